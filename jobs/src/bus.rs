@@ -1,0 +1,113 @@
+//! The bus: every name that Millrace uses in Redis, and the connection that publishes there.
+//!
+//! Nothing on the bus is the truth. A wake-up or an event that is lost is found again in the ledger
+//! by whoever waits for it, so callers may ignore a failed publish once it is counted.
+
+use std::sync::Arc;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use uuid::Uuid;
+
+use crate::{JobId, Pool};
+
+/// Live events go through this many pub/sub channels, by the job's id, however many jobs there are.
+pub const EVENT_CHANNELS: u8 = 16;
+
+/// A cheap handle on Redis, with the installation's key prefix.
+#[derive(Clone)]
+pub struct Bus {
+    client: redis::Client,
+    connection: ConnectionManager,
+    prefix: Arc<str>,
+}
+
+impl Bus {
+    /// Connects; afterwards the connection repairs itself.
+    ///
+    /// # Errors
+    /// When the URL is malformed or Redis doesn't answer.
+    pub async fn connect(url: &str, prefix: &str) -> Result<Self, redis::RedisError> {
+        let client = redis::Client::open(url)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(std::time::Duration::from_secs(2)))
+            .set_response_timeout(Some(std::time::Duration::from_secs(5)))
+            .set_max_delay(std::time::Duration::from_secs(1));
+        let connection = ConnectionManager::new_with_config(client.clone(), config).await?;
+        Ok(Self { client, connection, prefix: prefix.into() })
+    }
+
+    /// A handle on the shared, self-repairing connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+
+    /// A connection of its own for pub/sub.
+    pub async fn subscriber(&self) -> Result<redis::aio::PubSub, redis::RedisError> {
+        self.client.get_async_pubsub().await
+    }
+
+    /// The channel on which the dispatcher hears that a pool has due jobs.
+    #[must_use]
+    pub fn dispatch_channel(&self) -> String {
+        format!("{}:dispatch", self.prefix)
+    }
+
+    /// The channel on which the workers of a pool hear that their queue has ids.
+    #[must_use]
+    pub fn wake_channel(&self, pool: Pool) -> String {
+        format!("{}:wake:{pool}", self.prefix)
+    }
+
+    /// The channel on which workers hear that a running job is to be looked at (cancelled).
+    #[must_use]
+    pub fn control_channel(&self) -> String {
+        format!("{}:control", self.prefix)
+    }
+
+    /// The apalis queue of a pool.
+    #[must_use]
+    pub fn queue(&self, pool: Pool) -> String {
+        format!("{}:queue:{pool}", self.prefix)
+    }
+
+    /// The key whose absence tells the leader that Redis has lost its memory.
+    #[must_use]
+    pub fn marker_key(&self) -> String {
+        format!("{}:marker", self.prefix)
+    }
+
+    /// The capped stream that keeps a job's events.
+    #[must_use]
+    pub fn history_key(&self, job: JobId) -> String {
+        format!("{}:events:{job}", self.prefix)
+    }
+
+    /// The pub/sub channel of a job's live events.
+    #[must_use]
+    pub fn event_channel(&self, job: JobId) -> String {
+        self.event_channel_number(job.0.as_bytes()[15] % EVENT_CHANNELS)
+    }
+
+    /// All channels of live events.
+    #[must_use]
+    pub fn event_channels(&self) -> Vec<String> {
+        (0..EVENT_CHANNELS).map(|n| self.event_channel_number(n)).collect()
+    }
+
+    fn event_channel_number(&self, n: u8) -> String {
+        format!("{}:live:{n}", self.prefix)
+    }
+
+    /// The stream that keeps the events of a workspace for the application's own stream.
+    #[must_use]
+    pub fn workspace_channel(&self, workspace: Uuid) -> String {
+        format!("{}:workspace:{workspace}", self.prefix)
+    }
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! What a handler is, what it may answer, and how a process says which kinds it handles.
+
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::{JobContext, JobKind, Pool, RetryPolicy};
+
+/// How a handler's attempt ended, chosen by the handler.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Done; the value is the job's result, visible to its watchers.
+    Done(Value),
+    /// Not now: again after the wait. Not an attempt.
+    Snooze(Duration),
+    /// Never: no further attempt would end otherwise. The message is for people.
+    Fail {
+        /// A stable code, for programs.
+        code: String,
+        /// A sentence, for people.
+        message: String,
+    },
+    /// Stopped because someone asked, everything committed so far being kept.
+    Cancelled,
+    /// Given back at a checkpoint, for another worker to go on. Not an attempt.
+    HandBack,
+}
+
+/// Why an attempt could not go on. The engine decides, by the kind's policy, whether to try again.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// A newer holder has taken the job over; nothing of this attempt may be committed any more.
+    #[error("another worker holds this job")]
+    Fenced,
+    /// The database failed or refused.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Anything else that may be different next time.
+    #[error("{0}")]
+    Retry(String),
+}
+
+impl JobError {
+    /// An error worth another attempt, by its message.
+    pub fn retry(error: impl std::fmt::Display) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+/// What a handler returns.
+pub type Answer = Result<Outcome, JobError>;
+
+type Run = dyn Fn(Value, JobContext) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+
+/// A kind as the runner sees it: its policy, and its handler with the payload's type erased.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub name: &'static str,
+    pub retry: RetryPolicy,
+    pub timeout: Duration,
+    pub checkpoints: bool,
+    pub run: Arc<Run>,
+}
+
+/// The kinds that a process handles.
+#[derive(Clone, Default)]
+pub struct Registry {
+    entries: HashMap<&'static str, Entry>,
+    pools: Vec<Pool>,
+}
+
+impl Registry {
+    /// No kinds yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Handles a kind with `handler(services, job, context)`.
+    #[must_use]
+    pub fn on<K, S, F, Fut>(mut self, services: &Arc<S>, handler: F) -> Self
+    where
+        K: JobKind,
+        S: Send + Sync + 'static,
+        F: Fn(Arc<S>, K, JobContext) -> Fut + Send + Sync + Copy + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        let services = Arc::clone(services);
+        let run = move |payload: Value, context: JobContext| {
+            let services = Arc::clone(&services);
+            Box::pin(async move {
+                match serde_json::from_value::<K>(payload) {
+                    Ok(job) => handler(services, job, context).await,
+                    Err(error) => Ok(Outcome::Fail {
+                        code: "unreadable_payload".into(),
+                        message: format!("this version cannot read the job's payload: {error}"),
+                    }),
+                }
+            }) as Pin<Box<dyn Future<Output = Answer> + Send>>
+        };
+        if !self.pools.contains(&K::POOL) {
+            self.pools.push(K::POOL);
+        }
+        self.entries.insert(
+            K::NAME,
+            Entry {
+                name: K::NAME,
+                retry: K::RETRY,
+                timeout: K::TIMEOUT,
+                checkpoints: K::CHECKPOINTS,
+                run: Arc::new(run),
+            },
+        );
+        self
+    }
+
+    /// The pools that the kinds belong to.
+    #[must_use]
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    pub(crate) fn entry(&self, kind: &str) -> Option<&Entry> {
+        self.entries.get(kind)
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.entries.keys()).finish()
+    }
+}

@@ -1,0 +1,72 @@
+//! What a kind of job declares about itself: its name, its pool and its policy.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Pool;
+
+/// A kind of job: a small serialisable payload (ids, never models) and its policy.
+pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The name in the ledger, for ever. `area.verb`, for example `records.import`.
+    const NAME: &'static str;
+    /// The version of the payload's shape.
+    const VERSION: i16 = 1;
+    /// The pool that runs it.
+    const POOL: Pool;
+    /// What happens after a failed attempt.
+    const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
+    /// How long one attempt may take before it is aborted and counted as failed.
+    const TIMEOUT: Duration = Duration::from_secs(300);
+    /// Whether a handler of this kind commits checkpoints, and so may be handed back at any time.
+    const CHECKPOINTS: bool = false;
+    /// 0 (first) to 9 (last), among the jobs of the pool that are due.
+    const PRIORITY: i16 = 5;
+}
+
+/// How often a failing job is tried, and how long it waits in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts altogether; 1 means that the first failure is final.
+    pub attempts: i32,
+    /// The first wait's upper bound.
+    pub base: Duration,
+    /// No wait is longer than this.
+    pub cap: Duration,
+}
+
+impl RetryPolicy {
+    /// Eight attempts over about ten minutes.
+    pub const DEFAULT: Self =
+        Self { attempts: 8, base: Duration::from_secs(1), cap: Duration::from_secs(300) };
+    /// One attempt.
+    pub const NEVER: Self = Self { attempts: 1, ..Self::DEFAULT };
+
+    /// The wait after the given failed attempt (1 is the first): exponential with full jitter
+    /// (Brooker, "Exponential Backoff and Jitter", 2015), so that jobs that failed together don't
+    /// come back together.
+    #[must_use]
+    pub fn backoff(&self, attempt: i32) -> Duration {
+        let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(30);
+        let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
+        rand::rng().random_range(Duration::ZERO..=bound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backoff_stays_below_its_doubling_bound_and_the_cap() {
+        let policy =
+            RetryPolicy { attempts: 20, base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        for attempt in 1..=40 {
+            let bound = Duration::from_secs(1 << (attempt - 1).min(6)).min(policy.cap);
+            for _ in 0..50 {
+                assert!(policy.backoff(attempt) <= bound, "attempt {attempt}");
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Every kind of job there is, as a table of contents. A payload holds ids and choices; what a kill
+//! means for a kind is said here, its handler lives in `workers` under the same name.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{JobKind, Pool, RetryPolicy};
+
+/// Creates a signed-up user's account and workspace.
+/// Killed at any line: every step looks at what is there first, so the next attempt goes on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProvisionWorkspace {
+    /// The reserved sign-up that holds email, password hash and company.
+    pub signup_id: Uuid,
+}
+
+impl JobKind for ProvisionWorkspace {
+    const NAME: &'static str = "workspaces.provision";
+    const POOL: Pool = Pool::Provisioning;
+    const TIMEOUT: Duration = Duration::from_secs(120);
+    const PRIORITY: i16 = 1;
+}
+
+/// Reads an uploaded file into the records of a recordset.
+/// Killed at any line: rows and cursor commit together, the next holder goes on after the last batch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportRecords {
+    /// The row of `imports` that says what to read and how.
+    pub import_id: Uuid,
+}
+
+impl JobKind for ImportRecords {
+    const NAME: &'static str = "records.import";
+    const POOL: Pool = Pool::Imports;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    const CHECKPOINTS: bool = true;
+}
+
+/// Writes the records of a recordset to a file, as they were when the job began.
+/// Killed at any line: segments and cursor commit together; a segment written but not committed is
+/// overwritten by the next holder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportRecords {
+    /// The row of `exports` that says what to write and how.
+    pub export_id: Uuid,
+}
+
+impl JobKind for ExportRecords {
+    const NAME: &'static str = "records.export";
+    const POOL: Pool = Pool::Exports;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    const CHECKPOINTS: bool = true;
+}
+
+/// Sends one mail.
+/// Killed between the server's answer and the commit: sent again under the same Message-ID.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SendMail {
+    /// The recipient's address.
+    pub to: String,
+    /// One line.
+    pub subject: String,
+    /// Plain text.
+    pub text: String,
+}
+
+impl JobKind for SendMail {
+    const NAME: &'static str = "mail.send";
+    const POOL: Pool = Pool::Deliveries;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// Removes uploads that no import has used within a day, with their stored bytes.
+/// Killed at any line: a file goes before its row, so what is left is found again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepUploads {}
+
+impl JobKind for SweepUploads {
+    const NAME: &'static str = "uploads.sweep";
+    const POOL: Pool = Pool::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::NEVER;
+}
+
+/// Does nothing, or sleeps: for measuring the engine and for trying out an installation.
+/// Killed at any line: nothing to lose.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NoOp {
+    /// How long the handler sleeps, in milliseconds.
+    #[serde(default)]
+    pub sleep_ms: u64,
+    /// Fails that many attempts before it completes.
+    #[serde(default)]
+    pub failures: i32,
+}
+
+impl JobKind for NoOp {
+    const NAME: &'static str = "engine.no_op";
+    const POOL: Pool = Pool::Maintenance;
+    const PRIORITY: i16 = 9;
+}

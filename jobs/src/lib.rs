@@ -1,0 +1,32 @@
+//! The job engine: PostgreSQL decides, Redis delivers.
+//!
+//! The ledger (`shard.jobs`) is the truth. [`enqueue`] inserts a row in the caller's transaction; the
+//! [`dispatch`] leader moves due ids to Redis; apalis carries an id to a worker of its pool
+//! ([`deliver`]); the [`runner`] claims the job, runs its handler and finishes it; [`watch`] shows
+//! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
+//! business of its kind ([`kinds`]) and its handler.
+
+pub mod clock;
+pub mod kinds;
+pub mod watch;
+
+mod bus;
+mod context;
+mod database;
+mod enqueue;
+mod handler;
+mod id;
+mod kind;
+mod logs;
+mod pool;
+mod progress;
+
+pub use bus::Bus;
+pub use context::{JobContext, Resumed};
+pub use database::{Database, Tx, workspace_schema};
+pub use enqueue::{NewJob, Origin, Surface, enqueue, enqueue_all};
+pub use handler::{Answer, JobError, Outcome, Registry};
+pub use id::JobId;
+pub use kind::{JobKind, RetryPolicy};
+pub use pool::Pool;
+pub use progress::Progress;

@@ -1,0 +1,14 @@
+//! Watching a job: one numbered sequence of events per job, live and kept, that survives the loss
+//! of Redis because its numbers come from the ledger.
+//!
+//! `seq` = epoch × 2²⁰ + n. A transition increments the ledger's epoch and is n = 0; the holder of
+//! the fence numbers its progress n = 1, 2, …. See [`event`] for the shape, [`publish`] for the way
+//! out, [`hub`] for the fan-out inside an API process, [`snapshot`] for what a poll answers.
+
+pub mod event;
+// hub next
+pub(crate) mod publish;
+
+
+pub use event::{Counts, Event, Status};
+

@@ -1,0 +1,118 @@
+//! The way out for events: into the job's history and onto its live channel, in one script.
+//!
+//! The script numbers nothing. It refuses an event that is not newer than the history's last, and
+//! fills in `prev`, so that whoever reads the history or the channel can tell a hole.
+
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::Event;
+use crate::{Bus, Pool};
+
+/// Entries that a job's history keeps, at the least.
+const KEPT: usize = 1000;
+/// How long a history outlives its last event.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// The same for a job that never reported progress: its ledger row says as much.
+const KEPT_FOR_BARE: Duration = Duration::from_secs(60);
+/// Events in one script call.
+const BATCH: usize = 256;
+
+static PUBLISH: LazyLock<redis::Script> = LazyLock::new(|| {
+    redis::Script::new(
+        r"
+        local kept = ARGV[1]
+        for i = 1, #KEYS, 2 do
+            local at = 2 + (i - 1) / 2 * 4
+            local key, channel = KEYS[i], KEYS[i + 1]
+            local seq, prev, head, expiry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+            local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+            local newest = last and string.match(last[1], '^%d+') or '0'
+            if tonumber(newest) < tonumber(seq) then
+                if tonumber(newest) > tonumber(prev) then prev = newest end
+                local event = head .. prev .. '}'
+                redis.call('XADD', key, 'MAXLEN', '~', kept, seq .. '-0', 'e', event)
+                redis.call('EXPIRE', key, expiry)
+                redis.call('PUBLISH', channel, event)
+            end
+        end
+        ",
+    )
+});
+
+/// Publishes what a committed transaction announced. Failures are counted, not returned: pollers of
+/// the ledger find what was missed.
+pub(crate) async fn after_commit(bus: &Bus, wakes: &BTreeSet<Pool>, events: &[Event]) {
+    for batch in events.chunks(BATCH) {
+        send(bus, batch).await;
+    }
+    if !wakes.is_empty() {
+        let mut pipe = redis::pipe();
+        for pool in wakes {
+            pipe.publish(bus.dispatch_channel(), pool.name()).ignore();
+        }
+        if let Err(error) = pipe.query_async::<()>(&mut bus.connection()).await {
+            lost("wake", &error);
+        }
+    }
+}
+
+/// Sends a batch of events, oldest first.
+pub(crate) async fn send(bus: &Bus, events: &[Event]) {
+    if events.is_empty() {
+        return;
+    }
+    let mut call = PUBLISH.prepare_invoke();
+    call.arg(KEPT);
+    for event in events {
+        let Some(head) = without_prev(event) else { continue };
+        let bare = event.counts == super::Counts::default() && event.current_step.is_none();
+        let expiry =
+            if bare && event.status.is_terminal() { KEPT_FOR_BARE } else { KEPT_FOR }.as_secs();
+        call.key(bus.history_key(event.job_id)).key(bus.event_channel(event.job_id));
+        call.arg(event.seq).arg(event.prev).arg(head).arg(expiry);
+    }
+    if let Err(error) = call.invoke_async::<()>(&mut bus.connection()).await {
+        lost("event", &error);
+    }
+}
+
+/// The event's JSON up to the value of `prev`, which is its last field.
+fn without_prev(event: &Event) -> Option<String> {
+    let mut json = serde_json::to_string(event).ok()?;
+    let at = json.rfind("\"prev\":")?;
+    json.truncate(at + "\"prev\":".len());
+    Some(json)
+}
+
+fn lost(what: &'static str, error: &redis::RedisError) {
+    metrics::counter!("millrace_bus_lost_total", "what" => what).increment(1);
+    tracing::warn!(%error, what, "the bus did not take a message; the ledger's pollers will find it");
+}
+
+/// A task that sends events in the order in which they were handed over, many at a time, so that a
+/// job never waits for Redis.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher(mpsc::UnboundedSender<Event>);
+
+impl Publisher {
+    /// Starts the task; it ends when the last handle is dropped and all has been sent.
+    pub(crate) fn start(bus: Bus) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut batch = Vec::with_capacity(BATCH);
+            while receiver.recv_many(&mut batch, BATCH).await > 0 {
+                send(&bus, &batch).await;
+                batch.clear();
+            }
+        });
+        Self(sender)
+    }
+
+    /// Hands an event over.
+    pub(crate) fn publish(&self, event: Event) {
+        // The task lives as long as this handle, so there is always a receiver.
+        let _ = self.0.send(event);
+    }
+}
