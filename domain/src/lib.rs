@@ -1,1 +1,17 @@
-//! Not here yet.
+//! Entities, rules and SQL, by area. No HTTP and no queue internals: `api` shapes what it answers,
+//! `workers` drives what takes long.
+//!
+//! Every area works on a [`WorkspaceDb`] (one tenant's schema, under its role) or on a
+//! [`jobs::Tx`] (the shared schemas), and says no with an error of its own that has a
+//! [`Refusal`].
+
+pub mod event;
+
+mod error;
+mod ids;
+mod workspace_db;
+
+pub use error::{DomainError, FieldErrors, Refusal};
+pub use event::Event;
+pub use ids::{RecordId, RecordsetId, UserId, WorkspaceId};
+pub use workspace_db::{Actor, WorkspaceDb};

@@ -1,0 +1,41 @@
+//! Events: what others care about, appended in the transaction that made it so.
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Something that happened to a subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// `subject.verb`, for example `record.updated`.
+    pub kind: String,
+    /// What it happened to, for example `record`.
+    pub subject: &'static str,
+    /// Which one.
+    pub subject_id: Uuid,
+    /// The subject's version after it, where it has versions; consumers order by it.
+    pub subject_version: Option<i64>,
+    /// The details.
+    pub data: Value,
+}
+
+impl Event {
+    /// `subject.verb` with details that serialise.
+    pub fn new(subject: &'static str, verb: &str, id: Uuid, data: impl Serialize) -> Self {
+        Self {
+            kind: format!("{subject}.{verb}"),
+            subject,
+            subject_id: id,
+            subject_version: None,
+            // Our own entities serialise; one that doesn't still leaves its trace.
+            data: serde_json::to_value(data).unwrap_or(Value::Null),
+        }
+    }
+
+    /// With the subject's version.
+    #[must_use]
+    pub fn version(mut self, version: i64) -> Self {
+        self.subject_version = Some(version);
+        self
+    }
+}

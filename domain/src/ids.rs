@@ -1,0 +1,41 @@
+//! Ids as types, so that a record's id can't be taken for a user's. UUIDv7 in storage.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Declares an id: a transparent UUIDv7 with `new()` and `Display`.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new id, later in order than those before it.
+            #[must_use]
+            #[allow(clippy::new_without_default)] // a default id would be a fresh one each time
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )* };
+}
+
+ids! {
+    /// A person who can sign in.
+    UserId,
+    /// A tenant.
+    WorkspaceId,
+    /// A table of records.
+    RecordsetId,
+    /// A record.
+    RecordId,
+}
