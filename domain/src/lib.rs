@@ -6,6 +6,7 @@
 //! [`Refusal`].
 
 pub mod event;
+pub mod settings;
 
 mod error;
 mod ids;
