@@ -6,12 +6,17 @@
 //! [`Refusal`].
 
 pub mod event;
+pub mod page;
+pub mod records;
+pub mod recordsets;
 
 mod error;
 mod ids;
+mod json_object;
 mod workspace_db;
 
 pub use error::{DomainError, FieldErrors, Refusal};
 pub use event::Event;
 pub use ids::{RecordId, RecordsetId, UserId, WorkspaceId};
+pub use json_object::JsonObject;
 pub use workspace_db::{Actor, WorkspaceDb};
