@@ -5,10 +5,13 @@
 //! [`jobs::Tx`] (the shared schemas), and says no with an error of its own that has a
 //! [`Refusal`].
 
+pub mod access;
 pub mod event;
 pub mod page;
 pub mod records;
 pub mod recordsets;
+pub mod sessions;
+pub mod settings;
 
 mod error;
 mod ids;
@@ -17,6 +20,6 @@ mod workspace_db;
 
 pub use error::{DomainError, FieldErrors, Refusal};
 pub use event::Event;
-pub use ids::{RecordId, RecordsetId, UserId, WorkspaceId};
+pub use ids::{RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;
 pub use workspace_db::{Actor, WorkspaceDb};

@@ -7,23 +7,29 @@
 //! business of its kind ([`kinds`]) and its handler.
 
 pub mod clock;
+pub mod control;
+pub mod dispatch;
 pub mod kinds;
 pub mod watch;
 
 mod bus;
+mod coalesce;
 mod context;
 mod database;
+mod deliver;
 mod enqueue;
 mod handler;
 mod id;
 mod kind;
+mod ledger;
 mod logs;
 mod pool;
 mod progress;
+pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};
-pub use database::{Database, Tx, workspace_schema};
+pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
 pub use enqueue::{NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
