@@ -7,9 +7,14 @@
 
 pub mod access;
 pub mod event;
+pub mod migrations;
 pub mod page;
+pub mod secret;
 pub mod sessions;
 pub mod settings;
+pub mod signups;
+pub mod users;
+pub mod workspaces;
 
 mod error;
 mod ids;
