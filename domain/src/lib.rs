@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod event;
+pub mod mail;
 pub mod migrations;
 pub mod page;
 pub mod secret;

@@ -3,10 +3,11 @@
 
 use std::sync::LazyLock;
 
-use jobs::{Database, workspace_schema};
+use jobs::workspace_schema;
 use sqlx::{
     Connection, PgConnection,
     migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
 };
 
 use crate::{
@@ -59,36 +60,39 @@ pub fn workspace_version() -> i64 {
 
 /// Brings the shared schemas and every workspace that is behind up to date. Answers with the
 /// workspaces that were behind.
-pub async fn migrate(database: &Database) -> Result<Vec<WorkspaceId>, MigrationError> {
-    migrate_shared(database).await?;
+pub async fn migrate(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, MigrationError> {
+    let mut conn = migrate_shared(server).await?;
     let behind = sqlx::query_scalar!(
         "select id from workspaces where state = 'ready' and schema_version < $1 order by id",
         workspace_version(),
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut conn)
     .await?;
+    conn.close().await?;
     let behind: Vec<_> = behind.into_iter().map(WorkspaceId).collect();
     for &workspace in &behind {
-        migrate_workspace(database, workspace).await?;
+        migrate_workspace(server, workspace).await?;
     }
     Ok(behind)
 }
 
 /// Brings `control` and `shard` up to date, and grants every workspace what it may do there.
-pub async fn migrate_shared(database: &Database) -> Result<(), MigrationError> {
-    let mut conn = alone(database, "shared").await?;
+async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, MigrationError> {
+    let mut conn = alone(server, "shared").await?;
     require_postgis(&mut conn).await?;
-    for (schema, migrator) in [("control", &*CONTROL), ("shard", &*SHARD)] {
-        run(&mut conn, schema, &format!("{schema}, ext"), migrator).await?;
-    }
+    run(&mut conn, "shard", "shard, ext", &SHARD).await?;
+    run(&mut conn, "control", "control, ext", &CONTROL).await?;
     grant_to_tenants(&mut conn).await?;
-    Ok(conn.close().await?)
+    Ok(conn)
 }
 
 /// Brings one workspace's schema, which must exist, up to date.
-pub async fn migrate_workspace(database: &Database, workspace: WorkspaceId) -> Result<(), MigrationError> {
+pub async fn migrate_workspace(
+    server: &PgConnectOptions,
+    workspace: WorkspaceId,
+) -> Result<(), MigrationError> {
     let schema = workspace_schema(workspace.0);
-    let mut conn = alone(database, &schema).await?;
+    let mut conn = alone(server, &schema).await?;
     run(
         &mut conn,
         &schema,
@@ -97,25 +101,26 @@ pub async fn migrate_workspace(database: &Database, workspace: WorkspaceId) -> R
     )
     .await?;
     // Which migrations have run is nobody's business but ours.
-    let hide = format!("revoke all on {schema}._sqlx_migrations from {schema}, {schema}_sql");
+    let hide = format!(
+        "revoke all on {schema}._sqlx_migrations from {schema}, {schema}_sql; set search_path = control"
+    );
     sqlx::raw_sql(sqlx::AssertSqlSafe(hide))
         .execute(&mut conn)
         .await?;
-    conn.close().await?;
     sqlx::query!(
         "update workspaces set schema_version = $2, updated_at = now()
           where id = $1 and schema_version < $2",
         workspace.0,
         workspace_version(),
     )
-    .execute(&database.pool)
+    .execute(&mut conn)
     .await?;
-    Ok(())
+    Ok(conn.close().await?)
 }
 
 /// A connection of its own, whose lock keeps others who migrate the same waiting until it closes.
-async fn alone(database: &Database, subject: &str) -> Result<PgConnection, sqlx::Error> {
-    let mut conn = PgConnection::connect_with(&database.pool.connect_options()).await?;
+async fn alone(server: &PgConnectOptions, subject: &str) -> Result<PgConnection, sqlx::Error> {
+    let mut conn = PgConnection::connect_with(server).await?;
     sqlx::query!(
         "select pg_advisory_lock(hashtextextended($1, 1))",
         format!("migrate {subject}")

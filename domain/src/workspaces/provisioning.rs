@@ -84,7 +84,7 @@ pub async fn create_schema(database: &Database, workspace: Uuid) -> Result<(), P
 
 /// The tables.
 pub async fn run_migrations(database: &Database, workspace: Uuid) -> Result<(), ProvisioningError> {
-    Ok(migrations::migrate_workspace(database, WorkspaceId(workspace)).await?)
+    Ok(migrations::migrate_workspace(&database.pool.connect_options(), WorkspaceId(workspace)).await?)
 }
 
 /// The owner's member.
@@ -135,33 +135,35 @@ pub async fn seed_defaults(
 }
 
 /// Opens the workspace, ends the sign-up, forgets the password's second copy and welcomes the person,
-/// in one commit. Answers with whether this call did it.
-pub async fn finish(database: &Database, signup: &Signup, origin: Origin) -> Result<bool, ProvisioningError> {
+/// in one commit. Does nothing when that has happened before.
+pub async fn finish(database: &Database, signup: &Signup, origin: Origin) -> Result<(), ProvisioningError> {
     let mut tx = database.begin().await?;
-    let finished = sqlx::query!(
+    let ended = sqlx::query!(
         "update signups set state = 'completed', password_hash = null where id = $1 and state = 'pending'",
         signup.id,
     )
     .execute(tx.conn())
-    .await?
-    .rows_affected()
-        == 1;
-    if finished {
-        sqlx::query!(
-            "update workspaces set state = 'ready', updated_at = now() where id = $1",
-            signup.workspace_id
-        )
-        .execute(tx.conn())
-        .await?;
-        announce(&mut tx, signup).await?;
-        let mail = welcome(signup);
-        let job = NewJob::new(&mail)
-            .workspace(Some(signup.workspace_id))
-            .origin(origin);
-        jobs::enqueue(&mut tx, job).await?;
+    .await?;
+    if ended.rows_affected() == 0 {
+        return Ok(());
     }
+    sqlx::query!(
+        "update workspaces set state = 'ready', updated_at = now() where id = $1",
+        signup.workspace_id,
+    )
+    .execute(tx.conn())
+    .await?;
+    announce(&mut tx, signup).await?;
+    let mail = welcome(signup);
+    jobs::enqueue(
+        &mut tx,
+        NewJob::new(&mail)
+            .workspace(Some(signup.workspace_id))
+            .origin(origin),
+    )
+    .await?;
     tx.commit().await?;
-    Ok(finished)
+    Ok(())
 }
 
 async fn announce(tx: &mut Tx, signup: &Signup) -> Result<(), sqlx::Error> {
