@@ -7,11 +7,17 @@
 
 pub mod access;
 pub mod event;
+pub mod mail;
+pub mod migrations;
 pub mod page;
 pub mod records;
 pub mod recordsets;
+pub mod secret;
 pub mod sessions;
 pub mod settings;
+pub mod signups;
+pub mod users;
+pub mod workspaces;
 
 mod error;
 mod ids;

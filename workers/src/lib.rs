@@ -3,8 +3,10 @@
 //! A handler's docs say what happens when its process is killed at any line. The engine in `jobs`
 //! does the rest: claiming, leases, retries, progress, cancelling.
 
+pub mod deliveries;
 pub mod engine;
 pub mod process;
+pub mod provisioning;
 
 use std::sync::Arc;
 
@@ -15,10 +17,15 @@ use jobs::Registry;
 pub struct Services {
     /// The database and the bus.
     pub database: jobs::Database,
+    /// What carries mail away.
+    pub mailer: Arc<dyn domain::mail::Mailer>,
 }
 
 /// Every kind that this release handles.
 #[must_use]
 pub fn registry(services: &Arc<Services>) -> Registry {
-    Registry::new().on(services, engine::no_op)
+    Registry::new()
+        .on(services, engine::no_op)
+        .on(services, provisioning::provision_workspace)
+        .on(services, deliveries::send_mail)
 }

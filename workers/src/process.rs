@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
-use domain::settings::{SettingError, Settings};
+use domain::{
+    mail::{self, Mailer},
+    settings::{SettingError, Settings},
+};
 use jobs::{
     Connect, ConnectError, Database, Pool,
     dispatch::{DispatchConfig, dispatch},
@@ -35,6 +38,8 @@ pub struct Config {
     pub slots: HashMap<Pool, usize>,
     /// `METRICS_LISTEN`: where Prometheus may ask, for example `127.0.0.1:9101`; unset: nowhere.
     pub metrics_listen: Option<std::net::SocketAddr>,
+    /// `MAIL_URL` and `MAIL_FROM`: what carries mail away.
+    pub mailer: Arc<dyn Mailer>,
 }
 
 impl Config {
@@ -45,7 +50,10 @@ impl Config {
     pub fn read(settings: &Settings, pools: &[Pool]) -> Result<Self, SettingError> {
         let mut slots = HashMap::new();
         for &pool in pools {
-            slots.insert(pool, settings.parsed(concurrency_variable(pool), default_slots(pool))?);
+            slots.insert(
+                pool,
+                settings.parsed(concurrency_variable(pool), default_slots(pool))?,
+            );
         }
         Ok(Self {
             database_url: settings.required("DATABASE_URL")?.to_owned(),
@@ -55,10 +63,12 @@ impl Config {
             lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
             grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
             slots,
+            mailer: mail::from_settings(settings)?,
             metrics_listen: match settings.get("METRICS_LISTEN") {
-                Some(text) => {
-                    Some(text.parse().map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?)
-                }
+                Some(text) => Some(
+                    text.parse()
+                        .map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?,
+                ),
                 None => None,
             },
         })
@@ -100,8 +110,15 @@ const fn default_slots(pool: Pool) -> usize {
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
     run(pools, |database, config, stop| async move {
-        let services = Arc::new(Services { database: database.clone() });
-        let worker = WorkerConfig { lease: config.lease, grace: config.grace, ..WorkerConfig::new(config.slots) };
+        let services = Arc::new(Services {
+            database: database.clone(),
+            mailer: config.mailer.clone(),
+        });
+        let worker = WorkerConfig {
+            lease: config.lease,
+            grace: config.grace,
+            ..WorkerConfig::new(config.slots)
+        };
         work(database, crate::registry(&services), worker, stop).await
     })
     .await
@@ -110,7 +127,10 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
     run(&[], |database, config, stop| async move {
-        let dispatching = DispatchConfig { lease: config.lease, ..DispatchConfig::default() };
+        let dispatching = DispatchConfig {
+            lease: config.lease,
+            ..DispatchConfig::default()
+        };
         dispatch(database, &config.database_url, dispatching, stop).await;
         Ok(())
     })
@@ -158,7 +178,9 @@ where
 /// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
 pub fn start_logging(settings: &Settings) {
     let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if settings.get("LOG_FORMAT") == Some("json") {
         logs.json().init();
     } else {
