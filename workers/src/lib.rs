@@ -10,6 +10,7 @@ pub mod provisioning;
 
 use std::sync::Arc;
 
+use domain::settings::SettingError;
 use jobs::Registry;
 
 /// What handlers work with.
@@ -19,6 +20,16 @@ pub struct Services {
     pub database: jobs::Database,
     /// What carries mail away.
     pub mailer: Arc<dyn domain::mail::Mailer>,
+}
+
+impl Services {
+    /// The services that a process's configuration asks for.
+    ///
+    /// # Errors
+    /// The variable that names something that can't be had.
+    pub fn new(database: jobs::Database, config: &process::Config) -> Result<Self, SettingError> {
+        Ok(Self { database, mailer: Arc::clone(&config.mailer) })
+    }
 }
 
 /// Every kind that this release handles.

@@ -110,10 +110,10 @@ const fn default_slots(pool: Pool) -> usize {
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
     run(pools, |database, config, stop| async move {
-        let services = Arc::new(Services {
-            database: database.clone(),
-            mailer: config.mailer.clone(),
-        });
+        let services = match Services::new(database.clone(), &config) {
+            Ok(services) => Arc::new(services),
+            Err(error) => return Err(sqlx::Error::Configuration(error.into())),
+        };
         let worker = WorkerConfig {
             lease: config.lease,
             grace: config.grace,

@@ -9,7 +9,7 @@ use crate::health::HealthApi;
 
 /// The Workspace API.
 pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
-    OpenApiService::new(api_jobs::workspace_api(), "Millrace Workspace API", env!("CARGO_PKG_VERSION"))
+    OpenApiService::new((api_data::workspace::api(), api_jobs::workspace_api()), "Millrace Workspace API", env!("CARGO_PKG_VERSION"))
         .server("/api/v1")
         .description("Typed records, files, teams and the jobs that do the slow part, for one workspace at a time.")
 }
