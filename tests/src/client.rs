@@ -124,6 +124,15 @@ impl Client {
         EventReader::new(request.send().await.expect("the API answers"))
     }
 
+    /// The same, unless the API is down just now.
+    pub async fn events_if_up(&self, path: &str, last_event_id: Option<i64>) -> Option<EventReader> {
+        let mut request = self.request(Method::GET, path);
+        if let Some(id) = last_event_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        request.send().await.ok().filter(|answer| answer.status() == 200).map(EventReader::new)
+    }
+
     /// Follows a job to its end by its stream, checking the rules of every stream on the way.
     pub async fn follow(&self, started: &Value) -> Value {
         let url = started["stream_url"].as_str().expect("an answer that starts a job has a stream_url");

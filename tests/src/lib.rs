@@ -8,12 +8,16 @@
 
 pub mod app;
 pub mod client;
+pub mod cluster;
 pub mod database;
 pub mod events;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
+pub use cluster::Cluster;
 pub use events::EventReader;
 
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod workspace;
