@@ -10,6 +10,8 @@ pub mod event;
 pub mod mail;
 pub mod migrations;
 pub mod page;
+pub mod records;
+pub mod recordsets;
 pub mod secret;
 pub mod sessions;
 pub mod settings;
@@ -19,9 +21,11 @@ pub mod workspaces;
 
 mod error;
 mod ids;
+mod json_object;
 mod workspace_db;
 
 pub use error::{DomainError, FieldErrors, Refusal};
 pub use event::Event;
 pub use ids::{RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
+pub use json_object::JsonObject;
 pub use workspace_db::{Actor, WorkspaceDb};
