@@ -47,6 +47,9 @@ impl HealthApi {
 
 impl Health {
     fn ok() -> Self {
-        Self { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() }
+        Self {
+            status: "ok".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
     }
 }
