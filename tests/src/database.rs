@@ -57,7 +57,15 @@ impl TestDatabase {
         .expect("roles can be listed");
         own.close().await.ok();
         let mut admin = connect(&variable("DATABASE_URL")).await;
-        run(&mut admin, &format!("drop database if exists {} with (force)", self.name)).await;
+        let drop = format!("drop database if exists {} with (force)", self.name);
+        // A vacuum that PostgreSQL itself has begun there can't be ended by us, and is over soon.
+        for _ in 0..100 {
+            match sqlx::raw_sql(sqlx::AssertSqlSafe(drop.clone())).execute(&mut admin).await {
+                Ok(_) => break,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+        run(&mut admin, &drop).await;
         for role in roles {
             run(&mut admin, &format!("drop role if exists {role}")).await;
         }

@@ -1,3 +1,7 @@
 //! The Workspace API, by section.
 
+mod auth;
+mod conventions;
 mod jobs;
+mod records;
+mod recordsets;
