@@ -6,6 +6,7 @@
 //! [`Refusal`].
 
 pub mod event;
+pub mod storage;
 
 mod error;
 mod ids;

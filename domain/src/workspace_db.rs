@@ -58,13 +58,29 @@ pub struct WorkspaceDb {
 
 impl WorkspaceDb {
     /// Opens it for reading; a write in it is refused by the database.
-    pub async fn read(database: &Database, workspace: WorkspaceId, actor: Actor) -> Result<Self, sqlx::Error> {
-        Ok(Self { tx: database.begin_as_workspace(workspace.0, true).await?, workspace, actor })
+    pub async fn read(
+        database: &Database,
+        workspace: WorkspaceId,
+        actor: Actor,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            tx: database.begin_as_workspace(workspace.0, true).await?,
+            workspace,
+            actor,
+        })
     }
 
     /// Opens it for writing.
-    pub async fn write(database: &Database, workspace: WorkspaceId, actor: Actor) -> Result<Self, sqlx::Error> {
-        Ok(Self { tx: database.begin_as_workspace(workspace.0, false).await?, workspace, actor })
+    pub async fn write(
+        database: &Database,
+        workspace: WorkspaceId,
+        actor: Actor,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            tx: database.begin_as_workspace(workspace.0, false).await?,
+            workspace,
+            actor,
+        })
     }
 
     /// The connection, for SQL.
