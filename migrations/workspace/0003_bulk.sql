@@ -22,9 +22,8 @@ create table imports (
     job_id            uuid primary key,
     recordset_id      uuid not null,
     file_id           uuid not null references files,
-    format            jsonb not null,             -- how to read the file: kind, delimiter, encoding, sheet …
-    mapping           jsonb not null,             -- [{column, field}], by the file's columns
-    header            jsonb not null,             -- the file's columns, for the error report
+    read_as           jsonb not null,             -- how to read the file: kind, delimiter, encoding, columns …
+    mapping           jsonb not null,             -- [{column, field}], by the column's number
     mode              text not null check (mode in ('partial', 'atomic')),
     stop_after_errors bigint check (stop_after_errors > 0),
     created_by        uuid,
