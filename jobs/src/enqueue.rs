@@ -121,9 +121,13 @@ pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> R
             "max_attempts": K::RETRY.attempts,
         }));
     }
-    sqlx::query!("select enqueue_jobs($1, $2)", workspace, serde_json::Value::Array(rows))
-        .execute(tx.conn())
-        .await?;
+    sqlx::query!(
+        "select enqueue_jobs($1, $2)",
+        workspace,
+        serde_json::Value::Array(rows)
+    )
+    .execute(tx.conn())
+    .await?;
     for job in &jobs {
         let due = job.run_at.is_none_or(|at| at <= now);
         tx.publish_after_commit(Event::enqueued(job.id, due, now));

@@ -7,19 +7,25 @@
 //! business of its kind ([`kinds`]) and its handler.
 
 pub mod clock;
+pub mod control;
+pub mod dispatch;
 pub mod kinds;
 pub mod watch;
 
 mod bus;
+mod coalesce;
 mod context;
 mod database;
+mod deliver;
 mod enqueue;
 mod handler;
 mod id;
 mod kind;
+mod ledger;
 mod logs;
 mod pool;
 mod progress;
+pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    JobId,
-    watch::{Counts, Event, Status, publish::Publisher},
-};
+use crate::watch::{Counts, Event, Status, publish::Publisher};
 
 /// At most ten events a second per job.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -77,7 +74,12 @@ impl Progress {
     pub fn counts(&self, done: i64, failed: i64, skipped: i64) -> &Self {
         let mut state = self.lock();
         let total = state.event.counts.total;
-        state.event.counts = Counts { done, failed, skipped, total };
+        state.event.counts = Counts {
+            done,
+            failed,
+            skipped,
+            total,
+        };
         state.changed();
         drop(state);
         self
@@ -192,7 +194,9 @@ impl State {
             && rate > 0.0
             && share > 0.0
         {
-            let total = counts.total.map_or(processed as f64 / share, |total| total as f64);
+            let total = counts
+                .total
+                .map_or(processed as f64 / share, |total| total as f64);
             self.event.eta_seconds = Some(((total - processed as f64).max(0.0) / rate).ceil() as i64);
         }
     }

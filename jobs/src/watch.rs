@@ -6,9 +6,10 @@
 //! out, [`hub`] for the fan-out inside an API process, [`snapshot`] for what a poll answers.
 
 pub mod event;
-// hub next
+pub mod hub;
 pub(crate) mod publish;
-
+pub mod snapshot;
 
 pub use event::{Counts, Event, Status};
-
+pub use hub::{Hub, Subscription};
+pub use snapshot::Snapshot;

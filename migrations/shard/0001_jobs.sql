@@ -82,8 +82,20 @@ create table job_checkpoints (
     done         bigint not null default 0,
     failed       bigint not null default 0,
     skipped      bigint not null default 0,
+    advanced_by  bigint not null default 0,       -- the fence under which the cursor last moved
     updated_at   timestamptz not null default now()
 ) with (fillfactor = 70);
+
+-- Worker processes: what they can take, and when they were last heard of.
+create table workers (
+    id           uuid primary key,
+    host         text not null,
+    pid          integer not null,
+    version      text not null,
+    slots        jsonb not null,                  -- pool → how many jobs at once
+    started_at   timestamptz not null default now(),
+    heartbeat_at timestamptz not null default now()
+);
 
 create table job_logs (
     job_id  uuid not null,
@@ -160,7 +172,8 @@ returns boolean
 language plpgsql security definer set search_path = shard, shard_api, pg_temp as $$
 begin
     update job_checkpoints
-       set cursor = new_cursor, done = new_done, failed = new_failed, skipped = new_skipped, updated_at = now()
+       set cursor = new_cursor, done = new_done, failed = new_failed, skipped = new_skipped,
+           advanced_by = holder_fence, updated_at = now()
      where job_id = job and fence = holder_fence
        and workspace_id is not distinct from acting_workspace(workspace_id);
     return found;

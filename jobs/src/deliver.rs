@@ -1,0 +1,311 @@
+//! Delivery: apalis over apalis-redis carries job ids from the dispatcher to the workers of a pool.
+//!
+//! A delivered id is a hint, never a right: the runner's claim in the ledger decides. So the handler
+//! that apalis sees only hands the id over and returns at once, and whatever Redis loses or repeats
+//! changes nothing. Any Redis error ends an apalis worker; [`receive`] builds a new one, and the jobs
+//! in hand never notice, because they don't run inside it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use apalis_core::{
+    backend::ext::{
+        BackendExt,
+        poll_strategy::{PollSnapshot, PollStrategy},
+    },
+    task::{Task, builder::TaskBuilder, task_id::TaskId},
+    worker::builder::WorkerBuilder,
+};
+use apalis_redis::{Config, RedisStorage, queries};
+use futures::StreamExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Interval, MissedTickBehavior},
+};
+use tokio_util::sync::{CancellationToken, PollSemaphore};
+use uuid::Uuid;
+
+use crate::{Bus, Pool};
+
+/// How long a queue may hold ids that nobody was woken for.
+const POLL: Duration = Duration::from_millis(250);
+/// Ids fetched at once, at the most. A worker fetches no more than it has slots, or its neighbours
+/// would wait for ids that sit in its memory.
+const BATCH: usize = 100;
+
+/// A delivered id and the slot that it takes.
+pub(crate) type Delivery = (Uuid, OwnedSemaphorePermit);
+
+/// apalis' own locks, results and events are off: each would scan or grow for every job.
+fn config(bus: &Bus, pool: Pool, batch: usize) -> Config {
+    Config::default()
+        .queue(bus.queue(pool))
+        .batch_size(batch.clamp(1, BATCH))
+        .lock_tasks(false)
+        .persist_results(false)
+        .emit_events(false)
+}
+
+/// Pushes ids onto a pool's queue and wakes its workers.
+pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid]) -> Result<(), PushError> {
+    let config = config(bus, pool, BATCH);
+    // A task's id is new with each push: a trace of an earlier push would make apalis skip this one.
+    let tasks: Vec<Task<Vec<u8>>> = ids
+        .iter()
+        .map(|id| {
+            TaskBuilder::new(format!("\"{id}\"").into_bytes())
+                .task_id(TaskId::from_uuid(Uuid::now_v7()))
+                .build()
+        })
+        .collect();
+    let mut connection = bus.connection();
+    let mut waker = bus.connection();
+    let mut wake = redis::cmd("PUBLISH");
+    wake.arg(bus.wake_channel(pool)).arg(1);
+    // Both go down the same connection, in this order; one round trip.
+    let (pushed, woken) = tokio::join!(
+        queries::push_tasks(&mut connection, &config, &tasks),
+        wake.query_async::<()>(&mut waker),
+    );
+    pushed.map_err(|error| PushError(error.to_string()))?;
+    woken.map_err(|error| PushError(error.to_string()))
+}
+
+/// Redis did not take the ids; they are due still, and pushed again.
+#[derive(Debug, thiserror::Error)]
+#[error("redis did not take the ids: {0}")]
+pub(crate) struct PushError(String);
+
+/// Forgets everything queued, and every trace of deliveries, of all pools.
+pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
+    let mut connection = bus.connection();
+    for pool in Pool::ALL {
+        let pattern = format!("*{}*", bus.queue(pool));
+        let mut cursor = 0u64;
+        loop {
+            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(&pattern)
+                .arg("COUNT")
+                .arg(1000)
+                .query_async(&mut connection)
+                .await?;
+            // Registrations of live workers stay: without one, a worker's next fetch fails.
+            let keys: Vec<_> = keys.into_iter().filter(|key| !key.contains(":workers")).collect();
+            if !keys.is_empty() {
+                redis::cmd("UNLINK")
+                    .arg(keys)
+                    .query_async::<()>(&mut connection)
+                    .await?;
+            }
+            if next == 0 {
+                break;
+            }
+            cursor = next;
+        }
+    }
+    Ok(())
+}
+
+/// Receives a pool's ids until `stop`, each with a slot of `slots` already taken for it.
+pub(crate) async fn receive(
+    bus: Bus,
+    pool: Pool,
+    worker: Uuid,
+    slots: Arc<Semaphore>,
+    deliveries: mpsc::UnboundedSender<Delivery>,
+    stop: CancellationToken,
+) {
+    let (waker, wakes) = mpsc::channel(1);
+    let listener = tokio::spawn(listen(bus.clone(), pool, waker));
+    let traces = Traces::start(bus.clone(), pool);
+    let batch = slots.available_permits();
+    let mut backoff = Duration::from_millis(50);
+    let mut wakes = Some(wakes);
+    let mut build = 0u32;
+    while !stop.is_cancelled() {
+        build += 1;
+        let name = format!("{worker}-{build}");
+        let started = tokio::time::Instant::now();
+        let (strategy, returned) = WakeStrategy::new(wakes.take());
+        let service = HandOver {
+            slots: PollSemaphore::new(Arc::clone(&slots)),
+            permit: None,
+            deliveries: deliveries.clone(),
+            traces: traces.named(&name),
+        };
+        let storage = RedisStorage::<Uuid>::new(bus.connection()).with_config(config(&bus, pool, batch));
+        let apalis = WorkerBuilder::new(name.as_str())
+            .backend(storage.poll_with_strategy(strategy))
+            .build(service);
+        let result = tokio::select! {
+            result = apalis.run() => result,
+            () = stop.cancelled() => break,
+        };
+        wakes = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if started.elapsed() > Duration::from_secs(10) {
+            backoff = Duration::from_millis(50);
+        }
+        metrics::counter!("millrace_delivery_rebuilds_total", "pool" => pool.name()).increment(1);
+        tracing::warn!(%pool, ?result, ?backoff, "delivery stopped; building it anew");
+        tokio::select! {
+            () = tokio::time::sleep(backoff) => {}
+            () = stop.cancelled() => break,
+        }
+        backoff = (backoff * 2).min(Duration::from_secs(1));
+    }
+    listener.abort();
+}
+
+/// Turns the pool's wake channel into wake-ups, whatever becomes of the connection.
+async fn listen(bus: Bus, pool: Pool, waker: mpsc::Sender<()>) {
+    loop {
+        if let Ok(mut subscriber) = bus.subscriber().await
+            && subscriber.subscribe(bus.wake_channel(pool)).await.is_ok()
+        {
+            let mut messages = subscriber.into_on_message();
+            while messages.next().await.is_some() {
+                // Full means that a wake-up is on its way already.
+                let _ = waker.try_send(());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+type WakesBack = Arc<Mutex<Option<mpsc::Receiver<()>>>>;
+
+/// Polls when woken and every [`POLL`]. It drains both until they are pending, and so always leaves
+/// a waker behind; a strategy that stops at the first wake-up loses the next.
+struct WakeStrategy {
+    wakes: Option<mpsc::Receiver<()>>,
+    interval: Interval,
+    back: WakesBack,
+}
+
+impl WakeStrategy {
+    fn new(wakes: Option<mpsc::Receiver<()>>) -> (Self, WakesBack) {
+        let back = WakesBack::default();
+        let mut interval = tokio::time::interval(POLL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        (
+            Self {
+                wakes,
+                interval,
+                back: back.clone(),
+            },
+            back,
+        )
+    }
+}
+
+impl PollStrategy for WakeStrategy {
+    fn poll_drive(&mut self, cx: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
+        if let Some(wakes) = &mut self.wakes {
+            while let Poll::Ready(Some(())) = wakes.poll_recv(cx) {}
+        }
+        while self.interval.poll_tick(cx).is_ready() {}
+        Poll::Ready(Some(()))
+    }
+}
+
+impl Drop for WakeStrategy {
+    fn drop(&mut self) {
+        // The next build of the worker goes on with the same listener.
+        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = self.wakes.take();
+    }
+}
+
+/// The service that apalis calls: takes a slot, hands the id over, returns.
+struct HandOver {
+    slots: PollSemaphore,
+    permit: Option<OwnedSemaphorePermit>,
+    deliveries: mpsc::UnboundedSender<Delivery>,
+    traces: NamedTraces,
+}
+
+impl tower_service::Service<Task<Uuid>> for HandOver {
+    type Response = ();
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<(), Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.permit.is_none() {
+            match ready!(self.slots.poll_acquire(cx)) {
+                Some(permit) => self.permit = Some(permit),
+                // Closed: the worker is leaving, and takes nothing more.
+                None => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, task: Task<Uuid>) -> Self::Future {
+        if let Some(id) = task.task_id() {
+            self.traces.delivered(id.to_string());
+        }
+        if let Some(permit) = self.permit.take() {
+            // The runner is gone only when the process leaves; the id is due still and goes elsewhere.
+            let _ = self.deliveries.send((task.args, permit));
+        }
+        std::future::ready(Ok(()))
+    }
+}
+
+/// Deletes what apalis leaves in Redis for each delivered task.
+#[derive(Clone)]
+struct Traces {
+    sender: mpsc::UnboundedSender<(String, String)>,
+}
+
+struct NamedTraces {
+    inflight: String,
+    traces: Traces,
+}
+
+impl Traces {
+    fn start(bus: Bus, pool: Pool) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<(String, String)>();
+        let config = config(&bus, pool, BATCH);
+        tokio::spawn(async move {
+            let (data, meta) = (config.job_data_hash(), config.job_meta_hash());
+            let inflight = config.inflight_jobs_set();
+            let mut batch = Vec::new();
+            while receiver.recv_many(&mut batch, 256).await > 0 {
+                let mut pipe = redis::pipe();
+                let ids: Vec<_> = batch.iter().map(|(_, id)| id.as_str()).collect();
+                let keys: Vec<_> = ids.iter().map(|id| format!("{meta}:{id}")).collect();
+                pipe.hdel(&data, &ids).ignore().unlink(&keys).ignore();
+                let mut by_worker = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+                for (worker, id) in &batch {
+                    by_worker.entry(worker).or_default().push(id);
+                }
+                for (worker, ids) in by_worker {
+                    pipe.srem(format!("{inflight}:{worker}"), ids).ignore();
+                }
+                if let Err(error) = pipe.query_async::<()>(&mut bus.connection()).await {
+                    tracing::debug!(%error, "delivery traces stay until the queues are emptied");
+                }
+                batch.clear();
+            }
+        });
+        Self { sender }
+    }
+
+    fn named(&self, worker: &str) -> NamedTraces {
+        NamedTraces {
+            inflight: worker.to_owned(),
+            traces: self.clone(),
+        }
+    }
+}
+
+impl NamedTraces {
+    fn delivered(&self, id: String) {
+        let _ = self.traces.sender.send((self.inflight.clone(), id));
+    }
+}

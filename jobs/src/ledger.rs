@@ -1,0 +1,361 @@
+//! The statements that move a job through its life. Each takes many jobs at once, and each is a
+//! no-op for a job that is no longer as its caller believes: the `where` clause is the state machine.
+//!
+//! Rows are always locked in the order of their ids, so that two statements never wait for each other.
+
+use std::{collections::HashMap, time::Duration};
+
+use serde_json::Value;
+use sqlx::{PgPool, postgres::types::PgInterval};
+use uuid::Uuid;
+
+use crate::{JobId, Origin, Pool};
+
+/// A job that a worker has claimed.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimed {
+    pub id: JobId,
+    pub workspace: Option<Uuid>,
+    pub kind: String,
+    pub payload: Value,
+    pub origin: Origin,
+    pub attempt: i32,
+    pub max_attempts: i32,
+    pub fence: i64,
+    pub epoch: i64,
+    pub progress: Option<Value>,
+}
+
+/// How a claimed job leaves its worker for good.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub id: JobId,
+    pub fence: i64,
+    /// `completed`, `failed` or `cancelled`.
+    pub state: &'static str,
+    pub progress: Option<Value>,
+    pub result: Option<Value>,
+    pub error: Option<Value>,
+}
+
+/// What the ledger made of an end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End {
+    /// The epoch of the transition.
+    pub epoch: i64,
+    /// The counts of the last checkpoint, where there was one.
+    pub checkpoint: Option<(i64, i64, i64)>,
+}
+
+/// How a claimed job goes back to wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Returned {
+    pub id: JobId,
+    pub fence: i64,
+    pub delay: Duration,
+    /// Whether the attempt counts (a failure) or not (a snooze, a hand-back).
+    pub counts: bool,
+    pub progress: Option<Value>,
+    pub error: Option<Value>,
+}
+
+/// A job whose holder is gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Rescued {
+    pub id: JobId,
+    pub pool: Option<Pool>,
+    pub epoch: i64,
+    pub crashes: i32,
+    /// Too many crashes in a row: finished as failed.
+    pub quarantined: bool,
+}
+
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds,
+    }
+}
+
+/// Claims those of the jobs that are due and waiting. What another worker took meanwhile is left out.
+pub(crate) async fn claim(
+    pool: &PgPool,
+    worker: Uuid,
+    lease: Duration,
+    ids: &[Uuid],
+) -> Result<Vec<Option<Claimed>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        with due as (
+            select id from jobs
+             where id = any($1) and state = 'waiting' and run_at <= now()
+             order by id
+               for update skip locked
+        )
+        update jobs j
+           set state = 'running',
+               attempt = j.attempt + 1,
+               fence = j.fence + 1,
+               epoch = j.epoch + 1,
+               worker = $2,
+               lease_until = now() + $3,
+               started_at = coalesce(j.started_at, now())
+          from due
+         where j.id = due.id
+        returning j.id, j.workspace_id, j.kind, j.payload, j.origin, j.attempt, j.max_attempts, j.fence,
+                  j.epoch, j.progress
+        "#,
+        ids,
+        worker,
+        interval(lease),
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut claimed: HashMap<Uuid, Claimed> = rows
+        .into_iter()
+        .map(|row| {
+            let job = Claimed {
+                id: JobId(row.id),
+                workspace: row.workspace_id,
+                kind: row.kind,
+                payload: row.payload,
+                origin: serde_json::from_value(row.origin).unwrap_or_default(),
+                attempt: row.attempt,
+                max_attempts: row.max_attempts,
+                fence: row.fence,
+                epoch: row.epoch,
+                progress: row.progress,
+            };
+            (row.id, job)
+        })
+        .collect();
+    Ok(ids.iter().map(|id| claimed.remove(id)).collect())
+}
+
+/// Moves jobs to the finished ones. `None` for a job whose fence is no longer the caller's.
+pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        with ending as (
+            select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::jsonb[], $6::jsonb[])
+                       as e(id, fence, state, progress, result, error)
+        ), held as (
+            select j.id, e.state from jobs j join ending e on e.id = j.id
+             where j.fence = e.fence and j.state = 'running'
+             order by j.id
+               for update of j
+        ), gone as (
+            delete from jobs j using held where j.id = held.id returning j.*
+        ), over as (
+            delete from job_checkpoints c using held where c.job_id = held.id and held.state = 'completed'
+            returning c.job_id, c.done, c.failed, c.skipped
+        ), sealed as (
+            -- Kept for a retry; the fence moves on, so that nothing of this attempt can still commit.
+            update job_checkpoints c set fence = c.fence + 1
+              from held where c.job_id = held.id and held.state <> 'completed'
+            returning c.job_id, c.done, c.failed, c.skipped
+        ), effects as (
+            select * from over union all select * from sealed
+        ), moved as (
+            insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
+                   attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at)
+            select g.id, g.workspace_id, g.kind, g.version, g.pool, g.payload, g.origin, g.priority, e.state,
+                   g.attempt, g.max_attempts, g.crashes, g.epoch + 1, e.progress, e.result,
+                   coalesce(e.error, g.error), g.created_at, g.started_at
+              from gone g join ending e using (id)
+            returning id, epoch
+        )
+        select m.id, m.epoch, c.done as "done?", c.failed as "failed?", c.skipped as "skipped?"
+          from moved m left join effects c on c.job_id = m.id
+        "#,
+        &ended.iter().map(|e| e.id.0).collect::<Vec<_>>(),
+        &ended.iter().map(|e| e.fence).collect::<Vec<_>>(),
+        &ended.iter().map(|e| e.state.to_owned()).collect::<Vec<_>>(),
+        &ended.iter().map(|e| e.progress.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        &ended.iter().map(|e| e.result.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        &ended.iter().map(|e| e.error.clone()).collect::<Vec<_>>() as &[Option<Value>],
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut ends: HashMap<Uuid, End> = rows
+        .into_iter()
+        .map(|row| {
+            let checkpoint = match (row.done, row.failed, row.skipped) {
+                (Some(done), Some(failed), Some(skipped)) => Some((done, failed, skipped)),
+                _ => None,
+            };
+            (
+                row.id,
+                End {
+                    epoch: row.epoch,
+                    checkpoint,
+                },
+            )
+        })
+        .collect();
+    Ok(ended.iter().map(|e| ends.remove(&e.id.0)).collect())
+}
+
+/// Puts jobs back to wait. `None` for a job whose fence is no longer the caller's, else its epoch.
+pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec<Option<i64>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        with returning_jobs as (
+            select * from unnest($1::uuid[], $2::bigint[], $3::interval[], $4::boolean[], $5::jsonb[], $6::jsonb[])
+                       as r(id, fence, delay, counts, progress, error)
+        ), held as (
+            select j.id from jobs j join returning_jobs r on r.id = j.id
+             where j.fence = r.fence and j.state = 'running'
+             order by j.id
+               for update of j
+        )
+        update jobs j
+           set state = 'waiting',
+               run_at = now() + r.delay,
+               attempt = case when r.counts then j.attempt else j.attempt - 1 end,
+               crashes = 0,
+               epoch = j.epoch + 1,
+               worker = null,
+               lease_until = null,
+               progress = r.progress,
+               error = coalesce(r.error, j.error)
+          from held join returning_jobs r on r.id = held.id
+         where j.id = held.id
+        returning j.id, j.epoch
+        "#,
+        &returned.iter().map(|r| r.id.0).collect::<Vec<_>>(),
+        &returned.iter().map(|r| r.fence).collect::<Vec<_>>(),
+        &returned.iter().map(|r| interval(r.delay)).collect::<Vec<_>>(),
+        &returned.iter().map(|r| r.counts).collect::<Vec<_>>(),
+        &returned.iter().map(|r| r.progress.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        &returned.iter().map(|r| r.error.clone()).collect::<Vec<_>>() as &[Option<Value>],
+    )
+    .fetch_all(pool)
+    .await?;
+    let epochs: HashMap<Uuid, i64> = rows.into_iter().map(|row| (row.id, row.epoch)).collect();
+    Ok(returned.iter().map(|r| epochs.get(&r.id.0).copied()).collect())
+}
+
+/// Renews leases and keeps the progress. Lost with a crash of the server is fine, so the commit does
+/// not wait for the disk. An expired lease may be renewed as long as the fence is current.
+pub(crate) async fn renew(
+    pool: &PgPool,
+    worker: Uuid,
+    lease: Duration,
+    jobs: &[(JobId, i64, Option<Value>)],
+) -> Result<(), sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    sqlx::query!("set local synchronous_commit = off")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        r#"
+        with mine as (
+            select * from unnest($1::uuid[], $2::bigint[], $3::jsonb[]) as m(id, fence, progress)
+        ), held as (
+            select j.id from jobs j join mine m on m.id = j.id
+             where j.fence = m.fence and j.state = 'running'
+             order by j.id
+               for update of j
+        )
+        update jobs j
+           set lease_until = now() + $4, progress = coalesce(m.progress, j.progress)
+          from held join mine m on m.id = held.id
+         where j.id = held.id
+        "#,
+        &jobs.iter().map(|(id, _, _)| id.0).collect::<Vec<_>>(),
+        &jobs.iter().map(|(_, fence, _)| *fence).collect::<Vec<_>>(),
+        &jobs
+            .iter()
+            .map(|(_, _, progress)| progress.clone())
+            .collect::<Vec<_>>() as &[Option<Value>],
+        interval(lease),
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("update workers set heartbeat_at = now() where id = $1", worker)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
+}
+
+/// Frees jobs whose lease has run out. The attempt is given back: whatever ended the holder was not
+/// the job's own failure. A crash is counted when the holder's process is gone too; `crash_limit` of
+/// them in a row, without a checkpoint in between, end the job.
+pub(crate) async fn rescue(
+    pool: &PgPool,
+    lease: Duration,
+    crash_limit: i32,
+) -> Result<Vec<Rescued>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        with lost as (
+            select j.id,
+                   case when c.advanced_by = j.fence then 0 else j.crashes end
+                     + case when w.id is null then 1 else 0 end as crashes
+              from jobs j
+              left join workers w on w.id = j.worker and w.heartbeat_at > now() - $1::interval
+              left join job_checkpoints c on c.job_id = j.id
+             where j.state = 'running' and j.lease_until < now()
+             order by j.id
+             limit 500
+               for update of j skip locked
+        ), freed as (
+            update jobs j
+               set state = 'waiting',
+                   run_at = now(),
+                   attempt = j.attempt - 1,
+                   crashes = lost.crashes,
+                   epoch = j.epoch + 1,
+                   worker = null,
+                   lease_until = null
+              from lost
+             where j.id = lost.id and lost.crashes < $2
+            returning j.id, j.pool, j.epoch, j.crashes
+        ), dead as (
+            delete from jobs j using lost where j.id = lost.id and lost.crashes >= $2
+            returning j.*, lost.crashes as final_crashes
+        ), buried as (
+            insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
+                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at)
+            select id, workspace_id, kind, version, pool, payload, origin, priority, 'failed', attempt,
+                   max_attempts, final_crashes, epoch + 1, progress,
+                   jsonb_build_object('code', 'crashed', 'message',
+                       'every worker that ran this job died; it is not tried again'),
+                   created_at, started_at
+              from dead
+            returning id, pool, epoch, crashes
+        )
+        select id as "id!", pool as "pool!", epoch as "epoch!", crashes as "crashes!", false as "dead!" from freed
+        union all
+        select id, pool, epoch, crashes, true from buried
+        "#,
+        interval(lease),
+        crash_limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Rescued {
+            id: JobId(row.id),
+            pool: Pool::named(&row.pool),
+            epoch: row.epoch,
+            crashes: row.crashes,
+            quarantined: row.dead,
+        })
+        .collect())
+}
+
+/// The running jobs of a worker that someone has asked to stop, with their epochs.
+pub(crate) async fn cancel_requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select id, epoch from jobs where state = 'running' and worker = $1 and cancel_requested",
+        worker
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (JobId(row.id), row.epoch)).collect())
+}

@@ -1,0 +1,257 @@
+//! The hub of an API process: one subscription to the bus, fanned out in memory to whoever watches.
+//!
+//! A watcher costs no Redis connection and no database connection, and an event costs only the
+//! watchers of its job. What the bus loses, a comparison of all watched jobs with the ledger finds
+//! within [`RECONCILE`].
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use super::{
+    Event,
+    snapshot::{self, Snapshot},
+};
+use crate::{Database, JobId};
+
+/// How often the watched jobs are compared with the ledger, in one query.
+const RECONCILE: Duration = Duration::from_secs(2);
+/// Events that wait for one watcher. One that falls further behind is told to catch up by itself.
+const BACKLOG: usize = 32;
+/// Jobs whose newest event is remembered after the last watcher has gone, so that a poll never
+/// answers less than the one before.
+const REMEMBERED: usize = 4096;
+
+/// A cheap handle on the process's hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    watched: Mutex<HashMap<JobId, Watched>>,
+    recent: Mutex<HashMap<JobId, Event>>,
+}
+
+#[derive(Default)]
+struct Watched {
+    last: i64,
+    next_watcher: u64,
+    watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
+    filling: bool,
+}
+
+/// The live events of one job, for one watcher. Dropping it ends the watch.
+pub struct Subscription {
+    hub: Hub,
+    job: JobId,
+    watcher: u64,
+    events: mpsc::Receiver<Arc<Event>>,
+}
+
+impl Subscription {
+    /// The next event; `None` when this watcher has fallen behind and must catch up from the history.
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut watched = self.hub.watched();
+        if let Some(job) = watched.get_mut(&self.job) {
+            job.watchers.remove(&self.watcher);
+            if job.watchers.is_empty() {
+                watched.remove(&self.job);
+            }
+        }
+    }
+}
+
+impl Hub {
+    /// Starts listening and reconciling, for as long as the process lives.
+    #[must_use]
+    pub fn start(database: Database) -> Self {
+        let hub = Self(Arc::new(Inner {
+            database,
+            watched: Mutex::default(),
+            recent: Mutex::default(),
+        }));
+        tokio::spawn(hub.clone().listen());
+        tokio::spawn(hub.clone().reconcile());
+        hub
+    }
+
+    /// Watches a job from now on. For what came before, see [`Hub::snapshot`] and [`Hub::history`];
+    /// ask for those after watching, so that nothing falls between.
+    #[must_use]
+    pub fn watch(&self, job: JobId) -> Subscription {
+        let (sender, events) = mpsc::channel(BACKLOG);
+        let mut watched = self.watched();
+        let entry = watched.entry(job).or_default();
+        entry.next_watcher += 1;
+        let watcher = entry.next_watcher;
+        entry.watchers.insert(watcher, sender);
+        drop(watched);
+        Subscription {
+            hub: self.clone(),
+            job,
+            watcher,
+            events,
+        }
+    }
+
+    /// How many jobs are watched, and by how many watchers.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let watched = self.watched();
+        (
+            watched.len(),
+            watched.values().map(|job| job.watchers.len()).sum(),
+        )
+    }
+
+    /// The job as it is now: the newest of what the ledger, Redis and this process know.
+    pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
+        let Some(mut snapshot) = snapshot::from_ledger(&self.0.database, &[job.0]).await?.pop() else {
+            return Ok(None);
+        };
+        if !snapshot.event.status.is_terminal()
+            && let Some(event) = snapshot::newest(&self.0.database.bus, job).await
+        {
+            take_newer(&mut snapshot.event, event);
+        }
+        let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = recent.get(&job) {
+            take_newer(&mut snapshot.event, event.clone());
+        }
+        if recent.len() >= REMEMBERED {
+            recent.clear();
+        }
+        recent.insert(job, snapshot.event.clone());
+        drop(recent);
+        Ok(Some(snapshot))
+    }
+
+    /// The kept events after `after`, oldest first, and whether they follow on it without a hole.
+    pub async fn history(&self, job: JobId, after: i64) -> (Vec<Event>, bool) {
+        snapshot::history(&self.0.database.bus, job, after).await
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<JobId, Watched>> {
+        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears all live events of the installation, and passes on those of watched jobs.
+    async fn listen(self) {
+        loop {
+            if let Ok(mut subscriber) = self.0.database.bus.subscriber().await
+                && subscriber
+                    .subscribe(self.0.database.bus.event_channels())
+                    .await
+                    .is_ok()
+            {
+                let mut messages = subscriber.into_on_message();
+                while let Some(message) = messages.next().await {
+                    // Most events are nobody's business here: look at the id before parsing the rest.
+                    let payload = message.get_payload_bytes();
+                    if let Some(job) = job_of(payload)
+                        && self.watched().contains_key(&job)
+                        && let Ok(event) = serde_json::from_slice::<Event>(payload)
+                    {
+                        self.deliver(event);
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Passes an event on, unless it is old; a hole before it is filled from the history first.
+    fn deliver(&self, event: Event) {
+        let mut watched = self.watched();
+        let Some(job) = watched.get_mut(&event.job_id) else {
+            return;
+        };
+        if event.seq <= job.last || job.filling {
+            return; // the fill reads everything up to the newest
+        }
+        if job.last > 0 && event.prev > job.last {
+            job.filling = true;
+            let (hub, id, after) = (self.clone(), event.job_id, job.last);
+            tokio::spawn(async move { hub.fill(id, after, event).await });
+            return;
+        }
+        job.send(event);
+    }
+
+    /// Sends what the history has after `after`, then the event that showed the hole.
+    async fn fill(&self, id: JobId, after: i64, event: Event) {
+        let (events, _) = self.history(id, after).await;
+        let mut watched = self.watched();
+        if let Some(job) = watched.get_mut(&id) {
+            for event in events.into_iter().chain([event]) {
+                job.send(event);
+            }
+            job.filling = false;
+        }
+    }
+
+    /// Compares all watched jobs with the ledger, and sends what was missed.
+    async fn reconcile(self) {
+        let mut ticks = tokio::time::interval(RECONCILE);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let ids: Vec<_> = self.watched().keys().map(|id| id.0).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            match snapshot::from_ledger(&self.0.database, &ids).await {
+                Ok(snapshots) => {
+                    let mut watched = self.watched();
+                    for Snapshot { mut event, .. } in snapshots {
+                        if let Some(job) = watched.get_mut(&event.job_id)
+                            && !job.filling
+                            && Event::epoch_of(event.seq) > Event::epoch_of(job.last)
+                        {
+                            event.prev = job.last;
+                            job.send(event);
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "could not compare the watched jobs with the ledger"),
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn send(&mut self, event: Event) {
+        if event.seq <= self.last {
+            return;
+        }
+        self.last = event.seq;
+        let event = Arc::new(event);
+        // A full channel is a slow client: it loses its place here and catches up from the history.
+        self.watchers
+            .retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
+    }
+}
+
+/// Puts the newer of two events of one job in place; percent never goes back.
+fn take_newer(current: &mut Event, other: Event) {
+    if other.seq > current.seq {
+        *current = other;
+    }
+}
+
+/// The id at the start of an event's JSON, which our own publisher always puts first.
+fn job_of(payload: &[u8]) -> Option<JobId> {
+    let rest = payload.strip_prefix(br#"{"job_id":""#)?;
+    std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok().map(JobId)
+}

@@ -1,0 +1,178 @@
+//! The snapshot of a job: its newest event, composed from the ledger and what Redis still knows.
+
+use chrono::{DateTime, Utc};
+use redis::streams::StreamRangeReply;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Event, Status};
+use crate::{Bus, Database, JobId, Origin};
+
+/// A job as the ledger has it, with its newest event.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// What a watcher sees.
+    pub event: Event,
+    /// The workspace it belongs to.
+    pub workspace: Option<Uuid>,
+    /// Its kind's name.
+    pub kind: String,
+    /// The pool that runs it.
+    pub pool: String,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// 0 (first) to 9 (last).
+    pub priority: i16,
+    /// Attempts that its kind allows.
+    pub max_attempts: i32,
+    /// Why the last attempt failed, if one did: `code`, `message`, `attempt`.
+    pub error: Option<Value>,
+    /// When it becomes, or became, due.
+    pub run_at: DateTime<Utc>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When its first attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A row of the ledger, live or finished.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub id: Uuid,
+    pub workspace_id: Option<Uuid>,
+    pub kind: String,
+    pub pool: String,
+    pub origin: Value,
+    pub priority: i16,
+    pub state: String,
+    pub run_at: DateTime<Utc>,
+    pub due: bool,
+    pub attempt: i32,
+    pub max_attempts: i32,
+    pub epoch: i64,
+    pub cancel_requested: bool,
+    pub progress: Option<Value>,
+    pub result: Option<Value>,
+    pub error: Option<Value>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    /// What the ledger alone knows.
+    pub(crate) fn into_snapshot(self) -> Snapshot {
+        let id = JobId(self.id);
+        let status = match self.state.as_str() {
+            "running" => Status::Running,
+            "completed" => Status::Completed,
+            "failed" => Status::Failed,
+            "cancelled" => Status::Cancelled,
+            _ if self.due => Status::Queued,
+            _ => Status::Pending,
+        };
+        let at = self.finished_at.or(self.started_at).unwrap_or(self.created_at);
+        let mut event = Event::transition(id, status, self.epoch, 0, at);
+        if let Some(kept) = self
+            .progress
+            .and_then(|p| serde_json::from_value::<Event>(p).ok())
+        {
+            // Progress kept under this epoch is newer than the transition, older progress still counts.
+            if Event::epoch_of(kept.seq) == self.epoch && status == Status::Running {
+                event.seq = kept.seq;
+                event.timestamp = kept.timestamp;
+                event.rate = kept.rate;
+                event.eta_seconds = kept.eta_seconds;
+            }
+            event.prev = kept.seq.min(event.seq - 1);
+            event.progress = kept.progress;
+            event.current_step = kept.current_step;
+            event.counts = kept.counts;
+            event.message = kept.message;
+        }
+        if status == Status::Completed {
+            event.progress = 100;
+        }
+        if status == Status::Failed {
+            event.error_message = self
+                .error
+                .as_ref()
+                .and_then(|e| e.get("message"))
+                .and_then(Value::as_str)
+                .map(str::to_owned);
+        }
+        event.cancel_requested = self.cancel_requested;
+        event.attempt = self.attempt;
+        event.result = self.result;
+        Snapshot {
+            event,
+            workspace: self.workspace_id,
+            kind: self.kind,
+            pool: self.pool,
+            origin: serde_json::from_value(self.origin).unwrap_or_default(),
+            priority: self.priority,
+            max_attempts: self.max_attempts,
+            error: self.error,
+            run_at: self.run_at,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+        }
+    }
+}
+
+/// The jobs among `ids` that exist, as the ledger has them.
+pub(crate) async fn from_ledger(database: &Database, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id as "id!", workspace_id, kind as "kind!", pool as "pool!", origin as "origin!",
+                  priority as "priority!", state as "state!", run_at as "run_at!", run_at <= now() as "due!",
+                  attempt as "attempt!", max_attempts as "max_attempts!", epoch as "epoch!",
+                  cancel_requested as "cancel_requested!", progress, result, error,
+                  created_at as "created_at!", started_at, finished_at
+             from all_jobs
+            where id = any($1)"#,
+        ids,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    Ok(rows.into_iter().map(Row::into_snapshot).collect())
+}
+
+/// The events that Redis keeps of a job with a number above `after`, oldest first, and whether they
+/// follow on `after` without a hole. Nothing at all when Redis can't be asked.
+pub(crate) async fn history(bus: &Bus, id: JobId, after: i64) -> (Vec<Event>, bool) {
+    let reply: Result<StreamRangeReply, _> = redis::cmd("XRANGE")
+        .arg(bus.history_key(id))
+        .arg(format!("({after}-0"))
+        .arg("+")
+        .query_async(&mut bus.connection())
+        .await;
+    let Ok(reply) = reply else {
+        return (Vec::new(), false);
+    };
+    let events: Vec<Event> = reply
+        .ids
+        .iter()
+        .filter_map(|entry| entry.get::<String>("e"))
+        .filter_map(|json| serde_json::from_str(&json).ok())
+        .collect();
+    let whole = events.first().is_some_and(|first| first.prev <= after);
+    (events, whole)
+}
+
+/// The newest event that Redis keeps of a job.
+pub(crate) async fn newest(bus: &Bus, id: JobId) -> Option<Event> {
+    let reply: StreamRangeReply = redis::cmd("XREVRANGE")
+        .arg(bus.history_key(id))
+        .arg("+")
+        .arg("-")
+        .arg("COUNT")
+        .arg(1)
+        .query_async(&mut bus.connection())
+        .await
+        .ok()?;
+    serde_json::from_str(&reply.ids.first()?.get::<String>("e")?).ok()
+}

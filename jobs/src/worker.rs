@@ -1,0 +1,189 @@
+//! A worker process: takes ids from its pools' queues, claims the jobs, runs their handlers as tasks
+//! of its own, keeps their leases, and ends them. See [`run`] for one job's life.
+//!
+//! Killed at any line: the leases of its jobs run out and the leader frees them.
+
+mod run;
+mod running;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    Database, Pool, Registry,
+    coalesce::Coalescer,
+    deliver,
+    ledger::{self, Claimed, End, Ended, Returned},
+    logs::LogSink,
+    watch::publish::Publisher,
+};
+use running::RunningJobs;
+
+/// What a worker process is told.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// How many jobs of each pool it runs at once. A pool that isn't named is not served.
+    pub slots: HashMap<Pool, usize>,
+    /// How long the ledger believes in a worker that says nothing.
+    pub lease: Duration,
+    /// How long jobs may go on after SIGTERM.
+    pub grace: Duration,
+}
+
+impl WorkerConfig {
+    /// A lease of 15 s and a grace of 25 s.
+    #[must_use]
+    pub fn new(slots: HashMap<Pool, usize>) -> Self {
+        Self {
+            slots,
+            lease: Duration::from_secs(15),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What the tasks of a worker share.
+pub(crate) struct Shared {
+    pub id: Uuid,
+    pub database: Database,
+    pub registry: Registry,
+    pub running: RunningJobs,
+    pub publisher: Publisher,
+    pub logs: LogSink,
+    pub claims: Coalescer<Uuid, Option<Claimed>>,
+    pub ends: Coalescer<Ended, Option<End>>,
+    pub returns: Coalescer<Returned, Option<i64>>,
+    pub hand_back: CancellationToken,
+}
+
+/// Serves pools until `stop`, then drains: takes nothing more, lets short jobs end, asks those that
+/// checkpoint to hand back, and returns within the grace period.
+///
+/// # Errors
+/// When the worker can't register in the ledger at start.
+pub async fn work(
+    database: Database,
+    registry: Registry,
+    config: WorkerConfig,
+    stop: CancellationToken,
+) -> Result<(), sqlx::Error> {
+    let id = Uuid::now_v7();
+    register(&database, id, &config).await?;
+    let shared = Arc::new(Shared {
+        id,
+        running: RunningJobs::default(),
+        publisher: Publisher::start(database.bus.clone()),
+        logs: LogSink::start(database.clone()),
+        claims: coalesced_claims(&database, id, config.lease),
+        ends: coalesced_ends(&database),
+        returns: coalesced_returns(&database),
+        hand_back: CancellationToken::new(),
+        registry,
+        database: database.clone(),
+    });
+
+    let jobs = TaskTracker::new();
+    let upkeep = CancellationToken::new();
+    let keepers = [
+        tokio::spawn(running::keep_leases(
+            Arc::clone(&shared),
+            config.lease,
+            upkeep.clone(),
+        )),
+        tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), upkeep.clone())),
+    ];
+    let receivers = TaskTracker::new();
+    for (&pool, &slots) in &config.slots {
+        let (deliveries, mut delivered) = mpsc::unbounded_channel();
+        let slots = Arc::new(Semaphore::new(slots.max(1)));
+        receivers.spawn(deliver::receive(
+            database.bus.clone(),
+            pool,
+            id,
+            slots,
+            deliveries,
+            stop.clone(),
+        ));
+        let (shared, jobs) = (Arc::clone(&shared), jobs.clone());
+        receivers.spawn(async move {
+            while let Some((job, slot)) = delivered.recv().await {
+                jobs.spawn(run::run(Arc::clone(&shared), job.into(), slot));
+            }
+        });
+    }
+    tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
+
+    stop.cancelled().await;
+    receivers.close();
+    receivers.wait().await;
+    jobs.close();
+    tracing::info!(in_hand = jobs.len(), "draining");
+    shared.hand_back.cancel();
+    if tokio::time::timeout(config.grace, jobs.wait()).await.is_err() {
+        tracing::warn!(
+            in_hand = jobs.len(),
+            "grace period over; handing back what is left"
+        );
+        shared.running.abort_all();
+        // Each task puts its job back, which takes one statement.
+        let _ = tokio::time::timeout(Duration::from_secs(3), jobs.wait()).await;
+    }
+    upkeep.cancel();
+    for keeper in keepers {
+        let _ = keeper.await;
+    }
+    if let Err(error) = sqlx::query!("delete from workers where id = $1", id)
+        .execute(&database.pool)
+        .await
+    {
+        tracing::warn!(%error, "could not sign off; the row is removed when its heartbeat is old");
+    }
+    Ok(())
+}
+
+async fn register(database: &Database, id: Uuid, config: &WorkerConfig) -> Result<(), sqlx::Error> {
+    let slots: HashMap<_, _> = config
+        .slots
+        .iter()
+        .map(|(pool, slots)| (pool.name(), *slots))
+        .collect();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    sqlx::query!(
+        "insert into workers (id, host, pid, version, slots) values ($1, $2, $3, $4, $5)",
+        id,
+        host.trim(),
+        i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+        env!("CARGO_PKG_VERSION"),
+        serde_json::json!(slots),
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}
+
+fn coalesced_claims(database: &Database, worker: Uuid, lease: Duration) -> Coalescer<Uuid, Option<Claimed>> {
+    let pool = database.pool.clone();
+    Coalescer::start(move |ids| {
+        let pool = pool.clone();
+        async move { ledger::claim(&pool, worker, lease, &ids).await }
+    })
+}
+
+fn coalesced_ends(database: &Database) -> Coalescer<Ended, Option<End>> {
+    let pool = database.pool.clone();
+    Coalescer::start(move |ended| {
+        let pool = pool.clone();
+        async move { ledger::end(&pool, &ended).await }
+    })
+}
+
+fn coalesced_returns(database: &Database) -> Coalescer<Returned, Option<i64>> {
+    let pool = database.pool.clone();
+    Coalescer::start(move |returned| {
+        let pool = pool.clone();
+        async move { ledger::put_back(&pool, &returned).await }
+    })
+}

@@ -1,0 +1,330 @@
+//! One job's life in a worker: claim, run, end.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    running::{Aborted, RunningJob},
+};
+use crate::{
+    Answer, JobContext, JobError, JobId, Outcome,
+    handler::Entry,
+    ledger::{Claimed, Ended, Returned},
+    progress::Progress,
+    watch::{Counts, Event, Status},
+};
+
+/// How a claimed job leaves this worker.
+enum Verdict {
+    Done(Value),
+    Failed {
+        code: String,
+        message: String,
+    },
+    Cancelled,
+    Again {
+        delay: Duration,
+        failure: Option<String>,
+    },
+    /// Someone else holds it, or nothing is to be written: leave the ledger alone.
+    Leave,
+}
+
+/// Runs the job, if it can be claimed. The slot is free again when this returns.
+pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePermit) {
+    let job = match shared.claims.call(id.0).await {
+        Ok(Some(job)) => job,
+        // Another worker has it, or it is no longer due: the delivery was an old one.
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(job = %id, %error, "could not claim; the job is delivered again");
+            return;
+        }
+    };
+    metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
+    let started = tokio::time::Instant::now();
+    let before = job
+        .progress
+        .clone()
+        .and_then(|p| serde_json::from_value::<Event>(p).ok());
+    let event = running_event(&job, before.as_ref());
+    shared.publisher.publish(event.clone());
+    let floor = before.map_or(0, |event| event.progress.min(99));
+    let progress = Progress::new(event, floor, shared.publisher.clone());
+
+    let verdict = match shared.registry.entry(&job.kind) {
+        Some(entry) => attempt(&shared, entry, &job, progress.clone()).await,
+        None => Verdict::Again {
+            delay: Duration::from_secs(5),
+            failure: None, // a newer release has enqueued it; this one must not judge
+        },
+    };
+    let outcome = settle(&shared, &job, &progress, verdict).await;
+    metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
+    drop(slot);
+}
+
+fn running_event(job: &Claimed, before: Option<&Event>) -> Event {
+    let mut event = Event::transition(
+        job.id,
+        Status::Running,
+        job.epoch,
+        before.map_or(0, |event| event.seq),
+        crate::clock::now(),
+    );
+    event.attempt = job.attempt;
+    if let Some(before) = before {
+        event.progress = before.progress.min(99);
+        event.counts = before.counts;
+    }
+    event
+}
+
+/// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
+async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
+    let cancel = CancellationToken::new();
+    let hand_back = if entry.checkpoints {
+        shared.hand_back.clone()
+    } else {
+        CancellationToken::new()
+    };
+    let context = JobContext {
+        job_id: job.id,
+        workspace: job.workspace,
+        attempt: job.attempt,
+        origin: job.origin.clone(),
+        fence: job.fence,
+        database: shared.database.clone(),
+        progress: progress.clone(),
+        logs: shared.logs.clone(),
+        cancel: cancel.clone(),
+        hand_back,
+    };
+    let span = tracing::info_span!(
+        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id
+    );
+    let handler = tokio::time::timeout(entry.timeout, (entry.run)(job.payload.clone(), context));
+    let task = tokio::spawn(tracing::Instrument::instrument(handler, span));
+    shared.running.insert(
+        job.id,
+        RunningJob {
+            fence: job.fence,
+            progress,
+            cancel: cancel.clone(),
+            task: task.abort_handle(),
+            aborted: None,
+        },
+    );
+    let joined = task.await;
+    let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
+    match joined {
+        Ok(Ok(answer)) => judge(entry, job, answer),
+        Ok(Err(_)) => failed(
+            entry,
+            job,
+            format!("took longer than {} s", entry.timeout.as_secs()),
+        ),
+        Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
+        Err(_) if aborted == Some(Aborted::Leaving) => Verdict::Again {
+            delay: Duration::ZERO,
+            failure: None,
+        },
+        Err(error) => {
+            tracing::error!(job = %job.id, %error, "the handler panicked");
+            failed(entry, job, "the handler panicked".into())
+        }
+    }
+}
+
+fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
+    match answer {
+        Ok(Outcome::Done(result)) => Verdict::Done(result),
+        Ok(Outcome::Snooze(delay)) => Verdict::Again { delay, failure: None },
+        Ok(Outcome::HandBack) => Verdict::Again {
+            delay: Duration::ZERO,
+            failure: None,
+        },
+        Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
+        Ok(Outcome::Cancelled) => Verdict::Cancelled,
+        Err(JobError::Fenced) => Verdict::Leave,
+        Err(error) => {
+            tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
+            failed(entry, job, error.to_string())
+        }
+    }
+}
+
+fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
+    if job.attempt >= job.max_attempts {
+        return Verdict::Failed {
+            code: "attempts_exhausted".into(),
+            message,
+        };
+    }
+    Verdict::Again {
+        delay: entry.retry.backoff(job.attempt),
+        failure: Some(message),
+    }
+}
+
+/// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
+async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
+    let last = progress.current();
+    let bare = last.counts == Counts::default() && last.current_step.is_none() && last.progress == 0;
+    let kept = if bare {
+        None
+    } else {
+        serde_json::to_value(&last).ok()
+    };
+    match verdict {
+        Verdict::Leave => "fenced",
+        Verdict::Done(result) => {
+            let ended = Ended {
+                result: Some(result),
+                ..ended(job, "completed", kept)
+            };
+            end(shared, job, last, ended).await
+        }
+        Verdict::Failed { code, message } => {
+            shared
+                .logs
+                .write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
+            let error = json!({ "code": code, "message": message, "attempt": job.attempt });
+            let ended = Ended {
+                error: Some(error),
+                ..ended(job, "failed", kept)
+            };
+            end(shared, job, last, ended).await
+        }
+        Verdict::Cancelled => end(shared, job, last, ended(job, "cancelled", kept)).await,
+        Verdict::Again { delay, failure } => put_back(shared, job, last, kept, delay, failure).await,
+    }
+}
+
+fn ended(job: &Claimed, state: &'static str, progress: Option<Value>) -> Ended {
+    Ended {
+        id: job.id,
+        fence: job.fence,
+        state,
+        progress,
+        result: None,
+        error: None,
+    }
+}
+
+async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'static str {
+    let state = ended.state;
+    let (result, error) = (ended.result.clone(), ended.error.clone());
+    let Some(end) = persist(job.id, || shared.ends.call(ended.clone())).await else {
+        return "fenced";
+    };
+    let status = match state {
+        "completed" => Status::Completed,
+        "failed" => Status::Failed,
+        _ => Status::Cancelled,
+    };
+    let mut event = Event {
+        status,
+        seq: Event::seq_of(end.epoch, 0),
+        prev: last.seq,
+        timestamp: crate::clock::now(),
+        result,
+        error_message: error.and_then(|e| e.get("message").and_then(Value::as_str).map(str::to_owned)),
+        eta_seconds: None,
+        cancel_requested: false,
+        ..last
+    };
+    if let Some((done, failed, skipped)) = end.checkpoint {
+        event.counts = Counts {
+            done,
+            failed,
+            skipped,
+            total: event.counts.total,
+        };
+    }
+    if status == Status::Completed {
+        event.progress = 100;
+    }
+    shared.publisher.publish(event);
+    state
+}
+
+async fn put_back(
+    shared: &Shared,
+    job: &Claimed,
+    last: Event,
+    progress: Option<Value>,
+    delay: Duration,
+    failure: Option<String>,
+) -> &'static str {
+    if let Some(message) = &failure {
+        shared
+            .logs
+            .write(job.id, job.attempt, tracing::Level::WARN, message.clone());
+    }
+    let returned = Returned {
+        id: job.id,
+        fence: job.fence,
+        delay,
+        counts: failure.is_some(),
+        progress,
+        error: failure
+            .as_ref()
+            .map(|message| json!({ "code": "attempt_failed", "message": message, "attempt": job.attempt })),
+    };
+    let Some(epoch) = persist(job.id, || shared.returns.call(returned.clone())).await else {
+        return "fenced";
+    };
+    let retried = failure.is_some();
+    shared.publisher.publish(Event {
+        status: if delay.is_zero() {
+            Status::Queued
+        } else {
+            Status::Pending
+        },
+        seq: Event::seq_of(epoch, 0),
+        prev: last.seq,
+        timestamp: crate::clock::now(),
+        eta_seconds: None,
+        rate: None,
+        message: failure.map(|reason| format!("Attempt {} failed: {reason}. Trying again.", job.attempt)),
+        ..last
+    });
+    if delay.is_zero()
+        && let Err(error) = redis::cmd("PUBLISH")
+            .arg(shared.database.bus.dispatch_channel())
+            .arg("*")
+            .query_async::<()>(&mut shared.database.bus.connection())
+            .await
+    {
+        tracing::debug!(%error, "no wake-up; the dispatcher polls");
+    }
+    if retried { "retried" } else { "returned" }
+}
+
+/// Writes until the ledger has taken it: the work is done, and only saying so is missing. While it
+/// tries, the lease is renewed as far as the database lets it; if another holder has taken over
+/// meanwhile, the answer is `None` and that holder's word counts.
+async fn persist<T, F, Fut>(id: JobId, write: F) -> Option<T>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<Option<T>, Arc<sqlx::Error>>>,
+{
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match write().await {
+            Ok(answer) => return answer,
+            Err(error) => {
+                tracing::warn!(job = %id, %error, "could not write a job's end; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
+}

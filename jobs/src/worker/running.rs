@@ -1,0 +1,160 @@
+//! The jobs that a worker has in hand: their leases are renewed, their cancel requests noticed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::{Database, JobId, ledger, progress::Progress};
+
+/// How often the ledger is asked for cancel requests that the bus did not bring.
+const CANCEL_CHECK: Duration = Duration::from_secs(1);
+/// How long a handler may take to stop by itself.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+
+/// Why a handler's task was ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aborted {
+    /// It did not stop by itself after a cancel request.
+    Cancelled,
+    /// The worker is leaving, and the grace period is over.
+    Leaving,
+}
+
+pub(crate) struct RunningJob {
+    pub fence: i64,
+    pub progress: Progress,
+    pub cancel: CancellationToken,
+    pub task: AbortHandle,
+    pub aborted: Option<Aborted>,
+}
+
+/// The jobs in hand, by id.
+#[derive(Default)]
+pub(crate) struct RunningJobs(Mutex<HashMap<JobId, RunningJob>>);
+
+impl RunningJobs {
+    pub(crate) fn insert(&self, id: JobId, job: RunningJob) {
+        self.lock().insert(id, job);
+    }
+
+    /// Takes a job out, once its handler has returned.
+    pub(crate) fn remove(&self, id: JobId) -> Option<RunningJob> {
+        self.lock().remove(&id)
+    }
+
+    /// Asks a job to stop, and aborts it if it doesn't within the grace.
+    pub(crate) fn cancel(self: &RunningJobs, shared: &Arc<Shared>, id: JobId, epoch: i64) {
+        let Some(task) = self
+            .lock()
+            .get(&id)
+            .filter(|job| !job.cancel.is_cancelled())
+            .map(|job| {
+                job.progress.advance(epoch, true);
+                job.cancel.cancel();
+                job.task.clone()
+            })
+        else {
+            return;
+        };
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            tokio::time::sleep(CANCEL_GRACE).await;
+            if let Some(job) = shared.running.lock().get_mut(&id) {
+                job.aborted = Some(Aborted::Cancelled);
+                task.abort();
+            }
+        });
+    }
+
+    /// Ends every handler; their jobs go back to wait.
+    pub(crate) fn abort_all(&self) {
+        for job in self.lock().values_mut() {
+            job.aborted.get_or_insert(Aborted::Leaving);
+            job.task.abort();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, RunningJob>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Renews all leases, every third of a lease, and keeps each job's progress with it. Progress that
+/// Redis may have lost is sent again.
+pub(crate) async fn keep_leases(shared: Arc<Shared>, lease: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(lease / 3);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let jobs: Vec<_> = shared
+            .running
+            .lock()
+            .iter()
+            .map(|(id, job)| {
+                job.progress.repeat();
+                (*id, job.fence, serde_json::to_value(job.progress.current()).ok())
+            })
+            .collect();
+        if let Err(error) = ledger::renew(&shared.database.pool, shared.id, lease, &jobs).await {
+            metrics::counter!("millrace_lease_renewals_failed_total").increment(1);
+            tracing::warn!(%error, "could not renew leases; trying again");
+        }
+    }
+}
+
+/// Notices cancel requests: at once by the bus, and within a second without it.
+pub(crate) async fn watch_for_cancels(shared: Arc<Shared>, stop: CancellationToken) {
+    let listener = tokio::spawn(listen(Arc::clone(&shared), shared.database.clone()));
+    let mut ticks = tokio::time::interval(CANCEL_CHECK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        if shared.running.lock().is_empty() {
+            continue;
+        }
+        match ledger::cancel_requests(&shared.database.pool, shared.id).await {
+            Ok(requests) => {
+                for (id, epoch) in requests {
+                    shared.running.cancel(&shared, id, epoch);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "could not look for cancel requests"),
+        }
+    }
+    listener.abort();
+}
+
+async fn listen(shared: Arc<Shared>, database: Database) {
+    loop {
+        if let Ok(mut subscriber) = database.bus.subscriber().await
+            && subscriber.subscribe(database.bus.control_channel()).await.is_ok()
+        {
+            let mut messages = subscriber.into_on_message();
+            while let Some(message) = messages.next().await {
+                let Ok(text) = message.get_payload::<String>() else {
+                    continue;
+                };
+                let Some((id, epoch)) = text.split_once(' ') else {
+                    continue;
+                };
+                if let (Ok(id), Ok(epoch)) = (id.parse(), epoch.parse()) {
+                    shared.running.cancel(&shared, JobId(id), epoch);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
