@@ -32,6 +32,8 @@ macro_rules! ids {
 ids! {
     /// A person who can sign in.
     UserId,
+    /// One sign-in of a person.
+    SessionId,
     /// A tenant.
     WorkspaceId,
     /// A table of records.

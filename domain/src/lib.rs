@@ -5,7 +5,11 @@
 //! [`jobs::Tx`] (the shared schemas), and says no with an error of its own that has a
 //! [`Refusal`].
 
+pub mod access;
 pub mod event;
+pub mod page;
+pub mod sessions;
+pub mod settings;
 pub mod storage;
 
 mod error;
@@ -14,5 +18,5 @@ mod workspace_db;
 
 pub use error::{DomainError, FieldErrors, Refusal};
 pub use event::Event;
-pub use ids::{RecordId, RecordsetId, UserId, WorkspaceId};
+pub use ids::{RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use workspace_db::{Actor, WorkspaceDb};

@@ -3,7 +3,6 @@
 //! Nothing here holds a whole file in memory. An object is there whole or not at all: what fails half
 //! way leaves no object. Which objects exist is the business of the tables that hold their keys.
 
-mod links;
 mod reader;
 
 use std::{path::PathBuf, sync::Arc};
@@ -17,7 +16,6 @@ use object_store::{
 use sha2::{Digest, Sha256};
 use url::Url;
 
-pub use links::{Expired, LinkSigner};
 pub use reader::ObjectReader;
 
 use crate::{DomainError, Refusal};

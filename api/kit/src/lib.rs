@@ -1,1 +1,36 @@
-//! Not here yet.
+//! What every section of the API uses, and nothing that only one does: the caller and what they may
+//! do, the one error type, bodies and answers, pages, links to jobs, and the edge that every request
+//! passes. No SQL: that is `domain`'s.
+
+pub mod document;
+
+mod answer;
+mod app;
+mod body;
+mod caller;
+mod edge;
+mod error;
+mod job_started;
+mod page;
+mod permission;
+mod signer;
+mod tag;
+
+pub use answer::{Accepted, Answer, Created, Envelope, NoContent};
+pub use app::{ApiConfig, App, Services};
+pub use body::Body;
+pub use caller::{Caller, SignedIn, Visitor};
+pub use edge::{ClientAddress, Edge, RequestId, unhurried};
+pub use error::ApiError;
+pub use job_started::JobStarted;
+pub use page::{Page, PageNumber, PageSize, page_request};
+pub use permission::{Access, Can, Permission};
+pub use signer::{AccessClaims, Credential, Signer};
+pub use tag::Tag;
+
+/// For [`permissions!`]: whether the catalogue lists a permission.
+#[doc(hidden)]
+#[must_use]
+pub const fn catalogue_lists(permission: &str) -> bool {
+    domain::access::is_listed(permission)
+}

@@ -1,0 +1,111 @@
+//! What handlers answer with. `Json<T>` is poem's and means 200; the others say their status by
+//! their name.
+
+use poem::{IntoResponse, Response, http::StatusCode};
+use poem_openapi::{
+    ApiResponse, Object,
+    payload::{Json, Payload},
+    registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
+    types::{ParseFromJSON, ToJSON, Type},
+};
+
+use crate::ApiError;
+
+/// A handler's answer: `Answer<Json<Team>>`, `Answer<Created<Team>>`, `Answer<NoContent>`.
+pub type Answer<T> = Result<T, ApiError>;
+
+/// 201, with what was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created<T>(pub T);
+
+/// 202: accepted, the work goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted<T>(pub T);
+
+/// 204, with nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoContent;
+
+/// The documentation of a JSON answer with that status.
+fn documented<T: Type>(status: StatusCode) -> MetaResponses {
+    MetaResponses {
+        responses: vec![MetaResponse {
+            description: "",
+            status: Some(status.as_u16()),
+            status_range: None,
+            content: vec![MetaMediaType {
+                content_type: Json::<T>::CONTENT_TYPE,
+                schema: T::schema_ref(),
+            }],
+            headers: vec![],
+        }],
+    }
+}
+
+/// Makes a wrapper an answer with a status.
+macro_rules! answers_with {
+    ($name:ident, $status:expr) => {
+        impl<T: ToJSON> IntoResponse for $name<T> {
+            fn into_response(self) -> Response {
+                Json(self.0).with_status($status).into_response()
+            }
+        }
+
+        impl<T: ToJSON> ApiResponse for $name<T> {
+            fn meta() -> MetaResponses {
+                documented::<T>($status)
+            }
+
+            fn register(registry: &mut Registry) {
+                T::register(registry);
+            }
+        }
+    };
+}
+
+answers_with!(Created, StatusCode::CREATED);
+answers_with!(Accepted, StatusCode::ACCEPTED);
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl ApiResponse for NoContent {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "",
+                status: Some(StatusCode::NO_CONTENT.as_u16()),
+                status_range: None,
+                content: vec![],
+                headers: vec![],
+            }],
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+/// How the Platform API wraps what it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Envelope<T: ParseFromJSON + ToJSON> {
+    /// Always true; errors have an envelope of their own.
+    pub success: bool,
+    /// The answer.
+    pub data: T,
+    /// The request, for support.
+    pub request_id: String,
+}
+
+impl<T: ParseFromJSON + ToJSON> Envelope<T> {
+    /// Wraps an answer to a request.
+    pub fn new(data: T, request_id: impl Into<String>) -> Self {
+        Self {
+            success: true,
+            data,
+            request_id: request_id.into(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `App`: what the process has, handed to every handler.
+
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+
+use domain::settings::{SettingError, Settings};
+use ipnet::IpNet;
+use poem::http::HeaderValue;
+
+use crate::Signer;
+
+/// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
+#[derive(Clone)]
+pub struct App(Arc<Services>);
+
+/// The parts of an [`App`].
+pub struct Services {
+    /// PostgreSQL and the bus.
+    pub database: jobs::Database,
+    /// How this process is set up.
+    pub config: ApiConfig,
+    /// What signs tokens, tickets and links.
+    pub keys: Signer,
+}
+
+impl App {
+    /// An app made of these parts.
+    #[must_use]
+    pub fn new(services: Services) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How requests are taken: origins, proxies, sizes and times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// `CORS_ORIGINS`: web origins that browsers may call from.
+    pub cors_origins: Vec<HeaderValue>,
+    /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
+    pub max_upload_bytes: u64,
+    /// The largest JSON body.
+    pub max_json_bytes: usize,
+    /// How long a request may take, streams, uploads and long polls apart.
+    pub request_timeout: Duration,
+    /// How long an access token is good for.
+    pub access_token_lifetime: Duration,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_upload_bytes: 1 << 30,
+            max_json_bytes: 1 << 20,
+            request_timeout: Duration::from_secs(30),
+            access_token_lifetime: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+impl ApiConfig {
+    /// Reads it from a process's settings.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let defaults = Self::default();
+        Ok(Self {
+            cors_origins: settings.list("CORS_ORIGINS")?,
+            trusted_proxies: settings.list("TRUSTED_PROXIES")?,
+            max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
+            ..defaults
+        })
+    }
+}

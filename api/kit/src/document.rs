@@ -1,0 +1,189 @@
+//! The OpenAPI document as it is served: poem-openapi's, with what it can't say by itself. Each
+//! operation shows its permission (`x-permission`), needs both headers where it works in a workspace,
+//! and lists only the errors that it can answer with, in its surface's shape.
+
+use jobs::Surface;
+use serde_json::{Map, Value, json};
+
+use crate::{caller::BEARER, permission::WORKSPACE};
+
+/// How a permission's requirement looks before it is rewritten.
+const PERMISSION: &str = "permission ";
+
+/// The served document made of the framework's.
+///
+/// # Errors
+/// When `spec` is not JSON, which the framework's always is.
+pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
+    let mut document: Value = serde_json::from_str(spec)?;
+    let operations = document["paths"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|paths| paths.iter_mut())
+        .flat_map(|(path, item)| {
+            item.as_object_mut()
+                .into_iter()
+                .flat_map(Map::values_mut)
+                .map(move |operation| (path, operation))
+        });
+    for (path, operation) in operations {
+        show_permission(operation);
+        leave_out_errors(path, operation);
+    }
+    if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
+        document["components"]["schemas"]["Error"] = platform_error();
+    }
+    Ok(document)
+}
+
+/// `[{"permission records:view": []}]` becomes `x-permission` and the two real schemes.
+fn show_permission(operation: &mut Value) {
+    let permission = operation["security"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find_map(|requirement| {
+            requirement
+                .as_object()?
+                .keys()
+                .find_map(|name| name.strip_prefix(PERMISSION))
+                .map(str::to_owned)
+        });
+    if let Some(permission) = permission {
+        operation["x-permission"] = json!(permission);
+        operation["security"] = json!([{ BEARER: [], WORKSPACE: [] }]);
+    }
+}
+
+/// Without a body nothing can be wrong with one; without a credential nobody is refused.
+fn leave_out_errors(path: &str, operation: &mut Value) {
+    let has_body = operation.get("requestBody").is_some();
+    let has_parameters = operation.get("parameters").is_some();
+    let is_guarded = operation["security"]
+        .as_array()
+        .is_some_and(|security| !security.is_empty());
+    let in_workspace = operation.get("x-permission").is_some();
+    let names_something = path.contains('{') || in_workspace;
+    let writes = has_body || operation.get("x-permission").is_some();
+    let Some(responses) = operation["responses"].as_object_mut() else {
+        return;
+    };
+    responses.retain(|status, _| match status.as_str() {
+        "400" | "413" | "415" => has_body,
+        "401" => is_guarded || has_body,
+        "403" => in_workspace,
+        "404" => names_something,
+        "402" | "409" | "410" => writes || names_something,
+        "422" => has_body || has_parameters || in_workspace,
+        _ => true,
+    });
+}
+
+fn platform_error() -> Value {
+    json!({
+        "type": "object",
+        "required": ["success", "error", "request_id"],
+        "properties": {
+            "success": { "type": "boolean", "description": "Always false." },
+            "error": {
+                "type": "object",
+                "required": ["code", "message"],
+                "properties": {
+                    "code": { "type": "string", "description": "A code for programs." },
+                    "message": { "type": "string", "description": "A sentence for people." },
+                    "fields": {
+                        "type": "object",
+                        "description": "Reasons by field, where fields are to blame.",
+                        "additionalProperties": { "type": "array", "items": { "type": "string" } },
+                    },
+                },
+            },
+            "request_id": { "type": "string", "description": "The request, for support." },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::{OpenApi, OpenApiService, param::Path, payload::Json};
+
+    use super::*;
+    use crate::{Answer, Body, Can, Created, Page, SignedIn, permissions};
+
+    permissions! { ViewRecords = "records:view", CreateRecords = "records:create" }
+
+    #[derive(poem_openapi::Object)]
+    struct Thing {
+        name: String,
+    }
+
+    struct Things;
+
+    #[OpenApi]
+    impl Things {
+        #[oai(path = "/open", method = "get", operation_id = "open")]
+        async fn open(&self) -> Answer<Json<Vec<String>>> {
+            Ok(Json(vec![]))
+        }
+
+        #[oai(path = "/mine", method = "get", operation_id = "mine")]
+        async fn mine(&self, _person: SignedIn) -> Answer<Json<Page<String>>> {
+            Err(crate::ApiError::not_found())
+        }
+
+        #[oai(path = "/things/:id", method = "put", operation_id = "put")]
+        async fn put(
+            &self,
+            can: Can<CreateRecords>,
+            id: Path<uuid::Uuid>,
+            thing: Body<Thing>,
+        ) -> Answer<Created<Thing>> {
+            let _ = (can.may::<ViewRecords>(), id.0);
+            Ok(Created(thing.0))
+        }
+    }
+
+    fn operation(path: &str, method: &str) -> Value {
+        let spec = OpenApiService::new(Things, "t", "1").spec();
+        served(&spec, Surface::Workspace).unwrap()["paths"][path][method].clone()
+    }
+
+    fn statuses(operation: &Value) -> Vec<String> {
+        operation["responses"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    #[test]
+    fn a_guarded_operation_shows_its_permission_and_both_headers() {
+        let put = operation("/things/{id}", "put");
+        assert_eq!(put["x-permission"], "records:create");
+        assert_eq!(put["security"], json!([{ "bearer": [], "workspace": [] }]));
+        let codes = statuses(&put);
+        for status in [
+            "201", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503",
+        ] {
+            assert!(codes.contains(&status.to_owned()), "{status} is not in {codes:?}");
+        }
+    }
+
+    #[test]
+    fn an_operation_lists_only_errors_that_it_can_answer_with() {
+        assert_eq!(statuses(&operation("/open", "get")), ["200", "429", "500", "503"]);
+        assert_eq!(
+            statuses(&operation("/mine", "get")),
+            ["200", "401", "429", "500", "503"]
+        );
+        assert_eq!(operation("/mine", "get")["security"], json!([{ "bearer": [] }]));
+    }
+
+    #[test]
+    fn the_platform_document_has_the_envelope_for_errors() {
+        let spec = OpenApiService::new(Things, "t", "1").spec();
+        let document = served(&spec, Surface::Platform).unwrap();
+        assert!(document["components"]["schemas"]["Error"]["properties"]["request_id"].is_object());
+    }
+}

@@ -1,0 +1,355 @@
+//! The edge: what every request passes on its way in and every answer on its way out. Request id,
+//! client address, CORS, deadline, panics, errors per surface, security headers, the access log and
+//! the HTTP figures.
+
+mod address;
+mod cors;
+mod deadline;
+mod request_id;
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use futures::FutureExt;
+use jobs::Surface;
+use poem::{
+    Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, Result,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+};
+use tracing::Instrument;
+
+pub use address::ClientAddress;
+pub use deadline::unhurried;
+pub use request_id::RequestId;
+
+use crate::{ApiConfig, ApiError};
+use deadline::Deadline;
+
+/// The edge as a middleware. It goes outside everything else.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    config: ApiConfig,
+}
+
+impl Edge {
+    /// An edge set up like that.
+    #[must_use]
+    pub fn new(config: ApiConfig) -> Self {
+        Self { config }
+    }
+}
+
+impl<E: Endpoint> Middleware<E> for Edge {
+    type Output = EdgeEndpoint<E>;
+
+    fn transform(&self, inner: E) -> EdgeEndpoint<E> {
+        EdgeEndpoint {
+            inner,
+            config: self.config.clone(),
+        }
+    }
+}
+
+/// An endpoint inside the edge. It always answers, never errs.
+#[derive(Debug)]
+pub struct EdgeEndpoint<E> {
+    inner: E,
+    config: ApiConfig,
+}
+
+/// The surface that a path belongs to. What belongs to neither is shown as the Platform API shows it.
+fn surface_of(path: &str) -> Surface {
+    if path.starts_with("/api/") {
+        Surface::Workspace
+    } else {
+        Surface::Platform
+    }
+}
+
+impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let began = Instant::now();
+        let id = RequestId::of(&request);
+        request.set_data(id.clone());
+        if let Some(address) = ClientAddress::of(&request, &self.config.trusted_proxies) {
+            request.set_data(address);
+        }
+        let origin = cors::allowed_origin(&request, &self.config.cors_origins);
+        let method = request.method().clone();
+        let uri = request.uri().clone();
+        let surface = surface_of(uri.path());
+        request.set_data(surface);
+
+        let span = tracing::info_span!("request", id = %id.0);
+        let (mut response, pattern) = async {
+            if origin.is_some() && cors::is_preflight(&request) {
+                return (cors::preflight(&request), None);
+            }
+            let answer = self.answer(request).await;
+            let pattern = match &answer {
+                Ok(response) => response.data::<PathPattern>().cloned(),
+                Err(error) => error.data::<PathPattern>().cloned(),
+            };
+            let response = match answer {
+                Ok(response) => response,
+                Err(error) if error.is_from_response() => error.into_response(),
+                Err(error) => ApiError::of_framework(error).render(surface, &id.0),
+            };
+            (response, pattern)
+        }
+        .instrument(span.clone())
+        .await;
+
+        if let Some(origin) = origin {
+            cors::allow(&mut response, origin);
+        }
+        finish(&mut response, &id);
+        let pattern = pattern.as_ref().map_or("unmatched", |pattern| &pattern.0);
+        let _in_span = span.enter();
+        note(&method, &uri, pattern, response.status(), began);
+        Ok(response)
+    }
+}
+
+impl<E: Endpoint> EdgeEndpoint<E> {
+    /// Runs the handler under its deadline; a panic in it is a 500 and nothing more.
+    async fn answer(&self, mut request: Request) -> Result<Response> {
+        refuse_nul(&request)?;
+        refuse_too_large(&request, self.config.max_upload_bytes)?;
+        let deadline = Deadline::new(self.config.request_timeout);
+        request.set_data(deadline.clone());
+        let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        tokio::select! {
+            answer = handler => match answer {
+                Ok(answer) => answer.map(IntoResponse::into_response),
+                Err(panic) => Err(ApiError::internal(panic_message(&*panic)).into()),
+            },
+            () = deadline.passed() => Err(ApiError::unavailable("timeout", "this took too long").into()),
+        }
+    }
+}
+
+/// PostgreSQL can't store NUL: an id with one names nothing, a parameter with one is invalid.
+fn refuse_nul(request: &Request) -> Result<(), ApiError> {
+    let uri = request.uri();
+    if uri.path().contains("%00") {
+        return Err(ApiError::not_found());
+    }
+    let Some(pair) = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .find(|pair| pair.contains("%00"))
+    else {
+        return Ok(());
+    };
+    let name = pair
+        .split('=')
+        .next()
+        .filter(|name| !name.contains("%00"))
+        .unwrap_or("query");
+    Err(ApiError::invalid(name, "must not contain a NUL character"))
+}
+
+/// A body that says it is larger than the largest upload isn't read at all. The form around a file
+/// takes some bytes too.
+fn refuse_too_large(request: &Request, max_upload_bytes: u64) -> Result<(), ApiError> {
+    const FORM: u64 = 64 << 10;
+    let length = request
+        .header(header::CONTENT_LENGTH)
+        .and_then(|length| length.parse::<u64>().ok());
+    match length {
+        Some(length) if length > max_upload_bytes.saturating_add(FORM) => Err(ApiError::too_large()),
+        _ => Ok(()),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a handler panicked: {}", text.as_deref().unwrap_or("no message"))
+}
+
+/// Headers that every answer has.
+fn finish(response: &mut Response, id: &RequestId) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// The access log and the figures.
+fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCode, began: Instant) {
+    let seconds = began.elapsed().as_secs_f64();
+    // Only methods that exist: a label is for ever.
+    let verb = match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let labels = [
+        ("method", verb),
+        ("route", pattern.to_owned()),
+        ("status", status.as_u16().to_string()),
+    ];
+    metrics::counter!("millrace_http_requests_total", &labels).increment(1);
+    metrics::histogram!("millrace_http_request_duration_seconds", &labels[..2]).record(seconds);
+    tracing::info!(
+        %method,
+        path = uri.path(),
+        query = masked_query(uri.query()).as_deref(),
+        status = status.as_u16(),
+        ms = (seconds * 1000.0).round(),
+        "answered"
+    );
+}
+
+/// The query with the values of secrets struck out.
+fn masked_query(query: Option<&str>) -> Option<String> {
+    const SECRET: [&str; 5] = ["ticket", "sig", "token", "code", "access_token"];
+    let mask = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if SECRET.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    query.map(|query| query.split('&').map(mask).collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use poem::{EndpointExt, Route, get, handler, test::TestClient};
+    use serde_json::json;
+
+    use super::*;
+
+    #[handler]
+    fn panics() {
+        panic!("select password from users");
+    }
+
+    #[handler]
+    async fn sleeps() {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+
+    #[handler]
+    async fn naps() {
+        tokio::time::sleep(Duration::from_millis(80)).await;
+    }
+
+    fn client() -> TestClient<impl Endpoint> {
+        let config = ApiConfig {
+            cors_origins: vec![HeaderValue::from_static("https://app.example")],
+            request_timeout: Duration::from_millis(20),
+            max_upload_bytes: 10,
+            ..ApiConfig::default()
+        };
+        let routes = Route::new()
+            .at("/api/panics", get(panics))
+            .at("/sleeps", get(sleeps))
+            .at("/naps", get(unhurried(naps)))
+            .with(Edge::new(config));
+        TestClient::new(routes)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_that_tells_nothing() {
+        let response = client()
+            .get("/api/panics")
+            .header("X-Request-Id", "mine")
+            .send()
+            .await;
+        response.assert_status(StatusCode::INTERNAL_SERVER_ERROR);
+        response.assert_header("X-Request-Id", "mine");
+        response
+            .assert_json(
+                json!({"error": "internal", "detail": "something went wrong on our side",
+                                "request_id": "mine"}),
+            )
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_ended_unless_the_route_takes_its_time() {
+        client()
+            .get("/sleeps")
+            .send()
+            .await
+            .assert_status(StatusCode::SERVICE_UNAVAILABLE);
+        client().get("/naps").send().await.assert_status_is_ok();
+    }
+
+    #[tokio::test]
+    async fn an_unknown_path_and_a_wrong_method_have_json_answers() {
+        let response = client()
+            .get("/nowhere")
+            .header("X-Request-Id", "mine")
+            .send()
+            .await;
+        response.assert_status(StatusCode::NOT_FOUND);
+        response
+            .assert_json(json!({"success": false, "request_id": "mine",
+                "error": {"code": "route_not_found", "message": "there is no such path"}}))
+            .await;
+        let response = client().post("/api/panics").send().await;
+        response.assert_status(StatusCode::METHOD_NOT_ALLOWED);
+        response
+            .assert_json(json!({"error": "method_not_allowed",
+                "detail": "the path exists, but not with this method"}))
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_nul_in_the_url_or_a_body_too_large_never_reaches_a_handler() {
+        let response = client().get("/api/panics?name=a%00b").send().await;
+        response.assert_status(StatusCode::UNPROCESSABLE_ENTITY);
+        client()
+            .get("/api/%00")
+            .send()
+            .await
+            .assert_status(StatusCode::NOT_FOUND);
+        let response = client()
+            .get("/naps")
+            .header("Content-Length", "100000")
+            .send()
+            .await;
+        response.assert_status(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn only_listed_origins_may_read_answers() {
+        let client = client();
+        let ask = |origin: &'static str| {
+            client
+                .request(Method::OPTIONS, "/naps")
+                .header("Origin", origin)
+                .header("Access-Control-Request-Method", "GET")
+                .send()
+        };
+        let response = ask("https://app.example").await;
+        response.assert_status(StatusCode::NO_CONTENT);
+        response.assert_header("Access-Control-Allow-Origin", "https://app.example");
+        let response = ask("https://evil.example").await;
+        response.assert_header_is_not_exist("Access-Control-Allow-Origin");
+    }
+
+    #[test]
+    fn secrets_in_a_query_are_struck_out() {
+        assert_eq!(
+            masked_query(Some("since=0&ticket=abc.def&Sig=1")).as_deref(),
+            Some("since=0&ticket=***&Sig=***")
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! The client's address: the peer's, or the one a trusted proxy names.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use poem::{Addr, Request};
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    pub(super) fn of(request: &Request, trusted: &[IpNet]) -> Option<Self> {
+        let Addr::SocketAddr(peer) = request.remote_addr().0 else {
+            return None;
+        };
+        let forwarded = request
+            .headers()
+            .get_all("X-Forwarded-For")
+            .iter()
+            .filter_map(|v| v.to_str().ok());
+        Some(Self(client(peer.ip().to_canonical(), forwarded, trusted)))
+    }
+}
+
+/// Walks from the peer outwards for as long as each address is a proxy that we trust; the first that
+/// isn't is the client. What a client writes into the header itself lies beyond that.
+fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let hops: Vec<_> = forwarded
+        .flat_map(|header| header.split(','))
+        .map(str::trim)
+        .collect();
+    let mut address = peer;
+    for hop in hops.iter().rev() {
+        if !is_trusted(address) {
+            break;
+        }
+        let Ok(next) = hop.parse::<IpAddr>() else { break };
+        address = next.to_canonical();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(peer: &str, forwarded: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        client(peer.parse().unwrap(), forwarded.iter().copied(), &trusted).to_string()
+    }
+
+    #[test]
+    fn a_stranger_who_claims_to_be_a_proxy_is_seen_as_they_are() {
+        assert_eq!(seen("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn behind_trusted_proxies_the_first_untrusted_hop_is_the_client() {
+        assert_eq!(
+            seen("10.0.0.1", &["1.1.1.1, 198.51.100.1", "10.0.0.2"]),
+            "198.51.100.1"
+        );
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["nonsense"]), "10.0.0.1");
+    }
+}

@@ -1,0 +1,391 @@
+//! The one error of the API, and the one place that renders it per surface.
+//!
+//! Handlers use `?`: whatever the domain refuses becomes an [`ApiError`], the framework's own errors
+//! are translated by [`ApiError::of_framework`], and [`crate::Edge`] renders them all.
+
+mod framework;
+
+pub(crate) use framework::plain_reason;
+
+use std::{collections::BTreeMap, error::Error as StdError, fmt};
+
+use domain::{DomainError, FieldErrors, Refusal};
+use jobs::Surface;
+use poem::{IntoResponse, Response, error::ResponseError, http::StatusCode, http::header};
+use poem_openapi::{
+    ApiResponse, Object,
+    payload::{Json, Payload},
+    registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
+    types::Type,
+};
+use serde_json::json;
+
+/// An error on its way to a client: a status, a code for programs, a sentence for people.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    fields: FieldErrors,
+    retry_after: Option<u64>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// How the Workspace API shows an error.
+#[derive(Debug, Object)]
+#[oai(rename = "Error")]
+pub(crate) struct ErrorBody {
+    /// A code for programs.
+    pub error: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Reasons by field, where fields are to blame.
+    #[oai(skip_serializing_if_is_none)]
+    pub fields: Option<BTreeMap<String, Vec<String>>>,
+}
+
+impl ApiError {
+    /// An error with a code of its own.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            fields: FieldErrors::new(),
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    /// 404: it doesn't exist, or the caller may not see it.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "record_not_found",
+            "there is no such thing here",
+        )
+    }
+
+    /// 422: one field, one reason.
+    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::invalid_fields(FieldErrors::from([(field.into(), vec![reason.into()])]))
+    }
+
+    /// 422: reasons by field.
+    #[must_use]
+    pub fn invalid_fields(fields: FieldErrors) -> Self {
+        let detail = fields
+            .iter()
+            .map(|(name, reasons)| format!("{name}: {}", reasons.join(", ")))
+            .collect::<Vec<_>>()
+            .join("; ");
+        Self {
+            fields,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "record_invalid", detail)
+        }
+    }
+
+    /// 422: what is required and absent, by name.
+    pub fn missing(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let fields: FieldErrors = names
+            .into_iter()
+            .map(|name| (name.into(), vec!["is required".to_owned()]))
+            .collect();
+        let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
+        let detail = format!("required and missing: {names}");
+        Self {
+            fields,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_missing", detail)
+        }
+    }
+
+    /// 400: the body is not JSON.
+    pub fn invalid_json(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", detail)
+    }
+
+    /// 401: no credential came.
+    #[must_use]
+    pub fn token_missing() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "token_missing",
+            "this needs a bearer token",
+        )
+    }
+
+    /// 401: the credential is not good, or no longer.
+    #[must_use]
+    pub fn token_invalid() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "token_invalid",
+            "the token is not valid, or no longer",
+        )
+    }
+
+    /// 403: the caller is known and may not.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// 409: the state it is in doesn't allow that.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 413: more bytes than the route takes.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            "this is more than the route takes",
+        )
+    }
+
+    /// 415: a content type that the route doesn't take.
+    pub fn unsupported_media_type(expected: &str) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            format!("send the body with Content-Type: {expected}"),
+        )
+    }
+
+    /// 500: a fault of ours. The cause goes to the log and nowhere else.
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "something went wrong on our side",
+            )
+        }
+    }
+
+    /// 503: not now.
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The answer of a surface. The cause of an internal error is logged here, inside the request's
+    /// span.
+    pub(crate) fn render(&self, surface: Surface, request_id: &str) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(error = ?cause, "request failed: {cause}");
+        }
+        let mut body = match surface {
+            Surface::Workspace => json!({ "error": self.code, "detail": self.detail }),
+            Surface::Platform => json!({
+                "success": false,
+                "error": { "code": self.code, "message": self.detail },
+                "request_id": request_id,
+            }),
+        };
+        let holder = match surface {
+            Surface::Workspace => &mut body,
+            Surface::Platform => &mut body["error"],
+        };
+        if !self.fields.is_empty() {
+            holder["fields"] = json!(self.fields);
+        }
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            body["request_id"] = json!(request_id);
+        }
+        let mut response = poem::web::Json(body).with_status(self.status).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                header::HeaderValue::from_static("Bearer"),
+            );
+        }
+        response
+    }
+}
+
+/// Whatever the domain refuses.
+impl<E: DomainError> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        let said = error.to_string();
+        match error.refusal() {
+            Refusal::NotFound => Self::not_found(),
+            Refusal::Invalid(fields) => Self::invalid_fields(fields),
+            Refusal::Missing(names) => Self::missing(names),
+            Refusal::Conflict(code) => Self::conflict(code, said),
+            Refusal::Forbidden => Self::forbidden(said),
+            Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
+            Refusal::RateLimited(seconds) => Self {
+                retry_after: Some(seconds),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", said)
+            },
+            Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
+            Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
+            Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
+            Refusal::Unavailable(code) => Self {
+                cause: Some(error.into()),
+                ..Self::unavailable(code, "not available just now")
+            },
+            Refusal::Internal => Self::internal(error),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl StdError for ApiError {}
+
+/// Lets poem carry it up to the edge.
+impl ResponseError for ApiError {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn as_response(&self) -> Response {
+        self.render(Surface::Workspace, "")
+    }
+}
+
+/// Every status that an error may have. [`crate::document`] leaves out, per operation, those that it
+/// can't answer with.
+const DOCUMENTED: [(StatusCode, &str); 13] = [
+    (
+        StatusCode::BAD_REQUEST,
+        "The body is not JSON, or the request can't be read",
+    ),
+    (StatusCode::UNAUTHORIZED, "No credential, or not a good one"),
+    (StatusCode::PAYMENT_REQUIRED, "More than the plan allows"),
+    (StatusCode::FORBIDDEN, "The caller may not do that"),
+    (
+        StatusCode::NOT_FOUND,
+        "There is no such thing, or the caller may not see it",
+    ),
+    (StatusCode::CONFLICT, "The state it is in doesn't allow that"),
+    (StatusCode::GONE, "It was there, and is gone for good"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "More bytes than the route takes"),
+    (
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "A content type that the route doesn't take",
+    ),
+    (
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Something is missing or breaks a rule; `fields` says what",
+    ),
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too often; `Retry-After` says when to come back",
+    ),
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "A fault of ours; the request id helps to find it",
+    ),
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Not available just now, or it took too long",
+    ),
+];
+
+impl ApiResponse for ApiError {
+    fn meta() -> MetaResponses {
+        let responses = DOCUMENTED
+            .iter()
+            .map(|(status, description)| MetaResponse {
+                description,
+                status: Some(status.as_u16()),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: Json::<ErrorBody>::CONTENT_TYPE,
+                    schema: ErrorBody::schema_ref(),
+                }],
+                headers: vec![],
+            })
+            .collect();
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        ErrorBody::register(registry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn rendered(error: ApiError, surface: Surface) -> (u16, serde_json::Value) {
+        let response = error.render(surface, "req-1");
+        let status = response.status().as_u16();
+        (
+            status,
+            serde_json::from_slice(&response.into_body().into_vec().await.unwrap()).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn each_surface_has_its_own_shape() {
+        assert_eq!(
+            rendered(ApiError::invalid("name", "is too long"), Surface::Workspace).await,
+            (
+                422,
+                json!({"error": "record_invalid", "detail": "name: is too long",
+                       "fields": {"name": ["is too long"]}})
+            )
+        );
+        assert_eq!(
+            rendered(ApiError::invalid("name", "is too long"), Surface::Platform).await,
+            (
+                422,
+                json!({"success": false, "request_id": "req-1", "error": {"code": "record_invalid",
+                       "message": "name: is too long", "fields": {"name": ["is too long"]}}})
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_internal_error_tells_nothing() {
+        let error = ApiError::from(Secretive);
+        let (status, body) = rendered(error, Surface::Workspace).await;
+        assert_eq!(status, 500);
+        assert_eq!(
+            body,
+            json!({"error": "internal", "detail": "something went wrong on our side", "request_id": "req-1"})
+        );
+    }
+
+    /// An error of the domain whose text must not get out.
+    #[derive(Debug)]
+    struct Secretive;
+
+    impl fmt::Display for Secretive {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("select password from users")
+        }
+    }
+    impl StdError for Secretive {}
+    impl DomainError for Secretive {
+        fn refusal(&self) -> Refusal {
+            Refusal::Internal
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Pages of lists, as the Workspace API shows them: `page` counts from 1, `page_size` has a cap.
+
+use std::{borrow::Cow, str::FromStr};
+
+use domain::page::{PageOf, PageRequest};
+use poem_openapi::{
+    Object,
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
+};
+use serde_json::{Value, json};
+
+const LARGEST: u32 = 200;
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Page<T: ParseFromJSON + ToJSON> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// Items in the whole list.
+    pub total: i64,
+    /// This page; the first is 1.
+    pub page: i64,
+    /// Items on a full page.
+    pub page_size: i64,
+    /// Pages in the whole list.
+    pub pages: i64,
+}
+
+impl<T: ParseFromJSON + ToJSON> Page<T> {
+    /// A page as it was asked for.
+    pub fn new(request: PageRequest, page: PageOf<T>) -> Self {
+        let size = request.limit.max(1);
+        Self {
+            items: page.items,
+            total: page.total,
+            page: request.offset / size + 1,
+            page_size: size,
+            pages: (page.total + size - 1) / size,
+        }
+    }
+}
+
+/// `page`: which page, from 1. Use it as `#[oai(default)] page: Query<PageNumber>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageNumber(u32);
+
+/// `page_size`: items on a page. More than the cap is taken as the cap, and the answer says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSize(u32);
+
+/// What the two parameters ask for.
+#[must_use]
+pub fn page_request(page: PageNumber, size: PageSize) -> PageRequest {
+    let limit = i64::from(size.0);
+    PageRequest {
+        limit,
+        offset: (i64::from(page.0) - 1) * limit,
+    }
+}
+
+impl Default for PageNumber {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Default for PageSize {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl FromStr for PageNumber {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        from_one(text).map(Self)
+    }
+}
+
+impl FromStr for PageSize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        from_one(text).map(|size| Self(size.min(LARGEST)))
+    }
+}
+
+fn from_one(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a whole number from 1"),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// Makes a number type a documented query parameter.
+macro_rules! parameter {
+    ($name:ident, $label:literal) => {
+        impl Type for $name {
+            const IS_REQUIRED: bool = true;
+            type RawValueType = Self;
+            type RawElementValueType = Self;
+
+            fn name() -> Cow<'static, str> {
+                $label.into()
+            }
+
+            fn schema_ref() -> MetaSchemaRef {
+                MetaSchemaRef::Inline(Box::new(MetaSchema {
+                    minimum: Some(1.0),
+                    ..MetaSchema::new_with_format("integer", "int32")
+                }))
+            }
+
+            fn as_raw_value(&self) -> Option<&Self> {
+                Some(self)
+            }
+
+            fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+                Box::new(std::iter::once(self))
+            }
+        }
+
+        impl ParseFromParameter for $name {
+            fn parse_from_parameter(value: &str) -> ParseResult<Self> {
+                value.parse().map_err(ParseError::custom)
+            }
+        }
+
+        impl ToJSON for $name {
+            fn to_json(&self) -> Option<Value> {
+                Some(json!(self.0))
+            }
+        }
+    };
+}
+
+parameter!(PageNumber, "page_number");
+parameter!(PageSize, "page_size");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_page_may_be_short() {
+        let request = page_request("3".parse().unwrap(), "2".parse().unwrap());
+        assert_eq!(request, PageRequest { limit: 2, offset: 4 });
+        let page = Page::new(
+            request,
+            PageOf {
+                items: vec![5],
+                total: 5,
+            },
+        );
+        assert_eq!((page.page, page.page_size, page.pages, page.total), (3, 2, 3, 5));
+    }
+
+    #[test]
+    fn a_page_size_above_the_cap_is_the_cap() {
+        assert_eq!("100000".parse(), Ok(PageSize(LARGEST)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for nonsense in ["0", "-1", "x", "1.5", "99999999999"] {
+            assert!(nonsense.parse::<PageNumber>().is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_has_no_pages() {
+        let page = Page::<i32>::new(
+            page_request(PageNumber::default(), PageSize::default()),
+            PageOf {
+                items: vec![],
+                total: 0,
+            },
+        );
+        assert_eq!((page.page, page.pages), (1, 0));
+    }
+}

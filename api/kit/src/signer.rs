@@ -1,0 +1,258 @@
+//! What the process signs: access tokens, tickets for one job, links to one download. Each purpose
+//! has a key of its own, derived from the installation's secret, so that a signature made for one is
+//! worth nothing for another.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Duration, Utc};
+use domain::{SessionId, UserId};
+use hmac::{Hmac, KeyInit, Mac};
+use jobs::JobId;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use uuid::Uuid;
+
+/// Signs and checks. The secret itself is not kept.
+pub struct Signer {
+    sign_access: EncodingKey,
+    check_access: DecodingKey,
+    access_rules: Validation,
+    tickets: [u8; 32],
+    downloads: [u8; 32],
+}
+
+/// What an access token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// The user.
+    pub sub: UserId,
+    /// The session, which must be alive for the token to be good.
+    pub sid: SessionId,
+    /// When it was issued, in seconds since 1970.
+    pub iat: i64,
+    /// When it expires, in seconds since 1970.
+    pub exp: i64,
+    /// Always `access`.
+    pub typ: TokenType,
+}
+
+/// The kinds of JWT that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenType {
+    /// Good for requests.
+    Access,
+}
+
+/// With what a caller came: what a ticket lives and dies with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credential {
+    /// A sign-in.
+    #[serde(rename = "sid")]
+    Session(SessionId),
+}
+
+/// What a ticket says: this job, for whoever has this credential.
+#[derive(Serialize, Deserialize)]
+struct Ticket {
+    job: JobId,
+    #[serde(flatten)]
+    credential: Credential,
+}
+
+impl Signer {
+    /// Keys derived from the installation's secret.
+    #[must_use]
+    pub fn new(secret: &str) -> Self {
+        let access = derive(secret, "access tokens");
+        let mut access_rules = Validation::new(Algorithm::HS256);
+        access_rules.leeway = 0;
+        Self {
+            sign_access: EncodingKey::from_secret(&access),
+            check_access: DecodingKey::from_secret(&access),
+            access_rules,
+            tickets: derive(secret, "job tickets"),
+            downloads: derive(secret, "downloads"),
+        }
+    }
+
+    /// An access token for a session, and when it expires.
+    ///
+    /// # Errors
+    /// When the claims can't be serialised, which they always can.
+    pub fn access_token(
+        &self,
+        user: UserId,
+        session: SessionId,
+        lifetime: std::time::Duration,
+    ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
+        let now = jobs::clock::now();
+        let expires = now + Duration::from_std(lifetime).unwrap_or(Duration::MAX);
+        let claims = AccessClaims {
+            sub: user,
+            sid: session,
+            iat: now.timestamp(),
+            exp: expires.timestamp(),
+            typ: TokenType::Access,
+        };
+        Ok((
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign_access)?,
+            expires,
+        ))
+    }
+
+    /// What a token says, if we signed it and it has not expired.
+    pub fn check_access_token(&self, token: &str) -> Option<AccessClaims> {
+        jsonwebtoken::decode(token, &self.check_access, &self.access_rules)
+            .ok()
+            .map(|token| token.claims)
+    }
+
+    /// A ticket to watch one job, for URLs that can't carry a header. Reading only; whoever takes it
+    /// also checks that the credential is alive and that the job didn't end too long ago.
+    #[must_use]
+    pub fn ticket(&self, job: JobId, credential: Credential) -> String {
+        // Two ids: this always serialises.
+        let body = serde_json::to_vec(&Ticket { job, credential }).unwrap_or_default();
+        let signature = sign(&self.tickets, &body);
+        format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(body),
+            URL_SAFE_NO_PAD.encode(signature)
+        )
+    }
+
+    /// The credential of a ticket that we signed for this job.
+    pub fn check_ticket(&self, ticket: &str, job: JobId) -> Option<Credential> {
+        let (body, signature) = ticket.split_once('.')?;
+        let body = URL_SAFE_NO_PAD.decode(body).ok()?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        if !is_signature(&self.tickets, &body, &signature) {
+            return None;
+        }
+        let ticket: Ticket = serde_json::from_slice(&body).ok()?;
+        (ticket.job == job).then_some(ticket.credential)
+    }
+
+    /// The path with `exp` and `sig`, by which anyone who has the link may download it until then.
+    /// The path must have no query of its own.
+    #[must_use]
+    pub fn download_link(&self, path: &str, expires: DateTime<Utc>) -> String {
+        let exp = expires.timestamp();
+        let signature = sign(&self.downloads, format!("{path}\n{exp}").as_bytes());
+        format!("{path}?exp={exp}&sig={}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// Whether we signed that path until `exp`, and it is not over yet.
+    #[must_use]
+    pub fn check_download(&self, path: &str, exp: i64, sig: &str) -> bool {
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(sig) else {
+            return false;
+        };
+        exp > jobs::clock::now().timestamp()
+            && is_signature(&self.downloads, format!("{path}\n{exp}").as_bytes(), &signature)
+    }
+}
+
+/// The key of a purpose.
+fn derive(secret: &str, purpose: &str) -> [u8; 32] {
+    sign(secret.as_bytes(), purpose.as_bytes())
+}
+
+fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(message);
+    mac
+}
+
+fn sign(key: &[u8], message: &[u8]) -> [u8; 32] {
+    mac(key, message).finalize().into_bytes().into()
+}
+
+/// Compares in constant time.
+fn is_signature(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    mac(key, message).verify_slice(signature).is_ok()
+}
+
+impl Credential {
+    /// The session or key, for logs.
+    #[must_use]
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Session(id) => id.0,
+        }
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer() -> Signer {
+        Signer::new("a secret of at least thirty-two characters")
+    }
+
+    #[test]
+    fn a_ticket_is_good_for_its_job_only() {
+        let (job, credential) = (JobId::new(), Credential::Session(SessionId::new()));
+        let ticket = signer().ticket(job, credential);
+        assert_eq!(signer().check_ticket(&ticket, job), Some(credential));
+        assert_eq!(signer().check_ticket(&ticket, JobId::new()), None);
+    }
+
+    #[test]
+    fn a_ticket_that_was_tampered_with_or_signed_elsewhere_is_refused() {
+        let (job, credential) = (JobId::new(), Credential::Session(SessionId::new()));
+        let ticket = signer().ticket(job, credential);
+        assert_eq!(Signer::new("another secret").check_ticket(&ticket, job), None);
+        let forged = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode("{}"),
+            ticket.split_once('.').unwrap().1
+        );
+        assert_eq!(signer().check_ticket(&forged, job), None);
+        assert_eq!(signer().check_ticket("no.ticket", job), None);
+    }
+
+    #[test]
+    fn a_download_link_is_good_for_its_path_until_it_expires() {
+        let later = jobs::clock::now() + Duration::minutes(5);
+        let link = signer().download_link("/files/1", later);
+        let sig = link.split_once("sig=").unwrap().1;
+        assert!(signer().check_download("/files/1", later.timestamp(), sig));
+        assert!(!signer().check_download("/files/2", later.timestamp(), sig));
+        assert!(!signer().check_download("/files/1", later.timestamp() + 1, sig));
+        let past = jobs::clock::now() - Duration::seconds(1);
+        let link = signer().download_link("/files/1", past);
+        assert!(!signer().check_download("/files/1", past.timestamp(), link.split_once("sig=").unwrap().1));
+    }
+
+    #[test]
+    fn an_access_token_names_its_user_and_session_until_it_expires() {
+        let (user, session) = (UserId::new(), SessionId::new());
+        let (token, expires) = signer()
+            .access_token(user, session, std::time::Duration::from_secs(60))
+            .unwrap();
+        let claims = signer().check_access_token(&token).unwrap();
+        assert_eq!(
+            (claims.sub, claims.sid, claims.exp),
+            (user, session, expires.timestamp())
+        );
+        assert!(Signer::new("another secret").check_access_token(&token).is_none());
+    }
+
+    #[test]
+    fn an_unsigned_access_token_is_refused() {
+        let claims = serde_json::json!({"sub": UserId::new(), "sid": SessionId::new(), "iat": 0,
+            "exp": i64::from(u32::MAX), "typ": "access"});
+        let body = URL_SAFE_NO_PAD.encode(claims.to_string());
+        let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+        assert!(signer().check_access_token(&format!("{head}.{body}.")).is_none());
+    }
+}

@@ -1,0 +1,24 @@
+//! The sections of the contract, as tags of the documents.
+
+use poem_openapi::Tags;
+
+/// A section of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Tags)]
+pub enum Tag {
+    /// Signing up, in and out.
+    Authentication,
+    /// Tables of records, and their fields.
+    Recordsets,
+    /// The rows of recordsets.
+    Records,
+    /// Files into records.
+    #[oai(rename = "Recordset Import")]
+    RecordsetImport,
+    /// Records into files.
+    #[oai(rename = "Recordset Export")]
+    RecordsetExport,
+    /// Long work: watch it, cancel it, try it again.
+    Jobs,
+    /// Whether the service is up.
+    Health,
+}
