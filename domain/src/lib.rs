@@ -7,16 +7,24 @@
 
 pub mod access;
 pub mod event;
+pub mod exports;
+pub mod files;
+pub mod imports;
 pub mod page;
+pub mod records;
+pub mod recordsets;
 pub mod sessions;
 pub mod settings;
 pub mod storage;
 
+mod csv;
 mod error;
 mod ids;
+mod json_object;
 mod workspace_db;
 
 pub use error::{DomainError, FieldErrors, Refusal};
 pub use event::Event;
 pub use ids::{RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
+pub use json_object::JsonObject;
 pub use workspace_db::{Actor, WorkspaceDb};

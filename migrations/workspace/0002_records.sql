@@ -7,6 +7,7 @@ create table recordsets (
     description text,
     settings    jsonb not null default '{}',
     is_active   boolean not null default true,
+    schema_version integer not null default 1,    -- of its fields; writers hold the row while they rely on it
     created_by  uuid,
     created_at  timestamptz not null default now(),
     updated_at  timestamptz not null default now(),
@@ -24,7 +25,9 @@ create table fields (
     is_unique    boolean not null default false,
     options      jsonb not null default '[]',     -- the choices of a choice field
     position     integer not null,
-    promoted_to  text,                            -- the typed column of records that mirrors it
+    promoted_to  text check (promoted_to in       -- the typed column of records that mirrors it
+                     ('promoted_text_1', 'promoted_text_2', 'promoted_number_1', 'promoted_number_2',
+                      'promoted_date_1', 'promoted_date_2', 'promoted_gis_1')),
     created_at   timestamptz not null default now(),
     constraint fields_key_key unique (recordset_id, key),
     constraint fields_promoted_key unique (recordset_id, promoted_to)
@@ -77,7 +80,7 @@ create index record_versions_in_order on record_versions (recordset_id, record_i
 create table unique_values (
     recordset_id uuid not null,
     field_key    text not null,
-    value        text collate "C" not null,       -- the stored form as text; md5 of it above 200 bytes
+    value        text collate "C" not null,       -- the stored form as text; SHA-256 of it above 200 bytes
     record_id    uuid not null,
     constraint unique_values_pkey primary key (recordset_id, field_key, value)
 );

@@ -60,7 +60,7 @@ pub(super) fn suggested(columns: &[String], schema: &Schema) -> Result<Vec<Mappe
         .into_iter()
         .filter_map(|found| {
             let column = columns.iter().position(|column| *column == found.column)?;
-            Some(Mapped { column, field: found.field })
+            Some(Mapped { column, field: found.field_key })
         })
         .collect();
     complete(mapping, schema)

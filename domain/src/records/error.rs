@@ -1,0 +1,51 @@
+//! How records say no.
+
+use crate::{DomainError, FieldErrors, Refusal, recordsets::RecordsetError};
+
+/// Why something about a record didn't happen. Nothing of the transaction may be committed then.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It doesn't exist in this workspace, was deleted, or its recordset lies in the trash.
+    #[error("there is no such record")]
+    NotFound,
+    /// The recordset doesn't exist in this workspace, or lies in the trash.
+    #[error("there is no such recordset")]
+    NoRecordset,
+    /// Values or parameters that break a rule, by name.
+    #[error("the record is not valid")]
+    Invalid(FieldErrors),
+    /// The record is not at the version that the caller has seen.
+    #[error("the record has changed meanwhile: it is at version {0}")]
+    VersionConflict(i32),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl RecordError {
+    /// One parameter or field, one reason.
+    pub(super) fn invalid(name: &str, reason: impl Into<String>) -> Self {
+        Self::Invalid(FieldErrors::from([(name.to_owned(), vec![reason.into()])]))
+    }
+}
+
+impl From<RecordsetError> for RecordError {
+    fn from(error: RecordsetError) -> Self {
+        match error {
+            RecordsetError::Database(error) => Self::Database(error),
+            RecordsetError::Invalid(errors) => Self::Invalid(errors),
+            RecordsetError::NotFound | RecordsetError::SlugTaken => Self::NoRecordset,
+        }
+    }
+}
+
+impl DomainError for RecordError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::NotFound | Self::NoRecordset => Refusal::NotFound,
+            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::VersionConflict(_) => Refusal::Conflict("version_conflict"),
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}
