@@ -7,6 +7,7 @@
 pub mod report;
 pub mod staged;
 
+mod analysis;
 mod batch;
 mod copy;
 mod error;
@@ -17,13 +18,13 @@ mod unique;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use fields::FieldKey;
 use jobs::{JobId, kinds::ImportRecords};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use tabular::{Options, Resolved};
+use tabular::Resolved;
 use uuid::Uuid;
 
+pub use analysis::{analyze, suggested_fields, take_in};
 pub use batch::{Batch, FieldsChanged, RowWriter};
 pub use error::ImportError;
 pub use mapping::Mapped;
@@ -117,7 +118,8 @@ impl Import {
 /// [`ImportError`] for a file that is gone or was never analysed, and for a mapping that doesn't fit.
 pub async fn start(db: &mut WorkspaceDb, new: NewImport) -> Result<JobId, ImportError> {
     let file = files::get(db, new.file).await?;
-    let analysed = || serde_json::from_value::<Resolved>(file.analysis.as_ref()?.get("resolved")?.clone()).ok();
+    let analysed =
+        || serde_json::from_value::<Resolved>(file.analysis.as_ref()?.get("resolved")?.clone()).ok();
     let read_as = new.read_as.or_else(analysed).ok_or(ImportError::NotAnalysed)?;
     let schema = Schema::load_for_write(db, new.recordset).await?;
     let mapping = match &new.mapping {
@@ -141,9 +143,12 @@ pub async fn start(db: &mut WorkspaceDb, new: NewImport) -> Result<JobId, Import
     )
     .execute(db.conn())
     .await?;
-    let used = sqlx::query!("update files set used_at = now() where id = $1 and deleted_at is null", file.id)
-        .execute(db.conn())
-        .await?;
+    let used = sqlx::query!(
+        "update files set used_at = now() where id = $1 and deleted_at is null",
+        file.id
+    )
+    .execute(db.conn())
+    .await?;
     if used.rows_affected() == 0 {
         return Err(ImportError::FileNotFound); // swept since we looked
     }
@@ -172,7 +177,11 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sq
         storage_key: row.storage_key,
         read_as: row.read_as.0,
         mapping: row.mapping.0,
-        mode: if row.mode == Mode::Atomic.name() { Mode::Atomic } else { Mode::Partial },
+        mode: if row.mode == Mode::Atomic.name() {
+            Mode::Atomic
+        } else {
+            Mode::Partial
+        },
         stop_after_errors: row.stop_after_errors,
         created_by: row.created_by,
         created_at: row.created_at,
@@ -190,9 +199,12 @@ pub struct Validation {
 
 /// Sums up the bad rows.
 pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, sqlx::Error> {
-    let counts = sqlx::query!("select code, count from import_error_counts where job_id = $1", job.0)
-        .fetch_all(db.conn())
-        .await?;
+    let counts = sqlx::query!(
+        "select code, count from import_error_counts where job_id = $1",
+        job.0
+    )
+    .fetch_all(db.conn())
+    .await?;
     let first_errors = sqlx::query_as!(
         report::RowError,
         r#"select row_number as "row", column_name as "column", code, reason
@@ -203,14 +215,21 @@ pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, 
     .fetch_all(db.conn())
     .await?;
     let errors_by_code = counts.into_iter().map(|row| (row.code, row.count)).collect();
-    Ok(Validation { errors_by_code, first_errors })
+    Ok(Validation {
+        errors_by_code,
+        first_errors,
+    })
 }
 
 /// Forgets a finished import: its row, its report, and its file when no other import has it.
 pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     staged::begin_discarding(db, job.0).await?;
-    sqlx::query!("delete from import_errors where job_id = $1", job.0).execute(db.conn()).await?;
-    sqlx::query!("delete from import_error_counts where job_id = $1", job.0).execute(db.conn()).await?;
+    sqlx::query!("delete from import_errors where job_id = $1", job.0)
+        .execute(db.conn())
+        .await?;
+    sqlx::query!("delete from import_error_counts where job_id = $1", job.0)
+        .execute(db.conn())
+        .await?;
     sqlx::query!(
         "with gone as (delete from imports where job_id = $1 returning file_id)
          update files set deleted_at = now()

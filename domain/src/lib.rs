@@ -16,6 +16,7 @@ pub mod recordsets;
 pub mod sessions;
 pub mod settings;
 pub mod storage;
+pub mod upkeep;
 
 mod csv;
 mod error;

@@ -126,6 +126,22 @@ impl Storage {
         })
     }
 
+    /// Opens the store of that URL, or the folder `.millrace/files` below the working directory.
+    ///
+    /// # Errors
+    /// See [`Storage::open`].
+    pub fn open_or_default(url: Option<&str>) -> Result<Self, StorageError> {
+        if let Some(url) = url {
+            return Self::open(url);
+        }
+        let here = std::env::current_dir().map_err(|error| StorageError::BadUrl(error.to_string()))?;
+        let url = Url::from_directory_path(here.join(".millrace/files"));
+        Self::open(
+            url.map_err(|()| StorageError::BadUrl("no working directory".to_owned()))?
+                .as_str(),
+        )
+    }
+
     /// Stores a stream of at most `limit` bytes. On any error nothing is left of it; when the caller
     /// goes away half way, what a local folder holds of it is removed too.
     ///

@@ -3,12 +3,29 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{
+    PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use uuid::Uuid;
 
 use crate::{Bus, Pool, watch::Event, watch::publish};
+
+/// The schemas of a transaction that belongs to no workspace.
+const SHARED_PATH: &str = "control,shard,shard_api,ext";
+
+/// A server that a process needs is out of reach.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// PostgreSQL.
+    #[error("PostgreSQL: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Redis.
+    #[error("Redis: {0}")]
+    Bus(#[from] redis::RedisError),
+}
 
 /// A cheap handle on PostgreSQL and the bus, shared by everything in a process.
 #[derive(Clone, Debug)]
@@ -19,7 +36,43 @@ pub struct Database {
     pub bus: Bus,
 }
 
+/// How a process connects.
+#[derive(Debug, Clone)]
+pub struct Connect<'a> {
+    /// PostgreSQL, as Millrace's own login.
+    pub database_url: &'a str,
+    /// Redis.
+    pub redis_url: &'a str,
+    /// In front of every name in Redis.
+    pub redis_prefix: &'a str,
+    /// Connections to PostgreSQL at the most.
+    pub connections: u32,
+    /// A transaction that does nothing for this long is ended by the server: below the lease, so that a
+    /// worker cut off from the network doesn't hold up the next holder of its job.
+    pub idle_in_transaction: Duration,
+}
+
 impl Database {
+    /// Connects to both servers.
+    ///
+    /// # Errors
+    /// When a URL is malformed or a server doesn't answer.
+    pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
+        let milliseconds = to.idle_in_transaction.as_millis().to_string();
+        let options = PgConnectOptions::from_str(to.database_url)?.application_name("millrace").options([
+            ("search_path", SHARED_PATH),
+            ("idle_in_transaction_session_timeout", milliseconds.as_str()),
+            ("tcp_user_timeout", milliseconds.as_str()),
+            ("timezone", "UTC"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(to.connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool, bus: Bus::connect(to.redis_url, to.redis_prefix).await? })
+    }
+
     /// Begins a transaction on the shared schemas.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx {

@@ -7,11 +7,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    str::FromStr,
     time::Duration,
 };
 
 use futures::StreamExt;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -73,7 +74,8 @@ async fn lead(
     config: &DispatchConfig,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
-    let mut lock = PgConnection::connect(url).await?;
+    let options = PgConnectOptions::from_str(url)?.application_name("millrace leader");
+    let mut lock = PgConnection::connect_with(&options).await?;
     let leading = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "got!""#, LEADER_LOCK)
         .fetch_one(&mut lock)
         .await?;

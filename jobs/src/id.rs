@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 /// A job, live or finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::NewType))]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct JobId(pub Uuid);

@@ -29,7 +29,7 @@ pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};
-pub use database::{Database, Tx, workspace_schema};
+pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
 pub use enqueue::{NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;

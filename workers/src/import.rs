@@ -13,16 +13,19 @@
 mod discard;
 mod read;
 
+pub(crate) use discard::all as discard_all;
+pub use discard::discard_import;
+
 use std::sync::Arc;
 
 use domain::{
-    Actor, WorkspaceDb, WorkspaceId,
+    Actor, RecordsetId, WorkspaceDb, WorkspaceId,
     imports::{self, Batch, Import, Mode, RowWriter, staged},
     recordsets::{RecordsetError, Schema},
-    storage::{Storage, StorageError},
+    storage::StorageError,
 };
 use jobs::{
-    Answer, JobContext, JobError, Outcome, Registry,
+    Answer, JobContext, JobError, Outcome,
     kinds::{DiscardImport, ImportRecords},
     watch::Counts,
 };
@@ -32,16 +35,10 @@ use tabular::{FileError, Position};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::Services;
+
 /// Batches read ahead of the one that is being written, besides the one in the reader's hands.
 const READ_AHEAD: usize = 1;
-
-/// Adds the handlers of this module.
-#[must_use]
-pub fn register(registry: Registry, storage: &Arc<Storage>) -> Registry {
-    registry
-        .on::<ImportRecords, _, _, _>(storage, run)
-        .on::<DiscardImport, _, _, _>(storage, discard::run)
-}
 
 /// Where the next holder goes on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -65,14 +62,21 @@ enum End {
     /// The fields changed meanwhile: read on from the last checkpoint by the new ones.
     FieldsChanged,
     /// No further run would end otherwise.
-    Failed { code: &'static str, message: String },
+    Failed {
+        code: &'static str,
+        message: String,
+    },
 }
 
 fn failed(code: &'static str, message: impl Into<String>) -> End {
-    End::Failed { code, message: message.into() }
+    End::Failed {
+        code,
+        message: message.into(),
+    }
 }
 
-async fn run(storage: Arc<Storage>, _job: ImportRecords, context: JobContext) -> Answer {
+/// Reads an uploaded file into the records of a recordset; see the module.
+pub async fn import_records(services: Arc<Services>, _job: ImportRecords, context: JobContext) -> Answer {
     let resumed = context.resume::<Cursor>().await?;
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Ok(fail("no_workspace", "an import belongs to a workspace"));
@@ -84,7 +88,7 @@ async fn run(storage: Arc<Storage>, _job: ImportRecords, context: JobContext) ->
     };
     drop(db);
     let mut run = Run {
-        storage,
+        services,
         context,
         workspace,
         actor,
@@ -112,7 +116,7 @@ async fn run(storage: Arc<Storage>, _job: ImportRecords, context: JobContext) ->
 }
 
 struct Run {
-    storage: Arc<Storage>,
+    services: Arc<Services>,
     context: JobContext,
     workspace: WorkspaceId,
     actor: Actor,
@@ -133,7 +137,7 @@ impl Run {
             return Ok(self.too_many_errors());
         }
         let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
-        let schema = match Schema::load(&mut db, self.import.recordset_id.into()).await {
+        let schema = match Schema::load(&mut db, RecordsetId(self.import.recordset_id)).await {
             Ok(schema) => schema,
             Err(RecordsetError::Database(error)) => return Err(error.into()),
             Err(_) => return Ok(failed("recordset_gone", "the recordset was deleted")),
@@ -143,7 +147,7 @@ impl Run {
             Ok(writer) => writer,
             Err(changed) => return Ok(failed("fields_changed", changed.to_string())),
         };
-        let source = match self.storage.reader(&self.import.storage_key).await {
+        let source = match self.services.storage.reader(&self.import.storage_key).await {
             Ok(source) => source,
             Err(StorageError::NotFound) => return Ok(failed("file_gone", "the file is not there any more")),
             Err(error) => return Err(JobError::retry(error)),
@@ -157,7 +161,10 @@ impl Run {
             position: self.cursor.position,
             millis: self.cursor.millis.max(created_millis(self.import.job_id)),
             writer,
-            refusals_left: self.import.stop_after_errors.map(|most| most - self.counts.failed),
+            refusals_left: self
+                .import
+                .stop_after_errors
+                .map(|most| most - self.counts.failed),
         };
         let reader = tokio::task::spawn_blocking(move || task.run(&sender));
         // From here on, leaving drops `batches`, by which the reader's thread ends too.
@@ -199,7 +206,10 @@ impl Run {
             Ok(Err(FileError::Io(error))) => Err(JobError::retry(error)),
             Ok(Err(error)) => Ok(failed(error.code(), error.to_string())),
             // The parser met what it can't stand; the engine's crash counting is for processes.
-            Err(_) => Ok(failed("corrupt_file", "the file is damaged in a way that broke its reader")),
+            Err(_) => Ok(failed(
+                "corrupt_file",
+                "the file is damaged in a way that broke its reader",
+            )),
         }
     }
 
@@ -226,20 +236,32 @@ impl Run {
             (Some((first, _)), Some((_, last))) => Some((first, last)),
             (before, batch) => before.or(batch),
         };
-        let cursor = Cursor { position, millis: batch.millis(), ids, finished: false };
-        self.context.progress().counts(counts.done, counts.failed, counts.skipped);
+        let cursor = Cursor {
+            position,
+            millis: batch.millis(),
+            ids,
+            finished: false,
+        };
+        self.context
+            .progress()
+            .counts(counts.done, counts.failed, counts.skipped);
         self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
         (self.cursor, self.counts) = (cursor, counts);
         Ok(true)
     }
 
     fn has_too_many_errors(&self) -> bool {
-        self.import.stop_after_errors.is_some_and(|most| self.counts.failed >= most)
+        self.import
+            .stop_after_errors
+            .is_some_and(|most| self.counts.failed >= most)
     }
 
     fn too_many_errors(&self) -> End {
         let rows = self.counts.failed;
-        failed("too_many_errors", format!("stopped after {rows} bad rows, as the import asked"))
+        failed(
+            "too_many_errors",
+            format!("stopped after {rows} bad rows, as the import asked"),
+        )
     }
 
     async fn finish_partial(mut self, end: End) -> Answer {
@@ -263,13 +285,18 @@ impl Run {
                 self.cursor.finished = true;
                 let mut db = self.write_db().await?;
                 staged::publish(&mut db, &self.import, self.counts.done, self.cursor.ids).await?;
-                self.context.checkpoint(db.into_tx(), &self.cursor, self.counts).await?;
+                self.context
+                    .checkpoint(db.into_tx(), &self.cursor, self.counts)
+                    .await?;
                 Ok(self.done())
             }
             End::Whole => {
                 let rows = self.counts.failed;
                 self.give_up().await?;
-                Ok(fail("rows_refused", format!("{rows} rows are bad, so none was written")))
+                Ok(fail(
+                    "rows_refused",
+                    format!("{rows} rows are bad, so none was written"),
+                ))
             }
             End::Failed { code, message } => {
                 self.give_up().await?;
@@ -279,7 +306,10 @@ impl Run {
                 // Two seconds are not enough to remove much: a job of its own does that.
                 let mut db = self.write_db().await?;
                 staged::begin_discarding(&mut db, self.import.job_id).await?;
-                db.enqueue(&DiscardImport { import_id: self.import.job_id }).await?;
+                db.enqueue(&DiscardImport {
+                    import_id: self.import.job_id,
+                })
+                .await?;
                 self.reset(db).await?;
                 Ok(Outcome::Cancelled)
             }
@@ -315,7 +345,13 @@ impl Run {
 
     async fn discard(&self) -> Result<(), JobError> {
         self.context.progress().step("Removing staged records");
-        discard::all(self.context.database(), self.workspace, &self.actor, self.import.job_id).await?;
+        discard::all(
+            self.context.database(),
+            self.workspace,
+            &self.actor,
+            self.import.job_id,
+        )
+        .await?;
         Ok(())
     }
 
@@ -323,11 +359,18 @@ impl Run {
     async fn reset(&mut self, db: WorkspaceDb) -> Result<(), JobError> {
         self.cursor = Cursor::default();
         self.counts.done = 0;
-        self.context.checkpoint(db.into_tx(), &self.cursor, self.counts).await
+        self.context
+            .checkpoint(db.into_tx(), &self.cursor, self.counts)
+            .await
     }
 
     fn done(&self) -> Outcome {
-        let Counts { done, failed, skipped, .. } = self.counts;
+        let Counts {
+            done,
+            failed,
+            skipped,
+            ..
+        } = self.counts;
         Outcome::Done(json!({
             "rows": done + failed + skipped,
             "imported": done,
@@ -340,7 +383,10 @@ impl Run {
 }
 
 fn fail(code: &str, message: impl Into<String>) -> Outcome {
-    Outcome::Fail { code: code.to_owned(), message: message.into() }
+    Outcome::Fail {
+        code: code.to_owned(),
+        message: message.into(),
+    }
 }
 
 /// Ids of records come after their import's, by which [`staged::discard_some`] finds them.

@@ -1,1 +1,12 @@
-//! Not here yet.
+//! The routes of jobs, on both surfaces. Every kind of job is served here alike; the feature routes of
+//! the contract are views of it.
+
+pub mod workspace;
+
+use poem_openapi::OpenApi;
+
+/// The sections of the Workspace API.
+#[must_use]
+pub fn workspace_api() -> impl OpenApi {
+    workspace::jobs::JobsApi
+}

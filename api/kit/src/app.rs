@@ -20,6 +20,8 @@ pub struct Services {
     pub config: ApiConfig,
     /// What signs tokens, tickets and links.
     pub keys: Signer,
+    /// Who watches which job.
+    pub hub: jobs::watch::Hub,
 }
 
 impl App {

@@ -36,22 +36,21 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     Ok(document)
 }
 
-/// `[{"permission records:view": []}]` becomes `x-permission` and the two real schemes.
+/// `{"permission records:view": []}` becomes `x-permission` and the two real schemes; other ways in,
+/// such as a ticket, stay beside them.
 fn show_permission(operation: &mut Value) {
-    let permission = operation["security"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find_map(|requirement| {
-            requirement
-                .as_object()?
-                .keys()
-                .find_map(|name| name.strip_prefix(PERMISSION))
-                .map(str::to_owned)
-        });
+    let mut permission = None;
+    for requirement in operation["security"].as_array_mut().into_iter().flatten() {
+        let named = requirement
+            .as_object()
+            .and_then(|schemes| schemes.keys().find_map(|name| name.strip_prefix(PERMISSION)));
+        if let Some(named) = named.map(str::to_owned) {
+            *requirement = json!({ BEARER: [], WORKSPACE: [] });
+            permission = Some(named);
+        }
+    }
     if let Some(permission) = permission {
         operation["x-permission"] = json!(permission);
-        operation["security"] = json!([{ BEARER: [], WORKSPACE: [] }]);
     }
 }
 

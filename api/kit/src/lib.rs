@@ -14,7 +14,9 @@ mod job_started;
 mod page;
 mod permission;
 mod signer;
+mod sse;
 mod tag;
+mod watcher;
 
 pub use answer::{Accepted, Answer, Created, Envelope, NoContent};
 pub use app::{ApiConfig, App, Services};
@@ -26,7 +28,9 @@ pub use job_started::JobStarted;
 pub use page::{Page, PageNumber, PageSize, page_request};
 pub use permission::{Access, Can, Permission};
 pub use signer::{AccessClaims, Credential, Signer};
+pub use sse::{JobStream, Shape, Start};
 pub use tag::Tag;
+pub use watcher::{ViewJobs, Watcher};
 
 /// For [`permissions!`]: whether the catalogue lists a permission.
 #[doc(hidden)]

@@ -102,6 +102,12 @@ impl Access {
         )
     }
 
+    /// What the process has.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
     fn database(&self) -> &Database {
         &self.app.database
     }
@@ -123,7 +129,7 @@ impl<P> Deref for Can<P> {
 }
 
 /// Lets a request in, or says why not. Not generic, so that it is compiled once.
-async fn admit(request: &Request, permission: &'static str) -> Result<Access, ApiError> {
+pub(crate) async fn admit(request: &Request, permission: &'static str) -> Result<Access, ApiError> {
     let app = app(request)?;
     let (user, session) = bearer(request)?;
     let workspace = named_workspace(request)?;
@@ -164,7 +170,7 @@ fn named_workspace(request: &Request) -> Result<WorkspaceId, ApiError> {
 }
 
 /// Documents both schemes that [`Can`] stands for.
-fn register_schemes(registry: &mut Registry) {
+pub(crate) fn register_schemes(registry: &mut Registry) {
     register_bearer(registry);
     registry.create_security_scheme(
         WORKSPACE,

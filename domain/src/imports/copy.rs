@@ -98,7 +98,9 @@ impl CopyRows {
         let binary = match column {
             Promoted::Text1 | Promoted::Text2 => return self.text(text),
             Promoted::Number1 | Promoted::Number2 => numeric(text),
-            Promoted::Date1 | Promoted::Date2 => timestamptz(text).map(|micros| micros.to_be_bytes().to_vec()),
+            Promoted::Date1 | Promoted::Date2 => {
+                timestamptz(text).map(|micros| micros.to_be_bytes().to_vec())
+            }
             Promoted::Gis1 => hex::decode(text).ok(),
         };
         match binary {
@@ -128,7 +130,10 @@ impl CopyRows {
         let mut into = connection.copy_in_raw(copy).await?;
         into.send(HEADER).await?;
         let mut from = 0;
-        let ends = left_out.iter().cloned().chain([self.bytes.len()..self.bytes.len()]);
+        let ends = left_out
+            .iter()
+            .cloned()
+            .chain([self.bytes.len()..self.bytes.len()]);
         for gap in ends {
             for message in self.bytes[from..gap.start].chunks(MESSAGE) {
                 into.send(message).await?;
@@ -154,7 +159,9 @@ fn timestamptz(text: &str) -> Option<i64> {
         Ok(day) => day.and_time(NaiveTime::MIN).and_utc(),
         Err(_) => text.parse::<DateTime<Utc>>().ok()?,
     };
-    let epoch = NaiveDate::from_ymd_opt(2000, 1, 1)?.and_time(NaiveTime::MIN).and_utc();
+    let epoch = NaiveDate::from_ymd_opt(2000, 1, 1)?
+        .and_time(NaiveTime::MIN)
+        .and_utc();
     at.signed_duration_since(epoch).num_microseconds()
 }
 
@@ -176,6 +183,9 @@ mod tests {
         rows.begin(2);
         rows.text("a\0b");
         rows.jsonb(|json| json.extend_from_slice(b"{}"));
-        assert_eq!(rows.slice(0..rows.len()), b"\0\x02\0\0\0\x05a\xef\xbf\xbdb\0\0\0\x03\x01{}");
+        assert_eq!(
+            rows.slice(0..rows.len()),
+            b"\0\x02\0\0\0\x05a\xef\xbf\xbdb\0\0\0\x03\x01{}"
+        );
     }
 }

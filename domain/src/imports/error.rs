@@ -25,6 +25,9 @@ pub enum ImportError {
         /// A sentence.
         message: String,
     },
+    /// The stored bytes can't be read just now.
+    #[error("the file can't be read just now")]
+    Reading(#[source] std::io::Error),
     /// About the recordset.
     #[error(transparent)]
     Recordset(#[from] RecordsetError),
@@ -52,7 +55,11 @@ impl DomainError for ImportError {
             Self::FileNotFound => Refusal::invalid("file_uri", "not_found"),
             Self::NotAnalysed => Refusal::invalid("file_uri", "not_analysed"),
             Self::Mapping(errors) => Refusal::Invalid(errors.clone()),
-            Self::Unreadable { code, .. } => Refusal::invalid("file", *code),
+            Self::Unreadable { code, message } => {
+                let reasons = vec![(*code).to_owned(), message.clone()];
+                Refusal::Invalid(FieldErrors::from([("file".to_owned(), reasons)]))
+            }
+            Self::Reading(_) => Refusal::Internal,
             Self::Recordset(error) => error.refusal(),
             Self::File(error) => error.refusal(),
             Self::Database(error) => error.refusal(),

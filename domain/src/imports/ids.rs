@@ -17,7 +17,11 @@ impl BatchIds {
     #[must_use]
     pub fn after(previous: u64) -> Self {
         let now = u64::try_from(jobs::clock::now().timestamp_millis()).unwrap_or(0);
-        Self { millis: now.max(previous + 1), random: rand::random(), next: 0 }
+        Self {
+            millis: now.max(previous + 1),
+            random: rand::random(),
+            next: 0,
+        }
     }
 
     /// When the batch began, in milliseconds since 1970.
@@ -36,12 +40,6 @@ impl BatchIds {
     /// Takes the last id back.
     pub fn take_back(&mut self) {
         self.next = self.next.saturating_sub(1);
-    }
-
-    /// How many ids were given out.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.next
     }
 
     /// The first and the last of the ids given out.

@@ -14,7 +14,7 @@ const WINDOW: u64 = 2 << 20;
 
 /// Reads an object by ranges, with one window of it in memory. For blocking threads only: it waits for
 /// the store on the runtime that opened it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ObjectReader {
     store: Arc<dyn ObjectStore>,
     path: Path,

@@ -11,6 +11,7 @@ const PER_EPOCH: i64 = 1 << 20;
 
 /// A job's status as its watchers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename = "JobStatus", rename_all = "UPPERCASE"))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Later, or held.
@@ -50,6 +51,7 @@ impl Status {
 
 /// What became of the items (rows, records, addresses) so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "JobCounts"))]
 pub struct Counts {
     /// Written, or otherwise finished well.
     pub done: i64,
@@ -64,6 +66,7 @@ pub struct Counts {
 
 /// One event of a job's sequence. A snapshot is the newest event, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "JobEvent"))]
 pub struct Event {
     /// The job.
     pub job_id: JobId,

@@ -5,17 +5,25 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, WorkspaceDb, WorkspaceId, imports::staged, storage::Storage};
+use domain::{Actor, WorkspaceDb, WorkspaceId, imports::staged};
 use jobs::{Answer, Database, JobContext, Outcome, kinds::DiscardImport};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::Services;
+
 /// Handles the job that a cancelled import leaves behind.
-pub(super) async fn run(_storage: Arc<Storage>, job: DiscardImport, context: JobContext) -> Answer {
+pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobContext) -> Answer {
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Ok(super::fail("no_workspace", "an import belongs to a workspace"));
     };
-    all(context.database(), workspace, &Actor::of_job(&context.origin), job.import_id).await?;
+    all(
+        context.database(),
+        workspace,
+        &Actor::of_job(&context.origin),
+        job.import_id,
+    )
+    .await?;
     Ok(Outcome::Done(json!({})))
 }
 

@@ -1,0 +1,3 @@
+//! The Workspace API's sections about jobs.
+
+pub mod jobs;

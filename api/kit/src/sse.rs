@@ -1,0 +1,249 @@
+//! Job streams: Server-Sent Events of one job, by the rules that hold for every such route.
+//!
+//! A new client gets the snapshot, or with `since=0` all that is kept; one that comes back gets what
+//! came after its `Last-Event-ID`, or an explicit `gap` and a fresh snapshot where that is gone. The
+//! stream closes after the last event; whoever comes back after that is told so by 204.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use jobs::{
+    JobId,
+    watch::{Event, Hub, Subscription},
+};
+use poem::{Body, IntoResponse, Response, http::StatusCode};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
+use serde_json::{Value, json};
+
+use crate::ApiError;
+
+/// How often a quiet stream says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a browser waits before it connects again, in milliseconds.
+const RETRY: u32 = 2000;
+
+/// Turns an event into what this route's clients see.
+pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Value> + Send + Sync>;
+
+/// Where a client's reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the job's newest event.
+    Snapshot,
+    /// At the oldest event that is kept.
+    All,
+    /// After the event of that number, which the client has seen.
+    After(i64),
+}
+
+impl Start {
+    /// What a request asks for: `Last-Event-ID` wins over `since`, and a value that is not ours counts
+    /// as none.
+    #[must_use]
+    pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
+        match (last_event_id.and_then(|id| id.trim().parse().ok()), since) {
+            (Some(seq), _) => Self::After(seq),
+            (None, Some(seq)) if seq > 0 => Self::After(seq),
+            (None, Some(_)) => Self::All,
+            (None, None) => Self::Snapshot,
+        }
+    }
+}
+
+/// The answer of a stream route: events, or 204 for a client that has seen the end.
+pub struct JobStream(Option<BoxStream<'static, Bytes>>);
+
+impl JobStream {
+    /// Opens the stream of a job.
+    ///
+    /// # Errors
+    /// 404 when there is no such job.
+    pub async fn open(hub: &Hub, job: JobId, start: Start, shape: Option<Shape>) -> Result<Self, ApiError> {
+        // Watch first, then look: nothing falls between.
+        let watch = hub.watch(job);
+        let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?.event;
+        if let Start::After(seq) = start
+            && snapshot.status.is_terminal()
+            && seq >= snapshot.seq
+        {
+            return Ok(Self(None));
+        }
+        let reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
+        let events = stream::once(async { Bytes::from(format!("retry: {RETRY}\n\n")) })
+            .chain(stream::unfold(reader, Reader::next));
+        Ok(Self(Some(events.boxed())))
+    }
+}
+
+/// One client's reading of one job.
+struct Reader {
+    hub: Hub,
+    job: JobId,
+    watch: Subscription,
+    /// What is to be sent before anything live.
+    pending: std::collections::VecDeque<Event>,
+    /// What the client missed is gone: say so before the rest.
+    gap: bool,
+    last: i64,
+    shape: Option<Shape>,
+    over: bool,
+}
+
+impl Reader {
+    async fn new(
+        hub: Hub,
+        job: JobId,
+        watch: Subscription,
+        start: Start,
+        snapshot: Event,
+        shape: Option<Shape>,
+    ) -> Self {
+        let mut reader = Self {
+            hub,
+            job,
+            watch,
+            pending: std::collections::VecDeque::new(),
+            gap: false,
+            last: 0,
+            shape,
+            over: false,
+        };
+        match start {
+            Start::Snapshot => reader.pending.push_back(snapshot),
+            Start::All => {
+                let (kept, _) = reader.hub.history(job, 0).await;
+                reader.pending.extend(kept);
+                reader.end_with(snapshot);
+            }
+            Start::After(seq) => {
+                reader.last = seq;
+                reader.catch_up(snapshot).await;
+            }
+        }
+        reader
+    }
+
+    /// Queues what came after the last event that was sent, up to the snapshot.
+    async fn catch_up(&mut self, snapshot: Event) {
+        if snapshot.seq <= self.last {
+            return;
+        }
+        let (kept, whole) = self.hub.history(self.job, self.last).await;
+        if whole {
+            self.pending.extend(kept);
+        } else {
+            self.gap = snapshot.prev > self.last || snapshot.prev == 0;
+        }
+        self.end_with(snapshot);
+    }
+
+    /// Queues the snapshot, unless the history already reaches it.
+    fn end_with(&mut self, snapshot: Event) {
+        if self.pending.back().is_none_or(|event| event.seq < snapshot.seq) {
+            self.pending.push_back(snapshot);
+        }
+    }
+
+    /// The next piece of the stream; `None` ends it.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        if self.over {
+            return None;
+        }
+        if std::mem::take(&mut self.gap) {
+            let gap = json!({ "job_id": self.job, "status": "GAP", "after": self.last });
+            return Some((Bytes::from(format!("data: {gap}\n\n")), self));
+        }
+        loop {
+            while let Some(event) = self.pending.pop_front() {
+                if event.seq > self.last {
+                    return Some(self.send(event).await);
+                }
+            }
+            match tokio::time::timeout(HEARTBEAT, self.watch.next()).await {
+                Err(_) => {
+                    let beat = json!({ "job_id": self.job, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
+                    return Some((Bytes::from(format!("data: {beat}\n\n")), self));
+                }
+                Ok(Some(event)) if event.seq <= self.last => {}
+                // A hole before this event: read what is kept, which includes it.
+                Ok(Some(event)) if event.prev > self.last && self.last > 0 => {
+                    self.catch_up(Arc::unwrap_or_clone(event)).await;
+                    if self.gap {
+                        return Box::pin(self.next()).await;
+                    }
+                }
+                Ok(Some(event)) => self.pending.push_back(Arc::unwrap_or_clone(event)),
+                // Fallen behind: begin again where this client is.
+                Ok(None) => {
+                    self.watch = self.hub.watch(self.job);
+                    match self.hub.snapshot(self.job).await {
+                        Ok(Some(snapshot)) => self.catch_up(snapshot.event).await,
+                        // Gone, or the ledger is away: the client comes back with its last id.
+                        Ok(None) | Err(_) => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(mut self, event: Event) -> (Bytes, Self) {
+        self.last = event.seq;
+        self.over = event.status.is_terminal();
+        let seq = event.seq;
+        let data = match &self.shape {
+            Some(shape) => shape(event).await.to_string(),
+            None => event.to_json_string(),
+        };
+        (Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self)
+    }
+}
+
+impl IntoResponse for JobStream {
+    fn into_response(self) -> Response {
+        let Some(events) = self.0 else { return StatusCode::NO_CONTENT.into_response() };
+        Response::builder()
+            .content_type("text/event-stream")
+            .header("Cache-Control", "no-cache, no-transform")
+            // nginx and its kin hold small pieces back otherwise.
+            .header("X-Accel-Buffering", "no")
+            .body(Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>)))
+    }
+}
+
+impl ApiResponse for JobStream {
+    fn meta() -> MetaResponses {
+        let events = MetaMediaType {
+            content_type: "text/event-stream",
+            schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
+                items: Some(Box::new(Event::schema_ref())),
+                ..MetaSchema::new_with_format("array", "event-stream")
+            })),
+        };
+        let answer = |status: StatusCode, description, content| MetaResponse {
+            description,
+            status: Some(status.as_u16()),
+            status_range: None,
+            content,
+            headers: vec![],
+        };
+        MetaResponses {
+            responses: vec![
+                answer(StatusCode::OK, "Unnamed events, until the job's last", vec![events]),
+                answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
+            ],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        Event::register(registry);
+    }
+}

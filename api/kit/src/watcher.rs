@@ -1,0 +1,111 @@
+//! `Watcher`: whoever may watch a job. A member comes with a token and a workspace; `EventSource`,
+//! which can't send headers, comes with the ticket from the job's `stream_url`.
+
+use chrono::Duration;
+use jobs::JobId;
+use poem::{Request, RequestBody};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaSecurityScheme, Registry},
+};
+
+use crate::{
+    Access, ApiError, App, JobStream, Permission, Shape, Start,
+    caller::app,
+    permission::{admit, register_schemes},
+    permissions,
+};
+
+permissions! { ViewJobs = "jobs:view" }
+
+/// The name of the ticket's scheme in the documents.
+const TICKET: &str = "ticket";
+/// How long after a job's end its ticket still is good.
+const TICKET_AFTER_END: Duration = Duration::hours(1);
+
+/// Whoever may watch a job; which one is asked with [`Watcher::open`].
+#[derive(Debug)]
+pub struct Watcher(Way);
+
+#[derive(Debug)]
+enum Way {
+    Member(Box<Access>),
+    Ticket { app: App, ticket: String },
+}
+
+impl Watcher {
+    /// Opens the stream of a job that this watcher may see.
+    ///
+    /// # Errors
+    /// 404 for a job of another workspace, 401 for a ticket that is not, or no longer, good.
+    pub async fn open(&self, job: JobId, start: Start, shape: Option<Shape>) -> Result<JobStream, ApiError> {
+        let app = match &self.0 {
+            Way::Member(access) => {
+                let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+                if snapshot.workspace != Some(access.workspace.0) {
+                    return Err(ApiError::not_found());
+                }
+                access.app()
+            }
+            Way::Ticket { app, ticket } => {
+                admit_ticket(app, ticket, job).await?;
+                app
+            }
+        };
+        JobStream::open(&app.hub, job, start, shape).await
+    }
+}
+
+/// A ticket lives until an hour after its job's end, and dies with the session it was made for.
+async fn admit_ticket(app: &App, ticket: &str, job: JobId) -> Result<(), ApiError> {
+    let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
+    if !credential.is_alive(app).await? {
+        return Err(ApiError::token_invalid());
+    }
+    let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+    if snapshot.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
+        return Err(ApiError::token_invalid());
+    }
+    Ok(())
+}
+
+impl<'a> ApiExtractor<'a> for Watcher {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_schemes(registry);
+        registry.create_security_scheme(
+            TICKET,
+            MetaSecurityScheme {
+                ty: "apiKey",
+                description: Some("The ticket of one job, part of its `stream_url`."),
+                name: Some(TICKET),
+                key_in: Some("query"),
+                scheme: None,
+                bearer_format: None,
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![ViewJobs::SCHEME, TICKET]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let query = request.uri().query().unwrap_or_default();
+        if let Some(ticket) = query.split('&').find_map(|pair| pair.strip_prefix("ticket=")) {
+            return Ok(Self(Way::Ticket { app: app(request)?.clone(), ticket: ticket.to_owned() }));
+        }
+        let access = admit(request, ViewJobs::NAME).await?;
+        Ok(Self(Way::Member(Box::new(access))))
+    }
+}

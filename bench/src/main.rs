@@ -1,0 +1,34 @@
+//! The measurements behind `script/bench`: each prints one JSON line per figure. They drive the real
+//! binaries of a release build as processes of their own.
+//!
+//! usage: bench engine      (DATABASE_URL, REDIS_URL, MILLRACE_BIN from the environment)
+
+mod engine;
+mod figure;
+mod process;
+
+use std::process::ExitCode;
+
+/// What a measurement may fail with: anything, said once.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut result = Ok(());
+    for name in std::env::args().skip(1) {
+        result = match name.as_str() {
+            "engine" => engine::measure().await,
+            other => Err(format!("there is no bench named {other}").into()),
+        };
+        if result.is_err() {
+            break;
+        }
+    }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Millrace's binaries as child processes that end with the bench.
+
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::Failure;
+
+/// A running process; dropping it stops it.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts a binary of `MILLRACE_BIN` with further variables.
+    pub fn start(name: &str, variables: &[(&str, &str)]) -> Result<Self, Failure> {
+        let folder: PathBuf = std::env::var_os("MILLRACE_BIN").ok_or("MILLRACE_BIN is not set")?.into();
+        let child = Command::new(folder.join(name))
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start {name}: {error}"))?;
+        Ok(Self(child))
+    }
+
+    /// Asks it to stop, and waits.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        let pid = self.0.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status()?;
+        let deadline = Instant::now() + Duration::from_secs(35);
+        while Instant::now() < deadline {
+            if self.0.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("a process did not stop within 35 s".into())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,209 @@
+//! What every worker process does around its pools: read its configuration, connect, run until
+//! SIGTERM or SIGINT, drain.
+
+use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
+
+use domain::{
+    settings::{SettingError, Settings},
+    storage::Storage,
+};
+use jobs::{
+    Connect, ConnectError, Database, Pool,
+    dispatch::{DispatchConfig, dispatch},
+    worker::{WorkerConfig, work},
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::Services;
+
+/// The configuration of a worker or scheduler process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
+    pub database_url: String,
+    /// `REDIS_URL`.
+    pub redis_url: String,
+    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
+    pub redis_prefix: String,
+    /// `DATABASE_CONNECTIONS`: at the most, per process. 16.
+    pub connections: u32,
+    /// `JOB_LEASE_SECONDS`: how long the ledger believes in a worker that says nothing. 15.
+    pub lease: Duration,
+    /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
+    pub grace: Duration,
+    /// `STORAGE_URL`: where files' bytes are. The folder `.millrace/files` below the working directory.
+    pub storage_url: Option<String>,
+    /// `<POOL>_CONCURRENCY`, for example `IMPORTS_CONCURRENCY`: jobs of that pool at once.
+    pub slots: HashMap<Pool, usize>,
+    /// `METRICS_LISTEN`: where Prometheus may ask, for example `127.0.0.1:9101`; unset: nowhere.
+    pub metrics_listen: Option<std::net::SocketAddr>,
+}
+
+impl Config {
+    /// Reads the variables that concern these pools.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn read(settings: &Settings, pools: &[Pool]) -> Result<Self, SettingError> {
+        let mut slots = HashMap::new();
+        for &pool in pools {
+            slots.insert(
+                pool,
+                settings.parsed(concurrency_variable(pool), default_slots(pool))?,
+            );
+        }
+        Ok(Self {
+            database_url: settings.required("DATABASE_URL")?.to_owned(),
+            redis_url: settings.required("REDIS_URL")?.to_owned(),
+            redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
+            connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
+            lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
+            grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
+            storage_url: settings.get("STORAGE_URL").map(str::to_owned),
+            slots,
+            metrics_listen: match settings.get("METRICS_LISTEN") {
+                Some(text) => Some(
+                    text.parse()
+                        .map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?,
+                ),
+                None => None,
+            },
+        })
+    }
+
+    /// Connects to PostgreSQL and Redis.
+    pub async fn connect(&self) -> Result<Database, ConnectError> {
+        Database::connect(&Connect {
+            database_url: &self.database_url,
+            redis_url: &self.redis_url,
+            redis_prefix: &self.redis_prefix,
+            connections: self.connections,
+            idle_in_transaction: self.lease * 2 / 3,
+        })
+        .await
+    }
+}
+
+const fn concurrency_variable(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Imports => "IMPORTS_CONCURRENCY",
+        Pool::Exports => "EXPORTS_CONCURRENCY",
+        Pool::Provisioning => "PROVISIONING_CONCURRENCY",
+        Pool::Deliveries => "DELIVERIES_CONCURRENCY",
+        Pool::Maintenance => "MAINTENANCE_CONCURRENCY",
+    }
+}
+
+/// Bulk work holds memory and a core; the rest mostly waits.
+const fn default_slots(pool: Pool) -> usize {
+    match pool {
+        Pool::Imports | Pool::Exports => 2,
+        Pool::Provisioning => 4,
+        Pool::Deliveries => 32,
+        Pool::Maintenance => 8,
+    }
+}
+
+/// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
+pub async fn serve(pools: &[Pool]) -> ExitCode {
+    run(pools, |database, config, stop| async move {
+        let storage = match Storage::open_or_default(config.storage_url.as_deref()) {
+            Ok(storage) => storage,
+            Err(error) => return Err(sqlx::Error::Configuration(error.into())),
+        };
+        let services = Arc::new(Services {
+            database: database.clone(),
+            storage,
+        });
+        let worker = WorkerConfig {
+            lease: config.lease,
+            grace: config.grace,
+            ..WorkerConfig::new(config.slots)
+        };
+        work(database, crate::registry(&services), worker, stop).await
+    })
+    .await
+}
+
+/// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
+pub async fn schedule() -> ExitCode {
+    run(&[], |database, config, stop| async move {
+        let dispatching = DispatchConfig {
+            lease: config.lease,
+            ..DispatchConfig::default()
+        };
+        dispatch(database, &config.database_url, dispatching, stop).await;
+        Ok(())
+    })
+    .await
+}
+
+async fn run<F, Fut>(pools: &[Pool], body: F) -> ExitCode
+where
+    F: FnOnce(Database, Config, CancellationToken) -> Fut,
+    Fut: Future<Output = Result<(), sqlx::Error>>,
+{
+    let settings = Settings::of_process();
+    start_logging(&settings);
+    let config = match Config::read(&settings, pools) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(address) = config.metrics_listen
+        && let Err(error) = PrometheusBuilder::new().with_http_listener(address).install()
+    {
+        eprintln!("METRICS_LISTEN: {error}");
+        return ExitCode::from(2);
+    }
+    let database = match config.connect().await {
+        Ok(database) => database,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    match body(database, config, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
+pub fn start_logging(settings: &Settings) {
+    let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if settings.get("LOG_FORMAT") == Some("json") {
+        logs.json().init();
+    } else {
+        logs.init();
+    }
+}
+
+/// Cancels the token when the process is asked to stop.
+pub async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals; only SIGKILL will stop this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    stop.cancel();
+}
