@@ -32,15 +32,16 @@ pub use mapping::Mapped;
 use crate::{
     RecordsetId, WorkspaceDb,
     files::{self, FileUri},
-    recordsets::Schema,
+    recordsets::{self, NewRecordset, RecordsetDetail, Schema},
 };
 
 /// How many bad rows the job's detail shows; the report has them all.
 const FIRST_ERRORS: i64 = 20;
 
 /// What becomes of the good rows when others are bad.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, poem_openapi::Enum)]
 #[serde(rename_all = "snake_case")]
+#[oai(rename = "ImportMode", rename_all = "snake_case")]
 pub enum Mode {
     /// They are written.
     #[default]
@@ -65,12 +66,8 @@ impl Mode {
 pub struct NewImport {
     /// The file.
     pub file: FileUri,
-    /// The recordset; it exists.
-    pub recordset: RecordsetId,
     /// Which columns go to which fields; suggested by names if absent.
     pub mapping: Option<BTreeMap<String, String>>,
-    /// How the file is to be read, if otherwise than it was analysed.
-    pub read_as: Option<Resolved>,
     /// What becomes of the good rows when others are bad.
     pub mode: Mode,
     /// Ends the import as failed after so many bad rows.
@@ -112,16 +109,45 @@ impl Import {
     }
 }
 
+/// Creates a recordset and starts an import into it, in this transaction. Without fields of its own the
+/// recordset gets one for each column of the file.
+///
+/// # Errors
+/// Those of [`start`], and [`ImportError::Recordset`] for a recordset that can't be created.
+pub async fn start_new(
+    db: &mut WorkspaceDb,
+    mut recordset: NewRecordset,
+    mut new: NewImport,
+) -> Result<(RecordsetDetail, JobId), ImportError> {
+    if recordset.fields.is_empty() {
+        let analysis = analysis::kept(&files::get(db, new.file).await?)?;
+        let own_names = || {
+            analysis
+                .columns
+                .iter()
+                .map(|c| (c.name.clone(), c.key.to_string()))
+                .collect()
+        };
+        new.mapping = new.mapping.or_else(|| Some(own_names()));
+        recordset.fields = suggested_fields(&analysis).into_iter().map(Into::into).collect();
+    }
+    let created = recordsets::create(db, recordset).await?;
+    let job = start(db, created.recordset.id, new).await?;
+    Ok((created, job))
+}
+
 /// Starts an import: its row and its job, in this transaction.
 ///
 /// # Errors
 /// [`ImportError`] for a file that is gone or was never analysed, and for a mapping that doesn't fit.
-pub async fn start(db: &mut WorkspaceDb, new: NewImport) -> Result<JobId, ImportError> {
+pub async fn start(
+    db: &mut WorkspaceDb,
+    recordset: RecordsetId,
+    new: NewImport,
+) -> Result<JobId, ImportError> {
     let file = files::get(db, new.file).await?;
-    let analysed =
-        || serde_json::from_value::<Resolved>(file.analysis.as_ref()?.get("resolved")?.clone()).ok();
-    let read_as = new.read_as.or_else(analysed).ok_or(ImportError::NotAnalysed)?;
-    let schema = Schema::load_for_write(db, new.recordset).await?;
+    let read_as = analysis::kept(&file)?.resolved;
+    let schema = Schema::load_for_write(db, recordset).await?;
     let mapping = match &new.mapping {
         Some(asked) => mapping::checked(asked, &read_as.columns, &schema)?,
         None => mapping::suggested(&read_as.columns, &schema)?,
@@ -133,7 +159,7 @@ pub async fn start(db: &mut WorkspaceDb, new: NewImport) -> Result<JobId, Import
         "insert into imports (job_id, recordset_id, file_id, read_as, mapping, mode, stop_after_errors, created_by)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
         job.0,
-        new.recordset.0,
+        recordset.0,
         file.id,
         Json(&read_as) as _,
         Json(&mapping) as _,
@@ -189,7 +215,7 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sq
 }
 
 /// What is wrong with the rows of an import, so far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, poem_openapi::Object)]
 pub struct Validation {
     /// Reasons by code; a row may have several.
     pub errors_by_code: BTreeMap<String, i64>,

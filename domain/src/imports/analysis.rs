@@ -78,6 +78,13 @@ pub async fn analyze(
     Ok(analysis)
 }
 
+/// What was found in a file.
+pub(super) fn kept(file: &File) -> Result<Analysis, ImportError> {
+    let analysis = file.analysis.clone().ok_or(ImportError::NotAnalysed)?;
+    // One that a newer release wrote and this one can't read is as good as none.
+    serde_json::from_value(analysis).map_err(|_| ImportError::NotAnalysed)
+}
+
 /// Fields that would take all of the file's columns.
 #[must_use]
 pub fn suggested_fields(analysis: &Analysis) -> Vec<Field> {

@@ -1,9 +1,9 @@
 //! The error report of an import: every refused row with its reasons, as CSV, read page by page so that
 //! no transaction is open while a client downloads.
 
+use jobs::JobId;
 use serde::Serialize;
 use tabular::Row;
-use uuid::Uuid;
 
 use crate::{WorkspaceDb, csv};
 
@@ -20,7 +20,7 @@ pub struct After {
 }
 
 /// A reason for which a row was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, poem_openapi::Object)]
 pub struct RowError {
     /// The row's number; the first row of data is 1.
     pub row: i64,
@@ -30,6 +30,16 @@ pub struct RowError {
     pub code: String,
     /// A sentence.
     pub reason: String,
+}
+
+/// Whether an import has bad rows to report.
+pub async fn exists(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from import_error_counts where job_id = $1) as "exists!""#,
+        job.0,
+    )
+    .fetch_one(db.conn())
+    .await
 }
 
 /// The report's first line: our four columns, then the file's own.
@@ -47,7 +57,7 @@ pub fn header(file_columns: &[String]) -> Vec<u8> {
 /// The next lines of the report, and where the ones after them begin; `None` at the end.
 pub async fn lines(
     db: &mut WorkspaceDb,
-    job: Uuid,
+    job: JobId,
     after: Option<After>,
 ) -> Result<Option<(Vec<u8>, After)>, sqlx::Error> {
     let from = after.unwrap_or(After {
@@ -64,7 +74,7 @@ pub async fn lines(
                             limit $4) e) page
             where total - octet_length(original) < $5
             order by row_number, ordinal"#,
-        job,
+        job.0,
         from.row_number,
         from.ordinal,
         PAGE,
