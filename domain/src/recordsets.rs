@@ -187,11 +187,21 @@ async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sq
 }
 
 /// A page of the recordsets outside the trash, by name.
+///
+/// # Errors
+/// [`RecordsetError::Invalid`] for a search that can't be.
 pub async fn list(
     db: &mut WorkspaceDb,
     filter: RecordsetFilter<'_>,
     page: PageRequest,
 ) -> Result<PageOf<Recordset>, RecordsetError> {
+    if filter.search.is_some_and(|search| search.contains('\0')) {
+        let reasons = vec!["must not contain U+0000".to_owned()];
+        return Err(RecordsetError::Invalid(FieldErrors::from([(
+            "search".to_owned(),
+            reasons,
+        )])));
+    }
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from recordsets

@@ -18,7 +18,10 @@ use url::Url;
 
 pub use reader::ObjectReader;
 
-use crate::{DomainError, Refusal};
+use crate::{
+    DomainError, Refusal,
+    settings::{SettingError, Settings},
+};
 
 /// Bytes in one part of an upload: more than the least that stores take, few enough to hold some.
 const PART: usize = 6 << 20;
@@ -103,8 +106,8 @@ impl Storage {
     /// # Errors
     /// [`StorageError::BadUrl`], or [`StorageError::Failed`] when the folder can't be made.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        let bad =
-            |reason: &dyn std::fmt::Display| StorageError::BadUrl(format!("STORAGE_URL {url:?}: {reason}"));
+        // Never the URL itself: it may have a secret in it.
+        let bad = |reason: &dyn std::fmt::Display| StorageError::BadUrl(reason.to_string());
         let parsed = Url::parse(url).map_err(|error| bad(&error))?;
         if parsed.scheme() == "file" {
             let folder = parsed
@@ -126,20 +129,25 @@ impl Storage {
         })
     }
 
-    /// Opens the store of that URL, or the folder `.millrace/files` below the working directory.
+    /// The store that `STORAGE_URL` names. Unset: the folder `.millrace/files` below the working
+    /// directory, which then has to be the same for every process.
     ///
     /// # Errors
-    /// See [`Storage::open`].
-    pub fn open_or_default(url: Option<&str>) -> Result<Self, StorageError> {
-        if let Some(url) = url {
-            return Self::open(url);
-        }
-        let here = std::env::current_dir().map_err(|error| StorageError::BadUrl(error.to_string()))?;
-        let url = Url::from_directory_path(here.join(".millrace/files"));
-        Self::open(
-            url.map_err(|()| StorageError::BadUrl("no working directory".to_owned()))?
-                .as_str(),
-        )
+    /// When the store can't be opened.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        const NAME: &str = "STORAGE_URL";
+        let malformed = |error: &dyn std::fmt::Display| SettingError::malformed(NAME, error);
+        let url = match settings.get(NAME) {
+            Some(url) => url.to_owned(),
+            None => {
+                let here = std::env::current_dir().map_err(|error| malformed(&error))?;
+                let folder = Url::from_directory_path(here.join(".millrace/files"));
+                folder
+                    .map_err(|()| malformed(&"there is no working directory"))?
+                    .into()
+            }
+        };
+        Self::open(&url).map_err(|error| malformed(&error))
     }
 
     /// Stores a stream of at most `limit` bytes. On any error nothing is left of it; when the caller
@@ -366,6 +374,6 @@ mod tests {
     #[test]
     fn a_scheme_that_the_build_lacks_is_refused_by_name() {
         let error = Storage::open("s3://bucket/prefix").unwrap_err().to_string();
-        assert!(error.contains("s3://bucket/prefix"), "{error}");
+        assert!(error.contains("AmazonS3"), "{error}");
     }
 }

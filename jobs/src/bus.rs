@@ -46,6 +46,11 @@ impl Bus {
         self.connection.clone()
     }
 
+    /// Asks whether Redis answers.
+    pub async fn ping(&self) -> Result<(), redis::RedisError> {
+        redis::cmd("PING").query_async(&mut self.connection()).await
+    }
+
     /// A connection of its own for pub/sub.
     pub async fn subscriber(&self) -> Result<redis::aio::PubSub, redis::RedisError> {
         self.client.get_async_pubsub().await

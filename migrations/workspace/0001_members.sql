@@ -16,3 +16,10 @@ create table members (
     updated_at timestamptz not null default now(),
     constraint members_user_key unique (user_id)
 );
+
+-- How the workspace is set up, by area.
+create table settings (
+    key        text primary key,
+    value      jsonb not null,
+    updated_at timestamptz not null default now()
+);

@@ -1,1 +1,23 @@
-//! Not here yet.
+//! Black-box tests over HTTP, and tests that kill real processes. The folders mirror the URL tree.
+//!
+//! [`TestApp`] is the whole of Millrace in the test's own process, on a database of its own;
+//! [`Cluster`] is the same as real processes, with a Redis of its own, for tests that kill them.
+
+#![allow(clippy::missing_panics_doc)] // a test helper panics: that is how a test fails
+#![allow(clippy::unwrap_used)]
+
+pub mod app;
+pub mod client;
+pub mod cluster;
+pub mod database;
+pub mod events;
+
+pub use app::TestApp;
+pub use client::{Client, Reply};
+pub use cluster::Cluster;
+pub use events::EventReader;
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod workspace;

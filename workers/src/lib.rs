@@ -3,15 +3,17 @@
 //! A handler's docs say what happens when its process is killed at any line. The engine in `jobs`
 //! does the rest: claiming, leases, retries, progress, cancelling.
 
+pub mod deliveries;
 pub mod engine;
 pub mod export;
 pub mod import;
 pub mod maintenance;
 pub mod process;
+pub mod provisioning;
 
 use std::sync::Arc;
 
-use domain::storage::Storage;
+use domain::{settings::SettingError, storage::Storage};
 use jobs::Registry;
 
 /// What handlers work with.
@@ -21,6 +23,22 @@ pub struct Services {
     pub database: jobs::Database,
     /// Where files' bytes are.
     pub storage: Storage,
+    /// What carries mail away.
+    pub mailer: Arc<dyn domain::mail::Mailer>,
+}
+
+impl Services {
+    /// The services that a process's configuration asks for.
+    ///
+    /// # Errors
+    /// The variable that names something that can't be had.
+    pub fn new(database: jobs::Database, config: &process::Config) -> Result<Self, SettingError> {
+        Ok(Self {
+            database,
+            storage: config.storage.clone(),
+            mailer: Arc::clone(&config.mailer),
+        })
+    }
 }
 
 /// Every kind that this release handles.
@@ -32,4 +50,6 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, import::discard_import)
         .on(services, export::export_records)
         .on(services, maintenance::sweep_uploads)
+        .on(services, provisioning::provision_workspace)
+        .on(services, deliveries::send_mail)
 }

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
 use domain::{
+    mail::{self, Mailer},
     settings::{SettingError, Settings},
     storage::Storage,
 };
@@ -34,12 +35,14 @@ pub struct Config {
     pub lease: Duration,
     /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
     pub grace: Duration,
-    /// `STORAGE_URL`: where files' bytes are. The folder `.millrace/files` below the working directory.
-    pub storage_url: Option<String>,
+    /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
+    pub storage: Storage,
     /// `<POOL>_CONCURRENCY`, for example `IMPORTS_CONCURRENCY`: jobs of that pool at once.
     pub slots: HashMap<Pool, usize>,
     /// `METRICS_LISTEN`: where Prometheus may ask, for example `127.0.0.1:9101`; unset: nowhere.
     pub metrics_listen: Option<std::net::SocketAddr>,
+    /// `MAIL_URL` and `MAIL_FROM`: what carries mail away.
+    pub mailer: Arc<dyn Mailer>,
 }
 
 impl Config {
@@ -62,8 +65,9 @@ impl Config {
             connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
             lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
             grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
-            storage_url: settings.get("STORAGE_URL").map(str::to_owned),
+            storage: Storage::from_settings(settings)?,
             slots,
+            mailer: mail::from_settings(settings)?,
             metrics_listen: match settings.get("METRICS_LISTEN") {
                 Some(text) => Some(
                     text.parse()
@@ -110,14 +114,10 @@ const fn default_slots(pool: Pool) -> usize {
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
     run(pools, |database, config, stop| async move {
-        let storage = match Storage::open_or_default(config.storage_url.as_deref()) {
-            Ok(storage) => storage,
+        let services = match Services::new(database.clone(), &config) {
+            Ok(services) => Arc::new(services),
             Err(error) => return Err(sqlx::Error::Configuration(error.into())),
         };
-        let services = Arc::new(Services {
-            database: database.clone(),
-            storage,
-        });
         let worker = WorkerConfig {
             lease: config.lease,
             grace: config.grace,

@@ -1,1 +1,4 @@
-//! Not here yet.
+//! Recordsets and records over HTTP: one file per section of the contract, under its surface.
+//! Handlers extract, call the domain and shape the answer; the rules are `domain`'s.
+
+pub mod workspace;

@@ -1,1 +1,61 @@
-//! Not here yet.
+//! The HTTP front end: both surfaces, their documents, health and metrics, in one process.
+//!
+//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; the
+//! binary serves it. Tests serve the same endpoint in their own process.
+
+pub mod config;
+pub mod documents;
+
+mod figures;
+mod health;
+
+use api_kit::{App, Edge, Services, Signer};
+use jobs::{Connect, Database, watch::Hub};
+use metrics_exporter_prometheus::PrometheusHandle;
+use poem::{Endpoint, EndpointExt, Route, get};
+
+pub use config::Config;
+
+/// Connects to what the front end needs.
+///
+/// # Errors
+/// When PostgreSQL, Redis or the file storage is out of reach.
+pub async fn start(config: &Config) -> Result<App, StartError> {
+    let database = Database::connect(&Connect {
+        database_url: &config.database_url,
+        redis_url: &config.redis_url,
+        redis_prefix: &config.redis_prefix,
+        connections: config.connections,
+        idle_in_transaction: std::time::Duration::from_secs(10),
+    })
+    .await?;
+    let hub = Hub::start(database.clone());
+    let keys = Signer::new(&config.secret);
+    Ok(App::new(Services { database, config: config.api.clone(), keys, hub, storage: config.storage.clone() }))
+}
+
+/// Something that the front end needs is out of reach.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// PostgreSQL or Redis.
+    #[error(transparent)]
+    Connect(#[from] jobs::ConnectError),
+}
+
+/// Every route of the front end.
+pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
+    let (workspace, platform) = (documents::workspace(), documents::platform());
+    let (workspace_docs, platform_docs) = (workspace.swagger_ui(), platform.swagger_ui());
+    let config = app.config.clone();
+    Route::new()
+        .nest("/api/v1", workspace)
+        .nest("/api/v1/docs", workspace_docs)
+        .at("/api/v1/openapi.json", get(documents::workspace_document))
+        .nest("/", platform)
+        .nest("/docs", platform_docs)
+        .at("/docs/openapi.json", get(documents::platform_document))
+        .at("/metrics", get(figures::render))
+        .data(figures)
+        .data(app)
+        .with(Edge::new(config))
+}

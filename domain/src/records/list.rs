@@ -74,7 +74,13 @@ pub async fn list(
         count.push("select count(*)");
         conditions.push(&mut count);
     }
-    let total: i64 = count.build_query_scalar().fetch_one(db.conn()).await?;
+    // Not kept as prepared statements: there are too many of them, and each is planned best for its own
+    // values (a plan made for a large recordset walks through all of it to list a small one).
+    let total: i64 = count
+        .build_query_scalar()
+        .persistent(false)
+        .fetch_one(db.conn())
+        .await?;
 
     let mut query = QueryBuilder::new(
         "select r.id, r.recordset_id, r.data, r.version, r.created_by, r.created_at, r.updated_by, r.updated_at",
@@ -86,7 +92,11 @@ pub async fn list(
         .push_bind(page.limit)
         .push(" offset ")
         .push_bind(page.offset);
-    let items = query.build_query_as().fetch_all(db.conn()).await?;
+    let items = query
+        .build_query_as()
+        .persistent(false)
+        .fetch_all(db.conn())
+        .await?;
     Ok(PageOf { items, total })
 }
 

@@ -37,6 +37,8 @@ pub async fn visible_in(
 ) -> Result<SnapshotPage, sqlx::Error> {
     // One statement, so that a record and its versions are seen by the same eyes. Every version's record
     // is a row of `records`, deleted or not; of those versions at most one was current at the moment.
+    // Comparing pairs keeps the planner on records_in_order: by the primary key it would walk through
+    // the records of all other recordsets when one of them is large.
     let rows = sqlx::query!(
         r#"with kept as materialized (select $2::text::pg_snapshot as moment),
                 published as materialized (
@@ -49,7 +51,7 @@ pub async fn visible_in(
                            pg_visible_in_snapshot(written_by, (select moment from kept)) as is_current
                       from records
                      where recordset_id = $1
-                       and id > $3
+                       and (recordset_id, id) > ($1, $3)
                      order by id
                      limit $4)
            select p.id as "id: RecordId",

@@ -23,6 +23,11 @@ pub struct SchemaField {
 }
 
 /// The fields of a recordset, in order and by key.
+///
+/// What writes records in bulk does, in each batch's transaction: [`Schema::hold`]; the rows of
+/// `unique_values`, in order of `field_key` and `value` and `on conflict do nothing`, where there are
+/// unique fields; `records` with `id`, `recordset_id`, `data`, the columns of [`Schema::promoted`],
+/// `created_by` and `updated_by`, the others by their defaults; one row of `record_count_deltas`; one event.
 #[derive(Debug, Clone)]
 pub struct Schema {
     recordset: RecordsetId,

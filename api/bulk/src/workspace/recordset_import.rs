@@ -8,8 +8,8 @@ mod upload;
 use std::collections::BTreeMap;
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, JobStarted, NoContent, Page, PageNumber, PageSize, Tag,
-    page_request, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, Created, JobStarted, NoContent, Page, PageNumber, PageSize,
+    Tag, page_request, permissions, unhurried,
 };
 use bytes::Bytes;
 use domain::{
@@ -109,13 +109,13 @@ impl RecordsetImportApi {
         operation_id = "upload_import_file",
         transform = "unhurried"
     )]
-    async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Json<Uploaded>> {
+    async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
         let app = can.app();
         let (new, bytes) = file.open().await?;
         let whose = (can.workspace, can.actor());
         let limit = app.config.max_upload_bytes;
         let (file, found) = imports::take_in(&app.database, &app.storage, whose, new, bytes, limit).await?;
-        Ok(Json(Uploaded::new(&file, found)))
+        Ok(Created(Uploaded::new(&file, found)))
     }
 
     /// Look at an uploaded file again, as the options say

@@ -1,0 +1,12 @@
+//! The sections of the Workspace API.
+
+mod records;
+mod recordsets;
+
+use poem_openapi::OpenApi;
+
+/// All of them.
+#[must_use]
+pub fn api() -> impl OpenApi + 'static {
+    (recordsets::RecordsetsApi, records::RecordsApi)
+}

@@ -1,0 +1,110 @@
+//! Records: the rows of recordsets. Contract section "Records" (W-REC).
+
+use api_kit::{
+    Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
+};
+use domain::{
+    RecordId, RecordsetId,
+    records::{self, NewRecord, Record, RecordChanges, RecordFilter, SortOrder},
+};
+use poem_openapi::{
+    OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+
+permissions! {
+    ViewRecords = "records:view",
+    CreateRecords = "records:create",
+    EditRecords = "records:edit",
+    DeleteRecords = "records:delete",
+}
+
+pub struct RecordsApi;
+
+#[OpenApi(prefix_path = "/records", tag = "Tag::Records")]
+impl RecordsApi {
+    /// List records
+    ///
+    /// Of one recordset or, without `recordset_id`, of all of them; the newest first unless sorted
+    /// otherwise.
+    #[oai(path = "/", method = "get", operation_id = "list_records")]
+    #[allow(clippy::too_many_arguments)] // they are the contract's parameters
+    async fn list(
+        &self,
+        can: Can<ViewRecords>,
+        /// Which page, from 1.
+        #[oai(default)]
+        page: Query<PageNumber>,
+        /// Records on a page.
+        #[oai(default)]
+        page_size: Query<PageSize>,
+        /// The recordset. Filters and orders by its fields need it.
+        recordset_id: Query<Option<RecordsetId>>,
+        /// A text that one of the values contains, in upper or lower case.
+        search: Query<Option<String>>,
+        /// `created_at`, `updated_at` or the key of a field.
+        sort_by: Query<Option<String>>,
+        /// `asc` or `desc`; blank values come last either way.
+        #[oai(default)]
+        sort_order: Query<SortOrder>,
+        /// A JSON object of values by field key, for example `{"stage": ["lead", "won"], "city": null}`:
+        /// a list means any of them, null means blank.
+        column_filters: Query<Option<String>>,
+    ) -> Answer<Json<Page<Record>>> {
+        let filter = RecordFilter {
+            recordset_id: recordset_id.0,
+            search: search.as_deref(),
+            column_filters: column_filters.as_deref(),
+            sort_by: sort_by.as_deref(),
+            sort_order: sort_order.0,
+        };
+        let page = page_request(page.0, page_size.0);
+        let mut db = can.read().await?;
+        Ok(Json(Page::new(page, records::list(&mut db, filter, page).await?)))
+    }
+
+    /// Create a record
+    #[oai(path = "/", method = "post", operation_id = "create_record")]
+    async fn create(&self, can: Can<CreateRecords>, record: Body<NewRecord>) -> Answer<Created<Record>> {
+        let mut db = can.write().await?;
+        let created = records::create(&mut db, record.0).await?;
+        db.commit().await?;
+        Ok(Created(created))
+    }
+
+    /// Show a record
+    #[oai(path = "/:record_id", method = "get", operation_id = "get_record")]
+    async fn get(&self, can: Can<ViewRecords>, record_id: Path<RecordId>) -> Answer<Json<Record>> {
+        let mut db = can.read().await?;
+        Ok(Json(records::get(&mut db, record_id.0).await?))
+    }
+
+    /// Change a record
+    ///
+    /// The values before are kept as a version. With `expected_version` the answer is 409
+    /// `version_conflict` if the record has changed meanwhile.
+    #[oai(path = "/:record_id", method = "patch", operation_id = "update_record")]
+    async fn update(
+        &self,
+        can: Can<EditRecords>,
+        record_id: Path<RecordId>,
+        changes: Body<RecordChanges>,
+    ) -> Answer<Json<Record>> {
+        let mut db = can.write().await?;
+        let updated = records::update(&mut db, record_id.0, changes.0).await?;
+        db.commit().await?;
+        Ok(Json(updated))
+    }
+
+    /// Delete a record
+    ///
+    /// Its versions are kept, and its unique values are free again.
+    #[oai(path = "/:record_id", method = "delete", operation_id = "delete_record")]
+    async fn delete(&self, can: Can<DeleteRecords>, record_id: Path<RecordId>) -> Answer<NoContent> {
+        let mut db = can.write().await?;
+        records::delete(&mut db, record_id.0).await?;
+        db.commit().await?;
+        Ok(NoContent)
+    }
+}

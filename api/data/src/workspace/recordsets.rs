@@ -1,0 +1,122 @@
+//! Recordsets: tables of typed records. Contract section "Recordsets" (W-RS).
+
+use api_kit::{
+    Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
+};
+use domain::recordsets::{self, NewRecordset, Recordset, RecordsetChanges, RecordsetDetail, RecordsetFilter};
+use poem_openapi::{
+    OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+
+permissions! {
+    ViewRecordsets = "recordsets:view",
+    CreateRecordsets = "recordsets:create",
+    EditRecordsets = "recordsets:edit",
+    DeleteRecordsets = "recordsets:delete",
+}
+
+pub struct RecordsetsApi;
+
+#[OpenApi(prefix_path = "/recordsets", tag = "Tag::Recordsets")]
+impl RecordsetsApi {
+    /// List the workspace's recordsets
+    ///
+    /// Those outside the trash, by name.
+    #[oai(path = "/", method = "get", operation_id = "list_recordsets")]
+    async fn list(
+        &self,
+        can: Can<ViewRecordsets>,
+        /// Which page, from 1.
+        #[oai(default)]
+        page: Query<PageNumber>,
+        /// Recordsets on a page.
+        #[oai(default)]
+        page_size: Query<PageSize>,
+        /// A part of the name, the slug or the description.
+        search: Query<Option<String>>,
+        /// Only those in use, or only those not in use.
+        is_active: Query<Option<bool>>,
+    ) -> Answer<Json<Page<Recordset>>> {
+        let filter = RecordsetFilter {
+            search: search.as_deref(),
+            is_active: is_active.0,
+        };
+        let page = page_request(page.0, page_size.0);
+        let mut db = can.read().await?;
+        Ok(Json(Page::new(
+            page,
+            recordsets::list(&mut db, filter, page).await?,
+        )))
+    }
+
+    /// Create a recordset
+    #[oai(path = "/", method = "post", operation_id = "create_recordset")]
+    async fn create(
+        &self,
+        can: Can<CreateRecordsets>,
+        recordset: Body<NewRecordset>,
+    ) -> Answer<Created<RecordsetDetail>> {
+        let mut db = can.write().await?;
+        let created = recordsets::create(&mut db, recordset.0).await?;
+        db.commit().await?;
+        Ok(Created(created))
+    }
+
+    /// Show a recordset
+    ///
+    /// With its fields and the exact count of its records.
+    #[oai(path = "/:recordset_slug", method = "get", operation_id = "get_recordset")]
+    async fn get(
+        &self,
+        can: Can<ViewRecordsets>,
+        /// Its slug, or its id.
+        recordset_slug: Path<String>,
+    ) -> Answer<Json<RecordsetDetail>> {
+        let mut db = can.read().await?;
+        Ok(Json(recordsets::get(&mut db, &recordset_slug).await?))
+    }
+
+    /// Change a recordset
+    ///
+    /// What is absent stays as it is, and so does the slug always. Fields named by their keys are
+    /// changed, others are added.
+    #[oai(
+        path = "/:recordset_slug",
+        method = "patch",
+        operation_id = "update_recordset"
+    )]
+    async fn update(
+        &self,
+        can: Can<EditRecordsets>,
+        /// Its slug, or its id.
+        recordset_slug: Path<String>,
+        changes: Body<RecordsetChanges>,
+    ) -> Answer<Json<RecordsetDetail>> {
+        let mut db = can.write().await?;
+        let updated = recordsets::update(&mut db, &recordset_slug, changes.0).await?;
+        db.commit().await?;
+        Ok(Json(updated))
+    }
+
+    /// Move a recordset to the trash
+    ///
+    /// Its records go with it.
+    #[oai(
+        path = "/:recordset_slug",
+        method = "delete",
+        operation_id = "delete_recordset"
+    )]
+    async fn delete(
+        &self,
+        can: Can<DeleteRecordsets>,
+        /// Its slug, or its id.
+        recordset_slug: Path<String>,
+    ) -> Answer<NoContent> {
+        let mut db = can.write().await?;
+        recordsets::delete(&mut db, &recordset_slug).await?;
+        db.commit().await?;
+        Ok(NoContent)
+    }
+}

@@ -1,0 +1,68 @@
+//! The configuration of the API process.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use api_kit::ApiConfig;
+use domain::{
+    settings::{SettingError, Settings},
+    storage::Storage,
+};
+
+/// How short `MILLRACE_SECRET` may be.
+const SECRET_LENGTH: usize = 32;
+
+/// What the API process is told by its environment.
+#[derive(Clone)]
+pub struct Config {
+    /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
+    pub database_url: String,
+    /// `REDIS_URL`.
+    pub redis_url: String,
+    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
+    pub redis_prefix: String,
+    /// `DATABASE_CONNECTIONS`: at the most, per process. 20.
+    pub connections: u32,
+    /// `MILLRACE_SECRET`: what tokens, tickets and links are signed with; 32 characters or more, the same
+    /// in every API process.
+    pub secret: String,
+    /// `HOST` and `PORT`: where it listens. `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
+    pub storage: Storage,
+    /// How requests are taken.
+    pub api: ApiConfig,
+}
+
+impl Config {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn read(settings: &Settings) -> Result<Self, SettingError> {
+        let secret = settings.required("MILLRACE_SECRET")?;
+        if secret.chars().count() < SECRET_LENGTH {
+            return Err(SettingError::malformed(
+                "MILLRACE_SECRET",
+                format!("needs {SECRET_LENGTH} characters or more"),
+            ));
+        }
+        let host = settings.parsed("HOST", IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+        Ok(Self {
+            database_url: settings.required("DATABASE_URL")?.to_owned(),
+            redis_url: settings.required("REDIS_URL")?.to_owned(),
+            redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
+            connections: settings.parsed("DATABASE_CONNECTIONS", 20)?,
+            secret: secret.to_owned(),
+            listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
+            storage: Storage::from_settings(settings)?,
+            api: ApiConfig::from_settings(settings)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // URLs hold passwords.
+        f.debug_struct("Config").field("listen", &self.listen).field("api", &self.api).finish_non_exhaustive()
+    }
+}

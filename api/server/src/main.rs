@@ -1,0 +1,105 @@
+//! The `api` process.
+//!
+//! usage: api                               serves
+//!        api openapi workspace|platform    prints a surface's OpenAPI document
+
+use std::{process::ExitCode, time::Duration};
+
+use api_server::{Config, documents, endpoint, start};
+use domain::settings::Settings;
+use jobs::Surface;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use poem::{Server, listener::TcpListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How long requests in flight may take after SIGTERM. Streams reconnect elsewhere.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => serve().await,
+        ["openapi", "workspace"] => print(Surface::Workspace),
+        ["openapi", "platform"] => print(Surface::Platform),
+        _ => {
+            eprintln!("usage: api [openapi workspace|platform]");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn print(surface: Surface) -> ExitCode {
+    match documents::document(surface) {
+        Ok(document) => {
+            println!("{document:#}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("openapi: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> ExitCode {
+    let settings = Settings::of_process();
+    start_logging(&settings);
+    let config = match Config::read(&settings) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let figures = match PrometheusBuilder::new().install_recorder() {
+        Ok(figures) => figures,
+        Err(error) => {
+            tracing::error!(%error, "cannot keep figures");
+            return ExitCode::FAILURE;
+        }
+    };
+    let app = match start(&config).await {
+        Ok(app) => app,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(listen = %config.listen, "serving");
+    let served = Server::new(TcpListener::bind(config.listen))
+        .run_with_graceful_shutdown(endpoint(app, figures), asked_to_stop(), Some(GRACE))
+        .await;
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, listen = %config.listen, "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
+fn start_logging(settings: &Settings) {
+    let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if settings.get("LOG_FORMAT") == Some("json") {
+        logs.json().init();
+    } else {
+        logs.init();
+    }
+}
+
+async fn asked_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+}

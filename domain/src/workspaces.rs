@@ -1,0 +1,76 @@
+//! Workspaces: who they belong to, and how one is made.
+
+pub mod provisioning;
+pub mod schema;
+
+mod slug;
+
+use chrono::{DateTime, Utc};
+use poem_openapi::Object;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{UserId, WorkspaceDb};
+
+/// A workspace, as one of its people sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Membership {
+    /// The workspace.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// Its name for URLs.
+    pub slug: String,
+    /// The person's role in it.
+    pub role: String,
+}
+
+/// Who a person is in one workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Member {
+    /// The member.
+    pub id: Uuid,
+    /// The person.
+    pub user_id: Uuid,
+    /// What they are called here.
+    pub name: String,
+    /// Where they are reached.
+    pub email: String,
+    /// What they do.
+    pub title: Option<String>,
+    /// Their telephone.
+    pub phone: Option<String>,
+    /// A few words about them.
+    pub bio: Option<String>,
+    /// Their picture.
+    pub avatar_url: Option<String>,
+    /// Since when they are here.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The workspaces that a person may enter, by name.
+pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sqlx::Error> {
+    sqlx::query_as!(
+        Membership,
+        "select w.id, w.name, w.slug, m.role
+           from memberships m join workspaces w on w.id = m.workspace_id
+          where m.user_id = $1 and w.state = 'ready'
+          order by w.name, w.id",
+        user.0,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The member that the acting person is.
+pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Error> {
+    let user = db.user_id();
+    sqlx::query_as!(
+        Member,
+        "select id, user_id, name, email, title, phone, bio, avatar_url, created_at
+           from members where user_id = $1 and is_active",
+        user,
+    )
+    .fetch_optional(db.conn())
+    .await
+}

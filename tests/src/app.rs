@@ -1,0 +1,164 @@
+//! The whole of Millrace in the test's own process: API, scheduler and all workers, over a database
+//! and a Redis prefix of the test's own. Dropped with jobs left over, it fails the test.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use api_server::Config;
+use domain::settings::Settings;
+use jobs::{
+    Database, Pool,
+    dispatch::{DispatchConfig, dispatch},
+    worker::{WorkerConfig, work},
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use poem::{
+    Server,
+    listener::{Acceptor, Listener, TcpListener},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Client,
+    database::{TestDatabase, variable},
+};
+
+/// Millrace, running.
+pub struct TestApp {
+    /// Where the API listens.
+    pub base: String,
+    /// Its database, for looking behind the scenes.
+    pub database: Database,
+    /// Where files and mail go.
+    pub folder: TempDir,
+    clone: Option<TestDatabase>,
+    stop: CancellationToken,
+}
+
+impl TestApp {
+    /// Starts everything.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts everything with further variables set.
+    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let clone = TestDatabase::create().await;
+        let folder = TempDir::new().expect("a folder for files");
+        let settings = settings(&clone.url, &folder, variables);
+        let config = Config::read(&settings).expect("the test's settings are good");
+        let app = api_server::start(&config).await.expect("the API starts");
+        let database = clone.connect(&config.redis_url, &config.redis_prefix).await;
+        let stop = CancellationToken::new();
+
+        let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a free port");
+        let address = acceptor.local_addr().remove(0);
+        let base = format!("http://{}", address.as_socket_addr().expect("a TCP address"));
+        let figures = PrometheusBuilder::new().build_recorder().handle();
+        let serving = Server::new_with_acceptor(acceptor);
+        tokio::spawn(serving.run_with_graceful_shutdown(
+            api_server::endpoint(app, figures),
+            stop.clone().cancelled_owned(),
+            Some(Duration::ZERO),
+        ));
+
+        let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
+        tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
+
+        let process = workers::process::Config::read(&settings, &Pool::ALL).expect("the settings are good");
+        let services = Arc::new(workers::Services::new(database.clone(), &process).expect("services"));
+        let slots: HashMap<_, _> = Pool::ALL.into_iter().map(|pool| (pool, 4)).collect();
+        let (registry, connection) = (workers::registry(&services), database.clone());
+        tokio::spawn(work(connection, registry, WorkerConfig::new(slots), stop.clone()));
+
+        Self { base, database, folder, clone: Some(clone), stop }
+    }
+
+    /// Someone who has not signed in.
+    pub fn anonymous(&self) -> Client {
+        Client::anonymous(&self.base)
+    }
+
+    /// Someone who has just signed up, in a workspace of their own.
+    pub async fn owner(&self) -> Client {
+        let answer = self.anonymous().post("/auth/signup", new_signup()).await.expect(201);
+        self.anonymous().signed_in(&answer)
+    }
+
+    /// How many rows a query counts, behind the scenes.
+    pub async fn count(&self, query: &str) -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()))
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+}
+
+/// A sign-up that nobody else has made.
+pub fn new_signup() -> Value {
+    json!({
+        "email": format!("ada.{}@example.com", Uuid::now_v7().simple()),
+        "password": "correct horse battery staple",
+        "full_name": "Ada Lovelace",
+        "company_name": "Analytical Engines",
+    })
+}
+
+/// The settings of a test's processes.
+pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]) -> Settings {
+    let path = folder.path().display();
+    let redis_prefix = format!("t{}", Uuid::now_v7().simple());
+    [
+        ("DATABASE_URL", database_url.to_owned()),
+        ("REDIS_URL", variable("REDIS_URL")),
+        ("REDIS_PREFIX", redis_prefix),
+        ("MILLRACE_SECRET", "a secret for tests, and for nothing else".to_owned()),
+        ("STORAGE_URL", format!("file://{path}/files")),
+        ("MAIL_URL", format!("file://{path}/mail")),
+    ]
+    .into_iter()
+    .chain(variables.iter().map(|(name, value)| (*name, (*value).to_owned())))
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let Some(clone) = self.clone.take() else { return };
+        let (url, stop) = (clone.url.clone(), self.stop.clone());
+        // A runtime of its own: the test's may be single-threaded and busy dropping us.
+        let left = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let left = jobs_left(&url).await;
+                stop.cancel();
+                clone.remove().await;
+                left
+            })
+        })
+        .join()
+        .expect("the test's database can be removed");
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "jobs are left over: {left:?}");
+        }
+    }
+}
+
+/// The live jobs that don't end by themselves soon.
+async fn jobs_left(url: &str) -> Vec<String> {
+    let pool = sqlx::PgPool::connect(url).await.expect("PostgreSQL answers");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let left: Vec<String> = sqlx::query_scalar("select kind || ' ' || state from shard.jobs")
+            .fetch_all(&pool)
+            .await
+            .expect("jobs can be listed");
+        if left.is_empty() || tokio::time::Instant::now() > deadline {
+            pool.close().await;
+            return left;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

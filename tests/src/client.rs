@@ -1,0 +1,159 @@
+//! A person with a browser: requests with their token and workspace, and what came back.
+
+use reqwest::{Method, RequestBuilder, multipart};
+use serde_json::{Value, json};
+
+use crate::EventReader;
+
+/// Sends requests as one person in one workspace.
+#[derive(Clone, Debug)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+    /// Their access token.
+    pub token: Option<String>,
+    /// Their refresh token.
+    pub refresh_token: Option<String>,
+    /// The workspace that they work in.
+    pub workspace: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub text: String,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.text))
+    }
+
+    /// The body, if the status is that.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The error's code, if the status is that.
+    #[track_caller]
+    pub fn error(self, status: u16) -> String {
+        self.expect(status)["error"].as_str().expect("an error has a code").to_owned()
+    }
+}
+
+impl Client {
+    /// Nobody yet.
+    pub fn anonymous(base: &str) -> Self {
+        Self {
+            base: base.to_owned(),
+            http: reqwest::Client::new(),
+            token: None,
+            refresh_token: None,
+            workspace: None,
+        }
+    }
+
+    /// The same person with the tokens and workspace of an answer that has them.
+    #[must_use]
+    pub fn signed_in(mut self, answer: &Value) -> Self {
+        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        self.token = text("access_token");
+        self.refresh_token = text("refresh_token");
+        self.workspace = text("workspace_id").or(self.workspace);
+        self
+    }
+
+    /// A request; paths are below `/api/v1` unless they begin with it.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let path = if path.starts_with("/api/") || path.starts_with("/v1") || path.starts_with("/docs") {
+            path.to_owned()
+        } else {
+            format!("/api/v1{path}")
+        };
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(workspace) = &self.workspace {
+            request = request.header("X-Workspace-Id", workspace);
+        }
+        request
+    }
+
+    /// GET
+    pub async fn get(&self, path: &str) -> Reply {
+        send(self.request(Method::GET, path)).await
+    }
+
+    /// POST with JSON.
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    /// PATCH with JSON.
+    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+        send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    /// DELETE
+    pub async fn delete(&self, path: &str) -> Reply {
+        send(self.request(Method::DELETE, path)).await
+    }
+
+    /// POST of a file as a multipart form.
+    pub async fn upload(&self, path: &str, name: &str, bytes: impl Into<Vec<u8>>) -> Reply {
+        let part = multipart::Part::bytes(bytes.into()).file_name(name.to_owned());
+        let form = multipart::Form::new().part("file", part);
+        send(self.request(Method::POST, path).multipart(form)).await
+    }
+
+    /// Opens a stream of events; `last_event_id` resumes.
+    pub async fn events(&self, path: &str, last_event_id: Option<i64>) -> EventReader {
+        let mut request = self.request(Method::GET, path);
+        if let Some(id) = last_event_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        EventReader::new(request.send().await.expect("the API answers"))
+    }
+
+    /// The same, unless the API is down just now.
+    pub async fn events_if_up(&self, path: &str, last_event_id: Option<i64>) -> Option<EventReader> {
+        let mut request = self.request(Method::GET, path);
+        if let Some(id) = last_event_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        request.send().await.ok().filter(|answer| answer.status() == 200).map(EventReader::new)
+    }
+
+    /// Follows a job to its end by its stream, checking the rules of every stream on the way.
+    pub async fn follow(&self, started: &Value) -> Value {
+        let url = started["stream_url"].as_str().expect("an answer that starts a job has a stream_url");
+        self.events(url, None).await.to_the_end().await
+    }
+
+    /// Uploads a CSV, imports it into a new recordset, and follows the job to its end.
+    pub async fn import(&self, name: &str, csv: impl Into<Vec<u8>>) -> (Value, Value) {
+        let upload = self.upload("/recordsets/import/upload", "data.csv", csv).await.expect(201);
+        let started = self
+            .post("/recordsets/import", json!({ "file_uri": upload["file_uri"], "name": name }))
+            .await
+            .expect(202);
+        let end = self.follow(&started).await;
+        (started["recordset"].clone(), end)
+    }
+}
+
+/// Sends a request as it is.
+pub async fn send(request: RequestBuilder) -> Reply {
+    let response = request.send().await.expect("the API answers");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Reply { status, headers, text: response.text().await.expect("a body can be read") }
+}

@@ -1,0 +1,77 @@
+//! Tests that kill processes and servers in the middle of work, and look for what was lost or doubled.
+//! A killed process is started again at once, as its supervisor would; nothing else is done by hand.
+
+mod export;
+mod import;
+
+use std::time::Duration;
+
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use crate::{Client, cluster::Cluster, events::is_over};
+
+/// Rows of the file that is imported or exported.
+const ROWS: usize = 100_000;
+
+/// A CSV whose every row can be told from the others.
+fn csv() -> String {
+    let mut text = String::from("number,name,amount,day\n");
+    for n in 0..ROWS {
+        text += &format!("{n},Name {n},{}.{:02},2026-0{}-1{}\n", n / 7, n % 100, 1 + n % 9, n % 9);
+    }
+    text
+}
+
+/// Uploads the file and starts its import.
+async fn start_import(owner: &Client) -> Value {
+    let upload = owner.upload("/recordsets/import/upload", "rows.csv", csv()).await.expect(201);
+    owner
+        .post("/recordsets/import", json!({ "file_uri": upload["file_uri"], "name": "Rows" }))
+        .await
+        .expect(202)
+}
+
+/// Watches a job to its end whatever happens to the connection, resuming where it was: the sequence
+/// increases over all connections, and nothing is skipped without a word.
+async fn watch_to_the_end(client: Client, stream_url: String) -> Value {
+    let mut last: Option<i64> = None;
+    loop {
+        let mut events = client.events_if_up(&stream_url, last).await;
+        while let Some(reader) = &mut events {
+            let Some(event) = reader.next().await else { break };
+            let Some(seq) = event["seq"].as_i64() else { continue };
+            assert!(last.is_none_or(|last| seq > last), "{event} after {last:?}");
+            last = Some(seq);
+            if is_over(&event) {
+                return event;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until the job has gone on a bit: a random share of what is left of the file.
+async fn wait_for_progress(owner: &Client, status_url: &str, beyond: i64) -> i64 {
+    let target = beyond + rand::rng().random_range(3000..12_000);
+    loop {
+        let job = owner.get(status_url).await.expect(200);
+        let done = job["counts"]["done"].as_i64().unwrap_or(0);
+        if done >= target || is_over(&job) {
+            return done;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What must hold once an import has ended, whatever happened in between.
+async fn assert_exactly_once(cluster: &Cluster, owner: &Client, end: &Value) {
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(end["counts"]["done"], ROWS);
+    let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
+    let rows = cluster.number(&format!("select count(*) from {schema}.live_records")).await;
+    assert_eq!(rows, i64::try_from(ROWS).unwrap());
+    let distinct =
+        cluster.number(&format!("select count(distinct data->>'number') from {schema}.live_records")).await;
+    assert_eq!(distinct, rows, "each row of the file once");
+}

@@ -1,0 +1,122 @@
+//! A database per test, cloned from a migrated template that the first test of a run makes.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use jobs::{Connect, Database};
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use uuid::Uuid;
+
+/// A database of one test; see [`TestDatabase::remove`].
+pub struct TestDatabase {
+    /// Its URL.
+    pub url: String,
+    name: String,
+}
+
+/// A variable that `script/test` sets.
+pub fn variable(name: &str) -> String {
+    std::env::vars()
+        .find_map(|(key, value)| (key == name).then_some(value))
+        .unwrap_or_else(|| panic!("{name} is not set: run the tests by script/test"))
+}
+
+impl TestDatabase {
+    /// Clones the template.
+    pub async fn create() -> Self {
+        let template = template().await;
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        let mut admin = connect(&variable("DATABASE_URL")).await;
+        run(&mut admin, &format!("create database {name} template {template}")).await;
+        Self { url: with_name(&variable("DATABASE_URL"), &name), name }
+    }
+
+    /// Connects as a process would.
+    pub async fn connect(&self, redis_url: &str, redis_prefix: &str) -> Database {
+        Database::connect(&Connect {
+            database_url: &self.url,
+            redis_url,
+            redis_prefix,
+            connections: 10,
+            idle_in_transaction: Duration::from_secs(10),
+        })
+        .await
+        .expect("the test's servers answer")
+    }
+
+    /// Drops the database and the roles of its workspaces.
+    pub async fn remove(&self) {
+        let mut own = connect(&self.url).await;
+        let roles: Vec<String> = sqlx::query_scalar(
+            "select rolname::text from pg_roles r
+              where rolname ~ '^ws_[0-9a-f]{32}(_sql)?$'
+                and exists (select from pg_namespace where nspname = substr(rolname, 1, 35))",
+        )
+        .fetch_all(&mut own)
+        .await
+        .expect("roles can be listed");
+        own.close().await.ok();
+        let mut admin = connect(&variable("DATABASE_URL")).await;
+        run(&mut admin, &format!("drop database if exists {} with (force)", self.name)).await;
+        for role in roles {
+            run(&mut admin, &format!("drop role if exists {role}")).await;
+        }
+    }
+}
+
+/// The migrated template of these migrations, made once per server.
+async fn template() -> String {
+    let name = format!("tests_{}", fingerprint());
+    let mut admin = connect(&variable("DATABASE_URL")).await;
+    // One test makes it, the others wait here.
+    sqlx::query("select pg_advisory_lock(7061)").execute(&mut admin).await.expect("locks work");
+    let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(&name)
+        .fetch_one(&mut admin)
+        .await
+        .expect("databases can be listed");
+    if !there {
+        let unfinished = format!("{name}_unfinished");
+        run(&mut admin, &format!("drop database if exists {unfinished} with (force)")).await;
+        run(&mut admin, &format!("create database {unfinished} template millrace_seed")).await;
+        let url = with_name(&variable("DATABASE_URL"), &unfinished);
+        let options = PgConnectOptions::from_str(&url).expect("the URL is one");
+        domain::migrations::migrate(&options).await.expect("the migrations run");
+        run(&mut admin, &format!("alter database {unfinished} rename to {name}")).await;
+    }
+    admin.close().await.ok();
+    name
+}
+
+/// A name for the migrations as they are in this checkout.
+fn fingerprint() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let mut hash = Sha256::new();
+    for folder in ["control", "shard", "workspace"] {
+        let mut files: Vec<_> =
+            std::fs::read_dir(root.join(folder)).expect("migrations").map(|f| f.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            hash.update(std::fs::read(file).expect("a migration can be read"));
+        }
+    }
+    hex::encode(&hash.finalize()[..8])
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("PostgreSQL answers")
+}
+
+async fn run(connection: &mut PgConnection, statement: &str) {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+/// The URL with another database's name.
+fn with_name(url: &str, name: &str) -> String {
+    let (base, query) = url.split_once('?').map_or((url, ""), |(base, query)| (base, query));
+    let server = base.rsplit_once('/').expect("a URL with a database").0;
+    if query.is_empty() { format!("{server}/{name}") } else { format!("{server}/{name}?{query}") }
+}

@@ -1,0 +1,94 @@
+//! A reader of Server-Sent Events that checks the rules of every stream as it reads.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value;
+
+/// One connection to a stream.
+pub struct EventReader {
+    /// The status of the answer.
+    pub status: u16,
+    body: futures::stream::BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    buffer: String,
+    /// The number of the last event, and its percent.
+    pub last: i64,
+    percent: i64,
+}
+
+impl EventReader {
+    pub(crate) fn new(response: reqwest::Response) -> Self {
+        let status = response.status().as_u16();
+        let body = response.bytes_stream().map(|piece| piece.map(|bytes| bytes.to_vec())).boxed();
+        Self { status, body, buffer: String::new(), last: 0, percent: 0 }
+    }
+
+    /// The next event that is not a heartbeat; `None` when the stream has ended.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            while let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let (id, data) = parts(block);
+                self.buffer = rest.to_owned();
+                let Some(data) = data else { continue };
+                match data["status"].as_str() {
+                    Some("HEARTBEAT") => assert!(id.is_none(), "a heartbeat has no id"),
+                    Some("GAP") => return Some(data),
+                    _ => {
+                        self.check(id, &data);
+                        return Some(data);
+                    }
+                }
+            }
+            let piece = tokio::time::timeout(Duration::from_secs(60), self.body.next())
+                .await
+                .expect("a stream says something at least every 15 s")?;
+            self.buffer += &String::from_utf8_lossy(&piece.ok()?);
+        }
+    }
+
+    /// Reads to the job's last event.
+    pub async fn to_the_end(mut self) -> Value {
+        let mut newest = Value::Null;
+        while let Some(event) = self.next().await {
+            newest = event;
+        }
+        assert!(is_over(&newest), "the stream ended before the job did: {newest}");
+        newest
+    }
+
+    fn check(&mut self, id: Option<i64>, event: &Value) {
+        let seq = event["seq"].as_i64().expect("an event has a seq");
+        assert_eq!(id, Some(seq), "an event's id is its seq");
+        assert!(seq > self.last, "seq increases: {seq} after {}", self.last);
+        assert!(
+            self.last == 0 || event["prev"].as_i64().expect("an event has prev") <= self.last,
+            "nothing is missed: {event} after {}",
+            self.last
+        );
+        let percent = event["progress"].as_i64().expect("an event has a progress");
+        if event["status"] == "RUNNING" || event["status"] == "COMPLETED" {
+            assert!(percent >= self.percent, "percent goes back: {event}");
+            self.percent = percent;
+        }
+        self.last = seq;
+    }
+}
+
+/// Whether an event is a job's last.
+pub fn is_over(event: &Value) -> bool {
+    matches!(event["status"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))
+}
+
+fn parts(block: &str) -> (Option<i64>, Option<Value>) {
+    let mut id = None;
+    let mut data = None;
+    for line in block.lines() {
+        if let Some(text) = line.strip_prefix("id: ") {
+            id = Some(text.parse().expect("an id is a number"));
+        } else if let Some(text) = line.strip_prefix("data: ") {
+            data = Some(serde_json::from_str(text).expect("data is JSON"));
+        }
+        assert!(!line.starts_with("event:"), "events are unnamed");
+    }
+    (id, data)
+}

@@ -1,0 +1,3 @@
+//! The Workspace API, by section.
+
+mod jobs;

@@ -1,0 +1,145 @@
+//! The routes of jobs, and the streams that they share with every other section.
+
+use jobs::{NewJob, kinds::NoOp};
+use serde_json::{Value, json};
+
+use crate::{Client, TestApp};
+
+/// Enqueues a job that sleeps, in the caller's workspace; answers with its id.
+async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
+    let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
+    let mut tx = app.database.begin().await.unwrap();
+    let id = jobs::enqueue(&mut tx, NewJob::new(&job).workspace(Some(workspace))).await.unwrap();
+    tx.commit().await.unwrap();
+    id.to_string()
+}
+
+async fn status_of(owner: &Client, job: &str) -> Value {
+    owner.get(&format!("/jobs/{job}")).await.expect(200)["status"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_runs_and_its_poll_equals_its_stream() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 50, failures: 0 }).await;
+
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+
+    assert_eq!(end["status"], "COMPLETED");
+    assert_eq!(end["progress"], 100);
+    let poll = owner.get(&format!("/jobs/{job}")).await.expect(200);
+    for field in ["status", "progress", "seq", "counts", "result", "attempt"] {
+        assert_eq!(poll[field], end[field], "{field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_attempt_is_tried_again_and_counted() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 0, failures: 2 }).await;
+
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+
+    assert_eq!(end["status"], "COMPLETED");
+    assert_eq!(end["attempt"], 3);
+    let log = owner.get(&format!("/jobs/{job}/logs")).await.expect(200);
+    assert_eq!(log["items"][0]["level"], "warn");
+    assert_eq!(log["items"][0]["message"], "asked to fail");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_job_is_cancelled_within_about_two_seconds() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, failures: 0 }).await;
+    let mut events = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await;
+    while events.next().await.expect("it starts")["status"] != "RUNNING" {}
+
+    let answer = owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
+    assert_eq!(answer["status"], "RUNNING");
+    assert_eq!(answer["cancel_requested"], true);
+
+    let began = std::time::Instant::now();
+    let end = events.to_the_end().await;
+    assert_eq!(end["status"], "CANCELLED");
+    assert!(began.elapsed().as_secs() < 10, "it took {:?}", began.elapsed());
+    assert_eq!(owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.error(409), "job_over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_can_be_retried_and_deleted() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 1500, failures: 0 }).await;
+    owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
+    owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+
+    let retried = owner.post(&format!("/jobs/{job}/retry"), json!({})).await.expect(200);
+    assert_ne!(retried["status"], "CANCELLED");
+    assert_eq!(owner.delete(&format!("/jobs/{job}")).await.error(409), "job_not_over");
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    assert_eq!(end["status"], "COMPLETED");
+
+    owner.delete(&format!("/jobs/{job}")).await.expect(204);
+    assert_eq!(owner.get(&format!("/jobs/{job}")).await.error(404), "record_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_back_gets_what_came_after_and_nothing_twice() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 400, failures: 1 }).await;
+    let path = format!("/jobs/{job}/stream");
+    let mut seen = Vec::new();
+    let mut last = None;
+    // A connection per event: each resumes after the one before.
+    loop {
+        let mut events = owner.events(&path, last).await;
+        if events.status == 204 {
+            break;
+        }
+        let event = events.next().await.expect("an event");
+        let seq = event["seq"].as_i64().unwrap();
+        assert!(last.is_none_or(|last| seq > last), "{event} after {last:?}");
+        last = Some(seq);
+        seen.push(event["status"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(seen.last().map(String::as_str), Some("COMPLETED"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_answers_when_something_changes() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 300, failures: 0 }).await;
+    let mut seq = 0;
+    loop {
+        let poll = owner.get(&format!("/jobs/{job}?since={seq}&wait=30")).await.expect(200);
+        assert!(poll["seq"].as_i64().unwrap() > seq, "a long poll that answers early has news: {poll}");
+        seq = poll["seq"].as_i64().unwrap();
+        if poll["status"] == "COMPLETED" {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_another_workspace_does_not_exist() {
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.owner().await, app.owner().await);
+    let job = sleeper(&app, &ada, NoOp { sleep_ms: 0, failures: 0 }).await;
+
+    for reply in [
+        eve.get(&format!("/jobs/{job}")).await,
+        eve.get(&format!("/jobs/{job}/logs")).await,
+        eve.get(&format!("/jobs/{job}/stream")).await,
+        eve.post(&format!("/jobs/{job}/cancel"), json!({})).await,
+        eve.post(&format!("/jobs/{job}/retry"), json!({})).await,
+        eve.delete(&format!("/jobs/{job}")).await,
+    ] {
+        assert_eq!(reply.error(404), "record_not_found");
+    }
+    assert_ne!(status_of(&ada, &job).await, Value::Null);
+}
