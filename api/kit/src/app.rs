@@ -22,6 +22,8 @@ pub struct Services {
     pub keys: Signer,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
+    /// Where files' bytes are.
+    pub storage: domain::storage::Storage,
 }
 
 impl App {
