@@ -7,6 +7,9 @@
 
 pub mod access;
 pub mod event;
+pub mod exports;
+pub mod files;
+pub mod imports;
 pub mod mail;
 pub mod migrations;
 pub mod page;
@@ -16,9 +19,12 @@ pub mod secret;
 pub mod sessions;
 pub mod settings;
 pub mod signups;
+pub mod storage;
+pub mod upkeep;
 pub mod users;
 pub mod workspaces;
 
+mod csv;
 mod error;
 mod ids;
 mod json_object;

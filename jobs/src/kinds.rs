@@ -38,6 +38,21 @@ impl JobKind for ImportRecords {
     const CHECKPOINTS: bool = true;
 }
 
+/// Removes what a cancelled atomic import has staged.
+/// Killed at any line: the next attempt removes what is left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiscardImport {
+    /// The import.
+    pub import_id: Uuid,
+}
+
+impl JobKind for DiscardImport {
+    const NAME: &'static str = "records.discard_import";
+    const POOL: Pool = Pool::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(3600);
+    const PRIORITY: i16 = 3;
+}
+
 /// Writes the records of a recordset to a file, as they were when the job began.
 /// Killed at any line: segments and cursor commit together; a segment written but not committed is
 /// overwritten by the next holder.

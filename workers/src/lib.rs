@@ -5,12 +5,15 @@
 
 pub mod deliveries;
 pub mod engine;
+pub mod export;
+pub mod import;
+pub mod maintenance;
 pub mod process;
 pub mod provisioning;
 
 use std::sync::Arc;
 
-use domain::settings::SettingError;
+use domain::{settings::SettingError, storage::Storage};
 use jobs::Registry;
 
 /// What handlers work with.
@@ -18,6 +21,8 @@ use jobs::Registry;
 pub struct Services {
     /// The database and the bus.
     pub database: jobs::Database,
+    /// Where files' bytes are.
+    pub storage: Storage,
     /// What carries mail away.
     pub mailer: Arc<dyn domain::mail::Mailer>,
 }
@@ -28,7 +33,11 @@ impl Services {
     /// # Errors
     /// The variable that names something that can't be had.
     pub fn new(database: jobs::Database, config: &process::Config) -> Result<Self, SettingError> {
-        Ok(Self { database, mailer: Arc::clone(&config.mailer) })
+        Ok(Self {
+            database,
+            storage: config.storage.clone(),
+            mailer: Arc::clone(&config.mailer),
+        })
     }
 }
 
@@ -37,6 +46,10 @@ impl Services {
 pub fn registry(services: &Arc<Services>) -> Registry {
     Registry::new()
         .on(services, engine::no_op)
+        .on(services, import::import_records)
+        .on(services, import::discard_import)
+        .on(services, export::export_records)
+        .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
         .on(services, deliveries::send_mail)
 }

@@ -6,6 +6,7 @@ use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 use domain::{
     mail::{self, Mailer},
     settings::{SettingError, Settings},
+    storage::Storage,
 };
 use jobs::{
     Connect, ConnectError, Database, Pool,
@@ -34,6 +35,8 @@ pub struct Config {
     pub lease: Duration,
     /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
     pub grace: Duration,
+    /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
+    pub storage: Storage,
     /// `<POOL>_CONCURRENCY`, for example `IMPORTS_CONCURRENCY`: jobs of that pool at once.
     pub slots: HashMap<Pool, usize>,
     /// `METRICS_LISTEN`: where Prometheus may ask, for example `127.0.0.1:9101`; unset: nowhere.
@@ -62,6 +65,7 @@ impl Config {
             connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
             lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
             grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
+            storage: Storage::from_settings(settings)?,
             slots,
             mailer: mail::from_settings(settings)?,
             metrics_listen: match settings.get("METRICS_LISTEN") {

@@ -1,1 +1,14 @@
-//! Not here yet.
+//! The routes of bulk work: uploads, imports, their reports, and exports.
+
+pub mod workspace;
+
+use poem_openapi::OpenApi;
+
+/// The sections of the Workspace API.
+#[must_use]
+pub fn workspace_api() -> impl OpenApi {
+    (
+        workspace::recordset_import::RecordsetImportApi,
+        workspace::recordset_export::RecordsetExportApi,
+    )
+}

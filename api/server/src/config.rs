@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use api_kit::ApiConfig;
-use domain::settings::{SettingError, Settings};
+use domain::{
+    settings::{SettingError, Settings},
+    storage::Storage,
+};
 
 /// How short `MILLRACE_SECRET` may be.
 const SECRET_LENGTH: usize = 32;
@@ -24,6 +27,8 @@ pub struct Config {
     pub secret: String,
     /// `HOST` and `PORT`: where it listens. `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
+    pub storage: Storage,
     /// How requests are taken.
     pub api: ApiConfig,
 }
@@ -49,6 +54,7 @@ impl Config {
             connections: settings.parsed("DATABASE_CONNECTIONS", 20)?,
             secret: secret.to_owned(),
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
+            storage: Storage::from_settings(settings)?,
             api: ApiConfig::from_settings(settings)?,
         })
     }

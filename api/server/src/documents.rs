@@ -13,6 +13,7 @@ pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
     let sections = (
         api_accounts::workspace::api(),
         api_data::workspace::api(),
+        api_bulk::workspace_api(),
         api_jobs::workspace_api(),
     );
     OpenApiService::new(sections, "Millrace Workspace API", env!("CARGO_PKG_VERSION"))

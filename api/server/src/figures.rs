@@ -1,5 +1,7 @@
 //! `/metrics`: the process's own figures, and those of the ledger as it is now.
 
+use std::fmt::Write;
+
 use api_kit::App;
 use jobs::control;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,10 +22,11 @@ pub(crate) async fn render(app: Data<&App>, figures: Data<&PrometheusHandle>) ->
             ("due", kind.due),
             ("running", kind.running),
         ] {
-            text += &format!("millrace_jobs{{{labels},state=\"{state}\"}} {count}\n");
+            let _ = writeln!(text, "millrace_jobs{{{labels},state=\"{state}\"}} {count}");
         }
-        text += &format!(
-            "millrace_jobs_oldest_due_seconds{{{labels}}} {:.3}\n",
+        let _ = writeln!(
+            text,
+            "millrace_jobs_oldest_due_seconds{{{labels}}} {:.3}",
             kind.oldest_due_seconds
         );
     }

@@ -1,0 +1,164 @@
+//! Downloads by signed links: CSV, streamed, for a browser that sends no headers.
+
+use api_kit::{ApiError, App};
+use bytes::Bytes;
+use chrono::Duration;
+use domain::{Actor, WorkspaceDb, WorkspaceId};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use jobs::JobId;
+use poem::{Body, IntoResponse, Response, http::header};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+};
+
+/// How long a link is good.
+const VALID: Duration = Duration::hours(1);
+const CSV: &str = "text/csv; charset=utf-8";
+
+/// A download that a job has made.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Made {
+    /// The bad rows of an import.
+    ErrorReport,
+    /// The file of an export.
+    Export,
+}
+
+impl Made {
+    fn path(self, job: JobId) -> String {
+        match self {
+            Self::ErrorReport => format!("/api/v1/recordsets/import/error-reports/{job}/download"),
+            Self::Export => format!("/api/v1/recordsets/export/jobs/{job}/download"),
+        }
+    }
+
+    /// A link that anyone who has it may follow for an hour.
+    pub fn link(self, app: &App, job: JobId) -> String {
+        app.keys
+            .download_link(&self.path(job), jobs::clock::now() + VALID)
+    }
+
+    /// Opens the data of the job's workspace for whoever brings a good link.
+    ///
+    /// # Errors
+    /// 403 for a link that is not, or no longer, good; 404 when the job is gone.
+    pub async fn open(self, app: &App, job: JobId, exp: i64, sig: &str) -> Result<Source, ApiError> {
+        if !app.keys.check_download(&self.path(job), exp, sig) {
+            return Err(ApiError::forbidden(
+                "the link is not valid, or no longer; ask for a new one",
+            ));
+        }
+        let snapshot = app.hub.snapshot(job).await?;
+        let workspace = snapshot
+            .and_then(|job| job.workspace)
+            .ok_or_else(ApiError::not_found)?;
+        Ok(Source {
+            app: app.clone(),
+            workspace: WorkspaceId(workspace),
+        })
+    }
+}
+
+/// Where a download reads from; opens a transaction at a time, none while the client takes its time.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub app: App,
+    workspace: WorkspaceId,
+}
+
+impl Source {
+    /// Opens the workspace's data for reading.
+    pub async fn read(&self) -> Result<WorkspaceDb, ApiError> {
+        Ok(WorkspaceDb::read(&self.app.database, self.workspace, Actor::default()).await?)
+    }
+}
+
+/// A CSV file on its way.
+pub struct CsvFile {
+    name: String,
+    bytes: BoxStream<'static, std::io::Result<Bytes>>,
+}
+
+impl CsvFile {
+    /// A file of that name. When `bytes` fails the connection breaks off, so that nobody takes a part
+    /// for the whole.
+    pub(super) fn new(
+        name: String,
+        bytes: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static,
+    ) -> Self {
+        let logged = |error: ApiError| {
+            tracing::error!(%error, "a download broke off");
+            std::io::Error::other(error)
+        };
+        Self {
+            name,
+            bytes: bytes.map(move |chunk| chunk.map_err(logged)).boxed(),
+        }
+    }
+}
+
+impl IntoResponse for CsvFile {
+    fn into_response(self) -> Response {
+        Response::builder()
+            .header(header::CONTENT_TYPE, CSV)
+            .header(header::CONTENT_DISPOSITION, attachment(&self.name))
+            .body(Body::from_bytes_stream(self.bytes))
+    }
+}
+
+impl ApiResponse for CsvFile {
+    fn meta() -> MetaResponses {
+        let schema = MetaSchema::new_with_format("string", "binary");
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "The file.",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: "text/csv",
+                    schema: MetaSchemaRef::Inline(Box::new(schema)),
+                }],
+                headers: vec![],
+            }],
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+/// The header that makes a browser save the answer under a name (RFC 6266).
+fn attachment(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_graphic() && !"\"\\%;".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let mut exact = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            exact.push(char::from(byte));
+        } else {
+            exact.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_is_safe_in_a_header() {
+        assert_eq!(
+            attachment("Größe \"1\".csv"),
+            "attachment; filename=\"Gr__e__1_.csv\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe%20%221%22.csv"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Recordset Export: records into files. The contract counts `POST /recordsets/export` among
+//! "Recordset Import" (W-IMP-09); the download is ours.
+
+use api_kit::{Accepted, Answer, ApiError, App, Body, Can, JobStarted, Tag, permissions, unhurried};
+use domain::{
+    exports::{self, NewExport, Segment},
+    storage::StorageError,
+};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use jobs::{JobId, watch::Status};
+use poem::web::Data;
+use poem_openapi::{
+    Enum, Object, OpenApi,
+    param::{Path, Query},
+};
+use uuid::Uuid;
+
+use super::download::{CsvFile, Made};
+
+permissions! { CreateExport = "exports:create" }
+
+/// The kind of file that an export makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum ExportFormat {
+    /// Comma-separated values, UTF-8.
+    #[default]
+    Csv,
+}
+
+/// What to export.
+#[derive(Debug, Object)]
+struct ExportRequest {
+    /// The recordset's id or slug.
+    #[oai(validator(min_length = 1))]
+    recordset_id: String,
+    /// The kind of file.
+    #[oai(default)]
+    format: ExportFormat,
+    /// The keys of the fields to write, in this order; all of them if absent.
+    fields: Option<Vec<String>>,
+}
+
+/// See the module.
+pub struct RecordsetExportApi;
+
+#[OpenApi(prefix_path = "/recordsets/export", tag = "Tag::RecordsetExport")]
+impl RecordsetExportApi {
+    /// Export a recordset to a file
+    ///
+    /// The file holds the records as they are when the job begins. Once the job is over, its detail
+    /// (`/recordsets/import/jobs/{job_id}`) has the link to it.
+    #[oai(path = "/", method = "post", operation_id = "start_export")]
+    async fn start(
+        &self,
+        can: Can<CreateExport>,
+        asked: Body<ExportRequest>,
+    ) -> Answer<Accepted<JobStarted>> {
+        let ExportRequest {
+            recordset_id,
+            format: ExportFormat::Csv,
+            fields,
+        } = asked.0;
+        let mut db = can.write().await?;
+        let job = exports::start(
+            &mut db,
+            NewExport {
+                recordset: recordset_id,
+                fields,
+            },
+        )
+        .await?;
+        db.commit().await?;
+        Ok(Accepted(can.job_started(job)))
+    }
+
+    /// Download the file of an export
+    ///
+    /// By the signed link of the job's detail; needs no headers.
+    #[oai(
+        path = "/jobs/:job_id/download",
+        method = "get",
+        operation_id = "download_export",
+        transform = "unhurried"
+    )]
+    async fn download(
+        &self,
+        app: Data<&App>,
+        job_id: Path<Uuid>,
+        exp: Query<i64>,
+        sig: Query<String>,
+    ) -> Answer<CsvFile> {
+        let job = JobId(job_id.0);
+        let source = Made::Export.open(&app, job, exp.0, &sig).await?;
+        let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+        if snapshot.event.status != Status::Completed {
+            return Err(ApiError::conflict(
+                "export_not_finished",
+                "the export is not finished",
+            ));
+        }
+        let mut db = source.read().await?;
+        let export = exports::find(&mut db, job)
+            .await?
+            .ok_or_else(ApiError::not_found)?;
+        let segments = exports::segments(&mut db, job).await?;
+        drop(db);
+        Ok(CsvFile::new(export.name, strung_together(app.clone(), segments)))
+    }
+}
+
+/// The bytes of all segments, one after the other.
+fn strung_together(
+    app: App,
+    segments: Vec<Segment>,
+) -> impl Stream<Item = Result<bytes::Bytes, ApiError>> + Send + 'static {
+    stream::iter(segments)
+        .then(move |segment| {
+            let app = app.clone();
+            async move { app.storage.stream(&segment.storage_key).await }
+        })
+        .try_flatten()
+        .map_err(|error: StorageError| ApiError::internal(error))
+}

@@ -1,0 +1,432 @@
+//! Recordset Import: files into records (W-IMP). Upload and look at a file, start an import with it,
+//! follow the job, fetch the report of its bad rows.
+
+mod analysis;
+mod job;
+mod upload;
+
+use std::collections::BTreeMap;
+
+use api_kit::{
+    Accepted, Answer, ApiError, App, Body, Can, Created, JobStarted, NoContent, Page, PageNumber, PageSize,
+    Tag, page_request, permissions, unhurried,
+};
+use bytes::Bytes;
+use domain::{
+    RecordsetId, exports,
+    files::{self, FileUri},
+    imports::{self, Mode, NewImport, report},
+    page::PageOf,
+    recordsets::{NewField, NewRecordset, RecordsetDetail},
+};
+use futures::{Stream, TryStreamExt, stream};
+use jobs::{
+    JobId,
+    control::{self, Cancel, Delete, Filter},
+    watch::{Snapshot, Status},
+};
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+use uuid::Uuid;
+
+use super::download::{CsvFile, Made, Source};
+use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
+use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TransferJob, TransferJobDetail};
+use upload::FileUpload;
+
+permissions! {
+    ViewImports = "imports:view",
+    CreateImport = "imports:create",
+    CancelImport = "imports:cancel",
+    DeleteImport = "imports:delete",
+}
+
+/// Jobs cancelled by one statement's worth of looking.
+const CANCELLED_AT_ONCE: i64 = 200;
+
+/// An import that creates its recordset.
+#[derive(Debug, Object)]
+struct RecordsetImport {
+    /// The recordset's name for people.
+    name: String,
+    /// Its name in URLs; derived from the name if absent.
+    slug: Option<String>,
+    /// What it is for.
+    description: Option<String>,
+    /// Its fields; one for each column of the file if absent.
+    #[oai(default)]
+    fields: Vec<NewField>,
+    #[oai(flatten)]
+    import: RecordsImport,
+}
+
+/// An import into a recordset.
+#[derive(Debug, Object)]
+struct RecordsImport {
+    /// The uploaded file, as the upload named it.
+    file_uri: String,
+    /// Which column of the file goes to which field, as `{column name: field key}`; by their names if
+    /// absent. Columns that aren't named are left out.
+    field_mappings: Option<BTreeMap<String, String>>,
+    /// How to read the file, if otherwise than it was analysed last.
+    options: Option<ReadOptions>,
+    /// What becomes of the good rows when others are bad.
+    #[oai(default)]
+    mode: Mode,
+    /// Ends the import as failed after so many bad rows.
+    #[oai(validator(minimum(value = "1")))]
+    stop_after_errors: Option<u32>,
+}
+
+/// An import that was started.
+#[derive(Debug, Object)]
+struct ImportStarted {
+    /// The recordset that it fills.
+    recordset_id: RecordsetId,
+    /// The recordset, if it is a new one.
+    #[oai(skip_serializing_if_is_none)]
+    recordset: Option<RecordsetDetail>,
+    #[oai(flatten)]
+    job: JobStarted,
+}
+
+/// See the module.
+pub struct RecordsetImportApi;
+
+#[OpenApi(prefix_path = "/recordsets/import", tag = "Tag::RecordsetImport")]
+impl RecordsetImportApi {
+    /// Upload a file to import
+    ///
+    /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
+    /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day.
+    #[oai(
+        path = "/upload",
+        method = "post",
+        operation_id = "upload_import_file",
+        transform = "unhurried"
+    )]
+    async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
+        let app = can.app();
+        let (new, bytes) = file.open().await?;
+        let whose = (can.workspace, can.actor());
+        let limit = app.config.max_upload_bytes;
+        let (file, found) = imports::take_in(&app.database, &app.storage, whose, new, bytes, limit).await?;
+        Ok(Created(Uploaded::new(&file, found)))
+    }
+
+    /// Look at an uploaded file again, as the options say
+    #[oai(
+        path = "/upload/analyze",
+        method = "post",
+        operation_id = "analyze_import_file",
+        transform = "unhurried"
+    )]
+    async fn analyze(&self, can: Can<CreateImport>, asked: Body<AnalyzeRequest>) -> Answer<Json<Uploaded>> {
+        let AnalyzeRequest { file_uri, options } = asked.0;
+        let file = files::get(&mut can.read().await?, uri(&file_uri)?).await?;
+        let found = look(&can, &file, options.unwrap_or_default()).await?;
+        Ok(Json(Uploaded::new(&file, found)))
+    }
+
+    /// Create a recordset and import a file into it
+    #[oai(
+        path = "/",
+        method = "post",
+        operation_id = "start_recordset_import",
+        transform = "unhurried"
+    )]
+    async fn start(
+        &self,
+        can: Can<CreateImport>,
+        asked: Body<RecordsetImport>,
+    ) -> Answer<Accepted<ImportStarted>> {
+        let RecordsetImport {
+            name,
+            slug,
+            description,
+            fields,
+            import,
+        } = asked.0;
+        let new = import.prepared(&can).await?;
+        let recordset = NewRecordset {
+            name,
+            slug,
+            description,
+            fields,
+            ..NewRecordset::default()
+        };
+        let mut db = can.write().await?;
+        let (created, job) = imports::start_new(&mut db, recordset, new).await?;
+        db.commit().await?;
+        Ok(Accepted(ImportStarted {
+            recordset_id: created.recordset.id,
+            recordset: Some(created),
+            job: can.job_started(job),
+        }))
+    }
+
+    /// Import a file into a recordset that exists
+    #[oai(
+        path = "/records/:recordset_id",
+        method = "post",
+        operation_id = "start_records_import",
+        transform = "unhurried"
+    )]
+    async fn start_into(
+        &self,
+        can: Can<CreateImport>,
+        recordset_id: Path<Uuid>,
+        asked: Body<RecordsImport>,
+    ) -> Answer<Accepted<ImportStarted>> {
+        let recordset_id = RecordsetId(recordset_id.0);
+        let new = asked.0.prepared(&can).await?;
+        let mut db = can.write().await?;
+        let job = imports::start(&mut db, recordset_id, new).await?;
+        db.commit().await?;
+        Ok(Accepted(ImportStarted {
+            recordset_id,
+            recordset: None,
+            job: can.job_started(job),
+        }))
+    }
+
+    /// List imports and exports, newest first
+    #[oai(path = "/jobs", method = "get", operation_id = "list_import_jobs")]
+    async fn list(
+        &self,
+        can: Can<ViewImports>,
+        job_type: Query<Option<JobType>>,
+        status: Query<Option<Status>>,
+        #[oai(default)] page: Query<PageNumber>,
+        #[oai(default)] page_size: Query<PageSize>,
+    ) -> Answer<Json<Page<TransferJob>>> {
+        let request = page_request(page.0, page_size.0);
+        let filter = Filter {
+            kinds: JobType::kinds(job_type.0),
+            status: status.0,
+        };
+        let whose = Some(can.workspace.0);
+        let (jobs, total) =
+            control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
+        let items = jobs.into_iter().map(TransferJob::from).collect();
+        Ok(Json(Page::new(request, PageOf { items, total })))
+    }
+
+    /// Look at an import or export
+    ///
+    /// With what is wrong with an import's rows so far, and with links to the report or the file.
+    #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job")]
+    async fn get(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<TransferJobDetail>> {
+        let snapshot = find(&can, JobId(job_id.0)).await?;
+        let mut db = can.read().await?;
+        Ok(Json(TransferJobDetail::load(&mut db, can.app(), snapshot).await?))
+    }
+
+    /// Look at an import, in short
+    #[oai(path = "/status/:job_id", method = "get", operation_id = "get_import_status")]
+    async fn status(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ImportStatus>> {
+        Ok(Json(find(&can, JobId(job_id.0)).await?.into()))
+    }
+
+    /// Cancel an import or export
+    ///
+    /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
+    /// what it has written stays, unless it is atomic.
+    #[oai(
+        path = "/jobs/:job_id/cancel",
+        method = "post",
+        operation_id = "cancel_import_job"
+    )]
+    async fn cancel(&self, can: Can<CancelImport>, job_id: Path<Uuid>) -> Answer<Json<TransferJob>> {
+        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
+        match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
+            Cancel::Cancelled | Cancel::Requested => Ok(Json(find(&can, job).await?.into())),
+            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
+            Cancel::NotFound => Err(ApiError::not_found()),
+        }
+    }
+
+    /// Cancel all imports and exports that are not over
+    #[oai(
+        path = "/jobs/cancel-all",
+        method = "post",
+        operation_id = "cancel_all_import_jobs"
+    )]
+    async fn cancel_all(&self, can: Can<CancelImport>) -> Answer<Json<CancelledJobs>> {
+        let mut answer = CancelledJobs::default();
+        for job in not_over(&can).await? {
+            match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
+                Cancel::Cancelled => answer.cancelled += 1,
+                Cancel::Requested => answer.requested += 1,
+                Cancel::AlreadyOver | Cancel::NotFound => {}
+            }
+        }
+        Ok(Json(answer))
+    }
+
+    /// Get a new link to an import's error report
+    #[oai(
+        path = "/jobs/:job_id/report-url",
+        method = "get",
+        operation_id = "get_import_report_url"
+    )]
+    async fn report_url(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ReportUrl>> {
+        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
+        let mut db = can.read().await?;
+        if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
+            return Err(ApiError::not_found());
+        }
+        Ok(Json(ReportUrl {
+            report_url: Made::ErrorReport.link(can.app(), job),
+        }))
+    }
+
+    /// Download an import's error report
+    ///
+    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the
+    /// signed link of the job's detail; needs no headers.
+    #[oai(
+        path = "/error-reports/:job_id/download",
+        method = "get",
+        operation_id = "download_import_report",
+        transform = "unhurried"
+    )]
+    async fn download_report(
+        &self,
+        app: Data<&App>,
+        job_id: Path<Uuid>,
+        exp: Query<i64>,
+        sig: Query<String>,
+    ) -> Answer<CsvFile> {
+        let job = JobId(job_id.0);
+        let source = Made::ErrorReport.open(&app, job, exp.0, &sig).await?;
+        let import = imports::find(&mut source.read().await?, job)
+            .await?
+            .ok_or_else(ApiError::not_found)?;
+        let stem = import
+            .file_name
+            .rsplit_once('.')
+            .map_or(import.file_name.as_str(), |(stem, _)| stem);
+        let header = Bytes::from(report::header(&import.read_as.columns));
+        Ok(CsvFile::new(
+            format!("{stem}-errors.csv"),
+            report_bytes(source, job, header),
+        ))
+    }
+
+    /// Remove a finished import or export from the history
+    ///
+    /// The imported records stay; the report, and the file of an export, go.
+    #[oai(path = "/jobs/:job_id", method = "delete", operation_id = "delete_import_job")]
+    async fn delete(&self, can: Can<DeleteImport>, job_id: Path<Uuid>) -> Answer<NoContent> {
+        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
+        let mut tx = can.app().database.begin().await?;
+        match control::delete(&mut tx, Some(can.workspace.0), job).await? {
+            Delete::Deleted => tx.commit().await?,
+            Delete::NotOver => {
+                return Err(ApiError::conflict(
+                    "job_not_over",
+                    "the job is not over; cancel it first",
+                ));
+            }
+            Delete::NotFound => return Err(ApiError::not_found()),
+        }
+        // What is left if this process dies here is found by the sweep.
+        let mut db = can.write().await?;
+        imports::forget(&mut db, job).await?;
+        let prefix = exports::prefix(&db, job);
+        exports::forget(&mut db, job).await?;
+        db.commit().await?;
+        let storage = &can.app().storage;
+        storage
+            .keys(&prefix)
+            .try_for_each(|key| async move { storage.delete(&key).await })
+            .await?;
+        Ok(NoContent)
+    }
+}
+
+impl RecordsImport {
+    /// Reads what is asked for; looks at the file again if it is to be read otherwise.
+    async fn prepared<P>(self, can: &Can<P>) -> Result<NewImport, ApiError> {
+        let file = uri(&self.file_uri)?;
+        if let Some(options) = self.options {
+            let found = files::get(&mut can.read().await?, file)
+                .await
+                .map_err(imports::ImportError::from)?;
+            look(can, &found, options).await?;
+        }
+        Ok(NewImport {
+            file,
+            mapping: self.field_mappings,
+            mode: self.mode,
+            stop_after_errors: self.stop_after_errors,
+        })
+    }
+}
+
+async fn look<P>(
+    can: &Can<P>,
+    file: &files::File,
+    options: ReadOptions,
+) -> Result<tabular::Analysis, ApiError> {
+    let app = can.app();
+    let whose = (can.workspace, can.actor());
+    Ok(imports::analyze(&app.database, &app.storage, whose, file, &options.checked()?).await?)
+}
+
+fn uri(text: &str) -> Result<FileUri, ApiError> {
+    text.parse()
+        .map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
+}
+
+/// The job, if it is an import or export of the caller's workspace.
+async fn find<P>(can: &Can<P>, job: JobId) -> Answer<Snapshot> {
+    let snapshot = can.app().hub.snapshot(job).await?;
+    snapshot
+        .filter(|job| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some())
+        .ok_or_else(ApiError::not_found)
+}
+
+/// Imports and exports of the workspace that are not over.
+async fn not_over<P>(can: &Can<P>) -> Answer<Vec<JobId>> {
+    let mut found = Vec::new();
+    for status in [Status::Pending, Status::Queued, Status::Running] {
+        let filter = Filter {
+            kinds: JobType::kinds(None),
+            status: Some(status),
+        };
+        let whose = Some(can.workspace.0);
+        let mut offset = 0;
+        loop {
+            let (jobs, total) =
+                control::list(&can.app().database, whose, &filter, CANCELLED_AT_ONCE, offset).await?;
+            found.extend(jobs.iter().map(|job| job.event.job_id));
+            offset += CANCELLED_AT_ONCE;
+            if offset >= total {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The report, page by page.
+fn report_bytes(
+    source: Source,
+    job: JobId,
+    header: Bytes,
+) -> impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static {
+    let pages = stream::try_unfold(None, move |after| {
+        let source = source.clone();
+        async move {
+            let page = report::lines(&mut source.read().await?, job, after).await?;
+            Ok(page.map(|(lines, next)| (Bytes::from(lines), Some(next))))
+        }
+    });
+    futures::StreamExt::chain(stream::iter([Ok(header)]), pages)
+}

@@ -1,0 +1,204 @@
+//! Imports and exports as jobs: what lists and details show.
+
+use std::collections::BTreeMap;
+
+use api_kit::{ApiError, App};
+use chrono::{DateTime, Utc};
+use domain::{
+    RecordsetId, WorkspaceDb, exports,
+    imports::{self, Import, Mode, Validation},
+};
+use jobs::{
+    JobKind,
+    kinds::{ExportRecords, ImportRecords},
+    watch::{Event, Snapshot, Status},
+};
+use poem_openapi::{Enum, Object};
+use uuid::Uuid;
+
+use crate::workspace::download::Made;
+
+/// Into records or out of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(super) enum JobType {
+    /// A file into records.
+    Import,
+    /// Records into a file.
+    Export,
+}
+
+impl JobType {
+    /// Of a kind of job; none for other kinds.
+    pub fn of(kind: &str) -> Option<Self> {
+        match kind {
+            ImportRecords::NAME => Some(Self::Import),
+            ExportRecords::NAME => Some(Self::Export),
+            _ => None,
+        }
+    }
+
+    /// The kinds of job that are meant.
+    pub fn kinds(which: Option<Self>) -> Vec<String> {
+        let names = match which {
+            Some(Self::Import) => vec![ImportRecords::NAME],
+            Some(Self::Export) => vec![ExportRecords::NAME],
+            None => vec![ImportRecords::NAME, ExportRecords::NAME],
+        };
+        names.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// An import or export.
+#[derive(Debug, Clone, Object)]
+pub(super) struct TransferJob {
+    #[oai(flatten)]
+    event: Event,
+    /// Into records or out of them.
+    job_type: JobType,
+    /// When it was asked for.
+    created_at: DateTime<Utc>,
+    /// When it began.
+    #[oai(skip_serializing_if_is_none)]
+    started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[oai(skip_serializing_if_is_none)]
+    finished_at: Option<DateTime<Utc>>,
+    /// Who asked for it.
+    #[oai(skip_serializing_if_is_none)]
+    created_by: Option<Uuid>,
+}
+
+impl From<Snapshot> for TransferJob {
+    fn from(snapshot: Snapshot) -> Self {
+        Self {
+            job_type: JobType::of(&snapshot.kind).unwrap_or(JobType::Import),
+            event: snapshot.event,
+            created_at: snapshot.created_at,
+            started_at: snapshot.started_at,
+            finished_at: snapshot.finished_at,
+            created_by: snapshot.origin.actor,
+        }
+    }
+}
+
+/// An import or export, with all there is to know.
+#[derive(Debug, Clone, Object)]
+pub(super) struct TransferJobDetail {
+    #[oai(flatten)]
+    job: TransferJob,
+    /// The recordset that it fills or reads.
+    #[oai(skip_serializing_if_is_none)]
+    recordset_id: Option<RecordsetId>,
+    /// The file that it reads or makes.
+    #[oai(skip_serializing_if_is_none)]
+    file_name: Option<String>,
+    /// Of an import: what becomes of the good rows when others are bad.
+    #[oai(skip_serializing_if_is_none)]
+    mode: Option<Mode>,
+    /// Of an import: after how many bad rows it ends.
+    #[oai(skip_serializing_if_is_none)]
+    stop_after_errors: Option<i64>,
+    /// Of an import: which column goes to which field.
+    #[oai(skip_serializing_if_is_none)]
+    field_mappings: Option<BTreeMap<String, String>>,
+    /// Of an import: what is wrong with its rows, so far.
+    #[oai(skip_serializing_if_is_none)]
+    validation: Option<Validation>,
+    /// Of an import with bad rows: where its error report is, for an hour.
+    #[oai(skip_serializing_if_is_none)]
+    report_url: Option<String>,
+    /// Of an export that is finished: where its file is, for an hour.
+    #[oai(skip_serializing_if_is_none)]
+    download_url: Option<String>,
+}
+
+impl TransferJobDetail {
+    /// Adds what the import or export knows about itself.
+    pub async fn load(db: &mut WorkspaceDb, app: &App, snapshot: Snapshot) -> Result<Self, ApiError> {
+        let job = snapshot.event.job_id;
+        let is_complete = snapshot.event.status == Status::Completed;
+        let mut detail = Self {
+            job: snapshot.into(),
+            recordset_id: None,
+            file_name: None,
+            mode: None,
+            stop_after_errors: None,
+            field_mappings: None,
+            validation: None,
+            report_url: None,
+            download_url: None,
+        };
+        if detail.job.job_type == JobType::Import {
+            if let Some(import) = imports::find(db, job).await? {
+                let validation = imports::validation(db, job).await?;
+                let has_errors = !validation.errors_by_code.is_empty();
+                detail.report_url = has_errors.then(|| Made::ErrorReport.link(app, job));
+                detail.validation = Some(validation);
+                detail.describe(import);
+            }
+        } else if let Some(export) = exports::find(db, job).await? {
+            detail.recordset_id = Some(RecordsetId(export.recordset_id));
+            detail.file_name = Some(export.name);
+            detail.download_url = is_complete.then(|| Made::Export.link(app, job));
+        }
+        Ok(detail)
+    }
+
+    fn describe(&mut self, import: Import) {
+        let name = |mapped: &imports::Mapped| (import.column_name(mapped.column), mapped.field.to_string());
+        self.field_mappings = Some(import.mapping.iter().map(name).collect());
+        self.recordset_id = Some(RecordsetId(import.recordset_id));
+        self.file_name = Some(import.file_name);
+        self.mode = Some(import.mode);
+        self.stop_after_errors = import.stop_after_errors;
+    }
+}
+
+/// An import, in short.
+#[derive(Debug, Clone, Object)]
+pub(super) struct ImportStatus {
+    /// The job.
+    job_id: Uuid,
+    /// Its status.
+    status: Status,
+    /// Percent.
+    progress: i32,
+    /// Rows that are written.
+    imported: i64,
+    /// Rows that were refused.
+    failed: i64,
+    /// Why it failed, if it did.
+    #[oai(skip_serializing_if_is_none)]
+    error: Option<String>,
+}
+
+impl From<Snapshot> for ImportStatus {
+    fn from(snapshot: Snapshot) -> Self {
+        let event = snapshot.event;
+        Self {
+            job_id: event.job_id.0,
+            status: event.status,
+            progress: event.progress,
+            imported: event.counts.done,
+            failed: event.counts.failed,
+            error: event.error_message,
+        }
+    }
+}
+
+/// A link to an error report.
+#[derive(Debug, Clone, Object)]
+pub(super) struct ReportUrl {
+    /// Good for an hour.
+    pub report_url: String,
+}
+
+/// What came of cancelling them all.
+#[derive(Debug, Clone, Default, Object)]
+pub(super) struct CancelledJobs {
+    /// Jobs that were waiting, and are over.
+    pub cancelled: i64,
+    /// Running jobs that were asked to stop, and are about to.
+    pub requested: i64,
+}

@@ -1,0 +1,103 @@
+//! What is in an uploaded file: looked at once, kept with the file, shown to whoever maps its columns.
+
+use bytes::Bytes;
+use fields::Field;
+use futures::Stream;
+use tabular::{Analysis, Options};
+
+use super::ImportError;
+use crate::{
+    Actor, WorkspaceDb, WorkspaceId,
+    files::{self, File, NewFile},
+    storage::Storage,
+};
+
+/// Takes in a file and looks at it. A file that can't be read is removed again.
+///
+/// # Errors
+/// [`ImportError::Unreadable`] for what is not a file of rows, [`ImportError::File`] for what can't be
+/// stored.
+pub async fn take_in(
+    database: &jobs::Database,
+    storage: &Storage,
+    whose: (WorkspaceId, Actor),
+    new: NewFile,
+    bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
+    limit: u64,
+) -> Result<(File, Analysis), ImportError> {
+    let file = files::upload(database, storage, whose.clone(), new, bytes, limit).await?;
+    match analyze(database, storage, whose.clone(), &file, &Options::default()).await {
+        Ok(analysis) => Ok((file, analysis)),
+        Err(error) => {
+            files::remove(database, storage, whose, file.id, &file.storage_key).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Looks at a stored file, as the options say, and keeps what it finds for imports that don't say
+/// otherwise.
+///
+/// # Errors
+/// [`ImportError::Unreadable`].
+pub async fn analyze(
+    database: &jobs::Database,
+    storage: &Storage,
+    (workspace, actor): (WorkspaceId, Actor),
+    file: &File,
+    options: &Options,
+) -> Result<Analysis, ImportError> {
+    let source = storage
+        .reader(&file.storage_key)
+        .await
+        .map_err(files::FileError::from)?;
+    let (options, name) = (options.clone(), file.name.clone());
+    let looked =
+        tokio::task::spawn_blocking(move || tabular::analyze(|| Ok(source.clone()), &options, &name));
+    let analysis = match looked.await {
+        Ok(Ok(analysis)) => analysis,
+        Ok(Err(tabular::FileError::Io(error))) => return Err(ImportError::Reading(error)),
+        Ok(Err(error)) => {
+            return Err(ImportError::Unreadable {
+                code: error.code(),
+                message: error.to_string(),
+            });
+        }
+        // A parser that panics has met a file that is not what it says.
+        Err(_) => {
+            let message = "the file is damaged in a way that broke its reader".to_owned();
+            return Err(ImportError::Unreadable {
+                code: "corrupt_file",
+                message,
+            });
+        }
+    };
+    let mut db = WorkspaceDb::write(database, workspace, actor).await?;
+    files::keep_analysis(&mut db, file.id, &analysis).await?;
+    db.commit().await?;
+    Ok(analysis)
+}
+
+/// What was found in a file.
+pub(super) fn kept(file: &File) -> Result<Analysis, ImportError> {
+    let analysis = file.analysis.clone().ok_or(ImportError::NotAnalysed)?;
+    // One that a newer release wrote and this one can't read is as good as none.
+    serde_json::from_value(analysis).map_err(|_| ImportError::NotAnalysed)
+}
+
+/// Fields that would take all of the file's columns.
+#[must_use]
+pub fn suggested_fields(analysis: &Analysis) -> Vec<Field> {
+    analysis
+        .columns
+        .iter()
+        .map(|column| Field {
+            key: column.key.clone(),
+            label: column.name.clone(),
+            field_type: column.field_type,
+            required: false,
+            unique: false,
+            options: column.options.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,68 @@
+//! How imports say no.
+
+use crate::{DomainError, FieldErrors, Refusal, files::FileError, recordsets::RecordsetError};
+
+/// Why an import could not be started, or found.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// There is no such import in this workspace.
+    #[error("there is no such import")]
+    NotFound,
+    /// There is no such file, or its bytes are gone.
+    #[error("there is no such file; uploads that are not imported are kept for a day")]
+    FileNotFound,
+    /// The upload was not followed by an analysis that went well.
+    #[error("the file has not been analysed")]
+    NotAnalysed,
+    /// Columns and fields that don't fit.
+    #[error("the columns can't be mapped like that")]
+    Mapping(FieldErrors),
+    /// The file can't be read.
+    #[error("{message}")]
+    Unreadable {
+        /// A stable code.
+        code: &'static str,
+        /// A sentence.
+        message: String,
+    },
+    /// The stored bytes can't be read just now.
+    #[error("the file can't be read just now")]
+    Reading(#[source] std::io::Error),
+    /// About the recordset.
+    #[error(transparent)]
+    Recordset(#[from] RecordsetError),
+    /// The store failed or refused.
+    #[error(transparent)]
+    File(FileError),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<FileError> for ImportError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::NotFound => Self::FileNotFound,
+            other => Self::File(other),
+        }
+    }
+}
+
+impl DomainError for ImportError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::NotFound => Refusal::NotFound,
+            Self::FileNotFound => Refusal::invalid("file_uri", "not_found"),
+            Self::NotAnalysed => Refusal::invalid("file_uri", "not_analysed"),
+            Self::Mapping(errors) => Refusal::Invalid(errors.clone()),
+            Self::Unreadable { code, message } => {
+                let reasons = vec![(*code).to_owned(), message.clone()];
+                Refusal::Invalid(FieldErrors::from([("file".to_owned(), reasons)]))
+            }
+            Self::Reading(_) => Refusal::Internal,
+            Self::Recordset(error) => error.refusal(),
+            Self::File(error) => error.refusal(),
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What maintenance looks for across workspaces: things whose job or use has gone.
+
+use jobs::{Database, JobId};
+use uuid::Uuid;
+
+use crate::{WorkspaceDb, WorkspaceId};
+
+/// The workspaces that serve.
+pub async fn workspaces(database: &Database) -> Result<Vec<WorkspaceId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!("select id from workspaces where state = 'ready' order by id")
+        .fetch_all(&database.pool)
+        .await?;
+    Ok(ids.into_iter().map(WorkspaceId).collect())
+}
+
+/// Those of the jobs that are neither waiting nor running.
+pub async fn over(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
+            where not exists (select from jobs j where j.id = asked.id)"#,
+        jobs,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    Ok(ids.into_iter().map(JobId).collect())
+}
+
+/// Those of the jobs that are not even in the history any more.
+pub async fn forgotten(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
+            where not exists (select from all_jobs j where j.id = asked.id)"#,
+        jobs,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    Ok(ids.into_iter().map(JobId).collect())
+}
+
+/// The workspace's imports, or its exports.
+pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<Uuid>, Vec<Uuid>), sqlx::Error> {
+    let imports = sqlx::query_scalar!("select job_id from imports")
+        .fetch_all(db.conn())
+        .await?;
+    let exports = sqlx::query_scalar!("select job_id from exports")
+        .fetch_all(db.conn())
+        .await?;
+    Ok((imports, exports))
+}

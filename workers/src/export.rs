@@ -1,0 +1,298 @@
+//! Exports: a recordset's records as they were when the job began, as CSV.
+//!
+//! The file is written as numbered segments of some megabytes, each an object of its own, committed
+//! together with the cursor behind its last record; a download strings them together. What to write is
+//! fixed by the first run (the moment and the columns), so every run writes the same records.
+//!
+//! Killed at any line: a segment that was stored and not committed is a remnant that nothing refers to,
+//! and the next holder writes its own under another key, so that neither a hole nor a repeat can come of
+//! it, whatever a holder that has lost the job still does. Remnants are removed at the end, or with the
+//! export.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    Actor, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
+    exports::{self, CsvRows, ExportError, Opened, Segment},
+    records::{self, SnapshotPage},
+    storage::StorageError,
+};
+use futures::TryStreamExt;
+use jobs::{Answer, Database, JobContext, JobError, Outcome, kinds::ExportRecords, watch::Counts};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::Services;
+
+/// A segment is full at so many bytes,
+const SEGMENT_BYTES: usize = 8 << 20;
+/// or so many records.
+const SEGMENT_ROWS: i64 = 50_000;
+/// Records looked at by one statement: first, and at the most.
+const FIRST_PAGE: i64 = 200;
+const LARGEST_PAGE: i64 = 5_000;
+/// A page aims at so many bytes, judged by the page before it.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Where the next holder goes on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Cursor {
+    /// Behind that record; none before the first.
+    after: Option<RecordId>,
+    /// The next segment's number.
+    segment: i32,
+    /// Bytes so far.
+    bytes: i64,
+    /// Nothing is left to do but to say so.
+    finished: bool,
+}
+
+/// Writes the records of a recordset to a file; see the module.
+pub async fn export_records(services: Arc<Services>, _job: ExportRecords, context: JobContext) -> Answer {
+    let resumed = context.resume::<Cursor>().await?;
+    let Some(workspace) = context.workspace.map(WorkspaceId) else {
+        return Ok(fail("no_workspace", "an export belongs to a workspace"));
+    };
+    let actor = Actor::of_job(&context.origin);
+    let mut db = WorkspaceDb::write(context.database(), workspace, actor.clone()).await?;
+    let opened = match exports::open(&mut db, context.job_id).await {
+        Ok(opened) => opened,
+        Err(ExportError::Database(error)) => return Err(error.into()),
+        Err(ExportError::NotFound) => return Ok(fail("export_deleted", "the export was deleted")),
+        Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
+    };
+    let prefix = exports::prefix(&db, context.job_id);
+    db.commit().await?;
+    let mut run = Run {
+        services,
+        context,
+        workspace,
+        actor,
+        opened,
+        prefix,
+        cursor: resumed.cursor.unwrap_or_default(),
+        counts: resumed.counts,
+    };
+    if !run.cursor.finished {
+        run.context.progress().step("Writing the file");
+        if let Some(outcome) = run.write_all().await? {
+            return Ok(outcome);
+        }
+    }
+    run.remove_remnants().await?;
+    Ok(Outcome::Done(json!({
+        "rows": run.counts.done,
+        "bytes": run.cursor.bytes,
+        "file_name": run.opened.export.name,
+        "recordset_id": run.opened.export.recordset_id,
+    })))
+}
+
+struct Run {
+    services: Arc<Services>,
+    context: JobContext,
+    workspace: WorkspaceId,
+    actor: Actor,
+    opened: Opened,
+    prefix: String,
+    /// Of the last checkpoint, like the counts.
+    cursor: Cursor,
+    counts: Counts,
+}
+
+impl Run {
+    /// Writes segment by segment to the end; an outcome if it is stopped before.
+    async fn write_all(&mut self) -> Result<Option<Outcome>, JobError> {
+        let csv = CsvRows::new(self.opened.columns.clone());
+        let mut pages = self.read_pages();
+        let mut file = Vec::with_capacity(SEGMENT_BYTES + PAGE_BYTES);
+        let mut rows = 0;
+        if self.cursor.segment == 0 {
+            csv.header(&mut file);
+        }
+        loop {
+            let page = tokio::select! {
+                biased;
+                () = self.context.cancelled() => return Ok(Some(Outcome::Cancelled)),
+                page = pages.next() => page?,
+            };
+            csv.rows(&page.records, &mut file).map_err(JobError::retry)?;
+            rows += i64::try_from(page.records.len()).unwrap_or_default();
+            self.context.progress().counts(self.counts.done + rows, 0, 0);
+            let is_last = page.next.is_none();
+            if is_last || file.len() >= SEGMENT_BYTES || rows >= SEGMENT_ROWS {
+                self.write_segment(&mut file, rows, page.next).await?;
+                rows = 0;
+                if is_last {
+                    return Ok(None);
+                }
+                if self.context.should_hand_back() {
+                    return Ok(Some(Outcome::HandBack));
+                }
+            }
+        }
+    }
+
+    /// Stores a segment, then commits that it is part of the file.
+    async fn write_segment(
+        &mut self,
+        file: &mut Vec<u8>,
+        rows: i64,
+        after: Option<RecordId>,
+    ) -> Result<(), JobError> {
+        let number = self.cursor.segment;
+        let storage_key = exports::segment_key(&self.prefix, number);
+        let size = i64::try_from(file.len()).unwrap_or(i64::MAX);
+        let bytes = Bytes::copy_from_slice(file);
+        file.clear();
+        self.services
+            .storage
+            .put(&storage_key, bytes)
+            .await
+            .map_err(JobError::retry)?;
+
+        let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
+        exports::add_segment(
+            &mut db,
+            self.context.job_id,
+            &Segment {
+                number,
+                storage_key,
+                size,
+                rows,
+            },
+        )
+        .await?;
+        let cursor = Cursor {
+            after,
+            segment: number + 1,
+            bytes: self.cursor.bytes + size,
+            finished: after.is_none(),
+        };
+        let counts = Counts {
+            done: self.counts.done + rows,
+            ..self.counts
+        };
+        self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
+        (self.cursor, self.counts) = (cursor, counts);
+        Ok(())
+    }
+
+    /// Reads on behind the cursor, one page ahead of whoever takes them.
+    fn read_pages(&self) -> Pages {
+        let (sender, pages) = mpsc::channel(1);
+        let reader = Reader {
+            database: self.context.database().clone(),
+            workspace: self.workspace,
+            actor: self.actor.clone(),
+            recordset: RecordsetId(self.opened.export.recordset_id),
+            snapshot: self.opened.snapshot.clone(),
+        };
+        let mut task = JoinSet::new();
+        task.spawn(reader.read(self.cursor.after, sender));
+        Pages { pages, task }
+    }
+
+    /// Removes objects that are no part of the file.
+    async fn remove_remnants(&self) -> Result<(), JobError> {
+        let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
+        let kept = exports::segments(&mut db, self.context.job_id).await?;
+        drop(db);
+        let storage = &self.services.storage;
+        let keys: Result<Vec<String>, StorageError> = storage.keys(&self.prefix).try_collect().await;
+        for key in keys.map_err(JobError::retry)? {
+            if !kept.iter().any(|segment| segment.storage_key == key) {
+                storage.delete(&key).await.map_err(JobError::retry)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Pages on their way; dropping it ends their reader.
+struct Pages {
+    pages: mpsc::Receiver<SnapshotPage>,
+    task: JoinSet<Result<(), sqlx::Error>>,
+}
+
+impl Pages {
+    async fn next(&mut self) -> Result<SnapshotPage, JobError> {
+        if let Some(page) = self.pages.recv().await {
+            return Ok(page);
+        }
+        match self.task.join_next().await {
+            Some(Ok(Err(error))) => Err(error.into()),
+            // Nobody asks for a page after the last one.
+            _ => Err(JobError::retry("the reader of records ended early")),
+        }
+    }
+}
+
+/// What reads them, each in a transaction of its own.
+struct Reader {
+    database: Database,
+    workspace: WorkspaceId,
+    actor: Actor,
+    recordset: RecordsetId,
+    snapshot: String,
+}
+
+impl Reader {
+    async fn read(
+        self,
+        mut after: Option<RecordId>,
+        to: mpsc::Sender<SnapshotPage>,
+    ) -> Result<(), sqlx::Error> {
+        let mut limit = FIRST_PAGE;
+        loop {
+            let mut db = WorkspaceDb::read(&self.database, self.workspace, self.actor.clone()).await?;
+            let page = records::visible_in(&mut db, self.recordset, &self.snapshot, after, limit).await?;
+            drop(db);
+            limit = next_limit(&page, limit);
+            after = page.next;
+            if to.send(page).await.is_err() || after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How many records the next page looks at, so that it has about [`PAGE_BYTES`].
+fn next_limit(page: &SnapshotPage, limit: i64) -> i64 {
+    let bytes: usize = page.records.iter().map(|(_, data)| data.len()).sum();
+    let each = (bytes / page.records.len().max(1)).max(1);
+    let fitting = i64::try_from(PAGE_BYTES / each).unwrap_or(LARGEST_PAGE);
+    // Grows slowly, since the next records may be larger.
+    fitting.clamp(1, LARGEST_PAGE).min(limit * 4)
+}
+
+fn fail(code: &str, message: &str) -> Outcome {
+    Outcome::Fail {
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(records: usize, bytes: usize) -> SnapshotPage {
+        let record = || (RecordId(uuid::Uuid::nil()), "x".repeat(bytes));
+        SnapshotPage {
+            records: (0..records).map(|_| record()).collect(),
+            next: None,
+        }
+    }
+
+    #[test]
+    fn pages_grow_while_records_are_small_and_shrink_when_they_are_large() {
+        assert_eq!(next_limit(&page(200, 100), 200), 800);
+        assert_eq!(next_limit(&page(800, 100), 5_000), LARGEST_PAGE);
+        assert_eq!(next_limit(&page(200, 1 << 18), 200), 4);
+        assert_eq!(next_limit(&page(4, 4 << 20), 4), 1);
+        assert_eq!(next_limit(&page(0, 0), 200), 800);
+    }
+}

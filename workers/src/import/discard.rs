@@ -1,0 +1,45 @@
+//! Removing what an atomic import staged and never published, a few thousand records at a time.
+//!
+//! Killed at any line: each transaction removes some records and frees their unique values, or nothing;
+//! the next attempt goes on with what is left. The mark goes with the last of them.
+
+use std::sync::Arc;
+
+use domain::{Actor, WorkspaceDb, WorkspaceId, imports::staged};
+use jobs::{Answer, Database, JobContext, Outcome, kinds::DiscardImport};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::Services;
+
+/// Handles the job that a cancelled import leaves behind.
+pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobContext) -> Answer {
+    let Some(workspace) = context.workspace.map(WorkspaceId) else {
+        return Ok(super::fail("no_workspace", "an import belongs to a workspace"));
+    };
+    all(
+        context.database(),
+        workspace,
+        &Actor::of_job(&context.origin),
+        job.import_id,
+    )
+    .await?;
+    Ok(Outcome::Done(json!({})))
+}
+
+/// Removes all of it.
+pub(crate) async fn all(
+    database: &Database,
+    workspace: WorkspaceId,
+    actor: &Actor,
+    import: Uuid,
+) -> Result<(), sqlx::Error> {
+    loop {
+        let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
+        let more = staged::discard_some(&mut db, import).await?;
+        db.commit().await?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
