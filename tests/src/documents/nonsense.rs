@@ -12,14 +12,38 @@ const ID: &str = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
 
 /// Query strings and path segments, as they stand in a URL.
 const IN_URLS: [&str; 12] = [
-    "", "x", "-1", "0", "9223372036854775808", "1e9", "true", "null", "%ff%fe", "%F0%9F%9A%9C", "%27%3B--", "%7B%22a%22%3A1%7D",
+    "",
+    "x",
+    "-1",
+    "0",
+    "9223372036854775808",
+    "1e9",
+    "true",
+    "null",
+    "%ff%fe",
+    "%F0%9F%9A%9C",
+    "%27%3B--",
+    "%7B%22a%22%3A1%7D",
 ];
 
 /// Values that some property will not expect.
 fn in_bodies() -> Vec<Value> {
     vec![
-        json!(null), json!(true), json!(-1), json!(1.5), json!(1e300), json!(u64::MAX), json!(""), json!("x"),
-        json!("\u{202e}\u{fffe}"), json!("x".repeat(20_000)), json!([]), json!([[]]), json!([null]), json!({}), json!({"x": {}}),
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!("\u{202e}\u{fffe}"),
+        json!("x".repeat(20_000)),
+        json!([]),
+        json!([[]]),
+        json!([null]),
+        json!({}),
+        json!({"x": {}}),
     ]
 }
 
@@ -79,7 +103,11 @@ impl Walk {
         if reply.status >= 400 {
             let error = reply.json();
             assert!(error["error"].is_string() && error["detail"].is_string(), "{said}");
-            assert_eq!(error["error"] == "record_invalid" || error["error"] == "parameter_missing", error["fields"].is_object(), "{said}");
+            assert_eq!(
+                error["error"] == "record_invalid" || error["error"] == "parameter_missing",
+                error["fields"].is_object(),
+                "{said}"
+            );
         }
         reply
     }
@@ -92,7 +120,8 @@ async fn nonsense_is_refused_as_documented_wherever_it_comes() {
     let walk = Walk { client: owner.clone(), document: document(Surface::Workspace) };
     // What ends the session, or starts work, has tests of its own.
     let left_out = ["logout", "signup", "signup_async"];
-    for operation in operations(&walk.document).iter().filter(|operation| !left_out.contains(&&*operation.id)) {
+    for operation in operations(&walk.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
+    {
         let schema = &operation.body["requestBody"]["content"]["application/json"]["schema"];
         let properties = walk.properties(schema);
         let good: Map<String, Value> =
@@ -132,8 +161,25 @@ async fn nonsense_is_refused_as_documented_wherever_it_comes() {
 async fn nonsense_in_a_header_is_no_fault_of_ours() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    for header in ["Authorization", "X-Workspace-Id", "Last-Event-ID", "X-Request-Id", "X-Forwarded-For", "Origin", "User-Agent"] {
-        for nonsense in [&b""[..], b"x", b"\xff\xfe", "🚜".as_bytes(), b"Bearer", b"Bearer ", b"Bearer a.b.c", &[b'x'; 4000]] {
+    for header in [
+        "Authorization",
+        "X-Workspace-Id",
+        "Last-Event-ID",
+        "X-Request-Id",
+        "X-Forwarded-For",
+        "Origin",
+        "User-Agent",
+    ] {
+        for nonsense in [
+            &b""[..],
+            b"x",
+            b"\xff\xfe",
+            "🚜".as_bytes(),
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer a.b.c",
+            &[b'x'; 4000],
+        ] {
             let mut request = owner.request(Method::GET, "/recordsets").build().unwrap();
             request.headers_mut().insert(header, reqwest::header::HeaderValue::from_bytes(nonsense).unwrap());
             let answer = reqwest::Client::new().execute(request).await.unwrap();

@@ -419,3 +419,19 @@ async fn a_viewer_looks_a_member_works_and_an_admin_deletes() {
     become_role(&app, "admin").await;
     owner.delete("/recordsets/leads").await.expect(204);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_added_at_once_get_keys_of_their_own() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    owner.post("/recordsets", json!({"name": "Leads"})).await.expect(201);
+
+    let field = json!({"fields": [{"label": "Note", "field_type": "text"}]});
+    for reply in join_all((0..5).map(|_| owner.patch("/recordsets/leads", field.clone()))).await {
+        reply.expect(200);
+    }
+
+    let leads = owner.get("/recordsets/leads").await.expect(200);
+    let keys: Vec<_> = leads["fields"].as_array().unwrap().iter().map(|field| &field["key"]).collect();
+    assert_eq!(keys, ["note", "note_2", "note_3", "note_4", "note_5"]);
+}

@@ -379,3 +379,51 @@ async fn signing_up_needs_no_token_and_minds_no_bad_one() {
     let request = visitor.request(reqwest::Method::POST, "/auth/signup").json(&new_signup());
     client::send(request).await.expect(201);
 }
+
+/// Lets an account be made by other means while a sign-up with its address runs, so that the sign-up fails.
+async fn overtake(app: &TestApp, signup: &Value, begin: impl Future<Output = crate::Reply>) -> crate::Reply {
+    let mut other = app.database.begin().await.unwrap();
+    // Others may read users meanwhile, and wait to write.
+    sqlx::query("lock table control.users in exclusive mode").execute(other.conn()).await.unwrap();
+    let insert =
+        "insert into control.users (id, email, name, password_hash) values (gen_random_uuid(), $1, 'x', 'x')";
+    sqlx::query(insert).bind(signup["email"].as_str()).execute(other.conn()).await.unwrap();
+    let commit = async {
+        crate::cluster::wait_until("the sign-up's job runs", || async {
+            app.count("select count(*) from shard.jobs where state = 'running'").await == 1
+        })
+        .await;
+        other.commit().await.unwrap();
+    };
+    tokio::join!(begin, commit).0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_up_that_fails_says_why_and_frees_its_address() {
+    let app = TestApp::start().await;
+    let (visitor, signup) = (app.anonymous(), new_signup());
+
+    let started =
+        overtake(&app, &signup, visitor.post("/auth/signup/async", signup.clone())).await.expect(202);
+
+    let end = visitor.follow(&started).await;
+    assert_eq!(end["status"], "FAILED");
+    assert_eq!(end["error_message"], "there is an account with this email address already");
+    assert_eq!(end["result"], json!({"message": "The workspace could not be made."}));
+    assert_eq!(visitor.get(url(&started, "status_url")).await.expect(200), end);
+    assert_eq!(app.count("select count(*) from control.signups where password_hash is not null").await, 0);
+
+    sqlx::query("delete from control.users").execute(&app.database.pool).await.unwrap();
+    visitor.post("/auth/signup", signup).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_sign_up_that_fails_is_told_why() {
+    let app = TestApp::start().await;
+    let (visitor, signup) = (app.anonymous(), new_signup());
+    let answer = overtake(&app, &signup, visitor.post("/auth/signup", signup.clone())).await;
+    assert_eq!(
+        answer.expect(409),
+        json!({"error": "email_taken", "detail": "there is an account with this email address already"})
+    );
+}

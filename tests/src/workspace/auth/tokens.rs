@@ -122,3 +122,27 @@ async fn a_workspace_must_be_named_and_be_ones_own() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_a_member_no_more_is_out_at_once() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    owner.get("/recordsets").await.expect(200);
+    sqlx::query("delete from control.memberships").execute(&app.database.pool).await.unwrap();
+    assert_eq!(owner.get("/recordsets").await.error(404), "record_not_found");
+    assert_eq!(owner.get("/auth/me").await.expect(200)["workspaces"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_that_is_still_being_made_is_not_available() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    sqlx::query("update control.workspaces set state = 'provisioning'")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        owner.get("/recordsets").await.expect(503),
+        json!({"error": "workspace_not_ready", "detail": "the workspace is still being set up"})
+    );
+}
