@@ -45,7 +45,7 @@ pub async fn measure() -> Result<(), Failure> {
 }
 
 async fn enqueue(database: &Database) -> Result<(), Failure> {
-    let job = NoOp { sleep_ms: 0, failures: 0 };
+    let job = NoOp::default();
     let workspace = Uuid::now_v7();
     let began = Instant::now();
     for _ in 0..DRAINED / BULK {
@@ -73,7 +73,7 @@ async fn drain(database: &Database) -> Result<(), Failure> {
 }
 
 async fn start_latency(database: &Database) -> Result<(), Failure> {
-    let job = NoOp { sleep_ms: 0, failures: 0 };
+    let job = NoOp::default();
     let mut committed: Vec<(Uuid, DateTime<Utc>)> = Vec::with_capacity(TIMED);
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     for _ in 0..TIMED {

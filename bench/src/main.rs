@@ -1,10 +1,12 @@
 //! The measurements behind `script/bench`: each prints one JSON line per figure. They drive the real
 //! binaries of a release build as processes of their own.
 //!
-//! usage: bench engine      (DATABASE_URL, REDIS_URL, MILLRACE_BIN from the environment)
+//! usage: bench engine|import...      (`script/bench` sets the environment)
 
+mod client;
 mod engine;
 mod figure;
+mod import;
 mod process;
 
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ async fn main() -> ExitCode {
     for name in std::env::args().skip(1) {
         result = match name.as_str() {
             "engine" => engine::measure().await,
+            "import" => import::measure().await,
             other => Err(format!("there is no bench named {other}").into()),
         };
         if result.is_err() {

@@ -24,6 +24,14 @@ impl Process {
         Ok(Self(child))
     }
 
+    /// The most memory that it has had, in MiB (`VmHWM`, see proc(5)).
+    pub fn peak_memory(&self) -> Result<f64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib / 1024.0)
+    }
+
     /// Asks it to stop, and waits.
     pub fn stop(mut self) -> Result<(), Failure> {
         let pid = self.0.id().to_string();

@@ -127,8 +127,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_url_of_another_kind_is_malformed() {
+    #[tokio::test]
+    async fn a_url_of_another_kind_is_malformed() {
         assert!(from_settings(&settings("https://example.com")).is_err());
         assert!(from_settings(&settings("nonsense")).is_err());
         assert!(from_settings(&settings("smtps://user:pass@mail.example.com")).is_ok());

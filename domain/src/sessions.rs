@@ -257,6 +257,6 @@ impl std::fmt::Debug for Opened {
         f.debug_struct("Opened")
             .field("session", &self.session)
             .field("user", &self.user)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -100,7 +100,7 @@ impl JobKind for SweepUploads {
 
 /// Does nothing, or sleeps: for measuring the engine and for trying out an installation.
 /// Killed at any line: nothing to lose.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NoOp {
     /// How long the handler sleeps, in milliseconds.
     #[serde(default)]
@@ -108,6 +108,9 @@ pub struct NoOp {
     /// Fails that many attempts before it completes.
     #[serde(default)]
     pub failures: i32,
+    /// Sleeps on when it is asked to stop.
+    #[serde(default)]
+    pub deaf: bool,
 }
 
 impl JobKind for NoOp {

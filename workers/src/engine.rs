@@ -11,7 +11,15 @@ use crate::Services;
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
     if job.sleep_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(job.sleep_ms)).await;
+        let slept = tokio::time::sleep(Duration::from_millis(job.sleep_ms));
+        if job.deaf {
+            slept.await;
+        } else {
+            tokio::select! {
+                () = slept => {}
+                () = context.cancelled() => return Ok(Outcome::Cancelled),
+            }
+        }
     }
     if context.attempt <= job.failures {
         return Err(JobError::retry("asked to fail"));

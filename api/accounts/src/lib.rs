@@ -1,1 +1,4 @@
-//! Not here yet.
+//! Accounts over HTTP: who signs up, in and out. One file per section of the contract, under its
+//! surface; the rules are `domain`'s.
+
+pub mod workspace;

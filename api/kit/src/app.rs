@@ -75,7 +75,7 @@ impl Default for ApiConfig {
             max_upload_bytes: 1 << 30,
             max_json_bytes: 1 << 20,
             request_timeout: Duration::from_secs(30),
-            access_token_lifetime: Duration::from_secs(30 * 60),
+            access_token_lifetime: Duration::from_mins(30),
         }
     }
 }

@@ -23,12 +23,12 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
         .flat_map(|(path, item)| {
             item.as_object_mut()
                 .into_iter()
-                .flat_map(Map::values_mut)
-                .map(move |operation| (path, operation))
+                .flat_map(Map::iter_mut)
+                .map(move |(method, operation)| (path, method, operation))
         });
-    for (path, operation) in operations {
+    for (path, method, operation) in operations {
         show_permission(operation);
-        leave_out_errors(path, operation);
+        leave_out_errors(path, method, operation);
     }
     if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
         document["components"]["schemas"]["Error"] = platform_error();
@@ -55,7 +55,7 @@ fn show_permission(operation: &mut Value) {
 }
 
 /// Without a body nothing can be wrong with one; without a credential nobody is refused.
-fn leave_out_errors(path: &str, operation: &mut Value) {
+fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     let has_body = operation.get("requestBody").is_some();
     let has_parameters = operation.get("parameters").is_some();
     let is_guarded = operation["security"]
@@ -63,16 +63,16 @@ fn leave_out_errors(path: &str, operation: &mut Value) {
         .is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let names_something = path.contains('{') || in_workspace;
-    let writes = has_body || operation.get("x-permission").is_some();
+    let changes = method != "get" && (has_body || in_workspace);
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
     responses.retain(|status, _| match status.as_str() {
         "400" | "413" | "415" => has_body,
         "401" => is_guarded || has_body,
+        "402" | "409" => changes,
         "403" => in_workspace,
-        "404" => names_something,
-        "402" | "409" | "410" => writes || names_something,
+        "404" | "410" => names_something || has_parameters,
         "422" => has_body || has_parameters || in_workspace,
         _ => true,
     });
@@ -119,6 +119,7 @@ mod tests {
     struct Things;
 
     #[OpenApi]
+    #[allow(clippy::unused_async)] // handlers are async, these do nothing
     impl Things {
         #[oai(path = "/open", method = "get", operation_id = "open")]
         async fn open(&self) -> Answer<Json<Vec<String>>> {

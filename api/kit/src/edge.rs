@@ -207,12 +207,28 @@ fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCod
     metrics::histogram!("millrace_http_request_duration_seconds", &labels[..2]).record(seconds);
     tracing::info!(
         %method,
-        path = uri.path(),
+        path = masked_path(uri.path()),
         query = masked_query(uri.query()).as_deref(),
         status = status.as_u16(),
         ms = (seconds * 1000.0).round(),
         "answered"
     );
+}
+
+/// The path with secrets struck out: a sign-up, an invitation or an activation is named by one. Ids
+/// are shorter.
+fn masked_path(path: &str) -> String {
+    const SHORTEST_SECRET: usize = 40;
+    path.split('/')
+        .map(|segment| {
+            if segment.len() >= SHORTEST_SECRET {
+                "***"
+            } else {
+                segment
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 /// The query with the values of secrets struck out.
@@ -241,7 +257,7 @@ mod tests {
 
     #[handler]
     async fn sleeps() {
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
     }
 
     #[handler]
@@ -346,7 +362,12 @@ mod tests {
     }
 
     #[test]
-    fn secrets_in_a_query_are_struck_out() {
+    fn secrets_in_a_url_are_struck_out() {
+        let (id, secret) = (uuid::Uuid::now_v7(), domain::secret::generate());
+        assert_eq!(
+            masked_path(&format!("/jobs/{id}/{secret}/stream")),
+            format!("/jobs/{id}/***/stream")
+        );
         assert_eq!(
             masked_query(Some("since=0&ticket=abc.def&Sig=1")).as_deref(),
             Some("since=0&ticket=***&Sig=***")

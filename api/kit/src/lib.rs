@@ -16,6 +16,7 @@ mod permission;
 mod signer;
 mod sse;
 mod tag;
+mod wait;
 mod watcher;
 
 pub use answer::{Accepted, Answer, Created, Envelope, NoContent};
@@ -30,6 +31,7 @@ pub use permission::{Access, Can, Permission};
 pub use signer::{AccessClaims, Credential, Signer};
 pub use sse::{JobStream, Shape, Start};
 pub use tag::Tag;
+pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
 
 /// For [`permissions!`]: whether the catalogue lists a permission.

@@ -237,7 +237,7 @@ mod tests {
     fn an_access_token_names_its_user_and_session_until_it_expires() {
         let (user, session) = (UserId::new(), SessionId::new());
         let (token, expires) = signer()
-            .access_token(user, session, std::time::Duration::from_secs(60))
+            .access_token(user, session, std::time::Duration::from_mins(1))
             .unwrap();
         let claims = signer().check_access_token(&token).unwrap();
         assert_eq!(

@@ -170,7 +170,8 @@ impl Reader {
             }
             match tokio::time::timeout(HEARTBEAT, self.watch.next()).await {
                 Err(_) => {
-                    let beat = json!({ "job_id": self.job, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
+                    let beat =
+                        json!({ "job_id": self.job, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
                 Ok(Some(event)) if event.seq <= self.last => {}
@@ -209,7 +210,9 @@ impl Reader {
 
 impl IntoResponse for JobStream {
     fn into_response(self) -> Response {
-        let Some(events) = self.0 else { return StatusCode::NO_CONTENT.into_response() };
+        let Some(events) = self.0 else {
+            return StatusCode::NO_CONTENT.into_response();
+        };
         Response::builder()
             .content_type("text/event-stream")
             .header("Cache-Control", "no-cache, no-transform")
@@ -237,8 +240,16 @@ impl ApiResponse for JobStream {
         };
         MetaResponses {
             responses: vec![
-                answer(StatusCode::OK, "Unnamed events, until the job's last", vec![events]),
-                answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
+                answer(
+                    StatusCode::OK,
+                    "Unnamed events, until the job's last",
+                    vec![events],
+                ),
+                answer(
+                    StatusCode::NO_CONTENT,
+                    "The client has seen the last event",
+                    vec![],
+                ),
             ],
         }
     }

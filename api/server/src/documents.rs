@@ -1,17 +1,26 @@
 //! The two surfaces as OpenAPI services, and their documents as they are served.
 
 use api_kit::document;
+use bytes::Bytes;
 use jobs::Surface;
-use poem::{IntoResponse, Response, handler};
+use poem::{Endpoint, Response, endpoint::make_sync};
 use poem_openapi::{OpenApi, OpenApiService};
 
 use crate::health::HealthApi;
 
 /// The Workspace API.
 pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
-    OpenApiService::new((api_data::workspace::api(), api_bulk::workspace_api(), api_jobs::workspace_api()), "Millrace Workspace API", env!("CARGO_PKG_VERSION"))
+    let sections = (
+        api_accounts::workspace::api(),
+        api_data::workspace::api(),
+        api_bulk::workspace_api(),
+        api_jobs::workspace_api(),
+    );
+    OpenApiService::new(sections, "Millrace Workspace API", env!("CARGO_PKG_VERSION"))
         .server("/api/v1")
-        .description("Typed records, files, teams and the jobs that do the slow part, for one workspace at a time.")
+        .description(
+            "Typed records, files, teams and the jobs that do the slow part, for one workspace at a time.",
+        )
 }
 
 /// The Platform API.
@@ -33,21 +42,41 @@ pub fn document(surface: Surface) -> serde_json::Result<serde_json::Value> {
     document::served(&spec, surface)
 }
 
-/// `GET /api/v1/openapi.json`
-#[handler]
-pub(crate) fn workspace_document() -> Response {
-    served(Surface::Workspace)
+/// A surface's document and the page that shows it, ready to be sent.
+pub(crate) struct Pages {
+    document: Bytes,
+    page: Bytes,
 }
 
-/// `GET /docs/openapi.json`
-#[handler]
-pub(crate) fn platform_document() -> Response {
-    served(Surface::Platform)
-}
-
-fn served(surface: Surface) -> Response {
-    match document(surface) {
-        Ok(document) => poem::web::Json(document).into_response(),
-        Err(error) => poem::Error::from(api_kit::ApiError::internal(error)).into_response(),
+impl Pages {
+    /// Those of a surface.
+    pub(crate) fn of<T: OpenApi>(service: &OpenApiService<T, ()>, surface: Surface) -> Self {
+        let spec = service.spec();
+        let document = document::served(&spec, surface)
+            .expect("the framework's document is JSON")
+            .to_string();
+        // The page holds its document within a script.
+        let page = service
+            .swagger_ui_html()
+            .replace(&spec, &document.replace("</", "<\\/"));
+        Self {
+            document: document.into(),
+            page: page.into(),
+        }
     }
+
+    /// The document, as JSON.
+    pub(crate) fn document(&self) -> impl Endpoint + 'static {
+        sent(&self.document, "application/json")
+    }
+
+    /// The page, which needs nothing from elsewhere.
+    pub(crate) fn page(&self) -> impl Endpoint + 'static {
+        sent(&self.page, "text/html; charset=utf-8")
+    }
+}
+
+fn sent(body: &Bytes, content_type: &'static str) -> impl Endpoint + 'static {
+    let body = body.clone();
+    make_sync(move |_| Response::builder().content_type(content_type).body(body.clone()))
 }

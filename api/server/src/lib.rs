@@ -10,7 +10,8 @@ mod figures;
 mod health;
 
 use api_kit::{App, Edge, Services, Signer};
-use jobs::{Connect, Database, watch::Hub};
+use documents::Pages;
+use jobs::{Connect, Database, Surface, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
@@ -45,15 +46,16 @@ pub enum StartError {
 /// Every route of the front end.
 pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
     let (workspace, platform) = (documents::workspace(), documents::platform());
-    let (workspace_docs, platform_docs) = (workspace.swagger_ui(), platform.swagger_ui());
+    let workspace_pages = Pages::of(&workspace, Surface::Workspace);
+    let platform_pages = Pages::of(&platform, Surface::Platform);
     let config = app.config.clone();
     Route::new()
         .nest("/api/v1", workspace)
-        .nest("/api/v1/docs", workspace_docs)
-        .at("/api/v1/openapi.json", get(documents::workspace_document))
+        .at("/api/v1/docs", get(workspace_pages.page()))
+        .at("/api/v1/openapi.json", get(workspace_pages.document()))
         .nest("/", platform)
-        .nest("/docs", platform_docs)
-        .at("/docs/openapi.json", get(documents::platform_document))
+        .at("/docs", get(platform_pages.page()))
+        .at("/docs/openapi.json", get(platform_pages.document()))
         .at("/metrics", get(figures::render))
         .data(figures)
         .data(app)

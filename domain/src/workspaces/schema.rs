@@ -38,7 +38,6 @@ pub async fn create(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Err
          create schema if not exists {schema};
          revoke all on schema {schema} from public;
          grant usage on schema {schema} to {schema}, {schema}_sql;
-         grant usage on schema ext to {schema}_sql;
          alter default privileges in schema {schema}
              grant select, insert, update, delete on tables to {schema};
          alter default privileges in schema {schema} grant usage, select on sequences to {schema};

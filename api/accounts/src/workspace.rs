@@ -1,0 +1,11 @@
+//! The sections of the Workspace API.
+
+mod auth;
+
+use poem_openapi::OpenApi;
+
+/// All of them.
+#[must_use]
+pub fn api() -> impl OpenApi + 'static {
+    (auth::SignupApi, auth::SessionApi)
+}

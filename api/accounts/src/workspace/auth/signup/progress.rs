@@ -1,0 +1,174 @@
+//! A sign-up's events: those of its job under the sign-up's own token, in words for people, and with
+//! tokens at the end. The tokens are made here, when the end is delivered, and stored nowhere.
+
+use api_kit::{ApiError, App, JobStream, Shape, Start};
+use chrono::{DateTime, Utc};
+use domain::signups;
+use jobs::{
+    JobId,
+    watch::{Event, Hub, Status},
+};
+use poem::{IntoResponse, Response};
+use poem_openapi::{
+    ApiResponse, Object,
+    registry::{MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::super::Tokens;
+
+/// An event of a sign-up, which is also its snapshot.
+#[derive(Debug, Object)]
+pub struct SignupEvent {
+    /// The sign-up, as its URLs name it.
+    job_id: String,
+    /// How it stands.
+    status: Status,
+    /// Percent, 0–100; never goes back.
+    progress: i32,
+    /// What is being done, for example `creating_schema`.
+    #[oai(skip_serializing_if_is_none)]
+    current_step: Option<String>,
+    /// What came of it so far.
+    result: SignupResult,
+    /// With FAILED: why.
+    #[oai(skip_serializing_if_is_none)]
+    error_message: Option<String>,
+    /// When it happened.
+    timestamp: DateTime<Utc>,
+    /// Strictly increases.
+    seq: i64,
+    /// The `seq` of the event before it.
+    prev: i64,
+}
+
+/// What a sign-up has come to.
+#[derive(Debug, Default, Object)]
+pub struct SignupResult {
+    /// A sentence for people.
+    message: String,
+    /// With COMPLETED, for 15 minutes: the first session's access token.
+    #[oai(skip_serializing_if_is_none)]
+    access_token: Option<String>,
+    /// Its refresh token.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_token: Option<String>,
+    /// Always `bearer`.
+    #[oai(skip_serializing_if_is_none)]
+    token_type: Option<String>,
+    /// Seconds until the access token expires.
+    #[oai(skip_serializing_if_is_none)]
+    expires_in: Option<u64>,
+    /// With COMPLETED: the new workspace.
+    #[oai(skip_serializing_if_is_none)]
+    workspace_id: Option<Uuid>,
+    /// What it is called.
+    #[oai(skip_serializing_if_is_none)]
+    workspace_name: Option<String>,
+}
+
+impl SignupEvent {
+    /// A job's event as the holder of the sign-up's token sees it.
+    pub async fn of(app: &App, token: &str, event: Event) -> Self {
+        let mut result = SignupResult {
+            message: sentence(event.status, event.current_step.as_deref()).to_owned(),
+            ..SignupResult::default()
+        };
+        if event.status == Status::Completed
+            && let Err(error) = result.deliver(app, token).await
+        {
+            // The account is there all the same: whoever reads this signs in, or asks again.
+            tracing::error!(%error, "could not make the tokens of a sign-up");
+        }
+        Self {
+            job_id: token.to_owned(),
+            status: event.status,
+            progress: event.progress,
+            current_step: event.current_step,
+            result,
+            error_message: event.error_message,
+            timestamp: event.timestamp,
+            seq: event.seq,
+            prev: event.prev,
+        }
+    }
+
+    /// As it goes into a stream.
+    pub fn into_json(self) -> Value {
+        self.to_json().unwrap_or_default()
+    }
+}
+
+impl SignupResult {
+    async fn deliver(&mut self, app: &App, token: &str) -> Result<(), ApiError> {
+        let delivered = signups::deliver(&app.database, token).await?;
+        self.workspace_id = Some(delivered.workspace_id);
+        self.workspace_name = Some(delivered.workspace_name);
+        if let Some(opened) = delivered.session {
+            let tokens = Tokens::of(app, opened)?;
+            self.access_token = Some(tokens.access_token);
+            self.refresh_token = Some(tokens.refresh_token);
+            self.token_type = Some(tokens.token_type);
+            self.expires_in = Some(tokens.expires_in);
+        } else {
+            "Your workspace is ready. Sign in to enter it.".clone_into(&mut self.message);
+        }
+        Ok(())
+    }
+}
+
+/// What is going on, for people.
+fn sentence(status: Status, step: Option<&str>) -> &'static str {
+    match (status, step) {
+        (Status::Completed, _) => "Your workspace is ready.",
+        (Status::Failed, _) => "The workspace could not be made.",
+        (Status::Cancelled, _) => "The sign-up was stopped.",
+        (Status::Pending | Status::Queued, _) => "Waiting to begin.",
+        (Status::Running, Some("creating_user")) => "Creating your account.",
+        (Status::Running, Some("creating_workspace")) => "Creating your workspace.",
+        (Status::Running, Some("creating_schema" | "running_migrations")) => "Preparing its storage.",
+        (Status::Running, Some("creating_member")) => "Adding you to it.",
+        (Status::Running, Some("seeding_defaults" | "finishing")) => "Almost there.",
+        (Status::Running, _) => "Checking what you entered.",
+    }
+}
+
+/// The stream of a sign-up.
+pub struct SignupStream(JobStream);
+
+impl SignupStream {
+    /// Opens it.
+    pub async fn open(hub: &Hub, job: JobId, start: Start, shape: Shape) -> Result<Self, ApiError> {
+        Ok(Self(JobStream::open(hub, job, start, Some(shape)).await?))
+    }
+}
+
+impl IntoResponse for SignupStream {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+/// Documented as any job's stream, with events of a sign-up.
+impl ApiResponse for SignupStream {
+    fn meta() -> MetaResponses {
+        let mut meta = JobStream::meta();
+        for media in meta
+            .responses
+            .iter_mut()
+            .flat_map(|response| &mut response.content)
+        {
+            media.schema = MetaSchemaRef::Inline(Box::new(MetaSchema {
+                items: Some(Box::new(SignupEvent::schema_ref())),
+                ..MetaSchema::new_with_format("array", "event-stream")
+            }));
+        }
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        SignupEvent::register(registry);
+    }
+}

@@ -1,0 +1,40 @@
+//! Waiting for a job within a request.
+
+use std::time::Duration;
+
+use jobs::{
+    JobId,
+    watch::{Hub, Snapshot},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::ApiError;
+
+/// The job's snapshot once it is over; none when that takes longer than `patience`. For routes that
+/// are `unhurried`.
+///
+/// # Errors
+/// 404 when there is no such job.
+pub async fn wait_for_end(hub: &Hub, job: JobId, patience: Duration) -> Result<Option<Snapshot>, ApiError> {
+    let deadline = Instant::now() + patience;
+    // Watch first, then look: nothing falls between.
+    let mut watch = hub.watch(job);
+    loop {
+        let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+        if snapshot.event.status.is_terminal() {
+            return Ok(Some(snapshot));
+        }
+        loop {
+            match timeout_at(deadline, watch.next()).await {
+                Ok(Some(event)) if !event.status.is_terminal() => {}
+                Ok(Some(_)) => break,
+                // Fallen behind: look again.
+                Ok(None) => {
+                    watch = hub.watch(job);
+                    break;
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+}

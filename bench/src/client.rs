@@ -1,0 +1,86 @@
+//! A client of the API, as far as the measurements need one.
+
+use std::{path::Path, time::Duration};
+
+use reqwest::{RequestBuilder, multipart};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::Failure;
+
+/// Someone with a workspace of their own.
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+    token: String,
+    /// Their workspace.
+    pub workspace: String,
+}
+
+impl Client {
+    /// Signs up, once the API is ready.
+    pub async fn sign_up() -> Result<Self, Failure> {
+        let base = format!("http://127.0.0.1:{}", std::env::var("PORT")?);
+        let http = reqwest::Client::new();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if Instant::now() > deadline {
+                return Err("the API is not ready after 30 s".into());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let body = json!({
+            "email": format!("bench.{}@example.com", Uuid::now_v7().simple()),
+            "password": "correct horse battery staple",
+            "full_name": "Bench",
+            "company_name": "Bench",
+        });
+        let answer = read(http.post(format!("{base}/api/v1/auth/signup")).json(&body)).await?;
+        let text = |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
+        Ok(Self { base, http, token: text("access_token")?, workspace: text("workspace_id")? })
+    }
+
+    /// POST with JSON.
+    pub async fn post(&self, path: &str, body: Value) -> Result<Value, Failure> {
+        read(self.prepare(self.http.post(self.url(path))).json(&body)).await
+    }
+
+    /// POST of a file as a multipart form.
+    pub async fn upload(&self, path: &str, file: &Path) -> Result<Value, Failure> {
+        let form = multipart::Form::new().file("file", file).await?;
+        read(self.prepare(self.http.post(self.url(path))).multipart(form)).await
+    }
+
+    /// Waits for the end of a job by long polls.
+    pub async fn wait_for(&self, started: &Value) -> Result<Value, Failure> {
+        let url = started["status_url"].as_str().ok_or_else(|| format!("no status_url in {started}"))?;
+        let mut seq = 0;
+        loop {
+            let path = format!("{}{url}?since={seq}&wait=30", self.base);
+            let job = read(self.prepare(self.http.get(path))).await?;
+            match job["status"].as_str() {
+                Some("COMPLETED") => return Ok(job),
+                Some("FAILED" | "CANCELLED") => return Err(format!("the job ended badly: {job}").into()),
+                _ => seq = job["seq"].as_i64().unwrap_or(seq),
+            }
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.base)
+    }
+
+    fn prepare(&self, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(&self.token).header("X-Workspace-Id", &self.workspace)
+    }
+}
+
+async fn read(request: RequestBuilder) -> Result<Value, Failure> {
+    let answer = request.send().await?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    if !status.is_success() {
+        return Err(format!("{status}: {text}").into());
+    }
+    Ok(serde_json::from_str(&text)?)
+}
