@@ -10,7 +10,7 @@ use crate::{
     Database, JobId, Tx, clock,
     watch::{
         Event, Status, publish,
-        snapshot::{Row, Snapshot},
+        snapshot::{self, Row, Snapshot},
     },
 };
 
@@ -184,17 +184,9 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
 
 /// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
 async fn announce_request(database: &Database, id: JobId, epoch: i64, attempt: i32) {
-    let newest = crate::watch::snapshot::newest(&database.bus, id).await;
-    let mut event = Event::transition(id, Status::Running, epoch, 0, clock::now());
-    if let Some(newest) = newest {
-        event = Event {
-            seq: event.seq,
-            prev: newest.seq,
-            timestamp: event.timestamp,
-            ..newest
-        };
-    }
-    event.status = Status::Running;
+    let before = snapshot::newest(&database.bus, id).await;
+    let mut event =
+        Event::transition(id, Status::Running, epoch, 0, clock::now()).carrying_on(before);
     event.attempt = attempt;
     event.cancel_requested = true;
     publish::send(&database.bus, &[event]).await;

@@ -17,7 +17,10 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Database, JobId, Pool, clock, deliver, ledger, watch::Event, watch::Status, watch::publish};
+use crate::{
+    Database, Pool, clock, deliver, ledger,
+    watch::{Event, Status, publish, snapshot},
+};
 
 /// The fallback when no wake-up arrives.
 const POLL: Duration = Duration::from_millis(250);
@@ -356,7 +359,8 @@ impl Leader {
             } else {
                 Status::Queued
             };
-            events.push(rescued_event(job.id, status, job.epoch));
+            let before = snapshot::newest(&self.database.bus, job.id).await;
+            events.push(Event::transition(job.id, status, job.epoch, 0, clock::now()).carrying_on(before));
             if let Some(queue) = job.pool.and_then(|pool| self.queues.get_mut(&pool)) {
                 queue.backlog = true; // looked at again at once
             }
@@ -379,8 +383,4 @@ fn note(woken: &mut HashSet<Pool>, wake: Option<Pool>) {
         }
         None => woken.extend(Pool::ALL),
     }
-}
-
-fn rescued_event(id: JobId, status: Status, epoch: i64) -> Event {
-    Event::transition(id, status, epoch, 0, clock::now())
 }

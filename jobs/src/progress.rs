@@ -32,10 +32,8 @@ struct State {
 
 impl Progress {
     /// The progress of a job just claimed; `event` is its RUNNING transition, already published.
-    pub(crate) fn new(event: Event, floor: i32, publisher: Publisher) -> Self {
+    pub(crate) fn new(event: Event, publisher: Publisher) -> Self {
         let epoch = Event::epoch_of(event.seq);
-        let mut event = event;
-        event.progress = floor;
         Self(Arc::new(Mutex::new(State {
             epoch,
             n: 0,
@@ -45,7 +43,7 @@ impl Progress {
             rate: None,
             rate_from: (Instant::now(), event.counts.done),
             bytes: None,
-            floor,
+            floor: event.progress,
             event,
         })))
     }

@@ -144,6 +144,19 @@ impl Event {
         }
     }
 
+    /// The same transition, with what the job's progress was before it.
+    pub(crate) fn carrying_on(self, before: Option<Self>) -> Self {
+        let Some(before) = before else { return self };
+        Self {
+            prev: before.seq.min(self.seq - 1),
+            progress: before.progress.min(99),
+            current_step: before.current_step,
+            counts: before.counts,
+            message: before.message,
+            ..self
+        }
+    }
+
     /// The number of the n-th event of an epoch.
     pub(crate) fn seq_of(epoch: i64, n: i64) -> i64 {
         epoch * PER_EPOCH + n.min(PER_EPOCH - 1)

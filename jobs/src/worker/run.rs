@@ -15,7 +15,7 @@ use crate::{
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
     progress::Progress,
-    watch::{Counts, Event, Status},
+    watch::{Counts, Event, Status, snapshot},
 };
 
 /// How a claimed job leaves this worker.
@@ -47,14 +47,11 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     };
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
     let started = tokio::time::Instant::now();
-    let before = job
-        .progress
-        .clone()
-        .and_then(|p| serde_json::from_value::<Event>(p).ok());
-    let event = running_event(&job, before.as_ref());
+    let mut event = Event::transition(job.id, Status::Running, job.epoch, 0, crate::clock::now())
+        .carrying_on(progress_before(&shared, &job).await);
+    event.attempt = job.attempt;
     shared.publisher.publish(event.clone());
-    let floor = before.map_or(0, |event| event.progress.min(99));
-    let progress = Progress::new(event, floor, shared.publisher.clone());
+    let progress = Progress::new(event, shared.publisher.clone());
 
     let verdict = match shared.registry.entry(&job.kind) {
         Some(entry) => attempt(&shared, entry, &job, progress.clone()).await,
@@ -70,20 +67,15 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     drop(slot);
 }
 
-fn running_event(job: &Claimed, before: Option<&Event>) -> Event {
-    let mut event = Event::transition(
-        job.id,
-        Status::Running,
-        job.epoch,
-        before.map_or(0, |event| event.seq),
-        crate::clock::now(),
-    );
-    event.attempt = job.attempt;
-    if let Some(before) = before {
-        event.progress = before.progress.min(99);
-        event.counts = before.counts;
+/// How far the job had come under its last holder: what the ledger kept, or what the bus saw last, so
+/// that the percent doesn't go back.
+async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
+    if job.fence == 1 {
+        return None;
     }
-    event
+    let kept = job.progress.clone().and_then(|progress| serde_json::from_value::<Event>(progress).ok());
+    let seen = snapshot::newest(&shared.database.bus, job.id).await;
+    kept.into_iter().chain(seen).max_by_key(|event| event.seq)
 }
 
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
