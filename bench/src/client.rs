@@ -24,7 +24,8 @@ impl Client {
         let base = format!("http://127.0.0.1:{}", std::env::var("PORT")?);
         let http = reqwest::Client::new();
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success())
+        {
             if Instant::now() > deadline {
                 return Err("the API is not ready after 30 s".into());
             }
@@ -37,7 +38,8 @@ impl Client {
             "company_name": "Bench",
         });
         let answer = read(http.post(format!("{base}/api/v1/auth/signup")).json(&body)).await?;
-        let text = |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
+        let text =
+            |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
         Ok(Self { base, http, token: text("access_token")?, workspace: text("workspace_id")? })
     }
 

@@ -74,7 +74,8 @@ async fn what_can_not_be_exported_is_refused() {
     let owner = app.owner().await;
     let recordset = owner.post("/recordsets", json!({ "name": "A", "fields": [] })).await.expect(201);
     let path = "/recordsets/export";
-    let answer = owner.post(path, json!({ "recordset_id": recordset["id"], "fields": ["nope"] })).await.expect(422);
+    let answer =
+        owner.post(path, json!({ "recordset_id": recordset["id"], "fields": ["nope"] })).await.expect(422);
     assert_eq!(answer["fields"], json!({ "fields.nope": ["the recordset has no such field"] }));
     assert_eq!(owner.post(path, json!({ "recordset_id": "nowhere" })).await.error(404), "record_not_found");
     let stranger = app.owner().await;
