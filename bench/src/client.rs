@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::Failure;
+use crate::{Failure, variable};
 
 /// Someone with a workspace of their own.
 pub struct Client {
@@ -21,7 +21,7 @@ pub struct Client {
 impl Client {
     /// Signs up, once the API is ready.
     pub async fn sign_up() -> Result<Self, Failure> {
-        let base = format!("http://127.0.0.1:{}", std::env::var("PORT")?);
+        let base = format!("http://127.0.0.1:{}", variable("PORT")?);
         let http = reqwest::Client::new();
         let deadline = Instant::now() + Duration::from_secs(30);
         while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success())

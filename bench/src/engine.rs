@@ -12,6 +12,7 @@ use crate::{
     Failure,
     figure::{print, quantile},
     process::Process,
+    variable,
 };
 
 /// Jobs in the drain.
@@ -23,8 +24,8 @@ const TIMED: usize = 1500;
 
 pub async fn measure() -> Result<(), Failure> {
     let database = Database::connect(&Connect {
-        database_url: &std::env::var("DATABASE_URL")?,
-        redis_url: &std::env::var("REDIS_URL")?,
+        database_url: &variable("DATABASE_URL")?,
+        redis_url: &variable("REDIS_URL")?,
         redis_prefix: "mr",
         connections: 4,
         idle_in_transaction: Duration::from_secs(30),

@@ -19,6 +19,7 @@ use crate::{
     client::Client,
     figure::{line, median, print},
     process::Process,
+    variable,
 };
 
 /// Rows of the file; `BENCH_ROWS` makes it smaller for a quick look.
@@ -27,9 +28,9 @@ const ROWS: usize = 1_000_000;
 const RUNS: usize = 3;
 
 pub async fn measure() -> Result<(), Failure> {
-    let rows = std::env::var("BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
-    let folder = PathBuf::from(std::env::var("BENCH_FOLDER")?);
-    let url = std::env::var("DATABASE_URL")?;
+    let rows = variable("BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
+    let folder = PathBuf::from(variable("BENCH_FOLDER")?);
+    let url = variable("DATABASE_URL")?;
     let (csv, copy) = (folder.join("rows.csv"), folder.join("rows.copy"));
     generate(&csv, &copy, rows)?;
 

@@ -29,7 +29,7 @@ impl EventReader {
         loop {
             while let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let (id, data) = parts(block);
-                self.buffer = rest.to_owned();
+                self.buffer = String::from(rest);
                 let Some(data) = data else { continue };
                 match data["status"].as_str() {
                     Some("HEARTBEAT") => assert!(id.is_none(), "a heartbeat has no id"),
