@@ -130,10 +130,7 @@ impl CopyRows {
         let mut into = connection.copy_in_raw(copy).await?;
         into.send(HEADER).await?;
         let mut from = 0;
-        let ends = left_out
-            .iter()
-            .cloned()
-            .chain([self.bytes.len()..self.bytes.len()]);
+        let ends = left_out.iter().cloned().chain([self.bytes.len()..self.bytes.len()]);
         for gap in ends {
             for message in self.bytes[from..gap.start].chunks(MESSAGE) {
                 into.send(message).await?;
@@ -159,9 +156,7 @@ fn timestamptz(text: &str) -> Option<i64> {
         Ok(day) => day.and_time(NaiveTime::MIN).and_utc(),
         Err(_) => text.parse::<DateTime<Utc>>().ok()?,
     };
-    let epoch = NaiveDate::from_ymd_opt(2000, 1, 1)?
-        .and_time(NaiveTime::MIN)
-        .and_utc();
+    let epoch = NaiveDate::from_ymd_opt(2000, 1, 1)?.and_time(NaiveTime::MIN).and_utc();
     at.signed_duration_since(epoch).num_microseconds()
 }
 
@@ -183,9 +178,6 @@ mod tests {
         rows.begin(2);
         rows.text("a\0b");
         rows.jsonb(|json| json.extend_from_slice(b"{}"));
-        assert_eq!(
-            rows.slice(0..rows.len()),
-            b"\0\x02\0\0\0\x05a\xef\xbf\xbdb\0\0\0\x03\x01{}"
-        );
+        assert_eq!(rows.slice(0..rows.len()), b"\0\x02\0\0\0\x05a\xef\xbf\xbdb\0\0\0\x03\x01{}");
     }
 }
