@@ -57,9 +57,7 @@ impl Role {
     /// ```
     #[must_use]
     pub fn may(self, permission: &str) -> bool {
-        CATALOGUE
-            .iter()
-            .any(|(name, least)| *name == permission && self >= *least)
+        CATALOGUE.iter().any(|(name, least)| *name == permission && self >= *least)
     }
 
     /// The name in the database and on the wire.

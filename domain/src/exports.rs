@@ -114,17 +114,11 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
     let mut errors = FieldErrors::new();
     for key in new.fields.iter().flatten() {
         if !found.fields.iter().any(|field| field.key.as_str() == key) {
-            errors.insert(
-                format!("fields.{key}"),
-                vec!["the recordset has no such field".to_owned()],
-            );
+            errors.insert(format!("fields.{key}"), vec!["the recordset has no such field".to_owned()]);
         }
     }
     if new.fields.as_ref().is_some_and(Vec::is_empty) {
-        errors.insert(
-            "fields".to_owned(),
-            vec!["must name at least one field, or be absent".to_owned()],
-        );
+        errors.insert("fields".to_owned(), vec!["must name at least one field, or be absent".to_owned()]);
     }
     if !errors.is_empty() {
         return Err(ExportError::Fields(errors));
@@ -171,30 +165,18 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
     .fetch_one(db.conn())
     .await?;
     if let (Some(snapshot), Some(Json(columns))) = (fixed.snapshot, fixed.columns) {
-        return Ok(Opened {
-            export,
-            columns,
-            snapshot,
-        });
+        return Ok(Opened { export, columns, snapshot });
     }
     let snapshot = records::snapshot(db).await?;
     let schema = Schema::load(db, RecordsetId(export.recordset_id)).await?;
     let all = schema.fields().iter().map(|found| &found.field);
     let columns: Vec<Column> = match &fixed.only_fields {
-        None => all
-            .map(|field| Column {
-                key: field.key.to_string(),
-                label: field.label.clone(),
-            })
-            .collect(),
+        None => all.map(|field| Column { key: field.key.to_string(), label: field.label.clone() }).collect(),
         // A field that was deleted between the request and now leaves its column out.
         Some(keys) => keys
             .iter()
             .filter_map(|key| schema.field(key))
-            .map(|found| Column {
-                key: found.field.key.to_string(),
-                label: found.field.label.clone(),
-            })
+            .map(|found| Column { key: found.field.key.to_string(), label: found.field.label.clone() })
             .collect(),
     };
     sqlx::query!(
@@ -205,11 +187,7 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
     )
     .execute(db.conn())
     .await?;
-    Ok(Opened {
-        export,
-        columns,
-        snapshot,
-    })
+    Ok(Opened { export, columns, snapshot })
 }
 
 /// The key prefix of an export's objects. Only those named by [`segments`] count.
@@ -253,8 +231,6 @@ pub async fn segments(db: &mut WorkspaceDb, job: JobId) -> Result<Vec<Segment>, 
 
 /// Forgets a finished export. Its objects are the caller's to remove, before this.
 pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
-    sqlx::query!("delete from exports where job_id = $1", job.0)
-        .execute(db.conn())
-        .await?;
+    sqlx::query!("delete from exports where job_id = $1", job.0).execute(db.conn()).await?;
     Ok(())
 }

@@ -202,13 +202,9 @@ pub async fn keep_analysis(
     id: Uuid,
     analysis: &(impl Serialize + Sync),
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update files set analysis = $2 where id = $1",
-        id,
-        Json(analysis) as _
-    )
-    .execute(db.conn())
-    .await?;
+    sqlx::query!("update files set analysis = $2 where id = $1", id, Json(analysis) as _)
+        .execute(db.conn())
+        .await?;
     Ok(())
 }
 
@@ -222,9 +218,7 @@ pub async fn remove(
 ) -> Result<(), FileError> {
     storage.delete(key).await?;
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
-    sqlx::query!("delete from files where id = $1", id)
-        .execute(db.conn())
-        .await?;
+    sqlx::query!("delete from files where id = $1", id).execute(db.conn()).await?;
     db.commit().await?;
     Ok(())
 }
@@ -252,11 +246,7 @@ fn plain_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String = last.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
     let plain = plain.trim();
-    if plain.is_empty() {
-        "upload".to_owned()
-    } else {
-        plain.to_owned()
-    }
+    if plain.is_empty() { "upload".to_owned() } else { plain.to_owned() }
 }
 
 #[cfg(test)]

@@ -121,13 +121,7 @@ pub async fn start_new(
 ) -> Result<(RecordsetDetail, JobId), ImportError> {
     if recordset.fields.is_empty() {
         let analysis = analysis::kept(&files::get(db, new.file).await?)?;
-        let own_names = || {
-            analysis
-                .columns
-                .iter()
-                .map(|c| (c.name.clone(), c.key.to_string()))
-                .collect()
-        };
+        let own_names = || analysis.columns.iter().map(|c| (c.name.clone(), c.key.to_string())).collect();
         new.mapping = new.mapping.or_else(|| Some(own_names()));
         recordset.fields = suggested_fields(&analysis).into_iter().map(Into::into).collect();
     }
@@ -169,12 +163,9 @@ pub async fn start(
     )
     .execute(db.conn())
     .await?;
-    let used = sqlx::query!(
-        "update files set used_at = now() where id = $1 and deleted_at is null",
-        file.id
-    )
-    .execute(db.conn())
-    .await?;
+    let used = sqlx::query!("update files set used_at = now() where id = $1 and deleted_at is null", file.id)
+        .execute(db.conn())
+        .await?;
     if used.rows_affected() == 0 {
         return Err(ImportError::FileNotFound); // swept since we looked
     }
@@ -203,11 +194,7 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sq
         storage_key: row.storage_key,
         read_as: row.read_as.0,
         mapping: row.mapping.0,
-        mode: if row.mode == Mode::Atomic.name() {
-            Mode::Atomic
-        } else {
-            Mode::Partial
-        },
+        mode: if row.mode == Mode::Atomic.name() { Mode::Atomic } else { Mode::Partial },
         stop_after_errors: row.stop_after_errors,
         created_by: row.created_by,
         created_at: row.created_at,
@@ -225,12 +212,9 @@ pub struct Validation {
 
 /// Sums up the bad rows.
 pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, sqlx::Error> {
-    let counts = sqlx::query!(
-        "select code, count from import_error_counts where job_id = $1",
-        job.0
-    )
-    .fetch_all(db.conn())
-    .await?;
+    let counts = sqlx::query!("select code, count from import_error_counts where job_id = $1", job.0)
+        .fetch_all(db.conn())
+        .await?;
     let first_errors = sqlx::query_as!(
         report::RowError,
         r#"select row_number as "row", column_name as "column", code, reason
@@ -241,21 +225,14 @@ pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, 
     .fetch_all(db.conn())
     .await?;
     let errors_by_code = counts.into_iter().map(|row| (row.code, row.count)).collect();
-    Ok(Validation {
-        errors_by_code,
-        first_errors,
-    })
+    Ok(Validation { errors_by_code, first_errors })
 }
 
 /// Forgets a finished import: its row, its report, and its file when no other import has it.
 pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     staged::begin_discarding(db, job.0).await?;
-    sqlx::query!("delete from import_errors where job_id = $1", job.0)
-        .execute(db.conn())
-        .await?;
-    sqlx::query!("delete from import_error_counts where job_id = $1", job.0)
-        .execute(db.conn())
-        .await?;
+    sqlx::query!("delete from import_errors where job_id = $1", job.0).execute(db.conn()).await?;
+    sqlx::query!("delete from import_error_counts where job_id = $1", job.0).execute(db.conn()).await?;
     sqlx::query!(
         "with gone as (delete from imports where job_id = $1 returning file_id)
          update files set deleted_at = now()

@@ -52,25 +52,20 @@ pub trait Mailer: Debug + Send + Sync {
 /// The mailer that the settings name: `MAIL_URL` (`smtp://`, `smtps://` or `file:///folder`, by default
 /// `.millrace/outbox`) with `MAIL_FROM` as the sender.
 pub fn from_settings(settings: &Settings) -> Result<Arc<dyn Mailer>, SettingError> {
-    let from = Sender::from_str(
-        settings
-            .get("MAIL_FROM")
-            .unwrap_or("Millrace <millrace@localhost>"),
-    )
-    .map_err(|error| SettingError::malformed("MAIL_FROM", error))?;
+    let from = Sender::from_str(settings.get("MAIL_FROM").unwrap_or("Millrace <millrace@localhost>"))
+        .map_err(|error| SettingError::malformed("MAIL_FROM", error))?;
     let malformed = |reason: &str| SettingError::malformed("MAIL_URL", reason);
     let Some(text) = settings.get("MAIL_URL") else {
         return Ok(Arc::new(Outbox::new(".millrace/outbox".into(), from)));
     };
     let url = Url::parse(text).map_err(|error| SettingError::malformed("MAIL_URL", error))?;
     match url.scheme() {
-        "smtp" | "smtps" => Ok(Arc::new(
-            Smtp::new(&url, from).map_err(|error| SettingError::malformed("MAIL_URL", error))?,
-        )),
+        "smtp" | "smtps" => {
+            Ok(Arc::new(Smtp::new(&url, from).map_err(|error| SettingError::malformed("MAIL_URL", error))?))
+        }
         "file" => {
-            let folder = url
-                .to_file_path()
-                .map_err(|()| malformed("a file URL names a folder: file:///…"))?;
+            let folder =
+                url.to_file_path().map_err(|()| malformed("a file URL names a folder: file:///…"))?;
             Ok(Arc::new(Outbox::new(folder, from)))
         }
         _ => Err(malformed("expected smtp://, smtps:// or file:///")),
@@ -93,11 +88,7 @@ impl Sender {
     /// The mail as it goes over the wire.
     fn message(&self, mail: &Mail) -> Result<Message, MailError> {
         let refused = |error: &dyn std::error::Error| MailError::Refused(error.to_string());
-        let to = mail
-            .to
-            .parse()
-            .map(|address| Mailbox::new(None, address))
-            .map_err(|e| refused(&e))?;
+        let to = mail.to.parse().map(|address| Mailbox::new(None, address)).map_err(|e| refused(&e))?;
         Message::builder()
             .message_id(Some(format!("<{}@{}>", mail.id, self.0.email.domain())))
             .date(jobs::clock::now().into())
@@ -144,20 +135,13 @@ mod tests {
         let files: Vec<_> = std::fs::read_dir(folder.path().join("out")).unwrap().collect();
         assert_eq!(files.len(), 1);
         let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
-        assert!(
-            text.contains("Message-ID: <00000000-0000-0000-0000-000000000007@localhost>"),
-            "{text}"
-        );
+        assert!(text.contains("Message-ID: <00000000-0000-0000-0000-000000000007@localhost>"), "{text}");
         assert!(text.contains("To: ada@example.com"), "{text}");
     }
 
     #[tokio::test]
     async fn a_line_break_in_a_subject_makes_no_header() {
-        let message = "a@example.com"
-            .parse::<Sender>()
-            .unwrap()
-            .message(&mail())
-            .unwrap();
+        let message = "a@example.com".parse::<Sender>().unwrap().message(&mail()).unwrap();
         let text = String::from_utf8(message.formatted()).unwrap();
         assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
     }
@@ -165,12 +149,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_none_is_refused_for_good() {
         let mailer = from_settings(&settings("smtp://127.0.0.1:1")).unwrap();
-        let refused = mailer
-            .send(&Mail {
-                to: "nobody".into(),
-                ..mail()
-            })
-            .await;
+        let refused = mailer.send(&Mail { to: "nobody".into(), ..mail() }).await;
         assert!(matches!(refused, Err(MailError::Refused(_))), "{refused:?}");
         let not_now = mailer.send(&mail()).await;
         assert!(matches!(not_now, Err(MailError::NotNow(_))), "{not_now:?}");

@@ -51,11 +51,7 @@ pub enum MigrationError {
 /// The newest migration of workspaces that this release knows.
 #[must_use]
 pub fn workspace_version() -> i64 {
-    WORKSPACE
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
+    WORKSPACE.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// Brings the shared schemas and every workspace that is behind up to date. Answers with the
@@ -93,20 +89,12 @@ pub async fn migrate_workspace(
 ) -> Result<(), MigrationError> {
     let schema = workspace_schema(workspace.0);
     let mut conn = alone(server, &schema).await?;
-    run(
-        &mut conn,
-        &schema,
-        &format!("{schema}, shard_api, ext"),
-        &WORKSPACE,
-    )
-    .await?;
+    run(&mut conn, &schema, &format!("{schema}, shard_api, ext"), &WORKSPACE).await?;
     // Which migrations have run is nobody's business but ours.
     let hide = format!(
         "revoke all on {schema}._sqlx_migrations from {schema}, {schema}_sql; set search_path = control"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(hide))
-        .execute(&mut conn)
-        .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(hide)).execute(&mut conn).await?;
     sqlx::query!(
         "update workspaces set schema_version = $2, updated_at = now()
           where id = $1 and schema_version < $2",
@@ -121,12 +109,9 @@ pub async fn migrate_workspace(
 /// A connection of its own, whose lock keeps others who migrate the same waiting until it closes.
 async fn alone(server: &PgConnectOptions, subject: &str) -> Result<PgConnection, sqlx::Error> {
     let mut conn = PgConnection::connect_with(server).await?;
-    sqlx::query!(
-        "select pg_advisory_lock(hashtextextended($1, 1))",
-        format!("migrate {subject}")
-    )
-    .execute(&mut conn)
-    .await?;
+    sqlx::query!("select pg_advisory_lock(hashtextextended($1, 1))", format!("migrate {subject}"))
+        .execute(&mut conn)
+        .await?;
     Ok(conn)
 }
 
@@ -139,16 +124,11 @@ async fn run(
 ) -> Result<(), MigrationError> {
     // Names of ours, or made of hex digits.
     let setup = format!("create schema if not exists {schema}; set search_path = {search_path}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(setup))
-        .execute(&mut *conn)
-        .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut *conn).await?;
     migrator
         .run_direct(None, conn, false)
         .await
-        .map_err(|source| MigrationError::Failed {
-            schema: schema.to_owned(),
-            source,
-        })
+        .map_err(|source| MigrationError::Failed { schema: schema.to_owned(), source })
 }
 
 async fn require_postgis(conn: &mut PgConnection) -> Result<(), MigrationError> {
@@ -158,19 +138,13 @@ async fn require_postgis(conn: &mut PgConnection) -> Result<(), MigrationError> 
     )
     .fetch_one(conn)
     .await?;
-    if there {
-        Ok(())
-    } else {
-        Err(MigrationError::NoPostgis)
-    }
+    if there { Ok(()) } else { Err(MigrationError::NoPostgis) }
 }
 
 /// The role that every workspace's role belongs to, and what it may do: call the shard's functions.
 /// Roles belong to the whole server, so another database's migration may be making it just now.
 async fn grant_to_tenants(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let login = sqlx::query_scalar!(r#"select current_user::text as "login!""#)
-        .fetch_one(&mut *conn)
-        .await?;
+    let login = sqlx::query_scalar!(r#"select current_user::text as "login!""#).fetch_one(&mut *conn).await?;
     let tenants = identifier(&format!("{login}{TENANTS}"));
     let statements = format!(
         "do $$ begin
@@ -180,8 +154,6 @@ async fn grant_to_tenants(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
          grant usage on schema shard_api to {tenants};
          grant execute on all functions in schema shard_api to {tenants};"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statements))
-        .execute(conn)
-        .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(conn).await?;
     Ok(())
 }

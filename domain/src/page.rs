@@ -21,9 +21,6 @@ pub struct PageOf<T> {
 impl<T> PageOf<T> {
     /// The same page with its items made into something else.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> PageOf<U> {
-        PageOf {
-            items: self.items.into_iter().map(make).collect(),
-            total: self.total,
-        }
+        PageOf { items: self.items.into_iter().map(make).collect(), total: self.total }
     }
 }

@@ -98,8 +98,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Reco
     )
     .fetch_one(db.conn())
     .await?;
-    db.record(Event::new("record", "created", id.0, &created).version(created.version.into()))
-        .await?;
+    db.record(Event::new("record", "created", id.0, &created).version(created.version.into())).await?;
     Ok(created)
 }
 
@@ -139,16 +138,11 @@ pub async fn update(
     changes: RecordChanges,
 ) -> Result<Record, RecordError> {
     let before = get_for_change(db, id).await?;
-    if changes
-        .expected_version
-        .is_some_and(|expected| expected != before.version)
-    {
+    if changes.expected_version.is_some_and(|expected| expected != before.version) {
         return Err(RecordError::VersionConflict(before.version));
     }
     let schema = Schema::load_for_write(db, before.recordset_id).await?;
-    let stored = schema
-        .accept_changes(before.data.clone(), &changes.data)
-        .map_err(RecordError::Invalid)?;
+    let stored = schema.accept_changes(before.data.clone(), &changes.data).map_err(RecordError::Invalid)?;
     let changed = changed_keys(&before.data, &stored.data);
     if changed.is_empty() {
         return Ok(before);
@@ -198,8 +192,7 @@ pub async fn update(
     .fetch_one(db.conn())
     .await?;
     let what = json!({"record": &updated, "changed": changed});
-    db.record(Event::new("record", "updated", id.0, what).version(updated.version.into()))
-        .await?;
+    db.record(Event::new("record", "updated", id.0, what).version(updated.version.into())).await?;
     Ok(updated)
 }
 
@@ -234,8 +227,7 @@ pub async fn delete(db: &mut WorkspaceDb, id: RecordId) -> Result<(), RecordErro
     .fetch_one(db.conn())
     .await?;
     let what = json!({"id": id, "recordset_id": before.recordset_id});
-    db.record(Event::new("record", "deleted", id.0, what).version(version.into()))
-        .await?;
+    db.record(Event::new("record", "deleted", id.0, what).version(version.into())).await?;
     Ok(())
 }
 
@@ -268,10 +260,7 @@ async fn get_for_change(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, Re
 /// The keys whose values differ, in order.
 fn changed_keys(before: &JsonObject, after: &JsonObject) -> Vec<String> {
     let (before, after) = (before.members(), after.members());
-    let changed = after
-        .iter()
-        .filter(|(key, value)| before.get(*key) != Some(value))
-        .map(|(key, _)| key);
+    let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, _)| key);
     let cleared = before.keys().filter(|key| !after.contains_key(*key));
     let mut keys: Vec<String> = changed.chain(cleared).cloned().collect();
     keys.sort();
@@ -308,11 +297,7 @@ async fn claim(
         .filter(|key| !claimed.contains(key))
         .map(|key| (key, vec!["already taken".to_owned()]))
         .collect();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(RecordError::Invalid(errors))
-    }
+    if errors.is_empty() { Ok(()) } else { Err(RecordError::Invalid(errors)) }
 }
 
 /// Frees values that a record has.

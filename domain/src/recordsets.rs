@@ -116,12 +116,7 @@ pub struct RecordsetFilter<'a> {
 /// [`RecordsetError::Invalid`] for what is wrong with it or its fields.
 pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, RecordsetError> {
     let mut errors = FieldErrors::new();
-    check_texts(
-        Some(&new.name),
-        new.description.as_deref(),
-        Some(&new.settings),
-        &mut errors,
-    );
+    check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
     let slug = new.slug.as_deref().map(str::parse::<Slug>).transpose();
     if let Err(invalid) = &slug {
         errors.insert("slug".to_owned(), vec![invalid.to_string()]);
@@ -135,8 +130,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     let id = insert(db, &new, slug).await?;
     definitions.store(db, id).await?;
     let created = detail(db, Handle::id(id)).await?;
-    db.record(Event::new("recordset", "created", id.0, &created.recordset))
-        .await?;
+    db.record(Event::new("recordset", "created", id.0, &created.recordset)).await?;
     Ok(created)
 }
 
@@ -178,12 +172,9 @@ async fn insert(
 async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sqlx::Error> {
     // Long slugs are cut to make room for a number, so that only their beginning is the same.
     let beginning: String = slug.as_str().chars().take(60).collect();
-    sqlx::query_scalar!(
-        "select slug from recordsets where starts_with(slug, $1)",
-        beginning
-    )
-    .fetch_all(db.conn())
-    .await
+    sqlx::query_scalar!("select slug from recordsets where starts_with(slug, $1)", beginning)
+        .fetch_all(db.conn())
+        .await
 }
 
 /// A page of the recordsets outside the trash, by name.
@@ -197,10 +188,7 @@ pub async fn list(
 ) -> Result<PageOf<Recordset>, RecordsetError> {
     if filter.search.is_some_and(|search| search.contains('\0')) {
         let reasons = vec!["must not contain U+0000".to_owned()];
-        return Err(RecordsetError::Invalid(FieldErrors::from([(
-            "search".to_owned(),
-            reasons,
-        )])));
+        return Err(RecordsetError::Invalid(FieldErrors::from([("search".to_owned(), reasons)])));
     }
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
@@ -267,12 +255,7 @@ pub async fn update(
         MaybeUndefined::Null => (true, None),
         MaybeUndefined::Value(text) => (true, Some(text.as_str())),
     };
-    check_texts(
-        changes.name.as_deref(),
-        description,
-        changes.settings.as_ref(),
-        &mut errors,
-    );
+    check_texts(changes.name.as_deref(), description, changes.settings.as_ref(), &mut errors);
     let fields_change = changes.fields.is_some();
     if let Some(asked) = changes.fields {
         let id = hold_alone(db, handle).await?;
@@ -309,8 +292,7 @@ pub async fn update(
     .await?
     .ok_or(RecordsetError::NotFound)?;
     let updated = detail(db, Handle::id(RecordsetId(id))).await?;
-    db.record(Event::new("recordset", "updated", id, &updated.recordset))
-        .await?;
+    db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
     Ok(updated)
 }
 
@@ -332,8 +314,7 @@ pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Record
     .await?
     .ok_or(RecordsetError::NotFound)?;
     let what = json!({"slug": deleted.slug, "name": deleted.name});
-    db.record(Event::new("recordset", "deleted", deleted.id, what))
-        .await?;
+    db.record(Event::new("recordset", "deleted", deleted.id, what)).await?;
     Ok(())
 }
 
@@ -347,22 +328,13 @@ struct Handle<'a> {
 impl<'a> Handle<'a> {
     fn of(slug_or_id: &'a str) -> Self {
         match Uuid::try_parse(slug_or_id) {
-            Ok(id) => Self {
-                slug: None,
-                id: Some(id),
-            },
-            Err(_) => Self {
-                slug: Some(slug_or_id).filter(|slug| !slug.contains('\0')),
-                id: None,
-            },
+            Ok(id) => Self { slug: None, id: Some(id) },
+            Err(_) => Self { slug: Some(slug_or_id).filter(|slug| !slug.contains('\0')), id: None },
         }
     }
 
     fn id(id: RecordsetId) -> Self {
-        Self {
-            slug: None,
-            id: Some(id.0),
-        }
+        Self { slug: None, id: Some(id.0) }
     }
 }
 
@@ -401,11 +373,7 @@ async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDet
     .fetch_optional(db.conn())
     .await?
     .ok_or(RecordsetError::NotFound)?;
-    let fields = schema::fields_of(db, recordset.id)
-        .await?
-        .into_iter()
-        .map(|field| field.field)
-        .collect();
+    let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
     Ok(RecordsetDetail { recordset, fields })
 }
 
@@ -417,10 +385,7 @@ fn check_texts(
     errors: &mut FieldErrors,
 ) {
     let mut complain = |field: &str, reason: &str| {
-        errors
-            .entry(field.to_owned())
-            .or_default()
-            .push(reason.to_owned());
+        errors.entry(field.to_owned()).or_default().push(reason.to_owned());
     };
     if name.is_some_and(|name| {
         name.trim().is_empty() || name.trim().chars().count() > 255 || name.contains('\0')
@@ -428,10 +393,7 @@ fn check_texts(
         complain("name", "must have 1 to 255 characters, none of them U+0000");
     }
     if description.is_some_and(|text| text.chars().count() > 10_000 || text.contains('\0')) {
-        complain(
-            "description",
-            "must have at most 10,000 characters, none of them U+0000",
-        );
+        complain("description", "must have at most 10,000 characters, none of them U+0000");
     }
     if let Some(settings) = settings {
         let value = Value::Object(settings.members().clone());

@@ -130,9 +130,8 @@ pub async fn sign_in(
     password: String,
     client: &Client,
 ) -> Result<(User, Opened), SessionError> {
-    let user = users::authenticate(&database.pool, email, password)
-        .await?
-        .ok_or(SessionError::WrongCredentials)?;
+    let user =
+        users::authenticate(&database.pool, email, password).await?.ok_or(SessionError::WrongCredentials)?;
     let mut tx = database.begin().await?;
     let opened = open(&mut tx, UserId(user.id), client).await?;
     tx.commit().await?;
@@ -152,11 +151,7 @@ pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, 
     .execute(tx.conn())
     .await?;
     let refresh_token = issue(tx, session).await?;
-    Ok(Opened {
-        session,
-        user,
-        refresh_token,
-    })
+    Ok(Opened { session, user, refresh_token })
 }
 
 /// Another refresh token for a session, beside those it has.
@@ -209,18 +204,11 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     };
     let (session, user) = (SessionId(traded.id), UserId(traded.user_id));
     store(&mut tx, session, &next).await?;
-    sqlx::query!(
-        "update sessions set last_used_at = now() where id = $1",
-        session.0
-    )
-    .execute(tx.conn())
-    .await?;
+    sqlx::query!("update sessions set last_used_at = now() where id = $1", session.0)
+        .execute(tx.conn())
+        .await?;
     tx.commit().await?;
-    Ok(Opened {
-        session,
-        user,
-        refresh_token: next,
-    })
+    Ok(Opened { session, user, refresh_token: next })
 }
 
 /// Ends the session whose token came a second time.

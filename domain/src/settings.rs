@@ -22,10 +22,7 @@ pub enum SettingError {
 impl SettingError {
     /// A malformed variable.
     pub fn malformed(name: &'static str, reason: impl Display) -> Self {
-        Self::Malformed {
-            name,
-            reason: reason.to_string(),
-        }
+        Self::Malformed { name, reason: reason.to_string() }
     }
 }
 
@@ -59,10 +56,7 @@ impl Settings {
     {
         match self.get(name) {
             None => Ok(default),
-            Some(text) => text
-                .trim()
-                .parse()
-                .map_err(|error| SettingError::malformed(name, error)),
+            Some(text) => text.trim().parse().map_err(|error| SettingError::malformed(name, error)),
         }
     }
 
@@ -84,12 +78,7 @@ impl Settings {
 
 impl FromIterator<(String, String)> for Settings {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .filter(|(_, value)| !value.trim().is_empty())
-                .collect(),
-        )
+        Self(variables.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect())
     }
 }
 
@@ -105,10 +94,7 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -119,13 +105,8 @@ mod tests {
 
     #[test]
     fn a_malformed_value_is_one_line_that_does_not_repeat_it() {
-        let error = settings(&[("PORT", "hunter2")])
-            .parsed::<u16>("PORT", 8080)
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "PORT is malformed: invalid digit found in string"
-        );
+        let error = settings(&[("PORT", "hunter2")]).parsed::<u16>("PORT", 8080).unwrap_err();
+        assert_eq!(error.to_string(), "PORT is malformed: invalid digit found in string");
     }
 
     #[test]

@@ -101,29 +101,17 @@ impl NewSignup {
     ) -> Result<Self, SignupError> {
         let mut invalid = FieldErrors::new();
         let mut note = |field: &str, reason: &str| {
-            invalid
-                .entry(field.to_owned())
-                .or_default()
-                .push(reason.to_owned());
+            invalid.entry(field.to_owned()).or_default().push(reason.to_owned());
         };
-        let email = email
-            .parse::<Email>()
-            .map_err(|reason| note("email", reason))
-            .ok();
-        let password = Password::parse(password, email.as_ref())
-            .map_err(|reason| note("password", reason))
-            .ok();
+        let email = email.parse::<Email>().map_err(|reason| note("email", reason)).ok();
+        let password =
+            Password::parse(password, email.as_ref()).map_err(|reason| note("password", reason)).ok();
         let full_name = name(full_name).map_err(|reason| note("full_name", reason)).ok();
-        let company_name = name(company_name)
-            .map_err(|reason| note("company_name", reason))
-            .ok();
+        let company_name = name(company_name).map_err(|reason| note("company_name", reason)).ok();
         match (email, password, full_name, company_name) {
-            (Some(email), Some(password), Some(full_name), Some(company_name)) => Ok(Self {
-                email,
-                password,
-                full_name,
-                company_name,
-            }),
+            (Some(email), Some(password), Some(full_name), Some(company_name)) => {
+                Ok(Self { email, password, full_name, company_name })
+            }
             _ => Err(SignupError::Invalid(invalid)),
         }
     }
@@ -154,15 +142,8 @@ pub async fn start(
     origin: Origin,
 ) -> Result<Started, SignupError> {
     // Hashing takes a while: not inside the transaction.
-    let password_hash = new
-        .password
-        .hash()
-        .await
-        .map_err(|error| SignupError::Hash(error.to_string()))?;
-    let started = Started {
-        token: secret::generate(),
-        job: JobId::new(),
-    };
+    let password_hash = new.password.hash().await.map_err(|error| SignupError::Hash(error.to_string()))?;
+    let started = Started { token: secret::generate(), job: JobId::new() };
     let id = Uuid::now_v7();
     let mut tx = database.begin().await?;
     // A sign-up whose job has ended without success reserves nothing any more.
@@ -229,14 +210,11 @@ pub async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Signup>, sqlx::Error
 /// # Errors
 /// [`SignupError::NotFound`] for a token that we never gave.
 pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, SignupError> {
-    sqlx::query_scalar!(
-        "select job_id from signups where token_hash = $1",
-        secret::hash(token)
-    )
-    .fetch_optional(pool)
-    .await?
-    .map(JobId)
-    .ok_or(SignupError::NotFound)
+    sqlx::query_scalar!("select job_id from signups where token_hash = $1", secret::hash(token))
+        .fetch_optional(pool)
+        .await?
+        .map(JobId)
+        .ok_or(SignupError::NotFound)
 }
 
 /// Gives the address free again: its job will not make an account of it.
@@ -284,43 +262,26 @@ pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Sign
     let session = match signup.session_id.map(SessionId) {
         _ if !signup.in_time => None,
         None => {
-            let client = Client {
-                user_agent: signup.user_agent,
-                ip: signup.ip,
-            };
+            let client = Client { user_agent: signup.user_agent, ip: signup.ip };
             let opened = sessions::open(&mut tx, user, &client).await?;
-            sqlx::query!(
-                "update signups set session_id = $2 where id = $1",
-                signup.id,
-                opened.session.0
-            )
-            .execute(tx.conn())
-            .await?;
+            sqlx::query!("update signups set session_id = $2 where id = $1", signup.id, opened.session.0)
+                .execute(tx.conn())
+                .await?;
             Some(opened)
         }
         Some(session) if sessions::is_alive(tx.conn(), session).await? => {
             let refresh_token = sessions::issue(&mut tx, session).await?;
-            Some(Opened {
-                session,
-                user,
-                refresh_token,
-            })
+            Some(Opened { session, user, refresh_token })
         }
         Some(_) => None,
     };
     tx.commit().await?;
-    Ok(Delivered {
-        session,
-        workspace_id: signup.workspace_id,
-        workspace_name: signup.company_name,
-    })
+    Ok(Delivered { session, workspace_id: signup.workspace_id, workspace_name: signup.company_name })
 }
 
 impl std::fmt::Debug for Started {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Started")
-            .field("job", &self.job)
-            .finish_non_exhaustive()
+        f.debug_struct("Started").field("job", &self.job).finish_non_exhaustive()
     }
 }
 
@@ -331,19 +292,14 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let refused = NewSignup::parse("ada", "short".into(), " ", "Two\nlines").unwrap_err();
-        let SignupError::Invalid(fields) = refused else {
-            panic!("{refused:?}")
-        };
+        let SignupError::Invalid(fields) = refused else { panic!("{refused:?}") };
         assert_eq!(
             fields.into_iter().collect::<Vec<_>>(),
             [
                 ("company_name".to_owned(), vec!["must be one line".to_owned()]),
                 ("email".to_owned(), vec!["must be an email address".to_owned()]),
                 ("full_name".to_owned(), vec!["must not be empty".to_owned()]),
-                (
-                    "password".to_owned(),
-                    vec!["must have at least 10 characters".to_owned()]
-                ),
+                ("password".to_owned(), vec!["must have at least 10 characters".to_owned()]),
             ]
         );
     }

@@ -86,10 +86,7 @@ impl From<object_store::Error> for StorageError {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(current) = cause {
             if let Some(io) = current.downcast_ref::<std::io::Error>()
-                && matches!(
-                    io.kind(),
-                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-                )
+                && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
             {
                 return Self::Full;
             }
@@ -110,23 +107,14 @@ impl Storage {
         let bad = |reason: &dyn std::fmt::Display| StorageError::BadUrl(reason.to_string());
         let parsed = Url::parse(url).map_err(|error| bad(&error))?;
         if parsed.scheme() == "file" {
-            let folder = parsed
-                .to_file_path()
-                .map_err(|()| bad(&"not an absolute path of this machine"))?;
+            let folder = parsed.to_file_path().map_err(|()| bad(&"not an absolute path of this machine"))?;
             std::fs::create_dir_all(&folder).map_err(|error| bad(&error))?;
-            let store = LocalFileSystem::new_with_prefix(&folder)
-                .map_err(|error| bad(&error))?
-                .with_fsync(true);
-            return Ok(Self {
-                store: Arc::new(store),
-                folder: Some(folder),
-            });
+            let store =
+                LocalFileSystem::new_with_prefix(&folder).map_err(|error| bad(&error))?.with_fsync(true);
+            return Ok(Self { store: Arc::new(store), folder: Some(folder) });
         }
         let (store, prefix) = object_store::parse_url(&parsed).map_err(|error| bad(&error))?;
-        Ok(Self {
-            store: Arc::new(PrefixStore::new(store, prefix)),
-            folder: None,
-        })
+        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), folder: None })
     }
 
     /// The store that `STORAGE_URL` names. Unset: the folder `.millrace/files` below the working
@@ -137,15 +125,12 @@ impl Storage {
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         const NAME: &str = "STORAGE_URL";
         let malformed = |error: &dyn std::fmt::Display| SettingError::malformed(NAME, error);
-        let url = match settings.get(NAME) {
-            Some(url) => url.to_owned(),
-            None => {
-                let here = std::env::current_dir().map_err(|error| malformed(&error))?;
-                let folder = Url::from_directory_path(here.join(".millrace/files"));
-                folder
-                    .map_err(|()| malformed(&"there is no working directory"))?
-                    .into()
-            }
+        let url = if let Some(url) = settings.get(NAME) {
+            url.to_owned()
+        } else {
+            let here = std::env::current_dir().map_err(|error| malformed(&error))?;
+            let folder = Url::from_directory_path(here.join(".millrace/files"));
+            folder.map_err(|()| malformed(&"there is no working directory"))?.into()
         };
         Self::open(&url).map_err(|error| malformed(&error))
     }
@@ -180,9 +165,7 @@ impl Storage {
 
     /// Stores a few bytes, replacing what was there.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
-        self.store
-            .put(&Path::from(key), PutPayload::from_bytes(bytes))
-            .await?;
+        self.store.put(&Path::from(key), PutPayload::from_bytes(bytes)).await?;
         Ok(())
     }
 
@@ -205,12 +188,7 @@ impl Storage {
     /// Removes an object, and what uploads of it left behind that died with their process. An absent
     /// one is no error.
     pub async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        match self
-            .store
-            .delete(&Path::from(key))
-            .await
-            .map_err(StorageError::from)
-        {
+        match self.store.delete(&Path::from(key)).await.map_err(StorageError::from) {
             Ok(()) | Err(StorageError::NotFound) => {}
             Err(error) => return Err(error),
         }
@@ -222,10 +200,7 @@ impl Storage {
 
     /// The keys below a prefix (a folder of keys).
     pub fn keys(&self, prefix: &str) -> BoxStream<'static, Result<String, StorageError>> {
-        self.store
-            .list(Some(&Path::from(prefix)))
-            .map(|object| Ok(String::from(object?.location)))
-            .boxed()
+        self.store.list(Some(&Path::from(prefix))).map(|object| Ok(String::from(object?.location))).boxed()
     }
 }
 
@@ -249,10 +224,7 @@ async fn write_all(
     }
     // So that a part's failure is met here, where the upload can still be aborted by us.
     upload.wait_for_capacity(1).await?;
-    Ok(Stored {
-        size,
-        sha256: hex::encode(digest.finalize()),
-    })
+    Ok(Stored { size, sha256: hex::encode(digest.finalize()) })
 }
 
 /// A local upload writes to `<file>#<n>` before it renames; a process that died left that behind.
@@ -306,19 +278,14 @@ mod tests {
         tokio::task::spawn_blocking(move || {
             let mut byte = [0; 1];
             for megabyte in [14_u8, 0, 7, 8] {
-                reader
-                    .seek(SeekFrom::Start((u64::from(megabyte) << 20) + 5))
-                    .unwrap();
+                reader.seek(SeekFrom::Start((u64::from(megabyte) << 20) + 5)).unwrap();
                 reader.read_exact(&mut byte).unwrap();
                 assert_eq!(byte[0], megabyte);
             }
             assert_eq!(reader.seek(SeekFrom::End(0)).unwrap(), 15 << 20);
             assert_eq!(reader.read(&mut byte).unwrap(), 0);
             reader.seek(SeekFrom::Start(0)).unwrap();
-            assert_eq!(
-                std::io::copy(&mut reader, &mut std::io::sink()).unwrap(),
-                15 << 20
-            );
+            assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), 15 << 20);
         })
         .await
         .unwrap();
@@ -329,10 +296,7 @@ mod tests {
     #[tokio::test]
     async fn an_upload_past_its_limit_leaves_nothing_behind() {
         let (storage, folder) = storage();
-        let error = storage
-            .put_stream("a/b", megabytes(20), 17 << 20)
-            .await
-            .unwrap_err();
+        let error = storage.put_stream("a/b", megabytes(20), 17 << 20).await.unwrap_err();
         assert!(matches!(error, StorageError::TooLarge(_)), "{error:?}");
         assert_eq!(files_in(folder.path()), Vec::<String>::new());
         assert!(matches!(storage.reader("a/b").await, Err(StorageError::NotFound)));

@@ -39,11 +39,7 @@ pub async fn forgotten(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>,
 
 /// The workspace's imports, or its exports.
 pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<Uuid>, Vec<Uuid>), sqlx::Error> {
-    let imports = sqlx::query_scalar!("select job_id from imports")
-        .fetch_all(db.conn())
-        .await?;
-    let exports = sqlx::query_scalar!("select job_id from exports")
-        .fetch_all(db.conn())
-        .await?;
+    let imports = sqlx::query_scalar!("select job_id from imports").fetch_all(db.conn()).await?;
+    let exports = sqlx::query_scalar!("select job_id from exports").fetch_all(db.conn()).await?;
     Ok((imports, exports))
 }

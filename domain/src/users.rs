@@ -28,13 +28,9 @@ pub struct User {
 
 /// The active user of that id.
 pub async fn find(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx::Error> {
-    sqlx::query_as!(
-        User,
-        "select id, email, name, created_at from users where id = $1 and is_active",
-        id.0,
-    )
-    .fetch_optional(pool)
-    .await
+    sqlx::query_as!(User, "select id, email, name, created_at from users where id = $1 and is_active", id.0,)
+        .fetch_optional(pool)
+        .await
 }
 
 /// The active user who has that address and that password.
@@ -48,12 +44,7 @@ pub async fn authenticate(pool: &PgPool, email: &str, password: String) -> Resul
     .await?;
     let (user, hash) = match found {
         Some(row) => {
-            let user = User {
-                id: row.id,
-                email: row.email,
-                name: row.name,
-                created_at: row.created_at,
-            };
+            let user = User { id: row.id, email: row.email, name: row.name, created_at: row.created_at };
             (Some(user), Some(row.password_hash))
         }
         None => (None, None),

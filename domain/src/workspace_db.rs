@@ -63,11 +63,7 @@ impl WorkspaceDb {
         workspace: WorkspaceId,
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            tx: database.begin_as_workspace(workspace.0, true).await?,
-            workspace,
-            actor,
-        })
+        Ok(Self { tx: database.begin_as_workspace(workspace.0, true).await?, workspace, actor })
     }
 
     /// Opens it for writing.
@@ -76,11 +72,7 @@ impl WorkspaceDb {
         workspace: WorkspaceId,
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            tx: database.begin_as_workspace(workspace.0, false).await?,
-            workspace,
-            actor,
-        })
+        Ok(Self { tx: database.begin_as_workspace(workspace.0, false).await?, workspace, actor })
     }
 
     /// The connection, for SQL.

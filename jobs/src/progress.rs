@@ -72,12 +72,7 @@ impl Progress {
     pub fn counts(&self, done: i64, failed: i64, skipped: i64) -> &Self {
         let mut state = self.lock();
         let total = state.event.counts.total;
-        state.event.counts = Counts {
-            done,
-            failed,
-            skipped,
-            total,
-        };
+        state.event.counts = Counts { done, failed, skipped, total };
         state.changed();
         drop(state);
         self
@@ -192,9 +187,7 @@ impl State {
             && rate > 0.0
             && share > 0.0
         {
-            let total = counts
-                .total
-                .map_or(processed as f64 / share, |total| total as f64);
+            let total = counts.total.map_or(processed as f64 / share, |total| total as f64);
             self.event.eta_seconds = Some(((total - processed as f64).max(0.0) / rate).ceil() as i64);
         }
     }

@@ -29,7 +29,7 @@ impl EventReader {
         loop {
             while let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let (id, data) = parts(block);
-                self.buffer = rest.to_owned();
+                self.buffer = String::from(rest);
                 let Some(data) = data else { continue };
                 match data["status"].as_str() {
                     Some("HEARTBEAT") => assert!(id.is_none(), "a heartbeat has no id"),
@@ -65,7 +65,9 @@ impl EventReader {
         assert_eq!(id, Some(seq), "an event's id is its seq");
         assert!(seq > self.last, "seq increases: {seq} after {}", self.last);
         assert!(
-            self.last == 0 || std::mem::take(&mut self.told_of_a_gap) || event["prev"].as_i64().expect("an event has prev") <= self.last,
+            self.last == 0
+                || std::mem::take(&mut self.told_of_a_gap)
+                || event["prev"].as_i64().expect("an event has prev") <= self.last,
             "nothing is missed without a word: {event} after {}",
             self.last
         );

@@ -4,4 +4,6 @@ mod auth;
 mod conventions;
 mod jobs;
 mod records;
+mod recordset_export;
+mod recordset_import;
 mod recordsets;

@@ -147,34 +147,14 @@ impl Run {
         let size = i64::try_from(file.len()).unwrap_or(i64::MAX);
         let bytes = Bytes::copy_from_slice(file);
         file.clear();
-        self.services
-            .storage
-            .put(&storage_key, bytes)
-            .await
-            .map_err(JobError::retry)?;
+        self.services.storage.put(&storage_key, bytes).await.map_err(JobError::retry)?;
 
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
-        exports::add_segment(
-            &mut db,
-            self.context.job_id,
-            &Segment {
-                number,
-                storage_key,
-                size,
-                rows,
-            },
-        )
-        .await?;
-        let cursor = Cursor {
-            after,
-            segment: number + 1,
-            bytes: self.cursor.bytes + size,
-            finished: after.is_none(),
-        };
-        let counts = Counts {
-            done: self.counts.done + rows,
-            ..self.counts
-        };
+        exports::add_segment(&mut db, self.context.job_id, &Segment { number, storage_key, size, rows })
+            .await?;
+        let cursor =
+            Cursor { after, segment: number + 1, bytes: self.cursor.bytes + size, finished: after.is_none() };
+        let counts = Counts { done: self.counts.done + rows, ..self.counts };
         self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
         (self.cursor, self.counts) = (cursor, counts);
         Ok(())
@@ -269,10 +249,7 @@ fn next_limit(page: &SnapshotPage, limit: i64) -> i64 {
 }
 
 fn fail(code: &str, message: &str) -> Outcome {
-    Outcome::Fail {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
+    Outcome::Fail { code: code.to_owned(), message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -281,10 +258,7 @@ mod tests {
 
     fn page(records: usize, bytes: usize) -> SnapshotPage {
         let record = || (RecordId(uuid::Uuid::nil()), "x".repeat(bytes));
-        SnapshotPage {
-            records: (0..records).map(|_| record()).collect(),
-            next: None,
-        }
+        SnapshotPage { records: (0..records).map(|_| record()).collect(), next: None }
     }
 
     #[test]

@@ -24,11 +24,7 @@ impl CsvRows {
     /// For these columns.
     #[must_use]
     pub fn new(columns: Vec<Column>) -> Self {
-        let index = columns
-            .iter()
-            .enumerate()
-            .map(|(n, column)| (column.key.clone(), n))
-            .collect();
+        let index = columns.iter().enumerate().map(|(n, column)| (column.key.clone(), n)).collect();
         Self { columns, index }
     }
 
@@ -51,10 +47,7 @@ impl CsvRows {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         for (record, data) in records {
             cells.fill(None);
-            let members = Members {
-                index: &self.index,
-                cells: &mut cells,
-            };
+            let members = Members { index: &self.index, cells: &mut cells };
             serde_json::Deserializer::from_str(data).deserialize_map(members)?;
             out.extend_from_slice(record.0.hyphenated().encode_lower(&mut id).as_bytes());
             for cell in &cells {
@@ -109,10 +102,7 @@ mod tests {
     use super::*;
 
     fn rendered(data: &str) -> String {
-        let column = |key: &str, label: &str| Column {
-            key: key.into(),
-            label: label.into(),
-        };
+        let column = |key: &str, label: &str| Column { key: key.into(), label: label.into() };
         let rows = CsvRows::new(vec![
             column("name", "Full name"),
             column("tags", "Tags, all"),
@@ -120,14 +110,11 @@ mod tests {
         ]);
         let mut out = Vec::new();
         rows.header(&mut out);
-        rows.rows(&[(RecordId(uuid::Uuid::nil()), data.to_owned())], &mut out)
-            .unwrap();
+        rows.rows(&[(RecordId(uuid::Uuid::nil()), data.to_owned())], &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let (header, row) = text.split_once("\r\n").unwrap();
         assert_eq!(header, "id,Full name,\"Tags, all\",Age");
-        row.strip_prefix("00000000-0000-0000-0000-000000000000,")
-            .unwrap()
-            .to_owned()
+        row.strip_prefix("00000000-0000-0000-0000-000000000000,").unwrap().to_owned()
     }
 
     #[test]
@@ -145,9 +132,6 @@ mod tests {
 
     #[test]
     fn escapes_are_undone_and_quotes_doubled() {
-        assert_eq!(
-            rendered(r#"{"name": "say \"hi\"\nü\u00fc"}"#),
-            "\"say \"\"hi\"\"\nüü\",,\r\n"
-        );
+        assert_eq!(rendered(r#"{"name": "say \"hi\"\nü\u00fc"}"#), "\"say \"\"hi\"\"\nüü\",,\r\n");
     }
 }

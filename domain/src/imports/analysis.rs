@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use fields::Field;
 use futures::Stream;
+use serde_json::Value;
 use tabular::{Analysis, Options};
 
 use super::ImportError;
@@ -47,35 +48,41 @@ pub async fn analyze(
     file: &File,
     options: &Options,
 ) -> Result<Analysis, ImportError> {
-    let source = storage
-        .reader(&file.storage_key)
-        .await
-        .map_err(files::FileError::from)?;
+    let source = storage.reader(&file.storage_key).await.map_err(files::FileError::from)?;
     let (options, name) = (options.clone(), file.name.clone());
     let looked =
         tokio::task::spawn_blocking(move || tabular::analyze(|| Ok(source.clone()), &options, &name));
     let analysis = match looked.await {
-        Ok(Ok(analysis)) => analysis,
+        Ok(Ok(analysis)) => without_nul(analysis),
         Ok(Err(tabular::FileError::Io(error))) => return Err(ImportError::Reading(error)),
         Ok(Err(error)) => {
-            return Err(ImportError::Unreadable {
-                code: error.code(),
-                message: error.to_string(),
-            });
+            return Err(ImportError::Unreadable { code: error.code(), message: error.to_string() });
         }
         // A parser that panics has met a file that is not what it says.
         Err(_) => {
             let message = "the file is damaged in a way that broke its reader".to_owned();
-            return Err(ImportError::Unreadable {
-                code: "corrupt_file",
-                message,
-            });
+            return Err(ImportError::Unreadable { code: "corrupt_file", message });
         }
     };
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
     files::keep_analysis(&mut db, file.id, &analysis).await?;
     db.commit().await?;
     Ok(analysis)
+}
+
+/// Samples may have a U+0000, which PostgreSQL can't store: a stand-in takes its place.
+fn without_nul(analysis: Analysis) -> Analysis {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+            Value::Array(items) => items.iter_mut().for_each(clean),
+            Value::Object(members) => members.values_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let Ok(mut value) = serde_json::to_value(&analysis) else { return analysis };
+    clean(&mut value);
+    serde_json::from_value(value).unwrap_or(analysis)
 }
 
 /// What was found in a file.

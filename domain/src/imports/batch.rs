@@ -108,14 +108,7 @@ impl Batch {
                 })
                 .collect();
             let original = self.candidates.original(taken.row);
-            write_reasons(
-                &mut self.errors,
-                &mut self.codes,
-                import.job_id,
-                row.number,
-                &reasons,
-                original,
-            );
+            write_reasons(&mut self.errors, &mut self.codes, import.job_id, row.number, &reasons, original);
         }
         if self.accepted > 0 {
             self.records.send(db.conn(), copy, &left_out).await?;
@@ -157,14 +150,7 @@ impl Batch {
 
     fn refuse(&mut self, job: Uuid, row: &Row, reasons: &[Reason<'_>]) {
         let original = super::report::original(row);
-        write_reasons(
-            &mut self.errors,
-            &mut self.codes,
-            job,
-            number(row),
-            reasons,
-            &original,
-        );
+        write_reasons(&mut self.errors, &mut self.codes, job, number(row), reasons, &original);
         self.refused += 1;
     }
 }
@@ -191,13 +177,9 @@ pub(super) async fn add_to_count(
     recordset: Uuid,
     delta: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into record_count_deltas (recordset_id, delta) values ($1, $2)",
-        recordset,
-        delta,
-    )
-    .execute(connection)
-    .await?;
+    sqlx::query!("insert into record_count_deltas (recordset_id, delta) values ($1, $2)", recordset, delta,)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -296,16 +278,8 @@ impl RowWriter {
             });
         }
         let is_mapped = |field: &Field| import.mapping.iter().any(|mapped| mapped.field == field.key);
-        if let Some(left) = schema
-            .fields()
-            .iter()
-            .map(|f| &f.field)
-            .find(|f| f.required && !is_mapped(f))
-        {
-            return Err(FieldsChanged(format!(
-                "{} is required, and no column is mapped to it",
-                left.key
-            )));
+        if let Some(left) = schema.fields().iter().map(|f| &f.field).find(|f| f.required && !is_mapped(f)) {
+            return Err(FieldsChanged(format!("{} is required, and no column is mapped to it", left.key)));
         }
         Ok(Self {
             job: import.job_id,
@@ -334,11 +308,7 @@ impl RowWriter {
     /// Adds a row: to the records, to the bad rows, or to the count of those without content.
     pub fn push(&mut self, row: &Row, batch: &mut Batch) {
         if let Some(problem) = row.problem() {
-            let reason = Reason {
-                column: None,
-                code: &problem.code,
-                message: &problem.message,
-            };
+            let reason = Reason { column: None, code: &problem.code, message: &problem.message };
             batch.refuse(self.job, row, &[reason]);
             return;
         }
@@ -370,17 +340,13 @@ impl RowWriter {
                 let unique = self.targets.iter().filter(|target| target.unique.is_some());
                 unique.map(|target| (target.field.key.clone(), target.column_name.clone()))
             };
-            batch
-                .candidates
-                .add(id, start..end, number(row), &super::report::original(row), names);
+            batch.candidates.add(id, start..end, number(row), &super::report::original(row), names);
         }
     }
 
     /// Appends the record's JSON, and answers what is wrong with it, by target.
     fn write_data(&mut self, row: &Row, batch: &mut Batch) -> Vec<(usize, Invalid)> {
-        let Batch {
-            records, candidates, ..
-        } = batch;
+        let Batch { records, candidates, .. } = batch;
         let (targets, promoted_at) = (&self.targets, &mut self.promoted_at);
         promoted_at.fill(None);
         records.jsonb(|json| {
@@ -418,9 +384,8 @@ impl RowWriter {
     /// Appends the promoted columns of the row in hand.
     fn write_promoted(&self, records: &mut CopyRows) {
         for (column, at) in self.promoted.iter().zip(&self.promoted_at) {
-            let text = at
-                .clone()
-                .and_then(|at| column.render(records.slice(at)).map(std::borrow::Cow::into_owned));
+            let text =
+                at.clone().and_then(|at| column.render(records.slice(at)).map(std::borrow::Cow::into_owned));
             match text {
                 Some(text) => records.promoted(*column, &text),
                 None => records.null(),
@@ -443,8 +408,6 @@ impl RowWriter {
 
 impl std::fmt::Debug for RowWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowWriter")
-            .field("job", &self.job)
-            .finish_non_exhaustive()
+        f.debug_struct("RowWriter").field("job", &self.job).finish_non_exhaustive()
     }
 }

@@ -73,9 +73,12 @@ impl CopyRows {
 
     /// Text; PostgreSQL's has no U+0000, so a stand-in takes its place.
     pub fn text(&mut self, value: &str) {
-        self.value(|bytes| match value.contains('\0') {
-            false => bytes.put_slice(value.as_bytes()),
-            true => bytes.put_slice(value.replace('\0', "\u{fffd}").as_bytes()),
+        self.value(|bytes| {
+            if value.contains('\0') {
+                bytes.put_slice(value.replace('\0', "\u{fffd}").as_bytes());
+            } else {
+                bytes.put_slice(value.as_bytes());
+            }
         });
     }
 
@@ -130,10 +133,8 @@ impl CopyRows {
         let mut into = connection.copy_in_raw(copy).await?;
         into.send(HEADER).await?;
         let mut from = 0;
-        let ends = left_out
-            .iter()
-            .cloned()
-            .chain([self.bytes.len()..self.bytes.len()]);
+        let end = self.bytes.len();
+        let ends = left_out.iter().cloned().chain(std::iter::once(end..end));
         for gap in ends {
             for message in self.bytes[from..gap.start].chunks(MESSAGE) {
                 into.send(message).await?;
@@ -159,9 +160,7 @@ fn timestamptz(text: &str) -> Option<i64> {
         Ok(day) => day.and_time(NaiveTime::MIN).and_utc(),
         Err(_) => text.parse::<DateTime<Utc>>().ok()?,
     };
-    let epoch = NaiveDate::from_ymd_opt(2000, 1, 1)?
-        .and_time(NaiveTime::MIN)
-        .and_utc();
+    let epoch = NaiveDate::from_ymd_opt(2000, 1, 1)?.and_time(NaiveTime::MIN).and_utc();
     at.signed_duration_since(epoch).num_microseconds()
 }
 
@@ -183,9 +182,6 @@ mod tests {
         rows.begin(2);
         rows.text("a\0b");
         rows.jsonb(|json| json.extend_from_slice(b"{}"));
-        assert_eq!(
-            rows.slice(0..rows.len()),
-            b"\0\x02\0\0\0\x05a\xef\xbf\xbdb\0\0\0\x03\x01{}"
-        );
+        assert_eq!(rows.slice(0..rows.len()), b"\0\x02\0\0\0\x05a\xef\xbf\xbdb\0\0\0\x03\x01{}");
     }
 }

@@ -17,11 +17,7 @@ impl BatchIds {
     #[must_use]
     pub fn after(previous: u64) -> Self {
         let now = u64::try_from(jobs::clock::now().timestamp_millis()).unwrap_or(0);
-        Self {
-            millis: now.max(previous + 1),
-            random: rand::random(),
-            next: 0,
-        }
+        Self { millis: now.max(previous + 1), random: rand::random(), next: 0 }
     }
 
     /// When the batch began, in milliseconds since 1970.

@@ -28,10 +28,7 @@ pub(super) fn checked(
 ) -> Result<Vec<Mapped>, ImportError> {
     let mut errors = FieldErrors::new();
     let mut complain = |name: &str, reason: String| {
-        errors
-            .entry(format!("field_mappings.{name}"))
-            .or_default()
-            .push(reason);
+        errors.entry(format!("field_mappings.{name}")).or_default().push(reason);
     };
     let mut taken: HashMap<FieldKey, &str> = HashMap::new();
     let mut mapping = Vec::with_capacity(asked.len());
@@ -52,11 +49,7 @@ pub(super) fn checked(
         }
         mapping.push(Mapped { column, field });
     }
-    if errors.is_empty() {
-        complete(mapping, schema)
-    } else {
-        Err(ImportError::Mapping(errors))
-    }
+    if errors.is_empty() { complete(mapping, schema) } else { Err(ImportError::Mapping(errors)) }
 }
 
 /// Maps columns to fields by their names.
@@ -69,10 +62,7 @@ pub(super) fn suggested(columns: &[String], schema: &Schema) -> Result<Vec<Mappe
         .into_iter()
         .filter_map(|found| {
             let column = columns.iter().position(|column| *column == found.column)?;
-            Some(Mapped {
-                column,
-                field: found.field_key,
-            })
+            Some(Mapped { column, field: found.field_key })
         })
         .collect();
     complete(mapping, schema)
@@ -83,29 +73,17 @@ pub(super) fn suggested(columns: &[String], schema: &Schema) -> Result<Vec<Mappe
 fn complete(mut mapping: Vec<Mapped>, schema: &Schema) -> Result<Vec<Mapped>, ImportError> {
     mapping.sort_by_key(|mapped| schema.index_of(&mapped.field));
     let mut errors = FieldErrors::new();
-    for field in schema
-        .fields()
-        .iter()
-        .map(|found| &found.field)
-        .filter(|field| field.required)
-    {
+    for field in schema.fields().iter().map(|found| &found.field).filter(|field| field.required) {
         if !mapping.iter().any(|mapped| mapped.field == field.key) {
             errors
                 .entry("field_mappings".to_owned())
                 .or_default()
-                .push(format!(
-                    "{} is required, and no column is mapped to it",
-                    field.key
-                ));
+                .push(format!("{} is required, and no column is mapped to it", field.key));
         }
     }
     if mapping.is_empty() && errors.is_empty() {
         let reason = "no column of the file is mapped to a field".to_owned();
         errors.insert("field_mappings".to_owned(), vec![reason]);
     }
-    if errors.is_empty() {
-        Ok(mapping)
-    } else {
-        Err(ImportError::Mapping(errors))
-    }
+    if errors.is_empty() { Ok(mapping) } else { Err(ImportError::Mapping(errors)) }
 }

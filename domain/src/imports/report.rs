@@ -60,10 +60,7 @@ pub async fn lines(
     job: JobId,
     after: Option<After>,
 ) -> Result<Option<(Vec<u8>, After)>, sqlx::Error> {
-    let from = after.unwrap_or(After {
-        row_number: -1,
-        ordinal: 0,
-    });
+    let from = after.unwrap_or(After { row_number: -1, ordinal: 0 });
     let rows = sqlx::query!(
         r#"select row_number, ordinal, column_name, code, reason, original
              from (select e.*, sum(octet_length(original)) over (order by row_number, ordinal) as total
@@ -83,22 +80,12 @@ pub async fn lines(
     .fetch_all(db.conn())
     .await?;
     let Some(last) = rows.last() else { return Ok(None) };
-    let next = After {
-        row_number: last.row_number,
-        ordinal: last.ordinal,
-    };
-    let mut lines = Vec::with_capacity(
-        rows.iter()
-            .map(|row| row.original.len() + row.reason.len() + 64)
-            .sum(),
-    );
+    let next = After { row_number: last.row_number, ordinal: last.ordinal };
+    let mut lines =
+        Vec::with_capacity(rows.iter().map(|row| row.original.len() + row.reason.len() + 64).sum());
     for row in &rows {
         lines.extend_from_slice(row.row_number.to_string().as_bytes());
-        for cell in [
-            row.column_name.as_deref().unwrap_or_default(),
-            &row.code,
-            &row.reason,
-        ] {
+        for cell in [row.column_name.as_deref().unwrap_or_default(), &row.code, &row.reason] {
             lines.push(b',');
             csv::push_cell(&mut lines, cell);
         }

@@ -51,21 +51,13 @@ pub async fn open(db: &mut WorkspaceDb, import: &Import) -> Result<Stage, sqlx::
     .execute(db.conn())
     .await?;
     if opened.rows_affected() == 0 {
-        let discarding = sqlx::query_scalar!(
-            "select discarding from staged_imports where job_id = $1",
-            import.job_id
-        )
-        .fetch_one(db.conn())
-        .await?;
-        return Ok(if discarding {
-            Stage::Discarding
-        } else {
-            Stage::Begun
-        });
+        let discarding =
+            sqlx::query_scalar!("select discarding from staged_imports where job_id = $1", import.job_id)
+                .fetch_one(db.conn())
+                .await?;
+        return Ok(if discarding { Stage::Discarding } else { Stage::Begun });
     }
-    sqlx::query!("delete from import_errors where job_id = $1", import.job_id)
-        .execute(db.conn())
-        .await?;
+    sqlx::query!("delete from import_errors where job_id = $1", import.job_id).execute(db.conn()).await?;
     sqlx::query!("delete from import_error_counts where job_id = $1", import.job_id)
         .execute(db.conn())
         .await?;
@@ -114,9 +106,7 @@ pub async fn discard_some(db: &mut WorkspaceDb, job: Uuid) -> Result<bool, sqlx:
     if removed.count.unwrap_or(0) > 0 {
         return Ok(true);
     }
-    sqlx::query!("delete from staged_imports where job_id = $1", job)
-        .execute(db.conn())
-        .await?;
+    sqlx::query!("delete from staged_imports where job_id = $1", job).execute(db.conn()).await?;
     Ok(false)
 }
 

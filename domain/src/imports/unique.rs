@@ -106,11 +106,7 @@ impl Candidates {
         let (mut good, mut refused) = (Vec::new(), Vec::new());
         for (index, row) in self.rows.iter().enumerate() {
             let values = &self.values[row.values.clone()];
-            let fields: Vec<_> = values
-                .iter()
-                .filter(|v| taken.contains(v))
-                .map(|v| v.field)
-                .collect();
+            let fields: Vec<_> = values.iter().filter(|v| taken.contains(v)).map(|v| v.field).collect();
             if fields.is_empty() {
                 taken.extend(values);
                 good.push(index);
@@ -139,14 +135,10 @@ pub(super) async fn claim(
         // Someone else may take a value between the look and the insert: then look again.
         sqlx::raw_sql("savepoint claim").execute(&mut *connection).await?;
         if insert(connection, recordset, candidates, &good).await? {
-            sqlx::raw_sql("release savepoint claim")
-                .execute(&mut *connection)
-                .await?;
+            sqlx::raw_sql("release savepoint claim").execute(&mut *connection).await?;
             return Ok(refused);
         }
-        sqlx::raw_sql("rollback to savepoint claim")
-            .execute(&mut *connection)
-            .await?;
+        sqlx::raw_sql("rollback to savepoint claim").execute(&mut *connection).await?;
     }
 }
 
@@ -156,11 +148,7 @@ async fn existing(
     recordset: Uuid,
     candidates: &Candidates,
 ) -> Result<Vec<usize>, sqlx::Error> {
-    let keys: Vec<&str> = candidates
-        .values
-        .iter()
-        .map(|v| candidates.keys[v.field].as_str())
-        .collect();
+    let keys: Vec<&str> = candidates.values.iter().map(|v| candidates.keys[v.field].as_str()).collect();
     let texts: Vec<&str> = candidates.values.iter().map(|v| v.text.as_str()).collect();
     let found = sqlx::query_scalar!(
         r#"select new.n as "n!"
@@ -174,10 +162,7 @@ async fn existing(
     )
     .fetch_all(connection)
     .await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|n| usize::try_from(n - 1).ok())
-        .collect())
+    Ok(found.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect())
 }
 
 /// Whether all values of the good rows could be inserted.
@@ -190,18 +175,11 @@ async fn insert(
     let mut rows: Vec<(&Value, Uuid)> = good
         .iter()
         .map(|row| &candidates.rows[*row])
-        .flat_map(|row| {
-            candidates.values[row.values.clone()]
-                .iter()
-                .map(move |value| (value, row.id))
-        })
+        .flat_map(|row| candidates.values[row.values.clone()].iter().map(move |value| (value, row.id)))
         .collect();
     // In one order for all, so that two imports wait for each other and don't deadlock.
     rows.sort_unstable();
-    let keys: Vec<&str> = rows
-        .iter()
-        .map(|(value, _)| candidates.keys[value.field].as_str())
-        .collect();
+    let keys: Vec<&str> = rows.iter().map(|(value, _)| candidates.keys[value.field].as_str()).collect();
     let texts: Vec<&str> = rows.iter().map(|(value, _)| value.text.as_str()).collect();
     let ids: Vec<Uuid> = rows.iter().map(|(_, id)| *id).collect();
     let done = sqlx::query!(
@@ -240,31 +218,16 @@ mod tests {
         let batch = candidates(&[&[(0, "a")], &[(0, "a")], &[(0, "b")]]);
         let (good, refused) = batch.settle(&HashSet::new());
         assert_eq!(good, [0, 2]);
-        assert_eq!(
-            refused,
-            [Taken {
-                row: 1,
-                fields: vec![0]
-            }]
-        );
+        assert_eq!(refused, [Taken { row: 1, fields: vec![0] }]);
     }
 
     #[test]
     fn a_refused_row_takes_no_value_from_the_rows_after_it() {
         let batch = candidates(&[&[(0, "taken"), (1, "p")], &[(0, "free"), (1, "p")]]);
-        let taken = Value {
-            field: 0,
-            text: "taken".into(),
-        };
+        let taken = Value { field: 0, text: "taken".into() };
         let (good, refused) = batch.settle(&HashSet::from([&taken]));
         assert_eq!(good, [1]);
-        assert_eq!(
-            refused,
-            [Taken {
-                row: 0,
-                fields: vec![0]
-            }]
-        );
+        assert_eq!(refused, [Taken { row: 0, fields: vec![0] }]);
     }
 
     #[test]

@@ -31,8 +31,6 @@ impl Mailer for Outbox {
         fs::create_dir_all(&self.folder).await.map_err(not_now)?;
         let unfinished = self.folder.join(format!(".{}.{}", mail.id, uuid::Uuid::now_v7()));
         fs::write(&unfinished, message).await.map_err(not_now)?;
-        fs::rename(&unfinished, self.folder.join(format!("{}.eml", mail.id)))
-            .await
-            .map_err(not_now)
+        fs::rename(&unfinished, self.folder.join(format!("{}.eml", mail.id))).await.map_err(not_now)
     }
 }

@@ -76,27 +76,15 @@ pub async fn list(
     }
     // Not kept as prepared statements: there are too many of them, and each is planned best for its own
     // values (a plan made for a large recordset walks through all of it to list a small one).
-    let total: i64 = count
-        .build_query_scalar()
-        .persistent(false)
-        .fetch_one(db.conn())
-        .await?;
+    let total: i64 = count.build_query_scalar().persistent(false).fetch_one(db.conn()).await?;
 
     let mut query = QueryBuilder::new(
         "select r.id, r.recordset_id, r.data, r.version, r.created_by, r.created_at, r.updated_by, r.updated_at",
     );
     conditions.push(&mut query);
     order.push(&mut query);
-    query
-        .push(" limit ")
-        .push_bind(page.limit)
-        .push(" offset ")
-        .push_bind(page.offset);
-    let items = query
-        .build_query_as()
-        .persistent(false)
-        .fetch_all(db.conn())
-        .await?;
+    query.push(" limit ").push_bind(page.limit).push(" offset ").push_bind(page.offset);
+    let items = query.build_query_as().persistent(false).fetch_all(db.conn()).await?;
     Ok(PageOf { items, total })
 }
 
@@ -124,11 +112,7 @@ impl<'a> Conditions<'a> {
             None => Vec::new(),
             Some(text) => column_filters(text, schema)?,
         };
-        Ok(Self {
-            recordset: filter.recordset_id,
-            search,
-            columns,
-        })
+        Ok(Self { recordset: filter.recordset_id, search, columns })
     }
 
     /// Pushes everything from `from` to the last condition.
@@ -166,10 +150,7 @@ fn column_filters<'a>(text: &str, schema: Option<&'a Schema>) -> Result<Vec<Colu
         let Some(field) = schema.field(&key).map(|field| &field.field) else {
             return Err(invalid(format!("{key} is not a field of this recordset")));
         };
-        if matches!(
-            field.field_type,
-            FieldType::Json | FieldType::GeoPoint | FieldType::Geometry
-        ) {
+        if matches!(field.field_type, FieldType::Json | FieldType::GeoPoint | FieldType::Geometry) {
             return Err(invalid(format!("{key} is not of a type that can be filtered")));
         }
         let values = match value {
@@ -196,36 +177,18 @@ fn single(field: &Field) -> Field {
         FieldType::MultiChoice => FieldType::Choice,
         other => other,
     };
-    Field {
-        field_type,
-        required: false,
-        options: Vec::new(),
-        ..field.clone()
-    }
+    Field { field_type, required: false, options: Vec::new(), ..field.clone() }
 }
 
 impl ColumnFilter<'_> {
     fn push(&self, query: &mut QueryBuilder<Postgres>) {
         let key = self.field.key.as_str();
-        let values: Vec<Value> = self
-            .one_of
-            .iter()
-            .filter(|value| !value.is_null())
-            .cloned()
-            .collect();
+        let values: Vec<Value> = self.one_of.iter().filter(|value| !value.is_null()).cloned().collect();
         if values.len() < self.one_of.len() {
-            query
-                .push("r.data ->> ")
-                .push_bind(key.to_owned())
-                .push("::text is null or ");
+            query.push("r.data ->> ").push_bind(key.to_owned()).push("::text is null or ");
         }
-        let texts = || -> Vec<String> {
-            values
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        };
+        let texts =
+            || -> Vec<String> { values.iter().filter_map(Value::as_str).map(str::to_owned).collect() };
         match self.field.field_type {
             // 1.50 and 1.5 are equal, though stored as they were written.
             FieldType::Decimal => query
@@ -265,14 +228,12 @@ impl<'a> Order<'a> {
         match (filter.sort_by, schema) {
             (None | Some("created_at" | "id"), _) => Ok(Self::Created(order)),
             (Some("updated_at"), _) => Ok(Self::Updated(order)),
-            (Some(_), None) => Err(invalid(
-                "is neither created_at nor updated_at; a field needs recordset_id",
-            )),
+            (Some(_), None) => {
+                Err(invalid("is neither created_at nor updated_at; a field needs recordset_id"))
+            }
             (Some(key), Some(schema)) => {
-                let field = &schema
-                    .field(key)
-                    .ok_or_else(|| invalid("is not a field of this recordset"))?
-                    .field;
+                let field =
+                    &schema.field(key).ok_or_else(|| invalid("is not a field of this recordset"))?.field;
                 match field.field_type {
                     FieldType::MultiChoice | FieldType::Json | FieldType::GeoPoint | FieldType::Geometry => {
                         Err(invalid("is not of a type that can be sorted"))

@@ -19,9 +19,7 @@ pub struct SnapshotPage {
 
 /// The present moment, to be kept.
 pub async fn snapshot(db: &mut WorkspaceDb) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar!(r#"select pg_current_snapshot()::text as "snapshot!""#)
-        .fetch_one(db.conn())
-        .await
+    sqlx::query_scalar!(r#"select pg_current_snapshot()::text as "snapshot!""#).fetch_one(db.conn()).await
 }
 
 /// The records after `after` as they were at a kept moment. Looks at `limit` records, so that the cost
@@ -79,9 +77,6 @@ pub async fn visible_in(
     .await?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|seen| seen == limit);
     let next = rows.last().map(|row| row.id).filter(|_| is_full);
-    let records = rows
-        .into_iter()
-        .filter_map(|row| Some((row.id, row.data?)))
-        .collect();
+    let records = rows.into_iter().filter_map(|row| Some((row.id, row.data?))).collect();
     Ok(SnapshotPage { records, next })
 }

@@ -40,22 +40,8 @@ pub struct NewField {
 
 impl From<Field> for NewField {
     fn from(field: Field) -> Self {
-        let Field {
-            key,
-            label,
-            field_type,
-            required,
-            unique,
-            options,
-        } = field;
-        Self {
-            key: Some(key),
-            label,
-            field_type,
-            required,
-            unique,
-            options,
-        }
+        let Field { key, label, field_type, required, unique, options } = field;
+        Self { key: Some(key), label, field_type, required, unique, options }
     }
 }
 
@@ -78,24 +64,12 @@ pub(super) fn define(existing: &[SchemaField], asked: Vec<NewField>) -> Result<D
     let mut definitions = Definitions::default();
     let mut free_columns = Promoted::ALL.to_vec();
     free_columns.retain(|column| existing.iter().all(|field| field.promoted_to != Some(*column)));
-    for NewField {
-        key,
-        label,
-        field_type,
-        required,
-        unique,
-        options,
-    } in asked
-    {
+    for NewField { key, label, field_type, required, unique, options } in asked {
         let key = key.unwrap_or_else(|| FieldKey::from_label(&label).unique(|key| taken.contains(key)));
         taken.insert(key.clone());
         let before = existing.iter().find(|field| field.field.key == key);
         if before.is_some_and(|before| before.field.field_type != field_type) {
-            complain(
-                &mut errors,
-                &key,
-                "the type of a field can't be changed; add another field instead",
-            );
+            complain(&mut errors, &key, "the type of a field can't be changed; add another field instead");
         }
         match (before.is_some_and(|before| before.field.unique), unique) {
             (true, false) => definitions.freed.push(key.clone()),
@@ -107,42 +81,21 @@ pub(super) fn define(existing: &[SchemaField], asked: Vec<NewField>) -> Result<D
             |before| before.promoted_to,
         );
         free_columns.retain(|column| Some(*column) != promoted_to);
-        let field = Field {
-            key,
-            label,
-            field_type,
-            required,
-            unique,
-            options,
-        };
+        let field = Field { key, label, field_type, required, unique, options };
         definitions.fields.push(SchemaField { field, promoted_to });
     }
     if taken.len() > MAX_FIELDS {
-        errors.insert(
-            "fields".to_owned(),
-            vec![format!("a recordset has at most {MAX_FIELDS} fields")],
-        );
+        errors.insert("fields".to_owned(), vec![format!("a recordset has at most {MAX_FIELDS} fields")]);
     }
-    let fields: Vec<Field> = definitions
-        .fields
-        .iter()
-        .map(|field| field.field.clone())
-        .collect();
+    let fields: Vec<Field> = definitions.fields.iter().map(|field| field.field.clone()).collect();
     for FieldProblem { key, message, .. } in validate_fields(&fields).err().unwrap_or_default() {
         complain(&mut errors, &key, &message);
     }
-    if errors.is_empty() {
-        Ok(definitions)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(definitions) } else { Err(errors) }
 }
 
 fn complain(errors: &mut FieldErrors, key: &FieldKey, reason: &str) {
-    errors
-        .entry(format!("fields.{}", key.as_str()))
-        .or_default()
-        .push(reason.to_owned());
+    errors.entry(format!("fields.{}", key.as_str())).or_default().push(reason.to_owned());
 }
 
 impl Definitions {
@@ -168,16 +121,10 @@ impl Definitions {
         }
         let column =
             |text: fn(&SchemaField) -> String| -> Vec<String> { self.fields.iter().map(text).collect() };
-        let promoted: Vec<Option<String>> = self
-            .fields
-            .iter()
-            .map(|field| Some(field.promoted_to?.column().to_owned()))
-            .collect();
-        let options: Vec<Value> = self
-            .fields
-            .iter()
-            .map(|field| field.field.options.clone().into())
-            .collect();
+        let promoted: Vec<Option<String>> =
+            self.fields.iter().map(|field| Some(field.promoted_to?.column().to_owned())).collect();
+        let options: Vec<Value> =
+            self.fields.iter().map(|field| field.field.options.clone().into()).collect();
         sqlx::query!(
             "insert into fields (id, recordset_id, key, label, field_type, required, is_unique, options, promoted_to,
                                  position)
@@ -225,11 +172,7 @@ impl Definitions {
         }
         let mut errors = FieldErrors::new();
         for key in &self.newly_unique {
-            complain(
-                &mut errors,
-                key,
-                "a field can't become unique while the recordset has records",
-            );
+            complain(&mut errors, key, "a field can't become unique while the recordset has records");
         }
         Err(RecordsetError::Invalid(errors))
     }
@@ -240,24 +183,14 @@ mod tests {
     use super::*;
 
     fn new(label: &str, field_type: FieldType) -> NewField {
-        NewField {
-            key: None,
-            ..Field::new(label, field_type).into()
-        }
+        NewField { key: None, ..Field::new(label, field_type).into() }
     }
 
     #[test]
     fn keys_are_derived_around_those_that_are_taken() {
         let there = define(&[], vec![new("Name", FieldType::Text)]).unwrap().fields;
-        let explicit = NewField {
-            key: Some("name_2".parse().unwrap()),
-            ..new("x", FieldType::Text)
-        };
-        let asked = vec![
-            new("Name", FieldType::Text),
-            explicit,
-            new("Name", FieldType::Text),
-        ];
+        let explicit = NewField { key: Some("name_2".parse().unwrap()), ..new("x", FieldType::Text) };
+        let asked = vec![new("Name", FieldType::Text), explicit, new("Name", FieldType::Text)];
         let fields = define(&there, asked).unwrap().fields;
         let keys: Vec<_> = fields.iter().map(|field| field.field.key.as_str()).collect();
         assert_eq!(keys, ["name_3", "name_2", "name_4"]);
@@ -267,40 +200,23 @@ mod tests {
     fn only_the_first_place_is_on_the_map() {
         let asked = vec![new("Home", FieldType::GeoPoint), new("Area", FieldType::Geometry)];
         let there = define(&[], asked).unwrap().fields;
-        assert_eq!(
-            there.iter().map(|f| f.promoted_to).collect::<Vec<_>>(),
-            [Some(Promoted::Gis1), None]
-        );
-        let later = define(&there, vec![new("Work", FieldType::GeoPoint)])
-            .unwrap()
-            .fields;
+        assert_eq!(there.iter().map(|f| f.promoted_to).collect::<Vec<_>>(), [Some(Promoted::Gis1), None]);
+        let later = define(&there, vec![new("Work", FieldType::GeoPoint)]).unwrap().fields;
         assert_eq!(later[0].promoted_to, None);
     }
 
     #[test]
     fn a_type_stays_what_it_is() {
         let there = define(&[], vec![new("Age", FieldType::Text)]).unwrap().fields;
-        let asked = NewField {
-            key: Some("age".parse().unwrap()),
-            ..new("Age", FieldType::Integer)
-        };
+        let asked = NewField { key: Some("age".parse().unwrap()), ..new("Age", FieldType::Integer) };
         let errors = define(&there, vec![asked]).unwrap_err();
         assert_eq!(errors.keys().collect::<Vec<_>>(), ["fields.age"]);
     }
 
     #[test]
     fn two_thousand_fields_are_enough() {
-        let asked = |count: usize| {
-            (0..count)
-                .map(|n| new(&format!("Field {n}"), FieldType::Text))
-                .collect()
-        };
+        let asked = |count: usize| (0..count).map(|n| new(&format!("Field {n}"), FieldType::Text)).collect();
         let there = define(&[], asked(MAX_FIELDS)).unwrap().fields;
-        assert_eq!(
-            define(&there, vec![new("More", FieldType::Text)])
-                .unwrap_err()
-                .len(),
-            1
-        );
+        assert_eq!(define(&there, vec![new("More", FieldType::Text)]).unwrap_err().len(), 1);
     }
 }

@@ -30,9 +30,7 @@ pub fn hex_of_geojson(json: &[u8]) -> Option<String> {
 /// The coordinates of a point spelled just as the `fields` crate spells it: nearly all geometries of
 /// nearly all files, and not worth a JSON parser.
 fn stored_point(json: &[u8]) -> Option<(f64, f64)> {
-    let inner = json
-        .strip_prefix(br#"{"type":"Point","coordinates":["#)?
-        .strip_suffix(b"]}")?;
+    let inner = json.strip_prefix(br#"{"type":"Point","coordinates":["#)?.strip_suffix(b"]}")?;
     let (longitude, latitude) = std::str::from_utf8(inner).ok()?.split_once(',')?;
     Some((longitude.parse().ok()?, latitude.parse().ok()?))
 }
@@ -142,12 +140,9 @@ mod tests {
 
     #[test]
     fn what_is_no_geometry_has_no_form() {
-        for json in [
-            r"{}",
-            r#"{"type":"Point","coordinates":[1]}"#,
-            r#"{"type":"Circle","coordinates":[1,2]}"#,
-            "x",
-        ] {
+        for json in
+            [r"{}", r#"{"type":"Point","coordinates":[1]}"#, r#"{"type":"Circle","coordinates":[1,2]}"#, "x"]
+        {
             assert_eq!(hex_of_geojson(json.as_bytes()), None, "{json}");
         }
     }

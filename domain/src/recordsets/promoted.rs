@@ -31,15 +31,8 @@ pub enum Promoted {
 
 impl Promoted {
     /// Every promoted column, in the table's order.
-    pub const ALL: [Self; 7] = [
-        Self::Text1,
-        Self::Text2,
-        Self::Number1,
-        Self::Number2,
-        Self::Date1,
-        Self::Date2,
-        Self::Gis1,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Text1, Self::Text2, Self::Number1, Self::Number2, Self::Date1, Self::Date2, Self::Gis1];
 
     /// The column's name.
     #[must_use]

@@ -92,17 +92,9 @@ impl Schema {
     }
 
     fn new(recordset: RecordsetId, version: i32, fields: Vec<SchemaField>) -> Self {
-        let by_key = fields
-            .iter()
-            .enumerate()
-            .map(|(index, field)| (field.field.key.clone(), index))
-            .collect();
-        Self {
-            recordset,
-            version,
-            fields,
-            by_key,
-        }
+        let by_key =
+            fields.iter().enumerate().map(|(index, field)| (field.field.key.clone(), index)).collect();
+        Self { recordset, version, fields, by_key }
     }
 
     /// The recordset.
@@ -126,27 +118,18 @@ impl Schema {
     /// The field of a key that a client wrote.
     #[must_use]
     pub fn field(&self, key: &str) -> Option<&SchemaField> {
-        self.by_key
-            .get(&key.parse().ok()?)
-            .map(|index| &self.fields[*index])
+        self.by_key.get(&key.parse().ok()?).map(|index| &self.fields[*index])
     }
 
     /// The fields whose values no two records may share, by index. Where there are none an import can
     /// `COPY` straight into `records`. See [`unique_value`] for the form that is compared.
     pub fn unique(&self) -> impl Iterator<Item = (usize, &Field)> {
-        self.fields
-            .iter()
-            .map(|field| &field.field)
-            .enumerate()
-            .filter(|(_, field)| field.unique)
+        self.fields.iter().map(|field| &field.field).enumerate().filter(|(_, field)| field.unique)
     }
 
     /// The fields that are mirrored in a typed column, by index. See [`Promoted::render`].
     pub fn promoted(&self) -> impl Iterator<Item = (usize, Promoted)> {
-        self.fields
-            .iter()
-            .enumerate()
-            .filter_map(|(index, field)| Some((index, field.promoted_to?)))
+        self.fields.iter().enumerate().filter_map(|(index, field)| Some((index, field.promoted_to?)))
     }
 
     /// Reads a new record's values. Fields that aren't given are blank.
@@ -204,10 +187,7 @@ impl Schema {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let mut stored = Stored {
-            unique: self.unique_values(&data),
-            ..Stored::default()
-        };
+        let mut stored = Stored { unique: self.unique_values(&data), ..Stored::default() };
         for (index, column) in self.promoted() {
             let value = data.get(self.fields[index].field.key.as_str());
             let text = value.map(Value::to_string);
@@ -297,17 +277,11 @@ mod tests {
     fn contacts() -> Schema {
         let mut email = Field::new("Email", FieldType::Email).required();
         email.unique = true;
-        let fields = [
-            email,
-            Field::new("Revenue", FieldType::Decimal),
-            Field::new("Place", FieldType::GeoPoint),
-        ];
+        let fields =
+            [email, Field::new("Revenue", FieldType::Decimal), Field::new("Place", FieldType::GeoPoint)];
         let fields = fields
             .into_iter()
-            .map(|field| SchemaField {
-                promoted_to: Promoted::by_itself(field.field_type),
-                field,
-            })
+            .map(|field| SchemaField { promoted_to: Promoted::by_itself(field.field_type), field })
             .collect();
         Schema::new(RecordsetId::new(), 1, fields)
     }
@@ -326,11 +300,8 @@ mod tests {
             object(json!({"email": "ada@example.org", "revenue": "12.5",
                           "place": {"type": "Point", "coordinates": [13.4, 52.5]}}))
         );
-        let unique: Vec<_> = stored
-            .unique
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
+        let unique: Vec<_> =
+            stored.unique.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(unique, [("email", "ada@example.org")]);
         assert_eq!(
             stored.promoted(Promoted::Gis1),
@@ -340,9 +311,7 @@ mod tests {
 
     #[test]
     fn everything_wrong_with_a_record_is_told_at_once_by_field() {
-        let errors = contacts()
-            .accept(&object(json!({"revenue": "much", "colour": "red"})))
-            .unwrap_err();
+        let errors = contacts().accept(&object(json!({"revenue": "much", "colour": "red"}))).unwrap_err();
         let keys: Vec<_> = errors.keys().map(String::as_str).collect();
         assert_eq!(keys, ["colour", "email", "revenue"]);
         assert_eq!(errors["email"], ["Email is required"]);
@@ -353,14 +322,11 @@ mod tests {
         let schema = contacts();
         let old = object(json!({"revenue": "1", "place": {"type": "Point", "coordinates": [1, 2]}}));
         // The record lacks the required email: it was written before the field was required.
-        let stored = schema
-            .accept_changes(old.clone(), &object(json!({"revenue": "2", "place": null})))
-            .unwrap();
+        let stored =
+            schema.accept_changes(old.clone(), &object(json!({"revenue": "2", "place": null}))).unwrap();
         assert_eq!(stored.data, object(json!({"revenue": "2"})));
         assert_eq!(stored.promoted(Promoted::Gis1), None);
-        let errors = schema
-            .accept_changes(old, &object(json!({"email": null})))
-            .unwrap_err();
+        let errors = schema.accept_changes(old, &object(json!({"email": null}))).unwrap_err();
         assert_eq!(errors["email"], ["Email is required"]);
     }
 }

@@ -26,19 +26,10 @@ impl Slug {
     pub fn from_name(name: &str) -> Self {
         let key = fields::FieldKey::from_label(name);
         // Keys prefix a leading digit, which a slug may have.
-        let digits = name
-            .trim_start_matches(|c: char| !c.is_alphanumeric())
-            .starts_with(|c: char| c.is_ascii_digit());
-        let words = if digits {
-            key.as_str().trim_start_matches("f_")
-        } else {
-            key.as_str()
-        };
-        let slug = words
-            .split('_')
-            .filter(|word| !word.is_empty())
-            .collect::<Vec<_>>()
-            .join("-");
+        let digits =
+            name.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(|c: char| c.is_ascii_digit());
+        let words = if digits { key.as_str().trim_start_matches("f_") } else { key.as_str() };
+        let slug = words.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
         let nothing = slug == "field" && !name.to_lowercase().contains("field");
         if nothing {
             Self("recordset".to_owned())
@@ -77,10 +68,7 @@ impl FromStr for Slug {
 
     fn from_str(text: &str) -> Result<Self, InvalidSlug> {
         let plain = |word: &str| {
-            !word.is_empty()
-                && word
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         };
         let good = text.len() <= Self::MAX_LEN
             && text.split('-').all(plain)
@@ -130,25 +118,13 @@ mod tests {
         let taken = ["leads".to_owned(), "leads-2".to_owned()];
         assert_eq!(Slug("leads".to_owned()).unique(&taken).0, "leads-3");
         let long = "a".repeat(80);
-        assert_eq!(
-            Slug(long.clone()).unique(&[long]).0,
-            format!("{}-2", "a".repeat(78))
-        );
+        assert_eq!(Slug(long.clone()).unique(&[long]).0, format!("{}-2", "a".repeat(78)));
     }
 
     #[test]
     fn what_is_not_a_slug_is_refused() {
-        let texts = [
-            "",
-            "-a",
-            "a-",
-            "a--b",
-            "A",
-            "a_b",
-            "trash",
-            "018f4e6c-aaaa-7aaa-8aaa-aaaaaaaaaaaa",
-            "é",
-        ];
+        let texts =
+            ["", "-a", "a-", "a--b", "A", "a_b", "trash", "018f4e6c-aaaa-7aaa-8aaa-aaaaaaaaaaaa", "é"];
         for text in texts {
             assert_eq!(text.parse::<Slug>(), Err(InvalidSlug), "{text}");
         }

@@ -16,11 +16,7 @@ pub fn unique_value(field_type: FieldType, json: &[u8]) -> Cow<'_, str> {
     if field_type == FieldType::Decimal {
         return without_trailing_zeros(text);
     }
-    if text.len() > MAX_LEN {
-        Cow::Owned(hex::encode(Sha256::digest(text.as_bytes())))
-    } else {
-        text
-    }
+    if text.len() > MAX_LEN { Cow::Owned(hex::encode(Sha256::digest(text.as_bytes()))) } else { text }
 }
 
 /// The text of a JSON string, or the JSON itself of any other value. Copies only what has escapes.
@@ -49,14 +45,7 @@ mod tests {
 
     #[test]
     fn equal_decimals_are_equal_whatever_their_scale() {
-        let values = [
-            r#""1.50""#,
-            r#""1.5""#,
-            r#""2.00""#,
-            r#""2""#,
-            r#""-0.00""#,
-            r#""100""#,
-        ];
+        let values = [r#""1.50""#, r#""1.5""#, r#""2.00""#, r#""2""#, r#""-0.00""#, r#""100""#];
         assert_eq!(
             values.map(|json| unique_value(FieldType::Decimal, json.as_bytes())),
             ["1.5", "1.5", "2", "2", "0", "100"]

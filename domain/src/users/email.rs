@@ -45,11 +45,7 @@ impl FromStr for Email {
                 && !label.ends_with('-')
         };
         let domain_fits = domain.contains('.') && domain.split('.').all(is_label);
-        if text.len() <= 254 && local_fits && domain_fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(REASON)
-        }
+        if text.len() <= 254 && local_fits && domain_fits { Ok(Self(text.to_owned())) } else { Err(REASON) }
     }
 }
 
@@ -59,18 +55,11 @@ mod tests {
 
     #[test]
     fn addresses_that_people_have_are_taken() {
-        for address in [
-            "ada@example.com",
-            "a.b+tag@sub.example.co.uk",
-            "o'neil@example.ie",
-            "ü@müller.de",
-        ] {
+        for address in ["ada@example.com", "a.b+tag@sub.example.co.uk", "o'neil@example.ie", "ü@müller.de"]
+        {
             assert!(address.parse::<Email>().is_ok(), "{address}");
         }
-        assert_eq!(
-            " ada@example.com ".parse::<Email>().unwrap().as_str(),
-            "ada@example.com"
-        );
+        assert_eq!(" ada@example.com ".parse::<Email>().unwrap().as_str(), "ada@example.com");
     }
 
     #[test]

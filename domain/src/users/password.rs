@@ -57,11 +57,8 @@ pub(super) async fn verify(hash: Option<String>, password: String) -> bool {
         // Made on the first call whoever that is for, so that it doesn't tell known from unknown.
         let nobodys = NOBODYS.as_deref().unwrap_or_default();
         let parsed = PasswordHash::new(hash.as_deref().unwrap_or(nobodys));
-        let matches = parsed.is_ok_and(|hash| {
-            Argon2::default()
-                .verify_password(password.as_bytes(), &hash)
-                .is_ok()
-        });
+        let matches =
+            parsed.is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
         matches && hash.is_some()
     })
     .await
@@ -76,13 +73,8 @@ fn hash_now(password: &str) -> Result<String, HashError> {
 }
 
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
-    let _permit = HASHERS
-        .acquire()
-        .await
-        .map_err(|error| HashError(error.to_string()))?;
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| HashError(error.to_string()))
+    let _permit = HASHERS.acquire().await.map_err(|error| HashError(error.to_string()))?;
+    tokio::task::spawn_blocking(work).await.map_err(|error| HashError(error.to_string()))
 }
 
 impl std::fmt::Debug for Password {
@@ -102,19 +94,10 @@ mod tests {
     #[test]
     fn a_weak_password_is_refused_with_its_reason() {
         assert_eq!(parse("short").unwrap_err(), "must have at least 10 characters");
-        assert_eq!(
-            parse(&"ab".repeat(513)).unwrap_err(),
-            "must have at most 1024 characters"
-        );
-        assert_eq!(
-            parse("Analytical@Example.com").unwrap_err(),
-            "must not be the email address"
-        );
+        assert_eq!(parse(&"ab".repeat(513)).unwrap_err(), "must have at most 1024 characters");
+        assert_eq!(parse("Analytical@Example.com").unwrap_err(), "must not be the email address");
         assert_eq!(parse("ANALYTICAL").unwrap_err(), "must not be the email address");
-        assert_eq!(
-            parse("aaaaaaaaaaaa").unwrap_err(),
-            "must not be one character over and over"
-        );
+        assert_eq!(parse("aaaaaaaaaaaa").unwrap_err(), "must not be one character over and over");
         assert!(parse(&"ab".repeat(512)).is_ok());
         assert!(parse("ünïcödé wörds").is_ok());
     }
@@ -130,9 +113,6 @@ mod tests {
 
     #[test]
     fn a_password_never_shows_itself() {
-        assert_eq!(
-            format!("{:?}", parse("correct horse battery").unwrap()),
-            "Password(…)"
-        );
+        assert_eq!(format!("{:?}", parse("correct horse battery").unwrap()), "Password(…)");
     }
 }

@@ -49,10 +49,7 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
     let mut tx = database.begin().await?;
     let plain = slug::of_name(&signup.company_name);
     // The second is free unless someone has guessed an id.
-    for slug in [
-        plain.clone(),
-        format!("{plain}-{}", &signup.workspace_id.simple().to_string()[20..]),
-    ] {
+    for slug in [plain.clone(), format!("{plain}-{}", &signup.workspace_id.simple().to_string()[20..])] {
         sqlx::query!(
             "insert into workspaces (id, name, slug) values ($1, $2, $3) on conflict do nothing",
             signup.workspace_id,
@@ -105,13 +102,7 @@ pub async fn create_member(
     .fetch_optional(db.conn())
     .await?;
     if let Some(member) = created {
-        db.record(Event::new(
-            "member",
-            "created",
-            member,
-            json!({ "user_id": signup.user_id }),
-        ))
-        .await?;
+        db.record(Event::new("member", "created", member, json!({ "user_id": signup.user_id }))).await?;
     }
     db.commit().await?;
     Ok(())
@@ -155,22 +146,13 @@ pub async fn finish(database: &Database, signup: &Signup, origin: Origin) -> Res
     .await?;
     announce(&mut tx, signup).await?;
     let mail = welcome(signup);
-    jobs::enqueue(
-        &mut tx,
-        NewJob::new(&mail)
-            .workspace(Some(signup.workspace_id))
-            .origin(origin),
-    )
-    .await?;
+    jobs::enqueue(&mut tx, NewJob::new(&mail).workspace(Some(signup.workspace_id)).origin(origin)).await?;
     tx.commit().await?;
     Ok(())
 }
 
 async fn announce(tx: &mut Tx, signup: &Signup) -> Result<(), sqlx::Error> {
-    let actor = Actor {
-        user_id: Some(UserId(signup.user_id)),
-        ..Actor::default()
-    };
+    let actor = Actor { user_id: Some(UserId(signup.user_id)), ..Actor::default() };
     sqlx::query!(
         "select append_event($1, 'workspace.created', $2, 'workspace', $1, null, $3)",
         signup.workspace_id,

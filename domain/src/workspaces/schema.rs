@@ -16,13 +16,9 @@ pub const TENANTS: &str = "_tenants";
 /// same waits for this transaction.
 pub async fn create(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     let schema = workspace_schema(workspace.0);
-    let login = sqlx::query_scalar!(r#"select current_user::text as "login!""#)
-        .fetch_one(tx.conn())
-        .await?;
+    let login = sqlx::query_scalar!(r#"select current_user::text as "login!""#).fetch_one(tx.conn()).await?;
     let tenants = identifier(&format!("{login}{TENANTS}"));
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", schema)
-        .execute(tx.conn())
-        .await?;
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", schema).execute(tx.conn()).await?;
     // Identifiers made of hex digits, and our own login's name, quoted: nothing comes from a client.
     let statements = format!(
         "do $$ begin
@@ -43,9 +39,7 @@ pub async fn create(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Err
          alter default privileges in schema {schema} grant usage, select on sequences to {schema};
          alter default privileges in schema {schema} grant select on tables to {schema}_sql;"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statements))
-        .execute(tx.conn())
-        .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(tx.conn()).await?;
     Ok(())
 }
 

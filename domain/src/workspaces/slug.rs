@@ -14,11 +14,7 @@ pub(super) fn of_name(name: &str) -> String {
         }
     }
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        "workspace".to_owned()
-    } else {
-        slug.to_owned()
-    }
+    if slug.is_empty() { "workspace".to_owned() } else { slug.to_owned() }
 }
 
 #[cfg(test)]

@@ -11,7 +11,11 @@ const PER_EPOCH: i64 = 1 << 20;
 
 /// A job's status as its watchers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename = "JobStatus", rename_all = "UPPERCASE"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(poem_openapi::Enum),
+    oai(rename = "JobStatus", rename_all = "UPPERCASE")
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Later, or held.

@@ -73,14 +73,8 @@ pub(crate) async fn send(bus: &Bus, events: &[Event]) -> bool {
     for event in events {
         let Some(head) = without_prev(event) else { continue };
         let bare = event.counts == super::Counts::default() && event.current_step.is_none();
-        let expiry = if bare && event.status.is_terminal() {
-            KEPT_FOR_BARE
-        } else {
-            KEPT_FOR
-        }
-        .as_secs();
-        call.key(bus.history_key(event.job_id))
-            .key(bus.event_channel(event.job_id));
+        let expiry = if bare && event.status.is_terminal() { KEPT_FOR_BARE } else { KEPT_FOR }.as_secs();
+        call.key(bus.history_key(event.job_id)).key(bus.event_channel(event.job_id));
         call.arg(event.seq).arg(event.prev).arg(head).arg(expiry);
     }
     let sent = call.invoke_async::<()>(&mut bus.connection()).await;

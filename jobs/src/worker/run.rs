@@ -81,11 +81,7 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
 async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
     let cancel = CancellationToken::new();
-    let hand_back = if entry.checkpoints {
-        shared.hand_back.clone()
-    } else {
-        CancellationToken::new()
-    };
+    let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
@@ -117,16 +113,11 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
     match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
-        Ok(Err(_)) => failed(
-            entry,
-            job,
-            format!("took longer than {} s", entry.timeout.as_secs()),
-        ),
+        Ok(Err(_)) => failed(entry, job, format!("took longer than {} s", entry.timeout.as_secs())),
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
-        Err(_) if aborted == Some(Aborted::Leaving) => Verdict::Again {
-            delay: Duration::ZERO,
-            failure: None,
-        },
+        Err(_) if aborted == Some(Aborted::Leaving) => {
+            Verdict::Again { delay: Duration::ZERO, failure: None }
+        }
         Err(error) => {
             tracing::error!(job = %job.id, %error, "the handler panicked");
             failed(entry, job, "the handler panicked".into())
@@ -138,10 +129,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
     match answer {
         Ok(Outcome::Done(result)) => Verdict::Done(result),
         Ok(Outcome::Snooze(delay)) => Verdict::Again { delay, failure: None },
-        Ok(Outcome::HandBack) => Verdict::Again {
-            delay: Duration::ZERO,
-            failure: None,
-        },
+        Ok(Outcome::HandBack) => Verdict::Again { delay: Duration::ZERO, failure: None },
         Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
         Ok(Outcome::Cancelled) => Verdict::Cancelled,
         Err(JobError::Fenced) => Verdict::Leave,
@@ -154,44 +142,26 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
 
 fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
     if job.attempt >= job.max_attempts {
-        return Verdict::Failed {
-            code: "attempts_exhausted".into(),
-            message,
-        };
+        return Verdict::Failed { code: "attempts_exhausted".into(), message };
     }
-    Verdict::Again {
-        delay: entry.retry.backoff(job.attempt),
-        failure: Some(message),
-    }
+    Verdict::Again { delay: entry.retry.backoff(job.attempt), failure: Some(message) }
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
 async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
     let last = progress.current();
     let bare = last.counts == Counts::default() && last.current_step.is_none() && last.progress == 0;
-    let kept = if bare {
-        None
-    } else {
-        serde_json::to_value(&last).ok()
-    };
+    let kept = if bare { None } else { serde_json::to_value(&last).ok() };
     match verdict {
         Verdict::Leave => "fenced",
         Verdict::Done(result) => {
-            let ended = Ended {
-                result: Some(result),
-                ..ended(job, "completed", kept)
-            };
+            let ended = Ended { result: Some(result), ..ended(job, "completed", kept) };
             end(shared, job, last, ended).await
         }
         Verdict::Failed { code, message } => {
-            shared
-                .logs
-                .write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
+            shared.logs.write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
             let error = json!({ "code": code, "message": message, "attempt": job.attempt });
-            let ended = Ended {
-                error: Some(error),
-                ..ended(job, "failed", kept)
-            };
+            let ended = Ended { error: Some(error), ..ended(job, "failed", kept) };
             end(shared, job, last, ended).await
         }
         Verdict::Cancelled => end(shared, job, last, ended(job, "cancelled", kept)).await,
@@ -200,14 +170,7 @@ async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Ve
 }
 
 fn ended(job: &Claimed, state: &'static str, progress: Option<Value>) -> Ended {
-    Ended {
-        id: job.id,
-        fence: job.fence,
-        state,
-        progress,
-        result: None,
-        error: None,
-    }
+    Ended { id: job.id, fence: job.fence, state, progress, result: None, error: None }
 }
 
 async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'static str {
@@ -233,12 +196,7 @@ async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'sta
         ..last
     };
     if let Some((done, failed, skipped)) = end.checkpoint {
-        event.counts = Counts {
-            done,
-            failed,
-            skipped,
-            total: event.counts.total,
-        };
+        event.counts = Counts { done, failed, skipped, total: event.counts.total };
     }
     if status == Status::Completed {
         event.progress = 100;
@@ -256,9 +214,7 @@ async fn put_back(
     failure: Option<String>,
 ) -> &'static str {
     if let Some(message) = &failure {
-        shared
-            .logs
-            .write(job.id, job.attempt, tracing::Level::WARN, message.clone());
+        shared.logs.write(job.id, job.attempt, tracing::Level::WARN, message.clone());
     }
     let returned = Returned {
         id: job.id,
@@ -275,11 +231,7 @@ async fn put_back(
     };
     let retried = failure.is_some();
     shared.publisher.publish(Event {
-        status: if delay.is_zero() {
-            Status::Queued
-        } else {
-            Status::Pending
-        },
+        status: if delay.is_zero() { Status::Queued } else { Status::Pending },
         seq: Event::seq_of(epoch, 0),
         prev: last.seq,
         timestamp: crate::clock::now(),
