@@ -1,5 +1,6 @@
 //! The OpenAPI documents of both surfaces: complete, served, kept to, and every change of them visible.
 
+mod answers;
 mod guards;
 mod nonsense;
 
