@@ -28,6 +28,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     for (path, method, operation) in operations {
         show_permission(operation);
         leave_out_errors(path, method, operation);
+        describe_success(operation);
     }
     if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
         document["components"]["schemas"]["Error"] = platform_error();
@@ -73,6 +74,20 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         "422" => has_body || has_parameters || in_workspace,
         _ => true,
     });
+}
+
+/// What an answer holds is said by its schema, so that handlers leave its description empty.
+fn describe_success(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if response["description"] == "" {
+            response["description"] = json!(match status.as_str() {
+                "201" => "Created",
+                "202" => "Accepted: the work goes on",
+                "204" => "Done; there is nothing to show",
+                _ => "Done",
+            });
+        }
+    }
 }
 
 fn platform_error() -> Value {

@@ -1,7 +1,10 @@
 //! What poem and poem-openapi refuse before a handler runs, said in our words.
 
 use poem::{
-    error::{MethodNotAllowedError, NotFoundError, ReadBodyError, SizedLimitError},
+    error::{
+        MethodNotAllowedError, NotFoundError, ParsePathError as UnreadablePath, ReadBodyError,
+        SizedLimitError,
+    },
     http::StatusCode,
 };
 use poem_openapi::error::{
@@ -28,8 +31,8 @@ impl ApiError {
                 "the path exists, but not with this method",
             );
         }
-        if error.is::<ParsePathError>() {
-            // An id that can't be one names nothing.
+        if error.is::<ParsePathError>() || error.is::<UnreadablePath>() {
+            // An id that can't be one, or a path that is no text, names nothing.
             return Self::not_found();
         }
         if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
