@@ -83,7 +83,7 @@ pub(crate) struct PushError(String);
 pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
     let mut connection = bus.connection();
     for pool in Pool::ALL {
-        let pattern = format!("*{}*", bus.queue(pool));
+        let pattern = format!("{}:*", bus.queue(pool));
         let mut cursor = 0u64;
         loop {
             let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")

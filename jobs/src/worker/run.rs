@@ -133,6 +133,10 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
         Ok(Outcome::Cancelled) => Verdict::Cancelled,
         Err(JobError::Fenced) => Verdict::Leave,
+        Err(error) if error.is_outage() => {
+            tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
+            Verdict::Again { delay: entry.retry.backoff(1), failure: None }
+        }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
             failed(entry, job, error.to_string())
