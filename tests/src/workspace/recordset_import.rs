@@ -1,5 +1,6 @@
 //! Recordset Import: files into records.
 
+mod access;
 mod bad_input;
 mod ends;
 mod files;
