@@ -36,7 +36,7 @@ impl Contract {
 
     /// Holds the answer of an operation against its schema.
     #[track_caller]
-    fn hold(&mut self, id: &str, reply: Reply) -> Value {
+    fn hold(&mut self, id: &str, reply: &Reply) -> Value {
         let operation = self.operations.iter().find(|operation| operation.id == id);
         let operation = operation.unwrap_or_else(|| panic!("{id} is no operation"));
         assert!(reply.status < 300, "{id}: {} {}", reply.status, reply.text);
@@ -128,60 +128,60 @@ async fn what_is_answered_is_what_is_documented() {
     let visitor = app.anonymous();
 
     let signup = new_signup();
-    let started = contract.hold("signup_async", visitor.post("/auth/signup/async", new_signup()).await);
+    let started = contract.hold("signup_async", &visitor.post("/auth/signup/async", new_signup()).await);
     visitor.follow(&started).await;
-    contract.hold("get_signup_job", visitor.get(started["status_url"].as_str().unwrap()).await);
-    let signed_up = contract.hold("signup", visitor.post("/auth/signup", signup.clone()).await);
+    contract.hold("get_signup_job", &visitor.get(started["status_url"].as_str().unwrap()).await);
+    let signed_up = contract.hold("signup", &visitor.post("/auth/signup", signup.clone()).await);
     let login = json!({"email": signup["email"], "password": signup["password"]});
-    let logged_in = contract.hold("login", visitor.post("/auth/login", login).await);
+    let logged_in = contract.hold("login", &visitor.post("/auth/login", login).await);
     let refresh = json!({"refresh_token": logged_in["refresh_token"]});
-    contract.hold("refresh_tokens", visitor.post("/auth/refresh", refresh).await);
+    contract.hold("refresh_tokens", &visitor.post("/auth/refresh", refresh).await);
     let owner = visitor.signed_in(&signed_up);
     let me = format!("/auth/me?workspace_id={}", owner.workspace.as_ref().unwrap());
-    contract.hold("get_current_user", owner.get(&me).await);
+    contract.hold("get_current_user", &owner.get(&me).await);
 
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"},
                        {"label": "Stage", "field_type": "choice", "options": ["won"]}]});
-    let leads = contract.hold("create_recordset", owner.post("/recordsets", leads).await);
-    contract.hold("get_recordset", owner.get("/recordsets/leads").await);
-    contract.hold("list_recordsets", owner.get("/recordsets").await);
-    contract.hold("update_recordset", owner.patch("/recordsets/leads", json!({"description": "x"})).await);
+    let leads = contract.hold("create_recordset", &owner.post("/recordsets", leads).await);
+    contract.hold("get_recordset", &owner.get("/recordsets/leads").await);
+    contract.hold("list_recordsets", &owner.get("/recordsets").await);
+    contract.hold("update_recordset", &owner.patch("/recordsets/leads", json!({"description": "x"})).await);
     let record = json!({"recordset_id": leads["id"], "data": {"name": "Ada", "stage": "won"}});
-    let record = contract.hold("create_record", owner.post("/records", record).await);
+    let record = contract.hold("create_record", &owner.post("/records", record).await);
     let record = format!("/records/{}", record["id"].as_str().unwrap());
-    contract.hold("get_record", owner.get(&record).await);
-    contract.hold("update_record", owner.patch(&record, json!({"data": {"stage": null}})).await);
-    contract.hold("list_records", owner.get("/records").await);
+    contract.hold("get_record", &owner.get(&record).await);
+    contract.hold("update_record", &owner.patch(&record, json!({"data": {"stage": null}})).await);
+    contract.hold("list_records", &owner.get("/records").await);
 
     let upload = owner.upload("/recordsets/import/upload", "people.csv", "Name,Age\nAda,36\nEve,x\n").await;
-    let upload = contract.hold("upload_import_file", upload);
+    let upload = contract.hold("upload_import_file", &upload);
     let file = json!({"file_uri": upload["file_uri"]});
-    contract.hold("analyze_import_file", owner.post("/recordsets/import/upload/analyze", file).await);
+    contract.hold("analyze_import_file", &owner.post("/recordsets/import/upload/analyze", file).await);
     let import = json!({"file_uri": upload["file_uri"], "name": "People",
                         "fields": [{"label": "Name", "field_type": "text"}, {"label": "Age", "field_type": "integer"}]});
-    let import = contract.hold("start_recordset_import", owner.post("/recordsets/import", import).await);
+    let import = contract.hold("start_recordset_import", &owner.post("/recordsets/import", import).await);
     owner.follow(&import).await;
     let job = import["job_id"].as_str().unwrap();
     let into = format!("/recordsets/import/records/{}", import["recordset_id"].as_str().unwrap());
     let more = owner.post(&into, json!({"file_uri": upload["file_uri"]})).await;
-    owner.follow(&contract.hold("start_records_import", more)).await;
-    contract.hold("list_import_jobs", owner.get("/recordsets/import/jobs").await);
-    contract.hold("get_import_job", owner.get(&format!("/recordsets/import/jobs/{job}")).await);
-    contract.hold("get_import_status", owner.get(&format!("/recordsets/import/status/{job}")).await);
+    owner.follow(&contract.hold("start_records_import", &more)).await;
+    contract.hold("list_import_jobs", &owner.get("/recordsets/import/jobs").await);
+    contract.hold("get_import_job", &owner.get(&format!("/recordsets/import/jobs/{job}")).await);
+    contract.hold("get_import_status", &owner.get(&format!("/recordsets/import/status/{job}")).await);
     contract
         .hold("get_import_report_url", owner.get(&format!("/recordsets/import/jobs/{job}/report-url")).await);
-    contract.hold("list_jobs", owner.get("/jobs").await);
-    contract.hold("get_job", owner.get(&format!("/jobs/{job}")).await);
-    contract.hold("list_job_logs", owner.get(&format!("/jobs/{job}/logs")).await);
+    contract.hold("list_jobs", &owner.get("/jobs").await);
+    contract.hold("get_job", &owner.get(&format!("/jobs/{job}")).await);
+    contract.hold("list_job_logs", &owner.get(&format!("/jobs/{job}/logs")).await);
     let export = json!({"recordset_id": leads["id"]});
-    let export = contract.hold("start_export", owner.post("/recordsets/export", export).await);
+    let export = contract.hold("start_export", &owner.post("/recordsets/export", export).await);
     owner.follow(&export).await;
     contract
         .hold("cancel_all_import_jobs", owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
-    contract.hold("delete_import_job", owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
-    contract.hold("delete_record", owner.delete(&record).await);
-    contract.hold("delete_recordset", owner.delete("/recordsets/leads").await);
-    contract.hold("logout", owner.post("/auth/logout", json!({})).await);
+    contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
+    contract.hold("delete_record", &owner.delete(&record).await);
+    contract.hold("delete_recordset", &owner.delete("/recordsets/leads").await);
+    contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     let all = contract.operations.iter().map(|operation| operation.id.as_str());
     let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
