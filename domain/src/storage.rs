@@ -125,13 +125,12 @@ impl Storage {
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         const NAME: &str = "STORAGE_URL";
         let malformed = |error: &dyn std::fmt::Display| SettingError::malformed(NAME, error);
-        let url = match settings.get(NAME) {
-            Some(url) => url.to_owned(),
-            None => {
-                let here = std::env::current_dir().map_err(|error| malformed(&error))?;
-                let folder = Url::from_directory_path(here.join(".millrace/files"));
-                folder.map_err(|()| malformed(&"there is no working directory"))?.into()
-            }
+        let url = if let Some(url) = settings.get(NAME) {
+            url.to_owned()
+        } else {
+            let here = std::env::current_dir().map_err(|error| malformed(&error))?;
+            let folder = Url::from_directory_path(here.join(".millrace/files"));
+            folder.map_err(|()| malformed(&"there is no working directory"))?.into()
         };
         Self::open(&url).map_err(|error| malformed(&error))
     }

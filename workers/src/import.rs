@@ -69,10 +69,7 @@ enum End {
 }
 
 fn failed(code: &'static str, message: impl Into<String>) -> End {
-    End::Failed {
-        code,
-        message: message.into(),
-    }
+    End::Failed { code, message: message.into() }
 }
 
 /// Reads an uploaded file into the records of a recordset; see the module.
@@ -101,6 +98,9 @@ pub async fn import_records(services: Arc<Services>, _job: ImportRecords, contex
     }
     if run.import.mode == Mode::Atomic {
         run.open_stage().await?;
+    }
+    if let Some(rows) = run.import.row_count {
+        run.context.progress().of(rows);
     }
     run.context.progress().step("Writing records");
     let end = loop {
@@ -161,10 +161,7 @@ impl Run {
             position: self.cursor.position,
             millis: self.cursor.millis.max(created_millis(self.import.job_id)),
             writer,
-            refusals_left: self
-                .import
-                .stop_after_errors
-                .map(|most| most - self.counts.failed),
+            refusals_left: self.import.stop_after_errors.map(|most| most - self.counts.failed),
         };
         let reader = tokio::task::spawn_blocking(move || task.run(&sender));
         // From here on, leaving drops `batches`, by which the reader's thread ends too.
@@ -206,10 +203,7 @@ impl Run {
             Ok(Err(FileError::Io(error))) => Err(JobError::retry(error)),
             Ok(Err(error)) => Ok(failed(error.code(), error.to_string())),
             // The parser met what it can't stand; the engine's crash counting is for processes.
-            Err(_) => Ok(failed(
-                "corrupt_file",
-                "the file is damaged in a way that broke its reader",
-            )),
+            Err(_) => Ok(failed("corrupt_file", "the file is damaged in a way that broke its reader")),
         }
     }
 
@@ -236,32 +230,20 @@ impl Run {
             (Some((first, _)), Some((_, last))) => Some((first, last)),
             (before, batch) => before.or(batch),
         };
-        let cursor = Cursor {
-            position,
-            millis: batch.millis(),
-            ids,
-            finished: false,
-        };
-        self.context
-            .progress()
-            .counts(counts.done, counts.failed, counts.skipped);
+        let cursor = Cursor { position, millis: batch.millis(), ids, finished: false };
+        self.context.progress().counts(counts.done, counts.failed, counts.skipped);
         self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
         (self.cursor, self.counts) = (cursor, counts);
         Ok(true)
     }
 
     fn has_too_many_errors(&self) -> bool {
-        self.import
-            .stop_after_errors
-            .is_some_and(|most| self.counts.failed >= most)
+        self.import.stop_after_errors.is_some_and(|most| self.counts.failed >= most)
     }
 
     fn too_many_errors(&self) -> End {
         let rows = self.counts.failed;
-        failed(
-            "too_many_errors",
-            format!("stopped after {rows} bad rows, as the import asked"),
-        )
+        failed("too_many_errors", format!("stopped after {rows} bad rows, as the import asked"))
     }
 
     async fn finish_partial(mut self, end: End) -> Answer {
@@ -284,19 +266,16 @@ impl Run {
                 self.context.progress().step("Publishing");
                 self.cursor.finished = true;
                 let mut db = self.write_db().await?;
-                staged::publish(&mut db, &self.import, self.counts.done, self.cursor.ids).await?;
-                self.context
-                    .checkpoint(db.into_tx(), &self.cursor, self.counts)
-                    .await?;
+                if !staged::publish(&mut db, &self.import, self.counts.done, self.cursor.ids).await? {
+                    return Err(JobError::retry("the staged records are being removed"));
+                }
+                self.context.checkpoint(db.into_tx(), &self.cursor, self.counts).await?;
                 Ok(self.done())
             }
             End::Whole => {
                 let rows = self.counts.failed;
                 self.give_up().await?;
-                Ok(fail(
-                    "rows_refused",
-                    format!("{rows} rows are bad, so none was written"),
-                ))
+                Ok(fail("rows_refused", format!("{rows} rows are bad, so none was written")))
             }
             End::Failed { code, message } => {
                 self.give_up().await?;
@@ -306,10 +285,7 @@ impl Run {
                 // Two seconds are not enough to remove much: a job of its own does that.
                 let mut db = self.write_db().await?;
                 staged::begin_discarding(&mut db, self.import.job_id).await?;
-                db.enqueue(&DiscardImport {
-                    import_id: self.import.job_id,
-                })
-                .await?;
+                db.enqueue(&DiscardImport { import_id: self.import.job_id }).await?;
                 self.reset(db).await?;
                 Ok(Outcome::Cancelled)
             }
@@ -345,13 +321,7 @@ impl Run {
 
     async fn discard(&self) -> Result<(), JobError> {
         self.context.progress().step("Removing staged records");
-        discard::all(
-            self.context.database(),
-            self.workspace,
-            &self.actor,
-            self.import.job_id,
-        )
-        .await?;
+        discard::all(self.context.database(), self.workspace, &self.actor, self.import.job_id).await?;
         Ok(())
     }
 
@@ -359,18 +329,11 @@ impl Run {
     async fn reset(&mut self, db: WorkspaceDb) -> Result<(), JobError> {
         self.cursor = Cursor::default();
         self.counts.done = 0;
-        self.context
-            .checkpoint(db.into_tx(), &self.cursor, self.counts)
-            .await
+        self.context.checkpoint(db.into_tx(), &self.cursor, self.counts).await
     }
 
     fn done(&self) -> Outcome {
-        let Counts {
-            done,
-            failed,
-            skipped,
-            ..
-        } = self.counts;
+        let Counts { done, failed, skipped, .. } = self.counts;
         Outcome::Done(json!({
             "rows": done + failed + skipped,
             "imported": done,
@@ -383,10 +346,7 @@ impl Run {
 }
 
 fn fail(code: &str, message: impl Into<String>) -> Outcome {
-    Outcome::Fail {
-        code: code.to_owned(),
-        message: message.into(),
-    }
+    Outcome::Fail { code: code.to_owned(), message: message.into() }
 }
 
 /// Ids of records come after their import's, by which [`staged::discard_some`] finds them.

@@ -33,11 +33,7 @@ impl Services {
     /// # Errors
     /// The variable that names something that can't be had.
     pub fn new(database: jobs::Database, config: &process::Config) -> Result<Self, SettingError> {
-        Ok(Self {
-            database,
-            storage: config.storage.clone(),
-            mailer: Arc::clone(&config.mailer),
-        })
+        Ok(Self { database, storage: config.storage.clone(), mailer: Arc::clone(&config.mailer) })
     }
 }
 

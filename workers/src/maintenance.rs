@@ -28,11 +28,7 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
         if context.is_cancelled() {
             return Ok(Outcome::Cancelled);
         }
-        let sweep = Sweep {
-            services: &services,
-            context: &context,
-            workspace,
-        };
+        let sweep = Sweep { services: &services, context: &context, workspace };
         // One workspace in trouble must not keep the others from being swept.
         match sweep.run().await {
             Ok(files) => swept += files,

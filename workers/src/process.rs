@@ -53,10 +53,7 @@ impl Config {
     pub fn read(settings: &Settings, pools: &[Pool]) -> Result<Self, SettingError> {
         let mut slots = HashMap::new();
         for &pool in pools {
-            slots.insert(
-                pool,
-                settings.parsed(concurrency_variable(pool), default_slots(pool))?,
-            );
+            slots.insert(pool, settings.parsed(concurrency_variable(pool), default_slots(pool))?);
         }
         Ok(Self {
             database_url: settings.required("DATABASE_URL")?.to_owned(),
@@ -69,10 +66,9 @@ impl Config {
             slots,
             mailer: mail::from_settings(settings)?,
             metrics_listen: match settings.get("METRICS_LISTEN") {
-                Some(text) => Some(
-                    text.parse()
-                        .map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?,
-                ),
+                Some(text) => {
+                    Some(text.parse().map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?)
+                }
                 None => None,
             },
         })
@@ -118,11 +114,8 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
             Ok(services) => Arc::new(services),
             Err(error) => return Err(sqlx::Error::Configuration(error.into())),
         };
-        let worker = WorkerConfig {
-            lease: config.lease,
-            grace: config.grace,
-            ..WorkerConfig::new(config.slots)
-        };
+        let worker =
+            WorkerConfig { lease: config.lease, grace: config.grace, ..WorkerConfig::new(config.slots) };
         work(database, crate::registry(&services), worker, stop).await
     })
     .await
@@ -131,10 +124,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
     run(&[], |database, config, stop| async move {
-        let dispatching = DispatchConfig {
-            lease: config.lease,
-            ..DispatchConfig::default()
-        };
+        let dispatching = DispatchConfig { lease: config.lease, ..DispatchConfig::default() };
         dispatch(database, &config.database_url, dispatching, stop).await;
         Ok(())
     })
@@ -182,9 +172,7 @@ where
 /// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
 pub fn start_logging(settings: &Settings) {
     let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if settings.get("LOG_FORMAT") == Some("json") {
         logs.json().init();
     } else {

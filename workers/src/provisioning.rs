@@ -59,10 +59,7 @@ async fn provision(
     context: &JobContext,
 ) -> Result<(), ProvisioningError> {
     let database = &services.database;
-    let actor = Actor {
-        user_id: Some(UserId(signup.user_id)),
-        ..Actor::of_job(&context.origin)
-    };
+    let actor = Actor { user_id: Some(UserId(signup.user_id)), ..Actor::of_job(&context.origin) };
     step(context, 1);
     steps::create_user(database, signup).await?;
     step(context, 2);
@@ -82,11 +79,7 @@ async fn provision(
 /// Says what comes next, and how much is done.
 fn step(context: &JobContext, next: usize) {
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    context
-        .progress()
-        .of(count(STEPS.len()))
-        .counts(count(next), 0, 0)
-        .step(STEPS[next]);
+    context.progress().of(count(STEPS.len())).counts(count(next), 0, 0).step(STEPS[next]);
 }
 
 /// No tokens: those are made when this is delivered to the sign-up's owner.
@@ -99,8 +92,5 @@ fn done(signup: &Signup) -> Outcome {
 }
 
 fn fail(code: &str, message: &str) -> Outcome {
-    Outcome::Fail {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
+    Outcome::Fail { code: code.to_owned(), message: message.to_owned() }
 }

@@ -7,8 +7,5 @@ use poem_openapi::OpenApi;
 /// The sections of the Workspace API.
 #[must_use]
 pub fn workspace_api() -> impl OpenApi {
-    (
-        workspace::recordset_import::RecordsetImportApi,
-        workspace::recordset_export::RecordsetExportApi,
-    )
+    (workspace::recordset_import::RecordsetImportApi, workspace::recordset_export::RecordsetExportApi)
 }

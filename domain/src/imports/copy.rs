@@ -73,9 +73,12 @@ impl CopyRows {
 
     /// Text; PostgreSQL's has no U+0000, so a stand-in takes its place.
     pub fn text(&mut self, value: &str) {
-        self.value(|bytes| match value.contains('\0') {
-            false => bytes.put_slice(value.as_bytes()),
-            true => bytes.put_slice(value.replace('\0', "\u{fffd}").as_bytes()),
+        self.value(|bytes| {
+            if value.contains('\0') {
+                bytes.put_slice(value.replace('\0', "\u{fffd}").as_bytes());
+            } else {
+                bytes.put_slice(value.as_bytes());
+            }
         });
     }
 
@@ -130,7 +133,8 @@ impl CopyRows {
         let mut into = connection.copy_in_raw(copy).await?;
         into.send(HEADER).await?;
         let mut from = 0;
-        let ends = left_out.iter().cloned().chain([self.bytes.len()..self.bytes.len()]);
+        let end = self.bytes.len();
+        let ends = left_out.iter().cloned().chain(std::iter::once(end..end));
         for gap in ends {
             for message in self.bytes[from..gap.start].chunks(MESSAGE) {
                 into.send(message).await?;

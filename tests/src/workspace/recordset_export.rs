@@ -38,10 +38,8 @@ async fn an_export_is_the_recordset_in_the_order_of_its_records() {
 async fn an_export_of_many_segments_has_every_record_once_and_in_order() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let mut csv = String::from("n\n");
-    for n in 0..120_000 {
-        csv += &format!("{n}\n");
-    }
+    let numbers: Vec<String> = (0..120_000).map(|n: i32| n.to_string()).collect();
+    let csv = format!("n\n{}\n", numbers.join("\n"));
     let (recordset, _) = owner.import("Numbers", csv).await;
     let (end, detail) = exported(&owner, json!({ "recordset_id": recordset["id"] })).await;
     assert_eq!(end["result"]["rows"], 120_000, "{end}");
@@ -74,7 +72,8 @@ async fn what_can_not_be_exported_is_refused() {
     let owner = app.owner().await;
     let recordset = owner.post("/recordsets", json!({ "name": "A", "fields": [] })).await.expect(201);
     let path = "/recordsets/export";
-    let answer = owner.post(path, json!({ "recordset_id": recordset["id"], "fields": ["nope"] })).await.expect(422);
+    let answer =
+        owner.post(path, json!({ "recordset_id": recordset["id"], "fields": ["nope"] })).await.expect(422);
     assert_eq!(answer["fields"], json!({ "fields.nope": ["the recordset has no such field"] }));
     assert_eq!(owner.post(path, json!({ "recordset_id": "nowhere" })).await.error(404), "record_not_found");
     let stranger = app.owner().await;

@@ -51,7 +51,8 @@ async fn a_file_becomes_records_and_its_bad_rows_a_report() {
         ]),
     )
     .await;
-    let csv = "Name,Age,Note\nAda,36,\"first, of all\"\n,12,nobody\nBob,old,\"two\nlines\"\n\nCy,7,x,y\nDee,,\n";
+    let csv =
+        "Name,Age,Note\nAda,36,\"first, of all\"\n,12,nobody\nBob,old,\"two\nlines\"\n\nCy,7,x,y\nDee,,\n";
     let file_uri = uploaded(&owner, "people.csv", csv).await;
     let started = owner
         .post(&format!("/recordsets/import/records/{id}"), json!({ "file_uri": file_uri }))
@@ -115,7 +116,8 @@ async fn a_mapping_that_does_not_fit_is_refused_by_name_and_starts_nothing() {
     let path = format!("/recordsets/import/records/{id}");
 
     let mappings = json!({ "Nam": "name", "Age": "years" });
-    let answer = owner.post(&path, json!({ "file_uri": file_uri, "field_mappings": mappings })).await.expect(422);
+    let answer =
+        owner.post(&path, json!({ "file_uri": file_uri, "field_mappings": mappings })).await.expect(422);
     assert_eq!(
         answer["fields"],
         json!({ "field_mappings.Age": ["the recordset has no field “years”"],

@@ -17,13 +17,7 @@ pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobCo
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Ok(super::fail("no_workspace", "an import belongs to a workspace"));
     };
-    all(
-        context.database(),
-        workspace,
-        &Actor::of_job(&context.origin),
-        job.import_id,
-    )
-    .await?;
+    all(context.database(), workspace, &Actor::of_job(&context.origin), job.import_id).await?;
     Ok(Outcome::Done(json!({})))
 }
 

@@ -75,10 +75,7 @@ impl Task {
                 }
                 let rows = batch.rows();
                 let has_time = rows % CLOCK_ROWS != 0 || began.elapsed() < BATCH_TIME;
-                if self
-                    .refusals_left
-                    .is_some_and(|left| refused + batch.refused >= left)
-                {
+                if self.refusals_left.is_some_and(|left| refused + batch.refused >= left) {
                     end = Some(Ok(()));
                 }
                 if rows >= BATCH_ROWS || batch.bytes() >= BATCH_BYTES || !has_time {
@@ -87,11 +84,7 @@ impl Task {
             }
             refused += batch.refused;
             if batch.rows() > 0 {
-                let read = Read {
-                    batch,
-                    position: reader.position(),
-                    consumed: reader.bytes_consumed(),
-                };
+                let read = Read { batch, position: reader.position(), consumed: reader.bytes_consumed() };
                 if to.blocking_send(read).is_err() {
                     return Ok(unknown); // cancelled, handed back or failed: the other side knows why
                 }

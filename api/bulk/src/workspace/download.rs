@@ -1,5 +1,7 @@
 //! Downloads by signed links: CSV, streamed, for a browser that sends no headers.
 
+use std::fmt::Write as _;
+
 use api_kit::{ApiError, App};
 use bytes::Bytes;
 use chrono::Duration;
@@ -35,8 +37,7 @@ impl Made {
 
     /// A link that anyone who has it may follow for an hour.
     pub fn link(self, app: &App, job: JobId) -> String {
-        app.keys
-            .download_link(&self.path(job), jobs::clock::now() + VALID)
+        app.keys.download_link(&self.path(job), jobs::clock::now() + VALID)
     }
 
     /// Opens the data of the job's workspace for whoever brings a good link.
@@ -45,18 +46,11 @@ impl Made {
     /// 403 for a link that is not, or no longer, good; 404 when the job is gone.
     pub async fn open(self, app: &App, job: JobId, exp: i64, sig: &str) -> Result<Source, ApiError> {
         if !app.keys.check_download(&self.path(job), exp, sig) {
-            return Err(ApiError::forbidden(
-                "the link is not valid, or no longer; ask for a new one",
-            ));
+            return Err(ApiError::forbidden("the link is not valid, or no longer; ask for a new one"));
         }
         let snapshot = app.hub.snapshot(job).await?;
-        let workspace = snapshot
-            .and_then(|job| job.workspace)
-            .ok_or_else(ApiError::not_found)?;
-        Ok(Source {
-            app: app.clone(),
-            workspace: WorkspaceId(workspace),
-        })
+        let workspace = snapshot.and_then(|job| job.workspace).ok_or_else(ApiError::not_found)?;
+        Ok(Source { app: app.clone(), workspace: WorkspaceId(workspace) })
     }
 }
 
@@ -91,10 +85,7 @@ impl CsvFile {
             tracing::error!(%error, "a download broke off");
             std::io::Error::other(error)
         };
-        Self {
-            name,
-            bytes: bytes.map(move |chunk| chunk.map_err(logged)).boxed(),
-        }
+        Self { name, bytes: bytes.map(move |chunk| chunk.map_err(logged)).boxed() }
     }
 }
 
@@ -129,22 +120,14 @@ impl ApiResponse for CsvFile {
 
 /// The header that makes a browser save the answer under a name (RFC 6266).
 fn attachment(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_graphic() && !"\"\\%;".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%;".contains(c) { c } else { '_' }).collect();
     let mut exact = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             exact.push(char::from(byte));
         } else {
-            exact.push_str(&format!("%{byte:02X}"));
+            let _ = write!(exact, "%{byte:02X}"); // to a string: never fails
         }
     }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")

@@ -56,20 +56,9 @@ impl RecordsetExportApi {
         can: Can<CreateExport>,
         asked: Body<ExportRequest>,
     ) -> Answer<Accepted<JobStarted>> {
-        let ExportRequest {
-            recordset_id,
-            format: ExportFormat::Csv,
-            fields,
-        } = asked.0;
+        let ExportRequest { recordset_id, format: ExportFormat::Csv, fields } = asked.0;
         let mut db = can.write().await?;
-        let job = exports::start(
-            &mut db,
-            NewExport {
-                recordset: recordset_id,
-                fields,
-            },
-        )
-        .await?;
+        let job = exports::start(&mut db, NewExport { recordset: recordset_id, fields }).await?;
         db.commit().await?;
         Ok(Accepted(can.job_started(job)))
     }
@@ -94,15 +83,10 @@ impl RecordsetExportApi {
         let source = Made::Export.open(&app, job, exp.0, &sig).await?;
         let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
         if snapshot.event.status != Status::Completed {
-            return Err(ApiError::conflict(
-                "export_not_finished",
-                "the export is not finished",
-            ));
+            return Err(ApiError::conflict("export_not_finished", "the export is not finished"));
         }
         let mut db = source.read().await?;
-        let export = exports::find(&mut db, job)
-            .await?
-            .ok_or_else(ApiError::not_found)?;
+        let export = exports::find(&mut db, job).await?.ok_or_else(ApiError::not_found)?;
         let segments = exports::segments(&mut db, job).await?;
         drop(db);
         Ok(CsvFile::new(export.name, strung_together(app.clone(), segments)))

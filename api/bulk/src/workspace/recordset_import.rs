@@ -103,12 +103,7 @@ impl RecordsetImportApi {
     ///
     /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
     /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day.
-    #[oai(
-        path = "/upload",
-        method = "post",
-        operation_id = "upload_import_file",
-        transform = "unhurried"
-    )]
+    #[oai(path = "/upload", method = "post", operation_id = "upload_import_file", transform = "unhurried")]
     async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
         let app = can.app();
         let (new, bytes) = file.open().await?;
@@ -133,32 +128,15 @@ impl RecordsetImportApi {
     }
 
     /// Create a recordset and import a file into it
-    #[oai(
-        path = "/",
-        method = "post",
-        operation_id = "start_recordset_import",
-        transform = "unhurried"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "start_recordset_import", transform = "unhurried")]
     async fn start(
         &self,
         can: Can<CreateImport>,
         asked: Body<RecordsetImport>,
     ) -> Answer<Accepted<ImportStarted>> {
-        let RecordsetImport {
-            name,
-            slug,
-            description,
-            fields,
-            import,
-        } = asked.0;
+        let RecordsetImport { name, slug, description, fields, import } = asked.0;
         let new = import.prepared(&can).await?;
-        let recordset = NewRecordset {
-            name,
-            slug,
-            description,
-            fields,
-            ..NewRecordset::default()
-        };
+        let recordset = NewRecordset { name, slug, description, fields, ..NewRecordset::default() };
         let mut db = can.write().await?;
         let (created, job) = imports::start_new(&mut db, recordset, new).await?;
         db.commit().await?;
@@ -187,11 +165,7 @@ impl RecordsetImportApi {
         let mut db = can.write().await?;
         let job = imports::start(&mut db, recordset_id, new).await?;
         db.commit().await?;
-        Ok(Accepted(ImportStarted {
-            recordset_id,
-            recordset: None,
-            job: can.job_started(job),
-        }))
+        Ok(Accepted(ImportStarted { recordset_id, recordset: None, job: can.job_started(job) }))
     }
 
     /// List imports and exports, newest first
@@ -205,10 +179,7 @@ impl RecordsetImportApi {
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<Page<TransferJob>>> {
         let request = page_request(page.0, page_size.0);
-        let filter = Filter {
-            kinds: JobType::kinds(job_type.0),
-            status: status.0,
-        };
+        let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0 };
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
@@ -236,11 +207,7 @@ impl RecordsetImportApi {
     ///
     /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
     /// what it has written stays, unless it is atomic.
-    #[oai(
-        path = "/jobs/:job_id/cancel",
-        method = "post",
-        operation_id = "cancel_import_job"
-    )]
+    #[oai(path = "/jobs/:job_id/cancel", method = "post", operation_id = "cancel_import_job")]
     async fn cancel(&self, can: Can<CancelImport>, job_id: Path<Uuid>) -> Answer<Json<TransferJob>> {
         let job = find(&can, JobId(job_id.0)).await?.event.job_id;
         match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
@@ -251,11 +218,7 @@ impl RecordsetImportApi {
     }
 
     /// Cancel all imports and exports that are not over
-    #[oai(
-        path = "/jobs/cancel-all",
-        method = "post",
-        operation_id = "cancel_all_import_jobs"
-    )]
+    #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<CancelImport>) -> Answer<Json<CancelledJobs>> {
         let mut answer = CancelledJobs::default();
         for job in not_over(&can).await? {
@@ -269,20 +232,14 @@ impl RecordsetImportApi {
     }
 
     /// Get a new link to an import's error report
-    #[oai(
-        path = "/jobs/:job_id/report-url",
-        method = "get",
-        operation_id = "get_import_report_url"
-    )]
+    #[oai(path = "/jobs/:job_id/report-url", method = "get", operation_id = "get_import_report_url")]
     async fn report_url(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ReportUrl>> {
         let job = find(&can, JobId(job_id.0)).await?.event.job_id;
         let mut db = can.read().await?;
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
         }
-        Ok(Json(ReportUrl {
-            report_url: Made::ErrorReport.link(can.app(), job),
-        }))
+        Ok(Json(ReportUrl { report_url: Made::ErrorReport.link(can.app(), job) }))
     }
 
     /// Download an import's error report
@@ -304,18 +261,10 @@ impl RecordsetImportApi {
     ) -> Answer<CsvFile> {
         let job = JobId(job_id.0);
         let source = Made::ErrorReport.open(&app, job, exp.0, &sig).await?;
-        let import = imports::find(&mut source.read().await?, job)
-            .await?
-            .ok_or_else(ApiError::not_found)?;
-        let stem = import
-            .file_name
-            .rsplit_once('.')
-            .map_or(import.file_name.as_str(), |(stem, _)| stem);
+        let import = imports::find(&mut source.read().await?, job).await?.ok_or_else(ApiError::not_found)?;
+        let stem = import.file_name.rsplit_once('.').map_or(import.file_name.as_str(), |(stem, _)| stem);
         let header = Bytes::from(report::header(&import.read_as.columns));
-        Ok(CsvFile::new(
-            format!("{stem}-errors.csv"),
-            report_bytes(source, job, header),
-        ))
+        Ok(CsvFile::new(format!("{stem}-errors.csv"), report_bytes(source, job, header)))
     }
 
     /// Remove a finished import or export from the history
@@ -328,10 +277,7 @@ impl RecordsetImportApi {
         match control::delete(&mut tx, Some(can.workspace.0), job).await? {
             Delete::Deleted => tx.commit().await?,
             Delete::NotOver => {
-                return Err(ApiError::conflict(
-                    "job_not_over",
-                    "the job is not over; cancel it first",
-                ));
+                return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"));
             }
             Delete::NotFound => return Err(ApiError::not_found()),
         }
@@ -342,10 +288,7 @@ impl RecordsetImportApi {
         exports::forget(&mut db, job).await?;
         db.commit().await?;
         let storage = &can.app().storage;
-        storage
-            .keys(&prefix)
-            .try_for_each(|key| async move { storage.delete(&key).await })
-            .await?;
+        storage.keys(&prefix).try_for_each(|key| async move { storage.delete(&key).await }).await?;
         Ok(NoContent)
     }
 }
@@ -355,9 +298,7 @@ impl RecordsImport {
     async fn prepared<P>(self, can: &Can<P>) -> Result<NewImport, ApiError> {
         let file = uri(&self.file_uri)?;
         if let Some(options) = self.options {
-            let found = files::get(&mut can.read().await?, file)
-                .await
-                .map_err(imports::ImportError::from)?;
+            let found = files::get(&mut can.read().await?, file).await.map_err(imports::ImportError::from)?;
             look(can, &found, options).await?;
         }
         Ok(NewImport {
@@ -380,8 +321,7 @@ async fn look<P>(
 }
 
 fn uri(text: &str) -> Result<FileUri, ApiError> {
-    text.parse()
-        .map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
+    text.parse().map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
 }
 
 /// The job, if it is an import or export of the caller's workspace.
@@ -396,10 +336,7 @@ async fn find<P>(can: &Can<P>, job: JobId) -> Answer<Snapshot> {
 async fn not_over<P>(can: &Can<P>) -> Answer<Vec<JobId>> {
     let mut found = Vec::new();
     for status in [Status::Pending, Status::Queued, Status::Running] {
-        let filter = Filter {
-            kinds: JobType::kinds(None),
-            status: Some(status),
-        };
+        let filter = Filter { kinds: JobType::kinds(None), status: Some(status) };
         let whose = Some(can.workspace.0);
         let mut offset = 0;
         loop {

@@ -9,7 +9,10 @@ use crate::{TestApp, client::send};
 fn stored(app: &TestApp) -> usize {
     fn count(folder: &std::path::Path) -> usize {
         let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-        entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
+        entries
+            .map(|entry| entry.unwrap().path())
+            .map(|path| if path.is_dir() { count(&path) } else { 1 })
+            .sum()
     }
     count(&app.folder.path().join("files"))
 }
@@ -27,7 +30,10 @@ async fn a_file_that_can_not_be_read_is_refused_with_its_reason_and_removed() {
         ("wide.csv", wide, "too_many_columns"),
     ] {
         let answer = owner.upload("/recordsets/import/upload", name, bytes).await.expect(422);
-        assert_eq!((&answer["error"], &answer["fields"]["file"][0]), (&json!("record_invalid"), &json!(code)));
+        assert_eq!(
+            (&answer["error"], &answer["fields"]["file"][0]),
+            (&json!("record_invalid"), &json!(code))
+        );
     }
     assert_eq!(stored(&app), 0);
     let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
@@ -47,7 +53,11 @@ async fn a_file_above_the_limit_is_refused_whether_or_not_it_says_its_size() {
     // Without a Content-Length, only counting tells.
     let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n";
     let body = format!("{head}{large}\r\n--B--\r\n");
-    let pieces = body.into_bytes().chunks(10_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
+    let pieces = body
+        .into_bytes()
+        .chunks(10_000)
+        .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()))
+        .collect::<Vec<_>>();
     let request = owner
         .request(reqwest::Method::POST, path)
         .header("Content-Type", "multipart/form-data; boundary=B")
@@ -88,7 +98,11 @@ async fn requests_that_make_no_sense_have_their_documented_answers() {
 async fn odd_rows_become_errors_and_no_good_row_is_lost() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let id = recordset(&owner, json!([{ "label": "Name", "field_type": "text" }, { "label": "n", "field_type": "integer" }])).await;
+    let id = recordset(
+        &owner,
+        json!([{ "label": "Name", "field_type": "text" }, { "label": "n", "field_type": "integer" }]),
+    )
+    .await;
     let huge = "x".repeat(10 << 20);
     let csv = format!("Name,n,n\ngood,1,\nnul\0byte,2,\n{huge},3,\nshort\nalso good,5,\n");
     let file_uri = uploaded(&owner, "odd.csv", csv).await;
@@ -119,7 +133,8 @@ async fn two_thousand_columns_are_imported() {
     let (recordset, end) = owner.import("Wide", csv).await;
     assert_eq!(end["result"]["imported"], 1, "{end}");
     assert_eq!(recordset["fields"].as_array().map(Vec::len), Some(2_000));
-    let list = owner.get(&format!("/records?recordset_id={}", recordset["id"].as_str().unwrap())).await.expect(200);
+    let list =
+        owner.get(&format!("/records?recordset_id={}", recordset["id"].as_str().unwrap())).await.expect(200);
     assert_eq!(list["items"][0]["data"]["c1999"], Value::from(1999));
 }
 
@@ -129,7 +144,8 @@ async fn a_file_that_vanished_fails_its_import_with_that_reason() {
     let owner = app.owner().await;
     let file_uri = uploaded(&owner, "a.csv", "a\n1\n").await;
     std::fs::remove_dir_all(app.folder.path().join("files")).unwrap();
-    let started = owner.post("/recordsets/import", json!({ "file_uri": file_uri, "name": "A" })).await.expect(202);
+    let started =
+        owner.post("/recordsets/import", json!({ "file_uri": file_uri, "name": "A" })).await.expect(202);
     let end = owner.follow(&started).await;
     assert_eq!(end["error_message"], "the file is not there any more", "{end}");
 }

@@ -56,16 +56,16 @@ async fn json_and_geojson_become_records_too() {
         ),
     ] {
         let file_uri = uploaded(&owner, name, text).await;
-        let started = owner
-            .post("/recordsets/import", json!({ "file_uri": file_uri, "name": name }))
-            .await
-            .expect(202);
+        let started =
+            owner.post("/recordsets/import", json!({ "file_uri": file_uri, "name": name })).await.expect(202);
         let end = owner.follow(&started).await;
         assert_eq!(end["result"]["imported"], 2, "{name}: {end}");
     }
     let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
     let mapped = app
-        .count(&format!("select count(*) from {schema}.records where ext.st_x(promoted_gis_1) in (13.4, 2.3)"))
+        .count(&format!(
+            "select count(*) from {schema}.records where ext.st_x(promoted_gis_1) in (13.4, 2.3)"
+        ))
         .await;
     assert_eq!(mapped, 2, "points are on the map");
 }
@@ -104,6 +104,7 @@ async fn an_upload_that_no_import_uses_is_swept_after_a_day() {
     assert_eq!(look(&used).await.status, 200);
     assert_eq!(look(&fresh).await.status, 200);
     let folder = app.folder.path().join("files");
-    let stored = std::fs::read_dir(std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path().join("uploads"));
+    let stored =
+        std::fs::read_dir(std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path().join("uploads"));
     assert_eq!(stored.unwrap().count(), 2, "its bytes are gone too");
 }

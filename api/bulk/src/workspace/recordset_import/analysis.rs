@@ -247,19 +247,12 @@ impl From<Analysis> for FileAnalysis {
             problems: found
                 .problems
                 .into_iter()
-                .map(|(row, problem)| RowIssue {
-                    row,
-                    code: problem.code,
-                    message: problem.message,
-                })
+                .map(|(row, problem)| RowIssue { row, code: problem.code, message: problem.message })
                 .collect(),
             warnings: found
                 .warnings
                 .into_iter()
-                .map(|warning| FileWarning {
-                    code: warning.code,
-                    message: warning.message,
-                })
+                .map(|warning| FileWarning { code: warning.code, message: warning.message })
                 .collect(),
             sample_rows: found.sample_rows,
             suggested_points: found

@@ -98,10 +98,8 @@ mod tests {
             .await
             .map_err(|error| error.downcast::<ApiError>().unwrap())?;
         let (new, bytes) = form.open().await?;
-        let bytes: Vec<Bytes> = bytes
-            .try_collect()
-            .await
-            .map_err(|error| ApiError::invalid(PART, error.to_string()))?;
+        let bytes: Vec<Bytes> =
+            bytes.try_collect().await.map_err(|error| ApiError::invalid(PART, error.to_string()))?;
         Ok((new, bytes.concat()))
     }
 
@@ -111,10 +109,7 @@ mod tests {
                     --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\
                     Content-Type: text/csv\r\n\r\na,b\r\n1,2\r\n--B--\r\n";
         let (new, bytes) = open("multipart/form-data; boundary=B", body).await.unwrap();
-        assert_eq!(
-            (new.name.as_str(), new.content_type.as_deref()),
-            ("a.csv", Some("text/csv"))
-        );
+        assert_eq!((new.name.as_str(), new.content_type.as_deref()), ("a.csv", Some("text/csv")));
         assert_eq!(bytes, b"a,b\r\n1,2");
     }
 
@@ -128,10 +123,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_no_form_is_refused_by_its_type() {
         for content_type in ["application/json", "multipart/form-data"] {
-            assert_eq!(
-                open(content_type, "{}").await.unwrap_err().code(),
-                "unsupported_media_type"
-            );
+            assert_eq!(open(content_type, "{}").await.unwrap_err().code(), "unsupported_media_type");
         }
     }
 
@@ -139,12 +131,6 @@ mod tests {
     async fn a_form_that_ends_early_is_an_error_and_not_a_short_file() {
         let body =
             "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\na,b\r\n1,";
-        assert_eq!(
-            open("multipart/form-data; boundary=B", body)
-                .await
-                .unwrap_err()
-                .code(),
-            "record_invalid"
-        );
+        assert_eq!(open("multipart/form-data; boundary=B", body).await.unwrap_err().code(), "record_invalid");
     }
 }
