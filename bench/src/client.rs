@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::Failure;
+use crate::{Failure, variable};
 
 /// Someone with a workspace of their own.
 pub struct Client {
@@ -21,10 +21,11 @@ pub struct Client {
 impl Client {
     /// Signs up, once the API is ready.
     pub async fn sign_up() -> Result<Self, Failure> {
-        let base = format!("http://127.0.0.1:{}", std::env::var("PORT")?);
+        let base = format!("http://127.0.0.1:{}", variable("PORT")?);
         let http = reqwest::Client::new();
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success())
+        {
             if Instant::now() > deadline {
                 return Err("the API is not ready after 30 s".into());
             }
@@ -37,7 +38,8 @@ impl Client {
             "company_name": "Bench",
         });
         let answer = read(http.post(format!("{base}/api/v1/auth/signup")).json(&body)).await?;
-        let text = |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
+        let text =
+            |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
         Ok(Self { base, http, token: text("access_token")?, workspace: text("workspace_id")? })
     }
 

@@ -12,6 +12,7 @@ use crate::{
     Failure,
     figure::{print, quantile},
     process::Process,
+    variable,
 };
 
 /// Jobs in the drain.
@@ -23,8 +24,8 @@ const TIMED: usize = 1500;
 
 pub async fn measure() -> Result<(), Failure> {
     let database = Database::connect(&Connect {
-        database_url: &std::env::var("DATABASE_URL")?,
-        redis_url: &std::env::var("REDIS_URL")?,
+        database_url: &variable("DATABASE_URL")?,
+        redis_url: &variable("REDIS_URL")?,
         redis_prefix: "mr",
         connections: 4,
         idle_in_transaction: Duration::from_secs(30),
@@ -63,7 +64,7 @@ async fn drain(database: &Database) -> Result<(), Failure> {
     wait_for(database, i64::try_from(DRAINED)?).await?;
     // From the first claim to the last finish, by the database's clock.
     let seconds: f64 = sqlx::query_scalar(
-        "select extract(epoch from max(finished_at) - min(started_at))::float8 from finished_jobs",
+        "select extract(epoch from max(finished_at) - min(started_at))::float8 from finished_jobs where kind = 'engine.no_op'",
     )
     .fetch_one(&database.pool)
     .await?;
@@ -109,8 +110,9 @@ async fn start_latency(database: &Database) -> Result<(), Failure> {
 async fn wait_for(database: &Database, finished: i64) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(300);
     loop {
-        let count: i64 =
-            sqlx::query_scalar("select count(*) from finished_jobs").fetch_one(&database.pool).await?;
+        let count: i64 = sqlx::query_scalar("select count(*) from finished_jobs where kind = 'engine.no_op'")
+            .fetch_one(&database.pool)
+            .await?;
         if count >= finished {
             return Ok(());
         }

@@ -19,6 +19,7 @@ use crate::{
     client::Client,
     figure::{line, median, print},
     process::Process,
+    variable,
 };
 
 /// Rows of the file; `BENCH_ROWS` makes it smaller for a quick look.
@@ -27,9 +28,9 @@ const ROWS: usize = 1_000_000;
 const RUNS: usize = 3;
 
 pub async fn measure() -> Result<(), Failure> {
-    let rows = std::env::var("BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
-    let folder = PathBuf::from(std::env::var("BENCH_FOLDER")?);
-    let url = std::env::var("DATABASE_URL")?;
+    let rows = variable("BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
+    let folder = PathBuf::from(variable("BENCH_FOLDER")?);
+    let url = variable("DATABASE_URL")?;
     let (csv, copy) = (folder.join("rows.csv"), folder.join("rows.copy"));
     generate(&csv, &copy, rows)?;
 
@@ -48,7 +49,13 @@ pub async fn measure() -> Result<(), Failure> {
         export(&client, &recordset, rows, &mut ours_out).await?;
         let out = folder.join("out.csv");
         let began = Instant::now();
-        psql(&url, &format!("\\copy (select id, data from {records} where deleted_at is null order by id) to '{}' csv header", out.display()))?;
+        psql(
+            &url,
+            &format!(
+                "\\copy (select id, data from {records} where deleted_at is null order by id) to '{}' csv header",
+                out.display()
+            ),
+        )?;
         theirs_out.push(per_second(rows, began.elapsed()));
         psql(&url, &format!("truncate {records}"))?;
         let began = Instant::now();
@@ -74,9 +81,8 @@ pub async fn measure() -> Result<(), Failure> {
 async fn import(client: &Client, csv: &Path, rows: usize, figures: &mut Vec<f64>) -> Result<String, Failure> {
     let upload = client.upload("/recordsets/import/upload", csv).await?;
     let began = Instant::now();
-    let started = client
-        .post("/recordsets/import", json!({ "file_uri": upload["file_uri"], "name": "Bench" }))
-        .await?;
+    let started =
+        client.post("/recordsets/import", json!({ "file_uri": upload["file_uri"], "name": "Bench" })).await?;
     let end = client.wait_for(&started).await?;
     figures.push(per_second(rows, began.elapsed()));
     if end["counts"]["done"] != json!(rows) {
@@ -139,8 +145,9 @@ fn generate(csv: &Path, copy: &Path, rows: usize) -> Result<(), Failure> {
 }
 
 fn psql(url: &str, command: &str) -> Result<(), Failure> {
-    let status =
-        Command::new("psql").args(["-qX", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-c", command, url]).status()?;
+    let status = Command::new("psql")
+        .args(["-qX", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-c", command, url])
+        .status()?;
     if status.success() { Ok(()) } else { Err(format!("psql failed: {command}").into()) }
 }
 

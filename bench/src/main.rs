@@ -11,6 +11,13 @@ mod process;
 
 use std::process::ExitCode;
 
+use domain::settings::Settings;
+
+/// A variable that `script/bench` sets.
+fn variable(name: &'static str) -> Result<String, Failure> {
+    Ok(Settings::of_process().required(name)?.to_owned())
+}
+
 /// What a measurement may fail with: anything, said once.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

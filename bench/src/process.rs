@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Failure;
+use crate::{Failure, variable};
 
 /// A running process; dropping it stops it.
 pub struct Process(Child);
@@ -14,7 +14,7 @@ pub struct Process(Child);
 impl Process {
     /// Starts a binary of `MILLRACE_BIN` with further variables.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Result<Self, Failure> {
-        let folder: PathBuf = std::env::var_os("MILLRACE_BIN").ok_or("MILLRACE_BIN is not set")?.into();
+        let folder = PathBuf::from(variable("MILLRACE_BIN")?);
         let child = Command::new(folder.join(name))
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

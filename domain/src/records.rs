@@ -147,14 +147,11 @@ pub async fn update(
     if changed.is_empty() {
         return Ok(before);
     }
-    release(db, id, &changed).await?;
-    let claims: Vec<_> = stored
-        .unique
-        .iter()
-        .filter(|(key, _)| changed.iter().any(|changed| changed == key.as_str()))
-        .cloned()
-        .collect();
-    claim(db, before.recordset_id, id, &claims).await?;
+    let held = schema.unique_values(before.data.members());
+    let (claimed, freed) = (beyond(&stored.unique, &held), beyond(&held, &stored.unique));
+    // Claims first: whoever waits for a claim has freed nothing yet that the other could be waiting for.
+    claim(db, before.recordset_id, id, &claimed).await?;
+    release(db, id, &freed).await?;
     let updated = sqlx::query_as!(
         Record,
         r#"with kept as (
@@ -303,12 +300,31 @@ async fn claim(
     if errors.is_empty() { Ok(()) } else { Err(RecordError::Invalid(errors)) }
 }
 
-/// Frees the values that a record has in some fields.
-async fn release(db: &mut WorkspaceDb, record: RecordId, keys: &[String]) -> Result<(), sqlx::Error> {
-    sqlx::query!("delete from unique_values where record_id = $1 and field_key = any($2)", record.0, keys)
-        .execute(db.conn())
-        .await?;
+/// Frees values that a record has.
+async fn release(
+    db: &mut WorkspaceDb,
+    record: RecordId,
+    values: &[(FieldKey, String)],
+) -> Result<(), sqlx::Error> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "delete from unique_values u
+          using unnest($2::text[], $3::text[]) as freed (key, value)
+          where u.record_id = $1 and u.field_key = freed.key and u.value = freed.value",
+        record.0,
+        &values.iter().map(|(key, _)| key.as_str().to_owned()).collect::<Vec<_>>(),
+        &values.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>(),
+    )
+    .execute(db.conn())
+    .await?;
     Ok(())
+}
+
+/// The values that the other list lacks.
+fn beyond(values: &[(FieldKey, String)], others: &[(FieldKey, String)]) -> Vec<(FieldKey, String)> {
+    values.iter().filter(|value| !others.contains(value)).cloned().collect()
 }
 
 #[cfg(test)]

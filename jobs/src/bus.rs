@@ -33,11 +33,7 @@ impl Bus {
             .set_response_timeout(Some(std::time::Duration::from_secs(5)))
             .set_max_delay(std::time::Duration::from_secs(1));
         let connection = ConnectionManager::new_with_config(client.clone(), config).await?;
-        Ok(Self {
-            client,
-            connection,
-            prefix: prefix.into(),
-        })
+        Ok(Self { client, connection, prefix: prefix.into() })
     }
 
     /// A handle on the shared, self-repairing connection.
@@ -101,9 +97,7 @@ impl Bus {
     /// All channels of live events.
     #[must_use]
     pub fn event_channels(&self) -> Vec<String> {
-        (0..EVENT_CHANNELS)
-            .map(|n| self.event_channel_number(n))
-            .collect()
+        (0..EVENT_CHANNELS).map(|n| self.event_channel_number(n)).collect()
     }
 
     fn event_channel_number(&self, n: u8) -> String {
@@ -119,8 +113,6 @@ impl Bus {
 
 impl std::fmt::Debug for Bus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bus")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("Bus").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }

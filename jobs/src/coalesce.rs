@@ -61,8 +61,6 @@ where
         if self.0.send((item, reply)).is_err() {
             return Err(Arc::new(sqlx::Error::WorkerCrashed));
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Arc::new(sqlx::Error::WorkerCrashed)))
+        answer.await.unwrap_or_else(|_| Err(Arc::new(sqlx::Error::WorkerCrashed)))
     }
 }

@@ -87,17 +87,8 @@ impl JobContext {
         .fetch_optional(&self.database.pool)
         .await?
         .ok_or(JobError::Fenced)?;
-        let cursor = row
-            .cursor
-            .map(serde_json::from_value)
-            .transpose()
-            .map_err(JobError::retry)?;
-        let counts = Counts {
-            done: row.done,
-            failed: row.failed,
-            skipped: row.skipped,
-            total: None,
-        };
+        let cursor = row.cursor.map(serde_json::from_value).transpose().map_err(JobError::retry)?;
+        let counts = Counts { done: row.done, failed: row.failed, skipped: row.skipped, total: None };
         self.progress.committed(counts);
         Ok(Resumed { cursor, counts })
     }

@@ -10,7 +10,7 @@ use crate::{
     Database, JobId, Tx, clock,
     watch::{
         Event, Status, publish,
-        snapshot::{Row, Snapshot},
+        snapshot::{self, Row, Snapshot},
     },
 };
 
@@ -175,26 +175,13 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
     )
     .fetch_optional(&database.pool)
     .await?;
-    Ok(if over.is_some() {
-        Cancel::AlreadyOver
-    } else {
-        Cancel::NotFound
-    })
+    Ok(if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound })
 }
 
 /// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
 async fn announce_request(database: &Database, id: JobId, epoch: i64, attempt: i32) {
-    let newest = crate::watch::snapshot::newest(&database.bus, id).await;
-    let mut event = Event::transition(id, Status::Running, epoch, 0, clock::now());
-    if let Some(newest) = newest {
-        event = Event {
-            seq: event.seq,
-            prev: newest.seq,
-            timestamp: event.timestamp,
-            ..newest
-        };
-    }
-    event.status = Status::Running;
+    let before = snapshot::newest(&database.bus, id).await;
+    let mut event = Event::transition(id, Status::Running, epoch, 0, clock::now()).carrying_on(before);
     event.attempt = attempt;
     event.cancel_requested = true;
     publish::send(&database.bus, &[event]).await;
@@ -242,11 +229,7 @@ pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Re
     )
     .fetch_optional(tx.conn())
     .await?;
-    Ok(if exists.is_some() {
-        Retry::NotOver
-    } else {
-        Retry::NotFound
-    })
+    Ok(if exists.is_some() { Retry::NotOver } else { Retry::NotFound })
 }
 
 /// Removes a finished job from the history.
@@ -275,11 +258,7 @@ pub async fn delete(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<D
     )
     .fetch_optional(tx.conn())
     .await?;
-    Ok(if live.is_some() {
-        Delete::NotOver
-    } else {
-        Delete::NotFound
-    })
+    Ok(if live.is_some() { Delete::NotOver } else { Delete::NotFound })
 }
 
 /// The lines of a job's log after `after`, oldest first.

@@ -90,17 +90,11 @@ impl Database {
         let mut tx = self.begin().await?;
         let schema = workspace_schema(workspace);
         // Identifiers made of hex digits: nothing here comes from a client. One round trip.
-        let mode = if read_only {
-            "set transaction read only;"
-        } else {
-            ""
-        };
+        let mode = if read_only { "set transaction read only;" } else { "" };
         let setup = format!(
             "{mode} set local role {schema}; set local search_path = {schema}, shard_api, ext, pg_temp;"
         );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(setup))
-            .execute(&mut *tx.inner)
-            .await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut *tx.inner).await?;
         tx.workspace = Some(workspace);
         Ok(tx)
     }

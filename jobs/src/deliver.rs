@@ -83,7 +83,7 @@ pub(crate) struct PushError(String);
 pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
     let mut connection = bus.connection();
     for pool in Pool::ALL {
-        let pattern = format!("*{}*", bus.queue(pool));
+        let pattern = format!("{}:*", bus.queue(pool));
         let mut cursor = 0u64;
         loop {
             let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
@@ -97,10 +97,7 @@ pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
             // Registrations of live workers stay: without one, a worker's next fetch fails.
             let keys: Vec<_> = keys.into_iter().filter(|key| !key.contains(":workers")).collect();
             if !keys.is_empty() {
-                redis::cmd("UNLINK")
-                    .arg(keys)
-                    .query_async::<()>(&mut connection)
-                    .await?;
+                redis::cmd("UNLINK").arg(keys).query_async::<()>(&mut connection).await?;
             }
             if next == 0 {
                 break;
@@ -139,9 +136,8 @@ pub(crate) async fn receive(
             traces: traces.named(&name),
         };
         let storage = RedisStorage::<Uuid>::new(bus.connection()).with_config(config(&bus, pool, batch));
-        let apalis = WorkerBuilder::new(name.as_str())
-            .backend(storage.poll_with_strategy(strategy))
-            .build(service);
+        let apalis =
+            WorkerBuilder::new(name.as_str()).backend(storage.poll_with_strategy(strategy)).build(service);
         let result = tokio::select! {
             result = apalis.run() => result,
             () = stop.cancelled() => break,
@@ -192,14 +188,7 @@ impl WakeStrategy {
         let back = WakesBack::default();
         let mut interval = tokio::time::interval(POLL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        (
-            Self {
-                wakes,
-                interval,
-                back: back.clone(),
-            },
-            back,
-        )
+        (Self { wakes, interval, back: back.clone() }, back)
     }
 }
 
@@ -297,10 +286,7 @@ impl Traces {
     }
 
     fn named(&self, worker: &str) -> NamedTraces {
-        NamedTraces {
-            inflight: worker.to_owned(),
-            traces: self.clone(),
-        }
+        NamedTraces { inflight: worker.to_owned(), traces: self.clone() }
     }
 }
 

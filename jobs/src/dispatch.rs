@@ -17,7 +17,10 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Database, JobId, Pool, clock, deliver, ledger, watch::Event, watch::Status, watch::publish};
+use crate::{
+    Database, Pool, Recurring, clock, deliver, ledger, recurring,
+    watch::{Event, Status, publish, snapshot},
+};
 
 /// The fallback when no wake-up arrives.
 const POLL: Duration = Duration::from_millis(250);
@@ -43,14 +46,13 @@ pub struct DispatchConfig {
     pub lease: Duration,
     /// Crashes in a row, without a checkpoint between them, that end a job.
     pub crash_limit: i32,
+    /// What is enqueued again and again.
+    pub recurring: Vec<Recurring>,
 }
 
 impl Default for DispatchConfig {
     fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(15),
-            crash_limit: 10,
-        }
+        Self { lease: Duration::from_secs(15), crash_limit: 10, recurring: Vec::new() }
     }
 }
 
@@ -98,17 +100,11 @@ async fn lead(
 async fn listen(database: Database, waker: mpsc::Sender<Option<Pool>>) {
     loop {
         if let Ok(mut subscriber) = database.bus.subscriber().await
-            && subscriber
-                .subscribe(database.bus.dispatch_channel())
-                .await
-                .is_ok()
+            && subscriber.subscribe(database.bus.dispatch_channel()).await.is_ok()
         {
             let mut messages = subscriber.into_on_message();
             while let Some(message) = messages.next().await {
-                let pool = message
-                    .get_payload::<String>()
-                    .ok()
-                    .and_then(|name| Pool::named(&name));
+                let pool = message.get_payload::<String>().ok().and_then(|name| Pool::named(&name));
                 // Full means that the leader is about to look anyway.
                 let _ = waker.try_send(pool);
             }
@@ -135,9 +131,7 @@ struct Queue {
 impl Queue {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped below
     fn capacity(&self) -> usize {
-        (2 * self.slots)
-            .max((self.drain * AHEAD) as usize)
-            .clamp(QUEUE_MIN, QUEUE_MAX)
+        (2 * self.slots).max((self.drain * AHEAD) as usize).clamp(QUEUE_MIN, QUEUE_MAX)
     }
 
     /// Takes what left the queue since the last look into the drain rate.
@@ -166,16 +160,8 @@ struct Leader {
 
 impl Leader {
     fn new(database: Database, config: DispatchConfig) -> Self {
-        let queues = Pool::ALL
-            .into_iter()
-            .map(|pool| (pool, Queue::default()))
-            .collect();
-        Self {
-            database,
-            config,
-            queues,
-            rescue_from: Instant::now(),
-        }
+        let queues = Pool::ALL.into_iter().map(|pool| (pool, Queue::default())).collect();
+        Self { database, config, queues, rescue_from: Instant::now() }
     }
 
     async fn run(
@@ -185,6 +171,7 @@ impl Leader {
         stop: &CancellationToken,
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
+        recurring::declare(&self.database.pool, &self.config.recurring).await?;
         self.rescue_from = Instant::now() + self.outage_grace(lock).await?;
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
@@ -206,12 +193,7 @@ impl Leader {
                 woken.extend(Pool::ALL);
                 next_poll = Instant::now() + POLL;
             }
-            woken.extend(
-                self.queues
-                    .iter()
-                    .filter(|(_, queue)| queue.backlog)
-                    .map(|(pool, _)| *pool),
-            );
+            woken.extend(self.queues.iter().filter(|(_, queue)| queue.backlog).map(|(pool, _)| *pool));
             for pool in woken {
                 self.top_up(pool).await?;
             }
@@ -231,10 +213,7 @@ impl Leader {
         )
         .fetch_one(lock)
         .await?;
-        Ok(self
-            .config
-            .lease
-            .saturating_sub(Duration::from_secs_f64(up.max(0.0))))
+        Ok(self.config.lease.saturating_sub(Duration::from_secs_f64(up.max(0.0))))
     }
 
     /// A new leader, or a Redis that has lost its memory: nothing is known to be pushed.
@@ -246,11 +225,8 @@ impl Leader {
         if let Err(error) = deliver::empty_queues(bus).await {
             tracing::warn!(%error, "could not empty the queues; old ids in them find nothing to claim");
         }
-        let marked: Result<(), _> = redis::cmd("SET")
-            .arg(bus.marker_key())
-            .arg(1)
-            .query_async(&mut bus.connection())
-            .await;
+        let marked: Result<(), _> =
+            redis::cmd("SET").arg(bus.marker_key()).arg(1).query_async(&mut bus.connection()).await;
         if let Err(error) = marked {
             tracing::warn!(%error, "could not set the marker; starting over again soon");
         }
@@ -299,6 +275,7 @@ impl Leader {
     async fn upkeep(&mut self) -> Result<(), sqlx::Error> {
         self.look_for_the_marker().await;
         self.count_slots().await?;
+        recurring::enqueue_due(&self.database).await?;
         let began = Instant::now();
         if began >= self.rescue_from {
             self.rescue().await?;
@@ -312,10 +289,8 @@ impl Leader {
 
     async fn look_for_the_marker(&mut self) {
         let bus = &self.database.bus;
-        let marker: Result<Option<i64>, _> = redis::cmd("GET")
-            .arg(bus.marker_key())
-            .query_async(&mut bus.connection())
-            .await;
+        let marker: Result<Option<i64>, _> =
+            redis::cmd("GET").arg(bus.marker_key()).query_async(&mut bus.connection()).await;
         if let Ok(None) = marker {
             tracing::warn!("the bus has lost its memory; pushing everything again");
             metrics::counter!("millrace_dispatch_started_over_total").increment(1);
@@ -351,12 +326,9 @@ impl Leader {
         for job in &rescued {
             tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
             metrics::counter!("millrace_jobs_rescued_total").increment(1);
-            let status = if job.quarantined {
-                Status::Failed
-            } else {
-                Status::Queued
-            };
-            events.push(rescued_event(job.id, status, job.epoch));
+            let status = if job.quarantined { Status::Failed } else { Status::Queued };
+            let before = snapshot::newest(&self.database.bus, job.id).await;
+            events.push(Event::transition(job.id, status, job.epoch, 0, clock::now()).carrying_on(before));
             if let Some(queue) = job.pool.and_then(|pool| self.queues.get_mut(&pool)) {
                 queue.backlog = true; // looked at again at once
             }
@@ -379,8 +351,4 @@ fn note(woken: &mut HashSet<Pool>, wake: Option<Pool>) {
         }
         None => woken.extend(Pool::ALL),
     }
-}
-
-fn rescued_event(id: JobId, status: Status, epoch: i64) -> Event {
-    Event::transition(id, status, epoch, 0, clock::now())
 }

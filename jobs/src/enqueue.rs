@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, Tx, watch::Event};
+use crate::{JobId, JobKind, Pool, Tx, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,33 +105,52 @@ pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<JobI
 /// Inserts many jobs of one kind by one statement.
 pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> Result<(), sqlx::Error> {
     let Some(first) = jobs.first() else { return Ok(()) };
-    let workspace = tx.workspace().or(first.workspace);
-    let now = crate::clock::now();
+    let workspace = first.workspace;
     let mut rows = Vec::with_capacity(jobs.len());
-    for job in &jobs {
-        rows.push(serde_json::json!({
-            "id": job.id,
-            "kind": K::NAME,
-            "version": K::VERSION,
-            "pool": K::POOL.name(),
-            "payload": serde_json::to_value(job.kind).map_err(|e| sqlx::Error::Encode(e.into()))?,
-            "origin": job.origin,
-            "priority": job.priority,
-            "run_at": job.run_at,
-            "max_attempts": K::RETRY.attempts,
-        }));
+    for job in jobs {
+        rows.push(Row {
+            id: job.id,
+            kind: K::NAME,
+            version: K::VERSION,
+            pool: K::POOL,
+            payload: serde_json::to_value(job.kind).map_err(|e| sqlx::Error::Encode(e.into()))?,
+            origin: job.origin,
+            priority: job.priority,
+            run_at: job.run_at,
+            max_attempts: K::RETRY.attempts,
+        });
     }
-    sqlx::query!(
-        "select enqueue_jobs($1, $2)",
-        workspace,
-        serde_json::Value::Array(rows)
-    )
-    .execute(tx.conn())
-    .await?;
-    for job in &jobs {
-        let due = job.run_at.is_none_or(|at| at <= now);
-        tx.publish_after_commit(Event::enqueued(job.id, due, now));
+    insert(tx, workspace, &rows).await
+}
+
+/// A job as `enqueue_jobs` takes it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row<'a> {
+    pub id: JobId,
+    pub kind: &'a str,
+    pub version: i16,
+    pub pool: Pool,
+    pub payload: serde_json::Value,
+    pub origin: Origin,
+    pub priority: i16,
+    pub run_at: Option<DateTime<Utc>>,
+    pub max_attempts: i32,
+}
+
+/// Inserts rows, and announces them after the commit.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    workspace: Option<Uuid>,
+    rows: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
+    let workspace = tx.workspace().or(workspace);
+    let now = crate::clock::now();
+    let json = serde_json::to_value(rows).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    sqlx::query!("select enqueue_jobs($1, $2)", workspace, json).execute(tx.conn()).await?;
+    for row in rows {
+        let due = row.run_at.is_none_or(|at| at <= now);
+        tx.publish_after_commit(Event::enqueued(row.id, due, now));
+        tx.wake_after_commit(row.pool);
     }
-    tx.wake_after_commit(K::POOL);
     Ok(())
 }

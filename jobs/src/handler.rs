@@ -41,6 +41,19 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// Whether the database was out of reach, which is no failure of the job.
+    pub(crate) fn is_outage(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // Class 08: connection exceptions; 57P0x: the server is being stopped or started.
+            sqlx::Error::Database(error) => {
+                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))
+            }
+            _ => false,
+        }
+    }
+
     /// An error worth another attempt, by its message.
     pub fn retry(error: impl std::fmt::Display) -> Self {
         Self::Retry(error.to_string())

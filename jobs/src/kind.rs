@@ -38,16 +38,10 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// Eight attempts over about ten minutes.
-    pub const DEFAULT: Self = Self {
-        attempts: 8,
-        base: Duration::from_secs(1),
-        cap: Duration::from_secs(300),
-    };
+    pub const DEFAULT: Self =
+        Self { attempts: 8, base: Duration::from_secs(1), cap: Duration::from_secs(300) };
     /// One attempt.
-    pub const NEVER: Self = Self {
-        attempts: 1,
-        ..Self::DEFAULT
-    };
+    pub const NEVER: Self = Self { attempts: 1, ..Self::DEFAULT };
 
     /// The wait after the given failed attempt (1 is the first): exponential with full jitter
     /// (Brooker, "Exponential Backoff and Jitter", 2015), so that jobs that failed together don't
@@ -66,11 +60,7 @@ mod tests {
 
     #[test]
     fn a_backoff_stays_below_its_doubling_bound_and_the_cap() {
-        let policy = RetryPolicy {
-            attempts: 20,
-            base: Duration::from_secs(1),
-            cap: Duration::from_secs(60),
-        };
+        let policy = RetryPolicy { attempts: 20, base: Duration::from_secs(1), cap: Duration::from_secs(60) };
         for attempt in 1..=40 {
             let bound = Duration::from_secs(1 << (attempt - 1).min(6)).min(policy.cap);
             for _ in 0..50 {

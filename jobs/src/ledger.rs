@@ -72,11 +72,7 @@ pub(crate) struct Rescued {
 
 pub(crate) fn interval(duration: Duration) -> PgInterval {
     let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    PgInterval {
-        months: 0,
-        days: 0,
-        microseconds,
-    }
+    PgInterval { months: 0, days: 0, microseconds }
 }
 
 /// Claims those of the jobs that are due and waiting. What another worker took meanwhile is left out.
@@ -186,13 +182,7 @@ pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End
                 (Some(done), Some(failed), Some(skipped)) => Some((done, failed, skipped)),
                 _ => None,
             };
-            (
-                row.id,
-                End {
-                    epoch: row.epoch,
-                    checkpoint,
-                },
-            )
+            (row.id, End { epoch: row.epoch, checkpoint })
         })
         .collect();
     Ok(ended.iter().map(|e| ends.remove(&e.id.0)).collect())
@@ -247,9 +237,7 @@ pub(crate) async fn renew(
     jobs: &[(JobId, i64, Option<Value>)],
 ) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
-    sqlx::query!("set local synchronous_commit = off")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!("set local synchronous_commit = off").execute(&mut *tx).await?;
     sqlx::query!(
         r#"
         with mine as (
@@ -267,17 +255,12 @@ pub(crate) async fn renew(
         "#,
         &jobs.iter().map(|(id, _, _)| id.0).collect::<Vec<_>>(),
         &jobs.iter().map(|(_, fence, _)| *fence).collect::<Vec<_>>(),
-        &jobs
-            .iter()
-            .map(|(_, _, progress)| progress.clone())
-            .collect::<Vec<_>>() as &[Option<Value>],
+        &jobs.iter().map(|(_, _, progress)| progress.clone()).collect::<Vec<_>>() as &[Option<Value>],
         interval(lease),
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query!("update workers set heartbeat_at = now() where id = $1", worker)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!("update workers set heartbeat_at = now() where id = $1", worker).execute(&mut *tx).await?;
     tx.commit().await
 }
 

@@ -25,6 +25,7 @@ mod ledger;
 mod logs;
 mod pool;
 mod progress;
+mod recurring;
 pub mod worker;
 
 pub use bus::Bus;
@@ -36,3 +37,4 @@ pub use id::JobId;
 pub use kind::{JobKind, RetryPolicy};
 pub use pool::Pool;
 pub use progress::Progress;
+pub use recurring::Recurring;

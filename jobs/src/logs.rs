@@ -53,16 +53,7 @@ impl LogSink {
             tracing::Level::INFO => "info",
             _ => "debug",
         };
-        if self
-            .0
-            .try_send(Line {
-                job,
-                attempt,
-                level,
-                message,
-            })
-            .is_err()
-        {
+        if self.0.try_send(Line { job, attempt, level, message }).is_err() {
             metrics::counter!("millrace_job_log_lines_lost_total").increment(1);
         }
     }

@@ -20,13 +20,8 @@ pub enum Pool {
 
 impl Pool {
     /// Every pool there is.
-    pub const ALL: [Self; 5] = [
-        Self::Imports,
-        Self::Exports,
-        Self::Provisioning,
-        Self::Deliveries,
-        Self::Maintenance,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Imports, Self::Exports, Self::Provisioning, Self::Deliveries, Self::Maintenance];
 
     /// The pool's name in the ledger, in Redis and in metrics.
     #[must_use]

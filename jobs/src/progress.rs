@@ -32,10 +32,8 @@ struct State {
 
 impl Progress {
     /// The progress of a job just claimed; `event` is its RUNNING transition, already published.
-    pub(crate) fn new(event: Event, floor: i32, publisher: Publisher) -> Self {
+    pub(crate) fn new(event: Event, publisher: Publisher) -> Self {
         let epoch = Event::epoch_of(event.seq);
-        let mut event = event;
-        event.progress = floor;
         Self(Arc::new(Mutex::new(State {
             epoch,
             n: 0,
@@ -45,7 +43,7 @@ impl Progress {
             rate: None,
             rate_from: (Instant::now(), event.counts.done),
             bytes: None,
-            floor,
+            floor: event.progress,
             event,
         })))
     }
@@ -74,12 +72,7 @@ impl Progress {
     pub fn counts(&self, done: i64, failed: i64, skipped: i64) -> &Self {
         let mut state = self.lock();
         let total = state.event.counts.total;
-        state.event.counts = Counts {
-            done,
-            failed,
-            skipped,
-            total,
-        };
+        state.event.counts = Counts { done, failed, skipped, total };
         state.changed();
         drop(state);
         self
@@ -194,9 +187,7 @@ impl State {
             && rate > 0.0
             && share > 0.0
         {
-            let total = counts
-                .total
-                .map_or(processed as f64 / share, |total| total as f64);
+            let total = counts.total.map_or(processed as f64 / share, |total| total as f64);
             self.event.eta_seconds = Some(((total - processed as f64).max(0.0) / rate).ceil() as i64);
         }
     }

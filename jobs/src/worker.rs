@@ -37,11 +37,7 @@ impl WorkerConfig {
     /// A lease of 15 s and a grace of 25 s.
     #[must_use]
     pub fn new(slots: HashMap<Pool, usize>) -> Self {
-        Self {
-            slots,
-            lease: Duration::from_secs(15),
-            grace: Duration::from_secs(25),
-        }
+        Self { slots, lease: Duration::from_secs(15), grace: Duration::from_secs(25) }
     }
 }
 
@@ -88,25 +84,14 @@ pub async fn work(
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();
     let keepers = [
-        tokio::spawn(running::keep_leases(
-            Arc::clone(&shared),
-            config.lease,
-            upkeep.clone(),
-        )),
+        tokio::spawn(running::keep_leases(Arc::clone(&shared), config.lease, upkeep.clone())),
         tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), upkeep.clone())),
     ];
     let receivers = TaskTracker::new();
     for (&pool, &slots) in &config.slots {
         let (deliveries, mut delivered) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(slots.max(1)));
-        receivers.spawn(deliver::receive(
-            database.bus.clone(),
-            pool,
-            id,
-            slots,
-            deliveries,
-            stop.clone(),
-        ));
+        receivers.spawn(deliver::receive(database.bus.clone(), pool, id, slots, deliveries, stop.clone()));
         let (shared, jobs) = (Arc::clone(&shared), jobs.clone());
         receivers.spawn(async move {
             while let Some((job, slot)) = delivered.recv().await {
@@ -123,10 +108,7 @@ pub async fn work(
     tracing::info!(in_hand = jobs.len(), "draining");
     shared.hand_back.cancel();
     if tokio::time::timeout(config.grace, jobs.wait()).await.is_err() {
-        tracing::warn!(
-            in_hand = jobs.len(),
-            "grace period over; handing back what is left"
-        );
+        tracing::warn!(in_hand = jobs.len(), "grace period over; handing back what is left");
         shared.running.abort_all();
         // Each task puts its job back, which takes one statement.
         let _ = tokio::time::timeout(Duration::from_secs(3), jobs.wait()).await;
@@ -135,21 +117,14 @@ pub async fn work(
     for keeper in keepers {
         let _ = keeper.await;
     }
-    if let Err(error) = sqlx::query!("delete from workers where id = $1", id)
-        .execute(&database.pool)
-        .await
-    {
+    if let Err(error) = sqlx::query!("delete from workers where id = $1", id).execute(&database.pool).await {
         tracing::warn!(%error, "could not sign off; the row is removed when its heartbeat is old");
     }
     Ok(())
 }
 
 async fn register(database: &Database, id: Uuid, config: &WorkerConfig) -> Result<(), sqlx::Error> {
-    let slots: HashMap<_, _> = config
-        .slots
-        .iter()
-        .map(|(pool, slots)| (pool.name(), *slots))
-        .collect();
+    let slots: HashMap<_, _> = config.slots.iter().map(|(pool, slots)| (pool.name(), *slots)).collect();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     sqlx::query!(
         "insert into workers (id, host, pid, version, slots) values ($1, $2, $3, $4, $5)",

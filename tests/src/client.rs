@@ -71,6 +71,18 @@ impl Client {
         self
     }
 
+    /// The same person with another token, or none.
+    #[must_use]
+    pub fn with_token(&self, token: Option<&str>) -> Self {
+        Self { token: token.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The same person, naming another workspace, or none.
+    #[must_use]
+    pub fn in_workspace(&self, workspace: Option<&str>) -> Self {
+        Self { workspace: workspace.map(str::to_owned), ..self.clone() }
+    }
+
     /// A request; paths are below `/api/v1` unless they begin with it.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let path = if path.starts_with("/api/") || path.starts_with("/v1") || path.starts_with("/docs") {

@@ -147,7 +147,8 @@ impl Cluster {
 
     async fn wait_for_redis(&self) {
         let client = redis::Client::open(self.redis_url()).expect("a URL");
-        wait_until("Redis answers", || async { client.get_multiplexed_async_connection().await.is_ok() }).await;
+        wait_until("Redis answers", || async { client.get_multiplexed_async_connection().await.is_ok() })
+            .await;
     }
 
     async fn wait_until_ready(&self) {

@@ -56,7 +56,8 @@ impl TestDatabase {
         .await
         .expect("roles can be listed");
         own.close().await.ok();
-        let mut admin = connect(&variable("DATABASE_URL")).await;
+        // Ending the server's own workers there, such as autovacuum's, takes a superuser.
+        let mut admin = connect(&variable("MILLRACE_ADMIN_DATABASE_URL")).await;
         run(&mut admin, &format!("drop database if exists {} with (force)", self.name)).await;
         for role in roles {
             run(&mut admin, &format!("drop role if exists {role}")).await;

@@ -11,13 +11,19 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod events;
+pub mod mask;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
 pub use cluster::Cluster;
 pub use events::EventReader;
+pub use mask::masked;
 
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod platform;
 #[cfg(test)]
 mod workspace;

@@ -11,10 +11,10 @@ pub mod maintenance;
 pub mod process;
 pub mod provisioning;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{settings::SettingError, storage::Storage};
-use jobs::Registry;
+use jobs::{Recurring, Registry, kinds::SweepUploads};
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -48,4 +48,12 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
         .on(services, deliveries::send_mail)
+}
+
+/// What the scheduler enqueues again and again.
+///
+/// # Errors
+/// When a payload can't be serialised.
+pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
+    Ok(vec![Recurring::every(Duration::from_secs(3600), "sweep uploads", &SweepUploads {})?])
 }

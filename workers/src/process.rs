@@ -124,7 +124,8 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
     run(&[], |database, config, stop| async move {
-        let dispatching = DispatchConfig { lease: config.lease, ..DispatchConfig::default() };
+        let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let dispatching = DispatchConfig { lease: config.lease, recurring, ..DispatchConfig::default() };
         dispatch(database, &config.database_url, dispatching, stop).await;
         Ok(())
     })

@@ -33,10 +33,7 @@ fn documented<T: Type>(status: StatusCode) -> MetaResponses {
             description: "",
             status: Some(status.as_u16()),
             status_range: None,
-            content: vec![MetaMediaType {
-                content_type: Json::<T>::CONTENT_TYPE,
-                schema: T::schema_ref(),
-            }],
+            content: vec![MetaMediaType { content_type: Json::<T>::CONTENT_TYPE, schema: T::schema_ref() }],
             headers: vec![],
         }],
     }
@@ -102,10 +99,6 @@ pub struct Envelope<T: ParseFromJSON + ToJSON> {
 impl<T: ParseFromJSON + ToJSON> Envelope<T> {
     /// Wraps an answer to a request.
     pub fn new(data: T, request_id: impl Into<String>) -> Self {
-        Self {
-            success: true,
-            data,
-            request_id: request_id.into(),
-        }
+        Self { success: true, data, request_id: request_id.into() }
     }
 }

@@ -44,10 +44,7 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
             description: None,
-            content: vec![MetaMediaType {
-                content_type: JSON,
-                schema: T::schema_ref(),
-            }],
+            content: vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }],
             required: T::IS_REQUIRED,
         })
     }
@@ -69,16 +66,13 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
 
 /// The bytes of a body that says it is JSON, if they are not too many.
 async fn read(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiError> {
-    let is_json = request
-        .content_type()
-        .is_some_and(Json::<Value>::check_content_type);
+    let is_json = request.content_type().is_some_and(Json::<Value>::check_content_type);
     if !is_json {
         return Err(ApiError::unsupported_media_type(JSON));
     }
-    let limit = request.data::<App>().map_or_else(
-        || ApiConfig::default().max_json_bytes,
-        |app| app.config.max_json_bytes,
-    );
+    let limit = request
+        .data::<App>()
+        .map_or_else(|| ApiConfig::default().max_json_bytes, |app| app.config.max_json_bytes);
     let body = body.take().map_err(ApiError::internal)?;
     body.into_bytes_limit(limit).await.map_err(|error| match error {
         ReadBodyError::PayloadTooLarge => ApiError::too_large(),
@@ -107,11 +101,7 @@ fn with_nul(value: &Value, path: &mut String) -> Option<String> {
             path.push('.');
         }
         path.push_str(&name.replace('\0', "\u{fffd}"));
-        let found = if name.contains('\0') {
-            Some(path.clone())
-        } else {
-            with_nul(value, path)
-        };
+        let found = if name.contains('\0') { Some(path.clone()) } else { with_nul(value, path) };
         path.truncate(length);
         found
     };
@@ -120,10 +110,7 @@ fn with_nul(value: &Value, path: &mut String) -> Option<String> {
             "" => "body".to_owned(),
             path => path.to_owned(),
         }),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(i, item)| step(&i.to_string(), item)),
+        Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| step(&i.to_string(), item)),
         Value::Object(fields) => fields.iter().find_map(|(name, value)| step(name, value)),
         _ => None,
     }
@@ -161,26 +148,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_good_body_is_taken() {
-        let thing = take(JSON, json!({"name": "a\\u0000", "size": 1}).to_string())
-            .await
-            .unwrap();
+        let thing = take(JSON, json!({"name": "a\\u0000", "size": 1}).to_string()).await.unwrap();
         assert_eq!((thing.name.as_str(), thing.size), ("a\\u0000", 1));
     }
 
     #[tokio::test]
     async fn every_missing_field_is_named() {
         let error = take(JSON, r#"{"parts": [{"id": null}, {}]}"#).await.unwrap_err();
-        assert_eq!(
-            error,
-            "parameter_missing: required and missing: name, parts.0.id, parts.1.id, size"
-        );
+        assert_eq!(error, "parameter_missing: required and missing: name, parts.0.id, parts.1.id, size");
     }
 
     #[tokio::test]
     async fn every_field_of_the_wrong_type_is_named() {
-        let error = take(JSON, r#"{"name": 1, "size": "x", "parts": [{"id": "y"}]}"#)
-            .await
-            .unwrap_err();
+        let error = take(JSON, r#"{"name": 1, "size": "x", "parts": [{"id": "y"}]}"#).await.unwrap_err();
         assert_eq!(
             error,
             "record_invalid: name: must be a string; parts.0.id: must be a uuid; size: must be an integer"
@@ -189,37 +169,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_rule_of_the_schema_is_said_with_its_field() {
-        let error = take(JSON, r#"{"name": "n", "size": 1, "note": "four"}"#)
-            .await
-            .unwrap_err();
+        let error = take(JSON, r#"{"name": "n", "size": 1, "note": "four"}"#).await.unwrap_err();
         assert_eq!(error, "record_invalid: note: maxLength(3)");
     }
 
     #[tokio::test]
     async fn what_is_not_json_is_said_with_its_position() {
         let error = take(JSON, "{\"name\": ").await.unwrap_err();
-        assert_eq!(
-            error,
-            "invalid_json: the body is not JSON: EOF while parsing a value at line 1 column 9"
-        );
+        assert_eq!(error, "invalid_json: the body is not JSON: EOF while parsing a value at line 1 column 9");
         assert!(take(JSON, "").await.unwrap_err().starts_with("invalid_json"));
-        assert!(
-            take("text/plain", "{}")
-                .await
-                .unwrap_err()
-                .starts_with("unsupported_media_type")
-        );
-        assert_eq!(
-            take(JSON, "[]").await.unwrap_err(),
-            "record_invalid: body: must be an object"
-        );
+        assert!(take("text/plain", "{}").await.unwrap_err().starts_with("unsupported_media_type"));
+        assert_eq!(take(JSON, "[]").await.unwrap_err(), "record_invalid: body: must be an object");
     }
 
     #[tokio::test]
     async fn a_nul_character_is_refused_with_its_field() {
-        let error = take(JSON, r#"{"name": "a\u0000b", "size": 1}"#)
-            .await
-            .unwrap_err();
+        let error = take(JSON, r#"{"name": "a\u0000b", "size": 1}"#).await.unwrap_err();
         assert_eq!(error, "record_invalid: name: must not contain a NUL character");
     }
 

@@ -81,9 +81,7 @@ impl Deref for SignedIn {
 
 /// The process's parts. They are put into every request by the server.
 pub(crate) fn app(request: &Request) -> Result<&App, ApiError> {
-    request
-        .data()
-        .ok_or_else(|| ApiError::internal("the server was built without its App"))
+    request.data().ok_or_else(|| ApiError::internal("the server was built without its App"))
 }
 
 impl Visitor {
@@ -91,13 +89,9 @@ impl Visitor {
     #[must_use]
     pub fn of(request: &Request) -> Self {
         Self {
-            request_id: request
-                .data::<RequestId>()
-                .map_or_else(String::new, |id| id.0.to_string()),
+            request_id: request.data::<RequestId>().map_or_else(String::new, |id| id.0.to_string()),
             ip: request.data::<ClientAddress>().map(|address| address.0),
-            user_agent: request
-                .header(header::USER_AGENT)
-                .map(|agent| agent.chars().take(512).collect()),
+            user_agent: request.header(header::USER_AGENT).map(|agent| agent.chars().take(512).collect()),
             surface: request.data().copied().unwrap_or_default(),
         }
     }
@@ -105,18 +99,13 @@ impl Visitor {
 
 /// The user and session that the request's bearer token names, unchecked against the database.
 pub(crate) fn bearer(request: &Request) -> Result<(UserId, SessionId), ApiError> {
-    let header = request
-        .header(header::AUTHORIZATION)
-        .ok_or_else(ApiError::token_missing)?;
+    let header = request.header(header::AUTHORIZATION).ok_or_else(ApiError::token_missing)?;
     let token = header
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(ApiError::token_missing)?;
-    let claims = app(request)?
-        .keys
-        .check_access_token(token)
-        .ok_or_else(ApiError::token_invalid)?;
+    let claims = app(request)?.keys.check_access_token(token).ok_or_else(ApiError::token_invalid)?;
     Ok((claims.sub, claims.sid))
 }
 
@@ -141,11 +130,7 @@ async fn sign_in(request: &Request) -> Result<SignedIn, ApiError> {
     let (user, session) = bearer(request)?;
     let standing = sessions::standing(&app(request)?.database.pool, session, user, None).await?;
     standing.ok_or_else(ApiError::token_invalid)?;
-    Ok(SignedIn(Caller {
-        user,
-        session,
-        visitor: Visitor::of(request),
-    }))
+    Ok(SignedIn(Caller { user, session, visitor: Visitor::of(request) }))
 }
 
 impl<'a> ApiExtractor<'a> for SignedIn {

@@ -16,19 +16,19 @@ const PERMISSION: &str = "permission ";
 /// When `spec` is not JSON, which the framework's always is.
 pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     let mut document: Value = serde_json::from_str(spec)?;
-    let operations = document["paths"]
-        .as_object_mut()
-        .into_iter()
-        .flat_map(|paths| paths.iter_mut())
-        .flat_map(|(path, item)| {
-            item.as_object_mut()
-                .into_iter()
-                .flat_map(Map::iter_mut)
-                .map(move |(method, operation)| (path, method, operation))
-        });
+    let operations =
+        document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.iter_mut()).flat_map(
+            |(path, item)| {
+                item.as_object_mut()
+                    .into_iter()
+                    .flat_map(Map::iter_mut)
+                    .map(move |(method, operation)| (path, method, operation))
+            },
+        );
     for (path, method, operation) in operations {
         show_permission(operation);
         leave_out_errors(path, method, operation);
+        describe_success(operation);
     }
     if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
         document["components"]["schemas"]["Error"] = platform_error();
@@ -58,9 +58,7 @@ fn show_permission(operation: &mut Value) {
 fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     let has_body = operation.get("requestBody").is_some();
     let has_parameters = operation.get("parameters").is_some();
-    let is_guarded = operation["security"]
-        .as_array()
-        .is_some_and(|security| !security.is_empty());
+    let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let names_something = path.contains('{') || in_workspace;
     let changes = method != "get" && (has_body || in_workspace);
@@ -76,6 +74,20 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         "422" => has_body || has_parameters || in_workspace,
         _ => true,
     });
+}
+
+/// What an answer holds is said by its schema, so that handlers leave its description empty.
+fn describe_success(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if response["description"] == "" {
+            response["description"] = json!(match status.as_str() {
+                "201" => "Created",
+                "202" => "Accepted: the work goes on",
+                "204" => "Done; there is nothing to show",
+                _ => "Done",
+            });
+        }
+    }
 }
 
 fn platform_error() -> Value {
@@ -149,12 +161,7 @@ mod tests {
     }
 
     fn statuses(operation: &Value) -> Vec<String> {
-        operation["responses"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect()
+        operation["responses"].as_object().unwrap().keys().cloned().collect()
     }
 
     #[test]
@@ -163,9 +170,7 @@ mod tests {
         assert_eq!(put["x-permission"], "records:create");
         assert_eq!(put["security"], json!([{ "bearer": [], "workspace": [] }]));
         let codes = statuses(&put);
-        for status in [
-            "201", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503",
-        ] {
+        for status in ["201", "400", "401", "403", "404", "409", "413", "415", "422", "500", "503"] {
             assert!(codes.contains(&status.to_owned()), "{status} is not in {codes:?}");
         }
     }
@@ -173,10 +178,7 @@ mod tests {
     #[test]
     fn an_operation_lists_only_errors_that_it_can_answer_with() {
         assert_eq!(statuses(&operation("/open", "get")), ["200", "429", "500", "503"]);
-        assert_eq!(
-            statuses(&operation("/mine", "get")),
-            ["200", "401", "429", "500", "503"]
-        );
+        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "429", "500", "503"]);
         assert_eq!(operation("/mine", "get")["security"], json!([{ "bearer": [] }]));
     }
 

@@ -42,10 +42,7 @@ impl<E: Endpoint> Middleware<E> for Edge {
     type Output = EdgeEndpoint<E>;
 
     fn transform(&self, inner: E) -> EdgeEndpoint<E> {
-        EdgeEndpoint {
-            inner,
-            config: self.config.clone(),
-        }
+        EdgeEndpoint { inner, config: self.config.clone() }
     }
 }
 
@@ -58,11 +55,7 @@ pub struct EdgeEndpoint<E> {
 
 /// The surface that a path belongs to. What belongs to neither is shown as the Platform API shows it.
 fn surface_of(path: &str) -> Surface {
-    if path.starts_with("/api/") {
-        Surface::Workspace
-    } else {
-        Surface::Platform
-    }
+    if path.starts_with("/api/") { Surface::Workspace } else { Surface::Platform }
 }
 
 impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
@@ -136,19 +129,10 @@ fn refuse_nul(request: &Request) -> Result<(), ApiError> {
     if uri.path().contains("%00") {
         return Err(ApiError::not_found());
     }
-    let Some(pair) = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .find(|pair| pair.contains("%00"))
-    else {
+    let Some(pair) = uri.query().unwrap_or_default().split('&').find(|pair| pair.contains("%00")) else {
         return Ok(());
     };
-    let name = pair
-        .split('=')
-        .next()
-        .filter(|name| !name.contains("%00"))
-        .unwrap_or("query");
+    let name = pair.split('=').next().filter(|name| !name.contains("%00")).unwrap_or("query");
     Err(ApiError::invalid(name, "must not contain a NUL character"))
 }
 
@@ -156,9 +140,7 @@ fn refuse_nul(request: &Request) -> Result<(), ApiError> {
 /// takes some bytes too.
 fn refuse_too_large(request: &Request, max_upload_bytes: u64) -> Result<(), ApiError> {
     const FORM: u64 = 64 << 10;
-    let length = request
-        .header(header::CONTENT_LENGTH)
-        .and_then(|length| length.parse::<u64>().ok());
+    let length = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     match length {
         Some(length) if length > max_upload_bytes.saturating_add(FORM) => Err(ApiError::too_large()),
         _ => Ok(()),
@@ -179,10 +161,7 @@ fn finish(response: &mut Response, id: &RequestId) {
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if !headers.contains_key(header::CACHE_CONTROL) {
@@ -198,11 +177,7 @@ fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCod
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
         _ => "other".to_owned(),
     };
-    let labels = [
-        ("method", verb),
-        ("route", pattern.to_owned()),
-        ("status", status.as_u16().to_string()),
-    ];
+    let labels = [("method", verb), ("route", pattern.to_owned()), ("status", status.as_u16().to_string())];
     metrics::counter!("millrace_http_requests_total", &labels).increment(1);
     metrics::histogram!("millrace_http_request_duration_seconds", &labels[..2]).record(seconds);
     tracing::info!(
@@ -220,13 +195,7 @@ fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCod
 fn masked_path(path: &str) -> String {
     const SHORTEST_SECRET: usize = 40;
     path.split('/')
-        .map(|segment| {
-            if segment.len() >= SHORTEST_SECRET {
-                "***"
-            } else {
-                segment
-            }
-        })
+        .map(|segment| if segment.len() >= SHORTEST_SECRET { "***" } else { segment })
         .collect::<Vec<_>>()
         .join("/")
 }
@@ -282,38 +251,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_500_that_tells_nothing() {
-        let response = client()
-            .get("/api/panics")
-            .header("X-Request-Id", "mine")
-            .send()
-            .await;
+        let response = client().get("/api/panics").header("X-Request-Id", "mine").send().await;
         response.assert_status(StatusCode::INTERNAL_SERVER_ERROR);
         response.assert_header("X-Request-Id", "mine");
         response
-            .assert_json(
-                json!({"error": "internal", "detail": "something went wrong on our side",
-                                "request_id": "mine"}),
-            )
+            .assert_json(json!({"error": "internal", "detail": "something went wrong on our side",
+                                "request_id": "mine"}))
             .await;
     }
 
     #[tokio::test]
     async fn what_takes_too_long_is_ended_unless_the_route_takes_its_time() {
-        client()
-            .get("/sleeps")
-            .send()
-            .await
-            .assert_status(StatusCode::SERVICE_UNAVAILABLE);
+        client().get("/sleeps").send().await.assert_status(StatusCode::SERVICE_UNAVAILABLE);
         client().get("/naps").send().await.assert_status_is_ok();
     }
 
     #[tokio::test]
     async fn an_unknown_path_and_a_wrong_method_have_json_answers() {
-        let response = client()
-            .get("/nowhere")
-            .header("X-Request-Id", "mine")
-            .send()
-            .await;
+        let response = client().get("/nowhere").header("X-Request-Id", "mine").send().await;
         response.assert_status(StatusCode::NOT_FOUND);
         response
             .assert_json(json!({"success": false, "request_id": "mine",
@@ -331,16 +286,8 @@ mod tests {
     async fn a_nul_in_the_url_or_a_body_too_large_never_reaches_a_handler() {
         let response = client().get("/api/panics?name=a%00b").send().await;
         response.assert_status(StatusCode::UNPROCESSABLE_ENTITY);
-        client()
-            .get("/api/%00")
-            .send()
-            .await
-            .assert_status(StatusCode::NOT_FOUND);
-        let response = client()
-            .get("/naps")
-            .header("Content-Length", "100000")
-            .send()
-            .await;
+        client().get("/api/%00").send().await.assert_status(StatusCode::NOT_FOUND);
+        let response = client().get("/naps").header("Content-Length", "100000").send().await;
         response.assert_status(StatusCode::PAYLOAD_TOO_LARGE);
     }
 
@@ -364,10 +311,7 @@ mod tests {
     #[test]
     fn secrets_in_a_url_are_struck_out() {
         let (id, secret) = (uuid::Uuid::now_v7(), domain::secret::generate());
-        assert_eq!(
-            masked_path(&format!("/jobs/{id}/{secret}/stream")),
-            format!("/jobs/{id}/***/stream")
-        );
+        assert_eq!(masked_path(&format!("/jobs/{id}/{secret}/stream")), format!("/jobs/{id}/***/stream"));
         assert_eq!(
             masked_query(Some("since=0&ticket=abc.def&Sig=1")).as_deref(),
             Some("since=0&ticket=***&Sig=***")

@@ -60,11 +60,7 @@ impl ApiError {
     /// 404: it doesn't exist, or the caller may not see it.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "record_not_found",
-            "there is no such thing here",
-        )
+        Self::new(StatusCode::NOT_FOUND, "record_not_found", "there is no such thing here")
     }
 
     /// 422: one field, one reason.
@@ -80,24 +76,16 @@ impl ApiError {
             .map(|(name, reasons)| format!("{name}: {}", reasons.join(", ")))
             .collect::<Vec<_>>()
             .join("; ");
-        Self {
-            fields,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "record_invalid", detail)
-        }
+        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "record_invalid", detail) }
     }
 
     /// 422: what is required and absent, by name.
     pub fn missing(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let fields: FieldErrors = names
-            .into_iter()
-            .map(|name| (name.into(), vec!["is required".to_owned()]))
-            .collect();
+        let fields: FieldErrors =
+            names.into_iter().map(|name| (name.into(), vec!["is required".to_owned()])).collect();
         let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
         let detail = format!("required and missing: {names}");
-        Self {
-            fields,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_missing", detail)
-        }
+        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_missing", detail) }
     }
 
     /// 400: the body is not JSON.
@@ -108,21 +96,13 @@ impl ApiError {
     /// 401: no credential came.
     #[must_use]
     pub fn token_missing() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "token_missing",
-            "this needs a bearer token",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "token_missing", "this needs a bearer token")
     }
 
     /// 401: the credential is not good, or no longer.
     #[must_use]
     pub fn token_invalid() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "token_invalid",
-            "the token is not valid, or no longer",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "token_invalid", "the token is not valid, or no longer")
     }
 
     /// 403: the caller is known and may not.
@@ -138,11 +118,7 @@ impl ApiError {
     /// 413: more bytes than the route takes.
     #[must_use]
     pub fn too_large() -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
-            "this is more than the route takes",
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "this is more than the route takes")
     }
 
     /// 415: a content type that the route doesn't take.
@@ -158,11 +134,7 @@ impl ApiError {
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             cause: Some(cause.into()),
-            ..Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "something went wrong on our side",
-            )
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
         }
     }
 
@@ -212,10 +184,9 @@ impl ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(
-                header::WWW_AUTHENTICATE,
-                header::HeaderValue::from_static("Bearer"),
-            );
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -239,10 +210,9 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
             Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
-            Refusal::Unavailable(code) => Self {
-                cause: Some(error.into()),
-                ..Self::unavailable(code, "not available just now")
-            },
+            Refusal::Unavailable(code) => {
+                Self { cause: Some(error.into()), ..Self::unavailable(code, "not available just now") }
+            }
             Refusal::Internal => Self::internal(error),
         }
     }
@@ -270,40 +240,19 @@ impl ResponseError for ApiError {
 /// Every status that an error may have. [`crate::document`] leaves out, per operation, those that it
 /// can't answer with.
 const DOCUMENTED: [(StatusCode, &str); 13] = [
-    (
-        StatusCode::BAD_REQUEST,
-        "The body is not JSON, or the request can't be read",
-    ),
+    (StatusCode::BAD_REQUEST, "The body is not JSON, or the request can't be read"),
     (StatusCode::UNAUTHORIZED, "No credential, or not a good one"),
     (StatusCode::PAYMENT_REQUIRED, "More than the plan allows"),
     (StatusCode::FORBIDDEN, "The caller may not do that"),
-    (
-        StatusCode::NOT_FOUND,
-        "There is no such thing, or the caller may not see it",
-    ),
+    (StatusCode::NOT_FOUND, "There is no such thing, or the caller may not see it"),
     (StatusCode::CONFLICT, "The state it is in doesn't allow that"),
     (StatusCode::GONE, "It was there, and is gone for good"),
     (StatusCode::PAYLOAD_TOO_LARGE, "More bytes than the route takes"),
-    (
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "A content type that the route doesn't take",
-    ),
-    (
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "Something is missing or breaks a rule; `fields` says what",
-    ),
-    (
-        StatusCode::TOO_MANY_REQUESTS,
-        "Too often; `Retry-After` says when to come back",
-    ),
-    (
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "A fault of ours; the request id helps to find it",
-    ),
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        "Not available just now, or it took too long",
-    ),
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "A content type that the route doesn't take"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "Something is missing or breaks a rule; `fields` says what"),
+    (StatusCode::TOO_MANY_REQUESTS, "Too often; `Retry-After` says when to come back"),
+    (StatusCode::INTERNAL_SERVER_ERROR, "A fault of ours; the request id helps to find it"),
+    (StatusCode::SERVICE_UNAVAILABLE, "Not available just now, or it took too long"),
 ];
 
 impl ApiResponse for ApiError {
@@ -336,10 +285,7 @@ mod tests {
     async fn rendered(error: ApiError, surface: Surface) -> (u16, serde_json::Value) {
         let response = error.render(surface, "req-1");
         let status = response.status().as_u16();
-        (
-            status,
-            serde_json::from_slice(&response.into_body().into_vec().await.unwrap()).unwrap(),
-        )
+        (status, serde_json::from_slice(&response.into_body().into_vec().await.unwrap()).unwrap())
     }
 
     #[tokio::test]

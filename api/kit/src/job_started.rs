@@ -26,10 +26,6 @@ impl JobStarted {
             Surface::Platform => format!("/v1/jobs/{job}"),
         };
         let ticket = app.keys.ticket(job, credential);
-        Self {
-            job_id: job.0,
-            stream_url: format!("{status_url}/stream?ticket={ticket}"),
-            status_url,
-        }
+        Self { job_id: job.0, stream_url: format!("{status_url}/stream?ticket={ticket}"), status_url }
     }
 }

@@ -53,10 +53,7 @@ pub struct PageSize(u32);
 #[must_use]
 pub fn page_request(page: PageNumber, size: PageSize) -> PageRequest {
     let limit = i64::from(size.0);
-    PageRequest {
-        limit,
-        offset: (i64::from(page.0) - 1) * limit,
-    }
+    PageRequest { limit, offset: (i64::from(page.0) - 1) * limit }
 }
 
 impl Default for PageNumber {
@@ -147,13 +144,7 @@ mod tests {
     fn the_last_page_may_be_short() {
         let request = page_request("3".parse().unwrap(), "2".parse().unwrap());
         assert_eq!(request, PageRequest { limit: 2, offset: 4 });
-        let page = Page::new(
-            request,
-            PageOf {
-                items: vec![5],
-                total: 5,
-            },
-        );
+        let page = Page::new(request, PageOf { items: vec![5], total: 5 });
         assert_eq!((page.page, page.page_size, page.pages, page.total), (3, 2, 3, 5));
     }
 
@@ -173,10 +164,7 @@ mod tests {
     fn an_empty_list_has_no_pages() {
         let page = Page::<i32>::new(
             page_request(PageNumber::default(), PageSize::default()),
-            PageOf {
-                items: vec![],
-                total: 0,
-            },
+            PageOf { items: vec![], total: 0 },
         );
         assert_eq!((page.page, page.pages), (1, 0));
     }

@@ -94,12 +94,7 @@ impl Access {
     /// Links to a job that this caller has started.
     #[must_use]
     pub fn job_started(&self, job: JobId) -> JobStarted {
-        JobStarted::new(
-            &self.app,
-            self.caller.visitor.surface,
-            job,
-            self.caller.credential(),
-        )
+        JobStarted::new(&self.app, self.caller.visitor.surface, job, self.caller.credential())
     }
 
     /// What the process has.
@@ -139,33 +134,17 @@ pub(crate) async fn admit(request: &Request, permission: &'static str) -> Result
     // A workspace that the caller isn't in is, to them, one that doesn't exist.
     let role = standing.role.ok_or_else(ApiError::not_found)?;
     if standing.state != Some(WorkspaceState::Ready) {
-        return Err(ApiError::unavailable(
-            "workspace_not_ready",
-            "the workspace is still being set up",
-        ));
+        return Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"));
     }
     if !role.may(permission) {
-        return Err(ApiError::forbidden(format!(
-            "this needs the permission {permission}"
-        )));
+        return Err(ApiError::forbidden(format!("this needs the permission {permission}")));
     }
-    let caller = Caller {
-        user,
-        session,
-        visitor: Visitor::of(request),
-    };
-    Ok(Access {
-        caller,
-        workspace,
-        role,
-        app: app.clone(),
-    })
+    let caller = Caller { user, session, visitor: Visitor::of(request) };
+    Ok(Access { caller, workspace, role, app: app.clone() })
 }
 
 fn named_workspace(request: &Request) -> Result<WorkspaceId, ApiError> {
-    let name = request
-        .header(WORKSPACE_HEADER)
-        .ok_or_else(|| ApiError::missing([WORKSPACE_HEADER]))?;
+    let name = request.header(WORKSPACE_HEADER).ok_or_else(|| ApiError::missing([WORKSPACE_HEADER]))?;
     name.parse().map(WorkspaceId).map_err(|_| ApiError::not_found())
 }
 
@@ -206,9 +185,6 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self {
-            access: admit(request, P::NAME).await?,
-            permission: PhantomData,
-        })
+        Ok(Self { access: admit(request, P::NAME).await?, permission: PhantomData })
     }
 }

@@ -95,17 +95,12 @@ impl Signer {
             exp: expires.timestamp(),
             typ: TokenType::Access,
         };
-        Ok((
-            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign_access)?,
-            expires,
-        ))
+        Ok((jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign_access)?, expires))
     }
 
     /// What a token says, if we signed it and it has not expired.
     pub fn check_access_token(&self, token: &str) -> Option<AccessClaims> {
-        jsonwebtoken::decode(token, &self.check_access, &self.access_rules)
-            .ok()
-            .map(|token| token.claims)
+        jsonwebtoken::decode(token, &self.check_access, &self.access_rules).ok().map(|token| token.claims)
     }
 
     /// A ticket to watch one job, for URLs that can't carry a header. Reading only; whoever takes it
@@ -115,11 +110,7 @@ impl Signer {
         // Two ids: this always serialises.
         let body = serde_json::to_vec(&Ticket { job, credential }).unwrap_or_default();
         let signature = sign(&self.tickets, &body);
-        format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(body),
-            URL_SAFE_NO_PAD.encode(signature)
-        )
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(body), URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// The credential of a ticket that we signed for this job.
@@ -211,11 +202,7 @@ mod tests {
         let (job, credential) = (JobId::new(), Credential::Session(SessionId::new()));
         let ticket = signer().ticket(job, credential);
         assert_eq!(Signer::new("another secret").check_ticket(&ticket, job), None);
-        let forged = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode("{}"),
-            ticket.split_once('.').unwrap().1
-        );
+        let forged = format!("{}.{}", URL_SAFE_NO_PAD.encode("{}"), ticket.split_once('.').unwrap().1);
         assert_eq!(signer().check_ticket(&forged, job), None);
         assert_eq!(signer().check_ticket("no.ticket", job), None);
     }
@@ -236,14 +223,10 @@ mod tests {
     #[test]
     fn an_access_token_names_its_user_and_session_until_it_expires() {
         let (user, session) = (UserId::new(), SessionId::new());
-        let (token, expires) = signer()
-            .access_token(user, session, std::time::Duration::from_mins(1))
-            .unwrap();
+        let (token, expires) =
+            signer().access_token(user, session, std::time::Duration::from_mins(1)).unwrap();
         let claims = signer().check_access_token(&token).unwrap();
-        assert_eq!(
-            (claims.sub, claims.sid, claims.exp),
-            (user, session, expires.timestamp())
-        );
+        assert_eq!((claims.sub, claims.sid, claims.exp), (user, session, expires.timestamp()));
         assert!(Signer::new("another secret").check_access_token(&token).is_none());
     }
 

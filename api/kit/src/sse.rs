@@ -240,16 +240,8 @@ impl ApiResponse for JobStream {
         };
         MetaResponses {
             responses: vec![
-                answer(
-                    StatusCode::OK,
-                    "Unnamed events, until the job's last",
-                    vec![events],
-                ),
-                answer(
-                    StatusCode::NO_CONTENT,
-                    "The client has seen the last event",
-                    vec![],
-                ),
+                answer(StatusCode::OK, "Unnamed events, until the job's last", vec![events]),
+                answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
             ],
         }
     }

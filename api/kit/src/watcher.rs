@@ -41,12 +41,7 @@ impl Watcher {
     pub async fn open(&self, job: JobId, start: Start, shape: Option<Shape>) -> Result<JobStream, ApiError> {
         let app = match &self.0 {
             Way::Member(access) => {
-                let snapshot = access
-                    .app()
-                    .hub
-                    .snapshot(job)
-                    .await?
-                    .ok_or_else(ApiError::not_found)?;
+                let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
                 if snapshot.workspace != Some(access.workspace.0) {
                     return Err(ApiError::not_found());
                 }
@@ -63,18 +58,12 @@ impl Watcher {
 
 /// A ticket lives until an hour after its job's end, and dies with the session it was made for.
 async fn admit_ticket(app: &App, ticket: &str, job: JobId) -> Result<(), ApiError> {
-    let credential = app
-        .keys
-        .check_ticket(ticket, job)
-        .ok_or_else(ApiError::token_invalid)?;
+    let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
     if !credential.is_alive(app).await? {
         return Err(ApiError::token_invalid());
     }
     let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-    if snapshot
-        .finished_at
-        .is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now())
-    {
+    if snapshot.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
         return Err(ApiError::token_invalid());
     }
     Ok(())
@@ -114,10 +103,7 @@ impl<'a> ApiExtractor<'a> for Watcher {
     ) -> poem::Result<Self> {
         let query = request.uri().query().unwrap_or_default();
         if let Some(ticket) = query.split('&').find_map(|pair| pair.strip_prefix("ticket=")) {
-            return Ok(Self(Way::Ticket {
-                app: app(request)?.clone(),
-                ticket: ticket.to_owned(),
-            }));
+            return Ok(Self(Way::Ticket { app: app(request)?.clone(), ticket: ticket.to_owned() }));
         }
         let access = admit(request, ViewJobs::NAME).await?;
         Ok(Self(Way::Member(Box::new(access))))

@@ -63,9 +63,6 @@ impl Config {
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // URLs hold passwords.
-        f.debug_struct("Config")
-            .field("listen", &self.listen)
-            .field("api", &self.api)
-            .finish_non_exhaustive()
+        f.debug_struct("Config").field("listen", &self.listen).field("api", &self.api).finish_non_exhaustive()
     }
 }

@@ -52,17 +52,11 @@ impl Pages {
     /// Those of a surface.
     pub(crate) fn of<T: OpenApi>(service: &OpenApiService<T, ()>, surface: Surface) -> Self {
         let spec = service.spec();
-        let document = document::served(&spec, surface)
-            .expect("the framework's document is JSON")
-            .to_string();
+        let document =
+            document::served(&spec, surface).expect("the framework's document is JSON").to_string();
         // The page holds its document within a script.
-        let page = service
-            .swagger_ui_html()
-            .replace(&spec, &document.replace("</", "<\\/"));
-        Self {
-            document: document.into(),
-            page: page.into(),
-        }
+        let page = service.swagger_ui_html().replace(&spec, &document.replace("</", "<\\/"));
+        Self { document: document.into(), page: page.into() }
     }
 
     /// The document, as JSON.

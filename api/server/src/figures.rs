@@ -11,24 +11,14 @@ use poem::{handler, web::Data};
 #[handler]
 #[allow(clippy::cast_precision_loss)] // counts, for graphs
 pub(crate) async fn render(app: Data<&App>, figures: Data<&PrometheusHandle>) -> poem::Result<String> {
-    let kinds = control::count_live(&app.database)
-        .await
-        .map_err(api_kit::ApiError::from)?;
+    let kinds = control::count_live(&app.database).await.map_err(api_kit::ApiError::from)?;
     let mut text = String::new();
     for kind in &kinds {
         let labels = format!("kind=\"{}\",pool=\"{}\"", kind.kind, kind.pool);
-        for (state, count) in [
-            ("waiting", kind.later),
-            ("due", kind.due),
-            ("running", kind.running),
-        ] {
+        for (state, count) in [("waiting", kind.later), ("due", kind.due), ("running", kind.running)] {
             let _ = writeln!(text, "millrace_jobs{{{labels},state=\"{state}\"}} {count}");
         }
-        let _ = writeln!(
-            text,
-            "millrace_jobs_oldest_due_seconds{{{labels}}} {:.3}",
-            kind.oldest_due_seconds
-        );
+        let _ = writeln!(text, "millrace_jobs_oldest_due_seconds{{{labels}}} {:.3}", kind.oldest_due_seconds);
     }
     let (jobs, watchers) = app.hub.size();
     metrics::gauge!("millrace_watched_jobs").set(jobs as f64);

@@ -48,9 +48,6 @@ impl HealthApi {
 
 impl Health {
     fn ok() -> Self {
-        Self {
-            status: "ok".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        }
+        Self { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() }
     }
 }

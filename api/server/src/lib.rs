@@ -32,7 +32,13 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     .await?;
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
-    Ok(App::new(Services { database, config: config.api.clone(), keys, hub, storage: config.storage.clone() }))
+    Ok(App::new(Services {
+        database,
+        config: config.api.clone(),
+        keys,
+        hub,
+        storage: config.storage.clone(),
+    }))
 }
 
 /// Something that the front end needs is out of reach.

@@ -83,9 +83,7 @@ async fn serve() -> ExitCode {
 /// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
 fn start_logging(settings: &Settings) {
     let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if settings.get("LOG_FORMAT") == Some("json") {
         logs.json().init();
     } else {

@@ -8,11 +8,7 @@ use crate::FieldKey;
 
 /// The type of a field, with the form that its values have in a record's `jsonb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(
-    feature = "openapi",
-    derive(poem_openapi::Enum),
-    oai(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
     /// String of at most 10,000 characters.
@@ -171,11 +167,7 @@ pub fn validate_fields(fields: &[Field]) -> Result<(), Vec<FieldProblem>> {
         }
         check_definition(field, &mut problems);
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 fn check_definition(field: &Field, problems: &mut Vec<FieldProblem>) {
@@ -186,16 +178,10 @@ fn check_definition(field: &Field, problems: &mut Vec<FieldProblem>) {
         complain("blank_label", "the label is blank");
     }
     if field.label.chars().count() > MAX_LABEL || field.label.contains('\0') {
-        complain(
-            "too_long",
-            "the label is longer than 255 characters or contains U+0000",
-        );
+        complain("too_long", "the label is longer than 255 characters or contains U+0000");
     }
     if !field.options.is_empty() && !field.field_type.has_options() {
-        complain(
-            "options_not_allowed",
-            "only choice and multi_choice fields have options",
-        );
+        complain("options_not_allowed", "only choice and multi_choice fields have options");
     }
     if field.options.len() > MAX_OPTIONS {
         complain("too_many_options", "a field has at most 1,000 options");
@@ -205,16 +191,9 @@ fn check_definition(field: &Field, problems: &mut Vec<FieldProblem>) {
         .iter()
         .any(|option| option.trim() != option || option.is_empty() || option.contains('\0'))
     {
-        complain(
-            "blank_option",
-            "an option is blank, has white space around it, or contains U+0000",
-        );
+        complain("blank_option", "an option is blank, has white space around it, or contains U+0000");
     }
-    if field
-        .options
-        .iter()
-        .any(|option| option.chars().count() > MAX_LABEL)
-    {
+    if field.options.iter().any(|option| option.chars().count() > MAX_LABEL) {
         complain("too_long", "an option is longer than 255 characters");
     }
     if field.options.iter().collect::<HashSet<_>>().len() < field.options.len() {
@@ -234,11 +213,7 @@ fn check_definition(field: &Field, problems: &mut Vec<FieldProblem>) {
 }
 
 fn problem(field: &Field, code: &'static str, message: &str) -> FieldProblem {
-    FieldProblem {
-        key: field.key.clone(),
-        code,
-        message: message.to_owned(),
-    }
+    FieldProblem { key: field.key.clone(), code, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -249,9 +224,7 @@ mod tests {
 
     #[test]
     fn a_definition_survives_the_trip_through_json() {
-        let field = Field::new("Stage", FieldType::Choice)
-            .required()
-            .with_options(["lead", "won"]);
+        let field = Field::new("Stage", FieldType::Choice).required().with_options(["lead", "won"]);
         let json = serde_json::to_value(&field).unwrap();
         assert_eq!(
             json,
@@ -264,24 +237,17 @@ mod tests {
     #[test]
     fn every_type_has_the_same_name_in_json_and_in_rust() {
         for field_type in FieldType::ALL {
-            assert_eq!(
-                serde_json::to_value(field_type).unwrap(),
-                json!(field_type.as_str())
-            );
+            assert_eq!(serde_json::to_value(field_type).unwrap(), json!(field_type.as_str()));
         }
     }
 
     #[test]
     fn unknown_types_and_unknown_members_are_refused_by_name() {
         let unknown_type = json!({"key": "a", "label": "A", "field_type": "colour"});
-        let error = serde_json::from_value::<Field>(unknown_type)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_value::<Field>(unknown_type).unwrap_err().to_string();
         assert!(error.contains("unknown variant `colour`"), "{error}");
         let unknown_member = json!({"key": "a", "label": "A", "field_type": "text", "width": 3});
-        let error = serde_json::from_value::<Field>(unknown_member)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_value::<Field>(unknown_member).unwrap_err().to_string();
         assert!(error.contains("unknown field `width`"), "{error}");
     }
 

@@ -56,10 +56,7 @@ pub struct Invalid {
 impl Invalid {
     /// A refusal with one of the [`code`]s.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// A refusal that shows the beginning of the value, so that a report can be read without the file.

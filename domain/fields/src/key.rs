@@ -53,11 +53,7 @@ impl FieldKey {
         }
         key.truncate(Self::MAX_LEN);
         key.truncate(key.trim_end_matches('_').len());
-        if key.is_empty() {
-            Self("field".to_owned())
-        } else {
-            Self(key)
-        }
+        if key.is_empty() { Self("field".to_owned()) } else { Self(key) }
     }
 
     /// This key, or the first of `key_2`, `key_3`, … that is not taken.
@@ -146,9 +142,7 @@ impl TryFrom<String> for FieldKey {
     fn try_from(text: String) -> Result<Self, InvalidKey> {
         let valid = text.len() <= Self::MAX_LEN
             && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
         if valid { Ok(Self(text)) } else { Err(InvalidKey) }
     }
 }

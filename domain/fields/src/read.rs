@@ -56,10 +56,7 @@ impl Field {
     fn read<'a>(&'a self, cell: Cell<'a>) -> Result<Stored<'a>, Invalid> {
         if cell.is_blank() {
             return if self.required {
-                Err(Invalid::new(
-                    code::REQUIRED,
-                    format!("{} is required", self.label),
-                ))
+                Err(Invalid::new(code::REQUIRED, format!("{} is required", self.label)))
             } else {
                 Ok(Stored::Empty)
             };
@@ -123,19 +120,12 @@ impl Field {
     }
 
     fn check_text(&self, text: &str) -> Result<(), Invalid> {
-        let most = if self.field_type == FieldType::Geometry {
-            MAX_GEOMETRY
-        } else {
-            MAX_CELL
-        };
+        let most = if self.field_type == FieldType::Geometry { MAX_GEOMETRY } else { MAX_CELL };
         if text.len() > most {
             return Err(too_long(&format!("{} MiB", most >> 20)));
         }
         if text.as_bytes().contains(&0) {
-            return Err(Invalid::new(
-                code::NUL_CHARACTER,
-                "the text contains the character U+0000",
-            ));
+            return Err(Invalid::new(code::NUL_CHARACTER, "the text contains the character U+0000"));
         }
         Ok(())
     }
@@ -146,19 +136,12 @@ impl Field {
             Value::Null | Value::String(_) => true,
             Value::Bool(_) => self.field_type == FieldType::Boolean,
             Value::Number(_) => {
-                matches!(
-                    self.field_type,
-                    FieldType::Integer | FieldType::Decimal | FieldType::Boolean
-                )
+                matches!(self.field_type, FieldType::Integer | FieldType::Decimal | FieldType::Boolean)
             }
             Value::Array(_) => self.field_type == FieldType::MultiChoice,
             Value::Object(_) => matches!(self.field_type, FieldType::GeoPoint | FieldType::Geometry),
         };
-        if taken {
-            Ok(())
-        } else {
-            Err(self.wrong_kind(value))
-        }
+        if taken { Ok(()) } else { Err(self.wrong_kind(value)) }
     }
 
     fn wrong_kind(&self, value: &Value) -> Invalid {
@@ -172,10 +155,7 @@ impl Field {
         };
         Invalid::new(
             code::WRONG_TYPE,
-            format!(
-                "a {} field takes no value that is {kind}",
-                self.field_type.as_str()
-            ),
+            format!("a {} field takes no value that is {kind}", self.field_type.as_str()),
         )
     }
 }

@@ -105,12 +105,9 @@ impl Stored<'_> {
             Self::Bool(yes) => Stored::Bool(yes),
             Self::Date(date) => Stored::Date(date),
             Self::Datetime(at) => Stored::Datetime(at),
-            Self::List(texts) => Stored::List(
-                texts
-                    .into_iter()
-                    .map(|text| Cow::Owned(text.into_owned()))
-                    .collect(),
-            ),
+            Self::List(texts) => {
+                Stored::List(texts.into_iter().map(|text| Cow::Owned(text.into_owned())).collect())
+            }
             Self::Point { longitude, latitude } => Stored::Point { longitude, latitude },
             Self::Json(value) => Stored::Json(Cow::Owned(value.into_owned())),
         }

@@ -165,6 +165,18 @@ impl Schema {
         self.finish(stored, errors)
     }
 
+    /// The values of unique fields among stored ones, as `unique_values` has them, by key.
+    #[must_use]
+    pub fn unique_values(&self, data: &Map<String, Value>) -> Vec<(FieldKey, String)> {
+        self.unique()
+            .filter_map(|(_, field)| {
+                let json = data.get(field.key.as_str())?.to_string();
+                let value = unique_value(field.field_type, json.as_bytes()).into_owned();
+                Some((field.key.clone(), value))
+            })
+            .collect()
+    }
+
     fn refuse_unknown(&self, data: &JsonObject, errors: &mut FieldErrors) {
         for key in data.members().keys().filter(|key| self.field(key).is_none()) {
             errors.insert(key.clone(), vec!["is not a field of this recordset".to_owned()]);
@@ -175,18 +187,11 @@ impl Schema {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let mut stored = Stored::default();
-        for SchemaField { field, promoted_to } in &self.fields {
-            let Some(value) = data.get(field.key.as_str()).filter(|_| field.unique || promoted_to.is_some())
-            else {
-                continue;
-            };
-            let json = value.to_string();
-            if field.unique {
-                let value = unique_value(field.field_type, json.as_bytes()).into_owned();
-                stored.unique.push((field.key.clone(), value));
-            }
-            if let Some((column, text)) = promoted_to.and_then(|to| Some((to, to.render(json.as_bytes())?))) {
+        let mut stored = Stored { unique: self.unique_values(&data), ..Stored::default() };
+        for (index, column) in self.promoted() {
+            let value = data.get(self.fields[index].field.key.as_str());
+            let text = value.map(Value::to_string);
+            if let Some(text) = text.as_ref().and_then(|json| column.render(json.as_bytes())) {
                 stored.promoted.insert(column, text.into_owned());
             }
         }

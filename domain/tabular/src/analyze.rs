@@ -75,10 +75,7 @@ pub struct Warning {
 
 impl Warning {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self {
-            code: code.to_owned(),
-            message: message.into(),
-        }
+        Self { code: code.to_owned(), message: message.into() }
     }
 }
 
@@ -104,10 +101,7 @@ pub fn analyze_within<S: Source + 'static>(
     let survey = Survey::of(&mut reader)?;
     if reader.is_guessed_utf8() && survey.bad_encoding > 0 && !survey.has_other_than_ascii {
         let encoding = Encoding::WINDOWS_1252;
-        let options = Options {
-            encoding: Some(encoding.name().to_owned()),
-            ..options.clone()
-        };
+        let options = Options { encoding: Some(encoding.name().to_owned()), ..options.clone() };
         let mut reader = Reader::open_within(open()?, &options, name, limits)?;
         let mut analysis = Survey::of(&mut reader)?.conclude(&reader);
         let message = format!("the text is not UTF-8 and is read as {encoding}");
@@ -137,11 +131,7 @@ struct Noted {
 
 impl Survey {
     fn of(reader: &mut Reader) -> Result<Self, FileError> {
-        let column = || Noted {
-            guess: Guess::new(),
-            samples: Vec::new(),
-            empty_count: 0,
-        };
+        let column = || Noted { guess: Guess::new(), samples: Vec::new(), empty_count: 0 };
         let mut survey = Self {
             columns: reader.columns().iter().map(|_| column()).collect(),
             sample_rows: Vec::new(),
@@ -189,8 +179,7 @@ impl Survey {
             }
         }
         if self.sample_rows.len() < SAMPLE_ROWS {
-            self.sample_rows
-                .push(row.cells().map(|cell| shorten(display(cell))).collect());
+            self.sample_rows.push(row.cells().map(|cell| shorten(display(cell))).collect());
         }
     }
 
@@ -200,10 +189,7 @@ impl Survey {
             warnings.push(Warning::new("no_rows", "the file has no rows"));
         }
         if !self.extra_keys.is_empty() {
-            let message = format!(
-                "members that appear late are ignored: {}",
-                self.extra_keys.join(", ")
-            );
+            let message = format!("members that appear late are ignored: {}", self.extra_keys.join(", "));
             warnings.push(Warning::new("extra_keys", message));
         }
         let mut columns: Vec<Column> = Vec::with_capacity(self.columns.len());

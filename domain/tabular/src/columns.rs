@@ -10,10 +10,7 @@ pub(crate) fn name_columns(
     limits: &Limits,
 ) -> Result<(Vec<String>, Vec<Warning>), FileError> {
     if header.len() > limits.max_columns {
-        return Err(FileError::TooManyColumns {
-            found: header.len(),
-            most: limits.max_columns,
-        });
+        return Err(FileError::TooManyColumns { found: header.len(), most: limits.max_columns });
     }
     let given: HashSet<String> = header.iter().map(|name| name.trim().to_owned()).collect();
     let mut taken = HashSet::with_capacity(header.len());
@@ -22,9 +19,8 @@ pub(crate) fn name_columns(
     for (index, name) in header.into_iter().enumerate() {
         let name = clean(&name);
         let unique = if name.is_empty() {
-            let named = unused(&format!("column_{}", index + 1), |name| {
-                given.contains(name) || taken.contains(name)
-            });
+            let named =
+                unused(&format!("column_{}", index + 1), |name| given.contains(name) || taken.contains(name));
             warnings.push(Warning::new(
                 "empty_header",
                 format!("column {} has no name and is called “{named}”", index + 1),
@@ -49,10 +45,7 @@ pub(crate) fn name_columns(
 /// Names for columns without a header: `column_1`, `column_2`, ….
 pub(crate) fn number_columns(count: usize, limits: &Limits) -> Result<Vec<String>, FileError> {
     if count > limits.max_columns {
-        return Err(FileError::TooManyColumns {
-            found: count,
-            most: limits.max_columns,
-        });
+        return Err(FileError::TooManyColumns { found: count, most: limits.max_columns });
     }
     Ok((1..=count).map(|number| format!("column_{number}")).collect())
 }

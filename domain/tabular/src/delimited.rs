@@ -33,10 +33,7 @@ enum Record {
 
 impl DelimitedReader {
     pub(crate) fn new(window: Window, delimiter: u8, quote: u8, max_row_bytes: usize) -> Self {
-        let parser = csv_core::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .quote(quote)
-            .build();
+        let parser = csv_core::ReaderBuilder::new().delimiter(delimiter).quote(quote).build();
         Self {
             window,
             parser,
@@ -83,10 +80,7 @@ impl DelimitedReader {
                 self.take_record(row, len, cells, bytes);
             }
             Record::Unterminated => {
-                row.problem = Some(RowProblem::new(
-                    "unterminated_quote",
-                    "a quoted cell is never closed",
-                ));
+                row.problem = Some(RowProblem::new("unterminated_quote", "a quoted cell is never closed"));
                 self.take_first_line(row)?;
             }
             Record::TooLong => {
@@ -100,10 +94,7 @@ impl DelimitedReader {
     fn skip_line_breaks(&mut self) -> Result<bool, FileError> {
         loop {
             let data = self.window.data();
-            let breaks = data
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            let breaks = data.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let found = breaks < data.len();
             self.line += count_lines(&data[..breaks]);
             self.window.consume(breaks);
@@ -133,8 +124,7 @@ impl DelimitedReader {
                 (true, &b"\n"[..])
             };
             let (result, read, written, ended) =
-                self.parser
-                    .read_record(input, &mut self.cells[len..], &mut self.ends[cells..]);
+                self.parser.read_record(input, &mut self.cells[len..], &mut self.ends[cells..]);
             if !at_end {
                 bytes += read;
             }

@@ -77,10 +77,7 @@ impl FileError {
     }
 
     pub(crate) fn not(format: Format, found: impl Into<String>) -> Self {
-        Self::NotAFormat {
-            expected: format.name().to_owned(),
-            found: found.into(),
-        }
+        Self::NotAFormat { expected: format.name().to_owned(), found: found.into() }
     }
 }
 
@@ -96,17 +93,11 @@ pub struct RowProblem {
 
 impl RowProblem {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code: code.to_owned(),
-            message: message.into(),
-        }
+        Self { code: code.to_owned(), message: message.into() }
     }
 
     pub(crate) fn ragged(expected: usize, found: usize) -> Self {
-        Self::new(
-            "ragged_row",
-            format!("the row has {found} cells where the file has {expected} columns"),
-        )
+        Self::new("ragged_row", format!("the row has {found} cells where the file has {expected} columns"))
     }
 
     pub(crate) fn too_long(limit: usize) -> Self {

@@ -50,10 +50,7 @@ pub(crate) struct Guess {
 impl Guess {
     pub(crate) fn new() -> Self {
         Self {
-            candidates: CANDIDATES
-                .iter()
-                .map(|field_type| Field::new("value", *field_type))
-                .collect(),
+            candidates: CANDIDATES.iter().map(|field_type| Field::new("value", *field_type)).collect(),
             seen: 0,
             distinct: HashSet::new(),
             is_long: false,
@@ -122,14 +119,7 @@ impl Guess {
             options.dedup();
             return (FieldType::Choice, options);
         }
-        (
-            if self.is_long {
-                FieldType::LongText
-            } else {
-                FieldType::Text
-            },
-            Vec::new(),
-        )
+        (if self.is_long { FieldType::LongText } else { FieldType::Text }, Vec::new())
     }
 
     /// How many different values were seen; counting ends at 1,000.
@@ -172,10 +162,7 @@ fn is_plausible_number(text: &str) -> bool {
 fn is_plausible_phone(text: &str) -> bool {
     let text = text.trim();
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let separators = text
-        .bytes()
-        .filter(|byte| matches!(byte, b' ' | b'-' | b'.'))
-        .count();
+    let separators = text.bytes().filter(|byte| matches!(byte, b' ' | b'-' | b'.')).count();
     text.starts_with('+') || text.contains('(') || (digits >= 7 && separators >= 2)
 }
 
@@ -247,14 +234,8 @@ mod tests {
             guess.see(Cell::Json(&value));
             guess.conclude().0
         };
-        assert_eq!(
-            see(json!({"type": "Point", "coordinates": [1, 2]})),
-            FieldType::GeoPoint
-        );
-        assert_eq!(
-            see(json!({"type": "LineString", "coordinates": [[1, 2], [3, 4]]})),
-            FieldType::Geometry
-        );
+        assert_eq!(see(json!({"type": "Point", "coordinates": [1, 2]})), FieldType::GeoPoint);
+        assert_eq!(see(json!({"type": "LineString", "coordinates": [[1, 2], [3, 4]]})), FieldType::Geometry);
         assert_eq!(see(json!(["red", "green"])), FieldType::MultiChoice);
         assert_eq!(see(json!({"a": 1})), FieldType::Json);
     }

@@ -49,14 +49,7 @@ impl JsonReader {
 
     /// A reader whose window stands between two rows.
     pub(crate) fn resume(window: Window, format: Format, line: u64, max_row_bytes: usize) -> Self {
-        Self {
-            window,
-            format,
-            columns: Vec::new(),
-            max_row_bytes,
-            line,
-            ended: false,
-        }
+        Self { window, format, columns: Vec::new(), max_row_bytes, line, ended: false }
     }
 
     pub(crate) fn with_columns(mut self, columns: Vec<String>) -> Self {
@@ -120,10 +113,7 @@ impl JsonReader {
                 }
             }
             if columns.len() > most_columns {
-                return Err(FileError::TooManyColumns {
-                    found: columns.len(),
-                    most: most_columns,
-                });
+                return Err(FileError::TooManyColumns { found: columns.len(), most: most_columns });
             }
             if self.window.offset() > most_bytes {
                 break;
@@ -146,11 +136,8 @@ impl JsonReader {
         if self.ended {
             return Ok(Next::End);
         }
-        let element = if self.format == Format::Ndjson {
-            self.next_line(row)?
-        } else {
-            self.next_element(row)?
-        };
+        let element =
+            if self.format == Format::Ndjson { self.next_line(row)? } else { self.next_element(row)? };
         let len = match element {
             None => {
                 self.ended = true;
@@ -163,10 +150,8 @@ impl JsonReader {
             }
             Some(Element::Truncated) => {
                 self.ended = true;
-                row.problem = Some(RowProblem::new(
-                    "truncated_file",
-                    "the file ends in the middle of this row",
-                ));
+                row.problem =
+                    Some(RowProblem::new("truncated_file", "the file ends in the middle of this row"));
                 return Ok(Next::Bad);
             }
         };
@@ -279,10 +264,7 @@ impl JsonReader {
     fn peek_solid(&mut self) -> Result<Option<u8>, FileError> {
         loop {
             let data = self.window.data();
-            if let Some(at) = data
-                .iter()
-                .position(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
-            {
+            if let Some(at) = data.iter().position(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')) {
                 self.consume(at);
                 return Ok(self.window.data().first().copied());
             }
@@ -403,9 +385,8 @@ impl JsonReader {
             let mut members = properties(&mut object);
             let (own, geometry) = self.columns.split_at(self.columns.len().saturating_sub(1));
             for name in own {
-                let value = members
-                    .remove(name)
-                    .or_else(|| if name == "id" { object.remove("id") } else { None });
+                let value =
+                    members.remove(name).or_else(|| if name == "id" { object.remove("id") } else { None });
                 values.push(value.unwrap_or_default());
             }
             if !geometry.is_empty() {
@@ -413,11 +394,7 @@ impl JsonReader {
             }
             row.extra_keys.extend(members.into_iter().map(|(name, _)| name));
         } else {
-            values.extend(
-                self.columns
-                    .iter()
-                    .map(|name| object.remove(name).unwrap_or_default()),
-            );
+            values.extend(self.columns.iter().map(|name| object.remove(name).unwrap_or_default()));
             row.extra_keys.extend(object.into_iter().map(|(name, _)| name));
         }
     }
@@ -437,9 +414,6 @@ fn parse(json: &[u8]) -> Result<Map<String, Value>, RowProblem> {
         Err(_) if std::str::from_utf8(json).is_err() => {
             Err(RowProblem::new("bad_encoding", "the row is not valid UTF-8"))
         }
-        Err(error) => Err(RowProblem::new(
-            "bad_json",
-            format!("the row is not JSON: {error}"),
-        )),
+        Err(error) => Err(RowProblem::new("bad_json", format!("the row is not JSON: {error}"))),
     }
 }

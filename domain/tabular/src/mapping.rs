@@ -25,10 +25,8 @@ const MIN_CONFIDENCE: f32 = 0.5;
 /// without separators, or shares words with it.
 pub fn suggest_mapping<S: AsRef<str>>(columns: &[S], fields: &[Field]) -> Vec<Mapping> {
     let columns: Vec<Name> = columns.iter().map(|column| Name::of(column.as_ref())).collect();
-    let targets: Vec<(&Field, Name, Name)> = fields
-        .iter()
-        .map(|field| (field, Name::of(field.key.as_str()), Name::of(&field.label)))
-        .collect();
+    let targets: Vec<(&Field, Name, Name)> =
+        fields.iter().map(|field| (field, Name::of(field.key.as_str()), Name::of(&field.label))).collect();
     let mut pairs = Vec::new();
     for (at, column) in columns.iter().enumerate() {
         for (to, (_, key, label)) in targets.iter().enumerate() {
@@ -69,11 +67,7 @@ struct Name {
 impl Name {
     fn of(text: &str) -> Self {
         let key: String = FieldKey::from_label(text).into();
-        Self {
-            text: text.to_owned(),
-            compact: key.replace('_', ""),
-            key,
-        }
+        Self { text: text.to_owned(), compact: key.replace('_', ""), key }
     }
 
     fn resemblance(&self, other: &Self, same: f32) -> f32 {
@@ -109,27 +103,12 @@ mod tests {
 
     #[test]
     fn columns_find_their_fields_by_key_label_and_words() {
-        let fields: Vec<Field> = [
-            "Name",
-            "Email",
-            "Phone number",
-            "Annual revenue",
-            "Größe",
-            "Notes",
-        ]
-        .into_iter()
-        .map(|label| Field::new(label, FieldType::Text))
-        .collect();
-        let columns = [
-            "name",
-            "E-Mail",
-            "Number of phone",
-            "ANNUAL REVENUE",
-            "groesse",
-            "Revenue",
-            "Größe",
-            "名前",
-        ];
+        let fields: Vec<Field> = ["Name", "Email", "Phone number", "Annual revenue", "Größe", "Notes"]
+            .into_iter()
+            .map(|label| Field::new(label, FieldType::Text))
+            .collect();
+        let columns =
+            ["name", "E-Mail", "Number of phone", "ANNUAL REVENUE", "groesse", "Revenue", "Größe", "名前"];
         let found: Vec<_> = suggest_mapping(&columns, &fields)
             .into_iter()
             .map(|mapping| (mapping.column, mapping.field_key.to_string(), mapping.confidence))
@@ -141,10 +120,7 @@ mod tests {
             ("ANNUAL REVENUE", "annual_revenue", 0.95),
             ("Größe", "grosse", 0.98),
         ];
-        assert_eq!(
-            found,
-            expected.map(|(column, key, sure)| (column.to_owned(), key.to_owned(), sure))
-        );
+        assert_eq!(found, expected.map(|(column, key, sure)| (column.to_owned(), key.to_owned(), sure)));
     }
 
     #[test]

@@ -135,14 +135,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            format: None,
-            delimiter: None,
-            quote: None,
-            encoding: None,
-            has_header: true,
-            sheet: None,
-        }
+        Self { format: None, delimiter: None, quote: None, encoding: None, has_header: true, sheet: None }
     }
 }
 

@@ -49,13 +49,7 @@ impl Reader {
         limits: &Limits,
     ) -> Result<Self, FileError> {
         let (sniffed, mut source) = sniff(Box::new(source), options, name)?;
-        let Sniffed {
-            format,
-            encoding,
-            delimiter,
-            quote,
-            only_ascii,
-        } = sniffed;
+        let Sniffed { format, encoding, delimiter, quote, only_ascii } = sniffed;
         let is_csv = format == Format::Csv;
         let mut resolved = Resolved {
             format,
@@ -82,10 +76,7 @@ impl Reader {
                 let mut rows = json(source, &resolved, limits)?;
                 resolved.columns = rows.collect_columns(COLUMN_ROWS, COLUMN_BYTES, limits.max_columns)?;
                 let rows = json(rows.into_window().into_source(), &resolved, limits)?;
-                (
-                    Rows::Json(rows.with_columns(resolved.columns.clone())),
-                    Vec::new(),
-                )
+                (Rows::Json(rows.with_columns(resolved.columns.clone())), Vec::new())
             }
             Format::Xlsx | Format::Xls | Format::Ods => {
                 let mut rows = SheetReader::open(source, format, resolved.sheet.as_deref(), limits)?;
@@ -98,15 +89,7 @@ impl Reader {
         if resolved.columns.is_empty() && !matches!(format, Format::Json | Format::Ndjson | Format::GeoJson) {
             return Err(FileError::Empty);
         }
-        Ok(Self {
-            rows,
-            resolved,
-            warnings,
-            only_ascii,
-            row: Row::default(),
-            read: 0,
-            source_len,
-        })
+        Ok(Self { rows, resolved, warnings, only_ascii, row: Row::default(), read: 0, source_len })
     }
 
     /// Opens a file that was [`resolved`](Self::resolved) before, and continues with exactly the row behind
@@ -222,11 +205,7 @@ impl Reader {
             Rows::Json(rows) => rows.position(),
             Rows::Sheet(_) => (0, 0),
         };
-        Position {
-            row: self.read,
-            byte,
-            line,
-        }
+        Position { row: self.read, byte, line }
     }
 
     /// How much of the file is behind, out of [`source_len`](Self::source_len): exact for UTF-8, close for other
@@ -293,10 +272,7 @@ fn delimited_columns(
         return Ok((Vec::new(), Vec::new()));
     }
     if let Some(problem) = first.problem().filter(|problem| problem.code != "ragged_row") {
-        return Err(FileError::Corrupt(format!(
-            "in its first row: {}",
-            problem.message
-        )));
+        return Err(FileError::Corrupt(format!("in its first row: {}", problem.message)));
     }
     if has_header {
         name_columns(first.cells().map(display).collect(), limits)

@@ -41,10 +41,7 @@ pub(crate) enum SheetCell {
 
 impl Default for Cells {
     fn default() -> Self {
-        Self::Text {
-            text: String::new(),
-            ends: Vec::new(),
-        }
+        Self::Text { text: String::new(), ends: Vec::new() }
     }
 }
 

@@ -42,10 +42,7 @@ struct SheetRow {
 
 impl SheetRow {
     fn at(index: u32) -> Self {
-        Self {
-            index,
-            ..Self::default()
-        }
+        Self { index, ..Self::default() }
     }
 
     /// Puts a cell into its column. Of what lies far outside the table, only that it is there matters.
@@ -71,11 +68,7 @@ impl SheetRow {
 }
 
 enum Message {
-    Opened {
-        sheets: Vec<String>,
-        sheet: String,
-        rows: Option<u64>,
-    },
+    Opened { sheets: Vec<String>, sheet: String, rows: Option<u64> },
     Rows(Vec<SheetRow>),
     Failed(FileError),
     Done,
@@ -136,27 +129,15 @@ impl SheetReader {
             };
             let (first, end) = extent(&header.cells);
             self.first_column = first;
-            let names = header
-                .cells
-                .into_iter()
-                .take(end)
-                .skip(first)
-                .map(SheetCell::into_name)
-                .collect();
+            let names = header.cells.into_iter().take(end).skip(first).map(SheetCell::into_name).collect();
             let (columns, warnings) = name_columns(names, limits)?;
             self.columns = columns.len();
             return Ok((columns, warnings));
         }
         self.receive()?;
-        let extents = self
-            .batch
-            .as_slice()
-            .iter()
-            .map(|row| extent(&row.cells))
-            .filter(|(first, end)| first < end);
-        let (first, end) = extents
-            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-            .unwrap_or_default();
+        let extents =
+            self.batch.as_slice().iter().map(|row| extent(&row.cells)).filter(|(first, end)| first < end);
+        let (first, end) = extents.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         self.first_column = first;
         self.columns = end - first;
         Ok((number_columns(self.columns, limits)?, Vec::new()))
@@ -165,27 +146,15 @@ impl SheetReader {
     /// Reads the next row that is not blank; `false` at the end.
     pub(crate) fn next(&mut self, row: &mut Row) -> Result<bool, FileError> {
         row.clear();
-        let Some(SheetRow {
-            index,
-            mut cells,
-            too_long,
-            ..
-        }) = self.next_filled()?
-        else {
+        let Some(SheetRow { index, mut cells, too_long, .. }) = self.next_filled()? else {
             return Ok(false);
         };
         row.line = Some(u64::from(index) + 1);
         let (first, end) = extent(&cells);
         if too_long {
-            row.problem = Some(RowProblem::new(
-                "row_too_long",
-                "the row's cells hold more than a row may",
-            ));
+            row.problem = Some(RowProblem::new("row_too_long", "the row's cells hold more than a row may"));
         } else if first < self.first_column || end > self.first_column + self.columns {
-            row.problem = Some(RowProblem::ragged(
-                self.columns,
-                end - first.min(self.first_column),
-            ));
+            row.problem = Some(RowProblem::ragged(self.columns, end - first.min(self.first_column)));
             cells.truncate(end);
         } else {
             cells.resize(self.first_column + self.columns, SheetCell::Empty);
@@ -257,11 +226,7 @@ fn run(
     limits: &Limits,
     sender: SyncSender<Message>,
 ) {
-    let mut out = Output {
-        sender,
-        batch: Vec::new(),
-        bytes: 0,
-    };
+    let mut out = Output { sender, batch: Vec::new(), bytes: 0 };
     // What a panic leaves behind is dropped with the thread, so nothing broken is seen again.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         match format {
@@ -309,11 +274,7 @@ impl Output {
     fn row(&mut self, row: SheetRow) -> Result<(), Stop> {
         self.bytes += row.bytes;
         self.batch.push(row);
-        if self.batch.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.batch.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
@@ -333,23 +294,15 @@ impl Output {
 /// The sheet asked for, or the first.
 fn choose(sheets: &[String], wanted: Option<&str>) -> Result<String, FileError> {
     match wanted {
-        None => sheets
-            .first()
-            .cloned()
-            .ok_or_else(|| FileError::Corrupt("the workbook has no sheets".to_owned())),
+        None => {
+            sheets.first().cloned().ok_or_else(|| FileError::Corrupt("the workbook has no sheets".to_owned()))
+        }
         Some(wanted) if sheets.iter().any(|sheet| sheet == wanted) => Ok(wanted.to_owned()),
-        Some(wanted) => Err(FileError::NoSuchSheet {
-            wanted: wanted.to_owned(),
-            sheets: sheets.to_vec(),
-        }),
+        Some(wanted) => Err(FileError::NoSuchSheet { wanted: wanted.to_owned(), sheets: sheets.to_vec() }),
     }
 }
 
 /// A day, unless there is a time of day.
 fn date_or_time(at: NaiveDateTime) -> SheetCell {
-    if at.time() == NaiveTime::MIN {
-        SheetCell::Date(at.date())
-    } else {
-        SheetCell::DateTime(at)
-    }
+    if at.time() == NaiveTime::MIN { SheetCell::Date(at.date()) } else { SheetCell::DateTime(at) }
 }

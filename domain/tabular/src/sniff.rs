@@ -57,37 +57,20 @@ pub(crate) fn sniff(
         return Err(FileError::Empty);
     }
     let format = text_format(&text, whole, options.format, Format::of_name(name))?;
-    let delimiter = options
-        .delimiter
-        .unwrap_or_else(|| delimiter::guess(&text, quote));
+    let delimiter = options.delimiter.unwrap_or_else(|| delimiter::guess(&text, quote));
     if !delimiter.is_ascii() || !quote.is_ascii() || delimiter == quote || "\r\n".contains([delimiter, quote])
     {
         let message = "delimiter and quote are two different ASCII characters, and no line breaks";
         return Err(FileError::InvalidOption(message.to_owned()));
     }
     let only_ascii = options.encoding.is_none() && head.is_ascii();
-    Ok((
-        Sniffed {
-            format,
-            encoding: Some(encoding),
-            delimiter,
-            quote,
-            only_ascii,
-        },
-        source,
-    ))
+    Ok((Sniffed { format, encoding: Some(encoding), delimiter, quote, only_ascii }, source))
 }
 
 fn workbook(format: Format, options: &Options) -> Result<Sniffed, FileError> {
     match options.format {
         Some(wanted) if wanted != format => Err(FileError::not(wanted, format.name())),
-        _ => Ok(Sniffed {
-            format,
-            encoding: None,
-            delimiter: ',',
-            quote: '"',
-            only_ascii: false,
-        }),
+        _ => Ok(Sniffed { format, encoding: None, delimiter: ',', quote: '"', only_ascii: false }),
     }
 }
 
@@ -115,10 +98,7 @@ fn known_signature(head: &[u8]) -> Option<&'static str> {
         (b"SQLite format 3\0", "SQLite"),
         (b"II*\0", "TIFF"),
     ];
-    SIGNATURES
-        .iter()
-        .find(|(signature, _)| head.starts_with(signature))
-        .map(|(_, name)| *name)
+    SIGNATURES.iter().find(|(signature, _)| head.starts_with(signature)).map(|(_, name)| *name)
 }
 
 fn text_format(
@@ -169,9 +149,7 @@ fn json_format(start: &str, whole: bool, named: Option<Format>) -> Format {
     let mut values = serde_json::Deserializer::from_str(start).into_iter::<serde_json::Value>();
     let first = values.next().and_then(Result::ok);
     let after = start[values.byte_offset()..].trim_start();
-    let is_collection = first
-        .as_ref()
-        .is_some_and(|value| value["type"] == "FeatureCollection");
+    let is_collection = first.as_ref().is_some_and(|value| value["type"] == "FeatureCollection");
     match first {
         Some(_) if is_collection => Format::GeoJson,
         Some(_) if after.starts_with('{') => Format::Ndjson,
@@ -179,16 +157,10 @@ fn json_format(start: &str, whole: bool, named: Option<Format>) -> Format {
         Some(value) if whole || !after.is_empty() => {
             let holds_rows = value.as_object().is_some_and(|members| {
                 members.values().any(|member| {
-                    member
-                        .as_array()
-                        .is_some_and(|items| items.iter().any(serde_json::Value::is_object))
+                    member.as_array().is_some_and(|items| items.iter().any(serde_json::Value::is_object))
                 })
             });
-            if holds_rows && named != Some(Format::Ndjson) {
-                Format::Json
-            } else {
-                Format::Ndjson
-            }
+            if holds_rows && named != Some(Format::Ndjson) { Format::Json } else { Format::Ndjson }
         }
         Some(_) => Format::Ndjson,
         None if named == Some(Format::Ndjson) => Format::Ndjson,
@@ -208,8 +180,5 @@ fn has_collection_type(start: &str) -> bool {
 fn first_line_is_closed(start: &str) -> bool {
     let mut lines = start.lines().filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or_default();
-    first.trim_end().ends_with('}')
-        && lines
-            .next()
-            .is_none_or(|second| second.trim_start().starts_with('{'))
+    first.trim_end().ends_with('}') && lines.next().is_none_or(|second| second.trim_start().starts_with('{'))
 }

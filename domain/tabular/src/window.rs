@@ -62,16 +62,7 @@ impl Window {
             raw_end: 0,
             raw_done: false,
         });
-        Self {
-            source,
-            decoding,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            offset,
-            taken: offset,
-            at_end: false,
-        }
+        Self { source, decoding, buffer: Vec::new(), start: 0, end: 0, offset, taken: offset, at_end: false }
     }
 
     /// What is visible. Indices into it stay valid when more is filled in, until something is consumed.

@@ -11,7 +11,11 @@ const PER_EPOCH: i64 = 1 << 20;
 
 /// A job's status as its watchers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename = "JobStatus", rename_all = "UPPERCASE"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(poem_openapi::Enum),
+    oai(rename = "JobStatus", rename_all = "UPPERCASE")
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Later, or held.
@@ -141,6 +145,19 @@ impl Event {
             timestamp,
             seq: Self::seq_of(epoch, 0),
             prev,
+        }
+    }
+
+    /// The same transition, with what the job's progress was before it.
+    pub(crate) fn carrying_on(self, before: Option<Self>) -> Self {
+        let Some(before) = before else { return self };
+        Self {
+            prev: before.seq.min(self.seq - 1),
+            progress: before.progress.min(99),
+            current_step: before.current_step,
+            counts: before.counts,
+            message: before.message,
+            ..self
         }
     }
 

@@ -76,11 +76,7 @@ impl Hub {
     /// Starts listening and reconciling, for as long as the process lives.
     #[must_use]
     pub fn start(database: Database) -> Self {
-        let hub = Self(Arc::new(Inner {
-            database,
-            watched: Mutex::default(),
-            recent: Mutex::default(),
-        }));
+        let hub = Self(Arc::new(Inner { database, watched: Mutex::default(), recent: Mutex::default() }));
         tokio::spawn(hub.clone().listen());
         tokio::spawn(hub.clone().reconcile());
         hub
@@ -97,22 +93,14 @@ impl Hub {
         let watcher = entry.next_watcher;
         entry.watchers.insert(watcher, sender);
         drop(watched);
-        Subscription {
-            hub: self.clone(),
-            job,
-            watcher,
-            events,
-        }
+        Subscription { hub: self.clone(), job, watcher, events }
     }
 
     /// How many jobs are watched, and by how many watchers.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let watched = self.watched();
-        (
-            watched.len(),
-            watched.values().map(|job| job.watchers.len()).sum(),
-        )
+        (watched.len(), watched.values().map(|job| job.watchers.len()).sum())
     }
 
     /// The job as it is now: the newest of what the ledger, Redis and this process know.
@@ -150,10 +138,7 @@ impl Hub {
     async fn listen(self) {
         loop {
             if let Ok(mut subscriber) = self.0.database.bus.subscriber().await
-                && subscriber
-                    .subscribe(self.0.database.bus.event_channels())
-                    .await
-                    .is_ok()
+                && subscriber.subscribe(self.0.database.bus.event_channels()).await.is_ok()
             {
                 let mut messages = subscriber.into_on_message();
                 while let Some(message) = messages.next().await {
@@ -238,8 +223,7 @@ impl Watched {
         self.last = event.seq;
         let event = Arc::new(event);
         // A full channel is a slow client: it loses its place here and catches up from the history.
-        self.watchers
-            .retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
+        self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
     }
 }
 

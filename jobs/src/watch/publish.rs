@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::Event;
 use crate::{Bus, Pool};
@@ -18,6 +18,11 @@ const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const KEPT_FOR_BARE: Duration = Duration::from_secs(60);
 /// Events in one script call.
 const BATCH: usize = 256;
+/// How long a worker keeps trying to send a batch to a bus that is away, and how often.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(200);
+/// Events that may wait for the bus meanwhile; with more, the oldest are given up.
+const QUEUED: usize = 20_000;
 
 static PUBLISH: LazyLock<redis::Script> = LazyLock::new(|| {
     redis::Script::new(
@@ -58,29 +63,25 @@ pub(crate) async fn after_commit(bus: &Bus, wakes: &BTreeSet<Pool>, events: &[Ev
     }
 }
 
-/// Sends a batch of events, oldest first.
-pub(crate) async fn send(bus: &Bus, events: &[Event]) {
+/// Sends a batch of events, oldest first; tells whether the bus took it. Sending it again is harmless.
+pub(crate) async fn send(bus: &Bus, events: &[Event]) -> bool {
     if events.is_empty() {
-        return;
+        return true;
     }
     let mut call = PUBLISH.prepare_invoke();
     call.arg(KEPT);
     for event in events {
         let Some(head) = without_prev(event) else { continue };
         let bare = event.counts == super::Counts::default() && event.current_step.is_none();
-        let expiry = if bare && event.status.is_terminal() {
-            KEPT_FOR_BARE
-        } else {
-            KEPT_FOR
-        }
-        .as_secs();
-        call.key(bus.history_key(event.job_id))
-            .key(bus.event_channel(event.job_id));
+        let expiry = if bare && event.status.is_terminal() { KEPT_FOR_BARE } else { KEPT_FOR }.as_secs();
+        call.key(bus.history_key(event.job_id)).key(bus.event_channel(event.job_id));
         call.arg(event.seq).arg(event.prev).arg(head).arg(expiry);
     }
-    if let Err(error) = call.invoke_async::<()>(&mut bus.connection()).await {
-        lost("event", &error);
+    let sent = call.invoke_async::<()>(&mut bus.connection()).await;
+    if let Err(error) = &sent {
+        lost("event", error);
     }
+    sent.is_ok()
 }
 
 /// The event's JSON up to the value of `prev`, which is its last field.
@@ -108,7 +109,10 @@ impl Publisher {
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while receiver.recv_many(&mut batch, BATCH).await > 0 {
-                send(&bus, &batch).await;
+                let patience = Instant::now() + PATIENCE;
+                while !send(&bus, &batch).await && Instant::now() < patience && receiver.len() < QUEUED {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 batch.clear();
             }
         });

@@ -75,10 +75,7 @@ impl Row {
         };
         let at = self.finished_at.or(self.started_at).unwrap_or(self.created_at);
         let mut event = Event::transition(id, status, self.epoch, 0, at);
-        if let Some(kept) = self
-            .progress
-            .and_then(|p| serde_json::from_value::<Event>(p).ok())
-        {
+        if let Some(kept) = self.progress.and_then(|p| serde_json::from_value::<Event>(p).ok()) {
             // Progress kept under this epoch is newer than the transition, older progress still counts.
             if Event::epoch_of(kept.seq) == self.epoch && status == Status::Running {
                 event.seq = kept.seq;
@@ -96,12 +93,8 @@ impl Row {
             event.progress = 100;
         }
         if status == Status::Failed {
-            event.error_message = self
-                .error
-                .as_ref()
-                .and_then(|e| e.get("message"))
-                .and_then(Value::as_str)
-                .map(str::to_owned);
+            event.error_message =
+                self.error.as_ref().and_then(|e| e.get("message")).and_then(Value::as_str).map(str::to_owned);
         }
         event.cancel_requested = self.cancel_requested;
         event.attempt = self.attempt;

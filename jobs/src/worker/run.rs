@@ -15,7 +15,7 @@ use crate::{
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
     progress::Progress,
-    watch::{Counts, Event, Status},
+    watch::{Counts, Event, Status, snapshot},
 };
 
 /// How a claimed job leaves this worker.
@@ -47,14 +47,11 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     };
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
     let started = tokio::time::Instant::now();
-    let before = job
-        .progress
-        .clone()
-        .and_then(|p| serde_json::from_value::<Event>(p).ok());
-    let event = running_event(&job, before.as_ref());
+    let mut event = Event::transition(job.id, Status::Running, job.epoch, 0, crate::clock::now())
+        .carrying_on(progress_before(&shared, &job).await);
+    event.attempt = job.attempt;
     shared.publisher.publish(event.clone());
-    let floor = before.map_or(0, |event| event.progress.min(99));
-    let progress = Progress::new(event, floor, shared.publisher.clone());
+    let progress = Progress::new(event, shared.publisher.clone());
 
     let verdict = match shared.registry.entry(&job.kind) {
         Some(entry) => attempt(&shared, entry, &job, progress.clone()).await,
@@ -70,30 +67,21 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     drop(slot);
 }
 
-fn running_event(job: &Claimed, before: Option<&Event>) -> Event {
-    let mut event = Event::transition(
-        job.id,
-        Status::Running,
-        job.epoch,
-        before.map_or(0, |event| event.seq),
-        crate::clock::now(),
-    );
-    event.attempt = job.attempt;
-    if let Some(before) = before {
-        event.progress = before.progress.min(99);
-        event.counts = before.counts;
+/// How far the job had come under its last holder: what the ledger kept, or what the bus saw last, so
+/// that the percent doesn't go back.
+async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
+    if job.fence == 1 {
+        return None;
     }
-    event
+    let kept = job.progress.clone().and_then(|progress| serde_json::from_value::<Event>(progress).ok());
+    let seen = snapshot::newest(&shared.database.bus, job.id).await;
+    kept.into_iter().chain(seen).max_by_key(|event| event.seq)
 }
 
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
 async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
     let cancel = CancellationToken::new();
-    let hand_back = if entry.checkpoints {
-        shared.hand_back.clone()
-    } else {
-        CancellationToken::new()
-    };
+    let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
@@ -125,16 +113,11 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
     match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
-        Ok(Err(_)) => failed(
-            entry,
-            job,
-            format!("took longer than {} s", entry.timeout.as_secs()),
-        ),
+        Ok(Err(_)) => failed(entry, job, format!("took longer than {} s", entry.timeout.as_secs())),
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
-        Err(_) if aborted == Some(Aborted::Leaving) => Verdict::Again {
-            delay: Duration::ZERO,
-            failure: None,
-        },
+        Err(_) if aborted == Some(Aborted::Leaving) => {
+            Verdict::Again { delay: Duration::ZERO, failure: None }
+        }
         Err(error) => {
             tracing::error!(job = %job.id, %error, "the handler panicked");
             failed(entry, job, "the handler panicked".into())
@@ -146,13 +129,14 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
     match answer {
         Ok(Outcome::Done(result)) => Verdict::Done(result),
         Ok(Outcome::Snooze(delay)) => Verdict::Again { delay, failure: None },
-        Ok(Outcome::HandBack) => Verdict::Again {
-            delay: Duration::ZERO,
-            failure: None,
-        },
+        Ok(Outcome::HandBack) => Verdict::Again { delay: Duration::ZERO, failure: None },
         Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
         Ok(Outcome::Cancelled) => Verdict::Cancelled,
         Err(JobError::Fenced) => Verdict::Leave,
+        Err(error) if error.is_outage() => {
+            tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
+            Verdict::Again { delay: entry.retry.backoff(1), failure: None }
+        }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
             failed(entry, job, error.to_string())
@@ -162,44 +146,26 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
 
 fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
     if job.attempt >= job.max_attempts {
-        return Verdict::Failed {
-            code: "attempts_exhausted".into(),
-            message,
-        };
+        return Verdict::Failed { code: "attempts_exhausted".into(), message };
     }
-    Verdict::Again {
-        delay: entry.retry.backoff(job.attempt),
-        failure: Some(message),
-    }
+    Verdict::Again { delay: entry.retry.backoff(job.attempt), failure: Some(message) }
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
 async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
     let last = progress.current();
     let bare = last.counts == Counts::default() && last.current_step.is_none() && last.progress == 0;
-    let kept = if bare {
-        None
-    } else {
-        serde_json::to_value(&last).ok()
-    };
+    let kept = if bare { None } else { serde_json::to_value(&last).ok() };
     match verdict {
         Verdict::Leave => "fenced",
         Verdict::Done(result) => {
-            let ended = Ended {
-                result: Some(result),
-                ..ended(job, "completed", kept)
-            };
+            let ended = Ended { result: Some(result), ..ended(job, "completed", kept) };
             end(shared, job, last, ended).await
         }
         Verdict::Failed { code, message } => {
-            shared
-                .logs
-                .write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
+            shared.logs.write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
             let error = json!({ "code": code, "message": message, "attempt": job.attempt });
-            let ended = Ended {
-                error: Some(error),
-                ..ended(job, "failed", kept)
-            };
+            let ended = Ended { error: Some(error), ..ended(job, "failed", kept) };
             end(shared, job, last, ended).await
         }
         Verdict::Cancelled => end(shared, job, last, ended(job, "cancelled", kept)).await,
@@ -208,14 +174,7 @@ async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Ve
 }
 
 fn ended(job: &Claimed, state: &'static str, progress: Option<Value>) -> Ended {
-    Ended {
-        id: job.id,
-        fence: job.fence,
-        state,
-        progress,
-        result: None,
-        error: None,
-    }
+    Ended { id: job.id, fence: job.fence, state, progress, result: None, error: None }
 }
 
 async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'static str {
@@ -241,12 +200,7 @@ async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'sta
         ..last
     };
     if let Some((done, failed, skipped)) = end.checkpoint {
-        event.counts = Counts {
-            done,
-            failed,
-            skipped,
-            total: event.counts.total,
-        };
+        event.counts = Counts { done, failed, skipped, total: event.counts.total };
     }
     if status == Status::Completed {
         event.progress = 100;
@@ -264,9 +218,7 @@ async fn put_back(
     failure: Option<String>,
 ) -> &'static str {
     if let Some(message) = &failure {
-        shared
-            .logs
-            .write(job.id, job.attempt, tracing::Level::WARN, message.clone());
+        shared.logs.write(job.id, job.attempt, tracing::Level::WARN, message.clone());
     }
     let returned = Returned {
         id: job.id,
@@ -283,11 +235,7 @@ async fn put_back(
     };
     let retried = failure.is_some();
     shared.publisher.publish(Event {
-        status: if delay.is_zero() {
-            Status::Queued
-        } else {
-            Status::Pending
-        },
+        status: if delay.is_zero() { Status::Queued } else { Status::Pending },
         seq: Event::seq_of(epoch, 0),
         prev: last.seq,
         timestamp: crate::clock::now(),

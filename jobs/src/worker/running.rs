@@ -51,16 +51,11 @@ impl RunningJobs {
 
     /// Asks a job to stop, and aborts it if it doesn't within the grace.
     pub(crate) fn cancel(self: &RunningJobs, shared: &Arc<Shared>, id: JobId, epoch: i64) {
-        let Some(task) = self
-            .lock()
-            .get(&id)
-            .filter(|job| !job.cancel.is_cancelled())
-            .map(|job| {
-                job.progress.advance(epoch, true);
-                job.cancel.cancel();
-                job.task.clone()
-            })
-        else {
+        let Some(task) = self.lock().get(&id).filter(|job| !job.cancel.is_cancelled()).map(|job| {
+            job.progress.advance(epoch, true);
+            job.cancel.cancel();
+            job.task.clone()
+        }) else {
             return;
         };
         let shared = Arc::clone(shared);

@@ -28,10 +28,8 @@ impl Tokens {
     /// The tokens of a session just opened or refreshed.
     fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
         let lifetime = app.config.access_token_lifetime;
-        let (access_token, _) = app
-            .keys
-            .access_token(opened.user, opened.session, lifetime)
-            .map_err(ApiError::internal)?;
+        let (access_token, _) =
+            app.keys.access_token(opened.user, opened.session, lifetime).map_err(ApiError::internal)?;
         Ok(Self {
             access_token,
             refresh_token: opened.refresh_token,
@@ -43,8 +41,5 @@ impl Tokens {
 
 /// What a session remembers of who opened it.
 fn client(visitor: &Visitor) -> Client {
-    Client {
-        user_agent: visitor.user_agent.clone(),
-        ip: visitor.ip.map(|ip| ip.to_string()),
-    }
+    Client { user_agent: visitor.user_agent.clone(), ip: visitor.ip.map(|ip| ip.to_string()) }
 }

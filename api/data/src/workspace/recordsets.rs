@@ -39,16 +39,10 @@ impl RecordsetsApi {
         /// Only those in use, or only those not in use.
         is_active: Query<Option<bool>>,
     ) -> Answer<Json<Page<Recordset>>> {
-        let filter = RecordsetFilter {
-            search: search.as_deref(),
-            is_active: is_active.0,
-        };
+        let filter = RecordsetFilter { search: search.as_deref(), is_active: is_active.0 };
         let page = page_request(page.0, page_size.0);
         let mut db = can.read().await?;
-        Ok(Json(Page::new(
-            page,
-            recordsets::list(&mut db, filter, page).await?,
-        )))
+        Ok(Json(Page::new(page, recordsets::list(&mut db, filter, page).await?)))
     }
 
     /// Create a recordset
@@ -82,11 +76,7 @@ impl RecordsetsApi {
     ///
     /// What is absent stays as it is, and so does the slug always. Fields named by their keys are
     /// changed, others are added.
-    #[oai(
-        path = "/:recordset_slug",
-        method = "patch",
-        operation_id = "update_recordset"
-    )]
+    #[oai(path = "/:recordset_slug", method = "patch", operation_id = "update_recordset")]
     async fn update(
         &self,
         can: Can<EditRecordsets>,
@@ -103,11 +93,7 @@ impl RecordsetsApi {
     /// Move a recordset to the trash
     ///
     /// Its records go with it.
-    #[oai(
-        path = "/:recordset_slug",
-        method = "delete",
-        operation_id = "delete_recordset"
-    )]
+    #[oai(path = "/:recordset_slug", method = "delete", operation_id = "delete_recordset")]
     async fn delete(
         &self,
         can: Can<DeleteRecordsets>,

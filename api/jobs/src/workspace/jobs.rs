@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use api_kit::{
-    Answer, ApiError, App, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag, ViewJobs, Watcher,
-    page_request, permissions, unhurried,
+    Answer, ApiError, App, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag, ViewJobs,
+    Watcher, page_request, permissions, unhurried,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -217,7 +217,10 @@ impl JobsApi {
         match control::retry(&mut tx, Some(can.workspace.0), job).await? {
             Retry::Queued => tx.commit().await?,
             Retry::NotOver => {
-                return Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"));
+                return Err(ApiError::conflict(
+                    "job_not_failed",
+                    "only a failed or cancelled job can be retried",
+                ));
             }
             Retry::NotFound => return Err(ApiError::not_found()),
         }
@@ -230,7 +233,9 @@ impl JobsApi {
         let mut tx = app.database.begin().await?;
         match control::delete(&mut tx, Some(can.workspace.0), JobId(job_id.0)).await? {
             Delete::Deleted => tx.commit().await?,
-            Delete::NotOver => return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first")),
+            Delete::NotOver => {
+                return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"));
+            }
             Delete::NotFound => return Err(ApiError::not_found()),
         }
         Ok(NoContent)

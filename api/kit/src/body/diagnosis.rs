@@ -14,11 +14,7 @@ use crate::{ApiError, error::plain_reason};
 pub(super) fn of<T: Type>(value: &Value, message: &str) -> ApiError {
     let mut registry = Registry::new();
     T::register(&mut registry);
-    let mut walk = Walk {
-        registry: &registry,
-        missing: Vec::new(),
-        invalid: FieldErrors::new(),
-    };
+    let mut walk = Walk { registry: &registry, missing: Vec::new(), invalid: FieldErrors::new() };
     walk.value(&T::schema_ref(), value, "");
     if !walk.missing.is_empty() {
         ApiError::missing(walk.missing)
@@ -32,10 +28,7 @@ pub(super) fn of<T: Type>(value: &Value, message: &str) -> ApiError {
 /// The types agree, so it is a rule of the schema: "field `x` verification failed. rule".
 fn of_message(message: &str) -> ApiError {
     let reason = plain_reason(message);
-    match reason
-        .strip_prefix("field `")
-        .and_then(|rest| rest.split_once("` verification failed. "))
-    {
+    match reason.strip_prefix("field `").and_then(|rest| rest.split_once("` verification failed. ")) {
         Some((field, rule)) => ApiError::invalid(field, rule),
         None => ApiError::invalid("body", reason),
     }
@@ -65,10 +58,7 @@ impl Walk<'_> {
         }
         if let Some(expected) = mismatch(schema, value) {
             let path = if path.is_empty() { "body" } else { path };
-            self.invalid
-                .entry(path.to_owned())
-                .or_default()
-                .push(format!("must be {expected}"));
+            self.invalid.entry(path.to_owned()).or_default().push(format!("must be {expected}"));
             return;
         }
         match value {
@@ -97,11 +87,7 @@ impl Walk<'_> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// What the schema wants, when the value isn't it.
@@ -116,11 +102,7 @@ fn mismatch(schema: &MetaSchema, value: &Value) -> Option<String> {
         _ => true,
     };
     if !fits {
-        let article = if matches!(schema.ty, "object" | "array" | "integer") {
-            "an"
-        } else {
-            "a"
-        };
+        let article = if matches!(schema.ty, "object" | "array" | "integer") { "an" } else { "a" };
         return Some(format!("{article} {}", schema.ty));
     }
     if !schema.enum_items.is_empty() && !schema.enum_items.contains(value) {

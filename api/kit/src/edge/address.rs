@@ -14,11 +14,7 @@ impl ClientAddress {
         let Addr::SocketAddr(peer) = request.remote_addr().0 else {
             return None;
         };
-        let forwarded = request
-            .headers()
-            .get_all("X-Forwarded-For")
-            .iter()
-            .filter_map(|v| v.to_str().ok());
+        let forwarded = request.headers().get_all("X-Forwarded-For").iter().filter_map(|v| v.to_str().ok());
         Some(Self(client(peer.ip().to_canonical(), forwarded, trusted)))
     }
 }
@@ -27,10 +23,7 @@ impl ClientAddress {
 /// isn't is the client. What a client writes into the header itself lies beyond that.
 fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-    let hops: Vec<_> = forwarded
-        .flat_map(|header| header.split(','))
-        .map(str::trim)
-        .collect();
+    let hops: Vec<_> = forwarded.flat_map(|header| header.split(',')).map(str::trim).collect();
     let mut address = peer;
     for hop in hops.iter().rev() {
         if !is_trusted(address) {
@@ -58,10 +51,7 @@ mod tests {
 
     #[test]
     fn behind_trusted_proxies_the_first_untrusted_hop_is_the_client() {
-        assert_eq!(
-            seen("10.0.0.1", &["1.1.1.1, 198.51.100.1", "10.0.0.2"]),
-            "198.51.100.1"
-        );
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1, 198.51.100.1", "10.0.0.2"]), "198.51.100.1");
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &["nonsense"]), "10.0.0.1");
     }

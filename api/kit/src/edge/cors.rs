@@ -11,29 +11,20 @@ const EXPOSED: &str = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, I
 
 /// The request's origin, if it is listed.
 pub(super) fn allowed_origin(request: &Request, listed: &[HeaderValue]) -> Option<HeaderValue> {
-    request
-        .headers()
-        .get(header::ORIGIN)
-        .filter(|origin| listed.contains(origin))
-        .cloned()
+    request.headers().get(header::ORIGIN).filter(|origin| listed.contains(origin)).cloned()
 }
 
 /// Whether a browser asks before it sends the real request.
 pub(super) fn is_preflight(request: &Request) -> bool {
     *request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The answer to such a question.
 pub(super) fn preflight(request: &Request) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static(METHODS),
-    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     if let Some(wanted) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
@@ -45,9 +36,6 @@ pub(super) fn preflight(request: &Request) -> Response {
 pub(super) fn allow(response: &mut Response, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static(EXPOSED),
-    );
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }

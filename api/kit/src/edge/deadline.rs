@@ -20,10 +20,7 @@ pub(super) struct Deadline {
 
 impl Deadline {
     pub(super) fn new(after: Duration) -> Self {
-        Self {
-            after,
-            lifted: Arc::default(),
-        }
+        Self { after, lifted: Arc::default() }
     }
 
     /// Resolves when it has passed; never when it was lifted.

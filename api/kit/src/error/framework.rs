@@ -1,7 +1,10 @@
 //! What poem and poem-openapi refuse before a handler runs, said in our words.
 
 use poem::{
-    error::{MethodNotAllowedError, NotFoundError, ReadBodyError, SizedLimitError},
+    error::{
+        MethodNotAllowedError, NotFoundError, ParsePathError as UnreadablePath, ReadBodyError,
+        SizedLimitError,
+    },
     http::StatusCode,
 };
 use poem_openapi::error::{
@@ -28,8 +31,8 @@ impl ApiError {
                 "the path exists, but not with this method",
             );
         }
-        if error.is::<ParsePathError>() {
-            // An id that can't be one names nothing.
+        if error.is::<ParsePathError>() || error.is::<UnreadablePath>() {
+            // An id that can't be one, or a path that is no text, names nothing.
             return Self::not_found();
         }
         if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
@@ -54,11 +57,9 @@ impl ApiError {
         }
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(),
-            status if status.is_client_error() => Self::new(
-                status,
-                "bad_request",
-                "the request can't be read as the documentation says",
-            ),
+            status if status.is_client_error() => {
+                Self::new(status, "bad_request", "the request can't be read as the documentation says")
+            }
             _ => Self::internal(error.to_string()),
         }
     }
@@ -76,10 +77,7 @@ impl ApiError {
 /// The middle of poem-openapi's `failed to parse "type": reason (occurred while parsing "Outer")`.
 pub(crate) fn plain_reason(reason: &str) -> String {
     let reason = reason.split(" (occurred while parsing").next().unwrap_or(reason);
-    match reason
-        .strip_prefix("failed to parse \"")
-        .and_then(|rest| rest.split_once("\": "))
-    {
+    match reason.strip_prefix("failed to parse \"").and_then(|rest| rest.split_once("\": ")) {
         Some((_, reason)) => reason.to_owned(),
         None => reason.to_owned(),
     }
@@ -98,18 +96,9 @@ mod tests {
 
     #[test]
     fn an_absent_parameter_is_missing_and_an_unreadable_one_invalid() {
-        let absent = ParseParamError {
-            name: "q",
-            reason: r#"Type "string" expects an input value."#.into(),
-        };
+        let absent = ParseParamError { name: "q", reason: r#"Type "string" expects an input value."#.into() };
         assert_eq!(ApiError::of_framework(absent.into()).code(), "parameter_missing");
-        let unreadable = ParseParamError {
-            name: "page",
-            reason: r#"failed to parse "integer": no"#.into(),
-        };
-        assert_eq!(
-            ApiError::of_framework(unreadable.into()).to_string(),
-            "record_invalid: page: no"
-        );
+        let unreadable = ParseParamError { name: "page", reason: r#"failed to parse "integer": no"#.into() };
+        assert_eq!(ApiError::of_framework(unreadable.into()).to_string(), "record_invalid: page: no");
     }
 }

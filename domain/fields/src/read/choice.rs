@@ -43,15 +43,9 @@ pub(super) fn many_of_text<'a>(field: &'a Field, text: &'a str) -> Result<Stored
     if let Some(option) = find(field, text) {
         return Ok(Stored::List(vec![option.into()]));
     }
-    let separator = [';', '|', ',']
-        .into_iter()
-        .find(|separator| text.contains(*separator));
+    let separator = [';', '|', ','].into_iter().find(|separator| text.contains(*separator));
     let mut chosen = Vec::new();
-    for part in text
-        .split(|c| Some(c) == separator)
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
+    for part in text.split(|c| Some(c) == separator).map(str::trim).filter(|part| !part.is_empty()) {
         add(&mut chosen, one(field, part)?);
     }
     list(field, chosen)
@@ -83,10 +77,7 @@ fn add<'a>(chosen: &mut Vec<Cow<'a, str>>, option: Cow<'a, str>) {
 fn list<'a>(field: &Field, chosen: Vec<Cow<'a, str>>) -> Result<Stored<'a>, Invalid> {
     const MOST: usize = 1_000;
     match chosen.len() {
-        0 if field.required => Err(Invalid::new(
-            code::REQUIRED,
-            format!("{} is required", field.label),
-        )),
+        0 if field.required => Err(Invalid::new(code::REQUIRED, format!("{} is required", field.label))),
         0 => Ok(Stored::Empty),
         1..=MOST => Ok(Stored::List(chosen)),
         _ => Err(too_long("1,000 choices")),

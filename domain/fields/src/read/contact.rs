@@ -9,11 +9,7 @@ pub(super) fn email(text: &str) -> Result<Stored<'_>, Invalid> {
     if is_email(text) {
         Ok(Stored::Text(Cow::Borrowed(text)))
     } else {
-        Err(Invalid::showing(
-            code::NOT_AN_EMAIL,
-            text,
-            "is not an e-mail address",
-        ))
+        Err(Invalid::showing(code::NOT_AN_EMAIL, text, "is not an e-mail address"))
     }
 }
 
@@ -39,10 +35,7 @@ fn is_domain(domain: &str) -> bool {
     domain.len() <= 253
         && domain.contains('.')
         && domain.split('.').all(label_ok)
-        && !domain
-            .rsplit('.')
-            .next()
-            .is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()))
+        && !domain.rsplit('.').next().is_some_and(|top| top.bytes().all(|b| b.is_ascii_digit()))
 }
 
 pub(super) fn url(text: &str) -> Result<Stored<'_>, Invalid> {
@@ -52,32 +45,20 @@ pub(super) fn url(text: &str) -> Result<Stored<'_>, Invalid> {
     if is_plain_url(text) || is_url(text) {
         Ok(Stored::Text(Cow::Borrowed(text)))
     } else {
-        Err(Invalid::showing(
-            code::NOT_A_URL,
-            text,
-            "is not an absolute http, https, ftp or mailto URL",
-        ))
+        Err(Invalid::showing(code::NOT_A_URL, text, "is not an absolute http, https, ftp or mailto URL"))
     }
 }
 
 /// The usual kind of URL, recognised without building one.
 fn is_plain_url(text: &str) -> bool {
-    let Some(rest) = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-    else {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
         return false;
     };
-    let host_len = rest
-        .bytes()
-        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
-        .count();
+    let host_len = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')).count();
     let (host, path) = rest.split_at(host_len);
     // A host that ends in a digit may be a broken IP address; the parser proper decides on those.
     host.ends_with(|c: char| c.is_ascii_alphabetic())
-        && host
-            .split('.')
-            .all(|label| !label.is_empty() && !label.starts_with("xn--"))
+        && host.split('.').all(|label| !label.is_empty() && !label.starts_with("xn--"))
         && (path.is_empty() || path.starts_with(['/', '?', '#']))
         && path
             .bytes()
@@ -92,10 +73,7 @@ fn is_url(text: &str) -> bool {
         Ok(url) => match url.scheme() {
             "http" | "https" | "ftp" => {
                 // The parser mends `https:host`; what is stored should be a URL for everyone.
-                url.has_host()
-                    && text
-                        .get(url.scheme().len()..)
-                        .is_some_and(|rest| rest.starts_with("://"))
+                url.has_host() && text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://"))
             }
             "mailto" => is_email(url.path()),
             _ => false,
@@ -112,10 +90,6 @@ pub(super) fn phone(text: &str) -> Result<Stored<'_>, Invalid> {
     if allowed && (5..=15).contains(&digits) && text.len() <= 64 {
         Ok(Stored::Text(Cow::Borrowed(text)))
     } else {
-        Err(Invalid::showing(
-            code::NOT_A_PHONE,
-            text,
-            "is not a phone number of 5 to 15 digits",
-        ))
+        Err(Invalid::showing(code::NOT_A_PHONE, text, "is not a phone number of 5 to 15 digits"))
     }
 }

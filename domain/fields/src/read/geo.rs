@@ -12,13 +12,8 @@ const MAX_DEPTH: usize = 8;
 
 /// `lat,lng` (the order in which people write it), WKT or GeoJSON.
 pub(super) fn point(text: &str) -> Result<Stored<'_>, Invalid> {
-    let no_point = || {
-        Invalid::showing(
-            code::NOT_A_POINT,
-            text,
-            "is not a point; write latitude,longitude or GeoJSON",
-        )
-    };
+    let no_point =
+        || Invalid::showing(code::NOT_A_POINT, text, "is not a point; write latitude,longitude or GeoJSON");
     if text.starts_with('{') {
         let value: Value = serde_json::from_str(text).map_err(|_| no_point())?;
         return point_of_json(&value).map(Stored::into_owned);
@@ -27,10 +22,7 @@ pub(super) fn point(text: &str) -> Result<Stored<'_>, Invalid> {
         let value = wkt::to_geojson(text).ok_or_else(no_point)?;
         return point_of_json(&value).map(Stored::into_owned);
     }
-    let inner = text
-        .strip_prefix('(')
-        .and_then(|text| text.strip_suffix(')'))
-        .unwrap_or(text);
+    let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text);
     let (latitude, longitude) = inner
         .split_once([',', ';'])
         .or_else(|| inner.split_once(char::is_whitespace))
@@ -49,10 +41,7 @@ pub(super) fn point_of_json(value: &Value) -> Result<Stored<'_>, Invalid> {
     };
     let object = value.as_object().ok_or_else(no_point)?;
     if object.get("type").is_some_and(|name| name == "Point") {
-        let position = object
-            .get("coordinates")
-            .and_then(Value::as_array)
-            .ok_or_else(no_point)?;
+        let position = object.get("coordinates").and_then(Value::as_array).ok_or_else(no_point)?;
         if !(2..=3).contains(&position.len()) {
             return Err(no_point());
         }
@@ -84,11 +73,7 @@ fn check_range(longitude: f64, latitude: f64) -> Result<(), Invalid> {
 
 /// WKT or GeoJSON.
 pub(super) fn geometry(text: &str) -> Result<Stored<'_>, Invalid> {
-    let value = if wkt::is_likely(text) {
-        wkt::to_geojson(text)
-    } else {
-        serde_json::from_str(text).ok()
-    };
+    let value = if wkt::is_likely(text) { wkt::to_geojson(text) } else { serde_json::from_str(text).ok() };
     let no_geometry = || Invalid::showing(code::NOT_A_GEOMETRY, text, "is neither GeoJSON nor WKT");
     geometry_of_json(&value.ok_or_else(no_geometry)?).map(Stored::into_owned)
 }
@@ -99,12 +84,8 @@ pub(super) fn geometry_of_json(value: &Value) -> Result<Stored<'_>, Invalid> {
 
 /// The geometry with its own members only: no `bbox`, no `crs`, nothing foreign.
 fn checked_geometry(value: &Value, depth: usize) -> Result<Value, Invalid> {
-    let depth = depth
-        .checked_sub(1)
-        .ok_or_else(|| broken("geometry collections are nested too deeply"))?;
-    let object = value
-        .as_object()
-        .ok_or_else(|| broken("a geometry is a JSON object"))?;
+    let depth = depth.checked_sub(1).ok_or_else(|| broken("geometry collections are nested too deeply"))?;
+    let object = value.as_object().ok_or_else(|| broken("a geometry is a JSON object"))?;
     let name = object.get("type").and_then(Value::as_str).unwrap_or_default();
     let array = |member: &str| {
         object
@@ -115,13 +96,8 @@ fn checked_geometry(value: &Value, depth: usize) -> Result<Value, Invalid> {
     let mut geometry = Map::new();
     geometry.insert("type".to_owned(), name.into());
     if name == "GeometryCollection" {
-        let parts = array("geometries")?
-            .iter()
-            .map(|part| checked_geometry(part, depth));
-        geometry.insert(
-            "geometries".to_owned(),
-            parts.collect::<Result<Vec<_>, _>>()?.into(),
-        );
+        let parts = array("geometries")?.iter().map(|part| checked_geometry(part, depth));
+        geometry.insert("geometries".to_owned(), parts.collect::<Result<Vec<_>, _>>()?.into());
         return Ok(geometry.into());
     }
     let coordinates = array("coordinates")?;
@@ -144,10 +120,7 @@ fn broken(message: &str) -> Invalid {
 
 fn each(items: &[Value], check: impl Fn(&[Value]) -> Result<(), Invalid>) -> Result<(), Invalid> {
     items.iter().try_for_each(|item| {
-        check(
-            item.as_array()
-                .ok_or_else(|| broken("coordinates are not nested enough"))?,
-        )
+        check(item.as_array().ok_or_else(|| broken("coordinates are not nested enough"))?)
     })
 }
 
@@ -177,9 +150,7 @@ fn check_polygon(rings: &[Value]) -> Result<(), Invalid> {
     each(rings, |ring| {
         each(ring, check_position)?;
         if ring.len() < 4 || ring.first() != ring.last() {
-            return Err(broken(
-                "a ring has at least four positions and ends where it began",
-            ));
+            return Err(broken("a ring has at least four positions and ends where it began"));
         }
         Ok(())
     })

@@ -52,10 +52,7 @@ fn check_below(value: &Value, depth: usize) -> Result<(), Invalid> {
 
 fn check_string(text: &str) -> Result<(), Invalid> {
     if text.as_bytes().contains(&0) {
-        return Err(Invalid::new(
-            code::NUL_CHARACTER,
-            "a string in the value contains the character U+0000",
-        ));
+        return Err(Invalid::new(code::NUL_CHARACTER, "a string in the value contains the character U+0000"));
     }
     Ok(())
 }

@@ -20,11 +20,9 @@ pub(super) fn integer(text: &str) -> Result<Stored<'_>, Invalid> {
         Ok(number) if number.fract().is_zero() => number.to_i64().map(Stored::Int).ok_or_else(out_of_range),
         Err(Fault::OutOfRange) => Err(out_of_range()),
         Err(Fault::Ambiguous) => Err(ambiguous(code::NOT_AN_INTEGER, text)),
-        Ok(_) | Err(Fault::NoNumber) => Err(Invalid::showing(
-            code::NOT_AN_INTEGER,
-            text,
-            "is not a whole number",
-        )),
+        Ok(_) | Err(Fault::NoNumber) => {
+            Err(Invalid::showing(code::NOT_AN_INTEGER, text, "is not a whole number"))
+        }
     }
 }
 
@@ -41,11 +39,7 @@ pub(super) fn decimal(text: &str) -> Result<Stored<'_>, Invalid> {
         }
         Err(Fault::OutOfRange) => Err(out_of_range()),
         Err(Fault::Ambiguous) => Err(ambiguous(code::NOT_A_DECIMAL, text)),
-        Err(Fault::NoNumber) => Err(Invalid::showing(
-            code::NOT_A_DECIMAL,
-            text,
-            "is not a decimal number",
-        )),
+        Err(Fault::NoNumber) => Err(Invalid::showing(code::NOT_A_DECIMAL, text, "is not a decimal number")),
     }
 }
 
@@ -65,27 +59,16 @@ pub(super) fn boolean(text: &str) -> Result<Stored<'_>, Invalid> {
     } else if is_one_of(&["false", "0", "no", "n", "off"]) {
         Ok(Stored::Bool(false))
     } else {
-        Err(Invalid::showing(
-            code::NOT_A_BOOLEAN,
-            text,
-            "is neither a yes nor a no",
-        ))
+        Err(Invalid::showing(code::NOT_A_BOOLEAN, text, "is neither a yes nor a no"))
     }
 }
 
 fn out_of_range() -> Invalid {
-    Invalid::new(
-        code::OUT_OF_RANGE,
-        "the number is too large or too exact to be stored",
-    )
+    Invalid::new(code::OUT_OF_RANGE, "the number is too large or too exact to be stored")
 }
 
 fn ambiguous(code: &'static str, text: &str) -> Invalid {
-    Invalid::showing(
-        code,
-        text,
-        "can be read in two ways: the comma may separate thousands or decimals",
-    )
+    Invalid::showing(code, text, "can be read in two ways: the comma may separate thousands or decimals")
 }
 
 /// Whether the text is a JSON number of few digits and nothing else, so that it can be stored as it stands.
@@ -167,11 +150,7 @@ fn without_grouping(text: &str) -> Result<Cow<'_, str>, Fault> {
     let decimal_mark = match (points, commas) {
         (1, 0) => Some('.'),
         (0, 1) if grouped_otherwise => Some(','),
-        (0, 1)
-            if text
-                .split_once(',')
-                .is_some_and(|(whole, rest)| could_group(whole, rest)) =>
-        {
+        (0, 1) if text.split_once(',').is_some_and(|(whole, rest)| could_group(whole, rest)) => {
             return Err(Fault::Ambiguous);
         }
         (0, 1) => Some(','),

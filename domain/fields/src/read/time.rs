@@ -16,13 +16,8 @@ pub(super) fn date(text: &str) -> Result<Stored<'_>, Invalid> {
 }
 
 pub(super) fn datetime(text: &str) -> Result<Stored<'_>, Invalid> {
-    let no_datetime = || {
-        Invalid::showing(
-            code::NOT_A_DATETIME,
-            text,
-            "is not a date and time; write YYYY-MM-DDTHH:MM:SSZ",
-        )
-    };
+    let no_datetime =
+        || Invalid::showing(code::NOT_A_DATETIME, text, "is not a date and time; write YYYY-MM-DDTHH:MM:SSZ");
     let (date, rest) = leading_date(text).map_err(|fault| fault.explain(text, no_datetime))?;
     let midnight = date.and_time(NaiveTime::MIN);
     if rest.is_empty() {
@@ -38,11 +33,7 @@ pub(super) fn datetime(text: &str) -> Result<Stored<'_>, Invalid> {
 
 /// Refuses years that RFC 3339 can't spell.
 pub(super) fn checked(at: NaiveDateTime) -> Result<NaiveDateTime, Invalid> {
-    if (1..=9999).contains(&at.year()) {
-        Ok(at)
-    } else {
-        Err(out_of_range())
-    }
+    if (1..=9999).contains(&at.year()) { Ok(at) } else { Err(out_of_range()) }
 }
 
 fn out_of_range() -> Invalid {
@@ -70,11 +61,7 @@ impl Fault {
 /// The date that the text begins with, and what follows it.
 fn leading_date(text: &str) -> Result<(NaiveDate, &str), Fault> {
     let (first, first_len, rest) = leading_number(text).ok_or(Fault::NoDate)?;
-    let separator = rest
-        .chars()
-        .next()
-        .filter(|c| matches!(c, '-' | '/' | '.'))
-        .ok_or(Fault::NoDate)?;
+    let separator = rest.chars().next().filter(|c| matches!(c, '-' | '/' | '.')).ok_or(Fault::NoDate)?;
     let (second, second_len, rest) = leading_number(&rest[1..]).ok_or(Fault::NoDate)?;
     let rest = rest.strip_prefix(separator).ok_or(Fault::NoDate)?;
     let (third, third_len, rest) = leading_number(rest).ok_or(Fault::NoDate)?;
@@ -100,9 +87,7 @@ fn leading_number(text: &str) -> Option<(u32, usize, &str)> {
         return None;
     }
     let (number, rest) = text.split_at(digits);
-    let value = number
-        .bytes()
-        .fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+    let value = number.bytes().fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
     Some((value, digits, rest))
 }
 
@@ -144,11 +129,7 @@ fn time_of_day(text: &str) -> Option<Duration> {
 
 /// The zone's distance from UTC; none means UTC.
 fn offset(text: &str) -> Option<Duration> {
-    if text.is_empty()
-        || ["z", "utc", "gmt"]
-            .iter()
-            .any(|utc| text.eq_ignore_ascii_case(utc))
-    {
+    if text.is_empty() || ["z", "utc", "gmt"].iter().any(|utc| text.eq_ignore_ascii_case(utc)) {
         return Some(Duration::zero());
     }
     let sign = if text.starts_with('+') { 1 } else { -1 };

@@ -15,10 +15,7 @@ pub(super) fn is_likely(text: &str) -> bool {
 pub(super) fn to_geojson(text: &str) -> Option<Value> {
     let mut text = text;
     // The prefix of PostGIS's extended form; other reference systems than GeoJSON's own are not translated.
-    if text
-        .get(..5)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("SRID="))
-    {
+    if text.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("SRID=")) {
         text = text[5..].strip_prefix("4326;")?;
     }
     let mut parser = Parser { rest: text };
@@ -83,16 +80,12 @@ impl<'a> Parser<'a> {
         let mut numbers = Vec::with_capacity(3);
         loop {
             self.skip_blanks();
-            let len = self
-                .rest
-                .find(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')'));
+            let len = self.rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')'));
             let (number, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
             if number.is_empty() {
                 return Some(Value::Array(numbers));
             }
-            numbers.push(json!(
-                number.parse::<f64>().ok().filter(|number| number.is_finite())?
-            ));
+            numbers.push(json!(number.parse::<f64>().ok().filter(|number| number.is_finite())?));
             self.rest = rest;
         }
     }

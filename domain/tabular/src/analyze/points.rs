@@ -46,21 +46,14 @@ pub(super) fn suggest(columns: &[Column]) -> Vec<SuggestedPoint> {
 }
 
 fn is_numeric(column: &Column) -> bool {
-    matches!(
-        column.field_type,
-        FieldType::Integer | FieldType::Decimal | FieldType::Boolean
-    )
+    matches!(column.field_type, FieldType::Integer | FieldType::Decimal | FieldType::Boolean)
 }
 
 /// The key without the one word that names the axis; `None` when there is no such word.
 fn without(key: &FieldKey, axis: &[&str]) -> Option<String> {
     let words: Vec<&str> = key.as_str().split('_').collect();
     let at = words.iter().position(|word| axis.contains(word))?;
-    let rest: Vec<&str> = words
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != at)
-        .map(|(_, word)| *word)
-        .collect();
+    let rest: Vec<&str> =
+        words.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, word)| *word).collect();
     Some(rest.join("_"))
 }

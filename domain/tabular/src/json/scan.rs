@@ -34,11 +34,7 @@ impl Scanner {
             }
             let byte = bytes[at];
             if self.kind == Kind::Unknown {
-                self.kind = if matches!(byte, b'"' | b'[' | b'{') {
-                    Kind::Closed
-                } else {
-                    Kind::Open
-                };
+                self.kind = if matches!(byte, b'"' | b'[' | b'{') { Kind::Closed } else { Kind::Open };
             }
             if self.kind == Kind::Open {
                 if matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n') {

@@ -34,28 +34,16 @@ pub(crate) fn format_of_package(source: Box<dyn Source>) -> Result<(Format, Box<
 pub(super) fn check(source: Box<dyn Source>, limits: &Limits) -> Result<Box<dyn Source>, FileError> {
     let mut archive = ZipArchive::new(BufReader::with_capacity(64 << 10, source)).map_err(explain)?;
     if archive.len() > MAX_PARTS {
-        return Err(FileError::TooLargeInside(format!(
-            "it has {} parts",
-            archive.len()
-        )));
+        return Err(FileError::TooLargeInside(format!("it has {} parts", archive.len())));
     }
-    let mut spent = Spent {
-        held: 0,
-        streamed: 0,
-        limits,
-    };
+    let mut spent = Spent { held: 0, streamed: 0, limits };
     for index in 0..archive.len() {
         let part = archive.by_index(index).map_err(explain)?;
         let name = String::from_utf8_lossy(part.name_raw()).to_ascii_lowercase();
         let (packed, declared) = (part.compressed_size(), part.size());
         let mut part = BufReader::with_capacity(64 << 10, part);
         // Only XML is streamed; a parser would gather anything else until its end.
-        let is_xml = part
-            .fill_buf()
-            .map_err(broken_or_unread)?
-            .iter()
-            .take(64)
-            .any(|byte| *byte == b'<');
+        let is_xml = part.fill_buf().map_err(broken_or_unread)?.iter().take(64).any(|byte| *byte == b'<');
         let is_sheet = is_xml && (name.contains("worksheets/") || name == "content.xml");
         spent.check_ratio(packed, declared)?;
         spent.add(is_sheet, declared)?;
@@ -65,13 +53,7 @@ pub(super) fn check(source: Box<dyn Source>, limits: &Limits) -> Result<Box<dyn 
             // The part has been read in part; its rest is measured on a second opening below.
             drop(part);
             let again = archive.by_index(index).map_err(explain)?;
-            measure(
-                BufReader::with_capacity(64 << 10, again),
-                packed,
-                is_sheet,
-                is_xml,
-                &mut spent,
-            )?;
+            measure(BufReader::with_capacity(64 << 10, again), packed, is_sheet, is_xml, &mut spent)?;
         } else {
             measure(part, packed, is_sheet, is_xml, &mut spent)?;
         }
@@ -128,20 +110,14 @@ impl Spent<'_> {
         };
         *spent = spent.saturating_add(bytes);
         if *spent > most {
-            return Err(FileError::TooLargeInside(format!(
-                "it unpacks to more than {most} bytes"
-            )));
+            return Err(FileError::TooLargeInside(format!("it unpacks to more than {most} bytes")));
         }
         Ok(())
     }
 
     /// Takes back what was only a claim.
     fn give_back(&mut self, is_sheet: bool, bytes: u64) {
-        let spent = if is_sheet {
-            &mut self.streamed
-        } else {
-            &mut self.held
-        };
+        let spent = if is_sheet { &mut self.streamed } else { &mut self.held };
         *spent = spent.saturating_sub(bytes);
     }
 
@@ -172,9 +148,7 @@ fn check_promised_strings(part: impl BufRead, size: u64) -> Result<(), FileError
                     .map(|attribute| attribute.value.parse::<u64>().unwrap_or(0))
                     .max();
                 if promised.is_some_and(|promised| promised > size / SMALLEST_STRING) {
-                    return Err(FileError::Corrupt(
-                        "it promises more strings than it has".to_owned(),
-                    ));
+                    return Err(FileError::Corrupt("it promises more strings than it has".to_owned()));
                 }
                 return Ok(());
             }
@@ -188,9 +162,9 @@ fn check_promised_strings(part: impl BufRead, size: u64) -> Result<(), FileError
 fn explain(error: ZipError) -> FileError {
     match error {
         ZipError::Io(error) => broken_or_unread(error),
-        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => FileError::Unsupported {
-            found: "password-protected",
-        },
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+            FileError::Unsupported { found: "password-protected" }
+        }
         error => FileError::Corrupt(error.to_string()),
     }
 }

@@ -26,10 +26,7 @@ pub(super) fn read(
     let tables = list_tables(&mut content(&mut archive)?)?;
     let sheets: Vec<String> = tables.iter().map(|(name, _)| name.clone()).collect();
     let sheet = choose(&sheets, wanted)?;
-    let rows = tables
-        .iter()
-        .find(|(name, _)| *name == sheet)
-        .map(|(_, rows)| *rows);
+    let rows = tables.iter().find(|(name, _)| *name == sheet).map(|(_, rows)| *rows);
     out.opened(sheets, sheet.clone(), rows)?;
     let mut content = content(&mut archive)?;
     let mut buffer = Vec::new();
@@ -37,13 +34,7 @@ pub(super) fn read(
         buffer.clear();
         match content.read_event_into(&mut buffer).map_err(corrupt)? {
             Event::Start(tag) if tag.name().as_ref() == "table:table" && name_of(&tag)? == sheet => {
-                return Table {
-                    content,
-                    limits,
-                    out,
-                    index: 0,
-                }
-                .read();
+                return Table { content, limits, out, index: 0 }.read();
             }
             Event::Eof => return Ok(()),
             _ => {}
@@ -90,19 +81,12 @@ fn name_of(tag: &BytesStart<'_>) -> Result<String, FileError> {
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<Option<String>, FileError> {
     let found = tag.try_get_attribute(name).map_err(corrupt)?;
     found
-        .map(|found| {
-            Ok(found
-                .normalized_value(XmlVersion::Implicit1_0)
-                .map_err(corrupt)?
-                .into_owned())
-        })
+        .map(|found| Ok(found.normalized_value(XmlVersion::Implicit1_0).map_err(corrupt)?.into_owned()))
         .transpose()
 }
 
 fn repetitions(tag: &BytesStart<'_>, name: &str) -> Result<u32, FileError> {
-    Ok(attribute(tag, name)?
-        .map_or(Ok(1), |number| number.parse())
-        .unwrap_or(u32::MAX))
+    Ok(attribute(tag, name)?.map_or(Ok(1), |number| number.parse()).unwrap_or(u32::MAX))
 }
 
 struct Table<'a, R: Read + Seek> {
@@ -126,10 +110,7 @@ impl<R: Read + Seek> Table<'_, R> {
                         self.index = last;
                     }
                     while self.index < last {
-                        self.out.row(SheetRow {
-                            index: self.index,
-                            ..row.clone()
-                        })?;
+                        self.out.row(SheetRow { index: self.index, ..row.clone() })?;
                         self.index += 1;
                     }
                 }
@@ -148,10 +129,7 @@ impl<R: Read + Seek> Table<'_, R> {
             buffer.clear();
             match self.content.read_event_into(&mut buffer).map_err(corrupt)? {
                 Event::Start(tag)
-                    if matches!(
-                        tag.name().as_ref(),
-                        "table:table-cell" | "table:covered-table-cell"
-                    ) =>
+                    if matches!(tag.name().as_ref(), "table:table-cell" | "table:covered-table-cell") =>
                 {
                     let times = repetitions(&tag, "table:number-columns-repeated")? as usize;
                     let cell = self.cell(&tag)?;
@@ -175,9 +153,9 @@ impl<R: Read + Seek> Table<'_, R> {
         let end = tag.name().as_ref().to_owned();
         let kind = attribute(tag, "office:value-type")?.unwrap_or_default();
         let value = match kind.as_str() {
-            "float" | "percentage" | "currency" => attribute(tag, "office:value")?
-                .and_then(|number| number.parse().ok())
-                .map(SheetCell::Float),
+            "float" | "percentage" | "currency" => {
+                attribute(tag, "office:value")?.and_then(|number| number.parse().ok()).map(SheetCell::Float)
+            }
             "boolean" => attribute(tag, "office:boolean-value")?.map(|word| SheetCell::Bool(word == "true")),
             "date" => attribute(tag, "office:date-value")?.map(date),
             "time" => attribute(tag, "office:time-value")?.map(time),
@@ -251,8 +229,7 @@ impl<R: Read + Seek> Table<'_, R> {
 
 fn date(text: String) -> SheetCell {
     let day = text.parse::<NaiveDate>().map(SheetCell::Date);
-    day.or_else(|_| text.parse::<NaiveDateTime>().map(date_or_time))
-        .unwrap_or(SheetCell::Text(text))
+    day.or_else(|_| text.parse::<NaiveDateTime>().map(date_or_time)).unwrap_or(SheetCell::Text(text))
 }
 
 /// `PT08H30M00S` as people write it.

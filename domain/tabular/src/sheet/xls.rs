@@ -38,10 +38,7 @@ pub(super) fn read(
     out.opened(sheets, sheet, range.end().map(|(row, _)| u64::from(row) + 1))?;
     for (index, cells) in (first_row..).zip(range.rows()) {
         let mut row = SheetRow::at(index);
-        for (column, cell) in (first_column as usize..)
-            .zip(cells)
-            .filter(|(_, cell)| **cell != Data::Empty)
-        {
+        for (column, cell) in (first_column as usize..).zip(cells).filter(|(_, cell)| **cell != Data::Empty) {
             row.place(column, cell_of_data(cell), limits);
         }
         out.row(row)?;
@@ -52,28 +49,18 @@ pub(super) fn read(
 /// Walks the workbook's records and adds up the tables that their coordinates span.
 fn measure(source: Box<dyn Source>, limits: &Limits) -> Result<Box<dyn Source>, FileError> {
     let mut file = cfb::CompoundFile::open(source).map_err(broken_or_unread)?;
-    let name = ["/Workbook", "/Book"]
-        .into_iter()
-        .find(|name| file.is_stream(name))
-        .ok_or_else(|| {
-            if file.is_stream("/EncryptedPackage") {
-                FileError::Unsupported {
-                    found: "password-protected",
-                }
-            } else {
-                FileError::Unsupported { found: "compound" }
-            }
-        })?;
+    let name = ["/Workbook", "/Book"].into_iter().find(|name| file.is_stream(name)).ok_or_else(|| {
+        if file.is_stream("/EncryptedPackage") {
+            FileError::Unsupported { found: "password-protected" }
+        } else {
+            FileError::Unsupported { found: "compound" }
+        }
+    })?;
     let mut records = Vec::new();
     let stream = file.open_stream(name).map_err(broken_or_unread)?;
-    stream
-        .take(limits.max_held_bytes)
-        .read_to_end(&mut records)
-        .map_err(broken_or_unread)?;
+    stream.take(limits.max_held_bytes).read_to_end(&mut records).map_err(broken_or_unread)?;
     if spanned_cells(&records) > MAX_CELLS {
-        return Err(FileError::TooLargeInside(format!(
-            "its sheets span more than {MAX_CELLS} cells"
-        )));
+        return Err(FileError::TooLargeInside(format!("its sheets span more than {MAX_CELLS} cells")));
     }
     Ok(file.into_inner())
 }
@@ -82,9 +69,7 @@ fn spanned_cells(mut records: &[u8]) -> u64 {
     const BOF: u16 = 0x0809;
     const DIMENSIONS: u16 = 0x0200;
     /// Formulas, numbers, labels, booleans and the like: all begin with their row and column.
-    const CELLS: [u16; 9] = [
-        0x0006, 0x0203, 0x0204, 0x00D6, 0x0205, 0x027E, 0x00FD, 0x00BD, 0x0207,
-    ];
+    const CELLS: [u16; 9] = [0x0006, 0x0203, 0x0204, 0x00D6, 0x0205, 0x027E, 0x00FD, 0x00BD, 0x0207];
     let mut total = 0_u64;
     let mut sheet = Bounds::default();
     while let Some((kind, rest)) = u16_and_rest(records) {
@@ -102,11 +87,8 @@ fn spanned_cells(mut records: &[u8]) -> u64 {
                     && let Some((column, _)) = u16_and_rest(rest)
                 {
                     // A record of several cells spans at most as many columns as it has bytes.
-                    let last = if kind == 0x00BD {
-                        u64::from(column) + u64::from(len) / 6
-                    } else {
-                        column.into()
-                    };
+                    let last =
+                        if kind == 0x00BD { u64::from(column) + u64::from(len) / 6 } else { column.into() };
                     sheet.include(row.into(), column.into());
                     sheet.include(row.into(), last);
                 }
@@ -142,38 +124,27 @@ impl Bounds {
     /// The parser reserves what a sheet declares: rows as 32 or 16 bits, then columns as 16.
     fn include_dimensions(&mut self, body: &[u8]) {
         let number = |at: usize, len: usize| {
-            body.get(at..at + len).map_or(0, |bytes| {
-                bytes.iter().rev().fold(0_u64, |n, b| n << 8 | u64::from(*b))
-            })
+            body.get(at..at + len)
+                .map_or(0, |bytes| bytes.iter().rev().fold(0_u64, |n, b| n << 8 | u64::from(*b)))
         };
         let (rows, columns) = if body.len() >= 14 {
-            (
-                number(4, 4).saturating_sub(number(0, 4)),
-                number(10, 2).saturating_sub(number(8, 2)),
-            )
+            (number(4, 4).saturating_sub(number(0, 4)), number(10, 2).saturating_sub(number(8, 2)))
         } else {
-            (
-                number(2, 2).saturating_sub(number(0, 2)),
-                number(6, 2).saturating_sub(number(4, 2)),
-            )
+            (number(2, 2).saturating_sub(number(0, 2)), number(6, 2).saturating_sub(number(4, 2)))
         };
         self.declared = self.declared.max((rows + 1).saturating_mul(columns + 1));
     }
 
     fn cells(&self) -> u64 {
         let span = |bounds: Option<(u64, u64)>| bounds.map_or(0, |(low, high)| high - low + 1);
-        span(self.rows)
-            .saturating_mul(span(self.columns))
-            .max(self.declared)
+        span(self.rows).saturating_mul(span(self.columns)).max(self.declared)
     }
 }
 
 fn explain(error: XlsError) -> FileError {
     match error {
         XlsError::Io(error) => broken_or_unread(error),
-        XlsError::Password => FileError::Unsupported {
-            found: "password-protected",
-        },
+        XlsError::Password => FileError::Unsupported { found: "password-protected" },
         error => FileError::Corrupt(error.to_string()),
     }
 }

@@ -39,11 +39,7 @@ pub(super) fn names(sheets: &[calamine::Sheet]) -> Vec<String> {
     let with_cells = || sheets.iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
     let (visible, hidden): (Vec<_>, Vec<_>) =
         with_cells().partition(|sheet| sheet.visible == SheetVisible::Visible);
-    visible
-        .into_iter()
-        .chain(hidden)
-        .map(|sheet| sheet.name.clone())
-        .collect()
+    visible.into_iter().chain(hidden).map(|sheet| sheet.name.clone()).collect()
 }
 
 pub(super) fn cell_of(value: &DataRef<'_>) -> SheetCell {
@@ -91,16 +87,13 @@ fn cell_of_time(at: &ExcelDateTime) -> SheetCell {
             seconds % 60
         ));
     }
-    at.as_datetime()
-        .map_or(SheetCell::Float(at.as_f64()), date_or_time)
+    at.as_datetime().map_or(SheetCell::Float(at.as_f64()), date_or_time)
 }
 
 fn explain(error: XlsxError) -> FileError {
     match error {
         XlsxError::Io(error) => broken_or_unread(error),
-        XlsxError::Password => FileError::Unsupported {
-            found: "password-protected",
-        },
+        XlsxError::Password => FileError::Unsupported { found: "password-protected" },
         error => FileError::Corrupt(error.to_string()),
     }
 }

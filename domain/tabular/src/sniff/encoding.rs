@@ -26,14 +26,7 @@ pub(super) fn detect(head: &[u8]) -> Encoding {
 /// Text in Western scripts has a zero in nearly every other byte of UTF-16.
 fn utf16_without_mark(head: &[u8]) -> Option<Encoding> {
     let sample = &head[..head.len().min(4 << 10) & !1];
-    let zeros = |parity: usize| {
-        sample
-            .iter()
-            .skip(parity)
-            .step_by(2)
-            .filter(|byte| **byte == 0)
-            .count()
-    };
+    let zeros = |parity: usize| sample.iter().skip(parity).step_by(2).filter(|byte| **byte == 0).count();
     let (even, odd, pairs) = (zeros(0), zeros(1), sample.len() / 2);
     if pairs == 0 {
         None
@@ -74,13 +67,7 @@ mod tests {
     fn encodings_are_told_apart_with_and_without_a_mark() {
         let utf16 = |text: &str, little: bool| -> Vec<u8> {
             text.encode_utf16()
-                .flat_map(|unit| {
-                    if little {
-                        unit.to_le_bytes()
-                    } else {
-                        unit.to_be_bytes()
-                    }
-                })
+                .flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() })
                 .collect()
         };
         assert_eq!(detect(b"name\nJos\xc3\xa9"), Encoding::UTF_8);

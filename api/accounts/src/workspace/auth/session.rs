@@ -69,11 +69,7 @@ impl SessionApi {
         let Login { email, password } = login.0;
         let (user, opened) = sessions::sign_in(&app.database, &email, password, &client(&visitor)).await?;
         let workspaces = workspaces::of_user(&app.database.pool, opened.user).await?;
-        Ok(Json(LoggedIn {
-            tokens: Tokens::of(&app, opened)?,
-            user,
-            workspaces,
-        }))
+        Ok(Json(LoggedIn { tokens: Tokens::of(&app, opened)?, user, workspaces }))
     }
 
     /// Trade a refresh token for new tokens
@@ -92,9 +88,7 @@ impl SessionApi {
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<LoggedOut>> {
         sessions::end(&app.database.pool, caller.session).await?;
-        Ok(Json(LoggedOut {
-            message: "Signed out.".to_owned(),
-        }))
+        Ok(Json(LoggedOut { message: "Signed out.".to_owned() }))
     }
 
     /// Tell the caller who they are
@@ -107,9 +101,7 @@ impl SessionApi {
         workspace_id: Query<Option<Uuid>>,
     ) -> Answer<Json<Me>> {
         let pool = &app.database.pool;
-        let user = users::find(pool, caller.user)
-            .await?
-            .ok_or_else(ApiError::token_invalid)?;
+        let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
         let workspaces = workspaces::of_user(pool, UserId(user.id)).await?;
         let member = match workspace_id.0 {
             None => None,
@@ -119,10 +111,6 @@ impl SessionApi {
             }
             Some(_) => return Err(ApiError::not_found()),
         };
-        Ok(Json(Me {
-            user,
-            workspaces,
-            member,
-        }))
+        Ok(Json(Me { user, workspaces, member }))
     }
 }

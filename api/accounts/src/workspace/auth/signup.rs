@@ -145,18 +145,10 @@ impl SignupApi {
 }
 
 async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> {
-    let Signup {
-        email,
-        password,
-        full_name,
-        company_name,
-    } = signup;
+    let Signup { email, password, full_name, company_name } = signup;
     let new = NewSignup::parse(&email, password, &full_name, &company_name)?;
-    let actor = Actor {
-        request_id: Some(visitor.request_id.clone()),
-        surface: visitor.surface,
-        ..Actor::default()
-    };
+    let actor =
+        Actor { request_id: Some(visitor.request_id.clone()), surface: visitor.surface, ..Actor::default() };
     Ok(signups::start(&app.database, new, &client(visitor), actor.origin()).await?)
 }
 
@@ -164,23 +156,13 @@ async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> 
 fn failed(end: Snapshot) -> ApiError {
     let is_taken = end.error.is_some_and(|error| error["code"] == "email_taken");
     let code = if is_taken { "email_taken" } else { "signup_failed" };
-    ApiError::conflict(
-        code,
-        end.event
-            .error_message
-            .as_deref()
-            .unwrap_or("the sign-up was stopped"),
-    )
+    ApiError::conflict(code, end.event.error_message.as_deref().unwrap_or("the sign-up was stopped"))
 }
 
 impl From<Started> for SignupStarted {
     fn from(started: Started) -> Self {
         let status_url = format!("/api/v1/auth/signup/jobs/{}", started.token);
-        Self {
-            stream_url: format!("{status_url}/stream"),
-            status_url,
-            job_id: started.token,
-        }
+        Self { stream_url: format!("{status_url}/stream"), status_url, job_id: started.token }
     }
 }
 

@@ -155,11 +155,7 @@ impl IntoResponse for SignupStream {
 impl ApiResponse for SignupStream {
     fn meta() -> MetaResponses {
         let mut meta = JobStream::meta();
-        for media in meta
-            .responses
-            .iter_mut()
-            .flat_map(|response| &mut response.content)
-        {
+        for media in meta.responses.iter_mut().flat_map(|response| &mut response.content) {
             media.schema = MetaSchemaRef::Inline(Box::new(MetaSchema {
                 items: Some(Box::new(SignupEvent::schema_ref())),
                 ..MetaSchema::new_with_format("array", "event-stream")

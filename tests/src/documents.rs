@@ -1,0 +1,198 @@
+//! The OpenAPI documents of both surfaces: complete, served, kept to, and every change of them visible.
+
+mod guards;
+mod nonsense;
+
+use std::collections::BTreeMap;
+
+use jobs::Surface;
+use serde_json::{Map, Value};
+
+use crate::{TestApp, client::send};
+
+/// Operations that anyone may call: before there is a token, by a signed link, or to look after the process.
+const PUBLIC: [&str; 10] = [
+    "download_export",
+    "download_import_report",
+    "get_signup_job",
+    "health",
+    "login",
+    "ready",
+    "refresh_tokens",
+    "signup",
+    "signup_async",
+    "stream_signup_job",
+];
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// An operation of a document.
+struct Operation {
+    path: String,
+    method: String,
+    id: String,
+    body: Value,
+}
+
+fn document(surface: Surface) -> Value {
+    api_server::documents::document(surface).unwrap()
+}
+
+fn operations(document: &Value) -> Vec<Operation> {
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, item): (&String, &Value)| -> Vec<Operation> {
+        let methods =
+            item.as_object().unwrap().iter().filter(|(method, _)| METHODS.contains(&method.as_str()));
+        methods
+            .map(|(method, body)| Operation {
+                path: path.clone(),
+                method: method.clone(),
+                id: body["operationId"].as_str().unwrap_or_default().to_owned(),
+                body: body.clone(),
+            })
+            .collect()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+#[test]
+fn every_operation_has_an_id_of_its_own_a_tag_and_a_summary() {
+    for surface in [Surface::Workspace, Surface::Platform] {
+        let document = document(surface);
+        let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+        let mut seen: BTreeMap<String, String> = BTreeMap::new();
+        for Operation { path, method, id, body } in operations(&document) {
+            let here = format!("{method} {path}");
+            assert!(!id.is_empty(), "{here} has no operationId");
+            let is_snake = id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            assert!(is_snake, "{here}: {id} is not snake_case");
+            if let Some(there) = seen.insert(id.clone(), here.clone()) {
+                panic!("{here} and {there} are both {id}");
+            }
+            let of = body["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert_eq!(of.len(), 1, "{here} has one tag");
+            assert!(tags.contains(&&of[0]), "{here}: {} is not described", of[0]);
+            let summary = body["summary"].as_str().unwrap_or_default();
+            assert!((5..=80).contains(&summary.len()), "{here}: a summary of {summary:?}");
+            assert!(!summary.ends_with('.'), "{here}: {summary:?} is a heading");
+        }
+        assert!(!seen.is_empty());
+    }
+}
+
+#[test]
+fn every_operation_documents_how_it_succeeds_and_how_it_fails() {
+    for surface in [Surface::Workspace, Surface::Platform] {
+        for Operation { path, method, id, body } in operations(&document(surface)) {
+            let responses = body["responses"].as_object().unwrap();
+            let has = |status: &str| responses.contains_key(status);
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            for (status, response) in responses {
+                assert!(!response["description"].as_str().unwrap().is_empty(), "{method} {path} {status}");
+                if status.as_str() >= "400" {
+                    let schema = &response["content"]["application/json; charset=utf-8"]["schema"]["$ref"];
+                    assert_eq!(schema, "#/components/schemas/Error", "{method} {path} {status}");
+                }
+            }
+            if id == "health" {
+                continue;
+            }
+            assert!(has("500") && has("503"), "{method} {path}: faults of ours");
+            if !body["requestBody"].is_null() {
+                for status in ["400", "413", "415", "422"] {
+                    assert!(has(status), "{method} {path}: a body can be wrong, {status}");
+                }
+            }
+            if path.contains('{') {
+                assert!(has("404"), "{method} {path}: it may not be there");
+            }
+            if !PUBLIC.contains(&&*id) {
+                assert!(has("401"), "{method} {path}: a token may be bad");
+            }
+            if !body["x-permission"].is_null() {
+                assert!(has("403") && has("404"), "{method} {path}: the caller may not, or not be there");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_operation_declares_its_security_or_is_known_to_be_public() {
+    for surface in [Surface::Workspace, Surface::Platform] {
+        let document = document(surface);
+        let schemes = document["components"]["securitySchemes"].as_object().cloned().unwrap_or_default();
+        for Operation { path, method, id, body } in operations(&document) {
+            let security = body["security"].as_array().cloned().unwrap_or_default();
+            assert_eq!(security.is_empty(), PUBLIC.contains(&&*id), "{method} {path} ({id}): {security:?}");
+            for name in security.iter().flat_map(|way| way.as_object().unwrap().keys()) {
+                assert!(schemes.contains_key(name), "{method} {path}: {name} is not described");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_parameter_and_property_is_of_a_described_schema() {
+    for surface in [Surface::Workspace, Surface::Platform] {
+        let document = document(surface);
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        references(&document, &mut |reference| {
+            let name =
+                reference.strip_prefix("#/components/schemas/").unwrap_or_else(|| panic!("{reference}"));
+            assert!(schemas.contains_key(name), "{reference} leads nowhere");
+        });
+        for (name, schema) in schemas {
+            for (property, schema) in schema["properties"].as_object().unwrap_or(&Map::new()) {
+                let said = ["description", "$ref", "allOf", "properties"];
+                let described = said.iter().any(|part| !schema[part].is_null());
+                assert!(described, "{name}.{property} has no description");
+            }
+        }
+    }
+}
+
+/// Calls with every `$ref` in a document.
+fn references(value: &Value, call: &mut impl FnMut(&str)) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str().filter(|_| name == "$ref") {
+                    Some(reference) => call(reference),
+                    None => references(value, call),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, call)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_change_of_the_contract_shows_in_a_diff() {
+    insta::assert_json_snapshot!("workspace-api", document(Surface::Workspace));
+    insta::assert_json_snapshot!("platform-api", document(Surface::Platform));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documents_and_their_pages_are_served() {
+    let app = TestApp::start().await;
+    let get = |path: &str| send(reqwest::Client::new().get(format!("{}{path}", app.base)));
+    for (surface, page, file) in [
+        (Surface::Workspace, "/api/v1/docs", "/api/v1/openapi.json"),
+        (Surface::Platform, "/docs", "/docs/openapi.json"),
+    ] {
+        let served = get(file).await;
+        assert_eq!(served.headers["content-type"], "application/json");
+        assert_eq!(served.expect(200), document(surface));
+        let page = get(page).await;
+        assert_eq!(
+            (page.status, &page.headers["content-type"]),
+            (200, &"text/html; charset=utf-8".parse().unwrap())
+        );
+        assert!(page.text.contains("Millrace") && page.text.contains("</html>"));
+        // Nothing is fetched from elsewhere: the page works without an internet.
+        for elsewhere in ["src=\"http", "href=\"http", "src=\"//", "@import"] {
+            assert!(!page.text.contains(elsewhere), "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A walk over every operation of the Workspace API that is not public: none lets in who it should not.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{Operation, PUBLIC, document, operations};
+use crate::{Client, Reply, TestApp, client::send};
+
+/// The operations that need a credential.
+fn guarded() -> Vec<Operation> {
+    let document = document(jobs::Surface::Workspace);
+    operations(&document).into_iter().filter(|operation| !PUBLIC.contains(&&*operation.id)).collect()
+}
+
+/// Calls an operation with ids that fit and nothing else that does: who is let in sees another error.
+async fn call(client: &Client, operation: &Operation) -> Reply {
+    let path: String = operation
+        .path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e" } else { part })
+        .collect::<Vec<_>>()
+        .join("/");
+    let method: Method = operation.method.to_uppercase().parse().unwrap();
+    let mut request = client.request(method, &path);
+    if operation.body["requestBody"]["content"]["application/json"].is_object() {
+        request = request.json(&Value::Object(serde_json::Map::new()));
+    }
+    send(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_a_good_token() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    for operation in guarded() {
+        let here = format!("{} {}", operation.method, operation.path);
+        let nobody = owner.with_token(None);
+        let stranger = owner.with_token(Some("garbage"));
+        for (client, code) in [(nobody, "token_missing"), (stranger, "token_invalid")] {
+            let reply = call(&client, &operation).await;
+            assert_eq!((reply.status, &reply.json()["error"]), (401, &code.into()), "{here}: {}", reply.text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
+    let app = TestApp::start().await;
+    let (owner, eve) = (app.owner().await, app.owner().await);
+    let intruder = eve.in_workspace(owner.workspace.as_deref());
+    let homeless = owner.in_workspace(None);
+    let in_workspace: Vec<_> =
+        guarded().into_iter().filter(|operation| !operation.body["x-permission"].is_null()).collect();
+    assert!(in_workspace.len() > 15, "there are more than {}", in_workspace.len());
+    for operation in in_workspace {
+        let here = format!("{} {}", operation.method, operation.path);
+        let reply = call(&intruder, &operation).await;
+        assert_eq!(
+            (reply.status, &reply.json()["error"]),
+            (404, &"record_not_found".into()),
+            "{here}: {}",
+            reply.text
+        );
+        let reply = call(&homeless, &operation).await;
+        assert_eq!(
+            (reply.status, &reply.json()["error"]),
+            (422, &"parameter_missing".into()),
+            "{here}: {}",
+            reply.text
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let all = operations(&document(jobs::Surface::Workspace));
+    // Signing out ends the walk, so it comes last.
+    let (last, first): (Vec<_>, Vec<_>) = all.into_iter().partition(|operation| operation.id == "logout");
+    for operation in first.iter().chain(&last) {
+        let reply = call(&owner, operation).await;
+        let here = format!("{} {}: {}", operation.method, operation.path, reply.status);
+        assert!(
+            reply.status < 500 && reply.status != 401 || operation.id == "refresh_tokens",
+            "{here} {}",
+            reply.text
+        );
+        let documented = operation.body["responses"].as_object().unwrap();
+        assert!(documented.contains_key(&reply.status.to_string()), "{here} is not documented");
+    }
+}

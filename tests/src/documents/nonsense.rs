@@ -1,0 +1,194 @@
+//! Nonsense in every parameter and every property of every operation: it is refused as documented, or
+//! taken, and never meets a fault of ours.
+
+use jobs::Surface;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Operation, document, operations};
+use crate::{Client, Reply, TestApp, client::send};
+
+const ID: &str = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
+
+/// Query strings and path segments, as they stand in a URL.
+const IN_URLS: [&str; 12] = [
+    "",
+    "x",
+    "-1",
+    "0",
+    "9223372036854775808",
+    "1e9",
+    "true",
+    "null",
+    "%ff%fe",
+    "%F0%9F%9A%9C",
+    "%27%3B--",
+    "%7B%22a%22%3A1%7D",
+];
+
+/// Values that some property will not expect.
+fn in_bodies() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!("\u{202e}\u{fffe}"),
+        json!("x".repeat(20_000)),
+        json!([]),
+        json!([[]]),
+        json!([null]),
+        json!({}),
+        json!({"x": {}}),
+    ]
+}
+
+struct Walk {
+    client: Client,
+    document: Value,
+}
+
+impl Walk {
+    /// The schema that a reference leads to, or the schema itself.
+    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/")) {
+            Some(name) => &self.document["components"]["schemas"][name],
+            None => schema,
+        }
+    }
+
+    /// The properties of an object's schema, those of its parts too.
+    fn properties(&self, schema: &Value) -> Map<String, Value> {
+        let schema = self.resolved(schema);
+        let mut properties = schema["properties"].as_object().cloned().unwrap_or_default();
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            properties.extend(self.properties(part));
+        }
+        properties
+    }
+
+    /// A value of a schema's type, right or nearly so.
+    fn plausible(&self, schema: &Value) -> Value {
+        let schema = self.resolved(schema);
+        match schema["type"].as_str() {
+            Some("string") if schema["format"] == "uuid" => json!(ID),
+            Some("string") => schema["enum"].get(0).cloned().unwrap_or(json!("x")),
+            Some("integer" | "number") => json!(1),
+            Some("boolean") => json!(true),
+            Some("array") => json!([]),
+            _ => json!({}),
+        }
+    }
+
+    async fn call(&self, operation: &Operation, in_path: &str, query: &str, body: Option<&Value>) -> Reply {
+        let part = |part: &str| if part.starts_with('{') { in_path.to_owned() } else { part.to_owned() };
+        let path = operation.path.split('/').map(part).collect::<Vec<_>>().join("/");
+        let method: Method = operation.method.to_uppercase().parse().unwrap();
+        let request = self.client.request(method, &format!("{path}?{query}"));
+        let reply = match body {
+            Some(body) => send(request.json(body)).await,
+            None => send(request).await,
+        };
+        let said = format!("{} {path}?{query} {body:?}: {} {}", operation.method, reply.status, reply.text);
+        assert!(reply.status < 500, "{said}");
+        // A path that is another one, such as with an empty segment, has answers of its own.
+        if !["route_not_found", "method_not_allowed"].iter().any(|code| reply.text.contains(code)) {
+            let documented = operation.body["responses"].as_object().unwrap();
+            assert!(documented.contains_key(&reply.status.to_string()), "not documented: {said}");
+        }
+        if reply.status >= 400 {
+            let error = reply.json();
+            assert!(error["error"].is_string() && error["detail"].is_string(), "{said}");
+            assert_eq!(
+                error["error"] == "record_invalid" || error["error"] == "parameter_missing",
+                error["fields"].is_object(),
+                "{said}"
+            );
+        }
+        reply
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused_as_documented_wherever_it_comes() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let walk = Walk { client: owner.clone(), document: document(Surface::Workspace) };
+    // What ends the session, or starts work, has tests of its own.
+    let left_out = ["logout", "signup", "signup_async"];
+    for operation in operations(&walk.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
+    {
+        let schema = &operation.body["requestBody"]["content"]["application/json"]["schema"];
+        let properties = walk.properties(schema);
+        let good: Map<String, Value> =
+            properties.iter().map(|(name, schema)| (name.clone(), walk.plausible(schema))).collect();
+        let good = (!properties.is_empty()).then_some(Value::Object(good));
+
+        if operation.path.contains('{') {
+            for nonsense in IN_URLS {
+                walk.call(operation, nonsense, "", good.as_ref()).await;
+            }
+        }
+        let parameters = operation.body["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            // A good value could make a long poll wait.
+            for nonsense in IN_URLS {
+                let query = format!("{}={nonsense}", parameter["name"].as_str().unwrap());
+                walk.call(operation, ID, &query, good.as_ref()).await;
+            }
+        }
+        for name in properties.keys() {
+            for nonsense in in_bodies() {
+                let mut body = good.clone().unwrap_or_default();
+                body[name] = nonsense;
+                walk.call(operation, ID, "", Some(&body)).await;
+            }
+        }
+        if operation.body["requestBody"]["content"]["application/json"].is_object() {
+            for nonsense in in_bodies() {
+                walk.call(operation, ID, "", Some(&nonsense)).await;
+            }
+        }
+    }
+    owner.get("/auth/me").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_in_a_header_is_no_fault_of_ours() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    for header in [
+        "Authorization",
+        "X-Workspace-Id",
+        "Last-Event-ID",
+        "X-Request-Id",
+        "X-Forwarded-For",
+        "Origin",
+        "User-Agent",
+    ] {
+        for nonsense in [
+            &b""[..],
+            b"x",
+            b"\xff\xfe",
+            "🚜".as_bytes(),
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer a.b.c",
+            &[b'x'; 4000],
+        ] {
+            let mut request = owner.request(Method::GET, "/recordsets").build().unwrap();
+            request.headers_mut().insert(header, reqwest::header::HeaderValue::from_bytes(nonsense).unwrap());
+            let answer = reqwest::Client::new().execute(request).await.unwrap();
+            assert!(answer.status().as_u16() < 500, "{header}: {nonsense:?} {}", answer.status());
+            if ["Authorization", "X-Workspace-Id"].contains(&header) {
+                assert!([401, 404, 422].contains(&answer.status().as_u16()), "{header}: {nonsense:?}");
+            } else {
+                assert_eq!(answer.status(), 200, "{header}: {nonsense:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The Platform API, by section.
+
+mod conventions;
+mod health;

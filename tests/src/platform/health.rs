@@ -1,0 +1,45 @@
+//! Health, readiness and metrics.
+
+use serde_json::json;
+
+use crate::{Reply, TestApp, client::send};
+
+async fn get(app: &TestApp, path: &str) -> Reply {
+    send(reqwest::Client::new().get(format!("{}{path}", app.base))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_service_is_healthy_and_ready() {
+    let app = TestApp::start().await;
+    for path in ["/health", "/ready"] {
+        assert_eq!(
+            get(&app, path).await.expect(200),
+            json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")})
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_figures_of_requests_and_of_jobs() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
+    let mut tx = app.database.begin().await.unwrap();
+    let job = jobs::kinds::NoOp { sleep_ms: 60_000, ..Default::default() };
+    let id = jobs::enqueue(&mut tx, jobs::NewJob::new(&job).workspace(Some(workspace))).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut events = owner.events(&format!("/jobs/{id}/stream?since=0"), None).await;
+    while events.next().await.expect("it starts")["status"] != "RUNNING" {}
+
+    let metrics = get(&app, "/metrics").await;
+
+    assert_eq!(metrics.status, 200);
+    for line in [
+        r#"millrace_jobs{kind="engine.no_op",pool="maintenance",state="running"} 1"#,
+        r#"millrace_jobs_oldest_due_seconds{kind="engine.no_op",pool="maintenance"} 0.000"#,
+    ] {
+        assert!(metrics.text.contains(line), "{line} is not in\n{}", metrics.text);
+    }
+    owner.post(&format!("/jobs/{id}/cancel"), json!({})).await.expect(200);
+    events.to_the_end().await;
+}

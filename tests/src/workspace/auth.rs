@@ -1,0 +1,5 @@
+//! Authentication: signing up, signing in, and the tokens between.
+
+mod session;
+mod signup;
+mod tokens;
