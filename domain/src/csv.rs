@@ -5,9 +5,12 @@ pub const LINE_END: &[u8] = b"\r\n";
 
 /// Appends a cell, in quotes where it needs them.
 pub fn push_cell(out: &mut Vec<u8>, text: &str) {
-    let plain = !text.contains(['"', ',', '\n', '\r'])
-        && !text.starts_with(char::is_whitespace)
-        && !text.ends_with(char::is_whitespace);
+    let is_special = |byte: u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
+    // White space at the ends would be lost on some readers.
+    let is_padded = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    let bytes = text.as_bytes();
+    let plain =
+        !bytes.iter().any(|byte| is_special(*byte)) && !is_padded(bytes.first()) && !is_padded(bytes.last());
     if plain {
         out.extend_from_slice(text.as_bytes());
         return;

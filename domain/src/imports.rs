@@ -87,6 +87,8 @@ pub struct Import {
     pub file_name: String,
     /// Where its bytes are.
     pub storage_key: String,
+    /// How many rows the file had when it was looked at.
+    pub row_count: Option<i64>,
     /// How the file is read; the same for every run.
     pub read_as: Resolved,
     /// Which columns go to which fields.
@@ -177,6 +179,7 @@ pub async fn start(
 pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select i.job_id, i.recordset_id, i.file_id, f.name, f.storage_key,
+                  (f.analysis ->> 'row_count')::bigint as row_count,
                   i.read_as as "read_as: Json<Resolved>", i.mapping as "mapping: Json<Vec<Mapped>>",
                   i.mode, i.stop_after_errors, i.created_by, i.created_at
              from imports i
@@ -192,6 +195,7 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sq
         file_id: row.file_id,
         file_name: row.name,
         storage_key: row.storage_key,
+        row_count: row.row_count,
         read_as: row.read_as.0,
         mapping: row.mapping.0,
         mode: if row.mode == Mode::Atomic.name() { Mode::Atomic } else { Mode::Partial },

@@ -131,51 +131,67 @@ pub async fn list(
 
 /// Stops a job: a waiting one at once, a running one by asking its handler.
 pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Cancel, sqlx::Error> {
-    let ended = sqlx::query_scalar!(
-        r#"with gone as (
-               delete from jobs
-                where id = $1 and workspace_id is not distinct from $2 and state = 'waiting'
-               returning *
-           )
-           insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                  attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at)
-           select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
-                  max_attempts, crashes, epoch + 1, progress, error, created_at, started_at
-             from gone
-           returning epoch"#,
+    let mut tx = database.begin().await?;
+    // Held until the commit, so that the job stays what it is found to be.
+    let state = sqlx::query_scalar!(
+        "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
         id.0,
         workspace,
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(tx.conn())
     .await?;
-    if let Some(epoch) = ended {
-        let event = Event::transition(id, Status::Cancelled, epoch, 0, clock::now());
-        publish::send(&database.bus, &[event]).await;
-        return Ok(Cancel::Cancelled);
+    match state.as_deref() {
+        Some("waiting") => {
+            let epoch = end_waiting(&mut tx, id).await?;
+            tx.publish_after_commit(Event::transition(id, Status::Cancelled, epoch, 0, clock::now()));
+            tx.commit().await?;
+            Ok(Cancel::Cancelled)
+        }
+        Some(_) => {
+            let asked = sqlx::query!(
+                "update jobs
+                    set cancel_requested = true,
+                        epoch = case when cancel_requested then epoch else epoch + 1 end
+                  where id = $1
+                 returning epoch, attempt",
+                id.0,
+            )
+            .fetch_one(tx.conn())
+            .await?;
+            tx.commit().await?;
+            announce_request(database, id, asked.epoch, asked.attempt).await;
+            Ok(Cancel::Requested)
+        }
+        None => {
+            let over = sqlx::query_scalar!(
+                r#"select true as "over!" from finished_jobs
+                    where id = $1 and workspace_id is not distinct from $2"#,
+                id.0,
+                workspace,
+            )
+            .fetch_optional(tx.conn())
+            .await?;
+            Ok(if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound })
+        }
     }
-    let asked = sqlx::query!(
-        r#"update jobs
-              set cancel_requested = true,
-                  epoch = case when cancel_requested then epoch else epoch + 1 end
-            where id = $1 and workspace_id is not distinct from $2 and state = 'running'
-           returning epoch, attempt"#,
+}
+
+/// Moves a waiting job, whose row is held, to the finished ones; answers with its last epoch.
+async fn end_waiting(tx: &mut Tx, id: JobId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        "with gone as (
+             delete from jobs where id = $1 returning *
+         )
+         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
+                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at)
+         select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
+                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at
+           from gone
+         returning epoch",
         id.0,
-        workspace,
     )
-    .fetch_optional(&database.pool)
-    .await?;
-    if let Some(asked) = asked {
-        announce_request(database, id, asked.epoch, asked.attempt).await;
-        return Ok(Cancel::Requested);
-    }
-    let over = sqlx::query_scalar!(
-        r#"select true as "over!" from all_jobs where id = $1 and workspace_id is not distinct from $2"#,
-        id.0,
-        workspace,
-    )
-    .fetch_optional(&database.pool)
-    .await?;
-    Ok(if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound })
+    .fetch_one(tx.conn())
+    .await
 }
 
 /// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.

@@ -107,7 +107,8 @@ impl Run {
     async fn write_all(&mut self) -> Result<Option<Outcome>, JobError> {
         let csv = CsvRows::new(self.opened.columns.clone());
         let mut pages = self.read_pages();
-        let mut file = Vec::with_capacity(SEGMENT_BYTES + PAGE_BYTES);
+        let mut stored: Option<Storing> = None;
+        let mut file = segment_buffer();
         let mut rows = 0;
         if self.cursor.segment == 0 {
             csv.header(&mut file);
@@ -120,40 +121,50 @@ impl Run {
             };
             csv.rows(&page.records, &mut file).map_err(JobError::retry)?;
             rows += i64::try_from(page.records.len()).unwrap_or_default();
-            self.context.progress().counts(self.counts.done + rows, 0, 0);
+            let in_hand = rows + stored.as_ref().map_or(0, |before| before.segment.rows);
+            self.context.progress().counts(self.counts.done + in_hand, 0, 0);
             let is_last = page.next.is_none();
             if is_last || file.len() >= SEGMENT_BYTES || rows >= SEGMENT_ROWS {
-                self.write_segment(&mut file, rows, page.next).await?;
+                if let Some(before) = stored.take() {
+                    self.commit(before).await?;
+                }
+                let full = std::mem::replace(&mut file, segment_buffer());
+                let storing = self.store(full, rows, page.next);
+                if is_last || self.context.should_hand_back() {
+                    self.commit(storing).await?;
+                    return Ok((!is_last).then_some(Outcome::HandBack));
+                }
+                stored = Some(storing);
                 rows = 0;
-                if is_last {
-                    return Ok(None);
-                }
-                if self.context.should_hand_back() {
-                    return Ok(Some(Outcome::HandBack));
-                }
             }
         }
     }
 
-    /// Stores a segment, then commits that it is part of the file.
-    async fn write_segment(
-        &mut self,
-        file: &mut Vec<u8>,
-        rows: i64,
-        after: Option<RecordId>,
-    ) -> Result<(), JobError> {
+    /// Begins to store a segment, which goes on while the next one is filled.
+    fn store(&self, bytes: Vec<u8>, rows: i64, after: Option<RecordId>) -> Storing {
         let number = self.cursor.segment;
         let storage_key = exports::segment_key(&self.prefix, number);
-        let size = i64::try_from(file.len()).unwrap_or(i64::MAX);
-        let bytes = Bytes::copy_from_slice(file);
-        file.clear();
-        self.services.storage.put(&storage_key, bytes).await.map_err(JobError::retry)?;
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let (storage, key) = (self.services.storage.clone(), storage_key.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move { storage.put(&key, Bytes::from(bytes)).await });
+        Storing { task, segment: Segment { number, storage_key, size, rows }, after }
+    }
 
+    /// Waits until a segment is stored, then commits that it is part of the file.
+    async fn commit(&mut self, mut storing: Storing) -> Result<(), JobError> {
+        if let Some(stored) = storing.task.join_next().await {
+            stored.map_err(JobError::retry)?.map_err(JobError::retry)?;
+        }
+        let Segment { number, size, rows, .. } = storing.segment;
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
-        exports::add_segment(&mut db, self.context.job_id, &Segment { number, storage_key, size, rows })
-            .await?;
-        let cursor =
-            Cursor { after, segment: number + 1, bytes: self.cursor.bytes + size, finished: after.is_none() };
+        exports::add_segment(&mut db, self.context.job_id, &storing.segment).await?;
+        let cursor = Cursor {
+            after: storing.after,
+            segment: number + 1,
+            bytes: self.cursor.bytes + size,
+            finished: storing.after.is_none(),
+        };
         let counts = Counts { done: self.counts.done + rows, ..self.counts };
         self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
         (self.cursor, self.counts) = (cursor, counts);
@@ -189,6 +200,19 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Room for a segment and the page that fills it up.
+fn segment_buffer() -> Vec<u8> {
+    Vec::with_capacity(SEGMENT_BYTES + PAGE_BYTES)
+}
+
+/// A segment on its way to the store; dropping it gives it up.
+struct Storing {
+    task: JoinSet<Result<(), StorageError>>,
+    segment: Segment,
+    /// Behind its last record; none when it is the last segment.
+    after: Option<RecordId>,
 }
 
 /// Pages on their way; dropping it ends their reader.

@@ -99,6 +99,9 @@ pub async fn import_records(services: Arc<Services>, _job: ImportRecords, contex
     if run.import.mode == Mode::Atomic {
         run.open_stage().await?;
     }
+    if let Some(rows) = run.import.row_count {
+        run.context.progress().of(rows);
+    }
     run.context.progress().step("Writing records");
     let end = loop {
         match run.read().await? {
@@ -263,7 +266,9 @@ impl Run {
                 self.context.progress().step("Publishing");
                 self.cursor.finished = true;
                 let mut db = self.write_db().await?;
-                staged::publish(&mut db, &self.import, self.counts.done, self.cursor.ids).await?;
+                if !staged::publish(&mut db, &self.import, self.counts.done, self.cursor.ids).await? {
+                    return Err(JobError::retry("the staged records are being removed"));
+                }
                 self.context.checkpoint(db.into_tx(), &self.cursor, self.counts).await?;
                 Ok(self.done())
             }

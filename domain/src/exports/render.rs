@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -18,6 +18,8 @@ use crate::{RecordId, csv};
 pub struct CsvRows {
     columns: Vec<Column>,
     index: HashMap<String, usize>,
+    /// The columns in the order in which `jsonb` has its members: shorter keys first.
+    in_order: Vec<usize>,
 }
 
 impl CsvRows {
@@ -25,7 +27,9 @@ impl CsvRows {
     #[must_use]
     pub fn new(columns: Vec<Column>) -> Self {
         let index = columns.iter().enumerate().map(|(n, column)| (column.key.clone(), n)).collect();
-        Self { columns, index }
+        let mut in_order: Vec<usize> = (0..columns.len()).collect();
+        in_order.sort_by(|a, b| jsonb_order(&columns[*a].key).cmp(&jsonb_order(&columns[*b].key)));
+        Self { columns, index, in_order }
     }
 
     /// Appends the header.
@@ -47,7 +51,7 @@ impl CsvRows {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         for (record, data) in records {
             cells.fill(None);
-            let members = Members { index: &self.index, cells: &mut cells };
+            let members = Members { rows: self, cells: &mut cells };
             serde_json::Deserializer::from_str(data).deserialize_map(members)?;
             out.extend_from_slice(record.0.hyphenated().encode_lower(&mut id).as_bytes());
             for cell in &cells {
@@ -73,9 +77,18 @@ fn text_of(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
     }
 }
 
+/// How `jsonb` orders an object's members.
+fn jsonb_order(key: &str) -> (usize, &[u8]) {
+    (key.len(), key.as_bytes())
+}
+
+/// A member's name, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// Puts an object's members where their columns are, without copying them.
 struct Members<'m, 'de> {
-    index: &'m HashMap<String, usize>,
+    rows: &'m CsvRows,
     cells: &'m mut [Option<&'de RawValue>],
 }
 
@@ -87,10 +100,15 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<(), M::Error> {
-        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
+        let CsvRows { columns, index, in_order } = self.rows;
+        let mut expected = in_order.iter().copied().peekable();
+        while let Some(Key(key)) = members.next_key()? {
             let value = members.next_value::<&'de RawValue>()?;
-            if let Some(n) = self.index.get(key.as_ref()) {
-                self.cells[*n] = Some(value);
+            while expected.next_if(|n| jsonb_order(&columns[*n].key) < jsonb_order(&key)).is_some() {}
+            // Looking a key up is for objects that are not from a `jsonb`.
+            let next = expected.next_if(|n| columns[*n].key == *key);
+            if let Some(n) = next.or_else(|| index.get(key.as_ref()).copied()) {
+                self.cells[n] = Some(value);
             }
         }
         Ok(())

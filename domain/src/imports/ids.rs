@@ -3,7 +3,7 @@
 
 use uuid::{Builder, Uuid};
 
-/// Consecutive UUIDv7s: a time, 42 random bits that are the batch's own, and a counter.
+/// Consecutive `UUIDv7`s: a time, 42 random bits that are the batch's own, and a counter.
 #[derive(Debug, Clone)]
 pub struct BatchIds {
     millis: u64,

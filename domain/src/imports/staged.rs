@@ -9,25 +9,29 @@ use crate::WorkspaceDb;
 /// Records removed by one transaction.
 const DISCARDED_AT_ONCE: i64 = 5_000;
 
-/// Makes all records of an atomic import visible, at this transaction's commit.
+/// Makes all records of an atomic import visible, at this transaction's commit. False: there is no stage
+/// to publish, since someone is discarding it.
 pub async fn publish(
     db: &mut WorkspaceDb,
     import: &Import,
     count: i64,
     ids: Option<(Uuid, Uuid)>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<bool, sqlx::Error> {
+    let published = sqlx::query!(
         "update staged_imports set published_by = pg_current_xact_id()
           where job_id = $1 and published_by is null and not discarding",
         import.job_id,
     )
     .execute(db.conn())
     .await?;
+    if published.rows_affected() == 0 {
+        return Ok(false);
+    }
     if let (true, Some((first, last))) = (count > 0, ids) {
         batch::add_to_count(db.conn(), import.recordset_id, count).await?;
         db.record(batch::imported(import, first, last, count)).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What an atomic import finds when it begins to run.

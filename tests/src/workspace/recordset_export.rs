@@ -38,10 +38,8 @@ async fn an_export_is_the_recordset_in_the_order_of_its_records() {
 async fn an_export_of_many_segments_has_every_record_once_and_in_order() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let mut csv = String::from("n\n");
-    for n in 0..120_000 {
-        csv += &format!("{n}\n");
-    }
+    let numbers: Vec<String> = (0..120_000).map(|n: i32| n.to_string()).collect();
+    let csv = format!("n\n{}\n", numbers.join("\n"));
     let (recordset, _) = owner.import("Numbers", csv).await;
     let (end, detail) = exported(&owner, json!({ "recordset_id": recordset["id"] })).await;
     assert_eq!(end["result"]["rows"], 120_000, "{end}");

@@ -1,5 +1,7 @@
 //! Downloads by signed links: CSV, streamed, for a browser that sends no headers.
 
+use std::fmt::Write as _;
+
 use api_kit::{ApiError, App};
 use bytes::Bytes;
 use chrono::Duration;
@@ -125,7 +127,7 @@ fn attachment(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             exact.push(char::from(byte));
         } else {
-            exact.push_str(&format!("%{byte:02X}"));
+            let _ = write!(exact, "%{byte:02X}"); // to a string: never fails
         }
     }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")

@@ -14,11 +14,9 @@ async fn start(owner: &Client, csv: String, more: Value) -> Value {
 }
 
 fn rows(count: usize, bad: &[usize]) -> String {
-    let mut csv = String::from("n,code\n");
-    for row in 1..=count {
-        csv += &if bad.contains(&row) { format!("x,c{row}\n") } else { format!("{row},c{row}\n") };
-    }
-    csv
+    let line = |row| if bad.contains(&row) { format!("x,c{row}") } else { format!("{row},c{row}") };
+    let lines: Vec<String> = (1..=count).map(line).collect();
+    format!("n,code\n{}\n", lines.join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
