@@ -168,8 +168,10 @@ async fn what_is_answered_is_what_is_documented() {
     contract.hold("list_import_jobs", &owner.get("/recordsets/import/jobs").await);
     contract.hold("get_import_job", &owner.get(&format!("/recordsets/import/jobs/{job}")).await);
     contract.hold("get_import_status", &owner.get(&format!("/recordsets/import/status/{job}")).await);
-    contract
-        .hold("get_import_report_url", owner.get(&format!("/recordsets/import/jobs/{job}/report-url")).await);
+    contract.hold(
+        "get_import_report_url",
+        &owner.get(&format!("/recordsets/import/jobs/{job}/report-url")).await,
+    );
     contract.hold("list_jobs", &owner.get("/jobs").await);
     contract.hold("get_job", &owner.get(&format!("/jobs/{job}")).await);
     contract.hold("list_job_logs", &owner.get(&format!("/jobs/{job}/logs")).await);
@@ -177,7 +179,7 @@ async fn what_is_answered_is_what_is_documented() {
     let export = contract.hold("start_export", &owner.post("/recordsets/export", export).await);
     owner.follow(&export).await;
     contract
-        .hold("cancel_all_import_jobs", owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
+        .hold("cancel_all_import_jobs", &owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
     contract.hold("delete_record", &owner.delete(&record).await);
     contract.hold("delete_recordset", &owner.delete("/recordsets/leads").await);
