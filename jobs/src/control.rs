@@ -176,6 +176,25 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
     }
 }
 
+/// Ends a job that has been put back although someone had asked to cancel it: its attempt failed, or
+/// gave it back, before the request was heard. Another attempt would only put the end off.
+pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let asked = sqlx::query_scalar!(
+        r#"select true as "asked!" from jobs where id = $1 and state = 'waiting' and cancel_requested for update"#,
+        id.0,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .is_some();
+    if asked {
+        let epoch = end_waiting(&mut tx, id).await?;
+        tx.publish_after_commit(Event::transition(id, Status::Cancelled, epoch, 0, clock::now()));
+        tx.commit().await?;
+    }
+    Ok(asked)
+}
+
 /// Moves a waiting job, whose row is held, to the finished ones; answers with its last epoch.
 async fn end_waiting(tx: &mut Tx, id: JobId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(

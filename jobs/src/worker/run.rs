@@ -11,7 +11,7 @@ use super::{
     running::{Aborted, RunningJob},
 };
 use crate::{
-    Answer, JobContext, JobError, JobId, Outcome,
+    Answer, JobContext, JobError, JobId, Outcome, control,
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
     progress::Progress,
@@ -244,6 +244,11 @@ async fn put_back(
         message: failure.map(|reason| format!("Attempt {} failed: {reason}. Trying again.", job.attempt)),
         ..last
     });
+    match control::end_if_asked(&shared.database, job.id).await {
+        Ok(true) => return "cancelled",
+        Ok(false) => {}
+        Err(error) => tracing::warn!(job = %job.id, %error, "could not see whether to cancel"),
+    }
     if delay.is_zero()
         && let Err(error) = redis::cmd("PUBLISH")
             .arg(shared.database.bus.dispatch_channel())

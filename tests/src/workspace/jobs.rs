@@ -145,3 +145,20 @@ async fn a_job_of_another_workspace_does_not_exist() {
     }
     assert_ne!(status_of(&ada, &job).await, Value::Null);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_attempt_fails_after_it_was_asked_to_stop_is_not_tried_again() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = NoOp { sleep_ms: 700, deaf: true, failures: 9, ..NoOp::default() };
+    let job = sleeper(&app, &owner, job).await;
+    let mut events = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await;
+    while events.next().await.expect("it starts")["status"] != "RUNNING" {}
+
+    let answer = owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
+    assert_eq!((&answer["status"], &answer["cancel_requested"]), (&json!("RUNNING"), &json!(true)));
+
+    let end = events.to_the_end().await;
+    assert_eq!(end["status"], "CANCELLED");
+    assert_eq!(owner.get(&format!("/jobs/{job}")).await.expect(200)["attempt"], 1);
+}
