@@ -3,6 +3,7 @@
 mod bad_input;
 mod ends;
 mod files;
+mod meanwhile;
 
 use serde_json::{Value, json};
 
