@@ -31,10 +31,10 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// or so many records.
 const SEGMENT_ROWS: i64 = 50_000;
 /// Records looked at by one statement: first, and at the most.
-const FIRST_PAGE: i64 = 200;
-const LARGEST_PAGE: i64 = 5_000;
-/// A page aims at so many bytes, judged by the page before it.
-const PAGE_BYTES: usize = 1 << 20;
+const FIRST_PAGE: i64 = 500;
+const LARGEST_PAGE: i64 = 10_000;
+/// A page aims at so many bytes, judged by the page before it; twice as many are enough for any.
+const PAGE_BYTES: usize = 3 << 20;
 
 /// Where the next holder goes on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -252,7 +252,9 @@ impl Reader {
         let mut limit = FIRST_PAGE;
         loop {
             let mut db = WorkspaceDb::read(&self.database, self.workspace, self.actor.clone()).await?;
-            let page = records::visible_in(&mut db, self.recordset, &self.snapshot, after, limit).await?;
+            let page =
+                records::visible_in(&mut db, self.recordset, &self.snapshot, after, limit, 2 * PAGE_BYTES)
+                    .await?;
             drop(db);
             limit = next_limit(&page, limit);
             after = page.next;
@@ -288,8 +290,8 @@ mod tests {
     #[test]
     fn pages_grow_while_records_are_small_and_shrink_when_they_are_large() {
         assert_eq!(next_limit(&page(200, 100), 200), 800);
-        assert_eq!(next_limit(&page(800, 100), 5_000), LARGEST_PAGE);
-        assert_eq!(next_limit(&page(200, 1 << 18), 200), 4);
+        assert_eq!(next_limit(&page(800, 100), 9_000), LARGEST_PAGE);
+        assert_eq!(next_limit(&page(200, 1 << 18), 200), 12);
         assert_eq!(next_limit(&page(4, 4 << 20), 4), 1);
         assert_eq!(next_limit(&page(0, 0), 200), 800);
     }

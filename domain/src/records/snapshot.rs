@@ -5,6 +5,8 @@
 //! while it is kept and survives a restart. Rows know which transaction wrote them, and a row that has
 //! changed since is found among the versions.
 
+use futures::TryStreamExt;
+
 use crate::{RecordId, RecordsetId, WorkspaceDb};
 
 /// A piece of a recordset.
@@ -23,7 +25,8 @@ pub async fn snapshot(db: &mut WorkspaceDb) -> Result<String, sqlx::Error> {
 }
 
 /// The records after `after` as they were at a kept moment. Looks at `limit` records, so that the cost
-/// of a piece depends neither on where it lies nor on how much has changed since.
+/// of a piece depends neither on where it lies nor on how much has changed since, and holds no more
+/// than about `enough` bytes of data, however large the records suddenly are.
 ///
 /// Doesn't ask whether the recordset lies in the trash: what has begun may end.
 pub async fn visible_in(
@@ -32,12 +35,13 @@ pub async fn visible_in(
     snapshot: &str,
     after: Option<RecordId>,
     limit: i64,
+    enough: usize,
 ) -> Result<SnapshotPage, sqlx::Error> {
     // One statement, so that a record and its versions are seen by the same eyes. Every version's record
     // is a row of `records`, deleted or not; of those versions at most one was current at the moment.
     // Comparing pairs keeps the planner on records_in_order: by the primary key it would walk through
     // the records of all other recordsets when one of them is large.
-    let rows = sqlx::query!(
+    let mut rows = sqlx::query!(
         r#"with kept as materialized (select $2::text::pg_snapshot as moment),
                 published as materialized (
                     select job_id
@@ -73,10 +77,17 @@ pub async fn visible_in(
         after.map_or(uuid::Uuid::nil(), |after| after.0),
         limit,
     )
-    .fetch_all(db.conn())
-    .await?;
-    let is_full = i64::try_from(rows.len()).is_ok_and(|seen| seen == limit);
-    let next = rows.last().map(|row| row.id).filter(|_| is_full);
-    let records = rows.into_iter().filter_map(|row| Some((row.id, row.data?))).collect();
-    Ok(SnapshotPage { records, next })
+    .fetch(db.conn());
+    let mut page = SnapshotPage::default();
+    let (mut seen, mut bytes) = (0, 0);
+    while let Some(row) = rows.try_next().await? {
+        seen += 1;
+        bytes += row.data.as_ref().map_or(0, String::len);
+        page.records.extend(row.data.map(|data| (row.id, data)));
+        if seen == limit || bytes >= enough {
+            page.next = Some(row.id);
+            break;
+        }
+    }
+    Ok(page)
 }
