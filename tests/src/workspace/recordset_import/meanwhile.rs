@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{recordset, records, uploaded};
+use super::{records, recordset, uploaded};
 use crate::{Client, TestApp, client::Reply};
 
 fn rows(numbers: impl Iterator<Item = usize>) -> String {
