@@ -13,6 +13,7 @@ pub mod imports;
 pub mod mail;
 pub mod migrations;
 pub mod page;
+pub mod process;
 pub mod records;
 pub mod recordsets;
 pub mod secret;

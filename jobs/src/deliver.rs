@@ -11,13 +11,8 @@ use std::{
     time::Duration,
 };
 
-use apalis_core::{
-    backend::ext::{
-        BackendExt,
-        poll_strategy::{PollSnapshot, PollStrategy},
-    },
-    task::{Task, builder::TaskBuilder, task_id::TaskId},
-    worker::builder::WorkerBuilder,
+use apalis::prelude::{
+    BackendExt, PollSnapshot, PollStrategy, Task, TaskBuilder, TaskId, WorkerBuilder,
 };
 use apalis_redis::{Config, RedisStorage, queries};
 use futures::StreamExt;
@@ -57,7 +52,7 @@ pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid]) -> Result<(), Push
         .iter()
         .map(|id| {
             TaskBuilder::new(format!("\"{id}\"").into_bytes())
-                .task_id(TaskId::from_uuid(Uuid::now_v7()))
+                .task_id(TaskId::from_string(Uuid::now_v7().to_string()))
                 .build()
         })
         .collect();

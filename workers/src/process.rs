@@ -5,6 +5,7 @@ use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
 use domain::{
     mail::{self, Mailer},
+    process::{asked_to_stop, start_logging},
     settings::{SettingError, Settings},
     storage::Storage,
 };
@@ -14,9 +15,7 @@ use jobs::{
     worker::{WorkerConfig, work},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::Services;
 
@@ -160,7 +159,11 @@ where
         }
     };
     let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        asked_to_stop().await;
+        asked.cancel();
+    });
     match body(database, config, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -168,31 +171,4 @@ where
             ExitCode::FAILURE
         }
     }
-}
-
-/// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
-pub fn start_logging(settings: &Settings) {
-    let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if settings.get("LOG_FORMAT") == Some("json") {
-        logs.json().init();
-    } else {
-        logs.init();
-    }
-}
-
-/// Cancels the token when the process is asked to stop.
-pub async fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals; only SIGKILL will stop this process");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("asked to stop");
-    stop.cancel();
 }

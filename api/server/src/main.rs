@@ -6,12 +6,13 @@
 use std::{process::ExitCode, time::Duration};
 
 use api_server::{Config, documents, endpoint, start};
-use domain::settings::Settings;
+use domain::{
+    process::{asked_to_stop, start_logging},
+    settings::Settings,
+};
 use jobs::Surface;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use poem::{Server, listener::TcpListener};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// How long requests in flight may take after SIGTERM. Streams reconnect elsewhere.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,28 +79,4 @@ async fn serve() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
-fn start_logging(settings: &Settings) {
-    let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if settings.get("LOG_FORMAT") == Some("json") {
-        logs.json().init();
-    } else {
-        logs.init();
-    }
-}
-
-async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("asked to stop");
 }

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod ends;
 mod files;
+mod meanwhile;
 
 use serde_json::{Value, json};
 

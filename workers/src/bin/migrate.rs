@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::of_process();
-    workers::process::start_logging(&settings);
+    domain::process::start_logging(&settings);
     let server = match server(&settings) {
         Ok(server) => server,
         Err(error) => {

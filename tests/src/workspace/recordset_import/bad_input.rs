@@ -149,3 +149,46 @@ async fn a_file_that_vanished_fails_its_import_with_that_reason() {
     let end = owner.follow(&started).await;
     assert_eq!(end["error_message"], "the file is not there any more", "{end}");
 }
+
+/// A file system of one MiB, for as long as it lives.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: &std::path::Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(folder)
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "root can mount a small disk");
+        Self(folder.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_uploads_with_its_reason_and_keeps_nothing_of_them() {
+    let id = std::process::Command::new("id").arg("-u").output().unwrap();
+    if id.stdout.trim_ascii() != b"0" {
+        eprintln!("skipped: only root can mount the small disk that this fills");
+        return;
+    }
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let _disk = SmallDisk::mount(&app.folder.path().join("files"));
+    let large = format!("a\n{}", "1\n".repeat(2_000_000));
+
+    assert_eq!(
+        owner.upload("/recordsets/import/upload", "large.csv", large).await.error(503),
+        "storage_full"
+    );
+
+    assert_eq!(stored(&app), 0);
+    owner.upload("/recordsets/import/upload", "small.csv", "a\n1\n").await.expect(201);
+}
