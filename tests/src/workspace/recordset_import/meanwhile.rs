@@ -43,11 +43,9 @@ async fn an_import_goes_on_by_the_new_fields_when_they_change() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let id = recordset(&owner, fields(true)).await;
-    let end = while_importing(&app, &owner, &id, || {
-        owner.patch(
-            &format!("/recordsets/{id}"),
-            json!({ "fields": [{ "label": "Extra", "field_type": "text" }] }),
-        )
+    let end = while_importing(&app, &owner, &id, || async {
+        let more = json!({ "fields": [{ "label": "Extra", "field_type": "text" }] });
+        owner.patch(&format!("/recordsets/{id}"), more).await
     })
     .await;
     assert_eq!(end["status"], "COMPLETED", "{end}");
