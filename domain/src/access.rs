@@ -44,6 +44,7 @@ const CATALOGUE: &[(&str, Role)] = &[
     ("jobs:view", Role::Viewer),
     ("jobs:cancel", Role::Member),
     ("jobs:retry", Role::Member),
+    ("jobs:delete", Role::Admin),
 ];
 
 impl Role {

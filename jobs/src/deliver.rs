@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-use apalis::prelude::{
-    BackendExt, PollSnapshot, PollStrategy, Task, TaskBuilder, TaskId, WorkerBuilder,
-};
+use apalis::prelude::{BackendExt, PollSnapshot, PollStrategy, Task, TaskBuilder, TaskId, WorkerBuilder};
 use apalis_redis::{Config, RedisStorage, queries};
 use futures::StreamExt;
 use tokio::{

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Database, Pool, Recurring, clock, deliver, ledger, recurring,
+    Database, Pool, Recurring, clock, control, deliver, ledger, recurring,
     watch::{Event, Status, publish, snapshot},
 };
 
@@ -329,6 +329,8 @@ impl Leader {
             let status = if job.quarantined { Status::Failed } else { Status::Queued };
             let before = snapshot::newest(&self.database.bus, job.id).await;
             events.push(Event::transition(job.id, status, job.epoch, 0, clock::now()).carrying_on(before));
+            // Whoever asked it to stop need not wait for another worker to hear of it.
+            control::end_if_asked(&self.database, job.id).await?;
             if let Some(queue) = job.pool.and_then(|pool| self.queues.get_mut(&pool)) {
                 queue.backlog = true; // looked at again at once
             }

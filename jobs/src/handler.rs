@@ -35,12 +35,25 @@ pub enum JobError {
     /// The database failed or refused.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// Anything else that may be different next time.
+    /// Anything else that may be different next time. The log says what; watchers don't read it.
     #[error("{0}")]
     Retry(String),
+    /// The same, with a sentence that watchers may read.
+    #[error("{0}")]
+    RetryTold(String),
 }
 
 impl JobError {
+    /// What watchers are told: nothing of our insides.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::RetryTold(sentence) => sentence.clone(),
+            Self::Fenced | Self::Database(_) | Self::Retry(_) => {
+                "something went wrong on our side".to_owned()
+            }
+        }
+    }
+
     /// Whether the database was out of reach, which is no failure of the job.
     pub(crate) fn is_outage(&self) -> bool {
         let Self::Database(error) = self else { return false };
@@ -54,7 +67,7 @@ impl JobError {
         }
     }
 
-    /// An error worth another attempt, by its message.
+    /// An error worth another attempt, for the log.
     pub fn retry(error: impl std::fmt::Display) -> Self {
         Self::Retry(error.to_string())
     }

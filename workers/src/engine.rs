@@ -22,7 +22,7 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
         }
     }
     if context.attempt <= job.failures {
-        return Err(JobError::retry("asked to fail"));
+        return Err(JobError::RetryTold("asked to fail".into()));
     }
     Ok(Outcome::Done(json!({ "started_at": started_at })))
 }

@@ -154,7 +154,7 @@ impl Run {
     /// Waits until a segment is stored, then commits that it is part of the file.
     async fn commit(&mut self, mut storing: Storing) -> Result<(), JobError> {
         if let Some(stored) = storing.task.join_next().await {
-            stored.map_err(JobError::retry)?.map_err(JobError::retry)?;
+            stored.map_err(JobError::retry)?.map_err(crate::storage_failed)?;
         }
         let Segment { number, size, rows, .. } = storing.segment;
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;

@@ -150,7 +150,7 @@ impl Run {
         let source = match self.services.storage.reader(&self.import.storage_key).await {
             Ok(source) => source,
             Err(StorageError::NotFound) => return Ok(failed("file_gone", "the file is not there any more")),
-            Err(error) => return Err(JobError::retry(error)),
+            Err(error) => return Err(crate::storage_failed(error)),
         };
         let copy = writer.copy();
         let size = source.size();

@@ -13,8 +13,11 @@ pub mod provisioning;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{settings::SettingError, storage::Storage};
-use jobs::{Recurring, Registry, kinds::SweepUploads};
+use domain::{
+    settings::SettingError,
+    storage::{Storage, StorageError},
+};
+use jobs::{JobError, Recurring, Registry, kinds::SweepUploads};
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -56,4 +59,13 @@ pub fn registry(services: &Arc<Services>) -> Registry {
 /// When a payload can't be serialised.
 pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
     Ok(vec![Recurring::every(Duration::from_secs(3600), "sweep uploads", &SweepUploads {})?])
+}
+
+/// A failure of the file storage, as an attempt's: that there is no room left is for watchers to read,
+/// the rest is ours.
+fn storage_failed(error: StorageError) -> JobError {
+    match error {
+        StorageError::Full => JobError::RetryTold(error.to_string()),
+        other => JobError::retry(other),
+    }
 }

@@ -146,7 +146,8 @@ pub async fn finish(database: &Database, signup: &Signup, origin: Origin) -> Res
     .await?;
     announce(&mut tx, signup).await?;
     let mail = welcome(signup);
-    jobs::enqueue(&mut tx, NewJob::new(&mail).workspace(Some(signup.workspace_id)).origin(origin)).await?;
+    // Of the installation, not of the workspace: nobody there has it in their list to cancel.
+    jobs::enqueue(&mut tx, NewJob::new(&mail).origin(origin)).await?;
     tx.commit().await?;
     Ok(())
 }

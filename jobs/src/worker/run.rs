@@ -139,7 +139,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
-            failed(entry, job, error.to_string())
+            failed(entry, job, error.told())
         }
     }
 }

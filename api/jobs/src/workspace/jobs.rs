@@ -21,7 +21,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-permissions! { CancelJobs = "jobs:cancel", RetryJobs = "jobs:retry" }
+permissions! { CancelJobs = "jobs:cancel", RetryJobs = "jobs:retry", DeleteJobs = "jobs:delete" }
 
 /// The longest that a long poll waits.
 const LONGEST_WAIT: u64 = 30;
@@ -229,7 +229,7 @@ impl JobsApi {
 
     /// Remove a finished job from the history
     #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job")]
-    async fn delete(&self, app: Data<&App>, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn delete(&self, app: Data<&App>, can: Can<DeleteJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
         let mut tx = app.database.begin().await?;
         match control::delete(&mut tx, Some(can.workspace.0), JobId(job_id.0)).await? {
             Delete::Deleted => tx.commit().await?,

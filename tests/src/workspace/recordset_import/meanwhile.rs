@@ -43,9 +43,11 @@ async fn an_import_goes_on_by_the_new_fields_when_they_change() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let id = recordset(&owner, fields(true)).await;
-    let extra = json!({ "fields": [{ "label": "Extra", "field_type": "text" }] });
-    let path = format!("/recordsets/{id}");
-    let end = while_importing(&app, &owner, &id, || owner.patch(&path, extra)).await;
+    let end = while_importing(&app, &owner, &id, || async {
+        let more = json!({ "fields": [{ "label": "Extra", "field_type": "text" }] });
+        owner.patch(&format!("/recordsets/{id}"), more).await
+    })
+    .await;
     assert_eq!(end["status"], "COMPLETED", "{end}");
     assert_eq!(end["attempt"], 1, "{end}");
     assert_eq!(records(&app, &owner).await, 200_000);
@@ -56,8 +58,9 @@ async fn an_import_into_a_recordset_that_is_deleted_fails_with_that_reason() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let id = recordset(&owner, fields(true)).await;
-    let path = format!("/recordsets/{id}");
-    let end = while_importing(&app, &owner, &id, || owner.delete(&path)).await;
+    let end =
+        while_importing(&app, &owner, &id, || async { owner.delete(&format!("/recordsets/{id}")).await })
+            .await;
     assert_eq!(end["status"], "FAILED", "{end}");
     assert_eq!(end["error_message"], "the recordset was deleted");
 }
