@@ -143,7 +143,7 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
     match state.as_deref() {
         Some("waiting") => {
             let epoch = end_waiting(&mut tx, id).await?;
-            tx.publish_after_commit(Event::transition(id, Status::Cancelled, epoch, 0, clock::now()));
+            tx.publish_after_commit(Event::transition(id, Status::Cancelled, epoch, clock::now()));
             tx.commit().await?;
             Ok(Cancel::Cancelled)
         }
@@ -189,7 +189,7 @@ pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool,
     .is_some();
     if asked {
         let epoch = end_waiting(&mut tx, id).await?;
-        tx.publish_after_commit(Event::transition(id, Status::Cancelled, epoch, 0, clock::now()));
+        tx.publish_after_commit(Event::transition(id, Status::Cancelled, epoch, clock::now()));
         tx.commit().await?;
     }
     Ok(asked)
@@ -216,7 +216,7 @@ async fn end_waiting(tx: &mut Tx, id: JobId) -> Result<i64, sqlx::Error> {
 /// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
 async fn announce_request(database: &Database, id: JobId, epoch: i64, attempt: i32) {
     let before = snapshot::newest(&database.bus, id).await;
-    let mut event = Event::transition(id, Status::Running, epoch, 0, clock::now()).carrying_on(before);
+    let mut event = Event::transition(id, Status::Running, epoch, clock::now()).carrying_on(before);
     event.attempt = attempt;
     event.cancel_requested = true;
     publish::send(&database.bus, &[event]).await;
@@ -251,7 +251,7 @@ pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Re
     .fetch_optional(tx.conn())
     .await?;
     if let Some(row) = row {
-        tx.publish_after_commit(Event::transition(id, Status::Queued, row.epoch, 0, clock::now()));
+        tx.publish_after_commit(Event::transition(id, Status::Queued, row.epoch, clock::now()));
         if let Some(pool) = crate::Pool::named(&row.pool) {
             tx.wake_after_commit(pool);
         }

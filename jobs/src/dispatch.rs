@@ -328,7 +328,7 @@ impl Leader {
             metrics::counter!("millrace_jobs_rescued_total").increment(1);
             let status = if job.quarantined { Status::Failed } else { Status::Queued };
             let before = snapshot::newest(&self.database.bus, job.id).await;
-            events.push(Event::transition(job.id, status, job.epoch, 0, clock::now()).carrying_on(before));
+            events.push(Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before));
             // Whoever asked it to stop need not wait for another worker to hear of it.
             control::end_if_asked(&self.database, job.id).await?;
             if let Some(queue) = job.pool.and_then(|pool| self.queues.get_mut(&pool)) {

@@ -19,6 +19,8 @@ pub struct Progress(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     event: Event,
+    /// The transition before the first progress, until it is kept.
+    first: Option<Event>,
     epoch: i64,
     n: i64,
     publisher: Publisher,
@@ -44,6 +46,7 @@ impl Progress {
             rate_from: (Instant::now(), event.counts.done),
             bytes: None,
             floor: event.progress,
+            first: Some(event.clone()),
             event,
         })))
     }
@@ -116,7 +119,10 @@ impl Progress {
 
     /// Sends again, with a new number, so that a Redis that lost its memory knows the job again.
     pub(crate) fn repeat(&self) {
-        self.lock().send();
+        let mut state = self.lock();
+        if state.n > 0 {
+            state.send();
+        }
     }
 
     /// Goes on under a new epoch: someone else has made a transition of this job.
@@ -152,6 +158,9 @@ impl State {
         self.event.prev = self.event.seq;
         self.event.seq = Event::seq_of(self.epoch, self.n);
         self.event.timestamp = crate::clock::now();
+        if let Some(first) = self.first.take() {
+            self.publisher.keep(first);
+        }
         self.publisher.publish(self.event.clone());
         self.last_sent = Some(Instant::now());
         self.changed = false;

@@ -14,8 +14,6 @@ use crate::{Bus, Pool};
 const KEPT: usize = 1000;
 /// How long a history outlives its last event.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
-/// The same for a job that never reported progress: its ledger row says as much.
-const KEPT_FOR_BARE: Duration = Duration::from_secs(60);
 /// Events in one script call.
 const BATCH: usize = 256;
 /// How long a worker keeps trying to send a batch to a bus that is away, and how often.
@@ -29,22 +27,53 @@ static PUBLISH: LazyLock<redis::Script> = LazyLock::new(|| {
         r"
         local kept = ARGV[1]
         for i = 1, #KEYS, 2 do
-            local at = 2 + (i - 1) / 2 * 4
+            local at = 2 + (i - 1) / 2 * 5
             local key, channel = KEYS[i], KEYS[i + 1]
             local seq, prev, head, expiry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+            local way = ARGV[at + 4]
             local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
             local newest = last and string.match(last[1], '^%d+') or '0'
             if tonumber(newest) < tonumber(seq) then
                 if tonumber(newest) > tonumber(prev) then prev = newest end
                 local event = head .. prev .. '}'
-                redis.call('XADD', key, 'MAXLEN', '~', kept, seq .. '-0', 'e', event)
-                redis.call('EXPIRE', key, expiry)
-                redis.call('PUBLISH', channel, event)
+                if way ~= 'live' or last then
+                    redis.call('XADD', key, 'MAXLEN', '~', kept, seq .. '-0', 'e', event)
+                    redis.call('EXPIRE', key, expiry)
+                end
+                if way ~= 'keep' then redis.call('PUBLISH', channel, event) end
             end
         end
         ",
     )
 });
+
+/// Where an event goes.
+///
+/// A job without progress has nothing to keep that its ledger row doesn't say, so a million waiting
+/// jobs take no room in Redis. The first progress begins a job's history, with the event before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To whoever watches now; into the history only if there is one.
+    Live,
+    /// To whoever watches now and into the history.
+    Both,
+    /// Into the history: the watchers have had it.
+    Keep,
+}
+
+impl Way {
+    fn of(event: &Event) -> Self {
+        if event.is_bare() { Self::Live } else { Self::Both }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Both => "both",
+            Self::Keep => "keep",
+        }
+    }
+}
 
 /// Publishes what a committed transaction announced. Failures are counted, not returned: pollers of
 /// the ledger find what was missed.
@@ -65,17 +94,20 @@ pub(crate) async fn after_commit(bus: &Bus, wakes: &BTreeSet<Pool>, events: &[Ev
 
 /// Sends a batch of events, oldest first; tells whether the bus took it. Sending it again is harmless.
 pub(crate) async fn send(bus: &Bus, events: &[Event]) -> bool {
+    let events: Vec<_> = events.iter().map(|event| (event, Way::of(event))).collect();
+    send_all(bus, &events).await
+}
+
+async fn send_all(bus: &Bus, events: &[(&Event, Way)]) -> bool {
     if events.is_empty() {
         return true;
     }
     let mut call = PUBLISH.prepare_invoke();
     call.arg(KEPT);
-    for event in events {
+    for (event, way) in events {
         let Some(head) = without_prev(event) else { continue };
-        let bare = event.counts == super::Counts::default() && event.current_step.is_none();
-        let expiry = if bare && event.status.is_terminal() { KEPT_FOR_BARE } else { KEPT_FOR }.as_secs();
         call.key(bus.history_key(event.job_id)).key(bus.event_channel(event.job_id));
-        call.arg(event.seq).arg(event.prev).arg(head).arg(expiry);
+        call.arg(event.seq).arg(event.prev).arg(head).arg(KEPT_FOR.as_secs()).arg(way.name());
     }
     let sent = call.invoke_async::<()>(&mut bus.connection()).await;
     if let Err(error) = &sent {
@@ -100,17 +132,21 @@ fn lost(what: &'static str, error: &redis::RedisError) {
 /// A task that sends events in the order in which they were handed over, many at a time, so that a
 /// job never waits for Redis.
 #[derive(Clone, Debug)]
-pub(crate) struct Publisher(mpsc::UnboundedSender<Event>);
+pub(crate) struct Publisher(mpsc::UnboundedSender<(Event, Way)>);
 
 impl Publisher {
     /// Starts the task; it ends when the last handle is dropped and all has been sent.
     pub(crate) fn start(bus: Bus) -> Self {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::unbounded_channel::<(Event, Way)>();
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while receiver.recv_many(&mut batch, BATCH).await > 0 {
                 let patience = Instant::now() + PATIENCE;
-                while !send(&bus, &batch).await && Instant::now() < patience && receiver.len() < QUEUED {
+                while !send_all(&bus, &batch.iter().map(|(event, way)| (event, *way)).collect::<Vec<_>>())
+                    .await
+                    && Instant::now() < patience
+                    && receiver.len() < QUEUED
+                {
                     tokio::time::sleep(PAUSE).await;
                 }
                 batch.clear();
@@ -121,7 +157,17 @@ impl Publisher {
 
     /// Hands an event over.
     pub(crate) fn publish(&self, event: Event) {
+        let way = Way::of(&event);
+        self.hand_over(event, way);
+    }
+
+    /// Hands over an event that was live already, for the history only.
+    pub(crate) fn keep(&self, event: Event) {
+        self.hand_over(event, Way::Keep);
+    }
+
+    fn hand_over(&self, event: Event, way: Way) {
         // The task lives as long as this handle, so there is always a receiver.
-        let _ = self.0.send(event);
+        let _ = self.0.send((event, way));
     }
 }

@@ -74,7 +74,7 @@ impl Row {
             _ => Status::Pending,
         };
         let at = self.finished_at.or(self.started_at).unwrap_or(self.created_at);
-        let mut event = Event::transition(id, status, self.epoch, 0, at);
+        let mut event = Event::transition(id, status, self.epoch, at);
         if let Some(kept) = self.progress.and_then(|p| serde_json::from_value::<Event>(p).ok()) {
             // Progress kept under this epoch is newer than the transition, older progress still counts.
             if Event::epoch_of(kept.seq) == self.epoch && status == Status::Running {
@@ -83,7 +83,7 @@ impl Row {
                 event.rate = kept.rate;
                 event.eta_seconds = kept.eta_seconds;
             }
-            event.prev = kept.seq.min(event.seq - 1);
+            event.prev = kept.seq.clamp(event.prev, event.seq - 1);
             event.progress = kept.progress;
             event.current_step = kept.current_step;
             event.counts = kept.counts;

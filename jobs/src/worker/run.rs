@@ -47,7 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     };
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
     let started = tokio::time::Instant::now();
-    let mut event = Event::transition(job.id, Status::Running, job.epoch, 0, crate::clock::now())
+    let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
         .carrying_on(progress_before(&shared, &job).await);
     event.attempt = job.attempt;
     shared.publisher.publish(event.clone());
@@ -154,8 +154,7 @@ fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
 async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
     let last = progress.current();
-    let bare = last.counts == Counts::default() && last.current_step.is_none() && last.progress == 0;
-    let kept = if bare { None } else { serde_json::to_value(&last).ok() };
+    let kept = if last.is_bare() { None } else { serde_json::to_value(&last).ok() };
     match verdict {
         Verdict::Leave => "fenced",
         Verdict::Done(result) => {
