@@ -166,3 +166,19 @@ async fn a_job_whose_attempt_fails_after_it_was_asked_to_stop_is_not_tried_again
     assert_eq!(end["status"], "CANCELLED");
     assert_eq!(owner.get(&format!("/jobs/{job}")).await.expect(200)["attempt"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_progress_takes_no_room_in_redis() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 100, ..NoOp::default() }).await;
+
+    owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+
+    let history = app.database.bus.history_key(jobs::JobId(job.parse().unwrap()));
+    let kept: bool =
+        redis::cmd("EXISTS").arg(history).query_async(&mut app.database.bus.connection()).await.unwrap();
+    assert!(!kept, "the ledger's row says as much");
+    let after = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await.to_the_end().await;
+    assert_eq!(after["status"], "COMPLETED");
+}
