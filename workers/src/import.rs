@@ -233,6 +233,12 @@ impl Run {
         let cursor = Cursor { position, millis: batch.millis(), ids, finished: false };
         self.context.progress().counts(counts.done, counts.failed, counts.skipped);
         self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
+        for (outcome, rows) in
+            [("imported", batch.accepted), ("refused", batch.refused), ("skipped", batch.skipped)]
+        {
+            metrics::counter!("millrace_import_rows_total", "outcome" => outcome)
+                .increment(u64::try_from(rows).unwrap_or(0));
+        }
         (self.cursor, self.counts) = (cursor, counts);
         Ok(true)
     }
