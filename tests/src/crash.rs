@@ -51,6 +51,12 @@ async fn watch_to_the_end(client: Client, stream_url: String) -> Value {
     }
 }
 
+/// Watches a job in the background, from its start to its end.
+fn watch(owner: &Client, started: &Value) -> tokio::task::JoinHandle<Value> {
+    let stream_url = started["stream_url"].as_str().expect("an answer that starts a job has a stream_url");
+    tokio::spawn(watch_to_the_end(owner.clone(), stream_url.to_owned()))
+}
+
 /// Waits until the job has gone on a bit: a random share of what is left of the file.
 async fn wait_for_progress(owner: &Client, status_url: &str, beyond: i64) -> i64 {
     let target = beyond + rand::rng().random_range(3000..12_000);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     cluster::Cluster,
-    crash::{ROWS, start_import, wait_for_progress, watch_to_the_end},
+    crash::{ROWS, start_import, wait_for_progress, watch},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,8 +19,7 @@ async fn an_export_survives_sigkill_without_a_hole_or_a_repeat() {
         .post("/recordsets/export", json!({ "recordset_id": imported["recordset"]["id"] }))
         .await
         .expect(202);
-    let watch =
-        tokio::spawn(watch_to_the_end(owner.clone(), started["stream_url"].as_str().unwrap().to_owned()));
+    let watch = watch(&owner, &started);
 
     let mut done = 0;
     for _ in 0..3 {

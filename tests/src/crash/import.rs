@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::Cluster,
-    crash::{assert_exactly_once, start_import, wait_for_progress, watch_to_the_end},
+    crash::{assert_exactly_once, start_import, wait_for_progress, watch},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,8 +11,7 @@ async fn an_import_survives_sigkill_of_its_worker_again_and_again() {
     let owner = cluster.owner().await;
     let started = start_import(&owner).await;
     let status_url = started["status_url"].as_str().unwrap();
-    let watch =
-        tokio::spawn(watch_to_the_end(owner.clone(), started["stream_url"].as_str().unwrap().to_owned()));
+    let watch = watch(&owner, &started);
 
     let mut done = 0;
     for _ in 0..4 {
@@ -31,8 +30,7 @@ async fn an_import_hands_back_when_its_worker_is_asked_to_leave() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     let started = start_import(&owner).await;
-    let watch =
-        tokio::spawn(watch_to_the_end(owner.clone(), started["stream_url"].as_str().unwrap().to_owned()));
+    let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
     cluster.terminate("imports");
@@ -48,8 +46,7 @@ async fn an_import_survives_a_redis_that_restarts_empty() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     let started = start_import(&owner).await;
-    let watch =
-        tokio::spawn(watch_to_the_end(owner.clone(), started["stream_url"].as_str().unwrap().to_owned()));
+    let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
     cluster.restart_redis().await;
@@ -67,8 +64,7 @@ async fn an_import_survives_flushall_while_it_waits_and_while_it_runs() {
     let started = start_import(&owner).await;
     cluster.flush_redis().await;
     cluster.start_process("imports");
-    let watch =
-        tokio::spawn(watch_to_the_end(owner.clone(), started["stream_url"].as_str().unwrap().to_owned()));
+    let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
     cluster.flush_redis().await;
@@ -83,8 +79,7 @@ async fn an_import_goes_on_while_scheduler_and_api_are_killed() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     let started = start_import(&owner).await;
-    let watch =
-        tokio::spawn(watch_to_the_end(owner.clone(), started["stream_url"].as_str().unwrap().to_owned()));
+    let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
     cluster.kill("scheduler");

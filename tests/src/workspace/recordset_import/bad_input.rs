@@ -1,6 +1,9 @@
 //! Files that are not what they should be: each has its answer, and none leaves anything behind.
 
+use std::io::{Cursor, Write};
+
 use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
 
 use super::{detail, recordset, uploaded};
 use crate::{TestApp, client::send};
@@ -38,6 +41,35 @@ async fn a_file_that_can_not_be_read_is_refused_with_its_reason_and_removed() {
     assert_eq!(stored(&app), 0);
     let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
     assert_eq!(app.count(&format!("select count(*) from {schema}.files")).await, 0);
+}
+
+/// A workbook of some kilobytes whose sheet would be 64 MiB.
+fn zip_bomb() -> Vec<u8> {
+    let mut package = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default();
+    for (name, megabytes) in
+        [("[Content_Types].xml", 0), ("xl/workbook.xml", 0), ("xl/worksheets/sheet1.xml", 64)]
+    {
+        package.start_file(name, options).unwrap();
+        package.write_all(b"<worksheet>").unwrap();
+        for _ in 0..megabytes {
+            package.write_all(&vec![b' '; 1 << 20]).unwrap();
+        }
+    }
+    package.finish().unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zip_bomb_is_refused_before_it_unfolds() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let bomb = zip_bomb();
+    assert!(bomb.len() < 1 << 20, "small outside: {} bytes", bomb.len());
+
+    let answer = owner.upload("/recordsets/import/upload", "bomb.xlsx", bomb).await.expect(422);
+
+    assert_eq!(answer["fields"]["file"][0], "file_too_large_inside");
+    assert_eq!(stored(&app), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
