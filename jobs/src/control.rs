@@ -43,6 +43,8 @@ pub enum Retry {
     Queued,
     /// Only a failed or cancelled job can be retried.
     NotOver,
+    /// Another job has taken its unique key meanwhile, and stands for it.
+    Duplicate(JobId),
     /// There is no such job.
     NotFound,
 }
@@ -202,9 +204,11 @@ async fn end_waiting(tx: &mut Tx, id: JobId) -> Result<i64, sqlx::Error> {
              delete from jobs where id = $1 returning *
          )
          insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at)
+                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
+                unique_key, batch_id)
          select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
-                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at
+                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at, checkpoints,
+                unique_key, batch_id
            from gone
          returning epoch",
         id.0,
@@ -233,6 +237,9 @@ async fn announce_request(database: &Database, id: JobId, epoch: i64, attempt: i
 /// Runs a failed or cancelled job again, from its last checkpoint's effects onward where the handler
 /// can tell them; its attempts are given back.
 pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
+    if let Some(other) = take_key_again(tx, workspace, id).await? {
+        return Ok(Retry::Duplicate(other));
+    }
     let row = sqlx::query!(
         r#"with gone as (
                delete from finished_jobs
@@ -240,9 +247,9 @@ pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Re
                returning *
            )
            insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
-                  max_attempts, epoch, error, created_at, fence)
+                  max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id)
            select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0,
-                  max_attempts, epoch + 1, error, created_at, epoch + 1
+                  max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id
              from gone
            returning epoch, pool"#,
         id.0,
@@ -265,6 +272,31 @@ pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Re
     .fetch_optional(tx.conn())
     .await?;
     Ok(if exists.is_some() { Retry::NotOver } else { Retry::NotFound })
+}
+
+/// A failure has freed the job's unique key. Answers with the job that has taken it meanwhile, if any.
+async fn take_key_again(
+    tx: &mut Tx,
+    workspace: Option<Uuid>,
+    id: JobId,
+) -> Result<Option<JobId>, sqlx::Error> {
+    let holder = sqlx::query_scalar!(
+        r#"insert into job_keys as k (tenant, kind, key, job_id, until)
+           select coalesce(workspace_id, '00000000-0000-0000-0000-000000000000'), kind, unique_key, id, 'done'
+             from finished_jobs
+            where id = $1 and workspace_id is not distinct from $2 and state in ('failed', 'cancelled')
+              and unique_key is not null
+           on conflict (tenant, kind, key) do update
+              set job_id = case when k.expires_at < now() then excluded.job_id else k.job_id end,
+                  until = case when k.expires_at < now() then excluded.until else k.until end,
+                  expires_at = case when k.expires_at < now() then null else k.expires_at end
+           returning job_id"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(holder.map(JobId).filter(|holder| *holder != id))
 }
 
 /// Removes a finished job from the history.

@@ -1,10 +1,13 @@
-//! Enqueueing: a row in the ledger, in the caller's transaction.
+//! Enqueueing: a row in the ledger, in the caller's transaction. A job whose unique key is taken is not
+//! inserted; the caller is told which one stands for it.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, Pool, Tx, watch::Event};
+use crate::{JobId, JobKind, Pool, Tx, Unique, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub struct NewJob<'a, K> {
     origin: Origin,
     run_at: Option<DateTime<Utc>>,
     priority: i16,
+    unique: Option<Unique>,
+    batch: Option<JobId>,
 }
 
 impl<'a, K: JobKind> NewJob<'a, K> {
@@ -53,6 +58,8 @@ impl<'a, K: JobKind> NewJob<'a, K> {
             origin: Origin::default(),
             run_at: None,
             priority: K::PRIORITY,
+            unique: kind.unique(),
+            batch: None,
         }
     }
 
@@ -84,6 +91,21 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         self
     }
 
+    /// Under that key instead of the kind's own: while it is taken, the job that holds it stands for
+    /// this one.
+    #[must_use]
+    pub fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
+        self
+    }
+
+    /// As a child of that batch.
+    #[must_use]
+    pub(crate) fn batch(mut self, parent: JobId) -> Self {
+        self.batch = Some(parent);
+        self
+    }
+
     /// 0 (first) to 9 (last).
     #[must_use]
     pub fn priority(mut self, priority: i16) -> Self {
@@ -92,22 +114,48 @@ impl<'a, K: JobKind> NewJob<'a, K> {
     }
 }
 
-/// Inserts a job. It exists if and only if `tx` commits.
+/// What came of enqueueing a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It waits.
+    New(JobId),
+    /// Nothing was inserted: its unique key is this job's, which stands for it.
+    Duplicate(JobId),
+}
+
+impl Enqueued {
+    /// The job that does the work.
+    #[must_use]
+    pub fn id(self) -> JobId {
+        match self {
+            Self::New(id) | Self::Duplicate(id) => id,
+        }
+    }
+}
+
+/// Inserts a job. It exists if and only if `tx` commits. Where another transaction is about to insert
+/// one of the same unique key, this waits for its end.
 ///
 /// # Errors
 /// When the payload can't be serialised or the database refuses.
-pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<JobId, sqlx::Error> {
+pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
     let id = job.id;
-    enqueue_all(tx, vec![job]).await?;
-    Ok(id)
+    let duplicates = enqueue_all(tx, vec![job]).await?;
+    Ok(duplicates.get(&id).map_or(Enqueued::New(id), |&other| Enqueued::Duplicate(other)))
 }
 
-/// Inserts many jobs of one kind by one statement.
-pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> Result<(), sqlx::Error> {
-    let Some(first) = jobs.first() else { return Ok(()) };
+/// Inserts many jobs of one kind and workspace by one statement. Answers with those for which another
+/// job stands, and which.
+pub async fn enqueue_all<K: JobKind>(
+    tx: &mut Tx,
+    jobs: Vec<NewJob<'_, K>>,
+) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
+    let Some(first) = jobs.first() else { return Ok(HashMap::new()) };
     let workspace = first.workspace;
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
+        let (unique_key, unique_until, unique_seconds) =
+            job.unique.map_or((None, None, None), Unique::columns);
         rows.push(Row {
             id: job.id,
             kind: K::NAME,
@@ -118,6 +166,11 @@ pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> R
             priority: job.priority,
             run_at: job.run_at,
             max_attempts: K::RETRY.attempts,
+            checkpoints: K::CHECKPOINTS,
+            batch_id: job.batch,
+            unique_key,
+            unique_until,
+            unique_seconds,
         });
     }
     insert(tx, workspace, &rows).await
@@ -135,22 +188,41 @@ pub(crate) struct Row<'a> {
     pub priority: i16,
     pub run_at: Option<DateTime<Utc>>,
     pub max_attempts: i32,
+    pub checkpoints: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_id: Option<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_until: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_seconds: Option<f64>,
 }
 
-/// Inserts rows, and announces them after the commit.
+/// Inserts rows, and announces them after the commit. Answers with those for which another job stands.
 pub(crate) async fn insert(
     tx: &mut Tx,
     workspace: Option<Uuid>,
     rows: &[Row<'_>],
-) -> Result<(), sqlx::Error> {
+) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let workspace = tx.workspace().or(workspace);
     let now = crate::clock::now();
     let json = serde_json::to_value(rows).map_err(|e| sqlx::Error::Encode(e.into()))?;
-    sqlx::query!("select enqueue_jobs($1, $2)", workspace, json).execute(tx.conn()).await?;
-    for row in rows {
+    let duplicates: HashMap<JobId, JobId> = sqlx::query!(
+        r#"select asked as "asked!", stands_for as "stands_for!" from enqueue_jobs($1, $2)
+            where asked <> stands_for"#,
+        workspace,
+        json
+    )
+    .fetch_all(tx.conn())
+    .await?
+    .into_iter()
+    .map(|row| (JobId(row.asked), JobId(row.stands_for)))
+    .collect();
+    for row in rows.iter().filter(|row| !duplicates.contains_key(&row.id)) {
         let due = row.run_at.is_none_or(|at| at <= now);
         tx.publish_after_commit(Event::enqueued(row.id, due, now));
         tx.wake_after_commit(row.pool);
     }
-    Ok(())
+    Ok(duplicates)
 }

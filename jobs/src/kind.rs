@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Pool;
+use crate::{Pool, Unique};
 
 /// A kind of job: a small serialisable payload (ids, never models) and its policy.
 pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -21,8 +21,13 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     const TIMEOUT: Duration = Duration::from_secs(300);
     /// Whether a handler of this kind commits checkpoints, and so may be handed back at any time.
     const CHECKPOINTS: bool = false;
-    /// 0 (first) to 9 (last), among the jobs of the pool that are due.
+    /// 0 (first) to 9 (last), among the due jobs of its workspace in the pool.
     const PRIORITY: i16 = 5;
+
+    /// The key by which two jobs of this kind are the same; none: each stands for itself.
+    fn unique(&self) -> Option<Unique> {
+        None
+    }
 }
 
 /// How often a failing job is tried, and how long it waits in between.

@@ -17,6 +17,7 @@ pub(crate) struct Claimed {
     pub id: JobId,
     pub workspace: Option<Uuid>,
     pub kind: String,
+    pub version: i16,
     pub payload: Value,
     pub origin: Origin,
     pub attempt: i32,
@@ -24,6 +25,8 @@ pub(crate) struct Claimed {
     pub fence: i64,
     pub epoch: i64,
     pub progress: Option<Value>,
+    /// A worker died with it: it runs alone.
+    pub isolate: bool,
 }
 
 /// How a claimed job leaves its worker for good.
@@ -75,7 +78,8 @@ pub(crate) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds }
 }
 
-/// Claims those of the jobs that are due and waiting. What another worker took meanwhile is left out.
+/// Claims those of the jobs that are due, waiting, not paused and within their limits. What another
+/// worker took meanwhile is left out.
 pub(crate) async fn claim(
     pool: &PgPool,
     worker: Uuid,
@@ -84,24 +88,10 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Option<Claimed>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        with due as (
-            select id from jobs
-             where id = any($1) and state = 'waiting' and run_at <= now()
-             order by id
-               for update skip locked
-        )
-        update jobs j
-           set state = 'running',
-               attempt = j.attempt + 1,
-               fence = j.fence + 1,
-               epoch = j.epoch + 1,
-               worker = $2,
-               lease_until = now() + $3,
-               started_at = coalesce(j.started_at, now())
-          from due
-         where j.id = due.id
-        returning j.id, j.workspace_id, j.kind, j.payload, j.origin, j.attempt, j.max_attempts, j.fence,
-                  j.epoch, j.progress
+        select id as "id!", workspace_id, kind as "kind!", version as "version!", payload as "payload!",
+               origin as "origin!", attempt as "attempt!", max_attempts as "max_attempts!", fence as "fence!",
+               epoch as "epoch!", progress, isolate as "isolate!"
+          from claim_jobs($1, $2, $3)
         "#,
         ids,
         worker,
@@ -116,6 +106,7 @@ pub(crate) async fn claim(
                 id: JobId(row.id),
                 workspace: row.workspace_id,
                 kind: row.kind,
+                version: row.version,
                 payload: row.payload,
                 origin: serde_json::from_value(row.origin).unwrap_or_default(),
                 attempt: row.attempt,
@@ -123,6 +114,7 @@ pub(crate) async fn claim(
                 fence: row.fence,
                 epoch: row.epoch,
                 progress: row.progress,
+                isolate: row.isolate,
             };
             (row.id, job)
         })
@@ -156,10 +148,12 @@ pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End
             select * from over union all select * from sealed
         ), moved as (
             insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at)
+                   attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at,
+                   checkpoints, unique_key, batch_id)
             select g.id, g.workspace_id, g.kind, g.version, g.pool, g.payload, g.origin, g.priority, e.state,
                    g.attempt, g.max_attempts, g.crashes, g.epoch + 1, e.progress, e.result,
-                   coalesce(e.error, g.error), g.created_at, g.started_at
+                   coalesce(e.error, g.error), g.created_at, g.started_at, g.checkpoints, g.unique_key,
+                   g.batch_id
               from gone g join ending e using (id)
             returning id, epoch
         )
@@ -203,7 +197,8 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
         )
         update jobs j
            set state = 'waiting',
-               run_at = now() + r.delay,
+               -- What is given back without a failure keeps its place.
+               run_at = case when r.counts or r.delay > interval '0' then now() + r.delay else j.run_at end,
                attempt = case when r.counts then j.attempt else j.attempt - 1 end,
                crashes = 0,
                epoch = j.epoch + 1,
@@ -288,7 +283,6 @@ pub(crate) async fn rescue(
         ), freed as (
             update jobs j
                set state = 'waiting',
-                   run_at = now(),
                    attempt = j.attempt - 1,
                    crashes = lost.crashes,
                    epoch = j.epoch + 1,
@@ -302,12 +296,13 @@ pub(crate) async fn rescue(
             returning j.*, lost.crashes as final_crashes
         ), buried as (
             insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at)
+                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
+                   unique_key, batch_id)
             select id, workspace_id, kind, version, pool, payload, origin, priority, 'failed', attempt,
                    max_attempts, final_crashes, epoch + 1, progress,
                    jsonb_build_object('code', 'crashed', 'message',
                        'every worker that ran this job died; it is not tried again'),
-                   created_at, started_at
+                   created_at, started_at, checkpoints, unique_key, batch_id
               from dead
             returning id, pool, epoch, crashes
         )

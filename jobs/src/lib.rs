@@ -26,15 +26,17 @@ mod logs;
 mod pool;
 mod progress;
 mod recurring;
+mod unique;
 pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};
 pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
-pub use enqueue::{NewJob, Origin, Surface, enqueue, enqueue_all};
+pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{JobKind, RetryPolicy};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;
+pub use unique::Unique;

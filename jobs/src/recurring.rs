@@ -96,6 +96,11 @@ pub(crate) async fn enqueue_due(database: &Database) -> Result<(), sqlx::Error> 
             priority: job.priority,
             run_at: None,
             max_attempts: job.max_attempts,
+            checkpoints: false,
+            batch_id: None,
+            unique_key: None,
+            unique_until: None,
+            unique_seconds: None,
         };
         enqueue::insert(&mut tx, None, &[row]).await?;
     }

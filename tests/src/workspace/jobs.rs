@@ -11,7 +11,7 @@ use crate::{Client, TestApp};
 async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
     let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
     let mut tx = app.database.begin().await.unwrap();
-    let id = jobs::enqueue(&mut tx, NewJob::new(&job).workspace(Some(workspace))).await.unwrap();
+    let id = jobs::enqueue(&mut tx, NewJob::new(&job).workspace(Some(workspace))).await.unwrap().id();
     tx.commit().await.unwrap();
     id.to_string()
 }

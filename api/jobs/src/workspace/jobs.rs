@@ -222,6 +222,9 @@ impl JobsApi {
                     "only a failed or cancelled job can be retried",
                 ));
             }
+            Retry::Duplicate(other) => {
+                return Err(ApiError::conflict("duplicate_job", format!("job {other} has taken its place")));
+            }
             Retry::NotFound => return Err(ApiError::not_found()),
         }
         Ok(Json(find(&can, job).await?.into()))
