@@ -81,7 +81,7 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
 async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
     let cancel = CancellationToken::new();
-    let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
+    let hand_back = if entry.checkpoints { shared.hand_back.child_token() } else { CancellationToken::new() };
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
@@ -92,7 +92,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         progress: progress.clone(),
         logs: shared.logs.clone(),
         cancel: cancel.clone(),
-        hand_back,
+        hand_back: hand_back.clone(),
     };
     let span = tracing::info_span!(
         "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id
@@ -105,6 +105,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
             fence: job.fence,
             progress,
             cancel: cancel.clone(),
+            hand_back,
             task: task.abort_handle(),
             aborted: None,
         },
