@@ -92,6 +92,7 @@ async fn lead(
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
         ("jit", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
         ("timezone", "UTC"),
     ]);
     let mut lock = PgConnection::connect_with(&options).await?;

@@ -118,3 +118,21 @@ impl JobKind for NoOp {
     const POOL: Pool = Pool::Maintenance;
     const PRIORITY: i16 = 9;
 }
+
+/// Sleeps step by step, with a checkpoint after each: for trying out long work that can be handed back.
+/// Killed at any line: the next holder goes on after the last checkpoint.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Steps {
+    /// How many.
+    pub steps: i64,
+    /// How long each takes, in milliseconds.
+    pub step_ms: u64,
+}
+
+impl JobKind for Steps {
+    const NAME: &'static str = "engine.steps";
+    const POOL: Pool = Pool::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    const CHECKPOINTS: bool = true;
+    const PRIORITY: i16 = 9;
+}

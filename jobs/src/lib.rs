@@ -27,6 +27,7 @@ mod pool;
 mod progress;
 mod recurring;
 mod unique;
+pub mod waiting;
 pub mod worker;
 
 pub use bus::Bus;

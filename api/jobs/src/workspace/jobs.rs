@@ -11,6 +11,7 @@ use domain::page::PageOf;
 use jobs::{
     JobId,
     control::{self, Cancel, Delete, Filter, LogLine, Retry},
+    waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
 use poem::web::Data;
@@ -57,6 +58,9 @@ pub struct Job {
     /// Why its last attempt failed, if one did.
     #[oai(skip_serializing_if_is_none)]
     last_error: Option<String>,
+    /// Why it is waiting, while it is; only where one job is asked for.
+    #[oai(skip_serializing_if_is_none)]
+    waiting: Option<Waiting>,
 }
 
 impl From<Snapshot> for Job {
@@ -74,6 +78,7 @@ impl From<Snapshot> for Job {
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
             last_error: snapshot.error.and_then(message),
+            waiting: None,
         }
     }
 }
@@ -159,7 +164,11 @@ impl JobsApi {
                 snapshot = find(&can, job).await?;
             }
         }
-        Ok(Json(snapshot.into()))
+        let waiting = match snapshot.event.status {
+            Status::Pending | Status::Queued => why(&can.app().database, job).await?,
+            _ => None,
+        };
+        Ok(Json(Job { waiting, ..snapshot.into() }))
     }
 
     /// Stream a job's events
