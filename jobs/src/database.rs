@@ -72,7 +72,11 @@ impl Database {
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options)
             .await?;
-        Ok(Self { pool, bus: Bus::connect(to.redis_url, to.redis_prefix).await?, keys: PayloadKeys::default() })
+        Ok(Self {
+            pool,
+            bus: Bus::connect(to.redis_url, to.redis_prefix).await?,
+            keys: PayloadKeys::default(),
+        })
     }
 
     /// The same handle, with the keys of secrets in payloads. Without them no job that has any can be

@@ -21,7 +21,9 @@ const MASK: &str = "***";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     /// The kind has changed since, and doesn't know how to bring such a payload up to date.
-    #[error("the payload is of version {found}; this release reads version {current} and upgrades none as old as that")]
+    #[error(
+        "the payload is of version {found}; this release reads version {current} and upgrades none as old as that"
+    )]
     UnsupportedVersion {
         /// The payload's.
         found: i16,
@@ -71,7 +73,9 @@ pub(crate) fn seal(
                 break;
             }
             slot = slot.get_mut(name).ok_or_else(|| {
-                PayloadError::Unreadable(format!("its kind says that {path} is secret, and it has no such field"))
+                PayloadError::Unreadable(format!(
+                    "its kind says that {path} is secret, and it has no such field"
+                ))
             })?;
         }
         if !slot.is_null() {

@@ -129,7 +129,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         Ok(Ok(answer)) => judge(entry, job, answer),
         Ok(Err(_)) => {
             failed(entry, job, EXHAUSTED, format!("took longer than {} s", entry.timeout.as_secs()))
-        },
+        }
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
         Err(_) if aborted == Some(Aborted::Leaving) => {
             Verdict::Again { delay: Duration::ZERO, failure: None }
