@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{Bus, PayloadKeys, Pool, watch::Event, watch::publish};
 
 /// The schemas of a transaction that belongs to no workspace.
-const SHARED_PATH: &str = "control,shard,shard_api,ext";
+pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]

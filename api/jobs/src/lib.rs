@@ -1,6 +1,7 @@
 //! The routes of jobs, on both surfaces. Every kind of job is served here alike; the feature routes of
 //! the contract are views of it.
 
+pub mod platform;
 pub mod workspace;
 
 use poem_openapi::OpenApi;
@@ -9,4 +10,10 @@ use poem_openapi::OpenApi;
 #[must_use]
 pub fn workspace_api() -> impl OpenApi {
     workspace::jobs::JobsApi
+}
+
+/// The sections of the Platform API.
+#[must_use]
+pub fn platform_api() -> impl OpenApi {
+    platform::jobs::JobsApi
 }

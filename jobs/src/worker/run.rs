@@ -95,7 +95,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         }
     };
     let cancel = CancellationToken::new();
-    let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
+    let hand_back = if entry.checkpoints { shared.hand_back.child_token() } else { CancellationToken::new() };
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
@@ -106,7 +106,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         progress: progress.clone(),
         logs: shared.logs.clone(),
         cancel: cancel.clone(),
-        hand_back,
+        hand_back: hand_back.clone(),
     };
     let span = tracing::info_span!(
         "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id
@@ -119,6 +119,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
             fence: job.fence,
             progress,
             cancel: cancel.clone(),
+            hand_back,
             task: task.abort_handle(),
             aborted: None,
         },

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{Client, TestApp};
 
 /// Enqueues a job that sleeps, in the caller's workspace; answers with its id.
-async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
+pub(crate) async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
     let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
     let mut tx = app.database.begin().await.unwrap();
     let id = jobs::enqueue(&mut tx, NewJob::new(&job).workspace(Some(workspace))).await.unwrap().id();

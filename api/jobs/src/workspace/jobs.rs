@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use api_kit::{
-    Answer, ApiError, App, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag, ViewJobs,
-    Watcher, page_request, permissions, unhurried,
+    Access, Answer, ApiError, App, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag,
+    ViewJobs, Watcher, page_request, permissions, unhurried,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -144,22 +144,7 @@ impl JobsApi {
         /// Seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
-        let job = JobId(job_id.0);
-        let mut snapshot = find(&can, job).await?;
-        if let (Some(since), Some(seconds)) = (since.0, wait.0) {
-            let mut watch = can.app().hub.watch(job);
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
-            while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-                match tokio::time::timeout_at(deadline, watch.next()).await {
-                    Ok(Some(event)) if event.seq <= since => continue,
-                    Ok(Some(_)) => {}
-                    Ok(None) => watch = can.app().hub.watch(job),
-                    Err(_) => break,
-                }
-                snapshot = find(&can, job).await?;
-            }
-        }
-        Ok(Json(snapshot.into()))
+        Ok(Json(look(&can, JobId(job_id.0), since.0, wait.0).await?.into()))
     }
 
     /// Stream a job's events
@@ -245,12 +230,37 @@ impl JobsApi {
     }
 }
 
+/// The job as it is, or, given both, as soon as there is an event after `since` or the wait is over.
+pub(crate) async fn look(
+    access: &Access,
+    job: JobId,
+    since: Option<i64>,
+    wait: Option<u64>,
+) -> Answer<Snapshot> {
+    let mut snapshot = find(access, job).await?;
+    if let (Some(since), Some(seconds)) = (since, wait) {
+        let mut watch = access.app().hub.watch(job);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
+        while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
+            match tokio::time::timeout_at(deadline, watch.next()).await {
+                Ok(Some(event)) if event.seq <= since => continue,
+                Ok(Some(_)) => {}
+                Ok(None) => watch = access.app().hub.watch(job),
+                Err(_) => break,
+            }
+            snapshot = find(access, job).await?;
+        }
+    }
+    Ok(snapshot)
+}
+
 /// The job, if it is one of the caller's workspace.
-async fn find<P>(can: &Can<P>, job: JobId) -> Answer<Snapshot> {
-    can.app()
+pub(crate) async fn find(access: &Access, job: JobId) -> Answer<Snapshot> {
+    access
+        .app()
         .hub
         .snapshot(job)
         .await?
-        .filter(|snapshot| snapshot.workspace == Some(can.workspace.0))
+        .filter(|snapshot| snapshot.workspace == Some(access.workspace.0))
         .ok_or_else(ApiError::not_found)
 }

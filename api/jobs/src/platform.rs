@@ -1,0 +1,3 @@
+//! The Platform API's sections about jobs.
+
+pub mod jobs;
