@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
 pub mod watch;

@@ -9,11 +9,11 @@ use poem_openapi::OpenApi;
 /// The sections of the Workspace API.
 #[must_use]
 pub fn workspace_api() -> impl OpenApi {
-    workspace::jobs::JobsApi
+    (workspace::jobs::JobsApi, workspace::dead_letters::DeadLettersApi)
 }
 
 /// The sections of the Platform API.
 #[must_use]
 pub fn platform_api() -> impl OpenApi {
-    platform::jobs::JobsApi
+    (platform::jobs::JobsApi, platform::dlq::DlqApi)
 }
