@@ -84,7 +84,12 @@ pub struct SendMail {
 impl JobKind for SendMail {
     const NAME: &'static str = "mail.send";
     const POOL: Pool = Pool::Deliveries;
+    // A server that is down, or wants a stranger to come back later, does so for hours.
+    const RETRY: RetryPolicy =
+        RetryPolicy { attempts: 12, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
     const TIMEOUT: Duration = Duration::from_secs(60);
+    // Links in mails let people in.
+    const SECRETS: &'static [&'static str] = &["text"];
 }
 
 /// Removes uploads that no import has used within a day, with their stored bytes.

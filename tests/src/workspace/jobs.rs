@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{Client, TestApp};
 
 /// Enqueues a job that sleeps, in the caller's workspace; answers with its id.
-async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
+pub(crate) async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
     enqueue(app, owner, NewJob::new(&job)).await.id().to_string()
 }
 
