@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Database, Pool, Recurring, clock,
+    Database, Pool, Recurring, batch, clock,
     database::SHARED_PATH,
     deliver,
     ledger::{self},
@@ -287,6 +287,7 @@ impl Leader {
         self.look_for_the_marker().await;
         self.count_slots().await?;
         recurring::enqueue_due(&self.database).await?;
+        batch::advance(&self.database).await?;
         let began = Instant::now();
         if began >= self.rescue_from {
             rescue::rescue(&self.database, &self.config, &mut self.queues).await?;

@@ -113,6 +113,9 @@ pub struct NoOp {
     /// Fails that many attempts before it completes.
     #[serde(default)]
     pub failures: i32,
+    /// Fails for good.
+    #[serde(default)]
+    pub fails: bool,
     /// Sleeps on when it is asked to stop.
     #[serde(default)]
     pub deaf: bool,

@@ -6,6 +6,7 @@
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 
+pub mod batch;
 pub mod clock;
 pub mod control;
 pub mod dead_letters;

@@ -25,6 +25,9 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
             }
         }
     }
+    if job.fails {
+        return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "asked to fail for good".into() });
+    }
     if context.attempt <= job.failures {
         return Err(JobError::RetryTold("asked to fail".into()));
     }

@@ -1,6 +1,7 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod batches;
 mod turns;
 mod unique;
 mod waiting;
