@@ -197,6 +197,22 @@ fn csv_of<'a>(cells: impl Iterator<Item = Cell<'a>>) -> String {
         };
         written.expect("writing to memory can't fail");
     }
-    let line = line.into_inner().expect("writing to memory can't fail");
+    // The end of the record closes the last cell's quotes.
+    line.write_record(None::<&[u8]>).expect("writing to memory can't fail");
+    let mut line = line.into_inner().expect("writing to memory can't fail");
+    line.pop();
     String::from_utf8(line).expect("cells are text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_cells_is_whole() {
+        let line =
+            csv_of([Cell::Text("a,b"), Cell::Empty, Cell::Int(7), Cell::Text("two\nlines")].into_iter());
+        assert_eq!(line, "\"a,b\",,7,\"two\nlines\"");
+        assert_eq!(csv_of([Cell::Text("say \"hi\"")].into_iter()), "\"say \"\"hi\"\"\"");
+    }
 }
