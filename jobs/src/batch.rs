@@ -158,17 +158,14 @@ pub async fn add<K: JobKind>(
 /// # Errors
 /// [`BatchError::Closed`] when there is no such batch.
 pub async fn seal(tx: &mut Tx, batch: JobId) -> Result<(), BatchError> {
-    let found = sqlx::query_scalar!(r#"select seal_batch($1) as "found!""#, batch.0).fetch_one(tx.conn()).await?;
+    let found =
+        sqlx::query_scalar!(r#"select seal_batch($1) as "found!""#, batch.0).fetch_one(tx.conn()).await?;
     if found { Ok(()) } else { Err(BatchError::Closed) }
 }
 
 /// Opens a batch that has failed or was cancelled again, and runs those of its jobs that did not
 /// complete. False for a job that is no such batch. Unique keys stay with whoever has taken them.
-pub(crate) async fn reopen(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    parent: JobId,
-) -> Result<bool, sqlx::Error> {
+pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) -> Result<bool, sqlx::Error> {
     let Some(epoch) = sqlx::query_scalar!(
         "with gone as (
              delete from finished_jobs
@@ -213,7 +210,12 @@ pub(crate) async fn reopen(
     .await?;
     tx.publish_after_commit(Event::transition(parent, Status::Running, epoch, clock::now()));
     for child in children {
-        tx.publish_after_commit(Event::transition(JobId(child.id), Status::Queued, child.epoch, clock::now()));
+        tx.publish_after_commit(Event::transition(
+            JobId(child.id),
+            Status::Queued,
+            child.epoch,
+            clock::now(),
+        ));
         if let Some(pool) = Pool::named(&child.pool) {
             tx.wake_after_commit(pool);
         }

@@ -111,6 +111,11 @@ impl Client {
         send(self.request(Method::POST, path).json(&body)).await
     }
 
+    /// PUT with JSON.
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        send(self.request(Method::PUT, path).json(&body)).await
+    }
+
     /// PATCH with JSON.
     pub async fn patch(&self, path: &str, body: Value) -> Reply {
         send(self.request(Method::PATCH, path).json(&body)).await
@@ -119,6 +124,25 @@ impl Client {
     /// DELETE
     pub async fn delete(&self, path: &str) -> Reply {
         send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Creates something in a collection, and answers its path and what it is.
+    pub async fn create(&self, collection: &str, body: Value) -> (String, Value) {
+        let created = self.post(collection, body).await.expect(201);
+        let id = created["id"].as_str().expect("what is created has an id");
+        (format!("{collection}/{id}"), created)
+    }
+
+    /// Checks that to this person nothing is there, whatever they try: looking, deleting, or changing it by a
+    /// body that would be good (by PUT or PATCH, whichever the path takes).
+    pub async fn finds_nothing_at(&self, path: &str, body: Value) {
+        assert_eq!(self.get(path).await.error(404), "record_not_found", "GET {path}");
+        let (put, patch) = (self.put(path, body.clone()).await, self.patch(path, body).await);
+        let changes: Vec<_> = [put, patch].into_iter().filter(|reply| reply.status != 405).collect();
+        assert_eq!(changes.len(), 1, "PUT or PATCH {path}");
+        for reply in changes.into_iter().chain([self.delete(path).await]) {
+            assert_eq!(reply.error(404), "record_not_found", "{path}");
+        }
     }
 
     /// POST of a file as a multipart form.

@@ -138,7 +138,8 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
     });
     let message = format!("{} of {} jobs failed", batch.failed, batch.total);
     let error = (status == Status::Failed).then(|| json!({ "code": "batch_failed", "message": message }));
-    let kept = serde_json::to_value(batch.event(Status::Running, 1)).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let kept =
+        serde_json::to_value(batch.event(Status::Running, 1)).map_err(|e| sqlx::Error::Encode(e.into()))?;
     let epoch = sqlx::query_scalar!(
         "with gone as (
              delete from jobs where id = $1 returning *
@@ -171,7 +172,9 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
             Ok(row) => {
                 enqueue::insert(tx, batch.workspace, &[row]).await?;
             }
-            Err(error) => tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable"),
+            Err(error) => {
+                tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable")
+            }
         }
     }
     Ok(())

@@ -54,7 +54,11 @@ async fn a_batchs_progress_is_its_childrens_and_it_ends_with_the_last() {
     assert_eq!(last["status"], "COMPLETED");
     assert_eq!(last["result"], json!({ "total": 2000, "completed": 2000, "failed": 0, "cancelled": 0 }));
     assert_eq!(last["counts"], json!({ "done": 2000, "failed": 0, "skipped": 0, "total": 2000 }));
-    assert!(seen.iter().any(|event| (1..100).contains(&event["progress"].as_i64().unwrap())), "{}", seen.len());
+    assert!(
+        seen.iter().any(|event| (1..100).contains(&event["progress"].as_i64().unwrap())),
+        "{}",
+        seen.len()
+    );
     let poll = owner.get(&format!("/jobs/{parent}")).await.expect(200);
     assert_eq!((&poll["seq"], &poll["result"]), (&last["seq"], &last["result"]));
 }
@@ -67,7 +71,10 @@ async fn what_is_to_come_afterwards_comes_once_and_last() {
     let mut tx = app.database.begin().await.unwrap();
     let job = NewJob::new(&after).workspace(Some(workspace));
     let afterwards = JobId::new();
-    let new = NewBatch::new("Tests").workspace(Some(workspace)).on_complete(&app.database, job.id(afterwards)).unwrap();
+    let new = NewBatch::new("Tests")
+        .workspace(Some(workspace))
+        .on_complete(&app.database, job.id(afterwards))
+        .unwrap();
     let parent = batch::open(&mut tx, new).await.unwrap();
     add(&mut tx, &owner, parent, &vec![sleeping(20); 30]).await.unwrap();
     batch::seal(&mut tx, parent).await.unwrap();
@@ -160,5 +167,8 @@ async fn cancelling_a_batch_cancels_its_jobs_and_a_retry_runs_them_again() {
         .unwrap();
     let retried = owner.post(&format!("/jobs/{parent}/retry"), json!({})).await.expect(200);
     assert_eq!(retried["status"], "RUNNING");
-    assert_eq!(end(&owner, parent).await["result"], json!({ "total": 45, "completed": 45, "failed": 0, "cancelled": 0 }));
+    assert_eq!(
+        end(&owner, parent).await["result"],
+        json!({ "total": 45, "completed": 45, "failed": 0, "cancelled": 0 })
+    );
 }
