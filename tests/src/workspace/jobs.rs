@@ -2,6 +2,7 @@
 
 mod access;
 mod batches;
+mod control;
 mod turns;
 mod unique;
 mod waiting;

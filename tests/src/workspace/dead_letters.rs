@@ -1,0 +1,216 @@
+//! Dead letters: jobs that have failed for good.
+
+mod access;
+mod many;
+
+use ::jobs::{
+    Enqueued, JobKind, NewJob, Unique,
+    kinds::{NoOp, SendMail},
+};
+use serde_json::{Value, json};
+
+use crate::{Client, TestApp, masked, workspace::sleeper};
+
+/// Enqueues a job that has one attempt, in the caller's workspace.
+async fn with_one_attempt<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> String {
+    let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
+    let mut tx = app.database.begin().await.unwrap();
+    let enqueued = ::jobs::enqueue(&mut tx, job.workspace(Some(workspace))).await.unwrap();
+    assert!(matches!(enqueued, Enqueued::New(_)), "{enqueued:?}");
+    sqlx::query("update jobs set max_attempts = 1 where id = $1")
+        .bind(enqueued.id().0)
+        .execute(tx.conn())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    enqueued.id().to_string()
+}
+
+/// A job that has failed for good; it fails again when it is retried as it is.
+pub async fn dead_letter(app: &TestApp, owner: &Client) -> String {
+    let job = with_one_attempt(app, owner, NewJob::new(&NoOp { failures: 1, ..NoOp::default() })).await;
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    assert_eq!(end["status"], "FAILED", "{end}");
+    job
+}
+
+/// Lets a dead letter succeed when it is retried.
+async fn mend(app: &TestApp, job: &str) {
+    sqlx::query("update finished_jobs set payload = '{}' where id = $1::uuid")
+        .bind(job)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+}
+
+/// The ids on the first page of a list.
+async fn listed(who: &Client, query: &str) -> Vec<String> {
+    let page = who.get(&format!("/dead-letters{query}")).await.expect(200);
+    let ids = page["items"].as_array().unwrap().iter();
+    ids.map(|letter| letter["job_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_known() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    sleeper(&app, &owner, NoOp::default()).await;
+    let job = dead_letter(&app, &owner).await;
+
+    let list = owner.get("/dead-letters").await.expect(200);
+    let detail = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
+
+    insta::assert_json_snapshot!(masked(&list), @r#"
+    {
+      "items": [
+        {
+          "attempts": 1,
+          "code": "attempts_exhausted",
+          "crashes": 0,
+          "created_at": "[time]",
+          "failed_at": "[time]",
+          "job_id": "[id]",
+          "kind": "engine.no_op",
+          "max_attempts": 1,
+          "message": "asked to fail",
+          "pool": "maintenance",
+          "priority": 9,
+          "started_at": "[time]"
+        }
+      ],
+      "page": 1,
+      "page_size": 50,
+      "pages": 1,
+      "total": 1
+    }
+    "#);
+    let mut detail = masked(&detail);
+    detail["log"][0]["at"] = "[time]".into();
+    detail["log"][0]["id"] = "[id]".into();
+    insta::assert_json_snapshot!(detail, @r#"
+    {
+      "attempts": 1,
+      "code": "attempts_exhausted",
+      "crashes": 0,
+      "created_at": "[time]",
+      "failed_at": "[time]",
+      "job_id": "[id]",
+      "kind": "engine.no_op",
+      "log": [
+        {
+          "at": "[time]",
+          "attempt": 1,
+          "id": "[id]",
+          "level": "error",
+          "message": "asked to fail"
+        }
+      ],
+      "max_attempts": 1,
+      "message": "asked to fail",
+      "payload": {
+        "deaf": false,
+        "failures": 1,
+        "sleep_ms": 0
+      },
+      "pool": "maintenance",
+      "priority": 9,
+      "started_at": "[time]",
+      "surface": "workspace",
+      "version": 1
+    }
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_secret_in_a_dead_letter_is_masked() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let mail = SendMail { to: "nobody".into(), subject: "Come in".into(), text: "by this link".into() };
+    let job = with_one_attempt(&app, &owner, NewJob::new(&mail)).await;
+    owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+
+    let letter = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
+    let messages = owner.get("/v1/dlq").await.expect(200);
+
+    let shown = json!({"to": "nobody", "subject": "Come in", "text": "***"});
+    assert_eq!((&letter["payload"], &letter["code"]), (&shown, &json!("mail_refused")));
+    assert_eq!(messages["data"]["messages"][0]["payload"], shown);
+    // And all the same it can be sent once the address is right.
+    sqlx::query(
+        r#"update finished_jobs set payload = payload || '{"to": "ada@example.com"}' where id = $1::uuid"#,
+    )
+    .bind(&job)
+    .execute(&app.database.pool)
+    .await
+    .unwrap();
+    owner.post(&format!("/dead-letters/{job}/retry"), json!({})).await.expect(200);
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    let mails = std::fs::read_dir(app.folder.path().join("mail")).unwrap();
+    let sent = mails.map(|mail| std::fs::read_to_string(mail.unwrap().path()).unwrap());
+    assert!(sent.into_iter().any(|mail| mail.contains("by this link")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_retried_is_none_any_more_until_it_fails_again() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = dead_letter(&app, &owner).await;
+    let path = format!("/dead-letters/{job}");
+
+    let retried = owner.post(&format!("{path}/retry"), json!({})).await.expect(200);
+    assert_eq!((&retried["job_id"], &retried["kind"]), (&json!(job), &json!("engine.no_op")));
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    assert_eq!(end["status"], "FAILED");
+    assert_eq!(listed(&owner, "").await, std::slice::from_ref(&job));
+
+    mend(&app, &job).await;
+    owner.post(&format!("{path}/retry"), json!({})).await.expect(200);
+    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    assert_eq!(end["status"], "COMPLETED");
+    assert_eq!(owner.get(&path).await.error(404), "record_not_found");
+    assert_eq!(owner.post(&format!("{path}/retry"), json!({})).await.error(404), "record_not_found");
+    assert!(listed(&owner, "").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_whose_work_another_job_does_meanwhile_stays_one() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let failing = NoOp { failures: 1, ..NoOp::default() };
+    let same = || Unique::until_done("the same");
+    let dead = with_one_attempt(&app, &owner, NewJob::new(&failing).unique(same())).await;
+    owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    let long = NoOp { sleep_ms: 60_000, ..NoOp::default() };
+    let live = with_one_attempt(&app, &owner, NewJob::new(&long).unique(same())).await;
+
+    let refused = owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await;
+    assert_eq!(refused.error(409), "duplicate_job");
+    let many = owner.post("/dead-letters/retry", json!({"all": true})).await.expect(200);
+    assert_eq!(many, json!({"retried": 0, "duplicates": 1, "more": false}));
+    assert_eq!(listed(&owner, "").await, std::slice::from_ref(&dead));
+
+    owner.post(&format!("/jobs/{live}/cancel"), json!({})).await.expect(200);
+    owner.events(&format!("/jobs/{live}/stream"), None).await.to_the_end().await;
+    mend(&app, &dead).await;
+    owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await.expect(200);
+    let end: Value = owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    assert_eq!(end["status"], "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_discarded_stays_in_the_history_only() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = dead_letter(&app, &owner).await;
+    let path = format!("/dead-letters/{job}");
+
+    owner.delete(&path).await.expect(204);
+
+    assert!(listed(&owner, "").await.is_empty());
+    assert_eq!(owner.get(&path).await.error(404), "record_not_found");
+    assert_eq!(owner.delete(&path).await.error(404), "record_not_found");
+    assert_eq!(owner.post(&format!("{path}/retry"), json!({})).await.error(404), "record_not_found");
+    assert_eq!(owner.get(&format!("/jobs/{job}")).await.expect(200)["status"], "FAILED");
+    assert_eq!(owner.get("/v1/dlq").await.expect(200)["data"], json!({"messages": [], "total": 0}));
+}
