@@ -19,15 +19,16 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
           "attempts": 1,
           "created_at": "[time]",
           "error": {
-            "code": "attempts_exhausted",
-            "message": "asked to fail"
+            "code": "asked_to_fail",
+            "message": "asked to fail for good"
           },
           "failed_at": "[time]",
           "id": "[id]",
           "kind": "engine.no_op",
           "payload": {
             "deaf": false,
-            "failures": 1,
+            "fails": true,
+            "failures": 0,
             "sleep_ms": 0
           }
         }

@@ -4,32 +4,18 @@ mod access;
 mod many;
 
 use ::jobs::{
-    Enqueued, JobKind, NewJob, Unique,
+    NewJob, Unique,
     kinds::{NoOp, SendMail},
 };
 use serde_json::{Value, json};
 
-use crate::{Client, TestApp, masked, workspace::sleeper};
-
-/// Enqueues a job that has one attempt, in the caller's workspace.
-async fn with_one_attempt<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> String {
-    let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
-    let mut tx = app.database.begin().await.unwrap();
-    let enqueued = ::jobs::enqueue(&mut tx, job.workspace(Some(workspace))).await.unwrap();
-    assert!(matches!(enqueued, Enqueued::New(_)), "{enqueued:?}");
-    sqlx::query("update jobs set max_attempts = 1 where id = $1")
-        .bind(enqueued.id().0)
-        .execute(tx.conn())
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-    enqueued.id().to_string()
-}
+use super::jobs::{end_of, enqueue, sleeper};
+use crate::{Client, TestApp, masked};
 
 /// A job that has failed for good; it fails again when it is retried as it is.
 pub async fn dead_letter(app: &TestApp, owner: &Client) -> String {
-    let job = with_one_attempt(app, owner, NewJob::new(&NoOp { failures: 1, ..NoOp::default() })).await;
-    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    let job = sleeper(app, owner, NoOp { fails: true, ..NoOp::default() }).await;
+    let end = end_of(owner, &job).await;
     assert_eq!(end["status"], "FAILED", "{end}");
     job
 }
@@ -65,14 +51,14 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
       "items": [
         {
           "attempts": 1,
-          "code": "attempts_exhausted",
+          "code": "asked_to_fail",
           "crashes": 0,
           "created_at": "[time]",
           "failed_at": "[time]",
           "job_id": "[id]",
           "kind": "engine.no_op",
-          "max_attempts": 1,
-          "message": "asked to fail",
+          "max_attempts": 8,
+          "message": "asked to fail for good",
           "pool": "maintenance",
           "priority": 9,
           "started_at": "[time]"
@@ -90,7 +76,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
     insta::assert_json_snapshot!(detail, @r#"
     {
       "attempts": 1,
-      "code": "attempts_exhausted",
+      "code": "asked_to_fail",
       "crashes": 0,
       "created_at": "[time]",
       "failed_at": "[time]",
@@ -102,14 +88,15 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
           "attempt": 1,
           "id": "[id]",
           "level": "error",
-          "message": "asked to fail"
+          "message": "asked to fail for good"
         }
       ],
-      "max_attempts": 1,
-      "message": "asked to fail",
+      "max_attempts": 8,
+      "message": "asked to fail for good",
       "payload": {
         "deaf": false,
-        "failures": 1,
+        "fails": true,
+        "failures": 0,
         "sleep_ms": 0
       },
       "pool": "maintenance",
@@ -126,8 +113,8 @@ async fn what_is_secret_in_a_dead_letter_is_masked() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let mail = SendMail { to: "nobody".into(), subject: "Come in".into(), text: "by this link".into() };
-    let job = with_one_attempt(&app, &owner, NewJob::new(&mail)).await;
-    owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    let job = enqueue(&app, &owner, NewJob::new(&mail)).await.id().to_string();
+    end_of(&owner, &job).await;
 
     let letter = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
     let messages = owner.get("/v1/dlq").await.expect(200);
@@ -144,7 +131,7 @@ async fn what_is_secret_in_a_dead_letter_is_masked() {
     .await
     .unwrap();
     owner.post(&format!("/dead-letters/{job}/retry"), json!({})).await.expect(200);
-    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    let end = end_of(&owner, &job).await;
     assert_eq!(end["status"], "COMPLETED", "{end}");
     let mails = std::fs::read_dir(app.folder.path().join("mail")).unwrap();
     let sent = mails.map(|mail| std::fs::read_to_string(mail.unwrap().path()).unwrap());
@@ -160,13 +147,13 @@ async fn a_dead_letter_that_is_retried_is_none_any_more_until_it_fails_again() {
 
     let retried = owner.post(&format!("{path}/retry"), json!({})).await.expect(200);
     assert_eq!((&retried["job_id"], &retried["kind"]), (&json!(job), &json!("engine.no_op")));
-    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    let end = end_of(&owner, &job).await;
     assert_eq!(end["status"], "FAILED");
     assert_eq!(listed(&owner, "").await, std::slice::from_ref(&job));
 
     mend(&app, &job).await;
     owner.post(&format!("{path}/retry"), json!({})).await.expect(200);
-    let end = owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+    let end = end_of(&owner, &job).await;
     assert_eq!(end["status"], "COMPLETED");
     assert_eq!(owner.get(&path).await.error(404), "record_not_found");
     assert_eq!(owner.post(&format!("{path}/retry"), json!({})).await.error(404), "record_not_found");
@@ -177,12 +164,12 @@ async fn a_dead_letter_that_is_retried_is_none_any_more_until_it_fails_again() {
 async fn a_dead_letter_whose_work_another_job_does_meanwhile_stays_one() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let failing = NoOp { failures: 1, ..NoOp::default() };
+    let failing = NoOp { fails: true, ..NoOp::default() };
     let same = || Unique::until_done("the same");
-    let dead = with_one_attempt(&app, &owner, NewJob::new(&failing).unique(same())).await;
-    owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    let dead = enqueue(&app, &owner, NewJob::new(&failing).unique(same())).await.id().to_string();
+    end_of(&owner, &dead).await;
     let long = NoOp { sleep_ms: 60_000, ..NoOp::default() };
-    let live = with_one_attempt(&app, &owner, NewJob::new(&long).unique(same())).await;
+    let live = enqueue(&app, &owner, NewJob::new(&long).unique(same())).await.id().to_string();
 
     let refused = owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await;
     assert_eq!(refused.error(409), "duplicate_job");
@@ -191,10 +178,10 @@ async fn a_dead_letter_whose_work_another_job_does_meanwhile_stays_one() {
     assert_eq!(listed(&owner, "").await, std::slice::from_ref(&dead));
 
     owner.post(&format!("/jobs/{live}/cancel"), json!({})).await.expect(200);
-    owner.events(&format!("/jobs/{live}/stream"), None).await.to_the_end().await;
+    end_of(&owner, &live).await;
     mend(&app, &dead).await;
     owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await.expect(200);
-    let end: Value = owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    let end: Value = end_of(&owner, &dead).await;
     assert_eq!(end["status"], "COMPLETED");
 }
 

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::{dead_letter, listed};
-use crate::{Client, Reply, TestApp, workspace::recordsets::become_role};
+use crate::{
+    Client, Reply, TestApp,
+    workspace::{jobs::end_of, recordsets::become_role},
+};
 
 async fn looks(who: &Client, job: &str) -> [Reply; 3] {
     [who.get("/dead-letters").await, who.get(&format!("/dead-letters/{job}")).await, who.get("/v1/dlq").await]
@@ -57,7 +60,7 @@ async fn viewers_see_none_members_retry_and_admins_discard() {
         let replies = retries(&owner, &job).await;
         assert_eq!(statuses(&replies[..2]), retried, "{role}");
         become_role(&app, "owner").await;
-        owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await;
+        end_of(&owner, &job).await;
     }
 }
 

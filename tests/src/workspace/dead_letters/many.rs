@@ -1,9 +1,17 @@
 //! Dead letters by filter, and many of them.
 
+use ::jobs::{
+    NewJob,
+    batch::{self, NewBatch, OnFailure},
+    kinds::NoOp,
+};
 use serde_json::json;
 
-use super::{dead_letter, listed};
-use crate::TestApp;
+use super::{dead_letter, listed, mend};
+use crate::{
+    TestApp,
+    workspace::jobs::{end_of, workspace_of},
+};
 
 /// Makes a dead letter another: a kind, a code, so many hours ago.
 async fn disguise(app: &TestApp, job: &str, kind: &str, code: &str, hours: i32) {
@@ -56,7 +64,7 @@ async fn dead_letters_are_found_retried_and_discarded_by_kind_code_and_time() {
     }
     let retried = owner.post("/dead-letters/retry", json!({"code": "attempts_exhausted"})).await.expect(200);
     assert_eq!(retried, json!({"retried": 1, "duplicates": 0, "more": false}));
-    owner.events(&format!("/jobs/{}/stream", ids[1]), None).await.to_the_end().await;
+    end_of(&owner, &ids[1]).await;
     let discarded = owner.post("/dead-letters/discard", json!({"kind": "a.b"})).await.expect(200);
     assert_eq!(discarded, json!({"discarded": 1, "more": false}));
     assert_eq!(listed(&owner, "").await, [ids[1].clone(), ids[0].clone()], "what failed again is the latest");
@@ -69,7 +77,7 @@ async fn more_dead_letters_than_one_transaction_takes_are_retried_and_discarded_
     let app = TestApp::start().await;
     let (owner, eve) = (app.owner().await, app.owner().await);
     let (model, other) = (dead_letter(&app, &owner).await, dead_letter(&app, &eve).await);
-    // The copies have no room for another attempt and succeed with the first.
+    // The copies succeed when they are retried.
     sqlx::query(
         "insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
                 attempt, max_attempts, crashes, epoch, error, created_at, finished_at)
@@ -101,4 +109,32 @@ async fn more_dead_letters_than_one_transaction_takes_are_retried_and_discarded_
     assert_eq!(discarded, json!({"discarded": 1201, "more": false}));
     assert!(listed(&owner, "").await.is_empty());
     assert_eq!(listed(&eve, "").await, [other], "the neighbour's are the neighbour's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_failed_is_opened_again_and_counts_its_children_right() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let new = NewBatch::new("Tests").workspace(Some(workspace_of(&owner))).on_failure(OnFailure::Fail);
+    let mut tx = app.database.begin().await.unwrap();
+    let parent = batch::open(&mut tx, new).await.unwrap();
+    let (good, bad) = (NoOp::default(), NoOp { fails: true, ..NoOp::default() });
+    let children =
+        [&good, &bad, &bad].map(|job| NewJob::new(job).workspace(Some(workspace_of(&owner)))).into();
+    batch::add(&mut tx, parent, children).await.unwrap();
+    batch::seal(&mut tx, parent).await.unwrap();
+    tx.commit().await.unwrap();
+    let parent = parent.to_string();
+    assert_eq!(end_of(&owner, &parent).await["status"], "FAILED");
+    let dead = listed(&owner, "").await;
+    assert_eq!((dead.len(), &dead[0]), (3, &parent));
+    mend(&app, &dead[1]).await;
+    mend(&app, &dead[2]).await;
+
+    let retried = owner.post("/dead-letters/retry", json!({"all": true})).await.expect(200);
+
+    assert_eq!(retried, json!({"retried": 3, "duplicates": 0, "more": false}));
+    let end = end_of(&owner, &parent).await;
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    assert_eq!(end["result"], json!({"total": 3, "completed": 3, "failed": 0, "cancelled": 0}));
 }
