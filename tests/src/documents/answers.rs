@@ -7,7 +7,11 @@ use jobs::{Surface, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::{Operation, document, operations};
-use crate::{Client, Reply, TestApp, app::new_signup, workspace::sleeper};
+use crate::{
+    Client, Reply, TestApp,
+    app::new_signup,
+    workspace::{dead_letter, sleeper},
+};
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
 const LEFT_OUT: [&str; 8] = [
@@ -203,6 +207,18 @@ async fn what_is_answered_is_what_is_documented() {
     owner.follow(&export).await;
     contract
         .hold("cancel_all_import_jobs", &owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
+    contract.hold("cancel_jobs", &owner.post("/jobs/cancel", json!({"kind": "none"})).await);
+    let dead = dead_letter(&app, &owner).await;
+    contract.hold("list_dead_letters", &owner.get("/dead-letters").await);
+    contract.hold("get_dead_letter", &owner.get(&format!("/dead-letters/{dead}")).await);
+    contract.hold("retry_dead_letter", &owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await);
+    owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    contract.hold("update_job", &owner.patch(&format!("/jobs/{dead}"), json!({})).await);
+    contract.hold("discard_dead_letter", &owner.delete(&format!("/dead-letters/{dead}")).await);
+    for verb in ["retry", "discard"] {
+        let all = owner.post(&format!("/dead-letters/{verb}"), json!({"all": true})).await;
+        contract.hold(&format!("{verb}_dead_letters"), &all);
+    }
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
@@ -222,6 +238,14 @@ async fn what_the_platform_answers_is_what_is_documented() {
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
     contract.hold("cancel_job", &owner.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await);
     stream.to_the_end().await;
+
+    dead_letter(&app, &owner).await;
+    let list = contract.hold("list_dlq_messages", &owner.get("/v1/dlq").await);
+    let message = format!("/v1/dlq/{}", list["data"]["messages"][0]["id"].as_str().unwrap());
+    contract.hold("retry_dlq_message", &owner.post(&format!("{message}/retry"), json!({})).await);
+    let job = message.replace("dlq", "jobs");
+    owner.events(&format!("{job}/stream"), None).await.to_the_end().await;
+    contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
     assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
 }
