@@ -20,17 +20,17 @@ use crate::{
 const ROWS: usize = 100_000;
 
 /// A CSV whose every row can be told from the others.
-fn csv() -> String {
+fn csv(rows: usize) -> String {
     let mut text = String::from("number,name,amount,day\n");
-    for n in 0..ROWS {
+    for n in 0..rows {
         text += &format!("{n},Name {n},{}.{:02},2026-0{}-1{}\n", n / 7, n % 100, 1 + n % 9, n % 9);
     }
     text
 }
 
-/// Uploads the file and starts its import.
-async fn start_import(owner: &Client) -> Value {
-    let upload = owner.upload("/recordsets/import/upload", "rows.csv", csv()).await.expect(201);
+/// Uploads a file of so many rows and starts its import.
+async fn start_import(owner: &Client, rows: usize) -> Value {
+    let upload = owner.upload("/recordsets/import/upload", "rows.csv", csv(rows)).await.expect(201);
     owner
         .post("/recordsets/import", json!({ "file_uri": upload["file_uri"], "name": "Rows" }))
         .await

@@ -201,7 +201,11 @@ impl JobsApi {
             let mut watch = can.app().hub.watch(job);
             let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
             while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-                match tokio::time::timeout_at(deadline, watch.next()).await {
+                let next = tokio::select! {
+                    next = tokio::time::timeout_at(deadline, watch.next()) => next,
+                    () = can.app().hub.closing() => break,
+                };
+                match next {
                     Ok(Some(event)) if event.seq <= since => continue,
                     Ok(Some(_)) => {}
                     Ok(None) => watch = can.app().hub.watch(job),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     fault::Fault,
-    workload::{Findings, Lot, Workload},
+    workload::{Findings, Lot, Tally, Workload},
 };
 use crate::cluster::{Cluster, LEASE};
 
@@ -46,13 +46,20 @@ pub struct Cell {
 
 impl Cell {
     /// Lets the fault strike when that share of the work is done.
-    pub async fn run(cluster: &mut Cluster, workload: &mut dyn Workload, fault: Fault, share: f64) -> Self {
-        let since = database_time(&cluster.pool).await.expect("PostgreSQL answers");
-        let lot = workload.start(cluster).await;
-        wait_for_share(cluster, &lot, share).await;
-
+    pub async fn run(
+        cluster: &mut Cluster,
+        workload: &mut dyn Workload,
+        fault: Fault,
+        mut share: f64,
+    ) -> Self {
         let database = cluster.database().await;
-        let struck = Struck::now(cluster).await;
+        let (mut since, mut lot, mut struck) = begin(cluster, workload, share).await;
+        while struck.live == 0 {
+            // It was over before the fault could strike; sooner, then.
+            collect(lot.watches).await;
+            share /= 2.0;
+            (since, lot, struck) = begin(cluster, workload, share).await;
+        }
         fault.strike(cluster, workload.worker()).await;
         let whole_after = struck.wait_until_whole(cluster, &database).await;
 
@@ -66,8 +73,8 @@ impl Cell {
             fault,
             workload: workload.name(),
             jobs: ledger.jobs,
-            lost: left.max(ledger.jobs - ledger.completed) + rows.lost() + effects.map_or(0, |e| e.lost()),
-            duplicated: rows.duplicated() + effects.map_or(0, |e| e.duplicated()),
+            lost: left.max(ledger.jobs - ledger.completed) + rows.lost() + effects.map_or(0, Tally::lost),
+            duplicated: rows.duplicated() + effects.map_or(0, Tally::duplicated),
             effects: effects.map(|effects| (effects.distinct, effects.expected)),
             gaps: gaps + unseen,
             attempts: ledger.attempts,
@@ -88,13 +95,22 @@ impl Cell {
     }
 }
 
+/// Begins a lot and waits for its moment.
+async fn begin(cluster: &Cluster, workload: &mut dyn Workload, share: f64) -> (DateTime<Utc>, Lot, Struck) {
+    let since = database_time(&cluster.pool).await.expect("PostgreSQL answers");
+    let lot = workload.start(cluster).await;
+    wait_for_share(cluster, workload, &lot, share).await;
+    let struck = Struck::now(cluster, since).await;
+    (since, lot, struck)
+}
+
 /// Waits for the moment at which the fault strikes: a share of the work between a hundredth and six tenths.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // a share of a count
-async fn wait_for_share(cluster: &Cluster, lot: &Lot, share: f64) {
+async fn wait_for_share(cluster: &Cluster, workload: &dyn Workload, lot: &Lot, share: f64) {
     let target = ((lot.total as f64 * (0.01 + 0.59 * share)) as i64).max(lot.at_least);
     let began = Instant::now();
-    while cluster.number(&lot.done).await < target {
-        assert!(began.elapsed() < PATIENCE, "the work stands still before anything has struck: {}", lot.done);
+    while workload.done(cluster).await < target {
+        assert!(began.elapsed() < PATIENCE, "{} stands still before anything has struck", workload.name());
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -104,16 +120,19 @@ struct Struck {
     at: Instant,
     by_the_database: DateTime<Utc>,
     running: Vec<(Uuid, i64)>,
+    /// Jobs that were not over, running or not.
+    live: i64,
 }
 
 impl Struck {
-    async fn now(cluster: &Cluster) -> Self {
+    async fn now(cluster: &Cluster, since: DateTime<Utc>) -> Self {
         let running = sqlx::query_as("select id, fence from shard.jobs where state = 'running'")
             .fetch_all(&cluster.pool)
             .await
             .expect("PostgreSQL answers");
         let by_the_database = database_time(&cluster.pool).await.expect("PostgreSQL answers");
-        Self { at: Instant::now(), by_the_database, running }
+        let live = live(&cluster.pool, since).await;
+        Self { at: Instant::now(), by_the_database, running, live }
     }
 
     /// Waits until the API is ready, every job that ran is over, with a new holder, or its holder has been
@@ -165,16 +184,21 @@ async fn enqueue_probe(database: &Database) -> Result<JobId, sqlx::Error> {
 async fn wait_for_all(pool: &PgPool, since: DateTime<Utc>) -> i64 {
     let began = Instant::now();
     loop {
-        let left: i64 = sqlx::query_scalar("select count(*) from shard.jobs where created_at >= $1")
-            .bind(since)
-            .fetch_one(pool)
-            .await
-            .expect("PostgreSQL answers");
+        let left = live(pool, since).await;
         if left == 0 || began.elapsed() > PATIENCE {
             return left;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// The cell's jobs that are not over.
+async fn live(pool: &PgPool, since: DateTime<Utc>) -> i64 {
+    sqlx::query_scalar("select count(*) from shard.jobs where created_at >= $1")
+        .bind(since)
+        .fetch_one(pool)
+        .await
+        .expect("PostgreSQL answers")
 }
 
 /// The last events that the watchers saw, and how many watchers were let down.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::cluster::Cluster;
+use crate::{Client, cluster::Cluster};
 
 /// A kind of work. One value serves a whole column: each `start` begins a fresh lot.
 #[async_trait]
@@ -27,6 +27,9 @@ pub trait Workload: Send + Sync {
 
     /// Sets a fresh lot going.
     async fn start(&mut self, cluster: &Cluster) -> Lot;
+
+    /// How much of the lot is done, in units of its total.
+    async fn done(&self, cluster: &Cluster) -> i64;
 
     /// Counts what came of the lot, once no job is left.
     async fn verify(&mut self, cluster: &Cluster) -> Findings;
@@ -45,10 +48,8 @@ pub fn all() -> Vec<Box<dyn Workload>> {
 
 /// Work under way.
 pub struct Lot {
-    /// How much there is to do, in units of `done`.
+    /// How much there is to do.
     pub total: i64,
-    /// A query that counts what is done.
-    pub done: String,
     /// How much must be done before the fault strikes, so that it strikes something.
     pub at_least: i64,
     /// Watchers of some of its jobs, who go on to the end.
@@ -84,6 +85,12 @@ impl Tally {
     pub fn duplicated(self) -> i64 {
         self.found - self.distinct + (self.distinct - self.expected).max(0)
     }
+}
+
+/// How many rows a started job has done, as its watchers see it.
+async fn rows_done(owner: &Client, started: &Value) -> i64 {
+    let status_url = started["status_url"].as_str().expect("an answer that starts a job has a status_url");
+    owner.get(status_url).await.expect(200)["counts"]["done"].as_i64().unwrap_or(0)
 }
 
 fn count(n: usize) -> i64 {
