@@ -1,7 +1,10 @@
 //! Where a fault meets a workload: the work begins, the fault strikes at some moment of it, and when
 //! nothing is left to do, what came of it is counted.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
@@ -61,6 +64,7 @@ impl Cell {
             (since, lot, struck) = begin(cluster, workload, share).await;
         }
         fault.strike(cluster, workload.worker()).await;
+        struck.look_again(cluster).await;
         let whole_after = struck.wait_until_whole(cluster, &database).await;
 
         let left = wait_for_all(&cluster.pool, since).await;
@@ -118,21 +122,25 @@ async fn wait_for_share(cluster: &Cluster, workload: &dyn Workload, lot: &Lot, s
 /// The moment of the fault: what ran then has to go on.
 struct Struck {
     at: Instant,
-    by_the_database: DateTime<Utc>,
-    running: Vec<(Uuid, i64)>,
+    /// When whatever ended had been started again.
+    over: DateTime<Utc>,
+    running: HashMap<Uuid, i64>,
     /// Jobs that were not over, running or not.
     live: i64,
 }
 
 impl Struck {
     async fn now(cluster: &Cluster, since: DateTime<Utc>) -> Self {
-        let running = sqlx::query_as("select id, fence from shard.jobs where state = 'running'")
-            .fetch_all(&cluster.pool)
-            .await
-            .expect("PostgreSQL answers");
-        let by_the_database = database_time(&cluster.pool).await.expect("PostgreSQL answers");
+        let running = running(&cluster.pool).await;
         let live = live(&cluster.pool, since).await;
-        Self { at: Instant::now(), by_the_database, running, live }
+        let over = database_time(&cluster.pool).await.expect("PostgreSQL answers");
+        Self { at: Instant::now(), over, running, live }
+    }
+
+    /// Adds what began to run until the fault had struck.
+    async fn look_again(&mut self, cluster: &Cluster) {
+        self.running.extend(running(&cluster.pool).await);
+        self.over = database_time(&cluster.pool).await.expect("PostgreSQL answers");
     }
 
     /// Waits until the API is ready, every job that ran is over, with a new holder, or its holder has been
@@ -154,7 +162,7 @@ impl Struck {
     }
 
     async fn is_whole(&self, cluster: &Cluster, probe: JobId) -> Result<bool, sqlx::Error> {
-        let (ids, fences): (Vec<Uuid>, Vec<i64>) = self.running.iter().copied().unzip();
+        let (ids, fences): (Vec<Uuid>, Vec<i64>) = self.running.iter().unzip();
         sqlx::query_scalar(
             "select exists (select from shard.finished_jobs where id = $1)
                 and not exists (
@@ -165,11 +173,21 @@ impl Struck {
         .bind(probe.0)
         .bind(ids)
         .bind(fences)
-        .bind(self.by_the_database)
+        .bind(self.over)
         .bind(LEASE.as_secs_f64())
         .fetch_one(&cluster.pool)
         .await
     }
+}
+
+/// The jobs that run, by id, with their fences.
+async fn running(pool: &PgPool) -> HashMap<Uuid, i64> {
+    let running: Vec<(Uuid, i64)> =
+        sqlx::query_as("select id, fence from shard.jobs where state = 'running'")
+            .fetch_all(pool)
+            .await
+            .expect("PostgreSQL answers");
+    running.into_iter().collect()
 }
 
 /// A job that goes all the way: ledger, leader, Redis, worker.
