@@ -3,6 +3,7 @@
 //! [`fault`] has the rows, [`workload`] the columns, [`cell`] what happens where they meet, [`table`] how
 //! it is told. One cluster stands several faults in a row; each cell has work of its own and is judged by
 //! itself. `MATRIX_SEED` repeats a selection and its moments, as far as the machine repeats itself.
+//! `MATRIX_ONLY` picks the soak's cells: those whose `fault, workload` contains it.
 
 mod cell;
 mod fault;
@@ -45,8 +46,11 @@ async fn no_fault_loses_or_doubles_anything_however_often_it_strikes() {
     let mut table = Table::default();
     for round in 1..=rounds {
         for mut workload in workload::all() {
-            let mut faults = Fault::ALL;
+            let mut faults = chosen(workload.name());
             faults.shuffle(&mut rng);
+            if faults.is_empty() {
+                continue;
+            }
             eprintln!("round {round} of {rounds}: {}", workload.name());
             let mut cluster = Cluster::start_with_postgres("kill-matrix-soak").await;
             strike_in_a_row(&mut cluster, workload.as_mut(), &faults, &mut rng, &mut table).await;
@@ -54,6 +58,12 @@ async fn no_fault_loses_or_doubles_anything_however_often_it_strikes() {
         }
     }
     table.assert_nothing_happened();
+}
+
+/// The faults that the soak lets strike that workload.
+fn chosen(workload: &str) -> Vec<Fault> {
+    let only = optional_variable("MATRIX_ONLY").unwrap_or_default();
+    Fault::ALL.into_iter().filter(|fault| format!("{}, {workload}", fault.name()).contains(&only)).collect()
 }
 
 async fn strike_in_a_row(

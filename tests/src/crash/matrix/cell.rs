@@ -193,9 +193,9 @@ async fn running(pool: &PgPool) -> HashMap<Uuid, i64> {
 /// A job that goes all the way: ledger, leader, Redis, worker.
 async fn enqueue_probe(database: &Database) -> Result<JobId, sqlx::Error> {
     let mut tx = database.begin().await?;
-    let id = jobs::enqueue(&mut tx, NewJob::new(&NoOp::default()).priority(0)).await?;
+    let probe = jobs::enqueue(&mut tx, NewJob::new(&NoOp::default()).priority(0)).await?;
     tx.commit().await?;
-    Ok(id)
+    Ok(probe.id())
 }
 
 /// Waits until no job of the cell is live; answers with how many still are when patience is over.

@@ -1,7 +1,7 @@
 //! The matrix as people read it.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt::Write,
     path::PathBuf,
 };
@@ -48,13 +48,46 @@ impl Table {
 
     /// Prints the table, and writes it beside the binaries that it tells of.
     pub fn publish(&self, file: &str) {
-        let mut text = HEAD.to_owned();
+        let mut text = self.summary() + "\n" + HEAD;
         for (runs, cell) in self.cells.values() {
             text += &line(*runs, cell);
         }
         println!("{text}");
         let path = PathBuf::from(variable("MILLRACE_BIN")).join("..").join(file);
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// All cells in one sentence, and the longest time until everything went on, fault by workload.
+    fn summary(&self) -> String {
+        let cells = || self.cells.values().map(|(_, cell)| cell);
+        let workloads: BTreeSet<_> = self.cells.keys().map(|(_, workload)| *workload).collect();
+        let faults: BTreeSet<_> = self.cells.keys().map(|(fault, _)| *fault).collect();
+        let mut text = format!(
+            "{} runs with {} jobs: {} lost, {} duplicated, {} watchers let down, {} attempts spent. Until all went on:\n\n| |",
+            self.cells.values().map(|(runs, _)| runs).sum::<usize>(),
+            cells().map(|cell| cell.jobs).sum::<i64>(),
+            cells().map(|cell| cell.lost).sum::<i64>(),
+            cells().map(|cell| cell.duplicated).sum::<i64>(),
+            cells().map(|cell| cell.gaps).sum::<usize>(),
+            cells().map(|cell| cell.attempts).sum::<i64>(),
+        );
+        for workload in &workloads {
+            let _ = write!(text, " {workload} |");
+        }
+        text += "\n|---|";
+        text += &"--:|".repeat(workloads.len());
+        for fault in faults {
+            let _ = write!(text, "\n| {} |", fault.name());
+            for workload in &workloads {
+                let cell = self.cells.get(&(fault, *workload));
+                let _ = write!(
+                    text,
+                    " {} |",
+                    cell.map_or_else(String::new, |(_, cell)| seconds(cell.whole_after))
+                );
+            }
+        }
+        text + "\n"
     }
 
     /// Fails the test when anything did.
@@ -68,10 +101,14 @@ pub fn row(cell: &Cell) -> String {
     line(1, cell).trim_end().to_owned()
 }
 
+fn seconds(whole_after: Option<f64>) -> String {
+    whole_after.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s"))
+}
+
 fn line(runs: usize, cell: &Cell) -> String {
     let effects =
         cell.effects.map_or("–".to_owned(), |(distinct, expected)| format!("{distinct} of {expected}"));
-    let whole = cell.whole_after.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s"));
+    let whole = seconds(cell.whole_after);
     let mut line = format!(
         "| {} | {} | {runs} | {} | {} | {} | {effects} | {} | {} | {whole} |",
         cell.fault.name(),
