@@ -1,5 +1,6 @@
 //! What may be going on when a fault strikes. A further workload is one type here and a line in [`all`].
 
+mod batches;
 mod export;
 mod flood;
 mod import;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         Box::new(sign_ups::SignUps::default()),
         Box::new(flood::Flood::default()),
         Box::new(mails::Mails::default()),
+        Box::new(batches::Batches::default()),
     ]
 }
 
