@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder, multipart};
 use serde_json::{Value, json};
 
-use crate::EventReader;
+use crate::{EventReader, events::Seen};
 
 /// Sends requests as one person in one workspace.
 #[derive(Clone, Debug)]
@@ -161,13 +161,14 @@ impl Client {
         EventReader::new(request.send().await.expect("the API answers"))
     }
 
-    /// The same, unless the API is down just now.
-    pub async fn events_if_up(&self, path: &str, last_event_id: Option<i64>) -> Option<EventReader> {
+    /// Goes on reading a stream after what was seen of it, unless the API is down just now.
+    pub async fn events_if_up(&self, path: &str, seen: Seen) -> Option<EventReader> {
         let mut request = self.request(Method::GET, path);
-        if let Some(id) = last_event_id {
-            request = request.header("Last-Event-ID", id);
+        if seen.last > 0 {
+            request = request.header("Last-Event-ID", seen.last);
         }
-        request.send().await.ok().filter(|answer| answer.status() == 200).map(EventReader::new)
+        let answer = request.send().await.ok().filter(|answer| answer.status() == 200)?;
+        Some(EventReader::going_on(answer, seen))
     }
 
     /// Follows a job to its end by its stream, checking the rules of every stream on the way.
