@@ -10,6 +10,13 @@ pub mod clock;
 pub mod control;
 pub mod dispatch;
 pub mod kinds;
+pub mod limits;
+pub mod operator;
+pub mod pauses;
+pub mod queues;
+pub mod roster;
+pub mod shares;
+pub mod throughput;
 pub mod watch;
 
 mod bus;
