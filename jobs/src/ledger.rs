@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     JobId, Origin, Pool,
-    roster::{Asked, Registration},
+    roster::{Asked, Registration, State},
 };
 
 /// A job that a worker has claimed.
@@ -233,12 +233,13 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
     Ok(returned.iter().map(|r| epochs.get(&r.id.0).copied()).collect())
 }
 
-/// Renews leases, keeps the progress, and says that the worker is there; answers with what an operator
+/// Renews leases, keeps the progress, and says that the worker is there and what it does; answers with what an operator
 /// asks of it. Lost with a crash of the server is fine, so the commit does
 /// not wait for the disk. An expired lease may be renewed as long as the fence is current.
 pub(crate) async fn renew(
     pool: &PgPool,
     worker: &Registration,
+    state: State,
     jobs: &[(JobId, i64, Option<Value>)],
 ) -> Result<Option<Asked>, sqlx::Error> {
     let mut tx = pool.begin().await?;
@@ -265,7 +266,7 @@ pub(crate) async fn renew(
     )
     .execute(&mut *tx)
     .await?;
-    let asked = worker.heartbeat(&mut tx).await?;
+    let asked = worker.heartbeat(state, &mut tx).await?;
     tx.commit().await?;
     Ok(asked)
 }

@@ -36,6 +36,35 @@ impl Asked {
     }
 }
 
+/// What a worker does, by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(poem_openapi::Enum),
+    oai(rename = "WorkerState", rename_all = "snake_case")
+)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Takes jobs.
+    Taking,
+    /// Takes nothing more; jobs in hand go on.
+    Paused,
+    /// Takes nothing more, and leaves when it has nothing in hand or its grace is over.
+    Leaving,
+}
+
+impl State {
+    const ALL: [Self; 3] = [Self::Taking, Self::Paused, Self::Leaving];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Taking => "taking",
+            Self::Paused => "paused",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
 /// How many jobs of a pool a worker runs at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
@@ -81,6 +110,8 @@ pub struct Worker {
     pub live: bool,
     /// Seconds since it was heard of.
     pub heartbeat_age_seconds: f64,
+    /// What it does, by its own word: it follows what is asked of it a moment later.
+    pub state: State,
     /// What has been asked of it, if anything.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub asked: Option<Asked>,
@@ -141,7 +172,7 @@ pub(crate) fn is_look(message: &str, worker: Uuid) -> bool {
 
 async fn select(database: &Database, id: Option<Uuid>) -> Result<Vec<Worker>, sqlx::Error> {
     let workers = sqlx::query!(
-        r#"select id, host, pid, version, slots, asked, started_at,
+        r#"select id, host, pid, version, slots, state, asked, started_at,
                   heartbeat_at > now() - 2 * lease as "live!",
                   greatest(extract(epoch from now() - heartbeat_at), 0)::float8 as "age!"
              from workers
@@ -181,6 +212,7 @@ async fn select(database: &Database, id: Option<Uuid>) -> Result<Vec<Worker>, sq
                 .collect(),
             live: row.live,
             heartbeat_age_seconds: row.age,
+            state: State::ALL.into_iter().find(|s| s.name() == row.state).unwrap_or(State::Taking),
             asked: row.asked.as_deref().and_then(Asked::named),
             started_at: row.started_at,
         });
@@ -205,15 +237,16 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Says that the worker is there, and answers with what is asked of it. A row that was removed
+    /// Says that the worker is there and what it does, and answers with what is asked of it. A row that was removed
     /// during a long silence comes back.
     pub(crate) async fn heartbeat(
         &self,
+        state: State,
         connection: &mut PgConnection,
     ) -> Result<Option<Asked>, sqlx::Error> {
         let asked = sqlx::query_scalar!(
-            "insert into workers (id, host, pid, version, slots, lease) values ($1, $2, $3, $4, $5, $6)
-             on conflict (id) do update set heartbeat_at = now()
+            "insert into workers (id, host, pid, version, slots, lease, state) values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (id) do update set heartbeat_at = now(), state = excluded.state
              returning asked",
             self.id,
             self.host,
@@ -221,6 +254,7 @@ impl Registration {
             env!("CARGO_PKG_VERSION"),
             self.slots,
             interval(self.lease),
+            state.name(),
         )
         .fetch_one(connection)
         .await?;

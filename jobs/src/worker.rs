@@ -18,7 +18,7 @@ use crate::{
     deliver,
     ledger::{self, Claimed, End, Ended, Returned},
     logs::LogSink,
-    roster::{Asked, Registration},
+    roster::{Asked, Registration, State},
     throughput::{self, Tally},
     watch::publish::Publisher,
 };
@@ -49,7 +49,9 @@ pub(crate) struct Shared {
     pub registration: Registration,
     /// What an operator asks of this worker.
     pub asked: watch::Sender<Option<Asked>>,
-    /// Brings the next renewal forward, which reads what is asked.
+    /// What it does; goes into its row.
+    pub state: watch::Sender<State>,
+    /// Brings the next renewal forward, which writes the state and reads what is asked.
     pub look: Notify,
     pub throughput: Arc<Tally>,
     pub database: Database,
@@ -75,6 +77,13 @@ impl Shared {
             news
         });
     }
+
+    /// Says what it does from now on.
+    fn turn(&self, state: State) {
+        if self.state.send_replace(state) != state {
+            self.look.notify_one();
+        }
+    }
 }
 
 /// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets short jobs end, asks those that
@@ -90,11 +99,12 @@ pub async fn work(
 ) -> Result<(), sqlx::Error> {
     let id = Uuid::now_v7();
     let registration = registration(id, &config);
-    registration.heartbeat(&mut *database.pool.acquire().await?).await?;
+    registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
     let shared = Arc::new(Shared {
         id,
         registration,
         asked: watch::Sender::new(None),
+        state: watch::Sender::new(State::Taking),
         look: Notify::new(),
         throughput: Arc::default(),
         running: RunningJobs::default(),
@@ -133,6 +143,9 @@ pub async fn work(
         if now.is_none() {
             tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
             take(&shared, &slots, &jobs, &receivers, &taking);
+            shared.turn(State::Taking);
+        } else {
+            shared.turn(State::Paused);
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -143,6 +156,7 @@ pub async fn work(
         receivers.close();
         receivers.wait().await;
     }
+    shared.turn(State::Leaving);
     jobs.close();
     tracing::info!(in_hand = jobs.len(), "draining");
     shared.hand_back.cancel();

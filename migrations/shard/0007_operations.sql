@@ -1,7 +1,9 @@
--- What operators look at: how long a worker may be silent, and what ran in the past.
+-- What operators look at: what a worker does and how long it may be silent, and what ran in the past.
 
 -- The lease that the worker was told: silent for twice as long, it counts as gone.
-alter table workers add column lease interval not null default '15 s';
+alter table workers
+    add column lease interval not null default '15 s',
+    add column state text not null default 'taking' check (state in ('taking', 'paused', 'leaving')); -- by its own word
 
 -- How runs ended, by the minute. Workers add what they have counted in memory with each renewal of their
 -- leases, so a worker that is killed takes the figures since its last one with it.

@@ -9,6 +9,8 @@ use crate::EventReader;
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
+    /// What paths are below, unless they say otherwise.
+    root: &'static str,
     http: reqwest::Client,
     /// Their access token.
     pub token: Option<String>,
@@ -54,11 +56,17 @@ impl Client {
     pub fn anonymous(base: &str) -> Self {
         Self {
             base: base.to_owned(),
+            root: "/api/v1",
             http: reqwest::Client::new(),
             token: None,
             refresh_token: None,
             workspace: None,
         }
+    }
+
+    /// Whoever holds the operator's token; paths are below `/ops`.
+    pub fn operator(base: &str, token: &str) -> Self {
+        Self { root: "/ops", token: Some(token.to_owned()), ..Self::anonymous(base) }
     }
 
     /// The same person with the tokens and workspace of an answer that has them.
@@ -83,12 +91,13 @@ impl Client {
         Self { workspace: workspace.map(str::to_owned), ..self.clone() }
     }
 
-    /// A request; paths are below `/api/v1` unless they begin with it.
+    /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let path = if path.starts_with("/api/") || path.starts_with("/v1") || path.starts_with("/docs") {
+        let roots = ["/api/", "/v1", "/docs", "/ops/"];
+        let path = if roots.iter().any(|root| path.starts_with(root)) {
             path.to_owned()
         } else {
-            format!("/api/v1{path}")
+            format!("{}{path}", self.root)
         };
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
@@ -108,6 +117,11 @@ impl Client {
     /// POST with JSON.
     pub async fn post(&self, path: &str, body: Value) -> Reply {
         send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    /// PUT with JSON.
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        send(self.request(Method::PUT, path).json(&body)).await
     }
 
     /// PATCH with JSON.

@@ -99,7 +99,8 @@ impl Visitor {
 
 /// The user and session that the request's bearer token names, unchecked against the database.
 pub(crate) fn bearer(request: &Request) -> Result<(UserId, SessionId), ApiError> {
-    let claims = app(request)?.keys.check_access_token(bearer_token(request)?).ok_or_else(ApiError::token_invalid)?;
+    let claims =
+        app(request)?.keys.check_access_token(bearer_token(request)?).ok_or_else(ApiError::token_invalid)?;
     Ok((claims.sub, claims.sid))
 }
 

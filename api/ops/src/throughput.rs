@@ -64,7 +64,7 @@ fn checked(
     step: i64,
     now: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>, i64), ApiError> {
-    if step < 60 || step > LONGEST_STEP || step % 60 != 0 {
+    if !(60..=LONGEST_STEP).contains(&step) || step % 60 != 0 {
         return Err(ApiError::invalid("step", "must be a multiple of 60, up to 86400"));
     }
     let oldest = now - TimeDelta::from_std(KEPT).unwrap_or_default();

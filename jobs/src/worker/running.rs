@@ -102,7 +102,8 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, stop: CancellationToken) {
                 (*id, job.fence, serde_json::to_value(job.progress.current()).ok())
             })
             .collect();
-        match ledger::renew(&shared.database.pool, &shared.registration, &jobs).await {
+        let state = *shared.state.borrow();
+        match ledger::renew(&shared.database.pool, &shared.registration, state, &jobs).await {
             Ok(asked) => shared.hear(asked),
             Err(error) => {
                 metrics::counter!("millrace_lease_renewals_failed_total").increment(1);

@@ -1,14 +1,15 @@
-//! A walk over every operation of the Workspace API that is not public: none lets in who it should not.
+//! A walk over every operation that is not public: none lets in who it should not.
 
+use jobs::Surface;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::{Operation, PUBLIC, document, operations};
 use crate::{Client, Reply, TestApp, client::send};
 
-/// The operations that need a credential.
-fn guarded() -> Vec<Operation> {
-    let document = document(jobs::Surface::Workspace);
+/// The operations of a surface that need a credential.
+fn guarded(surface: Surface) -> Vec<Operation> {
+    let document = document(surface);
     operations(&document).into_iter().filter(|operation| !PUBLIC.contains(&&*operation.id)).collect()
 }
 
@@ -32,7 +33,7 @@ async fn call(client: &Client, operation: &Operation) -> Reply {
 async fn nobody_gets_in_without_a_good_token() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    for operation in guarded() {
+    for operation in guarded(Surface::Workspace) {
         let here = format!("{} {}", operation.method, operation.path);
         let nobody = owner.with_token(None);
         let stranger = owner.with_token(Some("garbage"));
@@ -49,8 +50,10 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
     let (owner, eve) = (app.owner().await, app.owner().await);
     let intruder = eve.in_workspace(owner.workspace.as_deref());
     let homeless = owner.in_workspace(None);
-    let in_workspace: Vec<_> =
-        guarded().into_iter().filter(|operation| !operation.body["x-permission"].is_null()).collect();
+    let in_workspace: Vec<_> = guarded(Surface::Workspace)
+        .into_iter()
+        .filter(|operation| !operation.body["x-permission"].is_null())
+        .collect();
     assert!(in_workspace.len() > 15, "there are more than {}", in_workspace.len());
     for operation in in_workspace {
         let here = format!("{} {}", operation.method, operation.path);
@@ -75,7 +78,7 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
 async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let all = operations(&document(jobs::Surface::Workspace));
+    let all = operations(&document(Surface::Workspace));
     // Signing out ends the walk, so it comes last.
     let (last, first): (Vec<_>, Vec<_>) = all.into_iter().partition(|operation| operation.id == "logout");
     for operation in first.iter().chain(&last) {
@@ -88,5 +91,38 @@ async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
         );
         let documented = operation.body["responses"].as_object().unwrap();
         assert!(documented.contains_key(&reply.status.to_string()), "{here} is not documented");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_routes_let_nobody_in_but_the_operator() {
+    let app = TestApp::start().await;
+    let operator = app.operator();
+    let owner = app.owner().await;
+    let all = guarded(Surface::Ops);
+    assert_eq!(all.len(), operations(&document(Surface::Ops)).len(), "none of them is public");
+    for operation in all {
+        let here = format!("{} {}", operation.method, operation.path);
+        for (token, code) in [
+            (None, "token_missing"),
+            (Some("garbage"), "token_invalid"),
+            (owner.token.as_deref(), "token_invalid"),
+        ] {
+            let reply = call(&operator.with_token(token), &operation).await;
+            assert_eq!((reply.status, &reply.json()["error"]), (401, &code.into()), "{here}: {}", reply.text);
+        }
+        let reply = call(&operator, &operation).await;
+        assert!(reply.status != 401 && reply.status < 500, "{here}: {} {}", reply.status, reply.text);
+    }
+    let mistaken = owner.with_token(operator.token.as_deref());
+    assert_eq!(mistaken.get("/jobs").await.error(401), "token_invalid", "it opens nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_of_the_operators_their_routes_are_closed() {
+    let app = TestApp::start_with(&[("OPERATOR_TOKEN", "")]).await;
+    for operation in guarded(Surface::Ops) {
+        let reply = call(&app.operator(), &operation).await;
+        assert_eq!((reply.status, &reply.json()["error"]), (503, &"operator_token_not_set".into()));
     }
 }

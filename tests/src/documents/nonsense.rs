@@ -111,6 +111,45 @@ impl Walk {
         }
         reply
     }
+
+    /// Sends nonsense to every operation but those.
+    async fn walk(&self, left_out: &[&str]) {
+        for operation in
+            operations(&self.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
+        {
+            let schema = &operation.body["requestBody"]["content"]["application/json"]["schema"];
+            let properties = self.properties(schema);
+            let good: Map<String, Value> =
+                properties.iter().map(|(name, schema)| (name.clone(), self.plausible(schema))).collect();
+            let good = (!properties.is_empty()).then_some(Value::Object(good));
+
+            if operation.path.contains('{') {
+                for nonsense in IN_URLS {
+                    self.call(operation, nonsense, "", good.as_ref()).await;
+                }
+            }
+            let parameters = operation.body["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+                // A good value could make a long poll wait.
+                for nonsense in IN_URLS {
+                    let query = format!("{}={nonsense}", parameter["name"].as_str().unwrap());
+                    self.call(operation, ID, &query, good.as_ref()).await;
+                }
+            }
+            for name in properties.keys() {
+                for nonsense in in_bodies() {
+                    let mut body = good.clone().unwrap_or_default();
+                    body[name] = nonsense;
+                    self.call(operation, ID, "", Some(&body)).await;
+                }
+            }
+            if operation.body["requestBody"]["content"]["application/json"].is_object() {
+                for nonsense in in_bodies() {
+                    self.call(operation, ID, "", Some(&nonsense)).await;
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,42 +158,15 @@ async fn nonsense_is_refused_as_documented_wherever_it_comes() {
     let owner = app.owner().await;
     let walk = Walk { client: owner.clone(), document: document(Surface::Workspace) };
     // What ends the session, or starts work, has tests of its own.
-    let left_out = ["logout", "signup", "signup_async"];
-    for operation in operations(&walk.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
-    {
-        let schema = &operation.body["requestBody"]["content"]["application/json"]["schema"];
-        let properties = walk.properties(schema);
-        let good: Map<String, Value> =
-            properties.iter().map(|(name, schema)| (name.clone(), walk.plausible(schema))).collect();
-        let good = (!properties.is_empty()).then_some(Value::Object(good));
-
-        if operation.path.contains('{') {
-            for nonsense in IN_URLS {
-                walk.call(operation, nonsense, "", good.as_ref()).await;
-            }
-        }
-        let parameters = operation.body["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
-            // A good value could make a long poll wait.
-            for nonsense in IN_URLS {
-                let query = format!("{}={nonsense}", parameter["name"].as_str().unwrap());
-                walk.call(operation, ID, &query, good.as_ref()).await;
-            }
-        }
-        for name in properties.keys() {
-            for nonsense in in_bodies() {
-                let mut body = good.clone().unwrap_or_default();
-                body[name] = nonsense;
-                walk.call(operation, ID, "", Some(&body)).await;
-            }
-        }
-        if operation.body["requestBody"]["content"]["application/json"].is_object() {
-            for nonsense in in_bodies() {
-                walk.call(operation, ID, "", Some(&nonsense)).await;
-            }
-        }
-    }
+    walk.walk(&["logout", "signup", "signup_async"]).await;
     owner.get("/auth/me").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_from_an_operator_is_refused_as_documented_too() {
+    let app = TestApp::start().await;
+    Walk { client: app.operator(), document: document(Surface::Ops) }.walk(&[]).await;
+    app.operator().get("/queues").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
