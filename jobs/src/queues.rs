@@ -249,7 +249,7 @@ async fn live_kinds(database: &Database) -> Result<Vec<KindQueue>, sqlx::Error> 
                    count(*) filter (where run_at > now()) as later, min(run_at) as first
               from jobs where state = 'waiting'
              group by pool, tenant, kind
-        ), waiting as (
+        ), waiting as materialized (
             select l.*, exists (select from job_pauses p
                                  where (p.pool is null or p.pool = l.pool) and (p.kind is null or p.kind = l.kind)
                                    and (p.tenant is null or p.tenant = l.tenant)) as held
@@ -297,7 +297,7 @@ pub async fn tenants(database: &Database, pool: Pool, limit: i64) -> Result<Vec<
                    count(*) filter (where run_at > now()) as later, min(run_at) as first
               from jobs where state = 'waiting' and pool = $1
              group by tenant, kind
-        ), waiting as (
+        ), waiting as materialized (
             select l.*, exists (select from job_pauses p
                                  where (p.pool is null or p.pool = $1) and (p.kind is null or p.kind = l.kind)
                                    and (p.tenant is null or p.tenant = l.tenant)) as held
