@@ -118,6 +118,19 @@ async fn lead(
     result
 }
 
+/// Whether someone leads.
+pub(crate) async fn is_led(database: &Database) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from pg_locks
+                           where locktype = 'advisory' and granted and objsubid = 1
+                             and database = (select oid from pg_database where datname = current_database())
+                             and classid::bigint << 32 | objid::bigint = $1) as "led!""#,
+        LEADER_LOCK,
+    )
+    .fetch_one(&database.pool)
+    .await
+}
+
 /// Turns wake-ups from the bus into pools to look at; `None` means all of them.
 async fn listen(database: Database, waker: mpsc::Sender<Option<Pool>>) {
     loop {

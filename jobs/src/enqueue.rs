@@ -23,7 +23,7 @@ pub struct Origin {
     pub surface: Surface,
 }
 
-/// One of the two HTTP surfaces.
+/// One of the HTTP surfaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
@@ -32,6 +32,8 @@ pub enum Surface {
     Workspace,
     /// `/v1`
     Platform,
+    /// `/ops`, the operator's.
+    Ops,
 }
 
 /// A job about to be enqueued, with what differs from its kind's defaults.

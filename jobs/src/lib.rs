@@ -12,6 +12,13 @@ pub mod control;
 pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
+pub mod limits;
+pub mod operator;
+pub mod pauses;
+pub mod queues;
+pub mod roster;
+pub mod shares;
+pub mod throughput;
 pub mod watch;
 
 mod bus;

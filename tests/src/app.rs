@@ -22,8 +22,12 @@ use uuid::Uuid;
 
 use crate::{
     Client,
+    cluster::wait_until,
     database::{TestDatabase, variable},
 };
+
+/// What opens the operator's routes in tests.
+pub const OPERATOR_TOKEN: &str = "an operator's token, for tests and nothing else";
 
 /// Millrace, running.
 pub struct TestApp {
@@ -82,10 +86,26 @@ impl TestApp {
         Client::anonymous(&self.base)
     }
 
+    /// Whoever looks after the installation.
+    pub fn operator(&self) -> Client {
+        Client::operator(&self.base, OPERATOR_TOKEN)
+    }
+
     /// Someone who has just signed up, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let answer = self.anonymous().post("/auth/signup", new_signup()).await.expect(201);
         self.anonymous().signed_in(&answer)
+    }
+
+    /// Waits until a job is over, whosever it is; answers as an operator sees it.
+    pub async fn wait_for_end(&self, job: jobs::JobId) -> Value {
+        let operator = self.operator();
+        let path = format!("/jobs/{job}");
+        wait_until("the job is over", || async {
+            operator.get(&path).await.expect(200)["finished_at"].is_string()
+        })
+        .await;
+        operator.get(&path).await.expect(200)
     }
 
     /// How many rows a query counts, behind the scenes.
@@ -117,6 +137,7 @@ pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]
         ("REDIS_PREFIX", redis_prefix),
         ("MILLRACE_SECRET", "a secret for tests, and for nothing else".to_owned()),
         ("JOB_ENCRYPTION_KEY", format!("test:{}", "7e".repeat(32))),
+        ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
         ("STORAGE_URL", format!("file://{path}/files")),
         ("MAIL_URL", format!("file://{path}/mail")),
     ]

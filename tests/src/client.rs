@@ -9,6 +9,8 @@ use crate::{EventReader, events::Seen};
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
+    /// What paths are below, unless they say otherwise.
+    root: &'static str,
     http: reqwest::Client,
     /// Their access token.
     pub token: Option<String>,
@@ -54,11 +56,17 @@ impl Client {
     pub fn anonymous(base: &str) -> Self {
         Self {
             base: base.to_owned(),
+            root: "/api/v1",
             http: reqwest::Client::new(),
             token: None,
             refresh_token: None,
             workspace: None,
         }
+    }
+
+    /// Whoever holds the operator's token; paths are below `/ops`.
+    pub fn operator(base: &str, token: &str) -> Self {
+        Self { root: "/ops", token: Some(token.to_owned()), ..Self::anonymous(base) }
     }
 
     /// The same person with the tokens and workspace of an answer that has them.
@@ -83,13 +91,14 @@ impl Client {
         Self { workspace: workspace.map(str::to_owned), ..self.clone() }
     }
 
-    /// A request; paths are below `/api/v1` unless they begin with it or are the Platform API's.
+    /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it or are the
+    /// Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready"];
+        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/ops/"];
         let path = if elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {
-            format!("/api/v1{path}")
+            format!("{}{path}", self.root)
         };
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {

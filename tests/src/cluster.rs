@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     Client,
-    app::{new_signup, settings},
+    app::{OPERATOR_TOKEN, new_signup, settings},
     database::{Server, TestDatabase, variable},
 };
 use postgres::Postgres;
@@ -114,6 +114,11 @@ impl Cluster {
         anonymous.signed_in(&answer)
     }
 
+    /// Whoever looks after the installation.
+    pub fn operator(&self) -> Client {
+        Client::operator(&self.base, OPERATOR_TOKEN)
+    }
+
     /// Starts a binary, as its supervisor would.
     pub fn start_process(&mut self, name: &'static str) {
         let binary = PathBuf::from(variable("MILLRACE_BIN")).join(name);
@@ -152,6 +157,13 @@ impl Cluster {
             self.start_process(name);
         }
         fallen
+    }
+
+    /// Waits until a process has left by itself, and well.
+    pub fn wait_for_exit(&mut self, name: &'static str) {
+        let mut child = self.processes.remove(name).expect("it runs");
+        let status = child.wait().expect("it ends");
+        assert!(status.success(), "{name} leaves in good order: {status}");
     }
 
     /// Makes Redis forget everything.
@@ -223,6 +235,7 @@ fn exported(settings: &Settings) -> Vec<(&'static str, String)> {
         "REDIS_PREFIX",
         "MILLRACE_SECRET",
         "JOB_ENCRYPTION_KEY",
+        "OPERATOR_TOKEN",
         "STORAGE_URL",
         "MAIL_URL",
         "JOB_LEASE_SECONDS",

@@ -1,6 +1,7 @@
 //! Tests that kill processes and servers in the middle of work, and look for what was lost or doubled.
 //! A killed process is started again at once, as its supervisor would; nothing else is done by hand.
 
+mod drain;
 mod export;
 mod import;
 mod matrix;

@@ -31,7 +31,7 @@ pub struct ApiError {
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// How the Workspace API shows an error.
+/// How the Workspace API and the operator's routes show an error.
 #[derive(Debug, Object)]
 #[oai(rename = "Error")]
 pub(crate) struct ErrorBody {
@@ -162,7 +162,7 @@ impl ApiError {
             tracing::error!(error = ?cause, "request failed: {cause}");
         }
         let mut body = match surface {
-            Surface::Workspace => json!({ "error": self.code, "detail": self.detail }),
+            Surface::Workspace | Surface::Ops => json!({ "error": self.code, "detail": self.detail }),
             Surface::Platform => json!({
                 "success": false,
                 "error": { "code": self.code, "message": self.detail },
@@ -170,7 +170,7 @@ impl ApiError {
             }),
         };
         let holder = match surface {
-            Surface::Workspace => &mut body,
+            Surface::Workspace | Surface::Ops => &mut body,
             Surface::Platform => &mut body["error"],
         };
         if !self.fields.is_empty() {

@@ -1,7 +1,7 @@
 //! The `api` process.
 //!
-//! usage: api                               serves
-//!        api openapi workspace|platform    prints a surface's OpenAPI document
+//! usage: api                                   serves
+//!        api openapi workspace|platform|ops    prints a surface's OpenAPI document
 
 use std::{process::ExitCode, time::Duration};
 
@@ -25,8 +25,9 @@ async fn main() -> ExitCode {
         [] => serve().await,
         ["openapi", "workspace"] => print(Surface::Workspace),
         ["openapi", "platform"] => print(Surface::Platform),
+        ["openapi", "ops"] => print(Surface::Ops),
         _ => {
-            eprintln!("usage: api [openapi workspace|platform]");
+            eprintln!("usage: api [openapi workspace|platform|ops]");
             ExitCode::from(2)
         }
     }

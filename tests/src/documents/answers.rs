@@ -250,6 +250,52 @@ async fn what_the_platform_answers_is_what_is_documented() {
     assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_is_answered_is_what_is_documented() {
+    let app = TestApp::start().await;
+    let mut contract = Contract::new(Surface::Ops);
+    let operator = app.operator();
+    let tenant = app.owner().await.workspace.unwrap();
+    let held = json!({"kind": "engine.no_op", "tenant": tenant, "reason": "a test", "paused_by": "Ada"});
+    let pause = contract.hold("create_pause", &operator.post("/pauses", held).await);
+    contract.hold("list_pauses", &operator.get("/pauses").await);
+    let limit = json!({"scope": "tenant", "tenant": tenant, "kind": "engine.no_op", "max_running": 3,
+                       "max_starts": 100, "per_seconds": 60});
+    let limit = contract.hold("set_limit", &operator.put("/limits", limit).await);
+    contract.hold("list_limits", &operator.get("/limits").await);
+    let share = format!("/shares/{tenant}");
+    contract.hold("set_share", &operator.put(&share, json!({"weight": 3})).await);
+    contract.hold("list_shares", &operator.get("/shares").await);
+
+    let mut tx = app.database.begin().await.unwrap();
+    let (of, no_op) = (Some(tenant.parse().unwrap()), jobs::kinds::NoOp::default());
+    let job = jobs::enqueue(&mut tx, jobs::NewJob::new(&no_op).workspace(of)).await.unwrap().id();
+    tx.commit().await.unwrap();
+    contract.hold("list_queues", &operator.get("/queues").await);
+    contract.hold("get_queue", &operator.get("/queues/maintenance").await);
+    contract.hold("get_pool_scaling", &operator.get("/pools/maintenance/scaling").await);
+    contract.hold("list_throughput", &operator.get("/throughput").await);
+    contract.hold("list_all_jobs", &operator.get("/jobs?limit=1").await);
+    contract.hold("get_any_job", &operator.get(&format!("/jobs/{job}")).await);
+    contract.hold("cancel_any_job", &operator.post(&format!("/jobs/{job}/cancel"), json!({})).await);
+    contract.hold("retry_any_job", &operator.post(&format!("/jobs/{job}/retry"), json!({})).await);
+    let delete = |path: &str, item: &Value| format!("{path}/{}", item["id"].as_str().unwrap());
+    contract.hold("delete_pause", &operator.delete(&delete("/pauses", &pause)).await);
+    contract.hold("delete_limit", &operator.delete(&delete("/limits", &limit)).await);
+    contract.hold("delete_share", &operator.delete(&share).await);
+
+    let workers = contract.hold("list_workers", &operator.get("/workers").await);
+    let worker = format!("/workers/{}", workers["items"][0]["id"].as_str().unwrap());
+    contract.hold("pause_worker", &operator.post(&format!("{worker}/pause"), json!({})).await);
+    contract.hold("resume_worker", &operator.post(&format!("{worker}/resume"), json!({})).await);
+    app.wait_for_end(job).await;
+    contract.hold("drain_worker", &operator.post(&format!("{worker}/drain"), json!({})).await);
+
+    let all = contract.operations.iter().map(|operation| operation.id.as_str());
+    let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 #[test]
 fn a_body_that_is_not_as_documented_is_found_out() {
     let contract = Contract::new(Surface::Workspace);
