@@ -141,11 +141,11 @@ impl Engine {
     ) -> Result<Vec<f64>, Failure> {
         let mut asked: HashMap<Uuid, DateTime<Utc>> = HashMap::with_capacity(count);
         let mut ticks = tokio::time::interval(every);
+        let job = NoOp::default();
         for _ in 0..count {
             ticks.tick().await;
             let mut tx = self.database.begin().await?;
-            let new = NewJob::new(&NoOp::default()).workspace(workspace);
-            let JobId(id) = jobs::enqueue(&mut tx, new).await?.id();
+            let JobId(id) = jobs::enqueue(&mut tx, NewJob::new(&job).workspace(workspace)).await?.id();
             let at = jobs::clock::now(); // before the commit: what it takes counts too
             tx.commit().await?;
             asked.insert(id, at);
