@@ -25,8 +25,10 @@ const DRAINED: usize = 100_000;
 const BULK: usize = 1000;
 /// Jobs whose start is timed, at 100 a second.
 const TIMED: usize = 1000;
-/// Jobs at once in the worker process, theirs and ours.
+/// Jobs at once in BullMQ's worker process.
 const CONCURRENCY: usize = 50;
+/// Jobs at once in ours: each is committed twice, and waits for the disk together with the others.
+const SLOTS: usize = 256;
 
 /// What a run of either side measures.
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -7,7 +7,7 @@ use jobs::kinds::NoOp;
 use uuid::Uuid;
 
 use super::{
-    RUNS, TIMED, middle_and_tail,
+    RUNS, SLOTS, TIMED, middle_and_tail,
     ours::{Engine, Processes},
 };
 use crate::{
@@ -22,8 +22,8 @@ const EVERY: Duration = Duration::from_millis(10);
 
 /// Jobs that the busy workspace enqueues: as many as drain while the quiet one is timed, and 50,000.
 const BUSY: usize = 75_000;
-/// How long each of them takes, in milliseconds: 50 slots drain 1,000 a second.
-const BUSY_MS: u64 = 50;
+/// How long each of them takes, in milliseconds: the slots drain 1,000 a second.
+const BUSY_MS: u64 = SLOTS as u64;
 /// The quiet workspace's jobs, and the time between two of them: 20 s altogether.
 const QUIET: usize = 100;
 const QUIET_EVERY: Duration = Duration::from_millis(200);

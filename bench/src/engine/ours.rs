@@ -7,7 +7,7 @@ use jobs::{Database, JobId, JobKind, NewJob, kinds::NoOp};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{BULK, CONCURRENCY, DRAINED, Figures, SINGLE, TIMED, middle_and_tail};
+use super::{BULK, DRAINED, Figures, SINGLE, SLOTS, TIMED, middle_and_tail};
 use crate::{Failure, clear_ledger, connect, process::Process};
 
 /// Between two jobs whose start is timed.
@@ -25,7 +25,7 @@ pub struct Processes(Vec<Process>);
 
 impl Processes {
     pub fn start() -> Result<Self, Failure> {
-        let slots = CONCURRENCY.to_string();
+        let slots = SLOTS.to_string();
         Ok(Self(vec![
             Process::start("scheduler", &[])?,
             Process::start("maintenance", &[("MAINTENANCE_CONCURRENCY", &slots)])?,
