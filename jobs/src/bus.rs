@@ -58,15 +58,6 @@ impl Bus {
         format!("{}:dispatch", self.prefix)
     }
 
-    /// Asks the dispatcher to look at everything. It polls, too, so nothing is lost with the word.
-    pub(crate) async fn wake_dispatch(&self) {
-        let told: Result<(), _> =
-            redis::cmd("PUBLISH").arg(self.dispatch_channel()).arg("*").query_async(&mut self.connection()).await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "no wake-up; the dispatcher polls");
-        }
-    }
-
     /// The channel on which the workers of a pool hear that their queue has ids.
     #[must_use]
     pub fn wake_channel(&self, pool: Pool) -> String {

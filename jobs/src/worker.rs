@@ -101,7 +101,7 @@ pub async fn work(
     let registration = registration(id, &config);
     registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
     // The leader counts slots; it need not find these by its poll.
-    database.bus.wake_dispatch().await;
+    database.bus.wake_dispatcher().await;
     let shared = Arc::new(Shared {
         id,
         registration,

@@ -11,10 +11,6 @@ use jobs::{
     worker::{WorkerConfig, work},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use poem::{
-    Server,
-    listener::{Acceptor, Listener, TcpListener},
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -58,16 +54,12 @@ impl TestApp {
         let database = database.with_keys(config.payload_keys.clone());
         let stop = CancellationToken::new();
 
-        let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a free port");
-        let address = acceptor.local_addr().remove(0);
-        let base = format!("http://{}", address.as_socket_addr().expect("a TCP address"));
+        let listener = api_server::listen(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
         let figures = PrometheusBuilder::new().build_recorder().handle();
-        let serving = Server::new_with_acceptor(acceptor);
-        tokio::spawn(serving.run_with_graceful_shutdown(
-            api_server::endpoint(app, figures),
-            stop.clone().cancelled_owned(),
-            Some(Duration::ZERO),
-        ));
+        let stopped = stop.clone().cancelled_owned();
+        let endpoint = api_server::endpoint(app, figures);
+        tokio::spawn(api_server::serve(listener, endpoint, stopped, Duration::ZERO));
 
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
