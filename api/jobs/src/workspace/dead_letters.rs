@@ -202,6 +202,7 @@ impl DeadLettersApi {
             actor_id: letter.origin.actor,
             surface: match letter.origin.surface {
                 Surface::Workspace => "workspace".to_owned(),
+                Surface::Ops => "ops".to_owned(),
                 Surface::Platform => "platform".to_owned(),
             },
             log: log.into_iter().map(JobLogLine::from).collect(),
