@@ -44,10 +44,10 @@ impl Reply {
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The error's code, if the status is that.
+    /// The error's code, if the status is that, in the shape of either surface.
     #[track_caller]
     pub fn error(self, status: u16) -> String {
-        self.expect(status)["error"].as_str().expect("an error has a code").to_owned()
+        code_of(&self.expect(status)).expect("an error has a code").to_owned()
     }
 }
 
@@ -91,10 +91,11 @@ impl Client {
         Self { workspace: workspace.map(str::to_owned), ..self.clone() }
     }
 
-    /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it.
+    /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it or are the
+    /// Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let roots = ["/api/", "/v1", "/docs", "/ops/"];
-        let path = if roots.iter().any(|root| path.starts_with(root)) {
+        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/ops/"];
+        let path = if elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {
             format!("{}{path}", self.root)
@@ -175,6 +176,11 @@ impl Client {
         let end = self.follow(&started).await;
         (started["recordset"].clone(), end)
     }
+}
+
+/// The code of an error, in the shape of either surface.
+pub fn code_of(error: &Value) -> Option<&str> {
+    error["error"].as_str().or_else(|| error["error"]["code"].as_str())
 }
 
 /// Sends a request as it is.

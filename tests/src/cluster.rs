@@ -200,6 +200,7 @@ fn exported(settings: &Settings) -> Vec<(&'static str, String)> {
         "REDIS_PREFIX",
         "MILLRACE_SECRET",
         "OPERATOR_TOKEN",
+        "JOB_ENCRYPTION_KEY",
         "STORAGE_URL",
         "MAIL_URL",
         "JOB_LEASE_SECONDS",

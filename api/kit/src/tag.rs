@@ -31,6 +31,12 @@ pub enum Tag {
     Shares,
     /// What ran in the past.
     Throughput,
+    /// Jobs that have failed for good: look why, try again, or put away.
+    #[oai(rename = "Dead Letters")]
+    DeadLetters,
+    /// Jobs that have failed for good, as messages of a dead-letter queue.
+    #[oai(rename = "DLQ")]
+    Dlq,
     /// Whether the service is up.
     Health,
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use jobs::Surface;
+use jobs::{Surface, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::{Operation, document, operations};
-use crate::{Reply, TestApp, app::new_signup};
+use crate::{Reply, TestApp, app::new_signup, workspace::sleeper};
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
 const LEFT_OUT: [&str; 8] = [
@@ -58,6 +58,12 @@ impl Contract {
         body
     }
 
+    /// The operations that nothing has been held against.
+    fn left(&self) -> BTreeSet<&str> {
+        let all = self.operations.iter().map(|operation| operation.id.as_str());
+        all.filter(|id| !self.held.contains(*id)).collect()
+    }
+
     fn compare(&self, schema: &Value, value: &Value, path: &str, faults: &mut Vec<String>) {
         let schema = match schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/components/schemas/"))
         {
@@ -90,6 +96,9 @@ impl Contract {
         }
         let fits = match (schema["format"].as_str(), value.as_str()) {
             (Some("uuid"), Some(text)) => uuid::Uuid::try_parse(text).is_ok(),
+            (Some("typeid"), Some(text)) => {
+                text.split_once('_').is_some_and(|(_, suffix)| suffix.len() == 26)
+            }
             (Some("date-time"), Some(text)) => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
             _ => true,
         };
@@ -185,9 +194,24 @@ async fn what_is_answered_is_what_is_documented() {
     contract.hold("delete_recordset", &owner.delete("/recordsets/leads").await);
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
-    let all = contract.operations.iter().map(|operation| operation.id.as_str());
-    let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
-    assert_eq!(left, BTreeSet::from(LEFT_OUT));
+    assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_platform_answers_is_what_is_documented() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let mut contract = Contract::new(Surface::Platform);
+    for probe in ["health", "ready"] {
+        contract.hold(probe, &owner.get(&format!("/{probe}")).await);
+    }
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
+    contract.hold("get_job", &owner.get(&format!("/v1/jobs/{job}")).await);
+    let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
+    contract.hold("cancel_job", &owner.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await);
+    stream.to_the_end().await;
+
+    assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,6 +239,7 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     contract.hold("get_queue", &operator.get("/queues/maintenance").await);
     contract.hold("get_pool_scaling", &operator.get("/pools/maintenance/scaling").await);
     contract.hold("list_throughput", &operator.get("/throughput").await);
+    contract.hold("list_all_dead_letters", &operator.get("/dead-letters").await);
     contract.hold("list_all_jobs", &operator.get("/jobs?limit=1").await);
     contract.hold("get_any_job", &operator.get(&format!("/jobs/{job}")).await);
     contract.hold("cancel_any_job", &operator.post(&format!("/jobs/{job}/cancel"), json!({})).await);

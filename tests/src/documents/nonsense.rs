@@ -5,8 +5,11 @@ use jobs::Surface;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, document, operations};
-use crate::{Client, Reply, TestApp, client::send};
+use super::{Operation, PEOPLES, document, operations};
+use crate::{
+    Client, Reply, TestApp,
+    client::{code_of, send},
+};
 
 const ID: &str = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
 
@@ -48,6 +51,7 @@ fn in_bodies() -> Vec<Value> {
 }
 
 struct Walk {
+    surface: Surface,
     client: Client,
     document: Value,
 }
@@ -102,18 +106,25 @@ impl Walk {
         }
         if reply.status >= 400 {
             let error = reply.json();
-            assert!(error["error"].is_string() && error["detail"].is_string(), "{said}");
+            let (fields, message) = match self.surface {
+                Surface::Workspace | Surface::Ops => (&error["fields"], &error["detail"]),
+                Surface::Platform => (&error["error"]["fields"], &error["error"]["message"]),
+            };
+            let code = code_of(&error);
+            assert!(code.is_some() && message.is_string(), "{said}");
             assert_eq!(
-                error["error"] == "record_invalid" || error["error"] == "parameter_missing",
-                error["fields"].is_object(),
+                code == Some("record_invalid") || code == Some("parameter_missing"),
+                fields.is_object(),
                 "{said}"
             );
         }
         reply
     }
 
-    /// Sends nonsense to every operation but those.
-    async fn walk(&self, left_out: &[&str]) {
+    /// Nonsense wherever an operation takes something.
+    async fn everywhere(&self) {
+        // What ends the session, or starts work, has tests of its own.
+        let left_out = ["logout", "signup", "signup_async"];
         for operation in
             operations(&self.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
         {
@@ -156,16 +167,17 @@ impl Walk {
 async fn nonsense_is_refused_as_documented_wherever_it_comes() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let walk = Walk { client: owner.clone(), document: document(Surface::Workspace) };
-    // What ends the session, or starts work, has tests of its own.
-    walk.walk(&["logout", "signup", "signup_async"]).await;
+    for surface in PEOPLES {
+        Walk { surface, client: owner.clone(), document: document(surface) }.everywhere().await;
+    }
     owner.get("/auth/me").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_from_an_operator_is_refused_as_documented_too() {
     let app = TestApp::start().await;
-    Walk { client: app.operator(), document: document(Surface::Ops) }.walk(&[]).await;
+    let document = document(Surface::Ops);
+    Walk { surface: Surface::Ops, client: app.operator(), document }.everywhere().await;
     app.operator().get("/queues").await.expect(200);
 }
 
