@@ -68,10 +68,13 @@ impl Default for DispatchConfig {
 
 /// Leads, or stands by to lead, until `stop`.
 pub async fn dispatch(database: Database, url: &str, config: DispatchConfig, stop: CancellationToken) {
+    let mut away: Option<Instant> = None;
     while !stop.is_cancelled() {
-        match lead(&database, url, &config, &stop).await {
-            Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "not leading; trying again"),
+        // While the database was away, the workers could not renew their leases either.
+        let grace = away.map_or(Duration::ZERO, |at| config.lease.saturating_sub(at.elapsed()));
+        if let Err(error) = lead(&database, url, &config, grace, &stop).await {
+            tracing::warn!(%error, "not leading; trying again");
+            away = Some(Instant::now());
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
@@ -84,6 +87,7 @@ async fn lead(
     database: &Database,
     url: &str,
     config: &DispatchConfig,
+    grace: Duration,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
     // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
@@ -108,7 +112,7 @@ async fn lead(
     let (waker, wakes) = mpsc::channel(64);
     let listener = tokio::spawn(listen(database.clone(), waker));
     let mut leader = Leader::new(database.clone(), config.clone());
-    let result = leader.run(&mut lock, wakes, stop).await;
+    let result = leader.run(&mut lock, wakes, grace, stop).await;
     listener.abort();
     metrics::gauge!("millrace_dispatch_leading").set(0.0);
     result
@@ -162,12 +166,13 @@ impl Leader {
         &mut self,
         lock: &mut PgConnection,
         mut wakes: mpsc::Receiver<Option<Pool>>,
+        grace: Duration,
         stop: &CancellationToken,
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
         self.count_slots().await?;
         recurring::declare(&self.database.pool, &self.config.recurring).await?;
-        self.rescue_from = Instant::now() + self.outage_grace(lock).await?;
+        self.rescue_from = Instant::now() + self.outage_grace(lock).await?.max(grace);
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
         let mut counted = Instant::now() - POLL;

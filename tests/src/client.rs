@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder, multipart};
 use serde_json::{Value, json};
 
-use crate::EventReader;
+use crate::{EventReader, events::Seen};
 
 /// Sends requests as one person in one workspace.
 #[derive(Clone, Debug)]
@@ -135,6 +135,25 @@ impl Client {
         send(self.request(Method::DELETE, path)).await
     }
 
+    /// Creates something in a collection, and answers its path and what it is.
+    pub async fn create(&self, collection: &str, body: Value) -> (String, Value) {
+        let created = self.post(collection, body).await.expect(201);
+        let id = created["id"].as_str().expect("what is created has an id");
+        (format!("{collection}/{id}"), created)
+    }
+
+    /// Checks that to this person nothing is there, whatever they try: looking, deleting, or changing it by a
+    /// body that would be good (by PUT or PATCH, whichever the path takes).
+    pub async fn finds_nothing_at(&self, path: &str, body: Value) {
+        assert_eq!(self.get(path).await.error(404), "record_not_found", "GET {path}");
+        let (put, patch) = (self.put(path, body.clone()).await, self.patch(path, body).await);
+        let changes: Vec<_> = [put, patch].into_iter().filter(|reply| reply.status != 405).collect();
+        assert_eq!(changes.len(), 1, "PUT or PATCH {path}");
+        for reply in changes.into_iter().chain([self.delete(path).await]) {
+            assert_eq!(reply.error(404), "record_not_found", "{path}");
+        }
+    }
+
     /// POST of a file as a multipart form.
     pub async fn upload(&self, path: &str, name: &str, bytes: impl Into<Vec<u8>>) -> Reply {
         let part = multipart::Part::bytes(bytes.into()).file_name(name.to_owned());
@@ -151,13 +170,14 @@ impl Client {
         EventReader::new(request.send().await.expect("the API answers"))
     }
 
-    /// The same, unless the API is down just now.
-    pub async fn events_if_up(&self, path: &str, last_event_id: Option<i64>) -> Option<EventReader> {
+    /// Goes on reading a stream after what was seen of it, unless the API is down just now.
+    pub async fn events_if_up(&self, path: &str, seen: Seen) -> Option<EventReader> {
         let mut request = self.request(Method::GET, path);
-        if let Some(id) = last_event_id {
-            request = request.header("Last-Event-ID", id);
+        if seen.last > 0 {
+            request = request.header("Last-Event-ID", seen.last);
         }
-        request.send().await.ok().filter(|answer| answer.status() == 200).map(EventReader::new)
+        let answer = request.send().await.ok().filter(|answer| answer.status() == 200)?;
+        Some(EventReader::going_on(answer, seen))
     }
 
     /// Follows a job to its end by its stream, checking the rules of every stream on the way.

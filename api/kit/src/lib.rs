@@ -38,6 +38,19 @@ pub use type_id::{NotThatId, Prefixed, TypeId};
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
 
+/// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
+pub mod prelude {
+    pub use poem_openapi::{
+        OpenApi,
+        param::{Path, Query},
+        payload::Json,
+    };
+
+    pub use crate::{
+        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
+    };
+}
+
 /// For [`permissions!`]: whether the catalogue lists a permission.
 #[doc(hidden)]
 #[must_use]

@@ -187,7 +187,12 @@ impl Reader {
                     return Some(self.send(event).await);
                 }
             }
-            match tokio::time::timeout(HEARTBEAT, self.watch.next()).await {
+            let next = tokio::select! {
+                next = tokio::time::timeout(HEARTBEAT, self.watch.next()) => next,
+                // The client comes back with its last id, to another process.
+                () = self.hub.closing() => return None,
+            };
+            match next {
                 Err(_) => {
                     let beat =
                         json!({ "job_id": self.id, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });

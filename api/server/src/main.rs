@@ -14,7 +14,8 @@ use jobs::Surface;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use poem::{Server, listener::TcpListener};
 
-/// How long requests in flight may take after SIGTERM. Streams reconnect elsewhere.
+/// How long requests in flight may take after SIGTERM. Streams and long polls end at once, and go on
+/// elsewhere.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -70,8 +71,13 @@ async fn serve() -> ExitCode {
         }
     };
     tracing::info!(listen = %config.listen, "serving");
+    let hub = app.hub.clone();
+    let stop = async move {
+        asked_to_stop().await;
+        hub.close();
+    };
     let served = Server::new(TcpListener::bind(config.listen))
-        .run_with_graceful_shutdown(endpoint(app, figures), asked_to_stop(), Some(GRACE))
+        .run_with_graceful_shutdown(endpoint(app, figures), stop, Some(GRACE))
         .await;
     match served {
         Ok(()) => ExitCode::SUCCESS,

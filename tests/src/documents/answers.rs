@@ -7,7 +7,11 @@ use jobs::{Surface, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::{Operation, document, operations};
-use crate::{Reply, TestApp, app::new_signup, workspace::sleeper};
+use crate::{
+    Client, Reply, TestApp,
+    app::new_signup,
+    workspace::{dead_letter, sleeper},
+};
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
 const LEFT_OUT: [&str; 8] = [
@@ -62,6 +66,22 @@ impl Contract {
     fn left(&self) -> BTreeSet<&str> {
         let all = self.operations.iter().map(|operation| operation.id.as_str());
         all.filter(|id| !self.held.contains(*id)).collect()
+    }
+
+    /// Holds the five operations of a plain section, named `create_<one>`, `get_<one>`, `list_<one>s`,
+    /// `update_<one>` (a PATCH) or `replace_<one>` (a PUT), and `delete_<one>`.
+    async fn hold_section(&mut self, owner: &Client, one: &str, at: &str, new: Value, change: Value) {
+        let created = self.hold(&format!("create_{one}"), &owner.post(at, new).await);
+        let path = format!("{at}/{}", created["id"].as_str().unwrap());
+        self.hold(&format!("get_{one}"), &owner.get(&path).await);
+        self.hold(&format!("list_{one}s"), &owner.get(at).await);
+        let update = format!("update_{one}");
+        if self.operations.iter().any(|operation| operation.id == update) {
+            self.hold(&update, &owner.patch(&path, change).await);
+        } else {
+            self.hold(&format!("replace_{one}"), &owner.put(&path, change).await);
+        }
+        self.hold(&format!("delete_{one}"), &owner.delete(&path).await);
     }
 
     fn compare(&self, schema: &Value, value: &Value, path: &str, faults: &mut Vec<String>) {
@@ -151,16 +171,14 @@ async fn what_is_answered_is_what_is_documented() {
 
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"},
                        {"label": "Stage", "field_type": "choice", "options": ["won"]}]});
-    let leads = contract.hold("create_recordset", &owner.post("/recordsets", leads).await);
-    contract.hold("get_recordset", &owner.get("/recordsets/leads").await);
-    contract.hold("list_recordsets", &owner.get("/recordsets").await);
-    contract.hold("update_recordset", &owner.patch("/recordsets/leads", json!({"description": "x"})).await);
+    contract
+        .hold_section(&owner, "recordset", "/recordsets", leads.clone(), json!({"description": "x"}))
+        .await;
+    let leads = owner.post("/recordsets", leads).await.expect(201);
     let record = json!({"recordset_id": leads["id"], "data": {"name": "Ada", "stage": "won"}});
-    let record = contract.hold("create_record", &owner.post("/records", record).await);
-    let record = format!("/records/{}", record["id"].as_str().unwrap());
-    contract.hold("get_record", &owner.get(&record).await);
-    contract.hold("update_record", &owner.patch(&record, json!({"data": {"stage": null}})).await);
-    contract.hold("list_records", &owner.get("/records").await);
+    let change = json!({"data": {"stage": null}});
+    contract.hold_section(&owner, "record", "/records", record.clone(), change).await;
+    owner.post("/records", record).await.expect(201);
 
     let upload = owner.upload("/recordsets/import/upload", "people.csv", "Name,Age\nAda,36\nEve,x\n").await;
     let upload = contract.hold("upload_import_file", &upload);
@@ -189,9 +207,19 @@ async fn what_is_answered_is_what_is_documented() {
     owner.follow(&export).await;
     contract
         .hold("cancel_all_import_jobs", &owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
+    contract.hold("cancel_jobs", &owner.post("/jobs/cancel", json!({"kind": "none"})).await);
+    let dead = dead_letter(&app, &owner).await;
+    contract.hold("list_dead_letters", &owner.get("/dead-letters").await);
+    contract.hold("get_dead_letter", &owner.get(&format!("/dead-letters/{dead}")).await);
+    contract.hold("retry_dead_letter", &owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await);
+    owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    contract.hold("update_job", &owner.patch(&format!("/jobs/{dead}"), json!({})).await);
+    contract.hold("discard_dead_letter", &owner.delete(&format!("/dead-letters/{dead}")).await);
+    for verb in ["retry", "discard"] {
+        let all = owner.post(&format!("/dead-letters/{verb}"), json!({"all": true})).await;
+        contract.hold(&format!("{verb}_dead_letters"), &all);
+    }
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
-    contract.hold("delete_record", &owner.delete(&record).await);
-    contract.hold("delete_recordset", &owner.delete("/recordsets/leads").await);
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
@@ -210,6 +238,14 @@ async fn what_the_platform_answers_is_what_is_documented() {
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
     contract.hold("cancel_job", &owner.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await);
     stream.to_the_end().await;
+
+    dead_letter(&app, &owner).await;
+    let list = contract.hold("list_dlq_messages", &owner.get("/v1/dlq").await);
+    let message = format!("/v1/dlq/{}", list["data"]["messages"][0]["id"].as_str().unwrap());
+    contract.hold("retry_dlq_message", &owner.post(&format!("{message}/retry"), json!({})).await);
+    let job = message.replace("dlq", "jobs");
+    owner.events(&format!("{job}/stream"), None).await.to_the_end().await;
+    contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
     assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
 }
