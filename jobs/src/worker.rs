@@ -86,8 +86,8 @@ impl Shared {
     }
 }
 
-/// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets short jobs end, asks those that
-/// checkpoint to hand back, and returns within the grace period.
+/// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets
+/// short jobs end, asks those that checkpoint to hand back, and returns within the grace period.
 ///
 /// # Errors
 /// When the worker can't register in the ledger at start.
@@ -146,6 +146,8 @@ pub async fn work(
             tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
             take(&shared, &slots, &jobs, &receivers, &taking);
             shared.turn(State::Taking);
+            // The leader counts slots; it need not find these by its poll.
+            database.bus.wake_dispatcher().await;
         } else {
             shared.turn(State::Paused);
         }

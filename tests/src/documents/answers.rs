@@ -275,6 +275,7 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     contract.hold("get_queue", &operator.get("/queues/maintenance").await);
     contract.hold("get_pool_scaling", &operator.get("/pools/maintenance/scaling").await);
     contract.hold("list_throughput", &operator.get("/throughput").await);
+    contract.hold("list_all_dead_letters", &operator.get("/dead-letters").await);
     contract.hold("list_all_jobs", &operator.get("/jobs?limit=1").await);
     contract.hold("get_any_job", &operator.get(&format!("/jobs/{job}")).await);
     contract.hold("cancel_any_job", &operator.post(&format!("/jobs/{job}/cancel"), json!({})).await);
