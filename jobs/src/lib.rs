@@ -6,10 +6,19 @@
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 
+pub mod batch;
 pub mod clock;
 pub mod control;
+pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
+pub mod limits;
+pub mod operator;
+pub mod pauses;
+pub mod queues;
+pub mod roster;
+pub mod shares;
+pub mod throughput;
 pub mod watch;
 
 mod bus;
@@ -23,10 +32,12 @@ mod id;
 mod kind;
 mod ledger;
 mod logs;
+mod payload;
 mod pool;
 mod progress;
 mod recurring;
 mod unique;
+pub mod waiting;
 pub mod worker;
 
 pub use bus::Bus;
@@ -36,6 +47,7 @@ pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{JobKind, RetryPolicy};
+pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;

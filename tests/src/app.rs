@@ -18,8 +18,12 @@ use uuid::Uuid;
 
 use crate::{
     Client,
+    cluster::wait_until,
     database::{TestDatabase, variable},
 };
+
+/// What opens the operator's routes in tests.
+pub const OPERATOR_TOKEN: &str = "an operator's token, for tests and nothing else";
 
 /// Millrace, running.
 pub struct TestApp {
@@ -47,6 +51,7 @@ impl TestApp {
         let config = Config::read(&settings).expect("the test's settings are good");
         let app = api_server::start(&config).await.expect("the API starts");
         let database = clone.connect(&config.redis_url, &config.redis_prefix).await;
+        let database = database.with_keys(config.payload_keys.clone());
         let stop = CancellationToken::new();
 
         let listener = api_server::listen(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -73,10 +78,26 @@ impl TestApp {
         Client::anonymous(&self.base)
     }
 
+    /// Whoever looks after the installation.
+    pub fn operator(&self) -> Client {
+        Client::operator(&self.base, OPERATOR_TOKEN)
+    }
+
     /// Someone who has just signed up, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let answer = self.anonymous().post("/auth/signup", new_signup()).await.expect(201);
         self.anonymous().signed_in(&answer)
+    }
+
+    /// Waits until a job is over, whosever it is; answers as an operator sees it.
+    pub async fn wait_for_end(&self, job: jobs::JobId) -> Value {
+        let operator = self.operator();
+        let path = format!("/jobs/{job}");
+        wait_until("the job is over", || async {
+            operator.get(&path).await.expect(200)["finished_at"].is_string()
+        })
+        .await;
+        operator.get(&path).await.expect(200)
     }
 
     /// How many rows a query counts, behind the scenes.
@@ -107,6 +128,8 @@ pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]
         ("REDIS_URL", variable("REDIS_URL")),
         ("REDIS_PREFIX", redis_prefix),
         ("MILLRACE_SECRET", "a secret for tests, and for nothing else".to_owned()),
+        ("JOB_ENCRYPTION_KEY", format!("test:{}", "7e".repeat(32))),
+        ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
         ("STORAGE_URL", format!("file://{path}/files")),
         ("MAIL_URL", format!("file://{path}/mail")),
     ]

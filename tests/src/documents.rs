@@ -1,4 +1,4 @@
-//! The OpenAPI documents of both surfaces: complete, served, kept to, and every change of them visible.
+//! The OpenAPI documents of the surfaces: complete, served, kept to, and every change of them visible.
 
 mod answers;
 mod guards;
@@ -25,6 +25,8 @@ const PUBLIC: [&str; 10] = [
     "stream_signup_job",
 ];
 
+const SURFACES: [Surface; 3] = [Surface::Workspace, Surface::Platform, Surface::Ops];
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// An operation of a document.
@@ -38,6 +40,9 @@ struct Operation {
 fn document(surface: Surface) -> Value {
     api_server::documents::document(surface).unwrap()
 }
+
+/// Those that members of a workspace use.
+const FOR_PEOPLE: [Surface; 2] = [Surface::Workspace, Surface::Platform];
 
 fn operations(document: &Value) -> Vec<Operation> {
     let paths = document["paths"].as_object().unwrap();
@@ -58,7 +63,7 @@ fn operations(document: &Value) -> Vec<Operation> {
 
 #[test]
 fn every_operation_has_an_id_of_its_own_a_tag_and_a_summary() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         let document = document(surface);
         let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
         let mut seen: BTreeMap<String, String> = BTreeMap::new();
@@ -83,7 +88,7 @@ fn every_operation_has_an_id_of_its_own_a_tag_and_a_summary() {
 
 #[test]
 fn every_operation_documents_how_it_succeeds_and_how_it_fails() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         for Operation { path, method, id, body } in operations(&document(surface)) {
             let responses = body["responses"].as_object().unwrap();
             let has = |status: &str| responses.contains_key(status);
@@ -119,7 +124,7 @@ fn every_operation_documents_how_it_succeeds_and_how_it_fails() {
 
 #[test]
 fn every_operation_declares_its_security_or_is_known_to_be_public() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         let document = document(surface);
         let schemes = document["components"]["securitySchemes"].as_object().cloned().unwrap_or_default();
         for Operation { path, method, id, body } in operations(&document) {
@@ -134,7 +139,7 @@ fn every_operation_declares_its_security_or_is_known_to_be_public() {
 
 #[test]
 fn every_parameter_and_property_is_of_a_described_schema() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         let document = document(surface);
         let schemas = document["components"]["schemas"].as_object().unwrap();
         references(&document, &mut |reference| {
@@ -172,6 +177,7 @@ fn references(value: &Value, call: &mut impl FnMut(&str)) {
 fn a_change_of_the_contract_shows_in_a_diff() {
     insta::assert_json_snapshot!("workspace-api", document(Surface::Workspace));
     insta::assert_json_snapshot!("platform-api", document(Surface::Platform));
+    insta::assert_json_snapshot!("ops-api", document(Surface::Ops));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +187,7 @@ async fn the_documents_and_their_pages_are_served() {
     for (surface, page, file) in [
         (Surface::Workspace, "/api/v1/docs", "/api/v1/openapi.json"),
         (Surface::Platform, "/docs", "/docs/openapi.json"),
+        (Surface::Ops, "/ops/docs", "/ops/openapi.json"),
     ] {
         let served = get(file).await;
         assert_eq!(served.headers["content-type"], "application/json");

@@ -24,6 +24,9 @@ mod crash;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod engine;
+mod ops;
+#[cfg(test)]
 mod platform;
 #[cfg(test)]
 mod workspace;

@@ -11,28 +11,45 @@ mod caller;
 mod edge;
 mod error;
 mod job_started;
+mod operator;
 mod page;
 mod permission;
 mod signer;
 mod sse;
 mod tag;
+mod type_id;
 mod wait;
 mod watcher;
 
-pub use answer::{Accepted, Answer, Created, Envelope, NoContent};
+pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use app::{ApiConfig, App, Services};
 pub use body::Body;
 pub use caller::{Caller, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried};
 pub use error::ApiError;
 pub use job_started::JobStarted;
-pub use page::{Page, PageNumber, PageSize, page_request};
+pub use operator::{Operator, OperatorToken};
+pub use page::{Limit, Offset, Page, PageNumber, PageSize, page_request, part_request};
 pub use permission::{Access, Can, Permission};
 pub use signer::{AccessClaims, Credential, Signer};
-pub use sse::{JobStream, Shape, Start};
+pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
+pub use type_id::{NotThatId, Prefixed, TypeId};
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
+
+/// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
+pub mod prelude {
+    pub use poem_openapi::{
+        OpenApi,
+        param::{Path, Query},
+        payload::Json,
+    };
+
+    pub use crate::{
+        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
+    };
+}
 
 /// For [`permissions!`]: whether the catalogue lists a permission.
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! The `api` process.
 //!
-//! usage: api                               serves
-//!        api openapi workspace|platform    prints a surface's OpenAPI document
+//! usage: api                                   serves
+//!        api openapi workspace|platform|ops    prints a surface's OpenAPI document
 
 use std::{process::ExitCode, time::Duration};
 
@@ -13,7 +13,8 @@ use domain::{
 use jobs::Surface;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-/// How long requests in flight may take after SIGTERM. Streams reconnect elsewhere.
+/// How long requests in flight may take after SIGTERM. Streams and long polls end at once, and go on
+/// elsewhere.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -23,8 +24,9 @@ async fn main() -> ExitCode {
         [] => run().await,
         ["openapi", "workspace"] => print(Surface::Workspace),
         ["openapi", "platform"] => print(Surface::Platform),
+        ["openapi", "ops"] => print(Surface::Ops),
         _ => {
-            eprintln!("usage: api [openapi workspace|platform]");
+            eprintln!("usage: api [openapi workspace|platform|ops]");
             ExitCode::from(2)
         }
     }
@@ -75,6 +77,11 @@ async fn run() -> ExitCode {
         }
     };
     tracing::info!(listen = %config.listen, "serving");
-    serve(listener, endpoint(app, figures), asked_to_stop(), GRACE).await;
+    let hub = app.hub.clone();
+    let stop = async move {
+        asked_to_stop().await;
+        hub.close();
+    };
+    serve(listener, endpoint(app, figures), stop, GRACE).await;
     ExitCode::SUCCESS
 }

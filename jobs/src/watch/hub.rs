@@ -12,6 +12,7 @@ use std::{
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     Event,
@@ -37,6 +38,7 @@ struct Inner {
     ledger: Coalescer<JobId, Option<Snapshot>>,
     watched: Mutex<HashMap<JobId, Watched>>,
     recent: Mutex<HashMap<JobId, Event>>,
+    closing: CancellationToken,
 }
 
 #[derive(Default)]
@@ -85,11 +87,26 @@ impl Hub {
                 async move { read(&database, &jobs).await }
             }
         });
-        let hub =
-            Self(Arc::new(Inner { database, ledger, watched: Mutex::default(), recent: Mutex::default() }));
+        let hub = Self(Arc::new(Inner {
+            database,
+            ledger,
+            watched: Mutex::default(),
+            recent: Mutex::default(),
+            closing: CancellationToken::new(),
+        }));
         tokio::spawn(hub.clone().listen());
         tokio::spawn(hub.clone().reconcile());
         hub
+    }
+
+    /// Asks whoever watches to leave, for this process is about to: they go on elsewhere.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Resolves when watchers are to leave.
+    pub fn closing(&self) -> WaitForCancellationFuture<'_> {
+        self.0.closing.cancelled()
     }
 
     /// Watches a job from now on. For what came before, see [`Hub::snapshot`] and [`Hub::history`];
