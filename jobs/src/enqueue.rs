@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, Pool, Tx, watch::Event};
+use crate::{JobId, JobKind, Pool, TraceParent, Tx, trace, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Origin {
     /// The surface that started it; links point there.
     #[serde(default)]
     pub surface: Surface,
+    /// The place in a trace from which it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// One of the two HTTP surfaces.
@@ -106,6 +110,8 @@ pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<JobI
 pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> Result<(), sqlx::Error> {
     let Some(first) = jobs.first() else { return Ok(()) };
     let workspace = first.workspace;
+    let span = tracing::info_span!("enqueue", kind = K::NAME, jobs = jobs.len(), otel.kind = "producer");
+    let traceparent = trace::follow(&span, first.origin.traceparent);
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
         rows.push(Row {
@@ -114,13 +120,13 @@ pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> R
             version: K::VERSION,
             pool: K::POOL,
             payload: serde_json::to_value(job.kind).map_err(|e| sqlx::Error::Encode(e.into()))?,
-            origin: job.origin,
+            origin: Origin { traceparent: traceparent.or(job.origin.traceparent), ..job.origin },
             priority: job.priority,
             run_at: job.run_at,
             max_attempts: K::RETRY.attempts,
         });
     }
-    insert(tx, workspace, &rows).await
+    insert(tx, workspace, &rows).instrument(span).await
 }
 
 /// A job as `enqueue_jobs` takes it.

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
@@ -19,6 +20,8 @@ pub(crate) struct Claimed {
     pub kind: String,
     pub payload: Value,
     pub origin: Origin,
+    /// When it became due, this time.
+    pub run_at: DateTime<Utc>,
     pub attempt: i32,
     pub max_attempts: i32,
     pub fence: i64,
@@ -100,8 +103,8 @@ pub(crate) async fn claim(
                started_at = coalesce(j.started_at, now())
           from due
          where j.id = due.id
-        returning j.id, j.workspace_id, j.kind, j.payload, j.origin, j.attempt, j.max_attempts, j.fence,
-                  j.epoch, j.progress
+        returning j.id, j.workspace_id, j.kind, j.payload, j.origin, j.run_at, j.attempt, j.max_attempts,
+                  j.fence, j.epoch, j.progress
         "#,
         ids,
         worker,
@@ -118,6 +121,7 @@ pub(crate) async fn claim(
                 kind: row.kind,
                 payload: row.payload,
                 origin: serde_json::from_value(row.origin).unwrap_or_default(),
+                run_at: row.run_at,
                 attempt: row.attempt,
                 max_attempts: row.max_attempts,
                 fence: row.fence,

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod control;
 pub mod dispatch;
 pub mod kinds;
+pub mod trace;
 pub mod watch;
 
 mod bus;
@@ -38,3 +39,4 @@ pub use kind::{JobKind, RetryPolicy};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;
+pub use trace::TraceParent;

@@ -54,6 +54,11 @@ impl Redis {
 impl Cluster {
     /// Starts everything, with leases short enough for a test.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts everything with further variables set.
+    pub async fn start_with(variables: &[(&'static str, &str)]) -> Self {
         let clone = TestDatabase::create().await;
         let folder = TempDir::new().expect("a folder for files");
         let (redis_port, port) = (free_port(), free_port());
@@ -65,12 +70,13 @@ impl Cluster {
             ("PORT", &port.to_string()),
             ("LOG", "warn,apalis_core=off"),
         ];
-        let variables = exported(&settings(&clone.url, &folder, &own));
+        let mut exported = exported(&settings(&clone.url, &folder, &own));
+        exported.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let mut cluster = Self {
             base: format!("http://127.0.0.1:{port}"),
             database_url: clone.url.clone(),
             folder,
-            variables,
+            variables: exported,
             redis,
             processes: HashMap::new(),
             clone: Some(clone),

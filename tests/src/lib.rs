@@ -9,6 +9,7 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod database;
 pub mod events;
 pub mod mask;
@@ -16,6 +17,7 @@ pub mod mask;
 pub use app::TestApp;
 pub use client::{Client, Reply};
 pub use cluster::Cluster;
+pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
 

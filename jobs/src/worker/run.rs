@@ -11,10 +11,11 @@ use super::{
     running::{Aborted, RunningJob},
 };
 use crate::{
-    Answer, JobContext, JobError, JobId, Outcome, control,
+    Answer, JobContext, JobError, JobId, Origin, Outcome, control,
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
     progress::Progress,
+    trace,
     watch::{Counts, Event, Status, snapshot},
 };
 
@@ -46,6 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
         }
     };
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
+    trace::waited(job.origin.traceparent, &job.kind, job.run_at, crate::clock::now());
     let started = tokio::time::Instant::now();
     let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
         .carrying_on(progress_before(&shared, &job).await);
@@ -82,11 +84,17 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
 async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
     let cancel = CancellationToken::new();
     let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
+    let span = tracing::info_span!(
+        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id,
+        trace = job.origin.traceparent.map(|parent| parent.trace_id()), otel.kind = "consumer"
+    );
+    let traceparent = trace::follow(&span, job.origin.traceparent);
+    trace::rename(&span, entry.name.to_owned());
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
         attempt: job.attempt,
-        origin: job.origin.clone(),
+        origin: Origin { traceparent, ..job.origin.clone() },
         fence: job.fence,
         database: shared.database.clone(),
         progress: progress.clone(),
@@ -94,11 +102,8 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         cancel: cancel.clone(),
         hand_back,
     };
-    let span = tracing::info_span!(
-        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id
-    );
     let handler = tokio::time::timeout(entry.timeout, (entry.run)(job.payload.clone(), context));
-    let task = tokio::spawn(tracing::Instrument::instrument(handler, span));
+    let task = tokio::spawn(tracing::Instrument::instrument(handler, span.clone()));
     shared.running.insert(
         job.id,
         RunningJob {
@@ -111,7 +116,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     );
     let joined = task.await;
     let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
-    match joined {
+    let verdict = match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
         Ok(Err(_)) => failed(entry, job, format!("took longer than {} s", entry.timeout.as_secs())),
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
@@ -122,7 +127,11 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
             tracing::error!(job = %job.id, %error, "the handler panicked");
             failed(entry, job, "the handler panicked".into())
         }
+    };
+    if let Verdict::Failed { message, .. } | Verdict::Again { failure: Some(message), .. } = &verdict {
+        trace::fail(&span, message.clone());
     }
+    verdict
 }
 
 fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {

@@ -1,6 +1,7 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod trace;
 
 use jobs::{NewJob, kinds::NoOp};
 use serde_json::{Value, json};

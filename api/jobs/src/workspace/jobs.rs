@@ -44,6 +44,9 @@ pub struct Job {
     /// The request that started it.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
+    /// The W3C trace that it is part of.
+    #[oai(skip_serializing_if_is_none)]
+    trace_id: Option<String>,
     /// When it becomes, or became, due.
     run_at: DateTime<Utc>,
     /// When it was asked for.
@@ -69,6 +72,7 @@ impl From<Snapshot> for Job {
             priority: snapshot.priority,
             max_attempts: snapshot.max_attempts,
             request_id: snapshot.origin.request_id,
+            trace_id: snapshot.origin.traceparent.map(|parent| parent.trace_id()),
             run_at: snapshot.run_at,
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
