@@ -1,8 +1,9 @@
-//! What every process does around its work: logs to stderr, spans to a collector where one is named; and
-//! it stops when it is asked to.
+//! What every process does around its work: logs to stderr, spans to a collector where one is named,
+//! handlers' lines to their jobs; and it stops when it is asked to.
 
 use std::io::IsTerminal;
 
+use jobs::JobLogs;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -28,6 +29,7 @@ pub struct Logging {
 /// Starts the process's logging. `service` names the process in traces.
 ///
 /// - To stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
+/// - To a job's log: what a handler says at `info` or above, whatever `LOG` is.
 /// - To a collector: spans, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 ///
 /// # Errors
@@ -40,15 +42,17 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
         .with_writer(std::io::stderr);
     let lines = if settings.get("LOG_FORMAT") == Some("json") { lines.json().boxed() } else { lines.boxed() };
     let ours = Targets::new().with_targets(OURS.map(|target| (target, LevelFilter::INFO)));
+    let ours_too = ours.clone();
     let spans = traces.as_ref().map(|traces| {
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer())
             .with_location(false)
             .with_threads(false)
-            .with_filter(ours)
+            .with_filter(ours_too)
     });
     tracing_subscriber::registry()
         .with(lines.with_filter(EnvFilter::new(filter)))
+        .with(JobLogs.with_filter(ours))
         .with(spans)
         .init();
     Ok(Logging { _traces: traces })

@@ -36,6 +36,7 @@ pub use enqueue::{NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{JobKind, RetryPolicy};
+pub use logs::JobLogs;
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;

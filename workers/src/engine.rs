@@ -10,6 +10,9 @@ use crate::Services;
 /// Sleeps, or fails, or does nothing; its result says when it started. Killed at any line: nothing to lose.
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
+    for line in 1..=job.lines {
+        tracing::info!(line, "asked to say something");
+    }
     if job.sleep_ms > 0 {
         let slept = tokio::time::sleep(Duration::from_millis(job.sleep_ms));
         if job.deaf {

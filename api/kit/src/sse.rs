@@ -27,9 +27,9 @@ use serde_json::{Value, json};
 use crate::ApiError;
 
 /// How often a quiet stream says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it connects again, in milliseconds.
-const RETRY: u32 = 2000;
+pub(crate) const RETRY: u32 = 2000;
 
 /// Turns an event into what this route's clients see.
 pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Value> + Send + Sync>;
@@ -210,43 +210,53 @@ impl Reader {
 
 impl IntoResponse for JobStream {
     fn into_response(self) -> Response {
-        let Some(events) = self.0 else {
-            return StatusCode::NO_CONTENT.into_response();
-        };
-        Response::builder()
-            .content_type("text/event-stream")
-            .header("Cache-Control", "no-cache, no-transform")
-            // nginx and its kin hold small pieces back otherwise.
-            .header("X-Accel-Buffering", "no")
-            .body(Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>)))
+        respond(self.0)
     }
+}
+
+/// The answer that carries these pieces, or says that there will be no more.
+pub(crate) fn respond(pieces: Option<BoxStream<'static, Bytes>>) -> Response {
+    let Some(pieces) = pieces else {
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    Response::builder()
+        .content_type("text/event-stream")
+        .header("Cache-Control", "no-cache, no-transform")
+        // nginx and its kin hold small pieces back otherwise.
+        .header("X-Accel-Buffering", "no")
+        .body(Body::from_bytes_stream(pieces.map(Ok::<_, std::io::Error>)))
 }
 
 impl ApiResponse for JobStream {
     fn meta() -> MetaResponses {
-        let events = MetaMediaType {
-            content_type: "text/event-stream",
-            schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
-                items: Some(Box::new(Event::schema_ref())),
-                ..MetaSchema::new_with_format("array", "event-stream")
-            })),
-        };
-        let answer = |status: StatusCode, description, content| MetaResponse {
-            description,
-            status: Some(status.as_u16()),
-            status_range: None,
-            content,
-            headers: vec![],
-        };
-        MetaResponses {
-            responses: vec![
-                answer(StatusCode::OK, "Unnamed events, until the job's last", vec![events]),
-                answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
-            ],
-        }
+        meta_of_stream(Event::schema_ref(), "Unnamed events, until the job's last")
     }
 
     fn register(registry: &mut Registry) {
         Event::register(registry);
+    }
+}
+
+/// How the documents describe a stream of such events.
+pub(crate) fn meta_of_stream(event: MetaSchemaRef, description: &'static str) -> MetaResponses {
+    let events = MetaMediaType {
+        content_type: "text/event-stream",
+        schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
+            items: Some(Box::new(event)),
+            ..MetaSchema::new_with_format("array", "event-stream")
+        })),
+    };
+    let answer = |status: StatusCode, description, content| MetaResponse {
+        description,
+        status: Some(status.as_u16()),
+        status_range: None,
+        content,
+        headers: vec![],
+    };
+    MetaResponses {
+        responses: vec![
+            answer(StatusCode::OK, description, vec![events]),
+            answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
+        ],
     }
 }

@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    Access, ApiError, App, JobStream, Permission, Shape, Start,
+    Access, ApiError, App, JobStream, LogStream, Permission, Shape, Start,
     caller::app,
     permission::{admit, register_schemes},
     permissions,
@@ -39,20 +39,31 @@ impl Watcher {
     /// # Errors
     /// 404 for a job of another workspace, 401 for a ticket that is not, or no longer, good.
     pub async fn open(&self, job: JobId, start: Start, shape: Option<Shape>) -> Result<JobStream, ApiError> {
-        let app = match &self.0 {
+        JobStream::open(&self.admit(job).await?.hub, job, start, shape).await
+    }
+
+    /// Opens the stream of the log of a job that this watcher may see, after the line `after`.
+    ///
+    /// # Errors
+    /// As for [`Watcher::open`].
+    pub async fn open_log(&self, job: JobId, after: Option<i64>) -> Result<LogStream, ApiError> {
+        LogStream::open(self.admit(job).await?, job, after).await
+    }
+
+    async fn admit(&self, job: JobId) -> Result<&App, ApiError> {
+        match &self.0 {
             Way::Member(access) => {
                 let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
                 if snapshot.workspace != Some(access.workspace.0) {
                     return Err(ApiError::not_found());
                 }
-                access.app()
+                Ok(access.app())
             }
             Way::Ticket { app, ticket } => {
                 admit_ticket(app, ticket, job).await?;
-                app
+                Ok(app)
             }
-        };
-        JobStream::open(&app.hub, job, start, shape).await
+        }
     }
 }
 

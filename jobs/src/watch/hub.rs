@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Event,
+    lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
 use crate::{Database, JobId};
@@ -35,6 +36,7 @@ struct Inner {
     database: Database,
     watched: Mutex<HashMap<JobId, Watched>>,
     recent: Mutex<HashMap<JobId, Event>>,
+    lines: Lines,
 }
 
 #[derive(Default)]
@@ -76,7 +78,9 @@ impl Hub {
     /// Starts listening and reconciling, for as long as the process lives.
     #[must_use]
     pub fn start(database: Database) -> Self {
-        let hub = Self(Arc::new(Inner { database, watched: Mutex::default(), recent: Mutex::default() }));
+        let lines = Lines::start(database.clone());
+        let hub =
+            Self(Arc::new(Inner { database, watched: Mutex::default(), recent: Mutex::default(), lines }));
         tokio::spawn(hub.clone().listen());
         tokio::spawn(hub.clone().reconcile());
         hub
@@ -94,6 +98,13 @@ impl Hub {
         entry.watchers.insert(watcher, sender);
         drop(watched);
         Subscription { hub: self.clone(), job, watcher, events }
+    }
+
+    /// Watches a job's log from now on. For what is there, see [`crate::control::logs`]; ask for that
+    /// after watching, so that nothing falls between.
+    #[must_use]
+    pub fn watch_log(&self, job: JobId) -> LogWatch {
+        self.0.lines.watch(job)
     }
 
     /// How many jobs are watched, and by how many watchers.

@@ -14,6 +14,7 @@ use crate::{
     Answer, JobContext, JobError, JobId, Origin, Outcome, control,
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
+    logs::JobLog,
     progress::Progress,
     trace,
     watch::{Counts, Event, Status, snapshot},
@@ -54,15 +55,16 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     event.attempt = job.attempt;
     shared.publisher.publish(event.clone());
     let progress = Progress::new(event, shared.publisher.clone());
+    let log = shared.logs.of(job.id, job.attempt);
 
     let verdict = match shared.registry.entry(&job.kind) {
-        Some(entry) => attempt(&shared, entry, &job, progress.clone()).await,
+        Some(entry) => attempt(&shared, entry, &job, progress.clone(), &log).await,
         None => Verdict::Again {
             delay: Duration::from_secs(5),
             failure: None, // a newer release has enqueued it; this one must not judge
         },
     };
-    let outcome = settle(&shared, &job, &progress, verdict).await;
+    let outcome = settle(&shared, &job, &progress, &log, verdict).await;
     metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
         .increment(1);
     metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
@@ -81,7 +83,13 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
 }
 
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
-async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
+async fn attempt(
+    shared: &Arc<Shared>,
+    entry: &Entry,
+    job: &Claimed,
+    progress: Progress,
+    log: &JobLog,
+) -> Verdict {
     let cancel = CancellationToken::new();
     let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
     let span = tracing::info_span!(
@@ -90,6 +98,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     );
     let traceparent = trace::follow(&span, job.origin.traceparent);
     trace::rename(&span, entry.name.to_owned());
+    log.attach(&span);
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
@@ -98,7 +107,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         fence: job.fence,
         database: shared.database.clone(),
         progress: progress.clone(),
-        logs: shared.logs.clone(),
+        log: log.clone(),
         cancel: cancel.clone(),
         hand_back,
     };
@@ -161,7 +170,19 @@ fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
-async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
+async fn settle(
+    shared: &Shared,
+    job: &Claimed,
+    progress: &Progress,
+    log: &JobLog,
+    verdict: Verdict,
+) -> &'static str {
+    match &verdict {
+        Verdict::Failed { message, .. } => log.write(tracing::Level::ERROR, message),
+        Verdict::Again { failure: Some(message), .. } => log.write(tracing::Level::WARN, message),
+        _ => {}
+    }
+    log.flush().await;
     let last = progress.current();
     let kept = if last.is_bare() { None } else { serde_json::to_value(&last).ok() };
     match verdict {
@@ -171,7 +192,6 @@ async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Ve
             end(shared, job, last, ended).await
         }
         Verdict::Failed { code, message } => {
-            shared.logs.write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
             let error = json!({ "code": code, "message": message, "attempt": job.attempt });
             let ended = Ended { error: Some(error), ..ended(job, "failed", kept) };
             end(shared, job, last, ended).await
@@ -225,9 +245,6 @@ async fn put_back(
     delay: Duration,
     failure: Option<String>,
 ) -> &'static str {
-    if let Some(message) = &failure {
-        shared.logs.write(job.id, job.attempt, tracing::Level::WARN, message.clone());
-    }
     let returned = Returned {
         id: job.id,
         fence: job.fence,

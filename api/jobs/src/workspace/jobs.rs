@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use api_kit::{
-    Answer, ApiError, App, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag, ViewJobs,
-    Watcher, page_request, permissions, unhurried,
+    Answer, ApiError, App, Can, JobLogLine, JobStream, LogStream, NoContent, Page, PageNumber, PageSize,
+    Start, Tag, ViewJobs, Watcher, page_request, permissions, unhurried,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
 use jobs::{
     JobId,
-    control::{self, Cancel, Delete, Filter, LogLine, Retry},
+    control::{self, Cancel, Delete, Filter, Retry},
     watch::{Event, Snapshot, Status},
 };
 use poem::web::Data;
@@ -79,28 +79,6 @@ impl From<Snapshot> for Job {
             finished_at: snapshot.finished_at,
             last_error: snapshot.error.and_then(message),
         }
-    }
-}
-
-/// A line of a job's log.
-#[derive(Debug, Clone, Object)]
-pub struct JobLogLine {
-    /// Increases with time; ask for more with `after`.
-    id: i64,
-    /// When it was stored.
-    at: DateTime<Utc>,
-    /// In which attempt.
-    attempt: i32,
-    /// `debug`, `info`, `warn` or `error`.
-    level: String,
-    /// What it says.
-    message: String,
-}
-
-impl From<LogLine> for JobLogLine {
-    fn from(line: LogLine) -> Self {
-        let LogLine { id, at, attempt, level, message } = line;
-        Self { id, at, attempt, level, message }
     }
 }
 
@@ -195,6 +173,29 @@ impl JobsApi {
         let job = find(&can, JobId(job_id.0)).await?.event.job_id;
         let lines = control::logs(&can.app().database, job, after.0, LOG_LINES).await?;
         Ok(Json(JobLog { items: lines.into_iter().map(JobLogLine::from).collect() }))
+    }
+
+    /// Stream a job's log
+    ///
+    /// Server-Sent Events, unnamed, each a line with its id as id. Begins with the oldest line, or after
+    /// `Last-Event-ID`. Closes after the job's end, which an event with its status and the last line's id
+    /// tells. The ticket in a job's `stream_url` stands in for the headers.
+    #[oai(
+        path = "/:job_id/logs/stream",
+        method = "get",
+        operation_id = "stream_job_logs",
+        transform = "unhurried"
+    )]
+    async fn stream_logs(
+        &self,
+        watcher: Watcher,
+        job_id: Path<Uuid>,
+        /// Lines after this one.
+        after: Query<Option<i64>>,
+        #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
+    ) -> Answer<LogStream> {
+        let seen = last_event_id.as_deref().and_then(|id| id.trim().parse().ok());
+        watcher.open_log(JobId(job_id.0), seen.or(after.0)).await
     }
 
     /// Cancel a job
