@@ -80,7 +80,7 @@ async fn start_latency(database: &Database) -> Result<(), Failure> {
     for _ in 0..TIMED {
         ticks.tick().await;
         let mut tx = database.begin().await?;
-        let id = jobs::enqueue(&mut tx, NewJob::new(&job)).await?;
+        let id = jobs::enqueue(&mut tx, NewJob::new(&job)).await?.id();
         let at = jobs::clock::now(); // before the commit: what it takes counts too
         tx.commit().await?;
         committed.push((id.0, at));

@@ -7,7 +7,7 @@
 mod render;
 
 use chrono::{DateTime, Utc};
-use jobs::{JobId, kinds::ExportRecords};
+use jobs::{JobId, NewJob, kinds::ExportRecords};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -136,7 +136,7 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
     )
     .execute(db.conn())
     .await?;
-    db.enqueue_as(job, &ExportRecords { export_id: job.0 }).await?;
+    db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
     Ok(job)
 }
 

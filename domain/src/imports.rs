@@ -18,7 +18,7 @@ mod unique;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use jobs::{JobId, kinds::ImportRecords};
+use jobs::{Enqueued, JobId, NewJob, Unique, kinds::ImportRecords};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use tabular::Resolved;
@@ -31,7 +31,7 @@ pub use mapping::Mapped;
 
 use crate::{
     RecordsetId, WorkspaceDb,
-    files::{self, FileUri},
+    files::{self, File, FileUri},
     recordsets::{self, NewRecordset, RecordsetDetail, Schema},
 };
 
@@ -112,7 +112,8 @@ impl Import {
 }
 
 /// Creates a recordset and starts an import into it, in this transaction. Without fields of its own the
-/// recordset gets one for each column of the file.
+/// recordset gets one for each column of the file. While an import of the same bytes into a recordset of
+/// the same name is alive, it is that one.
 ///
 /// # Errors
 /// Those of [`start`], and [`ImportError::Recordset`] for a recordset that can't be created.
@@ -121,18 +122,28 @@ pub async fn start_new(
     mut recordset: NewRecordset,
     mut new: NewImport,
 ) -> Result<(RecordsetDetail, JobId), ImportError> {
+    let file = files::get(db, new.file).await?;
+    let place = format!("new {}", recordset.slug.as_ref().unwrap_or(&recordset.name));
+    let job = match enqueue(db, &file, &place).await? {
+        Enqueued::New(job) => job,
+        Enqueued::Duplicate(job) => {
+            let alive = find(db, job).await?.ok_or(ImportError::NotFound)?;
+            return Ok((recordsets::get(db, &alive.recordset_id.to_string()).await?, job));
+        }
+    };
     if recordset.fields.is_empty() {
-        let analysis = analysis::kept(&files::get(db, new.file).await?)?;
+        let analysis = analysis::kept(&file)?;
         let own_names = || analysis.columns.iter().map(|c| (c.name.clone(), c.key.to_string())).collect();
         new.mapping = new.mapping.or_else(|| Some(own_names()));
         recordset.fields = suggested_fields(&analysis).into_iter().map(Into::into).collect();
     }
     let created = recordsets::create(db, recordset).await?;
-    let job = start(db, created.recordset.id, new).await?;
+    keep(db, job, created.recordset.id, &file, &new).await?;
     Ok((created, job))
 }
 
-/// Starts an import: its row and its job, in this transaction.
+/// Starts an import: its row and its job, in this transaction. While an import of the same bytes into the
+/// same recordset is alive, it is that one.
 ///
 /// # Errors
 /// [`ImportError`] for a file that is gone or was never analysed, and for a mapping that doesn't fit.
@@ -142,14 +153,34 @@ pub async fn start(
     new: NewImport,
 ) -> Result<JobId, ImportError> {
     let file = files::get(db, new.file).await?;
-    let read_as = analysis::kept(&file)?.resolved;
+    match enqueue(db, &file, &recordset.to_string()).await? {
+        Enqueued::New(job) => keep(db, job, recordset, &file, &new).await.map(|()| job),
+        Enqueued::Duplicate(job) => Ok(job),
+    }
+}
+
+async fn enqueue(db: &mut WorkspaceDb, file: &File, place: &str) -> Result<Enqueued, sqlx::Error> {
+    let job = JobId::new();
+    let kind = ImportRecords { import_id: job.0 };
+    let same = Unique::until_done(Unique::key_of(&(&file.sha256, place)));
+    db.enqueue(NewJob::new(&kind).id(job).unique(same)).await
+}
+
+/// Keeps what the job is to import.
+async fn keep(
+    db: &mut WorkspaceDb,
+    job: JobId,
+    recordset: RecordsetId,
+    file: &File,
+    new: &NewImport,
+) -> Result<(), ImportError> {
+    let read_as = analysis::kept(file)?.resolved;
     let schema = Schema::load_for_write(db, recordset).await?;
     let mapping = match &new.mapping {
         Some(asked) => mapping::checked(asked, &read_as.columns, &schema)?,
         None => mapping::suggested(&read_as.columns, &schema)?,
     };
 
-    let job = JobId::new();
     let created_by = db.user_id();
     sqlx::query!(
         "insert into imports (job_id, recordset_id, file_id, read_as, mapping, mode, stop_after_errors, created_by)
@@ -171,8 +202,7 @@ pub async fn start(
     if used.rows_affected() == 0 {
         return Err(ImportError::FileNotFound); // swept since we looked
     }
-    db.enqueue_as(job, &ImportRecords { import_id: job.0 }).await?;
-    Ok(job)
+    Ok(())
 }
 
 /// What a job is to import; none for a job that is no import, or whose import is deleted.

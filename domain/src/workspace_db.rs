@@ -4,7 +4,7 @@
 //! takes a workspace from a client. None is held while a client, a stream, an upload or an outside
 //! service is waited for.
 
-use jobs::{Database, JobId, JobKind, NewJob, Origin, TraceParent, Tx};
+use jobs::{Database, Enqueued, JobKind, NewJob, Origin, TraceParent, Tx};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -122,14 +122,8 @@ impl WorkspaceDb {
 
     /// Enqueues a job of this workspace on behalf of this actor; it exists if and only if this
     /// transaction commits.
-    pub async fn enqueue<K: JobKind>(&mut self, kind: &K) -> Result<JobId, sqlx::Error> {
-        self.enqueue_as(JobId::new(), kind).await
-    }
-
-    /// The same, with an id chosen before so that other rows can refer to it.
-    pub async fn enqueue_as<K: JobKind>(&mut self, id: JobId, kind: &K) -> Result<JobId, sqlx::Error> {
-        let job = NewJob::new(kind).id(id).origin(self.actor.origin());
-        jobs::enqueue(&mut self.tx, job).await
+    pub async fn enqueue<K: JobKind>(&mut self, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
+        jobs::enqueue(&mut self.tx, job.origin(self.actor.origin())).await
     }
 
     /// Commits; wake-ups and events go out afterwards.

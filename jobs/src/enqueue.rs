@@ -1,11 +1,14 @@
-//! Enqueueing: a row in the ledger, in the caller's transaction.
+//! Enqueueing: a row in the ledger, in the caller's transaction. A job whose unique key is taken is not
+//! inserted; the caller is told which one stands for it.
+
+use std::{borrow::Cow, collections::HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, Pool, TraceParent, Tx, trace, watch::Event};
+use crate::{JobId, JobKind, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,8 @@ pub struct NewJob<'a, K> {
     origin: Origin,
     run_at: Option<DateTime<Utc>>,
     priority: i16,
+    unique: Option<Unique>,
+    batch: Option<JobId>,
 }
 
 impl<'a, K: JobKind> NewJob<'a, K> {
@@ -57,6 +62,8 @@ impl<'a, K: JobKind> NewJob<'a, K> {
             origin: Origin::default(),
             run_at: None,
             priority: K::PRIORITY,
+            unique: kind.unique(),
+            batch: None,
         }
     }
 
@@ -88,6 +95,46 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         self
     }
 
+    /// Under that key instead of the kind's own: while it is taken, the job that holds it stands for
+    /// this one.
+    #[must_use]
+    pub fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
+        self
+    }
+
+    /// As a child of that batch.
+    #[must_use]
+    pub(crate) fn batch(mut self, parent: JobId) -> Self {
+        self.batch = Some(parent);
+        self
+    }
+
+    /// As the ledger takes it, its secrets sealed.
+    pub(crate) fn into_row(self, keys: &PayloadKeys) -> Result<Row, sqlx::Error> {
+        let encoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
+        let mut payload = serde_json::to_value(self.kind).map_err(|error| encoded(error.into()))?;
+        payload::seal(keys, self.id, K::SECRETS, &mut payload).map_err(|error| encoded(error.into()))?;
+        let (unique_key, unique_until, unique_seconds) =
+            self.unique.map_or((None, None, None), Unique::columns);
+        Ok(Row {
+            id: self.id,
+            kind: K::NAME.into(),
+            version: K::VERSION,
+            pool: K::POOL,
+            payload,
+            origin: self.origin,
+            priority: self.priority,
+            run_at: self.run_at,
+            max_attempts: K::RETRY.attempts,
+            checkpoints: K::CHECKPOINTS,
+            batch_id: self.batch,
+            unique_key,
+            unique_until,
+            unique_seconds,
+        })
+    }
+
     /// 0 (first) to 9 (last).
     #[must_use]
     pub fn priority(mut self, priority: i16) -> Self {
@@ -96,44 +143,60 @@ impl<'a, K: JobKind> NewJob<'a, K> {
     }
 }
 
-/// Inserts a job. It exists if and only if `tx` commits.
-///
-/// # Errors
-/// When the payload can't be serialised or the database refuses.
-pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<JobId, sqlx::Error> {
-    let id = job.id;
-    enqueue_all(tx, vec![job]).await?;
-    Ok(id)
+/// What came of enqueueing a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It waits.
+    New(JobId),
+    /// Nothing was inserted: its unique key is this job's, which stands for it.
+    Duplicate(JobId),
 }
 
-/// Inserts many jobs of one kind by one statement.
-pub async fn enqueue_all<K: JobKind>(tx: &mut Tx, jobs: Vec<NewJob<'_, K>>) -> Result<(), sqlx::Error> {
-    let Some(first) = jobs.first() else { return Ok(()) };
+impl Enqueued {
+    /// The job that does the work.
+    #[must_use]
+    pub fn id(self) -> JobId {
+        match self {
+            Self::New(id) | Self::Duplicate(id) => id,
+        }
+    }
+}
+
+/// Inserts a job. It exists if and only if `tx` commits. Where another transaction is about to insert
+/// one of the same unique key, this waits for its end.
+///
+/// # Errors
+/// When the payload can't be serialised, has secrets that no key is there for, or the database refuses.
+pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
+    let id = job.id;
+    let duplicates = enqueue_all(tx, vec![job]).await?;
+    Ok(duplicates.get(&id).map_or(Enqueued::New(id), |&other| Enqueued::Duplicate(other)))
+}
+
+/// Inserts many jobs of one kind and workspace by one statement. Answers with those for which another
+/// job stands, and which.
+pub async fn enqueue_all<K: JobKind>(
+    tx: &mut Tx,
+    jobs: Vec<NewJob<'_, K>>,
+) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
+    let Some(first) = jobs.first() else { return Ok(HashMap::new()) };
     let workspace = first.workspace;
     let span = tracing::info_span!("enqueue", kind = K::NAME, jobs = jobs.len(), otel.kind = "producer");
     let traceparent = trace::follow(&span, first.origin.traceparent);
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
-        rows.push(Row {
-            id: job.id,
-            kind: K::NAME,
-            version: K::VERSION,
-            pool: K::POOL,
-            payload: serde_json::to_value(job.kind).map_err(|e| sqlx::Error::Encode(e.into()))?,
-            origin: Origin { traceparent: traceparent.or(job.origin.traceparent), ..job.origin },
-            priority: job.priority,
-            run_at: job.run_at,
-            max_attempts: K::RETRY.attempts,
-        });
+        let mut row = job.into_row(&tx.database().keys)?;
+        row.origin.traceparent = traceparent.or(row.origin.traceparent);
+        rows.push(row);
     }
     insert(tx, workspace, &rows).instrument(span).await
 }
 
 /// A job as `enqueue_jobs` takes it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
     pub id: JobId,
-    pub kind: &'a str,
+    pub kind: Cow<'static, str>,
     pub version: i16,
     pub pool: Pool,
     pub payload: serde_json::Value,
@@ -141,22 +204,41 @@ pub(crate) struct Row<'a> {
     pub priority: i16,
     pub run_at: Option<DateTime<Utc>>,
     pub max_attempts: i32,
+    pub checkpoints: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_id: Option<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_until: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unique_seconds: Option<f64>,
 }
 
-/// Inserts rows, and announces them after the commit.
+/// Inserts rows, and announces them after the commit. Answers with those for which another job stands.
 pub(crate) async fn insert(
     tx: &mut Tx,
     workspace: Option<Uuid>,
-    rows: &[Row<'_>],
-) -> Result<(), sqlx::Error> {
+    rows: &[Row],
+) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let workspace = tx.workspace().or(workspace);
     let now = crate::clock::now();
     let json = serde_json::to_value(rows).map_err(|e| sqlx::Error::Encode(e.into()))?;
-    sqlx::query!("select enqueue_jobs($1, $2)", workspace, json).execute(tx.conn()).await?;
-    for row in rows {
+    let duplicates: HashMap<JobId, JobId> = sqlx::query!(
+        r#"select asked as "asked!", stands_for as "stands_for!" from enqueue_jobs($1, $2)
+            where asked <> stands_for"#,
+        workspace,
+        json
+    )
+    .fetch_all(tx.conn())
+    .await?
+    .into_iter()
+    .map(|row| (JobId(row.asked), JobId(row.stands_for)))
+    .collect();
+    for row in rows.iter().filter(|row| !duplicates.contains_key(&row.id)) {
         let due = row.run_at.is_none_or(|at| at <= now);
         tx.publish_after_commit(Event::enqueued(row.id, due, now));
         tx.wake_after_commit(row.pool);
     }
-    Ok(())
+    Ok(duplicates)
 }

@@ -18,6 +18,7 @@ pub(crate) struct Claimed {
     pub id: JobId,
     pub workspace: Option<Uuid>,
     pub kind: String,
+    pub version: i16,
     pub payload: Value,
     pub origin: Origin,
     /// When it became due, this time.
@@ -27,6 +28,8 @@ pub(crate) struct Claimed {
     pub fence: i64,
     pub epoch: i64,
     pub progress: Option<Value>,
+    /// A worker died with it: it runs alone.
+    pub isolate: bool,
 }
 
 /// How a claimed job leaves its worker for good.
@@ -78,7 +81,8 @@ pub(crate) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds }
 }
 
-/// Claims those of the jobs that are due and waiting. What another worker took meanwhile is left out.
+/// Claims those of the jobs that are due, waiting, not paused and within their limits. What another
+/// worker took meanwhile is left out.
 pub(crate) async fn claim(
     pool: &PgPool,
     worker: Uuid,
@@ -87,24 +91,10 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Option<Claimed>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        with due as (
-            select id from jobs
-             where id = any($1) and state = 'waiting' and run_at <= now()
-             order by id
-               for update skip locked
-        )
-        update jobs j
-           set state = 'running',
-               attempt = j.attempt + 1,
-               fence = j.fence + 1,
-               epoch = j.epoch + 1,
-               worker = $2,
-               lease_until = now() + $3,
-               started_at = coalesce(j.started_at, now())
-          from due
-         where j.id = due.id
-        returning j.id, j.workspace_id, j.kind, j.payload, j.origin, j.run_at, j.attempt, j.max_attempts,
-                  j.fence, j.epoch, j.progress
+        select id as "id!", workspace_id, kind as "kind!", version as "version!", payload as "payload!",
+               origin as "origin!", run_at as "run_at!", attempt as "attempt!", max_attempts as "max_attempts!", fence as "fence!",
+               epoch as "epoch!", progress, isolate as "isolate!"
+          from claim_jobs($1, $2, $3)
         "#,
         ids,
         worker,
@@ -119,6 +109,7 @@ pub(crate) async fn claim(
                 id: JobId(row.id),
                 workspace: row.workspace_id,
                 kind: row.kind,
+                version: row.version,
                 payload: row.payload,
                 origin: serde_json::from_value(row.origin).unwrap_or_default(),
                 run_at: row.run_at,
@@ -127,6 +118,7 @@ pub(crate) async fn claim(
                 fence: row.fence,
                 epoch: row.epoch,
                 progress: row.progress,
+                isolate: row.isolate,
             };
             (row.id, job)
         })
@@ -160,10 +152,12 @@ pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End
             select * from over union all select * from sealed
         ), moved as (
             insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at)
+                   attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at,
+                   checkpoints, unique_key, batch_id)
             select g.id, g.workspace_id, g.kind, g.version, g.pool, g.payload, g.origin, g.priority, e.state,
                    g.attempt, g.max_attempts, g.crashes, g.epoch + 1, e.progress, e.result,
-                   coalesce(e.error, g.error), g.created_at, g.started_at
+                   coalesce(e.error, g.error), g.created_at, g.started_at, g.checkpoints, g.unique_key,
+                   g.batch_id
               from gone g join ending e using (id)
             returning id, epoch
         )
@@ -207,7 +201,8 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
         )
         update jobs j
            set state = 'waiting',
-               run_at = now() + r.delay,
+               -- What is given back without a failure keeps its place.
+               run_at = case when r.counts or r.delay > interval '0' then now() + r.delay else j.run_at end,
                attempt = case when r.counts then j.attempt else j.attempt - 1 end,
                crashes = 0,
                epoch = j.epoch + 1,
@@ -292,7 +287,6 @@ pub(crate) async fn rescue(
         ), freed as (
             update jobs j
                set state = 'waiting',
-                   run_at = now(),
                    attempt = j.attempt - 1,
                    crashes = lost.crashes,
                    epoch = j.epoch + 1,
@@ -306,12 +300,13 @@ pub(crate) async fn rescue(
             returning j.*, lost.crashes as final_crashes
         ), buried as (
             insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at)
+                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
+                   unique_key, batch_id)
             select id, workspace_id, kind, version, pool, payload, origin, priority, 'failed', attempt,
                    max_attempts, final_crashes, epoch + 1, progress,
                    jsonb_build_object('code', 'crashed', 'message',
                        'every worker that ran this job died; it is not tried again'),
-                   created_at, started_at
+                   created_at, started_at, checkpoints, unique_key, batch_id
               from dead
             returning id, pool, epoch, crashes
         )
@@ -336,13 +331,24 @@ pub(crate) async fn rescue(
         .collect())
 }
 
-/// The running jobs of a worker that someone has asked to stop, with their epochs.
-pub(crate) async fn cancel_requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, i64)>, sqlx::Error> {
+/// What a running job has been asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Request {
+    /// To stop, in that epoch.
+    Cancel { epoch: i64 },
+    /// To go back to wait at its next checkpoint.
+    HandBack,
+}
+
+/// The running jobs of a worker that have been asked something.
+pub(crate) async fn requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, Request)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select id, epoch from jobs where state = 'running' and worker = $1 and cancel_requested",
+        "select id, epoch, cancel_requested from jobs
+          where state = 'running' and worker = $1 and (cancel_requested or hand_back)",
         worker
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|row| (JobId(row.id), row.epoch)).collect())
+    let request = |cancel, epoch| if cancel { Request::Cancel { epoch } } else { Request::HandBack };
+    Ok(rows.into_iter().map(|row| (JobId(row.id), request(row.cancel_requested, row.epoch))).collect())
 }

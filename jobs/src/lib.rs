@@ -6,8 +6,10 @@
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 
+pub mod batch;
 pub mod clock;
 pub mod control;
+pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
 pub mod trace;
@@ -24,20 +26,25 @@ mod id;
 mod kind;
 mod ledger;
 mod logs;
+mod payload;
 mod pool;
 mod progress;
 mod recurring;
+mod unique;
+pub mod waiting;
 pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};
 pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
-pub use enqueue::{NewJob, Origin, Surface, enqueue, enqueue_all};
+pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{JobKind, RetryPolicy};
 pub use logs::JobLogs;
+pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;
 pub use trace::TraceParent;
+pub use unique::Unique;

@@ -31,8 +31,12 @@ impl Recurring {
     /// Enqueues the job that often, under a name that stays the same from release to release.
     ///
     /// # Errors
-    /// When the payload can't be serialised.
+    /// When the payload can't be serialised, or its kind has secrets: they are sealed per job, and this
+    /// payload serves many.
     pub fn every<K: JobKind>(every: Duration, name: &'static str, job: &K) -> serde_json::Result<Self> {
+        if !K::SECRETS.is_empty() {
+            return Err(serde::ser::Error::custom("a recurring job can't have secrets"));
+        }
         Ok(Self {
             name,
             every,
@@ -88,7 +92,7 @@ pub(crate) async fn enqueue_due(database: &Database) -> Result<(), sqlx::Error> 
         let Some(pool) = Pool::named(&job.pool) else { continue };
         let row = Row {
             id: JobId::new(),
-            kind: &job.kind,
+            kind: job.kind.into(),
             version: job.version,
             pool,
             payload: job.payload,
@@ -96,6 +100,11 @@ pub(crate) async fn enqueue_due(database: &Database) -> Result<(), sqlx::Error> 
             priority: job.priority,
             run_at: None,
             max_attempts: job.max_attempts,
+            checkpoints: false,
+            batch_id: None,
+            unique_key: None,
+            unique_until: None,
+            unique_seconds: None,
         };
         enqueue::insert(&mut tx, None, &[row]).await?;
     }

@@ -26,6 +26,8 @@ mod crash;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod ops;
 #[cfg(test)]
 mod platform;

@@ -25,7 +25,7 @@ use domain::{
     storage::StorageError,
 };
 use jobs::{
-    Answer, JobContext, JobError, Outcome,
+    Answer, JobContext, JobError, NewJob, Outcome,
     kinds::{DiscardImport, ImportRecords},
     watch::Counts,
 };
@@ -291,7 +291,7 @@ impl Run {
                 // Two seconds are not enough to remove much: a job of its own does that.
                 let mut db = self.write_db().await?;
                 staged::begin_discarding(&mut db, self.import.job_id).await?;
-                db.enqueue(&DiscardImport { import_id: self.import.job_id }).await?;
+                db.enqueue(NewJob::new(&DiscardImport { import_id: self.import.job_id })).await?;
                 self.reset(db).await?;
                 Ok(Outcome::Cancelled)
             }

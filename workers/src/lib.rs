@@ -45,6 +45,7 @@ impl Services {
 pub fn registry(services: &Arc<Services>) -> Registry {
     Registry::new()
         .on(services, engine::no_op)
+        .on(services, engine::steps)
         .on(services, import::import_records)
         .on(services, import::discard_import)
         .on(services, export::export_records)

@@ -10,7 +10,7 @@ use domain::{
     storage::Storage,
 };
 use jobs::{
-    Connect, ConnectError, Database, Pool,
+    Connect, ConnectError, Database, PayloadKeys, Pool,
     dispatch::{DispatchConfig, dispatch},
     worker::{WorkerConfig, work},
 };
@@ -30,6 +30,8 @@ pub struct Config {
     pub redis_prefix: String,
     /// `DATABASE_CONNECTIONS`: at the most, per process. 16.
     pub connections: u32,
+    /// `JOB_ENCRYPTION_KEY`: what secrets in payloads are encrypted with.
+    pub payload_keys: PayloadKeys,
     /// `JOB_LEASE_SECONDS`: how long the ledger believes in a worker that says nothing. 15.
     pub lease: Duration,
     /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
@@ -59,6 +61,7 @@ impl Config {
             redis_url: settings.required("REDIS_URL")?.to_owned(),
             redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
             connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
+            payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
             grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
             storage: Storage::from_settings(settings)?,
@@ -75,14 +78,15 @@ impl Config {
 
     /// Connects to PostgreSQL and Redis.
     pub async fn connect(&self) -> Result<Database, ConnectError> {
-        Database::connect(&Connect {
+        let database = Database::connect(&Connect {
             database_url: &self.database_url,
             redis_url: &self.redis_url,
             redis_prefix: &self.redis_prefix,
             connections: self.connections,
             idle_in_transaction: self.lease * 2 / 3,
         })
-        .await
+        .await?;
+        Ok(database.with_keys(self.payload_keys.clone()))
     }
 }
 

@@ -20,6 +20,12 @@ use crate::{
     watch::{Counts, Event, Status, snapshot},
 };
 
+/// How long a job of a newer release waits before a worker is asked again, perhaps a newer one.
+const NEWER_RELEASE_WAIT: Duration = Duration::from_secs(5);
+
+/// The code of a job whose last attempt failed.
+const EXHAUSTED: &str = "attempts_exhausted";
+
 /// How a claimed job leaves this worker.
 enum Verdict {
     Done(Value),
@@ -58,11 +64,11 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     let log = shared.logs.of(job.id, job.attempt);
 
     let verdict = match shared.registry.entry(&job.kind) {
-        Some(entry) => attempt(&shared, entry, &job, progress.clone(), &log).await,
-        None => Verdict::Again {
-            delay: Duration::from_secs(5),
-            failure: None, // a newer release has enqueued it; this one must not judge
-        },
+        Some(entry) if job.version <= entry.version => {
+            attempt(&shared, entry, &job, progress.clone(), &log).await
+        }
+        // A newer release has enqueued it; this one must not judge.
+        Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
     };
     let outcome = settle(&shared, &job, &progress, &log, verdict).await;
     metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
@@ -90,8 +96,18 @@ async fn attempt(
     progress: Progress,
     log: &JobLog,
 ) -> Verdict {
+    let payload = match entry.read(&shared.database.keys, job) {
+        Ok(payload) => payload,
+        Err(error) if error.may_pass() => {
+            tracing::error!(job = %job.id, kind = entry.name, %error, "this worker can't read a job");
+            return failed(entry, job, error.code(), "its secrets can't be read just now".into());
+        }
+        Err(error) => {
+            return Verdict::Failed { code: error.code().to_owned(), message: error.to_string() };
+        }
+    };
     let cancel = CancellationToken::new();
-    let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
+    let hand_back = if entry.checkpoints { shared.hand_back.child_token() } else { CancellationToken::new() };
     let span = tracing::info_span!(
         "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id,
         trace = job.origin.traceparent.map(|parent| parent.trace_id()), otel.kind = "consumer"
@@ -109,9 +125,9 @@ async fn attempt(
         progress: progress.clone(),
         log: log.clone(),
         cancel: cancel.clone(),
-        hand_back,
+        hand_back: hand_back.clone(),
     };
-    let handler = tokio::time::timeout(entry.timeout, (entry.run)(job.payload.clone(), context));
+    let handler = tokio::time::timeout(entry.timeout, (entry.run)(payload, context));
     let task = tokio::spawn(tracing::Instrument::instrument(handler, span.clone()));
     shared.running.insert(
         job.id,
@@ -119,6 +135,7 @@ async fn attempt(
             fence: job.fence,
             progress,
             cancel: cancel.clone(),
+            hand_back,
             task: task.abort_handle(),
             aborted: None,
         },
@@ -127,14 +144,16 @@ async fn attempt(
     let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
     let verdict = match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
-        Ok(Err(_)) => failed(entry, job, format!("took longer than {} s", entry.timeout.as_secs())),
+        Ok(Err(_)) => {
+            failed(entry, job, EXHAUSTED, format!("took longer than {} s", entry.timeout.as_secs()))
+        }
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
         Err(_) if aborted == Some(Aborted::Leaving) => {
             Verdict::Again { delay: Duration::ZERO, failure: None }
         }
         Err(error) => {
             tracing::error!(job = %job.id, %error, "the handler panicked");
-            failed(entry, job, "the handler panicked".into())
+            failed(entry, job, EXHAUSTED, "the handler panicked".into())
         }
     };
     if let Verdict::Failed { message, .. } | Verdict::Again { failure: Some(message), .. } = &verdict {
@@ -151,20 +170,22 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
         Ok(Outcome::Cancelled) => Verdict::Cancelled,
         Err(JobError::Fenced) => Verdict::Leave,
+        Err(JobError::Final { code, message }) => Verdict::Failed { code: code.to_owned(), message },
         Err(error) if error.is_outage() => {
             tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
             Verdict::Again { delay: entry.retry.backoff(1), failure: None }
         }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
-            failed(entry, job, error.told())
+            failed(entry, job, EXHAUSTED, error.told())
         }
     }
 }
 
-fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
+/// A failed attempt: the job waits for its backoff, or ends under that code if it was the last.
+fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict {
     if job.attempt >= job.max_attempts {
-        return Verdict::Failed { code: "attempts_exhausted".into(), message };
+        return Verdict::Failed { code: code.to_owned(), message };
     }
     Verdict::Again { delay: entry.retry.backoff(job.attempt), failure: Some(message) }
 }
