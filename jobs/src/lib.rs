@@ -12,6 +12,8 @@ pub mod control;
 pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trace;
 pub mod watch;
 
@@ -40,7 +42,7 @@ pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
-pub use kind::{JobKind, RetryPolicy};
+pub use kind::{Jitter, JobKind, RetryPolicy};
 pub use logs::JobLogs;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;

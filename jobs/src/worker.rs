@@ -3,7 +3,7 @@
 //!
 //! Killed at any line: the leases of its jobs run out and the leader frees them.
 
-mod run;
+pub(crate) mod run;
 mod running;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -55,6 +55,24 @@ pub(crate) struct Shared {
     pub hand_back: CancellationToken,
 }
 
+impl Shared {
+    /// Starts the tasks that write for all of a worker's jobs.
+    pub(crate) fn start(id: Uuid, database: Database, registry: Registry, lease: Duration) -> Self {
+        Self {
+            id,
+            running: RunningJobs::default(),
+            publisher: Publisher::start(database.bus.clone()),
+            logs: LogSink::start(database.clone()),
+            claims: coalesced_claims(&database, id, lease),
+            ends: coalesced_ends(&database),
+            returns: coalesced_returns(&database),
+            hand_back: CancellationToken::new(),
+            registry,
+            database,
+        }
+    }
+}
+
 /// Serves pools until `stop`, then drains: takes nothing more, lets short jobs end, asks those that
 /// checkpoint to hand back, and returns within the grace period.
 ///
@@ -68,18 +86,7 @@ pub async fn work(
 ) -> Result<(), sqlx::Error> {
     let id = Uuid::now_v7();
     register(&database, id, &config).await?;
-    let shared = Arc::new(Shared {
-        id,
-        running: RunningJobs::default(),
-        publisher: Publisher::start(database.bus.clone()),
-        logs: LogSink::start(database.clone()),
-        claims: coalesced_claims(&database, id, config.lease),
-        ends: coalesced_ends(&database),
-        returns: coalesced_returns(&database),
-        hand_back: CancellationToken::new(),
-        registry,
-        database: database.clone(),
-    });
+    let shared = Arc::new(Shared::start(id, database.clone(), registry, config.lease));
 
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();

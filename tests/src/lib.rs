@@ -28,6 +28,8 @@ mod documents;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod inline;
+#[cfg(test)]
 mod ops;
 #[cfg(test)]
 mod platform;

@@ -173,7 +173,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         Err(JobError::Final { code, message }) => Verdict::Failed { code: code.to_owned(), message },
         Err(error) if error.is_outage() => {
             tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
-            Verdict::Again { delay: entry.retry.backoff(1), failure: None }
+            Verdict::Again { delay: entry.backoff(1), failure: None }
         }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
@@ -187,7 +187,7 @@ fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict 
     if job.attempt >= job.max_attempts {
         return Verdict::Failed { code: code.to_owned(), message };
     }
-    Verdict::Again { delay: entry.retry.backoff(job.attempt), failure: Some(message) }
+    Verdict::Again { delay: entry.backoff(job.attempt), failure: Some(message) }
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
