@@ -116,8 +116,9 @@ fn every_pool_has_its_processes_in_every_example() {
 
 #[test]
 fn a_supervisor_waits_longer_than_a_process_takes_to_leave() {
+    let key = format!("k:{}", "0".repeat(64));
     let config = workers::process::Config::read(
-        &[("DATABASE_URL", "x"), ("REDIS_URL", "x")]
+        &[("DATABASE_URL", "x"), ("REDIS_URL", "x"), ("JOB_ENCRYPTION_KEY", key.as_str())]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
             .collect(),
