@@ -122,6 +122,9 @@ pub struct NoOp {
     /// Sleeps on when it is asked to stop.
     #[serde(default)]
     pub deaf: bool,
+    /// Lines that it says to its log before anything else.
+    #[serde(default)]
+    pub lines: u32,
 }
 
 impl JobKind for NoOp {
