@@ -115,6 +115,7 @@ impl Cluster {
         })
         .await
         .expect("the test's servers answer")
+        .with_keys(variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
     }
 
     /// Someone who has just signed up, in a workspace of their own.
