@@ -18,9 +18,9 @@ pub mod pauses;
 pub mod queues;
 pub mod roster;
 pub mod shares;
-pub mod throughput;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod throughput;
 pub mod trace;
 pub mod watch;
 

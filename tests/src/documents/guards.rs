@@ -88,7 +88,8 @@ async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     // Signing out ends the walk, so it comes last.
-    let (last, first): (Vec<_>, Vec<_>) = all(&FOR_PEOPLE).into_iter().partition(|operation| operation.id == "logout");
+    let (last, first): (Vec<_>, Vec<_>) =
+        all(&FOR_PEOPLE).into_iter().partition(|operation| operation.id == "logout");
     for operation in first.iter().chain(&last) {
         let reply = call(&owner, operation).await;
         let here = format!("{} {}: {}", operation.method, operation.path, reply.status);
