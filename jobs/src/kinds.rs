@@ -110,6 +110,9 @@ pub struct NoOp {
     /// How long the handler sleeps, in milliseconds.
     #[serde(default)]
     pub sleep_ms: u64,
+    /// Reports its progress that often while it sleeps, in milliseconds; 0: never.
+    #[serde(default)]
+    pub report_ms: u64,
     /// Fails that many attempts before it completes.
     #[serde(default)]
     pub failures: i32,
@@ -119,6 +122,9 @@ pub struct NoOp {
     /// Sleeps on when it is asked to stop.
     #[serde(default)]
     pub deaf: bool,
+    /// Lines that it says to its log before anything else.
+    #[serde(default)]
+    pub lines: u32,
 }
 
 impl JobKind for NoOp {

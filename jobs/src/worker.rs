@@ -3,7 +3,7 @@
 //!
 //! Killed at any line: the leases of its jobs run out and the leader frees them.
 
-mod run;
+pub(crate) mod run;
 mod running;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -84,6 +84,28 @@ impl Shared {
             self.look.notify_one();
         }
     }
+
+    /// Starts the tasks that write for all of a worker's jobs.
+    pub(crate) fn start(registration: Registration, database: Database, registry: Registry) -> Self {
+        let (id, lease) = (registration.id, registration.lease);
+        Self {
+            id,
+            registration,
+            asked: watch::Sender::new(None),
+            state: watch::Sender::new(State::Taking),
+            look: Notify::new(),
+            throughput: Arc::default(),
+            running: RunningJobs::default(),
+            publisher: Publisher::start(database.bus.clone()),
+            logs: LogSink::start(database.clone()),
+            claims: coalesced_claims(&database, id, lease),
+            ends: coalesced_ends(&database),
+            returns: coalesced_returns(&database),
+            hand_back: CancellationToken::new(),
+            registry,
+            database,
+        }
+    }
 }
 
 /// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets
@@ -100,23 +122,9 @@ pub async fn work(
     let id = Uuid::now_v7();
     let registration = registration(id, &config);
     registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
-    let shared = Arc::new(Shared {
-        id,
-        registration,
-        asked: watch::Sender::new(None),
-        state: watch::Sender::new(State::Taking),
-        look: Notify::new(),
-        throughput: Arc::default(),
-        running: RunningJobs::default(),
-        publisher: Publisher::start(database.bus.clone()),
-        logs: LogSink::start(database.clone()),
-        claims: coalesced_claims(&database, id, config.lease),
-        ends: coalesced_ends(&database),
-        returns: coalesced_returns(&database),
-        hand_back: CancellationToken::new(),
-        registry,
-        database: database.clone(),
-    });
+    // The leader counts slots; it need not find these by its poll.
+    database.bus.wake_dispatcher().await;
+    let shared = Arc::new(Shared::start(registration, database.clone(), registry));
 
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();

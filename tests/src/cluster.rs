@@ -50,17 +50,26 @@ pub struct Cluster {
 impl Cluster {
     /// Starts everything, on a database of the server that all tests share.
     pub async fn start() -> Self {
-        Self::start_on(Server::shared(), None).await
+        Self::start_on(Server::shared(), None, &[]).await
+    }
+
+    /// The same with further variables set.
+    pub async fn start_with(variables: &[(&'static str, &str)]) -> Self {
+        Self::start_on(Server::shared(), None, variables).await
     }
 
     /// The same on a PostgreSQL of its own, which may be crashed. The name is that of its folder; two
     /// tests must not share one.
     pub async fn start_with_postgres(name: &str) -> Self {
         let postgres = Postgres::start(name);
-        Self::start_on(postgres.server.clone(), Some(postgres)).await
+        Self::start_on(postgres.server.clone(), Some(postgres), &[]).await
     }
 
-    async fn start_on(server: Server, postgres: Option<Postgres>) -> Self {
+    async fn start_on(
+        server: Server,
+        postgres: Option<Postgres>,
+        variables: &[(&'static str, &str)],
+    ) -> Self {
         let clone = TestDatabase::create_on(server).await;
         let folder = TempDir::new().expect("a folder for files");
         let redis = RedisServer::start(folder.path().join("redis")).await;
@@ -72,13 +81,14 @@ impl Cluster {
             ("LOG", "warn,apalis_core=off".to_owned()),
         ];
         let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let variables = exported(&settings(&clone.url, &folder, &own));
+        let mut exported = exported(&settings(&clone.url, &folder, &own));
+        exported.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&clone.url).expect("a URL");
         let mut cluster = Self {
             base: format!("http://127.0.0.1:{port}"),
             pool,
             folder,
-            variables,
+            variables: exported,
             redis,
             processes: HashMap::new(),
             clone: Some(clone),
@@ -105,6 +115,7 @@ impl Cluster {
         })
         .await
         .expect("the test's servers answer")
+        .with_keys(variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
     }
 
     /// Someone who has just signed up, in a workspace of their own.
@@ -146,13 +157,6 @@ impl Cluster {
         assert!(status.success(), "{name} drains and leaves: {status}");
     }
 
-    /// Waits until a process has left by itself, and well.
-    pub fn wait_for_exit(&mut self, name: &'static str) {
-        let mut child = self.processes.remove(name).expect("it runs");
-        let status = child.wait().expect("it ends");
-        assert!(status.success(), "{name} leaves in good order: {status}");
-    }
-
     /// Starts what has left by itself, as its supervisor would, and tells what that was.
     pub fn restart_the_fallen(&mut self) -> Vec<&'static str> {
         let fallen: Vec<_> = self
@@ -164,6 +168,13 @@ impl Cluster {
             self.start_process(name);
         }
         fallen
+    }
+
+    /// Waits until a process has left by itself, and well.
+    pub fn wait_for_exit(&mut self, name: &'static str) {
+        let mut child = self.processes.remove(name).expect("it runs");
+        let status = child.wait().expect("it ends");
+        assert!(status.success(), "{name} leaves in good order: {status}");
     }
 
     /// Makes Redis forget everything.
@@ -234,8 +245,8 @@ fn exported(settings: &Settings) -> Vec<(&'static str, String)> {
         "REDIS_URL",
         "REDIS_PREFIX",
         "MILLRACE_SECRET",
-        "OPERATOR_TOKEN",
         "JOB_ENCRYPTION_KEY",
+        "OPERATOR_TOKEN",
         "STORAGE_URL",
         "MAIL_URL",
         "JOB_LEASE_SECONDS",

@@ -25,6 +25,8 @@ const PUBLIC: [&str; 10] = [
     "stream_signup_job",
 ];
 
+const SURFACES: [Surface; 3] = [Surface::Workspace, Surface::Platform, Surface::Ops];
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// An operation of a document.
@@ -39,9 +41,8 @@ fn document(surface: Surface) -> Value {
     api_server::documents::document(surface).unwrap()
 }
 
-const SURFACES: [Surface; 3] = [Surface::Workspace, Surface::Platform, Surface::Ops];
-/// Those that people come in by, and programs for them.
-const PEOPLES: [Surface; 2] = [Surface::Workspace, Surface::Platform];
+/// Those that members of a workspace use.
+const FOR_PEOPLE: [Surface; 2] = [Surface::Workspace, Surface::Platform];
 
 fn operations(document: &Value) -> Vec<Operation> {
     let paths = document["paths"].as_object().unwrap();

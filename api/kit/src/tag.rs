@@ -19,6 +19,12 @@ pub enum Tag {
     RecordsetExport,
     /// Long work: watch it, cancel it, try it again.
     Jobs,
+    /// Jobs that have failed for good: look why, try again, or put away.
+    #[oai(rename = "Dead Letters")]
+    DeadLetters,
+    /// Jobs that have failed for good, as messages of a dead-letter queue.
+    #[oai(rename = "DLQ")]
+    Dlq,
     /// What waits and runs in each pool.
     Queues,
     /// The processes that run jobs.
@@ -31,12 +37,6 @@ pub enum Tag {
     Shares,
     /// What ran in the past.
     Throughput,
-    /// Jobs that have failed for good: look why, try again, or put away.
-    #[oai(rename = "Dead Letters")]
-    DeadLetters,
-    /// Jobs that have failed for good, as messages of a dead-letter queue.
-    #[oai(rename = "DLQ")]
-    Dlq,
     /// Whether the service is up.
     Health,
 }

@@ -1,13 +1,14 @@
 //! The HTTP front end: the surfaces, their documents, health and metrics, in one process.
 //!
-//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; the
-//! binary serves it. Tests serve the same endpoint in their own process.
+//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; [`serve`]
+//! serves it, in the binary as in the tests' own process.
 
 pub mod config;
 pub mod documents;
 
 mod figures;
 mod health;
+mod serve;
 
 use api_kit::{App, Edge, Services, Signer};
 use documents::Pages;
@@ -16,6 +17,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
 pub use config::Config;
+pub use serve::{listen, serve};
 
 /// Connects to what the front end needs.
 ///

@@ -111,7 +111,7 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, stop: CancellationToken) {
             .lock()
             .iter()
             .map(|(id, job)| {
-                job.progress.repeat();
+                job.progress.repeat(shared.registration.lease / 3);
                 (*id, job.fence, serde_json::to_value(job.progress.current()).ok())
             })
             .collect();

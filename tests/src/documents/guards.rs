@@ -1,24 +1,23 @@
-//! A walk over every operation of every surface that is not public: none lets in who it should not.
+//! A walk over every operation that is not public: none lets in who it should not.
 
 use jobs::Surface;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Operation, PEOPLES, PUBLIC, document, operations};
+use super::{FOR_PEOPLE, Operation, PUBLIC, document, operations};
 use crate::{
     Client, Reply, TestApp,
     client::{code_of, send},
     platform::join_another_workspace,
 };
 
-fn all() -> Vec<Operation> {
-    PEOPLES.iter().flat_map(|surface| operations(&document(*surface))).collect()
+fn all(surfaces: &[Surface]) -> Vec<Operation> {
+    surfaces.iter().flat_map(|surface| operations(&document(*surface))).collect()
 }
 
 /// The operations of some surfaces that need a credential.
 fn guarded(surfaces: &[Surface]) -> Vec<Operation> {
-    let all = surfaces.iter().flat_map(|surface| operations(&document(*surface)));
-    all.filter(|operation| !PUBLIC.contains(&&*operation.id)).collect()
+    all(surfaces).into_iter().filter(|operation| !PUBLIC.contains(&&*operation.id)).collect()
 }
 
 /// Calls an operation with ids that fit and nothing else that does: who is let in sees another error.
@@ -41,7 +40,7 @@ async fn call(client: &Client, operation: &Operation) -> Reply {
 async fn nobody_gets_in_without_a_good_token() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    for operation in guarded(&PEOPLES) {
+    for operation in guarded(&FOR_PEOPLE) {
         let here = format!("{} {}", operation.method, operation.path);
         let nobody = owner.with_token(None);
         let stranger = owner.with_token(Some("garbage"));
@@ -60,8 +59,10 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
     // On the Platform API, who is in one workspace only may leave it unsaid.
     join_another_workspace(&app, &owner, &eve).await;
     let homeless = owner.in_workspace(None);
-    let in_workspace: Vec<_> =
-        guarded(&PEOPLES).into_iter().filter(|operation| !operation.body["x-permission"].is_null()).collect();
+    let in_workspace: Vec<_> = guarded(&FOR_PEOPLE)
+        .into_iter()
+        .filter(|operation| !operation.body["x-permission"].is_null())
+        .collect();
     assert!(in_workspace.len() > 15, "there are more than {}", in_workspace.len());
     for operation in in_workspace {
         let here = format!("{} {}", operation.method, operation.path);
@@ -87,7 +88,8 @@ async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     // Signing out ends the walk, so it comes last.
-    let (last, first): (Vec<_>, Vec<_>) = all().into_iter().partition(|operation| operation.id == "logout");
+    let (last, first): (Vec<_>, Vec<_>) =
+        all(&FOR_PEOPLE).into_iter().partition(|operation| operation.id == "logout");
     for operation in first.iter().chain(&last) {
         let reply = call(&owner, operation).await;
         let here = format!("{} {}: {}", operation.method, operation.path, reply.status);
@@ -106,9 +108,9 @@ async fn the_operators_routes_let_nobody_in_but_the_operator() {
     let app = TestApp::start().await;
     let operator = app.operator();
     let owner = app.owner().await;
-    let all = guarded(&[Surface::Ops]);
-    assert_eq!(all.len(), operations(&document(Surface::Ops)).len(), "none of them is public");
-    for operation in all {
+    let guarded = guarded(&[Surface::Ops]);
+    assert_eq!(guarded.len(), all(&[Surface::Ops]).len(), "none of them is public");
+    for operation in guarded {
         let here = format!("{} {}", operation.method, operation.path);
         for (token, code) in [
             (None, "token_missing"),
