@@ -5,6 +5,8 @@
 //! changes nothing. Any Redis error ends an apalis worker; [`receive`] builds a new one, and the jobs
 //! in hand never notice, because they don't run inside it.
 
+pub(crate) mod sweep;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},

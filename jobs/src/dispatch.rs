@@ -44,7 +44,7 @@ const LEADER_LOCK: i64 = 0x6d69_6c6c_7261_6365;
 pub struct DispatchConfig {
     /// The workers' lease; after an outage nobody is rescued for as long.
     pub lease: Duration,
-    /// Crashes in a row, without a checkpoint between them, that end a job.
+    /// Crashes in a row of a job that ran alone, without a checkpoint between them, that end it.
     pub crash_limit: i32,
     /// What is enqueued again and again.
     pub recurring: Vec<Recurring>,
@@ -52,7 +52,7 @@ pub struct DispatchConfig {
 
 impl Default for DispatchConfig {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), crash_limit: 10, recurring: Vec::new() }
+        Self { lease: Duration::from_secs(15), crash_limit: 3, recurring: Vec::new() }
     }
 }
 
@@ -89,9 +89,11 @@ async fn lead(
     metrics::gauge!("millrace_dispatch_leading").set(1.0);
     let (waker, wakes) = mpsc::channel(64);
     let listener = tokio::spawn(listen(database.clone(), waker));
+    let sweeper = tokio::spawn(deliver::sweep::keep_swept(database.clone(), config.lease));
     let mut leader = Leader::new(database.clone(), config.clone());
     let result = leader.run(&mut lock, wakes, stop).await;
     listener.abort();
+    sweeper.abort();
     metrics::gauge!("millrace_dispatch_leading").set(0.0);
     result
 }
@@ -326,9 +328,11 @@ impl Leader {
         for job in &rescued {
             tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
             metrics::counter!("millrace_jobs_rescued_total").increment(1);
-            let status = if job.quarantined { Status::Failed } else { Status::Queued };
+            let status = if job.quarantined.is_some() { Status::Failed } else { Status::Queued };
             let before = snapshot::newest(&self.database.bus, job.id).await;
-            events.push(Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before));
+            let mut event = Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before);
+            event.error_message.clone_from(&job.quarantined);
+            events.push(event);
             // Whoever asked it to stop need not wait for another worker to hear of it.
             control::end_if_asked(&self.database, job.id).await?;
             if let Some(queue) = job.pool.and_then(|pool| self.queues.get_mut(&pool)) {

@@ -4,7 +4,10 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::{JobContext, JobKind, Pool, RetryPolicy};
+use crate::{
+    JobContext, JobKind, Pool, RetryPolicy,
+    retention::{Policies, Retention},
+};
 
 /// How a handler's attempt ended, chosen by the handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +88,7 @@ pub(crate) struct Entry {
     pub retry: RetryPolicy,
     pub timeout: Duration,
     pub checkpoints: bool,
+    pub retention: Retention,
     pub run: Arc<Run>,
 }
 
@@ -134,6 +138,7 @@ impl Registry {
                 retry: K::RETRY,
                 timeout: K::TIMEOUT,
                 checkpoints: K::CHECKPOINTS,
+                retention: K::RETENTION,
                 run: Arc::new(run),
             },
         );
@@ -144,6 +149,12 @@ impl Registry {
     #[must_use]
     pub fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// How long finished jobs of the kinds so far stay in the history.
+    #[must_use]
+    pub fn retention(&self) -> Policies {
+        Policies::new(self.entries.values().map(|entry| (entry.name, entry.retention)))
     }
 
     pub(crate) fn entry(&self, kind: &str) -> Option<&Entry> {

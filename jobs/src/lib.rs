@@ -10,6 +10,7 @@ pub mod clock;
 pub mod control;
 pub mod dispatch;
 pub mod kinds;
+pub mod retention;
 pub mod watch;
 
 mod bus;
@@ -39,4 +40,5 @@ pub use kind::{JobKind, RetryPolicy};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;
+pub use retention::Retention;
 pub use unique::Unique;

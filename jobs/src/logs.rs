@@ -1,6 +1,6 @@
 //! The log of a job: lines that its handler wrote, stored with it, capped.
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{Database, JobId};
 
@@ -23,10 +23,10 @@ struct Line {
 pub(crate) struct LogSink(mpsc::Sender<Line>);
 
 impl LogSink {
-    /// Starts the task that writes.
-    pub(crate) fn start(database: Database) -> Self {
+    /// Starts the task that writes; it ends when the last handle is dropped and all is written.
+    pub(crate) fn start(database: Database) -> (Self, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::channel(4096);
-        tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             let mut lines = Vec::new();
             while receiver.recv_many(&mut lines, 512).await > 0 {
                 if let Err(error) = write(&database, &lines).await {
@@ -36,7 +36,7 @@ impl LogSink {
                 lines.clear();
             }
         });
-        Self(sender)
+        (Self(sender), sending)
     }
 
     /// Hands a line over. A full queue drops it and counts it: a log never holds a job up.

@@ -3,6 +3,7 @@
 //!
 //! Killed at any line: the leases of its jobs run out and the leader frees them.
 
+mod isolated;
 mod run;
 mod running;
 
@@ -20,7 +21,10 @@ use crate::{
     logs::LogSink,
     watch::publish::Publisher,
 };
+use isolated::Isolation;
 use running::RunningJobs;
+
+pub use isolated::{IsolatedProcess, RUN_ISOLATED, run_isolated};
 
 /// What a worker process is told.
 #[derive(Debug, Clone)]
@@ -31,13 +35,15 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How long jobs may go on after SIGTERM.
     pub grace: Duration,
+    /// What runs a job alone whose worker has died with it; without, it runs here like any other.
+    pub isolated: Option<IsolatedProcess>,
 }
 
 impl WorkerConfig {
     /// A lease of 15 s and a grace of 25 s.
     #[must_use]
     pub fn new(slots: HashMap<Pool, usize>) -> Self {
-        Self { slots, lease: Duration::from_secs(15), grace: Duration::from_secs(25) }
+        Self { slots, lease: Duration::from_secs(15), grace: Duration::from_secs(25), isolated: None }
     }
 }
 
@@ -53,6 +59,40 @@ pub(crate) struct Shared {
     pub ends: Coalescer<Ended, Option<End>>,
     pub returns: Coalescer<Returned, Option<i64>>,
     pub hand_back: CancellationToken,
+    pub isolation: Option<Isolation>,
+}
+
+impl Shared {
+    /// What is shared, and what resolves once its last holder is gone and its last words have been sent.
+    fn start(
+        id: Uuid,
+        database: &Database,
+        registry: Registry,
+        lease: Duration,
+        hand_back: CancellationToken,
+        isolation: Option<Isolation>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
+        let (publisher, events) = Publisher::start(database.bus.clone());
+        let (logs, lines) = LogSink::start(database.clone());
+        let shared = Arc::new(Self {
+            id,
+            running: RunningJobs::default(),
+            publisher,
+            logs,
+            claims: coalesced_claims(database, id, lease),
+            ends: coalesced_ends(database),
+            returns: coalesced_returns(database),
+            hand_back,
+            isolation,
+            registry,
+            database: database.clone(),
+        });
+        let last_words = async move {
+            // Neither task panics, and nobody aborts them.
+            let _ = tokio::join!(events, lines);
+        };
+        (shared, last_words)
+    }
 }
 
 /// Serves pools until `stop`, then drains: takes nothing more, lets short jobs end, asks those that
@@ -68,18 +108,9 @@ pub async fn work(
 ) -> Result<(), sqlx::Error> {
     let id = Uuid::now_v7();
     register(&database, id, &config).await?;
-    let shared = Arc::new(Shared {
-        id,
-        running: RunningJobs::default(),
-        publisher: Publisher::start(database.bus.clone()),
-        logs: LogSink::start(database.clone()),
-        claims: coalesced_claims(&database, id, config.lease),
-        ends: coalesced_ends(&database),
-        returns: coalesced_returns(&database),
-        hand_back: CancellationToken::new(),
-        registry,
-        database: database.clone(),
-    });
+    let isolation = config.isolated.clone().map(|process| Isolation::new(process, config.lease));
+    let hand_back = CancellationToken::new();
+    let (shared, _) = Shared::start(id, &database, registry, config.lease, hand_back, isolation);
 
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();

@@ -10,6 +10,7 @@ use std::{
 };
 
 use domain::settings::Settings;
+use jobs::{Connect, Database};
 use tempfile::TempDir;
 
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
 
 /// The processes of an installation, apart from what it doesn't need here.
 const PROCESSES: [&str; 6] = ["api", "scheduler", "imports", "exports", "provisioning", "deliveries"];
+
+/// A "variable" of [`Cluster::start_process_with`]: the process's address space at the most, in KiB.
+pub const ADDRESS_SPACE: &str = "TEST_ADDRESS_SPACE";
 
 /// Running processes and servers; all of them end with it.
 pub struct Cluster {
@@ -90,15 +94,57 @@ impl Cluster {
         anonymous.signed_in(&answer)
     }
 
+    /// A handle like that of a process, for enqueueing behind the scenes.
+    pub async fn database(&self) -> Database {
+        let variable = |name: &str| {
+            &self.variables.iter().find(|(known, _)| *known == name).expect("every process has it").1
+        };
+        Database::connect(&Connect {
+            database_url: variable("DATABASE_URL"),
+            redis_url: variable("REDIS_URL"),
+            redis_prefix: variable("REDIS_PREFIX"),
+            connections: 4,
+            idle_in_transaction: Duration::from_secs(10),
+        })
+        .await
+        .expect("the test's servers answer")
+    }
+
     /// Starts a binary, as its supervisor would.
     pub fn start_process(&mut self, name: &'static str) {
+        self.start_process_with(name, &[]);
+    }
+
+    /// The same with further variables, in place of one that runs.
+    pub fn start_process_with(&mut self, name: &'static str, variables: &[(&str, &str)]) {
+        if self.is_running(name) {
+            self.terminate(name);
+        }
         let binary = PathBuf::from(variable("MILLRACE_BIN")).join(name);
-        let child = Command::new(&binary)
+        let mut command = Command::new(&binary);
+        // Limits the process from outside, as the system it runs on would.
+        if let Some((_, kibibytes)) = variables.iter().find(|(name, _)| *name == ADDRESS_SPACE) {
+            command = Command::new("sh");
+            command.args(["-c", "ulimit -v \"$0\" && exec \"$1\"", kibibytes]).arg(&binary);
+        }
+        let child = command
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         self.processes.insert(name, child);
+    }
+
+    /// Whether a process has been started and has not ended, by itself or by our hand.
+    pub fn is_running(&mut self, name: &str) -> bool {
+        let child = self.processes.get_mut(name);
+        child.is_some_and(|child| child.try_wait().expect("a child can be asked").is_none())
+    }
+
+    /// The id of a running process.
+    pub fn pid(&self, name: &str) -> u32 {
+        self.processes.get(name).expect("it runs").id()
     }
 
     /// Ends a process as a crash would: at once.
@@ -174,6 +220,28 @@ where
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("not within 30 s: {what}");
+}
+
+/// How many entries all keys of a Redis have together. The histories of events are left out, which expire,
+/// and the signals, which come and go.
+pub async fn entries_in_redis(database: &Database) -> usize {
+    let mut redis = database.bus.connection();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.expect("Redis answers");
+    let mut entries = 0;
+    for key in keys.iter().filter(|key| !key.ends_with(":signal")) {
+        let kind: String =
+            redis::cmd("TYPE").arg(key).query_async(&mut redis).await.expect("a key has a type");
+        let length = match kind.as_str() {
+            "hash" => "HLEN",
+            "list" => "LLEN",
+            "set" => "SCARD",
+            "zset" => "ZCARD",
+            "string" => "EXISTS",
+            _ => continue,
+        };
+        entries += redis::cmd(length).arg(key).query_async::<usize>(&mut redis).await.expect("a length");
+    }
+    entries
 }
 
 /// A port that nobody listens on just now.

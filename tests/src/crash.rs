@@ -3,6 +3,8 @@
 
 mod export;
 mod import;
+mod quarantine;
+mod traces;
 
 use std::time::Duration;
 

@@ -26,4 +26,8 @@ mod documents;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod workspace;

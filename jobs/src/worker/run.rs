@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    Shared, isolated,
     running::{Aborted, RunningJob},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How a claimed job leaves this worker.
-enum Verdict {
+pub(super) enum Verdict {
     Done(Value),
     Failed {
         code: String,
@@ -47,24 +47,38 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     };
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
     let started = tokio::time::Instant::now();
-    let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
-        .carrying_on(progress_before(&shared, &job).await);
-    event.attempt = job.attempt;
+    let outcome = match (&shared.isolation, shared.registry.entry(&job.kind)) {
+        (Some(isolation), Some(entry)) if job.isolate => isolated::run(&shared, isolation, entry, &job).await,
+        _ => carry_out(&shared, &job).await,
+    };
+    metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
+    drop(slot);
+}
+
+/// Runs a claimed job in this process, to its end or back into the queue; answers with what became of it.
+pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static str {
+    let event = beginning(shared, job).await;
     shared.publisher.publish(event.clone());
     let progress = Progress::new(event, shared.publisher.clone());
 
     let verdict = match shared.registry.entry(&job.kind) {
-        Some(entry) => attempt(&shared, entry, &job, progress.clone()).await,
+        Some(entry) => attempt(shared, entry, job, progress.clone()).await,
         None => Verdict::Again {
             delay: Duration::from_secs(5),
             failure: None, // a newer release has enqueued it; this one must not judge
         },
     };
-    let outcome = settle(&shared, &job, &progress, verdict).await;
-    metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
-        .increment(1);
-    metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
-    drop(slot);
+    settle(shared, job, &progress, verdict).await
+}
+
+/// The claim's event.
+pub(super) async fn beginning(shared: &Shared, job: &Claimed) -> Event {
+    let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
+        .carrying_on(progress_before(shared, job).await);
+    event.attempt = job.attempt;
+    event
 }
 
 /// How far the job had come under its last holder: what the ledger kept, or what the bus saw last, so
@@ -103,7 +117,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         job.id,
         RunningJob {
             fence: job.fence,
-            progress,
+            progress: Some(progress),
             cancel: cancel.clone(),
             task: task.abort_handle(),
             aborted: None,
@@ -144,7 +158,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
     }
 }
 
-fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
+pub(super) fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
     if job.attempt >= job.max_attempts {
         return Verdict::Failed { code: "attempts_exhausted".into(), message };
     }
@@ -152,7 +166,12 @@ fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
-async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
+pub(super) async fn settle(
+    shared: &Shared,
+    job: &Claimed,
+    progress: &Progress,
+    verdict: Verdict,
+) -> &'static str {
     let last = progress.current();
     let kept = if last.is_bare() { None } else { serde_json::to_value(&last).ok() };
     match verdict {

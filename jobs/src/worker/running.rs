@@ -29,7 +29,8 @@ pub(crate) enum Aborted {
 
 pub(crate) struct RunningJob {
     pub fence: i64,
-    pub progress: Progress,
+    /// None for a job in a process of its own, which tells its progress itself.
+    pub progress: Option<Progress>,
     pub cancel: CancellationToken,
     pub task: AbortHandle,
     pub aborted: Option<Aborted>,
@@ -51,16 +52,20 @@ impl RunningJobs {
 
     /// Asks a job to stop, and aborts it if it doesn't within the grace.
     pub(crate) fn cancel(self: &RunningJobs, shared: &Arc<Shared>, id: JobId, epoch: i64) {
-        let Some(task) = self.lock().get(&id).filter(|job| !job.cancel.is_cancelled()).map(|job| {
-            job.progress.advance(epoch, true);
+        let Some((task, grace)) = self.lock().get(&id).filter(|job| !job.cancel.is_cancelled()).map(|job| {
+            if let Some(progress) = &job.progress {
+                progress.advance(epoch, true);
+            }
             job.cancel.cancel();
-            job.task.clone()
+            // A process of its own has heard it too, and ends the job by itself unless it hangs.
+            let grace = if job.progress.is_some() { CANCEL_GRACE } else { 2 * CANCEL_GRACE };
+            (job.task.clone(), grace)
         }) else {
             return;
         };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            tokio::time::sleep(CANCEL_GRACE).await;
+            tokio::time::sleep(grace).await;
             if let Some(job) = shared.running.lock().get_mut(&id) {
                 job.aborted = Some(Aborted::Cancelled);
                 task.abort();
@@ -96,8 +101,11 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, lease: Duration, stop: Canc
             .lock()
             .iter()
             .map(|(id, job)| {
-                job.progress.repeat();
-                (*id, job.fence, serde_json::to_value(job.progress.current()).ok())
+                let progress = job.progress.as_ref().and_then(|progress| {
+                    progress.repeat();
+                    serde_json::to_value(progress.current()).ok()
+                });
+                (*id, job.fence, progress)
             })
             .collect();
         if let Err(error) = ledger::renew(&shared.database.pool, shared.id, lease, &jobs).await {
