@@ -44,7 +44,10 @@ const CATALOGUE: &[(&str, Role)] = &[
     ("jobs:view", Role::Viewer),
     ("jobs:cancel", Role::Member),
     ("jobs:retry", Role::Member),
+    ("jobs:edit", Role::Member),
     ("jobs:delete", Role::Admin),
+    ("dead_letters:view", Role::Member),
+    ("dead_letters:discard", Role::Admin),
 ];
 
 impl Role {

@@ -48,6 +48,15 @@ impl Settings {
         self.get(name).ok_or(SettingError::Missing(name))
     }
 
+    /// The parsed value of a variable without a default.
+    pub fn required_as<T>(&self, name: &'static str) -> Result<T, SettingError>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.required(name)?.trim().parse().map_err(|error| SettingError::malformed(name, error))
+    }
+
     /// The parsed value, or the default.
     pub fn parsed<T>(&self, name: &'static str, default: T) -> Result<T, SettingError>
     where

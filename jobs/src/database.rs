@@ -11,10 +11,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::{Bus, Pool, watch::Event, watch::publish};
+use crate::{Bus, PayloadKeys, Pool, watch::Event, watch::publish};
 
 /// The schemas of a transaction that belongs to no workspace.
-const SHARED_PATH: &str = "control,shard,shard_api,ext";
+pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,8 @@ pub struct Database {
     pub pool: PgPool,
     /// Wake-ups and live events.
     pub bus: Bus,
+    /// What secrets in payloads are sealed with.
+    pub(crate) keys: PayloadKeys,
 }
 
 /// How a process connects.
@@ -70,7 +72,18 @@ impl Database {
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options)
             .await?;
-        Ok(Self { pool, bus: Bus::connect(to.redis_url, to.redis_prefix).await? })
+        Ok(Self {
+            pool,
+            bus: Bus::connect(to.redis_url, to.redis_prefix).await?,
+            keys: PayloadKeys::default(),
+        })
+    }
+
+    /// The same handle, with the keys of secrets in payloads. Without them no job that has any can be
+    /// enqueued or run.
+    #[must_use]
+    pub fn with_keys(self, keys: PayloadKeys) -> Self {
+        Self { keys, ..self }
     }
 
     /// Begins a transaction on the shared schemas.

@@ -69,6 +69,12 @@ pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid]) -> Result<(), Push
     woken.map_err(|error| PushError(error.to_string()))
 }
 
+/// How many ids a pool's queue holds.
+pub(crate) async fn queued(bus: &Bus, pool: Pool) -> Result<usize, redis::RedisError> {
+    let list = config(bus, pool, BATCH).active_jobs_list();
+    redis::cmd("LLEN").arg(list).query_async(&mut bus.connection()).await
+}
+
 /// Redis did not take the ids; they are due still, and pushed again.
 #[derive(Debug, thiserror::Error)]
 #[error("redis did not take the ids: {0}")]

@@ -1,9 +1,16 @@
-//! Dispatch: one leader moves due ids from the ledger to the pools' queues in Redis.
+//! Dispatch: one leader moves due ids from the ledger to the pools' queues in Redis, as many as there
+//! are slots for, tenant by tenant in turn.
 //!
-//! It writes nothing to the ledger for that. It remembers what it pushed; an id that nobody has
-//! claimed after [`REPUSH_AFTER`] is pushed again, and everything is when Redis has lost its memory.
-//! Leadership is an advisory lock on a connection of its own; two leaders for a moment push an id
-//! twice, which the claim in the ledger makes harmless.
+//! [`lanes`] reads what is due, [`turns`] decides whose turn it is, [`queue`] remembers what was pushed:
+//! nothing of it is written to the ledger. An id that nobody claims is pushed again, and everything is
+//! when Redis has lost its memory. Leadership is an advisory lock on a connection of its own, the one
+//! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless.
+
+mod hand_back;
+mod lanes;
+mod queue;
+mod rescue;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use futures::StreamExt;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::mpsc, time::Instant};
@@ -18,22 +26,24 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Database, Pool, Recurring, clock, control, deliver, ledger, recurring,
-    watch::{Event, Status, publish, snapshot},
+    Database, Pool, Recurring, clock,
+    database::SHARED_PATH,
+    deliver,
+    ledger::{self},
+    recurring,
 };
+use lanes::{Due, Running};
+use queue::Queue;
+use turns::{Holding, Share};
 
 /// The fallback when no wake-up arrives.
 const POLL: Duration = Duration::from_millis(250);
-/// While more is due than a queue holds, it is topped up this often.
+/// While more is due than could be pushed, a pool of short jobs is looked at this often.
 const TOP_UP: Duration = Duration::from_millis(10);
-/// A pushed id that is still unclaimed after this long may have been lost.
-const REPUSH_AFTER: Duration = Duration::from_secs(2);
-/// How much of a pool's measured drain a queue holds ahead.
-const AHEAD: f64 = 0.05;
-/// Ids that a queue holds at the least, so that workers that come up find some.
-const QUEUE_MIN: usize = 16;
-/// Ids that a queue holds at the most: apalis-redis unpacks a whole backlog at once.
-const QUEUE_MAX: usize = 2000;
+/// The same for a pool of long jobs.
+const TOP_UP_SLOWLY: Duration = Duration::from_millis(50);
+/// Who has waited this long with nothing running is made room for.
+const PATIENCE: TimeDelta = TimeDelta::seconds(1);
 /// How often expired leases and the bus's marker are looked at.
 const UPKEEP: Duration = Duration::from_millis(500);
 /// Key of the leader's advisory lock: "millrace" in ASCII.
@@ -76,7 +86,15 @@ async fn lead(
     config: &DispatchConfig,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?.application_name("millrace leader");
+    // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
+    let options = PgConnectOptions::from_str(url)?.application_name("millrace leader").options([
+        ("search_path", SHARED_PATH),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("jit", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("timezone", "UTC"),
+    ]);
     let mut lock = PgConnection::connect_with(&options).await?;
     let leading = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "got!""#, LEADER_LOCK)
         .fetch_one(&mut lock)
@@ -115,43 +133,6 @@ async fn listen(database: Database, waker: mpsc::Sender<Option<Pool>>) {
     }
 }
 
-/// What the leader knows of one pool.
-#[derive(Default)]
-struct Queue {
-    /// When each unclaimed id was pushed.
-    pushed: HashMap<Uuid, Instant>,
-    /// Slots of the live workers.
-    slots: usize,
-    /// Claims a second, lately.
-    drain: f64,
-    claimed: usize,
-    measured: Option<Instant>,
-    /// More was due than the queue holds.
-    backlog: bool,
-}
-
-impl Queue {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped below
-    fn capacity(&self) -> usize {
-        (2 * self.slots).max((self.drain * AHEAD) as usize).clamp(QUEUE_MIN, QUEUE_MAX)
-    }
-
-    /// Takes what left the queue since the last look into the drain rate.
-    #[allow(clippy::cast_precision_loss)]
-    fn measure(&mut self, claimed: usize) {
-        self.claimed += claimed;
-        let now = Instant::now();
-        let since = *self.measured.get_or_insert(now);
-        let elapsed = (now - since).as_secs_f64();
-        if elapsed >= 0.1 {
-            let rate = self.claimed as f64 / elapsed;
-            self.drain += (rate - self.drain) * 0.5;
-            self.claimed = 0;
-            self.measured = Some(now);
-        }
-    }
-}
-
 struct Leader {
     database: Database,
     config: DispatchConfig,
@@ -173,21 +154,29 @@ impl Leader {
         stop: &CancellationToken,
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
+        self.count_slots().await?;
         recurring::declare(&self.database.pool, &self.config.recurring).await?;
         self.rescue_from = Instant::now() + self.outage_grace(lock).await?;
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
+        let mut counted = Instant::now() - POLL;
         loop {
-            let backlog = self.queues.values().any(|queue| queue.backlog);
-            let wait = if backlog { TOP_UP } else { POLL };
+            let wait =
+                self.queues.values().filter(|queue| queue.backlog).map(Self::pace).min().unwrap_or(POLL);
             let mut woken: HashSet<Pool> = HashSet::new();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep_until(next_poll.min(Instant::now() + wait)) => {}
                 Some(wake) = wakes.recv() => {
+                    let mut anything = wake.is_none();
                     note(&mut woken, wake);
                     while let Ok(wake) = wakes.try_recv() {
+                        anything |= wake.is_none();
                         note(&mut woken, wake);
+                    }
+                    if anything && counted.elapsed() > POLL / 2 {
+                        self.count_slots().await?; // a worker may have come or gone
+                        counted = Instant::now();
                     }
                 }
             }
@@ -197,7 +186,7 @@ impl Leader {
             }
             woken.extend(self.queues.iter().filter(|(_, queue)| queue.backlog).map(|(pool, _)| *pool));
             for pool in woken {
-                self.top_up(pool).await?;
+                self.top_up(lock, pool).await?;
             }
             if Instant::now() >= next_upkeep {
                 next_upkeep = Instant::now() + UPKEEP;
@@ -218,11 +207,13 @@ impl Leader {
         Ok(self.config.lease.saturating_sub(Duration::from_secs_f64(up.max(0.0))))
     }
 
+    fn pace(queue: &Queue) -> Duration {
+        if queue.is_fast() { TOP_UP } else { TOP_UP_SLOWLY }
+    }
+
     /// A new leader, or a Redis that has lost its memory: nothing is known to be pushed.
     async fn start_over(&mut self) {
-        for queue in self.queues.values_mut() {
-            queue.pushed.clear();
-        }
+        self.queues.values_mut().for_each(Queue::forget);
         let bus = &self.database.bus;
         if let Err(error) = deliver::empty_queues(bus).await {
             tracing::warn!(%error, "could not empty the queues; old ids in them find nothing to claim");
@@ -234,37 +225,57 @@ impl Leader {
         }
     }
 
-    /// Fills a pool's queue up from what is due.
-    async fn top_up(&mut self, pool: Pool) -> Result<(), sqlx::Error> {
+    /// Pushes what there are slots for, and makes room where someone has none.
+    async fn top_up(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
         let Some(queue) = self.queues.get_mut(&pool) else {
             return Ok(());
         };
-        let capacity = queue.capacity();
-        let due = sqlx::query_scalar!(
-            "select id from jobs
-              where pool = $1 and state = 'waiting' and run_at <= now()
-              order by priority, run_at, id
-              limit $2",
-            pool.name(),
-            i64::try_from(capacity).unwrap_or(i64::MAX),
-        )
-        .fetch_all(&self.database.pool)
-        .await?;
-        let now = Instant::now();
-        let still: HashSet<Uuid> = due.iter().copied().collect();
-        let before = queue.pushed.len();
-        queue.pushed.retain(|id, _| still.contains(id));
-        queue.measure(before - queue.pushed.len());
-        queue.backlog = due.len() >= capacity;
-        let fresh: Vec<Uuid> = due
-            .into_iter()
-            .filter(|id| queue.pushed.get(id).is_none_or(|at| now - *at >= REPUSH_AFTER))
-            .collect();
-        if fresh.is_empty() {
+        let due = lanes::due(conn, pool, &queue.walk, queue.depth()).await?;
+        queue.settle(&due);
+        if due.jobs.is_empty() {
+            queue.backlog = due.next.is_some();
             return Ok(());
         }
-        match deliver::push(&self.database.bus, pool, &fresh).await {
-            Ok(()) => queue.pushed.extend(fresh.into_iter().map(|id| (id, now))),
+        let running = lanes::running(conn, pool).await?;
+        let in_hand: usize = running.values().map(|running| running.jobs).sum();
+        if queue.has_overdue() && in_hand < queue.slots {
+            // Slots are free, and yet nobody takes them: were they lost, or is a worker slow?
+            match deliver::queued(&self.database.bus, pool).await {
+                Ok(queued) if queued >= queue.len() => queue.trust(),
+                Ok(_) => queue.forget_overdue(),
+                Err(error) => tracing::debug!(%error, "could not look into the queue"),
+            }
+        }
+        let holdings = holdings(&due, &running, queue);
+        let starving = starving(&due, &running);
+        let rooms = due
+            .rooms
+            .iter()
+            .map(|((tenant, kind), room)| {
+                let room = room.saturating_sub(queue.pushed_of(*tenant, kind));
+                ((*tenant, kind.clone()), room)
+            })
+            .collect();
+        let waiting: HashSet<Uuid> = due.jobs.iter().map(|job| job.tenant).collect();
+        let share =
+            Share { free: queue.capacity().saturating_sub(in_hand + queue.len()), all: queue.capacity() };
+        let candidates: Vec<_> = due.jobs.into_iter().filter(|job| !queue.holds(job.id)).collect();
+        let count = candidates.len();
+        let chosen = turns::choose(candidates, &holdings, rooms, waiting.len() > 1, share, clock::now());
+        queue.backlog = due.next.is_some() || chosen.len() < count || queue.is_fast();
+        let leaving: usize = running.values().map(|running| running.leaving).sum();
+        if starving > leaving && in_hand >= queue.slots && queue.slots > 0 {
+            if let Some(job) = hand_back::ask(&self.database, pool, &running, &holdings).await? {
+                metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
+                tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
+            }
+        }
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
+        match deliver::push(&self.database.bus, pool, &ids).await {
+            Ok(()) => queue.note(chosen),
             Err(error) => {
                 metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
                 tracing::warn!(%error, %pool, "not pushed; the ids stay due");
@@ -280,7 +291,7 @@ impl Leader {
         recurring::enqueue_due(&self.database).await?;
         let began = Instant::now();
         if began >= self.rescue_from {
-            self.rescue().await?;
+            rescue::rescue(&self.database, &self.config, &mut self.queues).await?;
         }
         if began.elapsed() > self.config.lease / 2 {
             // The database kept us waiting, so it kept the workers waiting too.
@@ -302,7 +313,12 @@ impl Leader {
 
     async fn count_slots(&mut self) -> Result<(), sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select s.key as "pool!", sum(s.value::integer)::bigint as "slots!"
+            r#"select s.key as "pool!",
+                      -- One that takes nothing more counts with what it still holds.
+                      sum(case when w.asked is null then s.value::bigint
+                               else (select count(*) from jobs j
+                                      where j.state = 'running' and j.worker = w.id and j.pool = s.key) end
+                      )::bigint as "slots!"
                  from workers w, jsonb_each_text(w.slots) s
                 where w.heartbeat_at > now() - $1::interval
                 group by s.key"#,
@@ -320,34 +336,32 @@ impl Leader {
         }
         Ok(())
     }
+}
 
-    /// Frees the jobs of workers that are gone.
-    async fn rescue(&mut self) -> Result<(), sqlx::Error> {
-        let rescued = ledger::rescue(&self.database.pool, self.config.lease, self.config.crash_limit).await?;
-        let mut events = Vec::with_capacity(rescued.len());
-        for job in &rescued {
-            tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
-            metrics::counter!("millrace_jobs_rescued_total").increment(1);
-            let status = if job.quarantined.is_some() { Status::Failed } else { Status::Queued };
-            let before = snapshot::newest(&self.database.bus, job.id).await;
-            let mut event = Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before);
-            event.error_message.clone_from(&job.quarantined);
-            events.push(event);
-            // Whoever asked it to stop need not wait for another worker to hear of it.
-            control::end_if_asked(&self.database, job.id).await?;
-            if let Some(queue) = job.pool.and_then(|pool| self.queues.get_mut(&pool)) {
-                queue.backlog = true; // looked at again at once
-            }
-        }
-        publish::send(&self.database.bus, &events).await;
-        sqlx::query!(
-            "delete from workers where heartbeat_at < now() - $1::interval",
-            ledger::interval(Duration::from_secs(3600)),
-        )
-        .execute(&self.database.pool)
-        .await?;
-        Ok(())
+/// What each tenant holds of the pool, and its weight.
+fn holdings(due: &Due, running: &HashMap<Uuid, Running>, queue: &Queue) -> HashMap<Uuid, Holding> {
+    let mut holdings: HashMap<Uuid, Holding> =
+        due.weights.iter().map(|(tenant, weight)| (*tenant, Holding { jobs: 0, weight: *weight })).collect();
+    for (tenant, running) in running {
+        holdings.entry(*tenant).or_default().jobs += running.jobs;
     }
+    for (tenant, pushed) in queue.pushed_by_tenant() {
+        holdings.entry(tenant).or_default().jobs += pushed;
+    }
+    holdings
+}
+
+/// How many tenants have nothing running and have waited for long enough.
+fn starving(due: &Due, running: &HashMap<Uuid, Running>) -> usize {
+    let since = clock::now() - PATIENCE;
+    let tenants: HashSet<Uuid> = due
+        .jobs
+        .iter()
+        .filter(|job| job.run_at <= since && !running.contains_key(&job.tenant))
+        .filter(|job| due.rooms.get(&(job.tenant, job.kind.clone())).is_none_or(|room| *room > 0))
+        .map(|job| job.tenant)
+        .collect();
+    tenants.len()
 }
 
 fn note(woken: &mut HashSet<Pool>, wake: Option<Pool>) {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, Pool, Tx, Unique, watch::Event};
+use crate::{JobId, JobKind, Pool, Tx, Unique, payload, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ impl Enqueued {
 /// one of the same unique key, this waits for its end.
 ///
 /// # Errors
-/// When the payload can't be serialised or the database refuses.
+/// When the payload can't be serialised, has secrets that no key is there for, or the database refuses.
 pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
     let id = job.id;
     let duplicates = enqueue_all(tx, vec![job]).await?;
@@ -154,6 +154,10 @@ pub async fn enqueue_all<K: JobKind>(
     let workspace = first.workspace;
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
+        let encoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
+        let mut payload = serde_json::to_value(job.kind).map_err(|error| encoded(error.into()))?;
+        payload::seal(&tx.database().keys, job.id, K::SECRETS, &mut payload)
+            .map_err(|error| encoded(error.into()))?;
         let (unique_key, unique_until, unique_seconds) =
             job.unique.map_or((None, None, None), Unique::columns);
         rows.push(Row {
@@ -161,7 +165,7 @@ pub async fn enqueue_all<K: JobKind>(
             kind: K::NAME,
             version: K::VERSION,
             pool: K::POOL,
-            payload: serde_json::to_value(job.kind).map_err(|e| sqlx::Error::Encode(e.into()))?,
+            payload,
             origin: job.origin,
             priority: job.priority,
             run_at: job.run_at,

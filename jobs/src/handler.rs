@@ -5,7 +5,9 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    JobContext, JobKind, Pool, RetryPolicy,
+    JobContext, JobKind, PayloadError, PayloadKeys, Pool, RetryPolicy,
+    ledger::Claimed,
+    payload,
     retention::{Policies, Retention},
 };
 
@@ -44,13 +46,21 @@ pub enum JobError {
     /// The same, with a sentence that watchers may read.
     #[error("{0}")]
     RetryTold(String),
+    /// No further attempt would end otherwise: [`Outcome::Fail`], for where `?` is handier.
+    #[error("{code}: {message}")]
+    Final {
+        /// A stable code, for programs.
+        code: &'static str,
+        /// A sentence, for people.
+        message: String,
+    },
 }
 
 impl JobError {
     /// What watchers are told: nothing of our insides.
     pub(crate) fn told(&self) -> String {
         match self {
-            Self::RetryTold(sentence) => sentence.clone(),
+            Self::RetryTold(sentence) | Self::Final { message: sentence, .. } => sentence.clone(),
             Self::Fenced | Self::Database(_) | Self::Retry(_) => {
                 "something went wrong on our side".to_owned()
             }
@@ -74,6 +84,11 @@ impl JobError {
     pub fn retry(error: impl std::fmt::Display) -> Self {
         Self::Retry(error.to_string())
     }
+
+    /// An error that no further attempt would mend; watchers read the sentence.
+    pub fn fatal(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Final { code, message: message.into() }
+    }
 }
 
 /// What a handler returns.
@@ -85,11 +100,22 @@ type Run = dyn Fn(Value, JobContext) -> Pin<Box<dyn Future<Output = Answer> + Se
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub name: &'static str,
+    pub version: i16,
+    upgrade: fn(i16, Value) -> Result<Value, PayloadError>,
     pub retry: RetryPolicy,
     pub timeout: Duration,
     pub checkpoints: bool,
     pub retention: Retention,
     pub run: Arc<Run>,
+}
+
+impl Entry {
+    /// The payload as this release's handler takes it: its secrets open, of the present version.
+    pub(crate) fn read(&self, keys: &PayloadKeys, job: &Claimed) -> Result<Value, PayloadError> {
+        let mut payload = job.payload.clone();
+        payload::open(keys, job.id, &mut payload)?;
+        if job.version < self.version { (self.upgrade)(job.version, payload) } else { Ok(payload) }
+    }
 }
 
 /// The kinds that a process handles.
@@ -106,7 +132,10 @@ impl Registry {
         Self::default()
     }
 
-    /// Handles a kind with `handler(services, job, context)`.
+    /// Handles a kind, also under its former names, with `handler(services, job, context)`.
+    ///
+    /// # Panics
+    /// When two kinds have the same name: a mistake in the catalogue.
     #[must_use]
     pub fn on<K, S, F, Fut>(mut self, services: &Arc<S>, handler: F) -> Self
     where
@@ -121,27 +150,36 @@ impl Registry {
             Box::pin(async move {
                 match serde_json::from_value::<K>(payload) {
                     Ok(job) => handler(services, job, context).await,
-                    Err(error) => Ok(Outcome::Fail {
-                        code: "unreadable_payload".into(),
-                        message: format!("this version cannot read the job's payload: {error}"),
-                    }),
+                    Err(error) => {
+                        // What serde found may be what is secret.
+                        let reason = if K::SECRETS.is_empty() {
+                            error.to_string()
+                        } else {
+                            "it is not as its kind says".to_owned()
+                        };
+                        let error = PayloadError::Unreadable(reason);
+                        Err(JobError::fatal(error.code(), error.to_string()))
+                    }
                 }
             }) as Pin<Box<dyn Future<Output = Answer> + Send>>
         };
         if !self.pools.contains(&K::POOL) {
             self.pools.push(K::POOL);
         }
-        self.entries.insert(
-            K::NAME,
-            Entry {
-                name: K::NAME,
-                retry: K::RETRY,
-                timeout: K::TIMEOUT,
-                checkpoints: K::CHECKPOINTS,
-                retention: K::RETENTION,
-                run: Arc::new(run),
-            },
-        );
+        let entry = Entry {
+            name: K::NAME,
+            version: K::VERSION,
+            upgrade: K::upgrade,
+            retry: K::RETRY,
+            timeout: K::TIMEOUT,
+            checkpoints: K::CHECKPOINTS,
+            retention: K::RETENTION,
+            run: Arc::new(run),
+        };
+        for name in K::FORMER_NAMES.iter().chain([&K::NAME]) {
+            let other = self.entries.insert(name, entry.clone());
+            assert!(other.is_none(), "two kinds are named {name}");
+        }
         self
     }
 
@@ -154,7 +192,7 @@ impl Registry {
     /// How long finished jobs of the kinds so far stay in the history.
     #[must_use]
     pub fn retention(&self) -> Policies {
-        Policies::new(self.entries.values().map(|entry| (entry.name, entry.retention)))
+        Policies::new(self.entries.iter().map(|(name, entry)| (*name, entry.retention)))
     }
 
     pub(crate) fn entry(&self, kind: &str) -> Option<&Entry> {

@@ -4,15 +4,22 @@ use std::time::Duration;
 
 use rand::RngExt;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::{Pool, Unique, retention::Retention};
+use crate::{PayloadError, Pool, Unique, retention::Retention};
 
 /// A kind of job: a small serialisable payload (ids, never models) and its policy.
 pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name in the ledger, for ever. `area.verb`, for example `records.import`.
     const NAME: &'static str;
-    /// The version of the payload's shape.
+    /// What it was called in older releases, whose jobs are still this kind's to run.
+    const FORMER_NAMES: &'static [&'static str] = &[];
+    /// The version of the payload's shape; one more whenever an older release couldn't read it, or this
+    /// one couldn't read that of an older one.
     const VERSION: i16 = 1;
+    /// The fields that nobody but the handler may read, as dotted paths. They are encrypted at rest and
+    /// masked wherever a payload is shown. Each must be there, if only as null.
+    const SECRETS: &'static [&'static str] = &[];
     /// The pool that runs it.
     const POOL: Pool;
     /// What happens after a failed attempt.
@@ -29,6 +36,16 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The key by which two jobs of this kind are the same; none: each stands for itself.
     fn unique(&self) -> Option<Unique> {
         None
+    }
+
+    /// Brings a payload of an older version to the present one, for a job that waits since before. Its
+    /// secrets are open.
+    ///
+    /// # Errors
+    /// [`PayloadError`] when that can't be done: the job ends for that reason.
+    fn upgrade(version: i16, payload: Value) -> Result<Value, PayloadError> {
+        let _ = payload;
+        Err(PayloadError::UnsupportedVersion { found: version, current: Self::VERSION })
     }
 }
 

@@ -84,7 +84,12 @@ pub struct SendMail {
 impl JobKind for SendMail {
     const NAME: &'static str = "mail.send";
     const POOL: Pool = Pool::Deliveries;
+    // A server that is down, or wants a stranger to come back later, does so for hours.
+    const RETRY: RetryPolicy =
+        RetryPolicy { attempts: 12, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
     const TIMEOUT: Duration = Duration::from_secs(60);
+    // Links in mails let people in.
+    const SECRETS: &'static [&'static str] = &["text"];
 }
 
 /// Removes uploads that no import has used within a day, with their stored bytes.
@@ -142,5 +147,23 @@ pub enum Crash {
 impl JobKind for NoOp {
     const NAME: &'static str = "engine.no_op";
     const POOL: Pool = Pool::Maintenance;
+    const PRIORITY: i16 = 9;
+}
+
+/// Sleeps step by step, with a checkpoint after each: for trying out long work that can be handed back.
+/// Killed at any line: the next holder goes on after the last checkpoint.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Steps {
+    /// How many.
+    pub steps: i64,
+    /// How long each takes, in milliseconds.
+    pub step_ms: u64,
+}
+
+impl JobKind for Steps {
+    const NAME: &'static str = "engine.steps";
+    const POOL: Pool = Pool::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    const CHECKPOINTS: bool = true;
     const PRIORITY: i16 = 9;
 }

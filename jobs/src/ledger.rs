@@ -367,13 +367,24 @@ pub(crate) async fn rescue(
         .collect())
 }
 
-/// The running jobs of a worker that someone has asked to stop, with their epochs.
-pub(crate) async fn cancel_requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, i64)>, sqlx::Error> {
+/// What a running job has been asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Request {
+    /// To stop, in that epoch.
+    Cancel { epoch: i64 },
+    /// To go back to wait at its next checkpoint.
+    HandBack,
+}
+
+/// The running jobs of a worker that have been asked something.
+pub(crate) async fn requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, Request)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select id, epoch from jobs where state = 'running' and worker = $1 and cancel_requested",
+        "select id, epoch, cancel_requested from jobs
+          where state = 'running' and worker = $1 and (cancel_requested or hand_back)",
         worker
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|row| (JobId(row.id), row.epoch)).collect())
+    let request = |cancel, epoch| if cancel { Request::Cancel { epoch } } else { Request::HandBack };
+    Ok(rows.into_iter().map(|row| (JobId(row.id), request(row.cancel_requested, row.epoch))).collect())
 }

@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
 pub mod retention;
@@ -24,10 +25,12 @@ mod id;
 mod kind;
 mod ledger;
 mod logs;
+mod payload;
 mod pool;
 mod progress;
 mod recurring;
 mod unique;
+pub mod waiting;
 pub mod worker;
 
 pub use bus::Bus;
@@ -37,6 +40,7 @@ pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{JobKind, RetryPolicy};
+pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;

@@ -31,8 +31,12 @@ impl Recurring {
     /// Enqueues the job that often, under a name that stays the same from release to release.
     ///
     /// # Errors
-    /// When the payload can't be serialised.
+    /// When the payload can't be serialised, or its kind has secrets: they are sealed per job, and this
+    /// payload serves many.
     pub fn every<K: JobKind>(every: Duration, name: &'static str, job: &K) -> serde_json::Result<Self> {
+        if !K::SECRETS.is_empty() {
+            return Err(serde::ser::Error::custom("a recurring job can't have secrets"));
+        }
         Ok(Self {
             name,
             every,

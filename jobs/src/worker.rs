@@ -167,6 +167,15 @@ async fn register(database: &Database, id: Uuid, config: &WorkerConfig) -> Resul
     )
     .execute(&database.pool)
     .await?;
+    // The leader counts slots; it need not find these by its poll.
+    let told = redis::cmd("PUBLISH")
+        .arg(database.bus.dispatch_channel())
+        .arg("*")
+        .query_async::<()>(&mut database.bus.connection())
+        .await;
+    if let Err(error) = told {
+        tracing::debug!(%error, "no wake-up; the dispatcher polls");
+    }
     Ok(())
 }
 

@@ -51,6 +51,7 @@ impl TestApp {
         let config = Config::read(&settings).expect("the test's settings are good");
         let app = api_server::start(&config).await.expect("the API starts");
         let database = clone.connect(&config.redis_url, &config.redis_prefix).await;
+        let database = database.with_keys(config.payload_keys.clone());
         let stop = CancellationToken::new();
 
         let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a free port");
@@ -115,6 +116,7 @@ pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]
         ("REDIS_URL", variable("REDIS_URL")),
         ("REDIS_PREFIX", redis_prefix),
         ("MILLRACE_SECRET", "a secret for tests, and for nothing else".to_owned()),
+        ("JOB_ENCRYPTION_KEY", format!("test:{}", "7e".repeat(32))),
         ("STORAGE_URL", format!("file://{path}/files")),
         ("MAIL_URL", format!("file://{path}/mail")),
     ]

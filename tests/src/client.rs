@@ -42,10 +42,10 @@ impl Reply {
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The error's code, if the status is that.
+    /// The error's code, if the status is that, in the shape of either surface.
     #[track_caller]
     pub fn error(self, status: u16) -> String {
-        self.expect(status)["error"].as_str().expect("an error has a code").to_owned()
+        code_of(&self.expect(status)).expect("an error has a code").to_owned()
     }
 }
 
@@ -83,9 +83,10 @@ impl Client {
         Self { workspace: workspace.map(str::to_owned), ..self.clone() }
     }
 
-    /// A request; paths are below `/api/v1` unless they begin with it.
+    /// A request; paths are below `/api/v1` unless they begin with it or are the Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let path = if path.starts_with("/api/") || path.starts_with("/v1") || path.starts_with("/docs") {
+        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready"];
+        let path = if elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {
             format!("/api/v1{path}")
@@ -161,6 +162,11 @@ impl Client {
         let end = self.follow(&started).await;
         (started["recordset"].clone(), end)
     }
+}
+
+/// The code of an error, in the shape of either surface.
+pub fn code_of(error: &Value) -> Option<&str> {
+    error["error"].as_str().or_else(|| error["error"]["code"].as_str())
 }
 
 /// Sends a request as it is.

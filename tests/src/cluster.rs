@@ -255,6 +255,7 @@ fn exported(settings: &Settings) -> Vec<(&'static str, String)> {
         "REDIS_URL",
         "REDIS_PREFIX",
         "MILLRACE_SECRET",
+        "JOB_ENCRYPTION_KEY",
         "STORAGE_URL",
         "MAIL_URL",
         "JOB_LEASE_SECONDS",

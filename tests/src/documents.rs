@@ -39,6 +39,8 @@ fn document(surface: Surface) -> Value {
     api_server::documents::document(surface).unwrap()
 }
 
+const SURFACES: [Surface; 2] = [Surface::Workspace, Surface::Platform];
+
 fn operations(document: &Value) -> Vec<Operation> {
     let paths = document["paths"].as_object().unwrap();
     let of_path = |(path, item): (&String, &Value)| -> Vec<Operation> {
@@ -58,7 +60,7 @@ fn operations(document: &Value) -> Vec<Operation> {
 
 #[test]
 fn every_operation_has_an_id_of_its_own_a_tag_and_a_summary() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         let document = document(surface);
         let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
         let mut seen: BTreeMap<String, String> = BTreeMap::new();
@@ -83,7 +85,7 @@ fn every_operation_has_an_id_of_its_own_a_tag_and_a_summary() {
 
 #[test]
 fn every_operation_documents_how_it_succeeds_and_how_it_fails() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         for Operation { path, method, id, body } in operations(&document(surface)) {
             let responses = body["responses"].as_object().unwrap();
             let has = |status: &str| responses.contains_key(status);
@@ -119,7 +121,7 @@ fn every_operation_documents_how_it_succeeds_and_how_it_fails() {
 
 #[test]
 fn every_operation_declares_its_security_or_is_known_to_be_public() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         let document = document(surface);
         let schemes = document["components"]["securitySchemes"].as_object().cloned().unwrap_or_default();
         for Operation { path, method, id, body } in operations(&document) {
@@ -134,7 +136,7 @@ fn every_operation_declares_its_security_or_is_known_to_be_public() {
 
 #[test]
 fn every_parameter_and_property_is_of_a_described_schema() {
-    for surface in [Surface::Workspace, Surface::Platform] {
+    for surface in SURFACES {
         let document = document(surface);
         let schemas = document["components"]["schemas"].as_object().unwrap();
         references(&document, &mut |reference| {

@@ -24,6 +24,8 @@ mod crash;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod platform;
 #[cfg(test)]
 mod retention;

@@ -21,7 +21,8 @@ fn mask(name: &str, value: &Value) -> Value {
 }
 
 fn stand_in(name: &str, text: &str) -> Option<&'static str> {
-    if Uuid::try_parse(text).is_ok() {
+    let is_type_id = text.split_once('_').is_some_and(|(_, suffix)| suffix.len() == 26);
+    if Uuid::try_parse(text).is_ok() || is_type_id {
         Some("[id]")
     } else if name.ends_with("_token") {
         Some("[token]")

@@ -7,3 +7,5 @@ mod records;
 mod recordset_export;
 mod recordset_import;
 mod recordsets;
+
+pub(crate) use jobs::sleeper;

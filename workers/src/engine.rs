@@ -1,10 +1,11 @@
-//! The handler of `engine.no_op`: for measuring the engine and trying out an installation.
+//! The handlers of `engine.…`: for measuring the engine and trying out an installation.
 
 use std::{sync::Arc, time::Duration};
 
 use jobs::{
     Answer, JobContext, JobError, Outcome,
-    kinds::{Crash, NoOp},
+    kinds::{Crash, NoOp, Steps},
+    watch::Counts,
 };
 use serde_json::json;
 
@@ -36,6 +37,27 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
         return Err(JobError::RetryTold("asked to fail".into()));
     }
     Ok(Outcome::Done(json!({ "started_at": started_at })))
+}
+
+/// Counts its steps, and goes on where the last holder's checkpoint is. Killed at any line: a step is
+/// counted once, with its checkpoint.
+pub async fn steps(_: Arc<Services>, job: Steps, context: JobContext) -> Answer {
+    let mut step = context.resume::<i64>().await?.cursor.unwrap_or(0);
+    context.progress().step("Counting").of(job.steps);
+    while step < job.steps {
+        if context.is_cancelled() {
+            return Ok(Outcome::Cancelled);
+        }
+        if context.should_hand_back() {
+            return Ok(Outcome::HandBack);
+        }
+        tokio::time::sleep(Duration::from_millis(job.step_ms)).await;
+        step += 1;
+        let counts = Counts { done: step, total: Some(job.steps), ..Counts::default() };
+        context.checkpoint(context.database().begin().await?, &step, counts).await?;
+        context.progress().counts(step, 0, 0);
+    }
+    Ok(Outcome::Done(json!({ "steps": step })))
 }
 
 /// Ends when an allocation fails, which aborts the process, or when the system kills it.

@@ -49,6 +49,7 @@ impl Services {
 pub fn registry(services: &Arc<Services>) -> Registry {
     let registry = Registry::new()
         .on(services, engine::no_op)
+        .on(services, engine::steps)
         .on(services, import::import_records)
         .on(services, import::discard_import)
         .on(services, export::export_records)

@@ -10,7 +10,7 @@ use domain::{
     storage::Storage,
 };
 use jobs::{
-    Connect, ConnectError, Database, Pool, Registry,
+    Connect, ConnectError, Database, PayloadKeys, Pool, Registry,
     dispatch::{DispatchConfig, dispatch},
     worker::{IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
 };
@@ -31,6 +31,8 @@ pub struct Config {
     pub redis_prefix: String,
     /// `DATABASE_CONNECTIONS`: at the most, per process. 16.
     pub connections: u32,
+    /// `JOB_ENCRYPTION_KEY`: what secrets in payloads are encrypted with.
+    pub payload_keys: PayloadKeys,
     /// `JOB_LEASE_SECONDS`: how long the ledger believes in a worker that says nothing. 15.
     pub lease: Duration,
     /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
@@ -62,6 +64,7 @@ impl Config {
             redis_url: settings.required("REDIS_URL")?.to_owned(),
             redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
             connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
+            payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
             grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
             memory_limit: settings.optional("JOB_MEMORY_LIMIT_MB")?,
@@ -79,14 +82,15 @@ impl Config {
 
     /// Connects to PostgreSQL and Redis.
     pub async fn connect(&self) -> Result<Database, ConnectError> {
-        Database::connect(&Connect {
+        let database = Database::connect(&Connect {
             database_url: &self.database_url,
             redis_url: &self.redis_url,
             redis_prefix: &self.redis_prefix,
             connections: self.connections,
             idle_in_transaction: self.lease * 2 / 3,
         })
-        .await
+        .await?;
+        Ok(database.with_keys(self.payload_keys.clone()))
     }
 }
 

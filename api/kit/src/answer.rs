@@ -9,10 +9,16 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 
-use crate::ApiError;
+use crate::{ApiError, Prefixed, TypeId};
 
 /// A handler's answer: `Answer<Json<Team>>`, `Answer<Created<Team>>`, `Answer<NoContent>`.
 pub type Answer<T> = Result<T, ApiError>;
+
+/// A Platform handler's answer, 200: `Ok(Json(can.wrap(report)))`.
+pub type Wrapped<T> = Answer<Json<Envelope<T>>>;
+
+/// A Platform handler's answer, 201: `Ok(Created(can.wrap(report)))`.
+pub type CreatedWrapped<T> = Answer<Created<Envelope<T>>>;
 
 /// 201, with what was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,5 +106,21 @@ impl<T: ParseFromJSON + ToJSON> Envelope<T> {
     /// Wraps an answer to a request.
     pub fn new(data: T, request_id: impl Into<String>) -> Self {
         Self { success: true, data, request_id: request_id.into() }
+    }
+}
+
+/// What the Platform API answers to a DELETE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
+pub struct Deleted<I: ParseFromJSON + ToJSON> {
+    /// What was deleted.
+    pub id: I,
+    /// Always true.
+    pub deleted: bool,
+}
+
+impl<I: Prefixed> Deleted<TypeId<I>> {
+    /// That it is gone.
+    pub fn new(id: I) -> Self {
+        Self { id: TypeId(id), deleted: true }
     }
 }

@@ -1,6 +1,6 @@
 //! The OpenAPI document as it is served: poem-openapi's, with what it can't say by itself. Each
-//! operation shows its permission (`x-permission`), needs both headers where it works in a workspace,
-//! and lists only the errors that it can answer with, in its surface's shape.
+//! operation shows its permission (`x-permission`), needs both headers where it works in a workspace
+//! (on the Platform API, whoever belongs to one workspace only may leave it unsaid), and lists only the errors that it can answer with, in its surface's shape.
 
 use jobs::Surface;
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
             },
         );
     for (path, method, operation) in operations {
-        show_permission(operation);
+        show_permission(operation, surface);
         leave_out_errors(path, method, operation);
         describe_success(operation);
     }
@@ -38,9 +38,10 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
 
 /// `{"permission records:view": []}` becomes `x-permission` and the two real schemes; other ways in,
 /// such as a ticket, stay beside them.
-fn show_permission(operation: &mut Value) {
+fn show_permission(operation: &mut Value, surface: Surface) {
     let mut permission = None;
-    for requirement in operation["security"].as_array_mut().into_iter().flatten() {
+    let Some(requirements) = operation["security"].as_array_mut() else { return };
+    for requirement in requirements.iter_mut() {
         let named = requirement
             .as_object()
             .and_then(|schemes| schemes.keys().find_map(|name| name.strip_prefix(PERMISSION)));
@@ -50,6 +51,9 @@ fn show_permission(operation: &mut Value) {
         }
     }
     if let Some(permission) = permission {
+        if surface == Surface::Platform {
+            requirements.push(json!({ BEARER: [] }));
+        }
         operation["x-permission"] = json!(permission);
     }
 }
@@ -187,5 +191,9 @@ mod tests {
         let spec = OpenApiService::new(Things, "t", "1").spec();
         let document = served(&spec, Surface::Platform).unwrap();
         assert!(document["components"]["schemas"]["Error"]["properties"]["request_id"].is_object());
+        assert_eq!(
+            document["paths"]["/things/{id}"]["put"]["security"],
+            json!([{ "bearer": [], "workspace": [] }, { "bearer": [] }])
+        );
     }
 }

@@ -4,7 +4,7 @@ use jobs::{JobId, Surface};
 use poem_openapi::Object;
 use uuid::Uuid;
 
-use crate::{App, Credential};
+use crate::{App, Credential, TypeId};
 
 /// A job that this request started.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -23,7 +23,7 @@ impl JobStarted {
     pub fn new(app: &App, surface: Surface, job: JobId, credential: Credential) -> Self {
         let status_url = match surface {
             Surface::Workspace => format!("/api/v1/jobs/{job}"),
-            Surface::Platform => format!("/v1/jobs/{job}"),
+            Surface::Platform => format!("/v1/jobs/{}", TypeId(job)),
         };
         let ticket = app.keys.ticket(job, credential);
         Self { job_id: job.0, stream_url: format!("{status_url}/stream?ticket={ticket}"), status_url }

@@ -16,21 +16,23 @@ mod permission;
 mod signer;
 mod sse;
 mod tag;
+mod type_id;
 mod wait;
 mod watcher;
 
-pub use answer::{Accepted, Answer, Created, Envelope, NoContent};
+pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use app::{ApiConfig, App, Services};
 pub use body::Body;
 pub use caller::{Caller, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried};
 pub use error::ApiError;
 pub use job_started::JobStarted;
-pub use page::{Page, PageNumber, PageSize, page_request};
+pub use page::{Limit, Offset, Page, PageNumber, PageSize, page_request, part_request};
 pub use permission::{Access, Can, Permission};
 pub use signer::{AccessClaims, Credential, Signer};
-pub use sse::{JobStream, Shape, Start};
+pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
+pub use type_id::{NotThatId, Prefixed, TypeId};
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
 

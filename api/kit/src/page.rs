@@ -1,4 +1,5 @@
-//! Pages of lists, as the Workspace API shows them: `page` counts from 1, `page_size` has a cap.
+//! Pages of lists. The Workspace API has `page`, which counts from 1, and `page_size`; lists of the
+//! Platform API have `limit` and `offset`. Sizes have a cap.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -56,6 +57,26 @@ pub fn page_request(page: PageNumber, size: PageSize) -> PageRequest {
     PageRequest { limit, offset: (i64::from(page.0) - 1) * limit }
 }
 
+/// `limit`: items in the answer. More than the cap is taken as the cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(u32);
+
+/// `offset`: items to pass over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offset(u32);
+
+/// What the two parameters of the Platform API ask for.
+#[must_use]
+pub fn part_request(limit: Limit, offset: Offset) -> PageRequest {
+    PageRequest { limit: i64::from(limit.0), offset: i64::from(offset.0) }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
 impl Default for PageNumber {
     fn default() -> Self {
         Self(1)
@@ -84,6 +105,22 @@ impl FromStr for PageSize {
     }
 }
 
+impl FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        from_one(text).map(|size| Self(size.min(LARGEST)))
+    }
+}
+
+impl FromStr for Offset {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| "must be a whole number from 0")
+    }
+}
+
 fn from_one(text: &str) -> Result<u32, &'static str> {
     match text.parse() {
         Ok(0) | Err(_) => Err("must be a whole number from 1"),
@@ -93,7 +130,7 @@ fn from_one(text: &str) -> Result<u32, &'static str> {
 
 /// Makes a number type a documented query parameter.
 macro_rules! parameter {
-    ($name:ident, $label:literal) => {
+    ($name:ident, $label:literal, $least:literal) => {
         impl Type for $name {
             const IS_REQUIRED: bool = true;
             type RawValueType = Self;
@@ -105,7 +142,7 @@ macro_rules! parameter {
 
             fn schema_ref() -> MetaSchemaRef {
                 MetaSchemaRef::Inline(Box::new(MetaSchema {
-                    minimum: Some(1.0),
+                    minimum: Some($least),
                     ..MetaSchema::new_with_format("integer", "int32")
                 }))
             }
@@ -133,8 +170,10 @@ macro_rules! parameter {
     };
 }
 
-parameter!(PageNumber, "page_number");
-parameter!(PageSize, "page_size");
+parameter!(PageNumber, "page_number", 1.0);
+parameter!(PageSize, "page_size", 1.0);
+parameter!(Limit, "limit", 1.0);
+parameter!(Offset, "offset", 0.0);
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +196,8 @@ mod tests {
     fn nonsense_is_refused() {
         for nonsense in ["0", "-1", "x", "1.5", "99999999999"] {
             assert!(nonsense.parse::<PageNumber>().is_err(), "{nonsense}");
+            assert!(nonsense.parse::<Limit>().is_err(), "{nonsense}");
+            assert_eq!(nonsense.parse::<Offset>().is_err(), nonsense != "0", "{nonsense}");
         }
     }
 

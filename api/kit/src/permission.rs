@@ -4,18 +4,21 @@
 use std::{marker::PhantomData, ops::Deref};
 
 use domain::{
-    Actor, WorkspaceDb, WorkspaceId,
+    Actor, SessionId, UserId, WorkspaceDb, WorkspaceId,
     access::Role,
     sessions::{self, WorkspaceState},
+    workspaces,
 };
-use jobs::{Database, JobId};
+use jobs::{Database, JobId, Surface};
 use poem::{Request, RequestBody};
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions, registry::MetaSecurityScheme, registry::Registry,
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaSecurityScheme, Registry},
+    types::{ParseFromJSON, ToJSON},
 };
 
 use crate::{
-    ApiError, App, Caller, JobStarted, Visitor,
+    ApiError, App, Caller, Envelope, JobStarted, Visitor,
     caller::{app, bearer, register_bearer},
 };
 
@@ -97,6 +100,11 @@ impl Access {
         JobStarted::new(&self.app, self.caller.visitor.surface, job, self.caller.credential())
     }
 
+    /// An answer of the Platform API, in the envelope of this request.
+    pub fn wrap<T: ParseFromJSON + ToJSON>(&self, data: T) -> Envelope<T> {
+        Envelope::new(data, &*self.caller.visitor.request_id)
+    }
+
     /// What the process has.
     #[must_use]
     pub fn app(&self) -> &App {
@@ -127,7 +135,12 @@ impl<P> Deref for Can<P> {
 pub(crate) async fn admit(request: &Request, permission: &'static str) -> Result<Access, ApiError> {
     let app = app(request)?;
     let (user, session) = bearer(request)?;
-    let workspace = named_workspace(request)?;
+    let visitor = Visitor::of(request);
+    let workspace = match named_workspace(request)? {
+        Some(workspace) => workspace,
+        None if visitor.surface == Surface::Platform => only_workspace(app, user, session).await?,
+        None => return Err(ApiError::missing([WORKSPACE_HEADER])),
+    };
     let standing = sessions::standing(&app.database.pool, session, user, Some(workspace))
         .await?
         .ok_or_else(ApiError::token_invalid)?;
@@ -139,13 +152,25 @@ pub(crate) async fn admit(request: &Request, permission: &'static str) -> Result
     if !role.may(permission) {
         return Err(ApiError::forbidden(format!("this needs the permission {permission}")));
     }
-    let caller = Caller { user, session, visitor: Visitor::of(request) };
+    let caller = Caller { user, session, visitor };
     Ok(Access { caller, workspace, role, app: app.clone() })
 }
 
-fn named_workspace(request: &Request) -> Result<WorkspaceId, ApiError> {
-    let name = request.header(WORKSPACE_HEADER).ok_or_else(|| ApiError::missing([WORKSPACE_HEADER]))?;
-    name.parse().map(WorkspaceId).map_err(|_| ApiError::not_found())
+fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
+    // A header that is no text names nothing either.
+    let Some(name) = request.headers().get(WORKSPACE_HEADER) else { return Ok(None) };
+    let id = name.to_str().ok().and_then(|name| name.parse().ok());
+    id.map(|id| Some(WorkspaceId(id))).ok_or_else(ApiError::not_found)
+}
+
+/// The workspace of a person who belongs to one only, and so needn't name it on the Platform API.
+async fn only_workspace(app: &App, user: UserId, session: SessionId) -> Result<WorkspaceId, ApiError> {
+    let pool = &app.database.pool;
+    sessions::standing(pool, session, user, None).await?.ok_or_else(ApiError::token_invalid)?;
+    match workspaces::of_user(pool, user).await?[..] {
+        [ref only] => Ok(WorkspaceId(only.id)),
+        _ => Err(ApiError::missing([WORKSPACE_HEADER])),
+    }
 }
 
 /// Documents both schemes that [`Can`] stands for.

@@ -4,7 +4,7 @@
 //! came after its `Last-Event-ID`, or an explicit `gap` and a fresh snapshot where that is gone. The
 //! stream closes after the last event; whoever comes back after that is told so by 204.
 
-use std::{sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{
@@ -20,7 +20,7 @@ use poem::{Body, IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
-    types::{ToJSON, Type},
+    types::ToJSON,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +33,18 @@ const RETRY: u32 = 2000;
 
 /// Turns an event into what this route's clients see.
 pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Value> + Send + Sync>;
+
+/// An event as a surface shows it.
+pub trait ShownEvent: From<Event> + ToJSON + 'static {
+    /// The job's id as the surface shows it, for what is no event.
+    fn job_id(job: JobId) -> Value;
+}
+
+impl ShownEvent for Event {
+    fn job_id(job: JobId) -> Value {
+        json!(job)
+    }
+}
 
 /// Where a client's reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +72,9 @@ impl Start {
 }
 
 /// The answer of a stream route: events, or 204 for a client that has seen the end.
-pub struct JobStream(Option<BoxStream<'static, Bytes>>);
+pub struct JobStream<E = Event>(Option<BoxStream<'static, Bytes>>, PhantomData<fn() -> E>);
 
-impl JobStream {
+impl<E: ShownEvent> JobStream<E> {
     /// Opens the stream of a job.
     ///
     /// # Errors
@@ -75,12 +87,14 @@ impl JobStream {
             && snapshot.status.is_terminal()
             && seq >= snapshot.seq
         {
-            return Ok(Self(None));
+            return Ok(Self(None, PhantomData));
         }
-        let reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
+        let mut reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
+        reader.id = E::job_id(job);
+        reader.render = |event| E::from(event).to_json_string();
         let events = stream::once(async { Bytes::from(format!("retry: {RETRY}\n\n")) })
             .chain(stream::unfold(reader, Reader::next));
-        Ok(Self(Some(events.boxed())))
+        Ok(Self(Some(events.boxed()), PhantomData))
     }
 }
 
@@ -95,6 +109,9 @@ struct Reader {
     gap: bool,
     last: i64,
     shape: Option<Shape>,
+    /// How the surface shows the job's id, and an event that has no shape of its own.
+    id: Value,
+    render: fn(Event) -> String,
     over: bool,
 }
 
@@ -115,6 +132,8 @@ impl Reader {
             gap: false,
             last: 0,
             shape,
+            id: json!(job),
+            render: |event| event.to_json_string(),
             over: false,
         };
         match start {
@@ -159,7 +178,7 @@ impl Reader {
             return None;
         }
         if std::mem::take(&mut self.gap) {
-            let gap = json!({ "job_id": self.job, "status": "GAP", "after": self.last });
+            let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
             return Some((Bytes::from(format!("data: {gap}\n\n")), self));
         }
         loop {
@@ -171,7 +190,7 @@ impl Reader {
             match tokio::time::timeout(HEARTBEAT, self.watch.next()).await {
                 Err(_) => {
                     let beat =
-                        json!({ "job_id": self.job, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
+                        json!({ "job_id": self.id, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
                 Ok(Some(event)) if event.seq <= self.last => {}
@@ -202,13 +221,13 @@ impl Reader {
         let seq = event.seq;
         let data = match &self.shape {
             Some(shape) => shape(event).await.to_string(),
-            None => event.to_json_string(),
+            None => (self.render)(event),
         };
         (Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self)
     }
 }
 
-impl IntoResponse for JobStream {
+impl<E: Send> IntoResponse for JobStream<E> {
     fn into_response(self) -> Response {
         let Some(events) = self.0 else {
             return StatusCode::NO_CONTENT.into_response();
@@ -222,12 +241,12 @@ impl IntoResponse for JobStream {
     }
 }
 
-impl ApiResponse for JobStream {
+impl<E: ShownEvent + Send> ApiResponse for JobStream<E> {
     fn meta() -> MetaResponses {
         let events = MetaMediaType {
             content_type: "text/event-stream",
             schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
-                items: Some(Box::new(Event::schema_ref())),
+                items: Some(Box::new(E::schema_ref())),
                 ..MetaSchema::new_with_format("array", "event-stream")
             })),
         };
@@ -247,6 +266,6 @@ impl ApiResponse for JobStream {
     }
 
     fn register(registry: &mut Registry) {
-        Event::register(registry);
+        E::register(registry);
     }
 }

@@ -19,6 +19,12 @@ pub enum Tag {
     RecordsetExport,
     /// Long work: watch it, cancel it, try it again.
     Jobs,
+    /// Jobs that have failed for good: look why, try again, or put away.
+    #[oai(rename = "Dead Letters")]
+    DeadLetters,
+    /// Jobs that have failed for good, as messages of a dead-letter queue.
+    #[oai(rename = "DLQ")]
+    Dlq,
     /// Whether the service is up.
     Health,
 }

@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    Access, ApiError, App, JobStream, Permission, Shape, Start,
+    Access, ApiError, App, JobStream, Permission, Shape, ShownEvent, Start,
     caller::app,
     permission::{admit, register_schemes},
     permissions,
@@ -38,7 +38,12 @@ impl Watcher {
     ///
     /// # Errors
     /// 404 for a job of another workspace, 401 for a ticket that is not, or no longer, good.
-    pub async fn open(&self, job: JobId, start: Start, shape: Option<Shape>) -> Result<JobStream, ApiError> {
+    pub async fn open<E: ShownEvent>(
+        &self,
+        job: JobId,
+        start: Start,
+        shape: Option<Shape>,
+    ) -> Result<JobStream<E>, ApiError> {
         let app = match &self.0 {
             Way::Member(access) => {
                 let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;

@@ -7,6 +7,7 @@ use domain::{
     settings::{SettingError, Settings},
     storage::Storage,
 };
+use jobs::PayloadKeys;
 
 /// How short `MILLRACE_SECRET` may be.
 const SECRET_LENGTH: usize = 32;
@@ -25,6 +26,8 @@ pub struct Config {
     /// `MILLRACE_SECRET`: what tokens, tickets and links are signed with; 32 characters or more, the same
     /// in every API process.
     pub secret: String,
+    /// `JOB_ENCRYPTION_KEY`: what secrets in jobs' payloads are encrypted with.
+    pub payload_keys: PayloadKeys,
     /// `HOST` and `PORT`: where it listens. `127.0.0.1:8080`.
     pub listen: SocketAddr,
     /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
@@ -53,6 +56,7 @@ impl Config {
             redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
             connections: settings.parsed("DATABASE_CONNECTIONS", 20)?,
             secret: secret.to_owned(),
+            payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
             storage: Storage::from_settings(settings)?,
             api: ApiConfig::from_settings(settings)?,

@@ -25,7 +25,8 @@ pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
 
 /// The Platform API.
 pub(crate) fn platform() -> OpenApiService<impl OpenApi, ()> {
-    OpenApiService::new(HealthApi, "Millrace Platform API", env!("CARGO_PKG_VERSION"))
+    let sections = (HealthApi, api_jobs::platform_api());
+    OpenApiService::new(sections, "Millrace Platform API", env!("CARGO_PKG_VERSION"))
         .server("/")
         .description("The same store for apps that are built on it, by API key.")
 }

@@ -29,7 +29,8 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
         connections: config.connections,
         idle_in_transaction: std::time::Duration::from_secs(10),
     })
-    .await?;
+    .await?
+    .with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
     Ok(App::new(Services {

@@ -123,6 +123,7 @@ pub(super) async fn run(
             fence: job.fence,
             progress: None,
             cancel: CancellationToken::new(),
+            hand_back: CancellationToken::new(),
             task: task.abort_handle(),
             aborted: None,
         },
@@ -140,7 +141,10 @@ pub(super) async fn run(
                 return "crashed";
             }
         },
-        Ok(Ended::Hung) => run::failed(entry, job, format!("took longer than {} s", timeout.as_secs())),
+        Ok(Ended::Hung) => {
+            let message = format!("took longer than {} s", timeout.as_secs());
+            run::failed(entry, job, run::EXHAUSTED, message)
+        }
         Ok(Ended::NotStarted(error)) => {
             tracing::error!(job = %job.id, %error, "could not start a process for a job that is to run alone");
             Verdict::Again { delay: LATER, failure: None }

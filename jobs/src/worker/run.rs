@@ -18,6 +18,12 @@ use crate::{
     watch::{Counts, Event, Status, snapshot},
 };
 
+/// How long a job of a newer release waits before a worker is asked again, perhaps a newer one.
+const NEWER_RELEASE_WAIT: Duration = Duration::from_secs(5);
+
+/// The code of a job whose last attempt failed.
+pub(super) const EXHAUSTED: &str = "attempts_exhausted";
+
 /// How a claimed job leaves this worker.
 pub(super) enum Verdict {
     Done(Value),
@@ -48,7 +54,9 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
     let started = tokio::time::Instant::now();
     let outcome = match (&shared.isolation, shared.registry.entry(&job.kind)) {
-        (Some(isolation), Some(entry)) if job.isolate => isolated::run(&shared, isolation, entry, &job).await,
+        (Some(isolation), Some(entry)) if job.isolate && job.version <= entry.version => {
+            isolated::run(&shared, isolation, entry, &job).await
+        }
         _ => carry_out(&shared, &job).await,
     };
     metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
@@ -64,11 +72,9 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static s
     let progress = Progress::new(event, shared.publisher.clone());
 
     let verdict = match shared.registry.entry(&job.kind) {
-        Some(entry) => attempt(shared, entry, job, progress.clone()).await,
-        None => Verdict::Again {
-            delay: Duration::from_secs(5),
-            failure: None, // a newer release has enqueued it; this one must not judge
-        },
+        Some(entry) if job.version <= entry.version => attempt(shared, entry, job, progress.clone()).await,
+        // A newer release has enqueued it; this one must not judge.
+        Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
     };
     settle(shared, job, &progress, verdict).await
 }
@@ -94,8 +100,18 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
 
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
 async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
+    let payload = match entry.read(&shared.database.keys, job) {
+        Ok(payload) => payload,
+        Err(error) if error.may_pass() => {
+            tracing::error!(job = %job.id, kind = entry.name, %error, "this worker can't read a job");
+            return failed(entry, job, error.code(), "its secrets can't be read just now".into());
+        }
+        Err(error) => {
+            return Verdict::Failed { code: error.code().to_owned(), message: error.to_string() };
+        }
+    };
     let cancel = CancellationToken::new();
-    let hand_back = if entry.checkpoints { shared.hand_back.clone() } else { CancellationToken::new() };
+    let hand_back = if entry.checkpoints { shared.hand_back.child_token() } else { CancellationToken::new() };
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
@@ -106,12 +122,12 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
         progress: progress.clone(),
         logs: shared.logs.clone(),
         cancel: cancel.clone(),
-        hand_back,
+        hand_back: hand_back.clone(),
     };
     let span = tracing::info_span!(
         "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id
     );
-    let handler = tokio::time::timeout(entry.timeout, (entry.run)(job.payload.clone(), context));
+    let handler = tokio::time::timeout(entry.timeout, (entry.run)(payload, context));
     let task = tokio::spawn(tracing::Instrument::instrument(handler, span));
     shared.running.insert(
         job.id,
@@ -119,6 +135,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
             fence: job.fence,
             progress: Some(progress),
             cancel: cancel.clone(),
+            hand_back,
             task: task.abort_handle(),
             aborted: None,
         },
@@ -127,14 +144,16 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
     match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
-        Ok(Err(_)) => failed(entry, job, format!("took longer than {} s", entry.timeout.as_secs())),
+        Ok(Err(_)) => {
+            failed(entry, job, EXHAUSTED, format!("took longer than {} s", entry.timeout.as_secs()))
+        }
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
         Err(_) if aborted == Some(Aborted::Leaving) => {
             Verdict::Again { delay: Duration::ZERO, failure: None }
         }
         Err(error) => {
             tracing::error!(job = %job.id, %error, "the handler panicked");
-            failed(entry, job, "the handler panicked".into())
+            failed(entry, job, EXHAUSTED, "the handler panicked".into())
         }
     }
 }
@@ -147,20 +166,22 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
         Ok(Outcome::Cancelled) => Verdict::Cancelled,
         Err(JobError::Fenced) => Verdict::Leave,
+        Err(JobError::Final { code, message }) => Verdict::Failed { code: code.to_owned(), message },
         Err(error) if error.is_outage() => {
             tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
             Verdict::Again { delay: entry.retry.backoff(1), failure: None }
         }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
-            failed(entry, job, error.told())
+            failed(entry, job, EXHAUSTED, error.told())
         }
     }
 }
 
-pub(super) fn failed(entry: &Entry, job: &Claimed, message: String) -> Verdict {
+/// A failed attempt: the job waits for its backoff, or ends under that code if it was the last.
+pub(super) fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict {
     if job.attempt >= job.max_attempts {
-        return Verdict::Failed { code: "attempts_exhausted".into(), message };
+        return Verdict::Failed { code: code.to_owned(), message };
     }
     Verdict::Again { delay: entry.retry.backoff(job.attempt), failure: Some(message) }
 }

@@ -1,4 +1,4 @@
-//! The jobs that a worker has in hand: their leases are renewed, their cancel requests noticed.
+//! The jobs that a worker has in hand: their leases are renewed, requests to stop or to hand back noticed.
 
 use std::{
     collections::HashMap,
@@ -11,9 +11,13 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use crate::{Database, JobId, ledger, progress::Progress};
+use crate::{
+    Database, JobId,
+    ledger::{self, Request},
+    progress::Progress,
+};
 
-/// How often the ledger is asked for cancel requests that the bus did not bring.
+/// How often the ledger is asked for requests that the bus did not bring.
 const CANCEL_CHECK: Duration = Duration::from_secs(1);
 /// How long a handler may take to stop by itself.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -32,6 +36,7 @@ pub(crate) struct RunningJob {
     /// None for a job in a process of its own, which tells its progress itself.
     pub progress: Option<Progress>,
     pub cancel: CancellationToken,
+    pub hand_back: CancellationToken,
     pub task: AbortHandle,
     pub aborted: Option<Aborted>,
 }
@@ -71,6 +76,13 @@ impl RunningJobs {
                 task.abort();
             }
         });
+    }
+
+    /// Asks a job to hand back at its next checkpoint.
+    pub(crate) fn hand_back(&self, id: JobId) {
+        if let Some(job) = self.lock().get(&id) {
+            job.hand_back.cancel();
+        }
     }
 
     /// Ends every handler; their jobs go back to wait.
@@ -115,7 +127,7 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, lease: Duration, stop: Canc
     }
 }
 
-/// Notices cancel requests: at once by the bus, and within a second without it.
+/// Notices requests: at once by the bus, and within a second without it.
 pub(crate) async fn watch_for_cancels(shared: Arc<Shared>, stop: CancellationToken) {
     let listener = tokio::spawn(listen(Arc::clone(&shared), shared.database.clone()));
     let mut ticks = tokio::time::interval(CANCEL_CHECK);
@@ -128,13 +140,16 @@ pub(crate) async fn watch_for_cancels(shared: Arc<Shared>, stop: CancellationTok
         if shared.running.lock().is_empty() {
             continue;
         }
-        match ledger::cancel_requests(&shared.database.pool, shared.id).await {
+        match ledger::requests(&shared.database.pool, shared.id).await {
             Ok(requests) => {
-                for (id, epoch) in requests {
-                    shared.running.cancel(&shared, id, epoch);
+                for (id, request) in requests {
+                    match request {
+                        Request::Cancel { epoch } => shared.running.cancel(&shared, id, epoch),
+                        Request::HandBack => shared.running.hand_back(id),
+                    }
                 }
             }
-            Err(error) => tracing::warn!(%error, "could not look for cancel requests"),
+            Err(error) => tracing::warn!(%error, "could not look for requests"),
         }
     }
     listener.abort();
@@ -150,11 +165,13 @@ async fn listen(shared: Arc<Shared>, database: Database) {
                 let Ok(text) = message.get_payload::<String>() else {
                     continue;
                 };
-                let Some((id, epoch)) = text.split_once(' ') else {
+                let Some((id, asked)) = text.split_once(' ') else {
                     continue;
                 };
-                if let (Ok(id), Ok(epoch)) = (id.parse(), epoch.parse()) {
-                    shared.running.cancel(&shared, JobId(id), epoch);
+                match (id.parse(), asked.parse()) {
+                    (Ok(id), Ok(epoch)) => shared.running.cancel(&shared, JobId(id), epoch),
+                    (Ok(id), Err(_)) if asked == "hand-back" => shared.running.hand_back(JobId(id)),
+                    _ => {}
                 }
             }
         }

@@ -5,8 +5,11 @@ use jobs::Surface;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, document, operations};
-use crate::{Client, Reply, TestApp, client::send};
+use super::{Operation, SURFACES, document, operations};
+use crate::{
+    Client, Reply, TestApp,
+    client::{code_of, send},
+};
 
 const ID: &str = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
 
@@ -48,6 +51,7 @@ fn in_bodies() -> Vec<Value> {
 }
 
 struct Walk {
+    surface: Surface,
     client: Client,
     document: Value,
 }
@@ -102,14 +106,60 @@ impl Walk {
         }
         if reply.status >= 400 {
             let error = reply.json();
-            assert!(error["error"].is_string() && error["detail"].is_string(), "{said}");
+            let (fields, message) = match self.surface {
+                Surface::Workspace => (&error["fields"], &error["detail"]),
+                Surface::Platform => (&error["error"]["fields"], &error["error"]["message"]),
+            };
+            let code = code_of(&error);
+            assert!(code.is_some() && message.is_string(), "{said}");
             assert_eq!(
-                error["error"] == "record_invalid" || error["error"] == "parameter_missing",
-                error["fields"].is_object(),
+                code == Some("record_invalid") || code == Some("parameter_missing"),
+                fields.is_object(),
                 "{said}"
             );
         }
         reply
+    }
+
+    /// Nonsense wherever an operation takes something.
+    async fn everywhere(&self) {
+        // What ends the session, or starts work, has tests of its own.
+        let left_out = ["logout", "signup", "signup_async"];
+        for operation in
+            operations(&self.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
+        {
+            let schema = &operation.body["requestBody"]["content"]["application/json"]["schema"];
+            let properties = self.properties(schema);
+            let good: Map<String, Value> =
+                properties.iter().map(|(name, schema)| (name.clone(), self.plausible(schema))).collect();
+            let good = (!properties.is_empty()).then_some(Value::Object(good));
+
+            if operation.path.contains('{') {
+                for nonsense in IN_URLS {
+                    self.call(operation, nonsense, "", good.as_ref()).await;
+                }
+            }
+            let parameters = operation.body["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+                // A good value could make a long poll wait.
+                for nonsense in IN_URLS {
+                    let query = format!("{}={nonsense}", parameter["name"].as_str().unwrap());
+                    self.call(operation, ID, &query, good.as_ref()).await;
+                }
+            }
+            for name in properties.keys() {
+                for nonsense in in_bodies() {
+                    let mut body = good.clone().unwrap_or_default();
+                    body[name] = nonsense;
+                    self.call(operation, ID, "", Some(&body)).await;
+                }
+            }
+            if operation.body["requestBody"]["content"]["application/json"].is_object() {
+                for nonsense in in_bodies() {
+                    self.call(operation, ID, "", Some(&nonsense)).await;
+                }
+            }
+        }
     }
 }
 
@@ -117,42 +167,8 @@ impl Walk {
 async fn nonsense_is_refused_as_documented_wherever_it_comes() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let walk = Walk { client: owner.clone(), document: document(Surface::Workspace) };
-    // What ends the session, or starts work, has tests of its own.
-    let left_out = ["logout", "signup", "signup_async"];
-    for operation in operations(&walk.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
-    {
-        let schema = &operation.body["requestBody"]["content"]["application/json"]["schema"];
-        let properties = walk.properties(schema);
-        let good: Map<String, Value> =
-            properties.iter().map(|(name, schema)| (name.clone(), walk.plausible(schema))).collect();
-        let good = (!properties.is_empty()).then_some(Value::Object(good));
-
-        if operation.path.contains('{') {
-            for nonsense in IN_URLS {
-                walk.call(operation, nonsense, "", good.as_ref()).await;
-            }
-        }
-        let parameters = operation.body["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
-            // A good value could make a long poll wait.
-            for nonsense in IN_URLS {
-                let query = format!("{}={nonsense}", parameter["name"].as_str().unwrap());
-                walk.call(operation, ID, &query, good.as_ref()).await;
-            }
-        }
-        for name in properties.keys() {
-            for nonsense in in_bodies() {
-                let mut body = good.clone().unwrap_or_default();
-                body[name] = nonsense;
-                walk.call(operation, ID, "", Some(&body)).await;
-            }
-        }
-        if operation.body["requestBody"]["content"]["application/json"].is_object() {
-            for nonsense in in_bodies() {
-                walk.call(operation, ID, "", Some(&nonsense)).await;
-            }
-        }
+    for surface in SURFACES {
+        Walk { surface, client: owner.clone(), document: document(surface) }.everywhere().await;
     }
     owner.get("/auth/me").await.expect(200);
 }

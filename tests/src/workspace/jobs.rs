@@ -1,19 +1,36 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod turns;
+mod unique;
+mod waiting;
 
-use jobs::{NewJob, kinds::NoOp};
+use jobs::{Enqueued, JobKind, NewJob, kinds::NoOp};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{Client, TestApp};
 
 /// Enqueues a job that sleeps, in the caller's workspace; answers with its id.
-async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
-    let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
+pub(crate) async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String {
+    enqueue(app, owner, NewJob::new(&job)).await.id().to_string()
+}
+
+/// Enqueues a job in the caller's workspace.
+async fn enqueue<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> Enqueued {
     let mut tx = app.database.begin().await.unwrap();
-    let id = jobs::enqueue(&mut tx, NewJob::new(&job).workspace(Some(workspace))).await.unwrap().id();
+    let enqueued = jobs::enqueue(&mut tx, job.workspace(Some(workspace_of(owner)))).await.unwrap();
     tx.commit().await.unwrap();
-    id.to_string()
+    enqueued
+}
+
+fn workspace_of(owner: &Client) -> Uuid {
+    owner.workspace.as_ref().unwrap().parse().unwrap()
+}
+
+/// Waits for a job's end.
+async fn end_of(owner: &Client, job: &str) -> Value {
+    owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await
 }
 
 async fn status_of(owner: &Client, job: &str) -> Value {

@@ -22,7 +22,7 @@ use domain::{
 use futures::{Stream, TryStreamExt, stream};
 use jobs::{
     JobId,
-    control::{self, Cancel, Delete, Filter},
+    control::{self, Cancel, CancelledAll, Delete, Filter},
     watch::{Snapshot, Status},
 };
 use poem::web::Data;
@@ -44,9 +44,6 @@ permissions! {
     CancelImport = "imports:cancel",
     DeleteImport = "imports:delete",
 }
-
-/// Jobs cancelled by one statement's worth of looking.
-const CANCELLED_AT_ONCE: i64 = 200;
 
 /// An import that creates its recordset.
 #[derive(Debug, Object)]
@@ -179,7 +176,7 @@ impl RecordsetImportApi {
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<Page<TransferJob>>> {
         let request = page_request(page.0, page_size.0);
-        let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0 };
+        let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0, ..Filter::default() };
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
@@ -220,15 +217,11 @@ impl RecordsetImportApi {
     /// Cancel all imports and exports that are not over
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<CancelImport>) -> Answer<Json<CancelledJobs>> {
-        let mut answer = CancelledJobs::default();
-        for job in not_over(&can).await? {
-            match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
-                Cancel::Cancelled => answer.cancelled += 1,
-                Cancel::Requested => answer.requested += 1,
-                Cancel::AlreadyOver | Cancel::NotFound => {}
-            }
-        }
-        Ok(Json(answer))
+        let filter = Filter { kinds: JobType::kinds(None), ..Filter::default() };
+        let whose = Some(can.workspace.0);
+        let CancelledAll { cancelled, requested, .. } =
+            control::cancel_all(&can.app().database, whose, &filter, i64::MAX).await?;
+        Ok(Json(CancelledJobs { cancelled, requested }))
     }
 
     /// Get a new link to an import's error report
@@ -335,26 +328,6 @@ async fn find<P>(can: &Can<P>, job: JobId) -> Answer<Snapshot> {
     snapshot
         .filter(|job| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some())
         .ok_or_else(ApiError::not_found)
-}
-
-/// Imports and exports of the workspace that are not over.
-async fn not_over<P>(can: &Can<P>) -> Answer<Vec<JobId>> {
-    let mut found = Vec::new();
-    for status in [Status::Pending, Status::Queued, Status::Running] {
-        let filter = Filter { kinds: JobType::kinds(None), status: Some(status) };
-        let whose = Some(can.workspace.0);
-        let mut offset = 0;
-        loop {
-            let (jobs, total) =
-                control::list(&can.app().database, whose, &filter, CANCELLED_AT_ONCE, offset).await?;
-            found.extend(jobs.iter().map(|job| job.event.job_id));
-            offset += CANCELLED_AT_ONCE;
-            if offset >= total {
-                break;
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// The report, page by page.

@@ -1,16 +1,19 @@
 //! Jobs: long work of a workspace, whatever its kind. Ours; the contract's job routes are views of it.
 
+pub(crate) mod selection;
+
 use std::time::Duration;
 
 use api_kit::{
-    Answer, ApiError, App, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag, ViewJobs,
-    Watcher, page_request, permissions, unhurried,
+    Access, Answer, ApiError, App, Body, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag,
+    ViewJobs, Watcher, page_request, permissions, unhurried,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
 use jobs::{
     JobId,
-    control::{self, Cancel, Delete, Filter, LogLine, Retry},
+    control::{self, Cancel, Delete, Filter, LogLine, Prioritize, Retry},
+    waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
 use poem::web::Data;
@@ -21,10 +24,19 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-permissions! { CancelJobs = "jobs:cancel", RetryJobs = "jobs:retry", DeleteJobs = "jobs:delete" }
+use selection::{JobSelection, JobsCancelled};
+
+permissions! {
+    CancelJobs = "jobs:cancel",
+    RetryJobs = "jobs:retry",
+    EditJobs = "jobs:edit",
+    DeleteJobs = "jobs:delete",
+}
 
 /// The longest that a long poll waits.
 const LONGEST_WAIT: u64 = 30;
+/// Jobs that one request cancels at the most.
+const CANCELLED_AT_MOST: i64 = 10_000;
 /// Log lines in one answer.
 const LOG_LINES: i64 = 1000;
 
@@ -57,6 +69,9 @@ pub struct Job {
     /// Why its last attempt failed, if one did.
     #[oai(skip_serializing_if_is_none)]
     last_error: Option<String>,
+    /// Why it is waiting, while it is; only where one job is asked for.
+    #[oai(skip_serializing_if_is_none)]
+    waiting: Option<Waiting>,
 }
 
 impl From<Snapshot> for Job {
@@ -74,6 +89,7 @@ impl From<Snapshot> for Job {
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
             last_error: snapshot.error.and_then(message),
+            waiting: None,
         }
     }
 }
@@ -107,22 +123,51 @@ pub struct JobLog {
     items: Vec<JobLogLine>,
 }
 
+/// What to change about a job. What is absent stays.
+#[derive(Debug, Object)]
+struct JobChanges {
+    /// 0 (first) to 9 (last), among the waiting jobs of the workspace in its pool.
+    priority: Option<i16>,
+}
+
 /// See the module.
 pub struct JobsApi;
 
 #[OpenApi(prefix_path = "/jobs", tag = "Tag::Jobs")]
 impl JobsApi {
     /// List the workspace's jobs, newest first
+    #[allow(clippy::too_many_arguments)] // they are what a list can be narrowed by
     #[oai(path = "/", method = "get", operation_id = "list_jobs")]
     async fn list(
         &self,
         can: Can<ViewJobs>,
+        /// Only with this status.
         status: Query<Option<Status>>,
+        /// Only this kind, for example `records.import`.
         kind: Query<Option<String>>,
-        #[oai(default)] page: Query<PageNumber>,
-        #[oai(default)] page_size: Query<PageSize>,
+        /// Only the children of this job.
+        batch_id: Query<Option<Uuid>>,
+        /// Only those asked for at this time or later.
+        since: Query<Option<DateTime<Utc>>>,
+        /// Only those asked for before this time.
+        until: Query<Option<DateTime<Utc>>>,
+        /// Only those with this in their kind, or in what they last said or failed with.
+        search: Query<Option<String>>,
+        /// Which page, from 1.
+        #[oai(default)]
+        page: Query<PageNumber>,
+        /// Jobs on a page, at most 200.
+        #[oai(default)]
+        page_size: Query<PageSize>,
     ) -> Answer<Json<Page<Job>>> {
-        let filter = Filter { kinds: kind.0.into_iter().collect(), status: status.0 };
+        let filter = Filter {
+            kinds: kind.0.into_iter().collect(),
+            status: status.0,
+            batch: batch_id.0.map(JobId),
+            since: since.0,
+            until: until.0,
+            text: search.0,
+        };
         let request = page_request(page.0, page_size.0);
         let workspace = Some(can.workspace.0);
         let (jobs, total) =
@@ -140,26 +185,18 @@ impl JobsApi {
         &self,
         can: Can<ViewJobs>,
         job_id: Path<Uuid>,
+        /// The newest `seq` seen.
         since: Query<Option<i64>>,
         /// Seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
-        let mut snapshot = find(&can, job).await?;
-        if let (Some(since), Some(seconds)) = (since.0, wait.0) {
-            let mut watch = can.app().hub.watch(job);
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
-            while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-                match tokio::time::timeout_at(deadline, watch.next()).await {
-                    Ok(Some(event)) if event.seq <= since => continue,
-                    Ok(Some(_)) => {}
-                    Ok(None) => watch = can.app().hub.watch(job),
-                    Err(_) => break,
-                }
-                snapshot = find(&can, job).await?;
-            }
-        }
-        Ok(Json(snapshot.into()))
+        let snapshot = look(&can, job, since.0, wait.0).await?;
+        let waiting = match snapshot.event.status {
+            Status::Pending | Status::Queued => why(&can.app().database, job).await?,
+            _ => None,
+        };
+        Ok(Json(Job { waiting, ..snapshot.into() }))
     }
 
     /// Stream a job's events
@@ -171,8 +208,11 @@ impl JobsApi {
         &self,
         watcher: Watcher,
         job_id: Path<Uuid>,
+        /// Begin after this `seq`; 0 for all that is kept.
         since: Query<Option<i64>>,
-        #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
+        /// The id of the last event seen, as `EventSource` sends it.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
         watcher.open(JobId(job_id.0), start, None).await
@@ -205,6 +245,47 @@ impl JobsApi {
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
         }
+    }
+
+    /// Cancel many jobs
+    ///
+    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time; `more`
+    /// tells whether to call again.
+    #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
+    async fn cancel_many(
+        &self,
+        can: Can<CancelJobs>,
+        selection: Body<JobSelection>,
+    ) -> Answer<Json<JobsCancelled>> {
+        let filter = selection.0.into_filter()?;
+        let whose = Some(can.workspace.0);
+        let cancelled = control::cancel_all(&can.app().database, whose, &filter, CANCELLED_AT_MOST).await?;
+        Ok(Json(cancelled.into()))
+    }
+
+    /// Change a waiting job's priority
+    #[oai(path = "/:job_id", method = "patch", operation_id = "update_job")]
+    async fn update(
+        &self,
+        can: Can<EditJobs>,
+        job_id: Path<Uuid>,
+        changes: Body<JobChanges>,
+    ) -> Answer<Json<Job>> {
+        let job = JobId(job_id.0);
+        if let Some(priority) = changes.priority {
+            if !(0..=9).contains(&priority) {
+                return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
+            }
+            let whose = Some(can.workspace.0);
+            match control::prioritize(&can.app().database, whose, job, priority).await? {
+                Prioritize::Done => {}
+                Prioritize::NotWaiting => {
+                    return Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"));
+                }
+                Prioritize::NotFound => return Err(ApiError::not_found()),
+            }
+        }
+        Ok(Json(find(&can, job).await?.into()))
     }
 
     /// Run a failed or cancelled job again
@@ -245,12 +326,37 @@ impl JobsApi {
     }
 }
 
+/// The job as it is, or, given both, as soon as there is an event after `since` or the wait is over.
+pub(crate) async fn look(
+    access: &Access,
+    job: JobId,
+    since: Option<i64>,
+    wait: Option<u64>,
+) -> Answer<Snapshot> {
+    let mut snapshot = find(access, job).await?;
+    if let (Some(since), Some(seconds)) = (since, wait) {
+        let mut watch = access.app().hub.watch(job);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
+        while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
+            match tokio::time::timeout_at(deadline, watch.next()).await {
+                Ok(Some(event)) if event.seq <= since => continue,
+                Ok(Some(_)) => {}
+                Ok(None) => watch = access.app().hub.watch(job),
+                Err(_) => break,
+            }
+            snapshot = find(access, job).await?;
+        }
+    }
+    Ok(snapshot)
+}
+
 /// The job, if it is one of the caller's workspace.
-async fn find<P>(can: &Can<P>, job: JobId) -> Answer<Snapshot> {
-    can.app()
+pub(crate) async fn find(access: &Access, job: JobId) -> Answer<Snapshot> {
+    access
+        .app()
         .hub
         .snapshot(job)
         .await?
-        .filter(|snapshot| snapshot.workspace == Some(can.workspace.0))
+        .filter(|snapshot| snapshot.workspace == Some(access.workspace.0))
         .ok_or_else(ApiError::not_found)
 }

@@ -154,7 +154,7 @@ impl IntoResponse for SignupStream {
 /// Documented as any job's stream, with events of a sign-up.
 impl ApiResponse for SignupStream {
     fn meta() -> MetaResponses {
-        let mut meta = JobStream::meta();
+        let mut meta = <JobStream>::meta();
         for media in meta.responses.iter_mut().flat_map(|response| &mut response.content) {
             media.schema = MetaSchemaRef::Inline(Box::new(MetaSchema {
                 items: Some(Box::new(SignupEvent::schema_ref())),

@@ -1,0 +1,4 @@
+//! The Platform API's sections about jobs.
+
+pub mod dlq;
+pub mod jobs;

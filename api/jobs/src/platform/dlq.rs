@@ -1,0 +1,138 @@
+//! DLQ: jobs that have failed for good, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
+
+use api_kit::{Can, Limit, Offset, Tag, TypeId, Wrapped, part_request};
+use chrono::{DateTime, Utc};
+use jobs::{
+    JobId,
+    dead_letters::{self, DeadLetter, Filter},
+};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+use serde_json::Value;
+
+use crate::workspace::{
+    dead_letters::{DiscardDeadLetters, ViewDeadLetters, discard_one, retry_one},
+    jobs::RetryJobs,
+};
+
+/// A job that has failed for good.
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct DlqMessage {
+    /// The job, also at `/v1/jobs`.
+    id: TypeId<JobId>,
+    /// What it was to do, for example `records.import`.
+    kind: String,
+    /// Why it failed.
+    error: DlqError,
+    /// Attempts that it has had.
+    attempts: i32,
+    /// What it was told, in the shape of its kind. What is secret is `***`.
+    payload: Value,
+    /// The request that started it.
+    request_id: Option<String>,
+    /// When it was asked for.
+    created_at: DateTime<Utc>,
+    /// When it failed for good.
+    failed_at: DateTime<Utc>,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, Object)]
+struct DlqError {
+    /// For programs.
+    code: String,
+    /// For people.
+    message: String,
+}
+
+impl From<DeadLetter> for DlqMessage {
+    fn from(letter: DeadLetter) -> Self {
+        Self {
+            id: TypeId(letter.id),
+            kind: letter.kind,
+            error: DlqError { code: letter.code, message: letter.message },
+            attempts: letter.attempts,
+            payload: letter.payload,
+            request_id: letter.origin.request_id,
+            created_at: letter.created_at,
+            failed_at: letter.failed_at,
+        }
+    }
+}
+
+/// Messages of the dead-letter queue.
+#[derive(Debug, Clone, Object)]
+struct DlqMessages {
+    /// The latest first.
+    messages: Vec<DlqMessage>,
+    /// Messages in the whole queue.
+    total: i64,
+}
+
+/// That a message has been discarded.
+#[derive(Debug, Clone, Object)]
+struct DlqDiscarded {
+    /// Always true.
+    discarded: bool,
+}
+
+/// That a message's job waits again.
+#[derive(Debug, Clone, Object)]
+struct DlqRetried {
+    /// Always true.
+    retried: bool,
+}
+
+/// See the module.
+pub struct DlqApi;
+
+#[OpenApi(prefix_path = "/v1/dlq", tag = "Tag::Dlq")]
+impl DlqApi {
+    /// List the messages of the dead-letter queue, the latest first
+    #[oai(path = "/", method = "get", operation_id = "list_dlq_messages")]
+    async fn list(
+        &self,
+        can: Can<ViewDeadLetters>,
+        /// Messages in the answer, at most 200.
+        #[oai(default)]
+        limit: Query<Limit>,
+        /// Messages to pass over.
+        #[oai(default)]
+        offset: Query<Offset>,
+    ) -> Wrapped<DlqMessages> {
+        let part = part_request(limit.0, offset.0);
+        let whose = Some(can.workspace.0);
+        let (letters, total) =
+            dead_letters::list(&can.app().database, whose, &Filter::default(), part.limit, part.offset)
+                .await?;
+        let messages = letters.into_iter().map(DlqMessage::from).collect();
+        Ok(Json(can.wrap(DlqMessages { messages, total })))
+    }
+
+    /// Try a message again
+    ///
+    /// Its job waits again with its attempts given back, and goes on after the last batch that it
+    /// committed.
+    #[oai(path = "/:msg_id/retry", method = "post", operation_id = "retry_dlq_message")]
+    async fn retry(&self, can: Can<RetryJobs>, msg_id: Path<TypeId<JobId>>) -> Wrapped<DlqRetried> {
+        retry_one(&can, msg_id.0.0).await?;
+        Ok(Json(can.wrap(DlqRetried { retried: true })))
+    }
+
+    /// Discard a message
+    ///
+    /// Its job stays in the history as failed.
+    #[oai(path = "/:msg_id", method = "delete", operation_id = "discard_dlq_message")]
+    async fn discard(
+        &self,
+        can: Can<DiscardDeadLetters>,
+        msg_id: Path<TypeId<JobId>>,
+    ) -> Wrapped<DlqDiscarded> {
+        discard_one(&can, msg_id.0.0).await?;
+        Ok(Json(can.wrap(DlqDiscarded { discarded: true })))
+    }
+}

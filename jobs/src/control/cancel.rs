@@ -1,0 +1,278 @@
+//! Stopping jobs: a waiting one is over at once, a running one's handler is asked.
+
+use futures::{StreamExt, stream};
+use uuid::Uuid;
+
+use super::Filter;
+use crate::{
+    Database, JobId, Tx, clock,
+    watch::{Event, Status, publish, snapshot},
+};
+
+/// Jobs that one transaction stops.
+const AT_ONCE: i64 = 500;
+/// Workers that are told at the same time.
+const TOLD_AT_ONCE: usize = 16;
+
+/// What came of asking a job to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// It was waiting, and is over.
+    Cancelled,
+    /// It is running; its handler has been told.
+    Requested,
+    /// It was over before.
+    AlreadyOver,
+    /// There is no such job.
+    NotFound,
+}
+
+/// What came of asking many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CancelledAll {
+    /// They were waiting, and are over.
+    pub cancelled: i64,
+    /// They are running; their handlers have been told, and had not been before.
+    pub requested: i64,
+    /// There may be more, for another call.
+    pub more: bool,
+}
+
+/// A running job that has been asked to stop.
+struct Asked {
+    id: JobId,
+    epoch: i64,
+    attempt: i32,
+}
+
+/// Stops a job: a waiting one at once, a running one by asking its handler.
+pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Cancel, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    // Held until the commit, so that the job stays what it is found to be.
+    let state = sqlx::query_scalar!(
+        "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    match state.as_deref() {
+        Some("waiting") => {
+            end_waiting(&mut tx, &[id.0]).await?;
+            tx.commit().await?;
+            Ok(Cancel::Cancelled)
+        }
+        Some(_) => {
+            let asked = sqlx::query!(
+                "update jobs
+                    set cancel_requested = true,
+                        epoch = case when cancel_requested then epoch else epoch + 1 end
+                  where id = $1
+                 returning epoch, attempt",
+                id.0,
+            )
+            .fetch_one(tx.conn())
+            .await?;
+            tx.commit().await?;
+            announce(database, Asked { id, epoch: asked.epoch, attempt: asked.attempt }).await;
+            Ok(Cancel::Requested)
+        }
+        None => {
+            let over = sqlx::query_scalar!(
+                r#"select true as "over!" from finished_jobs
+                    where id = $1 and workspace_id is not distinct from $2"#,
+                id.0,
+                workspace,
+            )
+            .fetch_optional(tx.conn())
+            .await?;
+            Ok(if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound })
+        }
+    }
+}
+
+/// Stops the jobs that match, some hundred in a transaction, until none is left or `at_most` have been
+/// stopped. What has been stopped stays so when a later transaction fails.
+pub async fn cancel_all(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    at_most: i64,
+) -> Result<CancelledAll, sqlx::Error> {
+    let mut all = CancelledAll::default();
+    // The waiting ones first: those that are claimed meanwhile are found among the running.
+    loop {
+        let room = AT_ONCE.min(at_most - all.cancelled);
+        let ended = cancel_waiting(database, workspace, filter, room).await?;
+        all.cancelled += ended;
+        if ended < room {
+            break;
+        }
+        if all.cancelled >= at_most {
+            return Ok(CancelledAll { more: true, ..all });
+        }
+    }
+    loop {
+        let room = AT_ONCE.min(at_most - all.cancelled - all.requested);
+        let asked = ask_running(database, workspace, filter, room).await?;
+        let count = i64::try_from(asked.len()).unwrap_or(i64::MAX);
+        all.requested += count;
+        stream::iter(asked).for_each_concurrent(TOLD_AT_ONCE, |asked| announce(database, asked)).await;
+        if count < room {
+            return Ok(all);
+        }
+        if all.cancelled + all.requested >= at_most {
+            return Ok(CancelledAll { more: true, ..all });
+        }
+    }
+}
+
+async fn cancel_waiting(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    limit: i64,
+) -> Result<i64, sqlx::Error> {
+    let (state, due) = filter.state();
+    let mut tx = database.begin().await?;
+    let held = sqlx::query_scalar!(
+        "select id from jobs
+          where state = 'waiting'
+            and (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
+            and (cardinality($2::text[]) = 0 or kind = any($2))
+            and ($3::text is null or state = $3)
+            and ($4::boolean is null or (run_at <= now()) = $4)
+            and ($5::uuid is null or batch_id = $5)
+            and ($6::timestamptz is null or created_at >= $6)
+            and ($7::timestamptz is null or created_at < $7)
+            and ($8::text is null
+                 or strpos(lower(concat_ws(' ', kind, error ->> 'message', progress ->> 'message',
+                                           progress ->> 'current_step')), lower($8)) > 0)
+          order by id
+          limit $9
+            for update",
+        workspace,
+        &filter.kinds,
+        state,
+        due,
+        filter.batch_id(),
+        filter.since,
+        filter.until,
+        filter.text,
+        limit,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    end_waiting(&mut tx, &held).await?;
+    tx.commit().await?;
+    Ok(i64::try_from(held.len()).unwrap_or(i64::MAX))
+}
+
+async fn ask_running(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    limit: i64,
+) -> Result<Vec<Asked>, sqlx::Error> {
+    let (state, due) = filter.state();
+    let rows = sqlx::query!(
+        "with held as (
+             select id from jobs
+              where state = 'running' and not cancel_requested
+                and (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
+                and (cardinality($2::text[]) = 0 or kind = any($2))
+                and ($3::text is null or state = $3)
+                and ($4::boolean is null or (run_at <= now()) = $4)
+                and ($5::uuid is null or batch_id = $5)
+                and ($6::timestamptz is null or created_at >= $6)
+                and ($7::timestamptz is null or created_at < $7)
+                and ($8::text is null
+                     or strpos(lower(concat_ws(' ', kind, error ->> 'message', progress ->> 'message',
+                                               progress ->> 'current_step')), lower($8)) > 0)
+              order by id
+              limit $9
+                for update
+         )
+         update jobs j set cancel_requested = true, epoch = j.epoch + 1
+           from held where j.id = held.id
+         returning j.id, j.epoch, j.attempt",
+        workspace,
+        &filter.kinds,
+        state,
+        due,
+        filter.batch_id(),
+        filter.since,
+        filter.until,
+        filter.text,
+        limit,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt })
+        .collect())
+}
+
+/// Ends a job that has been put back although someone had asked to cancel it: its attempt failed, or
+/// gave it back, before the request was heard. Another attempt would only put the end off.
+pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let asked = sqlx::query_scalar!(
+        r#"select true as "asked!" from jobs where id = $1 and state = 'waiting' and cancel_requested for update"#,
+        id.0,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .is_some();
+    if asked {
+        end_waiting(&mut tx, &[id.0]).await?;
+        tx.commit().await?;
+    }
+    Ok(asked)
+}
+
+/// Moves waiting jobs, whose rows are held, to the finished ones; their watchers hear of it after the
+/// commit.
+async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ended = sqlx::query!(
+        "with gone as (
+             delete from jobs where id = any($1) returning *
+         )
+         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
+                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
+                unique_key, batch_id)
+         select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
+                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at, checkpoints,
+                unique_key, batch_id
+           from gone
+         returning id, epoch",
+        ids,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    for job in ended {
+        tx.publish_after_commit(Event::transition(JobId(job.id), Status::Cancelled, job.epoch, clock::now()));
+    }
+    Ok(())
+}
+
+/// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
+async fn announce(database: &Database, Asked { id, epoch, attempt }: Asked) {
+    let before = snapshot::newest(&database.bus, id).await;
+    let mut event = Event::transition(id, Status::Running, epoch, clock::now()).carrying_on(before);
+    event.attempt = attempt;
+    event.cancel_requested = true;
+    publish::send(&database.bus, &[event]).await;
+    let told = redis::cmd("PUBLISH")
+        .arg(database.bus.control_channel())
+        .arg(format!("{id} {epoch}"))
+        .query_async::<()>(&mut database.bus.connection())
+        .await;
+    if let Err(error) = told {
+        tracing::debug!(%error, "the worker will find the request in the ledger");
+    }
+}

@@ -1,0 +1,45 @@
+//! Removing a job from the history.
+
+use uuid::Uuid;
+
+use crate::{JobId, Tx};
+
+/// What came of deleting a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delete {
+    /// Gone, with its log.
+    Deleted,
+    /// It is not over; cancel it first.
+    NotOver,
+    /// There is no such job.
+    NotFound,
+}
+
+/// Removes a finished job from the history.
+pub async fn delete(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Delete, sqlx::Error> {
+    let deleted = sqlx::query!(
+        r#"with gone as (
+               delete from finished_jobs where id = $1 and workspace_id is not distinct from $2 returning id
+           ), lines as (
+               delete from job_logs l using gone where l.job_id = gone.id
+           ), effects as (
+               delete from job_checkpoints c using gone where c.job_id = gone.id
+           )
+           select id from gone"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    if deleted.is_some() {
+        return Ok(Delete::Deleted);
+    }
+    let live = sqlx::query_scalar!(
+        r#"select true as "live!" from jobs where id = $1 and workspace_id is not distinct from $2"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(if live.is_some() { Delete::NotOver } else { Delete::NotFound })
+}

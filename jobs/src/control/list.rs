@@ -1,0 +1,77 @@
+//! Lists of jobs.
+
+use uuid::Uuid;
+
+use super::Filter;
+use crate::{
+    Database,
+    watch::snapshot::{Row, Snapshot},
+};
+
+/// Jobs of a workspace, newest first, and how many there are.
+pub async fn list(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Snapshot>, i64), sqlx::Error> {
+    let (state, due) = filter.state();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id as "id!", workspace_id, kind as "kind!", pool as "pool!", origin as "origin!",
+                  priority as "priority!", state as "state!", run_at as "run_at!", run_at <= now() as "due!",
+                  attempt as "attempt!", max_attempts as "max_attempts!", epoch as "epoch!",
+                  cancel_requested as "cancel_requested!", progress, result, error,
+                  created_at as "created_at!", started_at, finished_at
+             from all_jobs
+            where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
+              and (cardinality($2::text[]) = 0 or kind = any($2))
+              and ($3::text is null or state = $3)
+              and ($4::boolean is null or (run_at <= now()) = $4)
+              and ($5::uuid is null or batch_id = $5)
+              and ($6::timestamptz is null or created_at >= $6)
+              and ($7::timestamptz is null or created_at < $7)
+              and ($8::text is null
+                   or strpos(lower(concat_ws(' ', kind, error ->> 'message', progress ->> 'message',
+                                             progress ->> 'current_step')), lower($8)) > 0)
+            order by id desc
+            limit $9 offset $10"#,
+        workspace,
+        &filter.kinds,
+        state,
+        due,
+        filter.batch_id(),
+        filter.since,
+        filter.until,
+        filter.text,
+        limit,
+        offset,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from all_jobs
+            where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
+              and (cardinality($2::text[]) = 0 or kind = any($2))
+              and ($3::text is null or state = $3)
+              and ($4::boolean is null or (run_at <= now()) = $4)
+              and ($5::uuid is null or batch_id = $5)
+              and ($6::timestamptz is null or created_at >= $6)
+              and ($7::timestamptz is null or created_at < $7)
+              and ($8::text is null
+                   or strpos(lower(concat_ws(' ', kind, error ->> 'message', progress ->> 'message',
+                                             progress ->> 'current_step')), lower($8)) > 0)"#,
+        workspace,
+        &filter.kinds,
+        state,
+        due,
+        filter.batch_id(),
+        filter.since,
+        filter.until,
+        filter.text,
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    Ok((rows.into_iter().map(Row::into_snapshot).collect(), total))
+}

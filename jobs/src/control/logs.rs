@@ -1,0 +1,58 @@
+//! What a job has written to its log.
+
+use chrono::{DateTime, Utc};
+
+use crate::{Database, JobId};
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Increases with time.
+    pub id: i64,
+    /// When it was stored.
+    pub at: DateTime<Utc>,
+    /// In which attempt.
+    pub attempt: i32,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// What it says.
+    pub message: String,
+}
+
+/// The lines of a job's log after `after`, oldest first.
+pub async fn logs(
+    database: &Database,
+    id: JobId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<LogLine>, sqlx::Error> {
+    sqlx::query_as!(
+        LogLine,
+        "select id, at, attempt, level, message from job_logs
+          where job_id = $1 and id > $2
+          order by id
+          limit $3",
+        id.0,
+        after,
+        limit,
+    )
+    .fetch_all(&database.pool)
+    .await
+}
+
+/// The last lines of a job's log, oldest first.
+pub async fn last_logs(database: &Database, id: JobId, limit: i64) -> Result<Vec<LogLine>, sqlx::Error> {
+    let mut lines = sqlx::query_as!(
+        LogLine,
+        "select id, at, attempt, level, message from job_logs
+          where job_id = $1
+          order by id desc
+          limit $2",
+        id.0,
+        limit,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    lines.reverse();
+    Ok(lines)
+}

@@ -1,0 +1,63 @@
+//! Letting a waiting job go before others of its workspace, or after them.
+
+use uuid::Uuid;
+
+use crate::{
+    Database, JobId, clock,
+    watch::{Event, Status, publish, snapshot},
+};
+
+/// What came of asking for another priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prioritize {
+    /// It has that priority, and waits.
+    Done,
+    /// It runs, or is over: there is nothing to go before.
+    NotWaiting,
+    /// There is no such job.
+    NotFound,
+}
+
+/// Gives a waiting job another priority, 0 (first) to 9 (last). A change is a transition, which its
+/// watchers see; an id that is on its way to a worker already isn't called back.
+pub async fn prioritize(
+    database: &Database,
+    workspace: Option<Uuid>,
+    id: JobId,
+    priority: i16,
+) -> Result<Prioritize, sqlx::Error> {
+    let job = sqlx::query!(
+        r#"with held as (
+               select id, priority as before from jobs
+                where id = $1 and workspace_id is not distinct from $2 and state = 'waiting'
+                  for update
+           )
+           update jobs j
+              set priority = $3, epoch = case when held.before = $3 then j.epoch else j.epoch + 1 end
+             from held where j.id = held.id
+           returning j.epoch, j.attempt, j.run_at <= now() as "due!", held.before <> $3 as "changed!""#,
+        id.0,
+        workspace,
+        priority,
+    )
+    .fetch_optional(&database.pool)
+    .await?;
+    let Some(job) = job else {
+        let exists = sqlx::query_scalar!(
+            r#"select true as "exists!" from all_jobs where id = $1 and workspace_id is not distinct from $2"#,
+            id.0,
+            workspace,
+        )
+        .fetch_optional(&database.pool)
+        .await?;
+        return Ok(if exists.is_some() { Prioritize::NotWaiting } else { Prioritize::NotFound });
+    };
+    if job.changed {
+        let status = if job.due { Status::Queued } else { Status::Pending };
+        let before = snapshot::newest(&database.bus, id).await;
+        let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);
+        event.attempt = job.attempt;
+        publish::send(&database.bus, &[event]).await;
+    }
+    Ok(Prioritize::Done)
+}

@@ -1,0 +1,87 @@
+//! Another run of a job that is over.
+
+use uuid::Uuid;
+
+use crate::{
+    JobId, Tx, clock,
+    watch::{Event, Status},
+};
+
+/// What came of asking for another run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It waits again, with its attempts given back.
+    Queued,
+    /// Only a failed or cancelled job can be retried.
+    NotOver,
+    /// Another job has taken its unique key meanwhile, and stands for it.
+    Duplicate(JobId),
+    /// There is no such job.
+    NotFound,
+}
+
+/// Runs a failed or cancelled job again, from its last checkpoint's effects onward where the handler
+/// can tell them; its attempts are given back.
+pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
+    if let Some(other) = take_key_again(tx, workspace, id).await? {
+        return Ok(Retry::Duplicate(other));
+    }
+    let row = sqlx::query!(
+        r#"with gone as (
+               delete from finished_jobs
+                where id = $1 and workspace_id is not distinct from $2 and state in ('failed', 'cancelled')
+               returning *
+           )
+           insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
+                  max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id, isolate)
+           select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0,
+                  max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id,
+                  crashes > 0
+             from gone
+           returning epoch, pool"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    if let Some(row) = row {
+        tx.publish_after_commit(Event::transition(id, Status::Queued, row.epoch, clock::now()));
+        if let Some(pool) = crate::Pool::named(&row.pool) {
+            tx.wake_after_commit(pool);
+        }
+        return Ok(Retry::Queued);
+    }
+    let exists = sqlx::query_scalar!(
+        r#"select true as "exists!" from all_jobs where id = $1 and workspace_id is not distinct from $2"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(if exists.is_some() { Retry::NotOver } else { Retry::NotFound })
+}
+
+/// A failure has freed the job's unique key. Answers with the job that has taken it meanwhile, if any.
+async fn take_key_again(
+    tx: &mut Tx,
+    workspace: Option<Uuid>,
+    id: JobId,
+) -> Result<Option<JobId>, sqlx::Error> {
+    let holder = sqlx::query_scalar!(
+        r#"insert into job_keys as k (tenant, kind, key, job_id, until)
+           select coalesce(workspace_id, '00000000-0000-0000-0000-000000000000'), kind, unique_key, id, 'done'
+             from finished_jobs
+            where id = $1 and workspace_id is not distinct from $2 and state in ('failed', 'cancelled')
+              and unique_key is not null
+           on conflict (tenant, kind, key) do update
+              set job_id = case when k.expires_at < now() then excluded.job_id else k.job_id end,
+                  until = case when k.expires_at < now() then excluded.until else k.until end,
+                  expires_at = case when k.expires_at < now() then null else k.expires_at end
+           returning job_id"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(holder.map(JobId).filter(|holder| *holder != id))
+}

@@ -1,0 +1,184 @@
+//! Dead letters: jobs that have failed for good and that nobody has put away.
+//!
+//! They can be listed, looked at with their payloads (secrets masked), tried again one by one or many at
+//! a time, and discarded, after which the history still has them. Every function takes the workspace
+//! whose jobs are meant; `None` is the installation's own.
+
+mod discard;
+mod retry;
+
+pub use discard::{DiscardedAll, discard, discard_all};
+pub use retry::{RetriedAll, retry, retry_all};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Database, JobId, Origin, payload};
+
+/// Dead letters that one transaction moves.
+const AT_ONCE: i64 = 500;
+
+/// Which dead letters: those that match all that is set.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only these kinds; empty: all.
+    pub kinds: Vec<String>,
+    /// Only with these codes of the last error; empty: all.
+    pub codes: Vec<String>,
+    /// Failed at that time or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Failed before that time.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// A job that has failed for good.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// The job.
+    pub id: JobId,
+    /// Its kind's name.
+    pub kind: String,
+    /// The version of its payload.
+    pub version: i16,
+    /// The pool that ran it.
+    pub pool: String,
+    /// 0 (first) to 9 (last).
+    pub priority: i16,
+    /// What it was to do, its secrets masked.
+    pub payload: Value,
+    /// Who asked for it.
+    pub origin: Origin,
+    /// The code of its last error.
+    pub code: String,
+    /// What its last error said.
+    pub message: String,
+    /// Attempts that it has had.
+    pub attempts: i32,
+    /// Attempts that its kind allows.
+    pub max_attempts: i32,
+    /// Workers that died with it, in a row.
+    pub crashes: i32,
+    /// The batch whose child it is.
+    pub batch: Option<JobId>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When its first attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it failed for good.
+    pub failed_at: DateTime<Utc>,
+}
+
+struct Row {
+    id: Uuid,
+    kind: String,
+    version: i16,
+    pool: String,
+    priority: i16,
+    payload: Value,
+    origin: Value,
+    error: Option<Value>,
+    attempt: i32,
+    max_attempts: i32,
+    crashes: i32,
+    batch_id: Option<Uuid>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: DateTime<Utc>,
+}
+
+impl From<Row> for DeadLetter {
+    fn from(row: Row) -> Self {
+        let said = |name: &str| {
+            row.error.as_ref().and_then(|error| error.get(name)?.as_str()).unwrap_or_default().to_owned()
+        };
+        Self {
+            id: JobId(row.id),
+            code: said("code"),
+            message: said("message"),
+            kind: row.kind,
+            version: row.version,
+            pool: row.pool,
+            priority: row.priority,
+            payload: payload::masked(row.payload),
+            origin: serde_json::from_value(row.origin).unwrap_or_default(),
+            attempts: row.attempt,
+            max_attempts: row.max_attempts,
+            crashes: row.crashes,
+            batch: row.batch_id.map(JobId),
+            created_at: row.created_at,
+            started_at: row.started_at,
+            failed_at: row.finished_at,
+        }
+    }
+}
+
+/// Dead letters, the latest first, and how many there are.
+pub async fn list(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<DeadLetter>, i64), sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, kind, version, pool, priority, payload, origin, error, attempt, max_attempts, crashes,
+                batch_id, created_at, started_at, finished_at
+           from finished_jobs
+          where state = 'failed' and discarded_at is null
+            and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
+            and (cardinality($2::text[]) = 0 or kind = any($2))
+            and (cardinality($3::text[]) = 0 or error ->> 'code' = any($3))
+            and ($4::timestamptz is null or finished_at >= $4)
+            and ($5::timestamptz is null or finished_at < $5)
+          order by finished_at desc, id desc
+          limit $6 offset $7",
+        workspace.unwrap_or_default(),
+        &filter.kinds,
+        &filter.codes,
+        filter.since,
+        filter.until,
+        limit,
+        offset,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from finished_jobs
+            where state = 'failed' and discarded_at is null
+              and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
+              and (cardinality($2::text[]) = 0 or kind = any($2))
+              and (cardinality($3::text[]) = 0 or error ->> 'code' = any($3))
+              and ($4::timestamptz is null or finished_at >= $4)
+              and ($5::timestamptz is null or finished_at < $5)"#,
+        workspace.unwrap_or_default(),
+        &filter.kinds,
+        &filter.codes,
+        filter.since,
+        filter.until,
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    Ok((rows.into_iter().map(DeadLetter::from).collect(), total))
+}
+
+/// A dead letter.
+pub async fn find(
+    database: &Database,
+    workspace: Option<Uuid>,
+    id: JobId,
+) -> Result<Option<DeadLetter>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, kind, version, pool, priority, payload, origin, error, attempt, max_attempts, crashes,
+                batch_id, created_at, started_at, finished_at
+           from finished_jobs
+          where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null",
+        id.0,
+        workspace,
+    )
+    .fetch_optional(&database.pool)
+    .await?;
+    Ok(row.map(DeadLetter::from))
+}

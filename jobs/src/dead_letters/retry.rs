@@ -1,0 +1,153 @@
+//! Another run for dead letters, their attempts given back.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{AT_ONCE, Filter};
+use crate::{
+    Database, JobId, Pool, clock,
+    control::{self, Retry},
+    watch::{Event, Status},
+};
+
+/// What came of trying many again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetriedAll {
+    /// They wait again.
+    pub retried: i64,
+    /// Another job has taken their unique key meanwhile and stands for them; they stay dead letters.
+    pub duplicates: i64,
+    /// There may be more, for another call.
+    pub more: bool,
+}
+
+/// Where in the list a transaction has come to.
+type Place = (DateTime<Utc>, Uuid);
+
+/// Tries a dead letter again, as [`control::retry`] does. Other jobs are not found.
+pub async fn retry(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let dead = sqlx::query_scalar!(
+        r#"select true as "dead!" from finished_jobs
+            where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null
+              for update"#,
+        id.0,
+        workspace,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    if dead.is_none() {
+        return Ok(Retry::NotFound);
+    }
+    let answer = control::retry(&mut tx, workspace, id).await?;
+    if answer == Retry::Queued {
+        tx.commit().await?;
+    }
+    Ok(answer)
+}
+
+/// Tries the dead letters that match again, the oldest first, some hundred in a transaction, until none
+/// is left that was there at the call, or about `at_most` have been looked at.
+pub async fn retry_all(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    at_most: i64,
+) -> Result<RetriedAll, sqlx::Error> {
+    let mut all = RetriedAll::default();
+    // What fails again meanwhile fails later than this, and is not tried once more.
+    let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&database.pool).await?;
+    let until = filter.until.map_or(now, |until| until.min(now));
+    let mut after = None;
+    loop {
+        let (retried, duplicates, last) = retry_some(database, workspace, filter, until, after).await?;
+        all.retried += retried;
+        all.duplicates += duplicates;
+        if retried + duplicates < AT_ONCE {
+            return Ok(all);
+        }
+        if all.retried + all.duplicates >= at_most {
+            return Ok(RetriedAll { more: true, ..all });
+        }
+        after = last;
+    }
+}
+
+/// One transaction of it: how many wait again, how many have a duplicate, and where it ended.
+async fn retry_some(
+    database: &Database,
+    workspace: Option<Uuid>,
+    filter: &Filter,
+    until: DateTime<Utc>,
+    after: Option<Place>,
+) -> Result<(i64, i64, Option<Place>), sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let rows = sqlx::query!(
+        r#"with dead as (
+               select id, kind, unique_key, finished_at from finished_jobs
+                where state = 'failed' and discarded_at is null
+                  and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
+                  and (cardinality($2::text[]) = 0 or kind = any($2))
+                  and (cardinality($3::text[]) = 0 or error ->> 'code' = any($3))
+                  and ($4::timestamptz is null or finished_at >= $4)
+                  and finished_at < $5
+                  and ($6::timestamptz is null or (finished_at, id) > ($6, $7::uuid))
+                order by finished_at, id
+                limit $8
+                  for update skip locked
+           ), keyed as (
+               -- Of several with one key, the youngest is tried again.
+               insert into job_keys as k (tenant, kind, key, job_id, until)
+               select distinct on (kind, unique_key) $1, kind, unique_key, id, 'done'
+                 from dead where unique_key is not null
+                order by kind, unique_key, finished_at desc, id desc
+               on conflict (tenant, kind, key) do update
+                  set job_id = case when k.expires_at < now() then excluded.job_id else k.job_id end,
+                      until = case when k.expires_at < now() then excluded.until else k.until end,
+                      expires_at = case when k.expires_at < now() then null else k.expires_at end
+               returning k.kind, k.key, k.job_id
+           ), gone as (
+               delete from finished_jobs f
+                using dead d left join keyed k on k.kind = d.kind and k.key = d.unique_key
+                where f.id = d.id and (k.job_id is null or k.job_id = d.id)
+               returning f.*
+           ), again as (
+               insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at,
+                      attempt, max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id,
+                      isolate)
+               select id, workspace_id, kind, version, pool, payload, origin, priority, now(),
+                      0, max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id,
+                      crashes > 0
+                 from gone
+               returning id, epoch, pool
+           )
+           select d.id, d.finished_at, a.epoch as "epoch?", a.pool as "pool?"
+             from dead d left join again a on a.id = d.id
+            order by d.finished_at, d.id"#,
+        workspace.unwrap_or_default(),
+        &filter.kinds,
+        &filter.codes,
+        filter.since,
+        until,
+        after.map(|(at, _)| at),
+        after.map(|(_, id)| id),
+        AT_ONCE,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let (mut retried, mut duplicates) = (0, 0);
+    let last = rows.last().map(|row| (row.finished_at, row.id));
+    for row in rows {
+        let (Some(epoch), Some(pool)) = (row.epoch, row.pool) else {
+            duplicates += 1;
+            continue;
+        };
+        retried += 1;
+        tx.publish_after_commit(Event::transition(JobId(row.id), Status::Queued, epoch, clock::now()));
+        if let Some(pool) = Pool::named(&pool) {
+            tx.wake_after_commit(pool);
+        }
+    }
+    tx.commit().await?;
+    Ok((retried, duplicates, last))
+}

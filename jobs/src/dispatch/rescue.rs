@@ -1,0 +1,41 @@
+//! Frees the jobs of workers that are gone, and forgets the workers.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{DispatchConfig, queue::Queue};
+use crate::{
+    Database, Pool, clock, control, ledger,
+    watch::{Event, Status, publish, snapshot},
+};
+
+/// Frees every job whose lease has run out, and tells its watchers.
+pub(crate) async fn rescue(
+    database: &Database,
+    config: &DispatchConfig,
+    queues: &mut HashMap<Pool, Queue>,
+) -> Result<(), sqlx::Error> {
+    let rescued = ledger::rescue(&database.pool, config.lease, config.crash_limit).await?;
+    let mut events = Vec::with_capacity(rescued.len());
+    for job in &rescued {
+        tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
+        metrics::counter!("millrace_jobs_rescued_total").increment(1);
+        let status = if job.quarantined.is_some() { Status::Failed } else { Status::Queued };
+        let before = snapshot::newest(&database.bus, job.id).await;
+        let mut event = Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before);
+        event.error_message.clone_from(&job.quarantined);
+        events.push(event);
+        // Whoever asked it to stop need not wait for another worker to hear of it.
+        control::end_if_asked(database, job.id).await?;
+        if let Some(queue) = job.pool.and_then(|pool| queues.get_mut(&pool)) {
+            queue.backlog = true; // looked at again at once
+        }
+    }
+    publish::send(&database.bus, &events).await;
+    sqlx::query!(
+        "delete from workers where heartbeat_at < now() - $1::interval",
+        ledger::interval(Duration::from_secs(3600)),
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}
