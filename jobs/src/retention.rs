@@ -102,7 +102,7 @@ pub async fn expired(
                      where (p.kind is null or p.kind = page.kind) and p.state = page.state
                      order by p.kind nulls last
                      limit 1))
-               and (batch_id is null or not exists (select from all_jobs parent where parent.id = batch_id))
+               and not exists (select from all_jobs parent where parent.id = page.batch_id)
                as "expired!"
           from page
          order by finished_at, id

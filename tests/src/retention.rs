@@ -96,8 +96,9 @@ async fn what_is_left_of_jobs_that_are_gone_is_pruned_too() {
                    values (gen_random_uuid(), 'k', 'k', $1, 'period', now() - interval '1 s')";
         run(&app, key, job).await;
     }
-    run(&app, "insert into job_limits (id, scope, max_starts, per) values ($1, 'tenant', 1, '1 s')", gone)
-        .await;
+    let limit = "insert into job_limits (id, scope, kind, max_starts, per)
+                 values ($1, 'tenant', 'no such kind', 1, '1 s')";
+    run(&app, limit, gone).await;
     let starts = "insert into job_starts (limit_id, subject, opened_at, started)
                   values ($1, gen_random_uuid(), now() - interval '2 s', 1)";
     run(&app, starts, gone).await;

@@ -171,7 +171,7 @@ async fn a_job_of_another_workspace_does_not_exist() {
 async fn a_job_whose_attempt_fails_after_it_was_asked_to_stop_is_not_tried_again() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let job = NoOp { sleep_ms: 700, deaf: true, failures: 9 };
+    let job = NoOp { sleep_ms: 700, deaf: true, failures: 9, ..NoOp::default() };
     let job = sleeper(&app, &owner, job).await;
     let mut events = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await;
     while events.next().await.expect("it starts")["status"] != "RUNNING" {}
