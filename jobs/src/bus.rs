@@ -64,7 +64,21 @@ impl Bus {
         format!("{}:wake:{pool}", self.prefix)
     }
 
-    /// The channel on which workers hear that a running job is to be looked at (cancelled).
+    /// Tells the dispatcher that every pool may have due jobs. When it isn't heard, the dispatcher's poll
+    /// of the ledger finds them.
+    pub(crate) async fn wake_dispatcher(&self) {
+        let told = redis::cmd("PUBLISH")
+            .arg(self.dispatch_channel())
+            .arg("*")
+            .query_async::<()>(&mut self.connection())
+            .await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "no wake-up; the dispatcher polls");
+        }
+    }
+
+    /// The channel on which workers hear that a running job is to be looked at (cancelled), or their own
+    /// row (asked to pause or leave).
     #[must_use]
     pub fn control_channel(&self) -> String {
         format!("{}:control", self.prefix)

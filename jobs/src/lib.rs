@@ -6,12 +6,20 @@
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 
+pub mod batch;
 pub mod clock;
 pub mod control;
 pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
+pub mod limits;
+pub mod operator;
+pub mod pauses;
+pub mod queues;
 pub mod retention;
+pub mod roster;
+pub mod shares;
+pub mod throughput;
 pub mod watch;
 
 mod bus;

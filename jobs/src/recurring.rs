@@ -92,7 +92,7 @@ pub(crate) async fn enqueue_due(database: &Database) -> Result<(), sqlx::Error> 
         let Some(pool) = Pool::named(&job.pool) else { continue };
         let row = Row {
             id: JobId::new(),
-            kind: &job.kind,
+            kind: job.kind.into(),
             version: job.version,
             pool,
             payload: job.payload,

@@ -11,10 +11,6 @@ use jobs::{
     worker::{WorkerConfig, work},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use poem::{
-    Server,
-    listener::{Acceptor, Listener, TcpListener},
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +18,12 @@ use uuid::Uuid;
 
 use crate::{
     Client,
+    cluster::wait_until,
     database::{TestDatabase, variable},
 };
+
+/// What opens the operator's routes in tests.
+pub const OPERATOR_TOKEN: &str = "an operator's token, for tests and nothing else";
 
 /// Millrace, running.
 pub struct TestApp {
@@ -54,16 +54,12 @@ impl TestApp {
         let database = database.with_keys(config.payload_keys.clone());
         let stop = CancellationToken::new();
 
-        let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a free port");
-        let address = acceptor.local_addr().remove(0);
-        let base = format!("http://{}", address.as_socket_addr().expect("a TCP address"));
+        let listener = api_server::listen(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
         let figures = PrometheusBuilder::new().build_recorder().handle();
-        let serving = Server::new_with_acceptor(acceptor);
-        tokio::spawn(serving.run_with_graceful_shutdown(
-            api_server::endpoint(app, figures),
-            stop.clone().cancelled_owned(),
-            Some(Duration::ZERO),
-        ));
+        let stopped = stop.clone().cancelled_owned();
+        let endpoint = api_server::endpoint(app, figures);
+        tokio::spawn(api_server::serve(listener, endpoint, stopped, Duration::ZERO));
 
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
@@ -82,10 +78,26 @@ impl TestApp {
         Client::anonymous(&self.base)
     }
 
+    /// Whoever looks after the installation.
+    pub fn operator(&self) -> Client {
+        Client::operator(&self.base, OPERATOR_TOKEN)
+    }
+
     /// Someone who has just signed up, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let answer = self.anonymous().post("/auth/signup", new_signup()).await.expect(201);
         self.anonymous().signed_in(&answer)
+    }
+
+    /// Waits until a job is over, whosever it is; answers as an operator sees it.
+    pub async fn wait_for_end(&self, job: jobs::JobId) -> Value {
+        let operator = self.operator();
+        let path = format!("/jobs/{job}");
+        wait_until("the job is over", || async {
+            operator.get(&path).await.expect(200)["finished_at"].is_string()
+        })
+        .await;
+        operator.get(&path).await.expect(200)
     }
 
     /// How many rows a query counts, behind the scenes.
@@ -117,6 +129,7 @@ pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]
         ("REDIS_PREFIX", redis_prefix),
         ("MILLRACE_SECRET", "a secret for tests, and for nothing else".to_owned()),
         ("JOB_ENCRYPTION_KEY", format!("test:{}", "7e".repeat(32))),
+        ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
         ("STORAGE_URL", format!("file://{path}/files")),
         ("MAIL_URL", format!("file://{path}/mail")),
     ]

@@ -17,11 +17,29 @@ pub struct EventReader {
     told_of_a_gap: bool,
 }
 
+/// How far a stream was read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// The number of the last event.
+    pub last: i64,
+    percent: i64,
+}
+
 impl EventReader {
     pub(crate) fn new(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let body = response.bytes_stream().map(|piece| piece.map(|bytes| bytes.to_vec())).boxed();
         Self { status, body, buffer: String::new(), last: 0, percent: 0, told_of_a_gap: false }
+    }
+
+    /// A further connection of the same reader: what holds between events holds across connections.
+    pub(crate) fn going_on(response: reqwest::Response, seen: Seen) -> Self {
+        Self { last: seen.last, percent: seen.percent, ..Self::new(response) }
+    }
+
+    /// What a further connection has to know.
+    pub fn seen(&self) -> Seen {
+        Seen { last: self.last, percent: self.percent }
     }
 
     /// The next event that is not a heartbeat; `None` when the stream has ended.

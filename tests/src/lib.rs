@@ -25,6 +25,7 @@ mod crash;
 mod documents;
 #[cfg(test)]
 mod engine;
+mod ops;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]

@@ -18,7 +18,7 @@ const BITE: usize = 16 << 20;
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
     if job.sleep_ms > 0 {
-        let slept = tokio::time::sleep(Duration::from_millis(job.sleep_ms));
+        let slept = sleep(&job, &context);
         if job.deaf {
             slept.await;
         } else {
@@ -32,6 +32,9 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
         Some(Crash::Abort) => std::process::abort(),
         Some(Crash::EatMemory) => eat_memory(),
         None => {}
+    }
+    if job.fails {
+        return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "asked to fail for good".into() });
     }
     if context.attempt <= job.failures {
         return Err(JobError::RetryTold("asked to fail".into()));
@@ -66,5 +69,17 @@ fn eat_memory() -> ! {
     loop {
         eaten.push(vec![1u8; BITE]); // written, so that it is really there
         std::hint::black_box(&eaten);
+    }
+}
+
+async fn sleep(job: &NoOp, context: &JobContext) {
+    let Some(reports) = job.sleep_ms.checked_div(job.report_ms) else {
+        return tokio::time::sleep(Duration::from_millis(job.sleep_ms)).await;
+    };
+    let reports = i64::try_from(reports).unwrap_or(i64::MAX);
+    context.progress().of(reports);
+    for done in 1..=reports {
+        tokio::time::sleep(Duration::from_millis(job.report_ms)).await;
+        context.progress().counts(done, 0, 0);
     }
 }

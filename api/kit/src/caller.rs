@@ -99,14 +99,19 @@ impl Visitor {
 
 /// The user and session that the request's bearer token names, unchecked against the database.
 pub(crate) fn bearer(request: &Request) -> Result<(UserId, SessionId), ApiError> {
+    let claims =
+        app(request)?.keys.check_access_token(bearer_token(request)?).ok_or_else(ApiError::token_invalid)?;
+    Ok((claims.sub, claims.sid))
+}
+
+/// The request's bearer token, whatever it is.
+pub(crate) fn bearer_token(request: &Request) -> Result<&str, ApiError> {
     let header = request.header(header::AUTHORIZATION).ok_or_else(ApiError::token_missing)?;
-    let token = header
+    header
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .ok_or_else(ApiError::token_missing)?;
-    let claims = app(request)?.keys.check_access_token(token).ok_or_else(ApiError::token_invalid)?;
-    Ok((claims.sub, claims.sid))
+        .ok_or_else(ApiError::token_missing)
 }
 
 /// Documents the bearer scheme.

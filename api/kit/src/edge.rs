@@ -53,9 +53,13 @@ pub struct EdgeEndpoint<E> {
     config: ApiConfig,
 }
 
-/// The surface that a path belongs to. What belongs to neither is shown as the Platform API shows it.
+/// The surface that a path belongs to. What belongs to none is shown as the Platform API shows it.
 fn surface_of(path: &str) -> Surface {
-    if path.starts_with("/api/") { Surface::Workspace } else { Surface::Platform }
+    match path.split('/').nth(1) {
+        Some("api") => Surface::Workspace,
+        Some("ops") => Surface::Ops,
+        _ => Surface::Platform,
+    }
 }
 
 impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {

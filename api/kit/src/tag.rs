@@ -25,6 +25,18 @@ pub enum Tag {
     /// Jobs that have failed for good, as messages of a dead-letter queue.
     #[oai(rename = "DLQ")]
     Dlq,
+    /// What waits and runs in each pool.
+    Queues,
+    /// The processes that run jobs.
+    Workers,
+    /// What is not to begin for now.
+    Pauses,
+    /// How many jobs may run at once, and start in a period.
+    Limits,
+    /// Tenants' parts of a busy pool.
+    Shares,
+    /// What ran in the past.
+    Throughput,
     /// Whether the service is up.
     Health,
 }

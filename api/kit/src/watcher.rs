@@ -2,7 +2,7 @@
 //! which can't send headers, comes with the ticket from the job's `stream_url`.
 
 use chrono::Duration;
-use jobs::JobId;
+use jobs::{JobId, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -44,31 +44,28 @@ impl Watcher {
         start: Start,
         shape: Option<Shape>,
     ) -> Result<JobStream<E>, ApiError> {
-        let app = match &self.0 {
+        match &self.0 {
             Way::Member(access) => {
-                let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                if snapshot.workspace != Some(access.workspace.0) {
-                    return Err(ApiError::not_found());
-                }
-                access.app()
+                let workspace = Some(access.workspace.0);
+                let may_see = |snapshot: &Snapshot| {
+                    if snapshot.workspace == workspace { Ok(()) } else { Err(ApiError::not_found()) }
+                };
+                JobStream::open(&access.app().hub, job, start, shape, may_see).await
             }
             Way::Ticket { app, ticket } => {
-                admit_ticket(app, ticket, job).await?;
-                app
+                let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
+                if !credential.is_alive(app).await? {
+                    return Err(ApiError::token_invalid());
+                }
+                JobStream::open(&app.hub, job, start, shape, ticket_lives).await
             }
-        };
-        JobStream::open(&app.hub, job, start, shape).await
+        }
     }
 }
 
 /// A ticket lives until an hour after its job's end, and dies with the session it was made for.
-async fn admit_ticket(app: &App, ticket: &str, job: JobId) -> Result<(), ApiError> {
-    let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
-    if !credential.is_alive(app).await? {
-        return Err(ApiError::token_invalid());
-    }
-    let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-    if snapshot.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
+fn ticket_lives(job: &Snapshot) -> Result<(), ApiError> {
+    if job.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
         return Err(ApiError::token_invalid());
     }
     Ok(())

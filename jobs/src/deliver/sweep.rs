@@ -105,20 +105,21 @@ async fn sweep(bus: &Bus, pool: Pool, alive: &HashSet<Uuid>) -> Result<usize, re
     Ok(gone.len() + left.len())
 }
 
-/// Splits registrations (`<worker>-<build>`) into those that stay and those of workers that are gone, or
-/// that were built anew since.
+/// Splits registrations (`<worker>/<when it began to take jobs>/<build>`) into those that stay and those of
+/// workers that are gone, or that have registered anew since.
 fn sorted(registered: Vec<String>, alive: &HashSet<Uuid>) -> (Vec<String>, Vec<String>) {
     let of = |name: &str| {
-        let (worker, build) = name.rsplit_once('-')?;
-        Some((worker.parse::<Uuid>().ok()?, build.parse::<u32>().ok()?))
+        let mut parts = name.split('/');
+        let worker = parts.next()?.parse::<Uuid>().ok()?;
+        Some((worker, (parts.next()?.parse::<Uuid>().ok()?, parts.next()?.parse::<u32>().ok()?)))
     };
-    let mut newest: HashMap<Uuid, u32> = HashMap::new();
-    for (worker, build) in registered.iter().filter_map(|name| of(name)) {
-        let known = newest.entry(worker).or_insert(build);
-        *known = build.max(*known);
+    let mut newest: HashMap<Uuid, (Uuid, u32)> = HashMap::new();
+    for (worker, turn) in registered.iter().filter_map(|name| of(name)) {
+        let known = newest.entry(worker).or_insert(turn);
+        *known = turn.max(*known);
     }
     registered.into_iter().partition(|name| {
-        of(name).is_some_and(|(worker, build)| alive.contains(&worker) && newest.get(&worker) == Some(&build))
+        of(name).is_some_and(|(worker, turn)| alive.contains(&worker) && newest.get(&worker) == Some(&turn))
     })
 }
 
@@ -138,12 +139,16 @@ mod tests {
 
     #[test]
     fn only_the_newest_registration_of_a_living_worker_stays() {
-        let (living, dead) = (Uuid::now_v7(), Uuid::now_v7());
-        let registered =
-            vec![format!("{living}-1"), format!("{living}-2"), format!("{dead}-1"), "somebody".to_owned()];
-        let (stay, gone) = sorted(registered, &HashSet::from([living]));
-        assert_eq!(stay, [format!("{living}-2")]);
-        assert_eq!(gone, [format!("{living}-1"), format!("{dead}-1"), "somebody".to_owned()]);
+        let (living, dead, first, second) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        let newest = format!("{living}/{second}/2");
+        let others = vec![
+            format!("{living}/{first}/3"),
+            format!("{living}/{second}/1"),
+            format!("{dead}/{first}/1"),
+            "somebody".to_owned(),
+        ];
+        let registered = [vec![newest.clone()], others.clone()].concat();
+        assert_eq!(sorted(registered, &HashSet::from([living])), (vec![newest], others));
     }
 
     #[test]

@@ -33,6 +33,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// What a state of the ledger is to watchers.
+    pub(crate) fn of_state(state: &str, due: bool) -> Self {
+        match state {
+            "running" => Self::Running,
+            "completed" => Self::Completed,
+            "failed" => Self::Failed,
+            "cancelled" => Self::Cancelled,
+            _ if due => Self::Queued,
+            _ => Self::Pending,
+        }
+    }
+
     /// Whether nothing comes after it.
     #[must_use]
     pub fn is_terminal(self) -> bool {

@@ -8,6 +8,7 @@
 //! children along, which see their stdin end.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, Write},
     path::PathBuf,
     process::Stdio,
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Shared, run,
+    Shared, WorkerConfig, run,
     running::{self, Aborted, RunningJob},
 };
 use crate::{
@@ -242,10 +243,12 @@ pub async fn run_isolated(
         serde_json::from_str(&order).map_err(|error| sqlx::Error::Decode(error.into()))?;
 
     let outcome = if ledger::begin_alone(&database.pool, job.id, job.fence).await? {
-        let (shared, last_words) = Shared::start(worker, &database, registry, lease, hand_back, None);
+        let config = WorkerConfig { lease, ..WorkerConfig::new(HashMap::new()) };
+        let registration = super::registration(worker, &config);
+        let (shared, last_words) = Shared::start(registration, &database, registry, hand_back, None);
         let stop = CancellationToken::new();
         let keepers = [
-            tokio::spawn(running::keep_leases(Arc::clone(&shared), lease, stop.clone())),
+            tokio::spawn(running::keep_leases(Arc::clone(&shared), false, stop.clone())),
             tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), stop.clone())),
         ];
         let outcome = run::carry_out(&shared, &job).await;

@@ -61,6 +61,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     };
     metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
         .increment(1);
+    shared.throughput.note(&job, outcome, started.elapsed());
     metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
     drop(slot);
 }
@@ -288,14 +289,8 @@ async fn put_back(
         Ok(false) => {}
         Err(error) => tracing::warn!(job = %job.id, %error, "could not see whether to cancel"),
     }
-    if delay.is_zero()
-        && let Err(error) = redis::cmd("PUBLISH")
-            .arg(shared.database.bus.dispatch_channel())
-            .arg("*")
-            .query_async::<()>(&mut shared.database.bus.connection())
-            .await
-    {
-        tracing::debug!(%error, "no wake-up; the dispatcher polls");
+    if delay.is_zero() {
+        shared.database.bus.wake_dispatcher().await;
     }
     if retried { "retried" } else { "returned" }
 }

@@ -12,31 +12,31 @@ use crate::{
     cluster::{ADDRESS_SPACE, wait_until},
 };
 
-/// Jobs that happen to be in the same process.
+/// Jobs that happen to be in the same process. One tenant may have all slots of a worker but one.
 const NEIGHBOURS: usize = 49;
 const RUNNING: &str = "select count(*) from shard.jobs where kind = 'engine.no_op' and state = 'running'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_aborts_its_process_is_quarantined_and_its_neighbours_bear_no_mark() {
-    one_bad_job_among_good_ones(Crash::Abort, &[("MAINTENANCE_CONCURRENCY", "50")]).await;
+    one_bad_job_among_good_ones(Crash::Abort, &[("MAINTENANCE_CONCURRENCY", "51")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_eats_all_memory_is_quarantined_and_its_neighbours_bear_no_mark() {
     // The worker may have 2 GiB, and a process that runs a job alone 1 GiB of them.
     let limits =
-        [("MAINTENANCE_CONCURRENCY", "50"), (ADDRESS_SPACE, "2097152"), ("JOB_MEMORY_LIMIT_MB", "1024")];
+        [("MAINTENANCE_CONCURRENCY", "51"), (ADDRESS_SPACE, "2097152"), ("JOB_MEMORY_LIMIT_MB", "1024")];
     one_bad_job_among_good_ones(Crash::EatMemory, &limits).await;
 }
 
 async fn one_bad_job_among_good_ones(crash: Crash, variables: &[(&str, &str)]) {
     let mut cluster = Cluster::start().await;
     let database = cluster.database().await;
+    cluster.start_process_with("maintenance", variables);
     let good = NoOp { sleep_ms: 600_000, ..NoOp::default() };
     for _ in 0..NEIGHBOURS {
         enqueue(&database, &good).await;
     }
-    cluster.start_process_with("maintenance", variables);
     wait_for(&cluster, RUNNING, NEIGHBOURS).await;
     let culprit = enqueue(&database, &NoOp { crash: Some(crash), ..NoOp::default() }).await;
     wait_for_death(&mut cluster).await;
@@ -69,7 +69,6 @@ async fn one_bad_job_among_good_ones(crash: Crash, variables: &[(&str, &str)]) {
 async fn a_quarantined_job_that_is_tried_again_runs_alone_from_the_start() {
     let mut cluster = Cluster::start().await;
     let database = cluster.database().await;
-    cluster.start_process("maintenance");
     let bad = enqueue(&database, &NoOp { crash: Some(Crash::Abort), ..NoOp::default() }).await;
     wait_for_death(&mut cluster).await;
     cluster.start_process("maintenance");
@@ -89,7 +88,6 @@ async fn a_quarantined_job_that_is_tried_again_runs_alone_from_the_start() {
 async fn a_job_that_runs_alone_hears_of_a_cancel_and_dies_with_its_worker() {
     let mut cluster = Cluster::start().await;
     let database = cluster.database().await;
-    cluster.start_process("maintenance");
     let long = NoOp { sleep_ms: 600_000, ..NoOp::default() };
     let (cancelled, killed) = (enqueue(&database, &long).await, enqueue(&database, &long).await);
     wait_for(&cluster, RUNNING, 2).await;

@@ -15,7 +15,6 @@ const LEFT: &str = "select count(*) from shard.jobs where kind = 'engine.no_op'"
 async fn workers_killed_again_and_again_leave_nothing_in_redis() {
     let mut cluster = Cluster::start().await;
     let database = cluster.database().await;
-    cluster.start_process("maintenance");
     flood(&database, 100).await;
     wait_until("the first jobs are done", || async { cluster.number(LEFT).await == 0 }).await;
     let at_rest = settled(&database).await;

@@ -1,6 +1,8 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod batches;
+mod control;
 mod turns;
 mod unique;
 mod waiting;
@@ -17,19 +19,19 @@ pub(crate) async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String 
 }
 
 /// Enqueues a job in the caller's workspace.
-async fn enqueue<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> Enqueued {
+pub(crate) async fn enqueue<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> Enqueued {
     let mut tx = app.database.begin().await.unwrap();
     let enqueued = jobs::enqueue(&mut tx, job.workspace(Some(workspace_of(owner)))).await.unwrap();
     tx.commit().await.unwrap();
     enqueued
 }
 
-fn workspace_of(owner: &Client) -> Uuid {
+pub(crate) fn workspace_of(owner: &Client) -> Uuid {
     owner.workspace.as_ref().unwrap().parse().unwrap()
 }
 
 /// Waits for a job's end.
-async fn end_of(owner: &Client, job: &str) -> Value {
+pub(crate) async fn end_of(owner: &Client, job: &str) -> Value {
     owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await
 }
 

@@ -338,7 +338,11 @@ pub(crate) async fn look(
         let mut watch = access.app().hub.watch(job);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
         while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-            match tokio::time::timeout_at(deadline, watch.next()).await {
+            let next = tokio::select! {
+                next = tokio::time::timeout_at(deadline, watch.next()) => next,
+                () = access.app().hub.closing() => break,
+            };
+            match next {
                 Ok(Some(event)) if event.seq <= since => continue,
                 Ok(Some(_)) => {}
                 Ok(None) => watch = access.app().hub.watch(job),
