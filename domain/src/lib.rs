@@ -29,6 +29,7 @@ mod csv;
 mod error;
 mod ids;
 mod json_object;
+mod telemetry;
 mod workspace_db;
 
 pub use error::{DomainError, EntityError, FieldErrors, Refusal};

@@ -118,6 +118,22 @@ impl Bus {
         format!("{}:live:{n}", self.prefix)
     }
 
+    /// The pub/sub channel on which watchers hear that a job's log has grown.
+    #[must_use]
+    pub fn log_channel(&self, job: JobId) -> String {
+        self.log_channel_number(job.0.as_bytes()[15] % EVENT_CHANNELS)
+    }
+
+    /// All channels of growing logs.
+    #[must_use]
+    pub fn log_channels(&self) -> Vec<String> {
+        (0..EVENT_CHANNELS).map(|n| self.log_channel_number(n)).collect()
+    }
+
+    fn log_channel_number(&self, n: u8) -> String {
+        format!("{}:log:{n}", self.prefix)
+    }
+
     /// The stream that keeps the events of a workspace for the application's own stream.
     #[must_use]
     pub fn workspace_channel(&self, workspace: Uuid) -> String {

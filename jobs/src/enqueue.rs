@@ -5,9 +5,10 @@ use std::{borrow::Cow, collections::HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, PayloadKeys, Pool, Tx, Unique, payload, watch::Event};
+use crate::{JobId, JobKind, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Origin {
     /// The surface that started it; links point there.
     #[serde(default)]
     pub surface: Surface,
+    /// The place in a trace from which it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// One of the HTTP surfaces.
@@ -179,11 +183,15 @@ pub async fn enqueue_all<K: JobKind>(
 ) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let Some(first) = jobs.first() else { return Ok(HashMap::new()) };
     let workspace = first.workspace;
+    let span = tracing::info_span!("enqueue", kind = K::NAME, jobs = jobs.len(), otel.kind = "producer");
+    let traceparent = trace::follow(&span, first.origin.traceparent);
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
-        rows.push(job.into_row(&tx.database().keys)?);
+        let mut row = job.into_row(&tx.database().keys)?;
+        row.origin.traceparent = traceparent.or(row.origin.traceparent);
+        rows.push(row);
     }
-    insert(tx, workspace, &rows).await
+    insert(tx, workspace, &rows).instrument(span).await
 }
 
 /// A job as `enqueue_jobs` takes it.

@@ -138,6 +138,9 @@ pub struct NoOp {
     /// After its sleep, ends the process that it runs in. For trying out the quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<Crash>,
+    /// Lines that it says to its log before anything else.
+    #[serde(default)]
+    pub lines: u32,
 }
 
 /// How a [`NoOp`] ends its process.

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgPool, postgres::types::PgInterval};
@@ -25,6 +26,8 @@ pub(crate) struct Claimed {
     pub version: i16,
     pub payload: Value,
     pub origin: Origin,
+    /// When it became due, this time.
+    pub run_at: DateTime<Utc>,
     pub attempt: i32,
     pub max_attempts: i32,
     pub fence: i64,
@@ -97,9 +100,10 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Option<Claimed>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        select id as "id!", workspace_id, kind as "kind!", pool as "pool!", version as "version!", payload as "payload!",
-               origin as "origin!", attempt as "attempt!", max_attempts as "max_attempts!", fence as "fence!",
-               epoch as "epoch!", progress, isolate as "isolate!", crashes as "crashes!",
+        select id as "id!", workspace_id, kind as "kind!", pool as "pool!", version as "version!",
+               payload as "payload!", origin as "origin!", run_at as "run_at!", attempt as "attempt!",
+               max_attempts as "max_attempts!", fence as "fence!", epoch as "epoch!", progress,
+               isolate as "isolate!", crashes as "crashes!",
                case when started_at = claimed_at
                     then extract(epoch from claimed_at - run_at)::float8 end as waited
           from claim_jobs($1, $2, $3)
@@ -121,6 +125,7 @@ pub(crate) async fn claim(
                 version: row.version,
                 payload: row.payload,
                 origin: serde_json::from_value(row.origin).unwrap_or_default(),
+                run_at: row.run_at,
                 attempt: row.attempt,
                 max_attempts: row.max_attempts,
                 fence: row.fence,

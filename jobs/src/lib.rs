@@ -19,7 +19,10 @@ pub mod queues;
 pub mod retention;
 pub mod roster;
 pub mod shares;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod throughput;
+pub mod trace;
 pub mod watch;
 
 mod bus;
@@ -47,10 +50,12 @@ pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
-pub use kind::{JobKind, RetryPolicy};
+pub use kind::{Jitter, JobKind, RetryPolicy};
+pub use logs::JobLogs;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;
 pub use retention::Retention;
+pub use trace::TraceParent;
 pub use unique::Unique;

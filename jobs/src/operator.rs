@@ -82,6 +82,8 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Only in the hands of this worker.
     pub worker: Option<Uuid>,
+    /// Only dead letters: failed, and not put away.
+    pub dead: bool,
     /// Only those enqueued before this one.
     pub before: Option<JobId>,
 }
@@ -113,8 +115,9 @@ pub async fn list(database: &Database, filter: &Filter, limit: i64) -> Result<Ve
               and ($6::boolean is null or (run_at <= now()) = $6)
               and ($7::uuid is null or worker = $7)
               and ($8::uuid is null or id < $8)
+              and (not $9 or state = 'failed' and discarded_at is null)
             order by id desc
-            limit $9"#,
+            limit $10"#,
         filter.job.map(|job| job.0),
         filter.tenant,
         filter.pool.map(Pool::name),
@@ -123,6 +126,7 @@ pub async fn list(database: &Database, filter: &Filter, limit: i64) -> Result<Ve
         due,
         filter.worker,
         filter.before.map(|job| job.0),
+        filter.dead,
         limit,
     )
     .fetch_all(&database.pool)

@@ -4,7 +4,7 @@
 //! Killed at any line: the leases of its jobs run out and the leader frees them.
 
 mod isolated;
-mod run;
+pub(crate) mod run;
 mod running;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -74,17 +74,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// What is shared, and what resolves once its last holder is gone and its last words have been sent.
-    fn start(
+    fn start_with(
         registration: Registration,
         database: &Database,
         registry: Registry,
         hand_back: CancellationToken,
         isolation: Option<Isolation>,
-    ) -> (Arc<Self>, impl Future<Output = ()> + use<>) {
+    ) -> (Self, impl Future<Output = ()> + use<>) {
         let (publisher, events) = Publisher::start(database.bus.clone());
-        let (logs, lines) = LogSink::start(database.clone());
         let (id, lease) = (registration.id, registration.lease);
-        let shared = Arc::new(Self {
+        let shared = Self {
             id,
             registration,
             asked: watch::Sender::new(None),
@@ -93,7 +92,7 @@ impl Shared {
             throughput: Arc::default(),
             running: RunningJobs::default(),
             publisher,
-            logs,
+            logs: LogSink::start(database.clone()),
             claims: coalesced_claims(database, id, lease),
             ends: coalesced_ends(database),
             returns: coalesced_returns(database),
@@ -101,10 +100,9 @@ impl Shared {
             isolation,
             registry,
             database: database.clone(),
-        });
+        };
         let last_words = async move {
-            // Neither task panics, and nobody aborts them.
-            let _ = tokio::join!(events, lines);
+            let _ = events.await; // it doesn't panic, and nobody aborts it
         };
         (shared, last_words)
     }
@@ -129,10 +127,15 @@ impl Shared {
             self.look.notify_one();
         }
     }
+
+    /// Starts the tasks that write for all of a worker's jobs.
+    pub(crate) fn start(registration: Registration, database: &Database, registry: Registry) -> Self {
+        Self::start_with(registration, database, registry, CancellationToken::new(), None).0
+    }
 }
 
-/// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets short jobs end, asks those that
-/// checkpoint to hand back, and returns within the grace period.
+/// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets
+/// short jobs end, asks those that checkpoint to hand back, and returns within the grace period.
 ///
 /// # Errors
 /// When the worker can't register in the ledger at start.
@@ -148,7 +151,9 @@ pub async fn work(
     // The leader counts slots; it need not find these by its poll.
     database.bus.wake_dispatcher().await;
     let isolation = config.isolated.clone().map(|process| Isolation::new(process, config.lease));
-    let (shared, _) = Shared::start(registration, &database, registry, CancellationToken::new(), isolation);
+    let (shared, _) =
+        Shared::start_with(registration, &database, registry, CancellationToken::new(), isolation);
+    let shared = Arc::new(shared);
 
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();
@@ -176,6 +181,8 @@ pub async fn work(
             tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
             take(&shared, &slots, &jobs, &receivers, &taking);
             shared.turn(State::Taking);
+            // The leader counts slots; it need not find these by its poll.
+            database.bus.wake_dispatcher().await;
         } else {
             shared.turn(State::Paused);
         }

@@ -1,10 +1,14 @@
 //! The whole of Millrace in the test's own process: API, scheduler and all workers, over a database
 //! and a Redis prefix of the test's own. Dropped with jobs left over, it fails the test.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use api_server::Config;
-use domain::settings::Settings;
+use domain::{process::Logging, settings::Settings};
 use jobs::{
     Database, Pool,
     dispatch::{DispatchConfig, dispatch},
@@ -45,6 +49,7 @@ impl TestApp {
 
     /// Starts everything with further variables set.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        start_logging();
         let clone = TestDatabase::create().await;
         let folder = TempDir::new().expect("a folder for files");
         let settings = settings(&clone.url, &folder, variables);
@@ -107,6 +112,15 @@ impl TestApp {
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
+}
+
+/// What handlers say goes to their jobs' logs; nothing goes to stderr.
+fn start_logging() {
+    static LOGGING: OnceLock<Logging> = OnceLock::new();
+    LOGGING.get_or_init(|| {
+        let quiet = [("LOG".to_owned(), "off".to_owned())].into_iter().collect();
+        domain::process::start_logging(&quiet, "tests").expect("logging can be started")
+    });
 }
 
 /// A sign-up that nobody else has made.

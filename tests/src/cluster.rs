@@ -53,17 +53,26 @@ pub struct Cluster {
 impl Cluster {
     /// Starts everything, on a database of the server that all tests share.
     pub async fn start() -> Self {
-        Self::start_on(Server::shared(), None).await
+        Self::start_on(Server::shared(), None, &[]).await
+    }
+
+    /// The same with further variables set.
+    pub async fn start_with(variables: &[(&'static str, &str)]) -> Self {
+        Self::start_on(Server::shared(), None, variables).await
     }
 
     /// The same on a PostgreSQL of its own, which may be crashed. The name is that of its folder; two
     /// tests must not share one.
     pub async fn start_with_postgres(name: &str) -> Self {
         let postgres = Postgres::start(name);
-        Self::start_on(postgres.server.clone(), Some(postgres)).await
+        Self::start_on(postgres.server.clone(), Some(postgres), &[]).await
     }
 
-    async fn start_on(server: Server, postgres: Option<Postgres>) -> Self {
+    async fn start_on(
+        server: Server,
+        postgres: Option<Postgres>,
+        variables: &[(&'static str, &str)],
+    ) -> Self {
         let clone = TestDatabase::create_on(server).await;
         let folder = TempDir::new().expect("a folder for files");
         let redis = RedisServer::start(folder.path().join("redis")).await;
@@ -75,13 +84,14 @@ impl Cluster {
             ("LOG", "warn,apalis_core=off".to_owned()),
         ];
         let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let variables = exported(&settings(&clone.url, &folder, &own));
+        let mut exported = exported(&settings(&clone.url, &folder, &own));
+        exported.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&clone.url).expect("a URL");
         let mut cluster = Self {
             base: format!("http://127.0.0.1:{port}"),
             pool,
             folder,
-            variables,
+            variables: exported,
             redis,
             processes: HashMap::new(),
             clone: Some(clone),
@@ -108,6 +118,7 @@ impl Cluster {
         })
         .await
         .expect("the test's servers answer")
+        .with_keys(variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
     }
 
     /// Someone who has just signed up, in a workspace of their own.

@@ -68,6 +68,23 @@ impl EventReader {
         }
     }
 
+    /// The next event of a stream with other rules: its id, and what it says.
+    pub async fn next_line(&mut self) -> Option<(Option<i64>, Value)> {
+        loop {
+            while let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let (id, data) = parts(block);
+                self.buffer = String::from(rest);
+                if let Some(data) = data.filter(|data| data["status"] != "HEARTBEAT") {
+                    return Some((id, data));
+                }
+            }
+            let piece = tokio::time::timeout(Duration::from_secs(60), self.body.next())
+                .await
+                .expect("a stream says something at least every 15 s")?;
+            self.buffer += &String::from_utf8_lossy(&piece.ok()?);
+        }
+    }
+
     /// Reads to the job's last event.
     pub async fn to_the_end(mut self) -> Value {
         let mut newest = Value::Null;

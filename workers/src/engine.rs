@@ -17,6 +17,9 @@ const BITE: usize = 16 << 20;
 /// Sleeps, or fails, or crashes, or does nothing; its result says when it started. Killed at any line: nothing to lose.
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
+    for line in 1..=job.lines {
+        tracing::info!(line, "asked to say something");
+    }
     if job.sleep_ms > 0 {
         let slept = sleep(&job, &context);
         if job.deaf {

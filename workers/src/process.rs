@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, tim
 
 use domain::{
     mail::{self, Mailer},
-    process::{asked_to_stop, start_logging},
+    process::{Logging, asked_to_stop, start_logging},
     settings::{SettingError, Settings},
     storage::Storage,
 };
@@ -121,7 +121,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(RUN_ISOLATED) {
         return serve_one_job().await;
     }
-    run(pools, |database, config, stop| async move {
+    run(service(pools), pools, |database, config, stop| async move {
         let worker = WorkerConfig {
             lease: config.lease,
             grace: config.grace,
@@ -134,7 +134,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 }
 
 async fn serve_one_job() -> ExitCode {
-    run(&[], |database, config, stop| async move {
+    run(RUN_ISOLATED, &[], |database, config, stop| async move {
         if let Some(megabytes) = config.memory_limit {
             let bytes = Some(megabytes.saturating_mul(1 << 20));
             setrlimit(Resource::As, Rlimit { current: bytes, maximum: bytes })
@@ -162,7 +162,7 @@ fn this_program() -> std::io::Result<IsolatedProcess> {
 
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
-    run(&[], |database, config, stop| async move {
+    run("scheduler", &[], |database, config, stop| async move {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
         let dispatching = DispatchConfig { lease: config.lease, recurring, ..DispatchConfig::default() };
         dispatch(database, &config.database_url, dispatching, stop).await;
@@ -171,15 +171,26 @@ pub async fn schedule() -> ExitCode {
     .await
 }
 
-async fn run<F, Fut>(pools: &[Pool], body: F) -> ExitCode
+/// What the process is called in traces.
+fn service(pools: &[Pool]) -> &'static str {
+    match pools {
+        [pool] => pool.name(),
+        _ => "workers",
+    }
+}
+
+fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {
+    Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
+}
+
+async fn run<F, Fut>(service: &str, pools: &[Pool], body: F) -> ExitCode
 where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
 {
     let settings = Settings::of_process();
-    start_logging(&settings);
-    let config = match Config::read(&settings, pools) {
-        Ok(config) => config,
+    let (_logging, config) = match start(&settings, service, pools) {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);

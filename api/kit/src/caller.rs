@@ -4,7 +4,7 @@
 use std::{net::IpAddr, ops::Deref};
 
 use domain::{Actor, SessionId, UserId, sessions};
-use jobs::Surface;
+use jobs::{Surface, TraceParent};
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -27,6 +27,8 @@ pub struct Visitor {
     pub user_agent: Option<String>,
     /// The surface it came in by.
     pub surface: Surface,
+    /// The request's place in a trace.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// A person with a live session.
@@ -49,6 +51,7 @@ impl Caller {
             credential_id: None,
             request_id: Some(self.visitor.request_id.clone()),
             surface: self.visitor.surface,
+            traceparent: self.visitor.traceparent,
         }
     }
 
@@ -93,6 +96,7 @@ impl Visitor {
             ip: request.data::<ClientAddress>().map(|address| address.0),
             user_agent: request.header(header::USER_AGENT).map(|agent| agent.chars().take(512).collect()),
             surface: request.data().copied().unwrap_or_default(),
+            traceparent: request.data().copied(),
         }
     }
 }

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::ApiError;
 
 /// How often a quiet stream says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it connects again, in milliseconds. Each is told another time, so
 /// that those whose streams broke off together don't come back together.
 const RETRY: std::ops::RangeInclusive<u32> = 1000..=4000;
@@ -71,6 +71,11 @@ impl Start {
             (None, None) => Self::Snapshot,
         }
     }
+}
+
+/// What tells a browser how long to wait.
+pub(crate) fn retry_hint() -> String {
+    format!("retry: {}\n\n", rand::rng().random_range(RETRY))
 }
 
 /// The answer of a stream route: events, or 204 for a client that has seen the end.
@@ -191,8 +196,7 @@ impl Reader {
             return None;
         }
         if std::mem::take(&mut self.retry) {
-            let retry = rand::rng().random_range(RETRY);
-            return Some((Bytes::from(format!("retry: {retry}\n\n")), self));
+            return Some((Bytes::from(retry_hint()), self));
         }
         if std::mem::take(&mut self.gap) {
             let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
@@ -252,43 +256,53 @@ impl Reader {
 
 impl<E: Send> IntoResponse for JobStream<E> {
     fn into_response(self) -> Response {
-        let Some(events) = self.0 else {
-            return StatusCode::NO_CONTENT.into_response();
-        };
-        Response::builder()
-            .content_type("text/event-stream")
-            .header("Cache-Control", "no-cache, no-transform")
-            // nginx and its kin hold small pieces back otherwise.
-            .header("X-Accel-Buffering", "no")
-            .body(Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>)))
+        respond(self.0)
     }
+}
+
+/// The answer that carries these pieces, or says that there will be no more.
+pub(crate) fn respond(pieces: Option<BoxStream<'static, Bytes>>) -> Response {
+    let Some(pieces) = pieces else {
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    Response::builder()
+        .content_type("text/event-stream")
+        .header("Cache-Control", "no-cache, no-transform")
+        // nginx and its kin hold small pieces back otherwise.
+        .header("X-Accel-Buffering", "no")
+        .body(Body::from_bytes_stream(pieces.map(Ok::<_, std::io::Error>)))
 }
 
 impl<E: ShownEvent + Send> ApiResponse for JobStream<E> {
     fn meta() -> MetaResponses {
-        let events = MetaMediaType {
-            content_type: "text/event-stream",
-            schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
-                items: Some(Box::new(E::schema_ref())),
-                ..MetaSchema::new_with_format("array", "event-stream")
-            })),
-        };
-        let answer = |status: StatusCode, description, content| MetaResponse {
-            description,
-            status: Some(status.as_u16()),
-            status_range: None,
-            content,
-            headers: vec![],
-        };
-        MetaResponses {
-            responses: vec![
-                answer(StatusCode::OK, "Unnamed events, until the job's last", vec![events]),
-                answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
-            ],
-        }
+        meta_of_stream(E::schema_ref(), "Unnamed events, until the job's last")
     }
 
     fn register(registry: &mut Registry) {
         E::register(registry);
+    }
+}
+
+/// How the documents describe a stream of such events.
+pub(crate) fn meta_of_stream(event: MetaSchemaRef, description: &'static str) -> MetaResponses {
+    let events = MetaMediaType {
+        content_type: "text/event-stream",
+        schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
+            items: Some(Box::new(event)),
+            ..MetaSchema::new_with_format("array", "event-stream")
+        })),
+    };
+    let answer = |status: StatusCode, description, content| MetaResponse {
+        description,
+        status: Some(status.as_u16()),
+        status_range: None,
+        content,
+        headers: vec![],
+    };
+    MetaResponses {
+        responses: vec![
+            answer(StatusCode::OK, description, vec![events]),
+            answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
+        ],
     }
 }

@@ -19,7 +19,7 @@ const JOBS: (i64, i64) = (50, 200);
 
 /// A part of the list of jobs.
 #[derive(Debug, Clone, Object)]
-struct Jobs {
+pub(crate) struct Jobs {
     /// Newest first.
     items: Vec<Job>,
     /// Ask for `before` this one to go on; absent at the end.
@@ -56,16 +56,10 @@ impl JobsApi {
             kind: kind.0,
             status: status.0,
             worker: worker_id.0,
+            dead: false,
             before: before.map(JobId),
         };
-        let limit = limit.unwrap_or(JOBS.0).clamp(1, JOBS.1);
-        let mut items = operator::list(operator.database(), &filter, limit + 1).await?;
-        let more = i64::try_from(items.len()).is_ok_and(|found| found > limit);
-        if more {
-            items.pop();
-        }
-        let next = items.last().filter(|_| more).map(|job| job.job_id);
-        Ok(Json(Jobs { items, next }))
+        Ok(Json(part(&operator, &filter, limit.0).await?))
     }
 
     /// Look at a job
@@ -102,6 +96,18 @@ impl JobsApi {
             Retry::NotFound => Err(ApiError::not_found()),
         }
     }
+}
+
+/// So many of those jobs, and where to go on.
+pub(crate) async fn part(operator: &Operator, filter: &Filter, limit: Option<i64>) -> Answer<Jobs> {
+    let limit = limit.unwrap_or(JOBS.0).clamp(1, JOBS.1);
+    let mut items = operator::list(operator.database(), filter, limit + 1).await?;
+    let more = i64::try_from(items.len()).is_ok_and(|found| found > limit);
+    if more {
+        items.pop();
+    }
+    let next = items.last().filter(|_| more).map(|job| job.job_id);
+    Ok(Jobs { items, next })
 }
 
 async fn find(operator: &Operator, job: JobId) -> Answer<Json<Job>> {

@@ -1,6 +1,7 @@
 //! The operator's routes, below `/ops`: a document of their own, for whoever holds the operator's token.
 //! They look across all workspaces, and change how jobs are run, never what workspaces hold.
 
+mod dead_letters;
 mod jobs;
 mod limits;
 mod pauses;
@@ -24,5 +25,6 @@ pub fn api() -> impl OpenApi {
         shares::SharesApi,
         throughput::ThroughputApi,
         jobs::JobsApi,
+        dead_letters::DeadLettersApi,
     )
 }

@@ -7,8 +7,8 @@ use std::{process::ExitCode, time::Duration};
 
 use api_server::{Config, documents, endpoint, listen, serve, start};
 use domain::{
-    process::{asked_to_stop, start_logging},
-    settings::Settings,
+    process::{Logging, asked_to_stop, start_logging},
+    settings::{SettingError, Settings},
 };
 use jobs::Surface;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -45,11 +45,14 @@ fn print(surface: Surface) -> ExitCode {
     }
 }
 
+fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
+    Ok((start_logging(settings, "api")?, Config::read(settings)?))
+}
+
 async fn run() -> ExitCode {
     let settings = Settings::of_process();
-    start_logging(&settings);
-    let config = match Config::read(&settings) {
-        Ok(config) => config,
+    let (_logging, config) = match read(&settings) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);

@@ -146,9 +146,9 @@ async fn retry_some(
             let reopened =
                 row.kind == batch::KIND && batch::reopen(&mut tx, workspace, JobId(row.id)).await?;
             if reopened {
-                retried += 1
+                retried += 1;
             } else {
-                duplicates += 1
+                duplicates += 1;
             }
             continue;
         };

@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     Event,
+    lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
 use crate::{Database, JobId, coalesce::Coalescer};
@@ -39,6 +40,7 @@ struct Inner {
     watched: Mutex<HashMap<JobId, Watched>>,
     recent: Mutex<HashMap<JobId, Event>>,
     closing: CancellationToken,
+    lines: Lines,
 }
 
 #[derive(Default)]
@@ -87,12 +89,14 @@ impl Hub {
                 async move { read(&database, &jobs).await }
             }
         });
+        let lines = Lines::start(database.clone());
         let hub = Self(Arc::new(Inner {
             database,
             ledger,
             watched: Mutex::default(),
             recent: Mutex::default(),
             closing: CancellationToken::new(),
+            lines,
         }));
         tokio::spawn(hub.clone().listen());
         tokio::spawn(hub.clone().reconcile());
@@ -121,6 +125,13 @@ impl Hub {
         entry.watchers.insert(watcher, sender);
         drop(watched);
         Subscription { hub: self.clone(), job, watcher, events }
+    }
+
+    /// Watches a job's log from now on. For what is there, see [`crate::control::logs`]; ask for that
+    /// after watching, so that nothing falls between.
+    #[must_use]
+    pub fn watch_log(&self, job: JobId) -> LogWatch {
+        self.0.lines.watch(job)
     }
 
     /// How many jobs are watched, and by how many watchers.

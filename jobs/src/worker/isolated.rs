@@ -47,7 +47,7 @@ const PLACES: u32 = 4;
 const SLACK: Duration = Duration::from_secs(10);
 /// When a job that no child could be started for is tried again.
 const LATER: Duration = Duration::from_secs(5);
-/// How long a child's last events and log lines may take to leave it.
+/// How long a child's last events may take to leave it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What the worker tells a child that is to leave.
 const HAND_BACK: &str = "hand back";
@@ -154,7 +154,8 @@ pub(super) async fn run(
         Ok(Ended::Leaving) | Err(_) => Verdict::Again { delay: Duration::ZERO, failure: None },
     };
     let progress = Progress::new(run::beginning(shared, job).await, shared.publisher.clone());
-    run::settle(shared, job, &progress, verdict).await
+    let log = shared.logs.of(job.id, job.attempt);
+    run::settle(shared, job, &progress, &log, verdict).await
 }
 
 /// From waiting for a place to the child's end.
@@ -221,7 +222,7 @@ async fn tell(
 async fn let_go(shared: &Shared, job: &Claimed, how: &str) -> Result<bool, sqlx::Error> {
     tracing::warn!(job = %job.id, kind = job.kind, how, "the process that ran a job alone has died");
     let line = format!("the process that ran this job alone has died: {how}");
-    shared.logs.write(job.id, job.attempt, tracing::Level::ERROR, line);
+    shared.logs.of(job.id, job.attempt).write(tracing::Level::ERROR, &line);
     ledger::let_go(&shared.database.pool, job.id, job.fence).await
 }
 
@@ -245,7 +246,8 @@ pub async fn run_isolated(
     let outcome = if ledger::begin_alone(&database.pool, job.id, job.fence).await? {
         let config = WorkerConfig { lease, ..WorkerConfig::new(HashMap::new()) };
         let registration = super::registration(worker, &config);
-        let (shared, last_words) = Shared::start(registration, &database, registry, hand_back, None);
+        let (shared, last_words) = Shared::start_with(registration, &database, registry, hand_back, None);
+        let shared = Arc::new(shared);
         let stop = CancellationToken::new();
         let keepers = [
             tokio::spawn(running::keep_leases(Arc::clone(&shared), false, stop.clone())),
@@ -258,7 +260,7 @@ pub async fn run_isolated(
         }
         drop(shared);
         if tokio::time::timeout(LAST_WORDS, last_words).await.is_err() {
-            tracing::warn!(job = %job.id, "the last events or log lines were not sent");
+            tracing::warn!(job = %job.id, "the last events were not sent");
         }
         outcome
     } else {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
     "cancel_import_job",
     "cancel_job",
     "delete_job",
@@ -22,6 +22,7 @@ const LEFT_OUT: [&str; 8] = [
     "download_import_report",
     "retry_job",
     "stream_job",
+    "stream_job_logs",
     "stream_signup_job",
 ];
 
@@ -275,6 +276,7 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     contract.hold("get_queue", &operator.get("/queues/maintenance").await);
     contract.hold("get_pool_scaling", &operator.get("/pools/maintenance/scaling").await);
     contract.hold("list_throughput", &operator.get("/throughput").await);
+    contract.hold("list_all_dead_letters", &operator.get("/dead-letters").await);
     contract.hold("list_all_jobs", &operator.get("/jobs?limit=1").await);
     contract.hold("get_any_job", &operator.get(&format!("/jobs/{job}")).await);
     contract.hold("cancel_any_job", &operator.post(&format!("/jobs/{job}/cancel"), json!({})).await);

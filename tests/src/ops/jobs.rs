@@ -66,3 +66,31 @@ async fn any_job_can_be_cancelled_and_tried_again() {
         assert_eq!(operator.post(&format!("{none}/{what}"), json!({})).await.error(404), "record_not_found");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_of_all_workspaces_are_listed_until_they_are_tried_again() {
+    let app = TestApp::start().await;
+    let operator = app.operator();
+    let ada = app.owner().await;
+    let job = enqueue_no_ops(&app, 1, Some(workspace(&ada))).await[0];
+    app.wait_for_end(job).await;
+    // Nothing that does nothing fails for good: say that it did.
+    sqlx::query("update finished_jobs set state = 'failed', error = '{\"code\": \"x\", \"message\": \"y\"}' where id = $1")
+        .bind(job.0)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+
+    let letters = operator.get("/dead-letters").await.expect(200);
+    assert_eq!(ids(&letters), [job.to_string()]);
+    assert_eq!(
+        (&letters["items"][0]["error_code"], &letters["items"][0]["error_message"]),
+        (&json!("x"), &json!("y"))
+    );
+    assert!(
+        ids(&operator.get(&format!("/dead-letters?tenant={}", Uuid::nil())).await.expect(200)).is_empty()
+    );
+    operator.post(&format!("/jobs/{job}/retry"), json!({})).await.expect(200);
+    app.wait_for_end(job).await;
+    assert!(ids(&operator.get("/dead-letters").await.expect(200)).is_empty());
+}

@@ -3,6 +3,8 @@
 mod access;
 mod batches;
 mod control;
+mod logs;
+mod trace;
 mod turns;
 mod unique;
 mod waiting;
