@@ -16,6 +16,7 @@ use crate::{
     Database, JobId, JobKind, Origin, Recurring, Registry, Tx,
     ledger::interval,
     payload, recurring,
+    roster::Registration,
     watch::{Snapshot, snapshot},
     worker::{Shared, run},
     workspace_schema,
