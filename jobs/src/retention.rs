@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::{Database, ledger::interval};
@@ -74,10 +73,9 @@ pub async fn expired(
     policies: &Policies,
     after: Option<(DateTime<Utc>, Uuid)>,
 ) -> Result<Page<(DateTime<Utc>, Uuid)>, sqlx::Error> {
-    let (kinds, (states, keeps)): (Vec<Option<String>>, (Vec<String>, Vec<PgInterval>)) = policies
-        .rows()
-        .map(|(kind, state, keep)| (kind.map(str::to_owned), (state.to_owned(), interval(keep))))
-        .unzip();
+    let kinds: Vec<_> = policies.rows().map(|(kind, _, _)| kind.map(str::to_owned)).collect();
+    let states: Vec<_> = policies.rows().map(|(_, state, _)| state.to_owned()).collect();
+    let keeps: Vec<_> = policies.rows().map(|(_, _, keep)| interval(keep)).collect();
     let shortest = policies.rows().map(|(_, _, keep)| keep).min().unwrap_or_default();
     let (after_time, after_id) = after.unzip();
     let rows = sqlx::query!(

@@ -129,6 +129,7 @@ impl Shared {
     }
 
     /// Starts the tasks that write for all of a worker's jobs.
+    #[cfg(feature = "testing")]
     pub(crate) fn start(registration: Registration, database: &Database, registry: Registry) -> Self {
         Self::start_with(registration, database, registry, CancellationToken::new(), None).0
     }
