@@ -32,12 +32,10 @@ async fn after_200_000_jobs_the_ledger_and_redis_have_their_steady_size() {
     }
 
     assert_eq!(last.rows, first.rows, "rows in the ledger");
+    // A table finds its size within a few rounds; rows or pages that stay would make it ten times as large.
     for (table, bytes) in &last.bytes {
         let before = first.bytes[table];
-        assert!(
-            *bytes <= before * 3 / 2 + (1 << 20),
-            "{table}: {bytes} bytes, {before} after the first round"
-        );
+        assert!(*bytes <= 2 * before + (4 << 20), "{table}: {bytes} bytes, {before} after the first round");
     }
     assert!(last.entries <= first.entries, "{} entries in Redis, {} before", last.entries, first.entries);
 }
