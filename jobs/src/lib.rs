@@ -16,6 +16,7 @@ pub mod limits;
 pub mod operator;
 pub mod pauses;
 pub mod queues;
+pub mod retention;
 pub mod roster;
 pub mod shares;
 #[cfg(feature = "testing")]
@@ -55,5 +56,6 @@ pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use recurring::Recurring;
+pub use retention::Retention;
 pub use trace::TraceParent;
 pub use unique::Unique;

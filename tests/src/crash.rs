@@ -5,6 +5,8 @@ mod drain;
 mod export;
 mod import;
 mod matrix;
+mod quarantine;
+mod traces;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::Event;
 use crate::{Bus, JobId, Pool};
@@ -151,9 +151,9 @@ pub(crate) struct Publisher(mpsc::UnboundedSender<(Event, Way)>);
 
 impl Publisher {
     /// Starts the task; it ends when the last handle is dropped and all has been sent.
-    pub(crate) fn start(bus: Bus) -> Self {
+    pub(crate) fn start(bus: Bus) -> (Self, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::unbounded_channel::<(Event, Way)>();
-        tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while receiver.recv_many(&mut batch, BATCH).await > 0 {
                 let patience = Instant::now() + PATIENCE;
@@ -167,7 +167,7 @@ impl Publisher {
                 batch.clear();
             }
         });
-        Self(sender)
+        (Self(sender), sending)
     }
 
     /// Hands an event over.
