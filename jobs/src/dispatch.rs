@@ -30,7 +30,7 @@ use crate::{
     database::SHARED_PATH,
     deliver,
     ledger::{self},
-    recurring,
+    schedules,
 };
 use lanes::{Due, Running};
 use queue::Queue;
@@ -153,7 +153,7 @@ impl Leader {
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
         self.count_slots().await?;
-        recurring::declare(&self.database.pool, &self.config.recurring).await?;
+        schedules::declare(&self.database.pool, &self.config.recurring).await?;
         self.rescue_from = Instant::now() + self.outage_grace(lock).await?;
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
@@ -286,7 +286,7 @@ impl Leader {
     async fn upkeep(&mut self) -> Result<(), sqlx::Error> {
         self.look_for_the_marker().await;
         self.count_slots().await?;
-        recurring::enqueue_due(&self.database).await?;
+        schedules::enqueue_due(&self.database, clock::now()).await?;
         let began = Instant::now();
         if began >= self.rescue_from {
             rescue::rescue(&self.database, &self.config, &mut self.queues).await?;

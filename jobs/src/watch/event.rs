@@ -33,6 +33,19 @@ pub enum Status {
 }
 
 impl Status {
+    /// That of a state in the ledger; none for a word that is no state.
+    pub(crate) fn of_state(state: &str, due: bool) -> Option<Self> {
+        match state {
+            "waiting" if due => Some(Self::Queued),
+            "waiting" => Some(Self::Pending),
+            "running" => Some(Self::Running),
+            "completed" => Some(Self::Completed),
+            "failed" => Some(Self::Failed),
+            "cancelled" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+
     /// Whether nothing comes after it.
     #[must_use]
     pub fn is_terminal(self) -> bool {
