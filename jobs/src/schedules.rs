@@ -484,7 +484,7 @@ pub async fn execute(
     workspace: Uuid,
     schedule: &Schedule,
     origin: Origin,
-) -> Result<(JobId, DateTime<Utc>), sqlx::Error> {
+) -> Result<Run, sqlx::Error> {
     let job = JobId::new();
     enqueue::insert(tx, Some(workspace), &[schedule.plan.template.row(job, origin, None)]).await?;
     // By the wall, not by the transaction's beginning: two in a row are two.
@@ -502,7 +502,14 @@ pub async fn execute(
     )
     .fetch_one(tx.conn())
     .await?;
-    Ok((job, at))
+    Ok(Run {
+        scheduled_for: at,
+        outcome: RunOutcome::Enqueued,
+        manual: true,
+        job: Some(job),
+        status: Some(Status::Queued),
+        created_at: at,
+    })
 }
 
 /// The history of a schedule, newest first.

@@ -12,12 +12,8 @@ use chrono::{DateTime, Utc};
 use domain::page::PageOf;
 use jobs::{
     JobId,
-<<<<<<< HEAD
-    control::{self, Cancel, Delete, Filter, LogLine, Retry},
-    waiting::{Waiting, why},
-=======
     control::{self, Cancel, Delete, Filter, LogLine, Prioritize, Retry},
->>>>>>> dead
+    waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
 use poem::web::Data;
@@ -194,30 +190,13 @@ impl JobsApi {
         /// Seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
-<<<<<<< HEAD
         let job = JobId(job_id.0);
-        let mut snapshot = find(&can, job).await?;
-        if let (Some(since), Some(seconds)) = (since.0, wait.0) {
-            let mut watch = can.app().hub.watch(job);
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
-            while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-                match tokio::time::timeout_at(deadline, watch.next()).await {
-                    Ok(Some(event)) if event.seq <= since => continue,
-                    Ok(Some(_)) => {}
-                    Ok(None) => watch = can.app().hub.watch(job),
-                    Err(_) => break,
-                }
-                snapshot = find(&can, job).await?;
-            }
-        }
+        let snapshot = look(&can, job, since.0, wait.0).await?;
         let waiting = match snapshot.event.status {
             Status::Pending | Status::Queued => why(&can.app().database, job).await?,
             _ => None,
         };
         Ok(Json(Job { waiting, ..snapshot.into() }))
-=======
-        Ok(Json(look(&can, JobId(job_id.0), since.0, wait.0).await?.into()))
->>>>>>> dead
     }
 
     /// Stream a job's events
