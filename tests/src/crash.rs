@@ -3,6 +3,7 @@
 
 mod export;
 mod import;
+mod schedules;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ mod caller;
 mod conventions;
 mod health;
 mod jobs;
+mod scheduled_jobs;
 
 use crate::{Client, TestApp};
 

@@ -6,6 +6,6 @@ mod jobs;
 mod records;
 mod recordset_export;
 mod recordset_import;
-mod recordsets;
+pub(crate) mod recordsets;
 
 pub(crate) use jobs::sleeper;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{
     mail::{Mail, MailError},
-    webhooks::{Delivery, DeliveryError},
+    webhooks::{AddressError, Delivery, DeliveryError},
 };
 use jobs::{
     Answer, JobContext, JobError, Outcome, clock,
@@ -58,6 +58,9 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
     };
     match services.webhooks.send(&delivery).await {
         Ok(status) => Ok(Outcome::Done(json!({ "status": status }))),
+        Err(DeliveryError::Address(error @ AddressError::Unknown)) => {
+            Err(JobError::RetryTold(error.to_string()))
+        }
         Err(error @ DeliveryError::Address(_)) => Ok(fail("address_not_allowed", error.to_string())),
         Err(error @ DeliveryError::Refused(_)) => Ok(fail("webhook_refused", error.to_string())),
         Err(DeliveryError::NotNow(reason)) => Err(JobError::RetryTold(reason)),

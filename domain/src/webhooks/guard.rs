@@ -1,14 +1,12 @@
-//! Where a webhook may go: not into the house. Addresses are looked at after names are resolved, by the
-//! resolver that the connection uses, so that a name can't lead elsewhere in between.
+//! Where a webhook may go: not into the house. A name is resolved once, what it leads to is looked at, and
+//! the connection is made to just that, so that it can't lead elsewhere in between.
 
 use std::{
-    error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 /// The longest URL.
@@ -26,23 +24,12 @@ pub enum AddressError {
     /// Not `http` or `https`, or with a user in it, or too long.
     #[error("must be an http or https URL without credentials, of at most {LONGEST} characters")]
     Url,
+    /// Its name leads nowhere, at least just now.
+    #[error("has a name that can't be resolved")]
+    Unknown,
     /// It leads to an address that is not public.
     #[error("leads to an address that is not public")]
     NotPublic,
-}
-
-impl AddressError {
-    /// The refusal of an address that a request failed by.
-    pub(super) fn within(error: &reqwest::Error) -> Option<Self> {
-        let mut source: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(error) = source {
-            if let Some(refused) = error.downcast_ref::<Self>() {
-                return Some(*refused);
-            }
-            source = error.source();
-        }
-        None
-    }
 }
 
 impl Guard {
@@ -68,6 +55,27 @@ impl Guard {
             None => return Err(AddressError::Url),
         };
         if self.lets_through(address) { Ok(()) } else { Err(AddressError::NotPublic) }
+    }
+
+    /// The addresses that a URL leads to and that may be called; one at least.
+    ///
+    /// # Errors
+    /// See [`AddressError`]; [`AddressError::Unknown`] for a name that leads nowhere just now.
+    pub async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, AddressError> {
+        self.check(url)?;
+        let port = url.port_or_known_default().ok_or(AddressError::Url)?;
+        let found: Vec<SocketAddr> = match url.host() {
+            Some(Host::Domain(name)) => {
+                let found = tokio::net::lookup_host((name, port)).await;
+                found.map_err(|_| AddressError::Unknown)?.collect()
+            }
+            Some(Host::Ipv4(address)) => vec![(address, port).into()],
+            Some(Host::Ipv6(address)) => vec![(address, port).into()],
+            None => return Err(AddressError::Url),
+        };
+        let open: Vec<SocketAddr> =
+            found.into_iter().filter(|address| self.lets_through(address.ip())).collect();
+        if open.is_empty() { Err(AddressError::NotPublic) } else { Ok(open) }
     }
 
     fn lets_through(&self, address: IpAddr) -> bool {
@@ -98,20 +106,6 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         // Teredo, benchmarks, documentation and the like.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
-    }
-}
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let guard = self.clone();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let open: Vec<SocketAddr> = found.filter(|address| guard.lets_through(address.ip())).collect();
-            if open.is_empty() {
-                return Err(AddressError::NotPublic.into());
-            }
-            Ok(Box::new(open.into_iter()) as Addrs)
-        })
     }
 }
 
@@ -173,9 +167,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_into_the_house_is_refused_when_it_is_resolved() {
-        let refused = Guard::default().resolve("localhost".parse().unwrap()).await.err().unwrap();
-        assert_eq!(refused.downcast_ref(), Some(&AddressError::NotPublic));
+        let url = "http://localhost:8080/".parse().unwrap();
+        assert_eq!(Guard::default().addresses(&url).await, Err(AddressError::NotPublic));
         let guard = Guard::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
-        assert!(guard.resolve("localhost".parse().unwrap()).await.is_ok());
+        assert!(guard.addresses(&url).await.unwrap().iter().all(|address| address.port() == 8080));
     }
 }
