@@ -29,8 +29,10 @@ use crate::{
     watch::Status,
 };
 
-/// How long the history of occurrences reaches back.
+/// How long the history of occurrences reaches back,
 const RUNS_KEPT: chrono::TimeDelta = chrono::TimeDelta::days(30);
+/// and how many of them are kept however old they are.
+const RUNS_KEPT_AT_LEAST: i64 = 100;
 
 /// A schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

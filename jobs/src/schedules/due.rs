@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RunOutcome, Schedule, ScheduleId};
+use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RUNS_KEPT_AT_LEAST, RunOutcome, Schedule, ScheduleId};
 use crate::{Database, JobId, Tx, control, enqueue};
 
 /// Schedules looked at in one transaction.
@@ -219,9 +219,14 @@ async fn advance(
     .execute(tx.conn())
     .await?;
     sqlx::query!(
-        "delete from schedule_runs where schedule_id = any($1) and scheduled_for < $2",
+        "delete from schedule_runs r using unnest($1::uuid[]) as moved (id)
+          where r.schedule_id = moved.id and r.scheduled_for < $2
+            and r.scheduled_for < (select newer.scheduled_for from schedule_runs newer
+                                    where newer.schedule_id = moved.id
+                                    order by newer.scheduled_for desc limit 1 offset $3)",
         &ids,
         now - RUNS_KEPT,
+        RUNS_KEPT_AT_LEAST - 1,
     )
     .execute(tx.conn())
     .await?;

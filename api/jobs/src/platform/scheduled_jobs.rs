@@ -330,7 +330,7 @@ impl ScheduledJobsApi {
 
     /// List what became of a scheduled job's occurrences, newest first
     ///
-    /// Those of the last 30 days.
+    /// Those of the last 30 days, and a hundred at the least.
     #[oai(path = "/:job_id/runs", method = "get", operation_id = "list_scheduled_job_runs")]
     async fn runs(
         &self,
