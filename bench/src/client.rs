@@ -21,16 +21,9 @@ pub struct Client {
 impl Client {
     /// Signs up, once the API is ready.
     pub async fn sign_up() -> Result<Self, Failure> {
-        let base = format!("http://127.0.0.1:{}", variable("PORT")?);
+        let base = base(&variable("PORT")?);
         let http = reqwest::Client::new();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success())
-        {
-            if Instant::now() > deadline {
-                return Err("the API is not ready after 30 s".into());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        ready(&http, &base).await?;
         let body = json!({
             "email": format!("bench.{}@example.com", Uuid::now_v7().simple()),
             "password": "correct horse battery staple",
@@ -41,6 +34,11 @@ impl Client {
         let text =
             |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
         Ok(Self { base, http, token: text("access_token")?, workspace: text("workspace_id")? })
+    }
+
+    /// The headers that every request of theirs has, as they go over the wire.
+    pub fn headers(&self) -> String {
+        format!("Authorization: Bearer {}\r\nX-Workspace-Id: {}\r\n", self.token, self.workspace)
     }
 
     /// POST with JSON.
@@ -76,6 +74,26 @@ impl Client {
     fn prepare(&self, request: RequestBuilder) -> RequestBuilder {
         request.bearer_auth(&self.token).header("X-Workspace-Id", &self.workspace)
     }
+}
+
+fn base(port: &str) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Waits until the API process at that port serves.
+pub async fn ready_at(port: &str) -> Result<(), Failure> {
+    ready(&reqwest::Client::new(), &base(port)).await
+}
+
+async fn ready(http: &reqwest::Client, base: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !http.get(format!("{base}/ready")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        if Instant::now() > deadline {
+            return Err("the API is not ready after 30 s".into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 async fn read(request: RequestBuilder) -> Result<Value, Failure> {

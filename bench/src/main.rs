@@ -1,21 +1,45 @@
 //! The measurements behind `script/bench`: each prints one JSON line per figure. They drive the real
 //! binaries of a release build as processes of their own.
 //!
-//! usage: bench engine|import...      (`script/bench` sets the environment)
+//! usage: bench engine|import|sse...      (`script/bench` sets the environment)
 
 mod client;
 mod engine;
 mod figure;
 mod import;
 mod process;
+mod sse;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use domain::settings::Settings;
+use jobs::{Connect, Database};
 
 /// A variable that `script/bench` sets.
 fn variable(name: &'static str) -> Result<String, Failure> {
     Ok(Settings::of_process().required(name)?.to_owned())
+}
+
+/// The servers that the measured processes use.
+async fn connect() -> Result<Database, Failure> {
+    Ok(Database::connect(&Connect {
+        database_url: &variable("DATABASE_URL")?,
+        redis_url: &variable("REDIS_URL")?,
+        redis_prefix: "mr",
+        connections: 4,
+        idle_in_transaction: Duration::from_secs(30),
+    })
+    .await?)
+}
+
+/// Removes all jobs, and what was set up for them.
+async fn clear_ledger(database: &Database) -> Result<(), Failure> {
+    sqlx::raw_sql(
+        "truncate jobs, finished_jobs, job_checkpoints, job_logs, job_keys, job_limits, job_starts, workers",
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
 }
 
 /// What a measurement may fail with: anything, said once.
@@ -28,6 +52,7 @@ async fn main() -> ExitCode {
         result = match name.as_str() {
             "engine" => engine::measure().await,
             "import" => import::measure().await,
+            "sse" => sse::measure().await,
             other => Err(format!("there is no bench named {other}").into()),
         };
         if result.is_err() {

@@ -24,12 +24,28 @@ impl Process {
         Ok(Self(child))
     }
 
-    /// The most memory that it has had, in MiB (`VmHWM`, see proc(5)).
+    /// The most memory that it has had, in MiB.
     pub fn peak_memory(&self) -> Result<f64, Failure> {
+        Ok(self.kib("VmHWM:")? / 1024.0)
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> Result<f64, Failure> {
+        Ok(self.kib("VmRSS:")? * 1024.0)
+    }
+
+    /// A line of its status, see proc(5).
+    fn kib(&self, name: &str) -> Result<f64, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib / 1024.0)
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or(format!("no {name}"))?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    }
+
+    /// Ends it at once, by SIGKILL.
+    pub fn kill(mut self) -> Result<(), Failure> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
     }
 
     /// Asks it to stop, and waits.

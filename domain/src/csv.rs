@@ -1,32 +1,35 @@
-//! Writing CSV (RFC 4180).
+//! Writing CSV (RFC 4180), by the core of the `csv` crate: cell by cell into a buffer, since a line of an
+//! error report ends with text that is CSV already.
+
+use std::sync::LazyLock;
 
 /// The end of a line.
 pub const LINE_END: &[u8] = b"\r\n";
 
+/// Knows which bytes need quotes; holds no state of a row.
+static COMMA_SEPARATED: LazyLock<csv_core::Writer> = LazyLock::new(csv_core::Writer::new);
+
 /// Appends a cell, in quotes where it needs them.
 pub fn push_cell(out: &mut Vec<u8>, text: &str) {
-    let is_special = |byte: u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
+    let cell = text.as_bytes();
     // White space at the ends would be lost on some readers.
     let is_padded = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
-    let bytes = text.as_bytes();
-    let plain =
-        !bytes.iter().any(|byte| is_special(*byte)) && !is_padded(bytes.first()) && !is_padded(bytes.last());
-    if plain {
-        out.extend_from_slice(text.as_bytes());
+    if !COMMA_SEPARATED.should_quote(cell) && !is_padded(cell.first()) && !is_padded(cell.last()) {
+        out.extend_from_slice(cell);
         return;
     }
     out.push(b'"');
-    for (n, part) in text.split('"').enumerate() {
-        if n > 0 {
-            out.extend_from_slice(b"\"\"");
-        }
-        out.extend_from_slice(part.as_bytes());
-    }
+    let start = out.len();
+    out.resize(start + 2 * cell.len(), 0); // enough even if it is all quotes
+    let (_, _, written) = csv_core::quote(cell, &mut out[start..], b'"', b'"', true);
+    out.truncate(start + written);
     out.push(b'"');
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -36,6 +39,7 @@ mod tests {
             ("", ""),
             ("a,b", "\"a,b\""),
             ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("\"\"", "\"\"\"\"\"\""),
             ("two\nlines", "\"two\nlines\""),
             (" kept ", "\" kept \""),
         ];
@@ -43,6 +47,25 @@ mod tests {
             let mut out = Vec::new();
             push_cell(&mut out, text);
             assert_eq!(String::from_utf8(out).unwrap(), written);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn another_reader_gets_the_cells_that_were_written(
+            cells in prop::collection::vec("[a-z,\"\\r\\n é;]{0,8}", 2..5)
+        ) {
+            let mut line = Vec::new();
+            for (n, cell) in cells.iter().enumerate() {
+                if n > 0 {
+                    line.push(b',');
+                }
+                push_cell(&mut line, cell);
+            }
+            line.extend_from_slice(LINE_END);
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_slice());
+            let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!(rows, [csv::StringRecord::from(cells)]);
         }
     }
 }

@@ -15,8 +15,8 @@ use uuid::Uuid;
 pub use render::CsvRows;
 
 use crate::{
-    DomainError, FieldErrors, RecordsetId, Refusal, WorkspaceDb, records,
-    recordsets::{self, Recordset, RecordsetError, Schema},
+    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb, records,
+    recordsets::{self, Recordset, Schema},
 };
 
 /// A column of the file.
@@ -87,7 +87,7 @@ pub enum ExportError {
     Fields(FieldErrors),
     /// About the recordset.
     #[error(transparent)]
-    Recordset(#[from] RecordsetError),
+    Recordset(#[from] EntityError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),

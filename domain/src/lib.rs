@@ -2,8 +2,8 @@
 //! `workers` drives what takes long.
 //!
 //! Every area works on a [`WorkspaceDb`] (one tenant's schema, under its role) or on a
-//! [`jobs::Tx`] (the shared schemas), and says no with an error of its own that has a
-//! [`Refusal`].
+//! [`jobs::Tx`] (the shared schemas), and says no with an error that has a [`Refusal`]: [`EntityError`],
+//! or one of its own.
 
 pub mod access;
 pub mod event;
@@ -31,10 +31,12 @@ mod csv;
 mod error;
 mod ids;
 mod json_object;
+mod telemetry;
 mod workspace_db;
 
-pub use error::{DomainError, FieldErrors, Refusal};
+pub use error::{DomainError, EntityError, FieldErrors, Refusal};
 pub use event::Event;
 pub use ids::{RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;
+pub use page::{PageOf, PageRequest};
 pub use workspace_db::{Actor, WorkspaceDb};

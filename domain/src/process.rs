@@ -1,26 +1,62 @@
-//! What every process does around its work: logs to stderr, and stops when it is asked to.
+//! What every process does around its work: logs to stderr, spans to a collector where one is named,
+//! handlers' lines to their jobs; and it stops when it is asked to.
 
 use std::io::IsTerminal;
 
+use jobs::JobLogs;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-use crate::settings::Settings;
+use crate::{
+    settings::{SettingError, Settings},
+    telemetry::{Export, Traces},
+};
 
-/// Logs to stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
-pub fn start_logging(settings: &Settings) {
-    let filter = EnvFilter::new(settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error"));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    if settings.get("LOG_FORMAT") == Some("json") {
-        logs.json().init();
-    } else {
-        logs.init();
-    }
+/// Our crates: what their spans and events say is ours to keep; libraries may say anything.
+const OURS: [&str; 5] = ["api", "domain", "jobs", "tabular", "workers"];
+
+/// What the process's logging holds on to. Dropped at the end of `main`, it sends the last spans.
+#[must_use = "the last spans go out when this is dropped"]
+pub struct Logging {
+    _traces: Option<Traces>,
 }
 
+/// Starts the process's logging. `service` names the process in traces.
+///
+/// - To stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
+/// - To a job's log: what a handler says at `info` or above, whatever `LOG` is.
+/// - To a collector: spans, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+///
+/// # Errors
+/// The first `OTEL_…` variable that is malformed.
+pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, SettingError> {
+    let traces = Export::from_settings(settings, service)?.map(Export::start).transpose()?;
+    let filter = settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error,opentelemetry=warn");
+    let lines = tracing_subscriber::fmt::layer::<Registry>()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let lines = if settings.get("LOG_FORMAT") == Some("json") { lines.json().boxed() } else { lines.boxed() };
+    let ours = Targets::new().with_targets(OURS.map(|target| (target, LevelFilter::INFO)));
+    let ours_too = ours.clone();
+    let spans = traces.as_ref().map(|traces| {
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(ours_too)
+    });
+    tracing_subscriber::registry()
+        .with(lines.with_filter(EnvFilter::new(filter)))
+        .with(JobLogs.with_filter(ours))
+        .with(spans)
+        .init();
+    Ok(Logging { _traces: traces })
+}
 /// Resolves when the process is asked to stop, by SIGTERM or SIGINT.
 pub async fn asked_to_stop() {
     let (Ok(mut terminate), Ok(mut interrupt)) =

@@ -7,14 +7,12 @@
 pub mod ewkb;
 
 mod definitions;
-mod error;
 mod promoted;
 mod schema;
 mod slug;
 mod unique;
 
 pub use definitions::{MAX_FIELDS, NewField};
-pub use error::RecordsetError;
 pub use promoted::Promoted;
 pub use schema::{Schema, SchemaField, Stored};
 pub use slug::{InvalidSlug, Slug};
@@ -28,7 +26,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Event, FieldErrors, JsonObject, RecordsetId, UserId, WorkspaceDb,
+    EntityError, Event, FieldErrors, JsonObject, RecordsetId, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
 };
 
@@ -112,9 +110,9 @@ pub struct RecordsetFilter<'a> {
 /// Creates a recordset.
 ///
 /// # Errors
-/// [`RecordsetError::SlugTaken`] if a slug is asked for that another recordset has;
-/// [`RecordsetError::Invalid`] for what is wrong with it or its fields.
-pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, RecordsetError> {
+/// [`EntityError::Taken`] if a slug is asked for that another recordset has;
+/// [`EntityError::Invalid`] for what is wrong with it or its fields.
+pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, EntityError> {
     let mut errors = FieldErrors::new();
     check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
     let slug = new.slug.as_deref().map(str::parse::<Slug>).transpose();
@@ -124,7 +122,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     let definitions = definitions::define(&[], new.fields.clone());
     errors.extend(definitions.as_ref().err().cloned().unwrap_or_default());
     let (Ok(slug), Ok(definitions), true) = (slug, definitions, errors.is_empty()) else {
-        return Err(RecordsetError::Invalid(errors));
+        return Err(EntityError::Invalid(errors));
     };
 
     let id = insert(db, &new, slug).await?;
@@ -139,7 +137,7 @@ async fn insert(
     db: &mut WorkspaceDb,
     new: &NewRecordset,
     asked: Option<Slug>,
-) -> Result<RecordsetId, RecordsetError> {
+) -> Result<RecordsetId, EntityError> {
     const TRIES: usize = 100; // each failed one means that somebody else has just succeeded
     let derived = Slug::from_name(&new.name);
     for _ in 0..if asked.is_some() { 1 } else { TRIES } {
@@ -165,7 +163,7 @@ async fn insert(
             return Ok(id);
         }
     }
-    Err(RecordsetError::SlugTaken)
+    Err(EntityError::Taken("slug".into()))
 }
 
 /// The slugs that begin like this one, those in the trash too.
@@ -180,15 +178,15 @@ async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sq
 /// A page of the recordsets outside the trash, by name.
 ///
 /// # Errors
-/// [`RecordsetError::Invalid`] for a search that can't be.
+/// [`EntityError::Invalid`] for a search that can't be.
 pub async fn list(
     db: &mut WorkspaceDb,
     filter: RecordsetFilter<'_>,
     page: PageRequest,
-) -> Result<PageOf<Recordset>, RecordsetError> {
+) -> Result<PageOf<Recordset>, EntityError> {
     if filter.search.is_some_and(|search| search.contains('\0')) {
         let reasons = vec!["must not contain U+0000".to_owned()];
-        return Err(RecordsetError::Invalid(FieldErrors::from([("search".to_owned(), reasons)])));
+        return Err(EntityError::Invalid(FieldErrors::from([("search".to_owned(), reasons)])));
     }
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
@@ -233,21 +231,21 @@ pub async fn list(
 /// One recordset, by its slug or its id, with its fields and the exact count of its records.
 ///
 /// # Errors
-/// [`RecordsetError::NotFound`], also for a recordset in the trash.
-pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, RecordsetError> {
+/// [`EntityError::NotFound`], also for a recordset in the trash.
+pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, EntityError> {
     detail(db, Handle::of(slug_or_id)).await
 }
 
 /// Changes a recordset or its fields.
 ///
 /// # Errors
-/// [`RecordsetError::NotFound`]; [`RecordsetError::Invalid`], among others for a field whose type would
+/// [`EntityError::NotFound`]; [`EntityError::Invalid`], among others for a field whose type would
 /// change, and for one that would become unique while there are records.
 pub async fn update(
     db: &mut WorkspaceDb,
     slug_or_id: &str,
     changes: RecordsetChanges,
-) -> Result<RecordsetDetail, RecordsetError> {
+) -> Result<RecordsetDetail, EntityError> {
     let handle = Handle::of(slug_or_id);
     let mut errors = FieldErrors::new();
     let (describe, description) = match &changes.description {
@@ -267,7 +265,7 @@ pub async fn update(
         }
     }
     if !errors.is_empty() {
-        return Err(RecordsetError::Invalid(errors));
+        return Err(EntityError::Invalid(errors));
     }
     let id = sqlx::query_scalar!(
         "update recordsets
@@ -290,7 +288,7 @@ pub async fn update(
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordsetError::NotFound)?;
+    .ok_or(EntityError::NotFound)?;
     let updated = detail(db, Handle::id(RecordsetId(id))).await?;
     db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
     Ok(updated)
@@ -299,8 +297,8 @@ pub async fn update(
 /// Moves a recordset to the trash: neither it nor its records are visible there, and nothing is lost.
 ///
 /// # Errors
-/// [`RecordsetError::NotFound`], also if it lies there already.
-pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), RecordsetError> {
+/// [`EntityError::NotFound`], also if it lies there already.
+pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), EntityError> {
     let handle = Handle::of(slug_or_id);
     let deleted = sqlx::query!(
         "update recordsets
@@ -312,7 +310,7 @@ pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Record
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordsetError::NotFound)?;
+    .ok_or(EntityError::NotFound)?;
     let what = json!({"slug": deleted.slug, "name": deleted.name});
     db.record(Event::new("recordset", "deleted", deleted.id, what)).await?;
     Ok(())
@@ -339,7 +337,7 @@ impl<'a> Handle<'a> {
 }
 
 /// Waits for the transactions that write records by the fields as they are, and keeps others waiting.
-async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, RecordsetError> {
+async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, EntityError> {
     sqlx::query_scalar!(
         r#"select id as "id: RecordsetId"
              from recordsets where (slug = $1 or id = $2) and deleted_at is null for update"#,
@@ -348,10 +346,10 @@ async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<Recordse
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordsetError::NotFound)
+    .ok_or(EntityError::NotFound)
 }
 
-async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, RecordsetError> {
+async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, EntityError> {
     let recordset = sqlx::query_as!(
         Recordset,
         r#"select s.id as "id: RecordsetId",
@@ -372,7 +370,7 @@ async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDet
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordsetError::NotFound)?;
+    .ok_or(EntityError::NotFound)?;
     let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
     Ok(RecordsetDetail { recordset, fields })
 }

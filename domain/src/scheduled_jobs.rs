@@ -16,7 +16,7 @@ use sqlx::PgPool;
 use url::Url;
 
 use crate::{
-    Actor, DomainError, Event, FieldErrors, Refusal, WorkspaceDb, WorkspaceId,
+    Actor, DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, WorkspaceId,
     exports::{self, ExportError, NewExport},
     webhooks::{AddressError, Guard},
 };
@@ -117,7 +117,9 @@ impl Action {
                 let new = NewExport { recordset: config.recordset_id.clone(), fields: config.fields.clone() };
                 match exports::check(db, &new).await {
                     Ok(_) => Ok(Self::Export(config)),
-                    Err(ExportError::Database(error)) => Err(error.into()),
+                    Err(
+                        ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error)),
+                    ) => Err(error.into()),
                     Err(ExportError::Fields(errors)) => Err(ScheduledJobError::Invalid(
                         errors
                             .into_iter()

@@ -83,7 +83,7 @@ impl DomainError for SignupError {
     fn refusal(&self) -> Refusal {
         match self {
             Self::Invalid(fields) => Refusal::Invalid(fields.clone()),
-            Self::EmailTaken => Refusal::Conflict("email_taken"),
+            Self::EmailTaken => Refusal::Conflict("email_taken".into()),
             Self::NotFound => Refusal::NotFound,
             Self::Database(error) => error.refusal(),
             Self::Hash(_) => Refusal::Internal,

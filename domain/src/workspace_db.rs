@@ -4,7 +4,7 @@
 //! takes a workspace from a client. None is held while a client, a stream, an upload or an outside
 //! service is waited for.
 
-use jobs::{Database, Enqueued, JobKind, NewJob, Origin, Tx};
+use jobs::{Database, Enqueued, JobKind, NewJob, Origin, TraceParent, Tx};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -23,6 +23,9 @@ pub struct Actor {
     /// The surface it came in by.
     #[serde(default)]
     pub surface: jobs::Surface,
+    /// The place in a trace at which they act. Jobs go on from there; events don't keep it.
+    #[serde(skip)]
+    pub traceparent: Option<TraceParent>,
 }
 
 impl Actor {
@@ -34,6 +37,7 @@ impl Actor {
             credential_id: None,
             request_id: origin.request_id.clone(),
             surface: origin.surface,
+            traceparent: origin.traceparent,
         }
     }
 
@@ -44,6 +48,7 @@ impl Actor {
             request_id: self.request_id.clone(),
             actor: self.user_id.map(|id| id.0).or(self.credential_id),
             surface: self.surface,
+            traceparent: self.traceparent,
         }
     }
 }

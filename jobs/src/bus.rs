@@ -64,7 +64,21 @@ impl Bus {
         format!("{}:wake:{pool}", self.prefix)
     }
 
-    /// The channel on which workers hear that a running job is to be looked at (cancelled).
+    /// Tells the dispatcher that every pool may have due jobs. When it isn't heard, the dispatcher's poll
+    /// of the ledger finds them.
+    pub(crate) async fn wake_dispatcher(&self) {
+        let told = redis::cmd("PUBLISH")
+            .arg(self.dispatch_channel())
+            .arg("*")
+            .query_async::<()>(&mut self.connection())
+            .await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "no wake-up; the dispatcher polls");
+        }
+    }
+
+    /// The channel on which workers hear that a running job is to be looked at (cancelled), or their own
+    /// row (asked to pause or leave).
     #[must_use]
     pub fn control_channel(&self) -> String {
         format!("{}:control", self.prefix)
@@ -102,6 +116,22 @@ impl Bus {
 
     fn event_channel_number(&self, n: u8) -> String {
         format!("{}:live:{n}", self.prefix)
+    }
+
+    /// The pub/sub channel on which watchers hear that a job's log has grown.
+    #[must_use]
+    pub fn log_channel(&self, job: JobId) -> String {
+        self.log_channel_number(job.0.as_bytes()[15] % EVENT_CHANNELS)
+    }
+
+    /// All channels of growing logs.
+    #[must_use]
+    pub fn log_channels(&self) -> Vec<String> {
+        (0..EVENT_CHANNELS).map(|n| self.log_channel_number(n)).collect()
+    }
+
+    fn log_channel_number(&self, n: u8) -> String {
+        format!("{}:log:{n}", self.prefix)
     }
 
     /// The stream that keeps the events of a workspace for the application's own stream.

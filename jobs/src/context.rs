@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Database, JobError, JobId, Origin, Tx, logs::LogSink, progress::Progress, watch::Counts};
+use crate::{Database, JobError, JobId, Origin, Tx, logs::JobLog, progress::Progress, watch::Counts};
 
 /// A running job, in its handler's hands.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct JobContext {
     pub(crate) fence: i64,
     pub(crate) database: Database,
     pub(crate) progress: Progress,
-    pub(crate) logs: LogSink,
+    pub(crate) log: JobLog,
     pub(crate) cancel: CancellationToken,
     pub(crate) hand_back: CancellationToken,
 }
@@ -48,9 +48,10 @@ impl JobContext {
         &self.progress
     }
 
-    /// Writes a line to the job's log.
-    pub fn log(&self, level: tracing::Level, message: impl Into<String>) {
-        self.logs.write(self.job_id, self.attempt, level, message.into());
+    /// Writes a line to the job's log, and to no other. What a handler says by `tracing`, at `info` or
+    /// above, goes there too.
+    pub fn log(&self, level: tracing::Level, message: impl AsRef<str>) {
+        self.log.write(level, message.as_ref());
     }
 
     /// Whether someone has asked the job to stop. A handler looks after each batch and answers

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Database, Pool, Recurring, clock,
+    Database, Pool, Recurring, batch, clock,
     database::SHARED_PATH,
     deliver,
     ledger::{self},
@@ -68,10 +68,13 @@ impl Default for DispatchConfig {
 
 /// Leads, or stands by to lead, until `stop`.
 pub async fn dispatch(database: Database, url: &str, config: DispatchConfig, stop: CancellationToken) {
+    let mut away: Option<Instant> = None;
     while !stop.is_cancelled() {
-        match lead(&database, url, &config, &stop).await {
-            Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "not leading; trying again"),
+        // While the database was away, the workers could not renew their leases either.
+        let grace = away.map_or(Duration::ZERO, |at| config.lease.saturating_sub(at.elapsed()));
+        if let Err(error) = lead(&database, url, &config, grace, &stop).await {
+            tracing::warn!(%error, "not leading; trying again");
+            away = Some(Instant::now());
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
@@ -84,6 +87,7 @@ async fn lead(
     database: &Database,
     url: &str,
     config: &DispatchConfig,
+    grace: Duration,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
     // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
@@ -108,10 +112,23 @@ async fn lead(
     let (waker, wakes) = mpsc::channel(64);
     let listener = tokio::spawn(listen(database.clone(), waker));
     let mut leader = Leader::new(database.clone(), config.clone());
-    let result = leader.run(&mut lock, wakes, stop).await;
+    let result = leader.run(&mut lock, wakes, grace, stop).await;
     listener.abort();
     metrics::gauge!("millrace_dispatch_leading").set(0.0);
     result
+}
+
+/// Whether someone leads.
+pub(crate) async fn is_led(database: &Database) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from pg_locks
+                           where locktype = 'advisory' and granted and objsubid = 1
+                             and database = (select oid from pg_database where datname = current_database())
+                             and classid::bigint << 32 | objid::bigint = $1) as "led!""#,
+        LEADER_LOCK,
+    )
+    .fetch_one(&database.pool)
+    .await
 }
 
 /// Turns wake-ups from the bus into pools to look at; `None` means all of them.
@@ -149,12 +166,13 @@ impl Leader {
         &mut self,
         lock: &mut PgConnection,
         mut wakes: mpsc::Receiver<Option<Pool>>,
+        grace: Duration,
         stop: &CancellationToken,
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
         self.count_slots().await?;
         schedules::declare(&self.database.pool, &self.config.recurring).await?;
-        self.rescue_from = Instant::now() + self.outage_grace(lock).await?;
+        self.rescue_from = Instant::now() + self.outage_grace(lock).await?.max(grace);
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
         let mut counted = Instant::now() - POLL;
@@ -287,6 +305,7 @@ impl Leader {
         self.look_for_the_marker().await;
         self.count_slots().await?;
         schedules::enqueue_due(&self.database, clock::now()).await?;
+        batch::advance(&self.database).await?;
         let began = Instant::now();
         if began >= self.rescue_from {
             rescue::rescue(&self.database, &self.config, &mut self.queues).await?;

@@ -1,13 +1,14 @@
 //! Enqueueing: a row in the ledger, in the caller's transaction. A job whose unique key is taken is not
 //! inserted; the caller is told which one stands for it.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, Pool, Tx, Unique, payload, watch::Event};
+use crate::{JobId, JobKind, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace, watch::Event};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +22,12 @@ pub struct Origin {
     /// The surface that started it; links point there.
     #[serde(default)]
     pub surface: Surface,
+    /// The place in a trace from which it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
 }
 
-/// One of the two HTTP surfaces.
+/// One of the HTTP surfaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
@@ -32,6 +36,8 @@ pub enum Surface {
     Workspace,
     /// `/v1`
     Platform,
+    /// `/ops`, the operator's.
+    Ops,
 }
 
 /// A job about to be enqueued, with what differs from its kind's defaults.
@@ -106,6 +112,31 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         self
     }
 
+    /// As the ledger takes it, its secrets sealed.
+    pub(crate) fn into_row(self, keys: &PayloadKeys) -> Result<Row, sqlx::Error> {
+        let encoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
+        let mut payload = serde_json::to_value(self.kind).map_err(|error| encoded(error.into()))?;
+        payload::seal(keys, self.id, K::SECRETS, &mut payload).map_err(|error| encoded(error.into()))?;
+        let (unique_key, unique_until, unique_seconds) =
+            self.unique.map_or((None, None, None), Unique::columns);
+        Ok(Row {
+            id: self.id,
+            kind: K::NAME.into(),
+            version: K::VERSION,
+            pool: K::POOL,
+            payload,
+            origin: self.origin,
+            priority: self.priority,
+            run_at: self.run_at,
+            max_attempts: K::RETRY.attempts,
+            checkpoints: K::CHECKPOINTS,
+            batch_id: self.batch,
+            unique_key,
+            unique_until,
+            unique_seconds,
+        })
+    }
+
     /// 0 (first) to 9 (last).
     #[must_use]
     pub fn priority(mut self, priority: i16) -> Self {
@@ -152,39 +183,22 @@ pub async fn enqueue_all<K: JobKind>(
 ) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let Some(first) = jobs.first() else { return Ok(HashMap::new()) };
     let workspace = first.workspace;
+    let span = tracing::info_span!("enqueue", kind = K::NAME, jobs = jobs.len(), otel.kind = "producer");
+    let traceparent = trace::follow(&span, first.origin.traceparent);
     let mut rows = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let encoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
-        let mut payload = serde_json::to_value(job.kind).map_err(|error| encoded(error.into()))?;
-        payload::seal(&tx.database().keys, job.id, K::SECRETS, &mut payload)
-            .map_err(|error| encoded(error.into()))?;
-        let (unique_key, unique_until, unique_seconds) =
-            job.unique.map_or((None, None, None), Unique::columns);
-        rows.push(Row {
-            id: job.id,
-            kind: K::NAME,
-            version: K::VERSION,
-            pool: K::POOL,
-            payload,
-            origin: job.origin,
-            priority: job.priority,
-            run_at: job.run_at,
-            max_attempts: K::RETRY.attempts,
-            checkpoints: K::CHECKPOINTS,
-            batch_id: job.batch,
-            unique_key,
-            unique_until,
-            unique_seconds,
-        });
+        let mut row = job.into_row(&tx.database().keys)?;
+        row.origin.traceparent = traceparent.or(row.origin.traceparent);
+        rows.push(row);
     }
-    insert(tx, workspace, &rows).await
+    insert(tx, workspace, &rows).instrument(span).await
 }
 
 /// A job as `enqueue_jobs` takes it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
     pub id: JobId,
-    pub kind: &'a str,
+    pub kind: Cow<'static, str>,
     pub version: i16,
     pub pool: Pool,
     pub payload: serde_json::Value,
@@ -198,7 +212,7 @@ pub(crate) struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unique_until: Option<&'static str>,
+    pub unique_until: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unique_seconds: Option<f64>,
 }
@@ -207,7 +221,7 @@ pub(crate) struct Row<'a> {
 pub(crate) async fn insert(
     tx: &mut Tx,
     workspace: Option<Uuid>,
-    rows: &[Row<'_>],
+    rows: &[Row],
 ) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let workspace = tx.workspace().or(workspace);
     let now = crate::clock::now();

@@ -4,7 +4,9 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::{JobContext, JobKind, PayloadError, PayloadKeys, Pool, RetryPolicy, ledger::Claimed, payload};
+use crate::{
+    Jitter, JobContext, JobKind, PayloadError, PayloadKeys, Pool, RetryPolicy, ledger::Claimed, payload,
+};
 
 /// How a handler's attempt ended, chosen by the handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,10 +102,16 @@ pub(crate) struct Entry {
     pub retry: RetryPolicy,
     pub timeout: Duration,
     pub checkpoints: bool,
+    jitter: Jitter,
     pub run: Arc<Run>,
 }
 
 impl Entry {
+    /// The wait after that failed attempt.
+    pub(crate) fn backoff(&self, attempt: i32) -> Duration {
+        self.retry.backoff(attempt, self.jitter)
+    }
+
     /// The payload as this release's handler takes it: its secrets open, of the present version.
     pub(crate) fn read(&self, keys: &PayloadKeys, job: &Claimed) -> Result<Value, PayloadError> {
         let mut payload = job.payload.clone();
@@ -167,12 +175,22 @@ impl Registry {
             retry: K::RETRY,
             timeout: K::TIMEOUT,
             checkpoints: K::CHECKPOINTS,
+            jitter: Jitter::Full,
             run: Arc::new(run),
         };
         for name in K::FORMER_NAMES.iter().chain([&K::NAME]) {
             let other = self.entries.insert(name, entry.clone());
             assert!(other.is_none(), "two kinds are named {name}");
         }
+        self
+    }
+
+    /// Holds the jitter of every backoff of the kinds so far, so that a test knows when a job is tried
+    /// again.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn with_jitter(mut self, jitter: Jitter) -> Self {
+        self.entries.values_mut().for_each(|entry| entry.jitter = jitter);
         self
     }
 

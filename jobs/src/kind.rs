@@ -69,11 +69,24 @@ impl RetryPolicy {
     /// (Brooker, "Exponential Backoff and Jitter", 2015), so that jobs that failed together don't
     /// come back together.
     #[must_use]
-    pub fn backoff(&self, attempt: i32) -> Duration {
+    pub fn backoff(&self, attempt: i32, jitter: Jitter) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(30);
         let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
-        rand::rng().random_range(Duration::ZERO..=bound)
+        match jitter {
+            Jitter::Full => rand::rng().random_range(Duration::ZERO..=bound),
+            Jitter::Held(share) => bound.mul_f64(share.clamp(0.0, 1.0)),
+        }
     }
+}
+
+/// How much of a wait's upper bound is waited: the door through which chance comes in.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Jitter {
+    /// Any share, all alike.
+    #[default]
+    Full,
+    /// That share (0 to 1), for tests.
+    Held(f64),
 }
 
 #[cfg(test)]
@@ -86,8 +99,16 @@ mod tests {
         for attempt in 1..=40 {
             let bound = Duration::from_secs(1 << (attempt - 1).min(6)).min(policy.cap);
             for _ in 0..50 {
-                assert!(policy.backoff(attempt) <= bound, "attempt {attempt}");
+                assert!(policy.backoff(attempt, Jitter::Full) <= bound, "attempt {attempt}");
             }
         }
+    }
+
+    #[test]
+    fn a_held_jitter_makes_a_backoff_known() {
+        let policy = RetryPolicy { attempts: 20, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
+        assert_eq!(policy.backoff(1, Jitter::Held(1.0)), Duration::from_secs(2));
+        assert_eq!(policy.backoff(3, Jitter::Held(0.5)), Duration::from_secs(4));
+        assert_eq!(policy.backoff(30, Jitter::Held(1.0)), policy.cap);
     }
 }

@@ -146,12 +146,21 @@ pub struct NoOp {
     /// How long the handler sleeps, in milliseconds.
     #[serde(default)]
     pub sleep_ms: u64,
+    /// Reports its progress that often while it sleeps, in milliseconds; 0: never.
+    #[serde(default)]
+    pub report_ms: u64,
     /// Fails that many attempts before it completes.
     #[serde(default)]
     pub failures: i32,
+    /// Fails for good.
+    #[serde(default)]
+    pub fails: bool,
     /// Sleeps on when it is asked to stop.
     #[serde(default)]
     pub deaf: bool,
+    /// Lines that it says to its log before anything else.
+    #[serde(default)]
+    pub lines: u32,
 }
 
 impl JobKind for NoOp {
@@ -176,4 +185,45 @@ impl JobKind for Steps {
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
     const PRIORITY: i16 = 9;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kind's row in the table of policies.
+    fn row<K: JobKind>() -> String {
+        let RetryPolicy { attempts, base, cap } = K::RETRY;
+        let waits = if attempts == 1 {
+            "–".to_owned()
+        } else {
+            format!("{} s, doubling to {} s", base.as_secs(), cap.as_secs())
+        };
+        let (timeout, checkpoints) = (K::TIMEOUT.as_secs(), if K::CHECKPOINTS { "yes" } else { "no" });
+        let secrets =
+            if K::SECRETS.is_empty() { "–".to_owned() } else { format!("`{}`", K::SECRETS.join("`, `")) };
+        format!(
+            "| `{}` | {} | {attempts} | {waits} | {timeout} s | {checkpoints} | {} | {secrets} |",
+            K::NAME,
+            K::POOL.name(),
+            K::PRIORITY
+        )
+    }
+
+    #[test]
+    fn the_table_of_policies_says_what_the_code_does() {
+        let page = include_str!("../../docs/add-a-job-kind.md");
+        for row in [
+            row::<ProvisionWorkspace>(),
+            row::<ImportRecords>(),
+            row::<DiscardImport>(),
+            row::<ExportRecords>(),
+            row::<SendMail>(),
+            row::<SweepUploads>(),
+            row::<NoOp>(),
+            row::<Steps>(),
+        ] {
+            assert!(page.contains(&row), "docs/add-a-job-kind.md lacks\n{row}");
+        }
+    }
 }

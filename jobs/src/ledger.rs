@@ -5,11 +5,15 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use crate::{JobId, Origin, Pool};
+use crate::{
+    JobId, Origin, Pool,
+    roster::{Asked, Registration, State},
+};
 
 /// A job that a worker has claimed.
 #[derive(Debug, Clone)]
@@ -17,9 +21,12 @@ pub(crate) struct Claimed {
     pub id: JobId,
     pub workspace: Option<Uuid>,
     pub kind: String,
+    pub pool: String,
     pub version: i16,
     pub payload: Value,
     pub origin: Origin,
+    /// When it became due, this time.
+    pub run_at: DateTime<Utc>,
     pub attempt: i32,
     pub max_attempts: i32,
     pub fence: i64,
@@ -27,6 +34,8 @@ pub(crate) struct Claimed {
     pub progress: Option<Value>,
     /// A worker died with it: it runs alone.
     pub isolate: bool,
+    /// How many seconds it had been due, where this is its first run.
+    pub waited: Option<f64>,
 }
 
 /// How a claimed job leaves its worker for good.
@@ -88,9 +97,12 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Option<Claimed>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        select id as "id!", workspace_id, kind as "kind!", version as "version!", payload as "payload!",
-               origin as "origin!", attempt as "attempt!", max_attempts as "max_attempts!", fence as "fence!",
-               epoch as "epoch!", progress, isolate as "isolate!"
+        select id as "id!", workspace_id, kind as "kind!", pool as "pool!", version as "version!",
+               payload as "payload!", origin as "origin!", run_at as "run_at!", attempt as "attempt!",
+               max_attempts as "max_attempts!", fence as "fence!", epoch as "epoch!", progress,
+               isolate as "isolate!",
+               case when started_at = claimed_at
+                    then extract(epoch from claimed_at - run_at)::float8 end as waited
           from claim_jobs($1, $2, $3)
         "#,
         ids,
@@ -106,15 +118,18 @@ pub(crate) async fn claim(
                 id: JobId(row.id),
                 workspace: row.workspace_id,
                 kind: row.kind,
+                pool: row.pool,
                 version: row.version,
                 payload: row.payload,
                 origin: serde_json::from_value(row.origin).unwrap_or_default(),
+                run_at: row.run_at,
                 attempt: row.attempt,
                 max_attempts: row.max_attempts,
                 fence: row.fence,
                 epoch: row.epoch,
                 progress: row.progress,
                 isolate: row.isolate,
+                waited: row.waited,
             };
             (row.id, job)
         })
@@ -223,14 +238,15 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
     Ok(returned.iter().map(|r| epochs.get(&r.id.0).copied()).collect())
 }
 
-/// Renews leases and keeps the progress. Lost with a crash of the server is fine, so the commit does
+/// Renews leases, keeps the progress, and says that the worker is there and what it does; answers with what an operator
+/// asks of it. Lost with a crash of the server is fine, so the commit does
 /// not wait for the disk. An expired lease may be renewed as long as the fence is current.
 pub(crate) async fn renew(
     pool: &PgPool,
-    worker: Uuid,
-    lease: Duration,
+    worker: &Registration,
+    state: State,
     jobs: &[(JobId, i64, Option<Value>)],
-) -> Result<(), sqlx::Error> {
+) -> Result<Option<Asked>, sqlx::Error> {
     let mut tx = pool.begin().await?;
     sqlx::query!("set local synchronous_commit = off").execute(&mut *tx).await?;
     sqlx::query!(
@@ -251,12 +267,13 @@ pub(crate) async fn renew(
         &jobs.iter().map(|(id, _, _)| id.0).collect::<Vec<_>>(),
         &jobs.iter().map(|(_, fence, _)| *fence).collect::<Vec<_>>(),
         &jobs.iter().map(|(_, _, progress)| progress.clone()).collect::<Vec<_>>() as &[Option<Value>],
-        interval(lease),
+        interval(worker.lease),
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query!("update workers set heartbeat_at = now() where id = $1", worker).execute(&mut *tx).await?;
-    tx.commit().await
+    let asked = worker.heartbeat(state, &mut tx).await?;
+    tx.commit().await?;
+    Ok(asked)
 }
 
 /// Frees jobs whose lease has run out. The attempt is given back: whatever ended the holder was not

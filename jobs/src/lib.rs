@@ -6,12 +6,23 @@
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 
+pub mod batch;
 pub mod clock;
 pub mod control;
 pub mod dead_letters;
 pub mod dispatch;
 pub mod kinds;
+pub mod limits;
+pub mod operator;
+pub mod pauses;
+pub mod queues;
+pub mod roster;
 pub mod schedules;
+pub mod shares;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod throughput;
+pub mod trace;
 pub mod watch;
 
 mod bus;
@@ -38,9 +49,11 @@ pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;
-pub use kind::{JobKind, RetryPolicy};
+pub use kind::{Jitter, JobKind, RetryPolicy};
+pub use logs::JobLogs;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use schedules::Recurring;
+pub use trace::TraceParent;
 pub use unique::Unique;

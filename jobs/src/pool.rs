@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A pool of workers. A job kind belongs to one; a worker process serves one or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
     /// Files into records.

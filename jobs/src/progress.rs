@@ -117,10 +117,11 @@ impl Progress {
         self.lock().event.clone()
     }
 
-    /// Sends again, with a new number, so that a Redis that lost its memory knows the job again.
-    pub(crate) fn repeat(&self) {
+    /// Sends again, with a new number, so that a Redis that lost its memory knows the job again. A job
+    /// that has said something within `lately` needs no repetition.
+    pub(crate) fn repeat(&self, lately: Duration) {
         let mut state = self.lock();
-        if state.n > 0 {
+        if state.n > 0 && state.last_sent.is_none_or(|at| at.elapsed() >= lately) {
             state.send();
         }
     }

@@ -154,10 +154,10 @@ impl Template {
     }
 
     /// As a row of the ledger.
-    fn row(&self, id: JobId, origin: Origin, run_at: Option<DateTime<Utc>>) -> Row<'_> {
+    fn row(&self, id: JobId, origin: Origin, run_at: Option<DateTime<Utc>>) -> Row {
         Row {
             id,
-            kind: &self.kind,
+            kind: self.kind.clone().into(),
             version: self.version,
             pool: self.pool,
             payload: self.payload.clone(),
@@ -537,7 +537,7 @@ pub async fn runs(pool: &PgPool, id: ScheduleId, limit: i64, offset: i64) -> Res
                 outcome: row.outcome.parse()?,
                 manual: row.manual,
                 job: row.job_id.map(JobId),
-                status: row.state.and_then(|state| Status::of_state(&state, row.due.unwrap_or(true))),
+                status: row.state.map(|state| Status::of_state(&state, row.due.unwrap_or(true))),
                 created_at: row.created_at,
             })
         })

@@ -3,7 +3,7 @@
 //! A key belongs to one tenant and kind. Enqueueing under a key that is taken answers with the job that
 //! took it. A job that fails or is cancelled always frees its key, so that another may try.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -50,12 +50,12 @@ impl Unique {
     }
 
     /// As the ledger takes it: key, until, seconds.
-    pub(crate) fn columns(self) -> (Option<String>, Option<&'static str>, Option<f64>) {
+    pub(crate) fn columns(self) -> (Option<String>, Option<Cow<'static, str>>, Option<f64>) {
         let (until, seconds) = match self.until {
             Until::Done => ("done", None),
             Until::Period(period) => ("period", Some(period.as_secs_f64())),
             Until::Ever => ("ever", None),
         };
-        (Some(self.key), Some(until), seconds)
+        (Some(self.key), Some(Cow::Borrowed(until)), seconds)
     }
 }

@@ -3,12 +3,12 @@
 //!
 //! Killed at any line: the leases of its jobs run out and the leader frees them.
 
-mod run;
+pub(crate) mod run;
 mod running;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ use crate::{
     deliver,
     ledger::{self, Claimed, End, Ended, Returned},
     logs::LogSink,
+    roster::{Asked, Registration, State},
+    throughput::{self, Tally},
     watch::publish::Publisher,
 };
 use running::RunningJobs;
@@ -44,6 +46,14 @@ impl WorkerConfig {
 /// What the tasks of a worker share.
 pub(crate) struct Shared {
     pub id: Uuid,
+    pub registration: Registration,
+    /// What an operator asks of this worker.
+    pub asked: watch::Sender<Option<Asked>>,
+    /// What it does; goes into its row.
+    pub state: watch::Sender<State>,
+    /// Brings the next renewal forward, which writes the state and reads what is asked.
+    pub look: Notify,
+    pub throughput: Arc<Tally>,
     pub database: Database,
     pub registry: Registry,
     pub running: RunningJobs,
@@ -55,8 +65,51 @@ pub(crate) struct Shared {
     pub hand_back: CancellationToken,
 }
 
-/// Serves pools until `stop`, then drains: takes nothing more, lets short jobs end, asks those that
-/// checkpoint to hand back, and returns within the grace period.
+impl Shared {
+    /// Takes in what the worker's row says. Who has been asked to leave, leaves.
+    fn hear(&self, asked: Option<Asked>) {
+        self.asked.send_if_modified(|now| {
+            let news = *now != asked && *now != Some(Asked::Drain);
+            if news {
+                tracing::info!(worker = %self.id, ?asked, "an operator asks");
+                *now = asked;
+            }
+            news
+        });
+    }
+
+    /// Says what it does from now on.
+    fn turn(&self, state: State) {
+        if self.state.send_replace(state) != state {
+            self.look.notify_one();
+        }
+    }
+
+    /// Starts the tasks that write for all of a worker's jobs.
+    pub(crate) fn start(registration: Registration, database: Database, registry: Registry) -> Self {
+        let (id, lease) = (registration.id, registration.lease);
+        Self {
+            id,
+            registration,
+            asked: watch::Sender::new(None),
+            state: watch::Sender::new(State::Taking),
+            look: Notify::new(),
+            throughput: Arc::default(),
+            running: RunningJobs::default(),
+            publisher: Publisher::start(database.bus.clone()),
+            logs: LogSink::start(database.clone()),
+            claims: coalesced_claims(&database, id, lease),
+            ends: coalesced_ends(&database),
+            returns: coalesced_returns(&database),
+            hand_back: CancellationToken::new(),
+            registry,
+            database,
+        }
+    }
+}
+
+/// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets
+/// short jobs end, asks those that checkpoint to hand back, and returns within the grace period.
 ///
 /// # Errors
 /// When the worker can't register in the ledger at start.
@@ -67,43 +120,53 @@ pub async fn work(
     stop: CancellationToken,
 ) -> Result<(), sqlx::Error> {
     let id = Uuid::now_v7();
-    register(&database, id, &config).await?;
-    let shared = Arc::new(Shared {
-        id,
-        running: RunningJobs::default(),
-        publisher: Publisher::start(database.bus.clone()),
-        logs: LogSink::start(database.clone()),
-        claims: coalesced_claims(&database, id, config.lease),
-        ends: coalesced_ends(&database),
-        returns: coalesced_returns(&database),
-        hand_back: CancellationToken::new(),
-        registry,
-        database: database.clone(),
-    });
+    let registration = registration(id, &config);
+    registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
+    // The leader counts slots; it need not find these by its poll.
+    database.bus.wake_dispatcher().await;
+    let shared = Arc::new(Shared::start(registration, database.clone(), registry));
 
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();
     let keepers = [
-        tokio::spawn(running::keep_leases(Arc::clone(&shared), config.lease, upkeep.clone())),
+        tokio::spawn(running::keep_leases(Arc::clone(&shared), upkeep.clone())),
         tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), upkeep.clone())),
+        tokio::spawn(throughput::keep(
+            Arc::clone(&shared.throughput),
+            database.clone(),
+            config.lease / 3,
+            upkeep.clone(),
+        )),
     ];
-    let receivers = TaskTracker::new();
-    for (&pool, &slots) in &config.slots {
-        let (deliveries, mut delivered) = mpsc::unbounded_channel();
-        let slots = Arc::new(Semaphore::new(slots.max(1)));
-        receivers.spawn(deliver::receive(database.bus.clone(), pool, id, slots, deliveries, stop.clone()));
-        let (shared, jobs) = (Arc::clone(&shared), jobs.clone());
-        receivers.spawn(async move {
-            while let Some((job, slot)) = delivered.recv().await {
-                jobs.spawn(run::run(Arc::clone(&shared), job.into(), slot));
-            }
-        });
+    let slots: HashMap<Pool, Arc<Semaphore>> =
+        config.slots.iter().map(|(&pool, &slots)| (pool, Arc::new(Semaphore::new(slots.max(1))))).collect();
+    let mut asked = shared.asked.subscribe();
+    while !stop.is_cancelled() {
+        let now = *asked.borrow_and_update();
+        if now == Some(Asked::Drain) {
+            break;
+        }
+        let taking = CancellationToken::new();
+        let receivers = TaskTracker::new();
+        if now.is_none() {
+            tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
+            take(&shared, &slots, &jobs, &receivers, &taking);
+            shared.turn(State::Taking);
+            // The leader counts slots; it need not find these by its poll.
+            database.bus.wake_dispatcher().await;
+        } else {
+            shared.turn(State::Paused);
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // Its sender lives as long as `shared`.
+            _ = asked.changed() => {}
+        }
+        taking.cancel();
+        receivers.close();
+        receivers.wait().await;
     }
-    tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
-
-    stop.cancelled().await;
-    receivers.close();
-    receivers.wait().await;
+    shared.turn(State::Leaving);
     jobs.close();
     tracing::info!(in_hand = jobs.len(), "draining");
     shared.hand_back.cancel();
@@ -117,35 +180,45 @@ pub async fn work(
     for keeper in keepers {
         let _ = keeper.await;
     }
-    if let Err(error) = sqlx::query!("delete from workers where id = $1", id).execute(&database.pool).await {
+    if let Err(error) = shared.registration.sign_off(&database).await {
         tracing::warn!(%error, "could not sign off; the row is removed when its heartbeat is old");
     }
     Ok(())
 }
 
-async fn register(database: &Database, id: Uuid, config: &WorkerConfig) -> Result<(), sqlx::Error> {
+/// Takes jobs of all pools, each as a task of `jobs`, until `taking` is cancelled.
+fn take(
+    shared: &Arc<Shared>,
+    slots: &HashMap<Pool, Arc<Semaphore>>,
+    jobs: &TaskTracker,
+    receivers: &TaskTracker,
+    taking: &CancellationToken,
+) {
+    // The name of the apalis workers: one that has just stopped is not to be confused with the next.
+    let name = Uuid::now_v7();
+    for (&pool, slots) in slots {
+        let (deliveries, mut delivered) = mpsc::unbounded_channel();
+        let bus = shared.database.bus.clone();
+        receivers.spawn(deliver::receive(bus, pool, name, Arc::clone(slots), deliveries, taking.clone()));
+        let (shared, jobs) = (Arc::clone(shared), jobs.clone());
+        receivers.spawn(async move {
+            while let Some((job, slot)) = delivered.recv().await {
+                jobs.spawn(run::run(Arc::clone(&shared), job.into(), slot));
+            }
+        });
+    }
+}
+
+fn registration(id: Uuid, config: &WorkerConfig) -> Registration {
     let slots: HashMap<_, _> = config.slots.iter().map(|(pool, slots)| (pool.name(), *slots)).collect();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    sqlx::query!(
-        "insert into workers (id, host, pid, version, slots) values ($1, $2, $3, $4, $5)",
+    Registration {
         id,
-        host.trim(),
-        i32::try_from(std::process::id()).unwrap_or(i32::MAX),
-        env!("CARGO_PKG_VERSION"),
-        serde_json::json!(slots),
-    )
-    .execute(&database.pool)
-    .await?;
-    // The leader counts slots; it need not find these by its poll.
-    let told = redis::cmd("PUBLISH")
-        .arg(database.bus.dispatch_channel())
-        .arg("*")
-        .query_async::<()>(&mut database.bus.connection())
-        .await;
-    if let Err(error) = told {
-        tracing::debug!(%error, "no wake-up; the dispatcher polls");
+        host: host.trim().to_owned(),
+        pid: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+        slots: serde_json::json!(slots),
+        lease: config.lease,
     }
-    Ok(())
 }
 
 fn coalesced_claims(database: &Database, worker: Uuid, lease: Duration) -> Coalescer<Uuid, Option<Claimed>> {

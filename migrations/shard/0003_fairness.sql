@@ -175,7 +175,8 @@ declare
 begin
     if most_running is not null then
         select most_running - count(*) into room from jobs
-         where state = 'running' and (of_whole or tenant = of_subject) and (of_kind is null or kind = of_kind);
+         where state = 'running' and worker is not null and (of_whole or tenant = of_subject)
+           and (of_kind is null or kind = of_kind);
     end if;
     if most_starts is not null then
         select least(room, most_starts - coalesce(sum(s.started), 0)::integer) into room from job_starts s

@@ -1,20 +1,20 @@
 //! The whole of Millrace in the test's own process: API, scheduler and all workers, over a database
 //! and a Redis prefix of the test's own. Dropped with jobs left over, it fails the test.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use api_server::Config;
-use domain::settings::Settings;
+use domain::{process::Logging, settings::Settings};
 use jobs::{
     Database, Pool,
     dispatch::{DispatchConfig, dispatch},
     worker::{WorkerConfig, work},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use poem::{
-    Server,
-    listener::{Acceptor, Listener, TcpListener},
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,12 @@ use uuid::Uuid;
 
 use crate::{
     Client,
+    cluster::wait_until,
     database::{TestDatabase, variable},
 };
+
+/// What opens the operator's routes in tests.
+pub const OPERATOR_TOKEN: &str = "an operator's token, for tests and nothing else";
 
 /// Millrace, running.
 pub struct TestApp {
@@ -45,6 +49,7 @@ impl TestApp {
 
     /// Starts everything with further variables set.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        start_logging();
         let clone = TestDatabase::create().await;
         let folder = TempDir::new().expect("a folder for files");
         let settings = settings(&clone.url, &folder, variables);
@@ -54,16 +59,12 @@ impl TestApp {
         let database = database.with_keys(config.payload_keys.clone());
         let stop = CancellationToken::new();
 
-        let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a free port");
-        let address = acceptor.local_addr().remove(0);
-        let base = format!("http://{}", address.as_socket_addr().expect("a TCP address"));
+        let listener = api_server::listen(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
         let figures = PrometheusBuilder::new().build_recorder().handle();
-        let serving = Server::new_with_acceptor(acceptor);
-        tokio::spawn(serving.run_with_graceful_shutdown(
-            api_server::endpoint(app, figures),
-            stop.clone().cancelled_owned(),
-            Some(Duration::ZERO),
-        ));
+        let stopped = stop.clone().cancelled_owned();
+        let endpoint = api_server::endpoint(app, figures);
+        tokio::spawn(api_server::serve(listener, endpoint, stopped, Duration::ZERO));
 
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
@@ -82,10 +83,26 @@ impl TestApp {
         Client::anonymous(&self.base)
     }
 
+    /// Whoever looks after the installation.
+    pub fn operator(&self) -> Client {
+        Client::operator(&self.base, OPERATOR_TOKEN)
+    }
+
     /// Someone who has just signed up, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let answer = self.anonymous().post("/auth/signup", new_signup()).await.expect(201);
         self.anonymous().signed_in(&answer)
+    }
+
+    /// Waits until a job is over, whosever it is; answers as an operator sees it.
+    pub async fn wait_for_end(&self, job: jobs::JobId) -> Value {
+        let operator = self.operator();
+        let path = format!("/jobs/{job}");
+        wait_until("the job is over", || async {
+            operator.get(&path).await.expect(200)["finished_at"].is_string()
+        })
+        .await;
+        operator.get(&path).await.expect(200)
     }
 
     /// How many rows a query counts, behind the scenes.
@@ -95,6 +112,15 @@ impl TestApp {
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"))
     }
+}
+
+/// What handlers say goes to their jobs' logs; nothing goes to stderr.
+fn start_logging() {
+    static LOGGING: OnceLock<Logging> = OnceLock::new();
+    LOGGING.get_or_init(|| {
+        let quiet = [("LOG".to_owned(), "off".to_owned())].into_iter().collect();
+        domain::process::start_logging(&quiet, "tests").expect("logging can be started")
+    });
 }
 
 /// A sign-up that nobody else has made.
@@ -117,6 +143,7 @@ pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]
         ("REDIS_PREFIX", redis_prefix),
         ("MILLRACE_SECRET", "a secret for tests, and for nothing else".to_owned()),
         ("JOB_ENCRYPTION_KEY", format!("test:{}", "7e".repeat(32))),
+        ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
         ("STORAGE_URL", format!("file://{path}/files")),
         ("MAIL_URL", format!("file://{path}/mail")),
     ]

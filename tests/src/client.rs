@@ -3,12 +3,14 @@
 use reqwest::{Method, RequestBuilder, multipart};
 use serde_json::{Value, json};
 
-use crate::EventReader;
+use crate::{EventReader, events::Seen};
 
 /// Sends requests as one person in one workspace.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
+    /// What paths are below, unless they say otherwise.
+    root: &'static str,
     http: reqwest::Client,
     /// Their access token.
     pub token: Option<String>,
@@ -54,11 +56,17 @@ impl Client {
     pub fn anonymous(base: &str) -> Self {
         Self {
             base: base.to_owned(),
+            root: "/api/v1",
             http: reqwest::Client::new(),
             token: None,
             refresh_token: None,
             workspace: None,
         }
+    }
+
+    /// Whoever holds the operator's token; paths are below `/ops`.
+    pub fn operator(base: &str, token: &str) -> Self {
+        Self { root: "/ops", token: Some(token.to_owned()), ..Self::anonymous(base) }
     }
 
     /// The same person with the tokens and workspace of an answer that has them.
@@ -83,13 +91,14 @@ impl Client {
         Self { workspace: workspace.map(str::to_owned), ..self.clone() }
     }
 
-    /// A request; paths are below `/api/v1` unless they begin with it or are the Platform API's.
+    /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it or are the
+    /// Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready"];
+        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/ops/"];
         let path = if elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {
-            format!("/api/v1{path}")
+            format!("{}{path}", self.root)
         };
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
@@ -111,6 +120,11 @@ impl Client {
         send(self.request(Method::POST, path).json(&body)).await
     }
 
+    /// PUT with JSON.
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        send(self.request(Method::PUT, path).json(&body)).await
+    }
+
     /// PATCH with JSON.
     pub async fn patch(&self, path: &str, body: Value) -> Reply {
         send(self.request(Method::PATCH, path).json(&body)).await
@@ -119,6 +133,25 @@ impl Client {
     /// DELETE
     pub async fn delete(&self, path: &str) -> Reply {
         send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Creates something in a collection, and answers its path and what it is.
+    pub async fn create(&self, collection: &str, body: Value) -> (String, Value) {
+        let created = self.post(collection, body).await.expect(201);
+        let id = created["id"].as_str().expect("what is created has an id");
+        (format!("{collection}/{id}"), created)
+    }
+
+    /// Checks that to this person nothing is there, whatever they try: looking, deleting, or changing it by a
+    /// body that would be good (by PUT or PATCH, whichever the path takes).
+    pub async fn finds_nothing_at(&self, path: &str, body: Value) {
+        assert_eq!(self.get(path).await.error(404), "record_not_found", "GET {path}");
+        let (put, patch) = (self.put(path, body.clone()).await, self.patch(path, body).await);
+        let changes: Vec<_> = [put, patch].into_iter().filter(|reply| reply.status != 405).collect();
+        assert_eq!(changes.len(), 1, "PUT or PATCH {path}");
+        for reply in changes.into_iter().chain([self.delete(path).await]) {
+            assert_eq!(reply.error(404), "record_not_found", "{path}");
+        }
     }
 
     /// POST of a file as a multipart form.
@@ -137,13 +170,14 @@ impl Client {
         EventReader::new(request.send().await.expect("the API answers"))
     }
 
-    /// The same, unless the API is down just now.
-    pub async fn events_if_up(&self, path: &str, last_event_id: Option<i64>) -> Option<EventReader> {
+    /// Goes on reading a stream after what was seen of it, unless the API is down just now.
+    pub async fn events_if_up(&self, path: &str, seen: Seen) -> Option<EventReader> {
         let mut request = self.request(Method::GET, path);
-        if let Some(id) = last_event_id {
-            request = request.header("Last-Event-ID", id);
+        if seen.last > 0 {
+            request = request.header("Last-Event-ID", seen.last);
         }
-        request.send().await.ok().filter(|answer| answer.status() == 200).map(EventReader::new)
+        let answer = request.send().await.ok().filter(|answer| answer.status() == 200)?;
+        Some(EventReader::going_on(answer, seen))
     }
 
     /// Follows a job to its end by its stream, checking the rules of every stream on the way.

@@ -1,5 +1,8 @@
 //! Millrace as it is deployed: one process per binary, a database of its own, a Redis of its own that
-//! may be killed and emptied. For tests that kill.
+//! may be killed and emptied and, where a test wants that, a PostgreSQL of its own. For tests that kill.
+
+mod postgres;
+mod redis_server;
 
 use std::{
     collections::HashMap,
@@ -10,72 +13,87 @@ use std::{
 };
 
 use domain::settings::Settings;
+use jobs::{Connect, Database};
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
 use crate::{
     Client,
-    app::{new_signup, settings},
-    database::{TestDatabase, variable},
+    app::{OPERATOR_TOKEN, new_signup, settings},
+    database::{Server, TestDatabase, variable},
 };
+use postgres::Postgres;
+use redis_server::RedisServer;
+
+/// How long the ledger believes in a worker that says nothing: short enough for a test.
+pub const LEASE: Duration = Duration::from_secs(3);
 
 /// The processes of an installation, apart from what it doesn't need here.
-const PROCESSES: [&str; 6] = ["api", "scheduler", "imports", "exports", "provisioning", "deliveries"];
+const PROCESSES: [&str; 7] =
+    ["api", "scheduler", "imports", "exports", "provisioning", "deliveries", "maintenance"];
 
 /// Running processes and servers; all of them end with it.
 pub struct Cluster {
     /// Where the API listens.
     pub base: String,
-    /// The database's URL, for looking behind the scenes.
-    pub database_url: String,
     /// Where files and mail go.
     pub folder: TempDir,
+    /// The database, for looking behind the scenes.
+    pub pool: PgPool,
     variables: Vec<(&'static str, String)>,
-    redis: Redis,
+    redis: RedisServer,
     processes: HashMap<&'static str, Child>,
     clone: Option<TestDatabase>,
-}
-
-/// A Redis server of the test's own.
-struct Redis {
-    port: u16,
-    process: Child,
-}
-
-impl Redis {
-    fn start(port: u16) -> Child {
-        Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed")
-    }
+    postgres: Option<Postgres>,
 }
 
 impl Cluster {
-    /// Starts everything, with leases short enough for a test.
+    /// Starts everything, on a database of the server that all tests share.
     pub async fn start() -> Self {
-        let clone = TestDatabase::create().await;
+        Self::start_on(Server::shared(), None, &[]).await
+    }
+
+    /// The same with further variables set.
+    pub async fn start_with(variables: &[(&'static str, &str)]) -> Self {
+        Self::start_on(Server::shared(), None, variables).await
+    }
+
+    /// The same on a PostgreSQL of its own, which may be crashed. The name is that of its folder; two
+    /// tests must not share one.
+    pub async fn start_with_postgres(name: &str) -> Self {
+        let postgres = Postgres::start(name);
+        Self::start_on(postgres.server.clone(), Some(postgres), &[]).await
+    }
+
+    async fn start_on(
+        server: Server,
+        postgres: Option<Postgres>,
+        variables: &[(&'static str, &str)],
+    ) -> Self {
+        let clone = TestDatabase::create_on(server).await;
         let folder = TempDir::new().expect("a folder for files");
-        let (redis_port, port) = (free_port(), free_port());
-        let redis = Redis { port: redis_port, process: Redis::start(redis_port) };
-        let redis_url = format!("redis://127.0.0.1:{redis_port}/0");
+        let redis = RedisServer::start(folder.path().join("redis")).await;
+        let port = free_port();
         let own = [
-            ("REDIS_URL", redis_url.as_str()),
-            ("JOB_LEASE_SECONDS", "3"),
-            ("PORT", &port.to_string()),
-            ("LOG", "warn,apalis_core=off"),
+            ("REDIS_URL", redis.url()),
+            ("JOB_LEASE_SECONDS", LEASE.as_secs().to_string()),
+            ("PORT", port.to_string()),
+            ("LOG", "warn,apalis_core=off".to_owned()),
         ];
-        let variables = exported(&settings(&clone.url, &folder, &own));
+        let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut exported = exported(&settings(&clone.url, &folder, &own));
+        exported.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&clone.url).expect("a URL");
         let mut cluster = Self {
             base: format!("http://127.0.0.1:{port}"),
-            database_url: clone.url.clone(),
+            pool,
             folder,
-            variables,
+            variables: exported,
             redis,
             processes: HashMap::new(),
             clone: Some(clone),
+            postgres,
         };
-        cluster.wait_for_redis().await;
         for name in PROCESSES {
             cluster.start_process(name);
         }
@@ -83,11 +101,33 @@ impl Cluster {
         cluster
     }
 
+    /// A handle like that of a process, for enqueueing behind the scenes.
+    pub async fn database(&self) -> Database {
+        let variable = |name: &str| {
+            &self.variables.iter().find(|(known, _)| *known == name).expect("every process has it").1
+        };
+        Database::connect(&Connect {
+            database_url: variable("DATABASE_URL"),
+            redis_url: variable("REDIS_URL"),
+            redis_prefix: variable("REDIS_PREFIX"),
+            connections: 4,
+            idle_in_transaction: Duration::from_secs(10),
+        })
+        .await
+        .expect("the test's servers answer")
+        .with_keys(variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
+    }
+
     /// Someone who has just signed up, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let anonymous = Client::anonymous(&self.base);
         let answer = anonymous.post("/auth/signup", new_signup()).await.expect(201);
         anonymous.signed_in(&answer)
+    }
+
+    /// Whoever looks after the installation.
+    pub fn operator(&self) -> Client {
+        Client::operator(&self.base, OPERATOR_TOKEN)
     }
 
     /// Starts a binary, as its supervisor would.
@@ -117,47 +157,65 @@ impl Cluster {
         assert!(status.success(), "{name} drains and leaves: {status}");
     }
 
+    /// Starts what has left by itself, as its supervisor would, and tells what that was.
+    pub fn restart_the_fallen(&mut self) -> Vec<&'static str> {
+        let fallen: Vec<_> = self
+            .processes
+            .iter_mut()
+            .filter_map(|(name, child)| child.try_wait().expect("a child can be asked").map(|_| *name))
+            .collect();
+        for name in &fallen {
+            self.start_process(name);
+        }
+        fallen
+    }
+
+    /// Waits until a process has left by itself, and well.
+    pub fn wait_for_exit(&mut self, name: &'static str) {
+        let mut child = self.processes.remove(name).expect("it runs");
+        let status = child.wait().expect("it ends");
+        assert!(status.success(), "{name} leaves in good order: {status}");
+    }
+
     /// Makes Redis forget everything.
     pub async fn flush_redis(&self) {
-        let client = redis::Client::open(self.redis_url()).expect("a URL");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
-        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("it forgets");
+        self.redis.flush().await;
     }
 
     /// Kills Redis and starts it again with an empty memory, after a while without any.
     pub async fn restart_redis(&mut self) {
-        self.redis.process.kill().expect("Redis can be killed");
-        self.redis.process.wait().expect("Redis ends");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        self.redis.process = Redis::start(self.redis.port);
-        self.wait_for_redis().await;
+        self.redis.restart(true).await;
+    }
+
+    /// Kills Redis and starts it again with the memory that it had, after a while without any.
+    pub async fn kill_redis(&mut self) {
+        self.redis.restart(false).await;
+    }
+
+    /// Ends PostgreSQL at once, with whatever its sessions were doing, and starts it again.
+    pub fn crash_postgres(&self) {
+        let postgres = self.postgres.as_ref().expect("a PostgreSQL of its own: start_with_postgres");
+        tokio::task::block_in_place(|| postgres.crash());
     }
 
     /// A number that a query of the database answers.
     pub async fn number(&self, query: &str) -> i64 {
-        let pool = sqlx::PgPool::connect(&self.database_url).await.expect("PostgreSQL answers");
-        let number = sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&pool).await;
-        pool.close().await;
-        number.unwrap_or_else(|error| panic!("{query}: {error}"))
+        self.number_if_up(query).await.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
-    fn redis_url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.redis.port)
+    /// The same, unless the database is down just now.
+    pub async fn number_if_up(&self, query: &str) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await
     }
 
-    async fn wait_for_redis(&self) {
-        let client = redis::Client::open(self.redis_url()).expect("a URL");
-        wait_until("Redis answers", || async { client.get_multiplexed_async_connection().await.is_ok() })
-            .await;
+    /// Whether the API says that it can do its work.
+    pub async fn is_ready(&self) -> bool {
+        let answer = reqwest::get(format!("{}/ready", self.base)).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     async fn wait_until_ready(&self) {
-        let http = reqwest::Client::new();
-        let url = format!("{}/ready", self.base);
-        wait_until("the API is ready", || async {
-            http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
+        wait_until("the API is ready", || self.is_ready()).await;
     }
 }
 
@@ -188,6 +246,7 @@ fn exported(settings: &Settings) -> Vec<(&'static str, String)> {
         "REDIS_PREFIX",
         "MILLRACE_SECRET",
         "JOB_ENCRYPTION_KEY",
+        "OPERATOR_TOKEN",
         "STORAGE_URL",
         "MAIL_URL",
         "JOB_LEASE_SECONDS",
@@ -205,8 +264,6 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = self.redis.process.kill();
-        let _ = self.redis.process.wait();
         let Some(clone) = self.clone.take() else { return };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

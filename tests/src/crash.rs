@@ -1,8 +1,10 @@
 //! Tests that kill processes and servers in the middle of work, and look for what was lost or doubled.
 //! A killed process is started again at once, as its supervisor would; nothing else is done by hand.
 
+mod drain;
 mod export;
 mod import;
+mod matrix;
 mod schedules;
 
 use std::time::Duration;
@@ -10,43 +12,46 @@ use std::time::Duration;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::{Client, cluster::Cluster, events::is_over};
+use crate::{
+    Client,
+    cluster::Cluster,
+    events::{Seen, is_over},
+};
 
 /// Rows of the file that is imported or exported.
 const ROWS: usize = 100_000;
 
 /// A CSV whose every row can be told from the others.
-fn csv() -> String {
+fn csv(rows: usize) -> String {
     let mut text = String::from("number,name,amount,day\n");
-    for n in 0..ROWS {
+    for n in 0..rows {
         text += &format!("{n},Name {n},{}.{:02},2026-0{}-1{}\n", n / 7, n % 100, 1 + n % 9, n % 9);
     }
     text
 }
 
-/// Uploads the file and starts its import.
-async fn start_import(owner: &Client) -> Value {
-    let upload = owner.upload("/recordsets/import/upload", "rows.csv", csv()).await.expect(201);
+/// Uploads a file of so many rows and starts its import.
+async fn start_import(owner: &Client, rows: usize) -> Value {
+    let upload = owner.upload("/recordsets/import/upload", "rows.csv", csv(rows)).await.expect(201);
     owner
         .post("/recordsets/import", json!({ "file_uri": upload["file_uri"], "name": "Rows" }))
         .await
         .expect(202)
 }
 
-/// Watches a job to its end whatever happens to the connection, resuming where it was: the sequence
-/// increases over all connections, and nothing is skipped without a word.
+/// Watches a job to its end whatever happens to the connection, resuming where it was. The rules of
+/// every stream hold over all connections: the sequence increases, nothing is skipped without a word,
+/// and the percent never goes back.
 async fn watch_to_the_end(client: Client, stream_url: String) -> Value {
-    let mut last: Option<i64> = None;
+    let mut seen = Seen::default();
     loop {
-        let mut events = client.events_if_up(&stream_url, last).await;
-        while let Some(reader) = &mut events {
-            let Some(event) = reader.next().await else { break };
-            let Some(seq) = event["seq"].as_i64() else { continue };
-            assert!(last.is_none_or(|last| seq > last), "{event} after {last:?}");
-            last = Some(seq);
-            if is_over(&event) {
-                return event;
+        if let Some(mut reader) = client.events_if_up(&stream_url, seen).await {
+            while let Some(event) = reader.next().await {
+                if is_over(&event) {
+                    return event;
+                }
             }
+            seen = reader.seen();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -71,11 +76,17 @@ async fn wait_for_progress(owner: &Client, status_url: &str, beyond: i64) -> i64
     }
 }
 
+/// The schema of the workspace that a client is in.
+fn schema_of(owner: &Client) -> String {
+    let workspace = owner.workspace.as_ref().expect("an owner is in a workspace");
+    format!("ws_{}", workspace.replace('-', ""))
+}
+
 /// What must hold once an import has ended, whatever happened in between.
 async fn assert_exactly_once(cluster: &Cluster, owner: &Client, end: &Value) {
     assert_eq!(end["status"], "COMPLETED", "{end}");
     assert_eq!(end["counts"]["done"], ROWS);
-    let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
+    let schema = schema_of(owner);
     let rows = cluster.number(&format!("select count(*) from {schema}.live_records")).await;
     assert_eq!(rows, i64::try_from(ROWS).unwrap());
     let distinct =

@@ -7,28 +7,53 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
+/// A PostgreSQL server that holds databases of tests.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// As Millrace's own login.
+    pub url: String,
+    /// As a superuser.
+    pub admin_url: String,
+}
+
+impl Server {
+    /// The one that `script/test` has started.
+    pub fn shared() -> Self {
+        Self { url: variable("DATABASE_URL"), admin_url: variable("MILLRACE_ADMIN_DATABASE_URL") }
+    }
+}
+
 /// A database of one test; see [`TestDatabase::remove`].
 pub struct TestDatabase {
     /// Its URL.
     pub url: String,
     name: String,
+    server: Server,
 }
 
 /// A variable that `script/test` sets.
 pub fn variable(name: &str) -> String {
-    std::env::vars()
-        .find_map(|(key, value)| (key == name).then_some(value))
-        .unwrap_or_else(|| panic!("{name} is not set: run the tests by script/test"))
+    optional_variable(name).unwrap_or_else(|| panic!("{name} is not set: run the tests by script/test"))
+}
+
+/// A variable that whoever runs the tests may set.
+pub fn optional_variable(name: &str) -> Option<String> {
+    std::env::vars().find_map(|(key, value)| (key == name).then_some(value))
 }
 
 impl TestDatabase {
     /// Clones the template.
     pub async fn create() -> Self {
-        let template = template().await;
+        Self::create_on(Server::shared()).await
+    }
+
+    /// The same, on another server.
+    pub async fn create_on(server: Server) -> Self {
+        let template = template(&server).await;
         let name = format!("test_{}", Uuid::now_v7().simple());
-        let mut admin = connect(&variable("DATABASE_URL")).await;
+        let mut admin = connect(&server.url).await;
         run(&mut admin, &format!("create database {name} template {template}")).await;
-        Self { url: with_name(&variable("DATABASE_URL"), &name), name }
+        Self { url: with_name(&server.url, &name), name, server }
     }
 
     /// Connects as a process would.
@@ -57,7 +82,7 @@ impl TestDatabase {
         .expect("roles can be listed");
         own.close().await.ok();
         // Ending the server's own workers there, such as autovacuum's, takes a superuser.
-        let mut admin = connect(&variable("MILLRACE_ADMIN_DATABASE_URL")).await;
+        let mut admin = connect(&self.server.admin_url).await;
         run(&mut admin, &format!("drop database if exists {} with (force)", self.name)).await;
         for role in roles {
             run(&mut admin, &format!("drop role if exists {role}")).await;
@@ -66,9 +91,9 @@ impl TestDatabase {
 }
 
 /// The migrated template of these migrations, made once per server.
-async fn template() -> String {
+async fn template(server: &Server) -> String {
     let name = format!("tests_{}", fingerprint());
-    let mut admin = connect(&variable("DATABASE_URL")).await;
+    let mut admin = connect(&server.url).await;
     // One test makes it, the others wait here.
     sqlx::query("select pg_advisory_lock(7061)").execute(&mut admin).await.expect("locks work");
     let there: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
@@ -80,7 +105,7 @@ async fn template() -> String {
         let unfinished = format!("{name}_unfinished");
         run(&mut admin, &format!("drop database if exists {unfinished} with (force)")).await;
         run(&mut admin, &format!("create database {unfinished} template millrace_seed")).await;
-        let url = with_name(&variable("DATABASE_URL"), &unfinished);
+        let url = with_name(&server.url, &unfinished);
         let options = PgConnectOptions::from_str(&url).expect("the URL is one");
         domain::migrations::migrate(&options).await.expect("the migrations run");
         run(&mut admin, &format!("alter database {unfinished} rename to {name}")).await;

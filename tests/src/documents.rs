@@ -1,4 +1,4 @@
-//! The OpenAPI documents of both surfaces: complete, served, kept to, and every change of them visible.
+//! The OpenAPI documents of the surfaces: complete, served, kept to, and every change of them visible.
 
 mod answers;
 mod guards;
@@ -25,6 +25,8 @@ const PUBLIC: [&str; 10] = [
     "stream_signup_job",
 ];
 
+const SURFACES: [Surface; 3] = [Surface::Workspace, Surface::Platform, Surface::Ops];
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// An operation of a document.
@@ -39,7 +41,8 @@ fn document(surface: Surface) -> Value {
     api_server::documents::document(surface).unwrap()
 }
 
-const SURFACES: [Surface; 2] = [Surface::Workspace, Surface::Platform];
+/// Those that members of a workspace use.
+const FOR_PEOPLE: [Surface; 2] = [Surface::Workspace, Surface::Platform];
 
 fn operations(document: &Value) -> Vec<Operation> {
     let paths = document["paths"].as_object().unwrap();
@@ -174,6 +177,7 @@ fn references(value: &Value, call: &mut impl FnMut(&str)) {
 fn a_change_of_the_contract_shows_in_a_diff() {
     insta::assert_json_snapshot!("workspace-api", document(Surface::Workspace));
     insta::assert_json_snapshot!("platform-api", document(Surface::Platform));
+    insta::assert_json_snapshot!("ops-api", document(Surface::Ops));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,6 +187,7 @@ async fn the_documents_and_their_pages_are_served() {
     for (surface, page, file) in [
         (Surface::Workspace, "/api/v1/docs", "/api/v1/openapi.json"),
         (Surface::Platform, "/docs", "/docs/openapi.json"),
+        (Surface::Ops, "/ops/docs", "/ops/openapi.json"),
     ] {
         let served = get(file).await;
         assert_eq!(served.headers["content-type"], "application/json");

@@ -17,11 +17,29 @@ pub struct EventReader {
     told_of_a_gap: bool,
 }
 
+/// How far a stream was read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// The number of the last event.
+    pub last: i64,
+    percent: i64,
+}
+
 impl EventReader {
     pub(crate) fn new(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let body = response.bytes_stream().map(|piece| piece.map(|bytes| bytes.to_vec())).boxed();
         Self { status, body, buffer: String::new(), last: 0, percent: 0, told_of_a_gap: false }
+    }
+
+    /// A further connection of the same reader: what holds between events holds across connections.
+    pub(crate) fn going_on(response: reqwest::Response, seen: Seen) -> Self {
+        Self { last: seen.last, percent: seen.percent, ..Self::new(response) }
+    }
+
+    /// What a further connection has to know.
+    pub fn seen(&self) -> Seen {
+        Seen { last: self.last, percent: self.percent }
     }
 
     /// The next event that is not a heartbeat; `None` when the stream has ended.
@@ -41,6 +59,23 @@ impl EventReader {
                         self.check(id, &data);
                         return Some(data);
                     }
+                }
+            }
+            let piece = tokio::time::timeout(Duration::from_secs(60), self.body.next())
+                .await
+                .expect("a stream says something at least every 15 s")?;
+            self.buffer += &String::from_utf8_lossy(&piece.ok()?);
+        }
+    }
+
+    /// The next event of a stream with other rules: its id, and what it says.
+    pub async fn next_line(&mut self) -> Option<(Option<i64>, Value)> {
+        loop {
+            while let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let (id, data) = parts(block);
+                self.buffer = String::from(rest);
+                if let Some(data) = data.filter(|data| data["status"] != "HEARTBEAT") {
+                    return Some((id, data));
                 }
             }
             let piece = tokio::time::timeout(Duration::from_secs(60), self.body.next())

@@ -9,13 +9,15 @@
 pub mod app;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod database;
 pub mod events;
-pub mod mask;
+mod mask;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
 pub use cluster::Cluster;
+pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
 
@@ -25,6 +27,12 @@ mod crash;
 mod documents;
 #[cfg(test)]
 mod engine;
+#[cfg(test)]
+mod inline;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
+mod ops;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]

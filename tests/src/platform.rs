@@ -2,6 +2,7 @@
 
 mod caller;
 mod conventions;
+mod dlq;
 mod health;
 mod jobs;
 mod scheduled_jobs;

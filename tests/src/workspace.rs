@@ -2,10 +2,12 @@
 
 mod auth;
 mod conventions;
+mod dead_letters;
 mod jobs;
 mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
 
+pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

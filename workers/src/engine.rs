@@ -14,8 +14,11 @@ use crate::Services;
 /// Sleeps, or fails, or does nothing; its result says when it started. Killed at any line: nothing to lose.
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
+    for line in 1..=job.lines {
+        tracing::info!(line, "asked to say something");
+    }
     if job.sleep_ms > 0 {
-        let slept = tokio::time::sleep(Duration::from_millis(job.sleep_ms));
+        let slept = sleep(&job, &context);
         if job.deaf {
             slept.await;
         } else {
@@ -24,6 +27,9 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
                 () = context.cancelled() => return Ok(Outcome::Cancelled),
             }
         }
+    }
+    if job.fails {
+        return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "asked to fail for good".into() });
     }
     if context.attempt <= job.failures {
         return Err(JobError::RetryTold("asked to fail".into()));
@@ -50,4 +56,16 @@ pub async fn steps(_: Arc<Services>, job: Steps, context: JobContext) -> Answer 
         context.progress().counts(step, 0, 0);
     }
     Ok(Outcome::Done(json!({ "steps": step })))
+}
+
+async fn sleep(job: &NoOp, context: &JobContext) {
+    let Some(reports) = job.sleep_ms.checked_div(job.report_ms) else {
+        return tokio::time::sleep(Duration::from_millis(job.sleep_ms)).await;
+    };
+    let reports = i64::try_from(reports).unwrap_or(i64::MAX);
+    context.progress().of(reports);
+    for done in 1..=reports {
+        tokio::time::sleep(Duration::from_millis(job.report_ms)).await;
+        context.progress().counts(done, 0, 0);
+    }
 }

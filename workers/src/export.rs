@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    Actor, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
+    Actor, EntityError, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
     exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
     records::{self, SnapshotPage},
     storage::StorageError,
@@ -68,7 +68,9 @@ pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, con
     let new = NewExport { recordset: job.recordset, fields: job.fields };
     match exports::begin(&mut db, context.job_id, new).await {
         Ok(()) => db.commit().await?,
-        Err(ExportError::Database(error)) => return Err(error.into()),
+        Err(ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error))) => {
+            return Err(error.into());
+        }
         Err(ExportError::Fields(_)) => {
             return Ok(fail("fields_gone", "the recordset doesn't have all of the fields any more"));
         }

@@ -19,9 +19,9 @@ pub use discard::discard_import;
 use std::sync::Arc;
 
 use domain::{
-    Actor, RecordsetId, WorkspaceDb, WorkspaceId,
+    Actor, EntityError, RecordsetId, WorkspaceDb, WorkspaceId,
     imports::{self, Batch, Import, Mode, RowWriter, staged},
-    recordsets::{RecordsetError, Schema},
+    recordsets::Schema,
     storage::StorageError,
 };
 use jobs::{
@@ -139,7 +139,7 @@ impl Run {
         let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
         let schema = match Schema::load(&mut db, RecordsetId(self.import.recordset_id)).await {
             Ok(schema) => schema,
-            Err(RecordsetError::Database(error)) => return Err(error.into()),
+            Err(EntityError::Database(error)) => return Err(error.into()),
             Err(_) => return Ok(failed("recordset_gone", "the recordset was deleted")),
         };
         drop(db);

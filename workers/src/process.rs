@@ -5,7 +5,7 @@ use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
 use domain::{
     mail::{self, Mailer},
-    process::{asked_to_stop, start_logging},
+    process::{Logging, asked_to_stop, start_logging},
     settings::{SettingError, Settings},
     storage::Storage,
     webhooks::{self, SigningKey, WebhookSender},
@@ -119,7 +119,7 @@ const fn default_slots(pool: Pool) -> usize {
 
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
-    run(pools, |database, config, stop| async move {
+    run(service(pools), pools, |database, config, stop| async move {
         let services = match Services::new(database.clone(), &config) {
             Ok(services) => Arc::new(services),
             Err(error) => return Err(sqlx::Error::Configuration(error.into())),
@@ -133,7 +133,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
-    run(&[], |database, config, stop| async move {
+    run("scheduler", &[], |database, config, stop| async move {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
         let dispatching = DispatchConfig { lease: config.lease, recurring, ..DispatchConfig::default() };
         dispatch(database, &config.database_url, dispatching, stop).await;
@@ -142,15 +142,26 @@ pub async fn schedule() -> ExitCode {
     .await
 }
 
-async fn run<F, Fut>(pools: &[Pool], body: F) -> ExitCode
+/// What the process is called in traces.
+fn service(pools: &[Pool]) -> &'static str {
+    match pools {
+        [pool] => pool.name(),
+        _ => "workers",
+    }
+}
+
+fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {
+    Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
+}
+
+async fn run<F, Fut>(service: &str, pools: &[Pool], body: F) -> ExitCode
 where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
 {
     let settings = Settings::of_process();
-    start_logging(&settings);
-    let config = match Config::read(&settings, pools) {
-        Ok(config) => config,
+    let (_logging, config) = match start(&settings, service, pools) {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);

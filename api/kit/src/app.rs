@@ -6,7 +6,7 @@ use domain::settings::{SettingError, Settings};
 use ipnet::IpNet;
 use poem::http::HeaderValue;
 
-use crate::Signer;
+use crate::{OperatorToken, Signer};
 
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
@@ -57,6 +57,8 @@ pub struct ApiConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
     pub max_upload_bytes: u64,
+    /// `OPERATOR_TOKEN`: what opens the routes below `/ops`; without one they are closed.
+    pub operator_token: Option<OperatorToken>,
     /// The largest JSON body.
     pub max_json_bytes: usize,
     /// How long a request may take, streams, uploads and long polls apart.
@@ -71,6 +73,7 @@ impl Default for ApiConfig {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
+            operator_token: None,
             max_json_bytes: 1 << 20,
             request_timeout: Duration::from_secs(30),
             access_token_lifetime: Duration::from_mins(30),
@@ -86,6 +89,11 @@ impl ApiConfig {
             cors_origins: settings.list("CORS_ORIGINS")?,
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
+            operator_token: settings
+                .get("OPERATOR_TOKEN")
+                .map(|token| token.trim().parse())
+                .transpose()
+                .map_err(|reason: String| SettingError::malformed("OPERATOR_TOKEN", reason))?,
             ..defaults
         })
     }

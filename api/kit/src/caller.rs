@@ -4,7 +4,7 @@
 use std::{net::IpAddr, ops::Deref};
 
 use domain::{Actor, SessionId, UserId, sessions};
-use jobs::Surface;
+use jobs::{Surface, TraceParent};
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -27,6 +27,8 @@ pub struct Visitor {
     pub user_agent: Option<String>,
     /// The surface it came in by.
     pub surface: Surface,
+    /// The request's place in a trace.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// A person with a live session.
@@ -49,6 +51,7 @@ impl Caller {
             credential_id: None,
             request_id: Some(self.visitor.request_id.clone()),
             surface: self.visitor.surface,
+            traceparent: self.visitor.traceparent,
         }
     }
 
@@ -93,20 +96,26 @@ impl Visitor {
             ip: request.data::<ClientAddress>().map(|address| address.0),
             user_agent: request.header(header::USER_AGENT).map(|agent| agent.chars().take(512).collect()),
             surface: request.data().copied().unwrap_or_default(),
+            traceparent: request.data().copied(),
         }
     }
 }
 
 /// The user and session that the request's bearer token names, unchecked against the database.
 pub(crate) fn bearer(request: &Request) -> Result<(UserId, SessionId), ApiError> {
+    let claims =
+        app(request)?.keys.check_access_token(bearer_token(request)?).ok_or_else(ApiError::token_invalid)?;
+    Ok((claims.sub, claims.sid))
+}
+
+/// The request's bearer token, whatever it is.
+pub(crate) fn bearer_token(request: &Request) -> Result<&str, ApiError> {
     let header = request.header(header::AUTHORIZATION).ok_or_else(ApiError::token_missing)?;
-    let token = header
+    header
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .ok_or_else(ApiError::token_missing)?;
-    let claims = app(request)?.keys.check_access_token(token).ok_or_else(ApiError::token_invalid)?;
-    Ok((claims.sub, claims.sid))
+        .ok_or_else(ApiError::token_missing)
 }
 
 /// Documents the bearer scheme.

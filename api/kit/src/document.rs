@@ -5,7 +5,7 @@
 use jobs::Surface;
 use serde_json::{Map, Value, json};
 
-use crate::{caller::BEARER, permission::WORKSPACE};
+use crate::{caller::BEARER, operator::OPERATOR, permission::WORKSPACE};
 
 /// How a permission's requirement looks before it is rewritten.
 const PERMISSION: &str = "permission ";
@@ -64,8 +64,11 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     let has_parameters = operation.get("parameters").is_some();
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
+    let is_operators = operation["security"]
+        .as_array()
+        .is_some_and(|ways| ways.iter().any(|way| way.get(OPERATOR).is_some()));
     let names_something = path.contains('{') || in_workspace;
-    let changes = method != "get" && (has_body || in_workspace);
+    let changes = method != "get" && (has_body || in_workspace || is_operators);
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };

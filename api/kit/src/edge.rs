@@ -10,7 +10,7 @@ mod request_id;
 use std::{panic::AssertUnwindSafe, time::Instant};
 
 use futures::FutureExt;
-use jobs::Surface;
+use jobs::{Surface, TraceParent, trace};
 use poem::{
     Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, Result,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
@@ -53,9 +53,13 @@ pub struct EdgeEndpoint<E> {
     config: ApiConfig,
 }
 
-/// The surface that a path belongs to. What belongs to neither is shown as the Platform API shows it.
+/// The surface that a path belongs to. What belongs to none is shown as the Platform API shows it.
 fn surface_of(path: &str) -> Surface {
-    if path.starts_with("/api/") { Surface::Workspace } else { Surface::Platform }
+    match path.split('/').nth(1) {
+        Some("api") => Surface::Workspace,
+        Some("ops") => Surface::Ops,
+        _ => Surface::Platform,
+    }
 }
 
 impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
@@ -74,7 +78,12 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let surface = surface_of(uri.path());
         request.set_data(surface);
 
-        let span = tracing::info_span!("request", id = %id.0);
+        let span =
+            tracing::info_span!("request", id = %id.0, trace = tracing::field::Empty, otel.kind = "server");
+        let incoming = request.header("traceparent").and_then(|header| header.parse().ok());
+        let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
+        span.record("trace", traceparent.trace_id());
+        request.set_data(traceparent);
         let (mut response, pattern) = async {
             if origin.is_some() && cors::is_preflight(&request) {
                 return (cors::preflight(&request), None);
@@ -99,6 +108,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         }
         finish(&mut response, &id);
         let pattern = pattern.as_ref().map_or("unmatched", |pattern| &pattern.0);
+        describe(&span, &method, pattern, response.status());
         let _in_span = span.enter();
         note(&method, &uri, pattern, response.status(), began);
         Ok(response)
@@ -166,6 +176,20 @@ fn finish(response: &mut Response, id: &RequestId) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// What an exported span says about the request. Paths as they were asked for may hold secrets.
+fn describe(span: &tracing::Span, method: &Method, pattern: &str, status: StatusCode) {
+    if !trace::is_exported(span) {
+        return;
+    }
+    trace::rename(span, format!("{method} {pattern}"));
+    trace::annotate(span, "http.request.method", method.to_string());
+    trace::annotate(span, "http.route", pattern.to_owned());
+    trace::annotate(span, "http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        trace::fail(span, "");
     }
 }
 

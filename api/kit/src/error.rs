@@ -7,7 +7,7 @@ mod framework;
 
 pub(crate) use framework::plain_reason;
 
-use std::{collections::BTreeMap, error::Error as StdError, fmt};
+use std::{borrow::Cow, collections::BTreeMap, error::Error as StdError, fmt};
 
 use domain::{DomainError, FieldErrors, Refusal};
 use jobs::Surface;
@@ -24,14 +24,14 @@ use serde_json::json;
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     detail: String,
     fields: FieldErrors,
     retry_after: Option<u64>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// How the Workspace API shows an error.
+/// How the Workspace API and the operator's routes show an error.
 #[derive(Debug, Object)]
 #[oai(rename = "Error")]
 pub(crate) struct ErrorBody {
@@ -46,10 +46,10 @@ pub(crate) struct ErrorBody {
 
 impl ApiError {
     /// An error with a code of its own.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             detail: detail.into(),
             fields: FieldErrors::new(),
             retry_after: None,
@@ -111,7 +111,7 @@ impl ApiError {
     }
 
     /// 409: the state it is in doesn't allow that.
-    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn conflict(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
@@ -151,8 +151,8 @@ impl ApiError {
 
     /// The code for programs.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code
+    pub fn code(&self) -> &str {
+        &self.code
     }
 
     /// The answer of a surface. The cause of an internal error is logged here, inside the request's
@@ -162,7 +162,7 @@ impl ApiError {
             tracing::error!(error = ?cause, "request failed: {cause}");
         }
         let mut body = match surface {
-            Surface::Workspace => json!({ "error": self.code, "detail": self.detail }),
+            Surface::Workspace | Surface::Ops => json!({ "error": self.code, "detail": self.detail }),
             Surface::Platform => json!({
                 "success": false,
                 "error": { "code": self.code, "message": self.detail },
@@ -170,7 +170,7 @@ impl ApiError {
             }),
         };
         let holder = match surface {
-            Surface::Workspace => &mut body,
+            Surface::Workspace | Surface::Ops => &mut body,
             Surface::Platform => &mut body["error"],
         };
         if !self.fields.is_empty() {

@@ -23,6 +23,7 @@ impl JobStarted {
     pub fn new(app: &App, surface: Surface, job: JobId, credential: Credential) -> Self {
         let status_url = match surface {
             Surface::Workspace => format!("/api/v1/jobs/{job}"),
+            Surface::Ops => format!("/ops/jobs/{job}"),
             Surface::Platform => format!("/v1/jobs/{}", TypeId(job)),
         };
         let ticket = app.keys.ticket(job, credential);

@@ -11,6 +11,8 @@ mod caller;
 mod edge;
 mod error;
 mod job_started;
+mod log_stream;
+mod operator;
 mod page;
 mod permission;
 mod signer;
@@ -27,6 +29,8 @@ pub use caller::{Caller, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried};
 pub use error::ApiError;
 pub use job_started::JobStarted;
+pub use log_stream::{JobLogLine, LogStream};
+pub use operator::{Operator, OperatorToken};
 pub use page::{Limit, Offset, Page, PageNumber, PageSize, page_request, part_request};
 pub use permission::{Access, Can, Permission};
 pub use signer::{AccessClaims, Credential, Signer};
@@ -35,6 +39,19 @@ pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
+
+/// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
+pub mod prelude {
+    pub use poem_openapi::{
+        OpenApi,
+        param::{Path, Query},
+        payload::Json,
+    };
+
+    pub use crate::{
+        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
+    };
+}
 
 /// For [`permissions!`]: whether the catalogue lists a permission.
 #[doc(hidden)]

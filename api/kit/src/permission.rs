@@ -18,7 +18,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    ApiError, App, Caller, Envelope, JobStarted, Visitor,
+    Answer, ApiError, App, Caller, Envelope, JobStarted, Visitor,
     caller::{app, bearer, register_bearer},
 };
 
@@ -80,6 +80,21 @@ impl Access {
     /// Opens the workspace's data for writing. Nothing is kept without `commit`.
     pub async fn write(&self) -> Result<WorkspaceDb, ApiError> {
         Ok(WorkspaceDb::write(self.database(), self.workspace, self.actor()).await?)
+    }
+
+    /// Changes the workspace's data: all that `work` does is kept if it succeeds, and none of it otherwise.
+    ///
+    /// ```ignore
+    /// can.change(async |db| teams::create(db, new.0).await).await.map(Created)
+    /// ```
+    pub async fn change<T, E: Into<ApiError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<T, E>,
+    ) -> Answer<T> {
+        let mut db = self.write().await?;
+        let changed = work(&mut db).await.map_err(Into::into)?;
+        db.commit().await?;
+        Ok(changed)
     }
 
     /// Who acts.

@@ -4,7 +4,7 @@
 //! came after its `Last-Event-ID`, or an explicit `gap` and a fresh snapshot where that is gone. The
 //! stream closes after the last event; whoever comes back after that is told so by 204.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{collections::VecDeque, marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{
@@ -14,7 +14,7 @@ use futures::{
 };
 use jobs::{
     JobId,
-    watch::{Event, Hub, Subscription},
+    watch::{Event, Hub, Snapshot, Subscription},
 };
 use poem::{Body, IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
@@ -22,14 +22,16 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::ToJSON,
 };
+use rand::RngExt;
 use serde_json::{Value, json};
 
 use crate::ApiError;
 
 /// How often a quiet stream says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a browser waits before it connects again, in milliseconds.
-const RETRY: u32 = 2000;
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a browser waits before it connects again, in milliseconds. Each is told another time, so
+/// that those whose streams broke off together don't come back together.
+const RETRY: std::ops::RangeInclusive<u32> = 1000..=4000;
 
 /// Turns an event into what this route's clients see.
 pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Value> + Send + Sync>;
@@ -71,18 +73,31 @@ impl Start {
     }
 }
 
+/// What tells a browser how long to wait.
+pub(crate) fn retry_hint() -> String {
+    format!("retry: {}\n\n", rand::rng().random_range(RETRY))
+}
+
 /// The answer of a stream route: events, or 204 for a client that has seen the end.
 pub struct JobStream<E = Event>(Option<BoxStream<'static, Bytes>>, PhantomData<fn() -> E>);
 
 impl<E: ShownEvent> JobStream<E> {
-    /// Opens the stream of a job.
+    /// Opens the stream of a job, if its snapshot shows one that this client may see.
     ///
     /// # Errors
-    /// 404 when there is no such job.
-    pub async fn open(hub: &Hub, job: JobId, start: Start, shape: Option<Shape>) -> Result<Self, ApiError> {
+    /// 404 when there is no such job, and what `may_see` answers.
+    pub async fn open(
+        hub: &Hub,
+        job: JobId,
+        start: Start,
+        shape: Option<Shape>,
+        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+    ) -> Result<Self, ApiError> {
         // Watch first, then look: nothing falls between.
         let watch = hub.watch(job);
-        let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?.event;
+        let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+        may_see(&snapshot)?;
+        let snapshot = snapshot.event;
         if let Start::After(seq) = start
             && snapshot.status.is_terminal()
             && seq >= snapshot.seq
@@ -92,19 +107,21 @@ impl<E: ShownEvent> JobStream<E> {
         let mut reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
         reader.id = E::job_id(job);
         reader.render = |event| E::from(event).to_json_string();
-        let events = stream::once(async { Bytes::from(format!("retry: {RETRY}\n\n")) })
-            .chain(stream::unfold(reader, Reader::next));
-        Ok(Self(Some(events.boxed()), PhantomData))
+        Ok(Self(Some(stream::unfold(reader, Reader::next).boxed()), PhantomData))
     }
 }
 
 /// One client's reading of one job.
+///
+/// It is as small as it can be, and what it needs only now and then is boxed: thousands are open.
 struct Reader {
     hub: Hub,
     job: JobId,
     watch: Subscription,
+    /// The next thing to be said is how long to wait before coming back.
+    retry: bool,
     /// What is to be sent before anything live.
-    pending: std::collections::VecDeque<Event>,
+    pending: VecDeque<Event>,
     /// What the client missed is gone: say so before the rest.
     gap: bool,
     last: i64,
@@ -128,7 +145,8 @@ impl Reader {
             hub,
             job,
             watch,
-            pending: std::collections::VecDeque::new(),
+            retry: true,
+            pending: VecDeque::new(),
             gap: false,
             last: 0,
             shape,
@@ -177,6 +195,9 @@ impl Reader {
         if self.over {
             return None;
         }
+        if std::mem::take(&mut self.retry) {
+            return Some((Bytes::from(retry_hint()), self));
+        }
         if std::mem::take(&mut self.gap) {
             let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
             return Some((Bytes::from(format!("data: {gap}\n\n")), self));
@@ -187,7 +208,13 @@ impl Reader {
                     return Some(self.send(event).await);
                 }
             }
-            match tokio::time::timeout(HEARTBEAT, self.watch.next()).await {
+            self.pending = VecDeque::new(); // gives its room back
+            let next = tokio::select! {
+                next = tokio::time::timeout(HEARTBEAT, self.watch.next()) => next,
+                // The client comes back with its last id, to another process.
+                () = self.hub.closing() => return None,
+            };
+            match next {
                 Err(_) => {
                     let beat =
                         json!({ "job_id": self.id, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
@@ -196,7 +223,7 @@ impl Reader {
                 Ok(Some(event)) if event.seq <= self.last => {}
                 // A hole before this event: read what is kept, which includes it.
                 Ok(Some(event)) if event.prev > self.last && self.last > 0 => {
-                    self.catch_up(Arc::unwrap_or_clone(event)).await;
+                    Box::pin(self.catch_up(Arc::unwrap_or_clone(event))).await;
                     if self.gap {
                         return Box::pin(self.next()).await;
                     }
@@ -205,8 +232,8 @@ impl Reader {
                 // Fallen behind: begin again where this client is.
                 Ok(None) => {
                     self.watch = self.hub.watch(self.job);
-                    match self.hub.snapshot(self.job).await {
-                        Ok(Some(snapshot)) => self.catch_up(snapshot.event).await,
+                    match Box::pin(self.hub.snapshot(self.job)).await {
+                        Ok(Some(snapshot)) => Box::pin(self.catch_up(snapshot.event)).await,
                         // Gone, or the ledger is away: the client comes back with its last id.
                         Ok(None) | Err(_) => return None,
                     }
@@ -229,43 +256,53 @@ impl Reader {
 
 impl<E: Send> IntoResponse for JobStream<E> {
     fn into_response(self) -> Response {
-        let Some(events) = self.0 else {
-            return StatusCode::NO_CONTENT.into_response();
-        };
-        Response::builder()
-            .content_type("text/event-stream")
-            .header("Cache-Control", "no-cache, no-transform")
-            // nginx and its kin hold small pieces back otherwise.
-            .header("X-Accel-Buffering", "no")
-            .body(Body::from_bytes_stream(events.map(Ok::<_, std::io::Error>)))
+        respond(self.0)
     }
+}
+
+/// The answer that carries these pieces, or says that there will be no more.
+pub(crate) fn respond(pieces: Option<BoxStream<'static, Bytes>>) -> Response {
+    let Some(pieces) = pieces else {
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    Response::builder()
+        .content_type("text/event-stream")
+        .header("Cache-Control", "no-cache, no-transform")
+        // nginx and its kin hold small pieces back otherwise.
+        .header("X-Accel-Buffering", "no")
+        .body(Body::from_bytes_stream(pieces.map(Ok::<_, std::io::Error>)))
 }
 
 impl<E: ShownEvent + Send> ApiResponse for JobStream<E> {
     fn meta() -> MetaResponses {
-        let events = MetaMediaType {
-            content_type: "text/event-stream",
-            schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
-                items: Some(Box::new(E::schema_ref())),
-                ..MetaSchema::new_with_format("array", "event-stream")
-            })),
-        };
-        let answer = |status: StatusCode, description, content| MetaResponse {
-            description,
-            status: Some(status.as_u16()),
-            status_range: None,
-            content,
-            headers: vec![],
-        };
-        MetaResponses {
-            responses: vec![
-                answer(StatusCode::OK, "Unnamed events, until the job's last", vec![events]),
-                answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
-            ],
-        }
+        meta_of_stream(E::schema_ref(), "Unnamed events, until the job's last")
     }
 
     fn register(registry: &mut Registry) {
         E::register(registry);
+    }
+}
+
+/// How the documents describe a stream of such events.
+pub(crate) fn meta_of_stream(event: MetaSchemaRef, description: &'static str) -> MetaResponses {
+    let events = MetaMediaType {
+        content_type: "text/event-stream",
+        schema: MetaSchemaRef::Inline(Box::new(MetaSchema {
+            items: Some(Box::new(event)),
+            ..MetaSchema::new_with_format("array", "event-stream")
+        })),
+    };
+    let answer = |status: StatusCode, description, content| MetaResponse {
+        description,
+        status: Some(status.as_u16()),
+        status_range: None,
+        content,
+        headers: vec![],
+    };
+    MetaResponses {
+        responses: vec![
+            answer(StatusCode::OK, description, vec![events]),
+            answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
+        ],
     }
 }

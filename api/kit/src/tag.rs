@@ -28,6 +28,18 @@ pub enum Tag {
     /// Work at times of your choice: once, or again and again.
     #[oai(rename = "Scheduled Jobs")]
     ScheduledJobs,
+    /// What waits and runs in each pool.
+    Queues,
+    /// The processes that run jobs.
+    Workers,
+    /// What is not to begin for now.
+    Pauses,
+    /// How many jobs may run at once, and start in a period.
+    Limits,
+    /// Tenants' parts of a busy pool.
+    Shares,
+    /// What ran in the past.
+    Throughput,
     /// Whether the service is up.
     Health,
 }

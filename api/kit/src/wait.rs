@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ApiError;
 
-/// The job's snapshot once it is over; none when that takes longer than `patience`. For routes that
+/// The job's snapshot once it is over; none when that takes longer than `patience`, or than this process
+/// stays. For routes that
 /// are `unhurried`.
 ///
 /// # Errors
@@ -25,7 +26,11 @@ pub async fn wait_for_end(hub: &Hub, job: JobId, patience: Duration) -> Result<O
             return Ok(Some(snapshot));
         }
         loop {
-            match timeout_at(deadline, watch.next()).await {
+            let next = tokio::select! {
+                next = timeout_at(deadline, watch.next()) => next,
+                () = hub.closing() => return Ok(None),
+            };
+            match next {
                 Ok(Some(event)) if !event.status.is_terminal() => {}
                 Ok(Some(_)) => break,
                 // Fallen behind: look again.

@@ -2,7 +2,7 @@
 //! which can't send headers, comes with the ticket from the job's `stream_url`.
 
 use chrono::Duration;
-use jobs::JobId;
+use jobs::{JobId, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    Access, ApiError, App, JobStream, Permission, Shape, ShownEvent, Start,
+    Access, ApiError, App, JobStream, LogStream, Permission, Shape, ShownEvent, Start,
     caller::app,
     permission::{admit, register_schemes},
     permissions,
@@ -44,31 +44,59 @@ impl Watcher {
         start: Start,
         shape: Option<Shape>,
     ) -> Result<JobStream<E>, ApiError> {
-        let app = match &self.0 {
+        match &self.0 {
             Way::Member(access) => {
-                let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                if snapshot.workspace != Some(access.workspace.0) {
-                    return Err(ApiError::not_found());
-                }
-                access.app()
+                let workspace = Some(access.workspace.0);
+                let may_see = |snapshot: &Snapshot| of_workspace(snapshot, workspace);
+                JobStream::open(&access.app().hub, job, start, shape, may_see).await
             }
             Way::Ticket { app, ticket } => {
                 admit_ticket(app, ticket, job).await?;
-                app
+                JobStream::open(&app.hub, job, start, shape, ticket_lives).await
             }
-        };
-        JobStream::open(&app.hub, job, start, shape).await
+        }
+    }
+
+    /// Opens the stream of the log of a job that this watcher may see, after the line `after`.
+    ///
+    /// # Errors
+    /// As for [`Watcher::open`].
+    pub async fn open_log(&self, job: JobId, after: Option<i64>) -> Result<LogStream, ApiError> {
+        LogStream::open(self.admit(job).await?, job, after).await
+    }
+
+    async fn admit(&self, job: JobId) -> Result<&App, ApiError> {
+        match &self.0 {
+            Way::Member(access) => {
+                let app = access.app();
+                let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+                of_workspace(&snapshot, Some(access.workspace.0))?;
+                Ok(app)
+            }
+            Way::Ticket { app, ticket } => {
+                admit_ticket(app, ticket, job).await?;
+                let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+                ticket_lives(&snapshot)?;
+                Ok(app)
+            }
+        }
     }
 }
 
-/// A ticket lives until an hour after its job's end, and dies with the session it was made for.
+/// A job of another workspace doesn't exist.
+fn of_workspace(job: &Snapshot, workspace: Option<Uuid>) -> Result<(), ApiError> {
+    if job.workspace == workspace { Ok(()) } else { Err(ApiError::not_found()) }
+}
+
+/// A ticket is good for its job, as long as the session that it was made for.
 async fn admit_ticket(app: &App, ticket: &str, job: JobId) -> Result<(), ApiError> {
     let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
-    if !credential.is_alive(app).await? {
-        return Err(ApiError::token_invalid());
-    }
-    let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-    if snapshot.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
+    if credential.is_alive(app).await? { Ok(()) } else { Err(ApiError::token_invalid()) }
+}
+
+/// A ticket lives until an hour after its job's end, and dies with the session it was made for.
+fn ticket_lives(job: &Snapshot) -> Result<(), ApiError> {
+    if job.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
         return Err(ApiError::token_invalid());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The two surfaces as OpenAPI services, and their documents as they are served.
+//! The surfaces as OpenAPI services, and their documents as they are served.
 
 use api_kit::document;
 use bytes::Bytes;
@@ -31,6 +31,13 @@ pub(crate) fn platform() -> OpenApiService<impl OpenApi, ()> {
         .description("The same store for apps that are built on it, by API key.")
 }
 
+/// The operator's routes.
+pub(crate) fn ops() -> OpenApiService<impl OpenApi, ()> {
+    OpenApiService::new(api_ops::api(), "Millrace operator's API", env!("CARGO_PKG_VERSION"))
+        .server("/ops")
+        .description("Queues, workers, pauses and limits of the whole installation, by the operator's token.")
+}
+
 /// The document of a surface.
 ///
 /// # Errors
@@ -39,6 +46,7 @@ pub fn document(surface: Surface) -> serde_json::Result<serde_json::Value> {
     let spec = match surface {
         Surface::Workspace => workspace().spec(),
         Surface::Platform => platform().spec(),
+        Surface::Ops => ops().spec(),
     };
     document::served(&spec, surface)
 }

@@ -1,21 +1,23 @@
-//! The HTTP front end: both surfaces, their documents, health and metrics, in one process.
+//! The HTTP front end: the surfaces, their documents, health and metrics, in one process.
 //!
-//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; the
-//! binary serves it. Tests serve the same endpoint in their own process.
+//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; [`serve`]
+//! serves it, in the binary as in the tests' own process.
 
 pub mod config;
 pub mod documents;
 
 mod figures;
 mod health;
+mod serve;
 
 use api_kit::{App, Edge, Services, Signer};
 use documents::Pages;
-use jobs::{Connect, Database, Surface, watch::Hub};
+use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
 pub use config::Config;
+pub use serve::{listen, serve};
 
 /// Connects to what the front end needs.
 ///
@@ -52,19 +54,25 @@ pub enum StartError {
 
 /// Every route of the front end.
 pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
-    let (workspace, platform) = (documents::workspace(), documents::platform());
+    let (workspace, platform, ops) = (documents::workspace(), documents::platform(), documents::ops());
     let workspace_pages = Pages::of(&workspace, Surface::Workspace);
     let platform_pages = Pages::of(&platform, Surface::Platform);
+    let ops_pages = Pages::of(&ops, Surface::Ops);
     let config = app.config.clone();
+    let gauge = Gauge::new(app.database.clone());
     Route::new()
         .nest("/api/v1", workspace)
         .at("/api/v1/docs", get(workspace_pages.page()))
         .at("/api/v1/openapi.json", get(workspace_pages.document()))
+        .nest("/ops", ops)
+        .at("/ops/docs", get(ops_pages.page()))
+        .at("/ops/openapi.json", get(ops_pages.document()))
         .nest("/", platform)
         .at("/docs", get(platform_pages.page()))
         .at("/docs/openapi.json", get(platform_pages.document()))
         .at("/metrics", get(figures::render))
         .data(figures)
+        .data(gauge)
         .data(app)
         .with(Edge::new(config))
 }

@@ -1,31 +1,32 @@
 //! The `api` process.
 //!
-//! usage: api                               serves
-//!        api openapi workspace|platform    prints a surface's OpenAPI document
+//! usage: api                                   serves
+//!        api openapi workspace|platform|ops    prints a surface's OpenAPI document
 
 use std::{process::ExitCode, time::Duration};
 
-use api_server::{Config, documents, endpoint, start};
+use api_server::{Config, documents, endpoint, listen, serve, start};
 use domain::{
-    process::{asked_to_stop, start_logging},
-    settings::Settings,
+    process::{Logging, asked_to_stop, start_logging},
+    settings::{SettingError, Settings},
 };
 use jobs::Surface;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use poem::{Server, listener::TcpListener};
 
-/// How long requests in flight may take after SIGTERM. Streams reconnect elsewhere.
+/// How long requests in flight may take after SIGTERM. Streams and long polls end at once, and go on
+/// elsewhere.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => serve().await,
+        [] => run().await,
         ["openapi", "workspace"] => print(Surface::Workspace),
         ["openapi", "platform"] => print(Surface::Platform),
+        ["openapi", "ops"] => print(Surface::Ops),
         _ => {
-            eprintln!("usage: api [openapi workspace|platform]");
+            eprintln!("usage: api [openapi workspace|platform|ops]");
             ExitCode::from(2)
         }
     }
@@ -44,11 +45,14 @@ fn print(surface: Surface) -> ExitCode {
     }
 }
 
-async fn serve() -> ExitCode {
+fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
+    Ok((start_logging(settings, "api")?, Config::read(settings)?))
+}
+
+async fn run() -> ExitCode {
     let settings = Settings::of_process();
-    start_logging(&settings);
-    let config = match Config::read(&settings) {
-        Ok(config) => config,
+    let (_logging, config) = match read(&settings) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);
@@ -68,15 +72,19 @@ async fn serve() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tracing::info!(listen = %config.listen, "serving");
-    let served = Server::new(TcpListener::bind(config.listen))
-        .run_with_graceful_shutdown(endpoint(app, figures), asked_to_stop(), Some(GRACE))
-        .await;
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
+    let listener = match listen(config.listen) {
+        Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, listen = %config.listen, "cannot serve");
-            ExitCode::FAILURE
+            tracing::error!(%error, listen = %config.listen, "cannot listen");
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    tracing::info!(listen = %config.listen, "serving");
+    let hub = app.hub.clone();
+    let stop = async move {
+        asked_to_stop().await;
+        hub.close();
+    };
+    serve(listener, endpoint(app, figures), stop, GRACE).await;
+    ExitCode::SUCCESS
 }

@@ -31,7 +31,7 @@ pub mod code {
     pub const NOT_JSON: &str = "not_json";
     /// Not a point on the globe.
     pub const NOT_A_POINT: &str = "not_a_point";
-    /// Not a geometry, or a broken one (an open ring, for instance).
+    /// Not a geometry, or a broken one (an open ring or one that crosses itself, for instance).
     pub const NOT_A_GEOMETRY: &str = "not_a_geometry";
     /// Contains U+0000, which PostgreSQL can't store.
     pub const NUL_CHARACTER: &str = "nul_character";

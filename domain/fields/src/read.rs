@@ -6,6 +6,7 @@ mod contact;
 mod geo;
 mod json;
 mod number;
+mod shape;
 mod time;
 mod wkt;
 

@@ -1,6 +1,6 @@
 //! How imports say no.
 
-use crate::{DomainError, FieldErrors, Refusal, files::FileError, recordsets::RecordsetError};
+use crate::{DomainError, EntityError, FieldErrors, Refusal, files::FileError};
 
 /// Why an import could not be started, or found.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum ImportError {
     Reading(#[source] std::io::Error),
     /// About the recordset.
     #[error(transparent)]
-    Recordset(#[from] RecordsetError),
+    Recordset(#[from] EntityError),
     /// The store failed or refused.
     #[error(transparent)]
     File(FileError),

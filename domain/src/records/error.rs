@@ -1,6 +1,6 @@
 //! How records say no.
 
-use crate::{DomainError, FieldErrors, Refusal, recordsets::RecordsetError};
+use crate::{DomainError, EntityError, FieldErrors, Refusal};
 
 /// Why something about a record didn't happen. Nothing of the transaction may be committed then.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,12 @@ impl RecordError {
     }
 }
 
-impl From<RecordsetError> for RecordError {
-    fn from(error: RecordsetError) -> Self {
+impl From<EntityError> for RecordError {
+    fn from(error: EntityError) -> Self {
         match error {
-            RecordsetError::Database(error) => Self::Database(error),
-            RecordsetError::Invalid(errors) => Self::Invalid(errors),
-            RecordsetError::NotFound | RecordsetError::SlugTaken => Self::NoRecordset,
+            EntityError::Database(error) => Self::Database(error),
+            EntityError::Invalid(errors) => Self::Invalid(errors),
+            EntityError::NotFound | EntityError::Taken(_) => Self::NoRecordset,
         }
     }
 }
@@ -44,7 +44,7 @@ impl DomainError for RecordError {
         match self {
             Self::NotFound | Self::NoRecordset => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::VersionConflict(_) => Refusal::Conflict("version_conflict"),
+            Self::VersionConflict(_) => Refusal::Conflict("version_conflict".into()),
             Self::Database(error) => error.refusal(),
         }
     }

@@ -7,8 +7,8 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Promoted, RecordsetError, SchemaField};
-use crate::{FieldErrors, RecordsetId, WorkspaceDb};
+use super::{Promoted, SchemaField};
+use crate::{EntityError, FieldErrors, RecordsetId, WorkspaceDb};
 
 /// Most fields of a recordset.
 pub const MAX_FIELDS: usize = 2_000;
@@ -104,7 +104,7 @@ impl Definitions {
         &self,
         db: &mut WorkspaceDb,
         recordset: RecordsetId,
-    ) -> Result<(), RecordsetError> {
+    ) -> Result<(), EntityError> {
         if !self.newly_unique.is_empty() {
             self.refuse_newly_unique(db, recordset).await?;
         }
@@ -160,7 +160,7 @@ impl Definitions {
         &self,
         db: &mut WorkspaceDb,
         recordset: RecordsetId,
-    ) -> Result<(), RecordsetError> {
+    ) -> Result<(), EntityError> {
         let has_records = sqlx::query_scalar!(
             r#"select exists (select from records where recordset_id = $1 and deleted_at is null) as "exists!""#,
             recordset.0,
@@ -174,7 +174,7 @@ impl Definitions {
         for key in &self.newly_unique {
             complain(&mut errors, key, "a field can't become unique while the recordset has records");
         }
-        Err(RecordsetError::Invalid(errors))
+        Err(EntityError::Invalid(errors))
     }
 }
 

@@ -4,117 +4,45 @@
 //! Altitudes are left out (the record's data keeps them): one geometry may not mix flat and high
 //! positions, and maps are flat.
 
-use serde_json::Value;
+use geozero::{CoordDimensions, GeomProcessor, GeozeroGeometry, ToWkb, geojson::GeoJson};
 
 /// WGS 84, the only reference system of GeoJSON.
-const SRID: u32 = 4326;
-const HAS_SRID: u32 = 0x2000_0000;
-const LITTLE_ENDIAN: u8 = 1;
+const SRID: Option<i32> = Some(4326);
 
 /// The geometry as hex, which PostGIS reads as a `geometry`; `None` when it is not GeoJSON in the form
 /// that the `fields` crate stores.
 #[must_use]
 pub fn hex_of_geojson(json: &[u8]) -> Option<String> {
-    let mut out = Vec::with_capacity(32);
-    if let Some((longitude, latitude)) = stored_point(json) {
-        header(1, Some(SRID), &mut out);
-        out.extend_from_slice(&longitude.to_le_bytes());
-        out.extend_from_slice(&latitude.to_le_bytes());
-    } else {
-        let value: Value = serde_json::from_slice(json).ok()?;
-        geometry(&value, Some(SRID), &mut out)?;
-    }
-    Some(hex::encode_upper(out))
-}
-
-/// The coordinates of a point spelled just as the `fields` crate spells it: nearly all geometries of
-/// nearly all files, and not worth a JSON parser.
-fn stored_point(json: &[u8]) -> Option<(f64, f64)> {
-    let inner = json.strip_prefix(br#"{"type":"Point","coordinates":["#)?.strip_suffix(b"]}")?;
-    let (longitude, latitude) = std::str::from_utf8(inner).ok()?.split_once(',')?;
-    Some((longitude.parse().ok()?, latitude.parse().ok()?))
-}
-
-fn header(kind: u32, srid: Option<u32>, out: &mut Vec<u8>) {
-    out.push(LITTLE_ENDIAN);
-    match srid {
-        Some(srid) => {
-            out.extend_from_slice(&(kind | HAS_SRID).to_le_bytes());
-            out.extend_from_slice(&srid.to_le_bytes());
-        }
-        None => out.extend_from_slice(&kind.to_le_bytes()),
-    }
-}
-
-fn geometry(value: &Value, srid: Option<u32>, out: &mut Vec<u8>) -> Option<()> {
-    let array = |member: &str| value.get(member).and_then(Value::as_array).map(Vec::as_slice);
-    let kind = value.get("type")?.as_str()?;
-    if kind == "GeometryCollection" {
-        let parts = array("geometries")?;
-        header(7, srid, out);
-        return counted(parts, out, |part, out| geometry(part, None, out));
-    }
-    let coordinates = array("coordinates")?;
-    match kind {
-        "Point" => {
-            header(1, srid, out);
-            position(coordinates, out)
-        }
-        "LineString" => {
-            header(2, srid, out);
-            line(coordinates, out)
-        }
-        "Polygon" => {
-            header(3, srid, out);
-            polygon(coordinates, out)
-        }
-        "MultiPoint" => multi(4, coordinates, srid, out, 1, position),
-        "MultiLineString" => multi(5, coordinates, srid, out, 2, line),
-        "MultiPolygon" => multi(6, coordinates, srid, out, 3, polygon),
-        _ => None,
-    }
-}
-
-/// A geometry of parts, each of which has a header of its own.
-fn multi(
-    kind: u32,
-    parts: &[Value],
-    srid: Option<u32>,
-    out: &mut Vec<u8>,
-    part_kind: u32,
-    write: impl Fn(&[Value], &mut Vec<u8>) -> Option<()>,
-) -> Option<()> {
-    header(kind, srid, out);
-    counted(parts, out, |part, out| {
-        header(part_kind, None, out);
-        write(part.as_array()?, out)
-    })
-}
-
-fn polygon(rings: &[Value], out: &mut Vec<u8>) -> Option<()> {
-    counted(rings, out, |ring, out| line(ring.as_array()?, out))
-}
-
-fn line(positions: &[Value], out: &mut Vec<u8>) -> Option<()> {
-    counted(positions, out, |at, out| position(at.as_array()?, out))
-}
-
-fn position(numbers: &[Value], out: &mut Vec<u8>) -> Option<()> {
-    let [longitude, latitude, ..] = numbers else {
-        return None;
+    let json = std::str::from_utf8(json).ok()?;
+    let ewkb = match Position::of_stored_point(json) {
+        Some(point) => point.to_ewkb(CoordDimensions::xy(), SRID),
+        None => GeoJson(json).to_ewkb(CoordDimensions::xy(), SRID),
     };
-    out.extend_from_slice(&longitude.as_f64()?.to_le_bytes());
-    out.extend_from_slice(&latitude.as_f64()?.to_le_bytes());
-    Some(())
+    Some(hex::encode_upper(ewkb.ok()?))
 }
 
-fn counted(
-    items: &[Value],
-    out: &mut Vec<u8>,
-    write: impl Fn(&Value, &mut Vec<u8>) -> Option<()>,
-) -> Option<()> {
-    out.extend_from_slice(&u32::try_from(items.len()).ok()?.to_le_bytes());
-    items.iter().try_for_each(|item| write(item, out))
+/// Where a point lies.
+struct Position {
+    longitude: f64,
+    latitude: f64,
+}
+
+impl Position {
+    /// Of a point spelled just as the `fields` crate spells it: nearly all geometries of nearly all files, and
+    /// not worth a JSON parser.
+    fn of_stored_point(json: &str) -> Option<Self> {
+        let inner = json.strip_prefix(r#"{"type":"Point","coordinates":["#)?.strip_suffix("]}")?;
+        let (longitude, latitude) = inner.split_once(',')?;
+        Some(Self { longitude: longitude.parse().ok()?, latitude: latitude.parse().ok()? })
+    }
+}
+
+impl GeozeroGeometry for Position {
+    fn process_geom<P: GeomProcessor>(&self, point: &mut P) -> geozero::error::Result<()> {
+        point.point_begin(0)?;
+        point.xy(self.longitude, self.latitude, 0)?;
+        point.point_end(0)
+    }
 }
 
 #[cfg(test)]
@@ -139,10 +67,27 @@ mod tests {
     }
 
     #[test]
+    fn each_part_says_what_it_is() {
+        let json = br#"{"type":"MultiPoint","coordinates":[[1,2,9],[1,2]]}"#;
+        let part = "0101000000000000000000F03F0000000000000040";
+        assert_eq!(hex_of_geojson(json).unwrap(), format!("0104000020E610000002000000{part}{part}"));
+        let json = br#"{"type":"Polygon","coordinates":[[[0,0],[1,2],[0,2],[0,0]]]}"#;
+        let (zero, one, two) = ("0000000000000000", "000000000000F03F", "0000000000000040");
+        assert_eq!(
+            hex_of_geojson(json).unwrap(),
+            format!("0103000020E61000000100000004000000{zero}{zero}{one}{two}{zero}{two}{zero}{zero}")
+        );
+    }
+
+    #[test]
     fn what_is_no_geometry_has_no_form() {
-        for json in
-            [r"{}", r#"{"type":"Point","coordinates":[1]}"#, r#"{"type":"Circle","coordinates":[1,2]}"#, "x"]
-        {
+        for json in [
+            r"{}",
+            r#"{"type":"Point","coordinates":[1]}"#,
+            r#"{"type":"LineString","coordinates":[[1],[2]]}"#,
+            r#"{"type":"Circle","coordinates":[1,2]}"#,
+            "x",
+        ] {
             assert_eq!(hex_of_geojson(json.as_bytes()), None, "{json}");
         }
     }

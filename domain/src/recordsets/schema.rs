@@ -10,8 +10,8 @@ use fields::{Field, FieldKey, FieldType};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-use super::{Promoted, RecordsetError, unique_value};
-use crate::{FieldErrors, JsonObject, RecordsetId, WorkspaceDb};
+use super::{Promoted, unique_value};
+use crate::{EntityError, FieldErrors, JsonObject, RecordsetId, WorkspaceDb};
 
 /// A field and where it is mirrored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,29 +59,26 @@ impl Schema {
     /// The fields as they are now, for reading.
     ///
     /// # Errors
-    /// [`RecordsetError::NotFound`], also for a recordset in the trash.
-    pub async fn load(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, RecordsetError> {
+    /// [`EntityError::NotFound`], also for a recordset in the trash.
+    pub async fn load(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, EntityError> {
         let version = sqlx::query_scalar!(
             "select schema_version from recordsets where id = $1 and deleted_at is null",
             recordset.0,
         )
         .fetch_optional(db.conn())
         .await?
-        .ok_or(RecordsetError::NotFound)?;
+        .ok_or(EntityError::NotFound)?;
         Ok(Self::new(recordset, version, fields_of(db, recordset).await?))
     }
 
     /// The fields as they stay until this transaction ends. Writers don't wait for one another.
     ///
     /// # Errors
-    /// [`RecordsetError::NotFound`], also for a recordset in the trash.
-    pub async fn load_for_write(
-        db: &mut WorkspaceDb,
-        recordset: RecordsetId,
-    ) -> Result<Self, RecordsetError> {
+    /// [`EntityError::NotFound`], also for a recordset in the trash.
+    pub async fn load_for_write(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, EntityError> {
         // Two statements: the second one's snapshot is taken when the lock is held, so that it sees
         // what the change that we may have waited for has written.
-        let version = lock(db, recordset).await?.ok_or(RecordsetError::NotFound)?;
+        let version = lock(db, recordset).await?.ok_or(EntityError::NotFound)?;
         Ok(Self::new(recordset, version, fields_of(db, recordset).await?))
     }
 

@@ -3,6 +3,7 @@
 
 use jobs::{Database, NewJob, Origin, Tx, kinds::SendMail};
 use serde_json::json;
+use sqlx::migrate::MigrateError;
 use uuid::Uuid;
 
 use super::slug;
@@ -19,29 +20,46 @@ pub enum ProvisioningError {
     EmailTaken,
     /// The schema's migrations failed.
     #[error(transparent)]
-    Migration(#[from] MigrationError),
+    Migration(MigrationError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// The account.
+impl From<MigrationError> for ProvisioningError {
+    /// A database that fails in a migration fails like in any other step: it may have been away.
+    fn from(error: MigrationError) -> Self {
+        match error {
+            MigrationError::Database(error)
+            | MigrationError::Failed {
+                source: MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+                ..
+            } => Self::Database(error),
+            other => Self::Migration(other),
+        }
+    }
+}
+
+/// The account. Someone else has the address only if, after all that was under way has ended, the account
+/// is not ours: an insert that conflicts may have met a killed attempt's, whose row only a later statement
+/// can see.
 pub async fn create_user(database: &Database, signup: &Signup) -> Result<(), ProvisioningError> {
-    let created = sqlx::query_scalar!(
-        r#"with made as (
-               insert into users (id, email, name, password_hash)
-               select user_id, email, full_name, password_hash from signups
-                where id = $1 and password_hash is not null
-               on conflict do nothing
-               returning id)
-           select id as "id!" from made
-           union all
-           select u.id from users u join signups s on s.user_id = u.id where s.id = $1"#,
+    sqlx::query!(
+        "insert into users (id, email, name, password_hash)
+         select user_id, email, full_name, password_hash from signups
+          where id = $1 and password_hash is not null
+         on conflict do nothing",
         signup.id,
     )
-    .fetch_optional(&database.pool)
+    .execute(&database.pool)
     .await?;
-    created.map(|_| ()).ok_or(ProvisioningError::EmailTaken)
+    let is_ours = sqlx::query_scalar!(
+        r#"select exists (select from users where id = $1) as "there!""#,
+        signup.user_id,
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    if is_ours { Ok(()) } else { Err(ProvisioningError::EmailTaken) }
 }
 
 /// The workspace's row and its owner's membership. It isn't entered before it is ready.

@@ -1,12 +1,13 @@
 //! One row, in buffers that the reader uses again for the next.
 
-use std::fmt::Write;
-
 use chrono::{NaiveDate, NaiveDateTime};
 use fields::Cell;
 use serde_json::Value;
 
 use crate::RowProblem;
+
+/// What most lines of a report fit in.
+const LINE: usize = 1 << 10;
 
 /// A row of a file: as many cells as the file has columns, or a problem.
 #[derive(Debug, Default)]
@@ -113,14 +114,7 @@ impl Row {
         if let Some(raw) = &self.raw {
             return raw.clone();
         }
-        let mut joined = String::new();
-        for (index, cell) in self.cells().enumerate() {
-            if index > 0 {
-                joined.push(',');
-            }
-            push_csv(&mut joined, cell);
-        }
-        joined
+        csv_of(self.cells())
     }
 
     /// Whether the text of the cells is ASCII, as far as cells are text.
@@ -193,19 +187,32 @@ pub(crate) fn display(cell: Cell<'_>) -> String {
     }
 }
 
-fn push_csv(joined: &mut String, cell: Cell<'_>) {
-    let owned;
-    let text = match cell {
-        Cell::Text(text) => text,
-        other => {
-            owned = display(other);
-            &owned
-        }
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        // Writing to a string can't fail.
-        let _ = write!(joined, "\"{}\"", text.replace('"', "\"\""));
-    } else {
-        joined.push_str(text);
+/// The cells as one line of CSV, without its end.
+fn csv_of<'a>(cells: impl Iterator<Item = Cell<'a>>) -> String {
+    let mut line = csv::WriterBuilder::new().buffer_capacity(LINE).from_writer(Vec::new());
+    for cell in cells {
+        let written = match cell {
+            Cell::Text(text) => line.write_field(text),
+            other => line.write_field(display(other)),
+        };
+        written.expect("writing to memory can't fail");
+    }
+    // The end of the record closes the last cell's quotes.
+    line.write_record(None::<&[u8]>).expect("writing to memory can't fail");
+    let mut line = line.into_inner().expect("writing to memory can't fail");
+    line.pop();
+    String::from_utf8(line).expect("cells are text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_cells_is_whole() {
+        let line =
+            csv_of([Cell::Text("a,b"), Cell::Empty, Cell::Int(7), Cell::Text("two\nlines")].into_iter());
+        assert_eq!(line, "\"a,b\",,7,\"two\nlines\"");
+        assert_eq!(csv_of([Cell::Text("say \"hi\"")].into_iter()), "\"say \"\"hi\"\"\"");
     }
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    JobId, Tx, clock,
+    JobId, Tx, batch, clock,
     watch::{Event, Status},
 };
 
@@ -21,8 +21,11 @@ pub enum Retry {
 }
 
 /// Runs a failed or cancelled job again, from its last checkpoint's effects onward where the handler
-/// can tell them; its attempts are given back.
+/// can tell them; its attempts are given back. Of a batch, the jobs that failed or were cancelled run again.
 pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
+    if batch::reopen(tx, workspace, id).await? {
+        return Ok(Retry::Queued);
+    }
     if let Some(other) = take_key_again(tx, workspace, id).await? {
         return Ok(Retry::Duplicate(other));
     }
@@ -31,6 +34,10 @@ pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Re
                delete from finished_jobs
                 where id = $1 and workspace_id is not distinct from $2 and state in ('failed', 'cancelled')
                returning *
+           ), uncounted as (
+               insert into job_batch_deltas (batch_id, failed, cancelled)
+               select batch_id, -(state = 'failed')::integer, -(state = 'cancelled')::integer
+                 from gone where batch_id is not null
            )
            insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
                   max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id)

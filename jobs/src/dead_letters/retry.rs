@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
 use crate::{
-    Database, JobId, Pool, clock,
+    Database, JobId, Pool, batch, clock,
     control::{self, Retry},
     watch::{Event, Status},
 };
@@ -47,7 +47,7 @@ pub async fn retry(database: &Database, workspace: Option<Uuid>, id: JobId) -> R
 }
 
 /// Tries the dead letters that match again, the oldest first, some hundred in a transaction, until none
-/// is left that was there at the call, or about `at_most` have been looked at.
+/// is left that was there at the call, or about `at_most` have been looked at. A batch is opened again.
 pub async fn retry_all(
     database: &Database,
     workspace: Option<Uuid>,
@@ -109,8 +109,11 @@ async fn retry_some(
            ), gone as (
                delete from finished_jobs f
                 using dead d left join keyed k on k.kind = d.kind and k.key = d.unique_key
-                where f.id = d.id and (k.job_id is null or k.job_id = d.id)
+                where f.id = d.id and (k.job_id is null or k.job_id = d.id) and d.kind <> $9
                returning f.*
+           ), uncounted as (
+               insert into job_batch_deltas (batch_id, failed)
+               select batch_id, -count(*) from gone where batch_id is not null group by batch_id
            ), again as (
                insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at,
                       attempt, max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id)
@@ -119,7 +122,7 @@ async fn retry_some(
                  from gone
                returning id, epoch, pool
            )
-           select d.id, d.finished_at, a.epoch as "epoch?", a.pool as "pool?"
+           select d.id, d.kind, d.finished_at, a.epoch as "epoch?", a.pool as "pool?"
              from dead d left join again a on a.id = d.id
             order by d.finished_at, d.id"#,
         workspace.unwrap_or_default(),
@@ -130,6 +133,7 @@ async fn retry_some(
         after.map(|(at, _)| at),
         after.map(|(_, id)| id),
         AT_ONCE,
+        batch::KIND,
     )
     .fetch_all(tx.conn())
     .await?;
@@ -137,7 +141,13 @@ async fn retry_some(
     let last = rows.last().map(|row| (row.finished_at, row.id));
     for row in rows {
         let (Some(epoch), Some(pool)) = (row.epoch, row.pool) else {
-            duplicates += 1;
+            let reopened =
+                row.kind == batch::KIND && batch::reopen(&mut tx, workspace, JobId(row.id)).await?;
+            if reopened {
+                retried += 1;
+            } else {
+                duplicates += 1;
+            }
             continue;
         };
         retried += 1;

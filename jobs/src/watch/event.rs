@@ -33,16 +33,15 @@ pub enum Status {
 }
 
 impl Status {
-    /// That of a state in the ledger; none for a word that is no state.
-    pub(crate) fn of_state(state: &str, due: bool) -> Option<Self> {
+    /// What a state of the ledger is to watchers.
+    pub(crate) fn of_state(state: &str, due: bool) -> Self {
         match state {
-            "waiting" if due => Some(Self::Queued),
-            "waiting" => Some(Self::Pending),
-            "running" => Some(Self::Running),
-            "completed" => Some(Self::Completed),
-            "failed" => Some(Self::Failed),
-            "cancelled" => Some(Self::Cancelled),
-            _ => None,
+            "running" => Self::Running,
+            "completed" => Self::Completed,
+            "failed" => Self::Failed,
+            "cancelled" => Self::Cancelled,
+            _ if due => Self::Queued,
+            _ => Self::Pending,
         }
     }
 

@@ -12,12 +12,14 @@ use std::{
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
     Event,
+    lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
-use crate::{Database, JobId};
+use crate::{Database, JobId, coalesce::Coalescer};
 
 /// How often the watched jobs are compared with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);
@@ -33,8 +35,12 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     database: Database,
+    /// Reads jobs from the ledger; everyone who comes back after an outage asks at the same time.
+    ledger: Coalescer<JobId, Option<Snapshot>>,
     watched: Mutex<HashMap<JobId, Watched>>,
     recent: Mutex<HashMap<JobId, Event>>,
+    closing: CancellationToken,
+    lines: Lines,
 }
 
 #[derive(Default)]
@@ -76,10 +82,35 @@ impl Hub {
     /// Starts listening and reconciling, for as long as the process lives.
     #[must_use]
     pub fn start(database: Database) -> Self {
-        let hub = Self(Arc::new(Inner { database, watched: Mutex::default(), recent: Mutex::default() }));
+        let ledger = Coalescer::start({
+            let database = database.clone();
+            move |jobs: Arc<Vec<JobId>>| {
+                let database = database.clone();
+                async move { read(&database, &jobs).await }
+            }
+        });
+        let lines = Lines::start(database.clone());
+        let hub = Self(Arc::new(Inner {
+            database,
+            ledger,
+            watched: Mutex::default(),
+            recent: Mutex::default(),
+            closing: CancellationToken::new(),
+            lines,
+        }));
         tokio::spawn(hub.clone().listen());
         tokio::spawn(hub.clone().reconcile());
         hub
+    }
+
+    /// Asks whoever watches to leave, for this process is about to: they go on elsewhere.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Resolves when watchers are to leave.
+    pub fn closing(&self) -> WaitForCancellationFuture<'_> {
+        self.0.closing.cancelled()
     }
 
     /// Watches a job from now on. For what came before, see [`Hub::snapshot`] and [`Hub::history`];
@@ -96,6 +127,13 @@ impl Hub {
         Subscription { hub: self.clone(), job, watcher, events }
     }
 
+    /// Watches a job's log from now on. For what is there, see [`crate::control::logs`]; ask for that
+    /// after watching, so that nothing falls between.
+    #[must_use]
+    pub fn watch_log(&self, job: JobId) -> LogWatch {
+        self.0.lines.watch(job)
+    }
+
     /// How many jobs are watched, and by how many watchers.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
@@ -105,7 +143,7 @@ impl Hub {
 
     /// The job as it is now: the newest of what the ledger, Redis and this process know.
     pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
-        let Some(mut snapshot) = snapshot::from_ledger(&self.0.database, &[job.0]).await?.pop() else {
+        let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| told(&error))? else {
             return Ok(None);
         };
         if !snapshot.event.status.is_terminal()
@@ -224,6 +262,26 @@ impl Watched {
         let event = Arc::new(event);
         // A full channel is a slow client: it loses its place here and catches up from the history.
         self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
+    }
+}
+
+/// The ledger's rows of those jobs, each for everyone who asks for it.
+async fn read(database: &Database, jobs: &[JobId]) -> Result<Vec<Option<Snapshot>>, sqlx::Error> {
+    let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
+    let found: HashMap<_, _> = snapshot::from_ledger(database, &ids)
+        .await?
+        .into_iter()
+        .map(|snapshot| (snapshot.event.job_id, snapshot))
+        .collect();
+    Ok(jobs.iter().map(|job| found.get(job).cloned()).collect())
+}
+
+/// An error that many share, as each of them is told it.
+fn told(error: &sqlx::Error) -> sqlx::Error {
+    match error {
+        sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
+        sqlx::Error::Io(error) => sqlx::Error::Io(std::io::Error::new(error.kind(), error.to_string())),
+        other => sqlx::Error::Protocol(other.to_string()),
     }
 }
 

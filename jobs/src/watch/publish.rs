@@ -3,12 +3,16 @@
 //! The script numbers nothing. It refuses an event that is not newer than the history's last, and
 //! fills in `prev`, so that whoever reads the history or the channel can tell a hole.
 
-use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::Instant};
 
 use super::Event;
-use crate::{Bus, Pool};
+use crate::{Bus, JobId, Pool};
 
 /// Entries that a job's history keeps, at the least.
 const KEPT: usize = 1000;
@@ -89,6 +93,17 @@ pub(crate) async fn after_commit(bus: &Bus, wakes: &BTreeSet<Pool>, events: &[Ev
         if let Err(error) = pipe.query_async::<()>(&mut bus.connection()).await {
             lost("wake", &error);
         }
+    }
+}
+
+/// Tells watchers that logs have grown, and what the newest line of each is.
+pub(crate) async fn new_lines(bus: &Bus, newest: &HashMap<JobId, i64>) {
+    let mut pipe = redis::pipe();
+    for (job, line) in newest {
+        pipe.publish(bus.log_channel(*job), format!("{job} {line}")).ignore();
+    }
+    if let Err(error) = pipe.query_async::<()>(&mut bus.connection()).await {
+        lost("log", &error);
     }
 }
 

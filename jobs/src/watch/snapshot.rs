@@ -65,7 +65,7 @@ impl Row {
     /// What the ledger alone knows.
     pub(crate) fn into_snapshot(self) -> Snapshot {
         let id = JobId(self.id);
-        let status = Status::of_state(&self.state, self.due).unwrap_or(Status::Pending);
+        let status = Status::of_state(&self.state, self.due);
         let at = self.finished_at.or(self.started_at).unwrap_or(self.created_at);
         let mut event = Event::transition(id, status, self.epoch, at);
         if let Some(kept) = self.progress.and_then(|p| serde_json::from_value::<Event>(p).ok()) {

@@ -11,10 +11,12 @@ use super::{
     running::{Aborted, RunningJob},
 };
 use crate::{
-    Answer, JobContext, JobError, JobId, Outcome, control,
+    Answer, JobContext, JobError, JobId, Origin, Outcome, control,
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
+    logs::JobLog,
     progress::Progress,
+    trace,
     watch::{Counts, Event, Status, snapshot},
 };
 
@@ -52,21 +54,26 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
         }
     };
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
+    trace::waited(job.origin.traceparent, &job.kind, job.run_at, crate::clock::now());
     let started = tokio::time::Instant::now();
     let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
         .carrying_on(progress_before(&shared, &job).await);
     event.attempt = job.attempt;
     shared.publisher.publish(event.clone());
     let progress = Progress::new(event, shared.publisher.clone());
+    let log = shared.logs.of(job.id, job.attempt);
 
     let verdict = match shared.registry.entry(&job.kind) {
-        Some(entry) if job.version <= entry.version => attempt(&shared, entry, &job, progress.clone()).await,
+        Some(entry) if job.version <= entry.version => {
+            attempt(&shared, entry, &job, progress.clone(), &log).await
+        }
         // A newer release has enqueued it; this one must not judge.
         Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
     };
-    let outcome = settle(&shared, &job, &progress, verdict).await;
+    let outcome = settle(&shared, &job, &progress, &log, verdict).await;
     metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
         .increment(1);
+    shared.throughput.note(&job, outcome, started.elapsed());
     metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
     drop(slot);
 }
@@ -83,7 +90,13 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
 }
 
 /// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
-async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: Progress) -> Verdict {
+async fn attempt(
+    shared: &Arc<Shared>,
+    entry: &Entry,
+    job: &Claimed,
+    progress: Progress,
+    log: &JobLog,
+) -> Verdict {
     let payload = match entry.read(&shared.database.keys, job) {
         Ok(payload) => payload,
         Err(error) if error.may_pass() => {
@@ -96,23 +109,27 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     };
     let cancel = CancellationToken::new();
     let hand_back = if entry.checkpoints { shared.hand_back.child_token() } else { CancellationToken::new() };
+    let span = tracing::info_span!(
+        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id,
+        trace = job.origin.traceparent.map(|parent| parent.trace_id()), otel.kind = "consumer"
+    );
+    let traceparent = trace::follow(&span, job.origin.traceparent);
+    trace::rename(&span, entry.name.to_owned());
+    log.attach(&span);
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
         attempt: job.attempt,
-        origin: job.origin.clone(),
+        origin: Origin { traceparent, ..job.origin.clone() },
         fence: job.fence,
         database: shared.database.clone(),
         progress: progress.clone(),
-        logs: shared.logs.clone(),
+        log: log.clone(),
         cancel: cancel.clone(),
         hand_back: hand_back.clone(),
     };
-    let span = tracing::info_span!(
-        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id
-    );
     let handler = tokio::time::timeout(entry.timeout, (entry.run)(payload, context));
-    let task = tokio::spawn(tracing::Instrument::instrument(handler, span));
+    let task = tokio::spawn(tracing::Instrument::instrument(handler, span.clone()));
     shared.running.insert(
         job.id,
         RunningJob {
@@ -126,7 +143,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
     );
     let joined = task.await;
     let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
-    match joined {
+    let verdict = match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
         Ok(Err(_)) => {
             failed(entry, job, EXHAUSTED, format!("took longer than {} s", entry.timeout.as_secs()))
@@ -139,7 +156,11 @@ async fn attempt(shared: &Arc<Shared>, entry: &Entry, job: &Claimed, progress: P
             tracing::error!(job = %job.id, %error, "the handler panicked");
             failed(entry, job, EXHAUSTED, "the handler panicked".into())
         }
+    };
+    if let Verdict::Failed { message, .. } | Verdict::Again { failure: Some(message), .. } = &verdict {
+        trace::fail(&span, message.clone());
     }
+    verdict
 }
 
 fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
@@ -153,7 +174,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         Err(JobError::Final { code, message }) => Verdict::Failed { code: code.to_owned(), message },
         Err(error) if error.is_outage() => {
             tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
-            Verdict::Again { delay: entry.retry.backoff(1), failure: None }
+            Verdict::Again { delay: entry.backoff(1), failure: None }
         }
         Err(error) => {
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
@@ -167,11 +188,23 @@ fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict 
     if job.attempt >= job.max_attempts {
         return Verdict::Failed { code: code.to_owned(), message };
     }
-    Verdict::Again { delay: entry.retry.backoff(job.attempt), failure: Some(message) }
+    Verdict::Again { delay: entry.backoff(job.attempt), failure: Some(message) }
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
-async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Verdict) -> &'static str {
+async fn settle(
+    shared: &Shared,
+    job: &Claimed,
+    progress: &Progress,
+    log: &JobLog,
+    verdict: Verdict,
+) -> &'static str {
+    match &verdict {
+        Verdict::Failed { message, .. } => log.write(tracing::Level::ERROR, message),
+        Verdict::Again { failure: Some(message), .. } => log.write(tracing::Level::WARN, message),
+        _ => {}
+    }
+    log.flush().await;
     let last = progress.current();
     let kept = if last.is_bare() { None } else { serde_json::to_value(&last).ok() };
     match verdict {
@@ -181,7 +214,6 @@ async fn settle(shared: &Shared, job: &Claimed, progress: &Progress, verdict: Ve
             end(shared, job, last, ended).await
         }
         Verdict::Failed { code, message } => {
-            shared.logs.write(job.id, job.attempt, tracing::Level::ERROR, message.clone());
             let error = json!({ "code": code, "message": message, "attempt": job.attempt });
             let ended = Ended { error: Some(error), ..ended(job, "failed", kept) };
             end(shared, job, last, ended).await
@@ -235,9 +267,6 @@ async fn put_back(
     delay: Duration,
     failure: Option<String>,
 ) -> &'static str {
-    if let Some(message) = &failure {
-        shared.logs.write(job.id, job.attempt, tracing::Level::WARN, message.clone());
-    }
     let returned = Returned {
         id: job.id,
         fence: job.fence,
@@ -267,14 +296,8 @@ async fn put_back(
         Ok(false) => {}
         Err(error) => tracing::warn!(job = %job.id, %error, "could not see whether to cancel"),
     }
-    if delay.is_zero()
-        && let Err(error) = redis::cmd("PUBLISH")
-            .arg(shared.database.bus.dispatch_channel())
-            .arg("*")
-            .query_async::<()>(&mut shared.database.bus.connection())
-            .await
-    {
-        tracing::debug!(%error, "no wake-up; the dispatcher polls");
+    if delay.is_zero() {
+        shared.database.bus.wake_dispatcher().await;
     }
     if retried { "retried" } else { "returned" }
 }

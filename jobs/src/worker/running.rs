@@ -15,6 +15,7 @@ use crate::{
     Database, JobId,
     ledger::{self, Request},
     progress::Progress,
+    roster,
 };
 
 /// How often the ledger is asked for requests that the bus did not bring.
@@ -94,13 +95,15 @@ impl RunningJobs {
 }
 
 /// Renews all leases, every third of a lease, and keeps each job's progress with it. Progress that
-/// Redis may have lost is sent again.
-pub(crate) async fn keep_leases(shared: Arc<Shared>, lease: Duration, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(lease / 3);
+/// Redis may have lost is sent again. The answer says what an operator asks of the worker; word on the
+/// bus that something is asked brings the next renewal forward.
+pub(crate) async fn keep_leases(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(shared.registration.lease / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
+            () = shared.look.notified() => {}
             () = stop.cancelled() => return,
         }
         let jobs: Vec<_> = shared
@@ -108,13 +111,17 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, lease: Duration, stop: Canc
             .lock()
             .iter()
             .map(|(id, job)| {
-                job.progress.repeat();
+                job.progress.repeat(shared.registration.lease / 3);
                 (*id, job.fence, serde_json::to_value(job.progress.current()).ok())
             })
             .collect();
-        if let Err(error) = ledger::renew(&shared.database.pool, shared.id, lease, &jobs).await {
-            metrics::counter!("millrace_lease_renewals_failed_total").increment(1);
-            tracing::warn!(%error, "could not renew leases; trying again");
+        let state = *shared.state.borrow();
+        match ledger::renew(&shared.database.pool, &shared.registration, state, &jobs).await {
+            Ok(asked) => shared.hear(asked),
+            Err(error) => {
+                metrics::counter!("millrace_lease_renewals_failed_total").increment(1);
+                tracing::warn!(%error, "could not renew leases; trying again");
+            }
         }
     }
 }
@@ -157,6 +164,10 @@ async fn listen(shared: Arc<Shared>, database: Database) {
                 let Ok(text) = message.get_payload::<String>() else {
                     continue;
                 };
+                if roster::is_look(&text, shared.id) {
+                    shared.look.notify_one();
+                    continue;
+                }
                 let Some((id, asked)) = text.split_once(' ') else {
                     continue;
                 };

@@ -13,7 +13,7 @@ use crate::{
 async fn an_export_survives_sigkill_without_a_hole_or_a_repeat() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
-    let imported = start_import(&owner).await;
+    let imported = start_import(&owner, ROWS).await;
     owner.follow(&imported).await;
     let started = owner
         .post("/recordsets/export", json!({ "recordset_id": imported["recordset"]["id"] }))

@@ -2,14 +2,14 @@
 
 use crate::{
     cluster::Cluster,
-    crash::{assert_exactly_once, start_import, wait_for_progress, watch},
+    crash::{ROWS, assert_exactly_once, start_import, wait_for_progress, watch},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_survives_sigkill_of_its_worker_again_and_again() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
-    let started = start_import(&owner).await;
+    let started = start_import(&owner, ROWS).await;
     let status_url = started["status_url"].as_str().unwrap();
     let watch = watch(&owner, &started);
 
@@ -29,7 +29,7 @@ async fn an_import_survives_sigkill_of_its_worker_again_and_again() {
 async fn an_import_hands_back_when_its_worker_is_asked_to_leave() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
-    let started = start_import(&owner).await;
+    let started = start_import(&owner, ROWS).await;
     let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
@@ -45,7 +45,7 @@ async fn an_import_hands_back_when_its_worker_is_asked_to_leave() {
 async fn an_import_survives_a_redis_that_restarts_empty() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
-    let started = start_import(&owner).await;
+    let started = start_import(&owner, ROWS).await;
     let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
@@ -61,7 +61,7 @@ async fn an_import_survives_flushall_while_it_waits_and_while_it_runs() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     cluster.kill("imports");
-    let started = start_import(&owner).await;
+    let started = start_import(&owner, ROWS).await;
     cluster.flush_redis().await;
     cluster.start_process("imports");
     let watch = watch(&owner, &started);
@@ -78,7 +78,7 @@ async fn an_import_survives_flushall_while_it_waits_and_while_it_runs() {
 async fn an_import_goes_on_while_scheduler_and_api_are_killed() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
-    let started = start_import(&owner).await;
+    let started = start_import(&owner, ROWS).await;
     let watch = watch(&owner, &started);
 
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;

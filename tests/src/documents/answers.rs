@@ -7,10 +7,14 @@ use jobs::{Surface, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::{Operation, document, operations};
-use crate::{Reply, TestApp, app::new_signup, workspace::sleeper};
+use crate::{
+    Client, Reply, TestApp,
+    app::new_signup,
+    workspace::{dead_letter, sleeper},
+};
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
     "cancel_import_job",
     "cancel_job",
     "delete_job",
@@ -18,6 +22,7 @@ const LEFT_OUT: [&str; 8] = [
     "download_import_report",
     "retry_job",
     "stream_job",
+    "stream_job_logs",
     "stream_signup_job",
 ];
 
@@ -62,6 +67,22 @@ impl Contract {
     fn left(&self) -> BTreeSet<&str> {
         let all = self.operations.iter().map(|operation| operation.id.as_str());
         all.filter(|id| !self.held.contains(*id)).collect()
+    }
+
+    /// Holds the five operations of a plain section, named `create_<one>`, `get_<one>`, `list_<one>s`,
+    /// `update_<one>` (a PATCH) or `replace_<one>` (a PUT), and `delete_<one>`.
+    async fn hold_section(&mut self, owner: &Client, one: &str, at: &str, new: Value, change: Value) {
+        let created = self.hold(&format!("create_{one}"), &owner.post(at, new).await);
+        let path = format!("{at}/{}", created["id"].as_str().unwrap());
+        self.hold(&format!("get_{one}"), &owner.get(&path).await);
+        self.hold(&format!("list_{one}s"), &owner.get(at).await);
+        let update = format!("update_{one}");
+        if self.operations.iter().any(|operation| operation.id == update) {
+            self.hold(&update, &owner.patch(&path, change).await);
+        } else {
+            self.hold(&format!("replace_{one}"), &owner.put(&path, change).await);
+        }
+        self.hold(&format!("delete_{one}"), &owner.delete(&path).await);
     }
 
     fn compare(&self, schema: &Value, value: &Value, path: &str, faults: &mut Vec<String>) {
@@ -151,16 +172,14 @@ async fn what_is_answered_is_what_is_documented() {
 
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"},
                        {"label": "Stage", "field_type": "choice", "options": ["won"]}]});
-    let leads = contract.hold("create_recordset", &owner.post("/recordsets", leads).await);
-    contract.hold("get_recordset", &owner.get("/recordsets/leads").await);
-    contract.hold("list_recordsets", &owner.get("/recordsets").await);
-    contract.hold("update_recordset", &owner.patch("/recordsets/leads", json!({"description": "x"})).await);
+    contract
+        .hold_section(&owner, "recordset", "/recordsets", leads.clone(), json!({"description": "x"}))
+        .await;
+    let leads = owner.post("/recordsets", leads).await.expect(201);
     let record = json!({"recordset_id": leads["id"], "data": {"name": "Ada", "stage": "won"}});
-    let record = contract.hold("create_record", &owner.post("/records", record).await);
-    let record = format!("/records/{}", record["id"].as_str().unwrap());
-    contract.hold("get_record", &owner.get(&record).await);
-    contract.hold("update_record", &owner.patch(&record, json!({"data": {"stage": null}})).await);
-    contract.hold("list_records", &owner.get("/records").await);
+    let change = json!({"data": {"stage": null}});
+    contract.hold_section(&owner, "record", "/records", record.clone(), change).await;
+    owner.post("/records", record).await.expect(201);
 
     let upload = owner.upload("/recordsets/import/upload", "people.csv", "Name,Age\nAda,36\nEve,x\n").await;
     let upload = contract.hold("upload_import_file", &upload);
@@ -189,9 +208,19 @@ async fn what_is_answered_is_what_is_documented() {
     owner.follow(&export).await;
     contract
         .hold("cancel_all_import_jobs", &owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
+    contract.hold("cancel_jobs", &owner.post("/jobs/cancel", json!({"kind": "none"})).await);
+    let dead = dead_letter(&app, &owner).await;
+    contract.hold("list_dead_letters", &owner.get("/dead-letters").await);
+    contract.hold("get_dead_letter", &owner.get(&format!("/dead-letters/{dead}")).await);
+    contract.hold("retry_dead_letter", &owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await);
+    owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    contract.hold("update_job", &owner.patch(&format!("/jobs/{dead}"), json!({})).await);
+    contract.hold("discard_dead_letter", &owner.delete(&format!("/dead-letters/{dead}")).await);
+    for verb in ["retry", "discard"] {
+        let all = owner.post(&format!("/dead-letters/{verb}"), json!({"all": true})).await;
+        contract.hold(&format!("{verb}_dead_letters"), &all);
+    }
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
-    contract.hold("delete_record", &owner.delete(&record).await);
-    contract.hold("delete_recordset", &owner.delete("/recordsets/leads").await);
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
@@ -222,7 +251,62 @@ async fn what_the_platform_answers_is_what_is_documented() {
     contract.hold("list_scheduled_job_runs", &owner.get(&format!("{path}/runs")).await);
     contract.hold("delete_scheduled_job", &owner.delete(&path).await);
 
+    dead_letter(&app, &owner).await;
+    let list = contract.hold("list_dlq_messages", &owner.get("/v1/dlq").await);
+    let message = format!("/v1/dlq/{}", list["data"]["messages"][0]["id"].as_str().unwrap());
+    contract.hold("retry_dlq_message", &owner.post(&format!("{message}/retry"), json!({})).await);
+    let job = message.replace("dlq", "jobs");
+    owner.events(&format!("{job}/stream"), None).await.to_the_end().await;
+    contract.hold("discard_dlq_message", &owner.delete(&message).await);
+
     assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_is_answered_is_what_is_documented() {
+    let app = TestApp::start().await;
+    let mut contract = Contract::new(Surface::Ops);
+    let operator = app.operator();
+    let tenant = app.owner().await.workspace.unwrap();
+    let held = json!({"kind": "engine.no_op", "tenant": tenant, "reason": "a test", "paused_by": "Ada"});
+    let pause = contract.hold("create_pause", &operator.post("/pauses", held).await);
+    contract.hold("list_pauses", &operator.get("/pauses").await);
+    let limit = json!({"scope": "tenant", "tenant": tenant, "kind": "engine.no_op", "max_running": 3,
+                       "max_starts": 100, "per_seconds": 60});
+    let limit = contract.hold("set_limit", &operator.put("/limits", limit).await);
+    contract.hold("list_limits", &operator.get("/limits").await);
+    let share = format!("/shares/{tenant}");
+    contract.hold("set_share", &operator.put(&share, json!({"weight": 3})).await);
+    contract.hold("list_shares", &operator.get("/shares").await);
+
+    let mut tx = app.database.begin().await.unwrap();
+    let (of, no_op) = (Some(tenant.parse().unwrap()), jobs::kinds::NoOp::default());
+    let job = jobs::enqueue(&mut tx, jobs::NewJob::new(&no_op).workspace(of)).await.unwrap().id();
+    tx.commit().await.unwrap();
+    contract.hold("list_queues", &operator.get("/queues").await);
+    contract.hold("get_queue", &operator.get("/queues/maintenance").await);
+    contract.hold("get_pool_scaling", &operator.get("/pools/maintenance/scaling").await);
+    contract.hold("list_throughput", &operator.get("/throughput").await);
+    contract.hold("list_all_dead_letters", &operator.get("/dead-letters").await);
+    contract.hold("list_all_jobs", &operator.get("/jobs?limit=1").await);
+    contract.hold("get_any_job", &operator.get(&format!("/jobs/{job}")).await);
+    contract.hold("cancel_any_job", &operator.post(&format!("/jobs/{job}/cancel"), json!({})).await);
+    contract.hold("retry_any_job", &operator.post(&format!("/jobs/{job}/retry"), json!({})).await);
+    let delete = |path: &str, item: &Value| format!("{path}/{}", item["id"].as_str().unwrap());
+    contract.hold("delete_pause", &operator.delete(&delete("/pauses", &pause)).await);
+    contract.hold("delete_limit", &operator.delete(&delete("/limits", &limit)).await);
+    contract.hold("delete_share", &operator.delete(&share).await);
+
+    let workers = contract.hold("list_workers", &operator.get("/workers").await);
+    let worker = format!("/workers/{}", workers["items"][0]["id"].as_str().unwrap());
+    contract.hold("pause_worker", &operator.post(&format!("{worker}/pause"), json!({})).await);
+    contract.hold("resume_worker", &operator.post(&format!("{worker}/resume"), json!({})).await);
+    app.wait_for_end(job).await;
+    contract.hold("drain_worker", &operator.post(&format!("{worker}/drain"), json!({})).await);
+
+    let all = contract.operations.iter().map(|operation| operation.id.as_str());
+    let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

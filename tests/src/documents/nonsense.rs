@@ -5,7 +5,7 @@ use jobs::Surface;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, SURFACES, document, operations};
+use super::{FOR_PEOPLE, Operation, document, operations};
 use crate::{
     Client, Reply, TestApp,
     client::{code_of, send},
@@ -107,7 +107,7 @@ impl Walk {
         if reply.status >= 400 {
             let error = reply.json();
             let (fields, message) = match self.surface {
-                Surface::Workspace => (&error["fields"], &error["detail"]),
+                Surface::Workspace | Surface::Ops => (&error["fields"], &error["detail"]),
                 Surface::Platform => (&error["error"]["fields"], &error["error"]["message"]),
             };
             let code = code_of(&error);
@@ -121,10 +121,8 @@ impl Walk {
         reply
     }
 
-    /// Nonsense wherever an operation takes something.
-    async fn everywhere(&self) {
-        // What ends the session, or starts work, has tests of its own.
-        let left_out = ["logout", "signup", "signup_async"];
+    /// Nonsense wherever an operation takes something, but for those that are left out.
+    async fn walk(&self, left_out: &[&str]) {
         for operation in
             operations(&self.document).iter().filter(|operation| !left_out.contains(&&*operation.id))
         {
@@ -167,10 +165,19 @@ impl Walk {
 async fn nonsense_is_refused_as_documented_wherever_it_comes() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    for surface in SURFACES {
-        Walk { surface, client: owner.clone(), document: document(surface) }.everywhere().await;
+    for surface in FOR_PEOPLE {
+        // What ends the session, or starts work, has tests of its own.
+        let walk = Walk { surface, client: owner.clone(), document: document(surface) };
+        walk.walk(&["logout", "signup", "signup_async"]).await;
     }
     owner.get("/auth/me").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_from_an_operator_is_refused_as_documented_too() {
+    let app = TestApp::start().await;
+    Walk { surface: Surface::Ops, client: app.operator(), document: document(Surface::Ops) }.walk(&[]).await;
+    app.operator().get("/queues").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

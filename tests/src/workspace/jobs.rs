@@ -1,6 +1,10 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod batches;
+mod control;
+mod logs;
+mod trace;
 mod turns;
 mod unique;
 mod waiting;
@@ -17,19 +21,19 @@ pub(crate) async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String 
 }
 
 /// Enqueues a job in the caller's workspace.
-async fn enqueue<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> Enqueued {
+pub(crate) async fn enqueue<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> Enqueued {
     let mut tx = app.database.begin().await.unwrap();
     let enqueued = jobs::enqueue(&mut tx, job.workspace(Some(workspace_of(owner)))).await.unwrap();
     tx.commit().await.unwrap();
     enqueued
 }
 
-fn workspace_of(owner: &Client) -> Uuid {
+pub(crate) fn workspace_of(owner: &Client) -> Uuid {
     owner.workspace.as_ref().unwrap().parse().unwrap()
 }
 
 /// Waits for a job's end.
-async fn end_of(owner: &Client, job: &str) -> Value {
+pub(crate) async fn end_of(owner: &Client, job: &str) -> Value {
     owner.events(&format!("/jobs/{job}/stream"), None).await.to_the_end().await
 }
 
@@ -171,7 +175,7 @@ async fn a_job_of_another_workspace_does_not_exist() {
 async fn a_job_whose_attempt_fails_after_it_was_asked_to_stop_is_not_tried_again() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let job = NoOp { sleep_ms: 700, deaf: true, failures: 9 };
+    let job = NoOp { sleep_ms: 700, deaf: true, failures: 9, ..NoOp::default() };
     let job = sleeper(&app, &owner, job).await;
     let mut events = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await;
     while events.next().await.expect("it starts")["status"] != "RUNNING" {}

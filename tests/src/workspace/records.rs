@@ -329,12 +329,7 @@ async fn a_record_of_another_workspace_does_not_exist() {
     let leads = recordset(&ada, "Leads", json!([{"label": "Name", "field_type": "text"}])).await;
     let hers = record(&ada, &leads, json!({"name": "Ada"})).await;
 
-    assert_eq!(eve.get(&path(&hers)).await.error(404), "record_not_found");
-    assert_eq!(
-        eve.patch(&path(&hers), json!({"data": {"name": "Eve"}})).await.error(404),
-        "record_not_found"
-    );
-    assert_eq!(eve.delete(&path(&hers)).await.error(404), "record_not_found");
+    eve.finds_nothing_at(&path(&hers), json!({"data": {"name": "Eve"}})).await;
     let into_hers = json!({"recordset_id": leads, "data": {"name": "Eve"}});
     assert_eq!(eve.post("/records", into_hers).await.error(404), "record_not_found");
     let list = format!("/records?recordset_id={}", leads.as_str().unwrap());

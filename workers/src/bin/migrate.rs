@@ -4,6 +4,7 @@ use std::{process::ExitCode, str::FromStr};
 
 use domain::{
     migrations,
+    process::{Logging, start_logging},
     settings::{SettingError, Settings},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -11,9 +12,8 @@ use sqlx::postgres::PgConnectOptions;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::of_process();
-    domain::process::start_logging(&settings);
-    let server = match server(&settings) {
-        Ok(server) => server,
+    let (_logging, server) = match start(&settings) {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);
@@ -29,6 +29,10 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn start(settings: &Settings) -> Result<(Logging, PgConnectOptions), SettingError> {
+    Ok((start_logging(settings, "migrate")?, server(settings)?))
 }
 
 fn server(settings: &Settings) -> Result<PgConnectOptions, SettingError> {

@@ -1,16 +1,9 @@
 //! Records: the rows of recordsets. Contract section "Records" (W-REC).
 
-use api_kit::{
-    Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
-};
+use api_kit::prelude::*;
 use domain::{
     RecordId, RecordsetId,
     records::{self, NewRecord, Record, RecordChanges, RecordFilter, SortOrder},
-};
-use poem_openapi::{
-    OpenApi,
-    param::{Path, Query},
-    payload::Json,
 };
 
 permissions! {

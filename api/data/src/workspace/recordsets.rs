@@ -1,14 +1,7 @@
 //! Recordsets: tables of typed records. Contract section "Recordsets" (W-RS).
 
-use api_kit::{
-    Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
-};
+use api_kit::prelude::*;
 use domain::recordsets::{self, NewRecordset, Recordset, RecordsetChanges, RecordsetDetail, RecordsetFilter};
-use poem_openapi::{
-    OpenApi,
-    param::{Path, Query},
-    payload::Json,
-};
 
 permissions! {
     ViewRecordsets = "recordsets:view",

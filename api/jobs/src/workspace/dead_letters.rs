@@ -2,8 +2,8 @@
 //! section DLQ.
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, NoContent, Page, PageNumber, PageSize, Tag, page_request,
-    permissions,
+    Access, Answer, ApiError, Body, Can, JobLogLine, NoContent, Page, PageNumber, PageSize, Tag,
+    page_request, permissions,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -20,7 +20,7 @@ use poem_openapi::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::jobs::{Job, JobLogLine, RetryJobs, find, selection::nothing_said};
+use super::jobs::{Job, RetryJobs, find, selection::nothing_said};
 
 permissions! { ViewDeadLetters = "dead_letters:view", DiscardDeadLetters = "dead_letters:discard" }
 
@@ -202,6 +202,7 @@ impl DeadLettersApi {
             actor_id: letter.origin.actor,
             surface: match letter.origin.surface {
                 Surface::Workspace => "workspace".to_owned(),
+                Surface::Ops => "ops".to_owned(),
                 Surface::Platform => "platform".to_owned(),
             },
             log: log.into_iter().map(JobLogLine::from).collect(),

@@ -5,14 +5,14 @@ pub(crate) mod selection;
 use std::time::Duration;
 
 use api_kit::{
-    Access, Answer, ApiError, App, Body, Can, JobStream, NoContent, Page, PageNumber, PageSize, Start, Tag,
-    ViewJobs, Watcher, page_request, permissions, unhurried,
+    Access, Answer, ApiError, App, Body, Can, JobLogLine, JobStream, LogStream, NoContent, Page, PageNumber,
+    PageSize, Start, Tag, ViewJobs, Watcher, page_request, permissions, unhurried,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
 use jobs::{
     JobId,
-    control::{self, Cancel, Delete, Filter, LogLine, Prioritize, Retry},
+    control::{self, Cancel, Delete, Filter, Prioritize, Retry},
     waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
@@ -56,6 +56,9 @@ pub struct Job {
     /// The request that started it.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
+    /// The W3C trace that it is part of.
+    #[oai(skip_serializing_if_is_none)]
+    trace_id: Option<String>,
     /// When it becomes, or became, due.
     run_at: DateTime<Utc>,
     /// When it was asked for.
@@ -84,6 +87,7 @@ impl From<Snapshot> for Job {
             priority: snapshot.priority,
             max_attempts: snapshot.max_attempts,
             request_id: snapshot.origin.request_id,
+            trace_id: snapshot.origin.traceparent.map(|parent| parent.trace_id()),
             run_at: snapshot.run_at,
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
@@ -91,28 +95,6 @@ impl From<Snapshot> for Job {
             last_error: snapshot.error.and_then(message),
             waiting: None,
         }
-    }
-}
-
-/// A line of a job's log.
-#[derive(Debug, Clone, Object)]
-pub struct JobLogLine {
-    /// Increases with time; ask for more with `after`.
-    id: i64,
-    /// When it was stored.
-    at: DateTime<Utc>,
-    /// In which attempt.
-    attempt: i32,
-    /// `debug`, `info`, `warn` or `error`.
-    level: String,
-    /// What it says.
-    message: String,
-}
-
-impl From<LogLine> for JobLogLine {
-    fn from(line: LogLine) -> Self {
-        let LogLine { id, at, attempt, level, message } = line;
-        Self { id, at, attempt, level, message }
     }
 }
 
@@ -190,10 +172,9 @@ impl JobsApi {
         /// Seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
-        let job = JobId(job_id.0);
-        let snapshot = look(&can, job, since.0, wait.0).await?;
+        let snapshot = look(&can, JobId(job_id.0), since.0, wait.0).await?;
         let waiting = match snapshot.event.status {
-            Status::Pending | Status::Queued => why(&can.app().database, job).await?,
+            Status::Pending | Status::Queued => why(&can.app().database, snapshot.event.job_id).await?,
             _ => None,
         };
         Ok(Json(Job { waiting, ..snapshot.into() }))
@@ -231,6 +212,29 @@ impl JobsApi {
         let job = find(&can, JobId(job_id.0)).await?.event.job_id;
         let lines = control::logs(&can.app().database, job, after.0, LOG_LINES).await?;
         Ok(Json(JobLog { items: lines.into_iter().map(JobLogLine::from).collect() }))
+    }
+
+    /// Stream a job's log
+    ///
+    /// Server-Sent Events, unnamed, each a line with its id as id. Begins with the oldest line, or after
+    /// `Last-Event-ID`. Closes after the job's end, which an event with its status and the last line's id
+    /// tells. The ticket in a job's `stream_url` stands in for the headers.
+    #[oai(
+        path = "/:job_id/logs/stream",
+        method = "get",
+        operation_id = "stream_job_logs",
+        transform = "unhurried"
+    )]
+    async fn stream_logs(
+        &self,
+        watcher: Watcher,
+        job_id: Path<Uuid>,
+        /// Lines after this one.
+        after: Query<Option<i64>>,
+        #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
+    ) -> Answer<LogStream> {
+        let seen = last_event_id.as_deref().and_then(|id| id.trim().parse().ok());
+        watcher.open_log(JobId(job_id.0), seen.or(after.0)).await
     }
 
     /// Cancel a job
@@ -338,7 +342,11 @@ pub(crate) async fn look(
         let mut watch = access.app().hub.watch(job);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
         while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-            match tokio::time::timeout_at(deadline, watch.next()).await {
+            let next = tokio::select! {
+                next = tokio::time::timeout_at(deadline, watch.next()) => next,
+                () = access.app().hub.closing() => break,
+            };
+            match next {
                 Ok(Some(event)) if event.seq <= since => continue,
                 Ok(Some(_)) => {}
                 Ok(None) => watch = access.app().hub.watch(job),

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use geo::{LineString, Polygon, coord};
 use serde_json::{Map, Value};
 
-use super::wkt;
+use super::{shape, wkt};
 use crate::{Invalid, code, stored::Stored};
 
 /// Deepest nesting of geometry collections.
@@ -153,5 +154,15 @@ fn check_polygon(rings: &[Value]) -> Result<(), Invalid> {
             return Err(broken("a ring has at least four positions and ends where it began"));
         }
         Ok(())
-    })
+    })?;
+    let mut rings = rings.iter().map(line_of);
+    let exterior = rings.next().unwrap_or_else(|| LineString::new(Vec::new()));
+    shape::check(&Polygon::new(exterior, rings.collect()))
+}
+
+/// The line through positions that have been checked.
+fn line_of(positions: &Value) -> LineString {
+    let number = |position: &Value, index: usize| position[index].as_f64().unwrap_or_default();
+    let positions = positions.as_array().into_iter().flatten();
+    positions.map(|position| coord! { x: number(position, 0), y: number(position, 1) }).collect()
 }

@@ -345,6 +345,58 @@ fn geometries_are_whole_before_they_are_stored() {
 }
 
 #[test]
+fn polygons_enclose_an_area() {
+    let field = Field::new("Area", FieldType::Geometry);
+    let said =
+        |text: &str| field.accept_json(&json!(text)).map_err(|invalid| (invalid.code, invalid.message));
+    for good in [
+        "POLYGON((0 0, 4 0, 4 4, 0 4, 0 0), (1 1, 2 1, 2 2, 1 1))",
+        "POLYGON((0 0, 2 0, 4 0, 4 4, 0 0))", // a corner on a straight line
+        "POLYGON((0 0, 4 0, 4 0, 4 4, 0 0))", // the same position twice
+        "POLYGON((0 0, 4 0, 4 4, 0 4, 0 0), (0 0, 1 2, 2 1, 0 0))", // a hole that touches in a point
+        "MULTIPOLYGON(((0 0,1 0,1 1,0 0)),((1 1,2 1,2 2,1 1)))",
+        "LINESTRING(0 0, 2 2, 2 0, 0 2)", // lines may cross themselves
+    ] {
+        assert!(said(good).is_ok(), "{good}: {:?}", said(good));
+    }
+    let crosses = "the polygon's outline crosses itself or doubles back at";
+    for (bad, message) in [
+        ("POLYGON((0 0, 2 2, 2 0, 0 2, 0 0))", format!("{crosses} 1 1")),
+        ("MULTIPOLYGON(((5 5,6 5,6 6,5 5)),((0 0,2 2,2 0,0 2,0 0)))", format!("{crosses} 1 1")),
+        ("GEOMETRYCOLLECTION(POLYGON((0 0, 2 2, 2 0, 0 2, 0 0)))", format!("{crosses} 1 1")),
+        ("POLYGON((0 0, 4 0, 4 4, 0 4, 0 0), (2 2, 6 2, 2 3, 2 2))", format!("{crosses} 4 2")),
+        ("POLYGON((7 7, 7 7, 7 7, 7 7))", "a ring of the polygon encloses no area".to_owned()),
+        (
+            "POLYGON((0 0, 4 0, 4 4, 0 4, 0 0), (5 5, 6 5, 6 6, 5 5))",
+            "a hole lies outside of the polygon".to_owned(),
+        ),
+    ] {
+        assert_eq!(said(bad), Err((code::NOT_A_GEOMETRY, message)), "{bad}");
+    }
+    for doubling_back in [
+        "POLYGON((0 0, 4 0, 4 4, 4 8, 4 4, 0 0))",
+        "POLYGON((0 0, 4 0, 0 0, 0 0))",
+        "POLYGON((0 0,1 1,2 2,0 0))",
+    ] {
+        let (code, message) = said(doubling_back).unwrap_err();
+        assert_eq!(code, code::NOT_A_GEOMETRY);
+        assert!(message.starts_with(crosses), "{doubling_back}: {message}");
+    }
+}
+
+/// A comb of long diagonal teeth: all edges lie near each other, and looking at every pair would take minutes.
+#[test]
+fn a_polygon_that_is_too_much_to_check_is_taken_as_it_is() {
+    let teeth = 20_000;
+    let at = |n: i32| f64::from(n) * 0.001;
+    let there = (0..teeth).flat_map(|n| [[at(n), 0.0], [at(n) + 50.0, 50.0]]);
+    let back = [[160.0, 60.0], [160.0, -1.0], [0.0, -1.0], [0.0, 0.0]];
+    let ring: Vec<[f64; 2]> = there.chain(back).collect();
+    let field = Field::new("Area", FieldType::Geometry);
+    assert!(field.accept_json(&json!({ "type": "Polygon", "coordinates": [ring] })).is_ok());
+}
+
+#[test]
 fn a_required_field_takes_nothing_blank() {
     let field = Field::new("Name", FieldType::Text).required();
     assert_eq!(stored(&field, "  "), Err(code::REQUIRED));

@@ -4,16 +4,9 @@ const CANDIDATES: [char; 4] = [',', ';', '\t', '|'];
 const RECORDS: usize = 50;
 
 pub(super) fn guess(text: &str, quote: char) -> char {
-    let records = count_per_record(text, quote);
-    let score = |candidate: usize| {
-        let first = records.first().map_or(0, |counts| counts[candidate]);
-        let alike = records.iter().filter(|counts| counts[candidate] == first).count();
-        // The share of records that agree with the header decides, then the number of columns.
-        (first > 0).then(|| (alike * 1_000 / records.len(), first))
-    };
     let mut best = (None, ',');
-    for (index, delimiter) in CANDIDATES.into_iter().enumerate() {
-        let score = score(index);
+    for delimiter in CANDIDATES {
+        let score = score(text, delimiter, quote);
         if score > best.0 {
             best = (score, delimiter);
         }
@@ -21,36 +14,25 @@ pub(super) fn guess(text: &str, quote: char) -> char {
     best.1
 }
 
-/// How often each candidate stands outside of quotes, for each of the first records.
-fn count_per_record(text: &str, quote: char) -> Vec<[usize; 4]> {
-    let mut records = Vec::new();
-    let mut counts = [0; 4];
-    let mut quoted = false;
-    let mut blank = true;
-    for c in text.chars() {
-        if c == quote {
-            quoted = !quoted;
-            blank = false;
-        } else if !quoted && matches!(c, '\n' | '\r') {
-            if !blank {
-                records.push(counts);
-            }
-            if records.len() == RECORDS {
-                return records;
-            }
-            (counts, blank) = ([0; 4], true);
-        } else if !quoted {
-            blank = false;
-            if let Some(index) = CANDIDATES.iter().position(|candidate| *candidate == c) {
-                counts[index] += 1;
-            }
-        }
-    }
+/// The share of records that agree with the first, in thousandths, then the number of columns; `None` when
+/// there is but one column.
+fn score(text: &str, delimiter: char, quote: char) -> Option<(usize, usize)> {
+    let mut records = csv::ReaderBuilder::new()
+        .delimiter(u8::try_from(delimiter).ok()?)
+        .quote(u8::try_from(quote).unwrap_or(b'"'))
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    // Text can be read from memory, and broken records are taken as they are.
+    let mut columns: Vec<usize> =
+        records.byte_records().take(RECORDS).map_while(Result::ok).map(|record| record.len()).collect();
     // The last record may have been cut off; it counts only when there is no other.
-    if records.is_empty() && !blank {
-        records.push(counts);
+    if records.is_done() && columns.len() > 1 && !text.ends_with(['\n', '\r']) {
+        columns.pop();
     }
-    records
+    let first = columns.first().copied().filter(|first| *first > 1)?;
+    let alike = columns.iter().filter(|count| **count == first).count();
+    Some((alike * 1_000 / columns.len(), first))
 }
 
 #[cfg(test)]
@@ -65,5 +47,7 @@ mod tests {
         assert_eq!(guess("a|b\n1|2\n", '"'), '|');
         assert_eq!(guess("\"a;b;c\",d\n\"1;2\",3\n", '"'), ',');
         assert_eq!(guess("single\n1\n", '"'), ',');
+        assert_eq!(guess("5\" pipe;a\n6\" pipe;b\n7;c, d", '"'), ';');
+        assert_eq!(guess("a;b\n1;2\n3", '"'), ';', "the last record is cut off");
     }
 }

@@ -1,7 +1,9 @@
 //! Sign-ups: watched, waited for, refused, and delivered to whoever holds their token.
 
+use domain::{signups, workspaces::provisioning};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{Client, TestApp, app::new_signup, client, masked};
 
@@ -293,4 +295,33 @@ async fn who_waits_for_a_sign_up_that_fails_is_told_why() {
         answer.expect(409),
         json!({"error": "email_taken", "detail": "there is an account with this email address already"})
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_own() {
+    let app = TestApp::start().await;
+    let (id, user) = (Uuid::now_v7(), Uuid::now_v7());
+    let reserve =
+        "insert into control.signups (id, token_hash, email, full_name, company_name, password_hash,
+                                                user_id, workspace_id, job_id)
+                   values ($1, 'token', 'ada@example.com', 'Ada', 'Engines', 'hash', $2, $2, $2)";
+    sqlx::query(reserve).bind(id).bind(user).execute(&app.database.pool).await.unwrap();
+    let signup = signups::find(&app.database.pool, id).await.unwrap().unwrap();
+    let mut killed = app.database.begin().await.unwrap();
+    let insert = "insert into control.users (id, email, name, password_hash)
+                  values ($1, 'ada@example.com', 'Ada', 'hash')";
+    sqlx::query(insert).bind(user).execute(killed.conn()).await.unwrap();
+
+    let commit = async {
+        crate::cluster::wait_until("the next attempt waits for it", || async {
+            let waiting = "select count(*) from pg_stat_activity
+                            where datname = current_database() and wait_event_type = 'Lock'";
+            app.count(waiting).await > 0
+        })
+        .await;
+        killed.commit().await.unwrap();
+    };
+    let (attempt, ()) = tokio::join!(provisioning::create_user(&app.database, &signup), commit);
+
+    attempt.expect("the account is there, and ours");
 }

@@ -147,8 +147,12 @@ impl SignupApi {
 async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> {
     let Signup { email, password, full_name, company_name } = signup;
     let new = NewSignup::parse(&email, password, &full_name, &company_name)?;
-    let actor =
-        Actor { request_id: Some(visitor.request_id.clone()), surface: visitor.surface, ..Actor::default() };
+    let actor = Actor {
+        request_id: Some(visitor.request_id.clone()),
+        surface: visitor.surface,
+        traceparent: visitor.traceparent,
+        ..Actor::default()
+    };
     Ok(signups::start(&app.database, new, &client(visitor), actor.origin()).await?)
 }
 

@@ -54,7 +54,8 @@ impl JobSelection {
             batch: batch_id.map(JobId),
             since,
             until,
-            text: search,
+            // An empty text is in everything and says nothing.
+            text: search.filter(|text| !text.is_empty()),
         };
         let says_which = !filter.kinds.is_empty()
             || filter.status.is_some()

@@ -141,7 +141,7 @@ pub struct SignupStream(JobStream);
 impl SignupStream {
     /// Opens it.
     pub async fn open(hub: &Hub, job: JobId, start: Start, shape: Shape) -> Result<Self, ApiError> {
-        Ok(Self(JobStream::open(hub, job, start, Some(shape)).await?))
+        Ok(Self(JobStream::open(hub, job, start, Some(shape), |_| Ok(())).await?))
     }
 }
 

@@ -1,0 +1,30 @@
+//! The operator's routes, below `/ops`: a document of their own, for whoever holds the operator's token.
+//! They look across all workspaces, and change how jobs are run, never what workspaces hold.
+
+mod dead_letters;
+mod jobs;
+mod limits;
+mod pauses;
+mod queues;
+mod scaling;
+mod shares;
+mod throughput;
+mod workers;
+
+use poem_openapi::OpenApi;
+
+/// Every section. Handlers need a [`jobs::queues::Gauge`](::jobs::queues::Gauge) among the request's data.
+#[must_use]
+pub fn api() -> impl OpenApi {
+    (
+        queues::QueuesApi,
+        scaling::ScalingApi,
+        workers::WorkersApi,
+        pauses::PausesApi,
+        limits::LimitsApi,
+        shares::SharesApi,
+        throughput::ThroughputApi,
+        jobs::JobsApi,
+        dead_letters::DeadLettersApi,
+    )
+}

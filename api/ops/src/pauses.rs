@@ -1,0 +1,65 @@
+//! Pauses: of a pool, a kind or a tenant, or of what matches several of them.
+
+use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator, Tag};
+use jobs::{
+    Pool,
+    pauses::{self, NewPause, Pause},
+};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use uuid::Uuid;
+
+/// What to pause: jobs that match everything that is set. At least one of pool, kind and tenant is.
+#[derive(Debug, Clone, Object)]
+struct PauseToSet {
+    /// Only jobs of this pool.
+    pool: Option<Pool>,
+    /// Only jobs of this kind.
+    #[oai(validator(min_length = 1, max_length = 100))]
+    kind: Option<String>,
+    /// Only jobs of this workspace; all zeros: of the installation itself.
+    tenant: Option<Uuid>,
+    /// Why.
+    #[oai(validator(max_length = 1000))]
+    reason: Option<String>,
+    /// Who; the operator's token doesn't tell.
+    #[oai(validator(max_length = 200))]
+    paused_by: Option<String>,
+}
+
+/// What is paused.
+#[derive(Debug, Clone, Object)]
+struct Pauses {
+    /// Oldest first.
+    items: Vec<Pause>,
+}
+
+pub(crate) struct PausesApi;
+
+#[OpenApi(prefix_path = "/pauses", tag = "Tag::Pauses")]
+impl PausesApi {
+    /// List what is paused
+    #[oai(path = "/", method = "get", operation_id = "list_pauses")]
+    async fn list(&self, operator: Operator) -> Answer<Json<Pauses>> {
+        Ok(Json(Pauses { items: pauses::list(operator.database()).await? }))
+    }
+
+    /// Pause a pool, a kind or a tenant
+    ///
+    /// Jobs that match wait; those that run go on. What is paused already stays so, under its old id.
+    #[oai(path = "/", method = "post", operation_id = "create_pause")]
+    async fn create(&self, operator: Operator, pause: Body<PauseToSet>) -> Answer<Created<Pause>> {
+        let PauseToSet { pool, kind, tenant, reason, paused_by } = pause.0;
+        if pool.is_none() && kind.is_none() && tenant.is_none() {
+            return Err(ApiError::invalid("body", "needs a pool, a kind or a tenant"));
+        }
+        let new = NewPause { pool, kind, tenant, reason, paused_by };
+        Ok(Created(pauses::pause(operator.database(), &new).await?))
+    }
+
+    /// Lift a pause
+    #[oai(path = "/:pause_id", method = "delete", operation_id = "delete_pause")]
+    async fn delete(&self, operator: Operator, pause_id: Path<Uuid>) -> Answer<NoContent> {
+        let lifted = pauses::resume(operator.database(), *pause_id).await?;
+        lifted.then_some(NoContent).ok_or_else(ApiError::not_found)
+    }
+}

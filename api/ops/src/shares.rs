@@ -1,0 +1,45 @@
+//! Shares: a tenant's part of a busy pool, beside the others'.
+
+use api_kit::{Answer, ApiError, Body, NoContent, Operator, Tag};
+use jobs::shares::{self, Share};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use uuid::Uuid;
+
+/// A tenant's weight.
+#[derive(Debug, Clone, Object)]
+struct Weight {
+    /// From 1, which everybody has, to 1,000.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+    weight: i32,
+}
+
+/// Every share that was set.
+#[derive(Debug, Clone, Object)]
+struct Shares {
+    /// The largest first.
+    items: Vec<Share>,
+}
+
+pub(crate) struct SharesApi;
+
+#[OpenApi(prefix_path = "/shares", tag = "Tag::Shares")]
+impl SharesApi {
+    /// List the shares that were set
+    #[oai(path = "/", method = "get", operation_id = "list_shares")]
+    async fn list(&self, operator: Operator) -> Answer<Json<Shares>> {
+        Ok(Json(Shares { items: shares::list(operator.database()).await? }))
+    }
+
+    /// Set a tenant's share
+    #[oai(path = "/:tenant", method = "put", operation_id = "set_share")]
+    async fn put(&self, operator: Operator, tenant: Path<Uuid>, weight: Body<Weight>) -> Answer<Json<Share>> {
+        Ok(Json(shares::put(operator.database(), *tenant, weight.weight).await?))
+    }
+
+    /// Give a tenant the share that everybody has
+    #[oai(path = "/:tenant", method = "delete", operation_id = "delete_share")]
+    async fn delete(&self, operator: Operator, tenant: Path<Uuid>) -> Answer<NoContent> {
+        let gone = shares::delete(operator.database(), *tenant).await?;
+        gone.then_some(NoContent).ok_or_else(ApiError::not_found)
+    }
+}

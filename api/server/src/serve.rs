@@ -1,0 +1,120 @@
+//! The accept loop: a task per connection, for HTTP/1.1 and, for proxies that speak it without TLS, HTTP/2.
+//!
+//! It is ours because of what an open stream costs. The framework's own looks for the protocol by
+//! reading the first bytes ahead, whereupon the connection's buffer grows to twice its size, and it
+//! keeps room for both protocols, and for a whole request, as long as the connection is open. Here the
+//! first bytes are only looked at, and what a request needed is freed when its answer begins. A listener
+//! is long enough for everyone whose streams another process dropped.
+
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use poem::{
+    Endpoint, Request,
+    http::{self, uri::Scheme},
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Connections that may wait to be accepted; the system may allow less.
+const BACKLOG: u32 = 4096;
+/// How long to wait when a connection can't be accepted, for example for want of files.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How HTTP/2 begins. No method of HTTP/1.1 does.
+const PREFACE: &[u8; 3] = b"PRI";
+
+/// Listens at an address.
+///
+/// # Errors
+/// When the address can't be had.
+pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until `stop`; then requests in flight may take for as long as `grace`, and what is open after
+/// that breaks off.
+pub async fn serve<E>(listener: TcpListener, endpoint: E, stop: impl Future<Output = ()>, grace: Duration)
+where
+    E: Endpoint + 'static,
+{
+    let endpoint = Arc::new(endpoint);
+    let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
+    let connections = TaskTracker::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let connection = connection(socket, peer, Arc::clone(&endpoint), leaving.clone());
+                connections.spawn(over.clone().run_until_cancelled_owned(connection));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    leaving.cancel();
+    connections.close();
+    if timeout(grace, connections.wait()).await.is_err() {
+        over.cancel();
+        connections.wait().await;
+    }
+}
+
+/// One connection, to its end. An error of it is the peer's business.
+async fn connection<E>(socket: TcpStream, peer: SocketAddr, endpoint: Arc<E>, leaving: CancellationToken)
+where
+    E: Endpoint + 'static,
+{
+    // An event is a small packet that should leave at once.
+    let (Ok(local), Ok(())) = (socket.local_addr(), socket.set_nodelay(true)) else { return };
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let endpoint = Arc::clone(&endpoint);
+        let addresses = (LocalAddr(local.into()), RemoteAddr(peer.into()));
+        let request = Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
+        // Boxed: the room for this future stays as long as the connection.
+        Box::pin(
+            async move { Ok::<_, Infallible>(hyper::Response::from(endpoint.get_response(request).await)) },
+        )
+    });
+    let mut first = [0; PREFACE.len()];
+    let looked = tokio::select! {
+        looked = socket.peek(&mut first) => looked,
+        () = leaving.cancelled() => return,
+    };
+    let socket = TokioIo::new(socket);
+    if looked.is_ok() && first == *PREFACE {
+        let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(socket, service);
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = leaving.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    } else {
+        let connection = http1::Builder::new().serve_connection(socket, service).with_upgrades();
+        let mut connection = pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = leaving.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}

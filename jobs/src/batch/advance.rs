@@ -1,0 +1,203 @@
+//! What the leader does for batches: counts what has ended, shows it as the parent's progress, cancels
+//! the children of a batch that is to stop, and ends a batch whose children are over.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    Database, JobId, Tx, clock,
+    control::{self, Filter},
+    enqueue::{self, Row},
+    watch::{Counts, Event, Status},
+};
+
+/// Children that one look cancels, at the most.
+const CANCELLED_AT_ONCE: i64 = 1000;
+
+/// A batch whose counts have changed.
+struct Batch {
+    id: JobId,
+    workspace: Option<Uuid>,
+    on_failure: String,
+    on_complete: Option<Value>,
+    sealed: bool,
+    total: i64,
+    completed: i64,
+    failed: i64,
+    cancelled: i64,
+}
+
+impl Batch {
+    fn over(&self) -> i64 {
+        self.completed + self.failed + self.cancelled
+    }
+
+    fn is_over(&self) -> bool {
+        self.sealed && self.over() >= self.total
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { done: self.completed, failed: self.failed, skipped: self.cancelled, total: Some(self.total) }
+    }
+
+    fn event(&self, status: Status, epoch: i64) -> Event {
+        let mut event = Event::transition(self.id, status, epoch, clock::now());
+        event.attempt = 1;
+        event.counts = self.counts();
+        event.current_step = Some("Running the batch's jobs".to_owned());
+        let percent = if self.total == 0 { 0 } else { self.over() * 100 / self.total };
+        event.progress = i32::try_from(percent).unwrap_or(0).min(99);
+        event
+    }
+}
+
+/// Looks at the batches in which something has changed, and at those that are to stop.
+pub(crate) async fn advance(database: &Database) -> Result<(), sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let changed = sqlx::query_as!(
+        Batch,
+        r#"with gone as (
+               delete from job_batch_deltas returning *
+           ), sums as (
+               select batch_id, sum(total)::bigint as total, sum(completed)::bigint as completed,
+                      sum(failed)::bigint as failed, sum(cancelled)::bigint as cancelled
+                 from gone group by batch_id
+           )
+           update job_batches b
+              set total = b.total + s.total, completed = b.completed + s.completed, failed = b.failed + s.failed,
+                  cancelled = b.cancelled + s.cancelled
+             from sums s
+            where b.job_id = s.batch_id
+           returning b.job_id as "id: JobId", b.workspace_id as workspace, b.on_failure, b.on_complete, b.sealed,
+                     b.total, b.completed, b.failed, b.cancelled"#
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    for batch in &changed {
+        if batch.is_over() { end(&mut tx, batch).await? } else { show(&mut tx, batch).await? }
+    }
+    tx.commit().await?;
+    let stopping = sqlx::query!(
+        "select b.job_id, b.workspace_id from job_batches b join jobs j on j.id = b.job_id
+          where j.cancel_requested or (b.on_failure = 'abort' and b.failed > 0)"
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    for batch in stopping {
+        stop_children(database, JobId(batch.job_id), batch.workspace_id).await?;
+    }
+    Ok(())
+}
+
+/// The parent's progress is that of its children; each change is a transition of its own.
+async fn show(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
+    let Some(parent) = sqlx::query!(
+        "update jobs set epoch = epoch + 1 where id = $1 and state = 'running' and worker is null
+         returning epoch, cancel_requested",
+        batch.id.0,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    else {
+        return Ok(()); // over already; a child has been tried again since
+    };
+    let mut event = batch.event(Status::Running, parent.epoch);
+    event.cancel_requested = parent.cancel_requested;
+    keep_progress(tx, &event).await?;
+    tx.publish_after_commit(event);
+    Ok(())
+}
+
+async fn keep_progress(tx: &mut Tx, event: &Event) -> Result<(), sqlx::Error> {
+    let progress = serde_json::to_value(event).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    sqlx::query!("update jobs set progress = $2 where id = $1", event.job_id.0, progress)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Ends the parent, and enqueues what is to come afterwards.
+async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
+    let Some(cancelled) = sqlx::query_scalar!(
+        "select cancel_requested from jobs where id = $1 and state = 'running' and worker is null for update",
+        batch.id.0,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    else {
+        return Ok(());
+    };
+    let failed = batch.failed > 0 && batch.on_failure != "continue";
+    let (state, status) = match (cancelled, failed) {
+        (true, _) => ("cancelled", Status::Cancelled),
+        (false, true) => ("failed", Status::Failed),
+        (false, false) => ("completed", Status::Completed),
+    };
+    let result = json!({
+        "total": batch.total, "completed": batch.completed, "failed": batch.failed, "cancelled": batch.cancelled,
+    });
+    let message = format!("{} of {} jobs failed", batch.failed, batch.total);
+    let error = (status == Status::Failed).then(|| json!({ "code": "batch_failed", "message": message }));
+    let kept =
+        serde_json::to_value(batch.event(Status::Running, 1)).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let epoch = sqlx::query_scalar!(
+        "with gone as (
+             delete from jobs where id = $1 returning *
+         )
+         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state, attempt,
+                max_attempts, crashes, epoch, progress, result, error, created_at, started_at, batch_id)
+         select id, workspace_id, kind, version, pool, payload, origin, priority, $2, attempt, max_attempts, crashes,
+                epoch + 1, $3, $4, $5, created_at, started_at, batch_id
+           from gone
+         returning epoch",
+        batch.id.0,
+        state,
+        kept,
+        result,
+        error,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let mut event = batch.event(status, epoch);
+    event.result = Some(result);
+    event.error_message = (status == Status::Failed).then_some(message);
+    if status == Status::Completed {
+        event.progress = 100;
+    }
+    tx.publish_after_commit(event);
+    if status != Status::Cancelled
+        && let Some(next) = &batch.on_complete
+    {
+        match serde_json::from_value::<Row>(next.clone()) {
+            Ok(row) => {
+                enqueue::insert(tx, batch.workspace, &[row]).await?;
+            }
+            Err(error) => {
+                tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ends the waiting children, and asks the running ones to stop.
+async fn stop_children(
+    database: &Database,
+    batch: JobId,
+    workspace: Option<Uuid>,
+) -> Result<(), sqlx::Error> {
+    let children = Filter { batch: Some(batch), ..Filter::default() };
+    control::cancel_all(database, workspace, &children, CANCELLED_AT_ONCE).await?;
+    // Nobody else is going to say that this is over if nothing ran.
+    sqlx::query!(
+        "with sealed as (
+             update job_batches set sealed = true where job_id = $1 returning job_id
+         )
+         insert into job_batch_deltas (batch_id)
+         select job_id from sealed where not exists (select from jobs where batch_id = job_id)",
+        batch.0
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}

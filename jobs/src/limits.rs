@@ -1,0 +1,146 @@
+//! Limits: how many jobs may run at once, and how many may start in a period. The claim keeps them,
+//! one claim after the other, so they hold however many dispatchers and workers there are.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Database, ledger::interval};
+
+/// Whose jobs a limit counts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(poem_openapi::Enum),
+    oai(rename = "LimitScope", rename_all = "snake_case")
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Those of all tenants.
+    Installation,
+    /// Those of one tenant; without a tenant named, each tenant's by themselves.
+    Tenant,
+}
+
+impl Scope {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Installation => "installation",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
+/// A limit in force.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
+pub struct Limit {
+    /// What it is removed by.
+    pub id: Uuid,
+    /// Whose jobs it counts together.
+    pub scope: Scope,
+    /// The workspace it is for. One of scope `tenant` without it is for every workspace that has none of
+    /// its own for the same kind.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub tenant: Option<Uuid>,
+    /// The kind it counts; without one, all kinds together.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub kind: Option<String>,
+    /// Jobs that may run at once.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub max_running: Option<i32>,
+    /// Jobs that may start in a period.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub max_starts: Option<i32>,
+    /// That period, in seconds. It begins with its first start.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub per_seconds: Option<f64>,
+    /// When it was last set.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A limit to set. It has `max_running`, `starts` or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLimit {
+    /// Whose jobs it counts together.
+    pub scope: Scope,
+    /// Only for scope [`Scope::Tenant`].
+    pub tenant: Option<Uuid>,
+    /// The kind it counts; without one, all kinds together.
+    pub kind: Option<String>,
+    /// Jobs that may run at once.
+    pub max_running: Option<i32>,
+    /// Jobs that may start in a period.
+    pub starts: Option<(i32, Duration)>,
+}
+
+struct Row {
+    id: Uuid,
+    scope: String,
+    tenant: Option<Uuid>,
+    kind: Option<String>,
+    max_running: Option<i32>,
+    max_starts: Option<i32>,
+    per_seconds: Option<f64>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for Limit {
+    fn from(row: Row) -> Self {
+        let Row { id, scope, tenant, kind, max_running, max_starts, per_seconds, updated_at } = row;
+        let scope = if scope == Scope::Tenant.name() { Scope::Tenant } else { Scope::Installation };
+        Self { id, scope, tenant, kind, max_running, max_starts, per_seconds, updated_at }
+    }
+}
+
+/// Every limit, those of the installation first.
+pub async fn list(database: &Database) -> Result<Vec<Limit>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, scope, tenant, kind, max_running, max_starts,
+                  extract(epoch from per)::float8 as per_seconds, updated_at
+             from job_limits
+            order by scope, tenant nulls first, kind nulls first"#,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    Ok(rows.into_iter().map(Limit::from).collect())
+}
+
+/// Sets the limit of that scope, tenant and kind, in place of the one that was there. Jobs that run
+/// already go on, also when they are more than it allows.
+///
+/// # Errors
+/// Refused by the database when it says neither how many may run nor how many may start.
+pub async fn put(database: &Database, new: &NewLimit) -> Result<Limit, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"insert into job_limits (id, scope, tenant, kind, max_running, max_starts, per)
+           values ($1, $2, $3, $4, $5, $6, $7)
+           on conflict on constraint job_limits_key do update
+              set max_running = excluded.max_running, max_starts = excluded.max_starts, per = excluded.per,
+                  updated_at = now()
+           returning id, scope, tenant, kind, max_running, max_starts,
+                     extract(epoch from per)::float8 as per_seconds, updated_at"#,
+        Uuid::now_v7(),
+        new.scope.name(),
+        new.tenant,
+        new.kind,
+        new.max_running,
+        new.starts.map(|(starts, _)| starts),
+        new.starts.map(|(_, per)| interval(per)) as _,
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    database.bus.wake_dispatcher().await;
+    Ok(row.into())
+}
+
+/// Removes a limit. False: there was none.
+pub async fn delete(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
+    let gone = sqlx::query!("delete from job_limits where id = $1", id).execute(&database.pool).await?;
+    database.bus.wake_dispatcher().await;
+    Ok(gone.rows_affected() > 0)
+}

@@ -1,0 +1,187 @@
+//! What an operator may do with any job, whosever it is: list, look, cancel, retry.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    Database, JobId, Pool,
+    control::{self, Cancel, Retry},
+    watch::Status,
+};
+
+/// A job as an operator sees it: its row of the ledger, without its payload.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "LedgerJob"))]
+pub struct Job {
+    /// The job.
+    pub job_id: JobId,
+    /// Its workspace; none: a job of the installation itself.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub workspace_id: Option<Uuid>,
+    /// What it does.
+    pub kind: String,
+    /// The version of its payload.
+    pub version: i16,
+    /// The pool that runs it.
+    pub pool: String,
+    /// As its watchers see it.
+    pub status: Status,
+    /// 0 (first) to 9 (last).
+    pub priority: i16,
+    /// Attempts so far.
+    pub attempt: i32,
+    /// Attempts that it has altogether.
+    pub max_attempts: i32,
+    /// Workers in a row that died with it.
+    pub crashes: i32,
+    /// Whether someone has asked it to stop.
+    pub cancel_requested: bool,
+    /// The worker that has it.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub worker_id: Option<Uuid>,
+    /// The batch it is a child of.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub batch_id: Option<Uuid>,
+    /// The key by which it is unique.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub unique_key: Option<String>,
+    /// The request that started it.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub request_id: Option<String>,
+    /// The code of its last failure.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub error_code: Option<String>,
+    /// What is said of its last failure.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub error_message: Option<String>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When it becomes, or became, due.
+    pub run_at: DateTime<Utc>,
+    /// When its first attempt began.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this one.
+    pub job: Option<JobId>,
+    /// Only of this workspace; nil: the installation's own.
+    pub tenant: Option<Uuid>,
+    /// Only of this pool.
+    pub pool: Option<Pool>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only in this status.
+    pub status: Option<Status>,
+    /// Only in the hands of this worker.
+    pub worker: Option<Uuid>,
+    /// Only dead letters: failed, and not put away.
+    pub dead: bool,
+    /// Only those enqueued before this one.
+    pub before: Option<JobId>,
+}
+
+/// Jobs of all workspaces, newest first.
+pub async fn list(database: &Database, filter: &Filter, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
+    let (state, due) = match filter.status {
+        None => (None, None),
+        Some(Status::Pending) => (Some("waiting"), Some(false)),
+        Some(Status::Queued) => (Some("waiting"), Some(true)),
+        Some(Status::Running) => (Some("running"), None),
+        Some(Status::Completed) => (Some("completed"), None),
+        Some(Status::Failed) => (Some("failed"), None),
+        Some(Status::Cancelled) => (Some("cancelled"), None),
+    };
+    let rows = sqlx::query!(
+        r#"select id as "id!", workspace_id, kind as "kind!", version as "version!", pool as "pool!",
+                  state as "state!", run_at <= now() as "due!", priority as "priority!", attempt as "attempt!",
+                  max_attempts as "max_attempts!", crashes as "crashes!",
+                  cancel_requested as "cancel_requested!", worker, batch_id, unique_key,
+                  origin->>'request_id' as request_id, error, created_at as "created_at!", run_at as "run_at!",
+                  started_at, finished_at
+             from all_jobs
+            where ($1::uuid is null or id = $1)
+              and ($2::uuid is null or coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $2)
+              and ($3::text is null or pool = $3)
+              and ($4::text is null or kind = $4)
+              and ($5::text is null or state = $5)
+              and ($6::boolean is null or (run_at <= now()) = $6)
+              and ($7::uuid is null or worker = $7)
+              and ($8::uuid is null or id < $8)
+              and (not $9 or state = 'failed' and discarded_at is null)
+            order by id desc
+            limit $10"#,
+        filter.job.map(|job| job.0),
+        filter.tenant,
+        filter.pool.map(Pool::name),
+        filter.kind,
+        state,
+        due,
+        filter.worker,
+        filter.before.map(|job| job.0),
+        filter.dead,
+        limit,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    let said = |error: &Option<Value>, part: &str| {
+        error.as_ref().and_then(|error| error.get(part)?.as_str().map(str::to_owned))
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| Job {
+            job_id: JobId(row.id),
+            workspace_id: row.workspace_id,
+            kind: row.kind,
+            version: row.version,
+            pool: row.pool,
+            status: Status::of_state(&row.state, row.due),
+            priority: row.priority,
+            attempt: row.attempt,
+            max_attempts: row.max_attempts,
+            crashes: row.crashes,
+            cancel_requested: row.cancel_requested,
+            worker_id: row.worker,
+            batch_id: row.batch_id,
+            unique_key: row.unique_key,
+            request_id: row.request_id,
+            error_code: said(&row.error, "code"),
+            error_message: said(&row.error, "message"),
+            created_at: row.created_at,
+            run_at: row.run_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+        .collect())
+}
+
+/// The job of that id.
+pub async fn get(database: &Database, id: JobId) -> Result<Option<Job>, sqlx::Error> {
+    Ok(list(database, &Filter { job: Some(id), ..Filter::default() }, 1).await?.pop())
+}
+
+/// Stops a job, as [`control::cancel`] does for its workspace.
+pub async fn cancel(database: &Database, id: JobId) -> Result<Cancel, sqlx::Error> {
+    match get(database, id).await? {
+        Some(job) => control::cancel(database, job.workspace_id, id).await,
+        None => Ok(Cancel::NotFound),
+    }
+}
+
+/// Runs a failed or cancelled job again, as [`control::retry`] does for its workspace.
+pub async fn retry(database: &Database, id: JobId) -> Result<Retry, sqlx::Error> {
+    let Some(job) = get(database, id).await? else { return Ok(Retry::NotFound) };
+    let mut tx = database.begin().await?;
+    let retried = control::retry(&mut tx, job.workspace_id, id).await?;
+    if retried == Retry::Queued {
+        tx.commit().await?;
+    }
+    Ok(retried)
+}

@@ -1,0 +1,91 @@
+//! Pauses: jobs of a pool, a kind, a tenant, or of any combination of them, that are not to begin for
+//! now. The claim refuses them; what runs goes on. Every pause is lifted by itself: a job waits while any
+//! pause matches it.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{Database, Pool};
+
+/// Jobs that are not to begin for now: those that match everything that is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
+pub struct Pause {
+    /// What it is lifted by.
+    pub id: Uuid,
+    /// Only jobs of this pool.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub pool: Option<String>,
+    /// Only jobs of this kind.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub kind: Option<String>,
+    /// Only jobs of this workspace; all zeros: of the installation itself.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub tenant: Option<Uuid>,
+    /// Why, in the words of whoever paused.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub reason: Option<String>,
+    /// Who, in their own words.
+    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    pub paused_by: Option<String>,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What to pause. At least one of the first three is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewPause {
+    /// Only jobs of this pool.
+    pub pool: Option<Pool>,
+    /// Only jobs of this kind.
+    pub kind: Option<String>,
+    /// Only jobs of this workspace; nil: of the installation itself.
+    pub tenant: Option<Uuid>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who.
+    pub paused_by: Option<String>,
+}
+
+/// Every pause in force, oldest first.
+pub async fn list(database: &Database) -> Result<Vec<Pause>, sqlx::Error> {
+    sqlx::query_as!(
+        Pause,
+        "select id, pool, kind, tenant, reason, paused_by, created_at from job_pauses order by created_at, id",
+    )
+    .fetch_all(&database.pool)
+    .await
+}
+
+/// Pauses. What is paused already stays so, under its old id and with the new reason.
+///
+/// # Errors
+/// Refused by the database when neither pool, kind nor tenant is set.
+pub async fn pause(database: &Database, new: &NewPause) -> Result<Pause, sqlx::Error> {
+    let pause = sqlx::query_as!(
+        Pause,
+        "insert into job_pauses (id, pool, kind, tenant, reason, paused_by)
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict on constraint job_pauses_key do update
+            set reason = coalesce(excluded.reason, job_pauses.reason),
+                paused_by = coalesce(excluded.paused_by, job_pauses.paused_by)
+         returning id, pool, kind, tenant, reason, paused_by, created_at",
+        Uuid::now_v7(),
+        new.pool.map(Pool::name),
+        new.kind,
+        new.tenant,
+        new.reason,
+        new.paused_by,
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    database.bus.wake_dispatcher().await;
+    Ok(pause)
+}
+
+/// Lifts a pause; its jobs go on at once. False: there was none.
+pub async fn resume(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
+    let lifted = sqlx::query!("delete from job_pauses where id = $1", id).execute(&database.pool).await?;
+    database.bus.wake_dispatcher().await;
+    Ok(lifted.rows_affected() > 0)
+}

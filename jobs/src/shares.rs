@@ -1,0 +1,53 @@
+//! Shares: how large a tenant's part of a busy pool is beside the others'. Whoever has none has one of
+//! weight 1. The dispatcher goes by them; they give nobody more than there is.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::Database;
+
+/// A tenant's share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
+pub struct Share {
+    /// The workspace; all zeros: the installation's own jobs.
+    pub tenant: Uuid,
+    /// Beside the others': with 2, twice as much as with 1.
+    pub weight: i32,
+    /// When it was last set.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Every share that was set, the largest first.
+pub async fn list(database: &Database) -> Result<Vec<Share>, sqlx::Error> {
+    sqlx::query_as!(Share, "select tenant, weight, updated_at from job_shares order by weight desc, tenant")
+        .fetch_all(&database.pool)
+        .await
+}
+
+/// Sets a tenant's share.
+///
+/// # Errors
+/// Refused by the database when the weight is not between 1 and 1,000.
+pub async fn put(database: &Database, tenant: Uuid, weight: i32) -> Result<Share, sqlx::Error> {
+    let share = sqlx::query_as!(
+        Share,
+        "insert into job_shares (tenant, weight) values ($1, $2)
+         on conflict (tenant) do update set weight = excluded.weight, updated_at = now()
+         returning tenant, weight, updated_at",
+        tenant,
+        weight,
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    database.bus.wake_dispatcher().await;
+    Ok(share)
+}
+
+/// Gives a tenant the weight that everybody has. False: it had that already.
+pub async fn delete(database: &Database, tenant: Uuid) -> Result<bool, sqlx::Error> {
+    let gone =
+        sqlx::query!("delete from job_shares where tenant = $1", tenant).execute(&database.pool).await?;
+    database.bus.wake_dispatcher().await;
+    Ok(gone.rows_affected() > 0)
+}

@@ -1,0 +1,227 @@
+//! Throughput: how many runs ended how, minute by minute, and how long they took.
+//!
+//! A worker counts in memory and adds its figures to the table as often as it renews its leases. So they
+//! cost nothing per job, and a killed worker loses at most one such interval of them; a commit whose answer is lost
+//! is counted twice. They are for graphs and for scaling, not for accounts: those are in the ledger.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Database, Pool, clock,
+    ledger::{Claimed, interval},
+};
+
+/// How long the history is.
+pub const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// The outcomes that are counted.
+const OUTCOMES: [&str; 5] = ["completed", "failed", "cancelled", "retried", "returned"];
+/// How often a worker removes what is too old.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// How the runs of one kind ended within one step of time.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
+pub struct Throughput {
+    /// When the step begins.
+    pub at: DateTime<Utc>,
+    /// The pool.
+    pub pool: String,
+    /// The kind.
+    pub kind: String,
+    /// Runs that completed their job.
+    pub completed: i64,
+    /// Runs that failed their job for good.
+    pub failed: i64,
+    /// Runs that were cancelled.
+    pub cancelled: i64,
+    /// Runs that failed, to be tried again.
+    pub retried: i64,
+    /// Runs that gave their job back without a failure: handed back, snoozed, or without a database.
+    pub returned: i64,
+    /// How long all these runs took together.
+    pub run_seconds: f64,
+    /// Of all these runs, those that were their job's first.
+    pub first_runs: i64,
+    /// How long the jobs of those had been due before they began, together.
+    pub wait_seconds: f64,
+}
+
+/// Which part of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Only this pool.
+    pub pool: Option<Pool>,
+    /// Only this kind.
+    pub kind: Option<String>,
+    /// From then on.
+    pub from: DateTime<Utc>,
+    /// Before then.
+    pub to: DateTime<Utc>,
+    /// The length of a step; whole minutes.
+    pub step: Duration,
+}
+
+/// The history of a span, oldest first; steps and kinds without any run are left out.
+pub async fn history(database: &Database, span: &Span) -> Result<Vec<Throughput>, sqlx::Error> {
+    sqlx::query_as!(
+        Throughput,
+        r#"select date_bin($5, minute, $3) as "at!", pool, kind,
+                  coalesce(sum(runs) filter (where outcome = 'completed'), 0)::bigint as "completed!",
+                  coalesce(sum(runs) filter (where outcome = 'failed'), 0)::bigint as "failed!",
+                  coalesce(sum(runs) filter (where outcome = 'cancelled'), 0)::bigint as "cancelled!",
+                  coalesce(sum(runs) filter (where outcome = 'retried'), 0)::bigint as "retried!",
+                  coalesce(sum(runs) filter (where outcome = 'returned'), 0)::bigint as "returned!",
+                  sum(run_seconds) as "run_seconds!", sum(first_runs)::bigint as "first_runs!",
+                  sum(wait_seconds) as "wait_seconds!"
+             from job_throughput
+            where minute >= $3 and minute < $4
+              and ($1::text is null or pool = $1) and ($2::text is null or kind = $2)
+            group by 1, pool, kind
+            order by 1, pool, kind"#,
+        span.pool.map(Pool::name),
+        span.kind,
+        span.from,
+        span.to,
+        interval(span.step),
+    )
+    .fetch_all(&database.pool)
+    .await
+}
+
+/// The minute that a time lies in.
+#[must_use]
+pub fn minute_of(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    minute: DateTime<Utc>,
+    pool: String,
+    kind: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Sums {
+    runs: i64,
+    run_seconds: f64,
+    first_runs: i64,
+    wait_seconds: f64,
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.run_seconds += other.run_seconds;
+        self.first_runs += other.first_runs;
+        self.wait_seconds += other.wait_seconds;
+    }
+}
+
+/// What a worker has counted and not yet written.
+#[derive(Default)]
+pub(crate) struct Tally(Mutex<HashMap<Key, Sums>>);
+
+impl Tally {
+    /// Counts a run that has just ended.
+    pub(crate) fn note(&self, job: &Claimed, outcome: &'static str, took: Duration) {
+        if !OUTCOMES.contains(&outcome) {
+            return;
+        }
+        let minute = minute_of(clock::now());
+        let key = Key { minute, pool: job.pool.clone(), kind: job.kind.clone(), outcome };
+        let sums = Sums {
+            runs: 1,
+            run_seconds: took.as_secs_f64(),
+            first_runs: job.waited.is_some().into(),
+            wait_seconds: job.waited.unwrap_or(0.0).max(0.0),
+        };
+        *self.lock().entry(key).or_default() += sums;
+    }
+
+    /// Adds what was counted to the table; on an error it stays counted.
+    pub(crate) async fn flush(&self, database: &Database) -> Result<(), sqlx::Error> {
+        let counted = std::mem::take(&mut *self.lock());
+        if counted.is_empty() {
+            return Ok(());
+        }
+        let (keys, sums): (Vec<Key>, Vec<Sums>) = counted.into_iter().unzip();
+        let written = sqlx::query!(
+            // In the order of the keys, so that two workers never wait for each other.
+            "insert into job_throughput as t
+                    (minute, pool, kind, outcome, runs, run_seconds, first_runs, wait_seconds)
+             select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::bigint[],
+                                  $6::float8[], $7::bigint[], $8::float8[])
+              order by 1, 2, 3, 4
+             on conflict (minute, pool, kind, outcome) do update
+                set runs = t.runs + excluded.runs,
+                    run_seconds = t.run_seconds + excluded.run_seconds,
+                    first_runs = t.first_runs + excluded.first_runs,
+                    wait_seconds = t.wait_seconds + excluded.wait_seconds",
+            &keys.iter().map(|key| key.minute).collect::<Vec<_>>(),
+            &keys.iter().map(|key| key.pool.clone()).collect::<Vec<_>>(),
+            &keys.iter().map(|key| key.kind.clone()).collect::<Vec<_>>(),
+            &keys.iter().map(|key| key.outcome.to_owned()).collect::<Vec<_>>(),
+            &sums.iter().map(|sum| sum.runs).collect::<Vec<_>>(),
+            &sums.iter().map(|sum| sum.run_seconds).collect::<Vec<_>>(),
+            &sums.iter().map(|sum| sum.first_runs).collect::<Vec<_>>(),
+            &sums.iter().map(|sum| sum.wait_seconds).collect::<Vec<_>>(),
+        )
+        .execute(&database.pool)
+        .await;
+        if let Err(error) = written {
+            let mut kept = self.lock();
+            for (key, sum) in keys.into_iter().zip(sums) {
+                *kept.entry(key).or_default() += sum;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Sums>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what a worker counts, every `every`, until `stop` and once more then; and removes what is too
+/// old.
+pub(crate) async fn keep(tally: Arc<Tally>, database: Database, every: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut prune_at = Instant::now();
+    loop {
+        let stopped = tokio::select! {
+            _ = ticks.tick() => false,
+            () = stop.cancelled() => true,
+        };
+        if let Err(error) = tally.flush(&database).await {
+            tracing::warn!(%error, "could not write the throughput; it is kept for the next time");
+        }
+        if stopped {
+            return;
+        }
+        if Instant::now() >= prune_at {
+            prune_at = Instant::now() + PRUNE;
+            if let Err(error) = prune(&database).await {
+                tracing::warn!(%error, "could not prune the throughput; trying again in an hour");
+            }
+        }
+    }
+}
+
+async fn prune(database: &Database) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from job_throughput where minute < now() - $1::interval", interval(KEPT))
+        .execute(&database.pool)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What `ops/` says about the processes, held against what they are. Needs no servers.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jobs::Pool;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The names that begin with `millrace_` after that text.
+fn figures_after(text: &str, before: &str) -> BTreeSet<String> {
+    text.match_indices(&format!("{before}millrace_"))
+        .map(|(at, _)| {
+            text[at + before.len()..]
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_')
+                .collect()
+        })
+        .collect()
+}
+
+/// Every figure that a source file of the processes names, in a string of its own.
+fn exported() -> BTreeSet<String> {
+    let mut folders: Vec<_> = ["api", "domain", "jobs", "workers"].map(|name| root().join(name)).into();
+    let mut figures = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the sources are beside the tests") {
+            let path = entry.expect("a folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                figures.extend(figures_after(&fs::read_to_string(&path).expect("a source is text"), "\""));
+            }
+        }
+    }
+    figures
+}
+
+/// A name as it is exported: a histogram's sum and count are its own.
+fn base<'a>(name: &'a str, exported: &BTreeSet<String>) -> &'a str {
+    match name.strip_suffix("_sum").or_else(|| name.strip_suffix("_count")) {
+        Some(base) if exported.contains(base) => base,
+        _ => name,
+    }
+}
+
+/// Every query of the dashboard.
+fn queries(dashboard: &Value, into: &mut String) {
+    match dashboard {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if name == "expr" || name == "query" || name == "definition" => {
+                        *into += text;
+                        *into += "\n";
+                    }
+                    other => queries(other, into),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| queries(item, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_name_only_figures_that_the_processes_export() {
+    let exported = exported();
+    assert!(exported.contains("millrace_jobs_ended_total"), "the sources are read: {exported:?}");
+    let mut asked = String::new();
+    queries(&serde_json::from_str(&read("ops/grafana/millrace.json")).unwrap(), &mut asked);
+    for path in ["ops/prometheus/alerts.yml", "ops/kubernetes/hpa.yaml"] {
+        asked += &read(path);
+    }
+    let own = "millrace_slots_wanted"; // what hpa.yaml calls its own query
+    let unknown: Vec<_> = figures_after(&asked, "")
+        .into_iter()
+        .filter(|name| name != own && !exported.contains(base(name, &exported)))
+        .collect();
+    assert!(unknown.is_empty(), "nobody exports {unknown:?}");
+}
+
+#[test]
+fn every_figure_is_in_the_operators_table() {
+    let told = figures_after(&read("docs/operations.md"), "`");
+    let untold: Vec<_> = exported().into_iter().filter(|name| !told.contains(name)).collect();
+    assert!(untold.is_empty(), "docs/operations.md doesn't name {untold:?}");
+}
+
+#[test]
+fn every_pool_has_its_processes_in_every_example() {
+    let (compose, prometheus) = (read("ops/docker/compose.yaml"), read("ops/prometheus/prometheus.yml"));
+    let (workers, keda, hpa) = (
+        read("ops/kubernetes/workers.yaml"),
+        read("ops/kubernetes/keda.yaml"),
+        read("ops/kubernetes/hpa.yaml"),
+    );
+    for pool in Pool::ALL {
+        assert!(compose.contains(&format!("command: [{pool}]")), "compose.yaml has no {pool}");
+        assert!(prometheus.contains(pool.name()), "prometheus.yml has no {pool}");
+        assert!(workers.contains(&format!("args: [{pool}]")), "workers.yaml has no {pool}");
+        assert!(keda.contains(&format!("/ops/pools/{pool}/scaling")), "keda.yaml has no {pool}");
+        assert!(hpa.contains(&format!("name: millrace-{pool}")), "hpa.yaml has no {pool}");
+    }
+}
+
+#[test]
+fn a_supervisor_waits_longer_than_a_process_takes_to_leave() {
+    let key = format!("k:{}", "0".repeat(64));
+    let config = workers::process::Config::read(
+        &[("DATABASE_URL", "x"), ("REDIS_URL", "x"), ("JOB_ENCRYPTION_KEY", key.as_str())]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect(),
+        &[],
+    );
+    let grace = config.expect("the defaults are good").grace.as_secs();
+    for (path, name) in [
+        ("ops/systemd/millrace-worker@.service", "TimeoutStopSec="),
+        ("ops/kubernetes/workers.yaml", "terminationGracePeriodSeconds: "),
+        ("ops/docker/compose.yaml", "stop_grace_period: "),
+    ] {
+        let text = read(path);
+        let mut waits = text.match_indices(name).map(|(at, _)| {
+            let digits: String = text[at + name.len()..].chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().expect("seconds")
+        });
+        assert!(text.contains(name) && waits.all(|wait| wait >= grace + 5), "{path}");
+    }
+}
