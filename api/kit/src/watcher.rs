@@ -84,7 +84,7 @@ impl Watcher {
 }
 
 /// A job of another workspace doesn't exist.
-fn of_workspace(job: &Snapshot, workspace: Option<Uuid>) -> Result<(), ApiError> {
+fn of_workspace(job: &Snapshot, workspace: Option<uuid::Uuid>) -> Result<(), ApiError> {
     if job.workspace == workspace { Ok(()) } else { Err(ApiError::not_found()) }
 }
 

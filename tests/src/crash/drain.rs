@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cluster::Cluster,
-    crash::{assert_exactly_once, start_import, wait_for_progress, watch},
+    crash::{ROWS, assert_exactly_once, start_import, wait_for_progress, watch},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +12,7 @@ async fn an_import_is_handed_back_when_an_operator_drains_its_worker() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     let operator = cluster.operator();
-    let started = start_import(&owner).await;
+    let started = start_import(&owner, ROWS).await;
     let watch = watch(&owner, &started);
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
 
