@@ -14,7 +14,7 @@ async fn a_scheduler_that_dies_again_and_again_neither_forgets_an_occurrence_nor
     let owner = cluster.owner().await;
     cluster.start_process("maintenance");
     let workspace: Uuid = owner.workspace.as_ref().unwrap().parse().unwrap();
-    let pool = sqlx::PgPool::connect(&cluster.database_url).await.unwrap();
+    let pool = cluster.pool.clone();
     // Nobody can ask for seconds over HTTP.
     for n in 0..3 {
         sqlx::query(
