@@ -46,6 +46,8 @@ const CATALOGUE: &[(&str, Role)] = &[
     ("jobs:retry", Role::Member),
     ("jobs:edit", Role::Member),
     ("jobs:delete", Role::Admin),
+    ("schedules:view", Role::Viewer),
+    ("schedules:manage", Role::Admin),
     ("dead_letters:view", Role::Member),
     ("dead_letters:discard", Role::Admin),
 ];

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
+
+use crate::{Actor, WorkspaceId};
 
 /// Something that happened to a subject.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +33,28 @@ impl Event {
             // Our own entities serialise; one that doesn't still leaves its trace.
             data: serde_json::to_value(data).unwrap_or(Value::Null),
         }
+    }
+
+    /// Appends it; it exists if and only if the connection's transaction commits.
+    pub(crate) async fn append(
+        self,
+        conn: &mut PgConnection,
+        workspace: WorkspaceId,
+        actor: &Actor,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "select append_event($1, $2, $3, $4, $5, $6, $7)",
+            workspace.0,
+            self.kind,
+            serde_json::to_value(actor).map_err(|e| sqlx::Error::Encode(e.into()))?,
+            self.subject,
+            self.subject_id,
+            self.subject_version,
+            self.data,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
     }
 
     /// With the subject's version.

@@ -16,7 +16,7 @@ pub use render::CsvRows;
 
 use crate::{
     DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb, records,
-    recordsets::{self, Schema},
+    recordsets::{self, Recordset, Schema},
 };
 
 /// A column of the file.
@@ -104,12 +104,12 @@ impl DomainError for ExportError {
     }
 }
 
-/// Starts an export: its row and its job, in this transaction.
+/// The recordset of an export that could begin now.
 ///
 /// # Errors
 /// [`ExportError::Recordset`] when there is no such recordset, [`ExportError::Fields`] naming each
 /// field that it doesn't have.
-pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, ExportError> {
+pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, ExportError> {
     let found = recordsets::get(db, &new.recordset).await?;
     let mut errors = FieldErrors::new();
     for key in new.fields.iter().flatten() {
@@ -120,24 +120,42 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
     if new.fields.as_ref().is_some_and(Vec::is_empty) {
         errors.insert("fields".to_owned(), vec!["must name at least one field, or be absent".to_owned()]);
     }
-    if !errors.is_empty() {
-        return Err(ExportError::Fields(errors));
-    }
+    if errors.is_empty() { Ok(found.recordset) } else { Err(ExportError::Fields(errors)) }
+}
+
+/// Starts an export: its row and its job, in this transaction.
+///
+/// # Errors
+/// See [`check`].
+pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, ExportError> {
     let job = JobId::new();
+    begin(db, job, new).await?;
+    db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
+    Ok(job)
+}
+
+/// Makes the row of an export for a job that is there already, unless an earlier run has.
+///
+/// # Errors
+/// See [`check`].
+pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(), ExportError> {
+    if find(db, job).await?.is_some() {
+        return Ok(());
+    }
+    let recordset = check(db, &new).await?;
     let created_by = db.user_id();
     sqlx::query!(
         "insert into exports (job_id, recordset_id, name, format, only_fields, created_by)
          values ($1, $2, $3, 'csv', $4, $5)",
         job.0,
-        found.recordset.id.0,
-        format!("{}.csv", found.recordset.slug),
+        recordset.id.0,
+        format!("{}.csv", recordset.slug),
         new.fields.as_deref(),
         created_by,
     )
     .execute(db.conn())
     .await?;
-    db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
-    Ok(job)
+    Ok(())
 }
 
 /// What a job is to export; none for a job that is no export, or whose export is deleted.

@@ -16,6 +16,7 @@ pub mod page;
 pub mod process;
 pub mod records;
 pub mod recordsets;
+pub mod scheduled_jobs;
 pub mod secret;
 pub mod sessions;
 pub mod settings;
@@ -23,6 +24,7 @@ pub mod signups;
 pub mod storage;
 pub mod upkeep;
 pub mod users;
+pub mod webhooks;
 pub mod workspaces;
 
 mod csv;

@@ -105,19 +105,7 @@ impl WorkspaceDb {
 
     /// Appends an event; it exists if and only if this transaction commits.
     pub async fn record(&mut self, event: Event) -> Result<(), sqlx::Error> {
-        sqlx::query!(
-            "select append_event($1, $2, $3, $4, $5, $6, $7)",
-            self.workspace.0,
-            event.kind,
-            serde_json::to_value(&self.actor).map_err(|e| sqlx::Error::Encode(e.into()))?,
-            event.subject,
-            event.subject_id,
-            event.subject_version,
-            event.data,
-        )
-        .execute(self.tx.conn())
-        .await?;
-        Ok(())
+        event.append(self.tx.conn(), self.workspace, &self.actor).await
     }
 
     /// Enqueues a job of this workspace on behalf of this actor; it exists if and only if this

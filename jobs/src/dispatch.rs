@@ -30,7 +30,7 @@ use crate::{
     database::SHARED_PATH,
     deliver,
     ledger::{self},
-    recurring,
+    schedules,
 };
 use lanes::{Due, Running};
 use queue::Queue;
@@ -173,7 +173,7 @@ impl Leader {
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
         self.count_slots().await?;
-        recurring::declare(&self.database.pool, &self.config.recurring).await?;
+        schedules::declare(&self.database.pool, &self.config.recurring).await?;
         self.rescue_from = Instant::now() + self.outage_grace(lock).await?.max(grace);
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
@@ -306,7 +306,7 @@ impl Leader {
     async fn upkeep(&mut self) -> Result<(), sqlx::Error> {
         self.look_for_the_marker().await;
         self.count_slots().await?;
-        recurring::enqueue_due(&self.database).await?;
+        schedules::enqueue_due(&self.database, clock::now()).await?;
         batch::advance(&self.database).await?;
         let began = Instant::now();
         if began >= self.rescue_from {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{JobKind, Pool, Retention, RetryPolicy};
@@ -67,6 +68,41 @@ impl JobKind for ExportRecords {
     const POOL: Pool = Pool::Exports;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
+}
+
+/// Exports a recordset for a schedule, as `records.export` does; its first run makes the export's row.
+/// Killed at any line: as with `records.export`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScheduledExport {
+    /// The recordset's id or slug.
+    pub recordset: String,
+    /// The keys of the fields to write; all of them if absent.
+    #[serde(default)]
+    pub fields: Option<Vec<String>>,
+}
+
+impl JobKind for ScheduledExport {
+    const NAME: &'static str = "records.export_scheduled";
+    const POOL: Pool = Pool::Exports;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    const CHECKPOINTS: bool = true;
+}
+
+/// Sends a signed request for a schedule.
+/// Killed between the receiver's answer and the commit: sent again under the same webhook-id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallWebhook {
+    /// Where to.
+    pub url: String,
+    /// What the schedule's maker wants to be told.
+    #[serde(default)]
+    pub payload: Value,
+}
+
+impl JobKind for CallWebhook {
+    const NAME: &'static str = "webhooks.call";
+    const POOL: Pool = Pool::Deliveries;
+    const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// Sends one mail.

@@ -13,10 +13,11 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, Origin, Recurring, Registry, Tx,
+    Database, JobId, JobKind, Origin, Recurring, Registry, Tx, clock,
     ledger::interval,
-    payload, recurring,
+    payload,
     roster::Registration,
+    schedules,
     watch::{Snapshot, snapshot},
     worker::{Shared, run},
     workspace_schema,
@@ -150,11 +151,20 @@ pub async fn pass(database: &Database, time: Duration) {
         .execute(tx.conn())
         .await
         .expect("schedules can be moved");
+    // By way of another age, so that no occurrence meets another one.
+    for by in ["interval '1000 years' + $1::interval", "-interval '1000 years' + $1::interval * 0"] {
+        let moved = format!("update schedule_runs set scheduled_for = scheduled_for - ({by})");
+        sqlx::query(sqlx::AssertSqlSafe(moved))
+            .bind(interval(time))
+            .execute(tx.conn())
+            .await
+            .expect("occurrences can be moved");
+    }
     tx.commit().await.expect("PostgreSQL answers");
 }
 
 /// Does with recurring jobs what the leader does: declares them and enqueues what is due.
 pub async fn tick(database: &Database, declared: &[Recurring]) {
-    recurring::declare(&database.pool, declared).await.expect("schedules can be declared");
-    recurring::enqueue_due(database).await.expect("what is due can be enqueued");
+    schedules::declare(&database.pool, declared).await.expect("schedules can be declared");
+    schedules::enqueue_due(database, clock::now()).await.expect("what is due can be enqueued");
 }

@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod matrix;
 mod quarantine;
+mod schedules;
 mod traces;
 
 use std::time::Duration;

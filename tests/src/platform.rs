@@ -5,6 +5,7 @@ mod conventions;
 mod dlq;
 mod health;
 mod jobs;
+mod scheduled_jobs;
 
 use crate::{Client, TestApp};
 

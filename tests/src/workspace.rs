@@ -7,7 +7,7 @@ mod jobs;
 mod records;
 mod recordset_export;
 mod recordset_import;
-mod recordsets;
+pub(crate) mod recordsets;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

@@ -1,9 +1,16 @@
-//! The handlers of what leaves the house: mail.
+//! The handlers of what leaves the house: mail and webhooks.
 
 use std::sync::Arc;
 
-use domain::mail::{Mail, MailError};
-use jobs::{Answer, JobContext, JobError, Outcome, kinds::SendMail};
+use domain::{
+    mail::{Mail, MailError},
+    webhooks::{AddressError, Delivery, DeliveryError},
+};
+use jobs::{
+    Answer, JobContext, JobError, Outcome, clock,
+    kinds::{CallWebhook, SendMail},
+    schedules,
+};
 use serde_json::json;
 
 use crate::Services;
@@ -14,9 +21,52 @@ pub async fn send_mail(services: Arc<Services>, job: SendMail, context: JobConte
     let mail = Mail { id: context.job_id.0, to: job.to, subject: job.subject, text: job.text };
     match services.mailer.send(&mail).await {
         Ok(()) => Ok(Outcome::Done(json!({ "message_id": mail.id }))),
-        Err(error @ MailError::Refused(_)) => {
-            Ok(Outcome::Fail { code: "mail_refused".to_owned(), message: error.to_string() })
-        }
+        Err(error @ MailError::Refused(_)) => Ok(fail("mail_refused", error.to_string())),
         Err(error @ MailError::NotNow(_)) => Err(JobError::retry(error)),
     }
+}
+
+/// Sends the request of a schedule's occurrence. Killed after the receiver took it and before the job was
+/// finished: it is sent again, under the same webhook-id, by which receivers know it.
+pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: JobContext) -> Answer {
+    let Some(key) = &services.signing else {
+        return Ok(fail("signing_not_configured", "this installation's workers have no MILLRACE_SECRET"));
+    };
+    let pool = &context.database().pool;
+    let Some((schedule, scheduled_for)) = schedules::occurrence_of(pool, context.job_id).await? else {
+        return Ok(fail("schedule_deleted", "the scheduled job was deleted"));
+    };
+    let Ok(url) = job.url.parse() else {
+        return Ok(fail("address_not_allowed", "the address is no URL"));
+    };
+    let body = json!({
+        "type": "scheduled_job.due",
+        "timestamp": scheduled_for,
+        "data": {
+            "scheduled_job_id": schedule,
+            "job_id": context.job_id,
+            "scheduled_for": scheduled_for,
+            "payload": job.payload,
+        },
+    });
+    let delivery = Delivery {
+        url,
+        id: context.job_id.to_string(),
+        at: clock::now(),
+        secret: key.secret_of(schedule.0),
+        body: body.to_string().into(),
+    };
+    match services.webhooks.send(&delivery).await {
+        Ok(status) => Ok(Outcome::Done(json!({ "status": status }))),
+        Err(DeliveryError::Address(error @ AddressError::Unknown)) => {
+            Err(JobError::RetryTold(error.to_string()))
+        }
+        Err(error @ DeliveryError::Address(_)) => Ok(fail("address_not_allowed", error.to_string())),
+        Err(error @ DeliveryError::Refused(_)) => Ok(fail("webhook_refused", error.to_string())),
+        Err(DeliveryError::NotNow(reason)) => Err(JobError::RetryTold(reason)),
+    }
+}
+
+fn fail(code: &str, message: impl Into<String>) -> Outcome {
+    Outcome::Fail { code: code.to_owned(), message: message.into() }
 }

@@ -13,13 +13,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    Actor, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
-    exports::{self, CsvRows, ExportError, Opened, Segment},
+    Actor, EntityError, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
+    exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
     records::{self, SnapshotPage},
     storage::StorageError,
 };
 use futures::TryStreamExt;
-use jobs::{Answer, Database, JobContext, JobError, Outcome, kinds::ExportRecords, watch::Counts};
+use jobs::{
+    Answer, Database, JobContext, JobError, Outcome,
+    kinds::{ExportRecords, ScheduledExport},
+    watch::Counts,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -51,6 +55,31 @@ struct Cursor {
 
 /// Writes the records of a recordset to a file; see the module.
 pub async fn export_records(services: Arc<Services>, _job: ExportRecords, context: JobContext) -> Answer {
+    write(services, context).await
+}
+
+/// The same for a schedule. Killed at any line: the export's row is made once, under the job's id; the
+/// rest as above.
+pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, context: JobContext) -> Answer {
+    let Some(workspace) = context.workspace.map(WorkspaceId) else {
+        return Ok(fail("no_workspace", "an export belongs to a workspace"));
+    };
+    let mut db = WorkspaceDb::write(context.database(), workspace, Actor::of_job(&context.origin)).await?;
+    let new = NewExport { recordset: job.recordset, fields: job.fields };
+    match exports::begin(&mut db, context.job_id, new).await {
+        Ok(()) => db.commit().await?,
+        Err(ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error))) => {
+            return Err(error.into());
+        }
+        Err(ExportError::Fields(_)) => {
+            return Ok(fail("fields_gone", "the recordset doesn't have all of the fields any more"));
+        }
+        Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
+    }
+    write(services, context).await
+}
+
+async fn write(services: Arc<Services>, context: JobContext) -> Answer {
     let resumed = context.resume::<Cursor>().await?;
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Ok(fail("no_workspace", "an export belongs to a workspace"));

@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     settings::SettingError,
     storage::{Storage, StorageError},
+    webhooks::{SigningKey, WebhookSender},
 };
 use jobs::{
     JobError, Recurring, Registry,
@@ -32,6 +33,10 @@ pub struct Services {
     pub storage: Storage,
     /// What carries mail away.
     pub mailer: Arc<dyn domain::mail::Mailer>,
+    /// What sends webhooks.
+    pub webhooks: Arc<dyn WebhookSender>,
+    /// What they are signed with, if this process knows the installation's secret.
+    pub signing: Option<SigningKey>,
 }
 
 impl Services {
@@ -40,7 +45,13 @@ impl Services {
     /// # Errors
     /// The variable that names something that can't be had.
     pub fn new(database: jobs::Database, config: &process::Config) -> Result<Self, SettingError> {
-        Ok(Self { database, storage: config.storage.clone(), mailer: Arc::clone(&config.mailer) })
+        Ok(Self {
+            database,
+            storage: config.storage.clone(),
+            mailer: Arc::clone(&config.mailer),
+            webhooks: Arc::clone(&config.webhooks),
+            signing: config.signing.clone(),
+        })
     }
 }
 
@@ -53,9 +64,11 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, import::import_records)
         .on(services, import::discard_import)
         .on(services, export::export_records)
+        .on(services, export::scheduled_export)
         .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
-        .on(services, deliveries::send_mail);
+        .on(services, deliveries::send_mail)
+        .on(services, deliveries::call_webhook);
     let policies = Arc::new(registry.retention());
     registry.on(&policies, retention::prune_jobs)
 }

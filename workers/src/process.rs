@@ -8,6 +8,7 @@ use domain::{
     process::{Logging, asked_to_stop, start_logging},
     settings::{SettingError, Settings},
     storage::Storage,
+    webhooks::{self, SigningKey, WebhookSender},
 };
 use jobs::{
     Connect, ConnectError, Database, PayloadKeys, Pool, Registry,
@@ -47,6 +48,10 @@ pub struct Config {
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// `MAIL_URL` and `MAIL_FROM`: what carries mail away.
     pub mailer: Arc<dyn Mailer>,
+    /// `WEBHOOK_ALLOWED_NETWORKS`: see [`webhooks::from_settings`].
+    pub webhooks: Arc<dyn WebhookSender>,
+    /// `MILLRACE_SECRET`: what webhooks are signed with; the API's. Without it none is sent.
+    pub signing: Option<SigningKey>,
 }
 
 impl Config {
@@ -71,6 +76,8 @@ impl Config {
             storage: Storage::from_settings(settings)?,
             slots,
             mailer: mail::from_settings(settings)?,
+            webhooks: webhooks::from_settings(settings)?,
+            signing: settings.get("MILLRACE_SECRET").map(SigningKey::new),
             metrics_listen: match settings.get("METRICS_LISTEN") {
                 Some(text) => {
                     Some(text.parse().map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?)

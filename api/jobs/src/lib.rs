@@ -15,5 +15,5 @@ pub fn workspace_api() -> impl OpenApi {
 /// The sections of the Platform API.
 #[must_use]
 pub fn platform_api() -> impl OpenApi {
-    (platform::jobs::JobsApi, platform::dlq::DlqApi)
+    (platform::jobs::JobsApi, platform::dlq::DlqApi, platform::scheduled_jobs::ScheduledJobsApi)
 }

@@ -2,3 +2,4 @@
 
 pub mod dlq;
 pub mod jobs;
+pub mod scheduled_jobs;

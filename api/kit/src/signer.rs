@@ -4,7 +4,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, UserId};
+use domain::{SessionId, UserId, webhooks::SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
 use jobs::JobId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -19,6 +19,7 @@ pub struct Signer {
     access_rules: Validation,
     tickets: [u8; 32],
     downloads: [u8; 32],
+    webhooks: SigningKey,
 }
 
 /// What an access token says.
@@ -73,7 +74,14 @@ impl Signer {
             access_rules,
             tickets: derive(secret, "job tickets"),
             downloads: derive(secret, "downloads"),
+            webhooks: SigningKey::new(secret),
         }
+    }
+
+    /// What the webhooks of one source are signed with, for their receiver.
+    #[must_use]
+    pub fn webhook_secret(&self, source: Uuid) -> String {
+        self.webhooks.secret_of(source)
     }
 
     /// An access token for a session, and when it expires.

@@ -25,6 +25,9 @@ pub enum Tag {
     /// Jobs that have failed for good, as messages of a dead-letter queue.
     #[oai(rename = "DLQ")]
     Dlq,
+    /// Work at times of your choice: once, or again and again.
+    #[oai(rename = "Scheduled Jobs")]
+    ScheduledJobs,
     /// What waits and runs in each pool.
     Queues,
     /// The processes that run jobs.

@@ -4,8 +4,8 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use domain::RecordId;
-use jobs::JobId;
+use domain::{RecordId, UserId};
+use jobs::{JobId, schedules::ScheduleId};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
@@ -49,6 +49,8 @@ macro_rules! prefixes {
 prefixes! {
     JobId = "job",
     RecordId = "obj",
+    ScheduleId = "sjob",
+    UserId = "usr",
 }
 
 /// An id on the Platform API: rendered as a `TypeID`, read as one or as a plain UUID.

@@ -38,8 +38,9 @@ pub struct CancelledAll {
     pub more: bool,
 }
 
-/// A running job that has been asked to stop.
-struct Asked {
+/// A running job that has been asked to stop; to be told once that is committed.
+#[derive(Debug)]
+pub(crate) struct Asked {
     id: JobId,
     epoch: i64,
     attempt: i32,
@@ -48,6 +49,20 @@ struct Asked {
 /// Stops a job: a waiting one at once, a running one by asking its handler.
 pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Cancel, sqlx::Error> {
     let mut tx = database.begin().await?;
+    let (outcome, asked) = cancel_within(&mut tx, workspace, id).await?;
+    tx.commit().await?;
+    if let Some(asked) = asked {
+        announce(database, asked).await;
+    }
+    Ok(outcome)
+}
+
+/// Stops a job within a transaction. Whoever is to be told is [`announce`]'s, after the commit.
+pub(crate) async fn cancel_within(
+    tx: &mut Tx,
+    workspace: Option<Uuid>,
+    id: JobId,
+) -> Result<(Cancel, Option<Asked>), sqlx::Error> {
     // Held until the commit, so that the job stays what it is found to be.
     let state = sqlx::query_scalar!(
         "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
@@ -58,9 +73,8 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
     .await?;
     match state.as_deref() {
         Some("waiting") => {
-            end_waiting(&mut tx, &[id.0]).await?;
-            tx.commit().await?;
-            Ok(Cancel::Cancelled)
+            end_waiting(tx, &[id.0]).await?;
+            Ok((Cancel::Cancelled, None))
         }
         Some(_) => {
             let asked = sqlx::query!(
@@ -73,9 +87,7 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
             )
             .fetch_one(tx.conn())
             .await?;
-            tx.commit().await?;
-            announce(database, Asked { id, epoch: asked.epoch, attempt: asked.attempt }).await;
-            Ok(Cancel::Requested)
+            Ok((Cancel::Requested, Some(Asked { id, epoch: asked.epoch, attempt: asked.attempt })))
         }
         None => {
             let over = sqlx::query_scalar!(
@@ -86,7 +98,7 @@ pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> 
             )
             .fetch_optional(tx.conn())
             .await?;
-            Ok(if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound })
+            Ok((if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound }, None))
         }
     }
 }
@@ -261,7 +273,7 @@ async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
 }
 
 /// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
-async fn announce(database: &Database, Asked { id, epoch, attempt }: Asked) {
+pub(crate) async fn announce(database: &Database, Asked { id, epoch, attempt }: Asked) {
     let before = snapshot::newest(&database.bus, id).await;
     let mut event = Event::transition(id, Status::Running, epoch, clock::now()).carrying_on(before);
     event.attempt = attempt;

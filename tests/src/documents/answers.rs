@@ -239,6 +239,17 @@ async fn what_the_platform_answers_is_what_is_documented() {
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
     contract.hold("cancel_job", &owner.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await);
     stream.to_the_end().await;
+    let yearly = json!({"name": "Yearly", "cron_expression": "@yearly", "action_type": "no_op"});
+    let made = contract.hold("create_scheduled_job", &owner.post("/v1/scheduled-jobs", yearly).await);
+    contract.hold("list_scheduled_jobs", &owner.get("/v1/scheduled-jobs").await);
+    let path = format!("/v1/scheduled-jobs/{}", made["data"]["id"].as_str().unwrap());
+    contract.hold("get_scheduled_job", &owner.get(&path).await);
+    contract.hold("update_scheduled_job", &owner.patch(&path, json!({"name": "Annual"})).await);
+    let run = owner.post(&format!("{path}/execute"), json!({})).await;
+    let run = contract.hold("execute_scheduled_job", &run);
+    owner.follow(&run["data"]).await;
+    contract.hold("list_scheduled_job_runs", &owner.get(&format!("{path}/runs")).await);
+    contract.hold("delete_scheduled_job", &owner.delete(&path).await);
 
     dead_letter(&app, &owner).await;
     let list = contract.hold("list_dlq_messages", &owner.get("/v1/dlq").await);

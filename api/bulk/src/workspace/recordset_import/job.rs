@@ -10,7 +10,7 @@ use domain::{
 };
 use jobs::{
     JobKind,
-    kinds::{ExportRecords, ImportRecords},
+    kinds::{ExportRecords, ImportRecords, ScheduledExport},
     watch::{Event, Snapshot, Status},
 };
 use poem_openapi::{Enum, Object};
@@ -33,7 +33,7 @@ impl JobType {
     pub fn of(kind: &str) -> Option<Self> {
         match kind {
             ImportRecords::NAME => Some(Self::Import),
-            ExportRecords::NAME => Some(Self::Export),
+            ExportRecords::NAME | ScheduledExport::NAME => Some(Self::Export),
             _ => None,
         }
     }
@@ -42,8 +42,8 @@ impl JobType {
     pub fn kinds(which: Option<Self>) -> Vec<String> {
         let names = match which {
             Some(Self::Import) => vec![ImportRecords::NAME],
-            Some(Self::Export) => vec![ExportRecords::NAME],
-            None => vec![ImportRecords::NAME, ExportRecords::NAME],
+            Some(Self::Export) => vec![ExportRecords::NAME, ScheduledExport::NAME],
+            None => vec![ImportRecords::NAME, ExportRecords::NAME, ScheduledExport::NAME],
         };
         names.into_iter().map(str::to_owned).collect()
     }

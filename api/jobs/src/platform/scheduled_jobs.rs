@@ -1,0 +1,372 @@
+//! Scheduled Jobs (P-SJOB): work at times of the workspace's choice, and what became of each. The time
+//! zone, the policies for overlap and catching up, the jitter and the list of runs are ours.
+
+use api_kit::{
+    Access, Body, Can, Created, CreatedWrapped, Deleted, Limit, Offset, Tag, TypeId, Wrapped, part_request,
+    permissions,
+};
+use chrono::{DateTime, Utc};
+use domain::{
+    JsonObject, UserId,
+    scheduled_jobs::{self, Action, Changes, NewScheduledJob},
+};
+use jobs::{
+    JobId,
+    schedules::{self, CatchUp, Overlap, RunOutcome, Schedule, ScheduleId, Timing},
+    watch::Status,
+};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+    types::MaybeUndefined,
+};
+
+use super::jobs::StartedJob;
+
+permissions! { ViewSchedules = "schedules:view", ManageSchedules = "schedules:manage" }
+
+/// A scheduled job about to be made. Give `cron_expression` or `run_at`.
+#[derive(Debug, Object)]
+struct ScheduledJobRequest {
+    /// What it is called.
+    name: String,
+    /// What it is for.
+    description: Option<String>,
+    /// When, again and again: minute, hour, day of month, month and day of week, or `@daily` and the like.
+    /// Where the hour is named and the clocks change, a time that doesn't exist comes at the next one that
+    /// does, and a time that comes twice counts once.
+    cron_expression: Option<String>,
+    /// When, once.
+    run_at: Option<DateTime<Utc>>,
+    /// On whose clock `cron_expression` is read, by its IANA name; `UTC` if absent.
+    timezone: Option<String>,
+    /// What it does: `export`, `webhook` or `no_op`.
+    action_type: String,
+    /// How. `export`: `recordset_id`, perhaps `fields`. `webhook`: `url`, perhaps `payload`. `no_op`: perhaps
+    /// `sleep_ms`.
+    #[oai(default)]
+    action_config: JsonObject,
+    /// Whether it comes at all.
+    #[oai(default = "yes")]
+    enabled: bool,
+    /// What happens to an occurrence while the job of the one before is live.
+    #[oai(default)]
+    overlap: Overlap,
+    /// What happens to occurrences that fell into a downtime.
+    #[oai(default)]
+    catch_up: CatchUp,
+    /// Up to so many seconds later, by chance but always the same for the same occurrence; at most 3600.
+    #[oai(default)]
+    jitter_seconds: i32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What of a scheduled job is to change; what is absent stays.
+#[derive(Debug, Object)]
+struct ScheduledJobChanges {
+    /// What it is called.
+    name: Option<String>,
+    /// What it is for.
+    description: MaybeUndefined<String>,
+    /// When, again and again; takes the place of `run_at`.
+    cron_expression: Option<String>,
+    /// When, once; takes the place of `cron_expression`.
+    run_at: Option<DateTime<Utc>>,
+    /// On whose clock `cron_expression` is read.
+    timezone: Option<String>,
+    /// What it does.
+    action_type: Option<String>,
+    /// How; goes with the action that is there, or the new one.
+    action_config: Option<JsonObject>,
+    /// Whether it comes at all.
+    enabled: Option<bool>,
+    /// What happens to an occurrence while the job of the one before is live.
+    overlap: Option<Overlap>,
+    /// What happens to occurrences that fell into a downtime.
+    catch_up: Option<CatchUp>,
+    /// Up to so many seconds later.
+    jitter_seconds: Option<i32>,
+}
+
+/// A scheduled job.
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct ScheduledJob {
+    /// Its id.
+    id: TypeId<ScheduleId>,
+    /// What it is called.
+    name: String,
+    /// What it is for.
+    description: Option<String>,
+    /// When, again and again.
+    cron_expression: Option<String>,
+    /// When, once.
+    run_at: Option<DateTime<Utc>>,
+    /// On whose clock `cron_expression` is read.
+    timezone: String,
+    /// What it does.
+    action_type: String,
+    /// How.
+    action_config: JsonObject,
+    /// With `webhook`, for whoever may change it: what its requests are signed with, after the Standard
+    /// Webhooks specification.
+    signing_secret: Option<String>,
+    /// Whether it comes at all.
+    enabled: bool,
+    /// What happens to an occurrence while the job of the one before is live.
+    overlap: Overlap,
+    /// What happens to occurrences that fell into a downtime.
+    catch_up: CatchUp,
+    /// Up to so many seconds later.
+    jitter_seconds: i32,
+    /// The next occurrence, without its jitter.
+    next_run_at: Option<DateTime<Utc>>,
+    /// The newest occurrence.
+    last_run_at: Option<DateTime<Utc>>,
+    /// The newest job.
+    last_job_id: Option<TypeId<JobId>>,
+    /// Who made it.
+    created_by: Option<TypeId<UserId>>,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it was last changed.
+    updated_at: DateTime<Utc>,
+}
+
+impl ScheduledJob {
+    fn shown(access: &Access, schedule: Schedule) -> Self {
+        let Schedule { id, plan, origin, next_at, last_at, last_job, created_at, updated_at } = schedule;
+        let (action_type, config) = Action::of(&plan.template).unwrap_or(("unknown", serde_json::Map::new()));
+        let signed = action_type == "webhook" && access.may::<ManageSchedules>();
+        let (cron_expression, run_at, timezone) = match &plan.timing {
+            Timing::Cron(cron) => (Some(cron.text().to_owned()), None, cron.zone()),
+            Timing::Once(at) => (None, Some(*at), "UTC"),
+            Timing::Every(_) => (None, None, "UTC"),
+        };
+        Self {
+            id: TypeId(id),
+            name: plan.name,
+            description: plan.description,
+            cron_expression,
+            run_at,
+            timezone: timezone.to_owned(),
+            action_type: action_type.to_owned(),
+            action_config: config.into(),
+            signing_secret: signed.then(|| access.app().keys.webhook_secret(id.0)),
+            enabled: plan.enabled,
+            overlap: plan.overlap,
+            catch_up: plan.catch_up,
+            jitter_seconds: plan.jitter_seconds,
+            next_run_at: next_at,
+            last_run_at: last_at,
+            last_job_id: last_job.map(TypeId),
+            created_by: origin.actor.map(UserId).map(TypeId),
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// What became of one occurrence.
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+struct ScheduledJobRun {
+    /// When it was due, without its jitter.
+    scheduled_for: DateTime<Utc>,
+    /// What became of it.
+    outcome: RunOutcome,
+    /// Whether it was run by hand.
+    manual: bool,
+    /// Its job, unless it was skipped.
+    job_id: Option<TypeId<JobId>>,
+    /// The job's status, unless it has left the history.
+    status: Option<Status>,
+    /// The job's snapshot, for polling.
+    status_url: Option<String>,
+    /// The job's events, for `EventSource`: carries a ticket that reads this one job.
+    stream_url: Option<String>,
+    /// When that was decided.
+    created_at: DateTime<Utc>,
+}
+
+impl ScheduledJobRun {
+    fn shown(access: &Access, run: schedules::Run) -> Self {
+        let links = run.job.filter(|_| run.status.is_some()).map(|job| StartedJob::new(access, job));
+        let (status_url, stream_url) = links.map(|links| (links.status_url, links.stream_url)).unzip();
+        Self {
+            scheduled_for: run.scheduled_for,
+            outcome: run.outcome,
+            manual: run.manual,
+            job_id: run.job.map(TypeId),
+            status: run.status,
+            status_url,
+            stream_url,
+            created_at: run.created_at,
+        }
+    }
+}
+
+/// See the module.
+pub struct ScheduledJobsApi;
+
+#[OpenApi(prefix_path = "/v1/scheduled-jobs", tag = "Tag::ScheduledJobs")]
+impl ScheduledJobsApi {
+    /// List the scheduled jobs, newest first
+    #[oai(path = "/", method = "get", operation_id = "list_scheduled_jobs")]
+    async fn list(
+        &self,
+        can: Can<ViewSchedules>,
+        #[oai(default)] limit: Query<Limit>,
+        #[oai(default)] offset: Query<Offset>,
+    ) -> Wrapped<Vec<ScheduledJob>> {
+        let part = part_request(limit.0, offset.0);
+        let pool = &can.app().database.pool;
+        let found = schedules::list(pool, can.workspace.0, part.limit, part.offset).await?;
+        let shown = found.into_iter().map(|schedule| ScheduledJob::shown(&can, schedule)).collect();
+        Ok(Json(can.wrap(shown)))
+    }
+
+    /// Create a scheduled job
+    #[oai(path = "/", method = "post", operation_id = "create_scheduled_job")]
+    async fn create(
+        &self,
+        can: Can<ManageSchedules>,
+        job: Body<ScheduledJobRequest>,
+    ) -> CreatedWrapped<ScheduledJob> {
+        let job = job.0;
+        let config = job.action_config.into_members();
+        let new = NewScheduledJob {
+            action: Action::read(&mut can.read().await?, &job.action_type, config).await?,
+            name: job.name,
+            description: job.description,
+            cron_expression: job.cron_expression,
+            run_at: job.run_at,
+            timezone: job.timezone,
+            enabled: job.enabled,
+            overlap: job.overlap,
+            catch_up: job.catch_up,
+            jitter_seconds: job.jitter_seconds,
+        };
+        let mut tx = can.app().database.begin().await?;
+        let id = scheduled_jobs::create(&mut tx, can.workspace, &can.actor(), new).await?;
+        tx.commit().await?;
+        Ok(Created(can.wrap(find(&can, id).await?)))
+    }
+
+    /// Look at a scheduled job
+    #[oai(path = "/:job_id", method = "get", operation_id = "get_scheduled_job")]
+    async fn get(&self, can: Can<ViewSchedules>, job_id: Path<TypeId<ScheduleId>>) -> Wrapped<ScheduledJob> {
+        Ok(Json(can.wrap(find(&can, job_id.0.0).await?)))
+    }
+
+    /// Change a scheduled job
+    ///
+    /// The next occurrence is counted anew when its timing changes or it is enabled again. Jobs that are
+    /// there already stay what they are.
+    #[oai(path = "/:job_id", method = "patch", operation_id = "update_scheduled_job")]
+    async fn update(
+        &self,
+        can: Can<ManageSchedules>,
+        job_id: Path<TypeId<ScheduleId>>,
+        changes: Body<ScheduledJobChanges>,
+    ) -> Wrapped<ScheduledJob> {
+        let (id, changes) = (job_id.0.0, changes.0);
+        let action = changed_action(&can, id, changes.action_type, changes.action_config).await?;
+        let changes = Changes {
+            action,
+            name: changes.name,
+            description: match changes.description {
+                MaybeUndefined::Undefined => None,
+                MaybeUndefined::Null => Some(None),
+                MaybeUndefined::Value(text) => Some(Some(text)),
+            },
+            cron_expression: changes.cron_expression,
+            run_at: changes.run_at,
+            timezone: changes.timezone,
+            enabled: changes.enabled,
+            overlap: changes.overlap,
+            catch_up: changes.catch_up,
+            jitter_seconds: changes.jitter_seconds,
+        };
+        let mut tx = can.app().database.begin().await?;
+        scheduled_jobs::update(&mut tx, can.workspace, &can.actor(), id, changes).await?;
+        tx.commit().await?;
+        Ok(Json(can.wrap(find(&can, id).await?)))
+    }
+
+    /// Delete a scheduled job
+    ///
+    /// With the list of its runs. Its jobs stay.
+    #[oai(path = "/:job_id", method = "delete", operation_id = "delete_scheduled_job")]
+    async fn delete(
+        &self,
+        can: Can<ManageSchedules>,
+        job_id: Path<TypeId<ScheduleId>>,
+    ) -> Wrapped<Deleted<TypeId<ScheduleId>>> {
+        let mut tx = can.app().database.begin().await?;
+        scheduled_jobs::delete(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
+        tx.commit().await?;
+        Ok(Json(can.wrap(Deleted::new(job_id.0.0))))
+    }
+
+    /// Run a scheduled job now
+    ///
+    /// Beside its timing, whether it is enabled or not and whatever is running.
+    #[oai(path = "/:job_id/execute", method = "post", operation_id = "execute_scheduled_job")]
+    async fn execute(
+        &self,
+        can: Can<ManageSchedules>,
+        job_id: Path<TypeId<ScheduleId>>,
+    ) -> Wrapped<ScheduledJobRun> {
+        let mut tx = can.app().database.begin().await?;
+        let run = scheduled_jobs::execute(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
+        tx.commit().await?;
+        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, run))))
+    }
+
+    /// List what became of a scheduled job's occurrences, newest first
+    ///
+    /// Those of the last 30 days, and a hundred at the least.
+    #[oai(path = "/:job_id/runs", method = "get", operation_id = "list_scheduled_job_runs")]
+    async fn runs(
+        &self,
+        can: Can<ViewSchedules>,
+        job_id: Path<TypeId<ScheduleId>>,
+        #[oai(default)] limit: Query<Limit>,
+        #[oai(default)] offset: Query<Offset>,
+    ) -> Wrapped<Vec<ScheduledJobRun>> {
+        let part = part_request(limit.0, offset.0);
+        let pool = &can.app().database.pool;
+        let schedule = scheduled_jobs::get(pool, can.workspace, job_id.0.0).await?;
+        let runs = schedules::runs(pool, schedule.id, part.limit, part.offset).await?;
+        let shown = runs.into_iter().map(|run| ScheduledJobRun::shown(&can, run)).collect();
+        Ok(Json(can.wrap(shown)))
+    }
+}
+
+/// The scheduled job, if it is one of the caller's workspace.
+async fn find(access: &Access, id: ScheduleId) -> api_kit::Answer<ScheduledJob> {
+    let schedule = scheduled_jobs::get(&access.app().database.pool, access.workspace, id).await?;
+    Ok(ScheduledJob::shown(access, schedule))
+}
+
+/// The action that a change asks for; a configuration alone is one of the action that is there.
+async fn changed_action(
+    access: &Access,
+    id: ScheduleId,
+    action_type: Option<String>,
+    config: Option<JsonObject>,
+) -> api_kit::Answer<Option<Action>> {
+    let config = config.map(JsonObject::into_members);
+    let action_type = match (action_type, &config) {
+        (Some(action_type), _) => action_type,
+        (None, Some(_)) => find(access, id).await?.action_type,
+        (None, None) => return Ok(None),
+    };
+    let mut db = access.read().await?;
+    Ok(Some(Action::read(&mut db, &action_type, config.unwrap_or_default()).await?))
+}

@@ -1,0 +1,180 @@
+//! Webhooks: signed requests to addresses that users name, after the Standard Webhooks specification.
+//!
+//! A request goes to public addresses only, unless the operator allows others: it connects to the very
+//! addresses that were looked at. Redirects are not followed, and no proxy is asked.
+
+mod guard;
+mod signing;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http_body_util::Full;
+use hyper::{Request, StatusCode, client::conn::http1, header, http};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+use url::{Position, Url};
+
+pub use guard::{AddressError, Guard};
+pub use signing::SigningKey;
+
+use crate::settings::{SettingError, Settings};
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request about to be sent.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Where to.
+    pub url: Url,
+    /// The same for each try, so that whoever receives it twice knows it.
+    pub id: String,
+    /// When it is sent.
+    pub at: DateTime<Utc>,
+    /// What it is signed with.
+    pub secret: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
+/// Why a request did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The address may not be called.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The receiver refused it, and would do so again.
+    #[error("the receiver answered {0}")]
+    Refused(u16),
+    /// Perhaps later: the receiver is away, or said so.
+    #[error("{0}")]
+    NotNow(String),
+}
+
+/// What sends webhooks.
+#[async_trait]
+pub trait WebhookSender: fmt::Debug + Send + Sync {
+    /// Sends one; answers with the receiver's status, which is a success.
+    ///
+    /// # Errors
+    /// See [`DeliveryError`].
+    async fn send(&self, delivery: &Delivery) -> Result<u16, DeliveryError>;
+}
+
+/// The sender that a process's configuration asks for. `WEBHOOK_ALLOWED_NETWORKS`: networks (CIDR),
+/// separated by commas, that may be called although they are not public.
+///
+/// # Errors
+/// When that is malformed.
+pub fn from_settings(settings: &Settings) -> Result<Arc<dyn WebhookSender>, SettingError> {
+    let guard = Guard::new(settings.list("WEBHOOK_ALLOWED_NETWORKS")?);
+    let http =
+        HttpSender::new(guard).map_err(|error| SettingError::malformed("WEBHOOK_ALLOWED_NETWORKS", error))?;
+    Ok(Arc::new(http))
+}
+
+/// Sends over HTTP, a connection per request.
+pub struct HttpSender {
+    guard: Guard,
+    tls: TlsConnector,
+}
+
+impl HttpSender {
+    /// A sender within a guard.
+    ///
+    /// # Errors
+    /// When the TLS of this process can't be set up.
+    pub fn new(guard: Guard) -> Result<Self, rustls::Error> {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { guard, tls: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// Connects to an address that the guard lets through, and asks there.
+    async fn post(&self, delivery: &Delivery) -> Result<StatusCode, DeliveryError> {
+        let url = &delivery.url;
+        let addresses = self.guard.addresses(url).await?;
+        let request = request(delivery).map_err(|_| AddressError::Url)?;
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|_| unreachable_receiver())?;
+        let answered = if url.scheme() == "https" {
+            let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let name = ServerName::try_from(name).map_err(|_| AddressError::Url)?;
+            let secured = self.tls.connect(name, stream).await;
+            exchange(secured.map_err(|_| unreachable_receiver())?, request).await
+        } else {
+            exchange(stream, request).await
+        };
+        answered.map_err(|_| unreachable_receiver())
+    }
+}
+
+impl fmt::Debug for HttpSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSender").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+fn unreachable_receiver() -> DeliveryError {
+    DeliveryError::NotNow("the receiver can't be reached".to_owned())
+}
+
+fn request(delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
+    let Delivery { url, id, at, secret, body } = delivery;
+    let timestamp = at.timestamp();
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    Request::post(&url[Position::BeforePath..Position::AfterQuery])
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("Millrace/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("webhook-id", id)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", signing::sign(secret, id, timestamp, body))
+        .body(Full::new(body.clone()))
+}
+
+/// Sends a request and waits for the head of its answer; nobody reads the rest.
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driven = async {
+        // How it ends is told by the answer.
+        let _ = connection.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        answer = sender.send_request(request) => answer.map(|answer| answer.status()),
+        () = driven => unreachable!("it is pending for ever"),
+    }
+}
+
+#[async_trait]
+impl WebhookSender for HttpSender {
+    async fn send(&self, delivery: &Delivery) -> Result<u16, DeliveryError> {
+        let status = tokio::time::timeout(TIMEOUT, self.post(delivery))
+            .await
+            .map_err(|_| DeliveryError::NotNow("the receiver took too long".to_owned()))??;
+        let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+        match status {
+            status if status.is_success() => Ok(status.as_u16()),
+            status if status.is_server_error() || later.contains(&status) => {
+                Err(DeliveryError::NotNow(format!("the receiver answered {}", status.as_u16())))
+            }
+            status => Err(DeliveryError::Refused(status.as_u16())),
+        }
+    }
+}
