@@ -204,7 +204,6 @@ impl DeadLettersApi {
                 Surface::Workspace => "workspace".to_owned(),
                 Surface::Ops => "ops".to_owned(),
                 Surface::Platform => "platform".to_owned(),
-                Surface::Ops => "ops".to_owned(),
             },
             log: log.into_iter().map(JobLogLine::from).collect(),
             letter: letter.into(),
