@@ -282,11 +282,13 @@ impl Leader {
         let chosen = turns::choose(candidates, &holdings, rooms, waiting.len() > 1, share, clock::now());
         queue.backlog = due.next.is_some() || chosen.len() < count || queue.is_fast();
         let leaving: usize = running.values().map(|running| running.leaving).sum();
-        if starving > leaving && in_hand >= queue.slots && queue.slots > 0 {
-            if let Some(job) = hand_back::ask(&self.database, pool, &running, &holdings).await? {
-                metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
-                tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
-            }
+        if starving > leaving
+            && in_hand >= queue.slots
+            && queue.slots > 0
+            && let Some(job) = hand_back::ask(&self.database, pool, &running, &holdings).await?
+        {
+            metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
+            tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
         }
         if chosen.is_empty() {
             return Ok(());
