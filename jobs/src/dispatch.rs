@@ -7,9 +7,9 @@
 //! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless.
 
 mod hand_back;
-mod lanes;
+pub(crate) mod lanes;
 mod queue;
-mod rescue;
+pub(crate) mod rescue;
 mod turns;
 
 use std::{

@@ -6,6 +6,8 @@
 
 #![allow(clippy::missing_panics_doc)]
 
+pub mod steps;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};

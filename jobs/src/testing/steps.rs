@@ -1,0 +1,132 @@
+//! The ledger's statements one at a time, as dispatchers and workers issue them, for tests that put them
+//! in an order of their own.
+
+use std::{collections::HashMap, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    Database, JobId, Pool,
+    dispatch::{DispatchConfig, lanes, rescue},
+    ledger::{self, Ended, Returned},
+    roster::{Registration, State},
+};
+
+/// A worker, as far as the ledger knows it.
+#[derive(Debug)]
+pub struct Worker {
+    database: Database,
+    registration: Registration,
+}
+
+/// What the worker holds of a job: only who holds the newest may end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The job.
+    pub job: JobId,
+    /// Grows with each claim.
+    pub fence: i64,
+}
+
+impl Worker {
+    /// Signs a worker on.
+    pub async fn sign_on(database: &Database, lease: Duration) -> Self {
+        let worker = Self {
+            database: database.clone(),
+            registration: Registration {
+                id: Uuid::now_v7(),
+                host: String::new(),
+                pid: 0,
+                slots: serde_json::json!({}),
+                lease,
+            },
+        };
+        let mut conn = database.pool.acquire().await.expect("PostgreSQL answers");
+        worker.registration.heartbeat(State::Taking, &mut conn).await.expect("a worker may sign on");
+        worker
+    }
+
+    /// Its id in the ledger.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.registration.id
+    }
+
+    /// Claims what can be claimed of these jobs.
+    pub async fn claim(&self, jobs: &[JobId]) -> Vec<Held> {
+        let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
+        let (worker, lease) = (self.registration.id, self.registration.lease);
+        let claimed =
+            ledger::claim(&self.database.pool, worker, lease, &ids).await.expect("a claim is answered");
+        claimed.into_iter().flatten().map(|job| Held { job: job.id, fence: job.fence }).collect()
+    }
+
+    /// Renews the leases of what it believes to hold.
+    pub async fn renew(&self, held: &[Held]) {
+        let jobs: Vec<_> = held.iter().map(|held| (held.job, held.fence, None)).collect();
+        ledger::renew(&self.database.pool, &self.registration, Some(State::Taking), &jobs)
+            .await
+            .expect("a renewal is answered");
+    }
+
+    /// Ends a job as `completed`, `failed` or `cancelled`. False: another holds it.
+    pub async fn end(&self, held: Held, state: &'static str) -> bool {
+        let ended =
+            Ended { id: held.job, fence: held.fence, state, progress: None, result: None, error: None };
+        ledger::end(&self.database.pool, &[ended]).await.expect("an end is answered")[0].is_some()
+    }
+
+    /// Puts a job back to wait. False: another holds it.
+    pub async fn put_back(&self, held: Held, counts: bool) -> bool {
+        let returned = Returned {
+            id: held.job,
+            fence: held.fence,
+            delay: Duration::ZERO,
+            counts,
+            progress: None,
+            error: None,
+        };
+        ledger::put_back(&self.database.pool, &[returned]).await.expect("a return is answered")[0].is_some()
+    }
+
+    /// Ends as a crash would: nobody hears of it any more, and its leases have run out.
+    pub async fn crash(&self) {
+        let (pool, id) = (&self.database.pool, self.registration.id);
+        sqlx::query!("delete from workers where id = $1", id).execute(pool).await.expect("it can be removed");
+        expire(&self.database, Some(id)).await;
+    }
+}
+
+/// Lets the leases of a worker, or of all, run out.
+pub async fn expire(database: &Database, worker: Option<Uuid>) {
+    sqlx::query!(
+        "update jobs set lease_until = now() - interval '1 second'
+          where state = 'running' and lease_until is not null and ($1::uuid is null or worker = $1)",
+        worker
+    )
+    .execute(&database.pool)
+    .await
+    .expect("leases can run out");
+}
+
+/// What a dispatcher sees as due in a pool, up to `depth` of each lane.
+pub async fn due(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
+    let mut conn = database.pool.acquire().await.expect("PostgreSQL answers");
+    let mut due = Vec::new();
+    let mut after = lanes::Lane::start();
+    loop {
+        let found = lanes::due(&mut conn, pool, &after, depth).await.expect("the lanes can be walked");
+        due.extend(found.jobs.into_iter().map(|job| JobId(job.id)));
+        match found.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    due
+}
+
+/// Frees the jobs whose leases have run out, as a leader does.
+pub async fn rescue_all(database: &Database, lease: Duration, crash_limit: i32) {
+    let config = DispatchConfig { lease, crash_limit, ..DispatchConfig::default() };
+    rescue::rescue(database, &config, &mut HashMap::new()).await.expect("a rescue is answered");
+}

@@ -1,0 +1,333 @@
+//! Properties of the ledger's state machine: whatever two dispatchers, three workers and the people who
+//! watch them do, in whatever order, no job runs without a lease, is done twice, or waits for ever.
+//!
+//! A sequence is made of single statements, as processes issue them. What a process believes (ids it was
+//! delivered, jobs it holds) stays with it while the ledger moves on, so stale beliefs are acted upon,
+//! too. Once by hand of one, in the order given; once with each process as a task of its own.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use jobs::{
+    Database, JobId, NewJob, Pool,
+    control::{self, Retry},
+    kinds::NoOp,
+    testing::steps::{self, Held, Worker},
+};
+use proptest::{
+    prelude::{Just, Strategy, any, prop_oneof},
+    test_runner::{Config, TestRunner},
+};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::database::{TestDatabase, variable};
+
+const LEASE: Duration = Duration::from_secs(60);
+const CRASH_LIMIT: i32 = 3;
+const WORKERS: usize = 3;
+const DISPATCHERS: usize = 2;
+
+/// What somebody does. Numbers choose among what there is, whatever that is by then.
+#[derive(Debug, Clone)]
+enum Step {
+    Enqueue { jobs: usize, tenant: u8 },
+    Dispatch { dispatcher: usize },
+    Claim { worker: usize, dispatcher: usize },
+    Renew { worker: usize },
+    End { worker: usize, which: usize, state: &'static str },
+    PutBack { worker: usize, which: usize, counts: bool },
+    Expire { worker: usize },
+    Crash { worker: usize },
+    Rescue,
+    Cancel { which: usize },
+    Retry { which: usize },
+    Pause { on: bool },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (worker, dispatcher) = (0..WORKERS, 0..DISPATCHERS);
+    let state = prop_oneof![3 => Just("completed"), 1 => Just("failed"), 1 => Just("cancelled")];
+    prop_oneof![
+        3 => (1usize..6, 0u8..3).prop_map(|(jobs, tenant)| Step::Enqueue { jobs, tenant }),
+        4 => dispatcher.clone().prop_map(|dispatcher| Step::Dispatch { dispatcher }),
+        6 => (worker.clone(), dispatcher).prop_map(|(worker, dispatcher)| Step::Claim { worker, dispatcher }),
+        2 => worker.clone().prop_map(|worker| Step::Renew { worker }),
+        5 => (worker.clone(), any::<usize>(), state)
+            .prop_map(|(worker, which, state)| Step::End { worker, which, state }),
+        3 => (worker.clone(), any::<usize>(), any::<bool>())
+            .prop_map(|(worker, which, counts)| Step::PutBack { worker, which, counts }),
+        2 => worker.clone().prop_map(|worker| Step::Expire { worker }),
+        1 => worker.prop_map(|worker| Step::Crash { worker }),
+        3 => Just(Step::Rescue),
+        2 => any::<usize>().prop_map(|which| Step::Cancel { which }),
+        2 => any::<usize>().prop_map(|which| Step::Retry { which }),
+        1 => any::<bool>().prop_map(|on| Step::Pause { on }),
+    ]
+}
+
+/// What a worker process believes.
+struct Process {
+    worker: Worker,
+    held: Vec<Held>,
+}
+
+/// The installation, and what everyone believes of it.
+struct World {
+    database: Database,
+    jobs: Mutex<Vec<JobId>>,
+    /// How often each job's success was taken.
+    completed: Mutex<HashMap<JobId, usize>>,
+    delivered: Vec<Mutex<Vec<JobId>>>,
+    processes: Vec<Mutex<Process>>,
+}
+
+impl World {
+    async fn new(database: &Database) -> Self {
+        let empty = "truncate shard.jobs, shard.finished_jobs, shard.job_checkpoints, shard.workers, shard.job_pauses";
+        sqlx::raw_sql(empty).execute(&database.pool).await.unwrap();
+        let mut processes = Vec::new();
+        for _ in 0..WORKERS {
+            let worker = Worker::sign_on(database, LEASE).await;
+            processes.push(Mutex::new(Process { worker, held: Vec::new() }));
+        }
+        Self {
+            database: database.clone(),
+            jobs: Mutex::default(),
+            completed: Mutex::default(),
+            delivered: (0..DISPATCHERS).map(|_| Mutex::default()).collect(),
+            processes,
+        }
+    }
+
+    async fn take(&self, step: &Step) {
+        match *step {
+            Step::Enqueue { jobs, tenant } => self.enqueue(jobs, tenant).await,
+            Step::Dispatch { dispatcher } => {
+                let due = steps::due(&self.database, Pool::Maintenance, 3).await;
+                *self.delivered[dispatcher].lock().await = due;
+            }
+            Step::Claim { worker, dispatcher } => {
+                let delivered = self.delivered[dispatcher].lock().await.clone();
+                let mut process = self.processes[worker].lock().await;
+                let claimed = process.worker.claim(&delivered).await;
+                process.held.extend(claimed);
+            }
+            Step::Renew { worker } => {
+                let process = self.processes[worker].lock().await;
+                process.worker.renew(&process.held).await;
+            }
+            Step::End { worker, which, state } => self.end(worker, which, state).await,
+            Step::PutBack { worker, which, counts } => {
+                let mut process = self.processes[worker].lock().await;
+                if let Some(held) = pick(&mut process.held, which) {
+                    process.worker.put_back(held, counts).await;
+                }
+            }
+            Step::Expire { worker } => {
+                let id = self.processes[worker].lock().await.worker.id();
+                steps::expire(&self.database, Some(id)).await;
+            }
+            Step::Crash { worker } => {
+                let mut process = self.processes[worker].lock().await;
+                process.worker.crash().await;
+                // Another takes its place. What it held is not forgotten: a zombie acts on it later.
+                let worker = Worker::sign_on(&self.database, LEASE).await;
+                process.worker = worker;
+            }
+            Step::Rescue => steps::rescue_all(&self.database, LEASE, CRASH_LIMIT).await,
+            Step::Cancel { which } => {
+                if let Some(job) = self.any_job(which).await {
+                    let workspace = self.workspace_of(job).await;
+                    control::cancel(&self.database, workspace, job).await.unwrap();
+                }
+            }
+            Step::Retry { which } => self.retry(which).await,
+            Step::Pause { on: true } => {
+                let pause = "insert into shard.job_pauses (id, pool) values ($1, 'maintenance') on conflict do nothing";
+                sqlx::query(pause).bind(Uuid::now_v7()).execute(&self.database.pool).await.unwrap();
+            }
+            Step::Pause { on: false } => {
+                sqlx::query("delete from shard.job_pauses").execute(&self.database.pool).await.unwrap();
+            }
+        }
+    }
+
+    async fn enqueue(&self, count: usize, tenant: u8) {
+        let no_op = NoOp::default();
+        let mut tx = self.database.begin().await.unwrap();
+        let workspace = (tenant > 0).then(|| Uuid::from_u128(u128::from(tenant)));
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let job = NewJob::new(&no_op).workspace(workspace);
+            ids.push(jobs::enqueue(&mut tx, job).await.unwrap().id());
+        }
+        tx.commit().await.unwrap();
+        self.jobs.lock().await.extend(ids);
+    }
+
+    async fn end(&self, worker: usize, which: usize, state: &'static str) {
+        let mut process = self.processes[worker].lock().await;
+        let Some(held) = pick(&mut process.held, which) else { return };
+        if process.worker.end(held, state).await && state == "completed" {
+            *self.completed.lock().await.entry(held.job).or_default() += 1;
+        }
+    }
+
+    async fn retry(&self, which: usize) {
+        let Some(job) = self.any_job(which).await else { return };
+        let workspace = self.workspace_of(job).await;
+        let done = self.completed.lock().await.contains_key(&job);
+        let mut tx = self.database.begin().await.unwrap();
+        let answer = control::retry(&mut tx, workspace, job).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(!(done && answer == Retry::Queued), "a job that is done runs again");
+    }
+
+    async fn any_job(&self, which: usize) -> Option<JobId> {
+        let jobs = self.jobs.lock().await;
+        if jobs.is_empty() { None } else { Some(jobs[which % jobs.len()]) }
+    }
+
+    async fn workspace_of(&self, job: JobId) -> Option<Uuid> {
+        sqlx::query_scalar("select workspace_id from shard.all_jobs where id = $1")
+            .bind(job.0)
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap()
+    }
+
+    /// What must hold at any time.
+    async fn check(&self) {
+        let count = async |sql: &str| -> i64 {
+            sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned()))
+                .fetch_one(&self.database.pool)
+                .await
+                .unwrap()
+        };
+        let adrift = "select count(*) from shard.jobs where state = 'running' and (lease_until is null or worker is null)";
+        assert_eq!(count(adrift).await, 0, "a job runs without a lease");
+        let idle = "select count(*) from shard.jobs where state = 'waiting' and (lease_until is not null or worker is not null)";
+        assert_eq!(count(idle).await, 0, "a waiting job has a holder");
+        let negative = "select count(*) from shard.all_jobs where attempt < 0";
+        assert_eq!(count(negative).await, 0, "no attempt is given back twice");
+        let jobs = self.jobs.lock().await.len();
+        assert_eq!(
+            count("select count(*) from shard.all_jobs").await,
+            i64::try_from(jobs).unwrap(),
+            "none is lost"
+        );
+        assert_eq!(
+            count("select count(distinct id) from shard.all_jobs").await,
+            i64::try_from(jobs).unwrap()
+        );
+        let twice: Vec<_> =
+            self.completed.lock().await.iter().filter(|(_, n)| **n > 1).map(|(job, _)| *job).collect();
+        assert!(twice.is_empty(), "done twice: {twice:?}");
+    }
+
+    /// Left alone, with workers that do their work, every job comes to its end.
+    async fn come_to_rest(&self) {
+        self.take(&Step::Pause { on: false }).await;
+        for process in &self.processes {
+            process.lock().await.held.clear();
+        }
+        steps::expire(&self.database, None).await;
+        for _ in 0..200 {
+            self.take(&Step::Rescue).await;
+            let due = steps::due(&self.database, Pool::Maintenance, 50).await;
+            let process = self.processes[0].lock().await;
+            for held in process.worker.claim(&due).await {
+                assert!(process.worker.end(held, "completed").await, "the newest holder may end its job");
+                *self.completed.lock().await.entry(held.job).or_default() += 1;
+            }
+            drop(process);
+            let left: i64 = sqlx::query_scalar("select count(*) from shard.jobs")
+                .fetch_one(&self.database.pool)
+                .await
+                .unwrap();
+            if left == 0 {
+                return self.check().await;
+            }
+        }
+        panic!("jobs wait for ever");
+    }
+}
+
+fn pick(held: &mut Vec<Held>, which: usize) -> Option<Held> {
+    if held.is_empty() { None } else { Some(held.swap_remove(which % held.len())) }
+}
+
+/// Runs a property over sequences of steps, each in an empty ledger of the same database.
+fn over_sequences<F, Fut>(cases: u32, property: F)
+where
+    F: Fn(Database, Vec<Step>) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (database, clone) = runtime.block_on(async {
+        let clone = TestDatabase::create().await;
+        let prefix = format!("t{}", Uuid::now_v7().simple());
+        (clone.connect(&variable("REDIS_URL"), &prefix).await, clone)
+    });
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&proptest::collection::vec(step(), 1..60), |sequence| {
+        runtime.block_on(property(database.clone(), sequence));
+        Ok(())
+    });
+    runtime.block_on(async {
+        database.pool.close().await;
+        clone.remove().await;
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn no_order_of_statements_loses_a_job_does_one_twice_or_leaves_one_waiting() {
+    over_sequences(150, |database, sequence| async move {
+        let world = World::new(&database).await;
+        for step in &sequence {
+            world.take(step).await;
+            world.check().await;
+        }
+        world.come_to_rest().await;
+    });
+}
+
+#[test]
+fn nor_does_any_interleaving_of_two_dispatchers_and_three_workers() {
+    over_sequences(150, |database, sequence| async move {
+        let world = Arc::new(World::new(&database).await);
+        // Each process takes its own steps in order; people take theirs at any time.
+        let mut lines: Vec<Vec<Step>> = vec![Vec::new(); WORKERS + DISPATCHERS + 2];
+        for (n, step) in sequence.into_iter().enumerate() {
+            let line = match step {
+                Step::Claim { worker, .. }
+                | Step::Renew { worker }
+                | Step::End { worker, .. }
+                | Step::PutBack { worker, .. }
+                | Step::Expire { worker }
+                | Step::Crash { worker } => worker,
+                Step::Dispatch { dispatcher } => WORKERS + dispatcher,
+                Step::Rescue => WORKERS + n % DISPATCHERS,
+                _ => WORKERS + DISPATCHERS + n % 2,
+            };
+            lines[line].push(step);
+        }
+        let running = lines.into_iter().map(|line| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                for step in &line {
+                    world.take(step).await;
+                }
+            })
+        });
+        for line in join_all(running).await {
+            line.expect("every process takes its steps");
+        }
+        world.check().await;
+        world.come_to_rest().await;
+    });
+}
