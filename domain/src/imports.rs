@@ -37,6 +37,8 @@ use crate::{
 
 /// How many bad rows the job's detail shows; the report has them all.
 const FIRST_ERRORS: i64 = 20;
+/// Lines of a report removed by one transaction.
+const FORGOTTEN_AT_ONCE: i64 = 5_000;
 
 /// What becomes of the good rows when others are bad.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, poem_openapi::Enum)]
@@ -262,10 +264,23 @@ pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, 
     Ok(Validation { errors_by_code, first_errors })
 }
 
-/// Forgets a finished import: its row, its report, and its file when no other import has it.
-pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
+/// Forgets some of a finished import: lines of its report, and with the last of them its row, and its file
+/// when no other import has it. False: nothing is left.
+pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
     staged::begin_discarding(db, job.0).await?;
-    sqlx::query!("delete from import_errors where job_id = $1", job.0).execute(db.conn()).await?;
+    let lines = sqlx::query!(
+        "delete from import_errors
+          where (job_id, row_number, ordinal) in (
+                select job_id, row_number, ordinal from import_errors where job_id = $1
+                 order by row_number, ordinal limit $2)",
+        job.0,
+        FORGOTTEN_AT_ONCE,
+    )
+    .execute(db.conn())
+    .await?;
+    if i64::try_from(lines.rows_affected()).is_ok_and(|lines| lines >= FORGOTTEN_AT_ONCE) {
+        return Ok(true);
+    }
     sqlx::query!("delete from import_error_counts where job_id = $1", job.0).execute(db.conn()).await?;
     sqlx::query!(
         "with gone as (delete from imports where job_id = $1 returning file_id)
@@ -276,5 +291,5 @@ pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error>
     )
     .execute(db.conn())
     .await?;
-    Ok(())
+    Ok(false)
 }

@@ -366,7 +366,7 @@ fn timing(
     zone: Option<&str>,
 ) -> Result<Timing, ScheduledJobError> {
     match (cron, run_at) {
-        (Some(cron), None) => Timing::cron(cron, zone.unwrap_or("UTC")).map_err(refused),
+        (Some(cron), None) => Timing::cron(cron, zone.unwrap_or("UTC")).map_err(|error| refused(&error)),
         (None, Some(at)) if zone.is_none() => once(at),
         (None, Some(_)) => Err(invalid("timezone", "goes with cron_expression; run_at says its own offset")),
         (None, None) => Err(invalid("cron_expression", "give this or run_at")),
@@ -379,10 +379,10 @@ fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Schedule
     let zone = changes.timezone.as_deref();
     match (changes.cron_expression.as_deref(), changes.run_at, before) {
         (Some(cron), None, Timing::Cron(old)) => {
-            Timing::cron(cron, zone.unwrap_or(old.zone())).map_err(refused)
+            Timing::cron(cron, zone.unwrap_or(old.zone())).map_err(|error| refused(&error))
         }
         (None, None, Timing::Cron(old)) if zone.is_some() => {
-            Timing::cron(old.text(), zone.unwrap_or_default()).map_err(refused)
+            Timing::cron(old.text(), zone.unwrap_or_default()).map_err(|error| refused(&error))
         }
         (None, None, before) if zone.is_none() => Ok(before.clone()),
         // Asked for what is there already, though it may have passed.
@@ -392,7 +392,7 @@ fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Schedule
     }
 }
 
-fn refused(error: TimingError) -> ScheduledJobError {
+fn refused(error: &TimingError) -> ScheduledJobError {
     let field = match error {
         TimingError::Cron(_) => "cron_expression",
         TimingError::Zone => "timezone",

@@ -69,6 +69,17 @@ impl Settings {
         }
     }
 
+    /// The parsed value, if the variable is set.
+    pub fn optional<T>(&self, name: &'static str) -> Result<Option<T>, SettingError>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        self.get(name)
+            .map(|text| text.trim().parse().map_err(|error| SettingError::malformed(name, error)))
+            .transpose()
+    }
+
     /// Parsed values, separated by commas; none when it is not set.
     pub fn list<T>(&self, name: &'static str) -> Result<Vec<T>, SettingError>
     where

@@ -5,6 +5,8 @@
 //! changes nothing. Any Redis error ends an apalis worker; [`receive`] builds a new one, and the jobs
 //! in hand never notice, because they don't run inside it.
 
+pub(crate) mod sweep;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -111,7 +113,7 @@ pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
 pub(crate) async fn receive(
     bus: Bus,
     pool: Pool,
-    worker: Uuid,
+    worker: String,
     slots: Arc<Semaphore>,
     deliveries: mpsc::UnboundedSender<Delivery>,
     stop: CancellationToken,
@@ -125,7 +127,7 @@ pub(crate) async fn receive(
     let mut build = 0u32;
     while !stop.is_cancelled() {
         build += 1;
-        let name = format!("{worker}-{build}");
+        let name = format!("{worker}/{build}");
         let started = tokio::time::Instant::now();
         let (strategy, returned) = WakeStrategy::new(wakes.take());
         let service = HandOver {

@@ -54,7 +54,7 @@ const LEADER_LOCK: i64 = 0x6d69_6c6c_7261_6365;
 pub struct DispatchConfig {
     /// The workers' lease; after an outage nobody is rescued for as long.
     pub lease: Duration,
-    /// Crashes in a row, without a checkpoint between them, that end a job.
+    /// Crashes in a row of a job that ran alone, without a checkpoint between them, that end it.
     pub crash_limit: i32,
     /// What is enqueued again and again.
     pub recurring: Vec<Recurring>,
@@ -62,7 +62,7 @@ pub struct DispatchConfig {
 
 impl Default for DispatchConfig {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), crash_limit: 10, recurring: Vec::new() }
+        Self { lease: Duration::from_secs(15), crash_limit: 3, recurring: Vec::new() }
     }
 }
 
@@ -111,9 +111,11 @@ async fn lead(
     metrics::gauge!("millrace_dispatch_leading").set(1.0);
     let (waker, wakes) = mpsc::channel(64);
     let listener = tokio::spawn(listen(database.clone(), waker));
+    let sweeper = tokio::spawn(deliver::sweep::keep_swept(database.clone(), config.lease));
     let mut leader = Leader::new(database.clone(), config.clone());
     let result = leader.run(&mut lock, wakes, grace, stop).await;
     listener.abort();
+    sweeper.abort();
     metrics::gauge!("millrace_dispatch_leading").set(0.0);
     result
 }
@@ -280,11 +282,13 @@ impl Leader {
         let chosen = turns::choose(candidates, &holdings, rooms, waiting.len() > 1, share, clock::now());
         queue.backlog = due.next.is_some() || chosen.len() < count || queue.is_fast();
         let leaving: usize = running.values().map(|running| running.leaving).sum();
-        if starving > leaving && in_hand >= queue.slots && queue.slots > 0 {
-            if let Some(job) = hand_back::ask(&self.database, pool, &running, &holdings).await? {
-                metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
-                tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
-            }
+        if starving > leaving
+            && in_hand >= queue.slots
+            && queue.slots > 0
+            && let Some(job) = hand_back::ask(&self.database, pool, &running, &holdings).await?
+        {
+            metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
+            tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
         }
         if chosen.is_empty() {
             return Ok(());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{JobId, JobKind, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace, watch::Event};
+use crate::{JobId, JobKind, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace};
 
 /// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,14 +217,13 @@ pub(crate) struct Row {
     pub unique_seconds: Option<f64>,
 }
 
-/// Inserts rows, and announces them after the commit. Answers with those for which another job stands.
+/// Inserts rows, and wakes the dispatcher after the commit. Answers with those for which another job stands.
 pub(crate) async fn insert(
     tx: &mut Tx,
     workspace: Option<Uuid>,
     rows: &[Row],
 ) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let workspace = tx.workspace().or(workspace);
-    let now = crate::clock::now();
     let json = serde_json::to_value(rows).map_err(|e| sqlx::Error::Encode(e.into()))?;
     let duplicates: HashMap<JobId, JobId> = sqlx::query!(
         r#"select asked as "asked!", stands_for as "stands_for!" from enqueue_jobs($1, $2)
@@ -237,9 +236,8 @@ pub(crate) async fn insert(
     .into_iter()
     .map(|row| (JobId(row.asked), JobId(row.stands_for)))
     .collect();
+    // Nobody watches a job before it exists: there is nothing to publish.
     for row in rows.iter().filter(|row| !duplicates.contains_key(&row.id)) {
-        let due = row.run_at.is_none_or(|at| at <= now);
-        tx.publish_after_commit(Event::enqueued(row.id, due, now));
         tx.wake_after_commit(row.pool);
     }
     Ok(duplicates)

@@ -5,7 +5,10 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    Jitter, JobContext, JobKind, PayloadError, PayloadKeys, Pool, RetryPolicy, ledger::Claimed, payload,
+    Jitter, JobContext, JobKind, PayloadError, PayloadKeys, Pool, RetryPolicy,
+    ledger::Claimed,
+    payload,
+    retention::{Policies, Retention},
 };
 
 /// How a handler's attempt ended, chosen by the handler.
@@ -102,6 +105,7 @@ pub(crate) struct Entry {
     pub retry: RetryPolicy,
     pub timeout: Duration,
     pub checkpoints: bool,
+    pub retention: Retention,
     jitter: Jitter,
     pub run: Arc<Run>,
 }
@@ -175,6 +179,7 @@ impl Registry {
             retry: K::RETRY,
             timeout: K::TIMEOUT,
             checkpoints: K::CHECKPOINTS,
+            retention: K::RETENTION,
             jitter: Jitter::Full,
             run: Arc::new(run),
         };
@@ -198,6 +203,12 @@ impl Registry {
     #[must_use]
     pub fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// How long finished jobs of the kinds so far stay in the history.
+    #[must_use]
+    pub fn retention(&self) -> Policies {
+        Policies::new(self.entries.iter().map(|(name, entry)| (*name, entry.retention)))
     }
 
     pub(crate) fn entry(&self, kind: &str) -> Option<&Entry> {

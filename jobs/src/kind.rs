@@ -6,7 +6,7 @@ use rand::RngExt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{PayloadError, Pool, Unique};
+use crate::{PayloadError, Pool, Unique, retention::Retention};
 
 /// A kind of job: a small serialisable payload (ids, never models) and its policy.
 pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -26,6 +26,8 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
     /// How long one attempt may take before it is aborted and counted as failed.
     const TIMEOUT: Duration = Duration::from_secs(300);
+    /// How long a finished job of this kind stays in the history.
+    const RETENTION: Retention = Retention::DEFAULT;
     /// Whether a handler of this kind commits checkpoints, and so may be handed back at any time.
     const CHECKPOINTS: bool = false;
     /// 0 (first) to 9 (last), among the due jobs of its workspace in the pool.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{JobKind, Pool, RetryPolicy};
+use crate::{JobKind, Pool, Retention, RetryPolicy};
 
 /// Creates a signed-up user's account and workspace.
 /// Killed at any line: every step looks at what is there first, so the next attempt goes on.
@@ -139,6 +139,19 @@ impl JobKind for SweepUploads {
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 
+/// Removes from the history what its kind, or the table `job_retention`, no longer keeps.
+/// Killed at any line: each batch is removed or not, and the next run finds what is left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PruneJobs {}
+
+impl JobKind for PruneJobs {
+    const NAME: &'static str = "jobs.prune";
+    const POOL: Pool = Pool::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::NEVER;
+    const TIMEOUT: Duration = Duration::from_secs(3600);
+    const RETENTION: Retention = Retention::of_days(1, 30);
+}
+
 /// Does nothing, or sleeps: for measuring the engine and for trying out an installation.
 /// Killed at any line: nothing to lose.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -158,9 +171,22 @@ pub struct NoOp {
     /// Sleeps on when it is asked to stop.
     #[serde(default)]
     pub deaf: bool,
+    /// After its sleep, ends the process that it runs in. For trying out the quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<Crash>,
     /// Lines that it says to its log before anything else.
     #[serde(default)]
     pub lines: u32,
+}
+
+/// How a [`NoOp`] ends its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Crash {
+    /// By abort, as a failed assertion in foreign code does.
+    Abort,
+    /// By taking memory until there is none. Where nothing limits a process, this takes the machine's.
+    EatMemory,
 }
 
 impl JobKind for NoOp {

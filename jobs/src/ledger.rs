@@ -6,6 +6,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// A job that a worker has claimed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Claimed {
     pub id: JobId,
     pub workspace: Option<Uuid>,
@@ -34,6 +35,8 @@ pub(crate) struct Claimed {
     pub progress: Option<Value>,
     /// A worker died with it: it runs alone.
     pub isolate: bool,
+    /// How often in a row it has crashed alone.
+    pub crashes: i32,
     /// How many seconds it had been due, where this is its first run.
     pub waited: Option<f64>,
 }
@@ -78,8 +81,8 @@ pub(crate) struct Rescued {
     pub pool: Option<Pool>,
     pub epoch: i64,
     pub crashes: i32,
-    /// Too many crashes in a row: finished as failed.
-    pub quarantined: bool,
+    /// Too many crashes in a row: finished as failed, for this reason.
+    pub quarantined: Option<String>,
 }
 
 pub(crate) fn interval(duration: Duration) -> PgInterval {
@@ -100,7 +103,7 @@ pub(crate) async fn claim(
         select id as "id!", workspace_id, kind as "kind!", pool as "pool!", version as "version!",
                payload as "payload!", origin as "origin!", run_at as "run_at!", attempt as "attempt!",
                max_attempts as "max_attempts!", fence as "fence!", epoch as "epoch!", progress,
-               isolate as "isolate!",
+               isolate as "isolate!", crashes as "crashes!",
                case when started_at = claimed_at
                     then extract(epoch from claimed_at - run_at)::float8 end as waited
           from claim_jobs($1, $2, $3)
@@ -129,6 +132,7 @@ pub(crate) async fn claim(
                 epoch: row.epoch,
                 progress: row.progress,
                 isolate: row.isolate,
+                crashes: row.crashes,
                 waited: row.waited,
             };
             (row.id, job)
@@ -166,7 +170,8 @@ pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End
                    attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at,
                    checkpoints, unique_key, batch_id)
             select g.id, g.workspace_id, g.kind, g.version, g.pool, g.payload, g.origin, g.priority, e.state,
-                   g.attempt, g.max_attempts, g.crashes, g.epoch + 1, e.progress, e.result,
+                   g.attempt, g.max_attempts, case when e.state = 'completed' then 0 else g.crashes end,
+                   g.epoch + 1, e.progress, e.result,
                    coalesce(e.error, g.error), g.created_at, g.started_at, g.checkpoints, g.unique_key,
                    g.batch_id
               from gone g join ending e using (id)
@@ -215,7 +220,9 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
                -- What is given back without a failure keeps its place.
                run_at = case when r.counts or r.delay > interval '0' then now() + r.delay else j.run_at end,
                attempt = case when r.counts then j.attempt else j.attempt - 1 end,
-               crashes = 0,
+               -- A handler that came to an answer has not crashed; one that was given back may yet.
+               crashes = case when r.counts or r.delay > interval '0' then 0 else j.crashes end,
+               isolate = j.isolate and (j.crashes > 0 or not r.counts),
                epoch = j.epoch + 1,
                worker = null,
                lease_until = null,
@@ -238,13 +245,14 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
     Ok(returned.iter().map(|r| epochs.get(&r.id.0).copied()).collect())
 }
 
-/// Renews leases, keeps the progress, and says that the worker is there and what it does; answers with what an operator
+/// Renews leases, keeps the progress, and says that the worker is there and what it does, unless another
+/// process does that; answers with what an operator
 /// asks of it. Lost with a crash of the server is fine, so the commit does
 /// not wait for the disk. An expired lease may be renewed as long as the fence is current.
 pub(crate) async fn renew(
     pool: &PgPool,
     worker: &Registration,
-    state: State,
+    state: Option<State>,
     jobs: &[(JobId, i64, Option<Value>)],
 ) -> Result<Option<Asked>, sqlx::Error> {
     let mut tx = pool.begin().await?;
@@ -271,14 +279,44 @@ pub(crate) async fn renew(
     )
     .execute(&mut *tx)
     .await?;
-    let asked = worker.heartbeat(state, &mut tx).await?;
+    let asked = match state {
+        Some(state) => worker.heartbeat(state, &mut tx).await?,
+        None => None,
+    };
     tx.commit().await?;
     Ok(asked)
 }
 
+/// Notes that a job is about to run alone. False: someone else holds it by now.
+pub(crate) async fn begin_alone(pool: &PgPool, id: JobId, fence: i64) -> Result<bool, sqlx::Error> {
+    let begun = sqlx::query!(
+        "update jobs set ran_alone = fence where id = $1 and fence = $2 and state = 'running'",
+        id.0,
+        fence
+    )
+    .execute(pool)
+    .await?;
+    Ok(begun.rows_affected() > 0)
+}
+
+/// Lets go of a job that ran alone and has died with its process, so that the rescue finds it at once.
+/// False: it never began to, or was over before.
+pub(crate) async fn let_go(pool: &PgPool, id: JobId, fence: i64) -> Result<bool, sqlx::Error> {
+    let let_go = sqlx::query!(
+        "update jobs set worker = null, lease_until = now()
+          where id = $1 and fence = $2 and ran_alone = $2 and state = 'running'",
+        id.0,
+        fence
+    )
+    .execute(pool)
+    .await?;
+    Ok(let_go.rows_affected() > 0)
+}
+
 /// Frees jobs whose lease has run out. The attempt is given back: whatever ended the holder was not
-/// the job's own failure. A crash is counted when the holder's process is gone too; `crash_limit` of
-/// them in a row, without a checkpoint in between, end the job.
+/// the job's own failure. When the holder's process is gone too, the job runs alone from now on, and
+/// only if it did so already does this count as a crash; `crash_limit` of them in a row, without a
+/// checkpoint in between, end the job.
 pub(crate) async fn rescue(
     pool: &PgPool,
     lease: Duration,
@@ -288,8 +326,9 @@ pub(crate) async fn rescue(
         r#"
         with lost as (
             select j.id,
+                   w.id is null as gone,
                    case when c.advanced_by = j.fence then 0 else j.crashes end
-                     + case when w.id is null then 1 else 0 end as crashes
+                     + case when w.id is null and j.ran_alone = j.fence then 1 else 0 end as crashes
               from jobs j
               left join workers w on w.id = j.worker and w.heartbeat_at > now() - $1::interval
               left join job_checkpoints c on c.job_id = j.id
@@ -302,6 +341,7 @@ pub(crate) async fn rescue(
                set state = 'waiting',
                    attempt = j.attempt - 1,
                    crashes = lost.crashes,
+                   isolate = j.isolate or lost.gone,
                    epoch = j.epoch + 1,
                    worker = null,
                    lease_until = null
@@ -311,21 +351,25 @@ pub(crate) async fn rescue(
         ), dead as (
             delete from jobs j using lost where j.id = lost.id and lost.crashes >= $2
             returning j.*, lost.crashes as final_crashes
+        ), sealed as (
+            -- As with any end: nothing of the last attempt can still commit.
+            update job_checkpoints c set fence = c.fence + 1 from dead where c.job_id = dead.id
         ), buried as (
             insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
                    attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
                    unique_key, batch_id)
             select id, workspace_id, kind, version, pool, payload, origin, priority, 'failed', attempt,
                    max_attempts, final_crashes, epoch + 1, progress,
-                   jsonb_build_object('code', 'crashed', 'message',
-                       'every worker that ran this job died; it is not tried again'),
+                   jsonb_build_object('code', 'quarantined', 'attempt', attempt, 'message', format(
+                       'the process that ran this job, and nothing else, died %s times in a row; '
+                       'it is not tried again by itself', final_crashes)),
                    created_at, started_at, checkpoints, unique_key, batch_id
               from dead
-            returning id, pool, epoch, crashes
+            returning id, pool, epoch, crashes, error ->> 'message' as reason
         )
-        select id as "id!", pool as "pool!", epoch as "epoch!", crashes as "crashes!", false as "dead!" from freed
+        select id as "id!", pool as "pool!", epoch as "epoch!", crashes as "crashes!", null as reason from freed
         union all
-        select id, pool, epoch, crashes, true from buried
+        select id, pool, epoch, crashes, reason from buried
         "#,
         interval(lease),
         crash_limit,
@@ -339,7 +383,7 @@ pub(crate) async fn rescue(
             pool: Pool::named(&row.pool),
             epoch: row.epoch,
             crashes: row.crashes,
-            quarantined: row.dead,
+            quarantined: row.reason,
         })
         .collect())
 }

@@ -39,7 +39,7 @@ impl Inline {
             slots: serde_json::json!({}),
             lease: Duration::from_secs(3600), // nobody renews it
         };
-        Self { shared: Arc::new(Shared::start(registration, database.clone(), registry)) }
+        Self { shared: Arc::new(Shared::start(registration, database, registry)) }
     }
 
     /// Claims a job, runs its handler and writes what came of it; answers with the job as it is then.

@@ -3,6 +3,7 @@
 //!
 //! Killed at any line: the leases of its jobs run out and the leader frees them.
 
+mod isolated;
 pub(crate) mod run;
 mod running;
 
@@ -22,7 +23,10 @@ use crate::{
     throughput::{self, Tally},
     watch::publish::Publisher,
 };
+use isolated::Isolation;
 use running::RunningJobs;
+
+pub use isolated::{IsolatedProcess, RUN_ISOLATED, run_isolated};
 
 /// What a worker process is told.
 #[derive(Debug, Clone)]
@@ -33,13 +37,15 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How long jobs may go on after SIGTERM.
     pub grace: Duration,
+    /// What runs a job alone whose worker has died with it; without, it runs here like any other.
+    pub isolated: Option<IsolatedProcess>,
 }
 
 impl WorkerConfig {
     /// A lease of 15 s and a grace of 25 s.
     #[must_use]
     pub fn new(slots: HashMap<Pool, usize>) -> Self {
-        Self { slots, lease: Duration::from_secs(15), grace: Duration::from_secs(25) }
+        Self { slots, lease: Duration::from_secs(15), grace: Duration::from_secs(25), isolated: None }
     }
 }
 
@@ -63,6 +69,43 @@ pub(crate) struct Shared {
     pub ends: Coalescer<Ended, Option<End>>,
     pub returns: Coalescer<Returned, Option<i64>>,
     pub hand_back: CancellationToken,
+    pub isolation: Option<Isolation>,
+}
+
+impl Shared {
+    /// What is shared, and what resolves once its last holder is gone and its last words have been sent.
+    fn start_with(
+        registration: Registration,
+        database: &Database,
+        registry: Registry,
+        hand_back: CancellationToken,
+        isolation: Option<Isolation>,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
+        let (publisher, events) = Publisher::start(database.bus.clone());
+        let (id, lease) = (registration.id, registration.lease);
+        let shared = Self {
+            id,
+            registration,
+            asked: watch::Sender::new(None),
+            state: watch::Sender::new(State::Taking),
+            look: Notify::new(),
+            throughput: Arc::default(),
+            running: RunningJobs::default(),
+            publisher,
+            logs: LogSink::start(database.clone()),
+            claims: coalesced_claims(database, id, lease),
+            ends: coalesced_ends(database),
+            returns: coalesced_returns(database),
+            hand_back,
+            isolation,
+            registry,
+            database: database.clone(),
+        };
+        let last_words = async move {
+            let _ = events.await; // it doesn't panic, and nobody aborts it
+        };
+        (shared, last_words)
+    }
 }
 
 impl Shared {
@@ -86,25 +129,9 @@ impl Shared {
     }
 
     /// Starts the tasks that write for all of a worker's jobs.
-    pub(crate) fn start(registration: Registration, database: Database, registry: Registry) -> Self {
-        let (id, lease) = (registration.id, registration.lease);
-        Self {
-            id,
-            registration,
-            asked: watch::Sender::new(None),
-            state: watch::Sender::new(State::Taking),
-            look: Notify::new(),
-            throughput: Arc::default(),
-            running: RunningJobs::default(),
-            publisher: Publisher::start(database.bus.clone()),
-            logs: LogSink::start(database.clone()),
-            claims: coalesced_claims(&database, id, lease),
-            ends: coalesced_ends(&database),
-            returns: coalesced_returns(&database),
-            hand_back: CancellationToken::new(),
-            registry,
-            database,
-        }
+    #[cfg(feature = "testing")]
+    pub(crate) fn start(registration: Registration, database: &Database, registry: Registry) -> Self {
+        Self::start_with(registration, database, registry, CancellationToken::new(), None).0
     }
 }
 
@@ -124,12 +151,15 @@ pub async fn work(
     registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
     // The leader counts slots; it need not find these by its poll.
     database.bus.wake_dispatcher().await;
-    let shared = Arc::new(Shared::start(registration, database.clone(), registry));
+    let isolation = config.isolated.clone().map(|process| Isolation::new(process, config.lease));
+    let (shared, _) =
+        Shared::start_with(registration, &database, registry, CancellationToken::new(), isolation);
+    let shared = Arc::new(shared);
 
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();
     let keepers = [
-        tokio::spawn(running::keep_leases(Arc::clone(&shared), upkeep.clone())),
+        tokio::spawn(running::keep_leases(Arc::clone(&shared), true, upkeep.clone())),
         tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), upkeep.clone())),
         tokio::spawn(throughput::keep(
             Arc::clone(&shared.throughput),
@@ -195,11 +225,18 @@ fn take(
     taking: &CancellationToken,
 ) {
     // The name of the apalis workers: one that has just stopped is not to be confused with the next.
-    let name = Uuid::now_v7();
+    let name = format!("{}/{}", shared.id, Uuid::now_v7());
     for (&pool, slots) in slots {
         let (deliveries, mut delivered) = mpsc::unbounded_channel();
         let bus = shared.database.bus.clone();
-        receivers.spawn(deliver::receive(bus, pool, name, Arc::clone(slots), deliveries, taking.clone()));
+        receivers.spawn(deliver::receive(
+            bus,
+            pool,
+            name.clone(),
+            Arc::clone(slots),
+            deliveries,
+            taking.clone(),
+        ));
         let (shared, jobs) = (Arc::clone(shared), jobs.clone());
         receivers.spawn(async move {
             while let Some((job, slot)) = delivered.recv().await {

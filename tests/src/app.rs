@@ -150,6 +150,9 @@ pub fn settings(database_url: &str, folder: &TempDir, variables: &[(&str, &str)]
     .into_iter()
     .chain(variables.iter().map(|(name, value)| (*name, (*value).to_owned())))
     .map(|(name, value)| (name.to_owned(), value))
+    // A variable set to nothing takes the default away.
+    .collect::<HashMap<String, String>>()
+    .into_iter()
     .collect()
 }
 

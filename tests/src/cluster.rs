@@ -32,6 +32,9 @@ pub const LEASE: Duration = Duration::from_secs(3);
 const PROCESSES: [&str; 7] =
     ["api", "scheduler", "imports", "exports", "provisioning", "deliveries", "maintenance"];
 
+/// A "variable" of [`Cluster::start_process_with`]: the process's address space at the most, in KiB.
+pub const ADDRESS_SPACE: &str = "TEST_ADDRESS_SPACE";
+
 /// Running processes and servers; all of them end with it.
 pub struct Cluster {
     /// Where the API listens.
@@ -132,13 +135,39 @@ impl Cluster {
 
     /// Starts a binary, as its supervisor would.
     pub fn start_process(&mut self, name: &'static str) {
+        self.start_process_with(name, &[]);
+    }
+
+    /// The same with further variables, in place of one that runs.
+    pub fn start_process_with(&mut self, name: &'static str, variables: &[(&str, &str)]) {
+        if self.is_running(name) {
+            self.terminate(name);
+        }
         let binary = PathBuf::from(variable("MILLRACE_BIN")).join(name);
-        let child = Command::new(&binary)
+        let mut command = Command::new(&binary);
+        // Limits the process from outside, as the system it runs on would.
+        if let Some((_, kibibytes)) = variables.iter().find(|(name, _)| *name == ADDRESS_SPACE) {
+            command = Command::new("sh");
+            command.args(["-c", "ulimit -v \"$0\" && exec \"$1\"", kibibytes]).arg(&binary);
+        }
+        let child = command
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         self.processes.insert(name, child);
+    }
+
+    /// Whether a process has been started and has not ended, by itself or by our hand.
+    pub fn is_running(&mut self, name: &str) -> bool {
+        let child = self.processes.get_mut(name);
+        child.is_some_and(|child| child.try_wait().expect("a child can be asked").is_none())
+    }
+
+    /// The id of a running process.
+    pub fn pid(&self, name: &str) -> u32 {
+        self.processes.get(name).expect("it runs").id()
     }
 
     /// Ends a process as a crash would: at once.
@@ -232,6 +261,28 @@ where
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("not within 30 s: {what}");
+}
+
+/// How many entries all keys of a Redis have together. The histories of events are left out, which expire,
+/// and the signals, which come and go.
+pub async fn entries_in_redis(database: &Database) -> usize {
+    let mut redis = database.bus.connection();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.expect("Redis answers");
+    let mut entries = 0;
+    for key in keys.iter().filter(|key| !key.ends_with(":signal")) {
+        let kind: String =
+            redis::cmd("TYPE").arg(key).query_async(&mut redis).await.expect("a key has a type");
+        let length = match kind.as_str() {
+            "hash" => "HLEN",
+            "list" => "LLEN",
+            "set" => "SCARD",
+            "zset" => "ZCARD",
+            "string" => "EXISTS",
+            _ => continue,
+        };
+        entries += redis::cmd(length).arg(key).query_async::<usize>(&mut redis).await.expect("a length");
+    }
+    entries
 }
 
 /// A port that nobody listens on just now.

@@ -5,7 +5,9 @@ mod drain;
 mod export;
 mod import;
 mod matrix;
+mod quarantine;
 mod schedules;
+mod traces;
 
 use std::time::Duration;
 

@@ -36,4 +36,8 @@ mod ops;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod workspace;

@@ -4,14 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use jobs::{
     Answer, JobContext, JobError, Outcome,
-    kinds::{NoOp, Steps},
+    kinds::{Crash, NoOp, Steps},
     watch::Counts,
 };
 use serde_json::json;
 
 use crate::Services;
 
-/// Sleeps, or fails, or does nothing; its result says when it started. Killed at any line: nothing to lose.
+/// What is taken at once by [`Crash::EatMemory`].
+const BITE: usize = 16 << 20;
+
+/// Sleeps, or fails, or crashes, or does nothing; its result says when it started. Killed at any line: nothing to lose.
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
     for line in 1..=job.lines {
@@ -27,6 +30,11 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
                 () = context.cancelled() => return Ok(Outcome::Cancelled),
             }
         }
+    }
+    match job.crash {
+        Some(Crash::Abort) => std::process::abort(),
+        Some(Crash::EatMemory) => eat_memory(),
+        None => {}
     }
     if job.fails {
         return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "asked to fail for good".into() });
@@ -56,6 +64,15 @@ pub async fn steps(_: Arc<Services>, job: Steps, context: JobContext) -> Answer 
         context.progress().counts(step, 0, 0);
     }
     Ok(Outcome::Done(json!({ "steps": step })))
+}
+
+/// Ends when an allocation fails, which aborts the process, or when the system kills it.
+fn eat_memory() -> ! {
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(vec![1u8; BITE]); // written, so that it is really there
+        std::hint::black_box(&eaten);
+    }
 }
 
 async fn sleep(job: &NoOp, context: &JobContext) {

@@ -10,6 +10,7 @@ pub mod import;
 pub mod maintenance;
 pub mod process;
 pub mod provisioning;
+pub mod retention;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,10 @@ use domain::{
     storage::{Storage, StorageError},
     webhooks::{SigningKey, WebhookSender},
 };
-use jobs::{JobError, Recurring, Registry, kinds::SweepUploads};
+use jobs::{
+    JobError, Recurring, Registry,
+    kinds::{PruneJobs, SweepUploads},
+};
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -54,7 +58,7 @@ impl Services {
 /// Every kind that this release handles.
 #[must_use]
 pub fn registry(services: &Arc<Services>) -> Registry {
-    Registry::new()
+    let registry = Registry::new()
         .on(services, engine::no_op)
         .on(services, engine::steps)
         .on(services, import::import_records)
@@ -64,7 +68,9 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
         .on(services, deliveries::send_mail)
-        .on(services, deliveries::call_webhook)
+        .on(services, deliveries::call_webhook);
+    let policies = Arc::new(registry.retention());
+    registry.on(&policies, retention::prune_jobs)
 }
 
 /// What the scheduler enqueues again and again.
@@ -72,7 +78,10 @@ pub fn registry(services: &Arc<Services>) -> Registry {
 /// # Errors
 /// When a payload can't be serialised.
 pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
-    Ok(vec![Recurring::every(Duration::from_secs(3600), "sweep uploads", &SweepUploads {})?])
+    Ok(vec![
+        Recurring::every(Duration::from_secs(3600), "sweep uploads", &SweepUploads {})?,
+        Recurring::every(Duration::from_secs(600), "prune jobs", &PruneJobs {})?,
+    ])
 }
 
 /// A failure of the file storage, as an attempt's: that there is no room left is for watchers to read,

@@ -89,9 +89,12 @@ impl Sweep<'_> {
         let (imports, exports) = upkeep::imports_and_exports(&mut db).await?;
         drop(db);
         for job in upkeep::forgotten(database, &imports).await? {
-            let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
-            imports::forget(&mut db, job).await?;
-            db.commit().await?;
+            let mut more = true;
+            while more {
+                let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
+                more = imports::forget_some(&mut db, job).await?;
+                db.commit().await?;
+            }
         }
         for job in upkeep::forgotten(database, &exports).await? {
             let db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;

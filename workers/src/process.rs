@@ -1,7 +1,7 @@
 //! What every worker process does around its pools: read its configuration, connect, run until
 //! SIGTERM or SIGINT, drain.
 
-use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use domain::{
     mail::{self, Mailer},
@@ -11,11 +11,12 @@ use domain::{
     webhooks::{self, SigningKey, WebhookSender},
 };
 use jobs::{
-    Connect, ConnectError, Database, PayloadKeys, Pool,
+    Connect, ConnectError, Database, PayloadKeys, Pool, Registry,
     dispatch::{DispatchConfig, dispatch},
-    worker::{WorkerConfig, work},
+    worker::{IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 use crate::Services;
@@ -37,6 +38,8 @@ pub struct Config {
     pub lease: Duration,
     /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
     pub grace: Duration,
+    /// `JOB_MEMORY_LIMIT_MB`: the address space of a process that runs one job alone, in MiB; unset: no limit.
+    pub memory_limit: Option<u64>,
     /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
     pub storage: Storage,
     /// `<POOL>_CONCURRENCY`, for example `IMPORTS_CONCURRENCY`: jobs of that pool at once.
@@ -69,6 +72,7 @@ impl Config {
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
             grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
+            memory_limit: settings.optional("JOB_MEMORY_LIMIT_MB")?,
             storage: Storage::from_settings(settings)?,
             slots,
             mailer: mail::from_settings(settings)?,
@@ -118,17 +122,49 @@ const fn default_slots(pool: Pool) -> usize {
 }
 
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
+///
+/// A binary that is told so by its argument runs one job instead, which another process of it has claimed.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(RUN_ISOLATED) {
+        return serve_one_job().await;
+    }
     run(service(pools), pools, |database, config, stop| async move {
-        let services = match Services::new(database.clone(), &config) {
-            Ok(services) => Arc::new(services),
-            Err(error) => return Err(sqlx::Error::Configuration(error.into())),
+        let worker = WorkerConfig {
+            lease: config.lease,
+            grace: config.grace,
+            isolated: Some(this_program().map_err(sqlx::Error::Io)?),
+            ..WorkerConfig::new(config.slots.clone())
         };
-        let worker =
-            WorkerConfig { lease: config.lease, grace: config.grace, ..WorkerConfig::new(config.slots) };
-        work(database, crate::registry(&services), worker, stop).await
+        work(database.clone(), registry(database, &config)?, worker, stop).await
     })
     .await
+}
+
+async fn serve_one_job() -> ExitCode {
+    run(RUN_ISOLATED, &[], |database, config, stop| async move {
+        if let Some(megabytes) = config.memory_limit {
+            let bytes = Some(megabytes.saturating_mul(1 << 20));
+            setrlimit(Resource::As, Rlimit { current: bytes, maximum: bytes })
+                .map_err(|error| sqlx::Error::Io(error.into()))?;
+        }
+        run_isolated(database.clone(), registry(database, &config)?, stop).await
+    })
+    .await
+}
+
+fn registry(database: Database, config: &Config) -> Result<Registry, sqlx::Error> {
+    let services =
+        Services::new(database, config).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    Ok(crate::registry(&Arc::new(services)))
+}
+
+/// This very program, also when its file has been replaced since.
+fn this_program() -> std::io::Result<IsolatedProcess> {
+    let itself = PathBuf::from("/proc/self/exe");
+    let program = if itself.exists() { itself } else { std::env::current_exe()? };
+    // One job needs few connections, and the figures are the worker's to tell.
+    let variables = vec![("DATABASE_CONNECTIONS", "6".to_owned()), ("METRICS_LISTEN", String::new())];
+    Ok(IsolatedProcess { program, variables })
 }
 
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.

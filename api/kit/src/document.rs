@@ -1,6 +1,9 @@
 //! The OpenAPI document as it is served: poem-openapi's, with what it can't say by itself. Each
 //! operation shows its permission (`x-permission`), needs both headers where it works in a workspace
-//! (on the Platform API, whoever belongs to one workspace only may leave it unsaid), and lists only the errors that it can answer with, in its surface's shape.
+//! (on the Platform API, whoever belongs to one workspace only may leave it unsaid), and lists only the
+//! errors that it can answer with, in its surface's shape. A document names only the tags in use.
+
+use std::collections::BTreeSet;
 
 use jobs::Surface;
 use serde_json::{Map, Value, json};
@@ -30,6 +33,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
         leave_out_errors(path, method, operation);
         describe_success(operation);
     }
+    keep_used_tags(&mut document);
     if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
         document["components"]["schemas"]["Error"] = platform_error();
     }
@@ -55,6 +59,21 @@ fn show_permission(operation: &mut Value, surface: Surface) {
             requirements.push(json!({ BEARER: [] }));
         }
         operation["x-permission"] = json!(permission);
+    }
+}
+
+/// The framework lists every tag there is, those of the other surfaces, too.
+fn keep_used_tags(document: &mut Value) {
+    let used: BTreeSet<String> = document["paths"]
+        .as_object()
+        .into_iter()
+        .flat_map(Map::values)
+        .flat_map(|item| item.as_object().into_iter().flat_map(Map::values))
+        .flat_map(|operation| operation["tags"].as_array().into_iter().flatten())
+        .filter_map(|tag| tag.as_str().map(str::to_owned))
+        .collect();
+    if let Some(tags) = document["tags"].as_array_mut() {
+        tags.retain(|tag| tag["name"].as_str().is_some_and(|name| used.contains(name)));
     }
 }
 

@@ -70,8 +70,11 @@ fn checked(
     let oldest = now - TimeDelta::from_std(KEPT).unwrap_or_default();
     let to = to.unwrap_or(now).clamp(oldest, now + TimeDelta::minutes(1));
     let from = minute_of(from.unwrap_or(to - TimeDelta::hours(1)).max(oldest));
+    if to <= oldest {
+        return Err(ApiError::invalid("to", "must be within the last 14 days"));
+    }
     if from >= to {
-        return Err(ApiError::invalid("from", "must be before `to`, and within the last 14 days"));
+        return Err(ApiError::invalid("from", "must be before `to`"));
     }
     if (to - from).num_seconds() / step >= STEPS {
         return Err(ApiError::invalid("step", format!("would make more than {STEPS} steps")));
@@ -100,6 +103,7 @@ mod tests {
     fn a_span_stays_within_what_is_kept() {
         assert_eq!(code(Some("1970-01-01T00:00:00Z"), None, 3600), Ok(14 * 86_400 + 30));
         assert!(code(Some("2030-01-01T00:00:00Z"), None, 60).unwrap_err().contains("from"));
+        assert!(code(None, Some("1999-01-01T00:00:00Z"), 60).unwrap_err().contains("to:"));
     }
 
     #[test]

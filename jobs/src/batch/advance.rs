@@ -173,7 +173,7 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
                 enqueue::insert(tx, batch.workspace, &[row]).await?;
             }
             Err(error) => {
-                tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable")
+                tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable");
             }
         }
     }

@@ -40,9 +40,10 @@ pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Re
                  from gone where batch_id is not null
            )
            insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
-                  max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id)
+                  max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id, isolate)
            select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0,
-                  max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id
+                  max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id,
+                  crashes > 0
              from gone
            returning epoch, pool"#,
         id.0,

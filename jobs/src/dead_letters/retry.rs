@@ -116,9 +116,11 @@ async fn retry_some(
                select batch_id, -count(*) from gone where batch_id is not null group by batch_id
            ), again as (
                insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at,
-                      attempt, max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id)
+                      attempt, max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id,
+                      isolate)
                select id, workspace_id, kind, version, pool, payload, origin, priority, now(),
-                      0, max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id
+                      0, max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id,
+                      crashes > 0
                  from gone
                returning id, epoch, pool
            )

@@ -19,9 +19,11 @@ pub(crate) async fn rescue(
     for job in &rescued {
         tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
         metrics::counter!("millrace_jobs_rescued_total").increment(1);
-        let status = if job.quarantined { Status::Failed } else { Status::Queued };
+        let status = if job.quarantined.is_some() { Status::Failed } else { Status::Queued };
         let before = snapshot::newest(&database.bus, job.id).await;
-        events.push(Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before));
+        let mut event = Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before);
+        event.error_message.clone_from(&job.quarantined);
+        events.push(event);
         // Whoever asked it to stop need not wait for another worker to hear of it.
         control::end_if_asked(database, job.id).await?;
         if let Some(queue) = job.pool.and_then(|pool| queues.get_mut(&pool)) {

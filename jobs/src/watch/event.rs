@@ -132,12 +132,6 @@ impl Event {
         self.counts == Counts::default() && self.current_step.is_none() && self.progress % 100 == 0
     }
 
-    /// The first event of a job.
-    pub(crate) fn enqueued(job_id: JobId, due: bool, timestamp: DateTime<Utc>) -> Self {
-        let status = if due { Status::Queued } else { Status::Pending };
-        Self::transition(job_id, status, 1, timestamp)
-    }
-
     /// The event n = 0 of an epoch. Its `prev` is the transition before; where there was progress in
     /// between, the history knows, and the publisher puts that number in its place.
     pub(crate) fn transition(job_id: JobId, status: Status, epoch: i64, timestamp: DateTime<Utc>) -> Self {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::Event;
 use crate::{Bus, JobId, Pool};
@@ -139,6 +139,31 @@ fn without_prev(event: &Event) -> Option<String> {
     Some(json)
 }
 
+/// A job that began and ended within one batch is said to have ended: the event before it says no more
+/// than a poll of the ledger would, and nobody has seen it.
+fn leave_out_superseded(batch: &mut Vec<(Event, Way)>) {
+    let mut later: HashMap<JobId, usize> = HashMap::with_capacity(batch.len());
+    let mut out = vec![false; batch.len()];
+    for at in (0..batch.len()).rev() {
+        let (event, way) = &batch[at];
+        let (job, seq, prev) = (event.job_id, event.seq, event.prev);
+        if *way == Way::Live
+            && let Some(&next) = later.get(&job)
+            && batch[next].0.prev == seq
+        {
+            batch[next].0.prev = prev;
+            out[at] = true;
+        } else {
+            later.insert(job, at);
+        }
+    }
+    let mut at = 0;
+    batch.retain(|_| {
+        at += 1;
+        !out[at - 1]
+    });
+}
+
 fn lost(what: &'static str, error: &redis::RedisError) {
     metrics::counter!("millrace_bus_lost_total", "what" => what).increment(1);
     tracing::warn!(%error, what, "the bus did not take a message; the ledger's pollers will find it");
@@ -151,11 +176,12 @@ pub(crate) struct Publisher(mpsc::UnboundedSender<(Event, Way)>);
 
 impl Publisher {
     /// Starts the task; it ends when the last handle is dropped and all has been sent.
-    pub(crate) fn start(bus: Bus) -> Self {
+    pub(crate) fn start(bus: Bus) -> (Self, JoinHandle<()>) {
         let (sender, mut receiver) = mpsc::unbounded_channel::<(Event, Way)>();
-        tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while receiver.recv_many(&mut batch, BATCH).await > 0 {
+                leave_out_superseded(&mut batch);
                 let patience = Instant::now() + PATIENCE;
                 while !send_all(&bus, &batch.iter().map(|(event, way)| (event, *way)).collect::<Vec<_>>())
                     .await
@@ -167,7 +193,7 @@ impl Publisher {
                 batch.clear();
             }
         });
-        Self(sender)
+        (Self(sender), sending)
     }
 
     /// Hands an event over.
@@ -184,5 +210,36 @@ impl Publisher {
     fn hand_over(&self, event: Event, way: Way) {
         // The task lives as long as this handle, so there is always a receiver.
         let _ = self.0.send((event, way));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, watch::Status};
+
+    #[test]
+    fn an_event_that_another_follows_in_the_batch_is_left_out_without_leaving_a_hole() {
+        let (short, other) = (JobId::new(), JobId::new());
+        let event = |job, status, epoch| Event::transition(job, status, epoch, clock::now());
+        let mut batch = vec![
+            (event(short, Status::Running, 2), Way::Live),
+            (event(other, Status::Running, 2), Way::Live),
+            (event(short, Status::Completed, 3), Way::Live),
+        ];
+        leave_out_superseded(&mut batch);
+
+        assert_eq!(batch.iter().map(|(event, _)| event.job_id).collect::<Vec<_>>(), [other, short]);
+        assert_eq!(batch[1].0.prev, event(short, Status::Running, 2).prev);
+    }
+
+    #[test]
+    fn progress_is_never_left_out() {
+        let job = JobId::new();
+        let event = |status, epoch| Event::transition(job, status, epoch, clock::now());
+        let mut batch =
+            vec![(event(Status::Running, 2), Way::Both), (event(Status::Completed, 3), Way::Both)];
+        leave_out_superseded(&mut batch);
+        assert_eq!(batch.len(), 2);
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    Shared, isolated,
     running::{Aborted, RunningJob},
 };
 use crate::{
@@ -24,10 +24,10 @@ use crate::{
 const NEWER_RELEASE_WAIT: Duration = Duration::from_secs(5);
 
 /// The code of a job whose last attempt failed.
-const EXHAUSTED: &str = "attempts_exhausted";
+pub(super) const EXHAUSTED: &str = "attempts_exhausted";
 
 /// How a claimed job leaves this worker.
-enum Verdict {
+pub(super) enum Verdict {
     Done(Value),
     Failed {
         code: String,
@@ -56,26 +56,42 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
     trace::waited(job.origin.traceparent, &job.kind, job.run_at, crate::clock::now());
     let started = tokio::time::Instant::now();
-    let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
-        .carrying_on(progress_before(&shared, &job).await);
-    event.attempt = job.attempt;
+    let outcome = match (&shared.isolation, shared.registry.entry(&job.kind)) {
+        (Some(isolation), Some(entry)) if job.isolate && job.version <= entry.version => {
+            isolated::run(&shared, isolation, entry, &job).await
+        }
+        _ => carry_out(&shared, &job).await,
+    };
+    metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
+        .increment(1);
+    shared.throughput.note(&job, outcome, started.elapsed());
+    metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
+    drop(slot);
+}
+
+/// Runs a claimed job in this process, to its end or back into the queue; answers with what became of it.
+pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static str {
+    let event = beginning(shared, job).await;
     shared.publisher.publish(event.clone());
     let progress = Progress::new(event, shared.publisher.clone());
     let log = shared.logs.of(job.id, job.attempt);
 
     let verdict = match shared.registry.entry(&job.kind) {
         Some(entry) if job.version <= entry.version => {
-            attempt(&shared, entry, &job, progress.clone(), &log).await
+            attempt(shared, entry, job, progress.clone(), &log).await
         }
         // A newer release has enqueued it; this one must not judge.
         Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
     };
-    let outcome = settle(&shared, &job, &progress, &log, verdict).await;
-    metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
-        .increment(1);
-    shared.throughput.note(&job, outcome, started.elapsed());
-    metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
-    drop(slot);
+    settle(shared, job, &progress, &log, verdict).await
+}
+
+/// The claim's event.
+pub(super) async fn beginning(shared: &Shared, job: &Claimed) -> Event {
+    let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
+        .carrying_on(progress_before(shared, job).await);
+    event.attempt = job.attempt;
+    event
 }
 
 /// How far the job had come under its last holder: what the ledger kept, or what the bus saw last, so
@@ -134,7 +150,7 @@ async fn attempt(
         job.id,
         RunningJob {
             fence: job.fence,
-            progress,
+            progress: Some(progress),
             cancel: cancel.clone(),
             hand_back,
             task: task.abort_handle(),
@@ -184,7 +200,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
 }
 
 /// A failed attempt: the job waits for its backoff, or ends under that code if it was the last.
-fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict {
+pub(super) fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict {
     if job.attempt >= job.max_attempts {
         return Verdict::Failed { code: code.to_owned(), message };
     }
@@ -192,7 +208,7 @@ fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) -> Verdict 
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
-async fn settle(
+pub(super) async fn settle(
     shared: &Shared,
     job: &Claimed,
     progress: &Progress,

@@ -34,7 +34,8 @@ pub(crate) enum Aborted {
 
 pub(crate) struct RunningJob {
     pub fence: i64,
-    pub progress: Progress,
+    /// None for a job in a process of its own, which tells its progress itself.
+    pub progress: Option<Progress>,
     pub cancel: CancellationToken,
     pub hand_back: CancellationToken,
     pub task: AbortHandle,
@@ -57,16 +58,20 @@ impl RunningJobs {
 
     /// Asks a job to stop, and aborts it if it doesn't within the grace.
     pub(crate) fn cancel(self: &RunningJobs, shared: &Arc<Shared>, id: JobId, epoch: i64) {
-        let Some(task) = self.lock().get(&id).filter(|job| !job.cancel.is_cancelled()).map(|job| {
-            job.progress.advance(epoch, true);
+        let Some((task, grace)) = self.lock().get(&id).filter(|job| !job.cancel.is_cancelled()).map(|job| {
+            if let Some(progress) = &job.progress {
+                progress.advance(epoch, true);
+            }
             job.cancel.cancel();
-            job.task.clone()
+            // A process of its own has heard it too, and ends the job by itself unless it hangs.
+            let grace = if job.progress.is_some() { CANCEL_GRACE } else { 2 * CANCEL_GRACE };
+            (job.task.clone(), grace)
         }) else {
             return;
         };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            tokio::time::sleep(CANCEL_GRACE).await;
+            tokio::time::sleep(grace).await;
             if let Some(job) = shared.running.lock().get_mut(&id) {
                 job.aborted = Some(Aborted::Cancelled);
                 task.abort();
@@ -96,8 +101,9 @@ impl RunningJobs {
 
 /// Renews all leases, every third of a lease, and keeps each job's progress with it. Progress that
 /// Redis may have lost is sent again. The answer says what an operator asks of the worker; word on the
-/// bus that something is asked brings the next renewal forward.
-pub(crate) async fn keep_leases(shared: Arc<Shared>, stop: CancellationToken) {
+/// bus that something is asked brings the next renewal forward. Without `heartbeat`, nothing is said of the
+/// worker itself: that is for another process to do.
+pub(crate) async fn keep_leases(shared: Arc<Shared>, heartbeat: bool, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(shared.registration.lease / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -111,11 +117,14 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, stop: CancellationToken) {
             .lock()
             .iter()
             .map(|(id, job)| {
-                job.progress.repeat(shared.registration.lease / 3);
-                (*id, job.fence, serde_json::to_value(job.progress.current()).ok())
+                let progress = job.progress.as_ref().and_then(|progress| {
+                    progress.repeat(shared.registration.lease / 3);
+                    serde_json::to_value(progress.current()).ok()
+                });
+                (*id, job.fence, progress)
             })
             .collect();
-        let state = *shared.state.borrow();
+        let state = heartbeat.then(|| *shared.state.borrow());
         match ledger::renew(&shared.database.pool, &shared.registration, state, &jobs).await {
             Ok(asked) => shared.hear(asked),
             Err(error) => {

@@ -297,6 +297,10 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     contract.hold("delete_limit", &operator.delete(&delete("/limits", &limit)).await);
     contract.hold("delete_share", &operator.delete(&share).await);
 
+    crate::cluster::wait_until("a worker is there", || async {
+        operator.get("/workers").await.expect(200)["items"] != json!([])
+    })
+    .await;
     let workers = contract.hold("list_workers", &operator.get("/workers").await);
     let worker = format!("/workers/{}", workers["items"][0]["id"].as_str().unwrap());
     contract.hold("pause_worker", &operator.post(&format!("{worker}/pause"), json!({})).await);

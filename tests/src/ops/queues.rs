@@ -62,6 +62,10 @@ async fn an_autoscaler_is_told_how_many_slots_the_waiting_work_takes() {
     let operator = app.operator();
     let limit = json!({"scope": "installation", "kind": "engine.no_op", "max_running": 0});
     let limit = operator.put("/limits", limit).await.expect(200);
+    wait_until("the worker has signed on", || async {
+        operator.get("/pools/maintenance/scaling").await.expect(200)["slots"] == 4
+    })
+    .await;
     let idle = operator.get("/pools/maintenance/scaling").await.expect(200);
     let names = ["pool", "ready", "running", "slots", "desired"];
     assert_eq!(

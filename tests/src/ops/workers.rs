@@ -6,8 +6,12 @@ use serde_json::{Value, json};
 use super::enqueue_no_ops;
 use crate::{Client, TestApp, cluster::wait_until};
 
-/// The worker of the test's own process.
+/// The worker of the test's own process, once it has signed on.
 async fn worker(operator: &Client) -> Value {
+    wait_until("a worker is there", || async {
+        operator.get("/workers").await.expect(200)["items"] != json!([])
+    })
+    .await;
     let workers = operator.get("/workers").await.expect(200);
     assert_eq!(workers["items"].as_array().unwrap().len(), 1, "{workers}");
     workers["items"][0].clone()

@@ -29,6 +29,8 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
             "deaf": false,
             "fails": true,
             "failures": 0,
+            "lines": 0,
+            "report_ms": 0,
             "sleep_ms": 0
           }
         }

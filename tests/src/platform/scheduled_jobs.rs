@@ -12,10 +12,15 @@ const PATH: &str = "/v1/scheduled-jobs";
 /// A scheduled job that does nothing, with some members of its own.
 fn no_op(own: Value) -> Value {
     let mut job = json!({ "name": "Nothing", "cron_expression": "0 3 * * *", "action_type": "no_op" });
-    for (name, value) in own.as_object().unwrap() {
-        job[name] = value.clone();
-    }
+    job.as_object_mut().unwrap().extend(into_members(own));
     job
+}
+
+fn into_members(value: Value) -> serde_json::Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        other => panic!("{other} has no members"),
+    }
 }
 
 /// Makes a scheduled job; answers with it and its path.

@@ -97,6 +97,8 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
         "deaf": false,
         "fails": true,
         "failures": 0,
+        "lines": 0,
+        "report_ms": 0,
         "sleep_ms": 0
       },
       "pool": "maintenance",

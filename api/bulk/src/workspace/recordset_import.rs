@@ -275,8 +275,13 @@ impl RecordsetImportApi {
             Delete::NotFound => return Err(ApiError::not_found()),
         }
         // What is left if this process dies here is found by the sweep.
+        let mut more = true;
+        while more {
+            let mut db = can.write().await?;
+            more = imports::forget_some(&mut db, job).await?;
+            db.commit().await?;
+        }
         let mut db = can.write().await?;
-        imports::forget(&mut db, job).await?;
         let prefix = exports::prefix(&db, job);
         exports::forget(&mut db, job).await?;
         db.commit().await?;

@@ -194,7 +194,7 @@ struct ScheduledJobRun {
 }
 
 impl ScheduledJobRun {
-    fn shown(access: &Access, run: schedules::Run) -> Self {
+    fn shown(access: &Access, run: &schedules::Run) -> Self {
         let links = run.job.filter(|_| run.status.is_some()).map(|job| StartedJob::new(access, job));
         let (status_url, stream_url) = links.map(|links| (links.status_url, links.stream_url)).unzip();
         Self {
@@ -325,7 +325,7 @@ impl ScheduledJobsApi {
         let mut tx = can.app().database.begin().await?;
         let run = scheduled_jobs::execute(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
         tx.commit().await?;
-        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, run))))
+        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run))))
     }
 
     /// List what became of a scheduled job's occurrences, newest first
@@ -343,7 +343,7 @@ impl ScheduledJobsApi {
         let pool = &can.app().database.pool;
         let schedule = scheduled_jobs::get(pool, can.workspace, job_id.0.0).await?;
         let runs = schedules::runs(pool, schedule.id, part.limit, part.offset).await?;
-        let shown = runs.into_iter().map(|run| ScheduledJobRun::shown(&can, run)).collect();
+        let shown = runs.iter().map(|run| ScheduledJobRun::shown(&can, run)).collect();
         Ok(Json(can.wrap(shown)))
     }
 }

@@ -1,0 +1,155 @@
+//! How long finished jobs stay in the history.
+
+use jobs::{
+    JobId, JobKind, NewJob,
+    kinds::{NoOp, PruneJobs},
+};
+
+use crate::{TestApp, cluster::wait_until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_jobs_leave_the_history_with_their_logs_when_their_time_is_over() {
+    let app = TestApp::start().await;
+    let (old, young, failed) = (finished(&app).await, finished(&app).await, finished(&app).await);
+    for (job, days) in [(old, 8), (failed, 8)] {
+        ended_before(&app, job, days).await;
+    }
+    run(&app, "update finished_jobs set state = 'failed' where id = $1", failed).await;
+    for job in [old, young, failed] {
+        let lines = "insert into job_logs (job_id, attempt, level, message)
+                     select $1, 1, 'info', 'line ' || n from generate_series(1, 1200) n";
+        run(&app, lines, job).await;
+        run(&app, "insert into job_checkpoints (job_id, fence) values ($1, 1)", job).await;
+    }
+
+    prune(&app).await;
+
+    assert_eq!(remains(&app, old).await, (0, 0, 0));
+    assert_eq!(remains(&app, young).await, (1, 1200, 1), "it has six days left");
+    assert_eq!(remains(&app, failed).await, (1, 1200, 1), "failures are kept for longer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_stays_in_the_history_as_long_as_its_parent() {
+    let app = TestApp::start().await;
+    let (parent, child) = (finished(&app).await, finished(&app).await);
+    ended_before(&app, child, 20).await;
+    sqlx::query("update finished_jobs set batch_id = $2 where id = $1")
+        .bind(child.0)
+        .bind(parent.0)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+
+    prune(&app).await;
+    assert_eq!(remains(&app, child).await.0, 1, "its parent is young");
+
+    ended_before(&app, parent, 8).await;
+    prune(&app).await;
+    assert_eq!(remains(&app, parent).await.0, 0);
+    prune(&app).await;
+    assert_eq!(remains(&app, child).await.0, 0, "it goes after its parent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_keep_jobs_for_longer_or_shorter_by_kind_and_state() {
+    let app = TestApp::start().await;
+    let (completed, failed) = (finished(&app).await, finished(&app).await);
+    run(&app, "update finished_jobs set state = 'failed' where id = $1", failed).await;
+    for job in [completed, failed] {
+        ended_before(&app, job, 2).await;
+    }
+    sqlx::query(
+        "insert into job_retention (kind, state, keep)
+         values (null, null, '1 day'), (null, 'failed', '100 days'), ($1, null, '3 days'),
+                ($1, 'failed', '1 hour')",
+    )
+    .bind(NoOp::NAME)
+    .execute(&app.database.pool)
+    .await
+    .unwrap();
+
+    prune(&app).await;
+
+    assert_eq!(remains(&app, completed).await.0, 1, "its kind is kept for three days");
+    assert_eq!(remains(&app, failed).await.0, 0, "failures of its kind are kept for an hour");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_jobs_that_are_gone_is_pruned_too() {
+    let app = TestApp::start().await;
+    let (gone, live) = (JobId::new(), JobId::new());
+    let later = jobs::clock::now() + chrono::TimeDelta::hours(1);
+    let mut tx = app.database.begin().await.unwrap();
+    let job = NoOp::default();
+    jobs::enqueue(&mut tx, NewJob::new(&job).id(live).run_at(later)).await.unwrap();
+    tx.commit().await.unwrap();
+    for job in [gone, live] {
+        run(
+            &app,
+            "insert into job_logs (job_id, attempt, level, message) values ($1, 1, 'info', 'late')",
+            job,
+        )
+        .await;
+        run(&app, "insert into job_checkpoints (job_id, fence) values ($1, 1)", job).await;
+        let key = "insert into job_keys (tenant, kind, key, job_id, until, expires_at)
+                   values (gen_random_uuid(), 'k', 'k', $1, 'period', now() - interval '1 s')";
+        run(&app, key, job).await;
+    }
+    let limit = "insert into job_limits (id, scope, kind, max_starts, per)
+                 values ($1, 'tenant', 'no such kind', 1, '1 s')";
+    run(&app, limit, gone).await;
+    let starts = "insert into job_starts (limit_id, subject, opened_at, started)
+                  values ($1, gen_random_uuid(), now() - interval '2 s', 1)";
+    run(&app, starts, gone).await;
+
+    prune(&app).await;
+
+    assert_eq!(remains(&app, gone).await, (0, 0, 0));
+    assert_eq!(remains(&app, live).await, (0, 1, 1), "it waits still");
+    assert_eq!(app.count("select count(*) from job_keys").await, 0);
+    assert_eq!(app.count("select count(*) from job_starts").await, 0);
+    jobs::control::cancel(&app.database, None, live).await.unwrap();
+}
+
+/// A job that has completed.
+async fn finished(app: &TestApp) -> JobId {
+    completed(app, &NoOp::default()).await
+}
+
+async fn prune(app: &TestApp) {
+    completed(app, &PruneJobs {}).await;
+}
+
+async fn completed<K: JobKind>(app: &TestApp, job: &K) -> JobId {
+    let mut tx = app.database.begin().await.unwrap();
+    let id = jobs::enqueue(&mut tx, NewJob::new(job)).await.unwrap().id();
+    tx.commit().await.unwrap();
+    let done = format!("select count(*) from finished_jobs where id = '{id}' and state = 'completed'");
+    wait_until("the job is done", || async { app.count(&done).await == 1 }).await;
+    id
+}
+
+async fn ended_before(app: &TestApp, job: JobId, days: i32) {
+    let earlier =
+        format!("update finished_jobs set finished_at = now() - interval '{days} days' where id = $1");
+    run(app, &earlier, job).await;
+}
+
+async fn run(app: &TestApp, statement: &str, job: JobId) {
+    sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()))
+        .bind(job.0)
+        .execute(&app.database.pool)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+/// What there is of a job: its row, its log lines, its checkpoint.
+async fn remains(app: &TestApp, job: JobId) -> (i64, i64, i64) {
+    let count = |table: &str, column: &str| format!("select count(*) from {table} where {column} = '{job}'");
+    (
+        app.count(&count("finished_jobs", "id")).await,
+        app.count(&count("job_logs", "job_id")).await,
+        app.count(&count("job_checkpoints", "job_id")).await,
+    )
+}
