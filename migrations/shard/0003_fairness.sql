@@ -19,7 +19,6 @@ alter table finished_jobs
     add column discarded_at timestamptz;                    -- a dead letter that someone has put away
 
 create index jobs_lanes on jobs (pool, tenant, kind, priority, run_at, id) where state = 'waiting';
-create index jobs_running on jobs (tenant, kind, pool) where state = 'running';
 create index jobs_of_batch on jobs (batch_id, id) where batch_id is not null;
 create index finished_jobs_of_batch on finished_jobs (batch_id, id) where batch_id is not null;
 create index finished_jobs_dead on finished_jobs (finished_at desc, id) where state = 'failed' and discarded_at is null;

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How much of a pool's measured drain a queue holds ahead, in seconds.
-const AHEAD: f64 = 0.05;
+const AHEAD: f64 = 0.03;
 /// Ids that a queue holds at the most: apalis-redis unpacks a whole backlog at once.
 const QUEUE_MAX: usize = 2000;
 /// A pushed id that is still unclaimed after this long may have been lost.
@@ -89,7 +89,10 @@ impl Queue {
             *lanes.entry(&pushed.lane).or_default() += 1;
         }
         let deepest = lanes.values().copied().max().unwrap_or(0);
-        deepest + (2 * self.capacity() / self.lanes.max(1)).clamp(8, QUEUE_MAX)
+        let free = self.capacity().saturating_sub(self.pushed.len());
+        // One lane may give all; of several, each somewhat more than its part.
+        let each = if self.lanes > 1 { 2 * free / self.lanes } else { free };
+        deepest + each.clamp(8, QUEUE_MAX)
     }
 
     /// Takes what has left the queue since the last look into the drain rate.
