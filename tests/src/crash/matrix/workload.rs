@@ -6,6 +6,7 @@ mod flood;
 mod import;
 mod mails;
 mod outbox;
+mod schedules;
 mod sign_ups;
 
 use async_trait::async_trait;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         Box::new(flood::Flood::default()),
         Box::new(mails::Mails::default()),
         Box::new(batches::Batches::default()),
+        Box::new(schedules::Schedules::default()),
     ]
 }
 
