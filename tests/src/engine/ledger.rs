@@ -37,6 +37,7 @@ enum Step {
     Renew { worker: usize },
     End { worker: usize, which: usize, state: &'static str },
     PutBack { worker: usize, which: usize, counts: bool },
+    Checkpoint { worker: usize, which: usize },
     Expire { worker: usize },
     Crash { worker: usize },
     Rescue,
@@ -57,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, which, state)| Step::End { worker, which, state }),
         3 => (worker.clone(), any::<usize>(), any::<bool>())
             .prop_map(|(worker, which, counts)| Step::PutBack { worker, which, counts }),
+        3 => (worker.clone(), any::<usize>()).prop_map(|(worker, which)| Step::Checkpoint { worker, which }),
         2 => worker.clone().prop_map(|worker| Step::Expire { worker }),
         1 => worker.prop_map(|worker| Step::Crash { worker }),
         3 => Just(Step::Rescue),
@@ -78,12 +80,16 @@ struct World {
     jobs: Mutex<Vec<JobId>>,
     /// How often each job's success was taken.
     completed: Mutex<HashMap<JobId, usize>>,
+    /// The fence of each job's newest claim.
+    newest: Mutex<HashMap<JobId, i64>>,
+    /// Whether one step is over before the next begins, so that the newest claim is known.
+    in_order: bool,
     delivered: Vec<Mutex<Vec<JobId>>>,
     processes: Vec<Mutex<Process>>,
 }
 
 impl World {
-    async fn new(database: &Database) -> Self {
+    async fn new(database: &Database, in_order: bool) -> Self {
         let empty = "truncate shard.jobs, shard.finished_jobs, shard.job_checkpoints, shard.workers, shard.job_pauses";
         sqlx::raw_sql(empty).execute(&database.pool).await.unwrap();
         let mut processes = Vec::new();
@@ -95,6 +101,8 @@ impl World {
             database: database.clone(),
             jobs: Mutex::default(),
             completed: Mutex::default(),
+            newest: Mutex::default(),
+            in_order,
             delivered: (0..DISPATCHERS).map(|_| Mutex::default()).collect(),
             processes,
         }
@@ -111,6 +119,9 @@ impl World {
                 let delivered = self.delivered[dispatcher].lock().await.clone();
                 let mut process = self.processes[worker].lock().await;
                 let claimed = process.worker.claim(&delivered).await;
+                for held in &claimed {
+                    self.note_claim(*held).await;
+                }
                 process.held.extend(claimed);
             }
             Step::Renew { worker } => {
@@ -120,8 +131,19 @@ impl World {
             Step::End { worker, which, state } => self.end(worker, which, state).await,
             Step::PutBack { worker, which, counts } => {
                 let mut process = self.processes[worker].lock().await;
-                if let Some(held) = pick(&mut process.held, which) {
-                    process.worker.put_back(held, counts).await;
+                if let Some(held) = pick(&mut process.held, which)
+                    && process.worker.put_back(held, counts).await
+                {
+                    self.expect_newest(held, "puts a job back").await;
+                }
+            }
+            Step::Checkpoint { worker, which } => {
+                let process = self.processes[worker].lock().await;
+                if !process.held.is_empty() {
+                    let held = process.held[which % process.held.len()];
+                    if self.checkpoint(held).await {
+                        self.expect_newest(held, "commits").await;
+                    }
                 }
             }
             Step::Expire { worker } => {
@@ -169,9 +191,50 @@ impl World {
     async fn end(&self, worker: usize, which: usize, state: &'static str) {
         let mut process = self.processes[worker].lock().await;
         let Some(held) = pick(&mut process.held, which) else { return };
-        if process.worker.end(held, state).await && state == "completed" {
-            *self.completed.lock().await.entry(held.job).or_default() += 1;
+        if process.worker.end(held, state).await {
+            self.expect_newest(held, "ends a job").await;
+            if state == "completed" {
+                *self.completed.lock().await.entry(held.job).or_default() += 1;
+            }
         }
+    }
+
+    async fn note_claim(&self, held: Held) {
+        let before = self.newest.lock().await.insert(held.job, held.fence);
+        assert!(
+            !self.in_order || before.is_none_or(|before| before < held.fence),
+            "a fence comes twice: {held:?}"
+        );
+    }
+
+    /// Whoever is let through must be the last that has claimed the job.
+    async fn expect_newest(&self, held: Held, what: &str) {
+        let newest = self.newest.lock().await[&held.job];
+        assert!(
+            !self.in_order || newest == held.fence,
+            "a former holder {what}: {held:?}, the newest is {newest}"
+        );
+    }
+
+    /// Takes over the job's effects and commits a batch of them, as a handler does.
+    async fn checkpoint(&self, held: Held) -> bool {
+        let mut tx = self.database.begin().await.unwrap();
+        sqlx::query("select * from resume_job($1, $2)")
+            .bind(held.job.0)
+            .bind(held.fence)
+            .execute(tx.conn())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = self.database.begin().await.unwrap();
+        let held = sqlx::query_scalar("select checkpoint_job($1, $2, '1', 1, 0, 0)")
+            .bind(held.job.0)
+            .bind(held.fence)
+            .fetch_one(tx.conn())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        held
     }
 
     async fn retry(&self, which: usize) {
@@ -238,6 +301,7 @@ impl World {
             let due = steps::due(&self.database, Pool::Maintenance, 50).await;
             let process = self.processes[0].lock().await;
             for held in process.worker.claim(&due).await {
+                self.note_claim(held).await;
                 assert!(process.worker.end(held, "completed").await, "the newest holder may end its job");
                 *self.completed.lock().await.entry(held.job).or_default() += 1;
             }
@@ -287,7 +351,7 @@ where
 #[test]
 fn no_order_of_statements_loses_a_job_does_one_twice_or_leaves_one_waiting() {
     over_sequences(150, |database, sequence| async move {
-        let world = World::new(&database).await;
+        let world = World::new(&database, true).await;
         for step in &sequence {
             world.take(step).await;
             world.check().await;
@@ -299,7 +363,7 @@ fn no_order_of_statements_loses_a_job_does_one_twice_or_leaves_one_waiting() {
 #[test]
 fn nor_does_any_interleaving_of_two_dispatchers_and_three_workers() {
     over_sequences(150, |database, sequence| async move {
-        let world = Arc::new(World::new(&database).await);
+        let world = Arc::new(World::new(&database, false).await);
         // Each process takes its own steps in order; people take theirs at any time.
         let mut lines: Vec<Vec<Step>> = vec![Vec::new(); WORKERS + DISPATCHERS + 2];
         for (n, step) in sequence.into_iter().enumerate() {
@@ -308,6 +372,7 @@ fn nor_does_any_interleaving_of_two_dispatchers_and_three_workers() {
                 | Step::Renew { worker }
                 | Step::End { worker, .. }
                 | Step::PutBack { worker, .. }
+                | Step::Checkpoint { worker, .. }
                 | Step::Expire { worker }
                 | Step::Crash { worker } => worker,
                 Step::Dispatch { dispatcher } => WORKERS + dispatcher,
