@@ -13,7 +13,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use poem::{
     Endpoint, Request,
     http::{self, uri::Scheme},
@@ -29,6 +29,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const BACKLOG: u32 = 4096;
 /// How long to wait when a connection can't be accepted, for example for want of files.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may take to send the head of a request, and how long a connection may idle between
+/// two: who opens connections and says nothing must not keep them.
+const HEAD: Duration = Duration::from_secs(30);
 /// How HTTP/2 begins. No method of HTTP/1.1 does.
 const PREFACE: &[u8; 3] = b"PRI";
 
@@ -96,12 +99,16 @@ where
     });
     let mut first = [0; PREFACE.len()];
     let looked = tokio::select! {
-        looked = socket.peek(&mut first) => looked,
+        looked = timeout(HEAD, socket.peek(&mut first)) => looked,
         () = leaving.cancelled() => return,
     };
+    let Ok(looked) = looked else { return };
     let socket = TokioIo::new(socket);
     if looked.is_ok() && first == *PREFACE {
-        let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(socket, service);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        // A peer that answers no ping is gone, with all of its streams.
+        builder.timer(TokioTimer::new()).keep_alive_interval(HEAD);
+        let connection = builder.serve_connection(socket, service);
         let mut connection = Box::pin(connection);
         tokio::select! {
             _ = connection.as_mut() => return,
@@ -109,7 +116,9 @@ where
         }
         let _ = connection.await;
     } else {
-        let connection = http1::Builder::new().serve_connection(socket, service).with_upgrades();
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        let connection = builder.serve_connection(socket, service).with_upgrades();
         let mut connection = pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => return,

@@ -4,6 +4,7 @@ mod access;
 mod batches;
 mod control;
 mod logs;
+mod slow_clients;
 mod trace;
 mod turns;
 mod unique;
