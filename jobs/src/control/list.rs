@@ -26,15 +26,8 @@ pub async fn list(
                   created_at as "created_at!", started_at, finished_at
              from all_jobs
             where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
-              and (cardinality($2::text[]) = 0 or kind = any($2))
-              and ($3::text is null or state = $3)
-              and ($4::boolean is null or (run_at <= now()) = $4)
-              and ($5::uuid is null or batch_id = $5)
-              and ($6::timestamptz is null or created_at >= $6)
-              and ($7::timestamptz is null or created_at < $7)
-              and ($8::text is null
-                   or strpos(lower(concat_ws(' ', kind, error ->> 'message', progress ->> 'message',
-                                             progress ->> 'current_step')), lower($8)) > 0)
+              and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
+                              $2, $3, $4, $5, $6, $7, $8)
             order by id desc
             limit $9 offset $10"#,
         workspace,
@@ -53,15 +46,8 @@ pub async fn list(
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from all_jobs
             where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
-              and (cardinality($2::text[]) = 0 or kind = any($2))
-              and ($3::text is null or state = $3)
-              and ($4::boolean is null or (run_at <= now()) = $4)
-              and ($5::uuid is null or batch_id = $5)
-              and ($6::timestamptz is null or created_at >= $6)
-              and ($7::timestamptz is null or created_at < $7)
-              and ($8::text is null
-                   or strpos(lower(concat_ws(' ', kind, error ->> 'message', progress ->> 'message',
-                                             progress ->> 'current_step')), lower($8)) > 0)"#,
+              and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
+                              $2, $3, $4, $5, $6, $7, $8)"#,
         workspace,
         &filter.kinds,
         state,
