@@ -21,11 +21,12 @@ fn mask(name: &str, value: &Value) -> Value {
 }
 
 fn stand_in(name: &str, text: &str) -> Option<&'static str> {
-    let is_type_id = text.split_once('_').is_some_and(|(_, suffix)| suffix.len() == 26);
-    if Uuid::try_parse(text).is_ok() || is_type_id {
+    if Uuid::try_parse(text).is_ok() {
         Some("[id]")
     } else if name.ends_with("_token") {
         Some("[token]")
+    } else if is_type_id(text) {
+        Some("[id]")
     } else if name.ends_with("_at") || name == "timestamp" {
         Some("[time]")
     } else if text.starts_with("ada.") && text.ends_with("@example.com") {
@@ -33,4 +34,13 @@ fn stand_in(name: &str, text: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// A prefix of small letters, and 26 digits of base32. A token may look like that by chance.
+fn is_type_id(text: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+    text.rsplit_once('_').is_some_and(|(prefix, suffix)| {
+        let is_prefix = prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        is_prefix && suffix.len() == 26 && suffix.bytes().all(is_digit)
+    })
 }
