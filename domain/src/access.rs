@@ -1,15 +1,22 @@
-//! Roles, and what each of them may do.
+//! Roles, permissions and scopes: what each caller may do in a workspace.
 //!
-//! A permission is named where its route is declared; this table says from which role on it is held.
-//! Today the table is the same for all workspaces; overrides will be rows that are read beside it.
+//! A permission is named where its route is declared. People hold what their role holds by default, as
+//! their workspace has changed it; keys and tokens hold no more than their scopes say. Nothing here
+//! reads the database: [`Held`] is made of what one query found.
+
+mod catalogue;
 
 use std::{fmt, str::FromStr};
 
+use poem_openapi::Enum;
 use serde::{Deserialize, Serialize};
 
+pub use catalogue::{Listed, catalogue, find, is_listed};
+
 /// What someone is in a workspace. Each role may do all that the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum)]
 #[serde(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case")]
 pub enum Role {
     /// Looks.
     Viewer,
@@ -21,39 +28,11 @@ pub enum Role {
     Owner,
 }
 
-/// Permissions by the least role that holds them, grouped by what they are about.
-const CATALOGUE: &[(&str, Role)] = &[
-    ("workspace:view", Role::Viewer),
-    ("workspace:edit", Role::Admin),
-    ("members:view", Role::Viewer),
-    ("recordsets:view", Role::Viewer),
-    ("recordsets:create", Role::Member),
-    ("recordsets:edit", Role::Member),
-    ("recordsets:delete", Role::Admin),
-    ("records:view", Role::Viewer),
-    ("records:create", Role::Member),
-    ("records:edit", Role::Member),
-    ("records:delete", Role::Member),
-    ("imports:view", Role::Viewer),
-    ("imports:create", Role::Member),
-    ("imports:cancel", Role::Member),
-    ("imports:delete", Role::Admin),
-    ("exports:view", Role::Viewer),
-    ("exports:create", Role::Member),
-    ("exports:delete", Role::Admin),
-    ("jobs:view", Role::Viewer),
-    ("jobs:cancel", Role::Member),
-    ("jobs:retry", Role::Member),
-    ("jobs:edit", Role::Member),
-    ("jobs:delete", Role::Admin),
-    ("schedules:view", Role::Viewer),
-    ("schedules:manage", Role::Admin),
-    ("dead_letters:view", Role::Member),
-    ("dead_letters:discard", Role::Admin),
-];
-
 impl Role {
-    /// Whether this role holds a permission.
+    /// All of them, the least first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// Whether this role holds a permission where nothing was changed.
     ///
     /// ```
     /// use domain::access::Role;
@@ -63,7 +42,7 @@ impl Role {
     /// ```
     #[must_use]
     pub fn may(self, permission: &str) -> bool {
-        CATALOGUE.iter().any(|(name, least)| *name == permission && self >= *least)
+        find(permission).is_some_and(|listed| self >= listed.least)
     }
 
     /// The name in the database and on the wire.
@@ -78,33 +57,148 @@ impl Role {
     }
 }
 
-/// Whether the catalogue lists a permission, at compile time: a route that asks for one which nobody
-/// can hold doesn't compile.
-#[must_use]
-pub const fn is_listed(permission: &str) -> bool {
-    let mut i = 0;
-    while i < CATALOGUE.len() {
-        if same(CATALOGUE[i].0.as_bytes(), permission.as_bytes()) {
-            return true;
-        }
-        i += 1;
-    }
-    false
+/// What a key or token is for. Each stands for itself: `write` without `read` writes and doesn't read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case")]
+pub enum Scope {
+    /// Reading.
+    Read,
+    /// Changing data.
+    Write,
+    /// Changing what data looks like, and how the workspace is set up.
+    Schema,
+    /// Files in and out.
+    Files,
+    /// People, keys and what they may do.
+    Auth,
+    /// Whatever asks a model.
+    Ai,
+    /// All of these.
+    #[serde(rename = "*")]
+    #[oai(rename = "*")]
+    All,
 }
 
-/// Equality of bytes; `==` isn't const yet.
-const fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
+impl Scope {
+    /// All of them.
+    pub const EACH: [Self; 7] =
+        [Self::Read, Self::Write, Self::Schema, Self::Files, Self::Auth, Self::Ai, Self::All];
+
+    /// The name in the database and on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Schema => "schema",
+            Self::Files => "files",
+            Self::Auth => "auth",
+            Self::Ai => "ai",
+            Self::All => "*",
         }
-        i += 1;
     }
-    true
+
+    /// Whether these scopes cover this one.
+    #[must_use]
+    pub fn is_in(self, scopes: &[Self]) -> bool {
+        scopes.iter().any(|&scope| scope == self || scope == Self::All)
+    }
+}
+
+/// How far a permission reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To everything.
+    All,
+    /// To what one has made oneself: only the `_own` variant is held.
+    Own,
+}
+
+/// A role's permission that a workspace has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Which.
+    pub permission: String,
+    /// Whether the role has it now.
+    pub granted: bool,
+}
+
+/// What a caller holds in a workspace: their role, as the workspace has changed it, within the scopes
+/// of their credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    role: Role,
+    overrides: Vec<Override>,
+    scopes: Option<Vec<Scope>>,
+}
+
+/// Why someone is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacking {
+    /// Their role doesn't hold the permission.
+    Permission,
+    /// Their key or token doesn't have the scope.
+    Scope(Scope),
+}
+
+impl Held {
+    /// What a role holds with a workspace's overrides of it. The owner's can't be changed.
+    #[must_use]
+    pub fn of_role(role: Role, overrides: Vec<Override>) -> Self {
+        let overrides = if role == Role::Owner { Vec::new() } else { overrides };
+        Self { role, overrides, scopes: None }
+    }
+
+    /// No more than those scopes.
+    #[must_use]
+    pub fn within(self, scopes: Vec<Scope>) -> Self {
+        Self { scopes: Some(scopes), ..self }
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How far a permission reaches for this caller.
+    ///
+    /// # Errors
+    /// [`Lacking`], when it isn't held.
+    pub fn reach(&self, permission: &str) -> Result<Reach, Lacking> {
+        let listed = find(permission).ok_or(Lacking::Permission)?;
+        if let Some(scopes) = &self.scopes
+            && !listed.scope.is_in(scopes)
+        {
+            return Err(Lacking::Scope(listed.scope));
+        }
+        if self.role_holds(listed) {
+            return Ok(Reach::All);
+        }
+        match catalogue::own_variant(permission) {
+            Some(own) if self.role_holds(own) => Ok(Reach::Own),
+            _ => Err(Lacking::Permission),
+        }
+    }
+
+    /// Whether a permission is held, to everything.
+    #[must_use]
+    pub fn may(&self, permission: &str) -> bool {
+        self.reach(permission) == Ok(Reach::All)
+    }
+
+    /// All that is held, in the catalogue's order.
+    pub fn permissions(&self) -> impl Iterator<Item = &'static Listed> {
+        catalogue().iter().filter(|listed| {
+            self.role_holds(listed) && self.scopes.as_ref().is_none_or(|scopes| listed.scope.is_in(scopes))
+        })
+    }
+
+    fn role_holds(&self, listed: &Listed) -> bool {
+        let changed = self.overrides.iter().find(|changed| changed.permission == listed.name);
+        changed.map_or(self.role >= listed.least, |changed| changed.granted)
+    }
 }
 
 impl fmt::Display for Role {
@@ -113,18 +207,73 @@ impl fmt::Display for Role {
     }
 }
 
-/// A role that doesn't exist.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A role or scope that doesn't exist.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown role")]
-pub struct UnknownRole;
+#[error("there is no such role or scope")]
+pub struct UnknownName;
 
 impl FromStr for Role {
-    type Err = UnknownRole;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, UnknownRole> {
-        [Self::Viewer, Self::Member, Self::Admin, Self::Owner]
-            .into_iter()
-            .find(|role| role.name() == name)
-            .ok_or(UnknownRole)
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|role| role.name() == name).ok_or(UnknownName)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::EACH.into_iter().find(|scope| scope.name() == name).ok_or(UnknownName)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(permission: &str, granted: bool) -> Override {
+        Override { permission: permission.to_owned(), granted }
+    }
+
+    #[test]
+    fn a_workspace_changes_what_a_role_may_but_never_the_owners() {
+        let changes = vec![granted("records:create", false), granted("recordsets:delete", true)];
+        let member = Held::of_role(Role::Member, changes.clone());
+        assert!(!member.may("records:create") && member.may("recordsets:delete"));
+        assert!(Held::of_role(Role::Owner, changes).may("records:create"));
+    }
+
+    #[test]
+    fn without_the_permission_its_own_variant_reaches_what_one_has_made() {
+        let member = Held::of_role(Role::Member, vec![granted("records:edit", false)]);
+        assert_eq!(member.reach("records:edit"), Ok(Reach::Own));
+        assert!(!member.may("records:edit"));
+        assert_eq!(Held::of_role(Role::Viewer, vec![]).reach("records:edit"), Err(Lacking::Permission));
+    }
+
+    #[test]
+    fn a_scope_narrows_and_never_widens() {
+        let reader = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Read]);
+        assert!(reader.may("records:view"));
+        assert_eq!(reader.reach("records:create"), Err(Lacking::Scope(Scope::Write)));
+        let all = Held::of_role(Role::Viewer, vec![]).within(vec![Scope::All]);
+        assert_eq!(all.reach("records:create"), Err(Lacking::Permission));
+    }
+
+    #[test]
+    fn names_are_listed_once_and_an_own_variant_has_its_permission() {
+        for (i, listed) in catalogue().iter().enumerate() {
+            assert!(!catalogue()[..i].iter().any(|before| before.name == listed.name), "{}", listed.name);
+            if let Some(wider) = listed.name.strip_suffix("_own") {
+                assert!(find(wider).is_some(), "{}", listed.name);
+            }
+        }
     }
 }

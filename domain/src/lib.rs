@@ -6,6 +6,7 @@
 //! or one of its own.
 
 pub mod access;
+pub mod audit;
 pub mod event;
 pub mod exports;
 pub mod files;
@@ -39,4 +40,4 @@ pub use event::Event;
 pub use ids::{RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;
 pub use page::{PageOf, PageRequest};
-pub use workspace_db::{Actor, WorkspaceDb};
+pub use workspace_db::{Actor, CredentialType, WorkspaceDb};

@@ -8,7 +8,7 @@ use sqlx::{PgExecutor, PgPool};
 
 use crate::{
     DomainError, Refusal, SessionId, UserId, WorkspaceId,
-    access::{Role, UnknownRole},
+    access::{Role, UnknownName},
     secret,
     users::{self, User},
 };
@@ -101,7 +101,7 @@ pub async fn standing(
     let Some(row) = row else { return Ok(None) };
     let role = row.role.map(|name| name.parse()).transpose();
     Ok(Some(Standing {
-        role: role.map_err(|error: UnknownRole| sqlx::Error::Decode(error.into()))?,
+        role: role.map_err(|error: UnknownName| sqlx::Error::Decode(error.into()))?,
         state: row.state.map(|state| match state.as_str() {
             "ready" => WorkspaceState::Ready,
             _ => WorkspaceState::Provisioning,

@@ -45,7 +45,7 @@ pub async fn authenticate(pool: &PgPool, email: &str, password: String) -> Resul
     let (user, hash) = match found {
         Some(row) => {
             let user = User { id: row.id, email: row.email, name: row.name, created_at: row.created_at };
-            (Some(user), Some(row.password_hash))
+            (Some(user), row.password_hash)
         }
         None => (None, None),
     };

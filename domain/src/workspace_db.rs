@@ -6,23 +6,54 @@
 
 use jobs::{Database, Enqueued, JobKind, NewJob, Origin, TraceParent, Tx};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Event, UserId, WorkspaceId};
+use crate::{
+    Event, UserId, WorkspaceId,
+    audit::{self, Entry},
+};
+
+/// With what someone comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialType {
+    /// A sign-in.
+    Session,
+    /// A key of a workspace.
+    ApiKey,
+    /// A token of a person.
+    PersonalToken,
+}
 
 /// Who acts, in which request. Travels with the transaction, into events and jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// The user, if a person acts.
     pub user_id: Option<UserId>,
-    /// The API key or personal token, if one was used.
+    /// With what they came in.
+    #[serde(default)]
+    pub credential_type: Option<CredentialType>,
+    /// The session, API key or personal token.
     pub credential_id: Option<Uuid>,
+    /// The member of staff who acts as the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonator_id: Option<UserId>,
+    /// The client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// What the client says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
     /// The HTTP request.
     pub request_id: Option<String>,
     /// The surface it came in by.
     #[serde(default)]
     pub surface: jobs::Surface,
+    /// The route, as `POST /api/v1/teams`, for writes that tell no event.
+    #[serde(skip)]
+    pub route: Option<String>,
     /// The place in a trace at which they act. Jobs go on from there; events don't keep it.
     #[serde(skip)]
     pub traceparent: Option<TraceParent>,
@@ -34,10 +65,10 @@ impl Actor {
     pub fn of_job(origin: &Origin) -> Self {
         Self {
             user_id: origin.actor.map(UserId),
-            credential_id: None,
             request_id: origin.request_id.clone(),
             surface: origin.surface,
             traceparent: origin.traceparent,
+            ..Self::default()
         }
     }
 
@@ -59,6 +90,8 @@ pub struct WorkspaceDb {
     tx: Tx,
     workspace: WorkspaceId,
     actor: Actor,
+    /// The audit has no entry of this transaction yet, and wants one.
+    unaudited: bool,
 }
 
 impl WorkspaceDb {
@@ -68,7 +101,8 @@ impl WorkspaceDb {
         workspace: WorkspaceId,
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self { tx: database.begin_as_workspace(workspace.0, true).await?, workspace, actor })
+        let tx = database.begin_as_workspace(workspace.0, true).await?;
+        Ok(Self { tx, workspace, actor, unaudited: false })
     }
 
     /// Opens it for writing.
@@ -77,7 +111,9 @@ impl WorkspaceDb {
         workspace: WorkspaceId,
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self { tx: database.begin_as_workspace(workspace.0, false).await?, workspace, actor })
+        let tx = database.begin_as_workspace(workspace.0, false).await?;
+        let unaudited = actor.route.is_some();
+        Ok(Self { tx, workspace, actor, unaudited })
     }
 
     /// The connection, for SQL.
@@ -103,8 +139,9 @@ impl WorkspaceDb {
         self.actor.user_id.map(|id| id.0)
     }
 
-    /// Appends an event; it exists if and only if this transaction commits.
+    /// Appends an event, and with it an entry of the audit; both exist if and only if this transaction commits.
     pub async fn record(&mut self, event: Event) -> Result<(), sqlx::Error> {
+        self.unaudited = false;
         event.append(self.tx.conn(), self.workspace, &self.actor).await
     }
 
@@ -114,8 +151,16 @@ impl WorkspaceDb {
         jobs::enqueue(&mut self.tx, job.origin(self.actor.origin())).await
     }
 
-    /// Commits; wake-ups and events go out afterwards.
-    pub async fn commit(self) -> Result<(), sqlx::Error> {
+    /// Commits; wake-ups and events go out afterwards. What a request has written without an event
+    /// is in the audit by its route.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if self.unaudited
+            && let Some(route) = self.actor.route.clone()
+        {
+            let entry =
+                Entry { action: route, resource_type: "request", resource_id: None, data: Value::Null };
+            audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await?;
+        }
         self.tx.commit().await
     }
 

@@ -12,8 +12,8 @@ use crate::{Client, TestApp};
 /// Makes a person a member of somebody else's workspace too.
 pub(crate) async fn join_another_workspace(app: &TestApp, who: &Client, host: &Client) {
     sqlx::query(
-        "insert into memberships (workspace_id, user_id, role)
-         select $1::uuid, user_id, 'member' from memberships where workspace_id = $2::uuid and role = 'owner'",
+        "insert into memberships (id, workspace_id, user_id, role)
+         select gen_random_uuid(), $1::uuid, user_id, 'member' from memberships where workspace_id = $2::uuid and role = 'owner'",
     )
     .bind(host.workspace.as_ref())
     .bind(who.workspace.as_ref())

@@ -3,9 +3,9 @@
 
 use std::{net::IpAddr, ops::Deref};
 
-use domain::{Actor, SessionId, UserId, sessions};
+use domain::{Actor, CredentialType, SessionId, UserId, sessions};
 use jobs::{Surface, TraceParent};
-use poem::{Request, RequestBody, http::header};
+use poem::{PathPattern, Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -27,6 +27,8 @@ pub struct Visitor {
     pub user_agent: Option<String>,
     /// The surface it came in by.
     pub surface: Surface,
+    /// The route, as `POST /api/v1/teams`.
+    pub route: String,
     /// The request's place in a trace.
     pub traceparent: Option<TraceParent>,
 }
@@ -48,10 +50,9 @@ impl Caller {
     pub fn actor(&self) -> Actor {
         Actor {
             user_id: Some(self.user),
-            credential_id: None,
-            request_id: Some(self.visitor.request_id.clone()),
-            surface: self.visitor.surface,
-            traceparent: self.visitor.traceparent,
+            credential_type: Some(CredentialType::Session),
+            credential_id: Some(self.session.0),
+            ..self.visitor.actor()
         }
     }
 
@@ -96,9 +97,29 @@ impl Visitor {
             ip: request.data::<ClientAddress>().map(|address| address.0),
             user_agent: request.header(header::USER_AGENT).map(|agent| agent.chars().take(512).collect()),
             surface: request.data().copied().unwrap_or_default(),
+            route: format!("{} {}", request.method(), pattern(request)),
             traceparent: request.data().copied(),
         }
     }
+
+    /// Someone nobody knows, for transactions, events and jobs.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor {
+            request_id: Some(self.request_id.clone()),
+            ip: self.ip.map(|ip| ip.to_string()),
+            user_agent: self.user_agent.clone(),
+            surface: self.surface,
+            route: Some(self.route.clone()),
+            traceparent: self.traceparent,
+            ..Actor::default()
+        }
+    }
+}
+
+/// The path as its route names it: paths as they were asked for may hold secrets.
+fn pattern(request: &Request) -> &str {
+    request.data::<PathPattern>().map_or("", |pattern| &pattern.0)
 }
 
 /// The user and session that the request's bearer token names, unchecked against the database.

@@ -171,7 +171,11 @@ pub(crate) async fn admit(request: &Request, permission: &'static str) -> Result
     Ok(Access { caller, workspace, role, app: app.clone() })
 }
 
+/// The workspace in the path, where it has one, or else in the header.
 fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
+    if let Some(id) = request.raw_path_param("workspace_id") {
+        return id.parse().map(|id| Some(WorkspaceId(id))).map_err(|_| ApiError::not_found());
+    }
     // A header that is no text names nothing either.
     let Some(name) = request.headers().get(WORKSPACE_HEADER) else { return Ok(None) };
     let id = name.to_str().ok().and_then(|name| name.parse().ok());

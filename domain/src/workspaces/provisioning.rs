@@ -45,8 +45,8 @@ impl From<MigrationError> for ProvisioningError {
 /// can see.
 pub async fn create_user(database: &Database, signup: &Signup) -> Result<(), ProvisioningError> {
     sqlx::query!(
-        "insert into users (id, email, name, password_hash)
-         select user_id, email, full_name, password_hash from signups
+        "insert into users (id, email, name, password_hash, activated_at)
+         select user_id, email, full_name, password_hash, now() from signups
           where id = $1 and password_hash is not null
          on conflict do nothing",
         signup.id,
@@ -78,7 +78,9 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
         .await?;
     }
     sqlx::query!(
-        "insert into memberships (workspace_id, user_id, role) values ($1, $2, $3) on conflict do nothing",
+        "insert into memberships (id, workspace_id, user_id, role) values ($1, $2, $3, $4)
+         on conflict do nothing",
+        Uuid::now_v7(),
         signup.workspace_id,
         signup.user_id,
         Role::Owner.name(),
@@ -102,17 +104,24 @@ pub async fn run_migrations(database: &Database, workspace: Uuid) -> Result<(), 
     Ok(migrations::migrate_workspace(&database.pool.connect_options(), WorkspaceId(workspace)).await?)
 }
 
-/// The owner's member.
+/// The owner's member, which has the membership's id.
 pub async fn create_member(
     database: &Database,
     signup: &Signup,
     actor: Actor,
 ) -> Result<(), ProvisioningError> {
+    let membership = sqlx::query_scalar!(
+        "select id from memberships where workspace_id = $1 and user_id = $2",
+        signup.workspace_id,
+        signup.user_id,
+    )
+    .fetch_one(&database.pool)
+    .await?;
     let mut db = WorkspaceDb::write(database, WorkspaceId(signup.workspace_id), actor).await?;
     let created = sqlx::query_scalar!(
         "insert into members (id, user_id, name, email) values ($1, $2, $3, $4)
          on conflict (user_id) do nothing returning id",
-        Uuid::now_v7(),
+        membership,
         signup.user_id,
         signup.full_name,
         signup.email,

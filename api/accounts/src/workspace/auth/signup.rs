@@ -5,10 +5,7 @@ mod progress;
 use std::{sync::Arc, time::Duration};
 
 use api_kit::{Accepted, Answer, ApiError, App, Body, Start, Tag, Visitor, unhurried, wait_for_end};
-use domain::{
-    Actor,
-    signups::{self, Delivered, NewSignup, Started},
-};
+use domain::signups::{self, Delivered, NewSignup, Started};
 use futures::FutureExt;
 use jobs::watch::{Event, Snapshot, Status};
 use poem::web::Data;
@@ -147,13 +144,7 @@ impl SignupApi {
 async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> {
     let Signup { email, password, full_name, company_name } = signup;
     let new = NewSignup::parse(&email, password, &full_name, &company_name)?;
-    let actor = Actor {
-        request_id: Some(visitor.request_id.clone()),
-        surface: visitor.surface,
-        traceparent: visitor.traceparent,
-        ..Actor::default()
-    };
-    Ok(signups::start(&app.database, new, &client(visitor), actor.origin()).await?)
+    Ok(signups::start(&app.database, new, &client(visitor), visitor.actor().origin()).await?)
 }
 
 /// The job ended without an account.
