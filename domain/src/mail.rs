@@ -1,6 +1,8 @@
 //! Mail: over SMTP, or into an outbox folder where no server is configured. Sending happens in jobs
 //! only; a mail that is sent twice has the same Message-ID both times.
 
+mod brand;
+mod letter;
 mod outbox;
 mod smtp;
 
@@ -15,6 +17,8 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::settings::{SettingError, Settings};
+pub use brand::Brand;
+pub use letter::{Action, Letter};
 pub use outbox::Outbox;
 pub use smtp::Smtp;
 

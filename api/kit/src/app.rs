@@ -5,6 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use domain::settings::{SettingError, Settings};
 use ipnet::IpNet;
 use poem::http::HeaderValue;
+use url::Url;
 
 use crate::{OperatorToken, Signer};
 
@@ -53,6 +54,8 @@ impl fmt::Debug for App {
 pub struct ApiConfig {
     /// `CORS_ORIGINS`: web origins that browsers may call from.
     pub cors_origins: Vec<HeaderValue>,
+    /// `APP_URL`: where the web app is, for links in mails.
+    pub app_url: Url,
     /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
@@ -71,6 +74,7 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
+            app_url: Url::parse("http://localhost:3000").expect("a URL of our own"),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
             operator_token: None,
@@ -82,11 +86,21 @@ impl Default for ApiConfig {
 }
 
 impl ApiConfig {
+    /// A page of the web app, for a link in a mail: `page` below [`Self::app_url`], with a query.
+    #[must_use]
+    pub fn app_link(&self, page: &str, query: &[(&str, &str)]) -> String {
+        let mut url = self.app_url.clone();
+        url.set_path(&format!("{}/{page}", self.app_url.path().trim_end_matches('/')));
+        url.query_pairs_mut().extend_pairs(query);
+        url.into()
+    }
+
     /// Reads it from a process's settings.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let defaults = Self::default();
         Ok(Self {
             cors_origins: settings.list("CORS_ORIGINS")?,
+            app_url: settings.parsed("APP_URL", defaults.app_url)?,
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
             operator_token: settings

@@ -8,8 +8,13 @@ use uuid::Uuid;
 
 use super::slug;
 use crate::{
-    Actor, Event, UserId, WorkspaceDb, WorkspaceId, access::Role, migrations, migrations::MigrationError,
-    signups::Signup, workspaces::schema,
+    Actor, Event, UserId, WorkspaceDb, WorkspaceId,
+    access::Role,
+    mail::{Brand, Letter},
+    migrations,
+    migrations::MigrationError,
+    signups::Signup,
+    workspaces::schema,
 };
 
 /// Why a sign-up can't be finished, for good.
@@ -193,13 +198,17 @@ async fn announce(tx: &mut Tx, signup: &Signup) -> Result<(), sqlx::Error> {
 }
 
 fn welcome(signup: &Signup) -> SendMail {
-    SendMail {
+    let letter = Letter {
         to: signup.email.clone(),
+        name: signup.full_name.clone(),
         subject: format!("Your workspace {} is ready", signup.company_name),
-        text: format!(
-            "Hello {},\n\nyour workspace \"{}\" is ready. You are its owner: sign in with this email \
-             address and the password that you chose.\n",
-            signup.full_name, signup.company_name,
-        ),
-    }
+        lines: vec![format!(
+            "your workspace \"{}\" is ready. You are its owner: sign in with this email address and the \
+             password that you chose.",
+            signup.company_name
+        )],
+        action: None,
+        after: vec![],
+    };
+    letter.dressed(&Brand::default())
 }
