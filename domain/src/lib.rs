@@ -7,14 +7,17 @@
 
 pub mod access;
 pub mod audit;
+pub mod callers;
 pub mod event;
 pub mod exports;
 pub mod files;
+pub mod idempotency;
 pub mod imports;
 pub mod mail;
 pub mod migrations;
 pub mod page;
 pub mod process;
+pub mod rate_limits;
 pub mod records;
 pub mod recordsets;
 pub mod scheduled_jobs;

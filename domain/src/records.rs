@@ -231,6 +231,15 @@ pub async fn delete(db: &mut WorkspaceDb, id: RecordId) -> Result<(), RecordErro
     Ok(())
 }
 
+/// Makes sure that a record is one that this person has created, and stays so until the transaction ends.
+///
+/// # Errors
+/// [`RecordError::NotTheirs`] when somebody else has.
+pub async fn require_creator(db: &mut WorkspaceDb, id: RecordId, user: UserId) -> Result<(), RecordError> {
+    let record = get_for_change(db, id).await?;
+    if record.created_by == Some(user) { Ok(()) } else { Err(RecordError::NotTheirs) }
+}
+
 /// A record as it is now and stays until this transaction changes it or ends.
 async fn get_for_change(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordError> {
     sqlx::query_as!(

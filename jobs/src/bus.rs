@@ -96,6 +96,12 @@ impl Bus {
         format!("{}:marker", self.prefix)
     }
 
+    /// The counter of a rate limit's window.
+    #[must_use]
+    pub fn rate_key(&self, bucket: &str) -> String {
+        format!("{}:rate:{bucket}", self.prefix)
+    }
+
     /// The capped stream that keeps a job's events.
     #[must_use]
     pub fn history_key(&self, job: JobId) -> String {

@@ -11,7 +11,12 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::{Bus, PayloadKeys, Pool, watch::Event, watch::publish};
+use crate::{
+    Bus, PayloadError, PayloadKeys, Pool,
+    unit::{Parked, Part, Unit},
+    watch::Event,
+    watch::publish,
+};
 
 /// The schemas of a transaction that belongs to no workspace.
 pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
@@ -86,29 +91,53 @@ impl Database {
         Self { keys, ..self }
     }
 
+    /// Seals something secret that is to lie in the database, for one place.
+    ///
+    /// # Errors
+    /// When this process was started without keys.
+    pub fn seal(&self, plain: &[u8], place: &str) -> Result<String, PayloadError> {
+        self.keys.seal(plain, place)
+    }
+
+    /// Opens what was sealed for that place.
+    ///
+    /// # Errors
+    /// When the key is not known here, or it isn't as it was written.
+    pub fn unseal(&self, sealed: &str, place: &str) -> Result<Vec<u8>, PayloadError> {
+        self.keys.open(sealed, place)
+    }
+
     /// Begins a transaction on the shared schemas.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        Ok(Tx {
-            inner: self.pool.begin().await?,
-            database: self.clone(),
-            workspace: None,
-            wakes: BTreeSet::new(),
-            events: Vec::new(),
-        })
+        match Unit::part() {
+            Part::GoesOn(parked) => Tx::going_on(self, parked).await,
+            Part::First(unit) => {
+                let mut tx = Tx::new(self, self.pool.begin().await?);
+                unit.begin(tx.conn()).await?;
+                tx.unit = Some(InUnit { unit, holds_others_work: false, is_read: false });
+                Ok(tx)
+            }
+            Part::Apart => Ok(Tx::new(self, self.pool.begin().await?)),
+        }
     }
 
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
     /// `set local` ends with the transaction, so the pooled connection goes back clean.
     pub async fn begin_as_workspace(&self, workspace: Uuid, read_only: bool) -> Result<Tx, sqlx::Error> {
-        let mut tx = self.begin().await?;
-        let schema = workspace_schema(workspace);
-        // Identifiers made of hex digits: nothing here comes from a client. One round trip.
-        let mode = if read_only { "set transaction read only;" } else { "" };
-        let setup = format!(
-            "{mode} set local role {schema}; set local search_path = {schema}, shard_api, ext, pg_temp;"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut *tx.inner).await?;
-        tx.workspace = Some(workspace);
+        // A reader goes on with a unit's transaction, whose work it must see, but begins none.
+        let mut tx = match read_only.then(Unit::parked) {
+            Some(None) => Tx::new(self, self.pool.begin().await?),
+            Some(Some(parked)) => {
+                let mut tx = Tx::going_on(self, parked).await?;
+                if let Some(part) = &mut tx.unit {
+                    part.is_read = true;
+                }
+                tx
+            }
+            None => self.begin().await?,
+        };
+        let mode = if read_only && tx.unit.is_none() { "set transaction read only;" } else { "" };
+        tx.become_workspace(workspace, mode).await?;
         Ok(tx)
     }
 }
@@ -120,19 +149,86 @@ pub fn workspace_schema(workspace: Uuid) -> String {
 }
 
 /// A transaction. Dropped without [`Tx::commit`], it rolls back, and the jobs it enqueued never were.
+/// Inside a [`Unit`], committing leaves it to the unit.
 #[derive(Debug)]
 pub struct Tx {
-    inner: Transaction<'static, Postgres>,
+    /// Taken only by [`Tx::commit`] and by dropping.
+    inner: Option<Transaction<'static, Postgres>>,
     database: Database,
     workspace: Option<Uuid>,
+    after: Aftermath,
+    unit: Option<InUnit>,
+}
+
+/// What goes out after a commit.
+#[derive(Debug, Default)]
+pub(crate) struct Aftermath {
     wakes: BTreeSet<Pool>,
     events: Vec<Event>,
 }
 
+/// A transaction's part in a unit of work.
+#[derive(Debug)]
+struct InUnit {
+    unit: Unit,
+    /// Others have committed into it before.
+    holds_others_work: bool,
+    /// It was begun for reading, and is never committed.
+    is_read: bool,
+}
+
 impl Tx {
+    fn new(database: &Database, inner: Transaction<'static, Postgres>) -> Self {
+        Self {
+            inner: Some(inner),
+            database: database.clone(),
+            workspace: None,
+            after: Aftermath::default(),
+            unit: None,
+        }
+    }
+
+    /// Goes on with a unit's transaction, on the shared schemas.
+    pub(crate) async fn going_on(database: &Database, parked: Parked) -> Result<Self, sqlx::Error> {
+        let mut tx = Self::new(database, parked.transaction);
+        tx.after = parked.after;
+        tx.unit = Unit::current().map(|unit| InUnit { unit, holds_others_work: true, is_read: false });
+        tx.leave_workspace().await?;
+        Ok(tx)
+    }
+
+    /// Takes a workspace's role, and sees its schema only. From here on statements can reach nothing else.
+    pub async fn enter_workspace(&mut self, workspace: Uuid) -> Result<(), sqlx::Error> {
+        self.become_workspace(workspace, "").await
+    }
+
+    /// Goes back to Millrace's own role and the shared schemas.
+    pub async fn leave_workspace(&mut self) -> Result<(), sqlx::Error> {
+        let reset = format!("reset role; set local search_path = {SHARED_PATH};");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(reset)).execute(self.conn()).await?;
+        self.workspace = None;
+        Ok(())
+    }
+
+    async fn become_workspace(&mut self, workspace: Uuid, mode: &str) -> Result<(), sqlx::Error> {
+        let schema = workspace_schema(workspace);
+        let reset = if self.workspace.is_some() { "reset role;" } else { "" };
+        // Identifiers made of hex digits: nothing here comes from a client. One round trip.
+        let setup = format!(
+            "{mode} {reset} set local role {schema}; \
+             set local search_path = {schema}, shard_api, ext, pg_temp;"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(self.conn()).await?;
+        self.workspace = Some(workspace);
+        Ok(())
+    }
+
     /// The connection, for SQL.
+    ///
+    /// # Panics
+    /// Never: only committing and dropping take the transaction away, and both take the `Tx`.
     pub fn conn(&mut self) -> &mut PgConnection {
-        &mut self.inner
+        self.inner.as_mut().expect("a transaction that is neither committed nor dropped")
     }
 
     /// The workspace whose role this transaction has, if any.
@@ -149,21 +245,46 @@ impl Tx {
 
     /// Wakes the dispatcher for that pool after the commit.
     pub(crate) fn wake_after_commit(&mut self, pool: Pool) {
-        self.wakes.insert(pool);
+        self.after.wakes.insert(pool);
     }
 
     /// Publishes a job's event after the commit.
     pub(crate) fn publish_after_commit(&mut self, event: Event) {
-        self.events.push(event);
+        self.after.events.push(event);
     }
 
     /// Commits, then sends the wake-ups and events. A failed wake never fails the request: the
     /// dispatcher's poll of the ledger finds the job.
-    pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.inner.commit().await?;
-        if !self.wakes.is_empty() || !self.events.is_empty() {
-            publish::after_commit(&self.database.bus, &self.wakes, &self.events).await;
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let Some(inner) = self.inner.take() else { return Ok(()) };
+        let after = std::mem::take(&mut self.after);
+        if let Some(InUnit { unit, .. }) = self.unit.take() {
+            unit.park(Parked { transaction: inner, after });
+            return Ok(());
+        }
+        inner.commit().await?;
+        if !after.wakes.is_empty() || !after.events.is_empty() {
+            publish::after_commit(&self.database.bus, &after.wakes, &after.events).await;
         }
         Ok(())
+    }
+
+    /// Takes the transaction out of its unit: [`Tx::commit`] commits it.
+    pub(crate) fn leave_unit(&mut self) {
+        self.unit = None;
+    }
+}
+
+impl Drop for Tx {
+    /// What a reader has seen stays in its unit; what a writer hasn't committed is rolled back.
+    fn drop(&mut self) {
+        let (Some(inner), Some(part)) = (self.inner.take(), self.unit.take()) else { return };
+        if part.is_read {
+            part.unit.park(Parked { transaction: inner, after: std::mem::take(&mut self.after) });
+        } else if part.holds_others_work {
+            part.unit.lose();
+        } else {
+            part.unit.forget();
+        }
     }
 }

@@ -41,6 +41,7 @@ mod payload;
 mod pool;
 mod progress;
 mod unique;
+mod unit;
 pub mod waiting;
 pub mod worker;
 
@@ -59,3 +60,4 @@ pub use retention::Retention;
 pub use schedules::Recurring;
 pub use trace::TraceParent;
 pub use unique::Unique;
+pub use unit::Unit;

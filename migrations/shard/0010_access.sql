@@ -51,7 +51,7 @@ create table idempotency_keys (
     id           bytea primary key,               -- of who, where, method, path and key
     request_hash bytea not null,                  -- of the body
     status       smallint not null,
-    answer       bytea not null,                  -- sealed
+    answer       text not null,                   -- sealed
     created_at   timestamptz not null default now()
 );
 

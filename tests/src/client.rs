@@ -115,9 +115,14 @@ impl Client {
         send(self.request(Method::GET, path)).await
     }
 
-    /// POST with JSON.
+    /// POST with JSON, and with a key of its own, as careful clients send it.
     pub async fn post(&self, path: &str, body: Value) -> Reply {
-        send(self.request(Method::POST, path).json(&body)).await
+        self.post_with_key(path, body, &uuid::Uuid::now_v7().to_string()).await
+    }
+
+    /// POST with JSON and that `Idempotency-Key`.
+    pub async fn post_with_key(&self, path: &str, body: Value, key: &str) -> Reply {
+        send(self.request(Method::POST, path).header("Idempotency-Key", key).json(&body)).await
     }
 
     /// PUT with JSON.

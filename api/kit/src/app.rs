@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use poem::http::HeaderValue;
 use url::Url;
 
-use crate::{OperatorToken, Signer};
+use crate::{OperatorToken, RateLimiter, Signer};
 
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Services {
     pub config: ApiConfig,
     /// What signs tokens, tickets and links.
     pub keys: Signer,
+    /// What counts requests.
+    pub rates: RateLimiter,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
     /// Where files' bytes are.

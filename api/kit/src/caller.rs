@@ -1,17 +1,25 @@
-//! Who calls. A handler that needs a person takes [`SignedIn`], one that anyone may call takes
-//! [`Visitor`], and one that works in a workspace takes [`crate::Can`].
+//! Who calls. A handler that works in a workspace takes [`crate::Can`], one that needs a person takes
+//! [`SignedIn`], one that needs anybody with a credential takes [`Known`], and one that anyone may call
+//! takes [`Visitor`]. Each counts the request against its caller's limits.
 
 use std::{net::IpAddr, ops::Deref};
 
-use domain::{Actor, CredentialType, SessionId, UserId, sessions};
+use chrono::Duration;
+use domain::{
+    Actor, SessionId, UserId, WorkspaceId,
+    callers::{self, API_KEY_PREFIX, Brought, Credential, Found, PERSONAL_TOKEN_PREFIX, Principal},
+};
 use jobs::{Surface, TraceParent};
-use poem::{PathPattern, Request, RequestBody, http::header};
+use poem::{
+    PathPattern, Request, RequestBody,
+    http::{Method, StatusCode, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
 };
 
-use crate::{ApiError, App, ClientAddress, Credential, RequestId};
+use crate::{ApiError, App, ClientAddress, RequestId, idempotency};
 
 /// The name of the bearer scheme in the documents.
 pub(crate) const BEARER: &str = "bearer";
@@ -33,13 +41,11 @@ pub struct Visitor {
     pub traceparent: Option<TraceParent>,
 }
 
-/// A person with a live session.
+/// Whoever has shown a good credential: a person, or a program of theirs or of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The person.
-    pub user: UserId,
-    /// The sign-in that the access token belongs to.
-    pub session: SessionId,
+    /// Who.
+    pub principal: Principal,
     /// The request.
     pub visitor: Visitor,
 }
@@ -48,34 +54,45 @@ impl Caller {
     /// Who acts, for transactions, events and jobs.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor {
-            user_id: Some(self.user),
-            credential_type: Some(CredentialType::Session),
-            credential_id: Some(self.session.0),
-            ..self.visitor.actor()
-        }
+        self.principal.acting(self.visitor.actor())
+    }
+
+    /// The person, if one calls.
+    #[must_use]
+    pub fn user(&self) -> Option<UserId> {
+        self.principal.user()
     }
 
     /// With what they came, for tickets.
     #[must_use]
     pub fn credential(&self) -> Credential {
-        Credential::Session(self.session)
-    }
-}
-
-impl Credential {
-    /// Whether it still is good: its session has not ended, and its user is active.
-    pub async fn is_alive(self, app: &App) -> Result<bool, ApiError> {
-        let Self::Session(session) = self;
-        Ok(sessions::is_alive(&app.database.pool, session).await?)
+        self.principal.credential()
     }
 }
 
 /// Proof that the caller is a person who has signed in; of no workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedIn(pub Caller);
+pub struct SignedIn {
+    /// The person.
+    pub user: UserId,
+    /// The sign-in that the access token belongs to.
+    pub session: SessionId,
+    caller: Caller,
+}
 
 impl Deref for SignedIn {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// Proof that the caller is somebody, with whatever credential; of no workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known(pub Caller);
+
+impl Deref for Known {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
@@ -122,11 +139,85 @@ fn pattern(request: &Request) -> &str {
     request.data::<PathPattern>().map_or("", |pattern| &pattern.0)
 }
 
-/// The user and session that the request's bearer token names, unchecked against the database.
-pub(crate) fn bearer(request: &Request) -> Result<(UserId, SessionId), ApiError> {
-    let claims =
-        app(request)?.keys.check_access_token(bearer_token(request)?).ok_or_else(ApiError::token_invalid)?;
-    Ok((claims.sub, claims.sid))
+/// What the request brings as its bearer token, unchecked against the database. The signature of an
+/// access token is checked.
+fn brought(request: &Request) -> Result<Brought, ApiError> {
+    let token = bearer_token(request)?;
+    if token.starts_with(API_KEY_PREFIX) || token.starts_with(PERSONAL_TOKEN_PREFIX) {
+        return Ok(Brought::Secret(token.to_owned()));
+    }
+    let claims = app(request)?.keys.check_access_token(token).ok_or_else(ApiError::token_invalid)?;
+    Ok(Brought::Session(claims.sub, claims.sid))
+}
+
+/// Who brings the request's credential.
+pub(crate) async fn look_up(
+    app: &App,
+    request: &Request,
+    workspace: Option<WorkspaceId>,
+) -> Result<Found, ApiError> {
+    let found = callers::find(&app.database.pool, &brought(request)?, workspace).await?;
+    found.ok_or_else(ApiError::token_invalid)
+}
+
+/// Finds out who calls, and what they are in a workspace. Counts the request, whatever comes of it.
+///
+/// # Errors
+/// 401 without a good credential, 429 when it is one request too many, 403 from an address that is not
+/// allowed.
+pub(crate) async fn identify(request: &Request, workspace: Option<WorkspaceId>) -> Result<Found, ApiError> {
+    let app = app(request)?;
+    let database = &app.database;
+    let found = match look_up(app, request, workspace).await {
+        Ok(found) => found,
+        // Whoever has no good credential is counted by their address.
+        Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
+            app.rates.charge_visitor(database, request).await?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    app.rates.charge_caller(database, request, &found).await?;
+    if !found.may_come_from(request.data::<ClientAddress>().map(|address| address.0)) {
+        return Err(ApiError::forbidden("this address is not on the allowlist"));
+    }
+    if let Principal::PersonalToken { writes: false, .. } = found.principal
+        && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+    {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "token_read_only", "this token is read-only"));
+    }
+    note_use(app, &found);
+    Ok(found)
+}
+
+/// Tells the owner of a key or token, to the minute, when it was last used.
+fn note_use(app: &App, found: &Found) {
+    let is_noted = matches!(found.principal, Principal::Session { .. })
+        || found.last_used_at.is_some_and(|at| at + Duration::minutes(1) > jobs::clock::now());
+    if is_noted {
+        return;
+    }
+    let (pool, credential) = (app.database.pool.clone(), found.principal.credential());
+    tokio::spawn(async move {
+        if let Err(error) = callers::note_use(&pool, credential).await {
+            tracing::warn!(%error, "the use of a key could not be noted");
+        }
+    });
+}
+
+/// Tells whose request this is, for its `Idempotency-Key`.
+pub(crate) async fn arm(
+    request: &Request,
+    principal: &Principal,
+    workspace: Option<WorkspaceId>,
+) -> Result<(), ApiError> {
+    let who = match principal.user() {
+        Some(user) => format!("user:{user}"),
+        None => format!("credential:{}", principal.credential().id()),
+    };
+    let workspace = workspace.map_or_else(String::new, |id| id.to_string());
+    let credential = Some(principal.credential());
+    idempotency::arm(request, &app(request)?.database, &who, &workspace, credential).await
 }
 
 /// The request's bearer token, whatever it is.
@@ -145,22 +236,61 @@ pub(crate) fn register_bearer(registry: &mut Registry) {
         BEARER,
         MetaSecurityScheme {
             ty: "http",
-            description: Some("An access token, as sign-in answers it."),
+            description: Some("An access token, as sign-in answers it; an API key; or a personal token."),
             name: None,
             key_in: None,
             scheme: Some("bearer"),
-            bearer_format: Some("JWT"),
+            bearer_format: None,
             flows: None,
             openid_connect_url: None,
         },
     );
 }
 
-async fn sign_in(request: &Request) -> Result<SignedIn, ApiError> {
-    let (user, session) = bearer(request)?;
-    let standing = sessions::standing(&app(request)?.database.pool, session, user, None).await?;
-    standing.ok_or_else(ApiError::token_invalid)?;
-    Ok(SignedIn(Caller { user, session, visitor: Visitor::of(request) }))
+async fn known(request: &Request) -> Result<Known, ApiError> {
+    let found = identify(request, None).await?;
+    arm(request, &found.principal, None).await?;
+    Ok(Known(Caller { principal: found.principal, visitor: Visitor::of(request) }))
+}
+
+async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
+    let Known(caller) = known(request).await?;
+    match caller.principal {
+        Principal::Session { session, user, .. } => Ok(SignedIn { user, session, caller }),
+        _ => Err(ApiError::forbidden("this is for people who have signed in, not for their programs")),
+    }
+}
+
+async fn visit(request: &Request) -> Result<Visitor, ApiError> {
+    let app = app(request)?;
+    app.rates.charge_visitor(&app.database, request).await?;
+    let visitor = Visitor::of(request);
+    let who = visitor.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
+    idempotency::arm(request, &app.database, &who, "", None).await?;
+    Ok(visitor)
+}
+
+impl<'a> ApiExtractor<'a> for Known {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_bearer(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(known(request).await?)
+    }
 }
 
 impl<'a> ApiExtractor<'a> for SignedIn {
@@ -182,7 +312,7 @@ impl<'a> ApiExtractor<'a> for SignedIn {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(sign_in(request).await?)
+        Ok(signed_in(request).await?)
     }
 }
 
@@ -197,6 +327,6 @@ impl<'a> ApiExtractor<'a> for Visitor {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request))
+        Ok(visit(request).await?)
     }
 }

@@ -8,7 +8,14 @@ use std::collections::BTreeSet;
 use jobs::Surface;
 use serde_json::{Map, Value, json};
 
-use crate::{caller::BEARER, operator::OPERATOR, permission::WORKSPACE};
+use domain::access;
+
+use crate::{
+    caller::BEARER,
+    idempotency::{self, takes_key},
+    operator::OPERATOR,
+    permission::WORKSPACE,
+};
 
 /// How a permission's requirement looks before it is rewritten.
 const PERMISSION: &str = "permission ";
@@ -19,6 +26,11 @@ const PERMISSION: &str = "permission ";
 /// When `spec` is not JSON, which the framework's always is.
 pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     let mut document: Value = serde_json::from_str(spec)?;
+    let prefix = match surface {
+        Surface::Workspace => "/api/v1",
+        Surface::Ops => "/ops",
+        Surface::Platform => "",
+    };
     let operations =
         document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.iter_mut()).flat_map(
             |(path, item)| {
@@ -29,7 +41,8 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
             },
         );
     for (path, method, operation) in operations {
-        show_permission(operation, surface);
+        show_permission(path, operation, surface);
+        show_key(prefix, path, method, operation);
         leave_out_errors(path, method, operation);
         describe_success(operation);
     }
@@ -40,25 +53,51 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     Ok(document)
 }
 
-/// `{"permission records:view": []}` becomes `x-permission` and the two real schemes; other ways in,
-/// such as a ticket, stay beside them.
-fn show_permission(operation: &mut Value, surface: Surface) {
+/// `{"permission records:view": []}` becomes `x-permission`, the scope that keys and tokens need for it,
+/// and the real schemes; other ways in, such as a ticket, stay beside them. A workspace in the path needs
+/// no header, and an API key none anyway.
+fn show_permission(path: &str, operation: &mut Value, surface: Surface) {
     let mut permission = None;
     let Some(requirements) = operation["security"].as_array_mut() else { return };
+    let names_workspace = path.contains("{workspace_id}");
     for requirement in requirements.iter_mut() {
         let named = requirement
             .as_object()
             .and_then(|schemes| schemes.keys().find_map(|name| name.strip_prefix(PERMISSION)));
         if let Some(named) = named.map(str::to_owned) {
-            *requirement = json!({ BEARER: [], WORKSPACE: [] });
+            *requirement =
+                if names_workspace { json!({ BEARER: [] }) } else { json!({ BEARER: [], WORKSPACE: [] }) };
             permission = Some(named);
         }
     }
     if let Some(permission) = permission {
-        if surface == Surface::Platform {
+        if surface == Surface::Platform && !names_workspace {
             requirements.push(json!({ BEARER: [] }));
         }
+        let scope = access::find(&permission).map(|listed| listed.scope);
         operation["x-permission"] = json!(permission);
+        operation["x-scopes"] = json!(scope.into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// A POST may have a key, except where each answer must be a new one.
+fn show_key(prefix: &str, path: &str, method: &str, operation: &mut Value) {
+    let content = &operation["requestBody"]["content"];
+    let is_upload = content.is_object() && !content["application/json"].is_object();
+    if !takes_key(method, &format!("{prefix}{path}"), is_upload) || prefix == "/ops" {
+        return;
+    }
+    let parameter = json!({
+        "name": idempotency::HEADER,
+        "in": "header",
+        "required": false,
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "description": "Sent again with the same key within 24 hours, the request has no second effect and the same \
+                        answer, with `Idempotency-Replayed: true`.",
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
     }
 }
 
@@ -80,7 +119,9 @@ fn keep_used_tags(document: &mut Value) {
 /// Without a body nothing can be wrong with one; without a credential nobody is refused.
 fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     let has_body = operation.get("requestBody").is_some();
-    let has_parameters = operation.get("parameters").is_some();
+    let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_key = parameters.iter().any(|parameter| parameter["name"] == idempotency::HEADER);
+    let has_parameters = parameters.len() > usize::from(has_key);
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let is_operators = operation["security"]
@@ -94,10 +135,12 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     responses.retain(|status, _| match status.as_str() {
         "400" | "413" | "415" => has_body,
         "401" => is_guarded || has_body,
-        "402" | "409" => changes,
-        "403" => in_workspace,
+        "402" => changes,
+        "409" => changes || has_key,
+        "403" => is_guarded && !is_operators,
         "404" | "410" => names_something || has_parameters,
-        "422" => has_body || has_parameters || in_workspace,
+        "422" => has_body || has_parameters || in_workspace || has_key,
+        "429" => !is_operators,
         _ => true,
     });
 }

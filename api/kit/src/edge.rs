@@ -18,23 +18,30 @@ use poem::{
 use tracing::Instrument;
 
 pub use address::ClientAddress;
-pub use deadline::unhurried;
+pub use deadline::{unhurried, watching};
 pub use request_id::RequestId;
 
-use crate::{ApiConfig, ApiError};
+use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing};
 use deadline::Deadline;
 
 /// The edge as a middleware. It goes outside everything else.
 #[derive(Debug, Clone)]
 pub struct Edge {
     config: ApiConfig,
+    app: Option<App>,
 }
 
 impl Edge {
     /// An edge set up like that.
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
-        Self { config }
+        Self { config, app: None }
+    }
+
+    /// The edge of that app.
+    #[must_use]
+    pub fn of(app: App) -> Self {
+        Self { config: app.config.clone(), app: Some(app) }
     }
 }
 
@@ -42,7 +49,7 @@ impl<E: Endpoint> Middleware<E> for Edge {
     type Output = EdgeEndpoint<E>;
 
     fn transform(&self, inner: E) -> EdgeEndpoint<E> {
-        EdgeEndpoint { inner, config: self.config.clone() }
+        EdgeEndpoint { inner, config: self.config.clone(), app: self.app.clone() }
     }
 }
 
@@ -51,6 +58,7 @@ impl<E: Endpoint> Middleware<E> for Edge {
 pub struct EdgeEndpoint<E> {
     inner: E,
     config: ApiConfig,
+    app: Option<App>,
 }
 
 /// The surface that a path belongs to. What belongs to none is shown as the Platform API shows it.
@@ -77,6 +85,11 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let uri = request.uri().clone();
         let surface = surface_of(uri.path());
         request.set_data(surface);
+        let standing = Standing::default();
+        request.set_data(standing.clone());
+        if let Some(app) = &self.app {
+            request.set_data(app.clone());
+        }
 
         let span =
             tracing::info_span!("request", id = %id.0, trace = tracing::field::Empty, otel.kind = "server");
@@ -84,21 +97,13 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
-        let (mut response, pattern) = async {
+        let mut response = async {
             if origin.is_some() && cors::is_preflight(&request) {
-                return (cors::preflight(&request), None);
+                return cors::preflight(&request);
             }
-            let answer = self.answer(request).await;
-            let pattern = match &answer {
-                Ok(response) => response.data::<PathPattern>().cloned(),
-                Err(error) => error.data::<PathPattern>().cloned(),
-            };
-            let response = match answer {
-                Ok(response) => response,
-                Err(error) if error.is_from_response() => error.into_response(),
-                Err(error) => ApiError::of_framework(error).render(surface, &id.0),
-            };
-            (response, pattern)
+            let answer = async |request| self.rendered(request, surface, &id).await;
+            let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
+            answered.unwrap_or_else(|error| error.render(surface, &id.0))
         }
         .instrument(span.clone())
         .await;
@@ -107,6 +112,8 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
             cors::allow(&mut response, origin);
         }
         finish(&mut response, &id);
+        standing.show(response.headers_mut());
+        let pattern = response.data::<PathPattern>().cloned();
         let pattern = pattern.as_ref().map_or("unmatched", |pattern| &pattern.0);
         describe(&span, &method, pattern, response.status());
         let _in_span = span.enter();
@@ -116,6 +123,24 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
 }
 
 impl<E: Endpoint> EdgeEndpoint<E> {
+    /// The answer as the client gets it, whatever came of the request.
+    async fn rendered(&self, request: Request, surface: Surface, id: &RequestId) -> Response {
+        let error = match self.answer(request).await {
+            Ok(response) => return response,
+            Err(error) => error,
+        };
+        let pattern = error.data::<PathPattern>().cloned();
+        let mut response = if error.is_from_response() {
+            error.into_response()
+        } else {
+            ApiError::of_framework(error).render(surface, &id.0)
+        };
+        if let Some(pattern) = pattern {
+            response.set_data(pattern);
+        }
+        response
+    }
+
     /// Runs the handler under its deadline; a panic in it is a 500 and nothing more.
     async fn answer(&self, mut request: Request) -> Result<Response> {
         refuse_nul(&request)?;

@@ -130,6 +130,14 @@ impl ApiError {
         )
     }
 
+    /// 429: too often; how many seconds to wait.
+    pub fn rate_limited(seconds: u64, detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
+        }
+    }
+
     /// 500: a fault of ours. The cause goes to the log and nowhere else.
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
@@ -203,10 +211,7 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::Conflict(code) => Self::conflict(code, said),
             Refusal::Forbidden => Self::forbidden(said),
             Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
-            Refusal::RateLimited(seconds) => Self {
-                retry_after: Some(seconds),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", said)
-            },
+            Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
             Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),

@@ -10,11 +10,13 @@ mod body;
 mod caller;
 mod edge;
 mod error;
+mod idempotency;
 mod job_started;
 mod log_stream;
 mod operator;
 mod page;
 mod permission;
+mod rate_limit;
 mod signer;
 mod sse;
 mod tag;
@@ -25,20 +27,23 @@ mod watcher;
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use app::{ApiConfig, App, Services};
 pub use body::Body;
-pub use caller::{Caller, SignedIn, Visitor};
-pub use edge::{ClientAddress, Edge, RequestId, unhurried};
+pub use caller::{Caller, Known, SignedIn, Visitor};
+pub use edge::{ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
 pub use job_started::JobStarted;
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::{Operator, OperatorToken};
 pub use page::{Limit, Offset, Page, PageNumber, PageSize, page_request, part_request};
 pub use permission::{Access, Can, Permission};
-pub use signer::{AccessClaims, Credential, Signer};
+pub use rate_limit::RateLimiter;
+pub use signer::{AccessClaims, Signer};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
+
+pub use domain::{access::Reach, callers::Credential};
 
 /// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
 pub mod prelude {

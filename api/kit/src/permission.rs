@@ -4,9 +4,9 @@
 use std::{marker::PhantomData, ops::Deref};
 
 use domain::{
-    Actor, SessionId, UserId, WorkspaceDb, WorkspaceId,
-    access::Role,
-    sessions::{self, WorkspaceState},
+    Actor, UserId, WorkspaceDb, WorkspaceId,
+    access::{Held, Lacking, Reach, Role},
+    callers::{Principal, WorkspaceState},
     workspaces,
 };
 use jobs::{Database, JobId, Surface};
@@ -19,7 +19,7 @@ use poem_openapi::{
 
 use crate::{
     Answer, ApiError, App, Caller, Envelope, JobStarted, Visitor,
-    caller::{app, bearer, register_bearer},
+    caller::{app, arm, identify, look_up, register_bearer},
 };
 
 /// The header that names the workspace.
@@ -33,16 +33,25 @@ pub trait Permission: Send + Sync + 'static {
     const NAME: &'static str;
     /// How [`crate::document`] recognises it.
     const SCHEME: &'static str;
+    /// Whether it is for workspaces whose tables are older than this release, too.
+    const WHILE_BEHIND: bool = false;
+    /// Whether it lets in those who hold the `_own` variant only: the handler asks [`Access::only_of`].
+    const OR_OWN: bool = false;
 }
 
 /// Declares permissions as types, each for [`Can`], and refuses at compile time a name that
 /// [`domain::access`]'s catalogue doesn't list.
 ///
 /// `permissions! { ViewRecords = "records:view" }` expands to the unit struct `ViewRecords` with its
-/// [`Permission`] implementation.
+/// [`Permission`] implementation. A route that lets in whoever holds `records:edit_own` only says
+/// `EditRecords = "records:edit" or own`, and asks [`Access::only_of`]; one that must serve a workspace
+/// which has to be migrated first says `ViewHealth = "workspace:view" while behind`.
 #[macro_export]
 macro_rules! permissions {
-    ($($name:ident = $permission:literal),* $(,)?) => { $(
+    (@extra while behind) => { const WHILE_BEHIND: bool = true; };
+    (@extra or own) => { const OR_OWN: bool = true; };
+    (@extra) => {};
+    ($($name:ident = $permission:literal $($extra:ident $word:ident)?),* $(,)?) => { $(
         #[doc = concat!("`", $permission, "`")]
         #[derive(Debug)]
         pub struct $name;
@@ -50,6 +59,7 @@ macro_rules! permissions {
         impl $crate::Permission for $name {
             const NAME: &'static str = $permission;
             const SCHEME: &'static str = concat!("permission ", $permission);
+            $crate::permissions!(@extra $($extra $word)?);
         }
 
         const _: () = assert!(
@@ -66,8 +76,10 @@ pub struct Access {
     pub caller: Caller,
     /// Where.
     pub workspace: WorkspaceId,
-    /// As what.
+    /// As what. Programs of a workspace are admins, within their scopes.
     pub role: Role,
+    held: Held,
+    reach: Reach,
     app: App,
 }
 
@@ -106,7 +118,33 @@ impl Access {
     /// Whether the caller also holds another permission, for answers that depend on it.
     #[must_use]
     pub fn may<P: Permission>(&self) -> bool {
-        self.role.may(P::NAME)
+        self.held.may(P::NAME)
+    }
+
+    /// How far the permission of this route reaches for the caller: with [`Reach::Own`] the handler must
+    /// see to it that they touch nothing but what they have made.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// The person whose things alone the caller may touch, where the route's permission reaches no
+    /// further.
+    ///
+    /// # Errors
+    /// 403 for a program, which owns nothing.
+    pub fn only_of(&self) -> Result<Option<UserId>, ApiError> {
+        match (self.reach, self.caller.user()) {
+            (Reach::All, _) => Ok(None),
+            (Reach::Own, Some(user)) => Ok(Some(user)),
+            (Reach::Own, None) => Err(ApiError::forbidden("this is for what one has made oneself")),
+        }
+    }
+
+    /// All that the caller may do here.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Links to a job that this caller has started.
@@ -146,29 +184,66 @@ impl<P> Deref for Can<P> {
     }
 }
 
-/// Lets a request in, or says why not. Not generic, so that it is compiled once.
-pub(crate) async fn admit(request: &Request, permission: &'static str) -> Result<Access, ApiError> {
-    let app = app(request)?;
-    let (user, session) = bearer(request)?;
-    let visitor = Visitor::of(request);
-    let workspace = match named_workspace(request)? {
-        Some(workspace) => workspace,
-        None if visitor.surface == Surface::Platform => only_workspace(app, user, session).await?,
-        None => return Err(ApiError::missing([WORKSPACE_HEADER])),
-    };
-    let standing = sessions::standing(&app.database.pool, session, user, Some(workspace))
-        .await?
-        .ok_or_else(ApiError::token_invalid)?;
-    // A workspace that the caller isn't in is, to them, one that doesn't exist.
-    let role = standing.role.ok_or_else(ApiError::not_found)?;
-    if standing.state != Some(WorkspaceState::Ready) {
-        return Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"));
+/// What a route asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    permission: &'static str,
+    while_behind: bool,
+    or_own: bool,
+}
+
+impl Asked {
+    pub(crate) const fn of<P: Permission>() -> Self {
+        Self { permission: P::NAME, while_behind: P::WHILE_BEHIND, or_own: P::OR_OWN }
     }
-    if !role.may(permission) {
+}
+
+/// Lets a request in, or says why not. Not generic, so that it is compiled once.
+pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, ApiError> {
+    let Asked { permission, while_behind, or_own } = asked;
+    let app = app(request)?;
+    let visitor = Visitor::of(request);
+    let named = named_workspace(request);
+    let mut found = identify(request, named.as_ref().ok().copied().flatten()).await?;
+    let named = named?;
+    if named.is_none()
+        && found.place.is_none()
+        && visitor.surface == Surface::Platform
+        && let Some(only) = only_workspace(app, &found.principal).await?
+    {
+        found = look_up(app, request, Some(only)).await?;
+    }
+    let Some(place) = found.place else {
+        // A workspace that the caller isn't in is, to them, one that doesn't exist.
+        return Err(match named {
+            Some(_) => ApiError::not_found(),
+            None => ApiError::missing([WORKSPACE_HEADER]),
+        });
+    };
+    match place.state {
+        WorkspaceState::Ready => {}
+        WorkspaceState::Behind if while_behind => {}
+        WorkspaceState::Behind => {
+            return Err(ApiError::unavailable(
+                "migration_required",
+                "the workspace's tables have to be brought up to date first",
+            ));
+        }
+        WorkspaceState::Provisioning => {
+            return Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"));
+        }
+    }
+    let reach = place.held.reach(permission).map_err(|lacking| match lacking {
+        Lacking::Permission => ApiError::forbidden(format!("this needs the permission {permission}")),
+        Lacking::Scope(scope) => ApiError::forbidden(format!("this needs the scope {scope}")),
+    })?;
+    if reach == Reach::Own && !or_own {
         return Err(ApiError::forbidden(format!("this needs the permission {permission}")));
     }
-    let caller = Caller { user, session, visitor };
-    Ok(Access { caller, workspace, role, app: app.clone() })
+    arm(request, &found.principal, Some(place.workspace)).await?;
+    let caller = Caller { principal: found.principal, visitor };
+    let (workspace, role) = (place.workspace, place.held.role());
+    Ok(Access { caller, workspace, role, held: place.held, reach, app: app.clone() })
 }
 
 /// The workspace in the path, where it has one, or else in the header.
@@ -183,12 +258,11 @@ fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
 }
 
 /// The workspace of a person who belongs to one only, and so needn't name it on the Platform API.
-async fn only_workspace(app: &App, user: UserId, session: SessionId) -> Result<WorkspaceId, ApiError> {
-    let pool = &app.database.pool;
-    sessions::standing(pool, session, user, None).await?.ok_or_else(ApiError::token_invalid)?;
-    match workspaces::of_user(pool, user).await?[..] {
-        [ref only] => Ok(WorkspaceId(only.id)),
-        _ => Err(ApiError::missing([WORKSPACE_HEADER])),
+async fn only_workspace(app: &App, principal: &Principal) -> Result<Option<WorkspaceId>, ApiError> {
+    let Some(user) = principal.user() else { return Ok(None) };
+    match workspaces::of_user(&app.database.pool, user).await?[..] {
+        [ref only] => Ok(Some(WorkspaceId(only.id))),
+        _ => Ok(None),
     }
 }
 
@@ -229,6 +303,6 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self { access: admit(request, P::NAME).await?, permission: PhantomData })
+        Ok(Self { access: admit(request, Asked::of::<P>()).await?, permission: PhantomData })
     }
 }

@@ -4,7 +4,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, UserId, webhooks::SigningKey};
+use domain::{SessionId, UserId, callers::Credential, webhooks::SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
 use jobs::JobId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -43,14 +43,6 @@ pub struct AccessClaims {
 pub enum TokenType {
     /// Good for requests.
     Access,
-}
-
-/// With what a caller came: what a ticket lives and dies with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Credential {
-    /// A sign-in.
-    #[serde(rename = "sid")]
-    Session(SessionId),
 }
 
 /// What a ticket says: this job, for whoever has this credential.
@@ -123,14 +115,28 @@ impl Signer {
 
     /// The credential of a ticket that we signed for this job.
     pub fn check_ticket(&self, ticket: &str, job: JobId) -> Option<Credential> {
+        let ticket = self.read_ticket(ticket)?;
+        (ticket.job == job).then_some(ticket.credential)
+    }
+
+    /// The credential of a ticket that we signed, for whatever job.
+    pub(crate) fn ticket_credential(&self, ticket: &str) -> Option<Credential> {
+        Some(self.read_ticket(ticket)?.credential)
+    }
+
+    /// A ticket for the same job as one of ours, for another credential.
+    pub(crate) fn renewed_ticket(&self, ticket: &str, credential: Credential) -> Option<String> {
+        Some(self.ticket(self.read_ticket(ticket)?.job, credential))
+    }
+
+    fn read_ticket(&self, ticket: &str) -> Option<Ticket> {
         let (body, signature) = ticket.split_once('.')?;
         let body = URL_SAFE_NO_PAD.decode(body).ok()?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         if !is_signature(&self.tickets, &body, &signature) {
             return None;
         }
-        let ticket: Ticket = serde_json::from_slice(&body).ok()?;
-        (ticket.job == job).then_some(ticket.credential)
+        serde_json::from_slice(&body).ok()
     }
 
     /// The path with `exp` and `sig`, by which anyone who has the link may download it until then.
@@ -171,16 +177,6 @@ fn sign(key: &[u8], message: &[u8]) -> [u8; 32] {
 /// Compares in constant time.
 fn is_signature(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     mac(key, message).verify_slice(signature).is_ok()
-}
-
-impl Credential {
-    /// The session or key, for logs.
-    #[must_use]
-    pub fn id(self) -> Uuid {
-        match self {
-            Self::Session(id) => id.0,
-        }
-    }
 }
 
 impl std::fmt::Debug for Signer {

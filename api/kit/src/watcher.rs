@@ -2,6 +2,7 @@
 //! which can't send headers, comes with the ticket from the job's `stream_url`.
 
 use chrono::Duration;
+use domain::callers;
 use jobs::{JobId, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
@@ -12,7 +13,7 @@ use poem_openapi::{
 use crate::{
     Access, ApiError, App, JobStream, LogStream, Permission, Shape, ShownEvent, Start,
     caller::app,
-    permission::{admit, register_schemes},
+    permission::{Asked, admit, register_schemes},
     permissions,
 };
 
@@ -88,10 +89,21 @@ fn of_workspace(job: &Snapshot, workspace: Option<uuid::Uuid>) -> Result<(), Api
     if job.workspace == workspace { Ok(()) } else { Err(ApiError::not_found()) }
 }
 
+/// Counts a look by ticket as one of the credential that it was made for.
+async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
+    let app = app(request)?;
+    match app.keys.ticket_credential(ticket) {
+        Some(credential) => app.rates.charge_ticket(&app.database, request, credential).await?,
+        None => app.rates.charge_visitor(&app.database, request).await?,
+    }
+    Ok(Way::Ticket { app: app.clone(), ticket: ticket.to_owned() })
+}
+
 /// A ticket is good for its job, as long as the session that it was made for.
 async fn admit_ticket(app: &App, ticket: &str, job: JobId) -> Result<(), ApiError> {
     let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
-    if credential.is_alive(app).await? { Ok(()) } else { Err(ApiError::token_invalid()) }
+    let is_alive = callers::is_alive(&app.database.pool, credential).await?;
+    if is_alive { Ok(()) } else { Err(ApiError::token_invalid()) }
 }
 
 /// A ticket lives until an hour after its job's end, and dies with the session it was made for.
@@ -136,9 +148,9 @@ impl<'a> ApiExtractor<'a> for Watcher {
     ) -> poem::Result<Self> {
         let query = request.uri().query().unwrap_or_default();
         if let Some(ticket) = query.split('&').find_map(|pair| pair.strip_prefix("ticket=")) {
-            return Ok(Self(Way::Ticket { app: app(request)?.clone(), ticket: ticket.to_owned() }));
+            return Ok(Self(with_ticket(request, ticket).await?));
         }
-        let access = admit(request, ViewJobs::NAME).await?;
+        let access = admit(request, Asked::of::<ViewJobs>()).await?;
         Ok(Self(Way::Member(Box::new(access))))
     }
 }

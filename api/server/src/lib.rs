@@ -10,7 +10,7 @@ mod figures;
 mod health;
 mod serve;
 
-use api_kit::{App, Edge, Services, Signer};
+use api_kit::{App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
 use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -39,6 +39,7 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
         database,
         config: config.api.clone(),
         keys,
+        rates: RateLimiter::default(),
         hub,
         storage: config.storage.clone(),
     }))
@@ -58,7 +59,6 @@ pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
     let workspace_pages = Pages::of(&workspace, Surface::Workspace);
     let platform_pages = Pages::of(&platform, Surface::Platform);
     let ops_pages = Pages::of(&ops, Surface::Ops);
-    let config = app.config.clone();
     let gauge = Gauge::new(app.database.clone());
     Route::new()
         .nest("/api/v1", workspace)
@@ -73,6 +73,5 @@ pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
         .at("/metrics", get(figures::render))
         .data(figures)
         .data(gauge)
-        .data(app)
-        .with(Edge::new(config))
+        .with(Edge::of(app))
 }

@@ -80,7 +80,6 @@ pub(super) const CATALOGUE: &[Listed] = &[
     listed("exports:delete", Role::Admin, Scope::Files, "Delete exports"),
     listed("jobs:view", Role::Viewer, Scope::Read, "Watch jobs"),
     listed("jobs:cancel", Role::Member, Scope::Write, "Cancel any job"),
-    listed("jobs:cancel_own", Role::Member, Scope::Write, "Cancel jobs that one has started"),
     listed("jobs:retry", Role::Member, Scope::Write, "Run failed jobs again"),
     listed("jobs:edit", Role::Member, Scope::Write, "Change waiting jobs' priority"),
     listed("jobs:delete", Role::Admin, Scope::Write, "Delete ended jobs from the history"),

@@ -17,6 +17,9 @@ pub enum RecordError {
     /// The record is not at the version that the caller has seen.
     #[error("the record has changed meanwhile: it is at version {0}")]
     VersionConflict(i32),
+    /// It is somebody else's, and the caller may touch only their own.
+    #[error("this is for records that one has created oneself")]
+    NotTheirs,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -45,6 +48,7 @@ impl DomainError for RecordError {
             Self::NotFound | Self::NoRecordset => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
             Self::VersionConflict(_) => Refusal::Conflict("version_conflict".into()),
+            Self::NotTheirs => Refusal::Forbidden,
             Self::Database(error) => error.refusal(),
         }
     }

@@ -26,7 +26,7 @@ pub struct MalformedKeys;
 
 impl PayloadKeys {
     /// Seals for one place: `id.nonce and ciphertext`.
-    pub(super) fn seal(&self, plain: &[u8], place: &str) -> Result<String, PayloadError> {
+    pub(crate) fn seal(&self, plain: &[u8], place: &str) -> Result<String, PayloadError> {
         let (id, cipher) = self.0.first().ok_or(PayloadError::NoKey)?;
         let nonce: [u8; NONCE] = rand::random();
         let sealed = cipher
@@ -36,7 +36,7 @@ impl PayloadKeys {
     }
 
     /// Opens what was sealed for that place.
-    pub(super) fn open(&self, sealed: &str, place: &str) -> Result<Vec<u8>, PayloadError> {
+    pub(crate) fn open(&self, sealed: &str, place: &str) -> Result<Vec<u8>, PayloadError> {
         let broken = || PayloadError::Unreadable("a secret in it is not as it was written".to_owned());
         let (id, text) = sealed.split_once('.').ok_or_else(broken)?;
         let (_, cipher) = self

@@ -9,8 +9,8 @@ use domain::{
 permissions! {
     ViewRecords = "records:view",
     CreateRecords = "records:create",
-    EditRecords = "records:edit",
-    DeleteRecords = "records:delete",
+    EditRecords = "records:edit" or own,
+    DeleteRecords = "records:delete" or own,
 }
 
 pub struct RecordsApi;
@@ -85,6 +85,9 @@ impl RecordsApi {
         changes: Body<RecordChanges>,
     ) -> Answer<Json<Record>> {
         let mut db = can.write().await?;
+        if let Some(user) = can.only_of()? {
+            records::require_creator(&mut db, record_id.0, user).await?;
+        }
         let updated = records::update(&mut db, record_id.0, changes.0).await?;
         db.commit().await?;
         Ok(Json(updated))
@@ -96,6 +99,9 @@ impl RecordsApi {
     #[oai(path = "/:record_id", method = "delete", operation_id = "delete_record")]
     async fn delete(&self, can: Can<DeleteRecords>, record_id: Path<RecordId>) -> Answer<NoContent> {
         let mut db = can.write().await?;
+        if let Some(user) = can.only_of()? {
+            records::require_creator(&mut db, record_id.0, user).await?;
+        }
         records::delete(&mut db, record_id.0).await?;
         db.commit().await?;
         Ok(NoContent)

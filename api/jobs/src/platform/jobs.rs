@@ -3,7 +3,7 @@
 
 use api_kit::{
     Access, Answer, ApiError, Can, JobStarted, JobStream, ShownEvent, Start, Tag, TypeId, ViewJobs, Watcher,
-    Wrapped, unhurried,
+    Wrapped, watching,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
@@ -150,7 +150,7 @@ impl JobsApi {
     ///
     /// With `since` and `wait`, answers as soon as there is an event after `since`, or when the wait is
     /// over. The answer is the same snapshot, with the same `seq`, that the stream would send.
-    #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "unhurried")]
+    #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<ViewJobs>,
@@ -166,7 +166,7 @@ impl JobsApi {
     ///
     /// Server-Sent Events, unnamed, each with its `seq` as id. `Last-Event-ID` resumes; `since=0` sends
     /// all that is kept. The ticket in a job's `stream_url` stands in for the headers.
-    #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "unhurried")]
+    #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "watching")]
     async fn stream(
         &self,
         watcher: Watcher,

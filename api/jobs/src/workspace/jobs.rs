@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_kit::{
     Access, Answer, ApiError, App, Body, Can, JobLogLine, JobStream, LogStream, NoContent, Page, PageNumber,
-    PageSize, Start, Tag, ViewJobs, Watcher, page_request, permissions, unhurried,
+    PageSize, Start, Tag, ViewJobs, Watcher, page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -162,7 +162,7 @@ impl JobsApi {
     ///
     /// With `since` and `wait`, answers as soon as there is an event after `since`, or when the wait is
     /// over. The answer is the same snapshot, with the same `seq`, that the stream would send.
-    #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "unhurried")]
+    #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<ViewJobs>,
@@ -184,7 +184,7 @@ impl JobsApi {
     ///
     /// Server-Sent Events, unnamed, each with its `seq` as id. `Last-Event-ID` resumes; `since=0` sends
     /// all that is kept. The ticket in a job's `stream_url` stands in for the headers.
-    #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "unhurried")]
+    #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "watching")]
     async fn stream(
         &self,
         watcher: Watcher,
@@ -223,7 +223,7 @@ impl JobsApi {
         path = "/:job_id/logs/stream",
         method = "get",
         operation_id = "stream_job_logs",
-        transform = "unhurried"
+        transform = "watching"
     )]
     async fn stream_logs(
         &self,

@@ -11,6 +11,8 @@ use std::{
 
 use poem::{Endpoint, EndpointExt};
 
+use crate::rate_limit::Watching;
+
 /// The deadline of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Deadline {
@@ -30,6 +32,15 @@ impl Deadline {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Marks a route by which clients look at jobs: `#[oai(…, transform = "watching")]`. It takes its time, as
+/// an [`unhurried`] one does, and looks are counted apart from what the caller's plan allows.
+pub fn watching(endpoint: impl Endpoint) -> impl Endpoint {
+    unhurried(endpoint).before(|mut request| async move {
+        request.set_data(Watching);
+        Ok(request)
+    })
 }
 
 /// Lifts the deadline of a route: `#[oai(…, transform = "unhurried")]`. Such a handler must see to it

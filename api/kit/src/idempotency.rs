@@ -1,0 +1,234 @@
+//! `Idempotency-Key`: a POST that is sent again has one effect and the same answer.
+//!
+//! The edge puts such a request into a [`Unit`] of work; when the caller is known, they are looked up
+//! ([`arm`]); the handler's transaction stays open until its answer is rendered, and is committed
+//! together with it. So there is an answer to repeat if and only if there was an effect, wherever the
+//! process dies. Signing in, uploads and streams are not repeated.
+
+use std::sync::{Arc, OnceLock};
+
+use domain::{
+    callers::Credential,
+    idempotency::{self, KeyId, Remembered, RequestHash, Taken},
+};
+use jobs::{Database, Unit};
+use poem::{
+    Body, Request, Response,
+    error::ReadBodyError,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+};
+use serde_json::Value;
+
+use crate::{ApiError, App};
+
+/// The header that names a request.
+pub(crate) const HEADER: &str = "Idempotency-Key";
+/// As long as a key may be.
+const LONGEST_KEY: usize = 255;
+/// The header of an answer that was given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Routes that open a session: each of their answers has tokens of its own.
+pub(crate) const SIGN_IN: &[&str] = &[
+    "/api/v1/auth/login",
+    "/api/v1/auth/refresh",
+    "/api/v1/auth/activate",
+    "/api/v1/auth/signup",
+    "/api/v1/auth/signup/stripe-invite",
+    "/api/v1/auth/clerk/check",
+    "/api/v1/auth/impersonation/exchange",
+];
+
+/// One request with a key.
+#[derive(Clone)]
+struct Attempt(Arc<Inner>);
+
+struct Inner {
+    key: String,
+    method: Method,
+    path: String,
+    request: RequestHash,
+    armed: OnceLock<(KeyId, Option<Credential>)>,
+    /// Another attempt answers, or has answered.
+    taken: OnceLock<Taken>,
+}
+
+/// Whether requests to a path may have a key: [`crate::document`] says so to clients.
+pub(crate) fn takes_key(method: &str, path: &str, is_upload: bool) -> bool {
+    method.eq_ignore_ascii_case("post") && !is_upload && !SIGN_IN.contains(&path.trim_end_matches('/'))
+}
+
+/// The request's key.
+fn key_of(request: &Request) -> Result<Option<String>, ApiError> {
+    let Some(key) = request.headers().get(HEADER) else { return Ok(None) };
+    let is_upload = request.content_type().is_some_and(|kind| kind.starts_with("multipart/"));
+    if !takes_key(request.method().as_str(), request.uri().path(), is_upload) {
+        return Ok(None);
+    }
+    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
+        ApiError::invalid(HEADER, format!("must be 1 to {LONGEST_KEY} visible ASCII characters"))
+    })
+}
+
+/// Answers a request by `inner`; with a key, once and for all.
+///
+/// # Errors
+/// 409 while the same request is under way elsewhere, 422 for a key that was used for another one.
+pub(crate) async fn answer(
+    app: Option<&App>,
+    mut request: Request,
+    inner: impl AsyncFnOnce(Request) -> Response,
+) -> Result<Response, ApiError> {
+    let (Some(app), Some(key)) = (app, key_of(&request)?) else { return Ok(inner(request).await) };
+    let body = request.take_body().into_bytes_limit(app.config.max_json_bytes).await;
+    let body = body.map_err(|error| match error {
+        ReadBodyError::PayloadTooLarge => ApiError::too_large(),
+        error => ApiError::invalid_json(format!("the body ended early: {error}")),
+    })?;
+    let attempt = Attempt(Arc::new(Inner {
+        key,
+        method: request.method().clone(),
+        path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+        request: idempotency::digest(&body),
+        armed: OnceLock::new(),
+        taken: OnceLock::new(),
+    }));
+    request.set_body(Body::from_bytes(body));
+    request.set_data(attempt.clone());
+    let unit = attempt.unit();
+    let response = unit.scope(inner(request)).await;
+    attempt.settle(app, &unit, response).await
+}
+
+/// Tells whose request this is; an extractor does, as soon as it knows.
+///
+/// # Errors
+/// An end to the request, when it was answered before.
+pub(crate) async fn arm(
+    request: &Request,
+    database: &Database,
+    who: &str,
+    workspace: &str,
+    credential: Option<Credential>,
+) -> Result<(), ApiError> {
+    let Some(Attempt(attempt)) = request.data::<Attempt>() else { return Ok(()) };
+    let key = KeyId::of(&[who, workspace, attempt.method.as_str(), &attempt.path, &attempt.key]);
+    if attempt.armed.set((key, credential)).is_ok() && idempotency::find(database, key).await?.is_some() {
+        let _ = attempt.taken.set(Taken::Answered);
+        return Err(running());
+    }
+    Ok(())
+}
+
+fn running() -> ApiError {
+    ApiError::conflict("request_running", "a request with this Idempotency-Key is still running")
+}
+
+impl Attempt {
+    /// The unit of work of this attempt: before anything is written, no other attempt is under way.
+    fn unit(&self) -> Unit {
+        let (named, told) = (self.clone(), self.clone());
+        let taken = move |taken| {
+            let _ = told.0.taken.set(taken);
+        };
+        idempotency::unit(move || named.0.armed.get().map(|&(key, _)| key), taken)
+    }
+
+    /// The answer: another attempt's, or this one's, which is remembered together with its effect.
+    async fn settle(&self, app: &App, unit: &Unit, response: Response) -> Result<Response, ApiError> {
+        match (self.0.taken.get(), self.0.armed.get()) {
+            (Some(Taken::Running), _) => Err(running()),
+            (Some(Taken::Answered), Some(&armed)) => self.replay(app, armed).await,
+            _ if response.status().is_server_error() => Ok(response),
+            (_, Some(&armed)) if is_remembered(&response) => self.remember(app, unit, armed, response).await,
+            _ => {
+                if let Some(tx) = unit.take(&app.database).await? {
+                    tx.commit().await?;
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    async fn remember(
+        &self,
+        app: &App,
+        unit: &Unit,
+        armed: (KeyId, Option<Credential>),
+        mut response: Response,
+    ) -> Result<Response, ApiError> {
+        let body = response.take_body().into_bytes().await.map_err(ApiError::internal)?;
+        let answer =
+            Remembered { request: self.0.request, status: response.status().as_u16(), body: body.to_vec() };
+        let mut tx = match unit.take(&app.database).await? {
+            Some(tx) => tx,
+            None => app.database.begin().await?,
+        };
+        if !idempotency::remember(&mut tx, armed.0, &answer).await? {
+            drop(tx);
+            return self.replay(app, armed).await;
+        }
+        tx.commit().await?;
+        response.set_body(body);
+        Ok(response)
+    }
+
+    /// The answer that was given before, with tickets that are good now.
+    async fn replay(
+        &self,
+        app: &App,
+        (key, credential): (KeyId, Option<Credential>),
+    ) -> Result<Response, ApiError> {
+        let answer = idempotency::find(&app.database, key).await?.ok_or_else(running)?;
+        if answer.request != self.0.request {
+            return Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used for a request with another body",
+            ));
+        }
+        let status = StatusCode::from_u16(answer.status).map_err(ApiError::internal)?;
+        let mut response = Response::builder().status(status).header(REPLAYED, "true").finish();
+        if !answer.body.is_empty() {
+            let body = match credential {
+                Some(credential) => with_good_tickets(app, credential, answer.body),
+                None => answer.body,
+            };
+            response.set_body(body);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        }
+        Ok(response)
+    }
+}
+
+/// What was refused for lack of a right, or for haste, may be tried again; what isn't JSON isn't kept.
+fn is_remembered(response: &Response) -> bool {
+    const PASSING: [StatusCode; 3] =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
+    let is_json = response.content_type().is_none_or(|kind| kind.starts_with("application/json"));
+    is_json && !PASSING.contains(&response.status())
+}
+
+/// Tickets die with the credential that they were made for: the one who asks again may have another.
+fn with_good_tickets(app: &App, credential: Credential, body: Vec<u8>) -> Vec<u8> {
+    fn renew(app: &App, credential: Credential, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Some((url, ticket)) = text.split_once("?ticket=")
+                    && let Some(fresh) = app.keys.renewed_ticket(ticket, credential)
+                {
+                    *text = format!("{url}?ticket={fresh}");
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| renew(app, credential, item)),
+            Value::Object(members) => members.values_mut().for_each(|item| renew(app, credential, item)),
+            _ => {}
+        }
+    }
+    let Ok(mut value) = serde_json::from_slice(&body) else { return body };
+    renew(app, credential, &mut value);
+    value.to_string().into_bytes()
+}

@@ -1,0 +1,340 @@
+//! Rate limits: fixed windows, anchored at a bucket's first request. A request is counted in several
+//! buckets; all of them are looked at before any is charged, so that a refused request charges none,
+//! and the strictest wins. Redis counts for all processes, by its own clock; while it is away, each
+//! process counts for itself.
+
+mod local;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use domain::{
+    callers::{Credential, Found, Principal},
+    rate_limits::{self, Bucket, Counted, Limits, Rate},
+};
+use jobs::Database;
+use poem::{
+    Request,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
+use redis::Script;
+use tokio::time::Instant;
+
+use crate::{ApiError, ClientAddress};
+use local::Local;
+
+/// How old the limits may be that a process goes by.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long Redis may take before a process counts for itself.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long it then leaves Redis alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Counts requests, for one process.
+#[derive(Debug)]
+pub struct RateLimiter {
+    limits: RwLock<(Option<Instant>, Arc<Limits>)>,
+    script: Script,
+    local: Local,
+    /// Redis is left alone until then.
+    away_until: RwLock<Option<Instant>>,
+}
+
+/// A bucket to be charged.
+#[derive(Debug, Clone)]
+struct Want {
+    bucket: Bucket,
+    key: String,
+    rate: Rate,
+}
+
+/// How a bucket's window stands.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    used: u32,
+    left: Duration,
+}
+
+/// What came of charging.
+#[derive(Debug)]
+struct Taken {
+    allowed: bool,
+    windows: Vec<Window>,
+}
+
+/// The headers that tell a client how it stands: set by whoever charges, sent by the edge.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing(Arc<OnceLock<[(HeaderName, HeaderValue); 2]>>);
+
+impl Standing {
+    /// Puts them into an answer.
+    pub(crate) fn show(&self, headers: &mut HeaderMap) {
+        for (name, value) in self.0.get().into_iter().flatten() {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// A mark of requests that look at a job: routes set it by [`crate::watching`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watching;
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self {
+            limits: RwLock::default(),
+            script: Script::new(include_str!("rate_limit/take.lua")),
+            local: Local::default(),
+            away_until: RwLock::default(),
+        }
+    }
+}
+
+impl RateLimiter {
+    /// Counts a request of someone who isn't known, by their address.
+    ///
+    /// # Errors
+    /// 429, when it is one too many.
+    pub(crate) async fn charge_visitor(
+        &self,
+        database: &Database,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        self.charge(database, request, Counted::Visitor, "", None, |bucket, ip| match bucket {
+            Bucket::Ip => ip.map(|ip| format!("ip:{ip}")),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Counts a request of a caller.
+    ///
+    /// # Errors
+    /// 429, when it is one too many.
+    pub(crate) async fn charge_caller(
+        &self,
+        database: &Database,
+        request: &Request,
+        found: &Found,
+    ) -> Result<(), ApiError> {
+        let who = name_of(found.principal.credential(), &found.principal);
+        if request.data::<Watching>().is_some() {
+            return self.charge_watcher(database, request, &who).await;
+        }
+        let counted = match found.principal {
+            Principal::Session { .. } => Counted::User,
+            Principal::ApiKey { .. } => Counted::ApiKey,
+            Principal::PersonalToken { .. } => Counted::PersonalToken,
+        };
+        let company = match (&found.place, found.principal.user()) {
+            (Some(place), _) => Some(format!("company:{}", place.workspace)),
+            (None, user) => user.map(|user| format!("company:{user}")),
+        };
+        self.charge(database, request, counted, &found.plan, found.rate_per_minute, |bucket, ip| match bucket
+        {
+            Bucket::Principal => Some(who.clone()),
+            Bucket::Day => Some(format!("{who}:day")),
+            Bucket::Company => company.clone(),
+            Bucket::Ip => ip.map(|ip| format!("ip:{ip}")),
+        })
+        .await
+    }
+
+    /// Counts a look at a job by a ticket, as one by whom the ticket was made for.
+    pub(crate) async fn charge_ticket(
+        &self,
+        database: &Database,
+        request: &Request,
+        credential: Credential,
+    ) -> Result<(), ApiError> {
+        self.charge_watcher(database, request, &format!("ticket:{}", credential.id())).await
+    }
+
+    async fn charge_watcher(
+        &self,
+        database: &Database,
+        request: &Request,
+        who: &str,
+    ) -> Result<(), ApiError> {
+        self.charge(database, request, Counted::Watching, "", None, |bucket, _| {
+            (bucket == Bucket::Principal).then(|| format!("watch:{who}"))
+        })
+        .await
+    }
+
+    async fn charge(
+        &self,
+        database: &Database,
+        request: &Request,
+        counted: Counted,
+        plan: &str,
+        per_minute: Option<u32>,
+        key: impl Fn(Bucket, Option<IpAddr>) -> Option<String>,
+    ) -> Result<(), ApiError> {
+        let limits = self.limits(database).await;
+        let ip = request.data::<ClientAddress>().map(|address| address.0);
+        let wants: Vec<_> = Bucket::ALL
+            .into_iter()
+            .filter_map(|bucket| {
+                let rate = limits.rate(counted, bucket, plan)?;
+                let rate = match (bucket, per_minute) {
+                    (Bucket::Principal, Some(own)) if rate.seconds == 60 => {
+                        Rate { requests: rate.requests.min(own), ..rate }
+                    }
+                    _ => rate,
+                };
+                Some(Want { bucket, key: key(bucket, ip)?, rate })
+            })
+            .collect();
+        if wants.is_empty() {
+            return Ok(());
+        }
+        let taken = self.take(database, &wants).await;
+        if let Some(standing) = request.data::<Standing>() {
+            // A request is charged once; a second charge would tell about the same buckets.
+            let _ = standing.0.set(headers(&wants, &taken));
+        }
+        if taken.allowed { Ok(()) } else { Err(refusal(&wants, &taken)) }
+    }
+
+    /// The limits, not older than a few seconds while the database answers.
+    async fn limits(&self, database: &Database) -> Arc<Limits> {
+        let now = Instant::now();
+        {
+            let (read_at, limits) = &*read(&self.limits);
+            if read_at.is_some_and(|at| now < at + FRESH) {
+                return limits.clone();
+            }
+        }
+        let loaded = rate_limits::load(&database.pool).await;
+        let mut kept = self.limits.write().unwrap_or_else(PoisonError::into_inner);
+        match loaded {
+            Ok(loaded) => kept.1 = Arc::new(loaded),
+            Err(error) => tracing::warn!(%error, "rate limits could not be read; the last known hold"),
+        }
+        kept.0 = Some(now);
+        kept.1.clone()
+    }
+
+    async fn take(&self, database: &Database, wants: &[Want]) -> Taken {
+        let now = Instant::now();
+        if read(&self.away_until).is_some_and(|until| now < until) {
+            return self.take_alone(wants);
+        }
+        match tokio::time::timeout(PATIENCE, self.take_in_redis(database, wants)).await {
+            Ok(Ok(taken)) => taken,
+            outcome => {
+                let error = match outcome {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => format!("no answer within {PATIENCE:?}"),
+                };
+                tracing::warn!(error, "Redis is away: this process counts requests by itself");
+                *self.away_until.write().unwrap_or_else(PoisonError::into_inner) = Some(now + PAUSE);
+                self.take_alone(wants)
+            }
+        }
+    }
+
+    fn take_alone(&self, wants: &[Want]) -> Taken {
+        metrics::counter!("millrace_rate_limits_counted_alone_total").increment(1);
+        self.local.take(wants)
+    }
+
+    async fn take_in_redis(&self, database: &Database, wants: &[Want]) -> redis::RedisResult<Taken> {
+        let mut call = self.script.prepare_invoke();
+        for want in wants {
+            call.key(database.bus.rate_key(&want.key));
+            call.arg(want.rate.requests).arg(u64::from(want.rate.seconds) * 1000);
+        }
+        let answer: Vec<i64> = call.invoke_async(&mut database.bus.connection()).await?;
+        let (&allowed, windows) = answer.split_first().unwrap_or((&0, &[]));
+        let windows = windows.chunks_exact(2).map(|pair| Window {
+            used: pair[0].try_into().unwrap_or(u32::MAX),
+            left: Duration::from_millis(pair[1].try_into().unwrap_or(0)),
+        });
+        Ok(Taken { allowed: allowed == 1, windows: windows.collect() })
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The bucket of a principal: a person has one for all of their sessions.
+fn name_of(credential: Credential, principal: &Principal) -> String {
+    match (credential, principal.user()) {
+        (Credential::Session(_), Some(user)) => format!("user:{user}"),
+        (Credential::Session(session), None) => format!("session:{session}"),
+        (Credential::ApiKey(key), _) => format!("key:{key}"),
+        (Credential::PersonalToken(token), _) => format!("token:{token}"),
+    }
+}
+
+/// Whole seconds until a window ends, at least one.
+fn seconds(left: Duration) -> u64 {
+    left.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
+/// 429 with the seconds after which all of the empty buckets are full again.
+fn refusal(wants: &[Want], taken: &Taken) -> ApiError {
+    let empty = wants.iter().zip(&taken.windows).filter(|(want, window)| window.used >= want.rate.requests);
+    let wait = empty.map(|(_, window)| seconds(window.left)).max().unwrap_or(1);
+    ApiError::rate_limited(wait, format!("Rate limit exceeded. Retry after {wait} seconds."))
+}
+
+/// `RateLimit-Policy` lists the buckets, `RateLimit` tells how the strictest one stands
+/// (draft-ietf-httpapi-ratelimit-headers-10).
+fn headers(wants: &[Want], taken: &Taken) -> [(HeaderName, HeaderValue); 2] {
+    let policies: Vec<_> = wants
+        .iter()
+        .map(|Want { bucket, rate, .. }| {
+            format!("\"{}\";q={};w={}", bucket.name(), rate.requests, rate.seconds)
+        })
+        .collect();
+    let remaining = |(want, window): &(&Want, &Window)| want.rate.requests.saturating_sub(window.used);
+    let strictest = wants.iter().zip(&taken.windows).min_by_key(remaining).map_or_else(String::new, |pair| {
+        format!("\"{}\";r={};t={}", pair.0.bucket.name(), remaining(&pair), seconds(pair.1.left))
+    });
+    let value = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    [
+        (HeaderName::from_static("ratelimit-policy"), value(policies.join(", "))),
+        (HeaderName::from_static("ratelimit"), value(strictest)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn want(bucket: Bucket, requests: u32, seconds: u32) -> Want {
+        Want { bucket, key: bucket.name().to_owned(), rate: Rate { requests, seconds } }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_request_charges_no_bucket_and_a_window_begins_with_its_first() {
+        let local = Local::default();
+        let wants = [want(Bucket::Principal, 2, 60), want(Bucket::Ip, 10, 3600)];
+        assert!(local.take(&wants).allowed);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(local.take(&wants).allowed);
+        let refused = local.take(&wants);
+        assert!(!refused.allowed);
+        assert_eq!(refused.windows[1].used, 2, "the address is not charged for it");
+        assert_eq!(seconds(refused.windows[0].left), 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(local.take(&wants).allowed);
+    }
+
+    #[test]
+    fn the_headers_name_all_buckets_and_the_strictest() {
+        let wants = [want(Bucket::Principal, 30, 60), want(Bucket::Day, 500, 86400)];
+        let left = Duration::from_millis(1500);
+        let windows = vec![Window { used: 10, left }, Window { used: 499, left }];
+        let [policy, standing] = headers(&wants, &Taken { allowed: true, windows });
+        assert_eq!(policy.1, r#""principal";q=30;w=60, "day";q=500;w=86400"#);
+        assert_eq!(standing.1, r#""day";r=1;t=2"#);
+    }
+}

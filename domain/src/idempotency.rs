@@ -1,0 +1,160 @@
+//! Requests that were answered once: a key, whom it is from, what was asked and what was answered. The
+//! row is written in the transaction of the effect, so that there is one if and only if the other is.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use jobs::{Database, Tx, Unit};
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgExecutor};
+
+/// Keys are remembered for a day.
+const REMEMBERED: &str = "24 hours";
+/// Removed at once by maintenance.
+const BATCH: i64 = 5_000;
+
+/// Which request: of whom, where, by which method and path, with which key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyId([u8; 32]);
+
+impl KeyId {
+    /// The parts are told apart by their lengths.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+
+    fn place(self) -> String {
+        format!("idempotency {}", hex::encode(self.0))
+    }
+
+    /// What an advisory lock takes. Two keys that share it wait for each other's requests, no more.
+    fn lock(self) -> i64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[..8]);
+        i64::from_be_bytes(bytes)
+    }
+}
+
+/// What a request asked for, as a digest of its body.
+pub type RequestHash = [u8; 32];
+
+/// An answer that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// What it answered.
+    pub request: RequestHash,
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The digest of a body.
+#[must_use]
+pub fn digest(body: &[u8]) -> RequestHash {
+    Sha256::digest(body).into()
+}
+
+/// The answer to a request, if it was given within a day.
+pub async fn find(database: &Database, key: KeyId) -> Result<Option<Remembered>, sqlx::Error> {
+    let Some((request, status, sealed)) = row(&database.pool, key).await? else { return Ok(None) };
+    let body = database.unseal(&sealed, &key.place()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let request = request.try_into().map_err(|_| sqlx::Error::Decode("a digest has 32 bytes".into()))?;
+    Ok(Some(Remembered { request, status: status.try_into().unwrap_or(500), body }))
+}
+
+async fn row(
+    executor: impl PgExecutor<'_>,
+    key: KeyId,
+) -> Result<Option<(Vec<u8>, i16, String)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select request_hash, status, answer from idempotency_keys
+          where id = $1 and created_at > now() - $2::text::interval",
+        &key.0,
+        REMEMBERED,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| (row.request_hash, row.status, row.answer)))
+}
+
+/// Why a request must not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The same is under way elsewhere.
+    Running,
+    /// It has been answered meanwhile.
+    Answered,
+}
+
+/// A unit of work in which this request is under way, and nowhere else. `key` tells which request it is,
+/// once that is known; `taken` hears why it must not go on, and its first transaction then doesn't begin.
+pub fn unit(
+    key: impl Fn() -> Option<KeyId> + Send + Sync + 'static,
+    taken: impl Fn(Taken) + Send + Sync + 'static,
+) -> Unit {
+    let hooks = Arc::new((key, taken));
+    Unit::new(move |conn| {
+        let hooks = hooks.clone();
+        async move {
+            let Some(key) = hooks.0() else { return Ok(()) };
+            let Some(found) = claim(conn, key).await? else { return Ok(()) };
+            hooks.1(found);
+            Err(sqlx::Error::WorkerCrashed)
+        }
+        .boxed()
+    })
+}
+
+/// Makes a transaction the only one in which this request is under way. None: it is.
+async fn claim(conn: &mut PgConnection, key: KeyId) -> Result<Option<Taken>, sqlx::Error> {
+    let locked = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "locked!""#, key.lock())
+        .fetch_one(&mut *conn)
+        .await?;
+    if !locked {
+        return Ok(Some(Taken::Running));
+    }
+    // Whoever had the lock may have answered since this request was first looked up.
+    Ok(row(conn, key).await?.map(|_| Taken::Answered))
+}
+
+/// Remembers an answer, in the transaction of its effect. False: another one was remembered before.
+pub async fn remember(tx: &mut Tx, key: KeyId, answer: &Remembered) -> Result<bool, sqlx::Error> {
+    let sealed =
+        tx.database().seal(&answer.body, &key.place()).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    // A row that is older than a day is nobody's any more.
+    let stored = sqlx::query!(
+        "insert into idempotency_keys as k (id, request_hash, status, answer) values ($1, $2, $3, $4)
+         on conflict (id) do update
+            set request_hash = excluded.request_hash, status = excluded.status, answer = excluded.answer,
+                created_at = now()
+          where k.created_at <= now() - $5::text::interval",
+        &key.0,
+        &answer.request,
+        i16::try_from(answer.status).unwrap_or(500),
+        sealed,
+        REMEMBERED,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(stored.rows_affected() == 1)
+}
+
+/// Forgets what is older than a day, a batch of it. Answers how many keys that were.
+pub async fn prune(database: &Database) -> Result<u64, sqlx::Error> {
+    let pruned = sqlx::query!(
+        "delete from idempotency_keys where id in (
+            select id from idempotency_keys where created_at <= now() - $1::text::interval limit $2)",
+        REMEMBERED,
+        BATCH,
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(pruned.rows_affected())
+}

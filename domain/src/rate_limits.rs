@@ -1,0 +1,102 @@
+//! How often who may ask, as data: the table `rate_limits`, which operators change without a deploy.
+
+use std::collections::HashMap;
+
+use sqlx::PgPool;
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Someone who isn't known.
+    Visitor,
+    /// A person who has signed in.
+    User,
+    /// A program of a workspace.
+    ApiKey,
+    /// A program of a person.
+    PersonalToken,
+    /// Whoever looks at a job: polls and streams are counted apart, whoever it is.
+    Watching,
+}
+
+/// One of the things that are counted for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// The caller.
+    Principal,
+    /// All the tokens of a company together.
+    Company,
+    /// The client's address.
+    Ip,
+    /// The caller, over a day.
+    Day,
+}
+
+impl Bucket {
+    /// All of them, the caller's first.
+    pub const ALL: [Self; 4] = [Self::Principal, Self::Day, Self::Company, Self::Ip];
+
+    /// The name in the database and in headers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Company => "company",
+            Self::Ip => "ip",
+            Self::Day => "day",
+        }
+    }
+}
+
+impl Counted {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Visitor, Self::User, Self::ApiKey, Self::PersonalToken, Self::Watching];
+
+    /// The name in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Visitor => "visitor",
+            Self::User => "user",
+            Self::ApiKey => "api_key",
+            Self::PersonalToken => "personal_token",
+            Self::Watching => "watching",
+        }
+    }
+}
+
+/// So many requests in a window of so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At the most.
+    pub requests: u32,
+    /// How long a window is.
+    pub seconds: u32,
+}
+
+/// All limits, as they were when they were read.
+#[derive(Debug, Clone, Default)]
+pub struct Limits(HashMap<(Counted, Bucket, String), Rate>);
+
+impl Limits {
+    /// The limit of a bucket; for a plan, or where plans make no difference. None: not limited.
+    #[must_use]
+    pub fn rate(&self, counted: Counted, bucket: Bucket, plan: &str) -> Option<Rate> {
+        let of = |plan: &str| self.0.get(&(counted, bucket, plan.to_owned())).copied();
+        of(plan).or_else(|| of(""))
+    }
+}
+
+/// Reads them. A row of this release's future is left out.
+pub async fn load(pool: &PgPool) -> Result<Limits, sqlx::Error> {
+    let rows = sqlx::query!("select principal, plan, bucket, requests, seconds from rate_limits")
+        .fetch_all(pool)
+        .await?;
+    let known = rows.into_iter().filter_map(|row| {
+        let counted = Counted::ALL.into_iter().find(|counted| counted.name() == row.principal)?;
+        let bucket = Bucket::ALL.into_iter().find(|bucket| bucket.name() == row.bucket)?;
+        let rate = Rate { requests: row.requests.try_into().ok()?, seconds: row.seconds.try_into().ok()? };
+        Some(((counted, bucket, row.plan), rate))
+    });
+    Ok(Limits(known.collect()))
+}
