@@ -103,8 +103,8 @@ pub fn unit(
     Unit::new(move |conn| {
         let hooks = hooks.clone();
         async move {
-            let Some(key) = hooks.0() else { return Ok(()) };
-            let Some(found) = claim(conn, key).await? else { return Ok(()) };
+            let Some(key) = hooks.0() else { return Ok(false) };
+            let Some(found) = claim(conn, key).await? else { return Ok(true) };
             hooks.1(found);
             Err(sqlx::Error::WorkerCrashed)
         }

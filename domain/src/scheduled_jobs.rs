@@ -6,13 +6,12 @@
 
 use chrono::{DateTime, Utc};
 use jobs::{
-    JobKind, Origin, Tx, clock,
+    Database, JobKind, Origin, Tx, clock,
     kinds::{CallWebhook, NoOp, ScheduledExport},
     schedules::{self, CatchUp, Overlap, Plan, Run, Schedule, ScheduleId, Template, Timing, TimingError},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use sqlx::PgPool;
 use url::Url;
 
 use crate::{
@@ -339,11 +338,11 @@ pub async fn execute(
 /// # Errors
 /// [`ScheduledJobError::NotFound`].
 pub async fn get(
-    pool: &PgPool,
+    database: &Database,
     workspace: WorkspaceId,
     id: ScheduleId,
 ) -> Result<Schedule, ScheduledJobError> {
-    schedules::find(pool, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)
+    schedules::find(database, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)
 }
 
 /// The event that tells others.

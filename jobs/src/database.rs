@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use sqlx::{
     PgConnection, PgPool, Postgres, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
@@ -113,12 +114,28 @@ impl Database {
             Part::GoesOn(parked) => Tx::going_on(self, parked).await,
             Part::First(unit) => {
                 let mut tx = Tx::new(self, self.pool.begin().await?);
-                unit.begin(tx.conn()).await?;
-                tx.unit = Some(InUnit { unit, holds_others_work: false, is_read: false });
+                if unit.begin(tx.conn()).await? {
+                    tx.unit = Some(InUnit { unit, holds_others_work: false, is_read: false });
+                } else {
+                    unit.forget();
+                }
                 Ok(tx)
             }
             Part::Apart => Ok(Tx::new(self, self.pool.begin().await?)),
         }
+    }
+
+    /// A connection for reading the shared schemas: any, or inside a [`Unit`] that has written something
+    /// the one that sees it. Outside of transactions, for readers that one statement serves.
+    pub async fn reader(&self) -> Result<Reader, sqlx::Error> {
+        let Some(parked) = Unit::parked() else {
+            return Ok(Reader(Source::Pool(self.pool.acquire().await?)));
+        };
+        let mut tx = Tx::going_on(self, parked).await?;
+        if let Some(part) = &mut tx.unit {
+            part.is_read = true;
+        }
+        Ok(Reader(Source::Unit(Box::new(tx))))
     }
 
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
@@ -146,6 +163,26 @@ impl Database {
 #[must_use]
 pub fn workspace_schema(workspace: Uuid) -> String {
     format!("ws_{}", workspace.simple())
+}
+
+/// See [`Database::reader`].
+#[derive(Debug)]
+pub struct Reader(Source);
+
+#[derive(Debug)]
+enum Source {
+    Pool(PoolConnection<Postgres>),
+    Unit(Box<Tx>),
+}
+
+impl Reader {
+    /// The connection, for SQL.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        match &mut self.0 {
+            Source::Pool(connection) => connection,
+            Source::Unit(tx) => tx.conn(),
+        }
+    }
 }
 
 /// A transaction. Dropped without [`Tx::commit`], it rolls back, and the jobs it enqueued never were.

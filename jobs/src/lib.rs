@@ -47,7 +47,7 @@ pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};
-pub use database::{Connect, ConnectError, Database, Tx, workspace_schema};
+pub use database::{Connect, ConnectError, Database, Reader, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;

@@ -14,7 +14,7 @@ use std::{str::FromStr, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{PgPool, postgres::types::PgInterval};
+use sqlx::{PgExecutor, PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
 pub use due::enqueue_due;
@@ -23,7 +23,7 @@ pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
 
 use crate::{
-    JobId, JobKind, Origin, Pool, Tx, clock,
+    Database, JobId, JobKind, Origin, Pool, Tx, clock,
     enqueue::{self, Row},
     ledger::interval,
     watch::Status,
@@ -418,8 +418,13 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan) -> Result<(),
 }
 
 /// A schedule of a workspace.
-pub async fn find(pool: &PgPool, workspace: Uuid, id: ScheduleId) -> Result<Option<Schedule>, sqlx::Error> {
-    Ok(select(pool, workspace, Some(id), 1, 0).await?.pop())
+pub async fn find(
+    database: &Database,
+    workspace: Uuid,
+    id: ScheduleId,
+) -> Result<Option<Schedule>, sqlx::Error> {
+    let mut reader = database.reader().await?;
+    Ok(select(reader.conn(), workspace, Some(id), 1, 0).await?.pop())
 }
 
 /// The same, held until the transaction ends, so that it stays what it is found to be.
@@ -449,7 +454,7 @@ pub async fn list(
 }
 
 async fn select(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     workspace: Uuid,
     id: Option<ScheduleId>,
     limit: i64,
@@ -467,7 +472,7 @@ async fn select(
         limit,
         offset,
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     rows.into_iter().map(Schedule::try_from).collect()
 }

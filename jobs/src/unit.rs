@@ -7,7 +7,7 @@
 //! transaction of its effect, though no handler knows of keys.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -20,8 +20,8 @@ tokio::task_local! {
     static CURRENT: Unit;
 }
 
-/// What is to be done in the unit's transaction before anything else.
-type First = dyn for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<(), sqlx::Error>> + Send + Sync;
+/// What is to be done in the unit's transaction before anything else. False: nobody wants a unit after all.
+type First = dyn for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<bool, sqlx::Error>> + Send + Sync;
 
 /// A unit of work.
 #[derive(Clone)]
@@ -52,9 +52,10 @@ pub(crate) enum Part {
 }
 
 impl Unit {
-    /// A unit whose transaction begins with that.
+    /// A unit whose transaction begins with that. Where it answers false, transactions are what they are
+    /// outside of units.
     pub fn new(
-        first: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<(), sqlx::Error>>
+        first: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<bool, sqlx::Error>>
         + Send
         + Sync
         + 'static,
@@ -115,12 +116,19 @@ impl Unit {
         CURRENT.try_with(Self::clone).ok()
     }
 
-    pub(crate) async fn begin(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Whether the caller goes on with work that isn't committed yet.
+    #[must_use]
+    pub fn has_work() -> bool {
+        CURRENT.try_with(|unit| unit.lock().is_some()).unwrap_or(false)
+    }
+
+    /// Whether the transaction is the unit's.
+    pub(crate) async fn begin(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
         (self.0.first)(conn).await
     }
 
     pub(crate) fn park(&self, parked: Parked) {
-        *self.0.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
+        *self.lock() = Some(parked);
     }
 
     /// Work that others had committed into the transaction was rolled back with it.
@@ -134,7 +142,11 @@ impl Unit {
     }
 
     fn unpark(&self) -> Option<Parked> {
-        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Parked>> {
+        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

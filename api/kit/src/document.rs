@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn an_operation_lists_only_errors_that_it_can_answer_with() {
         assert_eq!(statuses(&operation("/open", "get")), ["200", "429", "500", "503"]);
-        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "429", "500", "503"]);
+        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "403", "429", "500", "503"]);
         assert_eq!(operation("/mine", "get")["security"], json!([{ "bearer": [] }]));
     }
 

@@ -19,7 +19,7 @@ use super::{
     lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
-use crate::{Database, JobId, coalesce::Coalescer};
+use crate::{Database, JobId, Unit, coalesce::Coalescer};
 
 /// How often the watched jobs are compared with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);
@@ -143,6 +143,10 @@ impl Hub {
 
     /// The job as it is now: the newest of what the ledger, Redis and this process know.
     pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
+        if Unit::has_work() {
+            // What isn't committed yet is for this caller only.
+            return Ok(snapshot::from_ledger(&self.0.database, &[job.0]).await?.pop());
+        }
         let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| told(&error))? else {
             return Ok(None);
         };

@@ -111,6 +111,7 @@ impl Row {
 
 /// The jobs among `ids` that exist, as the ledger has them.
 pub(crate) async fn from_ledger(database: &Database, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
+    let mut reader = database.reader().await?;
     let rows = sqlx::query_as!(
         Row,
         r#"select id as "id!", workspace_id, kind as "kind!", pool as "pool!", origin as "origin!",
@@ -122,7 +123,7 @@ pub(crate) async fn from_ledger(database: &Database, ids: &[Uuid]) -> Result<Vec
             where id = any($1)"#,
         ids,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(reader.conn())
     .await?;
     Ok(rows.into_iter().map(Row::into_snapshot).collect())
 }

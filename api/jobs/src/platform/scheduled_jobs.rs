@@ -341,7 +341,7 @@ impl ScheduledJobsApi {
     ) -> Wrapped<Vec<ScheduledJobRun>> {
         let part = part_request(limit.0, offset.0);
         let pool = &can.app().database.pool;
-        let schedule = scheduled_jobs::get(pool, can.workspace, job_id.0.0).await?;
+        let schedule = scheduled_jobs::get(&can.app().database, can.workspace, job_id.0.0).await?;
         let runs = schedules::runs(pool, schedule.id, part.limit, part.offset).await?;
         let shown = runs.iter().map(|run| ScheduledJobRun::shown(&can, run)).collect();
         Ok(Json(can.wrap(shown)))
@@ -350,7 +350,7 @@ impl ScheduledJobsApi {
 
 /// The scheduled job, if it is one of the caller's workspace.
 async fn find(access: &Access, id: ScheduleId) -> api_kit::Answer<ScheduledJob> {
-    let schedule = scheduled_jobs::get(&access.app().database.pool, access.workspace, id).await?;
+    let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
     Ok(ScheduledJob::shown(access, schedule))
 }
 
