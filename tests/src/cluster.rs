@@ -216,6 +216,11 @@ impl Cluster {
         self.redis.restart(true).await;
     }
 
+    /// Ends Redis; [`Cluster::restart_redis`] starts it again.
+    pub fn stop_redis(&mut self) {
+        self.redis.kill();
+    }
+
     /// Kills Redis and starts it again with the memory that it had, after a while without any.
     pub async fn kill_redis(&mut self) {
         self.redis.restart(false).await;

@@ -1,5 +1,6 @@
 //! The OpenAPI documents of the surfaces: complete, served, kept to, and every change of them visible.
 
+mod access;
 mod answers;
 mod guards;
 mod nonsense;

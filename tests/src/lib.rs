@@ -28,7 +28,11 @@ mod documents;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod inline;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

@@ -58,7 +58,8 @@ macro_rules! permissions {
 
         impl $crate::Permission for $name {
             const NAME: &'static str = $permission;
-            const SCHEME: &'static str = concat!("permission ", $permission);
+            const SCHEME: &'static str =
+                concat!("permission ", $permission $(, " ", stringify!($extra), " ", stringify!($word))?);
             $crate::permissions!(@extra $($extra $word)?);
         }
 

@@ -21,11 +21,15 @@ fn guarded(surfaces: &[Surface]) -> Vec<Operation> {
 }
 
 /// Calls an operation with ids that fit and nothing else that does: who is let in sees another error.
-async fn call(client: &Client, operation: &Operation) -> Reply {
+pub(super) async fn call(client: &Client, operation: &Operation) -> Reply {
     let path: String = operation
         .path
         .split('/')
-        .map(|part| if part.starts_with('{') { "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e" } else { part })
+        .map(|part| match (part, &client.workspace) {
+            ("{workspace_id}", Some(workspace)) => workspace,
+            _ if part.starts_with('{') => "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e",
+            _ => part,
+        })
         .collect::<Vec<_>>()
         .join("/");
     let method: Method = operation.method.to_uppercase().parse().unwrap();
