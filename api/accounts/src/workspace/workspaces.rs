@@ -1,0 +1,89 @@
+//! Workspaces: contract section "Workspaces" (W-WS). Which ones somebody belongs to, what they are called,
+//! and which of them one works in; [`invitations`] and [`members`] are about their people.
+
+mod invitations;
+mod members;
+
+use api_kit::{Access, App, SignedIn, prelude::*};
+use domain::{
+    Actor, WorkspaceId,
+    workspaces::{Host, Workspace, WorkspaceChanges, details},
+};
+use poem::web::Data;
+use poem_openapi::Object;
+use uuid::Uuid;
+
+/// The whole section.
+pub fn api() -> impl OpenApi + 'static {
+    (WorkspacesApi, invitations::InvitationsApi, members::MembersApi)
+}
+
+permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }
+
+/// Where to go.
+#[derive(Debug, Object)]
+struct Switch {
+    /// One of the caller's workspaces.
+    workspace_id: Uuid,
+}
+
+/// What a caller is to the people of the workspace.
+fn host<'a>(can: &Access, workspace: Uuid, actor: &'a Actor) -> Host<'a> {
+    Host { workspace: WorkspaceId(workspace), role: can.role, actor }
+}
+
+/// See the module.
+struct WorkspacesApi;
+
+#[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
+impl WorkspacesApi {
+    /// List the caller's workspaces
+    ///
+    /// All that they may enter, by name, each with their role in it.
+    #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<Workspace>>> {
+        Ok(Json(details::list(&app.database.pool, caller.user).await?))
+    }
+
+    /// Switch to another workspace
+    ///
+    /// Remembers where the caller works, for the next sign-in. Tokens are of a session and stay as they
+    /// are; each request says by itself which workspace it is about.
+    #[oai(path = "/switch", method = "post", operation_id = "switch_workspace")]
+    async fn switch(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        switch: Body<Switch>,
+    ) -> Answer<Json<Workspace>> {
+        let mut tx = app.database.begin().await?;
+        let workspace = WorkspaceId(switch.workspace_id);
+        let switched = details::switch(&mut tx, workspace, caller.user, &caller.actor()).await?;
+        tx.commit().await?;
+        Ok(Json(switched))
+    }
+
+    /// Show a workspace
+    #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
+    async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
+        let pool = &can.app().database.pool;
+        Ok(Json(details::get(pool, WorkspaceId(workspace_id.0), can.actor().user_id).await?))
+    }
+
+    /// Change a workspace
+    ///
+    /// Its name, its slug, its description and its branding. What is absent stays as it is.
+    #[oai(path = "/:workspace_id", method = "patch", operation_id = "update_workspace")]
+    async fn update(
+        &self,
+        can: Can<EditWorkspace>,
+        workspace_id: Path<Uuid>,
+        changes: Body<WorkspaceChanges>,
+    ) -> Answer<Json<Workspace>> {
+        let mut tx = can.app().database.begin().await?;
+        let workspace = WorkspaceId(workspace_id.0);
+        let updated = details::update(&mut tx, workspace, &can.actor(), changes.0).await?;
+        tx.commit().await?;
+        Ok(Json(updated))
+    }
+}
