@@ -9,13 +9,12 @@ impl TestApp {
     /// that role: through an invitation, as everybody does. Works in the owner's workspace.
     pub async fn join(&self, owner: &Client, role: &str) -> Client {
         let signup = new_signup();
-        let anonymous = self.anonymous();
-        let person = anonymous.signed_in(&anonymous.post("/auth/signup", signup.clone()).await.expect(201));
+        let signed_up = self.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
         let workspace = owner.workspace.as_deref().expect("an owner has a workspace");
         let path = format!("/workspaces/{workspace}/invitations/link");
         let link = owner.post(&path, json!({ "email": signup["email"], "role": role })).await.expect(200);
         let token = json!({ "token": link["token"] });
-        anonymous.post("/workspaces/invitations/accept", token).await.expect(200);
-        person.in_workspace(Some(workspace))
+        self.anonymous().post("/workspaces/invitations/accept", token).await.expect(200);
+        self.anonymous().signed_in(&signed_up).in_workspace(Some(workspace))
     }
 }
