@@ -4,7 +4,7 @@
 mod invitations;
 mod members;
 
-use api_kit::{Access, App, SignedIn, prelude::*};
+use api_kit::{Access, ApiError, App, SignedIn, prelude::*};
 use domain::{
     Actor, WorkspaceId,
     workspaces::{Host, Workspace, WorkspaceChanges, details},
@@ -27,9 +27,14 @@ struct Switch {
     workspace_id: Uuid,
 }
 
-/// What a caller is to the people of the workspace.
-fn host<'a>(can: &Access, workspace: Uuid, actor: &'a Actor) -> Host<'a> {
-    Host { workspace: WorkspaceId(workspace), role: can.role, actor }
+/// The workspace in the path: the one, and no other, that the caller was let into.
+fn here(can: &Access, named: Uuid) -> Answer<WorkspaceId> {
+    if can.workspace.0 == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
+}
+
+/// What a caller is to the people of the workspace in the path.
+fn host<'a>(can: &Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> {
+    Ok(Host { workspace: here(can, named)?, role: can.role, actor })
 }
 
 /// See the module.
@@ -66,8 +71,8 @@ impl WorkspacesApi {
     /// Show a workspace
     #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
     async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
-        let pool = &can.app().database.pool;
-        Ok(Json(details::get(pool, WorkspaceId(workspace_id.0), can.actor().user_id).await?))
+        let (pool, workspace) = (&can.app().database.pool, here(&can, workspace_id.0)?);
+        Ok(Json(details::get(pool, workspace, can.actor().user_id).await?))
     }
 
     /// Change a workspace
@@ -80,8 +85,8 @@ impl WorkspacesApi {
         workspace_id: Path<Uuid>,
         changes: Body<WorkspaceChanges>,
     ) -> Answer<Json<Workspace>> {
+        let workspace = here(&can, workspace_id.0)?;
         let mut tx = can.app().database.begin().await?;
-        let workspace = WorkspaceId(workspace_id.0);
         let updated = details::update(&mut tx, workspace, &can.actor(), changes.0).await?;
         tx.commit().await?;
         Ok(Json(updated))

@@ -158,7 +158,7 @@ impl InvitationsApi {
     ) -> Answer<Created<Invitation>> {
         let (actor, link) = (can.actor(), fresh_link(can.app()));
         let mut tx = can.app().database.begin().await?;
-        let host = host(&can, workspace_id.0, &actor);
+        let host = host(&can, workspace_id.0, &actor)?;
         let invitation = invitations::invite(&mut tx, &host, &new.email, new.role, &link).await?;
         tx.commit().await?;
         Ok(Created(invitation))
@@ -179,7 +179,7 @@ impl InvitationsApi {
         let invitee = Invitee { id: member_id, user_id, email };
         let (actor, link) = (can.actor(), fresh_link(can.app()));
         let mut tx = can.app().database.begin().await?;
-        let host = host(&can, workspace_id.0, &actor);
+        let host = host(&can, workspace_id.0, &actor)?;
         let invitation = invitations::make_link(&mut tx, &host, &invitee, role, &link).await?;
         tx.commit().await?;
         Ok(Json(InvitationLink { invite_url: link.url, token: link.token, invitation }))
@@ -199,7 +199,7 @@ impl InvitationsApi {
         let (actor, link) = (can.actor(), fresh_link(can.app()));
         let mut tx = can.app().database.begin().await?;
         let invitation =
-            invitations::resend(&mut tx, &host(&can, workspace_id.0, &actor), &invitee, &link).await?;
+            invitations::resend(&mut tx, &host(&can, workspace_id.0, &actor)?, &invitee, &link).await?;
         tx.commit().await?;
         Ok(Json(invitation))
     }

@@ -1,16 +1,13 @@
 //! Who belongs to a workspace: the roster, and taking somebody out.
 
 use api_kit::prelude::*;
-use domain::{
-    WorkspaceId,
-    workspaces::{
-        removal::{self, Removed},
-        roster::{self, RosterEntry},
-    },
+use domain::workspaces::{
+    removal::{self, Removed},
+    roster::{self, RosterEntry},
 };
 use uuid::Uuid;
 
-use super::host;
+use super::{here, host};
 
 permissions! { ViewMembers = "members:view", RemoveMember = "members:delete" }
 
@@ -24,7 +21,7 @@ impl MembersApi {
     /// Its members, active or not, by name; then those whose invitation waits for them.
     #[oai(path = "/:workspace_id/members", method = "get", operation_id = "list_workspace_members")]
     async fn list(&self, can: Can<ViewMembers>, workspace_id: Path<Uuid>) -> Answer<Json<Vec<RosterEntry>>> {
-        Ok(Json(roster::list(&can.app().database, WorkspaceId(workspace_id.0)).await?))
+        Ok(Json(roster::list(&can.app().database, here(&can, workspace_id.0)?).await?))
     }
 
     /// Take somebody out of a workspace
@@ -46,7 +43,7 @@ impl MembersApi {
     ) -> Answer<Json<Removed>> {
         let actor = can.actor();
         let mut tx = can.app().database.begin().await?;
-        let removed = removal::remove(&mut tx, &host(&can, workspace_id.0, &actor), member_id.0).await?;
+        let removed = removal::remove(&mut tx, &host(&can, workspace_id.0, &actor)?, member_id.0).await?;
         tx.commit().await?;
         Ok(Json(removed))
     }
