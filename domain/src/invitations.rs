@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{DomainError, Refusal, access::Role};
 
-pub use answer::{Accepted, Preview, accept, first_password, preview};
+pub use answer::{AcceptedInvitation, InvitationPreview, accept, first_password, preview};
 pub use offer::{Invitee, Link, cancel, invite, make_link, resend};
 
 /// How an invitation stands.

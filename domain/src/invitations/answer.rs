@@ -22,7 +22,7 @@ use crate::{
 
 /// What an invitation leads to, for the page that accepts it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
-pub struct Preview {
+pub struct InvitationPreview {
     /// The workspace.
     pub workspace_id: Uuid,
     /// What it is called.
@@ -43,7 +43,7 @@ pub struct Preview {
 
 /// Someone has come in.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
-pub struct Accepted {
+pub struct AcceptedInvitation {
     /// Where.
     pub workspace_id: Uuid,
     /// What it is called.
@@ -107,10 +107,10 @@ impl Found {
 ///
 /// # Errors
 /// [`InvitationError::NotFound`] for a token that is unknown or was replaced, and why one is not good any more.
-pub async fn preview(database: &Database, token: &str) -> Result<Preview, InvitationError> {
+pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, InvitationError> {
     let mut conn = database.pool.acquire().await?;
     let found = Found::good(&mut conn, token).await?;
-    Ok(Preview {
+    Ok(InvitationPreview {
         workspace_id: found.workspace_id,
         workspace_name: found.workspace_name,
         inviter_name: found.inviter_name,
@@ -155,7 +155,7 @@ pub async fn accept(
     token: &str,
     password_hash: Option<&str>,
     actor: &Actor,
-) -> Result<Accepted, InvitationError> {
+) -> Result<AcceptedInvitation, InvitationError> {
     lock(tx, token).await?;
     let found = Found::good(tx.conn(), token).await?;
     let (workspace, user) = (WorkspaceId(found.workspace_id), UserId(found.user_id));
@@ -182,7 +182,7 @@ pub async fn accept(
     create_member(tx, workspace, user, found.id).await?;
     let told = json!({ "user_id": user, "role": found.role });
     Event::new("member", "created", found.id, told).append(tx.conn(), workspace, &actor).await?;
-    Ok(Accepted {
+    Ok(AcceptedInvitation {
         workspace_id: workspace.0,
         workspace_name: found.workspace_name,
         member_id: found.id,

@@ -31,7 +31,7 @@ pub enum RemovalOutcome {
 
 /// Somebody who was taken out.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
-pub struct Removed {
+pub struct RemovedMember {
     /// The member, or the invitation.
     pub member_id: Uuid,
     /// The person.
@@ -73,7 +73,7 @@ impl DomainError for RemovalError {
 }
 
 /// Takes out the member, or the invitation, of that id.
-pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Removed, RemovalError> {
+pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", host.workspace.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -88,7 +88,7 @@ async fn remove_invitation(
     tx: &mut Tx,
     host: &Host<'_>,
     invitation: Uuid,
-) -> Result<Option<Removed>, RemovalError> {
+) -> Result<Option<RemovedMember>, RemovalError> {
     let dropped = sqlx::query!(
         r#"delete from invitations i using users u
             where i.id = $1 and i.workspace_id = $2 and i.accepted_at is null and i.cancelled_at is null
@@ -107,7 +107,7 @@ async fn remove_invitation(
     Event::new("invitation", "cancelled", invitation, told)
         .append(tx.conn(), host.workspace, host.actor)
         .await?;
-    Ok(Some(Removed {
+    Ok(Some(RemovedMember {
         member_id: invitation,
         user_id: dropped.user_id,
         email: dropped.email,
@@ -116,7 +116,7 @@ async fn remove_invitation(
     }))
 }
 
-async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Removed, RemovalError> {
+async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
     // The person's row is what somebody waits for who accepts their invitation to another workspace.
     let found = sqlx::query!(
         r#"select u.id as user_id, u.email, u.is_staff, m.role as "role: Role",
@@ -155,7 +155,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
         let entry = Entry::new("user", "deleted", found.user_id, json!({ "email": found.email }));
         audit::record(tx, None, host.actor, entry).await?;
     }
-    Ok(Removed {
+    Ok(RemovedMember {
         member_id: member,
         user_id: found.user_id,
         email: found.email,

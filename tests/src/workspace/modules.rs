@@ -11,7 +11,22 @@ async fn a_module_is_set_up_changed_and_switched() {
     assert_eq!(ada.get("/modules").await.expect(200), json!([]));
     let crm = json!({ "module": "crm", "settings": { "currency": "EUR", "stages": [1, 2] } });
     let made = ada.post("/modules", crm).await.expect(201);
-    insta::assert_json_snapshot!(masked(&made), @"");
+    insta::assert_json_snapshot!(masked(&made), @r#"
+    {
+      "created_at": "[time]",
+      "id": "[id]",
+      "is_enabled": true,
+      "module": "crm",
+      "settings": {
+        "currency": "EUR",
+        "stages": [
+          1,
+          2
+        ]
+      },
+      "updated_at": "[time]"
+    }
+    "#);
     assert_eq!(ada.get("/modules/crm").await.expect(200), made);
     let off = ada.post("/modules", json!({ "module": "chat", "is_enabled": false })).await.expect(201);
     assert_eq!((&off["is_enabled"], &off["settings"]), (&json!(false), &json!({})));

@@ -51,17 +51,22 @@ async fn mailed_token(app: &TestApp, email: &str, invitations: usize) -> String 
 
 /// The tokens of all invitations in somebody's mail, by age.
 fn tokens(app: &TestApp, email: &str) -> Vec<String> {
+    let mails = mails_to(app, email);
+    let links = mails.iter().filter_map(|mail| mail.split_once("/accept-invitation?token="));
+    links.map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+/// The mails that somebody has, by age, as they read them.
+fn mails_to(app: &TestApp, email: &str) -> Vec<String> {
     let Ok(outbox) = std::fs::read_dir(app.folder.path().join("mail")) else { return Vec::new() };
     let mut files: Vec<_> = outbox.map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
     files.sort();
     let mails = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let to = format!("To: {email}");
     mails
-        .filter(|mail| mail.lines().any(|line| line.starts_with("To:") && line.contains(email)))
-        .filter_map(|mail| {
-            let (_, rest) = mail.split_once("/accept-invitation?token=")?;
-            Some(rest.split_whitespace().next().unwrap().to_owned())
-        })
+        .filter(|mail| mail.lines().any(|line| line.trim_end() == to))
+        .map(|mail| mail.replace("=\r\n", "").replace("=3D", "="))
         .collect()
 }
 

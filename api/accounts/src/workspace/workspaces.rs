@@ -22,7 +22,7 @@ permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit
 
 /// Where to go.
 #[derive(Debug, Object)]
-struct Switch {
+struct SwitchWorkspace {
     /// One of the caller's workspaces.
     workspace_id: Uuid,
 }
@@ -59,7 +59,7 @@ impl WorkspacesApi {
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        switch: Body<Switch>,
+        switch: Body<SwitchWorkspace>,
     ) -> Answer<Json<Workspace>> {
         let mut tx = app.database.begin().await?;
         let workspace = WorkspaceId(switch.workspace_id);

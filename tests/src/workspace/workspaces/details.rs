@@ -13,16 +13,40 @@ async fn a_person_sees_their_workspaces_each_with_their_role() {
 
     let bobs = bob.get("/workspaces").await.expect(200);
     let roles: Vec<_> = bobs.as_array().unwrap().iter().map(|workspace| &workspace["role"]).collect();
-    assert_eq!(roles, ["owner", "viewer"]);
+    assert_eq!(roles, ["viewer", "owner"]);
     let shared = bob.get(&own(&bob)).await.expect(200);
-    assert_eq!(bobs[1], shared);
-    insta::assert_json_snapshot!(masked(&ada.get(&own(&ada)).await.expect(200)), @"");
+    assert_eq!(bobs[0], shared);
+    insta::assert_json_snapshot!(masked(&ada.get(&own(&ada)).await.expect(200)), @r#"
+    {
+      "branding": {
+        "brand_name": null,
+        "color": null,
+        "logo_url": null,
+        "support_email": null
+      },
+      "created_at": "[time]",
+      "description": null,
+      "id": "[id]",
+      "is_current": false,
+      "joined_at": "[time]",
+      "name": "Analytical Engines",
+      "plan": "free",
+      "role": "owner",
+      "slug": "analytical-engines",
+      "updated_at": "[time]"
+    }
+    "#);
     assert_eq!(shared["id"].as_str(), ada.workspace.as_deref());
 
     let eve = app.owner().await;
     assert_eq!(eve.get(&own(&ada)).await.error(404), "record_not_found");
     assert_eq!(eve.get("/workspaces").await.expect(200).as_array().unwrap().len(), 1);
     assert_eq!(eve.get("/workspaces/no-id").await.error(404), "record_not_found");
+    // The path says which, whatever a header says.
+    let stray = eve.in_workspace(ada.workspace.as_deref());
+    assert_eq!(stray.get(&own(&ada)).await.error(404), "record_not_found");
+    assert_eq!(ada.in_workspace(None).get(&own(&ada)).await.expect(200)["role"], "owner");
+    assert_eq!(ada.in_workspace(eve.workspace.as_deref()).get(&own(&ada)).await.expect(200)["role"], "owner");
 }
 
 #[tokio::test(flavor = "multi_thread")]

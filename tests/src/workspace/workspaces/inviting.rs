@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{accept, entry, invite, look_at, mailed_token, newcomer, own, stranger, tokens};
+use super::{accept, entry, invite, look_at, mailed_token, mails_to, newcomer, own, stranger, tokens};
 use crate::{TestApp, masked};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,13 +12,47 @@ async fn somebody_who_is_invited_by_mail_joins_by_the_link_in_it() {
     let (bob, email) = stranger(&app).await;
 
     let invitation = invite(&ada, &email.to_uppercase(), "viewer").await;
-    insta::assert_json_snapshot!(masked(&invitation), @"");
+    insta::assert_json_snapshot!(masked(&invitation), @r#"
+    {
+      "created_at": "[time]",
+      "email": "[email]",
+      "expires_at": "[time]",
+      "id": "[id]",
+      "invited_by": "[id]",
+      "name": "Ada Lovelace",
+      "role": "viewer",
+      "sent_at": "[time]",
+      "status": "pending",
+      "user_id": "[id]",
+      "workspace_id": "[id]"
+    }
+    "#);
     let token = mailed_token(&app, &email, 1).await;
-    insta::assert_json_snapshot!(masked(&look_at(&app, &token).await.expect(200)), @"");
+    insta::assert_json_snapshot!(masked(&look_at(&app, &token).await.expect(200)), @r#"
+    {
+      "email": "[email]",
+      "expires_at": "[time]",
+      "inviter_name": "Ada Lovelace",
+      "name": "Ada Lovelace",
+      "requires_password": false,
+      "role": "viewer",
+      "workspace_id": "[id]",
+      "workspace_name": "Analytical Engines"
+    }
+    "#);
     assert_eq!(bob.get(&own(&ada)).await.error(404), "record_not_found");
 
     let accepted = accept(&app, &token).await.expect(200);
-    insta::assert_json_snapshot!(masked(&accepted), @"");
+    insta::assert_json_snapshot!(masked(&accepted), @r#"
+    {
+      "email": "[email]",
+      "member_id": "[id]",
+      "role": "viewer",
+      "user_id": "[id]",
+      "workspace_id": "[id]",
+      "workspace_name": "Analytical Engines"
+    }
+    "#);
     assert_eq!(accepted["member_id"], invitation["id"]);
     assert_eq!(bob.get(&own(&ada)).await.expect(200)["role"], "viewer");
     let here = bob.in_workspace(ada.workspace.as_deref());
@@ -47,9 +81,7 @@ async fn a_mail_that_invites_is_in_the_workspaces_name_and_its_job_keeps_no_toke
     let email = newcomer(&app).await;
     invite(&ada, &email, "member").await;
     let token = mailed_token(&app, &email, 1).await;
-    let outbox = std::fs::read_dir(app.folder.path().join("mail")).unwrap();
-    let mails = outbox.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-    let mail = mails.into_iter().find(|mail| mail.contains(&token)).unwrap();
+    let mail = &mails_to(&app, &email)[0];
     assert!(mail.contains("Ada Lovelace invites you to join") && mail.contains("Difference Works"), "{mail}");
     for table in ["shard.all_jobs", "control.invitations", "shard.events"] {
         let kept = format!("select count(*) from {table} t where position('{token}' in t::text) > 0");

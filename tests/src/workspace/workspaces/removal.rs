@@ -20,7 +20,15 @@ async fn a_member_who_is_in_another_workspace_loses_their_place_and_keeps_their_
     let at = place(&bob).await;
 
     let removed = ada.delete(&at).await.expect(200);
-    insta::assert_json_snapshot!(masked(&removed), @"");
+    insta::assert_json_snapshot!(masked(&removed), @r#"
+    {
+      "email": "[email]",
+      "member_id": "[id]",
+      "outcome": "member_removed",
+      "user_deleted": false,
+      "user_id": "[id]"
+    }
+    "#);
     assert_eq!(bob.get("/recordsets").await.error(404), "record_not_found");
     let left = bob.get("/workspaces").await.expect(200);
     assert_eq!(left.as_array().unwrap().len(), 1);
@@ -67,7 +75,6 @@ async fn with_their_only_workspace_a_person_and_their_sessions_go_and_what_they_
     assert!(app.count(&told).await > 0);
     let created_by = ada.get(&leads).await.expect(200);
     assert_eq!(created_by["created_by"], user);
-    // The address is free for whoever registers it next.
     let deleted = "select count(*) from shard.audit_log where action = 'user.deleted'";
     assert_eq!(app.count(deleted).await, 1);
 }

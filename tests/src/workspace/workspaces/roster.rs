@@ -33,7 +33,21 @@ async fn the_roster_shows_who_is_in_who_is_not_for_now_and_who_is_invited() {
         ]
     );
     assert_eq!(roster[2]["member_id"], invitation["id"]);
-    insta::assert_json_snapshot!(masked(&roster[0]), @"");
+    insta::assert_json_snapshot!(masked(&roster[0]), @r#"
+    {
+      "avatar_url": null,
+      "email": "[email]",
+      "invitation_expires_at": null,
+      "invited_at": null,
+      "joined_at": "[time]",
+      "member_id": "[id]",
+      "name": "Ada Lovelace",
+      "role": "owner",
+      "status": "active",
+      "title": null,
+      "user_id": "[id]"
+    }
+    "#);
     assert_eq!((&roster[2]["joined_at"], &roster[2]["invited_at"]), (&json!(null), &invitation["sent_at"]));
 }
 

@@ -3,7 +3,7 @@
 use api_kit::{App, SignedIn, Visitor, prelude::*};
 use domain::{
     access::Role,
-    invitations::{self, Accepted, Invitation, Invitee, Link, Preview},
+    invitations::{self, AcceptedInvitation, Invitation, InvitationPreview, Invitee, Link},
     secret,
 };
 use poem::web::Data;
@@ -26,7 +26,7 @@ struct NewInvitation {
 
 /// Whom a link is for: somebody who is invited, or by the address anybody who is registered.
 #[derive(Debug, Object)]
-struct LinkFor {
+struct NewInvitationLink {
     /// The invitation, as the roster names it.
     member_id: Option<Uuid>,
     /// The person.
@@ -39,7 +39,7 @@ struct LinkFor {
 
 /// Whose invitation to send again; one of the two is enough.
 #[derive(Debug, Object)]
-struct Resend {
+struct ResendInvitation {
     /// The invitation, as the roster names it.
     member_id: Option<Uuid>,
     /// The person.
@@ -48,7 +48,7 @@ struct Resend {
 
 /// Which invitation to withdraw: by its id, or by workspace and person.
 #[derive(Debug, Object)]
-struct Cancel {
+struct CancelInvitation {
     /// The invitation; the roster calls it `member_id`.
     invitation_id: Option<Uuid>,
     /// Where to, with `user_id` or `email`.
@@ -61,7 +61,7 @@ struct Cancel {
 
 /// A token to take up.
 #[derive(Object)]
-struct Accept {
+struct AcceptInvitation {
     /// From the link.
     token: String,
     /// For whoever has none yet: at least 10 characters, at most 1024. An invitation never changes a password,
@@ -102,7 +102,7 @@ impl InvitationsApi {
         app: Data<&App>,
         /// From the link.
         token: Query<String>,
-    ) -> Answer<Json<Preview>> {
+    ) -> Answer<Json<InvitationPreview>> {
         Ok(Json(invitations::preview(&app.database, &token).await?))
     }
 
@@ -115,9 +115,9 @@ impl InvitationsApi {
         &self,
         app: Data<&App>,
         visitor: Visitor,
-        accept: Body<Accept>,
-    ) -> Answer<Json<Accepted>> {
-        let Accept { token, password } = accept.0;
+        accept: Body<AcceptInvitation>,
+    ) -> Answer<Json<AcceptedInvitation>> {
+        let AcceptInvitation { token, password } = accept.0;
         let hash = invitations::first_password(&app.database, &token, password).await?;
         let mut tx = app.database.begin().await?;
         let accepted = invitations::accept(&mut tx, &token, hash.as_deref(), &visitor.actor()).await?;
@@ -134,9 +134,9 @@ impl InvitationsApi {
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        cancel: Body<Cancel>,
+        cancel: Body<CancelInvitation>,
     ) -> Answer<Json<Invitation>> {
-        let Cancel { invitation_id, workspace_id, user_id, email } = cancel.0;
+        let CancelInvitation { invitation_id, workspace_id, user_id, email } = cancel.0;
         let invitee = Invitee { id: invitation_id, user_id, email };
         let mut tx = app.database.begin().await?;
         let (user, actor) = (caller.user, caller.actor());
@@ -173,9 +173,9 @@ impl InvitationsApi {
         &self,
         can: Can<Invite>,
         workspace_id: Path<Uuid>,
-        link_for: Body<LinkFor>,
+        link_for: Body<NewInvitationLink>,
     ) -> Answer<Json<InvitationLink>> {
-        let LinkFor { member_id, user_id, email, role } = link_for.0;
+        let NewInvitationLink { member_id, user_id, email, role } = link_for.0;
         let invitee = Invitee { id: member_id, user_id, email };
         let (actor, link) = (can.actor(), fresh_link(can.app()));
         let mut tx = can.app().database.begin().await?;
@@ -193,7 +193,7 @@ impl InvitationsApi {
         &self,
         can: Can<Invite>,
         workspace_id: Path<Uuid>,
-        resend: Body<Resend>,
+        resend: Body<ResendInvitation>,
     ) -> Answer<Json<Invitation>> {
         let invitee = Invitee { id: resend.member_id, user_id: resend.user_id, email: None };
         let (actor, link) = (can.actor(), fresh_link(can.app()));

@@ -2,7 +2,7 @@
 
 use api_kit::prelude::*;
 use domain::workspaces::{
-    removal::{self, Removed},
+    removal::{self, RemovedMember},
     roster::{self, RosterEntry},
 };
 use uuid::Uuid;
@@ -40,7 +40,7 @@ impl MembersApi {
         workspace_id: Path<Uuid>,
         /// As the roster names them: a member or an invitation.
         member_id: Path<Uuid>,
-    ) -> Answer<Json<Removed>> {
+    ) -> Answer<Json<RemovedMember>> {
         let actor = can.actor();
         let mut tx = can.app().database.begin().await?;
         let removed = removal::remove(&mut tx, &host(&can, workspace_id.0, &actor)?, member_id.0).await?;
