@@ -117,8 +117,8 @@ impl NewSignup {
     }
 }
 
-/// One line with something on it.
-fn name(text: &str) -> Result<String, &'static str> {
+/// The name of a person or company: one line with something on it.
+pub(crate) fn name(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() {
         Err("must not be empty")

@@ -1,8 +1,12 @@
 //! Workspaces: who they belong to, and how one is made.
 
+pub mod details;
 pub mod provisioning;
+pub mod removal;
+pub mod roster;
 pub mod schema;
 
+mod branding;
 mod slug;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +14,21 @@ use poem_openapi::Object;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{UserId, WorkspaceDb};
+pub use branding::{Branding, BrandingChanges};
+pub use details::{Workspace, WorkspaceChanges};
+
+use crate::{Actor, UserId, WorkspaceDb, WorkspaceId, access::Role};
+
+/// Whoever lets people into a workspace and out of it: where, and as what.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'a> {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// What they are there.
+    pub role: Role,
+    /// Who they are.
+    pub actor: &'a Actor,
+}
 
 /// A workspace, as one of its people sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]

@@ -13,9 +13,11 @@ use serde_json::{Map, Value};
 use crate::{TestApp, client::send};
 
 /// Operations that anyone may call: before there is a token, by a signed link, or to look after the process.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 12] = [
+    "accept_invitation",
     "download_export",
     "download_import_report",
+    "get_invitation_details",
     "get_signup_job",
     "health",
     "login",

@@ -4,10 +4,12 @@ mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;
+mod modules;
 mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
+mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

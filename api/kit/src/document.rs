@@ -154,7 +154,7 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         "402" => changes,
         "409" => changes || has_key,
         "403" => is_guarded && !is_operators,
-        "404" | "410" => names_something || has_parameters,
+        "404" | "410" => names_something || has_parameters || has_body,
         "422" => has_body || has_parameters || in_workspace || has_key,
         "429" => !is_operators,
         _ => true,

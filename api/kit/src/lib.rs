@@ -15,6 +15,7 @@ mod job_started;
 mod log_stream;
 mod operator;
 mod page;
+mod path_workspace;
 mod permission;
 mod rate_limit;
 mod signer;

@@ -7,6 +7,11 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// Signing up, in and out.
     Authentication,
+    /// Where people work together, and who they are.
+    Workspaces,
+    /// Which parts of the product are on, and how they are set up.
+    #[oai(rename = "Module Settings")]
+    ModuleSettings,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.

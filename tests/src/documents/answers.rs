@@ -221,9 +221,50 @@ async fn what_is_answered_is_what_is_documented() {
         contract.hold(&format!("{verb}_dead_letters"), &all);
     }
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
+    hold_workspaces(&mut contract, &app, &owner).await;
+    hold_modules(&mut contract, &owner).await;
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
+}
+
+/// Workspaces, and who belongs to them.
+async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client) {
+    let bob = new_signup();
+    app.anonymous().post("/auth/signup", bob.clone()).await.expect(201);
+    let at = format!("/workspaces/{}", owner.workspace.as_deref().unwrap());
+    contract.hold("list_workspaces", &owner.get("/workspaces").await);
+    contract.hold("get_workspace", &owner.get(&at).await);
+    let branded = json!({"branding": {"color": "#00ff00"}});
+    contract.hold("update_workspace", &owner.patch(&at, branded).await);
+    let here = json!({"workspace_id": owner.workspace});
+    contract.hold("switch_workspace", &owner.post("/workspaces/switch", here).await);
+    let bob = json!({"email": bob["email"]});
+    let invite = owner.post(&format!("{at}/invitations"), bob.clone()).await;
+    let cancel = json!({"invitation_id": contract.hold("invite_member", &invite)["id"]});
+    contract.hold("cancel_invitation", &owner.post("/workspaces/invitations/cancel", cancel).await);
+    let link = owner.post(&format!("{at}/invitations/link"), bob).await;
+    let invitation = contract.hold("create_invitation_link", &link)["invitation"].clone();
+    let whose = json!({"member_id": invitation["id"]});
+    contract.hold("resend_invitation", &owner.post(&format!("{at}/invitations/resend"), whose.clone()).await);
+    let link = owner.post(&format!("{at}/invitations/link"), whose).await.expect(200);
+    let token = link["token"].as_str().unwrap();
+    let details = format!("/workspaces/invitations/details?token={token}");
+    contract.hold("get_invitation_details", &app.anonymous().get(&details).await);
+    let accept = app.anonymous().post("/workspaces/invitations/accept", json!({"token": token})).await;
+    contract.hold("accept_invitation", &accept);
+    contract.hold("list_workspace_members", &owner.get(&format!("{at}/members")).await);
+    let bob = format!("{at}/members/{}", invitation["id"].as_str().unwrap());
+    contract.hold("remove_workspace_member", &owner.delete(&bob).await);
+}
+
+/// Module settings.
+async fn hold_modules(contract: &mut Contract, owner: &Client) {
+    contract.hold("create_module", &owner.post("/modules", json!({"module": "crm"})).await);
+    contract.hold("list_modules", &owner.get("/modules").await);
+    contract.hold("get_module", &owner.get("/modules/crm").await);
+    contract.hold("toggle_module", &owner.post("/modules/crm/toggle", json!({})).await);
+    contract.hold("update_module", &owner.patch("/modules/crm", json!({"settings": {"a": 1}})).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
