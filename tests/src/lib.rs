@@ -13,6 +13,7 @@ pub mod collector;
 pub mod database;
 pub mod events;
 mod mask;
+mod people;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};

@@ -4,10 +4,13 @@ mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;
+pub(crate) mod members;
 mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
+mod teams;
+mod workspace_health;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

@@ -7,6 +7,13 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// Signing up, in and out.
     Authentication,
+    /// The people of a workspace.
+    Members,
+    /// Groups of members.
+    Teams,
+    /// Whether a workspace is set up, and its tables are up to date.
+    #[oai(rename = "Workspace Health")]
+    WorkspaceHealth,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.
