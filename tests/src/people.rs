@@ -9,8 +9,8 @@ impl TestApp {
     /// that role. Works in the owner's workspace.
     pub async fn join(&self, owner: &Client, role: &str) -> Client {
         let signup = new_signup();
-        let anonymous = self.anonymous();
-        let person = anonymous.signed_in(&anonymous.post("/auth/signup", signup.clone()).await.expect(201));
+        let signed_up = self.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
+        let person = self.anonymous().signed_in(&signed_up);
         owner.post("/members", json!({ "email": signup["email"], "role": role })).await.expect(201);
         person.in_workspace(owner.workspace.as_deref())
     }

@@ -22,9 +22,8 @@ pub(super) async fn path_of(person: &Client) -> String {
 /// Someone who has signed up elsewhere: their address.
 pub(super) async fn stranger(app: &TestApp) -> (Client, String) {
     let signup = new_signup();
-    let client = app.anonymous();
-    let client = client.signed_in(&client.post("/auth/signup", signup.clone()).await.expect(201));
-    (client, signup["email"].as_str().unwrap().to_owned())
+    let signed_up = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
+    (app.anonymous().signed_in(&signed_up), signup["email"].as_str().unwrap().to_owned())
 }
 
 fn emails(list: &Value) -> Vec<&str> {
