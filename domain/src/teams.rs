@@ -191,6 +191,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
     let id = Uuid::now_v7();
     let name = trimmed(&new.name)?;
     if let Some(parent) = new.parent_team_id {
+        hold_order(db).await?;
         may_stand_below(db, id, parent).await?;
     }
     sqlx::query!(
@@ -230,6 +231,10 @@ pub async fn update(
     id: Uuid,
     changes: TeamChanges,
 ) -> Result<Team, TeamError> {
+    if !changes.parent_team_id.is_undefined() {
+        // Before any row: who holds this one's while they wait for a row of ours would wait for ever.
+        hold_order(db).await?;
+    }
     may_change(db, reach, id).await?;
     let name = changes.name.as_deref().map(trimmed).transpose()?;
     if let MaybeUndefined::Value(parent) = changes.parent_team_id {
@@ -263,8 +268,8 @@ pub async fn update(
 /// # Errors
 /// [`TeamError::HasChildren`]
 pub async fn delete(db: &mut WorkspaceDb, id: Uuid) -> Result<(), TeamError> {
-    let team = get(db, id).await?;
     hold_order(db).await?;
+    let team = get(db, id).await?;
     let children = sqlx::query_scalar!(
         r#"select exists (select from teams where parent_team_id = $1) as "there!""#,
         id,
@@ -288,9 +293,8 @@ async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Says no to a parent that isn't there, or that stands below the team itself.
+/// Says no to a parent that isn't there, or that stands below the team itself. After [`hold_order`].
 async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result<(), TeamError> {
-    hold_order(db).await?;
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
                select id, parent_team_id from teams where id = $1
