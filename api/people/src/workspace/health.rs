@@ -3,7 +3,7 @@
 
 mod migration;
 
-use api_kit::{Accepted, ApiError, App, JobStarted, JobStream, Start, Watcher, prelude::*, unhurried};
+use api_kit::{Accepted, ApiError, App, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
 use domain::workspace_health;
 use jobs::{JobId, JobKind, kinds::MigrateWorkspace};
 use poem::{IntoResponse, Response, http::StatusCode, web::Data};
@@ -15,7 +15,10 @@ use poem_openapi::{
 
 use migration::MigrationEvent;
 
-permissions! { ViewWorkspace = "workspace:view", MigrateTables = "workspace:migrate" }
+permissions! {
+    ViewWorkspace = "workspace:view" while behind,
+    MigrateTables = "workspace:migrate" while behind,
+}
 
 /// How far a workspace is set up. With 503 it is an error, too.
 #[derive(Debug, Object)]
@@ -100,7 +103,7 @@ impl WorkspaceHealthApi {
         path = "/migrations/:job_id/stream",
         method = "get",
         operation_id = "stream_workspace_migration",
-        transform = "unhurried"
+        transform = "watching"
     )]
     async fn stream(
         &self,

@@ -4,7 +4,7 @@ mod me;
 
 use api_kit::{Limit, MaybeBody, Offset, Part, part_request, prelude::*};
 use domain::{
-    access::{Reach, Role},
+    access::Role,
     members::{
         self, DeletionInfo, Holdings, MemberChanges, MemberFilter, MemberProfile, NewMember, Reassigned,
         TourProgress,
@@ -18,7 +18,7 @@ use me::{MyMember, TourMap};
 permissions! {
     ViewMembers = "members:view",
     InviteMembers = "members:invite",
-    EditMembers = "members:edit",
+    EditMembers = "members:edit" or own,
     EditOwnMember = "members:edit_own",
     ReassignMembers = "members:reassign",
     DeleteMembers = "members:delete",
@@ -163,12 +163,12 @@ impl MembersApi {
     #[oai(path = "/:member_id", method = "patch", operation_id = "update_member")]
     async fn update(
         &self,
-        can: Can<EditOwnMember>,
+        can: Can<EditMembers>,
         member_id: Path<Uuid>,
         changes: Body<MemberChanges>,
     ) -> Answer<Json<MemberProfile>> {
-        let reach = if can.may::<EditMembers>() { Reach::All } else { Reach::Own };
-        let update = async |db: &mut _| members::update(db, (can.role, reach), member_id.0, changes.0).await;
+        let caller = (can.role, can.reach());
+        let update = async |db: &mut _| members::update(db, caller, member_id.0, changes.0).await;
         can.change(update).await.map(Json)
     }
 

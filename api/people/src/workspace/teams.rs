@@ -1,23 +1,16 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 
 use api_kit::prelude::*;
-use domain::{
-    access::Reach,
-    teams::{self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamMember, TeamMemberChanges},
+use domain::teams::{
+    self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamMember, TeamMemberChanges,
 };
 use uuid::Uuid;
 
 permissions! {
     ViewTeams = "teams:view",
     CreateTeams = "teams:create",
-    EditTeams = "teams:edit",
-    EditOwnTeams = "teams:edit_own",
+    EditTeams = "teams:edit" or own,
     DeleteTeams = "teams:delete",
-}
-
-/// How far a caller's right to change teams goes: to all, or to those that they lead.
-fn reach(can: &Can<EditOwnTeams>) -> Reach {
-    if can.may::<EditTeams>() { Reach::All } else { Reach::Own }
 }
 
 pub struct TeamsApi;
@@ -63,11 +56,11 @@ impl TeamsApi {
     #[oai(path = "/:team_id", method = "patch", operation_id = "update_team")]
     async fn update(
         &self,
-        can: Can<EditOwnTeams>,
+        can: Can<EditTeams>,
         team_id: Path<Uuid>,
         changes: Body<TeamChanges>,
     ) -> Answer<Json<Team>> {
-        can.change(async |db| teams::update(db, reach(&can), team_id.0, changes.0).await).await.map(Json)
+        can.change(async |db| teams::update(db, can.reach(), team_id.0, changes.0).await).await.map(Json)
     }
 
     /// Delete a team
@@ -90,24 +83,24 @@ impl TeamsApi {
     #[oai(path = "/:team_id/members", method = "post", operation_id = "add_team_member")]
     async fn add_member(
         &self,
-        can: Can<EditOwnTeams>,
+        can: Can<EditTeams>,
         team_id: Path<Uuid>,
         new: Body<NewTeamMember>,
     ) -> Answer<Created<TeamMember>> {
-        can.change(async |db| teams::add(db, reach(&can), team_id.0, new.0).await).await.map(Created)
+        can.change(async |db| teams::add(db, can.reach(), team_id.0, new.0).await).await.map(Created)
     }
 
     /// Change what someone is in a team
     #[oai(path = "/:team_id/members/:member_id", method = "patch", operation_id = "update_team_member")]
     async fn change_member(
         &self,
-        can: Can<EditOwnTeams>,
+        can: Can<EditTeams>,
         team_id: Path<Uuid>,
         member_id: Path<Uuid>,
         changes: Body<TeamMemberChanges>,
     ) -> Answer<Json<TeamMember>> {
         let change =
-            async |db: &mut _| teams::change(db, reach(&can), team_id.0, member_id.0, changes.0).await;
+            async |db: &mut _| teams::change(db, can.reach(), team_id.0, member_id.0, changes.0).await;
         can.change(change).await.map(Json)
     }
 
@@ -115,11 +108,11 @@ impl TeamsApi {
     #[oai(path = "/:team_id/members/:member_id", method = "delete", operation_id = "remove_team_member")]
     async fn remove_member(
         &self,
-        can: Can<EditOwnTeams>,
+        can: Can<EditTeams>,
         team_id: Path<Uuid>,
         member_id: Path<Uuid>,
     ) -> Answer<NoContent> {
-        can.change(async |db| teams::remove(db, reach(&can), team_id.0, member_id.0).await)
+        can.change(async |db| teams::remove(db, can.reach(), team_id.0, member_id.0).await)
             .await
             .map(|()| NoContent)
     }
