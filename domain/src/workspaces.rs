@@ -72,7 +72,7 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
         Membership,
         "select w.id, w.name, w.slug, m.role
            from memberships m join workspaces w on w.id = m.workspace_id
-          where m.user_id = $1 and w.state = 'ready'
+          where m.user_id = $1 and m.is_active and w.state = 'ready'
           order by w.name, w.id",
         user.0,
     )

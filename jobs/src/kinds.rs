@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{JobKind, Pool, Retention, RetryPolicy};
+use crate::{JobKind, Pool, Retention, RetryPolicy, Unique};
 
 /// Creates a signed-up user's account and workspace.
 /// Killed at any line: every step looks at what is there first, so the next attempt goes on.
@@ -22,6 +22,27 @@ impl JobKind for ProvisionWorkspace {
     const POOL: Pool = Pool::Provisioning;
     const TIMEOUT: Duration = Duration::from_secs(120);
     const PRIORITY: i16 = 1;
+}
+
+/// Brings a workspace's tables up to date. One at a time per workspace: while a job lives, it stands for
+/// others like it.
+/// Killed at any line: each migration is a transaction, and the workspace counts as migrated after the
+/// last, so the next attempt goes on with the first that is missing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MigrateWorkspace {}
+
+impl JobKind for MigrateWorkspace {
+    const NAME: &'static str = "workspaces.migrate";
+    const POOL: Pool = Pool::Provisioning;
+    // A migration that fails by itself fails again; what is worth another attempt is a lock or an outage.
+    const RETRY: RetryPolicy =
+        RetryPolicy { attempts: 3, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
+    const TIMEOUT: Duration = Duration::from_secs(3600);
+    const PRIORITY: i16 = 1;
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique::until_done("tables"))
+    }
 }
 
 /// Reads an uploaded file into the records of a recordset.
@@ -241,6 +262,7 @@ mod tests {
         let page = include_str!("../../docs/add-a-job-kind.md");
         for row in [
             row::<ProvisionWorkspace>(),
+            row::<MigrateWorkspace>(),
             row::<ImportRecords>(),
             row::<DiscardImport>(),
             row::<ExportRecords>(),

@@ -5,11 +5,14 @@ mod conventions;
 mod dead_letters;
 mod jobs;
 mod modules;
+pub(crate) mod members;
 mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
 mod workspaces;
+mod teams;
+mod workspace_health;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod export;
 pub mod import;
 pub mod maintenance;
+pub mod migration;
 pub mod process;
 pub mod provisioning;
 pub mod retention;
@@ -67,6 +68,7 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, export::scheduled_export)
         .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
+        .on(services, migration::migrate_workspace)
         .on(services, deliveries::send_mail)
         .on(services, deliveries::call_webhook);
     let policies = Arc::new(registry.retention());

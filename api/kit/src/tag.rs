@@ -12,6 +12,13 @@ pub enum Tag {
     /// Which parts of the product are on, and how they are set up.
     #[oai(rename = "Module Settings")]
     ModuleSettings,
+    /// The people of a workspace.
+    Members,
+    /// Groups of members.
+    Teams,
+    /// Whether a workspace is set up, and its tables are up to date.
+    #[oai(rename = "Workspace Health")]
+    WorkspaceHealth,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.

@@ -12,6 +12,7 @@ use crate::health::HealthApi;
 pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
     let sections = (
         api_accounts::workspace::api(),
+        api_people::workspace::api(),
         api_data::workspace::api(),
         api_bulk::workspace_api(),
         api_jobs::workspace_api(),

@@ -1,6 +1,8 @@
 //! What is answered is what the document says: one call of (nearly) every operation, and its body held
 //! against the documented schema.
 
+mod people;
+
 use std::collections::BTreeSet;
 
 use jobs::{Surface, kinds::NoOp};
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
     "cancel_import_job",
     "cancel_job",
     "delete_job",
@@ -24,6 +26,7 @@ const LEFT_OUT: [&str; 9] = [
     "stream_job",
     "stream_job_logs",
     "stream_signup_job",
+    "stream_workspace_migration",
 ];
 
 /// A document to hold answers against, and which operations have been.
@@ -223,6 +226,7 @@ async fn what_is_answered_is_what_is_documented() {
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
     hold_workspaces(&mut contract, &app, &owner).await;
     hold_modules(&mut contract, &owner).await;
+    people::hold(&mut contract, &app, &owner).await;
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
