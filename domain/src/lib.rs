@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod avatars;
 pub mod callers;
 pub mod event;
 pub mod exports;

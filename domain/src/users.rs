@@ -2,6 +2,7 @@
 
 mod email;
 mod password;
+pub mod profile;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::Object;

@@ -6,6 +6,7 @@ pub mod document;
 
 mod answer;
 mod app;
+mod avatar;
 mod body;
 mod caller;
 mod edge;
@@ -21,11 +22,13 @@ mod signer;
 mod sse;
 mod tag;
 mod type_id;
+mod upload;
 mod wait;
 mod watcher;
 
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use app::{ApiConfig, App, Services};
+pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::Body;
 pub use caller::{Caller, Known, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried, watching};
@@ -40,6 +43,7 @@ pub use signer::{AccessClaims, Signer};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};
+pub use upload::FileUpload;
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
 
