@@ -6,6 +6,7 @@
 //! or one of its own.
 
 pub mod access;
+pub mod account_tokens;
 pub mod audit;
 pub mod avatars;
 pub mod callers;
@@ -27,6 +28,7 @@ pub mod sessions;
 pub mod settings;
 pub mod signups;
 pub mod storage;
+pub mod throttle;
 pub mod upkeep;
 pub mod users;
 pub mod webhooks;

@@ -1,11 +1,12 @@
 //! The sections of the Workspace API.
 
 mod auth;
+mod member_password;
 
 use poem_openapi::OpenApi;
 
 /// All of them.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
-    (auth::SignupApi, auth::SessionApi)
+    (auth::api(), member_password::MemberPasswordApi)
 }

@@ -7,6 +7,8 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// Signing up, in and out.
     Authentication,
+    /// Workspaces, and who belongs to them.
+    Workspaces,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.
@@ -28,6 +30,8 @@ pub enum Tag {
     /// Work at times of your choice: once, or again and again.
     #[oai(rename = "Scheduled Jobs")]
     ScheduledJobs,
+    /// Accounts: who may sign in, who is staff.
+    Accounts,
     /// What waits and runs in each pool.
     Queues,
     /// The processes that run jobs.
