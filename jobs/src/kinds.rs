@@ -289,6 +289,8 @@ mod tests {
             row::<DiscardImport>(),
             row::<ExportRecords>(),
             row::<SendMail>(),
+            row::<WriteToAccount>(),
+            row::<SweepAccounts>(),
             row::<SweepUploads>(),
             row::<NoOp>(),
             row::<Steps>(),
