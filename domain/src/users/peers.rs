@@ -236,8 +236,8 @@ async fn change_role(
 /// Who lets a member choose a new password: as what, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
-    /// The person.
-    pub user: UserId,
+    /// The person; none for a program of the workspace.
+    pub user: Option<UserId>,
     /// Their role there.
     pub role: Role,
     /// The workspace.
@@ -268,7 +268,8 @@ pub async fn mail_reset(
 /// is let in, so it needs a say over all that the member's account opens.
 ///
 /// # Errors
-/// As of [`mail_reset`]; [`UserError::Forbidden`] also for who belongs to workspaces where the caller has no say.
+/// As of [`mail_reset`]; [`UserError::Forbidden`] also for who belongs to workspaces where the caller has no say,
+/// and for programs, which have a say in one only.
 pub async fn hand_over_reset(
     database: &Database,
     admin: Admin,
@@ -276,9 +277,12 @@ pub async fn hand_over_reset(
     link: &str,
     actor: &Actor,
 ) -> Result<String, UserError> {
+    let Some(user) = admin.user else {
+        return Err(UserError::Forbidden("this is for people, not for programs"));
+    };
     let mut tx = database.begin().await?;
     let (url, _) = reset_link(&mut tx, admin, member, link, true, actor).await?;
-    check_all_of_them(&mut tx, admin.user, member, "members:reset_password").await?;
+    check_all_of_them(&mut tx, user, member, "members:reset_password").await?;
     tx.commit().await?;
     Ok(url)
 }
@@ -309,7 +313,7 @@ async fn reset_link(
         user: member,
         purpose: Purpose::PasswordReset,
         workspace: Some(admin.workspace),
-        created_by: Some(admin.user),
+        created_by: admin.user,
         lifetime: if handed_over { HANDED_OVER_RESET } else { MAILED_RESET },
     };
     let token = account_tokens::issue(tx, new).await?;
