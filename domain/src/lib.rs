@@ -6,7 +6,9 @@
 //! or one of its own.
 
 pub mod access;
+pub mod account_tokens;
 pub mod audit;
+pub mod avatars;
 pub mod callers;
 pub mod event;
 pub mod exports;
@@ -31,6 +33,7 @@ pub mod signups;
 pub mod storage;
 pub mod tenant_scope;
 pub mod teams;
+pub mod throttle;
 pub mod upkeep;
 pub mod users;
 pub mod webhooks;

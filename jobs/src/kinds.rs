@@ -149,6 +149,50 @@ impl JobKind for SendMail {
     const SECRETS: &'static [&'static str] = &["text"];
 }
 
+/// A letter about an account that anybody may ask for by naming an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountLetter {
+    /// To whoever registers: makes the account, if the address has none.
+    Welcome {
+        /// What they are called.
+        name: String,
+    },
+    /// Another link to activate an account.
+    Activation,
+    /// A link to choose a new password.
+    PasswordReset,
+}
+
+/// Looks who has an address and writes them what was asked for; writes nothing where nobody has it.
+/// Killed between the commit and its end: writes again, and the newer link is the one that is good.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WriteToAccount {
+    /// What to write.
+    pub letter: AccountLetter,
+    /// The address, as it was typed.
+    pub email: String,
+    /// A page of the web app, beside which those are that letters lead to.
+    pub link: String,
+}
+
+impl JobKind for WriteToAccount {
+    const NAME: &'static str = "accounts.write";
+    const POOL: Pool = Pool::Deliveries;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// Forgets what accounts don't need any more: counts of failed sign-ins, used and expired links.
+/// Killed at any line: the next run finds what is left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepAccounts {}
+
+impl JobKind for SweepAccounts {
+    const NAME: &'static str = "accounts.sweep";
+    const POOL: Pool = Pool::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::NEVER;
+}
+
 /// Removes uploads that no import has used within a day, with their stored bytes.
 /// Killed at any line: a file goes before its row, so what is left is found again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -267,6 +311,8 @@ mod tests {
             row::<DiscardImport>(),
             row::<ExportRecords>(),
             row::<SendMail>(),
+            row::<WriteToAccount>(),
+            row::<SweepAccounts>(),
             row::<SweepUploads>(),
             row::<NoOp>(),
             row::<Steps>(),

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod collector;
 pub mod database;
 pub mod events;
+pub mod mailbox;
 mod mask;
 mod people;
 

@@ -1,6 +1,6 @@
 //! The Workspace API, by section.
 
-mod auth;
+pub(crate) mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;

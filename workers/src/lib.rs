@@ -3,6 +3,7 @@
 //! A handler's docs say what happens when its process is killed at any line. The engine in `jobs`
 //! does the rest: claiming, leases, retries, progress, cancelling.
 
+pub mod accounts;
 pub mod deliveries;
 pub mod engine;
 pub mod export;
@@ -22,7 +23,7 @@ use domain::{
 };
 use jobs::{
     JobError, Recurring, Registry,
-    kinds::{PruneJobs, SweepUploads},
+    kinds::{PruneJobs, SweepAccounts, SweepUploads},
 };
 
 /// What handlers work with.
@@ -70,7 +71,9 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, provisioning::provision_workspace)
         .on(services, migration::migrate_workspace)
         .on(services, deliveries::send_mail)
-        .on(services, deliveries::call_webhook);
+        .on(services, deliveries::call_webhook)
+        .on(services, accounts::write_to_account)
+        .on(services, accounts::sweep_accounts);
     let policies = Arc::new(registry.retention());
     registry.on(&policies, retention::prune_jobs)
 }
@@ -82,6 +85,7 @@ pub fn registry(services: &Arc<Services>) -> Registry {
 pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
     Ok(vec![
         Recurring::every(Duration::from_secs(3600), "sweep uploads", &SweepUploads {})?,
+        Recurring::every(Duration::from_secs(3600), "sweep accounts", &SweepAccounts {})?,
         Recurring::every(Duration::from_secs(600), "prune jobs", &PruneJobs {})?,
     ])
 }

@@ -1,6 +1,7 @@
 //! The sections of the Workspace API.
 
 mod auth;
+mod member_password;
 mod workspaces;
 
 use poem_openapi::OpenApi;
@@ -8,5 +9,5 @@ use poem_openapi::OpenApi;
 /// All of them.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
-    (auth::SignupApi, auth::SessionApi, workspaces::api())
+    (auth::api(), member_password::MemberPasswordApi, workspaces::api())
 }

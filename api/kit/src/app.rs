@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use poem::http::HeaderValue;
 use url::Url;
 
-use crate::{OperatorToken, RateLimiter, Signer};
+use crate::{RateLimiter, SharedSecret, Signer};
 
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
@@ -63,7 +63,9 @@ pub struct ApiConfig {
     /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
     pub max_upload_bytes: u64,
     /// `OPERATOR_TOKEN`: what opens the routes below `/ops`; without one they are closed.
-    pub operator_token: Option<OperatorToken>,
+    pub operator_token: Option<SharedSecret>,
+    /// `CLERK_SECRET`: what whoever checks Clerk's people shows; without one that route is closed.
+    pub clerk_secret: Option<SharedSecret>,
     /// The largest JSON body.
     pub max_json_bytes: usize,
     /// How long a request may take, streams, uploads and long polls apart.
@@ -80,6 +82,7 @@ impl Default for ApiConfig {
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
             operator_token: None,
+            clerk_secret: None,
             max_json_bytes: 1 << 20,
             request_timeout: Duration::from_secs(30),
             access_token_lifetime: Duration::from_mins(30),
@@ -105,11 +108,8 @@ impl ApiConfig {
             app_url: settings.parsed("APP_URL", defaults.app_url)?,
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
-            operator_token: settings
-                .get("OPERATOR_TOKEN")
-                .map(|token| token.trim().parse())
-                .transpose()
-                .map_err(|reason: String| SettingError::malformed("OPERATOR_TOKEN", reason))?,
+            operator_token: settings.optional("OPERATOR_TOKEN")?,
+            clerk_secret: settings.optional("CLERK_SECRET")?,
             ..defaults
         })
     }

@@ -40,6 +40,8 @@ pub enum Tag {
     /// Work at times of your choice: once, or again and again.
     #[oai(rename = "Scheduled Jobs")]
     ScheduledJobs,
+    /// Accounts: who may sign in, who is staff.
+    Accounts,
     /// What waits and runs in each pool.
     Queues,
     /// The processes that run jobs.

@@ -81,10 +81,14 @@ async fn a_sign_up_is_watched_step_by_step_until_it_hands_over_tokens_that_work(
     let ada = app.anonymous().signed_in(&end["result"]);
     insta::assert_json_snapshot!(masked(&ada.get("/auth/me").await.expect(200)), @r#"
     {
+      "avatar_url": null,
+      "bio": null,
       "created_at": "[time]",
       "email": "[email]",
       "id": "[id]",
       "name": "Ada Lovelace",
+      "phone": null,
+      "title": null,
       "workspaces": [
         {
           "id": "[id]",

@@ -10,7 +10,7 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use uuid::Uuid;
 
-use super::{Tokens, client};
+use super::{Done, LoggedIn, Tokens, shown, shown_member};
 
 /// Who signs in.
 #[derive(Debug, Object)]
@@ -19,17 +19,6 @@ struct Login {
     email: String,
     /// Its password.
     password: String,
-}
-
-/// A session just opened.
-#[derive(Debug, Object)]
-struct LoggedIn {
-    #[oai(flatten)]
-    tokens: Tokens,
-    /// Who signed in.
-    user: User,
-    /// Where they may go.
-    workspaces: Vec<Membership>,
 }
 
 /// A token to trade.
@@ -51,25 +40,21 @@ struct Me {
     member: Option<Member>,
 }
 
-/// The session is over.
-#[derive(Debug, Object)]
-struct LoggedOut {
-    /// For people.
-    message: String,
-}
-
 /// See the module.
 pub struct SessionApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl SessionApi {
     /// Sign in
+    ///
+    /// After five failures in an hour an address is locked, for one minute at first and for up to 15 minutes as
+    /// they go on, whether or not somebody has it; after fifty, so is the client's address. Until then even the
+    /// right password is answered with 429 and `Retry-After`.
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(&self, app: Data<&App>, visitor: Visitor, login: Body<Login>) -> Answer<Json<LoggedIn>> {
         let Login { email, password } = login.0;
-        let (user, opened) = sessions::sign_in(&app.database, &email, password, &client(&visitor)).await?;
-        let workspaces = workspaces::of_user(&app.database.pool, opened.user).await?;
-        Ok(Json(LoggedIn { tokens: Tokens::of(&app, opened)?, user, workspaces }))
+        let opened = sessions::sign_in(&app.database, &email, password, &visitor.actor()).await?;
+        LoggedIn::of(&app, opened).await.map(Json)
     }
 
     /// Trade a refresh token for new tokens
@@ -86,9 +71,9 @@ impl SessionApi {
     ///
     /// The session's tokens, and the tickets of its jobs' streams, are worthless at once.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
-    async fn logout(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<LoggedOut>> {
-        sessions::end(&app.database.pool, caller.session).await?;
-        Ok(Json(LoggedOut { message: "Signed out.".to_owned() }))
+    async fn logout(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Done>> {
+        sessions::end(&app.database, caller.session, &caller.actor()).await?;
+        Ok(Json(Done::saying("Signed out.")))
     }
 
     /// Tell the caller who they are
@@ -107,10 +92,10 @@ impl SessionApi {
             None => None,
             Some(id) if workspaces.iter().any(|workspace| workspace.id == id) => {
                 let mut db = WorkspaceDb::read(&app.database, WorkspaceId(id), caller.actor()).await?;
-                workspaces::own_member(&mut db).await?
+                workspaces::own_member(&mut db).await?.map(|member| shown_member(&app, member))
             }
             Some(_) => return Err(ApiError::not_found()),
         };
-        Ok(Json(Me { user, workspaces, member }))
+        Ok(Json(Me { user: shown(&app, user), workspaces, member }))
     }
 }

@@ -1,16 +1,17 @@
 //! An upload's body: `multipart/form-data`, read as it arrives, so that a file is never in memory as a
 //! whole. The framework's own `Multipart` would gather it first.
 
-use api_kit::ApiError;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::files::NewFile;
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
 use poem::{FromRequest, Request, RequestBody, web::Multipart};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef},
 };
 use tokio_util::io::ReaderStream;
+
+use crate::ApiError;
 
 const FORM: &str = "multipart/form-data";
 /// The part that holds the file.
@@ -19,7 +20,7 @@ const PART: &str = "file";
 const CHUNK: usize = 64 << 10;
 
 /// A form with a file in it, not read yet.
-pub(super) struct FileUpload(Multipart);
+pub struct FileUpload(Multipart);
 
 impl FileUpload {
     /// The file and its bytes.
@@ -44,6 +45,24 @@ impl FileUpload {
                 return Ok((new, ReaderStream::with_capacity(part.into_async_read(), CHUNK)));
             }
         }
+    }
+
+    /// The whole of a small file.
+    ///
+    /// # Errors
+    /// 413 as soon as it has more than `most` bytes.
+    pub async fn read(self, most: u64) -> Result<Bytes, ApiError> {
+        let (_, bytes) = self.open().await?;
+        let mut bytes = std::pin::pin!(bytes);
+        let mut file = BytesMut::new();
+        let broken = |error| ApiError::invalid(PART, format!("the upload broke off: {error}"));
+        while let Some(chunk) = bytes.try_next().await.map_err(broken)? {
+            if (file.len() + chunk.len()) as u64 > most {
+                return Err(ApiError::too_large());
+            }
+            file.extend_from_slice(&chunk);
+        }
+        Ok(file.freeze())
     }
 }
 
@@ -87,8 +106,6 @@ impl<'a> ApiExtractor<'a> for FileUpload {
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt;
-
     use super::*;
 
     async fn open(content_type: &str, body: &'static str) -> Result<(NewFile, Vec<u8>), ApiError> {
@@ -111,6 +128,22 @@ mod tests {
         let (new, bytes) = open("multipart/form-data; boundary=B", body).await.unwrap();
         assert_eq!((new.name.as_str(), new.content_type.as_deref()), ("a.csv", Some("text/csv")));
         assert_eq!(bytes, b"a,b\r\n1,2");
+    }
+
+    #[tokio::test]
+    async fn a_small_file_is_read_whole_and_a_larger_one_is_refused() {
+        let body =
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n12345\r\n--B--\r\n";
+        for (most, taken) in [(5, Some(&b"12345"[..])), (4, None)] {
+            let request = Request::builder().content_type("multipart/form-data; boundary=B").body(body);
+            let (request, mut body) = request.split();
+            let form = FileUpload::from_request(&request, &mut body, ExtractParamOptions::default()).await;
+            let read = form.unwrap_or_else(|error| panic!("{error}")).read(most).await;
+            match taken {
+                Some(bytes) => assert_eq!(read.unwrap(), bytes),
+                None => assert_eq!(read.unwrap_err().code(), "payload_too_large"),
+            }
+        }
     }
 
     #[tokio::test]

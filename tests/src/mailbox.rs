@@ -1,0 +1,65 @@
+//! The mail that people get: files in the outbox of a [`TestApp`].
+
+use std::fs;
+
+use crate::{TestApp, cluster::wait_until};
+
+/// A mail that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What its subject says.
+    pub subject: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl Received {
+    /// The only link in it.
+    #[track_caller]
+    pub fn link(&self) -> reqwest::Url {
+        let links: Vec<_> = self.text.lines().filter(|line| line.starts_with("http")).collect();
+        let [link] = links[..] else { panic!("one link is expected in {}", self.text) };
+        link.trim().parse().unwrap()
+    }
+
+    /// A value in its link's query.
+    #[track_caller]
+    pub fn in_link(&self, name: &str) -> String {
+        let link = self.link();
+        let value = link.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        value.unwrap_or_else(|| panic!("no {name} in {link}"))
+    }
+}
+
+impl TestApp {
+    /// All mails to an address of that subject, in the order they were asked for.
+    pub fn mails(&self, to: &str, subject: &str) -> Vec<Received> {
+        let Ok(folder) = fs::read_dir(self.folder.path().join("mail")) else { return Vec::new() };
+        let mut files: Vec<_> = folder.map(|file| file.unwrap().path()).collect();
+        // Named by their jobs' ids, which are in order.
+        files.sort();
+        let finished = files.iter().filter(|file| file.extension().is_some_and(|end| end == "eml"));
+        let mails = finished.filter_map(|file| read(&fs::read_to_string(file).unwrap(), to));
+        mails.filter(|mail| mail.subject == subject).collect()
+    }
+
+    /// The newest mail to an address of that subject, once there are as many.
+    pub async fn mail(&self, to: &str, subject: &str, count: usize) -> Received {
+        wait_until(&format!("{count} mails to {to}: {subject}"), || async {
+            self.mails(to, subject).len() >= count
+        })
+        .await;
+        let mut mails = self.mails(to, subject);
+        assert_eq!(mails.len(), count, "{mails:#?}");
+        mails.remove(count - 1)
+    }
+}
+
+/// A mail, if it is to that address.
+fn read(message: &str, to: &str) -> Option<Received> {
+    let (head, text) = message.split_once("\r\n\r\n")?;
+    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let is_quoted = header("Content-Transfer-Encoding: ") == "quoted-printable";
+    let text = if is_quoted { text.replace("=\r\n", "").replace("=3D", "=") } else { text.to_owned() };
+    (header("To: ") == to).then(|| Received { subject: header("Subject: ").to_owned(), text })
+}
