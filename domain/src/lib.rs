@@ -26,8 +26,10 @@ pub mod sessions;
 pub mod settings;
 pub mod signups;
 pub mod storage;
+pub mod stripe;
 pub mod upkeep;
 pub mod users;
+pub mod web_app;
 pub mod webhooks;
 pub mod workspaces;
 

@@ -33,6 +33,14 @@ pub async fn find(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx::Error
         .await
 }
 
+/// Whether that is an active user who looks after the installation.
+pub async fn is_staff(pool: &PgPool, id: UserId) -> Result<bool, sqlx::Error> {
+    let is_staff = sqlx::query_scalar!("select is_staff from users where id = $1 and is_active", id.0)
+        .fetch_optional(pool)
+        .await?;
+    Ok(is_staff.unwrap_or(false))
+}
+
 /// The active user who has that address and that password.
 pub async fn authenticate(pool: &PgPool, email: &str, password: String) -> Result<Option<User>, sqlx::Error> {
     let found = sqlx::query!(

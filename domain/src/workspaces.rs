@@ -10,7 +10,7 @@ use poem_openapi::Object;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{UserId, WorkspaceDb};
+use crate::{UserId, WorkspaceDb, WorkspaceId};
 
 /// A workspace, as one of its people sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -59,6 +59,24 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
         user.0,
     )
     .fetch_all(pool)
+    .await
+}
+
+/// One of those workspaces.
+pub async fn of_user_in(
+    pool: &PgPool,
+    user: UserId,
+    workspace: WorkspaceId,
+) -> Result<Option<Membership>, sqlx::Error> {
+    sqlx::query_as!(
+        Membership,
+        "select w.id, w.name, w.slug, m.role
+           from memberships m join workspaces w on w.id = m.workspace_id
+          where m.user_id = $1 and w.id = $2 and w.state = 'ready'",
+        user.0,
+        workspace.0,
+    )
+    .fetch_optional(pool)
     .await
 }
 

@@ -7,6 +7,10 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// Signing up, in and out.
     Authentication,
+    /// Workspaces: to make them, to enter them, to invite people.
+    Workspaces,
+    /// What Stripe tells about payments.
+    Billing,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.

@@ -9,7 +9,8 @@ use domain::sessions::{Client, Opened};
 use poem_openapi::Object;
 
 pub use session::SessionApi;
-pub use signup::SignupApi;
+pub use signup::{SignupApi, StripeInviteApi};
+pub(crate) use signup::{SignupStarted, is_ready};
 
 /// The tokens of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]

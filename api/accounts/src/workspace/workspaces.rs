@@ -1,0 +1,52 @@
+//! Workspaces: contract section "Workspaces" (W-WS). Here: the doors by which one is made.
+
+mod create;
+mod provision;
+
+use api_kit::{Answer, App, Body, SignedIn, Tag, unhurried};
+use poem::web::Data;
+use poem_openapi::{OpenApi, param::Query};
+
+use create::{NewWorkspace, WorkspaceAnswer};
+use provision::{ProvisionAnswer, WorkspaceForOwner};
+
+/// See the module.
+pub struct WorkspaceDoorsApi;
+
+#[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
+impl WorkspaceDoorsApi {
+    /// Make a workspace of one's own
+    ///
+    /// It has no recordsets and no records. Waits up to 30 seconds for the job that makes it, then answers with
+    /// the job's links; its COMPLETED event names the workspace.
+    #[oai(path = "/", method = "post", operation_id = "create_workspace", transform = "unhurried")]
+    async fn create(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        /// Leaves out the default settings, too.
+        skip_seed: Query<Option<bool>>,
+        workspace: Body<NewWorkspace>,
+    ) -> Answer<WorkspaceAnswer> {
+        create::create(&app, &caller, &workspace.0, skip_seed.0.unwrap_or(false)).await
+    }
+
+    /// Make a workspace for somebody, as staff
+    ///
+    /// The owner's account is made when there is none with that address; they are then mailed a link, good for
+    /// seven days, to choose a password with. Waits up to 30 seconds for the job, then answers with its links.
+    #[oai(
+        path = "/provision",
+        method = "post",
+        operation_id = "provision_workspace",
+        transform = "unhurried"
+    )]
+    async fn provision(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        workspace: Body<WorkspaceForOwner>,
+    ) -> Answer<ProvisionAnswer> {
+        provision::provision(&app, &caller, &workspace.0).await
+    }
+}
