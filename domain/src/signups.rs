@@ -47,12 +47,6 @@ impl Door {
     pub fn makes_account(self) -> bool {
         matches!(self, Self::Signup | Self::StripeInvite)
     }
-
-    /// Whether the workspace begins with an example of a recordset.
-    #[must_use]
-    pub fn shows_an_example(self) -> bool {
-        self.makes_account()
-    }
 }
 
 /// A sign-up.
@@ -72,7 +66,7 @@ pub struct Signup {
     pub user_id: Uuid,
     /// Whether the owner's account is made for it.
     pub makes_user: bool,
-    /// Whether the workspace begins with nothing at all in it.
+    /// Whether the workspace begins without an example of a recordset.
     pub skip_seed: bool,
     /// The workspace that it creates.
     pub workspace_id: Uuid,

@@ -12,7 +12,9 @@ pub mod cluster;
 pub mod collector;
 pub mod database;
 pub mod events;
+pub mod mailbox;
 mod mask;
+pub mod stripe;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
@@ -20,6 +22,7 @@ pub use cluster::Cluster;
 pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
+pub use stripe::Stripe;
 
 #[cfg(test)]
 mod crash;

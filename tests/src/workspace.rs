@@ -8,6 +8,7 @@ mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
+mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

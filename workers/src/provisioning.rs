@@ -49,7 +49,7 @@ impl Step {
             (Self::Schema, true),
             (Self::Migrations, true),
             (Self::Member, true),
-            (Self::Defaults, !signup.skip_seed),
+            (Self::Defaults, true),
             (Self::Billing, signup.door == Door::Signup && bills),
             (Self::Finish, true),
         ];

@@ -39,7 +39,7 @@ pub struct NewInvitedSignup {
     pub company_name: Option<String>,
     /// Who they are at Clerk, by which they will sign in.
     pub clerk_id: Option<String>,
-    /// Whether the workspace begins with nothing at all in it.
+    /// Whether the workspace begins without an example of a recordset.
     pub skip_seed: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct NewOwnedWorkspace<'a> {
     pub owner: UserId,
     /// What it will be called.
     pub name: &'a str,
-    /// Whether it begins with nothing at all in it.
+    /// Whether it begins without an example of a recordset.
     pub skip_seed: bool,
     /// How many workspaces one person may own.
     pub at_most: i64,
@@ -65,7 +65,7 @@ pub struct NewProvision<'a> {
     pub full_name: &'a str,
     /// What the workspace will be called.
     pub workspace_name: &'a str,
-    /// Whether it begins with nothing at all in it.
+    /// Whether it begins without an example of a recordset.
     pub skip_seed: bool,
 }
 
@@ -106,9 +106,9 @@ impl NewSignup {
         Ok(Self { payment_method_id: Some(id), ..self })
     }
 
-    /// The same, with nothing at all in the workspace.
+    /// The same, with or without an example of a recordset.
     #[must_use]
-    pub fn empty(self, skip_seed: bool) -> Self {
+    pub fn skip_seed(self, skip_seed: bool) -> Self {
         Self { skip_seed, ..self }
     }
 }

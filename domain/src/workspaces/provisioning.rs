@@ -178,7 +178,7 @@ pub async fn create_member(
 }
 
 /// What a new workspace starts with: its settings and, where people come to see what Millrace is, an example
-/// of a recordset.
+/// of a recordset, without records.
 pub async fn seed_defaults(
     database: &Database,
     signup: &Signup,
@@ -191,7 +191,7 @@ pub async fn seed_defaults(
     )
     .execute(db.conn())
     .await?;
-    if signup.door.shows_an_example() {
+    if !signup.skip_seed {
         match recordsets::create(&mut db, example()).await {
             // An attempt before this one has made it.
             Ok(_) | Err(EntityError::Taken(_)) => {}

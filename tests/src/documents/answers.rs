@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::{Operation, document, operations};
 use crate::{
-    Client, Reply, TestApp,
+    Client, Reply, Stripe, TestApp,
     app::new_signup,
+    mailbox::mails_to,
+    stripe::paid_checkout,
     workspace::{dead_letter, sleeper},
 };
 
@@ -153,7 +155,8 @@ impl Contract {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_is_what_is_documented() {
-    let app = TestApp::start().await;
+    let stripe = Stripe::start().await;
+    let app = stripe.start_app(&[]).await;
     let mut contract = Contract::new(Surface::Workspace);
     let visitor = app.anonymous();
 
@@ -169,6 +172,12 @@ async fn what_is_answered_is_what_is_documented() {
     let owner = visitor.signed_in(&signed_up);
     let me = format!("/auth/me?workspace_id={}", owner.workspace.as_ref().unwrap());
     contract.hold("get_current_user", &owner.get(&me).await);
+
+    contract.hold("create_workspace", &owner.post("/workspaces", json!({"name": "Second"})).await);
+    sqlx::query("update control.users set is_staff = true").execute(&app.database.pool).await.unwrap();
+    let provision = json!({"email": "eve@example.com", "full_name": "Eve", "workspace_name": "Third"});
+    contract.hold("provision_workspace", &owner.post("/workspaces/provision", provision).await);
+    hold_invites(&mut contract, &app, &stripe).await;
 
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"},
                        {"label": "Stage", "field_type": "choice", "options": ["won"]}]});
@@ -226,14 +235,38 @@ async fn what_is_answered_is_what_is_documented() {
     assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
 }
 
+/// Two people who have paid sign up, each by a way of their own.
+async fn hold_invites(contract: &mut Contract, app: &TestApp, stripe: &Stripe) {
+    let visitor = app.anonymous();
+    let mut codes = Vec::new();
+    for email in ["grace@example.com", "hedy@example.com"] {
+        stripe.tell(app, "checkout.session.completed", &paid_checkout(email)).await.expect(200);
+        let mail = mails_to(app, email, 1).await.remove(0);
+        let access_code: String =
+            mail.split_once("access code, it is ").unwrap().1.chars().take(14).collect();
+        let found = json!({"email": email, "access_code": access_code});
+        let found = contract.hold("lookup_invite", &visitor.post("/auth/lookup-invite", found).await);
+        codes.push(found["invite_code"].as_str().unwrap().to_owned());
+    }
+    let path = "/auth/signup/stripe-invite";
+    contract.hold("get_stripe_invite", &visitor.get(&format!("{path}/{}", codes[0])).await);
+    let body = |code: &str| json!({"invite_code": code, "password": "correct horse battery staple"});
+    contract.hold("signup_stripe_invite", &visitor.post(path, body(&codes[0])).await);
+    let started = visitor.post(&format!("{path}/async"), body(&codes[1])).await;
+    visitor.follow(&contract.hold("signup_stripe_invite_async", &started)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_platform_answers_is_what_is_documented() {
-    let app = TestApp::start().await;
+    let stripe = Stripe::start().await;
+    let app = stripe.start_app(&[]).await;
     let owner = app.owner().await;
     let mut contract = Contract::new(Surface::Platform);
     for probe in ["health", "ready"] {
         contract.hold(probe, &owner.get(&format!("/{probe}")).await);
     }
+    let nothing = stripe.tell(&app, "customer.created", &json!({"id": "cus_1"})).await;
+    contract.hold("stripe_webhook", &nothing);
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     contract.hold("get_job", &owner.get(&format!("/v1/jobs/{job}")).await);
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;

@@ -17,18 +17,18 @@ pub struct WorkspaceDoorsApi;
 impl WorkspaceDoorsApi {
     /// Make a workspace of one's own
     ///
-    /// It has no recordsets and no records. Waits up to 30 seconds for the job that makes it, then answers with
+    /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job that makes it, then answers with
     /// the job's links; its COMPLETED event names the workspace.
     #[oai(path = "/", method = "post", operation_id = "create_workspace", transform = "unhurried")]
     async fn create(
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        /// Leaves out the default settings, too.
+        /// False adds an example of a recordset; true by default.
         skip_seed: Query<Option<bool>>,
         workspace: Body<NewWorkspace>,
     ) -> Answer<WorkspaceAnswer> {
-        create::create(&app, &caller, &workspace.0, skip_seed.0.unwrap_or(false)).await
+        create::create(&app, &caller, &workspace.0, skip_seed.0.unwrap_or(true)).await
     }
 
     /// Make a workspace for somebody, as staff

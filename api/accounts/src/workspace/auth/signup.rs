@@ -37,7 +37,7 @@ struct Signup {
     /// A payment method at Stripe: the subscription starts now, and charges it after the trial. Without one,
     /// and where payments are taken, the answer has a URL to say it.
     payment_method_id: Option<String>,
-    /// Leaves the workspace without any settings and without an example of a recordset.
+    /// Leaves the workspace without an example of a recordset.
     #[oai(default)]
     skip_seed: bool,
 }
@@ -133,7 +133,7 @@ impl SignupApi {
 
 async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> {
     let Signup { email, password, full_name, company_name, payment_method_id, skip_seed } = signup;
-    let mut new = NewSignup::parse(&email, password, &full_name, &company_name)?.empty(skip_seed);
+    let mut new = NewSignup::parse(&email, password, &full_name, &company_name)?.skip_seed(skip_seed);
     if let Some(id) = payment_method_id {
         takes_payments(app)?;
         new = new.paid_with(&id)?;

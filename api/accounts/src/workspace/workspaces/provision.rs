@@ -19,9 +19,8 @@ pub struct WorkspaceForOwner {
     pub full_name: String,
     /// What the workspace will be called.
     pub workspace_name: String,
-    /// Leaves out the default settings.
-    #[oai(default)]
-    pub skip_seed: bool,
+    /// False adds an example of a recordset; true by default.
+    pub skip_seed: Option<bool>,
 }
 
 /// A workspace made for somebody.
@@ -56,7 +55,7 @@ pub(super) async fn provision(
         email: &workspace.email,
         full_name: &workspace.full_name,
         workspace_name: &workspace.workspace_name,
-        skip_seed: workspace.skip_seed,
+        skip_seed: workspace.skip_seed.unwrap_or(true),
     };
     let started = signups::provision(&app.database, new, &caller.actor()).await?;
     if !is_ready(app, &started, "provisioning_failed").await? {

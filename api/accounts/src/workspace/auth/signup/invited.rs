@@ -41,7 +41,7 @@ struct InvitedSignup {
     company_name: Option<String>,
     /// Who they are at Clerk, for signing in by it.
     clerk_id: Option<String>,
-    /// Leaves the workspace without any settings and without an example of a recordset.
+    /// Leaves the workspace without an example of a recordset.
     #[oai(default)]
     skip_seed: bool,
 }

@@ -1,0 +1,4 @@
+//! Workspaces: the doors by which one is made.
+
+mod create;
+mod provision;
