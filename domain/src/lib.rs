@@ -27,6 +27,7 @@ pub mod settings;
 pub mod signups;
 pub mod storage;
 pub mod stripe;
+pub mod throttle;
 pub mod upkeep;
 pub mod users;
 pub mod web_app;

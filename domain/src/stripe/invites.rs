@@ -3,12 +3,15 @@
 //! address; both are stored as hashes.
 
 use chrono::{DateTime, Duration, Utc};
-use jobs::Tx;
+use jobs::{Database, Tx};
 use poem_openapi::Object;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{DomainError, Refusal, secret};
+use crate::{
+    DomainError, Refusal, secret,
+    throttle::{self, Subjects, Verdict},
+};
 
 /// How long an invite is good for.
 pub(super) const LIFETIME: Duration = Duration::days(90);
@@ -46,6 +49,9 @@ pub enum InviteError {
     /// It was used, or is too old.
     #[error("the invite has been used, or is no longer good")]
     Over,
+    /// There were too many wrong guesses; again after so many seconds.
+    #[error("too many attempts: try again in {0} seconds")]
+    Throttled(u64),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -56,6 +62,7 @@ impl DomainError for InviteError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Over => Refusal::Gone,
+            Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -137,11 +144,39 @@ pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
 }
 
 /// The invite of an address, for whoever has its access code too, and a code to go on with. Says the same
-/// of an address without an invite and of a wrong access code.
+/// of an address without an invite and of a wrong access code, and counts both like failed sign-ins.
 ///
 /// # Errors
-/// [`InviteError::NotFound`].
-pub async fn look_up(pool: &PgPool, email: &str, access_code: &str) -> Result<(String, Invite), InviteError> {
+/// [`InviteError::NotFound`]; [`InviteError::Throttled`].
+pub async fn look_up(
+    database: &Database,
+    email: &str,
+    access_code: &str,
+    ip: Option<&str>,
+) -> Result<(String, Invite), InviteError> {
+    let subjects = Subjects::sign_in(email, ip);
+    if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
+        return Err(InviteError::Throttled(seconds));
+    }
+    let found = of_access_code(&database.pool, email, access_code).await?;
+    let mut tx = database.begin().await?;
+    let verdict = match &found {
+        Some(_) => throttle::succeeded(&mut tx, &subjects, email).await?,
+        None => throttle::failed(&mut tx, &subjects).await?,
+    };
+    tx.commit().await?;
+    match (verdict, found) {
+        (Verdict::Locked(seconds), _) => Err(InviteError::Throttled(seconds)),
+        (_, Some((id, invite))) => Ok((looked_up_code(id, access_code), invite)),
+        (_, None) => Err(InviteError::NotFound),
+    }
+}
+
+async fn of_access_code(
+    pool: &PgPool,
+    email: &str,
+    access_code: &str,
+) -> Result<Option<(Uuid, Invite)>, sqlx::Error> {
     let row = sqlx::query!(
         "select id, email, name, company_name, plan, expires_at
            from stripe_invites
@@ -151,16 +186,17 @@ pub async fn look_up(pool: &PgPool, email: &str, access_code: &str) -> Result<(S
         access_code_hash(access_code),
     )
     .fetch_optional(pool)
-    .await?
-    .ok_or(InviteError::NotFound)?;
-    let invite = Invite {
-        email: row.email,
-        name: row.name,
-        company_name: row.company_name,
-        plan: row.plan,
-        expires_at: row.expires_at,
-    };
-    Ok((looked_up_code(row.id, access_code), invite))
+    .await?;
+    Ok(row.map(|row| {
+        let invite = Invite {
+            email: row.email,
+            name: row.name,
+            company_name: row.company_name,
+            plan: row.plan,
+            expires_at: row.expires_at,
+        };
+        (row.id, invite)
+    }))
 }
 
 /// An invite that a sign-up is about to use.

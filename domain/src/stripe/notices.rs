@@ -161,6 +161,12 @@ fn plan_of(account: Option<&Account>, subscription: &Subscription) -> Option<Str
     by_price.map(str::to_owned).or_else(|| known_plan(subscription.metadata.plan.as_deref()))
 }
 
+/// A name, if it is one that an account or a workspace may have.
+fn one_line(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim)
+        .filter(|text| !text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control))
+}
+
 fn known_plan(plan: Option<&str>) -> Option<String> {
     plan.filter(|plan| super::PAID_PLANS.contains(plan)).map(str::to_owned)
 }
@@ -232,8 +238,7 @@ async fn invite(
         tracing::warn!(checkout = checkout.id, "a checkout is paid by someone who has an account already");
         return Ok(());
     }
-    let name =
-        details.and_then(|details| details.name.as_deref()).map(str::trim).filter(|name| !name.is_empty());
+    let name = details.and_then(|details| one_line(details.name.as_deref()));
     let (code, access_code) = (secret::generate(), invites::access_code());
     let id = Uuid::now_v7();
     let made = sqlx::query!(
@@ -246,7 +251,7 @@ async fn invite(
         invites::access_code_hash(&access_code),
         email.as_str(),
         name,
-        checkout.metadata.company_name,
+        one_line(checkout.metadata.company_name.as_deref()),
         plan,
         customer,
         checkout.subscription,

@@ -120,6 +120,23 @@ async fn an_invite_is_found_by_its_address_and_access_code_and_neither_alone_tel
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guessing_at_access_codes_ends_soon_whether_or_not_there_is_an_invite() {
+    let stripe = Stripe::start().await;
+    let app = stripe.start_app(&[]).await;
+    let (_, access_code) = invite(&stripe, &app).await;
+    for email in [ADA, "eve@example.com"] {
+        let guess = async |access_code: &str| {
+            let asked = json!({"email": email, "access_code": access_code});
+            app.anonymous().post("/auth/lookup-invite", asked).await
+        };
+        for _ in 0..5 {
+            assert_eq!(guess("0000-0000-0000").await.status, 404);
+        }
+        assert_eq!(guess(&access_code).await.error(429), "rate_limited", "{email}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_several_who_use_one_invite_at_once_one_wins() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;

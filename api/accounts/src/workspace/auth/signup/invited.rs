@@ -62,12 +62,19 @@ impl StripeInviteApi {
 
     /// Find an invite by address and access code
     ///
-    /// Answers 404 whichever of the two is wrong.
+    /// Answers 404 whichever of the two is wrong, and 429 after too many wrong guesses.
     #[oai(path = "/lookup-invite", method = "post", operation_id = "lookup_invite")]
-    async fn look_up(&self, app: Data<&App>, lookup: Body<InviteLookup>) -> Answer<Json<FoundInvite>> {
+    async fn look_up(
+        &self,
+        app: Data<&App>,
+        visitor: Visitor,
+        lookup: Body<InviteLookup>,
+    ) -> Answer<Json<FoundInvite>> {
         takes_payments(&app)?;
+        let ip = visitor.ip.map(|ip| ip.to_string());
+        let InviteLookup { email, access_code } = &lookup.0;
         let (invite_code, invite) =
-            invites::look_up(&app.database.pool, &lookup.email, &lookup.access_code).await?;
+            invites::look_up(&app.database, email, access_code, ip.as_deref()).await?;
         Ok(Json(FoundInvite { invite_code, invite }))
     }
 
