@@ -12,3 +12,4 @@ mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;
+pub(crate) use workspaces::post_and_wait;

@@ -12,7 +12,7 @@ use crate::{
     app::new_signup,
     mailbox::mails_to,
     stripe::paid_checkout,
-    workspace::{dead_letter, sleeper},
+    workspace::{dead_letter, post_and_wait, sleeper},
 };
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
@@ -173,10 +173,10 @@ async fn what_is_answered_is_what_is_documented() {
     let me = format!("/auth/me?workspace_id={}", owner.workspace.as_ref().unwrap());
     contract.hold("get_current_user", &owner.get(&me).await);
 
-    contract.hold("create_workspace", &owner.post("/workspaces", json!({"name": "Second"})).await);
+    contract.hold("create_workspace", &post_and_wait(&owner, "/workspaces", json!({"name": "Second"})).await);
     sqlx::query("update control.users set is_staff = true").execute(&app.database.pool).await.unwrap();
     let provision = json!({"email": "eve@example.com", "full_name": "Eve", "workspace_name": "Third"});
-    contract.hold("provision_workspace", &owner.post("/workspaces/provision", provision).await);
+    contract.hold("provision_workspace", &post_and_wait(&owner, "/workspaces/provision", provision).await);
     hold_invites(&mut contract, &app, &stripe).await;
 
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"},

@@ -18,7 +18,8 @@ impl WorkspaceDoorsApi {
     /// Make a workspace of one's own
     ///
     /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job that makes it, then answers with
-    /// the job's links; its COMPLETED event names the workspace.
+    /// the job's links, whose COMPLETED event names the workspace. With an `Idempotency-Key` it answers with the
+    /// links at once: the answer is kept together with the job.
     #[oai(path = "/", method = "post", operation_id = "create_workspace", transform = "unhurried")]
     async fn create(
         &self,
@@ -34,7 +35,8 @@ impl WorkspaceDoorsApi {
     /// Make a workspace for somebody, as staff
     ///
     /// The owner's account is made when there is none with that address; they are then mailed a link, good for
-    /// seven days, to choose a password with. Waits up to 30 seconds for the job, then answers with its links.
+    /// seven days, to choose a password with. Waits up to 30 seconds for the job, then answers with its links;
+    /// with an `Idempotency-Key` at once.
     #[oai(
         path = "/provision",
         method = "post",

@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use super::post_and_wait;
 use crate::{
     Client, TestApp,
     mailbox::{mails_to, parameter},
@@ -27,7 +28,7 @@ async fn a_new_owner_gets_an_account_without_a_password_and_a_link_to_choose_one
     let app = TestApp::start().await;
     let staff = staff(&app).await;
 
-    let made = staff.post("/workspaces/provision", for_ada("Engines")).await.expect(200);
+    let made = post_and_wait(&staff, "/workspaces/provision", for_ada("Engines")).await.expect(200);
 
     assert_eq!(made["workspace_name"], "Engines");
     let workspace = made["workspace_id"].as_str().unwrap();
@@ -61,7 +62,7 @@ async fn two_at_once_for_one_new_address_make_one_account() {
     let app = TestApp::start().await;
     let staff = staff(&app).await;
 
-    let both = ["One", "Two"].map(|name| staff.post("/workspaces/provision", for_ada(name)));
+    let both = ["One", "Two"].map(|name| post_and_wait(&staff, "/workspaces/provision", for_ada(name)));
     for reply in join_all(both).await {
         reply.expect(200);
     }
@@ -78,7 +79,7 @@ async fn an_owner_who_has_an_account_keeps_it() {
     let email = ada.get("/auth/me").await.expect(200)["email"].clone();
 
     let asked = json!({"email": email, "full_name": "Somebody Else", "workspace_name": "Second"});
-    staff.post("/workspaces/provision", asked).await.expect(200);
+    post_and_wait(&staff, "/workspaces/provision", asked).await.expect(200);
 
     let me = ada.get("/auth/me").await.expect(200);
     assert_eq!((me["workspaces"].as_array().unwrap().len(), &me["name"]), (2, &json!("Ada Lovelace")));
@@ -91,14 +92,14 @@ async fn an_owner_who_has_an_account_keeps_it() {
 async fn only_staff_provisions_and_only_what_is_valid() {
     let app = TestApp::start().await;
     let (staff, ada) = (staff(&app).await, app.owner().await);
-    assert_eq!(ada.post("/workspaces/provision", for_ada("Mine")).await.error(403), "forbidden");
+    assert_eq!(post_and_wait(&ada, "/workspaces/provision", for_ada("Mine")).await.error(403), "forbidden");
     assert_eq!(
-        app.anonymous().post("/workspaces/provision", for_ada("Mine")).await.error(401),
+        post_and_wait(&app.anonymous(), "/workspaces/provision", for_ada("Mine")).await.error(401),
         "token_missing"
     );
 
     let wrong = json!({"email": "ada", "full_name": " ", "workspace_name": "Two\nlines"});
-    let refused = staff.post("/workspaces/provision", wrong).await.expect(422);
+    let refused = post_and_wait(&staff, "/workspaces/provision", wrong).await.expect(422);
     let fields: Vec<_> = refused["fields"].as_object().unwrap().keys().collect();
     assert_eq!(fields, ["email", "full_name", "workspace_name"]);
 
@@ -106,6 +107,6 @@ async fn only_staff_provisions_and_only_what_is_valid() {
     let close = "update control.users set is_active = false where email = $1";
     sqlx::query(close).bind(email.as_str()).execute(&app.database.pool).await.unwrap();
     let asked = json!({"email": email, "full_name": "Ada", "workspace_name": "Second"});
-    assert_eq!(staff.post("/workspaces/provision", asked).await.error(409), "user_inactive");
+    assert_eq!(post_and_wait(&staff, "/workspaces/provision", asked).await.error(409), "user_inactive");
     assert_eq!(app.count("select count(*) from control.signups where door = 'provision'").await, 0);
 }

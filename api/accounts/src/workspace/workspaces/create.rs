@@ -1,6 +1,6 @@
 //! Making a workspace of one's own.
 
-use api_kit::{Answer, ApiError, App, Caller};
+use api_kit::{Answer, ApiError, App, SignedIn};
 use domain::{
     WorkspaceId,
     signups::{self, NewOwnedWorkspace},
@@ -30,7 +30,7 @@ pub enum WorkspaceAnswer {
 
 pub(super) async fn create(
     app: &App,
-    caller: &Caller,
+    caller: &SignedIn,
     workspace: &NewWorkspace,
     skip_seed: bool,
 ) -> Answer<WorkspaceAnswer> {

@@ -1,6 +1,6 @@
 //! Making a workspace for somebody, which is for staff.
 
-use api_kit::{Answer, ApiError, App, Caller};
+use api_kit::{Answer, ApiError, App, SignedIn};
 use domain::{
     signups::{self, NewProvision},
     users,
@@ -45,7 +45,7 @@ pub enum ProvisionAnswer {
 
 pub(super) async fn provision(
     app: &App,
-    caller: &Caller,
+    caller: &SignedIn,
     workspace: &WorkspaceForOwner,
 ) -> Answer<ProvisionAnswer> {
     if !users::is_staff(&app.database.pool, caller.user).await? {

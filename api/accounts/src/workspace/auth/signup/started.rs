@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use api_kit::{Answer, ApiError, App, wait_for_end};
 use domain::signups::{Delivered, Started};
-use jobs::watch::{Snapshot, Status};
+use jobs::{
+    Unit,
+    watch::{Snapshot, Status},
+};
 use poem::http::StatusCode;
 use poem_openapi::Object;
 use uuid::Uuid;
@@ -61,11 +64,14 @@ impl SignedUp {
 }
 
 /// Waits for the workspace, for as long as a request may: whether it is there. For routes that are
-/// `unhurried`.
+/// `unhurried`. A request with an `Idempotency-Key` doesn't wait: its job is committed with its answer.
 ///
 /// # Errors
 /// Why it never will be; with the code that is given, unless there is a better one.
 pub(crate) async fn is_ready(app: &App, started: &Started, code: &'static str) -> Answer<bool> {
+    if Unit::is_open() {
+        return Ok(false);
+    }
     match wait_for_end(&app.hub, started.job, PATIENCE).await? {
         Some(end) if end.event.status == Status::Completed => Ok(true),
         Some(end) => Err(failed(end, code)),
