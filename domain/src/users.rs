@@ -124,6 +124,14 @@ pub async fn find(database: impl PgExecutor<'_>, id: UserId) -> Result<Option<Us
     .await
 }
 
+/// Whether that is an active user who looks after the installation.
+pub async fn is_staff(pool: &PgPool, id: UserId) -> Result<bool, sqlx::Error> {
+    let is_staff = sqlx::query_scalar!("select is_staff from users where id = $1 and is_active", id.0)
+        .fetch_optional(pool)
+        .await?;
+    Ok(is_staff.unwrap_or(false))
+}
+
 /// The active user who has that address and that password.
 pub async fn authenticate(
     pool: &PgPool,

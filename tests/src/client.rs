@@ -94,7 +94,7 @@ impl Client {
     /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it or are the
     /// Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/metrics", "/ops/"];
+        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/metrics", "/ops/", "/webhooks/"];
         let path = if elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {

@@ -13,19 +13,24 @@ use serde_json::{Map, Value};
 use crate::{TestApp, client::send};
 
 /// Operations that anyone may call: before there is a token, by a signed link, or to look after the process.
-const PUBLIC: [&str; 12] = [
+const PUBLIC: &[&str] = &[
     "accept_invitation",
     "download_export",
     "download_import_report",
     "get_invitation_details",
     "get_signup_job",
+    "get_stripe_invite",
     "health",
     "login",
+    "lookup_invite",
     "ready",
     "refresh_tokens",
     "signup",
     "signup_async",
+    "signup_stripe_invite",
+    "signup_stripe_invite_async",
     "stream_signup_job",
+    "stripe_webhook",
 ];
 
 const SURFACES: [Surface; 3] = [Surface::Workspace, Surface::Platform, Surface::Ops];

@@ -15,6 +15,7 @@ pub mod events;
 pub mod mailbox;
 mod mask;
 mod people;
+pub mod stripe;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
@@ -22,6 +23,7 @@ pub use cluster::Cluster;
 pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
+pub use stripe::Stripe;
 
 #[cfg(test)]
 mod crash;

@@ -6,6 +6,7 @@ mod dlq;
 mod health;
 mod jobs;
 mod scheduled_jobs;
+mod stripe_webhook;
 
 use crate::{Client, TestApp};
 

@@ -16,3 +16,4 @@ mod workspace_health;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;
+pub(crate) use workspaces::post_and_wait;

@@ -19,12 +19,14 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     settings::SettingError,
     storage::{Storage, StorageError},
+    stripe::Payments,
     webhooks::{SigningKey, WebhookSender},
 };
 use jobs::{
     JobError, Recurring, Registry,
     kinds::{PruneJobs, SweepAccounts, SweepUploads},
 };
+use url::Url;
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ pub struct Services {
     pub webhooks: Arc<dyn WebhookSender>,
     /// What they are signed with, if this process knows the installation's secret.
     pub signing: Option<SigningKey>,
+    /// How payments are taken.
+    pub payments: Payments,
+    /// Where the web app is, for links in mails.
+    pub app_url: Url,
 }
 
 impl Services {
@@ -53,6 +59,8 @@ impl Services {
             mailer: Arc::clone(&config.mailer),
             webhooks: Arc::clone(&config.webhooks),
             signing: config.signing.clone(),
+            payments: config.payments.clone(),
+            app_url: config.app_url.clone(),
         })
     }
 }

@@ -27,6 +27,8 @@ pub struct Services {
     pub hub: jobs::watch::Hub,
     /// Where files' bytes are.
     pub storage: domain::storage::Storage,
+    /// How payments are taken.
+    pub payments: domain::stripe::Payments,
 }
 
 impl App {
@@ -72,13 +74,15 @@ pub struct ApiConfig {
     pub request_timeout: Duration,
     /// How long an access token is good for.
     pub access_token_lifetime: Duration,
+    /// `MAX_OWNED_WORKSPACES`: how many workspaces one person may make.
+    pub max_owned_workspaces: i64,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
-            app_url: Url::parse("http://localhost:3000").expect("a URL of our own"),
+            app_url: domain::web_app::default_base(),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
             operator_token: None,
@@ -86,6 +90,7 @@ impl Default for ApiConfig {
             max_json_bytes: 1 << 20,
             request_timeout: Duration::from_secs(30),
             access_token_lifetime: Duration::from_mins(30),
+            max_owned_workspaces: 50,
         }
     }
 }
@@ -94,10 +99,7 @@ impl ApiConfig {
     /// A page of the web app, for a link in a mail: `page` below [`Self::app_url`], with a query.
     #[must_use]
     pub fn app_link(&self, page: &str, query: &[(&str, &str)]) -> String {
-        let mut url = self.app_url.clone();
-        url.set_path(&format!("{}/{page}", self.app_url.path().trim_end_matches('/')));
-        url.query_pairs_mut().extend_pairs(query);
-        url.into()
+        domain::web_app::link(&self.app_url, page, query)
     }
 
     /// Reads it from a process's settings.
@@ -110,6 +112,7 @@ impl ApiConfig {
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
             operator_token: settings.optional("OPERATOR_TOKEN")?,
             clerk_secret: settings.optional("CLERK_SECRET")?,
+            max_owned_workspaces: settings.parsed("MAX_OWNED_WORKSPACES", defaults.max_owned_workspaces)?,
             ..defaults
         })
     }

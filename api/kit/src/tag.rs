@@ -19,6 +19,8 @@ pub enum Tag {
     /// Whether a workspace is set up, and its tables are up to date.
     #[oai(rename = "Workspace Health")]
     WorkspaceHealth,
+    /// What Stripe tells about payments.
+    Billing,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.

@@ -26,7 +26,7 @@ pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
 
 /// The Platform API.
 pub(crate) fn platform() -> OpenApiService<impl OpenApi, ()> {
-    let sections = (HealthApi, api_jobs::platform_api());
+    let sections = (HealthApi, api_accounts::platform::api(), api_jobs::platform_api());
     OpenApiService::new(sections, "Millrace Platform API", env!("CARGO_PKG_VERSION"))
         .server("/")
         .description("The same store for apps that are built on it, by API key.")

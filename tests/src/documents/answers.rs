@@ -1,8 +1,8 @@
 //! What is answered is what the document says: one call of (nearly) every operation, and its body held
 //! against the documented schema.
 
-mod people;
 mod accounts;
+mod people;
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 
 use super::{Operation, document, operations};
 use crate::{
-    Client, Reply, TestApp,
+    Client, Reply, Stripe, TestApp,
     app::new_signup,
-    workspace::{dead_letter, sleeper},
+    mailbox::mails_to,
+    stripe::paid_checkout,
+    workspace::{dead_letter, post_and_wait, sleeper},
 };
 
 /// Operations that answer no JSON, or the same as others do, and have tests of their own.
-const LEFT_OUT: [&str; 10] = [
+const LEFT_OUT: &[&str] = &[
     "cancel_import_job",
     "cancel_job",
     "delete_job",
@@ -160,7 +162,8 @@ impl Contract {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_is_what_is_documented() {
-    let app = TestApp::start_with(&[("CLERK_SECRET", CLERK_SECRET)]).await;
+    let stripe = Stripe::start().await;
+    let app = stripe.start_app(&[("CLERK_SECRET", CLERK_SECRET)]).await;
     let mut contract = Contract::new(Surface::Workspace);
     let visitor = app.anonymous();
     accounts::hold(&mut contract, &app).await;
@@ -177,6 +180,12 @@ async fn what_is_answered_is_what_is_documented() {
     let owner = visitor.signed_in(&signed_up);
     let me = format!("/auth/me?workspace_id={}", owner.workspace.as_ref().unwrap());
     contract.hold("get_current_user", &owner.get(&me).await);
+
+    contract.hold("create_workspace", &post_and_wait(&owner, "/workspaces", json!({"name": "Second"})).await);
+    sqlx::query("update control.users set is_staff = true").execute(&app.database.pool).await.unwrap();
+    let provision = json!({"email": "eve@example.com", "full_name": "Eve", "workspace_name": "Third"});
+    contract.hold("provision_workspace", &post_and_wait(&owner, "/workspaces/provision", provision).await);
+    hold_invites(&mut contract, &app, &stripe).await;
 
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"},
                        {"label": "Stage", "field_type": "choice", "options": ["won"]}]});
@@ -234,7 +243,7 @@ async fn what_is_answered_is_what_is_documented() {
     people::hold(&mut contract, &app, &owner).await;
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
-    assert_eq!(contract.left(), BTreeSet::from(LEFT_OUT));
+    assert_eq!(contract.left(), LEFT_OUT.iter().copied().collect());
 }
 
 /// Workspaces, and who belongs to them.
@@ -276,14 +285,38 @@ async fn hold_modules(contract: &mut Contract, owner: &Client) {
     contract.hold("update_module", &owner.patch("/modules/crm", json!({"settings": {"a": 1}})).await);
 }
 
+/// Two people who have paid sign up, each by a way of their own.
+async fn hold_invites(contract: &mut Contract, app: &TestApp, stripe: &Stripe) {
+    let visitor = app.anonymous();
+    let mut codes = Vec::new();
+    for email in ["grace@example.com", "hedy@example.com"] {
+        stripe.tell(app, "checkout.session.completed", &paid_checkout(email)).await.expect(200);
+        let mail = mails_to(app, email, 1).await.remove(0);
+        let access_code: String =
+            mail.split_once("access code, it is ").unwrap().1.chars().take(14).collect();
+        let found = json!({"email": email, "access_code": access_code});
+        let found = contract.hold("lookup_invite", &visitor.post("/auth/lookup-invite", found).await);
+        codes.push(found["invite_code"].as_str().unwrap().to_owned());
+    }
+    let path = "/auth/signup/stripe-invite";
+    contract.hold("get_stripe_invite", &visitor.get(&format!("{path}/{}", codes[0])).await);
+    let body = |code: &str| json!({"invite_code": code, "password": "correct horse battery staple"});
+    contract.hold("signup_stripe_invite", &visitor.post(path, body(&codes[0])).await);
+    let started = visitor.post(&format!("{path}/async"), body(&codes[1])).await;
+    visitor.follow(&contract.hold("signup_stripe_invite_async", &started)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_platform_answers_is_what_is_documented() {
-    let app = TestApp::start().await;
+    let stripe = Stripe::start().await;
+    let app = stripe.start_app(&[]).await;
     let owner = app.owner().await;
     let mut contract = Contract::new(Surface::Platform);
     for probe in ["health", "ready"] {
         contract.hold(probe, &owner.get(&format!("/{probe}")).await);
     }
+    let nothing = stripe.tell(&app, "customer.created", &json!({"id": "cus_1"})).await;
+    contract.hold("stripe_webhook", &nothing);
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     contract.hold("get_job", &owner.get(&format!("/v1/jobs/{job}")).await);
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;

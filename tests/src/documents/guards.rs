@@ -99,7 +99,9 @@ async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
         let reply = call(&owner, operation).await;
         let here = format!("{} {}: {}", operation.method, operation.path, reply.status);
         assert!(
-            reply.status < 500 && reply.status != 401 || operation.id == "refresh_tokens",
+            reply.status < 500 && reply.status != 401
+                || operation.id == "refresh_tokens"
+                || code_of(&reply.json()).is_some_and(|code| code.ends_with("_not_configured")),
             "{here} {}",
             reply.text
         );

@@ -3,6 +3,7 @@
 mod activation;
 mod avatar;
 mod clerk;
+mod billing;
 mod delivery;
 mod impersonation;
 mod member_password;
@@ -12,6 +13,7 @@ mod session;
 mod sessions;
 mod signup;
 mod throttle;
+mod stripe_invite;
 mod tokens;
 
 use domain::{Actor, WorkspaceDb, WorkspaceId};

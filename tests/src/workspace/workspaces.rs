@@ -1,8 +1,10 @@
 //! Workspaces, and who belongs to them.
 
 mod answering;
+mod create;
 mod details;
 mod inviting;
+mod provision;
 mod removal;
 mod roster;
 
@@ -96,4 +98,17 @@ async fn entry(client: &Client, user_id: &Value) -> Value {
 async fn self_in_roster(client: &Client) -> Value {
     let me = client.get("/auth/me").await.expect(200);
     entry(client, &me["id"]).await
+//! Workspaces: the doors by which one is made.
+
+mod create;
+mod provision;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{Client, Reply, client::send};
+
+/// POST without a key: such a request waits for the workspace.
+pub(crate) async fn post_and_wait(client: &Client, path: &str, body: Value) -> Reply {
+    send(client.request(Method::POST, path).json(&body)).await
 }

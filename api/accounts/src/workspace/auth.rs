@@ -22,10 +22,13 @@ use domain::{
 };
 use poem_openapi::{Object, OpenApi};
 
+pub(crate) use signup::{SignupStarted, is_ready};
+
 /// All routes of the section.
 pub fn api() -> impl OpenApi + 'static {
     (
         signup::SignupApi,
+        signup::StripeInviteApi,
         session::SessionApi,
         sessions::SessionsApi,
         activation::ActivationApi,

@@ -1,6 +1,7 @@
 //! Workspaces: contract section "Workspaces" (W-WS). Which ones somebody belongs to, what they are called,
 //! and which of them one works in; [`invitations`] and [`members`] are about their people.
 
+mod doors;
 mod invitations;
 mod members;
 
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 /// The whole section.
 pub fn api() -> impl OpenApi + 'static {
-    (WorkspacesApi, invitations::InvitationsApi, members::MembersApi)
+    (WorkspacesApi, doors::WorkspaceDoorsApi, invitations::InvitationsApi, members::MembersApi)
 }
 
 permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }
