@@ -13,6 +13,7 @@ pub mod collector;
 pub mod database;
 pub mod events;
 mod mask;
+pub mod smtp;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
@@ -20,6 +21,7 @@ pub use cluster::Cluster;
 pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
+pub use smtp::SmtpServer;
 
 #[cfg(test)]
 mod crash;
@@ -29,6 +31,8 @@ mod documents;
 mod engine;
 #[cfg(test)]
 mod inline;
+#[cfg(test)]
+mod mail;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
