@@ -140,8 +140,8 @@ def furnish(base, owner):
         call(f"{base}/api/v1/records", {"recordset_id": people["id"], "data": {"name": "Ada"}}, owner)
         call(f"{base}/api/v1/recordsets/export", {"recordset_id": people["id"]}, owner)
         call(f"{base}/v1/scheduled-jobs", {
-            "name": f"Export {n}", "schedule": "0 3 * * *", "action_type": "export",
-            "payload": {"recordset": people["slug"]},
+            "name": f"Export {n}", "cron_expression": "0 3 * * *", "action_type": "export",
+            "action_config": {"recordset_id": people["id"]},
         }, owner)
 
 
@@ -212,7 +212,7 @@ def fuzz(base, surface, owner, long, folder):
     config.write_text("\n".join(lines) + "\n")
     command = [
         Path(sys.executable).with_name("st"), "--config-file", config, "run", base + DOCUMENTS[surface],
-        "--checks", ",".join(CHECKS), "--continue-on-failure", "--request-timeout", "40", "--workers", "2",
+        "--checks", ",".join(CHECKS), "--continue-on-failure", "--request-timeout", "40",
         "--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off", "--no-color",
         "--report", "har", "--report-har-path", har,
         *(["--max-examples", "150"] if long else ["--max-examples", "6", "--seed", str(SEED), "--no-shrink"]),
