@@ -1,6 +1,6 @@
 """Starts Millrace on a database of its own, signs someone up, and lets Schemathesis loose on both documents.
 
-    run.py [--long]         by script/fuzz, which sets DATABASE_URL, REDIS_URL, MILLRACE_BIN
+    run.py [--long] [--only workspace|platform]      by script/fuzz, which sets DATABASE_URL, REDIS_URL, MILLRACE_BIN
 """
 
 import argparse
