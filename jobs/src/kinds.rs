@@ -134,8 +134,11 @@ pub struct SendMail {
     pub to: String,
     /// One line.
     pub subject: String,
-    /// Plain text.
+    /// Plain text, which stands by itself.
     pub text: String,
+    /// The same as an HTML page, for readers that show one. Earlier payloads have none.
+    #[serde(default)]
+    pub html: Option<String>,
 }
 
 impl JobKind for SendMail {
@@ -146,7 +149,7 @@ impl JobKind for SendMail {
         RetryPolicy { attempts: 12, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
     const TIMEOUT: Duration = Duration::from_secs(60);
     // Links in mails let people in.
-    const SECRETS: &'static [&'static str] = &["text"];
+    const SECRETS: &'static [&'static str] = &["text", "html"];
 }
 
 /// A letter about an account that anybody may ask for by naming an address.

@@ -15,6 +15,7 @@ pub mod events;
 pub mod mailbox;
 mod mask;
 mod people;
+pub mod smtp;
 pub mod stripe;
 
 pub use app::TestApp;
@@ -23,6 +24,7 @@ pub use cluster::Cluster;
 pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
+pub use smtp::SmtpServer;
 pub use stripe::Stripe;
 
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod idempotency;
 mod inline;
 #[cfg(test)]
 mod limits;
+mod mail;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

@@ -4,15 +4,15 @@ pub(crate) mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;
-mod modules;
 pub(crate) mod members;
+mod modules;
 mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
-mod workspaces;
 mod teams;
 mod workspace_health;
+mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

@@ -4,6 +4,7 @@
 
 pub mod document;
 
+pub mod absent;
 mod answer;
 mod app;
 mod avatar;

@@ -2,8 +2,8 @@
 
 mod activation;
 mod avatar;
-mod clerk;
 mod billing;
+mod clerk;
 mod delivery;
 mod impersonation;
 mod member_password;
@@ -12,8 +12,8 @@ mod profile;
 mod session;
 mod sessions;
 mod signup;
-mod throttle;
 mod stripe_invite;
+mod throttle;
 mod tokens;
 
 use domain::{Actor, WorkspaceDb, WorkspaceId};

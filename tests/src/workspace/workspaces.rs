@@ -8,10 +8,11 @@ mod provision;
 mod removal;
 mod roster;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Client, TestApp, app::new_signup, cluster::wait_until};
+use crate::{Client, Reply, TestApp, app::new_signup, client::send, cluster::wait_until};
 
 /// The path of the workspace that somebody works in.
 fn own(client: &Client) -> String {
@@ -98,15 +99,7 @@ async fn entry(client: &Client, user_id: &Value) -> Value {
 async fn self_in_roster(client: &Client) -> Value {
     let me = client.get("/auth/me").await.expect(200);
     entry(client, &me["id"]).await
-//! Workspaces: the doors by which one is made.
-
-mod create;
-mod provision;
-
-use reqwest::Method;
-use serde_json::Value;
-
-use crate::{Client, Reply, client::send};
+}
 
 /// POST without a key: such a request waits for the workspace.
 pub(crate) async fn post_and_wait(client: &Client, path: &str, body: Value) -> Reply {
