@@ -9,6 +9,7 @@ pub mod notices;
 
 mod client;
 mod signature;
+mod transport;
 
 use std::{fmt, sync::Arc};
 

@@ -1,29 +1,28 @@
 //! The client of Stripe's HTTP API: forms in, JSON out, an idempotency key on everything that creates.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::{Client, StatusCode, redirect};
+use http_body_util::Full;
+use hyper::{Request, StatusCode, header, http};
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
-use url::Url;
+use url::{Position, Url, form_urlencoded};
 
-use super::{Billing, NewCheckout, NewCustomer, NewSubscription, StripeError, Subscription};
+use super::{
+    Billing, NewCheckout, NewCustomer, NewSubscription, StripeError, Subscription, transport::Transport,
+};
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// The version of the API that answers are read by, whatever the account's own is.
 const API_VERSION: &str = "2024-06-20";
 
 /// A form, in order.
-type Form<'a> = Vec<(&'static str, String)>;
+type Form = Vec<(&'static str, String)>;
 
 /// Talks to Stripe with an account's key.
 pub(super) struct StripeClient {
-    http: Client,
+    transport: Transport,
     key: String,
     base: Url,
 }
@@ -64,51 +63,36 @@ struct SaidError {
 impl StripeClient {
     /// A client for a key.
     pub(super) fn new(key: &str, base: Url) -> Result<Self, String> {
-        if base.cannot_be_a_base() || !key.chars().all(|c| c.is_ascii_graphic()) {
+        if base.host_str().is_none() || !key.chars().all(|c| c.is_ascii_graphic()) {
             return Err("the key or the URL is none".to_owned());
         }
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let http = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self { http, key: key.to_owned(), base })
+        let transport = Transport::new().map_err(|error| error.to_string())?;
+        Ok(Self { transport, key: key.to_owned(), base })
     }
 
-    async fn create<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        key: &str,
-        form: Form<'_>,
-    ) -> Result<T, StripeError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/v1/{path}", self.base.path().trim_end_matches('/')));
-        let request = self
-            .http
-            .post(url)
-            .bearer_auth(&self.key)
-            .header("Stripe-Version", API_VERSION)
-            .header("Idempotency-Key", key)
-            .form(&form);
-        // What reqwest says may name the URL, which is ours, and never the key.
-        let not_now = |error: reqwest::Error| StripeError::NotNow(error.to_string());
-        let answer = request.send().await.map_err(not_now)?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(not_now)?;
+    async fn create<T: DeserializeOwned>(&self, path: &str, key: &str, form: Form) -> Result<T, StripeError> {
+        let request =
+            self.request(path, key, form).map_err(|error| StripeError::Misconfigured(error.to_string()))?;
+        let answered = self.transport.send(&self.base, request).await;
+        let (status, body) = answered.map_err(|error| StripeError::NotNow(error.to_string()))?;
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| StripeError::NotNow(format!("{path}: {error}")));
         }
         let said: Said = serde_json::from_slice(&body).unwrap_or_default();
         Err(refusal(status, said.error.unwrap_or_default()))
+    }
+
+    fn request(&self, path: &str, key: &str, form: Form) -> Result<Request<Full<Bytes>>, http::Error> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        Request::post(format!("{}/v1/{path}", self.base.path().trim_end_matches('/')))
+            .header(header::HOST, &self.base[Position::BeforeHost..Position::AfterPort])
+            .header(header::USER_AGENT, concat!("Millrace/", env!("CARGO_PKG_VERSION")))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("Stripe-Version", API_VERSION)
+            .header("Idempotency-Key", key)
+            .body(Full::new(body.into()))
     }
 }
 
