@@ -80,24 +80,6 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
     .await
 }
 
-/// One of those workspaces.
-pub async fn of_user_in(
-    pool: &PgPool,
-    user: UserId,
-    workspace: WorkspaceId,
-) -> Result<Option<Membership>, sqlx::Error> {
-    sqlx::query_as!(
-        Membership,
-        "select w.id, w.name, w.slug, m.role
-           from memberships m join workspaces w on w.id = m.workspace_id
-          where m.user_id = $1 and w.id = $2 and w.state = 'ready'",
-        user.0,
-        workspace.0,
-    )
-    .fetch_optional(pool)
-    .await
-}
-
 /// The member that the acting person is.
 pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();

@@ -5,7 +5,7 @@ mod doors;
 mod invitations;
 mod members;
 
-use api_kit::{Access, ApiError, App, SignedIn, prelude::*};
+use api_kit::{Access, ApiError, App, SignedIn, prelude::*, unhurried};
 use domain::{
     Actor, WorkspaceId,
     workspaces::{Host, Workspace, WorkspaceChanges, details},
@@ -14,9 +14,11 @@ use poem::web::Data;
 use poem_openapi::Object;
 use uuid::Uuid;
 
+use doors::create::{self, NewWorkspace, WorkspaceAnswer};
+
 /// The whole section.
 pub fn api() -> impl OpenApi + 'static {
-    (WorkspacesApi, doors::WorkspaceDoorsApi, invitations::InvitationsApi, members::MembersApi)
+    (WorkspacesApi, doors::ProvisionApi, invitations::InvitationsApi, members::MembersApi)
 }
 
 permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }
@@ -49,6 +51,23 @@ impl WorkspacesApi {
     #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
     async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<Workspace>>> {
         Ok(Json(details::list(&app.database.pool, caller.user).await?))
+    }
+
+    /// Make a workspace of one's own
+    ///
+    /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job
+    /// that makes it, then answers with the job's links, whose COMPLETED event names the workspace. With an
+    /// `Idempotency-Key` it answers with the links at once: the answer is kept together with the job.
+    #[oai(path = "/", method = "post", operation_id = "create_workspace", transform = "unhurried")]
+    async fn create(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        /// False adds an example of a recordset; true by default.
+        skip_seed: Query<Option<bool>>,
+        workspace: Body<NewWorkspace>,
+    ) -> Answer<WorkspaceAnswer> {
+        create::create(&app, &caller, &workspace.0, skip_seed.0.unwrap_or(true)).await
     }
 
     /// Switch to another workspace

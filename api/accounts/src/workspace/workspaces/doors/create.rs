@@ -1,10 +1,10 @@
 //! Making a workspace of one's own.
 
-use api_kit::{Answer, ApiError, App, SignedIn};
+use api_kit::{Answer, App, SignedIn};
 use domain::{
     WorkspaceId,
     signups::{self, NewOwnedWorkspace},
-    workspaces::{self, Membership},
+    workspaces::{Workspace, details},
 };
 use poem_openapi::{ApiResponse, Object, payload::Json};
 
@@ -22,7 +22,7 @@ pub struct NewWorkspace {
 pub enum WorkspaceAnswer {
     /// The workspace is there.
     #[oai(status = 201)]
-    Done(Json<Membership>),
+    Done(Json<Workspace>),
     /// It takes longer: watch it.
     #[oai(status = 202)]
     OnItsWay(Json<SignupStarted>),
@@ -40,6 +40,6 @@ pub(super) async fn create(
     if !is_ready(app, &started, "provisioning_failed").await? {
         return Ok(WorkspaceAnswer::OnItsWay(Json(started.into())));
     }
-    let made = workspaces::of_user_in(&app.database.pool, caller.user, WorkspaceId(started.workspace_id));
-    Ok(WorkspaceAnswer::Done(Json(made.await?.ok_or_else(ApiError::not_found)?)))
+    let made = details::get(&app.database.pool, WorkspaceId(started.workspace_id), Some(caller.user)).await?;
+    Ok(WorkspaceAnswer::Done(Json(made)))
 }
