@@ -27,7 +27,7 @@ async fn a_person_sees_their_workspaces_each_with_their_role() {
       "created_at": "[time]",
       "description": null,
       "id": "[id]",
-      "is_current": false,
+      "is_current": true,
       "joined_at": "[time]",
       "name": "Analytical Engines",
       "plan": "free",
