@@ -28,7 +28,7 @@ pub enum WorkspaceAnswer {
     OnItsWay(Json<SignupStarted>),
 }
 
-pub(super) async fn create(
+pub(in super::super) async fn create(
     app: &App,
     caller: &SignedIn,
     workspace: &NewWorkspace,
