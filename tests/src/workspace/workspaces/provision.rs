@@ -52,7 +52,7 @@ async fn a_new_owner_gets_an_account_without_a_password_and_a_link_to_choose_one
     staff.in_workspace(Some(workspace)).get("/recordsets").await.expect(404);
     let by_staff = format!(
         "select count(*) from shard.audit_log a join control.users u on u.id = a.user_id and u.is_staff
-          where a.action = 'user.created' or a.action = 'workspace.created' and a.workspace_id = '{workspace}'"
+          where a.action = 'user.created' and a.data->>'by' = 'provision' or a.action = 'workspace.created' and a.workspace_id = '{workspace}'"
     );
     assert_eq!(app.count(&by_staff).await, 2);
 }
