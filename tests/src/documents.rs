@@ -12,14 +12,23 @@ use serde_json::{Map, Value};
 use crate::{TestApp, client::send};
 
 /// Operations that anyone may call: before there is a token, by a signed link, or to look after the process.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 19] = [
+    "activate_account",
+    "check_clerk_user",
     "download_export",
     "download_import_report",
+    "exchange_impersonation",
+    "get_activation",
+    "get_avatar",
     "get_signup_job",
     "health",
     "login",
     "ready",
     "refresh_tokens",
+    "register",
+    "request_password_reset",
+    "resend_activation",
+    "reset_password",
     "signup",
     "signup_async",
     "stream_signup_job",
