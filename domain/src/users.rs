@@ -61,6 +61,9 @@ pub enum UserError {
     /// The caller may not do this to that person; says why.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// Their account doesn't let anybody in any more.
+    #[error("this account was deactivated")]
+    Deactivated,
     /// A workspace needs an owner.
     #[error("a workspace needs an owner: make somebody else one first")]
     LastOwner,
@@ -95,6 +98,7 @@ impl DomainError for UserError {
             Self::Missing(names) => Refusal::Missing(names.clone()),
             Self::EmailTaken => Refusal::Conflict("email_taken".into()),
             Self::Forbidden(_) => Refusal::Forbidden,
+            Self::Deactivated => Refusal::Conflict("account_deactivated".into()),
             Self::LastOwner => Refusal::Conflict("last_owner".into()),
             Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
             Self::Token(error) => error.refusal(),

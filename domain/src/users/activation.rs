@@ -69,12 +69,14 @@ pub fn workspace_in_link(workspace: Option<WorkspaceId>) -> String {
 /// Looks an activation link up.
 ///
 /// # Errors
-/// [`UserError::Token`], also when the workspace is not the link's.
+/// [`UserError::NotFound`] when it isn't good, or the workspace is not the link's.
 pub async fn look(pool: &PgPool, workspace: Uuid, token: &str) -> Result<Activating, UserError> {
-    let Bearer { user, workspace: leads_to } = not_yet(pool, token).await?;
-    if leads_to.map_or_else(Uuid::nil, |id| id.0) != workspace {
-        return Err(TokenError::NotGood.into());
-    }
+    let found = match not_yet(pool, token).await {
+        Err(UserError::Token(TokenError::NotGood)) => None,
+        found => Some(found?),
+    };
+    let leads_there = |link: &Bearer| link.workspace.map_or_else(Uuid::nil, |id| id.0) == workspace;
+    let Bearer { user, workspace: leads_to } = found.filter(leads_there).ok_or(UserError::NotFound)?;
     let found = sqlx::query_as!(ActivatingUser, "select id, email, name from users where id = $1", user.0);
     let found = found.fetch_one(pool).await?;
     let workspace = match leads_to {

@@ -14,7 +14,7 @@ use crate::{
 /// checked; the id is kept then. None for people without an account: this never makes one.
 ///
 /// # Errors
-/// [`UserError::Forbidden`] for someone who was deactivated.
+/// [`UserError::Deactivated`] for someone who was deactivated.
 pub async fn sign_in(
     database: &Database,
     clerk_id: &str,
@@ -37,7 +37,7 @@ pub async fn sign_in(
     .await?;
     let Some(found) = found else { return Ok(None) };
     if !found.is_active {
-        return Err(UserError::Forbidden("this account was deactivated"));
+        return Err(UserError::Deactivated);
     }
     let user = UserId(found.id);
     let actor = Actor { user_id: Some(user), ..actor.clone() };

@@ -163,7 +163,7 @@ impl Walk {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused_as_documented_wherever_it_comes() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&[("CLERK_SECRET", "a secret that nonsense doesn't have")]).await;
     let owner = app.owner().await;
     for surface in FOR_PEOPLE {
         // What ends the session, or starts work, has tests of its own.

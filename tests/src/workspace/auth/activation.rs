@@ -53,7 +53,7 @@ async fn who_registers_chooses_their_password_by_the_mailed_link_and_is_in() {
     let id = grace.get("/auth/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();
     sign_in(&app, EMAIL, PASSWORD).await.expect(200);
     assert_eq!(activate(&app, &token, PASSWORD).await.error(401), "token_invalid");
-    assert_eq!(look(&app, &mail).await.error(401), "token_invalid");
+    assert_eq!(look(&app, &mail).await.error(404), "record_not_found");
     assert_eq!(audited(&app, Some(id)).await, ["user.registered", "user.activated"]);
 }
 
@@ -110,7 +110,7 @@ async fn another_link_takes_the_place_of_the_one_before() {
 
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     let newer = app.mail(EMAIL, SUBJECT, 2).await;
-    assert_eq!(look(&app, &older).await.error(401), "token_invalid");
+    assert_eq!(look(&app, &older).await.error(404), "record_not_found");
     look(&app, &newer).await.expect(200);
     // Whoever forgot a password that they never had gets the same.
     app.anonymous().post("/auth/request-password-reset", json!({ "email": EMAIL })).await.expect(200);
@@ -137,7 +137,7 @@ async fn a_link_leads_to_its_own_workspace_and_to_no_other() {
     let token = mail.in_link("token");
     for other in [uuid::Uuid::nil(), uuid::Uuid::now_v7()] {
         let path = format!("/auth/activate?workspace_id={other}&token={token}");
-        assert_eq!(app.anonymous().get(&path).await.error(401), "token_invalid");
+        assert_eq!(app.anonymous().get(&path).await.error(404), "record_not_found");
     }
     let replies = join_all((0..8).map(|_| activate(&app, &token, "a stitch in time"))).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
@@ -151,6 +151,6 @@ async fn an_account_that_was_activated_otherwise_is_not_taken_over_by_an_older_l
     register(&app, EMAIL).await.expect(201);
     let mail = app.mail(EMAIL, SUBJECT, 1).await;
     sqlx::query("update control.users set activated_at = now()").execute(&app.database.pool).await.unwrap();
-    assert_eq!(look(&app, &mail).await.error(401), "token_invalid");
+    assert_eq!(look(&app, &mail).await.error(404), "record_not_found");
     assert_eq!(activate(&app, &mail.in_link("token"), PASSWORD).await.error(401), "token_invalid");
 }

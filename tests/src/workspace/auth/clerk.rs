@@ -47,7 +47,7 @@ async fn nobody_is_made_and_who_was_deactivated_stays_out() {
 
     sqlx::query("update control.users set is_active = false").execute(&app.database.pool).await.unwrap();
     let person = json!({"clerk_id": "user_1", "email": ada.email});
-    assert_eq!(check(&app, Some(SECRET), person).await.error(403), "forbidden");
+    assert_eq!(check(&app, Some(SECRET), person).await.error(409), "account_deactivated");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,25 +1,38 @@
 //! Profiles: one's own, and those of people one works with.
 
-use api_kit::{Answer, App, Body, SignedIn, Tag, avatar_path};
+use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, avatar_path};
 use domain::{
-    UserId, WorkspaceId,
+    UserId, WorkspaceDb, WorkspaceId,
     access::Role,
     avatars,
     users::{
         self, User, peers,
         profile::{self, Edited, ProfileChanges},
     },
+    workspaces::{self, Member, Membership},
 };
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
-    param::{Header, Path},
+    param::{Header, Path, Query},
     payload::Json,
     types::MaybeUndefined,
 };
 use uuid::Uuid;
 
-use super::shown;
+use super::{shown, shown_member};
+
+/// Who the caller is.
+#[derive(Debug, Object)]
+struct Me {
+    #[oai(flatten)]
+    user: User,
+    /// Where they may go.
+    workspaces: Vec<Membership>,
+    /// Who they are in the workspace that was asked about.
+    #[oai(skip_serializing_if_is_none)]
+    member: Option<Member>,
+}
 
 /// What is to be different in one's own profile.
 #[derive(Debug, Object)]
@@ -45,6 +58,29 @@ pub struct ProfileApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl ProfileApi {
+    /// Tell the caller who they are
+    #[oai(path = "/me", method = "get", operation_id = "get_current_user")]
+    async fn me(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        /// Adds the caller's member of that workspace.
+        workspace_id: Query<Option<Uuid>>,
+    ) -> Answer<Json<Me>> {
+        let pool = &app.database.pool;
+        let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
+        let workspaces = workspaces::of_user(pool, UserId(user.id)).await?;
+        let member = match workspace_id.0 {
+            None => None,
+            Some(id) if workspaces.iter().any(|workspace| workspace.id == id) => {
+                let mut db = WorkspaceDb::read(&app.database, WorkspaceId(id), caller.actor()).await?;
+                workspaces::own_member(&mut db).await?.map(|member| shown_member(&app, member))
+            }
+            Some(_) => return Err(ApiError::not_found()),
+        };
+        Ok(Json(Me { user: shown(&app, user), workspaces, member }))
+    }
+
     /// Edit the caller's profile
     ///
     /// It changes in all of their workspaces. Another address takes the password, and the old one is told.

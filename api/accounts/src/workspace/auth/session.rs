@@ -1,16 +1,11 @@
-//! Signing in and out, and who one is.
+//! Signing in and out.
 
-use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, Visitor};
-use domain::{
-    UserId, WorkspaceDb, WorkspaceId, sessions,
-    users::{self, User},
-    workspaces::{self, Member, Membership},
-};
+use api_kit::{Answer, App, Body, SignedIn, Tag, Visitor};
+use domain::sessions;
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
-use uuid::Uuid;
+use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{Done, LoggedIn, Tokens, shown, shown_member};
+use super::{Done, LoggedIn, Tokens};
 
 /// Who signs in.
 #[derive(Debug, Object)]
@@ -26,18 +21,6 @@ struct Login {
 struct Refresh {
     /// The newest refresh token of the session.
     refresh_token: String,
-}
-
-/// Who the caller is.
-#[derive(Debug, Object)]
-struct Me {
-    #[oai(flatten)]
-    user: User,
-    /// Where they may go.
-    workspaces: Vec<Membership>,
-    /// Who they are in the workspace that was asked about.
-    #[oai(skip_serializing_if_is_none)]
-    member: Option<Member>,
 }
 
 /// See the module.
@@ -74,28 +57,5 @@ impl SessionApi {
     async fn logout(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Done>> {
         sessions::end(&app.database, caller.session, &caller.actor()).await?;
         Ok(Json(Done::saying("Signed out.")))
-    }
-
-    /// Tell the caller who they are
-    #[oai(path = "/me", method = "get", operation_id = "get_current_user")]
-    async fn me(
-        &self,
-        app: Data<&App>,
-        caller: SignedIn,
-        /// Adds the caller's member of that workspace.
-        workspace_id: Query<Option<Uuid>>,
-    ) -> Answer<Json<Me>> {
-        let pool = &app.database.pool;
-        let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
-        let workspaces = workspaces::of_user(pool, UserId(user.id)).await?;
-        let member = match workspace_id.0 {
-            None => None,
-            Some(id) if workspaces.iter().any(|workspace| workspace.id == id) => {
-                let mut db = WorkspaceDb::read(&app.database, WorkspaceId(id), caller.actor()).await?;
-                workspaces::own_member(&mut db).await?.map(|member| shown_member(&app, member))
-            }
-            Some(_) => return Err(ApiError::not_found()),
-        };
-        Ok(Json(Me { user: shown(&app, user), workspaces, member }))
     }
 }
