@@ -3,7 +3,7 @@
 //! A member is a row of the workspace (what they show of themselves here) with the membership of the same
 //! id (whether they get in, and as what) and the person's account (name and address): all three are read
 //! and written together, by [`WorkspaceDb::with_accounts`]. What a member doesn't say here is as their
-//! account says.
+//! account says. Pictures are references; see [`crate::avatars`].
 
 mod changes;
 mod error;
@@ -16,7 +16,7 @@ use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use changes::{MemberChanges, NewMember, add, update};
+pub use changes::{MemberChanges, NewMember, add, may_picture, update};
 pub use error::MemberError;
 pub use holdings::{HeldItem, HeldItems, Holdings, Reassigned, holdings, reassign};
 pub use leaving::{DeletionInfo, deletion_info, erase, remove};
@@ -147,7 +147,7 @@ async fn find(
                   coalesce(m.title, u.title) as title,
                   coalesce(m.phone, u.phone) as phone,
                   coalesce(m.bio, u.bio) as bio,
-                  coalesce(m.avatar_url, u.avatar_url) as avatar_url,
+                  coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
                   p.role as "role: Role",
                   (p.is_active and m.is_active and u.is_active) as "is_active!",
                   m.onboarded_at,

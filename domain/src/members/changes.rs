@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{MemberError, MemberProfile, error::invalid, get};
 use crate::{
-    Event, WorkspaceDb,
+    Event, UserId, WorkspaceDb,
     access::{Reach, Role},
 };
 
@@ -194,6 +194,27 @@ pub async fn update(
     let after = get(db, id).await?;
     db.record(Event::new("member", "updated", id, &after)).await?;
     Ok(after)
+}
+
+/// Whose picture a member's is, if the caller may change it: their own, or with the permission that of
+/// whoever isn't more than they are. A person has one picture, in all their workspaces.
+///
+/// # Errors
+/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`]
+pub async fn may_picture(
+    db: &mut WorkspaceDb,
+    (caller, reach): (Role, Reach),
+    id: Uuid,
+) -> Result<UserId, MemberError> {
+    let member = get(db, id).await?;
+    let is_own = db.user_id() == Some(member.user_id);
+    match reach {
+        _ if is_own => {}
+        Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
+        Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
+        Reach::All => {}
+    }
+    Ok(UserId(member.user_id))
 }
 
 /// Changes what someone is here, or whether they get in.

@@ -154,7 +154,7 @@ async fn find(db: &mut WorkspaceDb, team: Uuid, member: Option<Uuid>) -> Result<
     let found = sqlx::query_as!(
         TeamMember,
         r#"select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,
-                  coalesce(m.avatar_url, u.avatar_url) as avatar_url,
+                  coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
                   t.role as "role: TeamRole", t.created_at
              from team_members t
              join members m on m.id = t.member_id

@@ -1,7 +1,7 @@
 //! Authentication: signing up, signing in, the tokens between, and what people do with their accounts.
 
 mod activation;
-mod avatar;
+pub(crate) mod avatar;
 mod billing;
 mod clerk;
 mod delivery;

@@ -3,6 +3,7 @@
 mod changes;
 mod holdings;
 mod leaving;
+mod picture;
 mod tours;
 
 use serde_json::{Value, json};

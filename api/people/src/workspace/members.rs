@@ -2,9 +2,12 @@
 
 mod me;
 
-use api_kit::{Limit, MaybeBody, Offset, Part, part_request, prelude::*};
+use api_kit::{
+    App, FileUpload, Limit, MaybeBody, Offset, Part, avatar_url, part_request, prelude::*, unhurried,
+};
 use domain::{
     access::Role,
+    avatars::{self, MOST_BYTES},
     members::{
         self, DeletionInfo, Holdings, MemberChanges, MemberFilter, MemberProfile, NewMember, Reassigned,
         TourProgress,
@@ -41,8 +44,14 @@ struct MemberBrief {
     role: Role,
 }
 
-impl From<MemberProfile> for MemberBrief {
-    fn from(member: MemberProfile) -> Self {
+/// A member as clients see them: with a link to their picture.
+pub(super) fn shown(app: &App, member: MemberProfile) -> MemberProfile {
+    MemberProfile { avatar_url: avatar_url(app, member.avatar_url), ..member }
+}
+
+impl MemberBrief {
+    fn of(app: &App, member: MemberProfile) -> Self {
+        let member = shown(app, member);
         Self {
             id: member.id,
             email: member.email,
@@ -52,6 +61,13 @@ impl From<MemberProfile> for MemberBrief {
             role: member.role,
         }
     }
+}
+
+/// A picture just taken.
+#[derive(Debug, Object)]
+struct MemberPicture {
+    /// Where it is: a link that is good for a day or two.
+    avatar_url: Option<String>,
 }
 
 /// To whom, and what.
@@ -95,7 +111,8 @@ impl MembersApi {
     ) -> Answer<Json<Part<MemberProfile>>> {
         let filter = MemberFilter { search: search.0, is_active: is_active.0, ..MemberFilter::default() };
         let part = part_request(limit.0, skip.0);
-        Ok(Json(Part::new(part, members::list(&mut can.read().await?, filter, part).await?)))
+        let found = members::list(&mut can.read().await?, filter, part).await?;
+        Ok(Json(Part::new(part, found.map(|member| shown(can.app(), member)))))
     }
 
     /// List all active members, in short
@@ -104,13 +121,13 @@ impl MembersApi {
     #[oai(path = "/all", method = "get", operation_id = "list_all_members")]
     async fn all(&self, can: Can<ViewMembers>) -> Answer<Json<Vec<MemberBrief>>> {
         let all = members::all_active(&mut can.read().await?).await?;
-        Ok(Json(all.into_iter().map(MemberBrief::from).collect()))
+        Ok(Json(all.into_iter().map(|member| MemberBrief::of(can.app(), member)).collect()))
     }
 
     /// Show who the caller is here
     #[oai(path = "/me", method = "get", operation_id = "get_my_member")]
     async fn me(&self, can: Can<ViewMembers>) -> Answer<Json<MyMember>> {
-        MyMember::load(&mut can.read().await?).await.map(Json)
+        MyMember::load(can.app(), &mut can.read().await?).await.map(Json)
     }
 
     /// List the tours that the caller has taken
@@ -146,13 +163,14 @@ impl MembersApi {
     /// they are.
     #[oai(path = "/", method = "post", operation_id = "create_member")]
     async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<MemberProfile>> {
-        can.change(async |db| members::add(db, can.role, new.0).await).await.map(Created)
+        let added = can.change(async |db| members::add(db, can.role, new.0).await).await?;
+        Ok(Created(shown(can.app(), added)))
     }
 
     /// Show a member
     #[oai(path = "/:member_id", method = "get", operation_id = "get_member")]
     async fn get(&self, can: Can<ViewMembers>, member_id: Path<Uuid>) -> Answer<Json<MemberProfile>> {
-        Ok(Json(members::get(&mut can.read().await?, member_id.0).await?))
+        Ok(Json(shown(can.app(), members::get(&mut can.read().await?, member_id.0).await?)))
     }
 
     /// Change a member
@@ -169,7 +187,32 @@ impl MembersApi {
     ) -> Answer<Json<MemberProfile>> {
         let caller = (can.role, can.reach());
         let update = async |db: &mut _| members::update(db, caller, member_id.0, changes.0).await;
-        can.change(update).await.map(Json)
+        Ok(Json(shown(can.app(), can.change(update).await?)))
+    }
+
+    /// Set a member's picture
+    ///
+    /// The part `file` of the form: a PNG, JPEG, WebP or GIF picture of at most 5 MiB. One's own, or with
+    /// `members:edit` that of somebody who isn't more than the caller; it is the person's, in all their
+    /// workspaces.
+    #[oai(
+        path = "/:member_id/avatar",
+        method = "post",
+        operation_id = "set_member_avatar",
+        transform = "unhurried"
+    )]
+    async fn set_avatar(
+        &self,
+        can: Can<EditMembers>,
+        member_id: Path<Uuid>,
+        file: FileUpload,
+    ) -> Answer<Json<MemberPicture>> {
+        let caller = (can.role, can.reach());
+        let user = members::may_picture(&mut can.read().await?, caller, member_id.0).await?;
+        let (app, file) = (can.app(), file.read(MOST_BYTES).await?);
+        let picture =
+            avatars::set(&app.database, &app.storage, &can.actor(), user, can.workspace.0, file).await?;
+        Ok(Json(MemberPicture { avatar_url: avatar_url(app, Some(picture)) }))
     }
 
     /// Show what deleting a member would mean

@@ -1,6 +1,6 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 
-use api_kit::prelude::*;
+use api_kit::{App, avatar_url, prelude::*};
 use domain::teams::{
     self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamMember, TeamMemberChanges,
 };
@@ -11,6 +11,11 @@ permissions! {
     CreateTeams = "teams:create",
     EditTeams = "teams:edit" or own,
     DeleteTeams = "teams:delete",
+}
+
+/// A member of a team as clients see them: with a link to their picture.
+fn shown(app: &App, member: TeamMember) -> TeamMember {
+    TeamMember { avatar_url: avatar_url(app, member.avatar_url), ..member }
 }
 
 pub struct TeamsApi;
@@ -76,7 +81,8 @@ impl TeamsApi {
     /// Those who lead it first, then by name.
     #[oai(path = "/:team_id/members", method = "get", operation_id = "list_team_members")]
     async fn members(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Vec<TeamMember>>> {
-        Ok(Json(teams::members(&mut can.read().await?, team_id.0).await?))
+        let members = teams::members(&mut can.read().await?, team_id.0).await?;
+        Ok(Json(members.into_iter().map(|member| shown(can.app(), member)).collect()))
     }
 
     /// Put a member into a team
@@ -87,7 +93,8 @@ impl TeamsApi {
         team_id: Path<Uuid>,
         new: Body<NewTeamMember>,
     ) -> Answer<Created<TeamMember>> {
-        can.change(async |db| teams::add(db, can.reach(), team_id.0, new.0).await).await.map(Created)
+        let added = can.change(async |db| teams::add(db, can.reach(), team_id.0, new.0).await).await?;
+        Ok(Created(shown(can.app(), added)))
     }
 
     /// Change what someone is in a team
@@ -101,7 +108,7 @@ impl TeamsApi {
     ) -> Answer<Json<TeamMember>> {
         let change =
             async |db: &mut _| teams::change(db, can.reach(), team_id.0, member_id.0, changes.0).await;
-        can.change(change).await.map(Json)
+        Ok(Json(shown(can.app(), can.change(change).await?)))
     }
 
     /// Take someone out of a team

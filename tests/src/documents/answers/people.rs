@@ -15,6 +15,8 @@ pub(super) async fn hold(contract: &mut Contract, app: &TestApp, owner: &Client)
     contract.hold("list_all_members", &owner.get("/members/all").await);
     contract.hold("get_member", &owner.get(&path).await);
     contract.hold("update_member", &bob.patch(&path, json!({"title": "Clerk", "phone": null})).await);
+    let picture = crate::workspace::auth::avatar::png(8, 8);
+    contract.hold("set_member_avatar", &bob.upload(&format!("{path}/avatar"), "b.png", picture).await);
     let tour = json!({"tour_id": "maps", "status": "completed"});
     contract.hold("set_my_tour", &bob.post("/members/me/tours", tour).await);
     contract.hold("get_my_tours", &bob.get("/members/me/tours").await);

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::Person;
 use crate::{Client, TestApp, client::send};
 
-fn png(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     DynamicImage::new_rgb8(width, height).write_to(&mut bytes, ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
 
 /// A picture as a browser fetches it: by its link alone.
-async fn fetch(app: &TestApp, link: &Value) -> (reqwest::header::HeaderMap, DynamicImage) {
+pub(crate) async fn fetch(app: &TestApp, link: &Value) -> (reqwest::header::HeaderMap, DynamicImage) {
     let visitor = app.anonymous();
     let answer = visitor.request(reqwest::Method::GET, link.as_str().unwrap()).send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -43,7 +43,7 @@ async fn a_tour_without_a_good_id_or_end_is_refused() {
     ] {
         assert_eq!(ada.post(TOURS, wrong.clone()).await.error(422), "record_invalid", "{wrong}");
     }
-    let wrong = ada.request(Method::DELETE, TOURS).json(&json!({ "tour_id": 7 }));
+    let wrong = ada.request(Method::DELETE, TOURS).json(&json!({ "tour_id": ["maps"] }));
     assert_eq!(send(wrong).await.error(422), "record_invalid");
     let elsewhere = app.owner().await.in_workspace(ada.workspace.as_deref());
     assert_eq!(elsewhere.get(TOURS).await.error(404), "record_not_found");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api_kit::Answer;
+use api_kit::{Answer, App};
 use chrono::{DateTime, Utc};
 use domain::{
     WorkspaceDb,
@@ -35,7 +35,7 @@ pub struct Onboarding {
 
 impl MyMember {
     /// The acting person's.
-    pub async fn load(db: &mut WorkspaceDb) -> Answer<Self> {
+    pub async fn load(app: &App, db: &mut WorkspaceDb) -> Answer<Self> {
         let member = members::own(db).await?;
         let tours = members::tours(db).await?;
         let onboarding = Onboarding {
@@ -43,6 +43,6 @@ impl MyMember {
             completed_at: member.onboarded_at,
             tours: tours.into_iter().collect(),
         };
-        Ok(Self { member, onboarding })
+        Ok(Self { member: super::shown(app, member), onboarding })
     }
 }
