@@ -83,8 +83,10 @@ async fn rate_limit(millrace: &mut Millrace) -> Result<f64, Failure> {
 /// Writing a record, with its entry in the audit and without.
 async fn audit(millrace: &Millrace) -> Result<f64, Failure> {
     let pool = &millrace.database.pool;
-    let as_it_is: String =
-        sqlx::query_scalar("select pg_get_functiondef($1::regprocedure)").bind(AUDIT).fetch_one(pool).await?;
+    let as_it_is: String = sqlx::query_scalar("select pg_get_functiondef($1::text::regprocedure)")
+        .bind(AUDIT)
+        .fetch_one(pool)
+        .await?;
     let blocks = audit_in_blocks(millrace, &as_it_is).await;
     define(&millrace.database, &as_it_is).await?;
     blocks
