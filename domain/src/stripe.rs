@@ -190,6 +190,9 @@ impl Payments {
     ///
     /// # Errors
     /// The first variable that is missing or malformed. Without a key none is missing.
+    ///
+    /// # Panics
+    /// Never: the address it expects is our own.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let webhook_secret = settings.get("STRIPE_WEBHOOK_SECRET").map(WebhookSecret::new);
         let Some(key) = settings.get("STRIPE_SECRET_KEY") else {

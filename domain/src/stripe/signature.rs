@@ -28,6 +28,9 @@ impl WebhookSecret {
     ///
     /// # Errors
     /// [`SignatureError`], whatever is wrong with it.
+    ///
+    /// # Panics
+    /// Never: HMAC takes keys of any length.
     pub fn check(&self, header: &str, payload: &[u8], now: DateTime<Utc>) -> Result<(), SignatureError> {
         let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
         let value = |name: &'static str| parts().filter(move |(key, _)| *key == name).map(|(_, value)| value);
