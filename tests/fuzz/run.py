@@ -32,6 +32,7 @@ CHECKS = [
 ]
 # One seed for the short form, so that it says the same of the same code.
 SEED = 2026
+CLERK_SECRET = secrets.token_hex(32)
 
 
 def say(line):
@@ -81,6 +82,8 @@ def millrace(database_url, folder):
         "JOB_ENCRYPTION_KEY": f"fuzz:{secrets.token_hex(32)}",
         "STORAGE_URL": (folder / "files").as_uri(),
         "MAIL_URL": (folder / "mail").as_uri(),
+        "CLERK_SECRET": CLERK_SECRET,
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(32)}",
         "PORT": str(port),
         "LOG": "error,apalis_core=off",
     }
@@ -139,13 +142,14 @@ def furnish(base, owner):
         }, owner)
         call(f"{base}/api/v1/records", {"recordset_id": people["id"], "data": {"name": "Ada"}}, owner)
         call(f"{base}/api/v1/recordsets/export", {"recordset_id": people["id"]}, owner)
+        call(f"{base}/api/v1/teams", {"name": f"Team {n}"}, owner)
         call(f"{base}/v1/scheduled-jobs", {
             "name": f"Export {n}", "cron_expression": "0 3 * * *", "action_type": "export",
             "action_config": {"recordset_id": people["id"]},
         }, owner)
 
 
-def known_names(base, surface, document, owner):
+def known_names(base, document, owner):
     """What a path's parameters can be, by their names: whatever the list above the parameter shows."""
     prefix = document["servers"][0]["url"].rstrip("/")
     values = {}
@@ -158,6 +162,9 @@ def known_names(base, surface, document, owner):
                 for thing in things(shown):
                     names = (thing.get(name) for name in (parameter, "id", parameter.rpartition("_")[2]))
                     values.setdefault(parameter, set()).update(name for name in names if isinstance(name, str))
+    # What no list shows.
+    values.setdefault("workspace_id", set()).add(owner["X-Workspace-Id"])
+    values.setdefault("user_id", set()).add(call(f"{base}/api/v1/auth/me", headers=owner)["id"])
     return {parameter: sorted(names) for parameter, names in values.items() if names}
 
 
@@ -170,16 +177,16 @@ def things(shown):
             yield from things(value)
 
 
-def excluded(document, surface):
-    """What is not called on a surface; every name must be one."""
-    names = tomllib.loads((HERE / "excluded.toml").read_text()).get(surface, {})
-    served = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
+def named(document, *path):
+    """A table of excluded.toml; every name in it must be an operation's."""
+    names = tomllib.loads((HERE / "excluded.toml").read_text())
+    for step in path:
+        names = names.get(step, {})
+    served = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
     unknown = names.keys() - served
     if unknown:
         raise SystemExit(f"fuzz: excluded.toml names operations that aren't served: {', '.join(sorted(unknown))}")
-    for name, reason in names.items():
-        say(f"leaving out {surface} {name}: {reason}")
-    return list(names)
+    return names
 
 
 def never_well(har, document):
@@ -200,15 +207,20 @@ def never_well(har, document):
 
 def fuzz(base, surface, owner, long, folder):
     document = call(base + DOCUMENTS[surface])
-    left_out = excluded(document, surface)
-    names = known_names(base, surface, document, owner)
+    left_out = named(document, surface)
+    for name, reason in left_out.items():
+        say(f"leaving out {surface} {name}: {reason}")
+    names = known_names(base, document, owner)
     config, har = folder / f"{surface}.toml", folder / f"{surface}.har"
-    lines = ["[headers]", *(f"{name} = {json.dumps(value)}" for name, value in owner.items())]
+    lines = ["[headers]", f"X-Clerk-Secret = {json.dumps(CLERK_SECRET)}", *(f"{name} = {json.dumps(value)}" for name, value in owner.items())]
     for parameter, values in names.items():
         lines += [f"[dictionaries.{parameter}]", f"values = {json.dumps(values)}"]
     lines += ["[parameters]"]
     # Half of the paths lead somewhere, the others nowhere.
     lines += [f'"path.{parameter}" = {{ dictionary = "{parameter}", probability = 0.5 }}' for parameter in names]
+    for name in named(document, "not_configured", surface):
+        lines += ["[[operations]]", f'include-operation-id = "{name}"']
+        lines += ['checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503]']
     config.write_text("\n".join(lines) + "\n")
     command = [
         Path(sys.executable).with_name("st"), "--config-file", config, "run", base + DOCUMENTS[surface],
