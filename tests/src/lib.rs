@@ -39,6 +39,7 @@ mod idempotency;
 mod inline;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod manifests;
