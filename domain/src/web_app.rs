@@ -14,6 +14,9 @@ pub fn link(base: &Url, page: &str, query: &[(&str, &str)]) -> String {
 }
 
 /// Where the web app is, by default.
+///
+/// # Panics
+/// Never: it is a URL.
 #[must_use]
 pub fn default_base() -> Url {
     Url::parse("http://localhost:3000").expect("a URL of our own")

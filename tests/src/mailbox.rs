@@ -1,6 +1,6 @@
 //! The mail that people get: files in the outbox of a [`TestApp`].
 
-use std::{fmt::Write as _, fs};
+use std::fs;
 
 use crate::{TestApp, cluster::wait_until};
 
@@ -92,16 +92,8 @@ fn decoded(mail: &str) -> String {
     while let Some((before, after)) = rest.split_once('=') {
         text.push_str(before);
         let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        rest = match byte {
-            Some(byte) => {
-                write!(text, "{}", char::from(byte)).expect("a string takes all");
-                &after[2..]
-            }
-            None => {
-                text.push('=');
-                after
-            }
-        };
+        text.push(byte.map_or('=', char::from));
+        rest = if byte.is_some() { &after[2..] } else { after };
     }
     text + rest
 }

@@ -74,13 +74,13 @@ pub(crate) async fn is_ready(app: &App, started: &Started, code: &'static str) -
     }
     match wait_for_end(&app.hub, started.job, PATIENCE).await? {
         Some(end) if end.event.status == Status::Completed => Ok(true),
-        Some(end) => Err(failed(end, code)),
+        Some(end) => Err(failed(&end, code)),
         None => Ok(false),
     }
 }
 
 /// The job ended without a workspace.
-fn failed(end: Snapshot, code: &'static str) -> ApiError {
+fn failed(end: &Snapshot, code: &'static str) -> ApiError {
     let detail = end.event.error_message.as_deref().unwrap_or("it was stopped");
     let said = end.error.as_ref().and_then(|error| error["code"].as_str());
     match said {
