@@ -25,6 +25,8 @@ use crate::{
 use client::StripeClient;
 pub use signature::{SignatureError, WebhookSecret};
 
+/// Where Stripe is.
+const API_URL: &str = "https://api.stripe.com";
 /// How long a subscription is free at first, in days, unless the installation says otherwise.
 const TRIAL_DAYS: u32 = 3;
 /// The plans that one may pay for.
@@ -199,8 +201,8 @@ impl Payments {
             return Ok(Self { account: None, webhook_secret });
         };
         let malformed = |reason: String| SettingError::malformed("STRIPE_SECRET_KEY", reason);
-        let default_url = Url::parse("https://api.stripe.com").expect("a URL of our own");
-        let url = settings.parsed("STRIPE_API_URL", default_url)?;
+        let url: String = settings.parsed("STRIPE_API_URL", API_URL.to_owned())?;
+        let url = Url::parse(&url).map_err(|error| SettingError::malformed("STRIPE_API_URL", error))?;
         let client = StripeClient::new(key.trim(), url).map_err(malformed)?;
         let prices: Vec<Price> = settings.list("STRIPE_PRICES")?;
         let sign_up = prices.first().cloned().ok_or(SettingError::Missing("STRIPE_PRICES"))?;

@@ -57,11 +57,17 @@ impl TestApp {
 
 /// A mail, if it is to that address.
 fn read(message: &str, to: &str) -> Option<Received> {
-    let (head, text) = message.split_once("\r\n\r\n")?;
+    let (head, _) = message.split_once("\r\n\r\n")?;
     let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    let is_quoted = header("Content-Transfer-Encoding: ") == "quoted-printable";
-    let text = if is_quoted { text.replace("=\r\n", "").replace("=3D", "=") } else { text.to_owned() };
-    (header("To: ") == to).then(|| Received { subject: header("Subject: ").to_owned(), text })
+    (header("To: ") == to)
+        .then(|| Received { subject: header("Subject: ").to_owned(), text: decoded(plain(message)) })
+}
+
+/// What of a mail is plain text.
+fn plain(message: &str) -> &str {
+    let part = message.split_once("Content-Type: text/plain").map_or(message, |(_, part)| part);
+    let text = part.split_once("\r\n\r\n").map_or(part, |(_, text)| text);
+    text.split_once("\r\n--").map_or(text, |(text, _)| text)
 }
 
 /// The mails to an address, as soon as there are that many.
@@ -77,7 +83,7 @@ fn all(app: &TestApp, address: &str) -> Vec<String> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
         .map(|path| std::fs::read_to_string(path).expect("a mail can be read"))
         .filter(|mail| mail.lines().any(|line| line.starts_with("To: ") && line.contains(address)))
-        .map(|mail| decoded(&mail))
+        .map(|mail| decoded(plain(&mail)))
         .collect()
 }
 

@@ -166,8 +166,11 @@ fn refused(status: u16, kind: &str, param: Option<&str>, message: &str) -> (u16,
 }
 
 #[handler]
-#[allow(clippy::needless_pass_by_value)] // the framework's
-fn create(request: &Request, Form(form): Form<Vec<(String, String)>>, stripe: Data<&Stripe>) -> Response {
+fn create(
+    request: &Request,
+    Form(form): Form<Vec<(String, String)>>,
+    Data(stripe): Data<&Stripe>,
+) -> Response {
     let (status, answer) = if request.header("Authorization") == Some(&format!("Bearer {KEY}")) {
         let form = form.into_iter().collect();
         stripe.answer(request.uri().path(), request.header("Idempotency-Key"), &form)

@@ -39,8 +39,7 @@ impl WebhookSecret {
         if now.signed_duration_since(at.ok_or(SignatureError)?).abs() > TOLERANCE {
             return Err(SignatureError);
         }
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).map_err(|_| SignatureError)?;
         mac.update(time.as_bytes());
         mac.update(b".");
         mac.update(payload);

@@ -205,12 +205,12 @@ fn moved(before: String, name: String, now: &str) -> Letter {
     }
 }
 
-/// Copies a person's profile into their member of every workspace that they belong to; `member.updated` is
+/// Copies a person's name, address and picture into their member of every workspace that they belong to
+/// (what they say of themselves there stays, and where they say nothing the account's is shown); `member.updated` is
 /// told in each that it changed. The transaction is on the shared schemas before and after.
 pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), sqlx::Error> {
     let profile = sqlx::query!(
-        r#"select name, email, title, phone, bio, coalesce('avatar:' || avatar_key, avatar_url) as avatar
-             from users where id = $1"#,
+        r#"select name, email, coalesce('avatar:' || avatar_key, avatar_url) as avatar from users where id = $1"#,
         user.0,
     )
     .fetch_one(tx.conn())
@@ -229,17 +229,12 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result
         let schema = workspace_schema(workspace.0);
         act_as(tx, &schema, &format!("{schema}, shard_api, ext, pg_temp")).await?;
         let member = sqlx::query_scalar!(
-            "update members
-                set name = $2, email = $3, title = $4, phone = $5, bio = $6, avatar_url = $7, updated_at = now()
-              where user_id = $1
-                and (name, email, title, phone, bio, avatar_url) is distinct from ($2, $3, $4, $5, $6, $7)
+            "update members set name = $2, email = $3, avatar_url = $4, updated_at = now()
+              where user_id = $1 and (name, email, avatar_url) is distinct from ($2, $3, $4)
           returning id",
             user.0,
             profile.name,
             profile.email,
-            profile.title,
-            profile.phone,
-            profile.bio,
             profile.avatar,
         )
         .fetch_optional(tx.conn())

@@ -121,7 +121,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     let found = sqlx::query!(
         r#"select u.id as user_id, u.email, u.is_staff, m.role as "role: Role",
                   (select count(*) from memberships o join users ou on ou.id = o.user_id
-                    where o.workspace_id = m.workspace_id and o.role = 'owner' and o.id <> m.id
+                    where o.workspace_id = m.workspace_id and o.role = 'owner' and o.is_active and o.id <> m.id
                       and ou.is_active) as "other_owners!"
              from memberships m join users u on u.id = m.user_id
             where m.id = $1 and m.workspace_id = $2
