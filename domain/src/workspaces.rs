@@ -80,13 +80,17 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
     .await
 }
 
-/// The member that the acting person is.
+/// The member that the acting person is. Where they say nothing of themselves in this workspace, it is what
+/// their account says.
 pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();
+    db.with_accounts().await?;
     sqlx::query_as!(
         Member,
-        "select id, user_id, name, email, title, phone, bio, avatar_url, created_at
-           from members where user_id = $1 and is_active",
+        r#"select m.id, m.user_id, m.name, m.email, coalesce(m.title, u.title) as title,
+                  coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio, m.avatar_url, m.created_at
+             from members m join users u on u.id = m.user_id
+            where m.user_id = $1 and m.is_active"#,
         user,
     )
     .fetch_optional(db.conn())
