@@ -138,6 +138,9 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has_key = parameters.iter().any(|parameter| parameter["name"] == idempotency::HEADER);
     let has_parameters = parameters.len() > usize::from(has_key);
+    // A signed link, or a token in one: the operation itself says what is wrong with it.
+    let has_parameter = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+    let (has_signature, has_token) = (has_parameter("sig"), has_parameter("token"));
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let is_operators = operation["security"]
@@ -150,10 +153,10 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     };
     responses.retain(|status, _| match status.as_str() {
         "400" | "413" | "415" => has_body,
-        "401" => is_guarded || has_body,
+        "401" => is_guarded || has_body || has_token,
         "402" => changes,
         "409" => changes || has_key,
-        "403" => is_guarded && !is_operators,
+        "403" => (is_guarded && !is_operators) || has_signature,
         "404" | "410" => names_something || has_parameters || has_body,
         "422" => has_body || has_parameters || in_workspace || has_key,
         "429" => !is_operators,
