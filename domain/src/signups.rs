@@ -118,7 +118,7 @@ impl NewSignup {
 }
 
 /// One line with something on it.
-fn name(text: &str) -> Result<String, &'static str> {
+pub(crate) fn name(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() {
         Err("must not be empty")

@@ -43,3 +43,19 @@ pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<Uuid>, Vec
     let exports = sqlx::query_scalar!("select job_id from exports").fetch_all(db.conn()).await?;
     Ok((imports, exports))
 }
+
+/// Rows that one statement forgets.
+const BATCH: i64 = 1_000;
+
+/// Forgets a batch of refresh tokens that have expired: until then, a used one tells who presents it twice. Answers
+/// whether there may be more.
+pub async fn forget_refresh_tokens(database: &Database) -> Result<bool, sqlx::Error> {
+    let gone = sqlx::query!(
+        "delete from refresh_tokens where hash in (
+            select hash from refresh_tokens where expires_at < now() - interval '1 day' limit $1)",
+        BATCH,
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(i64::try_from(gone.rows_affected()).is_ok_and(|gone| gone >= BATCH))
+}

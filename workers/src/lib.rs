@@ -68,7 +68,8 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
         .on(services, deliveries::send_mail)
-        .on(services, deliveries::call_webhook);
+        .on(services, deliveries::call_webhook)
+        .on(services, deliveries::mail_workspaces);
     let policies = Arc::new(registry.retention());
     registry.on(&policies, retention::prune_jobs)
 }
