@@ -193,9 +193,8 @@ impl Held {
     #[must_use]
     pub fn may_give(&self, scope: Scope) -> bool {
         let is_covered = self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));
-        let mut of_keys = catalogue()
-            .iter()
-            .filter(|listed| Role::Admin >= listed.least && listed.scope.is_in(&[scope]));
+        let mut of_keys =
+            catalogue().iter().filter(|listed| Role::Admin >= listed.least && listed.scope.is_in(&[scope]));
         is_covered && of_keys.all(|listed| self.role_holds(listed))
     }
 
@@ -283,7 +282,9 @@ mod tests {
         let admin = || Held::of_role(Role::Admin, vec![]);
         assert!(Scope::EACH.into_iter().all(|scope| admin().may_give(scope)));
         let member = Held::of_role(Role::Member, vec![granted("api_keys:manage", true)]);
-        assert!(member.may_give(Scope::Read) && !member.may_give(Scope::Write) && !member.may_give(Scope::All));
+        assert!(
+            member.may_give(Scope::Read) && !member.may_give(Scope::Write) && !member.may_give(Scope::All)
+        );
         let restricted = Held::of_role(Role::Admin, vec![granted("records:delete", false)]);
         assert!(!restricted.may_give(Scope::Write) && !restricted.may_give(Scope::All));
         assert!(restricted.may_give(Scope::Auth));

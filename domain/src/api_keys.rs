@@ -229,9 +229,13 @@ async fn locked(
     workspace: WorkspaceId,
     id: ApiKeyId,
 ) -> Result<ApiKey, ApiKeyError> {
-    sqlx::query_scalar!("select id from api_keys where workspace_id = $1 and id = $2 for update", workspace.0, id.0)
-        .fetch_optional(&mut *conn)
-        .await?
-        .ok_or(ApiKeyError::NotFound)?;
+    sqlx::query_scalar!(
+        "select id from api_keys where workspace_id = $1 and id = $2 for update",
+        workspace.0,
+        id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or(ApiKeyError::NotFound)?;
     get(conn, workspace, id).await
 }

@@ -62,7 +62,10 @@ mod tests {
     #[test]
     fn an_address_is_a_network_of_one_and_a_network_is_known_by_its_first() {
         let list = ["192.0.2.7", "10.1.2.3/8", " 2001:db8::1 ", "::ffff:192.0.2.7", "10.0.0.0/8"];
-        assert_eq!(kept(&list), Ok(["192.0.2.7/32", "10.0.0.0/8", "2001:db8::1/128"].map(str::to_owned).into()));
+        assert_eq!(
+            kept(&list),
+            Ok(["192.0.2.7/32", "10.0.0.0/8", "2001:db8::1/128"].map(str::to_owned).into())
+        );
     }
 
     #[test]

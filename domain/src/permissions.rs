@@ -274,7 +274,8 @@ async fn put(
     let before = overrides(tx.conn(), by.workspace, role).await?;
     let has = |listed: &Listed| before.get(listed.name).copied().unwrap_or(role >= listed.least);
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
-    if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name)) {
+    if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
+    {
         return Err(PermissionError::NotHeld(listed.name));
     }
     let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();

@@ -287,8 +287,11 @@ pub async fn grant(
         let reason = vec!["must have at least one".to_owned()];
         return Err(TokenError::Invalid(FieldErrors::from([("scopes".to_owned(), reason)])));
     }
-    let names: Vec<_> =
-        Scope::EACH.iter().filter(|scope| granted.contains(scope)).map(|scope| scope.name().to_owned()).collect();
+    let names: Vec<_> = Scope::EACH
+        .iter()
+        .filter(|scope| granted.contains(scope))
+        .map(|scope| scope.name().to_owned())
+        .collect();
     let changed = sqlx::query!(
         "update personal_tokens set scopes = $2 where id = $1 and revoked_at is null returning workspace_id",
         id,

@@ -62,7 +62,12 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError::Invalid`] with all that is wrong with the condition.
-    pub fn read(enabled: bool, role: Option<String>, condition: &Value, at: &str) -> Result<Self, PolicyError> {
+    pub fn read(
+        enabled: bool,
+        role: Option<String>,
+        condition: &Value,
+        at: &str,
+    ) -> Result<Self, PolicyError> {
         let condition = Condition::read(condition, at).map_err(PolicyError::Invalid)?;
         Ok(Self { enabled, role, condition })
     }

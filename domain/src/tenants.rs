@@ -92,7 +92,8 @@ async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName
     )
     .fetch_all(conn)
     .await?;
-    let named = |id, branding: Value, name: String| TenantName { id, brand_name: Brand::of(&branding, &name).name };
+    let named =
+        |id, branding: Value, name: String| TenantName { id, brand_name: Brand::of(&branding, &name).name };
     Ok(rows.into_iter().map(|row| named(row.id, row.branding, row.name)).collect())
 }
 
@@ -139,9 +140,7 @@ pub async fn write_letter(
             "somebody, most likely you, asked which workspaces you belong to:".to_owned(),
             names.join("\n"),
         ],
-        action: Url::parse(&job.link)
-            .ok()
-            .map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
+        action: Url::parse(&job.link).ok().map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
         after: vec!["Whoever asked was told nothing: this letter is the only answer.".to_owned()],
     };
     let mail = letter.dressed(&Brand::default());

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    PageOf, PageRequest, UserId, WorkspaceId,
+    DomainError, PageOf, PageRequest, Refusal, UserId, WorkspaceId,
     access::{Role, Scope},
     callers::{Principal, scopes},
 };
@@ -51,8 +51,46 @@ pub struct Book {
     pub role: Role,
 }
 
-/// The key or token that a caller came with; none for a session, or for one that has just gone.
-pub async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option<Bearer>, sqlx::Error> {
+/// Why a credential tells nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenApiError {
+    /// It has gone since the request came. 401.
+    #[error("the token is not valid, or no longer")]
+    Gone,
+    /// It doesn't read. 403.
+    #[error("this needs the scope read")]
+    ReadsNothing,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl DomainError for TokenApiError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Gone => Refusal::Unauthenticated,
+            Self::ReadsNothing => Refusal::Forbidden,
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}
+
+/// The key or token that a caller came with, if it reads; none for a session, which does.
+///
+/// # Errors
+/// [`TokenApiError::ReadsNothing`], [`TokenApiError::Gone`].
+pub async fn reading(
+    conn: &mut PgConnection,
+    principal: &Principal,
+) -> Result<Option<Bearer>, TokenApiError> {
+    if matches!(principal, Principal::Session { .. }) {
+        return Ok(None);
+    }
+    let bearer = bearer(conn, principal).await?.ok_or(TokenApiError::Gone)?;
+    if Scope::Read.is_in(&bearer.scopes) { Ok(Some(bearer)) } else { Err(TokenApiError::ReadsNothing) }
+}
+
+async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option<Bearer>, sqlx::Error> {
     let (key, token) = match *principal {
         Principal::Session { .. } => return Ok(None),
         Principal::ApiKey { key, .. } => (Some(key), None),

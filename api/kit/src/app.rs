@@ -62,6 +62,8 @@ pub struct ApiConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
     pub max_upload_bytes: u64,
+    /// `REGION`: where this installation runs, as `/health` tells it.
+    pub region: String,
     /// `OPERATOR_TOKEN`: what opens the routes below `/ops`; without one they are closed.
     pub operator_token: Option<OperatorToken>,
     /// The largest JSON body.
@@ -79,6 +81,7 @@ impl Default for ApiConfig {
             app_url: Url::parse("http://localhost:3000").expect("a URL of our own"),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
+            region: "local".to_owned(),
             operator_token: None,
             max_json_bytes: 1 << 20,
             request_timeout: Duration::from_secs(30),
@@ -105,6 +108,7 @@ impl ApiConfig {
             app_url: settings.parsed("APP_URL", defaults.app_url)?,
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
+            region: settings.get("REGION").map_or(defaults.region, str::to_owned),
             operator_token: settings
                 .get("OPERATOR_TOKEN")
                 .map(|token| token.trim().parse())

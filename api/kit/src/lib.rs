@@ -5,6 +5,7 @@
 pub mod document;
 
 mod answer;
+mod anyone;
 mod app;
 mod body;
 mod caller;
@@ -15,6 +16,7 @@ mod job_started;
 mod log_stream;
 mod operator;
 mod page;
+mod paged;
 mod permission;
 mod rate_limit;
 mod signer;
@@ -25,6 +27,7 @@ mod wait;
 mod watcher;
 
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
+pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
 pub use body::Body;
 pub use caller::{Caller, Known, SignedIn, Visitor};
@@ -33,7 +36,10 @@ pub use error::ApiError;
 pub use job_started::JobStarted;
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::{Operator, OperatorToken};
-pub use page::{Limit, Offset, Page, PageNumber, PageSize, page_request, part_request};
+pub use page::{
+    Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
+};
+pub use paged::{PagedEnvelope, Pagination};
 pub use permission::{Access, Can, Permission};
 pub use rate_limit::RateLimiter;
 pub use signer::{AccessClaims, Signer};

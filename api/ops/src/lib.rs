@@ -5,6 +5,7 @@ mod dead_letters;
 mod jobs;
 mod limits;
 mod pauses;
+mod personal_tokens;
 mod queues;
 mod scaling;
 mod shares;
@@ -26,5 +27,6 @@ pub fn api() -> impl OpenApi {
         throughput::ThroughputApi,
         jobs::JobsApi,
         dead_letters::DeadLettersApi,
+        personal_tokens::PersonalTokensApi,
     )
 }

@@ -115,7 +115,8 @@ pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
     )
     .execute(tx.conn())
     .await?;
-    by.record(tx, Event::new("api_key", "revoked", id.0, json!({ "name": key.name, "prefix": key.prefix }))).await?;
+    by.record(tx, Event::new("api_key", "revoked", id.0, json!({ "name": key.name, "prefix": key.prefix })))
+        .await?;
     get(tx.conn(), by.workspace, id).await
 }
 

@@ -113,7 +113,11 @@ impl Checks {
 
 /// Each scope once, as the database names it.
 fn names(scopes: &[Scope]) -> Vec<String> {
-    Scope::EACH.into_iter().filter(|scope| scopes.contains(scope)).map(|scope| scope.name().to_owned()).collect()
+    Scope::EACH
+        .into_iter()
+        .filter(|scope| scopes.contains(scope))
+        .map(|scope| scope.name().to_owned())
+        .collect()
 }
 
 /// Whether the caller may give all of these.

@@ -188,7 +188,8 @@ impl Reader {
     fn path(&mut self, value: &Value, at: &str) -> Option<Vec<String>> {
         let names: Vec<_> = value.as_str().unwrap_or_default().split('.').map(str::to_owned).collect();
         if names.iter().any(String::is_empty) || names.len() > LONGEST_PATH {
-            return self.refuse(at, format!("must be a name, or up to {LONGEST_PATH} of them with dots between"));
+            return self
+                .refuse(at, format!("must be a name, or up to {LONGEST_PATH} of them with dots between"));
         }
         Some(names)
     }

@@ -186,7 +186,10 @@ mod tests {
         assert_eq!(holds(&json!({"eq": ["1", 1]}), &json!({})), None);
         assert!(judged(&json!({"eq": ["1", 1]}), &json!({})).because.contains("not of one type"));
         assert_eq!(holds(&json!({"gt": ["b", "a"]}), &json!({})), Some(true));
-        assert_eq!(holds(&json!({"eq": [9_007_199_254_740_993_i64, 9_007_199_254_740_992_i64]}), &json!({})), Some(false));
+        assert_eq!(
+            holds(&json!({"eq": [9_007_199_254_740_993_i64, 9_007_199_254_740_992_i64]}), &json!({})),
+            Some(false)
+        );
     }
 
     #[test]

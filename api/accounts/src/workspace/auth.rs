@@ -3,6 +3,7 @@
 
 mod session;
 mod signup;
+mod tokens;
 
 use api_kit::{ApiError, App, Visitor};
 use domain::sessions::{Client, Opened};
@@ -10,6 +11,7 @@ use poem_openapi::Object;
 
 pub use session::SessionApi;
 pub use signup::SignupApi;
+pub use tokens::TokensApi;
 
 /// The tokens of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
