@@ -12,12 +12,17 @@ use serde_json::{Map, Value};
 use crate::{TestApp, client::send};
 
 /// Operations that anyone may call: before there is a token, by a signed link, or to look after the process.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 15] = [
+    "api_docs",
     "download_export",
     "download_import_report",
     "get_signup_job",
+    "get_tenant_config",
     "health",
+    "landing_page",
     "login",
+    "look_up_tenants",
+    "openapi_document",
     "ready",
     "refresh_tokens",
     "signup",

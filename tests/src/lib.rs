@@ -12,7 +12,9 @@ pub mod cluster;
 pub mod collector;
 pub mod database;
 pub mod events;
+pub mod mailbox;
 mod mask;
+mod roles;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};

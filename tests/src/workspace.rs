@@ -1,9 +1,11 @@
 //! The Workspace API, by section.
 
+mod api_keys;
 mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;
+mod permissions;
 mod records;
 mod recordset_export;
 mod recordset_import;
