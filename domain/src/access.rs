@@ -191,6 +191,16 @@ impl Held {
         self.reach(permission) == Ok(Reach::All)
     }
 
+    /// Whether someone may give a scope to a key: a key does all that admins do, within its scopes, so that
+    /// whoever gave one more than they have would have it by that key.
+    #[must_use]
+    pub fn may_give(&self, scope: Scope) -> bool {
+        let is_covered = self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));
+        let mut of_keys =
+            catalogue().iter().filter(|listed| Role::Admin >= listed.least && listed.scope.is_in(&[scope]));
+        is_covered && of_keys.all(|listed| self.role_holds(listed))
+    }
+
     /// All that is held, in the catalogue's order.
     pub fn permissions(&self) -> impl Iterator<Item = &'static Listed> {
         catalogue().iter().filter(|listed| {
@@ -268,6 +278,21 @@ mod tests {
         assert_eq!(reader.reach("records:create"), Err(Lacking::Scope(Scope::Write)));
         let all = Held::of_role(Role::Viewer, vec![]).within(vec![Scope::All]);
         assert_eq!(all.reach("records:create"), Err(Lacking::Permission));
+    }
+
+    #[test]
+    fn nobody_gives_a_scope_by_which_a_key_may_what_they_may_not() {
+        let admin = || Held::of_role(Role::Admin, vec![]);
+        assert!(Scope::EACH.into_iter().all(|scope| admin().may_give(scope)));
+        let member = Held::of_role(Role::Member, vec![granted("api_keys:manage", true)]);
+        assert!(
+            member.may_give(Scope::Read) && !member.may_give(Scope::Write) && !member.may_give(Scope::All)
+        );
+        let restricted = Held::of_role(Role::Admin, vec![granted("records:delete", false)]);
+        assert!(!restricted.may_give(Scope::Write) && !restricted.may_give(Scope::All));
+        assert!(restricted.may_give(Scope::Auth));
+        let key = admin().within(vec![Scope::Read, Scope::Auth]);
+        assert!(key.may_give(Scope::Read) && !key.may_give(Scope::Write) && !key.may_give(Scope::All));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! entry ([`WorkspaceDb::record`](crate::WorkspaceDb::record)); what has no event, such as a change of an
 //! account, is noted here, in the transaction of the change.
 
+pub mod history;
+pub mod retention;
+
 use jobs::Tx;
 use serde::Serialize;
 use serde_json::Value;

@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use chrono::{DateTime, Duration, Utc};
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, types::Json};
 use uuid::Uuid;
@@ -12,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     Actor, CredentialType, SessionId, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope, UnknownName},
-    secret,
+    networks, secret,
 };
 
 /// What an API key begins with.
@@ -169,14 +168,7 @@ impl Found {
     /// Whether they may come from that address.
     #[must_use]
     pub fn may_come_from(&self, ip: Option<IpAddr>) -> bool {
-        self.ip_allowlists.iter().all(|list| {
-            list.is_empty()
-                || ip.is_some_and(|ip| {
-                    list.iter().any(|network| {
-                        network.parse::<IpNet>().is_ok_and(|network| network.contains(&ip.to_canonical()))
-                    })
-                })
-        })
+        self.ip_allowlists.iter().all(|list| networks::let_in(list, ip))
     }
 }
 
@@ -386,7 +378,8 @@ fn role_named(name: &str) -> Result<Role, sqlx::Error> {
     name.parse().map_err(|error: UnknownName| sqlx::Error::Decode(error.into()))
 }
 
-fn scopes(names: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
+/// Scopes as the database names them.
+pub(crate) fn scopes(names: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
     let scopes: Result<_, UnknownName> = names.iter().map(|name| name.parse()).collect();
     scopes.map_err(|error| sqlx::Error::Decode(error.into()))
 }

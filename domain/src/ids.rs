@@ -37,6 +37,8 @@ ids! {
     SessionId,
     /// A tenant.
     WorkspaceId,
+    /// A key of a workspace, for programs.
+    ApiKeyId,
     /// A table of records.
     RecordsetId,
     /// A record.

@@ -56,3 +56,19 @@ pub async fn forget_links(database: &Database) -> Result<u64, sqlx::Error> {
     tx.commit().await?;
     Ok(tokens.rows_affected() + used.rows_affected())
 }
+
+/// Rows that one statement forgets.
+const BATCH: i64 = 1_000;
+
+/// Forgets a batch of refresh tokens that have expired: until then, a used one tells who presents it twice. Answers
+/// whether there may be more.
+pub async fn forget_refresh_tokens(database: &Database) -> Result<bool, sqlx::Error> {
+    let gone = sqlx::query!(
+        "delete from refresh_tokens where hash in (
+            select hash from refresh_tokens where expires_at < now() - interval '1 day' limit $1)",
+        BATCH,
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(i64::try_from(gone.rows_affected()).is_ok_and(|gone| gone >= BATCH))
+}

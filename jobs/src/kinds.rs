@@ -196,6 +196,22 @@ impl JobKind for SweepAccounts {
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 
+/// Writes to whoever has an address which workspaces they belong to; to nobody, where nobody has it.
+/// Killed between the commit and its end: writes again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MailWorkspaces {
+    /// The address.
+    pub email: String,
+    /// Where they sign in.
+    pub link: String,
+}
+
+impl JobKind for MailWorkspaces {
+    const NAME: &'static str = "accounts.mail_workspaces";
+    const POOL: Pool = Pool::Deliveries;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
 /// Removes uploads that no import has used within a day, with their stored bytes.
 /// Killed at any line: a file goes before its row, so what is left is found again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -316,6 +332,7 @@ mod tests {
             row::<SendMail>(),
             row::<WriteToAccount>(),
             row::<SweepAccounts>(),
+            row::<MailWorkspaces>(),
             row::<SweepUploads>(),
             row::<NoOp>(),
             row::<Steps>(),

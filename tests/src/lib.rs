@@ -15,6 +15,7 @@ pub mod events;
 pub mod mailbox;
 mod mask;
 mod people;
+mod roles;
 pub mod smtp;
 pub mod stripe;
 

@@ -3,6 +3,7 @@
 mod jobs;
 mod limits;
 mod pauses;
+mod personal_tokens;
 mod queues;
 mod shares;
 mod throughput;

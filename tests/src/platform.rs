@@ -1,12 +1,19 @@
 //! The Platform API, by section.
 
+mod audit;
 mod caller;
 mod conventions;
 mod dlq;
+mod governance;
 mod health;
 mod jobs;
+mod keys;
+mod policies;
+mod public;
 mod scheduled_jobs;
 mod stripe_webhook;
+mod tenants;
+mod token_api;
 
 use crate::{Client, TestApp};
 

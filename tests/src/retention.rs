@@ -112,6 +112,53 @@ async fn what_is_left_of_jobs_that_are_gone_is_pruned_too() {
     jobs::control::cancel(&app.database, None, live).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_is_kept_as_long_as_its_workspace_says() {
+    let app = TestApp::start().await;
+    let (careful, other) = (app.owner().await, app.owner().await);
+    careful.patch("/v1/governance", serde_json::json!({"audit_retention_days": 30})).await.expect(200);
+    app.run("delete from audit_log").await;
+    let (careful, other) = (careful.workspace.unwrap(), other.workspace.unwrap());
+    let nobodys = uuid::Uuid::nil();
+    app.run(&format!(
+        "insert into audit_log (workspace_id, at, action, resource_type)
+         select w::uuid, now() - days * interval '1 day', 'test', days::text
+           from (values ('{careful}'), ('{other}'), ('{nobodys}'), (null)) as of (w),
+                unnest(array[366, 364, 31, 29]) as days, generate_series(1, 600)"
+    ))
+    .await;
+
+    prune(&app).await;
+
+    let kept = |whose: &str| {
+        format!("select count(*) from audit_log where action = 'test' and workspace_id {whose}")
+    };
+    assert_eq!(app.count(&kept(&format!("= '{careful}'"))).await, 600);
+    assert_eq!(app.count(&kept(&format!("= '{other}'"))).await, 1800);
+    assert_eq!(app.count(&kept(&format!("= '{nobodys}'"))).await, 1800);
+    assert_eq!(app.count(&kept("is null")).await, 1800);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_refresh_tokens_that_nobody_may_use_again_are_forgotten() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    owner.post("/auth/tokens", serde_json::json!({"name": "x"})).await.expect(201);
+    let tokens = app.count("select count(*) from refresh_tokens").await;
+    app.run("update idempotency_keys set created_at = now() - interval '25 hours'").await;
+    app.run(
+        "insert into refresh_tokens (hash, session_id, expires_at)
+         select decode(lpad(to_hex(n), 8, '0'), 'hex'), s.id, now() - interval '25 hours'
+           from sessions s, generate_series(1, 1200) n",
+    )
+    .await;
+
+    prune(&app).await;
+
+    assert_eq!(app.count("select count(*) from idempotency_keys").await, 0);
+    assert_eq!(app.count("select count(*) from refresh_tokens").await, tokens, "what is good stays");
+}
+
 /// A job that has completed.
 async fn finished(app: &TestApp) -> JobId {
     completed(app, &NoOp::default()).await

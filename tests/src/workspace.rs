@@ -1,11 +1,13 @@
 //! The Workspace API, by section.
 
+mod api_keys;
 pub(crate) mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;
 pub(crate) mod members;
 mod modules;
+mod permissions;
 mod records;
 mod recordset_export;
 mod recordset_import;

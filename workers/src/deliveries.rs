@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use domain::{
+    Actor,
     mail::{Mail, MailError},
+    tenants,
     webhooks::{AddressError, Delivery, DeliveryError},
 };
 use jobs::{
     Answer, JobContext, JobError, Outcome, clock,
-    kinds::{CallWebhook, SendMail},
+    kinds::{CallWebhook, MailWorkspaces, SendMail},
     schedules,
 };
 use serde_json::json;
@@ -66,6 +68,14 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
         Err(error @ DeliveryError::Refused(_)) => Ok(fail("webhook_refused", error.to_string())),
         Err(DeliveryError::NotNow(reason)) => Err(JobError::RetryTold(reason)),
     }
+}
+
+/// Writes to whoever has an address where they belong. Killed between the letter's commit and the end of the job: it
+/// is written again.
+pub async fn mail_workspaces(services: Arc<Services>, job: MailWorkspaces, context: JobContext) -> Answer {
+    let actor = Actor::of_job(&context.origin);
+    let written = tenants::write_letter(&services.database, &job, &actor).await?;
+    Ok(Outcome::Done(json!({ "written": written })))
 }
 
 fn fail(code: &str, message: impl Into<String>) -> Outcome {

@@ -81,7 +81,8 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, deliveries::send_mail)
         .on(services, deliveries::call_webhook)
         .on(services, accounts::write_to_account)
-        .on(services, accounts::sweep_accounts);
+        .on(services, accounts::sweep_accounts)
+        .on(services, deliveries::mail_workspaces);
     let policies = Arc::new(registry.retention());
     registry.on(&policies, retention::prune_jobs)
 }

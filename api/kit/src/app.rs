@@ -64,6 +64,8 @@ pub struct ApiConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
     pub max_upload_bytes: u64,
+    /// `REGION`: where this installation runs, as `/health` tells it.
+    pub region: String,
     /// `OPERATOR_TOKEN`: what opens the routes below `/ops`; without one they are closed.
     pub operator_token: Option<SharedSecret>,
     /// `CLERK_SECRET`: what whoever checks Clerk's people shows; without one that route is closed.
@@ -85,6 +87,7 @@ impl Default for ApiConfig {
             app_url: domain::web_app::default_base(),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
+            region: "local".to_owned(),
             operator_token: None,
             clerk_secret: None,
             max_json_bytes: 1 << 20,
@@ -110,6 +113,7 @@ impl ApiConfig {
             app_url: settings.parsed("APP_URL", defaults.app_url)?,
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
+            region: settings.get("REGION").map_or(defaults.region, str::to_owned),
             operator_token: settings.optional("OPERATOR_TOKEN")?,
             clerk_secret: settings.optional("CLERK_SECRET")?,
             max_owned_workspaces: settings.parsed("MAX_OWNED_WORKSPACES", defaults.max_owned_workspaces)?,

@@ -6,6 +6,7 @@ pub mod document;
 
 pub mod absent;
 mod answer;
+mod anyone;
 mod app;
 mod avatar;
 mod body;
@@ -18,6 +19,7 @@ mod job_started;
 mod log_stream;
 mod operator;
 mod page;
+mod paged;
 mod part;
 mod path_workspace;
 mod permission;
@@ -32,6 +34,7 @@ mod wait;
 mod watcher;
 
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
+pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};
@@ -41,7 +44,10 @@ pub use error::ApiError;
 pub use job_started::JobStarted;
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
-pub use page::{Limit, Offset, Page, PageNumber, PageSize, page_request, part_request};
+pub use page::{
+    Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
+};
+pub use paged::{PagedEnvelope, Pagination};
 pub use part::Part;
 pub use permission::{Access, Can, Permission};
 pub use rate_limit::RateLimiter;

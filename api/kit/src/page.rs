@@ -1,5 +1,5 @@
 //! Pages of lists. The Workspace API has `page`, which counts from 1, and `page_size`; lists of the
-//! Platform API have `limit` and `offset`. Sizes have a cap.
+//! Platform API have `limit` and `offset`, or `page` and `per_page`. Sizes have a cap.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -57,6 +57,16 @@ pub fn page_request(page: PageNumber, size: PageSize) -> PageRequest {
     PageRequest { limit, offset: (i64::from(page.0) - 1) * limit }
 }
 
+/// `per_page`: items on a page of the Platform API. More than its cap of 100 is taken as the cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerPage(u32);
+
+/// What `page` and `per_page` ask for.
+#[must_use]
+pub fn per_page_request(page: PageNumber, size: PerPage) -> PageRequest {
+    page_request(page, PageSize(size.0))
+}
+
 /// `limit`: items in the answer. More than the cap is taken as the cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(u32);
@@ -74,6 +84,12 @@ pub fn part_request(limit: Limit, offset: Offset) -> PageRequest {
 impl Default for Limit {
     fn default() -> Self {
         Self(50)
+    }
+}
+
+impl Default for PerPage {
+    fn default() -> Self {
+        Self(25)
     }
 }
 
@@ -102,6 +118,14 @@ impl FromStr for PageSize {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         from_one(text).map(|size| Self(size.min(LARGEST)))
+    }
+}
+
+impl FromStr for PerPage {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        from_one(text).map(|size| Self(size.min(100)))
     }
 }
 
@@ -172,6 +196,7 @@ macro_rules! parameter {
 
 parameter!(PageNumber, "page_number", 1.0);
 parameter!(PageSize, "page_size", 1.0);
+parameter!(PerPage, "per_page", 1.0);
 parameter!(Limit, "limit", 1.0);
 parameter!(Offset, "offset", 0.0);
 

@@ -21,6 +21,23 @@ pub enum Tag {
     WorkspaceHealth,
     /// What Stripe tells about payments.
     Billing,
+    /// What each role may do.
+    Permissions,
+    /// Keys for programs: issue them, pause them, end them.
+    #[oai(rename = "API Keys")]
+    ApiKeys,
+    /// Plan, limits and what is used of them.
+    Tenants,
+    /// Who did what.
+    Audit,
+    /// How a workspace wants to be kept.
+    Governance,
+    /// Who is behind a token, and what it opens.
+    #[oai(rename = "Token API")]
+    TokenApi,
+    /// Tokens for people's programs.
+    #[oai(rename = "Personal Tokens")]
+    PersonalTokens,
     /// Tables of records, and their fields.
     Recordsets,
     /// The rows of recordsets.
@@ -56,6 +73,6 @@ pub enum Tag {
     Shares,
     /// What ran in the past.
     Throughput,
-    /// Whether the service is up.
-    Health,
+    /// Whether the service is up, its documentation, and what apps ask before anybody has signed in.
+    Public,
 }

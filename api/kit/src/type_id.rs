@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use domain::{RecordId, UserId};
+use domain::{ApiKeyId, RecordId, UserId, WorkspaceId};
 use jobs::{JobId, schedules::ScheduleId};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
@@ -47,10 +47,12 @@ macro_rules! prefixes {
 }
 
 prefixes! {
+    ApiKeyId = "key",
     JobId = "job",
     RecordId = "obj",
     ScheduleId = "sjob",
     UserId = "usr",
+    WorkspaceId = "tn",
 }
 
 /// An id on the Platform API: rendered as a `TypeID`, read as one or as a plain UUID.

@@ -5,6 +5,7 @@ mod dead_letters;
 mod jobs;
 mod limits;
 mod pauses;
+mod personal_tokens;
 mod queues;
 mod scaling;
 mod shares;
@@ -28,5 +29,6 @@ pub fn api() -> impl OpenApi {
         jobs::JobsApi,
         dead_letters::DeadLettersApi,
         users::UsersApi,
+        personal_tokens::PersonalTokensApi,
     )
 }

@@ -6,7 +6,7 @@ use jobs::Surface;
 use poem::{Endpoint, Response, endpoint::make_sync};
 use poem_openapi::{OpenApi, OpenApiService};
 
-use crate::health::HealthApi;
+use crate::public::PublicApi;
 
 /// The Workspace API.
 pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
@@ -26,7 +26,7 @@ pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
 
 /// The Platform API.
 pub(crate) fn platform() -> OpenApiService<impl OpenApi, ()> {
-    let sections = (HealthApi, api_accounts::platform::api(), api_jobs::platform_api());
+    let sections = (PublicApi, api_accounts::platform::api(), api_jobs::platform_api());
     OpenApiService::new(sections, "Millrace Platform API", env!("CARGO_PKG_VERSION"))
         .server("/")
         .description("The same store for apps that are built on it, by API key.")
@@ -60,9 +60,10 @@ fn served(spec: &str, surface: Surface) -> serde_json::Result<serde_json::Value>
 }
 
 /// A surface's document and the page that shows it, ready to be sent.
+#[derive(Clone)]
 pub(crate) struct Pages {
-    document: Bytes,
-    page: Bytes,
+    pub(crate) document: Bytes,
+    pub(crate) page: Bytes,
 }
 
 impl Pages {
@@ -76,12 +77,12 @@ impl Pages {
     }
 
     /// The document, as JSON.
-    pub(crate) fn document(&self) -> impl Endpoint + 'static {
+    pub(crate) fn send_document(&self) -> impl Endpoint + 'static {
         sent(&self.document, "application/json")
     }
 
     /// The page, which needs nothing from elsewhere.
-    pub(crate) fn page(&self) -> impl Endpoint + 'static {
+    pub(crate) fn send_page(&self) -> impl Endpoint + 'static {
         sent(&self.page, "text/html; charset=utf-8")
     }
 }

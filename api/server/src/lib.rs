@@ -7,7 +7,7 @@ pub mod config;
 pub mod documents;
 
 mod figures;
-mod health;
+mod public;
 mod serve;
 
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
@@ -63,15 +63,14 @@ pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
     let gauge = Gauge::new(app.database.clone());
     Route::new()
         .nest("/api/v1", workspace)
-        .at("/api/v1/docs", get(workspace_pages.page()))
-        .at("/api/v1/openapi.json", get(workspace_pages.document()))
+        .at("/api/v1/docs", get(workspace_pages.send_page()))
+        .at("/api/v1/openapi.json", get(workspace_pages.send_document()))
         .nest("/ops", ops)
-        .at("/ops/docs", get(ops_pages.page()))
-        .at("/ops/openapi.json", get(ops_pages.document()))
+        .at("/ops/docs", get(ops_pages.send_page()))
+        .at("/ops/openapi.json", get(ops_pages.send_document()))
         .nest("/", platform)
-        .at("/docs", get(platform_pages.page()))
-        .at("/docs/openapi.json", get(platform_pages.document()))
         .at("/metrics", get(figures::render))
+        .data(public::Process::new(platform_pages))
         .data(figures)
         .data(gauge)
         .with(Edge::of(app))

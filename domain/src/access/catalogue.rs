@@ -60,7 +60,7 @@ pub(super) const CATALOGUE: &[Listed] = &[
     listed("audit:view", Role::Admin, Scope::Auth, "Read who did what"),
     listed("governance:view", Role::Admin, Scope::Auth, "See the workspace's security rules"),
     listed("governance:manage", Role::Owner, Scope::Auth, "Change the workspace's security rules"),
-    listed("usage:view", Role::Admin, Scope::Read, "See the plan, its limits and what is used"),
+    listed("usage:view", Role::Member, Scope::Read, "See the plan, its limits and what is used"),
     listed("recordsets:view", Role::Viewer, Scope::Read, "See recordsets and their fields"),
     listed("recordsets:create", Role::Member, Scope::Schema, "Create recordsets"),
     listed("recordsets:edit", Role::Member, Scope::Schema, "Change recordsets and their fields"),

@@ -241,6 +241,8 @@ async fn what_is_answered_is_what_is_documented() {
     hold_workspaces(&mut contract, &app, &owner).await;
     hold_modules(&mut contract, &owner).await;
     people::hold(&mut contract, &app, &owner).await;
+    hold_keys(&mut contract, &owner).await;
+    hold_permissions(&mut contract, &owner).await;
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), LEFT_OUT.iter().copied().collect());
@@ -306,6 +308,43 @@ async fn hold_invites(contract: &mut Contract, app: &TestApp, stripe: &Stripe) {
     visitor.follow(&contract.hold("signup_stripe_invite_async", &started)).await;
 }
 
+/// API keys and personal tokens.
+async fn hold_keys(contract: &mut Contract, owner: &Client) {
+    let new = json!({"name": "x", "scopes": ["*"]});
+    let key = contract.hold("create_api_key", &owner.post("/api-keys", new).await);
+    let path = format!("/api-keys/{}", key["id"].as_str().unwrap());
+    contract.hold("list_api_keys", &owner.get("/api-keys").await);
+    contract.hold("count_api_keys", &owner.get("/api-keys/count").await);
+    contract.hold("get_api_key", &owner.get(&path).await);
+    contract.hold("update_api_key", &owner.patch(&path, json!({"description": "y"})).await);
+    contract.hold("toggle_api_key", &owner.post(&format!("{path}/toggle"), json!({})).await);
+    contract.hold("rotate_api_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    contract.hold("revoke_api_key", &owner.post(&format!("{path}/revoke"), json!({})).await);
+    contract.hold("delete_api_key", &owner.delete(&path).await);
+    let token = owner.post("/auth/tokens", json!({"name": "x"})).await;
+    let token = contract.hold("create_personal_token", &token);
+    contract.hold("list_personal_tokens", &owner.get("/auth/tokens").await);
+    let path = format!("/auth/tokens/{}", token["id"].as_str().unwrap());
+    contract.hold("revoke_personal_token", &owner.delete(&path).await);
+}
+
+/// Permissions.
+async fn hold_permissions(contract: &mut Contract, owner: &Client) {
+    contract.hold("list_permissions", &owner.get("/permissions").await);
+    contract.hold("check_permission", &owner.get("/permissions/check/records:view").await);
+    contract.hold("group_permissions", &owner.get("/permissions/grouped").await);
+    contract.hold("list_own_permissions", &owner.get("/permissions/me").await);
+    contract.hold("list_role_permissions", &owner.get("/permissions/roles").await);
+    let role = "/permissions/roles/viewer";
+    contract.hold("get_role_permissions", &owner.get(role).await);
+    let changes = json!({"permissions": {"records:create": true}});
+    contract.hold("set_role_permissions", &owner.put(role, changes).await);
+    let change = json!({"permission": "records:edit", "granted": true});
+    contract.hold("set_role_permission", &owner.put(&format!("{role}/permission"), change).await);
+    contract.hold("reset_role_permissions", &owner.post(&format!("{role}/reset"), json!({})).await);
+    contract.hold("seed_permissions", &owner.post("/permissions/seed", json!({})).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_platform_answers_is_what_is_documented() {
     let stripe = Stripe::start().await;
@@ -317,6 +356,12 @@ async fn what_the_platform_answers_is_what_is_documented() {
     }
     let nothing = stripe.tell(&app, "customer.created", &json!({"id": "cus_1"})).await;
     contract.hold("stripe_webhook", &nothing);
+    for (id, path) in [("api_docs", "/docs"), ("openapi_document", "/docs/openapi.json")] {
+        contract.hold(id, &owner.get(path).await);
+    }
+    let landing = reqwest::Client::new().get(format!("{}/", app.base));
+    contract.hold("landing_page", &crate::client::send(landing).await);
+    hold_tenant(&mut contract, &owner).await;
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     contract.hold("get_job", &owner.get(&format!("/v1/jobs/{job}")).await);
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
@@ -345,12 +390,42 @@ async fn what_the_platform_answers_is_what_is_documented() {
     assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
 }
 
+/// What the Platform API tells about a tenant, its keys and who calls.
+async fn hold_tenant(contract: &mut Contract, owner: &Client) {
+    let (key, program) = owner.new_key(&["*"]).await;
+    contract.hold("get_tenant_config", &program.get("/v1/tenant-config").await);
+    let email = owner.get("/auth/me").await.expect(200)["email"].clone();
+    contract.hold("look_up_tenants", &owner.post("/v1/tenants/lookup", json!({"email": email})).await);
+    contract.hold("get_usage", &program.get("/v1/usage").await);
+    contract.hold("get_token_owner", &program.get("/v1/me").await);
+    contract.hold("list_books", &program.get("/v1/books").await);
+    contract.hold("list_audit_logs", &program.get("/v1/audit-logs").await);
+    contract.hold("get_governance", &program.get("/v1/governance").await);
+    contract
+        .hold("update_governance", &owner.patch("/v1/governance", json!({"audit_retention_days": 9})).await);
+    let simulation = json!({"policy": {"condition_json": true, "action": "select"}, "auth_context": {}, "sample_data": [{}]});
+    contract.hold("simulate_policy", &program.post("/v1/policies/simulate", simulation).await);
+    contract.hold("list_keys", &program.get("/v1/keys").await);
+    let new = json!({"label": "x", "scopes": ["read"]});
+    contract.hold("create_key", &program.post("/v1/keys", new).await);
+    let path = format!("/v1/keys/{}", key["id"].as_str().unwrap());
+    contract.hold("update_key", &owner.patch(&path, json!({"label": "y"})).await);
+    contract.hold("rotate_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    contract.hold("revoke_key", &owner.delete(&path).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_is_answered_is_what_is_documented() {
     let app = TestApp::start().await;
     let mut contract = Contract::new(Surface::Ops);
     let operator = app.operator();
-    let tenant = app.owner().await.workspace.unwrap();
+    let owner = app.owner().await;
+    let token = owner.post("/auth/tokens", json!({"name": "x"})).await.expect(201);
+    let grant = format!("/personal-tokens/{}", token["id"].as_str().unwrap());
+    contract.hold("grant_personal_token", &operator.patch(&grant, json!({"scopes": ["*"]})).await);
+    let email = owner.get("/auth/me").await.expect(200)["email"].as_str().unwrap().to_owned();
+    contract.hold("find_personal_tokens", &operator.get(&format!("/personal-tokens?email={email}")).await);
+    let tenant = owner.workspace.unwrap();
     let held = json!({"kind": "engine.no_op", "tenant": tenant, "reason": "a test", "paused_by": "Ada"});
     let pause = contract.hold("create_pause", &operator.post("/pauses", held).await);
     contract.hold("list_pauses", &operator.get("/pauses").await);

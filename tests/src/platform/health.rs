@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Reply, TestApp, client::send};
+use crate::{Reply, TestApp, client::send, masked};
 
 async fn get(app: &TestApp, path: &str) -> Reply {
     send(reqwest::Client::new().get(format!("{}{path}", app.base))).await
@@ -11,12 +11,30 @@ async fn get(app: &TestApp, path: &str) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_service_is_healthy_and_ready() {
     let app = TestApp::start().await;
-    for path in ["/health", "/ready"] {
-        assert_eq!(
-            get(&app, path).await.expect(200),
-            json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")})
-        );
-    }
+    let health = get(&app, "/health").await;
+    let request = health.headers["x-request-id"].to_str().unwrap().to_owned();
+    let health = health.expect(200);
+    assert_eq!((&health["success"], &health["request_id"]), (&json!(true), &json!(request)));
+    assert!(health["data"]["uptime"].is_u64());
+    let mut shown = masked(&health["data"]);
+    shown["uptime"] = json!("[uptime]");
+    assert_eq!(
+        shown,
+        json!({"status": "ok", "service": "millrace", "version": env!("CARGO_PKG_VERSION"), "region": "local",
+               "timestamp": "[time]", "uptime": "[uptime]"})
+    );
+    let ready = get(&app, "/ready").await.expect(200);
+    assert_eq!(
+        masked(&ready["data"]),
+        json!({"status": "ready", "service": "millrace", "timestamp": "[time]"})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_the_region_that_the_installation_is_in() {
+    let app = TestApp::start_with(&[("REGION", "eu-central")]).await;
+
+    assert_eq!(get(&app, "/health").await.expect(200)["data"]["region"], "eu-central");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ mod delivery;
 mod impersonation;
 mod member_password;
 mod password;
+mod personal_tokens;
 mod profile;
 mod session;
 mod sessions;

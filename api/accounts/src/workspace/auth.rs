@@ -13,6 +13,7 @@ mod profile;
 mod session;
 mod sessions;
 mod signup;
+mod tokens;
 
 use api_kit::{ApiError, App, Visitor, avatar_url};
 use domain::{
@@ -37,6 +38,7 @@ pub fn api() -> impl OpenApi + 'static {
         impersonation::ImpersonationApi,
         profile::ProfileApi,
         avatar::AvatarApi,
+        tokens::TokensApi,
     )
 }
 

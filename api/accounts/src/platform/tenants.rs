@@ -1,0 +1,42 @@
+//! A tenant's plan, and what is used of it. Contract section "Tenants" (P-TEN).
+
+use api_kit::{Can, Tag, TypeId, Wrapped, permissions};
+use domain::{
+    WorkspaceId,
+    usage::{self, PlanLimits},
+};
+use poem_openapi::{Object, OpenApi, payload::Json};
+
+permissions! { ViewUsage = "usage:view" }
+
+/// A tenant's plan and storage.
+#[derive(Debug, Object)]
+struct TenantUsage {
+    /// The tenant: a workspace.
+    tenant_id: TypeId<WorkspaceId>,
+    /// `free`, `starter`, `growth` or `enterprise`.
+    plan_tier: String,
+    /// Bytes of stored files: uploads and exports.
+    used_storage_bytes: i64,
+    /// What the plan allows.
+    plan_limits: PlanLimits,
+}
+
+/// See the module.
+pub struct UsageApi;
+
+#[OpenApi(prefix_path = "/v1/usage", tag = "Tag::Tenants")]
+impl UsageApi {
+    /// Tell the tenant's plan, and what is used of it
+    #[oai(path = "/", method = "get", operation_id = "get_usage")]
+    async fn get(&self, can: Can<ViewUsage>) -> Wrapped<TenantUsage> {
+        let app = can.app();
+        let usage = usage::of(&app.database, can.workspace, can.actor(), app.config.max_upload_bytes).await?;
+        Ok(Json(can.wrap(TenantUsage {
+            tenant_id: TypeId(can.workspace),
+            plan_tier: usage.plan,
+            used_storage_bytes: usage.storage_bytes,
+            plan_limits: usage.limits,
+        })))
+    }
+}

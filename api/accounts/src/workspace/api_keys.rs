@@ -1,0 +1,145 @@
+//! API keys, for programs of a workspace. Contract section "API Keys" (W-KEY). The same keys as the Platform
+//! API's, which calls them by other names.
+
+use api_kit::{Access, ApiError, Limit, Offset, part_request, prelude::*};
+use domain::{
+    Acting, ApiKeyId,
+    api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation},
+};
+use jobs::Tx;
+use poem_openapi::Object;
+use uuid::Uuid;
+
+permissions! { ViewApiKeys = "api_keys:view", ManageApiKeys = "api_keys:manage" }
+
+/// A key just issued.
+#[derive(Debug, Object)]
+struct IssuedApiKey {
+    #[oai(flatten)]
+    api_key: ApiKey,
+    /// The whole key, for the `Authorization` header. It is shown here and never again.
+    key: String,
+}
+
+/// How many keys.
+#[derive(Debug, Object)]
+struct ApiKeyCount {
+    /// That many.
+    count: i64,
+}
+
+/// Changes the shared schemas for whoever calls, in one transaction.
+pub(crate) async fn act<T, E: Into<ApiError>>(
+    can: &Access,
+    work: impl AsyncFnOnce(&mut Tx, &Acting<'_>) -> Result<T, E>,
+) -> Answer<T> {
+    let (actor, mut tx) = (can.actor(), can.app().database.begin().await?);
+    let by = Acting { workspace: can.workspace, actor: &actor, held: can.held() };
+    let done = work(&mut tx, &by).await.map_err(Into::into)?;
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// See the module.
+pub struct ApiKeysApi;
+
+#[OpenApi(prefix_path = "/api-keys", tag = "Tag::ApiKeys")]
+impl ApiKeysApi {
+    /// List the workspace's API keys, the newest first
+    #[oai(path = "/", method = "get", operation_id = "list_api_keys")]
+    async fn list(
+        &self,
+        can: Can<ViewApiKeys>,
+        /// Keys to pass over.
+        #[oai(default)]
+        skip: Query<Offset>,
+        /// Keys in the answer, at most 200.
+        #[oai(default)]
+        limit: Query<Limit>,
+        is_active: Query<Option<bool>>,
+        is_revoked: Query<Option<bool>>,
+    ) -> Answer<Json<Vec<ApiKey>>> {
+        let filter = Filter { is_active: is_active.0, is_revoked: is_revoked.0 };
+        let mut reader = can.app().database.reader().await?;
+        let part = part_request(limit.0, skip.0);
+        Ok(Json(api_keys::list(reader.conn(), can.workspace, filter, part).await?))
+    }
+
+    /// Count the workspace's API keys
+    #[oai(path = "/count", method = "get", operation_id = "count_api_keys")]
+    async fn count(
+        &self,
+        can: Can<ViewApiKeys>,
+        is_active: Query<Option<bool>>,
+        is_revoked: Query<Option<bool>>,
+    ) -> Answer<Json<ApiKeyCount>> {
+        let filter = Filter { is_active: is_active.0, is_revoked: is_revoked.0 };
+        let mut reader = can.app().database.reader().await?;
+        Ok(Json(ApiKeyCount { count: api_keys::count(reader.conn(), can.workspace, filter).await? }))
+    }
+
+    /// Look at an API key
+    #[oai(path = "/:api_key_id", method = "get", operation_id = "get_api_key")]
+    async fn get(&self, can: Can<ViewApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
+        let mut reader = can.app().database.reader().await?;
+        Ok(Json(api_keys::get(reader.conn(), can.workspace, ApiKeyId(*api_key_id)).await?))
+    }
+
+    /// Issue an API key
+    ///
+    /// The whole key is in this answer and nowhere else. With a key one does what admins do, within its
+    /// scopes; nobody gives a key more than they may themselves (403). A workspace has at most 100 keys that
+    /// are neither revoked nor expired (402 `limit_exceeded`).
+    #[oai(path = "/", method = "post", operation_id = "create_api_key")]
+    async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {
+        let issued = act(&can, async |tx, by| api_keys::issue(tx, by, key.0).await).await?;
+        Ok(Created(IssuedApiKey { api_key: issued.key, key: issued.secret }))
+    }
+
+    /// Revoke an API key
+    ///
+    /// For good: it never opens anything again, and can't be changed any more. It stays in the list.
+    #[oai(path = "/:api_key_id/revoke", method = "post", operation_id = "revoke_api_key")]
+    async fn revoke(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
+        act(&can, async |tx, by| api_keys::revoke(tx, by, ApiKeyId(*api_key_id)).await).await.map(Json)
+    }
+
+    /// Put a new API key in an API key's place
+    ///
+    /// The new one has the same settings, and is shown here alone; the old one is revoked at the same moment.
+    #[oai(path = "/:api_key_id/rotate", method = "post", operation_id = "rotate_api_key")]
+    async fn rotate(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<IssuedApiKey>> {
+        let id = ApiKeyId(*api_key_id);
+        let (_, new) =
+            act(&can, async |tx, by| api_keys::rotate(tx, by, id, Rotation::default()).await).await?;
+        Ok(Json(IssuedApiKey { api_key: new.key, key: new.secret }))
+    }
+
+    /// Pause an API key, or let it go on
+    #[oai(path = "/:api_key_id/toggle", method = "post", operation_id = "toggle_api_key")]
+    async fn toggle(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
+        act(&can, async |tx, by| api_keys::toggle(tx, by, ApiKeyId(*api_key_id)).await).await.map(Json)
+    }
+
+    /// Change an API key's settings
+    #[oai(path = "/:api_key_id", method = "patch", operation_id = "update_api_key")]
+    async fn update(
+        &self,
+        can: Can<ManageApiKeys>,
+        api_key_id: Path<Uuid>,
+        changes: Body<KeyChanges>,
+    ) -> Answer<Json<ApiKey>> {
+        let id = ApiKeyId(*api_key_id);
+        act(&can, async |tx, by| api_keys::change(tx, by, id, changes.0).await).await.map(Json)
+    }
+
+    /// Erase an API key
+    ///
+    /// It opens nothing any more, and nothing is left of it but the audit. To keep it in sight, revoke it.
+    #[oai(path = "/:api_key_id", method = "delete", operation_id = "delete_api_key")]
+    async fn delete(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<NoContent> {
+        let id = ApiKeyId(*api_key_id);
+        act(&can, async |tx, by| api_keys::delete(tx, by, id).await).await?;
+        Ok(NoContent)
+    }
+}

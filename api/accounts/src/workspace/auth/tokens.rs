@@ -1,0 +1,63 @@
+//! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
+
+use api_kit::{Answer, App, Body, Created, NoContent, SignedIn, Tag};
+use domain::personal_tokens::{self, NewToken, PersonalToken};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use uuid::Uuid;
+
+/// The caller's tokens.
+#[derive(Debug, Object)]
+struct PersonalTokens {
+    /// The newest first; not those that were revoked.
+    items: Vec<PersonalToken>,
+}
+
+/// A token just made.
+#[derive(Debug, Object)]
+struct NewPersonalToken {
+    #[oai(flatten)]
+    personal_token: PersonalToken,
+    /// The token itself. It is shown here and never again.
+    token: String,
+}
+
+/// See the module.
+pub struct TokensApi;
+
+#[OpenApi(prefix_path = "/auth/tokens", tag = "Tag::Authentication")]
+impl TokensApi {
+    /// List the caller's personal tokens
+    #[oai(path = "/", method = "get", operation_id = "list_personal_tokens")]
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<PersonalTokens>> {
+        let mut reader = app.database.reader().await?;
+        Ok(Json(PersonalTokens { items: personal_tokens::of_user(reader.conn(), caller.user).await? }))
+    }
+
+    /// Make a personal token
+    ///
+    /// It reads what its person may see, in all of their workspaces or in the one given, and changes nothing;
+    /// the operator grants more. A person has at most 50 at a time.
+    #[oai(path = "/", method = "post", operation_id = "create_personal_token")]
+    async fn create(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        token: Body<NewToken>,
+    ) -> Answer<Created<NewPersonalToken>> {
+        let mut tx = app.database.begin().await?;
+        let (personal_token, token) =
+            personal_tokens::create(&mut tx, caller.user, &caller.actor(), token.0).await?;
+        tx.commit().await?;
+        Ok(Created(NewPersonalToken { personal_token, token }))
+    }
+
+    /// Revoke one of the caller's personal tokens
+    #[oai(path = "/:token_id", method = "delete", operation_id = "revoke_personal_token")]
+    async fn revoke(&self, app: Data<&App>, caller: SignedIn, token_id: Path<Uuid>) -> Answer<NoContent> {
+        let mut tx = app.database.begin().await?;
+        personal_tokens::revoke(&mut tx, caller.user, &caller.actor(), *token_id).await?;
+        tx.commit().await?;
+        Ok(NoContent)
+    }
+}

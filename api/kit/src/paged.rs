@@ -1,0 +1,47 @@
+//! Lists of the Platform API that come in pages: the envelope, with `pagination` beside `data`.
+
+use domain::page::{PageOf, PageRequest};
+use poem_openapi::{
+    Object,
+    types::{ParseFromJSON, ToJSON},
+};
+
+/// Where in a list a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
+pub struct Pagination {
+    /// This page; the first is 1.
+    pub current_page: i64,
+    /// Pages in the whole list.
+    pub total_pages: i64,
+    /// Items in the whole list.
+    pub total_count: i64,
+    /// Items on a full page.
+    pub per_page: i64,
+}
+
+/// A page of a list, in the Platform API's envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct PagedEnvelope<T: ParseFromJSON + ToJSON> {
+    /// Always true; errors have an envelope of their own.
+    pub success: bool,
+    /// The items of this page.
+    pub data: Vec<T>,
+    /// Where in the list they are.
+    pub pagination: Pagination,
+    /// The request, for support.
+    pub request_id: String,
+}
+
+impl<T: ParseFromJSON + ToJSON> PagedEnvelope<T> {
+    /// A page as it was asked for.
+    pub fn new(request: PageRequest, page: PageOf<T>, request_id: impl Into<String>) -> Self {
+        let per_page = request.limit.max(1);
+        let pagination = Pagination {
+            current_page: request.offset / per_page + 1,
+            total_pages: (page.total + per_page - 1) / per_page,
+            total_count: page.total,
+            per_page,
+        };
+        Self { success: true, data: page.items, pagination, request_id: request_id.into() }
+    }
+}

@@ -1,0 +1,56 @@
+//! Personal tokens: what each may do. People make read-only ones; more is granted here.
+
+use api_kit::{Answer, Body, Operator, Tag, Visitor};
+use domain::{
+    access::Scope,
+    personal_tokens::{self, PersonalToken},
+};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+use uuid::Uuid;
+
+/// A person's tokens.
+#[derive(Debug, Object)]
+struct PersonalTokens {
+    /// The newest first, revoked ones too; at most 500.
+    items: Vec<PersonalToken>,
+}
+
+/// What a token is to be allowed.
+#[derive(Debug, Object)]
+struct Grant {
+    /// In place of those that it has: at least one.
+    scopes: Vec<Scope>,
+}
+
+pub(crate) struct PersonalTokensApi;
+
+#[OpenApi(prefix_path = "/personal-tokens", tag = "Tag::PersonalTokens")]
+impl PersonalTokensApi {
+    /// List the personal tokens of whoever has an address
+    #[oai(path = "/", method = "get", operation_id = "find_personal_tokens")]
+    async fn find(&self, operator: Operator, email: Query<String>) -> Answer<Json<PersonalTokens>> {
+        let mut reader = operator.database().reader().await?;
+        Ok(Json(PersonalTokens { items: personal_tokens::by_email(reader.conn(), &email).await? }))
+    }
+
+    /// Say what a personal token may do
+    ///
+    /// From its next request on.
+    #[oai(path = "/:token_id", method = "patch", operation_id = "grant_personal_token")]
+    async fn grant(
+        &self,
+        operator: Operator,
+        visitor: Visitor,
+        token_id: Path<Uuid>,
+        grant: Body<Grant>,
+    ) -> Answer<Json<PersonalToken>> {
+        let mut tx = operator.database().begin().await?;
+        let token = personal_tokens::grant(&mut tx, &visitor.actor(), *token_id, &grant.scopes).await?;
+        tx.commit().await?;
+        Ok(Json(token))
+    }
+}

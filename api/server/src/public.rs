@@ -1,0 +1,185 @@
+//! Whether the service is up and can do its work, and what it is: its documentation and the page one lands on.
+//! Contract section "Public" (P-PUB-01 to 05).
+
+use std::time::Instant;
+
+use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use poem::{IntoResponse, Response, web::Data};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    payload::Json,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+};
+
+use crate::documents::Pages;
+
+/// What this service is called.
+const SERVICE: &str = "millrace";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+/// The page one lands on. Nothing of it comes from elsewhere.
+const LANDING: &str = concat!(
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Millrace</title>",
+    "<meta name=\"viewport\" content=\"width=device-width\">",
+    "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}</style>",
+    "</head><body><h1>Millrace ",
+    env!("CARGO_PKG_VERSION"),
+    "</h1><ul><li><a href=\"/docs\">Platform API</a> (<a href=\"/docs/openapi.json\">OpenAPI</a>)</li>",
+    "<li><a href=\"/api/v1/docs\">Workspace API</a> (<a href=\"/api/v1/openapi.json\">OpenAPI</a>)</li>",
+    "<li><a href=\"/health\">Health</a></li></ul></body></html>\n",
+);
+
+/// Since when this process serves, and what it shows.
+#[derive(Clone)]
+pub(crate) struct Process {
+    started: Instant,
+    pages: Pages,
+}
+
+impl Process {
+    /// A process that starts now.
+    pub(crate) fn new(pages: Pages) -> Self {
+        Self { started: Instant::now(), pages }
+    }
+}
+
+/// The service is up.
+#[derive(Debug, Object)]
+struct Health {
+    /// Always `ok`.
+    status: String,
+    /// Always `millrace`.
+    service: String,
+    /// The release that answers.
+    version: String,
+    /// Now.
+    timestamp: DateTime<Utc>,
+    /// Where the installation runs.
+    region: String,
+    /// Seconds since the process that answers began to serve.
+    uptime: u64,
+}
+
+/// The service can take requests.
+#[derive(Debug, Object)]
+struct Readiness {
+    /// Always `ready`.
+    status: String,
+    /// Always `millrace`.
+    service: String,
+    /// Now.
+    timestamp: DateTime<Utc>,
+}
+
+/// A page of HTML.
+struct Page(Bytes);
+
+/// A document.
+struct Document(Bytes);
+
+/// The documentation of a body of that type.
+fn documented(content_type: &'static str, schema: MetaSchema) -> MetaResponses {
+    let content = vec![MetaMediaType { content_type, schema: MetaSchemaRef::Inline(Box::new(schema)) }];
+    let response =
+        MetaResponse { description: "", status: Some(200), status_range: None, content, headers: vec![] };
+    MetaResponses { responses: vec![response] }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(HTML).body(self.0)
+    }
+}
+
+impl ApiResponse for Page {
+    fn meta() -> MetaResponses {
+        documented(HTML, MetaSchema::new("string"))
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+impl IntoResponse for Document {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(JSON).body(self.0)
+    }
+}
+
+impl ApiResponse for Document {
+    fn meta() -> MetaResponses {
+        documented(JSON, MetaSchema::new("object"))
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+/// See the module.
+pub struct PublicApi;
+
+#[OpenApi(tag = "Tag::Public")]
+#[allow(clippy::unused_async)] // a handler is async
+impl PublicApi {
+    /// Tell whether the process is up
+    ///
+    /// Asks nobody else: for a supervisor that would restart it.
+    #[oai(path = "/health", method = "get", operation_id = "health")]
+    async fn health(
+        &self,
+        app: Data<&App>,
+        process: Data<&Process>,
+        request: Data<&RequestId>,
+    ) -> Json<Envelope<Health>> {
+        let health = Health {
+            status: "ok".to_owned(),
+            service: SERVICE.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            timestamp: jobs::clock::now(),
+            region: app.config.region.clone(),
+            uptime: process.started.elapsed().as_secs(),
+        };
+        Json(Envelope::new(health, request.0.0.to_string()))
+    }
+
+    /// Tell whether the process can take requests
+    ///
+    /// Asks PostgreSQL and Redis: for a load balancer that would send requests elsewhere.
+    #[oai(path = "/ready", method = "get", operation_id = "ready")]
+    async fn ready(&self, app: Data<&App>, request: Data<&RequestId>) -> Wrapped<Readiness> {
+        let database = &app.database;
+        sqlx::query!("select 1 as one")
+            .fetch_one(&database.pool)
+            .await
+            .map_err(|_| ApiError::unavailable("database_unreachable", "PostgreSQL does not answer"))?;
+        database
+            .bus
+            .ping()
+            .await
+            .map_err(|_| ApiError::unavailable("redis_unreachable", "Redis does not answer"))?;
+        let readiness = Readiness {
+            status: "ready".to_owned(),
+            service: SERVICE.to_owned(),
+            timestamp: jobs::clock::now(),
+        };
+        Ok(Json(Envelope::new(readiness, request.0.0.to_string())))
+    }
+
+    /// Show the page one lands on
+    #[oai(path = "/", method = "get", operation_id = "landing_page")]
+    async fn landing(&self) -> Answer<Page> {
+        Ok(Page(Bytes::from_static(LANDING.as_bytes())))
+    }
+
+    /// Show this documentation
+    #[oai(path = "/docs", method = "get", operation_id = "api_docs")]
+    async fn docs(&self, process: Data<&Process>) -> Answer<Page> {
+        Ok(Page(process.pages.page.clone()))
+    }
+
+    /// Get this document
+    #[oai(path = "/docs/openapi.json", method = "get", operation_id = "openapi_document")]
+    async fn document(&self, process: Data<&Process>) -> Answer<Document> {
+        Ok(Document(process.pages.document.clone()))
+    }
+}

@@ -1,0 +1,135 @@
+//! What happens to a key after it was issued, but for being rotated.
+
+use jobs::Tx;
+use poem_openapi::{Object, types::MaybeUndefined};
+use serde_json::json;
+
+use super::{
+    ApiKey, ApiKeyError, get,
+    issue::{Checks, may_give},
+    locked,
+};
+use crate::{Acting, ApiKeyId, Event};
+
+/// Changes to a key; what is absent stays as it is. The secret is changed by rotating the key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
+pub struct KeyChanges {
+    /// What it is called: one line, at most 200 characters.
+    pub name: Option<String>,
+    /// What it is for, at most 2,000 characters; null clears it.
+    pub description: MaybeUndefined<String>,
+    /// What it may do: at least one. Nobody gives what they don't have.
+    pub scopes: Option<Vec<crate::access::Scope>>,
+    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    pub ip_allowlist: Option<Vec<String>>,
+    /// Requests a minute; null: what the plan says.
+    pub rate_per_minute: MaybeUndefined<i32>,
+    /// Whether it is good: false pauses it.
+    pub is_active: Option<bool>,
+}
+
+/// Changes a key's settings.
+///
+/// # Errors
+/// [`ApiKeyError::Revoked`], and those of [`issue`](super::issue).
+pub async fn change(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    id: ApiKeyId,
+    changes: KeyChanges,
+) -> Result<ApiKey, ApiKeyError> {
+    let key = locked(tx.conn(), by.workspace, id).await?;
+    if key.is_revoked {
+        return Err(ApiKeyError::Revoked);
+    }
+    let mut checks = Checks::new();
+    let name = changes.name.map(|name| checks.name(&name));
+    let description = match changes.description {
+        MaybeUndefined::Undefined => key.description,
+        MaybeUndefined::Null => None,
+        MaybeUndefined::Value(text) => {
+            checks.description(&text);
+            Some(text)
+        }
+    };
+    let scopes = changes.scopes.as_deref().map(|scopes| checks.scopes(scopes));
+    let ip_allowlist = changes.ip_allowlist.as_deref().map(|list| checks.networks(list));
+    let rate = match changes.rate_per_minute {
+        MaybeUndefined::Undefined => key.rate_per_minute,
+        MaybeUndefined::Null => None,
+        MaybeUndefined::Value(rate) => Some(rate),
+    };
+    checks.rate(rate);
+    checks.done()?;
+    may_give(by, changes.scopes.as_deref().unwrap_or_default())?;
+    sqlx::query!(
+        "update api_keys
+            set name = coalesce($3, name), description = $4, scopes = coalesce($5, scopes),
+                ip_allowlist = coalesce($6, ip_allowlist), rate_per_minute = $7,
+                is_active = coalesce($8, is_active), updated_at = now()
+          where workspace_id = $1 and id = $2",
+        by.workspace.0,
+        id.0,
+        name,
+        description,
+        scopes.as_deref(),
+        ip_allowlist.as_deref(),
+        rate,
+        changes.is_active,
+    )
+    .execute(tx.conn())
+    .await?;
+    let key = get(tx.conn(), by.workspace, id).await?;
+    let told = json!({
+        "name": key.name,
+        "scopes": key.scopes,
+        "ip_allowlist": key.ip_allowlist,
+        "rate_per_minute": key.rate_per_minute,
+        "is_active": key.is_active,
+    });
+    by.record(tx, Event::new("api_key", "updated", id.0, told)).await?;
+    Ok(key)
+}
+
+/// Pauses a key, or lets it go on.
+///
+/// # Errors
+/// [`ApiKeyError::Revoked`].
+pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
+    let is_active = Some(!locked(tx.conn(), by.workspace, id).await?.is_active);
+    change(tx, by, id, KeyChanges { is_active, ..KeyChanges::default() }).await
+}
+
+/// Ends a key for good. One that was revoked before stays as it is.
+pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
+    let key = locked(tx.conn(), by.workspace, id).await?;
+    if key.is_revoked {
+        return Ok(key);
+    }
+    sqlx::query!(
+        "update api_keys set is_active = false, revoked_at = now(), revoked_by = $3, updated_at = now()
+          where workspace_id = $1 and id = $2",
+        by.workspace.0,
+        id.0,
+        by.actor.user_id.map(|user| user.0),
+    )
+    .execute(tx.conn())
+    .await?;
+    by.record(tx, Event::new("api_key", "revoked", id.0, json!({ "name": key.name, "prefix": key.prefix })))
+        .await?;
+    get(tx.conn(), by.workspace, id).await
+}
+
+/// Erases a key. What the audit knows of it stays.
+pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), ApiKeyError> {
+    let gone = sqlx::query!(
+        "delete from api_keys where workspace_id = $1 and id = $2 returning name, prefix",
+        by.workspace.0,
+        id.0,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(ApiKeyError::NotFound)?;
+    let told = json!({ "name": gone.name, "prefix": gone.prefix });
+    Ok(by.record(tx, Event::new("api_key", "deleted", id.0, told)).await?)
+}

@@ -1,0 +1,88 @@
+//! Reading the audit.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{PageOf, PageRequest, WorkspaceId};
+
+/// An entry, as it was noted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Noted {
+    /// Later entries have greater ones.
+    pub id: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What was done: `resource.verb`, or the route of a change that tells no event.
+    pub action: String,
+    /// What it was done to.
+    pub resource_type: String,
+    /// Which one.
+    pub resource_id: Option<Uuid>,
+    /// The person who did it.
+    pub user_id: Option<Uuid>,
+    /// With what they came: `session`, `api_key` or `personal_token`.
+    pub credential_type: Option<String>,
+    /// The session, key or token.
+    pub credential_id: Option<Uuid>,
+    /// The member of staff who acted as the person.
+    pub impersonator_id: Option<Uuid>,
+    /// From where.
+    pub ip: Option<String>,
+    /// With which client.
+    pub user_agent: Option<String>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// By which surface.
+    pub surface: Option<String>,
+    /// The details.
+    pub data: Option<Value>,
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of that action.
+    pub action: Option<String>,
+    /// About things of that kind.
+    pub resource_type: Option<String>,
+}
+
+/// A part of a workspace's audit, the latest first.
+pub async fn list(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    part: PageRequest,
+) -> Result<PageOf<Noted>, sqlx::Error> {
+    let items = sqlx::query_as!(
+        Noted,
+        "select id, at, action, resource_type, resource_id, user_id, credential_type, credential_id,
+                impersonator_id, ip, user_agent, request_id, surface, data
+           from audit_log
+          where workspace_id = $1
+            and ($2::text is null or action = $2)
+            and ($3::text is null or resource_type = $3)
+          order by id desc limit $4 offset $5",
+        workspace.0,
+        filter.action,
+        filter.resource_type,
+        part.limit,
+        part.offset,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "total!" from audit_log
+            where workspace_id = $1
+              and ($2::text is null or action = $2)
+              and ($3::text is null or resource_type = $3)"#,
+        workspace.0,
+        filter.action,
+        filter.resource_type,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(PageOf { items, total })
+}

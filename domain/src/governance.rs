@@ -1,0 +1,160 @@
+//! Governance: how a workspace wants to be kept. What is said here is enforced elsewhere: sessions and
+//! addresses by [`crate::callers`] with every request, passwords where they are chosen, the audit's retention
+//! by maintenance.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+use jobs::Tx;
+use poem_openapi::{Object, types::MaybeUndefined};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use crate::{Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId, networks};
+
+/// How long entries of the audit are kept where nothing else is said, in days.
+pub const AUDIT_RETENTION: i32 = 365;
+/// The fewest characters of a password where nothing else is said.
+const PASSWORD_LENGTH: i32 = 10;
+
+/// A workspace's security rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
+pub struct Governance {
+    /// How long entries of the audit are kept, in days.
+    pub audit_retention_days: i32,
+    /// How long people stay signed in here before they sign in again, in seconds; null: as long as they use it.
+    pub session_duration_secs: Option<i32>,
+    /// The fewest characters of a new password of anybody here.
+    pub password_min_length: i32,
+    /// Networks that people and programs may come from; empty: from anywhere.
+    pub ip_allowlist: Vec<String>,
+    /// When this was last changed; null: never.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// Changes to them; what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
+pub struct GovernanceChanges {
+    /// 1 to 3650 days.
+    pub audit_retention_days: Option<i32>,
+    /// 300 to 31536000 seconds, counted from the sign-in; null: as long as they use it.
+    pub session_duration_secs: MaybeUndefined<i32>,
+    /// 10 to 128 characters.
+    pub password_min_length: Option<i32>,
+    /// Addresses, and networks in CIDR notation; at most 100. The caller's own address must be among them.
+    pub ip_allowlist: Option<Vec<String>>,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GovernanceError {
+    /// Values that break a rule, by field. 422.
+    #[error("some values are not valid")]
+    Invalid(FieldErrors),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl DomainError for GovernanceError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}
+
+/// A workspace's rules.
+pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Governance, sqlx::Error> {
+    let said = sqlx::query_as!(
+        Governance,
+        "select audit_retention_days, session_duration_secs, password_min_length, ip_allowlist, updated_at
+           from governance where workspace_id = $1",
+        workspace.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(said.unwrap_or(Governance {
+        audit_retention_days: AUDIT_RETENTION,
+        session_duration_secs: None,
+        password_min_length: PASSWORD_LENGTH,
+        ip_allowlist: Vec::new(),
+        updated_at: None,
+    }))
+}
+
+/// Changes a workspace's rules, from the next request on.
+///
+/// # Errors
+/// [`GovernanceError::Invalid`] with all that is wrong: also an allowlist that would shut out whoever sets it.
+pub async fn change(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    changes: GovernanceChanges,
+) -> Result<Governance, GovernanceError> {
+    // Of two changes at once the second comes after the first, and keeps what it doesn't name.
+    sqlx::query!("select id from workspaces where id = $1 for no key update", by.workspace.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    let before = get(tx.conn(), by.workspace).await?;
+    let mut errors = FieldErrors::new();
+    let after = Governance {
+        audit_retention_days: changes.audit_retention_days.unwrap_or(before.audit_retention_days),
+        session_duration_secs: match changes.session_duration_secs {
+            MaybeUndefined::Undefined => before.session_duration_secs,
+            MaybeUndefined::Null => None,
+            MaybeUndefined::Value(seconds) => Some(seconds),
+        },
+        password_min_length: changes.password_min_length.unwrap_or(before.password_min_length),
+        ip_allowlist: match changes.ip_allowlist {
+            None => before.ip_allowlist,
+            Some(list) => {
+                let list = networks::checked(&list, "ip_allowlist", &mut errors);
+                if errors.is_empty() {
+                    stay_in(&list, by, &mut errors);
+                }
+                list
+            }
+        },
+        updated_at: None,
+    };
+    let mut keep = |field: &str, value: Option<i32>, range: RangeInclusive<i32>| {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            errors.insert(field.to_owned(), vec![format!("must be {} to {}", range.start(), range.end())]);
+        }
+    };
+    keep("audit_retention_days", Some(after.audit_retention_days), 1..=3650);
+    keep("session_duration_secs", after.session_duration_secs, 300..=31_536_000);
+    keep("password_min_length", Some(after.password_min_length), 10..=128);
+    if !errors.is_empty() {
+        return Err(GovernanceError::Invalid(errors));
+    }
+    sqlx::query!(
+        "insert into governance (workspace_id, audit_retention_days, session_duration_secs, password_min_length,
+                                 ip_allowlist)
+         values ($1, $2, $3, $4, $5)
+         on conflict (workspace_id) do update
+            set audit_retention_days = $2, session_duration_secs = $3, password_min_length = $4,
+                ip_allowlist = $5, updated_at = now()",
+        by.workspace.0,
+        after.audit_retention_days,
+        after.session_duration_secs,
+        after.password_min_length,
+        &after.ip_allowlist,
+    )
+    .execute(tx.conn())
+    .await?;
+    by.record(tx, Event::new("governance", "updated", by.workspace.0, &after)).await?;
+    Ok(get(tx.conn(), by.workspace).await?)
+}
+
+/// Nobody shuts themselves out.
+fn stay_in(list: &[String], by: &Acting<'_>, errors: &mut FieldErrors) {
+    let ip = by.actor.ip.as_deref();
+    if !networks::let_in(list, ip.and_then(|ip| ip.parse().ok())) {
+        let address = ip.unwrap_or("an unknown address");
+        let reason = format!("would shut you out: you come from {address}");
+        errors.insert("ip_allowlist".to_owned(), vec![reason]);
+    }
+}

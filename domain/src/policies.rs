@@ -1,0 +1,90 @@
+//! Row-level policies: who gets which rows, as a condition on a row's columns and on who asks. A condition is
+//! JSON; it is read into types before anything is done with it, and never becomes SQL.
+//!
+//! ```json
+//! {"and": [{"eq": [{"column": "owner_id"}, {"auth": "user_id"}]},
+//!          {"not": {"in": [{"column": "state"}, ["deleted", "hidden"]]}}]}
+//! ```
+//!
+//! Columns and members that aren't there are null, and as in SQL, what is compared with null is neither true nor
+//! false: a row is allowed only by what is true.
+
+mod condition;
+mod judge;
+
+use serde_json::{Map, Value};
+
+use crate::{DomainError, FieldErrors, Refusal};
+
+pub use condition::Condition;
+use judge::{Judgement, judge};
+
+/// Rows of one simulation.
+pub const MOST_ROWS: usize = 100;
+
+/// A policy, as far as it decides about rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// The only role that it is for.
+    pub role: Option<String>,
+    /// Which rows it allows.
+    pub condition: Condition,
+}
+
+/// What a policy says about a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether whoever asks gets it.
+    pub allowed: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Why nothing was simulated.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// What is wrong, by its path. 422.
+    #[error("the policy can't be read")]
+    Invalid(FieldErrors),
+}
+
+impl DomainError for PolicyError {
+    fn refusal(&self) -> Refusal {
+        let Self::Invalid(errors) = self;
+        Refusal::Invalid(errors.clone())
+    }
+}
+
+impl Policy {
+    /// A policy of that condition, whose path in the request is `at`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Invalid`] with all that is wrong with the condition.
+    pub fn read(
+        enabled: bool,
+        role: Option<String>,
+        condition: &Value,
+        at: &str,
+    ) -> Result<Self, PolicyError> {
+        let condition = Condition::read(condition, at).map_err(PolicyError::Invalid)?;
+        Ok(Self { enabled, role, condition })
+    }
+
+    /// What it says about a row, to whoever that is.
+    #[must_use]
+    pub fn decide(&self, row: &Map<String, Value>, auth: &Map<String, Value>) -> Decision {
+        let denied = |reason: String| Decision { allowed: false, reason };
+        if !self.enabled {
+            return denied("the policy is not enabled, so that it allows nothing".to_owned());
+        }
+        if let Some(role) = &self.role
+            && auth.get("role").and_then(Value::as_str) != Some(role)
+        {
+            return denied(format!("the policy is for the role {role:?} only"));
+        }
+        let Judgement { holds, because } = judge(&self.condition, row, auth);
+        Decision { allowed: holds == Some(true), reason: because }
+    }
+}

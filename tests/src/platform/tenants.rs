@@ -1,0 +1,41 @@
+//! A tenant's plan and storage.
+
+use serde_json::json;
+
+use crate::TestApp;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_tells_the_plan_its_limits_and_the_bytes_of_files() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (_, program) = owner.new_key(&["read"]).await;
+    app.run("update rate_limits set requests = 30 where plan = 'free' and bucket = 'day'").await;
+
+    let usage = program.get("/v1/usage").await.expect(200)["data"].clone();
+
+    assert!(usage["tenant_id"].as_str().unwrap().starts_with("tn_"));
+    assert_eq!((&usage["plan_tier"], &usage["used_storage_bytes"]), (&json!("free"), &json!(0)));
+    assert_eq!(usage["plan_limits"]["requests_per_day"], 30);
+    assert_eq!(usage["plan_limits"]["api_keys"], 100);
+
+    let csv = "name\nAda\n";
+    owner.upload("/recordsets/import/upload", "data.csv", csv).await.expect(201);
+    app.run("update workspaces set plan = 'enterprise'").await;
+    let usage = program.get("/v1/usage").await.expect(200)["data"].clone();
+    assert_eq!(
+        (&usage["plan_tier"], &usage["used_storage_bytes"]),
+        (&json!("enterprise"), &json!(csv.len()))
+    );
+    assert!(usage["plan_limits"]["requests_per_day"].is_null(), "as many as it likes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_do_not_see_the_plan() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+
+    assert_eq!(app.in_role(&owner, "viewer").await.get("/v1/usage").await.error(403), "forbidden");
+    app.in_role(&owner, "member").await.get("/v1/usage").await.expect(200);
+    let (_, writer) = owner.new_key(&["write"]).await;
+    assert_eq!(writer.get("/v1/usage").await.error(403), "forbidden");
+}
