@@ -98,7 +98,9 @@ impl Walk {
             None => send(request).await,
         };
         let said = format!("{} {path}?{query} {body:?}: {} {}", operation.method, reply.status, reply.text);
-        assert!(reply.status < 500, "{said}");
+        // What is outside, such as Stripe, isn't there.
+        let is_away = reply.status == 503 && reply.text.contains("_not_configured");
+        assert!(reply.status < 500 || is_away, "{said}");
         // A path that is another one, such as with an empty segment, has answers of its own.
         if !["route_not_found", "method_not_allowed"].iter().any(|code| reply.text.contains(code)) {
             let documented = operation.body["responses"].as_object().unwrap();
