@@ -259,7 +259,7 @@ impl Leader {
         if queue.has_overdue() && in_hand < queue.slots {
             // Slots are free, and yet nobody takes them: were they lost, or is a worker slow?
             match deliver::queued(&self.database.bus, pool).await {
-                Ok(queued) if queued >= queue.len() => queue.trust(),
+                Ok(queued) if queued >= queue.tasks() => queue.trust(),
                 Ok(_) => queue.forget_overdue(),
                 Err(error) => tracing::debug!(%error, "could not look into the queue"),
             }
@@ -294,8 +294,9 @@ impl Leader {
             return Ok(());
         }
         let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
-        match deliver::push(&self.database.bus, pool, &ids).await {
-            Ok(()) => queue.note(chosen),
+        let bunch = queue.bunch();
+        match deliver::push(&self.database.bus, pool, &ids, bunch).await {
+            Ok(()) => queue.note(chosen, bunch),
             Err(error) => {
                 metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
                 tracing::warn!(%error, %pool, "not pushed; the ids stay due");
