@@ -39,7 +39,7 @@ use turns::{Holding, Share};
 /// The fallback when no wake-up arrives.
 const POLL: Duration = Duration::from_millis(250);
 /// While more is due than could be pushed, a pool of short jobs is looked at this often.
-const TOP_UP: Duration = Duration::from_millis(10);
+const TOP_UP: Duration = Duration::from_millis(20);
 /// The same for a pool of long jobs.
 const TOP_UP_SLOWLY: Duration = Duration::from_millis(50);
 /// Who has waited this long with nothing running is made room for.

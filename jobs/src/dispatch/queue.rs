@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How much of a pool's measured drain a queue holds ahead, in seconds.
-const AHEAD: f64 = 0.03;
+const AHEAD: f64 = 0.05;
 /// Ids that a queue holds at the most: apalis-redis unpacks a whole backlog at once.
 const QUEUE_MAX: usize = 2000;
 /// A task carries what the pool drains in this time, in seconds: ids in one worker's hand wait for its slots
