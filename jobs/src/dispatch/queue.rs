@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn only_a_fast_pool_with_many_slots_has_several_ids_in_a_task() {
-        let bunch = |drain, slots| Queue { drain, slots, ..Queue::default() }.bunch();
+        let bunch = |drain, slots| Queue { slots, drain, ..Queue::default() }.bunch();
         assert_eq!(bunch(100.0, 256), 1);
         assert_eq!(bunch(5_000.0, 256), 5);
         assert_eq!(bunch(1_000_000.0, 256), 32);
