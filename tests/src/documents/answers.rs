@@ -291,7 +291,7 @@ async fn hold_modules(contract: &mut Contract, owner: &Client) {
 async fn hold_invites(contract: &mut Contract, app: &TestApp, stripe: &Stripe) {
     let visitor = app.anonymous();
     let mut codes = Vec::new();
-    for email in ["grace@example.com", "hedy@example.com"] {
+    for email in ["mary.who.paid@example.com", "hedy.who.paid@example.com"] {
         stripe.tell(app, "checkout.session.completed", &paid_checkout(email)).await.expect(200);
         let mail = mails_to(app, email, 1).await.remove(0);
         let access_code: String =

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{FOR_PEOPLE, Operation, document, operations};
 use crate::{
-    Client, Reply, TestApp,
+    Client, Reply, Stripe, TestApp,
     client::{code_of, send},
 };
 
@@ -165,7 +165,8 @@ impl Walk {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused_as_documented_wherever_it_comes() {
-    let app = TestApp::start_with(&[("CLERK_SECRET", "a secret that nonsense doesn't have")]).await;
+    let clerk = [("CLERK_SECRET", "a secret that nonsense doesn't have")];
+    let app = Stripe::start().await.start_app(&clerk).await;
     let owner = app.owner().await;
     for surface in FOR_PEOPLE {
         // What ends the session, or starts work, has tests of its own.
