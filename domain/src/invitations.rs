@@ -97,7 +97,7 @@ pub enum InvitationError {
     PasswordMissing,
     /// The password breaks a rule.
     #[error("{0}")]
-    Password(&'static str),
+    Password(Cow<'static, str>),
     /// The password could not be hashed.
     #[error("{0}")]
     Hash(String),
@@ -118,7 +118,7 @@ impl DomainError for InvitationError {
             Self::AboveOwnRole => Refusal::Forbidden,
             Self::PasswordNotChosen => Refusal::Conflict(Cow::Borrowed("password_not_chosen")),
             Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
-            Self::Password(reason) => Refusal::invalid("password", *reason),
+            Self::Password(reason) => Refusal::invalid("password", reason.clone()),
             Self::Hash(_) => Refusal::Internal,
             Self::Database(error) => error.refusal(),
         }

@@ -17,7 +17,7 @@ use crate::{
     audit::{self, Entry},
     secret,
     tenant_scope::TenantScope,
-    users::{Email, Password},
+    users::{Email, Password, passwords},
 };
 
 /// What an invitation leads to, for the page that accepts it.
@@ -140,7 +140,9 @@ pub async fn first_password(
     }
     let password = password.ok_or(InvitationError::PasswordMissing)?;
     let email = found.email.parse::<Email>().ok();
-    let password = Password::parse(password, email.as_ref()).map_err(InvitationError::Password)?;
+    let fewest = passwords::fewest_characters(&database.pool, UserId(found.user_id)).await?;
+    let password =
+        Password::parse_at_least(password, email.as_ref(), fewest).map_err(InvitationError::Password)?;
     let hash = password.hash().await.map_err(|error| InvitationError::Hash(error.to_string()))?;
     Ok(Some(hash))
 }

@@ -28,12 +28,16 @@ pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result
         .ok_or(UserError::NotFound)
 }
 
-/// The fewest characters that a person's password must have: the most that any of their workspaces asks for.
+/// The fewest characters that a person's password must have: the most that any workspace asks for that they
+/// belong to or are invited to.
 pub async fn fewest_characters(database: impl PgExecutor<'_>, user: UserId) -> Result<usize, sqlx::Error> {
     let asked = sqlx::query_scalar!(
         "select max(g.password_min_length)
-           from memberships m join governance g on g.workspace_id = m.workspace_id
-          where m.user_id = $1",
+           from (select workspace_id from memberships where user_id = $1
+                 union
+                 select workspace_id from invitations
+                  where user_id = $1 and accepted_at is null and cancelled_at is null) w
+           join governance g on g.workspace_id = w.workspace_id",
         user.0,
     )
     .fetch_one(database)
