@@ -46,6 +46,12 @@ async fn clear_ledger(database: &Database) -> Result<(), Failure> {
 /// What a measurement may fail with: anything, said once.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Counts requests and refuses none.
+async fn generous_limits(database: &Database) -> Result<(), Failure> {
+    sqlx::query("update control.rate_limits set requests = 2000000000").execute(&database.pool).await?;
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut result = Ok(());

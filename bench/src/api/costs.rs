@@ -8,11 +8,12 @@ use jobs::Database;
 
 use super::{
     load::{Connection, Target},
-    ours::{Millrace, generous_limits},
+    ours::Millrace,
 };
 use crate::{
     Failure,
     figure::{median, print, quantile},
+    generous_limits,
 };
 
 /// Requests of each of the two, when they take turns.
