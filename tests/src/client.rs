@@ -95,7 +95,7 @@ impl Client {
     /// Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/ops/"];
-        let path = if elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
+        let path = if path == "/" || elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {
             format!("{}{path}", self.root)

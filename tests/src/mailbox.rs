@@ -1,6 +1,6 @@
 //! The mail that people get: files in the outbox of a [`TestApp`].
 
-use std::{fmt::Write as _, fs};
+use std::fs;
 
 use crate::{TestApp, cluster::wait_until};
 
@@ -57,11 +57,17 @@ impl TestApp {
 
 /// A mail, if it is to that address.
 fn read(message: &str, to: &str) -> Option<Received> {
-    let (head, text) = message.split_once("\r\n\r\n")?;
+    let (head, _) = message.split_once("\r\n\r\n")?;
     let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-    let is_quoted = header("Content-Transfer-Encoding: ") == "quoted-printable";
-    let text = if is_quoted { text.replace("=\r\n", "").replace("=3D", "=") } else { text.to_owned() };
-    (header("To: ") == to).then(|| Received { subject: header("Subject: ").to_owned(), text })
+    (header("To: ") == to)
+        .then(|| Received { subject: header("Subject: ").to_owned(), text: decoded(plain(message)) })
+}
+
+/// What of a mail is plain text.
+fn plain(message: &str) -> &str {
+    let part = message.split_once("Content-Type: text/plain").map_or(message, |(_, part)| part);
+    let text = part.split_once("\r\n\r\n").map_or(part, |(_, text)| text);
+    text.split_once("\r\n--").map_or(text, |(text, _)| text)
 }
 
 /// The mails to an address, as soon as there are that many.
@@ -77,33 +83,13 @@ fn all(app: &TestApp, address: &str) -> Vec<String> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
         .map(|path| std::fs::read_to_string(path).expect("a mail can be read"))
         .filter(|mail| mail.lines().any(|line| line.starts_with("To: ") && line.contains(address)))
-        .map(|mail| decoded(&mail))
+        .map(|mail| decoded(plain(&mail)))
         .collect()
 }
 
-/// Without the line breaks and escapes of quoted-printable.
+/// Without the line breaks and the commonest escape of quoted-printable.
 fn decoded(mail: &str) -> String {
-    if !mail.to_ascii_lowercase().contains("quoted-printable") {
-        return mail.to_owned();
-    }
-    let joined = mail.replace("=\r\n", "").replace("=\n", "");
-    let mut text = String::new();
-    let mut rest = joined.as_str();
-    while let Some((before, after)) = rest.split_once('=') {
-        text.push_str(before);
-        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        rest = match byte {
-            Some(byte) => {
-                write!(text, "{}", char::from(byte)).expect("a string takes all");
-                &after[2..]
-            }
-            None => {
-                text.push('=');
-                after
-            }
-        };
-    }
-    text + rest
+    mail.replace("=\r\n", "").replace("=3D", "=")
 }
 
 /// The value of a parameter in a link of a mail.

@@ -124,7 +124,8 @@ async fn the_audit_is_kept_as_long_as_its_workspace_says() {
         "insert into audit_log (workspace_id, at, action, resource_type)
          select w::uuid, now() - days * interval '1 day', 'test', days::text
            from (values ('{careful}'), ('{other}'), ('{nobodys}'), (null)) as of (w),
-                unnest(array[366, 364, 31, 29]) as days, generate_series(1, 600)"
+                unnest(array[366, 364, 31, 29]) as days, generate_series(1, 600)
+          order by days desc"
     ))
     .await;
 
