@@ -9,11 +9,16 @@ use uuid::Uuid;
 
 use crate::{Failure, variable};
 
+/// Everybody's.
+pub const PASSWORD: &str = "correct horse battery staple";
+
 /// Someone with a workspace of their own.
 pub struct Client {
     base: String,
     http: reqwest::Client,
     token: String,
+    /// What they sign in with.
+    pub email: String,
     /// Their workspace.
     pub workspace: String,
 }
@@ -24,21 +29,29 @@ impl Client {
         let base = base(&variable("PORT")?);
         let http = reqwest::Client::new();
         ready(&http, &base).await?;
+        let email = format!("bench.{}@example.com", Uuid::now_v7().simple());
         let body = json!({
-            "email": format!("bench.{}@example.com", Uuid::now_v7().simple()),
-            "password": "correct horse battery staple",
+            "email": email,
+            "password": PASSWORD,
             "full_name": "Bench",
             "company_name": "Bench",
         });
         let answer = read(http.post(format!("{base}/api/v1/auth/signup")).json(&body)).await?;
         let text =
             |name: &str| answer[name].as_str().map(str::to_owned).ok_or(format!("no {name} in {answer}"));
-        Ok(Self { base, http, token: text("access_token")?, workspace: text("workspace_id")? })
+        Ok(Self { base, http, token: text("access_token")?, email, workspace: text("workspace_id")? })
     }
 
-    /// The headers that every request of theirs has, as they go over the wire.
+    /// The headers that every request of theirs has.
+    pub fn header_list(&self) -> Vec<(&'static str, String)> {
+        vec![("Authorization", format!("Bearer {}", self.token)), ("X-Workspace-Id", self.workspace.clone())]
+    }
+
+    /// The same, as they go over the wire.
     pub fn headers(&self) -> String {
-        format!("Authorization: Bearer {}\r\nX-Workspace-Id: {}\r\n", self.token, self.workspace)
+        self.header_list()
+            .iter()
+            .fold(String::new(), |lines, (name, value)| lines + name + ": " + value + "\r\n")
     }
 
     /// POST with JSON.
@@ -96,7 +109,8 @@ async fn ready(http: &reqwest::Client, base: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read(request: RequestBuilder) -> Result<Value, Failure> {
+/// The answer's JSON, if it is a good one.
+pub async fn read(request: RequestBuilder) -> Result<Value, Failure> {
     let answer = request.send().await?;
     let (status, text) = (answer.status(), answer.text().await?);
     if !status.is_success() {

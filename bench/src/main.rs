@@ -1,8 +1,9 @@
 //! The measurements behind `script/bench`: each prints one JSON line per figure. They drive the real
 //! binaries of a release build as processes of their own.
 //!
-//! usage: bench engine|import|sse...      (`script/bench` sets the environment)
+//! usage: bench api|engine|import|sse...      (`script/bench` sets the environment)
 
+mod api;
 mod client;
 mod engine;
 mod figure;
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
     let mut result = Ok(());
     for name in std::env::args().skip(1) {
         result = match name.as_str() {
+            "api" => api::measure().await,
             "engine" => engine::measure().await,
             "import" => import::measure().await,
             "sse" => sse::measure().await,

@@ -15,13 +15,14 @@ impl Process {
     /// Starts a binary of `MILLRACE_BIN` with further variables.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Result<Self, Failure> {
         let folder = PathBuf::from(variable("MILLRACE_BIN")?);
-        let child = Command::new(folder.join(name))
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("cannot start {name}: {error}"))?;
-        Ok(Self(child))
+        let mut command = Command::new(folder.join(name));
+        command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
+        Self::of(&mut command, name)
+    }
+
+    /// Starts a program that is not ours.
+    pub fn of(command: &mut Command, name: &str) -> Result<Self, Failure> {
+        Ok(Self(command.spawn().map_err(|error| format!("cannot start {name}: {error}"))?))
     }
 
     /// The most memory that it has had, in MiB.

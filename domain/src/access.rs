@@ -14,9 +14,12 @@ use serde::{Deserialize, Serialize};
 pub use catalogue::{Listed, catalogue, find, is_listed};
 
 /// What someone is in a workspace. Each role may do all that the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Role {
     /// Looks.
     Viewer,

@@ -204,7 +204,7 @@ async fn by_session(
                   as "overrides: Json<BTreeMap<String, bool>>"
              from sessions s
              join users u on u.id = s.user_id
-             left join memberships m on m.user_id = u.id and m.workspace_id = $3
+             left join memberships m on m.user_id = u.id and m.workspace_id = $3 and m.is_active
              left join workspaces w on w.id = m.workspace_id
              left join governance g on g.workspace_id = m.workspace_id
             where s.id = $1 and s.user_id = $2 and s.revoked_at is null and u.is_active"#,
@@ -285,7 +285,7 @@ async fn by_personal_token(
                   as "overrides: Json<BTreeMap<String, bool>>"
              from personal_tokens t
              join users u on u.id = t.user_id
-             left join memberships m on m.user_id = u.id and m.workspace_id = coalesce($2, t.workspace_id)
+             left join memberships m on m.user_id = u.id and m.is_active and m.workspace_id = coalesce($2, t.workspace_id)
                   and (t.workspace_id is null or t.workspace_id = m.workspace_id)
              left join workspaces w on w.id = m.workspace_id
              left join governance g on g.workspace_id = m.workspace_id

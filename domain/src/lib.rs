@@ -6,9 +6,11 @@
 //! or one of its own.
 
 pub mod access;
+pub mod account_tokens;
 pub mod acting;
 pub mod api_keys;
 pub mod audit;
+pub mod avatars;
 pub mod callers;
 pub mod event;
 pub mod exports;
@@ -16,8 +18,11 @@ pub mod files;
 pub mod governance;
 pub mod idempotency;
 pub mod imports;
+pub mod invitations;
 pub mod mail;
+pub mod members;
 pub mod migrations;
+pub mod modules;
 pub mod page;
 pub mod permissions;
 pub mod personal_tokens;
@@ -32,12 +37,18 @@ pub mod sessions;
 pub mod settings;
 pub mod signups;
 pub mod storage;
+pub mod stripe;
+pub mod teams;
+pub mod tenant_scope;
 pub mod tenants;
+pub mod throttle;
 pub mod token_api;
 pub mod upkeep;
 pub mod usage;
 pub mod users;
+pub mod web_app;
 pub mod webhooks;
+pub mod workspace_health;
 pub mod workspaces;
 
 mod csv;

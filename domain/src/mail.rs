@@ -2,6 +2,7 @@
 //! only; a mail that is sent twice has the same Message-ID both times.
 
 mod brand;
+mod layout;
 mod letter;
 mod outbox;
 mod smtp;
@@ -11,13 +12,13 @@ use std::{fmt::Debug, str::FromStr, sync::Arc};
 use async_trait::async_trait;
 use lettre::{
     Message,
-    message::{Mailbox, header::ContentType},
+    message::{Mailbox, MultiPart, SinglePart},
 };
 use url::Url;
 use uuid::Uuid;
 
 use crate::settings::{SettingError, Settings};
-pub use brand::Brand;
+pub use brand::{Brand, Color, LogoUrl};
 pub use letter::{Action, Letter};
 pub use outbox::Outbox;
 pub use smtp::Smtp;
@@ -33,6 +34,8 @@ pub struct Mail {
     pub subject: String,
     /// Plain text.
     pub text: String,
+    /// The same for readers that show HTML.
+    pub html: Option<String>,
 }
 
 /// Why a mail did not go out.
@@ -93,15 +96,21 @@ impl Sender {
     fn message(&self, mail: &Mail) -> Result<Message, MailError> {
         let refused = |error: &dyn std::error::Error| MailError::Refused(error.to_string());
         let to = mail.to.parse().map(|address| Mailbox::new(None, address)).map_err(|e| refused(&e))?;
-        Message::builder()
+        let builder = Message::builder()
             .message_id(Some(format!("<{}@{}>", mail.id, self.0.email.domain())))
             .date(jobs::clock::now().into())
             .from(self.0.clone())
             .to(to)
-            .subject(mail.subject.clone())
-            .header(ContentType::TEXT_PLAIN)
-            .body(mail.text.clone())
-            .map_err(|e| refused(&e))
+            .subject(mail.subject.clone());
+        let text = SinglePart::plain(mail.text.clone());
+        match &mail.html {
+            None => builder.singlepart(text),
+            // Readers show the last part that they can, so the plain one is first.
+            Some(html) => builder.multipart(
+                MultiPart::alternative().singlepart(text).singlepart(SinglePart::html(html.clone())),
+            ),
+        }
+        .map_err(|e| refused(&e))
     }
 }
 
@@ -119,6 +128,7 @@ mod tests {
             to: "ada@example.com".into(),
             subject: "Grüße\r\nBcc: eve@example.com".into(),
             text: "Hello".into(),
+            html: None,
         }
     }
 
@@ -148,6 +158,17 @@ mod tests {
         let message = "a@example.com".parse::<Sender>().unwrap().message(&mail()).unwrap();
         let text = String::from_utf8(message.formatted()).unwrap();
         assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
+    }
+
+    #[test]
+    fn a_mail_with_html_offers_the_plain_text_first() {
+        let from = "a@example.com".parse::<Sender>().unwrap();
+        let mail = Mail { html: Some("<p>Hello</p>".into()), ..mail() };
+        let text = String::from_utf8(from.message(&mail).unwrap().formatted()).unwrap();
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+        assert!(at("multipart/alternative") < at("text/plain"));
+        assert!(at("text/plain") < at("text/html"));
+        assert!(at("text/html") < at("<p>Hello</p>"));
     }
 
     #[tokio::test]

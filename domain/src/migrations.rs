@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use jobs::workspace_schema;
 use sqlx::{
     Connection, PgConnection,
-    migrate::{MigrateError, Migrator},
+    migrate::{MigrateError, Migration, Migrator},
     postgres::PgConnectOptions,
 };
 
@@ -76,10 +76,23 @@ pub async fn migrate(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, Migr
 async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, MigrationError> {
     let mut conn = alone(server, "shared").await?;
     require_postgis(&mut conn).await?;
-    run(&mut conn, "shard", "shard, ext", &SHARD).await?;
-    run(&mut conn, "control", "control, ext", &CONTROL).await?;
+    run(&mut conn, "shard", "shard, ext", &SHARD, None).await?;
+    run(&mut conn, "control", "control, ext", &CONTROL, None).await?;
     grant_to_tenants(&mut conn).await?;
     Ok(conn)
+}
+
+/// A migration of a workspace that is about to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its number.
+    pub version: i64,
+    /// What it is about.
+    pub name: String,
+    /// How many have run before it in this go.
+    pub done: i64,
+    /// How many there are in this go.
+    pub of: i64,
 }
 
 /// Brings one workspace's schema, which must exist, up to date.
@@ -87,9 +100,26 @@ pub async fn migrate_workspace(
     server: &PgConnectOptions,
     workspace: WorkspaceId,
 ) -> Result<(), MigrationError> {
+    migrate_workspace_by_steps(server, workspace, |_| {}).await
+}
+
+/// The same, telling which migration comes next. Each is a transaction of its own, and the workspace
+/// counts as migrated after the last: whatever ends this process, the next one goes on.
+pub async fn migrate_workspace_by_steps(
+    server: &PgConnectOptions,
+    workspace: WorkspaceId,
+    mut next: impl FnMut(&Step),
+) -> Result<(), MigrationError> {
     let schema = workspace_schema(workspace.0);
+    let search_path = format!("{schema}, shard_api, ext");
     let mut conn = alone(server, &schema).await?;
-    run(&mut conn, &schema, &format!("{schema}, shard_api, ext"), &WORKSPACE).await?;
+    let steps = steps(&mut conn, workspace).await?;
+    for step in &steps {
+        next(step);
+        run(&mut conn, &schema, &search_path, &WORKSPACE, Some(step.version)).await?;
+    }
+    // Also where there was nothing to do: what has run must be what is known.
+    run(&mut conn, &schema, &search_path, &WORKSPACE, None).await?;
     // Which migrations have run is nobody's business but ours.
     let hide = format!(
         "revoke all on {schema}._sqlx_migrations from {schema}, {schema}_sql; set search_path = control"
@@ -104,6 +134,24 @@ pub async fn migrate_workspace(
     .execute(&mut conn)
     .await?;
     Ok(conn.close().await?)
+}
+
+/// What a workspace lacks. Some of it may be there, from a go that was killed before its end.
+async fn steps(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Vec<Step>, sqlx::Error> {
+    sqlx::raw_sql("set search_path = control").execute(&mut *conn).await?;
+    let version = sqlx::query_scalar!("select schema_version from workspaces where id = $1", workspace.0)
+        .fetch_optional(&mut *conn)
+        .await?
+        .unwrap_or(0);
+    let lacking: Vec<_> = WORKSPACE.iter().filter(|migration| migration.version > version).collect();
+    let of = i64::try_from(lacking.len()).unwrap_or(i64::MAX);
+    let step = |(done, migration): (i64, &&Migration)| Step {
+        version: migration.version,
+        name: migration.description.to_string(),
+        done,
+        of,
+    };
+    Ok((0..).zip(&lacking).map(step).collect())
 }
 
 /// A connection of its own, whose lock keeps others who migrate the same waiting until it closes.
@@ -121,12 +169,13 @@ async fn run(
     schema: &str,
     search_path: &str,
     migrator: &Migrator,
+    up_to: Option<i64>,
 ) -> Result<(), MigrationError> {
     // Names of ours, or made of hex digits.
     let setup = format!("create schema if not exists {schema}; set search_path = {search_path}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut *conn).await?;
     migrator
-        .run_direct(None, conn, false)
+        .run_direct(up_to, conn, false)
         .await
         .map_err(|source| MigrationError::Failed { schema: schema.to_owned(), source })
 }

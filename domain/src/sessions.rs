@@ -2,13 +2,22 @@
 //! that signing out ends them at once. Its refresh tokens rotate: each is good once, and one that
 //! comes a second time, however soon, ends the session, because two parties hold it.
 
+mod device;
+mod list;
+
 use chrono::{DateTime, Duration, Utc};
 use jobs::{Database, Tx};
+use serde_json::json;
 use sqlx::{PgExecutor, PgPool};
 
+pub use list::{Session, list, revoke, revoke_others};
+
 use crate::{
-    DomainError, Refusal, SessionId, UserId, secret,
-    users::{self, User},
+    Actor, DomainError, Refusal, SessionId, UserId,
+    audit::{self, Entry},
+    secret,
+    throttle::{self, Subjects, Verdict},
+    users,
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
@@ -34,6 +43,41 @@ pub struct Client {
     pub ip: Option<String>,
 }
 
+impl Client {
+    /// Where somebody acts from.
+    #[must_use]
+    pub fn of(actor: &Actor) -> Self {
+        Self { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() }
+    }
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Its person signed out.
+    Logout,
+    /// A refresh token of it came twice.
+    TokenReuse,
+    /// Its person ended it from elsewhere.
+    Revoked,
+    /// A new password was chosen.
+    PasswordChanged,
+    /// Its person may not sign in any more.
+    Deactivated,
+}
+
+impl Ended {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::TokenReuse => "token_reuse",
+            Self::Revoked => "revoked",
+            Self::PasswordChanged => "password_changed",
+            Self::Deactivated => "deactivated",
+        }
+    }
+}
+
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -43,6 +87,12 @@ pub enum SessionError {
     /// The refresh token is unknown, expired, used, or its session has ended.
     #[error("the refresh token is not valid, or no longer: sign in again")]
     NotRefreshable,
+    /// Too many failed attempts for that address, whether or not somebody has it, or from the client's.
+    #[error("too many failed attempts: try again in {0} s")]
+    Throttled(u64),
+    /// There is no such session of this person.
+    #[error("there is no such session")]
+    NotFound,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -52,6 +102,8 @@ impl DomainError for SessionError {
     fn refusal(&self) -> Refusal {
         match self {
             Self::WrongCredentials | Self::NotRefreshable => Refusal::Unauthenticated,
+            Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
+            Self::NotFound => Refusal::NotFound,
             Self::Database(error) => error.refusal(),
         }
     }
@@ -71,35 +123,103 @@ pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Resu
 /// Signs a person in.
 ///
 /// # Errors
-/// [`SessionError::WrongCredentials`], after the same time whatever is wrong.
+/// [`SessionError::WrongCredentials`], after the same time whatever is wrong; [`SessionError::Throttled`], also
+/// for the right password.
 pub async fn sign_in(
     database: &Database,
     email: &str,
     password: String,
-    client: &Client,
-) -> Result<(User, Opened), SessionError> {
-    let user =
-        users::authenticate(&database.pool, email, password).await?.ok_or(SessionError::WrongCredentials)?;
+    actor: &Actor,
+) -> Result<Opened, SessionError> {
+    let subjects = Subjects::sign_in(email, actor.ip.as_deref());
+    if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
+        return Err(SessionError::Throttled(seconds));
+    }
+    let user = users::authenticate(&database.pool, email, password).await?;
     let mut tx = database.begin().await?;
-    let opened = open(&mut tx, UserId(user.id), client).await?;
+    let Some(user) = user else {
+        let verdict = count_failure(&mut tx, &subjects, email, actor).await?;
+        tx.commit().await?;
+        return Err(match verdict {
+            Verdict::Locked(seconds) => SessionError::Throttled(seconds),
+            Verdict::Open | Verdict::NowLocked => SessionError::WrongCredentials,
+        });
+    };
+    if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects, email).await? {
+        return Err(SessionError::Throttled(seconds));
+    }
+    let actor = Actor { user_id: Some(user), ..actor.clone() };
+    let opened = open(&mut tx, user, &Client::of(&actor)).await?;
+    note_opened(&mut tx, &actor, &opened, "password").await?;
     tx.commit().await?;
-    Ok((user, opened))
+    Ok(opened)
+}
+
+/// Counts a failed attempt to show that one is somebody, and notes the one that locked them out. The same
+/// statements run whether or not anybody has the address.
+pub(crate) async fn count_failure(
+    tx: &mut Tx,
+    subjects: &Subjects,
+    email: &str,
+    actor: &Actor,
+) -> Result<Verdict, sqlx::Error> {
+    let verdict = throttle::failed(tx, subjects).await?;
+    if verdict == Verdict::NowLocked {
+        let user = sqlx::query_scalar!("select id from users where lower(email) = lower($1)", email.trim())
+            .fetch_optional(tx.conn())
+            .await?;
+        audit::record(tx, None, actor, Entry::new("sign_in", "locked", user, json!({}))).await?;
+    }
+    Ok(verdict)
+}
+
+/// Notes that a session was opened, and by what.
+pub(crate) async fn note_opened(
+    tx: &mut Tx,
+    actor: &Actor,
+    opened: &Opened,
+    by: &str,
+) -> Result<(), sqlx::Error> {
+    audit::record(tx, None, actor, Entry::new("session", "opened", opened.session.0, json!({ "by": by })))
+        .await
 }
 
 /// Opens a session for someone who has shown who they are.
 pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, sqlx::Error> {
+    sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
+    open_as(tx, user, None, client).await
+}
+
+/// Opens a session in which a member of staff acts as somebody, or a person as themselves.
+pub(crate) async fn open_as(
+    tx: &mut Tx,
+    user: UserId,
+    impersonator: Option<UserId>,
+    client: &Client,
+) -> Result<Opened, sqlx::Error> {
     let session = SessionId::new();
     sqlx::query!(
-        "insert into sessions (id, user_id, user_agent, ip) values ($1, $2, $3, $4)",
+        "insert into sessions (id, user_id, user_agent, ip, impersonator_id) values ($1, $2, $3, $4, $5)",
         session.0,
         user.0,
         client.user_agent,
         client.ip,
+        impersonator.map(|id| id.0),
     )
     .execute(tx.conn())
     .await?;
     let refresh_token = issue(tx, session).await?;
     Ok(Opened { session, user, refresh_token })
+}
+
+/// Whether in that session somebody acts as somebody else.
+pub(crate) async fn is_impersonation(pool: &PgPool, session: SessionId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from sessions where id = $1 and impersonator_id is not null) as "is!""#,
+        session.0,
+    )
+    .fetch_one(pool)
+    .await
 }
 
 /// Another refresh token for a session, beside those it has.
@@ -161,31 +281,63 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
 
 /// Ends the session whose token came a second time.
 async fn end_reused(tx: &mut Tx, hash: &[u8]) -> Result<(), sqlx::Error> {
-    let ended = sqlx::query_scalar!(
+    let ended = sqlx::query!(
         "update sessions s
-            set revoked_at = now(), revoked_for = 'token_reuse'
+            set revoked_at = now(), revoked_for = $2
            from refresh_tokens t
           where t.hash = $1 and t.used_at is not null and s.id = t.session_id and s.revoked_at is null
-         returning s.id",
+         returning s.id, s.user_id",
         hash,
+        Ended::TokenReuse.name(),
     )
     .fetch_optional(tx.conn())
     .await?;
-    if let Some(session) = ended {
-        tracing::warn!(%session, "a refresh token was presented twice; its session has been ended");
+    if let Some(ended) = ended {
+        tracing::warn!(session = %ended.id, "a refresh token was presented twice; its session has been ended");
+        let actor = Actor { user_id: Some(UserId(ended.user_id)), ..Actor::default() };
+        note_ended(tx, &actor, SessionId(ended.id), Ended::TokenReuse).await?;
     }
     Ok(())
 }
 
-/// Ends a session. Its access tokens, refresh tokens and tickets are worthless from now on.
-pub async fn end(pool: &PgPool, session: SessionId) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update sessions set revoked_at = now(), revoked_for = 'logout' where id = $1 and revoked_at is null",
+/// Signs out: the session's access tokens, refresh tokens and tickets are worthless from now on.
+pub async fn end(database: &Database, session: SessionId, actor: &Actor) -> Result<(), sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let ended = sqlx::query!(
+        "update sessions set revoked_at = now(), revoked_for = $2 where id = $1 and revoked_at is null",
         session.0,
+        Ended::Logout.name(),
     )
-    .execute(pool)
+    .execute(tx.conn())
     .await?;
-    Ok(())
+    if ended.rows_affected() > 0 {
+        note_ended(&mut tx, actor, session, Ended::Logout).await?;
+    }
+    tx.commit().await
+}
+
+/// Ends all of a person's sessions, but the one given; answers how many those were. Whoever calls notes why.
+pub(crate) async fn end_all(
+    tx: &mut Tx,
+    user: UserId,
+    but: Option<SessionId>,
+    why: Ended,
+) -> Result<u64, sqlx::Error> {
+    let ended = sqlx::query!(
+        "update sessions set revoked_at = now(), revoked_for = $3
+          where user_id = $1 and id is distinct from $2 and revoked_at is null",
+        user.0,
+        but.map(|id| id.0),
+        why.name(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(ended.rows_affected())
+}
+
+async fn note_ended(tx: &mut Tx, actor: &Actor, session: SessionId, why: Ended) -> Result<(), sqlx::Error> {
+    audit::record(tx, None, actor, Entry::new("session", "ended", session.0, json!({ "for": why.name() })))
+        .await
 }
 
 impl std::fmt::Debug for Opened {

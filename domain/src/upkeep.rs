@@ -44,6 +44,19 @@ pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<Uuid>, Vec
     Ok((imports, exports))
 }
 
+/// Forgets links to accounts, and tokens of staff, that have been over for a week; answers how many.
+pub async fn forget_links(database: &Database) -> Result<u64, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let tokens = sqlx::query!("delete from account_tokens where expires_at < now() - interval '7 days'")
+        .execute(tx.conn())
+        .await?;
+    let used = sqlx::query!("delete from used_impersonations where expires_at < now() - interval '7 days'")
+        .execute(tx.conn())
+        .await?;
+    tx.commit().await?;
+    Ok(tokens.rows_affected() + used.rows_affected())
+}
+
 /// Rows that one statement forgets.
 const BATCH: i64 = 1_000;
 

@@ -116,6 +116,19 @@ impl WorkspaceDb {
         Ok(Self { tx, workspace, actor, unaudited })
     }
 
+    /// From here on, this transaction's statements also see the shared schemas, under our own login: for
+    /// what a workspace's people are and what their accounts say, in one statement and one commit. Only
+    /// for statements that ask for this workspace's part of what all share.
+    pub async fn with_accounts(&mut self) -> Result<(), sqlx::Error> {
+        let schema = jobs::workspace_schema(self.workspace.0);
+        // An identifier made of hex digits.
+        let setup = format!(
+            "set local role none; set local search_path = {schema}, control, shard, shard_api, ext, pg_temp;"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(self.tx.conn()).await?;
+        Ok(())
+    }
+
     /// The connection, for SQL.
     pub fn conn(&mut self) -> &mut PgConnection {
         self.tx.conn()

@@ -1,8 +1,12 @@
 //! Workspaces: who they belong to, and how one is made.
 
+pub mod details;
 pub mod provisioning;
+pub mod removal;
+pub mod roster;
 pub mod schema;
 
+mod branding;
 mod slug;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +14,21 @@ use poem_openapi::Object;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{UserId, WorkspaceDb};
+pub use branding::{Branding, BrandingChanges};
+pub use details::{Workspace, WorkspaceChanges};
+
+use crate::{Actor, UserId, WorkspaceDb, WorkspaceId, access::Role};
+
+/// Whoever lets people into a workspace and out of it: where, and as what.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'a> {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// What they are there.
+    pub role: Role,
+    /// Who they are.
+    pub actor: &'a Actor,
+}
 
 /// A workspace, as one of its people sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -54,7 +72,7 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
         Membership,
         "select w.id, w.name, w.slug, m.role
            from memberships m join workspaces w on w.id = m.workspace_id
-          where m.user_id = $1 and w.state = 'ready'
+          where m.user_id = $1 and m.is_active and w.state = 'ready'
           order by w.name, w.id",
         user.0,
     )
@@ -62,13 +80,17 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
     .await
 }
 
-/// The member that the acting person is.
+/// The member that the acting person is. Where they say nothing of themselves in this workspace, it is what
+/// their account says.
 pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();
+    db.with_accounts().await?;
     sqlx::query_as!(
         Member,
-        "select id, user_id, name, email, title, phone, bio, avatar_url, created_at
-           from members where user_id = $1 and is_active",
+        r#"select m.id, m.user_id, m.name, m.email, coalesce(m.title, u.title) as title,
+                  coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio, m.avatar_url, m.created_at
+             from members m join users u on u.id = m.user_id
+            where m.user_id = $1 and m.is_active"#,
         user,
     )
     .fetch_optional(db.conn())

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Bus, PayloadError, PayloadKeys, Pool,
+    control::{self, Asked},
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -202,6 +203,7 @@ pub struct Tx {
 pub(crate) struct Aftermath {
     wakes: BTreeSet<Pool>,
     events: Vec<Event>,
+    asked: Vec<Asked>,
 }
 
 /// A transaction's part in a unit of work.
@@ -290,6 +292,11 @@ impl Tx {
         self.after.events.push(event);
     }
 
+    /// Tells a running job's worker and watchers after the commit that it is to stop.
+    pub(crate) fn announce_after_commit(&mut self, asked: Asked) {
+        self.after.asked.push(asked);
+    }
+
     /// Commits, then sends the wake-ups and events. A failed wake never fails the request: the
     /// dispatcher's poll of the ledger finds the job.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
@@ -302,6 +309,9 @@ impl Tx {
         inner.commit().await?;
         if !after.wakes.is_empty() || !after.events.is_empty() {
             publish::after_commit(&self.database.bus, &after.wakes, &after.events).await;
+        }
+        for asked in after.asked {
+            control::announce(&self.database, asked).await;
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! Delivery: apalis over apalis-redis carries job ids from the dispatcher to the workers of a pool.
 //!
 //! A delivered id is a hint, never a right: the runner's claim in the ledger decides. So the handler
-//! that apalis sees only hands the id over and returns at once, and whatever Redis loses or repeats
-//! changes nothing. Any Redis error ends an apalis worker; [`receive`] builds a new one, and the jobs
+//! that apalis sees only hands ids over and returns at once, and whatever Redis loses or repeats
+//! changes nothing. An apalis task carries one id, or a bunch of them where a pool drains so many that
+//! Redis would have more to do for each than PostgreSQL. Any Redis error ends an apalis worker; [`receive`] builds a new one, and the jobs
 //! in hand never notice, because they don't run inside it.
 
 pub(crate) mod sweep;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
@@ -27,9 +29,9 @@ use crate::{Bus, Pool};
 
 /// How long a queue may hold ids that nobody was woken for.
 const POLL: Duration = Duration::from_millis(250);
-/// Ids fetched at once, at the most. A worker fetches no more than it has slots, or its neighbours
+/// Tasks fetched at once, at the most. A worker fetches no more than it has slots, or its neighbours
 /// would wait for ids that sit in its memory.
-const BATCH: usize = 100;
+const BATCH: usize = 8;
 
 /// A delivered id and the slot that it takes.
 pub(crate) type Delivery = (Uuid, OwnedSemaphorePermit);
@@ -44,14 +46,14 @@ fn config(bus: &Bus, pool: Pool, batch: usize) -> Config {
         .emit_events(false)
 }
 
-/// Pushes ids onto a pool's queue and wakes its workers.
-pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid]) -> Result<(), PushError> {
+/// Pushes ids onto a pool's queue, so many in a task, and wakes its workers.
+pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid], bunch: usize) -> Result<(), PushError> {
     let config = config(bus, pool, BATCH);
     // A task's id is new with each push: a trace of an earlier push would make apalis skip this one.
     let tasks: Vec<Task<Vec<u8>>> = ids
-        .iter()
-        .map(|id| {
-            TaskBuilder::new(format!("\"{id}\"").into_bytes())
+        .chunks(bunch.max(1))
+        .map(|ids| {
+            TaskBuilder::new(serde_json::to_vec(ids).unwrap_or_default())
                 .task_id(TaskId::from_string(Uuid::now_v7().to_string()))
                 .build()
         })
@@ -69,7 +71,7 @@ pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid]) -> Result<(), Push
     woken.map_err(|error| PushError(error.to_string()))
 }
 
-/// How many ids a pool's queue holds.
+/// How many tasks a pool's queue holds.
 pub(crate) async fn queued(bus: &Bus, pool: Pool) -> Result<usize, redis::RedisError> {
     let list = config(bus, pool, BATCH).active_jobs_list();
     redis::cmd("LLEN").arg(list).query_async(&mut bus.connection()).await
@@ -133,10 +135,11 @@ pub(crate) async fn receive(
         let service = HandOver {
             slots: PollSemaphore::new(Arc::clone(&slots)),
             permit: None,
+            in_hand: VecDeque::new(),
             deliveries: deliveries.clone(),
             traces: traces.named(&name),
         };
-        let storage = RedisStorage::<Uuid>::new(bus.connection()).with_config(config(&bus, pool, batch));
+        let storage = RedisStorage::<Vec<Uuid>>::new(bus.connection()).with_config(config(&bus, pool, batch));
         let apalis =
             WorkerBuilder::new(name.as_str()).backend(storage.poll_with_strategy(strategy)).build(service);
         let result = tokio::select! {
@@ -210,38 +213,51 @@ impl Drop for WakeStrategy {
     }
 }
 
-/// The service that apalis calls: takes a slot, hands the id over, returns.
+/// The service that apalis calls: hands each id over as soon as there is a slot for it, and takes the next
+/// task only then.
 struct HandOver {
     slots: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
+    /// Ids of the last task that have no slot yet. Lost with a stop, they are due still, and pushed again.
+    in_hand: VecDeque<Uuid>,
     deliveries: mpsc::UnboundedSender<Delivery>,
     traces: NamedTraces,
 }
 
-impl tower_service::Service<Task<Uuid>> for HandOver {
+impl HandOver {
+    fn hand_over(&mut self) {
+        if let Some(id) = self.in_hand.pop_front()
+            && let Some(permit) = self.permit.take()
+        {
+            // The runner is gone only when the process leaves; the id is due still and goes elsewhere.
+            let _ = self.deliveries.send((id, permit));
+        }
+    }
+}
+
+impl tower_service::Service<Task<Vec<Uuid>>> for HandOver {
     type Response = ();
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<(), Self::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.permit.is_none() {
+        while self.permit.is_none() {
             match ready!(self.slots.poll_acquire(cx)) {
                 Some(permit) => self.permit = Some(permit),
                 // Closed: the worker is leaving, and takes nothing more.
                 None => return Poll::Pending,
             }
+            self.hand_over();
         }
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, task: Task<Uuid>) -> Self::Future {
+    fn call(&mut self, task: Task<Vec<Uuid>>) -> Self::Future {
         if let Some(id) = task.task_id() {
             self.traces.delivered(id.to_string());
         }
-        if let Some(permit) = self.permit.take() {
-            // The runner is gone only when the process leaves; the id is due still and goes elsewhere.
-            let _ = self.deliveries.send((task.args, permit));
-        }
+        self.in_hand.extend(task.args);
+        self.hand_over();
         std::future::ready(Ok(()))
     }
 }
@@ -294,5 +310,42 @@ impl Traces {
 impl NamedTraces {
     fn delivered(&self, id: String) {
         let _ = self.traces.sender.send((self.inflight.clone(), id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tower_service::Service;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_bunch_each_id_waits_for_a_slot_of_its_own_and_the_next_task_for_all_of_them() {
+        let slots = Arc::new(Semaphore::new(2));
+        let (deliveries, mut delivered) = mpsc::unbounded_channel();
+        let (traced, _traces) = mpsc::unbounded_channel();
+        let mut service = HandOver {
+            slots: PollSemaphore::new(Arc::clone(&slots)),
+            permit: None,
+            in_hand: VecDeque::new(),
+            deliveries,
+            traces: Traces { sender: traced }.named("worker"),
+        };
+        let ids: Vec<Uuid> = (0..3).map(Uuid::from_u128).collect();
+        let ready = |service: &mut HandOver| {
+            std::future::poll_fn(|cx| Service::<Task<Vec<Uuid>>>::poll_ready(service, cx)).now_or_never()
+        };
+
+        assert!(ready(&mut service).is_some());
+        service.call(TaskBuilder::new(ids.clone()).build()).await.unwrap();
+        assert!(ready(&mut service).is_none(), "a third id has no slot");
+        let mut running: Vec<Delivery> = std::iter::from_fn(|| delivered.try_recv().ok()).collect();
+        assert_eq!(running.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[..2]);
+
+        running.pop();
+        assert!(ready(&mut service).is_none(), "the third id has taken the slot");
+        assert_eq!(delivered.try_recv().unwrap().0, ids[2]); // and is over
+        assert!(ready(&mut service).is_some());
     }
 }

@@ -39,7 +39,7 @@ use turns::{Holding, Share};
 /// The fallback when no wake-up arrives.
 const POLL: Duration = Duration::from_millis(250);
 /// While more is due than could be pushed, a pool of short jobs is looked at this often.
-const TOP_UP: Duration = Duration::from_millis(10);
+const TOP_UP: Duration = Duration::from_millis(20);
 /// The same for a pool of long jobs.
 const TOP_UP_SLOWLY: Duration = Duration::from_millis(50);
 /// Who has waited this long with nothing running is made room for.
@@ -259,7 +259,7 @@ impl Leader {
         if queue.has_overdue() && in_hand < queue.slots {
             // Slots are free, and yet nobody takes them: were they lost, or is a worker slow?
             match deliver::queued(&self.database.bus, pool).await {
-                Ok(queued) if queued >= queue.len() => queue.trust(),
+                Ok(queued) if queued >= queue.tasks() => queue.trust(),
                 Ok(_) => queue.forget_overdue(),
                 Err(error) => tracing::debug!(%error, "could not look into the queue"),
             }
@@ -294,8 +294,9 @@ impl Leader {
             return Ok(());
         }
         let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
-        match deliver::push(&self.database.bus, pool, &ids).await {
-            Ok(()) => queue.note(chosen),
+        let bunch = queue.bunch();
+        match deliver::push(&self.database.bus, pool, &ids, bunch).await {
+            Ok(()) => queue.note(chosen, bunch),
             Err(error) => {
                 metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
                 tracing::warn!(%error, %pool, "not pushed; the ids stay due");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{JobKind, Pool, Retention, RetryPolicy};
+use crate::{JobKind, Pool, Retention, RetryPolicy, Unique};
 
 /// Creates a signed-up user's account and workspace.
 /// Killed at any line: every step looks at what is there first, so the next attempt goes on.
@@ -22,6 +22,27 @@ impl JobKind for ProvisionWorkspace {
     const POOL: Pool = Pool::Provisioning;
     const TIMEOUT: Duration = Duration::from_secs(120);
     const PRIORITY: i16 = 1;
+}
+
+/// Brings a workspace's tables up to date. One at a time per workspace: while a job lives, it stands for
+/// others like it.
+/// Killed at any line: each migration is a transaction, and the workspace counts as migrated after the
+/// last, so the next attempt goes on with the first that is missing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MigrateWorkspace {}
+
+impl JobKind for MigrateWorkspace {
+    const NAME: &'static str = "workspaces.migrate";
+    const POOL: Pool = Pool::Provisioning;
+    // A migration that fails by itself fails again; what is worth another attempt is a lock or an outage.
+    const RETRY: RetryPolicy =
+        RetryPolicy { attempts: 3, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
+    const TIMEOUT: Duration = Duration::from_secs(3600);
+    const PRIORITY: i16 = 1;
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique::until_done("tables"))
+    }
 }
 
 /// Reads an uploaded file into the records of a recordset.
@@ -113,8 +134,11 @@ pub struct SendMail {
     pub to: String,
     /// One line.
     pub subject: String,
-    /// Plain text.
+    /// Plain text, which stands by itself.
     pub text: String,
+    /// The same as an HTML page, for readers that show one. Earlier payloads have none.
+    #[serde(default)]
+    pub html: Option<String>,
 }
 
 impl JobKind for SendMail {
@@ -125,7 +149,51 @@ impl JobKind for SendMail {
         RetryPolicy { attempts: 12, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
     const TIMEOUT: Duration = Duration::from_secs(60);
     // Links in mails let people in.
-    const SECRETS: &'static [&'static str] = &["text"];
+    const SECRETS: &'static [&'static str] = &["text", "html"];
+}
+
+/// A letter about an account that anybody may ask for by naming an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountLetter {
+    /// To whoever registers: makes the account, if the address has none.
+    Welcome {
+        /// What they are called.
+        name: String,
+    },
+    /// Another link to activate an account.
+    Activation,
+    /// A link to choose a new password.
+    PasswordReset,
+}
+
+/// Looks who has an address and writes them what was asked for; writes nothing where nobody has it.
+/// Killed between the commit and its end: writes again, and the newer link is the one that is good.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WriteToAccount {
+    /// What to write.
+    pub letter: AccountLetter,
+    /// The address, as it was typed.
+    pub email: String,
+    /// A page of the web app, beside which those are that letters lead to.
+    pub link: String,
+}
+
+impl JobKind for WriteToAccount {
+    const NAME: &'static str = "accounts.write";
+    const POOL: Pool = Pool::Deliveries;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// Forgets what accounts don't need any more: counts of failed sign-ins, used and expired links.
+/// Killed at any line: the next run finds what is left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepAccounts {}
+
+impl JobKind for SweepAccounts {
+    const NAME: &'static str = "accounts.sweep";
+    const POOL: Pool = Pool::Maintenance;
+    const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 
 /// Writes to whoever has an address which workspaces they belong to; to nobody, where nobody has it.
@@ -257,10 +325,13 @@ mod tests {
         let page = include_str!("../../docs/add-a-job-kind.md");
         for row in [
             row::<ProvisionWorkspace>(),
+            row::<MigrateWorkspace>(),
             row::<ImportRecords>(),
             row::<DiscardImport>(),
             row::<ExportRecords>(),
             row::<SendMail>(),
+            row::<WriteToAccount>(),
+            row::<SweepAccounts>(),
             row::<MailWorkspaces>(),
             row::<SweepUploads>(),
             row::<NoOp>(),

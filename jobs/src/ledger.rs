@@ -145,40 +145,8 @@ pub(crate) async fn claim(
 pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        with ending as (
-            select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::jsonb[], $6::jsonb[])
-                       as e(id, fence, state, progress, result, error)
-        ), held as (
-            select j.id, e.state from jobs j join ending e on e.id = j.id
-             where j.fence = e.fence and j.state = 'running'
-             order by j.id
-               for update of j
-        ), gone as (
-            delete from jobs j using held where j.id = held.id returning j.*
-        ), over as (
-            delete from job_checkpoints c using held where c.job_id = held.id and held.state = 'completed'
-            returning c.job_id, c.done, c.failed, c.skipped
-        ), sealed as (
-            -- Kept for a retry; the fence moves on, so that nothing of this attempt can still commit.
-            update job_checkpoints c set fence = c.fence + 1
-              from held where c.job_id = held.id and held.state <> 'completed'
-            returning c.job_id, c.done, c.failed, c.skipped
-        ), effects as (
-            select * from over union all select * from sealed
-        ), moved as (
-            insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at,
-                   checkpoints, unique_key, batch_id)
-            select g.id, g.workspace_id, g.kind, g.version, g.pool, g.payload, g.origin, g.priority, e.state,
-                   g.attempt, g.max_attempts, case when e.state = 'completed' then 0 else g.crashes end,
-                   g.epoch + 1, e.progress, e.result,
-                   coalesce(e.error, g.error), g.created_at, g.started_at, g.checkpoints, g.unique_key,
-                   g.batch_id
-              from gone g join ending e using (id)
-            returning id, epoch
-        )
-        select m.id, m.epoch, c.done as "done?", c.failed as "failed?", c.skipped as "skipped?"
-          from moved m left join effects c on c.job_id = m.id
+        select id as "id!", epoch as "epoch!", done, failed, skipped
+          from end_jobs($1, $2, $3, $4, $5, $6)
         "#,
         &ended.iter().map(|e| e.id.0).collect::<Vec<_>>(),
         &ended.iter().map(|e| e.fence).collect::<Vec<_>>(),

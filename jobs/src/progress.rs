@@ -117,6 +117,11 @@ impl Progress {
         self.lock().event.clone()
     }
 
+    /// Whether nothing has been reported: the job's history has not begun with this run.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.lock().first.is_some()
+    }
+
     /// Sends again, with a new number, so that a Redis that lost its memory knows the job again. A job
     /// that has said something within `lately` needs no repetition.
     pub(crate) fn repeat(&self, lately: Duration) {

@@ -28,7 +28,9 @@ alter table workspaces
     add column trial_ends_at          timestamptz;
 
 -- A membership has the id of the member that it is in the workspace's own schema.
-alter table memberships add column id uuid;
+alter table memberships
+    add column id uuid,
+    add column is_active boolean not null default true;  -- false: is kept, and doesn't get in
 do $$
 declare
     workspace record;

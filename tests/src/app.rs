@@ -130,6 +130,7 @@ pub fn new_signup() -> Value {
         "password": "correct horse battery staple",
         "full_name": "Ada Lovelace",
         "company_name": "Analytical Engines",
+        "skip_seed": true,
     })
 }
 

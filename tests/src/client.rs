@@ -94,7 +94,7 @@ impl Client {
     /// A request; paths are below `/api/v1` (the operator's: `/ops`) unless they begin with it or are the
     /// Platform API's.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/ops/"];
+        let elsewhere = ["/api/", "/v1", "/docs", "/health", "/ready", "/metrics", "/ops/", "/webhooks/"];
         let path = if path == "/" || elsewhere.iter().any(|prefix| path.starts_with(prefix)) {
             path.to_owned()
         } else {
@@ -123,6 +123,14 @@ impl Client {
     /// POST with JSON and that `Idempotency-Key`.
     pub async fn post_with_key(&self, path: &str, body: Value, key: &str) -> Reply {
         send(self.request(Method::POST, path).header("Idempotency-Key", key).json(&body)).await
+    }
+
+    /// The same, where the API may be away: none when it doesn't answer.
+    pub async fn try_post_with_key(&self, path: &str, body: &Value, key: &str) -> Option<Reply> {
+        let request = self.request(Method::POST, path).header("Idempotency-Key", key).json(body);
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Reply { status, headers, text: response.text().await.ok()? })
     }
 
     /// PUT with JSON.

@@ -216,6 +216,11 @@ impl Cluster {
         self.redis.restart(true).await;
     }
 
+    /// Ends Redis; [`Cluster::restart_redis`] starts it again.
+    pub fn stop_redis(&mut self) {
+        self.redis.kill();
+    }
+
     /// Kills Redis and starts it again with the memory that it had, after a while without any.
     pub async fn kill_redis(&mut self) {
         self.redis.restart(false).await;
@@ -286,7 +291,7 @@ pub async fn entries_in_redis(database: &Database) -> usize {
 }
 
 /// A port that nobody listens on just now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 

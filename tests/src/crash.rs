@@ -3,6 +3,7 @@
 
 mod drain;
 mod export;
+mod idempotency;
 mod import;
 mod matrix;
 mod quarantine;

@@ -1,5 +1,6 @@
 //! The OpenAPI documents of the surfaces: complete, served, kept to, and every change of them visible.
 
+mod access;
 mod answers;
 mod guards;
 mod nonsense;
@@ -12,22 +13,38 @@ use serde_json::{Map, Value};
 use crate::{TestApp, client::send};
 
 /// Operations that anyone may call: before there is a token, by a signed link, or to look after the process.
-const PUBLIC: [&str; 15] = [
+const PUBLIC: &[&str] = &[
+    "accept_invitation",
+    "activate_account",
     "api_docs",
+    "check_clerk_user",
     "download_export",
     "download_import_report",
+    "exchange_impersonation",
+    "get_activation",
+    "get_avatar",
+    "get_invitation_details",
     "get_signup_job",
+    "get_stripe_invite",
     "get_tenant_config",
     "health",
     "landing_page",
     "login",
     "look_up_tenants",
+    "lookup_invite",
     "openapi_document",
     "ready",
     "refresh_tokens",
+    "register",
+    "request_password_reset",
+    "resend_activation",
+    "reset_password",
     "signup",
     "signup_async",
+    "signup_stripe_invite",
+    "signup_stripe_invite_async",
     "stream_signup_job",
+    "stripe_webhook",
 ];
 
 const SURFACES: [Surface; 3] = [Surface::Workspace, Surface::Platform, Surface::Ops];

@@ -14,7 +14,10 @@ pub mod database;
 pub mod events;
 pub mod mailbox;
 mod mask;
+mod people;
 mod roles;
+pub mod smtp;
+pub mod stripe;
 
 pub use app::TestApp;
 pub use client::{Client, Reply};
@@ -22,6 +25,8 @@ pub use cluster::Cluster;
 pub use collector::Collector;
 pub use events::EventReader;
 pub use mask::masked;
+pub use smtp::SmtpServer;
+pub use stripe::Stripe;
 
 #[cfg(test)]
 mod crash;
@@ -30,7 +35,13 @@ mod documents;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
 mod inline;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod mail;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod keys;
 mod policies;
 mod public;
 mod scheduled_jobs;
+mod stripe_webhook;
 mod tenants;
 mod token_api;
 

@@ -1,15 +1,21 @@
 //! The Workspace API, by section.
 
 mod api_keys;
-mod auth;
+pub(crate) mod auth;
 mod conventions;
 mod dead_letters;
 mod jobs;
+pub(crate) mod members;
+mod modules;
 mod permissions;
 mod records;
 mod recordset_export;
 mod recordset_import;
 pub(crate) mod recordsets;
+mod teams;
+mod workspace_health;
+mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;
+pub(crate) use workspaces::post_and_wait;

@@ -20,7 +20,8 @@ use crate::Services;
 /// Sends one mail. Killed after the server took it and before the job was finished: it is sent again,
 /// under the same Message-ID, by which servers and readers know it.
 pub async fn send_mail(services: Arc<Services>, job: SendMail, context: JobContext) -> Answer {
-    let mail = Mail { id: context.job_id.0, to: job.to, subject: job.subject, text: job.text };
+    let mail =
+        Mail { id: context.job_id.0, to: job.to, subject: job.subject, text: job.text, html: job.html };
     match services.mailer.send(&mail).await {
         Ok(()) => Ok(Outcome::Done(json!({ "message_id": mail.id }))),
         Err(error @ MailError::Refused(_)) => Ok(fail("mail_refused", error.to_string())),

@@ -3,11 +3,13 @@
 //! A handler's docs say what happens when its process is killed at any line. The engine in `jobs`
 //! does the rest: claiming, leases, retries, progress, cancelling.
 
+pub mod accounts;
 pub mod deliveries;
 pub mod engine;
 pub mod export;
 pub mod import;
 pub mod maintenance;
+pub mod migration;
 pub mod process;
 pub mod provisioning;
 pub mod retention;
@@ -17,12 +19,14 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     settings::SettingError,
     storage::{Storage, StorageError},
+    stripe::Payments,
     webhooks::{SigningKey, WebhookSender},
 };
 use jobs::{
     JobError, Recurring, Registry,
-    kinds::{PruneJobs, SweepUploads},
+    kinds::{PruneJobs, SweepAccounts, SweepUploads},
 };
+use url::Url;
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub struct Services {
     pub webhooks: Arc<dyn WebhookSender>,
     /// What they are signed with, if this process knows the installation's secret.
     pub signing: Option<SigningKey>,
+    /// How payments are taken.
+    pub payments: Payments,
+    /// Where the web app is, for links in mails.
+    pub app_url: Url,
 }
 
 impl Services {
@@ -51,6 +59,8 @@ impl Services {
             mailer: Arc::clone(&config.mailer),
             webhooks: Arc::clone(&config.webhooks),
             signing: config.signing.clone(),
+            payments: config.payments.clone(),
+            app_url: config.app_url.clone(),
         })
     }
 }
@@ -67,8 +77,11 @@ pub fn registry(services: &Arc<Services>) -> Registry {
         .on(services, export::scheduled_export)
         .on(services, maintenance::sweep_uploads)
         .on(services, provisioning::provision_workspace)
+        .on(services, migration::migrate_workspace)
         .on(services, deliveries::send_mail)
         .on(services, deliveries::call_webhook)
+        .on(services, accounts::write_to_account)
+        .on(services, accounts::sweep_accounts)
         .on(services, deliveries::mail_workspaces);
     let policies = Arc::new(registry.retention());
     registry.on(&policies, retention::prune_jobs)
@@ -81,6 +94,7 @@ pub fn registry(services: &Arc<Services>) -> Registry {
 pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
     Ok(vec![
         Recurring::every(Duration::from_secs(3600), "sweep uploads", &SweepUploads {})?,
+        Recurring::every(Duration::from_secs(3600), "sweep accounts", &SweepAccounts {})?,
         Recurring::every(Duration::from_secs(600), "prune jobs", &PruneJobs {})?,
     ])
 }

@@ -8,6 +8,8 @@ use domain::{
     process::{Logging, asked_to_stop, start_logging},
     settings::{SettingError, Settings},
     storage::Storage,
+    stripe::Payments,
+    web_app,
     webhooks::{self, SigningKey, WebhookSender},
 };
 use jobs::{
@@ -18,6 +20,7 @@ use jobs::{
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::Services;
 
@@ -52,6 +55,10 @@ pub struct Config {
     pub webhooks: Arc<dyn WebhookSender>,
     /// `MILLRACE_SECRET`: what webhooks are signed with; the API's. Without it none is sent.
     pub signing: Option<SigningKey>,
+    /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
+    pub payments: Payments,
+    /// `APP_URL`: where the web app is, for links in mails.
+    pub app_url: Url,
 }
 
 impl Config {
@@ -78,6 +85,8 @@ impl Config {
             mailer: mail::from_settings(settings)?,
             webhooks: webhooks::from_settings(settings)?,
             signing: settings.get("MILLRACE_SECRET").map(SigningKey::new),
+            payments: Payments::from_settings(settings)?,
+            app_url: settings.parsed("APP_URL", web_app::default_base())?,
             metrics_listen: match settings.get("METRICS_LISTEN") {
                 Some(text) => {
                     Some(text.parse().map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?)

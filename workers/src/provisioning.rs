@@ -1,10 +1,11 @@
-//! The handler of `workspaces.provision`: from a sign-up to an account with a workspace.
+//! The handler of `workspaces.provision`: from a request at any of the doors to a workspace.
 
 use std::sync::Arc;
 
 use domain::{
     Actor, UserId,
-    signups::{self, Signup},
+    signups::{self, Door, Signup},
+    stripe::StripeError,
     workspaces::provisioning::{self as steps, ProvisioningError},
 };
 use jobs::{Answer, JobContext, JobError, Outcome, kinds::ProvisionWorkspace};
@@ -12,42 +13,84 @@ use serde_json::json;
 
 use crate::Services;
 
-/// The steps, as watchers see them.
-const STEPS: [&str; 8] = [
-    "validating",
-    "creating_user",
-    "creating_workspace",
-    "creating_schema",
-    "running_migrations",
-    "creating_member",
-    "seeding_defaults",
-    "finishing",
-];
+/// A step, as watchers see it by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    User,
+    Workspace,
+    Schema,
+    Migrations,
+    Member,
+    Defaults,
+    Billing,
+    Finish,
+}
 
-/// Makes user, workspace, schema, roles, tables, member and defaults, and opens the workspace last.
-/// Killed at any line: every step looks at what is there first, so the next attempt does what is left;
-/// the mail is enqueued by the commit that opens the workspace, so it goes out once.
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::User => "creating_user",
+            Self::Workspace => "creating_workspace",
+            Self::Schema => "creating_schema",
+            Self::Migrations => "running_migrations",
+            Self::Member => "creating_member",
+            Self::Defaults => "seeding_defaults",
+            Self::Billing => "starting_billing",
+            Self::Finish => "finishing",
+        }
+    }
+
+    /// Those that a sign-up takes. Billing comes last but one: nobody pays for what could not be made.
+    fn of(signup: &Signup, services: &Services) -> Vec<Self> {
+        let bills = signup.payment_method_id.is_some() || services.payments.account().is_ok();
+        let all = [
+            (Self::User, signup.door.makes_account()),
+            (Self::Workspace, true),
+            (Self::Schema, true),
+            (Self::Migrations, true),
+            (Self::Member, true),
+            (Self::Defaults, true),
+            (Self::Billing, signup.door == Door::Signup && bills),
+            (Self::Finish, true),
+        ];
+        all.into_iter().filter(|(_, is_taken)| *is_taken).map(|(step, _)| step).collect()
+    }
+}
+
+/// Makes what the sign-up needs of user, workspace, schema, roles, tables, member, defaults and subscription,
+/// and opens the workspace last. Killed at any line: every step looks at what is there first, so the next
+/// attempt does what is left; what Stripe is asked for has a key of the sign-up's, so it is made once; the mail
+/// is enqueued by the commit that opens the workspace, so it goes out once. What fails for good is taken back.
 pub async fn provision_workspace(
     services: Arc<Services>,
     job: ProvisionWorkspace,
     context: JobContext,
 ) -> Answer {
-    let pool = &services.database.pool;
-    step(&context, 0);
-    let Some(signup) = signups::find(pool, job.signup_id).await? else {
+    let database = &services.database;
+    context.progress().step("validating");
+    let Some(signup) = signups::find(&database.pool, job.signup_id).await? else {
         return Ok(fail("signup_not_found", "the sign-up is not there any more"));
     };
     match signup.state.as_str() {
         "pending" => {}
         "completed" => return Ok(done(&signup)),
-        _ => return Ok(fail("signup_abandoned", "the sign-up was given up")),
+        _ => return Ok(abandoned()),
     }
     match provision(&services, &signup, &context).await {
         Ok(()) => Ok(done(&signup)),
         Err(error @ ProvisioningError::EmailTaken) => {
-            signups::abandon(pool, signup.id).await?;
+            signups::abandon(database, signup.id).await?;
             Ok(fail("email_taken", &error.to_string()))
         }
+        Err(ProvisioningError::Stripe(error @ StripeError::Refused(_))) => {
+            signups::undo(database, &signup).await?;
+            Ok(fail("payment_refused", &error.to_string()))
+        }
+        Err(ProvisioningError::Stripe(error @ StripeError::NotNow(_))) => {
+            tracing::warn!(%error, "will ask again");
+            Err(JobError::RetryTold("the payment service does not answer just now".to_owned()))
+        }
+        Err(ProvisioningError::Abandoned) => Ok(abandoned()),
         Err(ProvisioningError::Database(error)) => Err(error.into()),
         Err(error) => Err(JobError::retry(error)),
     }
@@ -58,28 +101,33 @@ async fn provision(
     signup: &Signup,
     context: &JobContext,
 ) -> Result<(), ProvisioningError> {
-    let database = &services.database;
-    let actor = Actor { user_id: Some(UserId(signup.user_id)), ..Actor::of_job(&context.origin) };
-    step(context, 1);
-    steps::create_user(database, signup).await?;
-    step(context, 2);
-    steps::create_workspace(database, signup).await?;
-    step(context, 3);
-    steps::create_schema(database, signup.workspace_id).await?;
-    step(context, 4);
-    steps::run_migrations(database, signup.workspace_id).await?;
-    step(context, 5);
-    steps::create_member(database, signup, actor.clone()).await?;
-    step(context, 6);
-    steps::seed_defaults(database, signup, actor).await?;
-    step(context, 7);
-    steps::finish(database, signup, context.origin.clone()).await
-}
-
-/// Says what comes next, and how much is done.
-fn step(context: &JobContext, next: usize) {
+    let (database, app_url) = (&services.database, &services.app_url);
+    let mut actor = Actor::of_job(&context.origin);
+    if signup.door != Door::Provision {
+        actor.user_id = Some(UserId(signup.user_id));
+    }
+    let steps = Step::of(signup, services);
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    context.progress().of(count(STEPS.len())).counts(count(next), 0, 0).step(STEPS[next]);
+    // Validating was the first.
+    let all = count(steps.len()) + 1;
+    for (n, step) in steps.iter().enumerate() {
+        context.progress().of(all).counts(count(n) + 1, 0, 0).step(step.name());
+        match step {
+            Step::User => steps::create_user(database, signup, &actor).await?,
+            Step::Workspace => steps::create_workspace(database, signup).await?,
+            Step::Schema => steps::create_schema(database, signup.workspace_id).await?,
+            Step::Migrations => steps::run_migrations(database, signup.workspace_id).await?,
+            Step::Member => steps::create_member(database, signup, actor.clone()).await?,
+            Step::Defaults => steps::seed_defaults(database, signup, actor.clone()).await?,
+            Step::Billing => {
+                steps::start_billing(database, &services.payments, signup, app_url, &actor).await?;
+            }
+            Step::Finish => {
+                steps::finish(database, signup, context.origin.clone(), app_url, &actor).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// No tokens: those are made when this is delivered to the sign-up's owner.
@@ -89,6 +137,10 @@ fn done(signup: &Signup) -> Outcome {
         "workspace_id": signup.workspace_id,
         "workspace_name": signup.company_name,
     }))
+}
+
+fn abandoned() -> Outcome {
+    fail("signup_abandoned", "the sign-up was given up")
 }
 
 fn fail(code: &str, message: &str) -> Outcome {

@@ -4,6 +4,7 @@ mod audit;
 mod governance;
 mod keys;
 mod public;
+mod stripe_webhook;
 mod tenants;
 mod token_api;
 
@@ -13,6 +14,7 @@ use poem_openapi::OpenApi;
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
     (
+        stripe_webhook::StripeWebhookApi,
         public::TenantsApi,
         tenants::UsageApi,
         keys::KeysApi,

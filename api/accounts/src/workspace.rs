@@ -2,12 +2,20 @@
 
 pub(crate) mod api_keys;
 mod auth;
+mod member_password;
 mod permissions;
+mod workspaces;
 
 use poem_openapi::OpenApi;
 
 /// All of them.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
-    (auth::SignupApi, auth::SessionApi, auth::TokensApi, permissions::PermissionsApi, api_keys::ApiKeysApi)
+    (
+        auth::api(),
+        member_password::MemberPasswordApi,
+        workspaces::api(),
+        permissions::PermissionsApi,
+        api_keys::ApiKeysApi,
+    )
 }

@@ -1,5 +1,6 @@
 //! The sections of the Workspace API.
 
+mod modules;
 mod records;
 mod recordsets;
 
@@ -8,5 +9,5 @@ use poem_openapi::OpenApi;
 /// All of them.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
-    (recordsets::RecordsetsApi, records::RecordsApi)
+    (recordsets::RecordsetsApi, records::RecordsApi, modules::ModulesApi)
 }

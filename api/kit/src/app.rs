@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use poem::http::HeaderValue;
 use url::Url;
 
-use crate::{OperatorToken, RateLimiter, Signer};
+use crate::{RateLimiter, SharedSecret, Signer};
 
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct Services {
     pub hub: jobs::watch::Hub,
     /// Where files' bytes are.
     pub storage: domain::storage::Storage,
+    /// How payments are taken.
+    pub payments: domain::stripe::Payments,
 }
 
 impl App {
@@ -65,27 +67,33 @@ pub struct ApiConfig {
     /// `REGION`: where this installation runs, as `/health` tells it.
     pub region: String,
     /// `OPERATOR_TOKEN`: what opens the routes below `/ops`; without one they are closed.
-    pub operator_token: Option<OperatorToken>,
+    pub operator_token: Option<SharedSecret>,
+    /// `CLERK_SECRET`: what whoever checks Clerk's people shows; without one that route is closed.
+    pub clerk_secret: Option<SharedSecret>,
     /// The largest JSON body.
     pub max_json_bytes: usize,
     /// How long a request may take, streams, uploads and long polls apart.
     pub request_timeout: Duration,
     /// How long an access token is good for.
     pub access_token_lifetime: Duration,
+    /// `MAX_OWNED_WORKSPACES`: how many workspaces one person may make.
+    pub max_owned_workspaces: i64,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
-            app_url: Url::parse("http://localhost:3000").expect("a URL of our own"),
+            app_url: domain::web_app::default_base(),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
             region: "local".to_owned(),
             operator_token: None,
+            clerk_secret: None,
             max_json_bytes: 1 << 20,
             request_timeout: Duration::from_secs(30),
             access_token_lifetime: Duration::from_mins(30),
+            max_owned_workspaces: 50,
         }
     }
 }
@@ -94,10 +102,7 @@ impl ApiConfig {
     /// A page of the web app, for a link in a mail: `page` below [`Self::app_url`], with a query.
     #[must_use]
     pub fn app_link(&self, page: &str, query: &[(&str, &str)]) -> String {
-        let mut url = self.app_url.clone();
-        url.set_path(&format!("{}/{page}", self.app_url.path().trim_end_matches('/')));
-        url.query_pairs_mut().extend_pairs(query);
-        url.into()
+        domain::web_app::link(&self.app_url, page, query)
     }
 
     /// Reads it from a process's settings.
@@ -109,11 +114,9 @@ impl ApiConfig {
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
             max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
             region: settings.get("REGION").map_or(defaults.region, str::to_owned),
-            operator_token: settings
-                .get("OPERATOR_TOKEN")
-                .map(|token| token.trim().parse())
-                .transpose()
-                .map_err(|reason: String| SettingError::malformed("OPERATOR_TOKEN", reason))?,
+            operator_token: settings.optional("OPERATOR_TOKEN")?,
+            clerk_secret: settings.optional("CLERK_SECRET")?,
+            max_owned_workspaces: settings.parsed("MAX_OWNED_WORKSPACES", defaults.max_owned_workspaces)?,
             ..defaults
         })
     }

@@ -2,6 +2,7 @@
 //! content type 415, too large 413, absent fields 422 with all of their names, wrong ones 422 by field.
 
 mod diagnosis;
+mod maybe;
 
 use std::ops::Deref;
 
@@ -14,6 +15,8 @@ use poem_openapi::{
     types::ParseFromJSON,
 };
 use serde_json::Value;
+
+pub use maybe::MaybeBody;
 
 use crate::{ApiConfig, ApiError, App};
 

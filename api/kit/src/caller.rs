@@ -23,6 +23,10 @@ use crate::{ApiError, App, ClientAddress, RequestId, idempotency};
 
 /// The name of the bearer scheme in the documents.
 pub(crate) const BEARER: &str = "bearer";
+/// How [`crate::document`] recognises what is for people who have signed in.
+pub(crate) const PERSON: &str = "person";
+/// How it recognises what is for whoever has a credential.
+pub(crate) const KNOWN: &str = "known";
 
 /// Whoever sends a request: where from, in which one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,7 +285,7 @@ impl<'a> ApiExtractor<'a> for Known {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
+        vec![KNOWN]
     }
 
     async fn from_request(
@@ -304,7 +308,7 @@ impl<'a> ApiExtractor<'a> for SignedIn {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
+        vec![PERSON]
     }
 
     async fn from_request(

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use domain::access;
 
 use crate::{
-    caller::BEARER,
+    caller::{BEARER, KNOWN, PERSON},
     idempotency::{self, takes_key},
     operator::OPERATOR,
     permission::WORKSPACE,
@@ -41,7 +41,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
             },
         );
     for (path, method, operation) in operations {
-        show_permission(path, operation, surface);
+        show_caller(path, operation, surface);
         show_key(prefix, path, method, operation);
         leave_out_errors(path, method, operation);
         describe_success(operation);
@@ -53,30 +53,46 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     Ok(document)
 }
 
-/// `{"permission records:view": []}` becomes `x-permission`, the scope that keys and tokens need for it,
-/// and the real schemes; other ways in, such as a ticket, stay beside them. A workspace in the path needs
-/// no header, and an API key none anyway.
-fn show_permission(path: &str, operation: &mut Value, surface: Surface) {
-    let mut permission = None;
-    let Some(requirements) = operation["security"].as_array_mut() else { return };
+/// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
+/// where that is enough for one's own things, and `x-scopes`, which keys and tokens need), `person` who has
+/// signed in, `known` for whoever has a credential, `operator`, or `anyone`.
+///
+/// `{"permission records:view": []}` and the other marks become the real schemes; other ways in, such as a
+/// ticket, stay beside them. A workspace in the path needs no header, and an API key none anyway.
+fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     let names_workspace = path.contains("{workspace_id}");
-    for requirement in requirements.iter_mut() {
-        let named = requirement
-            .as_object()
-            .and_then(|schemes| schemes.keys().find_map(|name| name.strip_prefix(PERMISSION)));
-        if let Some(named) = named.map(str::to_owned) {
+    let mut caller = "anyone";
+    let mut permission = None;
+    for requirement in operation["security"].as_array_mut().into_iter().flatten() {
+        let Some(scheme) = requirement.as_object().and_then(|schemes| schemes.keys().next().cloned()) else {
+            continue;
+        };
+        if let Some(named) = scheme.strip_prefix(PERMISSION) {
+            caller = "member";
+            permission = Some(named.to_owned());
             *requirement =
                 if names_workspace { json!({ BEARER: [] }) } else { json!({ BEARER: [], WORKSPACE: [] }) };
-            permission = Some(named);
+        } else if scheme == PERSON || scheme == KNOWN {
+            caller = if scheme == PERSON { "person" } else { "known" };
+            *requirement = json!({ BEARER: [] });
+        } else if scheme == OPERATOR {
+            caller = "operator";
         }
     }
-    if let Some(permission) = permission {
-        if surface == Surface::Platform && !names_workspace {
-            requirements.push(json!({ BEARER: [] }));
-        }
-        let scope = access::find(&permission).map(|listed| listed.scope);
-        operation["x-permission"] = json!(permission);
-        operation["x-scopes"] = json!(scope.into_iter().collect::<Vec<_>>());
+    operation["x-caller"] = json!(caller);
+    let Some(asked) = permission else { return };
+    if surface == Surface::Platform
+        && !names_workspace
+        && let Some(requirements) = operation["security"].as_array_mut()
+    {
+        requirements.push(json!({ BEARER: [] }));
+    }
+    let (permission, extra) = asked.split_once(' ').unwrap_or((&asked, ""));
+    let scope = access::find(permission).map(|listed| listed.scope);
+    operation["x-permission"] = json!(permission);
+    operation["x-scopes"] = json!(scope.into_iter().collect::<Vec<_>>());
+    if extra == "or own" {
+        operation["x-permission-own"] = json!(format!("{permission}_own"));
     }
 }
 
@@ -122,6 +138,9 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has_key = parameters.iter().any(|parameter| parameter["name"] == idempotency::HEADER);
     let has_parameters = parameters.len() > usize::from(has_key);
+    // A signed link, or a token in one: the operation itself says what is wrong with it.
+    let has_parameter = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+    let (has_signature, has_token) = (has_parameter("sig"), has_parameter("token"));
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let is_operators = operation["security"]
@@ -134,11 +153,11 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     };
     responses.retain(|status, _| match status.as_str() {
         "400" | "413" | "415" => has_body,
-        "401" => is_guarded || has_body,
+        "401" => is_guarded || has_body || has_token,
         "402" => changes,
         "409" => changes || has_key,
-        "403" => is_guarded && !is_operators,
-        "404" | "410" => names_something || has_parameters,
+        "403" => (is_guarded && !is_operators) || has_signature,
+        "404" | "410" => names_something || has_parameters || has_body,
         "422" => has_body || has_parameters || in_workspace || has_key,
         "429" => !is_operators,
         _ => true,

@@ -4,48 +4,59 @@
 
 pub mod document;
 
+pub mod absent;
 mod answer;
 mod anyone;
 mod app;
+mod avatar;
 mod body;
 mod caller;
 mod edge;
 mod error;
 mod idempotency;
+mod impersonation;
 mod job_started;
 mod log_stream;
 mod operator;
 mod page;
 mod paged;
+mod part;
+mod path_workspace;
 mod permission;
 mod rate_limit;
+mod shared_secret;
 mod signer;
 mod sse;
 mod tag;
 mod type_id;
+mod upload;
 mod wait;
 mod watcher;
 
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
-pub use body::Body;
+pub use avatar::{AVATARS, avatar_path, avatar_url};
+pub use body::{Body, MaybeBody};
 pub use caller::{Caller, Known, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
 pub use job_started::JobStarted;
 pub use log_stream::{JobLogLine, LogStream};
-pub use operator::{Operator, OperatorToken};
+pub use operator::Operator;
 pub use page::{
     Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
 };
 pub use paged::{PagedEnvelope, Pagination};
+pub use part::Part;
 pub use permission::{Access, Can, Permission};
 pub use rate_limit::RateLimiter;
+pub use shared_secret::SharedSecret;
 pub use signer::{AccessClaims, Signer};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};
+pub use upload::FileUpload;
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};
 

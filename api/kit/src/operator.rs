@@ -1,16 +1,12 @@
 //! The operator: whoever holds the token that the installation was started with. It is nobody's
 //! account, sees all workspaces, and is good for the routes below `/ops` only.
 
-use std::fmt;
-
 use jobs::Database;
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
 };
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::{
     ApiError, App,
@@ -19,40 +15,6 @@ use crate::{
 
 /// The name of the operator's scheme in the documents.
 pub(crate) const OPERATOR: &str = "operator";
-/// How short the token may be.
-const SHORTEST: usize = 32;
-
-/// `OPERATOR_TOKEN`, kept as a digest.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OperatorToken([u8; 32]);
-
-impl OperatorToken {
-    fn digest(token: &str) -> [u8; 32] {
-        Sha256::digest(token.as_bytes()).into()
-    }
-
-    /// Takes as long for a token that is nearly right as for any other.
-    fn is(&self, token: &str) -> bool {
-        self.0.ct_eq(&Self::digest(token)).into()
-    }
-}
-
-impl std::str::FromStr for OperatorToken {
-    type Err = String;
-
-    fn from_str(token: &str) -> Result<Self, String> {
-        if token.chars().count() < SHORTEST {
-            return Err(format!("needs {SHORTEST} characters or more"));
-        }
-        Ok(Self(Self::digest(token)))
-    }
-}
-
-impl fmt::Debug for OperatorToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OperatorToken(***)")
-    }
-}
 
 /// Proof that the caller is an operator.
 #[derive(Debug, Clone)]
@@ -115,20 +77,5 @@ impl<'a> ApiExtractor<'a> for Operator {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(admit(request)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_itself_and_nothing_else_and_never_shows() {
-        let secret = "0123456789abcdef0123456789abcdef";
-        let token: OperatorToken = secret.parse().unwrap();
-        assert!(token.is(secret));
-        assert!(!token.is("0123456789abcdef0123456789abcdeF") && !token.is(""));
-        assert!(!format!("{token:?}").contains("0123"));
-        assert!("short".parse::<OperatorToken>().is_err());
     }
 }

@@ -58,7 +58,8 @@ macro_rules! permissions {
 
         impl $crate::Permission for $name {
             const NAME: &'static str = $permission;
-            const SCHEME: &'static str = concat!("permission ", $permission);
+            const SCHEME: &'static str =
+                concat!("permission ", $permission $(, " ", stringify!($extra), " ", stringify!($word))?);
             $crate::permissions!(@extra $($extra $word)?);
         }
 
@@ -248,7 +249,7 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
 
 /// The workspace in the path, where it has one, or else in the header.
 fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
-    if let Some(id) = request.raw_path_param("workspace_id") {
+    if let Some(id) = crate::path_workspace::workspace_in_path(request) {
         return id.parse().map(|id| Some(WorkspaceId(id))).map_err(|_| ApiError::not_found());
     }
     // A header that is no text names nothing either.

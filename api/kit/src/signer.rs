@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;
 
+use crate::impersonation::ImpersonationKeys;
+
 /// Signs and checks. The secret itself is not kept.
 pub struct Signer {
     sign_access: EncodingKey,
@@ -20,6 +22,7 @@ pub struct Signer {
     tickets: [u8; 32],
     downloads: [u8; 32],
     webhooks: SigningKey,
+    pub(crate) impersonation: ImpersonationKeys,
 }
 
 /// What an access token says.
@@ -67,6 +70,7 @@ impl Signer {
             tickets: derive(secret, "job tickets"),
             downloads: derive(secret, "downloads"),
             webhooks: SigningKey::new(secret),
+            impersonation: ImpersonationKeys::new(&derive(secret, "impersonation tokens")),
         }
     }
 

@@ -7,6 +7,20 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// Signing up, in and out.
     Authentication,
+    /// Where people work together, and who they are.
+    Workspaces,
+    /// Which parts of the product are on, and how they are set up.
+    #[oai(rename = "Module Settings")]
+    ModuleSettings,
+    /// The people of a workspace.
+    Members,
+    /// Groups of members.
+    Teams,
+    /// Whether a workspace is set up, and its tables are up to date.
+    #[oai(rename = "Workspace Health")]
+    WorkspaceHealth,
+    /// What Stripe tells about payments.
+    Billing,
     /// What each role may do.
     Permissions,
     /// Keys for programs: issue them, pause them, end them.
@@ -45,6 +59,8 @@ pub enum Tag {
     /// Work at times of your choice: once, or again and again.
     #[oai(rename = "Scheduled Jobs")]
     ScheduledJobs,
+    /// Accounts: who may sign in, who is staff.
+    Accounts,
     /// What waits and runs in each pool.
     Queues,
     /// The processes that run jobs.

@@ -17,7 +17,7 @@ use crate::{
     permissions,
 };
 
-permissions! { ViewJobs = "jobs:view" }
+permissions! { ViewJobs = "jobs:view" while behind }
 
 /// The name of the ticket's scheme in the documents.
 const TICKET: &str = "ticket";

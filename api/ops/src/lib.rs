@@ -1,5 +1,5 @@
 //! The operator's routes, below `/ops`: a document of their own, for whoever holds the operator's token.
-//! They look across all workspaces, and change how jobs are run, never what workspaces hold.
+//! They look across all workspaces, and change how jobs are run and who may sign in, never what workspaces hold.
 
 mod dead_letters;
 mod jobs;
@@ -10,6 +10,7 @@ mod queues;
 mod scaling;
 mod shares;
 mod throughput;
+mod users;
 mod workers;
 
 use poem_openapi::OpenApi;
@@ -27,6 +28,7 @@ pub fn api() -> impl OpenApi {
         throughput::ThroughputApi,
         jobs::JobsApi,
         dead_letters::DeadLettersApi,
+        users::UsersApi,
         personal_tokens::PersonalTokensApi,
     )
 }

@@ -6,6 +6,7 @@ use api_kit::ApiConfig;
 use domain::{
     settings::{SettingError, Settings},
     storage::Storage,
+    stripe::Payments,
 };
 use jobs::PayloadKeys;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
     pub storage: Storage,
+    /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
+    pub payments: Payments,
     /// How requests are taken.
     pub api: ApiConfig,
 }
@@ -59,6 +62,7 @@ impl Config {
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
             storage: Storage::from_settings(settings)?,
+            payments: Payments::from_settings(settings)?,
             api: ApiConfig::from_settings(settings)?,
         })
     }

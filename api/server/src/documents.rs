@@ -1,6 +1,6 @@
 //! The surfaces as OpenAPI services, and their documents as they are served.
 
-use api_kit::document;
+use api_kit::{absent, document};
 use bytes::Bytes;
 use jobs::Surface;
 use poem::{Endpoint, Response, endpoint::make_sync};
@@ -12,6 +12,7 @@ use crate::public::PublicApi;
 pub(crate) fn workspace() -> OpenApiService<impl OpenApi, ()> {
     let sections = (
         api_accounts::workspace::api(),
+        api_people::workspace::api(),
         api_data::workspace::api(),
         api_bulk::workspace_api(),
         api_jobs::workspace_api(),
@@ -48,7 +49,14 @@ pub fn document(surface: Surface) -> serde_json::Result<serde_json::Value> {
         Surface::Platform => platform().spec(),
         Surface::Ops => ops().spec(),
     };
-    document::served(&spec, surface)
+    served(&spec, surface)
+}
+
+/// The framework's document as it is served.
+fn served(spec: &str, surface: Surface) -> serde_json::Result<serde_json::Value> {
+    let mut document = document::served(spec, surface)?;
+    absent::admit_null(&mut document);
+    Ok(document)
 }
 
 /// A surface's document and the page that shows it, ready to be sent.
@@ -62,8 +70,7 @@ impl Pages {
     /// Those of a surface.
     pub(crate) fn of<T: OpenApi>(service: &OpenApiService<T, ()>, surface: Surface) -> Self {
         let spec = service.spec();
-        let document =
-            document::served(&spec, surface).expect("the framework's document is JSON").to_string();
+        let document = served(&spec, surface).expect("the framework's document is JSON").to_string();
         // The page holds its document within a script.
         let page = service.swagger_ui_html().replace(&spec, &document.replace("</", "<\\/"));
         Self { document: document.into(), page: page.into() }

@@ -42,6 +42,7 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
         rates: RateLimiter::default(),
         hub,
         storage: config.storage.clone(),
+        payments: config.payments.clone(),
     }))
 }
 

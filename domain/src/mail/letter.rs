@@ -2,7 +2,7 @@
 
 use jobs::kinds::SendMail;
 
-use super::Brand;
+use super::{Brand, layout};
 
 /// A mail to one person, before it is dressed in a workspace's brand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +31,15 @@ pub struct Action {
 }
 
 impl Letter {
-    /// The job that sends it.
+    /// The job that sends it, in plain text and as a page in the brand's look.
     #[must_use]
     pub fn dressed(self, brand: &Brand) -> SendMail {
+        let (text, html) = (self.text(brand), layout::page(&self, brand));
+        SendMail { to: self.to, subject: self.subject, text, html: Some(html) }
+    }
+
+    /// What readers without HTML show.
+    fn text(&self, brand: &Brand) -> String {
         let mut text = format!("Hello {},\n\n", self.name);
         for line in &self.lines {
             text.push_str(&format!("{line}\n\n"));
@@ -45,6 +51,34 @@ impl Letter {
             text.push_str(&format!("{line}\n\n"));
         }
         text.push_str(&format!("{}\n", brand.name));
-        SendMail { to: self.to, subject: self.subject, text }
+        if let Some(address) = &brand.support_email {
+            text.push_str(&format!("Questions? {address}\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_text_says_all_by_itself() {
+        let letter = Letter {
+            to: "ada@example.com".into(),
+            name: "Ada".into(),
+            subject: "Come in".into(),
+            lines: vec!["there is a workspace for you.".into()],
+            action: Some(Action { label: "Accept".into(), url: "https://example.com/?a=1&b=2".into() }),
+            after: vec!["The link is good for a week.".into()],
+        };
+        let brand = Brand { support_email: Some("help@example.com".parse().unwrap()), ..Brand::default() };
+        let mail = letter.dressed(&brand);
+        assert_eq!(
+            mail.text,
+            "Hello Ada,\n\nthere is a workspace for you.\n\nAccept:\nhttps://example.com/?a=1&b=2\n\n\
+             The link is good for a week.\n\nMillrace\nQuestions? help@example.com\n"
+        );
+        assert!(mail.html.is_some());
     }
 }

@@ -32,8 +32,16 @@ impl Mailer for Smtp {
         let message = self.from.message(mail)?;
         match self.transport.send(message).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => Err(MailError::Refused(error.to_string())),
+            Err(error) if error.is_permanent() && !is_about_us(&error) => {
+                Err(MailError::Refused(error.to_string()))
+            }
             Err(error) => Err(MailError::NotNow(error.to_string())),
         }
     }
+}
+
+/// Whether the server wants another login than ours, or TLS. That is the installation's to mend, and no
+/// reason to give up the mail.
+fn is_about_us(error: &smtp::Error) -> bool {
+    error.status().is_some_and(|code| matches!(code.into(), 530 | 534 | 535 | 538))
 }

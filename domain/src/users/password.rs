@@ -1,14 +1,23 @@
 //! Passwords: the rules for new ones, and argon2id for all.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use tokio::sync::Semaphore;
+use zxcvbn::{Score, zxcvbn};
 
 use super::Email;
+
+/// The fewest characters of a password where no workspace asks for more.
+pub const FEWEST: usize = 10;
+/// The most characters.
+const MOST: usize = 1024;
+/// The characters that are looked at to tell how easily a password is guessed. What comes after them makes none
+/// easier, and the time it takes grows faster than their number.
+const JUDGED: usize = 64;
 
 /// A hash takes 19 MiB and a core for a while: as many at once as there are cores, the rest wait.
 static HASHERS: LazyLock<Semaphore> =
@@ -26,11 +35,11 @@ pub struct Password(String);
 pub struct HashError(String);
 
 impl Password {
-    /// Takes a password that is long enough and is not the address.
+    /// Takes a password that is long enough, is not the address and is not easily guessed.
     pub fn parse(text: String, email: Option<&Email>) -> Result<Self, &'static str> {
         match text.chars().count() {
-            0..10 => return Err("must have at least 10 characters"),
-            10..=1024 => {}
+            0..FEWEST => return Err("must have at least 10 characters"),
+            FEWEST..=MOST => {}
             _ => return Err("must have at most 1024 characters"),
         }
         let is = |other: &str| text.trim().to_lowercase() == other.to_lowercase();
@@ -42,13 +51,36 @@ impl Password {
         if chars.all(|c| Some(c) == first) {
             return Err("must not be one character over and over");
         }
+        if is_easily_guessed(&text, email) {
+            return Err("is too easily guessed: take several words, or a password manager's");
+        }
         Ok(Self(text))
+    }
+
+    /// The same, where workspaces ask for so many characters.
+    pub fn parse_at_least(
+        text: String,
+        email: Option<&Email>,
+        fewest: usize,
+    ) -> Result<Self, Cow<'static, str>> {
+        if text.chars().count() < fewest {
+            return Err(format!("must have at least {fewest} characters").into());
+        }
+        Self::parse(text, email).map_err(Cow::Borrowed)
     }
 
     /// Its argon2id hash in PHC form, computed on a blocking thread.
     pub async fn hash(self) -> Result<String, HashError> {
         off_thread(move || hash_now(&self.0)).await?
     }
+}
+
+/// Whether a million guesses would do, by lists of what people choose, of words and names, of dates, rows of
+/// keys and the like; the person's own address counts as such a word.
+fn is_easily_guessed(text: &str, email: Option<&Email>) -> bool {
+    let judged: String = text.chars().take(JUDGED).collect();
+    let own = email.map_or([""; 2], |email| [email.as_str(), email.local_part()]);
+    zxcvbn(&judged, &own).score() <= Score::One
 }
 
 /// Whether the hash is that of the password. Without a hash it takes as long and is false.
@@ -94,12 +126,29 @@ mod tests {
     #[test]
     fn a_weak_password_is_refused_with_its_reason() {
         assert_eq!(parse("short").unwrap_err(), "must have at least 10 characters");
-        assert_eq!(parse(&"ab".repeat(513)).unwrap_err(), "must have at most 1024 characters");
+        assert_eq!(parse(&"x y".repeat(342)).unwrap_err(), "must have at most 1024 characters");
         assert_eq!(parse("Analytical@Example.com").unwrap_err(), "must not be the email address");
         assert_eq!(parse("ANALYTICAL").unwrap_err(), "must not be the email address");
         assert_eq!(parse("aaaaaaaaaaaa").unwrap_err(), "must not be one character over and over");
-        assert!(parse(&"ab".repeat(512)).is_ok());
+        assert!(parse(&"correct horse battery staple ".repeat(35)).is_ok());
         assert!(parse("ünïcödé wörds").is_ok());
+    }
+
+    #[test]
+    fn a_password_that_many_people_have_is_refused_however_it_is_dressed_up() {
+        for common in ["password123", "qwertyuiop", "1234567890", "P@ssw0rd123", "iloveyou1234", "ababababab"]
+        {
+            assert!(parse(common).unwrap_err().starts_with("is too easily guessed"), "{common}");
+        }
+        assert!(parse("analytical1").unwrap_err().starts_with("is too easily guessed"));
+        assert!(parse("correct horse battery staple").is_ok());
+    }
+
+    #[test]
+    fn a_workspace_may_ask_for_more_characters() {
+        let parse = |fewest| Password::parse_at_least("a stitch in time".to_owned(), None, fewest);
+        assert!(parse(16).is_ok());
+        assert_eq!(parse(17).unwrap_err(), "must have at least 17 characters");
     }
 
     #[tokio::test]

@@ -1,19 +1,29 @@
 //! The steps by which a sign-up becomes an account with a workspace. Each looks at what is there
-//! first, so that it can be run again after a kill at any line; `workers` runs them in order.
+//! first, so that it can be run again after a kill at any line; `workers` runs them in order. Paying is a
+//! step of its own ([`start_billing`]), and so is the end ([`finish`]).
 
-use jobs::{Database, NewJob, Origin, Tx, kinds::SendMail};
+mod billing;
+mod finish;
+
+pub use billing::start_billing;
+pub use finish::finish;
+
+use fields::{Field, FieldType};
+use jobs::Database;
 use serde_json::json;
 use sqlx::migrate::MigrateError;
 use uuid::Uuid;
 
 use super::slug;
 use crate::{
-    Actor, Event, UserId, WorkspaceDb, WorkspaceId,
+    Actor, EntityError, Event, WorkspaceDb, WorkspaceId,
     access::Role,
-    mail::{Brand, Letter},
+    audit::{self, Entry},
     migrations,
     migrations::MigrationError,
+    recordsets::{self, NewRecordset},
     signups::Signup,
+    stripe::{NotConfigured, StripeError},
     workspaces::schema,
 };
 
@@ -23,9 +33,21 @@ pub enum ProvisioningError {
     /// Somebody else has the address by now.
     #[error("there is an account with this email address already")]
     EmailTaken,
+    /// It was given up meanwhile.
+    #[error("the sign-up was given up")]
+    Abandoned,
+    /// Stripe did not do as it was asked.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// It is to be paid, and this process can't ask for that.
+    #[error(transparent)]
+    NotConfigured(#[from] NotConfigured),
     /// The schema's migrations failed.
     #[error(transparent)]
     Migration(MigrationError),
+    /// What a workspace starts with is not valid, which would be a bug.
+    #[error(transparent)]
+    Seed(EntityError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -48,16 +70,26 @@ impl From<MigrationError> for ProvisioningError {
 /// The account. Someone else has the address only if, after all that was under way has ended, the account
 /// is not ours: an insert that conflicts may have met a killed attempt's, whose row only a later statement
 /// can see.
-pub async fn create_user(database: &Database, signup: &Signup) -> Result<(), ProvisioningError> {
-    sqlx::query!(
-        "insert into users (id, email, name, password_hash, activated_at)
-         select user_id, email, full_name, password_hash, now() from signups
+pub async fn create_user(
+    database: &Database,
+    signup: &Signup,
+    actor: &Actor,
+) -> Result<(), ProvisioningError> {
+    let mut tx = database.begin().await?;
+    let created = sqlx::query!(
+        "insert into users (id, email, name, password_hash, clerk_id, activated_at)
+         select user_id, email, full_name, password_hash, clerk_id, now() from signups
           where id = $1 and password_hash is not null
          on conflict do nothing",
         signup.id,
     )
-    .execute(&database.pool)
+    .execute(tx.conn())
     .await?;
+    if created.rows_affected() == 1 {
+        let entry = Entry::new("user", "created", signup.user_id, json!({ "by": "signup" }));
+        audit::record(&mut tx, None, actor, entry).await?;
+    }
+    tx.commit().await?;
     let is_ours = sqlx::query_scalar!(
         r#"select exists (select from users where id = $1) as "there!""#,
         signup.user_id,
@@ -67,16 +99,21 @@ pub async fn create_user(database: &Database, signup: &Signup) -> Result<(), Pro
     if is_ours { Ok(()) } else { Err(ProvisioningError::EmailTaken) }
 }
 
-/// The workspace's row and its owner's membership. It isn't entered before it is ready.
+/// The workspace's row, with what has been paid for it, and its owner's membership. It isn't entered before
+/// it is ready.
 pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<(), ProvisioningError> {
     let mut tx = database.begin().await?;
     let plain = slug::of_name(&signup.company_name);
     // The second is free unless someone has guessed an id.
     for slug in [plain.clone(), format!("{plain}-{}", &signup.workspace_id.simple().to_string()[20..])] {
         sqlx::query!(
-            "insert into workspaces (id, name, slug) values ($1, $2, $3) on conflict do nothing",
-            signup.workspace_id,
-            signup.company_name,
+            "insert into workspaces (id, name, slug, plan, stripe_customer_id, stripe_subscription_id)
+             select s.workspace_id, s.company_name, $2, coalesce(i.plan, 'free'), i.stripe_customer_id,
+                    i.stripe_subscription_id
+               from signups s left join stripe_invites i on i.id = s.stripe_invite_id
+              where s.id = $1
+             on conflict do nothing",
+            signup.id,
             slug,
         )
         .execute(tx.conn())
@@ -140,7 +177,8 @@ pub async fn create_member(
     Ok(())
 }
 
-/// What a new workspace starts with.
+/// What a new workspace starts with: its settings and, where people come to see what Millrace is, an example
+/// of a recordset, without records.
 pub async fn seed_defaults(
     database: &Database,
     signup: &Signup,
@@ -153,62 +191,33 @@ pub async fn seed_defaults(
     )
     .execute(db.conn())
     .await?;
+    if !signup.skip_seed {
+        match recordsets::create(&mut db, example()).await {
+            // An attempt before this one has made it.
+            Ok(_) | Err(EntityError::Taken(_)) => {}
+            Err(EntityError::Database(error)) => return Err(error.into()),
+            Err(error) => return Err(ProvisioningError::Seed(error)),
+        }
+    }
     db.commit().await?;
     Ok(())
 }
 
-/// Opens the workspace, ends the sign-up, forgets the password's second copy and welcomes the person,
-/// in one commit. Does nothing when that has happened before.
-pub async fn finish(database: &Database, signup: &Signup, origin: Origin) -> Result<(), ProvisioningError> {
-    let mut tx = database.begin().await?;
-    let ended = sqlx::query!(
-        "update signups set state = 'completed', password_hash = null where id = $1 and state = 'pending'",
-        signup.id,
-    )
-    .execute(tx.conn())
-    .await?;
-    if ended.rows_affected() == 0 {
-        return Ok(());
+/// A recordset that most can use as it is.
+fn example() -> NewRecordset {
+    let fields = [
+        Field::new("Name", FieldType::Text).required(),
+        Field::new("Email", FieldType::Email),
+        Field::new("Phone", FieldType::Phone),
+        Field::new("Company", FieldType::Text),
+        Field::new("Stage", FieldType::Choice).with_options(["Lead", "Customer", "Partner"]),
+        Field::new("Notes", FieldType::LongText),
+    ];
+    NewRecordset {
+        name: "Contacts".to_owned(),
+        slug: Some("contacts".to_owned()),
+        description: Some("People you deal with. Change its fields, or delete it.".to_owned()),
+        fields: fields.into_iter().map(Into::into).collect(),
+        ..NewRecordset::default()
     }
-    sqlx::query!(
-        "update workspaces set state = 'ready', updated_at = now() where id = $1",
-        signup.workspace_id,
-    )
-    .execute(tx.conn())
-    .await?;
-    announce(&mut tx, signup).await?;
-    let mail = welcome(signup);
-    // Of the installation, not of the workspace: nobody there has it in their list to cancel.
-    jobs::enqueue(&mut tx, NewJob::new(&mail).origin(origin)).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn announce(tx: &mut Tx, signup: &Signup) -> Result<(), sqlx::Error> {
-    let actor = Actor { user_id: Some(UserId(signup.user_id)), ..Actor::default() };
-    sqlx::query!(
-        "select append_event($1, 'workspace.created', $2, 'workspace', $1, null, $3)",
-        signup.workspace_id,
-        serde_json::to_value(actor).map_err(|error| sqlx::Error::Encode(error.into()))?,
-        json!({ "name": signup.company_name }),
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
-fn welcome(signup: &Signup) -> SendMail {
-    let letter = Letter {
-        to: signup.email.clone(),
-        name: signup.full_name.clone(),
-        subject: format!("Your workspace {} is ready", signup.company_name),
-        lines: vec![format!(
-            "your workspace \"{}\" is ready. You are its owner: sign in with this email address and the \
-             password that you chose.",
-            signup.company_name
-        )],
-        action: None,
-        after: vec![],
-    };
-    letter.dressed(&Brand::default())
 }

@@ -43,6 +43,19 @@ pub async fn create(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Err
     Ok(())
 }
 
+/// Removes the schema with all that is in it, and the roles, as far as they are there.
+pub async fn remove(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
+    let schema = workspace_schema(workspace.0);
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", schema).execute(tx.conn()).await?;
+    let statements = format!(
+        "drop schema if exists {schema} cascade;
+         drop role if exists {schema}_sql;
+         drop role if exists {schema};"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(tx.conn()).await?;
+    Ok(())
+}
+
 /// A name as SQL takes it whatever it is.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

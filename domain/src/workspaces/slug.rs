@@ -17,6 +17,18 @@ pub(super) fn of_name(name: &str) -> String {
     if slug.is_empty() { "workspace".to_owned() } else { slug.to_owned() }
 }
 
+/// Whether someone may choose that for a slug.
+pub(super) fn check(slug: &str) -> Result<(), &'static str> {
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    if slug.len() <= 63 && slug.split('-').all(is_part) {
+        Ok(())
+    } else {
+        Err("must have 1 to 63 characters: small letters, digits and single hyphens between them")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +38,15 @@ mod tests {
         assert_eq!(of_name("  Airfield  Atlas, Ltd. "), "airfield-atlas-ltd");
         assert_eq!(of_name("株式会社"), "workspace");
         assert_eq!(of_name(&"x".repeat(100)).len(), 48);
+    }
+
+    #[test]
+    fn what_is_made_of_a_name_can_be_chosen_and_other_things_cannot() {
+        for slug in ["a", "airfield-atlas-ltd", "workspace-2", of_name("Ünïcode & Söns").as_str()] {
+            assert_eq!(check(slug), Ok(()), "{slug}");
+        }
+        for other in ["", "-a", "a-", "a--b", "A", "a b", "a_b", "ü", &"x".repeat(64)] {
+            assert!(check(other).is_err(), "{other}");
+        }
     }
 }

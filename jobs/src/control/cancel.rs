@@ -50,10 +50,10 @@ pub(crate) struct Asked {
 pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Cancel, sqlx::Error> {
     let mut tx = database.begin().await?;
     let (outcome, asked) = cancel_within(&mut tx, workspace, id).await?;
-    tx.commit().await?;
     if let Some(asked) = asked {
-        announce(database, asked).await;
+        tx.announce_after_commit(asked);
     }
+    tx.commit().await?;
     Ok(outcome)
 }
 

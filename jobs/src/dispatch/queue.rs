@@ -12,9 +12,15 @@ use super::{
 };
 
 /// How much of a pool's measured drain a queue holds ahead, in seconds.
-const AHEAD: f64 = 0.03;
+const AHEAD: f64 = 0.05;
 /// Ids that a queue holds at the most: apalis-redis unpacks a whole backlog at once.
 const QUEUE_MAX: usize = 2000;
+/// A task carries what the pool drains in this time, in seconds: ids in one worker's hand wait for its slots
+/// while its neighbours may have some.
+const BUNCH: f64 = 0.001;
+/// The ids of a task, at the most, and the part of a pool's slots that they are, at the most.
+const BUNCH_MAX: usize = 32;
+const BUNCH_PART: usize = 8;
 /// A pushed id that is still unclaimed after this long may have been lost.
 const REPUSH_AFTER: Duration = Duration::from_secs(2);
 
@@ -22,6 +28,8 @@ const REPUSH_AFTER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Pushed {
     at: Instant,
+    /// Which task carries it.
+    task: u64,
     lane: Lane,
     run_at: DateTime<Utc>,
 }
@@ -30,6 +38,8 @@ struct Pushed {
 #[derive(Debug)]
 pub(crate) struct Queue {
     pushed: HashMap<Uuid, Pushed>,
+    /// Tasks pushed so far.
+    tasks: u64,
     /// Slots of the workers that take jobs, and the jobs that others still hold.
     pub slots: usize,
     /// Claims a second, lately.
@@ -48,6 +58,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             pushed: HashMap::new(),
+            tasks: 0,
             slots: 0,
             drain: 0.0,
             claimed: 0,
@@ -143,6 +154,17 @@ impl Queue {
         self.pushed.len()
     }
 
+    /// How many tasks carry them, at the least.
+    pub(crate) fn tasks(&self) -> usize {
+        self.pushed.values().map(|pushed| pushed.task).collect::<HashSet<_>>().len()
+    }
+
+    /// How many ids a task is to carry now: one, unless the pool is a fast one.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped
+    pub(crate) fn bunch(&self) -> usize {
+        ((self.drain * BUNCH) as usize).min(self.slots / BUNCH_PART).clamp(1, BUNCH_MAX)
+    }
+
     /// How many ids of a tenant's kind are on their way.
     pub(crate) fn pushed_of(&self, tenant: Uuid, kind: &str) -> usize {
         self.pushed.values().filter(|pushed| pushed.lane.tenant == tenant && pushed.lane.kind == kind).count()
@@ -173,12 +195,49 @@ impl Queue {
         }
     }
 
-    /// Notes what was pushed.
-    pub(crate) fn note(&mut self, jobs: Vec<Candidate>) {
+    /// Notes what was pushed, so many ids in a task.
+    pub(crate) fn note(&mut self, jobs: Vec<Candidate>, bunch: usize) {
         let at = Instant::now();
-        self.pushed.extend(jobs.into_iter().map(|job| {
+        for (place, job) in jobs.into_iter().enumerate() {
+            if place % bunch.max(1) == 0 {
+                self.tasks += 1;
+            }
             let lane = Lane { tenant: job.tenant, kind: job.kind, priority: job.priority };
-            (job.id, Pushed { at, lane, run_at: job.run_at })
-        }));
+            self.pushed.insert(job.id, Pushed { at, task: self.tasks, lane, run_at: job.run_at });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jobs(count: u128) -> Vec<Candidate> {
+        let job = |n| Candidate {
+            id: Uuid::from_u128(n),
+            tenant: Uuid::nil(),
+            kind: "test".into(),
+            priority: 5,
+            run_at: crate::clock::now(),
+            checkpoints: false,
+        };
+        (0..count).map(job).collect()
+    }
+
+    #[test]
+    fn only_a_fast_pool_with_many_slots_has_several_ids_in_a_task() {
+        let bunch = |drain, slots| Queue { slots, drain, ..Queue::default() }.bunch();
+        assert_eq!(bunch(100.0, 256), 1);
+        assert_eq!(bunch(5_000.0, 256), 5);
+        assert_eq!(bunch(1_000_000.0, 256), 32);
+        assert_eq!(bunch(1_000_000.0, 16), 2);
+        assert_eq!(bunch(1_000_000.0, 4), 1);
+    }
+
+    #[test]
+    fn ids_that_one_task_carries_count_as_one() {
+        let mut queue = Queue::default();
+        queue.note(jobs(7), 3);
+        assert_eq!((queue.len(), queue.tasks()), (7, 3));
     }
 }

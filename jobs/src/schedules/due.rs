@@ -86,14 +86,12 @@ async fn enqueue_some(database: &Database, now: DateTime<Utc>) -> Result<i64, sq
         enqueue::insert(&mut tx, *workspace, &[row]).await?;
     }
     advance(&mut tx, &due, &occurrences, now).await?;
-    let mut asked = Vec::new();
     for (workspace, job) in replaced {
-        asked.extend(control::cancel_within(&mut tx, workspace, job).await?.1);
+        if let (_, Some(asked)) = control::cancel_within(&mut tx, workspace, job).await? {
+            tx.announce_after_commit(asked);
+        }
     }
     tx.commit().await?;
-    for request in asked {
-        control::announce(database, request).await;
-    }
     metrics::counter!("millrace_schedule_runs_total")
         .increment(occurrences.iter().filter(|occurrence| occurrence.job.is_some()).count() as u64);
     Ok(found)

@@ -185,12 +185,13 @@ impl Hub {
                 let mut messages = subscriber.into_on_message();
                 while let Some(message) = messages.next().await {
                     // Most events are nobody's business here: look at the id before parsing the rest.
-                    let payload = message.get_payload_bytes();
-                    if let Some(job) = job_of(payload)
-                        && self.watched().contains_key(&job)
-                        && let Ok(event) = serde_json::from_slice::<Event>(payload)
-                    {
-                        self.deliver(event);
+                    for line in message.get_payload_bytes().split(|byte| *byte == b'\n') {
+                        if let Some(job) = job_of(line)
+                            && self.watched().contains_key(&job)
+                            && let Ok(event) = serde_json::from_slice::<Event>(line)
+                        {
+                            self.deliver(event);
+                        }
                     }
                 }
             }

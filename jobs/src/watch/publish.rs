@@ -4,7 +4,7 @@
 //! fills in `prev`, so that whoever reads the history or the channel can tell a hole.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::LazyLock,
     time::Duration,
 };
@@ -57,6 +57,8 @@ static PUBLISH: LazyLock<redis::Script> = LazyLock::new(|| {
 /// jobs take no room in Redis. The first progress begins a job's history, with the event before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
+    /// To whoever watches now. The job has no history: this is its first run, and it has said nothing yet.
+    First,
     /// To whoever watches now; into the history only if there is one.
     Live,
     /// To whoever watches now and into the history.
@@ -72,7 +74,7 @@ impl Way {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Live => "live",
+            Self::First | Self::Live => "live",
             Self::Both => "both",
             Self::Keep => "keep",
         }
@@ -113,7 +115,40 @@ pub(crate) async fn send(bus: &Bus, events: &[Event]) -> bool {
     send_all(bus, &events).await
 }
 
+/// Sends a batch: the first events of jobs before all others, which for each job is their order.
 async fn send_all(bus: &Bus, events: &[(&Event, Way)]) -> bool {
+    let (first, others): (Vec<_>, Vec<_>) = events.iter().copied().partition(|(_, way)| *way == Way::First);
+    send_first(bus, &first).await && send_numbered(bus, &others).await
+}
+
+/// Those of one channel go in one message, a line each: there is nothing to look up or to keep for them.
+async fn send_first(bus: &Bus, events: &[(&Event, Way)]) -> bool {
+    if events.is_empty() {
+        return true;
+    }
+    let mut messages: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (event, _) in events {
+        let message = messages.entry(bus.event_channel(event.job_id)).or_default();
+        if !message.is_empty() {
+            message.push(b'\n');
+        }
+        if let Err(error) = serde_json::to_writer(&mut *message, event) {
+            tracing::error!(job = %event.job_id, %error, "an event can't be written");
+            return true;
+        }
+    }
+    let mut pipe = redis::pipe();
+    for (channel, message) in messages {
+        pipe.publish(channel, message).ignore();
+    }
+    let sent = pipe.query_async::<()>(&mut bus.connection()).await;
+    if let Err(error) = &sent {
+        lost("event", error);
+    }
+    sent.is_ok()
+}
+
+async fn send_numbered(bus: &Bus, events: &[(&Event, Way)]) -> bool {
     if events.is_empty() {
         return true;
     }
@@ -147,7 +182,7 @@ fn leave_out_superseded(batch: &mut Vec<(Event, Way)>) {
     for at in (0..batch.len()).rev() {
         let (event, way) = &batch[at];
         let (job, seq, prev) = (event.job_id, event.seq, event.prev);
-        if *way == Way::Live
+        if matches!(way, Way::First | Way::Live)
             && let Some(&next) = later.get(&job)
             && batch[next].0.prev == seq
         {
@@ -199,6 +234,12 @@ impl Publisher {
     /// Hands an event over.
     pub(crate) fn publish(&self, event: Event) {
         let way = Way::of(&event);
+        self.hand_over(event, way);
+    }
+
+    /// Hands over an event of a job that runs for the first time and has said nothing yet, but for such events.
+    pub(crate) fn publish_first(&self, event: Event) {
+        let way = if event.is_bare() { Way::First } else { Way::Both };
         self.hand_over(event, way);
     }
 

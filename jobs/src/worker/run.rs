@@ -72,8 +72,8 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
 /// Runs a claimed job in this process, to its end or back into the queue; answers with what became of it.
 pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static str {
     let event = beginning(shared, job).await;
-    shared.publisher.publish(event.clone());
-    let progress = Progress::new(event, shared.publisher.clone());
+    let progress = Progress::new(event.clone(), shared.publisher.clone());
+    tell(shared, job, &progress, event);
     let log = shared.logs.of(job.id, job.attempt);
 
     let verdict = match shared.registry.entry(&job.kind) {
@@ -84,6 +84,15 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static s
         Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
     };
     settle(shared, job, &progress, &log, verdict).await
+}
+
+/// Publishes a transition of a claimed job.
+fn tell(shared: &Shared, job: &Claimed, progress: &Progress, event: Event) {
+    if job.fence == 1 && progress.is_silent() {
+        shared.publisher.publish_first(event);
+    } else {
+        shared.publisher.publish(event);
+    }
 }
 
 /// The claim's event.
@@ -227,14 +236,14 @@ pub(super) async fn settle(
         Verdict::Leave => "fenced",
         Verdict::Done(result) => {
             let ended = Ended { result: Some(result), ..ended(job, "completed", kept) };
-            end(shared, job, last, ended).await
+            end(shared, job, progress, last, ended).await
         }
         Verdict::Failed { code, message } => {
             let error = json!({ "code": code, "message": message, "attempt": job.attempt });
             let ended = Ended { error: Some(error), ..ended(job, "failed", kept) };
-            end(shared, job, last, ended).await
+            end(shared, job, progress, last, ended).await
         }
-        Verdict::Cancelled => end(shared, job, last, ended(job, "cancelled", kept)).await,
+        Verdict::Cancelled => end(shared, job, progress, last, ended(job, "cancelled", kept)).await,
         Verdict::Again { delay, failure } => put_back(shared, job, last, kept, delay, failure).await,
     }
 }
@@ -243,7 +252,7 @@ fn ended(job: &Claimed, state: &'static str, progress: Option<Value>) -> Ended {
     Ended { id: job.id, fence: job.fence, state, progress, result: None, error: None }
 }
 
-async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'static str {
+async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, ended: Ended) -> &'static str {
     let state = ended.state;
     let (result, error) = (ended.result.clone(), ended.error.clone());
     let Some(end) = persist(job.id, || shared.ends.call(ended.clone())).await else {
@@ -271,7 +280,7 @@ async fn end(shared: &Shared, job: &Claimed, last: Event, ended: Ended) -> &'sta
     if status == Status::Completed {
         event.progress = 100;
     }
-    shared.publisher.publish(event);
+    tell(shared, job, progress, event);
     state
 }
 

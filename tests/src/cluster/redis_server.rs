@@ -45,7 +45,8 @@ impl RedisServer {
         redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("it forgets");
     }
 
-    fn kill(&mut self) {
+    /// Kills it, if it runs.
+    pub(super) fn kill(&mut self) {
         self.process.kill().expect("Redis can be killed");
         self.process.wait().expect("Redis ends");
     }

@@ -226,7 +226,8 @@ async fn a_secret_that_cannot_be_opened_ends_its_job_with_a_reason_and_is_not_re
 async fn without_a_key_a_job_with_secrets_is_refused_and_others_are_not() {
     let engine = Engine::start(PayloadKeys::default()).await;
     let mut tx = engine.database.begin().await.unwrap();
-    let mail = SendMail { to: "ada@example.com".into(), subject: "Hello".into(), text: "a link".into() };
+    let mail =
+        SendMail { to: "ada@example.com".into(), subject: "Hello".into(), text: "a link".into(), html: None };
     let refused = jobs::enqueue(&mut tx, NewJob::new(&mail)).await.unwrap_err();
     assert!(refused.to_string().contains("JOB_ENCRYPTION_KEY"), "{refused}");
     drop(tx);

@@ -114,14 +114,15 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
 async fn what_is_secret_in_a_dead_letter_is_masked() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let mail = SendMail { to: "nobody".into(), subject: "Come in".into(), text: "by this link".into() };
+    let mail =
+        SendMail { to: "nobody".into(), subject: "Come in".into(), text: "by this link".into(), html: None };
     let job = enqueue(&app, &owner, NewJob::new(&mail)).await.id().to_string();
     end_of(&owner, &job).await;
 
     let letter = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
     let messages = owner.get("/v1/dlq").await.expect(200);
 
-    let shown = json!({"to": "nobody", "subject": "Come in", "text": "***"});
+    let shown = json!({"to": "nobody", "subject": "Come in", "text": "***", "html": null});
     assert_eq!((&letter["payload"], &letter["code"]), (&shown, &json!("mail_refused")));
     assert_eq!(messages["data"]["messages"][0]["payload"], shown);
     // And all the same it can be sent once the address is right.

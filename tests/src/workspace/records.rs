@@ -2,6 +2,7 @@
 
 mod changes;
 mod lists;
+mod numbers;
 mod unique;
 
 use serde_json::{Value, json};

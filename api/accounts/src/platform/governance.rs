@@ -91,6 +91,7 @@ struct SimulationResult {
 pub struct GovernanceApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Governance")]
+#[allow(clippy::unused_async)] // handlers are async, trying out a policy waits for nothing
 impl GovernanceApi {
     /// Look at the tenant's security rules
     #[oai(path = "/governance", method = "get", operation_id = "get_governance")]

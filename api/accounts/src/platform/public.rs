@@ -77,9 +77,9 @@ impl From<TenantConfig> for PublicConfig {
             slug,
             branding: PublicBranding {
                 brand_name: brand.name,
-                logo_url: brand.logo_url,
-                color: brand.color,
-                support_email: brand.support_email,
+                logo_url: brand.logo_url.map(|url| url.to_string()),
+                color: Some(brand.color.to_string()),
+                support_email: brand.support_email.map(|email| email.to_string()),
             },
             auth: PublicAuth {
                 methods: vec!["password".to_owned()],

@@ -1,17 +1,46 @@
 //! Authentication: contract section "Authentication" (W-AUTH). Signing up is a job that anyone who
 //! holds its token may watch; signing in opens a session; the rest of the section builds on the two.
+//!
+//! Nothing here tells whether an address has an account: what anybody may ask for by naming one is answered
+//! alike, after the same work ([`domain::users::letters`]).
 
+mod activation;
+mod avatar;
+mod clerk;
+mod impersonation;
+mod password;
+mod profile;
 mod session;
+mod sessions;
 mod signup;
 mod tokens;
 
-use api_kit::{ApiError, App, Visitor};
-use domain::sessions::{Client, Opened};
-use poem_openapi::Object;
+use api_kit::{ApiError, App, Visitor, avatar_url};
+use domain::{
+    sessions::{Client, Opened},
+    users::{self, User},
+    workspaces::{self, Member, Membership},
+};
+use poem_openapi::{Object, OpenApi};
 
-pub use session::SessionApi;
-pub use signup::SignupApi;
-pub use tokens::TokensApi;
+pub(crate) use signup::{SignupStarted, is_ready};
+
+/// All routes of the section.
+pub fn api() -> impl OpenApi + 'static {
+    (
+        signup::SignupApi,
+        signup::StripeInviteApi,
+        session::SessionApi,
+        sessions::SessionsApi,
+        activation::ActivationApi,
+        password::PasswordApi,
+        clerk::ClerkApi,
+        impersonation::ImpersonationApi,
+        profile::ProfileApi,
+        avatar::AvatarApi,
+        tokens::TokensApi,
+    )
+}
 
 /// The tokens of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -41,7 +70,51 @@ impl Tokens {
     }
 }
 
+/// A session just opened.
+#[derive(Debug, Object)]
+struct LoggedIn {
+    #[oai(flatten)]
+    tokens: Tokens,
+    /// Who signed in.
+    user: User,
+    /// Where they may go.
+    workspaces: Vec<Membership>,
+}
+
+impl LoggedIn {
+    /// Who has just been let in.
+    async fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
+        let pool = &app.database.pool;
+        let user = users::find(pool, opened.user).await?.ok_or_else(ApiError::token_invalid)?;
+        let workspaces = workspaces::of_user(pool, opened.user).await?;
+        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces })
+    }
+}
+
+/// That something was done, or will be.
+#[derive(Debug, Object)]
+struct Done {
+    /// For people.
+    message: String,
+}
+
+impl Done {
+    fn saying(message: &str) -> Self {
+        Self { message: message.to_owned() }
+    }
+}
+
+/// A person as answers show them: with a link to their picture.
+fn shown(app: &App, user: User) -> User {
+    User { avatar_url: avatar_url(app, user.avatar_url), ..user }
+}
+
+/// A member as answers show them.
+fn shown_member(app: &App, member: Member) -> Member {
+    Member { avatar_url: avatar_url(app, member.avatar_url), ..member }
+}
+
 /// What a session remembers of who opened it.
 fn client(visitor: &Visitor) -> Client {
-    Client { user_agent: visitor.user_agent.clone(), ip: visitor.ip.map(|ip| ip.to_string()) }
+    Client::of(&visitor.actor())
 }

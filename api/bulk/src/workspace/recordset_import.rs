@@ -3,13 +3,12 @@
 
 mod analysis;
 mod job;
-mod upload;
 
 use std::collections::BTreeMap;
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, Created, JobStarted, NoContent, Page, PageNumber, PageSize,
-    Tag, page_request, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, Created, FileUpload, JobStarted, NoContent, Page, PageNumber,
+    PageSize, Tag, page_request, permissions, unhurried,
 };
 use bytes::Bytes;
 use domain::{
@@ -36,7 +35,6 @@ use uuid::Uuid;
 use super::download::{CsvFile, Made, Source};
 use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
 use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TransferJob, TransferJobDetail};
-use upload::FileUpload;
 
 permissions! {
     ViewImports = "imports:view",

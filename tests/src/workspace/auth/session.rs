@@ -32,10 +32,14 @@ async fn signing_in_answers_tokens_the_user_and_their_workspaces() {
       "refresh_token": "[token]",
       "token_type": "bearer",
       "user": {
+        "avatar_url": null,
+        "bio": null,
         "created_at": "[time]",
         "email": "[email]",
         "id": "[id]",
-        "name": "Ada Lovelace"
+        "name": "Ada Lovelace",
+        "phone": null,
+        "title": null
       },
       "workspaces": [
         {
@@ -198,6 +202,8 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
     let with_member = owner.get(&format!("/auth/me?workspace_id={own}")).await.expect(200);
     insta::assert_json_snapshot!(masked(&with_member), @r#"
     {
+      "avatar_url": null,
+      "bio": null,
       "created_at": "[time]",
       "email": "[email]",
       "id": "[id]",
@@ -213,6 +219,8 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
         "user_id": "[id]"
       },
       "name": "Ada Lovelace",
+      "phone": null,
+      "title": null,
       "workspaces": [
         {
           "id": "[id]",

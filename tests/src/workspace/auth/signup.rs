@@ -1,6 +1,6 @@
 //! Sign-ups: watched, waited for, refused, and delivered to whoever holds their token.
 
-use domain::{signups, workspaces::provisioning};
+use domain::{Actor, signups, workspaces::provisioning};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -81,10 +81,14 @@ async fn a_sign_up_is_watched_step_by_step_until_it_hands_over_tokens_that_work(
     let ada = app.anonymous().signed_in(&end["result"]);
     insta::assert_json_snapshot!(masked(&ada.get("/auth/me").await.expect(200)), @r#"
     {
+      "avatar_url": null,
+      "bio": null,
       "created_at": "[time]",
       "email": "[email]",
       "id": "[id]",
       "name": "Ada Lovelace",
+      "phone": null,
+      "title": null,
       "workspaces": [
         {
           "id": "[id]",
@@ -249,7 +253,11 @@ async fn signing_up_needs_no_token_and_minds_no_bad_one() {
 }
 
 /// Lets an account be made by other means while a sign-up with its address runs, so that the sign-up fails.
-async fn overtake(app: &TestApp, signup: &Value, begin: impl Future<Output = crate::Reply>) -> crate::Reply {
+pub async fn overtake(
+    app: &TestApp,
+    signup: &Value,
+    begin: impl Future<Output = crate::Reply>,
+) -> crate::Reply {
     let mut other = app.database.begin().await.unwrap();
     // Others may read users meanwhile, and wait to write.
     sqlx::query("lock table control.users in exclusive mode").execute(other.conn()).await.unwrap();
@@ -321,7 +329,8 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
         .await;
         killed.commit().await.unwrap();
     };
-    let (attempt, ()) = tokio::join!(provisioning::create_user(&app.database, &signup), commit);
+    let nobody = Actor::default();
+    let (attempt, ()) = tokio::join!(provisioning::create_user(&app.database, &signup, &nobody), commit);
 
     attempt.expect("the account is there, and ours");
 }

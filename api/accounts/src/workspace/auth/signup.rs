@@ -1,26 +1,27 @@
 //! Signing up: a job that makes account and workspace, watched by whoever holds the sign-up's token.
 
+mod invited;
 mod progress;
+mod started;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Start, Tag, Visitor, unhurried, wait_for_end};
-use domain::signups::{self, Delivered, NewSignup, Started};
+use api_kit::{Accepted, Answer, ApiError, App, Body, Start, Tag, Visitor, unhurried};
+use domain::signups::{self, NewSignup, Started};
 use futures::FutureExt;
-use jobs::watch::{Event, Snapshot, Status};
+use jobs::watch::Event;
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
 };
-use uuid::Uuid;
 
-use super::{Tokens, client};
+use super::client;
+pub use invited::StripeInviteApi;
 use progress::{SignupEvent, SignupStream};
-
-/// How long the synchronous sign-up waits for its job.
-const PATIENCE: Duration = Duration::from_secs(30);
+use started::{SignedUp, takes_payments};
+pub(crate) use started::{SignupStarted, is_ready};
 
 /// Who wants an account.
 #[derive(Debug, Object)]
@@ -33,28 +34,12 @@ struct Signup {
     full_name: String,
     /// What their workspace will be called.
     company_name: String,
-}
-
-/// A sign-up on its way.
-#[derive(Debug, Object)]
-struct SignupStarted {
-    /// Names the sign-up in its URLs. A secret: whoever has it gets the tokens.
-    job_id: String,
-    /// Its snapshot, for polling.
-    status_url: String,
-    /// Its events, for `EventSource`.
-    stream_url: String,
-}
-
-/// An account with its first session.
-#[derive(Debug, Object)]
-struct SignedUp {
-    #[oai(flatten)]
-    tokens: Tokens,
-    /// The new workspace.
-    workspace_id: Uuid,
-    /// What it is called.
-    workspace_name: String,
+    /// A payment method at Stripe: the subscription starts now, and charges it after the trial. Without one,
+    /// and where payments are taken, the answer has a URL to say it.
+    payment_method_id: Option<String>,
+    /// Leaves the workspace without an example of a recordset.
+    #[oai(default)]
+    skip_seed: bool,
 }
 
 /// What the synchronous sign-up answers.
@@ -68,6 +53,18 @@ enum SignupAnswer {
     OnItsWay(Json<SignupStarted>),
 }
 
+impl SignupAnswer {
+    /// Waits for the job, for as long as a request may.
+    async fn when_ready(app: &App, started: Started) -> Answer<Self> {
+        if is_ready(app, &started, "signup_failed").await? {
+            let delivered = signups::deliver(&app.database, &started.token).await?;
+            Ok(Self::Done(Json(SignedUp::of(app, delivered)?)))
+        } else {
+            Ok(Self::OnItsWay(Json(started.into())))
+        }
+    }
+}
+
 /// See the module.
 pub struct SignupApi;
 
@@ -79,14 +76,7 @@ impl SignupApi {
     #[oai(path = "/", method = "post", operation_id = "signup", transform = "unhurried")]
     async fn signup(&self, app: Data<&App>, visitor: Visitor, signup: Body<Signup>) -> Answer<SignupAnswer> {
         let started = start(&app, &visitor, signup.0).await?;
-        match wait_for_end(&app.hub, started.job, PATIENCE).await? {
-            Some(end) if end.event.status == Status::Completed => {
-                let delivered = signups::deliver(&app.database, &started.token).await?;
-                Ok(SignupAnswer::Done(Json(SignedUp::of(&app, delivered)?)))
-            }
-            Some(end) => Err(failed(end)),
-            None => Ok(SignupAnswer::OnItsWay(Json(started.into()))),
-        }
+        SignupAnswer::when_ready(&app, started).await
     }
 
     /// Sign up, and watch the workspace being made
@@ -142,33 +132,11 @@ impl SignupApi {
 }
 
 async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> {
-    let Signup { email, password, full_name, company_name } = signup;
-    let new = NewSignup::parse(&email, password, &full_name, &company_name)?;
+    let Signup { email, password, full_name, company_name, payment_method_id, skip_seed } = signup;
+    let mut new = NewSignup::parse(&email, password, &full_name, &company_name)?.skip_seed(skip_seed);
+    if let Some(id) = payment_method_id {
+        takes_payments(app)?;
+        new = new.paid_with(&id)?;
+    }
     Ok(signups::start(&app.database, new, &client(visitor), visitor.actor().origin()).await?)
-}
-
-/// The job ended without an account.
-fn failed(end: Snapshot) -> ApiError {
-    let is_taken = end.error.is_some_and(|error| error["code"] == "email_taken");
-    let code = if is_taken { "email_taken" } else { "signup_failed" };
-    ApiError::conflict(code, end.event.error_message.as_deref().unwrap_or("the sign-up was stopped"))
-}
-
-impl From<Started> for SignupStarted {
-    fn from(started: Started) -> Self {
-        let status_url = format!("/api/v1/auth/signup/jobs/{}", started.token);
-        Self { stream_url: format!("{status_url}/stream"), status_url, job_id: started.token }
-    }
-}
-
-impl SignedUp {
-    fn of(app: &App, delivered: Delivered) -> Answer<Self> {
-        // A session that has just been opened can't be over.
-        let opened = delivered.session.ok_or_else(ApiError::token_invalid)?;
-        Ok(Self {
-            tokens: Tokens::of(app, opened)?,
-            workspace_id: delivered.workspace_id,
-            workspace_name: delivered.workspace_name,
-        })
-    }
 }

@@ -44,7 +44,12 @@ impl Workload for Batches {
         let owner = self.owner.as_ref().expect("prepared");
         let workspace = owner.workspace.as_ref().and_then(|id| id.parse().ok());
         self.address = format!("{}@example.com", JobId::new());
-        let mail = SendMail { to: self.address.clone(), subject: "Done".into(), text: "All is done.".into() };
+        let mail = SendMail {
+            to: self.address.clone(),
+            subject: "Done".into(),
+            text: "All is done.".into(),
+            html: None,
+        };
         let database = cluster.database().await;
         let new = NewBatch::new("Matrix").workspace(workspace);
         let new = new.on_complete(&database, NewJob::new(&mail)).expect("a mail can be enqueued");

@@ -44,6 +44,7 @@ impl Workload for Mails {
                 to: format!("{id}@example.com"),
                 subject: "Hello".into(),
                 text: "Hello.".into(),
+                html: None,
             })
             .collect();
         self.addresses = mails.iter().map(|mail| mail.to.clone()).collect();

@@ -49,7 +49,7 @@ pub struct SignupEvent {
 pub struct SignupResult {
     /// A sentence for people.
     message: String,
-    /// With COMPLETED, for 15 minutes: the first session's access token.
+    /// With COMPLETED, for 15 minutes, where an account was made: its first session's access token.
     #[oai(skip_serializing_if_is_none)]
     access_token: Option<String>,
     /// Its refresh token.
@@ -67,6 +67,9 @@ pub struct SignupResult {
     /// What it is called.
     #[oai(skip_serializing_if_is_none)]
     workspace_name: Option<String>,
+    /// With COMPLETED, where payments are taken: the page to say how.
+    #[oai(skip_serializing_if_is_none)]
+    checkout_url: Option<String>,
 }
 
 impl SignupEvent {
@@ -106,13 +109,14 @@ impl SignupResult {
         let delivered = signups::deliver(&app.database, token).await?;
         self.workspace_id = Some(delivered.workspace_id);
         self.workspace_name = Some(delivered.workspace_name);
+        self.checkout_url = delivered.checkout_url;
         if let Some(opened) = delivered.session {
             let tokens = Tokens::of(app, opened)?;
             self.access_token = Some(tokens.access_token);
             self.refresh_token = Some(tokens.refresh_token);
             self.token_type = Some(tokens.token_type);
             self.expires_in = Some(tokens.expires_in);
-        } else {
+        } else if delivered.door.makes_account() {
             "Your workspace is ready. Sign in to enter it.".clone_into(&mut self.message);
         }
         Ok(())
@@ -127,9 +131,10 @@ fn sentence(status: Status, step: Option<&str>) -> &'static str {
         (Status::Cancelled, _) => "The sign-up was stopped.",
         (Status::Pending | Status::Queued, _) => "Waiting to begin.",
         (Status::Running, Some("creating_user")) => "Creating your account.",
-        (Status::Running, Some("creating_workspace")) => "Creating your workspace.",
+        (Status::Running, Some("creating_workspace")) => "Creating the workspace.",
+        (Status::Running, Some("starting_billing")) => "Starting the subscription.",
         (Status::Running, Some("creating_schema" | "running_migrations")) => "Preparing its storage.",
-        (Status::Running, Some("creating_member")) => "Adding you to it.",
+        (Status::Running, Some("creating_member")) => "Adding its owner.",
         (Status::Running, Some("seeding_defaults" | "finishing")) => "Almost there.",
         (Status::Running, _) => "Checking what you entered.",
     }

@@ -1,0 +1,91 @@
+//! What Stripe tells us: contract section "Billing" (P-BILL-01). A notice is believed by its signature, which
+//! is of the very bytes that came; so they are read as they are.
+
+use api_kit::{Answer, ApiError, App, Envelope, Tag, Visitor};
+use bytes::Bytes;
+use domain::stripe::{NotConfigured, notices};
+use poem::{Request, RequestBody, error::ReadBodyError, http::StatusCode, web::Data};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
+    param::Header,
+    payload::Json,
+    registry::{MetaMediaType, MetaRequest, Registry},
+    types::Type,
+};
+use serde_json::Value;
+
+/// The largest notice.
+const LARGEST: usize = 256 << 10;
+
+/// A notice's bytes, of a documented JSON body.
+struct Notice(Bytes);
+
+/// The notice was taken.
+#[derive(Debug, Object)]
+struct Received {
+    /// Always true.
+    received: bool,
+}
+
+/// See the module.
+pub struct StripeWebhookApi;
+
+#[OpenApi(tag = "Tag::Billing")]
+impl StripeWebhookApi {
+    /// Take a notice from Stripe
+    ///
+    /// `checkout.session.completed` invites someone who has paid and has no account, and tells which plan a
+    /// workspace has; `customer.subscription.updated` and `customer.subscription.deleted` change it. Others are
+    /// taken, and nothing done. A signature is good for five minutes.
+    #[oai(path = "/webhooks/stripe", method = "post", operation_id = "stripe_webhook")]
+    async fn take(
+        &self,
+        app: Data<&App>,
+        visitor: Visitor,
+        #[oai(name = "Stripe-Signature")] signature: Header<Option<String>>,
+        notice: Notice,
+    ) -> Answer<Json<Envelope<Received>>> {
+        let secret = app.payments.webhook_secret().map_err(|error: NotConfigured| {
+            ApiError::unavailable("stripe_not_configured", error.to_string())
+        })?;
+        let signature = signature.0.unwrap_or_default();
+        secret.check(&signature, &notice.0, jobs::clock::now()).map_err(|error| {
+            ApiError::new(StatusCode::BAD_REQUEST, "signature_invalid", error.to_string())
+        })?;
+        let register = |code: &str| app.config.app_link("register", &[("code", code)]);
+        notices::take(&app.database, &app.payments, &notice.0, &visitor.actor(), register).await?;
+        Ok(Json(Envelope::new(Received { received: true }, visitor.request_id)))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Notice {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Value::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: "application/json", schema: Value::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        _: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let body = body.take().map_err(ApiError::internal)?;
+        let read = body.into_bytes_limit(LARGEST).await;
+        Ok(Self(read.map_err(|error| match error {
+            ReadBodyError::PayloadTooLarge => ApiError::too_large(),
+            error => ApiError::invalid_json(format!("the body ended early: {error}")),
+        })?))
+    }
+}

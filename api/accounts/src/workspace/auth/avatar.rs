@@ -1,0 +1,152 @@
+//! People's pictures: uploading them, and the links by which browsers fetch them.
+
+use api_kit::{Answer, ApiError, App, FileUpload, SignedIn, Tag, avatar_url, unhurried};
+use bytes::Bytes;
+use domain::{
+    Actor, UserId, WorkspaceId,
+    avatars::{self, MOST_BYTES},
+    users::peers,
+};
+use futures::{StreamExt, stream::BoxStream};
+use poem::{Body, IntoResponse, Response, http::header, web::Data};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
+};
+use uuid::Uuid;
+
+const WEBP: &str = "image/webp";
+/// A picture never changes under its address, and its link ends.
+const KEEP: &str = "private, max-age=86400, immutable";
+
+/// A picture just taken.
+#[derive(Debug, Object)]
+struct Avatar {
+    /// Where it is: a link that is good for a day or two.
+    avatar_url: Option<String>,
+}
+
+/// See the module.
+pub struct AvatarApi;
+
+#[OpenApi(tag = "Tag::Authentication")]
+impl AvatarApi {
+    /// Set the caller's picture
+    ///
+    /// The part `file` of the form: a PNG, JPEG, WebP or GIF picture of at most 5 MiB and 8192 pixels a side. It
+    /// is kept with at most 512, without anything that came with it, and shown in all of their workspaces.
+    #[oai(
+        path = "/auth/me/avatar",
+        method = "post",
+        operation_id = "set_own_avatar",
+        transform = "unhurried"
+    )]
+    async fn set_own(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        file: FileUpload,
+    ) -> Answer<Json<Avatar>> {
+        if let Some(id) = workspace.0
+            && !peers::belongs(&app.database.pool, caller.user, WorkspaceId(id)).await?
+        {
+            return Err(ApiError::not_found());
+        }
+        set(&app, &caller.actor(), caller.user, workspace.0, file).await
+    }
+
+    /// Set a person's picture
+    ///
+    /// As one's own. Needs the permission `members:edit` in a workspace that both are in, in a role that equals or
+    /// outranks theirs.
+    #[oai(
+        path = "/auth/:user_id/avatar",
+        method = "post",
+        operation_id = "set_user_avatar",
+        transform = "unhurried"
+    )]
+    async fn set(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        user_id: Path<Uuid>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        file: FileUpload,
+    ) -> Answer<Json<Avatar>> {
+        let (user, within) = (UserId(user_id.0), workspace.0.map(WorkspaceId));
+        peers::check_may_edit(&app.database.pool, caller.user, user, within).await?;
+        set(&app, &caller.actor(), user, workspace.0, file).await
+    }
+
+    /// Fetch a picture
+    ///
+    /// By a link of an answer, without headers.
+    #[oai(path = "/avatars/:folder_id/:file", method = "get", operation_id = "get_avatar")]
+    async fn fetch(
+        &self,
+        app: Data<&App>,
+        folder_id: Path<Uuid>,
+        file: Path<String>,
+        /// Until when the link is good, in seconds since 1970.
+        exp: Query<i64>,
+        /// Its signature.
+        sig: Query<String>,
+    ) -> Answer<Picture> {
+        let key = avatars::key(folder_id.0, &file).ok_or_else(ApiError::not_found)?;
+        let path = api_kit::avatar_path(&avatars::reference(&key)).ok_or_else(ApiError::not_found)?;
+        if !app.keys.check_download(&path, exp.0, &sig) {
+            return Err(ApiError::forbidden("the link is not valid, or no longer; ask for a new one"));
+        }
+        let bytes = app.storage.stream(&key).await?;
+        Ok(Picture(bytes.map(|chunk| chunk.map_err(std::io::Error::other)).boxed()))
+    }
+}
+
+async fn set(
+    app: &App,
+    actor: &Actor,
+    user: UserId,
+    workspace: Option<Uuid>,
+    file: FileUpload,
+) -> Answer<Json<Avatar>> {
+    let file = file.read(MOST_BYTES).await?;
+    let folder = workspace.unwrap_or(user.0);
+    let reference = avatars::set(&app.database, &app.storage, actor, user, folder, file).await?;
+    Ok(Json(Avatar { avatar_url: avatar_url(app, Some(reference)) }))
+}
+
+/// A picture on its way.
+struct Picture(BoxStream<'static, std::io::Result<Bytes>>);
+
+impl IntoResponse for Picture {
+    fn into_response(self) -> Response {
+        Response::builder()
+            .header(header::CONTENT_TYPE, WEBP)
+            .header(header::CACHE_CONTROL, KEEP)
+            .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .body(Body::from_bytes_stream(self.0))
+    }
+}
+
+impl ApiResponse for Picture {
+    fn meta() -> MetaResponses {
+        let schema = MetaSchema::new_with_format("string", "binary");
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "The picture.",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: WEBP,
+                    schema: MetaSchemaRef::Inline(Box::new(schema)),
+                }],
+                headers: vec![],
+            }],
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}

@@ -1,0 +1,79 @@
+//! Passwords: forgotten ones, and new ones in place of old.
+
+use api_kit::{Answer, App, Body, SignedIn, Tag, Visitor};
+use domain::users::{
+    letters::{self, AccountLetter},
+    passwords,
+};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, payload::Json};
+
+use super::{Done, activation::Address};
+
+/// A password to choose by a link.
+#[derive(Debug, Object)]
+struct PasswordReset {
+    /// The token of the link.
+    token: String,
+    /// The new password.
+    #[oai(rename = "password")]
+    new: String,
+}
+
+/// A password to choose with the old one.
+#[derive(Debug, Object)]
+struct PasswordChange {
+    /// The one that is signed in with now.
+    current_password: String,
+    /// The one to sign in with from now on.
+    new_password: String,
+}
+
+/// See the module.
+pub struct PasswordApi;
+
+#[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
+impl PasswordApi {
+    /// Ask for a link to choose a new password by
+    ///
+    /// Mails it if somebody has the address; the answer is the same if not. A link is good once, for an hour,
+    /// while no newer one was sent.
+    #[oai(path = "/request-password-reset", method = "post", operation_id = "request_password_reset")]
+    async fn request(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
+        let link = app.config.app_link("reset-password", &[]);
+        let letter = AccountLetter::PasswordReset;
+        letters::ask(&app.database, letter, &to.email, link, &visitor.actor()).await?;
+        Ok(Json(Done::saying("If there is an account with this address, a link is on its way.")))
+    }
+
+    /// Choose a new password by a link
+    ///
+    /// Ends all sessions. A password that is refused doesn't use the link up.
+    #[oai(path = "/reset-password", method = "post", operation_id = "reset_password")]
+    async fn reset(
+        &self,
+        app: Data<&App>,
+        visitor: Visitor,
+        reset: Body<PasswordReset>,
+    ) -> Answer<Json<Done>> {
+        let PasswordReset { token, new } = reset.0;
+        passwords::reset(&app.database, &token, new, &visitor.actor()).await?;
+        Ok(Json(Done::saying("The password was changed. Sign in with the new one.")))
+    }
+
+    /// Choose a new password with the old one
+    ///
+    /// Ends all other sessions. Wrong ones count like failed sign-ins.
+    #[oai(path = "/me/password", method = "post", operation_id = "change_password")]
+    async fn change(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        change: Body<PasswordChange>,
+    ) -> Answer<Json<Done>> {
+        let PasswordChange { current_password, new_password } = change.0;
+        let passwords = (current_password, new_password);
+        passwords::change(&app.database, caller.user, caller.session, passwords, &caller.actor()).await?;
+        Ok(Json(Done::saying("The password was changed, and every other session was signed out.")))
+    }
+}

@@ -1,0 +1,54 @@
+//! Where one is signed in, and ending that elsewhere. Not in the contract: what whoever loses a device needs.
+
+use api_kit::{Answer, App, NoContent, SignedIn, Tag};
+use domain::{
+    SessionId,
+    sessions::{self, Session},
+};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use uuid::Uuid;
+
+/// Where one is signed in.
+#[derive(Debug, Object)]
+struct Sessions {
+    /// The session used last first; at most 200.
+    items: Vec<Session>,
+}
+
+/// What was ended.
+#[derive(Debug, Object)]
+struct EndedSessions {
+    /// How many sessions that were.
+    ended: u64,
+}
+
+/// See the module.
+pub struct SessionsApi;
+
+#[OpenApi(prefix_path = "/auth/sessions", tag = "Tag::Authentication")]
+impl SessionsApi {
+    /// List the caller's sessions
+    #[oai(path = "/", method = "get", operation_id = "list_sessions")]
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Sessions>> {
+        let items = sessions::list(&app.database.pool, caller.user, caller.session).await?;
+        Ok(Json(Sessions { items }))
+    }
+
+    /// End all of the caller's sessions but this one
+    #[oai(path = "/", method = "delete", operation_id = "end_other_sessions")]
+    async fn end_others(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<EndedSessions>> {
+        let (user, session) = (caller.user, caller.session);
+        let ended = sessions::revoke_others(&app.database, user, session, &caller.actor()).await?;
+        Ok(Json(EndedSessions { ended }))
+    }
+
+    /// End one of the caller's sessions
+    ///
+    /// Its tokens, and the tickets of its jobs' streams, are worthless at once.
+    #[oai(path = "/:session_id", method = "delete", operation_id = "end_session")]
+    async fn end(&self, app: Data<&App>, caller: SignedIn, session_id: Path<Uuid>) -> Answer<NoContent> {
+        sessions::revoke(&app.database, caller.user, SessionId(session_id.0), &caller.actor()).await?;
+        Ok(NoContent)
+    }
+}

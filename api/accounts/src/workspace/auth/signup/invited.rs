@@ -1,0 +1,120 @@
+//! Signing up with an invite: of someone who has paid through Stripe before they had an account.
+
+use api_kit::{Accepted, Answer, App, Body, Tag, Visitor, unhurried};
+use domain::{
+    signups::{self, NewInvitedSignup, Started},
+    stripe::invites::{self, Invite},
+};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+
+use super::{super::client, SignupAnswer, SignupStarted, takes_payments};
+
+/// Who looks for their invite.
+#[derive(Debug, Object)]
+struct InviteLookup {
+    /// The address that they gave when they paid.
+    email: String,
+    /// The access code in the mail about it, in any spelling.
+    access_code: String,
+}
+
+/// An invite that was found.
+#[derive(Debug, Object)]
+struct FoundInvite {
+    /// To sign up with. A secret.
+    invite_code: String,
+    #[oai(flatten)]
+    invite: Invite,
+}
+
+/// Who has paid, and wants an account.
+#[derive(Debug, Object)]
+struct InvitedSignup {
+    /// The code in the link that was mailed, or the one that a look-up found.
+    invite_code: String,
+    /// At least 10 characters, at most 1024. May be left out with a `clerk_id`.
+    password: Option<String>,
+    /// What they are called; as they told Stripe if absent.
+    full_name: Option<String>,
+    /// What their workspace will be called; as they told Stripe if absent.
+    company_name: Option<String>,
+    /// Who they are at Clerk, for signing in by it.
+    clerk_id: Option<String>,
+    /// Leaves the workspace without an example of a recordset.
+    #[oai(default)]
+    skip_seed: bool,
+}
+
+/// See the module.
+pub struct StripeInviteApi;
+
+#[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
+impl StripeInviteApi {
+    /// Look at an invite
+    ///
+    /// Whoever has the code may. 410 once the invite has been used or is too old.
+    #[oai(path = "/signup/stripe-invite/:invite_code", method = "get", operation_id = "get_stripe_invite")]
+    async fn get(&self, app: Data<&App>, invite_code: Path<String>) -> Answer<Json<Invite>> {
+        takes_payments(&app)?;
+        Ok(Json(invites::find(&app.database.pool, &invite_code).await?))
+    }
+
+    /// Find an invite by address and access code
+    ///
+    /// Answers 404 whichever of the two is wrong, and 429 after too many wrong guesses.
+    #[oai(path = "/lookup-invite", method = "post", operation_id = "lookup_invite")]
+    async fn look_up(
+        &self,
+        app: Data<&App>,
+        visitor: Visitor,
+        lookup: Body<InviteLookup>,
+    ) -> Answer<Json<FoundInvite>> {
+        takes_payments(&app)?;
+        let ip = visitor.ip.map(|ip| ip.to_string());
+        let InviteLookup { email, access_code } = &lookup.0;
+        let (invite_code, invite) =
+            invites::look_up(&app.database, email, access_code, ip.as_deref()).await?;
+        Ok(Json(FoundInvite { invite_code, invite }))
+    }
+
+    /// Sign up with an invite, and wait for the workspace
+    ///
+    /// The account has the address that has paid. Waits up to 30 seconds for the same job as the asynchronous
+    /// way, then answers with its links.
+    #[oai(
+        path = "/signup/stripe-invite",
+        method = "post",
+        operation_id = "signup_stripe_invite",
+        transform = "unhurried"
+    )]
+    async fn signup(
+        &self,
+        app: Data<&App>,
+        visitor: Visitor,
+        signup: Body<InvitedSignup>,
+    ) -> Answer<SignupAnswer> {
+        let started = start(&app, &visitor, signup.0).await?;
+        SignupAnswer::when_ready(&app, started).await
+    }
+
+    /// Sign up with an invite, and watch the workspace being made
+    ///
+    /// As the asynchronous sign-up: the stream's last event carries the tokens.
+    #[oai(path = "/signup/stripe-invite/async", method = "post", operation_id = "signup_stripe_invite_async")]
+    async fn signup_async(
+        &self,
+        app: Data<&App>,
+        visitor: Visitor,
+        signup: Body<InvitedSignup>,
+    ) -> Answer<Accepted<SignupStarted>> {
+        Ok(Accepted(start(&app, &visitor, signup.0).await?.into()))
+    }
+}
+
+async fn start(app: &App, visitor: &Visitor, signup: InvitedSignup) -> Answer<Started> {
+    takes_payments(app)?;
+    let InvitedSignup { invite_code, password, full_name, company_name, clerk_id, skip_seed } = signup;
+    let new = NewInvitedSignup { invite_code, password, full_name, company_name, clerk_id, skip_seed };
+    Ok(signups::start_invited(&app.database, new, &client(visitor), visitor.actor().origin()).await?)
+}

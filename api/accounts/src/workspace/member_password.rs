@@ -1,0 +1,88 @@
+//! A member's forgotten password, seen from their admin: W-WS-13 and W-WS-14 of the contract's section
+//! "Workspaces".
+
+use api_kit::{Answer, ApiError, Can, Tag, permissions};
+use chrono::{DateTime, Utc};
+use domain::{
+    UserId,
+    account_tokens::HANDED_OVER_RESET,
+    users::peers::{self, Admin},
+};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use uuid::Uuid;
+
+permissions! { ResetPassword = "members:reset_password" }
+
+/// That a mail is on its way.
+#[derive(Debug, Object)]
+struct ResetMailed {
+    /// For people.
+    message: String,
+}
+
+/// A link to hand over.
+#[derive(Debug, Object)]
+struct ResetLink {
+    /// Where the member chooses their new password. Whoever has it is let in once: hand it to nobody else.
+    reset_url: String,
+    /// Until when it is good.
+    expires_at: DateTime<Utc>,
+}
+
+/// See the module.
+pub struct MemberPasswordApi;
+
+#[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
+impl MemberPasswordApi {
+    /// Mail a member a link to choose a new password by
+    ///
+    /// Good once, for an hour. Not for members whose role is above the caller's.
+    #[oai(
+        path = "/:workspace_id/members/:user_id/password-reset",
+        method = "post",
+        operation_id = "mail_member_password_reset"
+    )]
+    async fn mail(
+        &self,
+        can: Can<ResetPassword>,
+        workspace_id: Path<Uuid>,
+        user_id: Path<Uuid>,
+    ) -> Answer<Json<ResetMailed>> {
+        let link = can.app().config.app_link("reset-password", &[]);
+        let (database, member) = (&can.app().database, UserId(user_id.0));
+        peers::mail_reset(database, admin(&can, workspace_id.0)?, member, &link, &can.actor()).await?;
+        Ok(Json(ResetMailed { message: "A link to choose a new password is on its way.".to_owned() }))
+    }
+
+    /// Make a link for a member to choose a new password by
+    ///
+    /// To be handed over; no mail is sent. Good once, for 24 hours. Whoever holds it gets the whole account, so it
+    /// is refused for members who also belong to workspaces in which the caller couldn't do the same; those are
+    /// to be mailed.
+    #[oai(
+        path = "/:workspace_id/members/:user_id/password-reset/link",
+        method = "post",
+        operation_id = "create_member_password_reset_link"
+    )]
+    async fn link(
+        &self,
+        can: Can<ResetPassword>,
+        workspace_id: Path<Uuid>,
+        user_id: Path<Uuid>,
+    ) -> Answer<Json<ResetLink>> {
+        let link = can.app().config.app_link("reset-password", &[]);
+        let (database, member) = (&can.app().database, UserId(user_id.0));
+        let reset_url =
+            peers::hand_over_reset(database, admin(&can, workspace_id.0)?, member, &link, &can.actor())
+                .await?;
+        Ok(Json(ResetLink { reset_url, expires_at: jobs::clock::now() + HANDED_OVER_RESET }))
+    }
+}
+
+/// The caller as an admin of the workspace in the path, which is the one that they were let into.
+fn admin(can: &Can<ResetPassword>, named: Uuid) -> Answer<Admin> {
+    if can.workspace.0 != named {
+        return Err(ApiError::not_found());
+    }
+    Ok(Admin { user: can.caller.user(), role: can.role, workspace: can.workspace })
+}

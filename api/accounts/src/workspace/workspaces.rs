@@ -1,0 +1,114 @@
+//! Workspaces: contract section "Workspaces" (W-WS). Which ones somebody belongs to, what they are called,
+//! and which of them one works in; [`invitations`] and [`members`] are about their people.
+
+mod doors;
+mod invitations;
+mod members;
+
+use api_kit::{Access, ApiError, App, SignedIn, prelude::*, unhurried};
+use domain::{
+    Actor, WorkspaceId,
+    workspaces::{Host, Workspace, WorkspaceChanges, details},
+};
+use poem::web::Data;
+use poem_openapi::Object;
+use uuid::Uuid;
+
+use doors::create::{self, NewWorkspace, WorkspaceAnswer};
+
+/// The whole section.
+pub fn api() -> impl OpenApi + 'static {
+    (WorkspacesApi, doors::ProvisionApi, invitations::InvitationsApi, members::MembersApi)
+}
+
+permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }
+
+/// Where to go.
+#[derive(Debug, Object)]
+struct SwitchWorkspace {
+    /// One of the caller's workspaces.
+    workspace_id: Uuid,
+}
+
+/// The workspace in the path: the one, and no other, that the caller was let into.
+fn here(can: &Access, named: Uuid) -> Answer<WorkspaceId> {
+    if can.workspace.0 == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
+}
+
+/// What a caller is to the people of the workspace in the path.
+fn host<'a>(can: &Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> {
+    Ok(Host { workspace: here(can, named)?, role: can.role, actor })
+}
+
+/// See the module.
+struct WorkspacesApi;
+
+#[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
+impl WorkspacesApi {
+    /// List the caller's workspaces
+    ///
+    /// All that they may enter, by name, each with their role in it.
+    #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<Workspace>>> {
+        Ok(Json(details::list(&app.database.pool, caller.user).await?))
+    }
+
+    /// Make a workspace of one's own
+    ///
+    /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job
+    /// that makes it, then answers with the job's links, whose COMPLETED event names the workspace. With an
+    /// `Idempotency-Key` it answers with the links at once: the answer is kept together with the job.
+    #[oai(path = "/", method = "post", operation_id = "create_workspace", transform = "unhurried")]
+    async fn create(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        /// False adds an example of a recordset; true by default.
+        skip_seed: Query<Option<bool>>,
+        workspace: Body<NewWorkspace>,
+    ) -> Answer<WorkspaceAnswer> {
+        create::create(&app, &caller, &workspace.0, skip_seed.0.unwrap_or(true)).await
+    }
+
+    /// Switch to another workspace
+    ///
+    /// Remembers where the caller works, for the next sign-in. Tokens are of a session and stay as they
+    /// are; each request says by itself which workspace it is about.
+    #[oai(path = "/switch", method = "post", operation_id = "switch_workspace")]
+    async fn switch(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        switch: Body<SwitchWorkspace>,
+    ) -> Answer<Json<Workspace>> {
+        let mut tx = app.database.begin().await?;
+        let workspace = WorkspaceId(switch.workspace_id);
+        let switched = details::switch(&mut tx, workspace, caller.user, &caller.actor()).await?;
+        tx.commit().await?;
+        Ok(Json(switched))
+    }
+
+    /// Show a workspace
+    #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
+    async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
+        let (pool, workspace) = (&can.app().database.pool, here(&can, workspace_id.0)?);
+        Ok(Json(details::get(pool, workspace, can.actor().user_id).await?))
+    }
+
+    /// Change a workspace
+    ///
+    /// Its name, its slug, its description and its branding. What is absent stays as it is.
+    #[oai(path = "/:workspace_id", method = "patch", operation_id = "update_workspace")]
+    async fn update(
+        &self,
+        can: Can<EditWorkspace>,
+        workspace_id: Path<Uuid>,
+        changes: Body<WorkspaceChanges>,
+    ) -> Answer<Json<Workspace>> {
+        let workspace = here(&can, workspace_id.0)?;
+        let mut tx = can.app().database.begin().await?;
+        let updated = details::update(&mut tx, workspace, &can.actor(), changes.0).await?;
+        tx.commit().await?;
+        Ok(Json(updated))
+    }
+}

@@ -1,0 +1,45 @@
+//! Making a workspace of one's own.
+
+use api_kit::{Answer, App, SignedIn};
+use domain::{
+    WorkspaceId,
+    signups::{self, NewOwnedWorkspace},
+    workspaces::{Workspace, details},
+};
+use poem_openapi::{ApiResponse, Object, payload::Json};
+
+use crate::workspace::auth::{SignupStarted, is_ready};
+
+/// A workspace to make.
+#[derive(Debug, Object)]
+pub struct NewWorkspace {
+    /// What it will be called: one line, at most 200 characters.
+    pub name: String,
+}
+
+/// What making a workspace answers.
+#[derive(ApiResponse)]
+pub enum WorkspaceAnswer {
+    /// The workspace is there.
+    #[oai(status = 201)]
+    Done(Json<Workspace>),
+    /// It takes longer: watch it.
+    #[oai(status = 202)]
+    OnItsWay(Json<SignupStarted>),
+}
+
+pub(in super::super) async fn create(
+    app: &App,
+    caller: &SignedIn,
+    workspace: &NewWorkspace,
+    skip_seed: bool,
+) -> Answer<WorkspaceAnswer> {
+    let at_most = app.config.max_owned_workspaces;
+    let new = NewOwnedWorkspace { owner: caller.user, name: &workspace.name, skip_seed, at_most };
+    let started = signups::create_workspace(&app.database, new, &caller.actor()).await?;
+    if !is_ready(app, &started, "provisioning_failed").await? {
+        return Ok(WorkspaceAnswer::OnItsWay(Json(started.into())));
+    }
+    let made = details::get(&app.database.pool, WorkspaceId(started.workspace_id), Some(caller.user)).await?;
+    Ok(WorkspaceAnswer::Done(Json(made)))
+}

@@ -1,0 +1,50 @@
+//! Who belongs to a workspace: the roster, and taking somebody out.
+
+use api_kit::prelude::*;
+use domain::workspaces::{
+    removal::{self, RemovedMember},
+    roster::{self, RosterEntry},
+};
+use uuid::Uuid;
+
+use super::{here, host};
+
+permissions! { ViewMembers = "members:view", RemoveMember = "members:delete" }
+
+/// See the module.
+pub struct MembersApi;
+
+#[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
+impl MembersApi {
+    /// List everybody of a workspace
+    ///
+    /// Its members, active or not, by name; then those whose invitation waits for them.
+    #[oai(path = "/:workspace_id/members", method = "get", operation_id = "list_workspace_members")]
+    async fn list(&self, can: Can<ViewMembers>, workspace_id: Path<Uuid>) -> Answer<Json<Vec<RosterEntry>>> {
+        Ok(Json(roster::list(&can.app().database, here(&can, workspace_id.0)?).await?))
+    }
+
+    /// Take somebody out of a workspace
+    ///
+    /// An invitation that was not accepted is withdrawn. A member loses their place, and their account with
+    /// it if they are in no other workspace, are invited to none and are no member of staff. The last owner
+    /// stays (409 `last_owner`), and nobody takes out somebody of a higher role.
+    #[oai(
+        path = "/:workspace_id/members/:member_id",
+        method = "delete",
+        operation_id = "remove_workspace_member"
+    )]
+    async fn remove(
+        &self,
+        can: Can<RemoveMember>,
+        workspace_id: Path<Uuid>,
+        /// As the roster names them: a member or an invitation.
+        member_id: Path<Uuid>,
+    ) -> Answer<Json<RemovedMember>> {
+        let actor = can.actor();
+        let mut tx = can.app().database.begin().await?;
+        let removed = removal::remove(&mut tx, &host(&can, workspace_id.0, &actor)?, member_id.0).await?;
+        tx.commit().await?;
+        Ok(Json(removed))
+    }
+}

@@ -1,0 +1,64 @@
+//! Module settings: which parts of the product are on, and how they are set up. Contract section "Module
+//! Settings" (W-MOD).
+
+use api_kit::prelude::*;
+use domain::modules::{self, Module, ModuleChanges, NewModule};
+
+permissions! { ViewModules = "modules:view", ManageModules = "modules:manage" }
+
+pub struct ModulesApi;
+
+#[OpenApi(prefix_path = "/modules", tag = "Tag::ModuleSettings")]
+impl ModulesApi {
+    /// List the workspace's modules
+    ///
+    /// Those that were set up, by name.
+    #[oai(path = "/", method = "get", operation_id = "list_modules")]
+    async fn list(&self, can: Can<ViewModules>) -> Answer<Json<Vec<Module>>> {
+        Ok(Json(modules::list(&mut can.read().await?).await?))
+    }
+
+    /// Show a module's settings
+    #[oai(path = "/:module", method = "get", operation_id = "get_module")]
+    async fn get(
+        &self,
+        can: Can<ViewModules>,
+        /// Its name.
+        module: Path<String>,
+    ) -> Answer<Json<Module>> {
+        Ok(Json(modules::get(&mut can.read().await?, &module).await?))
+    }
+
+    /// Set a module up
+    #[oai(path = "/", method = "post", operation_id = "create_module")]
+    async fn create(&self, can: Can<ManageModules>, new: Body<NewModule>) -> Answer<Created<Module>> {
+        can.change(async |db| modules::create(db, new.0).await).await.map(Created)
+    }
+
+    /// Switch a module on or off
+    ///
+    /// On if it is off, off if it is on.
+    #[oai(path = "/:module/toggle", method = "post", operation_id = "toggle_module")]
+    async fn toggle(
+        &self,
+        can: Can<ManageModules>,
+        /// Its name.
+        module: Path<String>,
+    ) -> Answer<Json<Module>> {
+        can.change(async |db| modules::toggle(db, &module).await).await.map(Json)
+    }
+
+    /// Change a module's settings
+    ///
+    /// Settings that are given replace those that were there.
+    #[oai(path = "/:module", method = "patch", operation_id = "update_module")]
+    async fn update(
+        &self,
+        can: Can<ManageModules>,
+        /// Its name.
+        module: Path<String>,
+        changes: Body<ModuleChanges>,
+    ) -> Answer<Json<Module>> {
+        can.change(async |db| modules::update(db, &module, changes.0).await).await.map(Json)
+    }
+}

@@ -1,0 +1,53 @@
+//! Links to people's pictures. Tables keep references ([`domain::avatars`]); whoever shows a person makes the
+//! link of it here, so that the browser can fetch it without headers, and only for a while.
+
+use chrono::{DateTime, Duration, Utc};
+use domain::avatars;
+
+use crate::App;
+
+/// Below which path pictures are, as the owner's id and the file's name.
+pub const AVATARS: &str = "/api/v1/avatars";
+
+/// Where a person's picture is, for an answer: a link to somewhere else as it is, and one to a picture that
+/// we have signed, good for one to two days. It stays the same for a day, so that browsers keep the picture.
+#[must_use]
+pub fn avatar_url(app: &App, reference: Option<String>) -> Option<String> {
+    let reference = reference?;
+    match avatar_path(&reference) {
+        Some(path) => Some(app.keys.download_link(&path, expiry(jobs::clock::now()))),
+        None => Some(reference),
+    }
+}
+
+/// The path of a picture that we have.
+#[must_use]
+pub fn avatar_path(reference: &str) -> Option<String> {
+    let (folder, file) = avatars::key_of(reference)?.split_once("/profile-image/")?;
+    Some(format!("{AVATARS}/{folder}/{file}"))
+}
+
+/// The end of tomorrow.
+fn expiry(now: DateTime<Utc>) -> DateTime<Utc> {
+    let tomorrow = now.date_naive() + Duration::days(2);
+    tomorrow.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_good_for_a_day_or_two_and_the_same_all_day() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        for now in ["2026-03-01T00:00:00Z", "2026-03-01T23:59:59Z"] {
+            assert_eq!(expiry(at(now)), at("2026-03-03T00:00:00Z"));
+        }
+    }
+
+    #[test]
+    fn only_our_own_pictures_have_a_path() {
+        assert_eq!(avatar_path("avatar:f/profile-image/p.webp").unwrap(), "/api/v1/avatars/f/p.webp");
+        assert_eq!(avatar_path("https://example.com/a.png"), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! Teams: named groups of members. Contract section "Teams" (W-TEAM).
+
+use api_kit::{App, avatar_url, prelude::*};
+use domain::teams::{
+    self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamMember, TeamMemberChanges,
+};
+use uuid::Uuid;
+
+permissions! {
+    ViewTeams = "teams:view",
+    CreateTeams = "teams:create",
+    EditTeams = "teams:edit" or own,
+    DeleteTeams = "teams:delete",
+}
+
+/// A member of a team as clients see them: with a link to their picture.
+fn shown(app: &App, member: TeamMember) -> TeamMember {
+    TeamMember { avatar_url: avatar_url(app, member.avatar_url), ..member }
+}
+
+pub struct TeamsApi;
+
+#[OpenApi(prefix_path = "/teams", tag = "Tag::Teams")]
+impl TeamsApi {
+    /// List the workspace's teams
+    ///
+    /// By name.
+    #[oai(path = "/", method = "get", operation_id = "list_teams")]
+    async fn list(
+        &self,
+        can: Can<ViewTeams>,
+        /// A part of the name or the description.
+        search: Query<Option<String>>,
+        /// Only those in use, or only those not in use.
+        is_active: Query<Option<bool>>,
+        /// Only those right below that team; `null` for those below none.
+        parent_team_id: Query<Option<String>>,
+    ) -> Answer<Json<Vec<Team>>> {
+        let parent = parent_team_id.as_deref().map(str::parse).transpose()?;
+        let filter = TeamFilter { search: search.0, is_active: is_active.0, parent };
+        Ok(Json(teams::list(&mut can.read().await?, &filter).await?))
+    }
+
+    /// Create a team
+    ///
+    /// The caller leads it. A name is taken once below the same team (409 `name_taken`).
+    #[oai(path = "/", method = "post", operation_id = "create_team")]
+    async fn create(&self, can: Can<CreateTeams>, new: Body<NewTeam>) -> Answer<Created<Team>> {
+        can.change(async |db| teams::create(db, new.0).await).await.map(Created)
+    }
+
+    /// Show a team
+    #[oai(path = "/:team_id", method = "get", operation_id = "get_team")]
+    async fn get(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Team>> {
+        Ok(Json(teams::get(&mut can.read().await?, team_id.0).await?))
+    }
+
+    /// Change a team
+    ///
+    /// Any, or with `teams:edit_own` alone one that the caller leads. No team stands below itself.
+    #[oai(path = "/:team_id", method = "patch", operation_id = "update_team")]
+    async fn update(
+        &self,
+        can: Can<EditTeams>,
+        team_id: Path<Uuid>,
+        changes: Body<TeamChanges>,
+    ) -> Answer<Json<Team>> {
+        can.change(async |db| teams::update(db, can.reach(), team_id.0, changes.0).await).await.map(Json)
+    }
+
+    /// Delete a team
+    ///
+    /// Its members stay in the workspace. Not while there are teams below it (409 `team_has_children`).
+    #[oai(path = "/:team_id", method = "delete", operation_id = "delete_team")]
+    async fn delete(&self, can: Can<DeleteTeams>, team_id: Path<Uuid>) -> Answer<NoContent> {
+        can.change(async |db| teams::delete(db, team_id.0).await).await.map(|()| NoContent)
+    }
+
+    /// List who is in a team
+    ///
+    /// Those who lead it first, then by name.
+    #[oai(path = "/:team_id/members", method = "get", operation_id = "list_team_members")]
+    async fn members(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Vec<TeamMember>>> {
+        let members = teams::members(&mut can.read().await?, team_id.0).await?;
+        Ok(Json(members.into_iter().map(|member| shown(can.app(), member)).collect()))
+    }
+
+    /// Put a member into a team
+    #[oai(path = "/:team_id/members", method = "post", operation_id = "add_team_member")]
+    async fn add_member(
+        &self,
+        can: Can<EditTeams>,
+        team_id: Path<Uuid>,
+        new: Body<NewTeamMember>,
+    ) -> Answer<Created<TeamMember>> {
+        let added = can.change(async |db| teams::add(db, can.reach(), team_id.0, new.0).await).await?;
+        Ok(Created(shown(can.app(), added)))
+    }
+
+    /// Change what someone is in a team
+    #[oai(path = "/:team_id/members/:member_id", method = "patch", operation_id = "update_team_member")]
+    async fn change_member(
+        &self,
+        can: Can<EditTeams>,
+        team_id: Path<Uuid>,
+        member_id: Path<Uuid>,
+        changes: Body<TeamMemberChanges>,
+    ) -> Answer<Json<TeamMember>> {
+        let change =
+            async |db: &mut _| teams::change(db, can.reach(), team_id.0, member_id.0, changes.0).await;
+        Ok(Json(shown(can.app(), can.change(change).await?)))
+    }
+
+    /// Take someone out of a team
+    #[oai(path = "/:team_id/members/:member_id", method = "delete", operation_id = "remove_team_member")]
+    async fn remove_member(
+        &self,
+        can: Can<EditTeams>,
+        team_id: Path<Uuid>,
+        member_id: Path<Uuid>,
+    ) -> Answer<NoContent> {
+        can.change(async |db| teams::remove(db, can.reach(), team_id.0, member_id.0).await)
+            .await
+            .map(|()| NoContent)
+    }
+}

@@ -1,0 +1,151 @@
+//! Links that let somebody in once: to activate an account, or to choose a new password. Of a token only its
+//! hash is stored; a new one voids those of the same person and purpose before it; and it is used by one
+//! atomic statement, so that of any number of tries at once one succeeds.
+
+use chrono::Duration;
+use jobs::Tx;
+use sqlx::PgPool;
+
+use crate::{DomainError, Refusal, UserId, WorkspaceId, secret};
+
+/// How long a link to choose a new password is good that was mailed.
+pub const MAILED_RESET: Duration = Duration::hours(1);
+/// How long one is good that an admin hands over.
+pub const HANDED_OVER_RESET: Duration = Duration::hours(24);
+/// How long a link to activate an account is good.
+pub const ACTIVATION: Duration = Duration::days(7);
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To activate an account.
+    Activation,
+    /// To choose a new password.
+    PasswordReset,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Activation => "activation",
+            Self::PasswordReset => "password_reset",
+        }
+    }
+}
+
+/// A token to issue.
+#[derive(Debug, Clone, Copy)]
+pub struct NewToken {
+    /// Whom it lets in.
+    pub user: UserId,
+    /// For what.
+    pub purpose: Purpose,
+    /// The workspace it leads to, if any.
+    pub workspace: Option<WorkspaceId>,
+    /// Who asked for it, if that isn't the person.
+    pub created_by: Option<UserId>,
+    /// How long it is good.
+    pub lifetime: Duration,
+}
+
+/// Whom a token lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bearer {
+    /// The person.
+    pub user: UserId,
+    /// The workspace that it leads to.
+    pub workspace: Option<WorkspaceId>,
+}
+
+/// A token that isn't good.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It is unknown, was used, has expired, or a newer one took its place. It doesn't say which.
+    #[error("the link is not valid, or no longer: ask for a new one")]
+    NotGood,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl DomainError for TokenError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::NotGood => Refusal::Unauthenticated,
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}
+
+/// Issues a token in place of those before it. It is shown here and nowhere else.
+pub async fn issue(tx: &mut Tx, new: NewToken) -> Result<String, sqlx::Error> {
+    // One after the other, so that of two at once the second voids the first.
+    sqlx::query!("select id from users where id = $1 for no key update", new.user.0)
+        .fetch_one(tx.conn())
+        .await?;
+    void(tx, new.user, new.purpose).await?;
+    let token = secret::generate();
+    sqlx::query!(
+        "insert into account_tokens (hash, user_id, purpose, workspace_id, created_by, expires_at)
+         values ($1, $2, $3, $4, $5, $6)",
+        secret::hash(&token),
+        new.user.0,
+        new.purpose.name(),
+        new.workspace.map(|id| id.0),
+        new.created_by.map(|id| id.0),
+        jobs::clock::now() + new.lifetime,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(token)
+}
+
+/// Makes a person's tokens of a purpose worthless.
+pub async fn void(tx: &mut Tx, user: UserId, purpose: Purpose) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from account_tokens where user_id = $1 and purpose = $2 and used_at is null",
+        user.0,
+        purpose.name(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Whom a token would let in; it stays as good as it is.
+///
+/// # Errors
+/// [`TokenError::NotGood`].
+pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
+    let found = sqlx::query!(
+        "select t.user_id, t.workspace_id
+           from account_tokens t join users u on u.id = t.user_id and u.is_active
+          where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()",
+        secret::hash(token),
+        purpose.name(),
+    )
+    .fetch_optional(pool)
+    .await?
+    .ok_or(TokenError::NotGood)?;
+    Ok(Bearer { user: UserId(found.user_id), workspace: found.workspace_id.map(WorkspaceId) })
+}
+
+/// Uses a token up: nobody else can from now on, if this transaction commits.
+///
+/// # Errors
+/// [`TokenError::NotGood`].
+pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
+    let found = sqlx::query!(
+        "update account_tokens t set used_at = now()
+           from users u
+          where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()
+            and u.id = t.user_id and u.is_active
+      returning t.user_id, t.workspace_id",
+        secret::hash(token),
+        purpose.name(),
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(TokenError::NotGood)?;
+    Ok(Bearer { user: UserId(found.user_id), workspace: found.workspace_id.map(WorkspaceId) })
+}

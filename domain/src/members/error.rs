@@ -1,0 +1,63 @@
+//! How members say no.
+
+use crate::{DomainError, FieldErrors, Refusal, access::Role};
+
+/// Why something about a member didn't happen.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// There is no such member here.
+    #[error("there is no such member here")]
+    NotFound,
+    /// Values that break a rule, by field.
+    #[error("some values are not valid")]
+    Invalid(FieldErrors),
+    /// Required and absent.
+    #[error("required and missing")]
+    Missing(Vec<String>),
+    /// A key has no profile and no tours.
+    #[error("this is about the person who calls, and no person does")]
+    NotAPerson,
+    /// Only the caller's own profile is theirs to change, and no more of it than that.
+    #[error("this needs the permission members:edit")]
+    OthersOnlyWithPermission,
+    /// Nobody makes, changes or takes out who is more than they are.
+    #[error("your role doesn't reach that far: this concerns the role {0}")]
+    AboveYou(Role),
+    /// They are here.
+    #[error("this person is a member already")]
+    AlreadyMember,
+    /// A workspace is never without an active owner.
+    #[error("a workspace needs an owner: make somebody else one first")]
+    LastOwner,
+    /// Their account is not this workspace's alone.
+    #[error("this person belongs to other workspaces, too")]
+    InOtherWorkspaces,
+    /// Staff of the installation are not a workspace's to delete.
+    #[error("this account belongs to the staff of the installation")]
+    OfStaff,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// One field, one reason.
+pub(super) fn invalid(field: &str, reason: &str) -> MemberError {
+    MemberError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])]))
+}
+
+impl DomainError for MemberError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::NotFound => Refusal::NotFound,
+            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::Missing(names) => Refusal::Missing(names.clone()),
+            Self::NotAPerson | Self::OthersOnlyWithPermission | Self::AboveYou(_) | Self::OfStaff => {
+                Refusal::Forbidden
+            }
+            Self::AlreadyMember => Refusal::Conflict("already_member".into()),
+            Self::LastOwner => Refusal::Conflict("last_owner".into()),
+            Self::InOtherWorkspaces => Refusal::Conflict("in_other_workspaces".into()),
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}

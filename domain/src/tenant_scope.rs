@@ -1,0 +1,42 @@
+//! `TenantScope`: a while in one workspace's schema, inside a transaction on the shared ones, for what must
+//! change both at once, such as a membership and its member.
+//!
+//! Inside, statements run as the workspace's role and see nothing but its schema, as in a
+//! [`WorkspaceDb`](crate::WorkspaceDb). A scope that isn't left, because something in it failed, keeps the
+//! transaction there: what comes after it fails too, and reaches no shared table by mistake.
+
+use jobs::{Tx, workspace_schema};
+use sqlx::PgConnection;
+
+use crate::WorkspaceId;
+
+/// A transaction that is in a workspace's schema until [`TenantScope::leave`].
+#[derive(Debug)]
+#[must_use = "a transaction has to leave the workspace before it goes on with the shared schemas"]
+pub struct TenantScope<'a> {
+    tx: &'a mut Tx,
+}
+
+impl<'a> TenantScope<'a> {
+    /// Goes in, under the workspace's role.
+    pub async fn enter(tx: &'a mut Tx, workspace: WorkspaceId) -> Result<Self, sqlx::Error> {
+        let schema = workspace_schema(workspace.0);
+        // Identifiers made of hex digits: nothing here comes from a client. One round trip.
+        let setup =
+            format!("set local role {schema}; set local search_path = {schema}, shard_api, ext, pg_temp;");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(tx.conn()).await?;
+        Ok(Self { tx })
+    }
+
+    /// The connection, for SQL.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        self.tx.conn()
+    }
+
+    /// Goes back to the shared schemas, under our own role.
+    pub async fn leave(self) -> Result<(), sqlx::Error> {
+        let back = "set local role none; set local search_path to default;";
+        sqlx::raw_sql(back).execute(self.tx.conn()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! People who signed in with Clerk: whether they have an account here, and a session for those who do.
+
+use jobs::Database;
+use serde_json::json;
+
+use super::{Email, UserError};
+use crate::{
+    Actor, UserId,
+    audit::{self, Entry},
+    sessions::{self, Client, Opened},
+};
+
+/// A session for whoever Clerk knows by that id or, the first time, by that address, whose ownership Clerk has
+/// checked; the id is kept then. None for people without an account: this never makes one.
+///
+/// # Errors
+/// [`UserError::Deactivated`] for someone who was deactivated.
+pub async fn sign_in(
+    database: &Database,
+    clerk_id: &str,
+    email: Option<&str>,
+    actor: &Actor,
+) -> Result<Option<Opened>, UserError> {
+    let email =
+        email.map(str::parse::<Email>).transpose().map_err(|reason| UserError::invalid("email", reason))?;
+    let mut tx = database.begin().await?;
+    // An account that is another Clerk person's isn't this one's for having the same address.
+    let found = sqlx::query!(
+        r#"select id, is_active, clerk_id is null as "is_new!"
+             from users
+            where clerk_id = $1 or (clerk_id is null and lower(email) = lower($2))
+            order by clerk_id is null limit 1 for update"#,
+        clerk_id,
+        email.as_ref().map(Email::as_str),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    if !found.is_active {
+        return Err(UserError::Deactivated);
+    }
+    let user = UserId(found.id);
+    let actor = Actor { user_id: Some(user), ..actor.clone() };
+    if found.is_new {
+        sqlx::query!(
+            "update users set clerk_id = $2, activated_at = coalesce(activated_at, now()), updated_at = now()
+              where id = $1",
+            user.0,
+            clerk_id,
+        )
+        .execute(tx.conn())
+        .await?;
+        audit::record(&mut tx, None, &actor, Entry::new("user", "linked", user.0, json!({ "to": "clerk" })))
+            .await?;
+    }
+    let opened = sessions::open(&mut tx, user, &Client::of(&actor)).await?;
+    sessions::note_opened(&mut tx, &actor, &opened, "clerk").await?;
+    tx.commit().await?;
+    Ok(Some(opened))
+}

@@ -1,0 +1,90 @@
+//! Staff who act as somebody else: an operator hands out a short-lived token, good once, for a session that
+//! says who really acts.
+
+use chrono::{DateTime, Utc};
+use jobs::Database;
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::UserError;
+use crate::{
+    Actor, UserId,
+    account_tokens::TokenError,
+    audit::{self, Entry},
+    sessions::{self, Client, Opened},
+};
+
+/// What an impersonation token says, its signature checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Impersonation {
+    /// The token's own id: it is good once.
+    pub id: Uuid,
+    /// Whom somebody acts as.
+    pub user: UserId,
+    /// The member of staff who does.
+    pub staff: UserId,
+    /// Until when the token may be exchanged.
+    pub expires: DateTime<Utc>,
+}
+
+/// Checks that a member of staff may act as somebody, and notes that they were allowed to.
+///
+/// # Errors
+/// [`UserError::NotFound`] for nobody, or nobody active; [`UserError::Invalid`] of `staff` for who isn't.
+pub async fn allow(database: &Database, asked: &Impersonation, actor: &Actor) -> Result<(), UserError> {
+    check(&database.pool, asked).await?;
+    let mut tx = database.begin().await?;
+    let entry = Entry::new("impersonation", "allowed", asked.user.0, json!({ "staff_id": asked.staff }));
+    audit::record(&mut tx, None, actor, entry).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn check(pool: &PgPool, asked: &Impersonation) -> Result<(), UserError> {
+    let found = sqlx::query!(
+        r#"select exists (select from users where id = $1 and is_active) as "user!",
+                  exists (select from users where id = $2 and is_active and is_staff) as "staff!""#,
+        asked.user.0,
+        asked.staff.0,
+    )
+    .fetch_one(pool)
+    .await?;
+    if !found.user {
+        return Err(UserError::NotFound);
+    }
+    if !found.staff {
+        return Err(UserError::invalid("staff", "must be an active member of staff"));
+    }
+    Ok(())
+}
+
+/// Exchanges a token for a session. Of any number of tries at once one succeeds.
+///
+/// # Errors
+/// [`UserError::Token`] when it was used, or either of the two isn't what they were.
+pub async fn exchange(
+    database: &Database,
+    token: &Impersonation,
+    actor: &Actor,
+) -> Result<Opened, UserError> {
+    match check(&database.pool, token).await {
+        Err(UserError::NotFound | UserError::Invalid(_)) => return Err(TokenError::NotGood.into()),
+        checked => checked?,
+    }
+    let mut tx = database.begin().await?;
+    let used = sqlx::query!(
+        "insert into used_impersonations (id, expires_at) values ($1, $2) on conflict do nothing",
+        token.id,
+        token.expires,
+    )
+    .execute(tx.conn())
+    .await?;
+    if used.rows_affected() == 0 {
+        return Err(TokenError::NotGood.into());
+    }
+    let actor = Actor { user_id: Some(token.user), impersonator_id: Some(token.staff), ..actor.clone() };
+    let opened = sessions::open_as(&mut tx, token.user, Some(token.staff), &Client::of(&actor)).await?;
+    sessions::note_opened(&mut tx, &actor, &opened, "impersonation").await?;
+    tx.commit().await?;
+    Ok(opened)
+}

@@ -1,0 +1,291 @@
+//! What people say of themselves. A person's profile is a row of `users`, and copied into the row that
+//! they have in each of their workspaces, in the transaction of the change, so that a workspace's own
+//! SQL finds its people without leaving its schema.
+
+use jobs::{Database, Tx, workspace_schema};
+use poem_openapi::{Object, types::MaybeUndefined};
+use serde_json::json;
+use url::Url;
+
+use super::{Email, User, UserError, find, passwords};
+use crate::{
+    Actor, Event, FieldErrors, SessionId, UserId, WorkspaceId,
+    account_tokens::{self, Purpose},
+    audit::{self, Entry},
+    mail::{Brand, Letter},
+    signups,
+};
+
+/// The longest title and phone number, in characters.
+const LONGEST_LINE: usize = 200;
+/// The longest text about oneself, in characters.
+const LONGEST_BIO: usize = 5000;
+/// The longest link to a picture, in characters.
+const LONGEST_LINK: usize = 2000;
+
+/// What is to be different in a profile; what is absent stays as it is, and what is null goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Object)]
+pub struct ProfileChanges {
+    /// What they are called; one line of at most 200 characters.
+    pub name: Option<String>,
+    /// The address that they sign in with.
+    pub email: Option<String>,
+    /// What they do; at most 200 characters.
+    pub title: MaybeUndefined<String>,
+    /// Their telephone; at most 200 characters.
+    pub phone: MaybeUndefined<String>,
+    /// A few words about them; at most 5,000 characters.
+    pub bio: MaybeUndefined<String>,
+    /// An https link to their picture, in place of one that was uploaded.
+    pub avatar_url: MaybeUndefined<String>,
+}
+
+impl ProfileChanges {
+    /// The same without space around values, and with null for what is empty.
+    ///
+    /// # Errors
+    /// [`UserError::Invalid`] with all that is wrong.
+    fn checked(self) -> Result<Self, UserError> {
+        let mut invalid = FieldErrors::new();
+        let mut note = |field: &str, reason: String| {
+            invalid.entry(field.to_owned()).or_default().push(reason);
+        };
+        let name = self
+            .name
+            .and_then(|name| signups::name(&name).map_err(|reason| note("name", reason.to_owned())).ok());
+        let email = self
+            .email
+            .and_then(|email| email.parse::<Email>().map_err(|reason| note("email", reason.to_owned())).ok());
+        let mut text = |field: &str, value: MaybeUndefined<String>, most: usize, is_line: bool| {
+            let MaybeUndefined::Value(text) = value else { return value };
+            let text = text.trim();
+            if text.chars().count() > most {
+                note(field, format!("must have at most {most} characters"));
+            } else if is_line && text.chars().any(char::is_control) {
+                note(field, "must be one line".to_owned());
+            }
+            if text.is_empty() { MaybeUndefined::Null } else { MaybeUndefined::Value(text.to_owned()) }
+        };
+        let title = text("title", self.title, LONGEST_LINE, true);
+        let phone = text("phone", self.phone, LONGEST_LINE, true);
+        let bio = text("bio", self.bio, LONGEST_BIO, false);
+        let avatar_url = text("avatar_url", self.avatar_url, LONGEST_LINK, true);
+        if let MaybeUndefined::Value(link) = &avatar_url
+            && !Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
+        {
+            note("avatar_url", "must be an https link".to_owned());
+        }
+        if invalid.is_empty() {
+            Ok(Self { name, email: email.map(|email| email.to_string()), title, phone, bio, avatar_url })
+        } else {
+            Err(UserError::Invalid(invalid))
+        }
+    }
+
+    /// The names of what is to be different, for the audit.
+    fn fields(&self) -> Vec<&'static str> {
+        let all = [
+            ("name", self.name.is_some()),
+            ("email", self.email.is_some()),
+            ("title", !self.title.is_undefined()),
+            ("phone", !self.phone.is_undefined()),
+            ("bio", !self.bio.is_undefined()),
+            ("avatar_url", !self.avatar_url.is_undefined()),
+        ];
+        all.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+    }
+}
+
+/// A profile after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The person.
+    pub user: User,
+    /// The key of a picture that nobody has any more, for [`crate::avatars::remove`] after the commit.
+    pub dropped_picture: Option<String>,
+}
+
+/// Edits the profile of the person who asks. To sign in with another address takes their password.
+///
+/// # Errors
+/// [`UserError::Invalid`]; [`UserError::Missing`] of the password; [`UserError::EmailTaken`].
+pub async fn edit_own(
+    database: &Database,
+    (user, session): (UserId, SessionId),
+    changes: ProfileChanges,
+    current_password: Option<String>,
+    actor: &Actor,
+) -> Result<Edited, UserError> {
+    if let Some(email) = &changes.email {
+        let before = passwords::owner(&database.pool, user).await?.email;
+        if !email.trim().eq_ignore_ascii_case(&before) {
+            let password =
+                current_password.ok_or_else(|| UserError::Missing(vec!["current_password".into()]))?;
+            passwords::confirm(database, user, session, &before, password, actor).await?;
+        }
+    }
+    let mut tx = database.begin().await?;
+    let edited = edit(&mut tx, user, changes, actor).await?;
+    tx.commit().await?;
+    Ok(edited)
+}
+
+/// Edits a person's profile, wherever it is kept, in a transaction on the shared schemas. The caller has
+/// checked that the actor may.
+///
+/// # Errors
+/// [`UserError::NotFound`], [`UserError::Invalid`], [`UserError::EmailTaken`].
+pub async fn edit(
+    tx: &mut Tx,
+    user: UserId,
+    changes: ProfileChanges,
+    actor: &Actor,
+) -> Result<Edited, UserError> {
+    let changes = changes.checked()?;
+    let edited = sqlx::query!(
+        r#"update users u
+              set name = coalesce($2, u.name),
+                  email = coalesce($3, u.email),
+                  title = case when $4 then $5 else u.title end,
+                  phone = case when $6 then $7 else u.phone end,
+                  bio = case when $8 then $9 else u.bio end,
+                  avatar_url = case when $10 then $11 else u.avatar_url end,
+                  avatar_key = case when $10 then null else u.avatar_key end,
+                  updated_at = now()
+             from (select id, email, name, avatar_key from users where id = $1 and is_active for update) before
+            where u.id = before.id
+        returning before.email as email_before, before.name as name_before,
+                  before.avatar_key as picture_before, u.email"#,
+        user.0,
+        changes.name,
+        changes.email,
+        !changes.title.is_undefined(),
+        changes.title.value(),
+        !changes.phone.is_undefined(),
+        changes.phone.value(),
+        !changes.bio.is_undefined(),
+        changes.bio.value(),
+        !changes.avatar_url.is_undefined(),
+        changes.avatar_url.value(),
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(UserError::NotFound)?;
+    copy_to_members(tx, user, actor).await?;
+    audit::record(
+        tx,
+        None,
+        actor,
+        Entry::new("user", "updated", user.0, json!({ "fields": changes.fields() })),
+    )
+    .await?;
+    if edited.email != edited.email_before {
+        // What was mailed to the old address is worth nothing any more.
+        account_tokens::void(tx, user, Purpose::PasswordReset).await?;
+        account_tokens::void(tx, user, Purpose::Activation).await?;
+        let letter = moved(edited.email_before, edited.name_before, &edited.email);
+        passwords::send(tx, letter.dressed(&Brand::default()), actor).await?;
+    }
+    let person = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    let dropped_picture = edited.picture_before.filter(|_| !changes.avatar_url.is_undefined());
+    Ok(Edited { user: person, dropped_picture })
+}
+
+/// Tells the old address that another one is signed in with from now on.
+fn moved(before: String, name: String, now: &str) -> Letter {
+    Letter {
+        to: before,
+        name,
+        subject: "You sign in with another address now".to_owned(),
+        lines: vec![format!(
+            "the address of your account was changed to {now}. This one doesn't open it any more."
+        )],
+        action: None,
+        after: vec!["If that wasn't you, tell whoever looks after your workspace at once.".to_owned()],
+    }
+}
+
+/// Copies a person's name, address and picture into their member of every workspace that they belong to
+/// (what they say of themselves there stays, and where they say nothing the account's is shown); `member.updated` is
+/// told in each that it changed. The transaction is on the shared schemas before and after.
+pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), sqlx::Error> {
+    let profile = sqlx::query!(
+        r#"select name, email, coalesce('avatar:' || avatar_key, avatar_url) as avatar from users where id = $1"#,
+        user.0,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let workspaces = sqlx::query_scalar!(
+        "select w.id from memberships m join workspaces w on w.id = m.workspace_id
+          where m.user_id = $1 and w.state = 'ready' order by w.id",
+        user.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let shared = sqlx::query_scalar!(r#"select current_setting('search_path') as "path!""#)
+        .fetch_one(tx.conn())
+        .await?;
+    for workspace in workspaces.into_iter().map(WorkspaceId) {
+        let schema = workspace_schema(workspace.0);
+        act_as(tx, &schema, &format!("{schema}, shard_api, ext, pg_temp")).await?;
+        let member = sqlx::query_scalar!(
+            "update members set name = $2, email = $3, avatar_url = $4, updated_at = now()
+              where user_id = $1 and (name, email, avatar_url) is distinct from ($2, $3, $4)
+          returning id",
+            user.0,
+            profile.name,
+            profile.email,
+            profile.avatar,
+        )
+        .fetch_optional(tx.conn())
+        .await?;
+        if let Some(member) = member {
+            let event =
+                Event::new("member", "updated", member, json!({ "user_id": user, "name": profile.name }));
+            event.append(tx.conn(), workspace, actor).await?;
+        }
+        act_as(tx, "none", &shared).await?;
+    }
+    Ok(())
+}
+
+/// Takes a role and its schemas, until the transaction ends or another is taken.
+async fn act_as(tx: &mut Tx, role: &str, search_path: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select set_config('role', $1, true) as role, set_config('search_path', $2, true) as path",
+        role,
+        search_path,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let changes = ProfileChanges {
+            name: Some(" ".to_owned()),
+            email: Some("ada".to_owned()),
+            title: MaybeUndefined::Value("two\nlines".to_owned()),
+            phone: MaybeUndefined::Value("1".repeat(201)),
+            bio: MaybeUndefined::Value("b".repeat(5001)),
+            avatar_url: MaybeUndefined::Value("javascript:alert(1)".to_owned()),
+        };
+        let Err(UserError::Invalid(fields)) = changes.checked() else { panic!("must be refused") };
+        let names: Vec<_> = fields.keys().map(String::as_str).collect();
+        assert_eq!(names, ["avatar_url", "bio", "email", "name", "phone", "title"]);
+    }
+
+    #[test]
+    fn what_is_empty_goes_and_what_is_absent_stays() {
+        let changes =
+            ProfileChanges { title: MaybeUndefined::Value("  ".to_owned()), ..ProfileChanges::default() };
+        let checked = changes.checked().unwrap();
+        assert!(checked.title.is_null() && checked.bio.is_undefined());
+        assert_eq!(checked.fields(), ["title"]);
+    }
+}

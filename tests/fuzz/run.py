@@ -1,0 +1,263 @@
+"""Starts Millrace on a database of its own, signs someone up, and lets Schemathesis loose on both documents.
+
+    run.py [--long] [--only workspace|platform]      by script/fuzz, which sets DATABASE_URL, REDIS_URL, MILLRACE_BIN
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DOCUMENTS = {"workspace": "/api/v1/openapi.json", "platform": "/docs/openapi.json"}
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+]
+# One seed for the short form, so that it says the same of the same code.
+SEED = 2026
+CLERK_SECRET = secrets.token_hex(32)
+
+
+def say(line):
+    print(f"fuzz: {line}", file=sys.stderr, flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def psql(url, command):
+    subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", command, url], check=True)
+
+
+@contextlib.contextmanager
+def database():
+    """A database with the extensions; gone afterwards, with the roles of its workspaces."""
+    name = f"fuzz_{secrets.token_hex(8)}"
+    server, _, _ = os.environ["DATABASE_URL"].rpartition("/")
+    admin, _, _ = os.environ["MILLRACE_ADMIN_DATABASE_URL"].rpartition("/")
+    psql(f"{server}/millrace", f"create database {name} template millrace_seed")
+    try:
+        yield f"{server}/{name}"
+    finally:
+        roles = subprocess.run(
+            ["psql", "-qXAt", "-c",
+             "select string_agg(rolname, ', ') from pg_roles where rolname ~ '^ws_[0-9a-f]{32}(_sql)?$'"
+             " and exists (select from pg_namespace where nspname = substr(rolname, 1, 35))",
+             f"{admin}/{name}"],
+            check=True, capture_output=True, text=True,
+        ).stdout.strip()
+        psql(f"{admin}/postgres", f"drop database {name} with (force)")
+        if roles:
+            psql(f"{admin}/postgres", f"drop role {roles}")
+
+
+@contextlib.contextmanager
+def millrace(database_url, folder):
+    """Its processes; answers with its address."""
+    port = free_port()
+    environment = os.environ | {
+        "DATABASE_URL": database_url,
+        "REDIS_PREFIX": f"fuzz{secrets.token_hex(8)}",
+        "MILLRACE_SECRET": secrets.token_hex(32),
+        "JOB_ENCRYPTION_KEY": f"fuzz:{secrets.token_hex(32)}",
+        "STORAGE_URL": (folder / "files").as_uri(),
+        "MAIL_URL": (folder / "mail").as_uri(),
+        "CLERK_SECRET": CLERK_SECRET,
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(32)}",
+        "PORT": str(port),
+        "LOG": "error,apalis_core=off",
+    }
+    binaries = Path(os.environ["MILLRACE_BIN"])
+    subprocess.run([binaries / "migrate"], env=environment, check=True)
+    # The run asks more often than anybody may. Limits are data, and have tests of their own.
+    psql(database_url, "update control.rate_limits set requests = 2000000000")
+    processes = {}
+    try:
+        for name in ("api", "scheduler", "all-workers"):
+            processes[name] = subprocess.Popen([binaries / name], env=environment, stdin=subprocess.DEVNULL)
+        base = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{base}/ready", timeout=5).close()
+                break
+            time.sleep(0.1)
+        else:
+            raise SystemExit("fuzz: the API is not ready after 30 s")
+        yield base
+        fallen = [name for name, process in processes.items() if process.poll() is not None]
+        if fallen:
+            raise SystemExit(f"fuzz: ended by themselves: {', '.join(fallen)}")
+    finally:
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(40)
+            process.kill()
+            process.wait()
+
+
+def call(url, body=None, headers=None):
+    request = urllib.request.Request(url, headers=(headers or {}) | {"Content-Type": "application/json"})
+    if body is not None:
+        request.data = json.dumps(body).encode()
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def sign_up(base):
+    """An owner's headers."""
+    answer = call(f"{base}/api/v1/auth/signup", {
+        "email": "ada@example.com", "password": "correct horse battery staple",
+        "full_name": "Ada Lovelace", "company_name": "Analytical Engines",
+    })
+    return {"Authorization": f"Bearer {answer['access_token']}", "X-Workspace-Id": answer["workspace_id"]}
+
+
+def furnish(base, owner):
+    """Several of everything, since some will be deleted on the way."""
+    for n in range(6):
+        people = call(f"{base}/api/v1/recordsets", {
+            "name": f"People {n}", "fields": [{"key": "name", "label": "Name", "field_type": "text"}],
+        }, owner)
+        call(f"{base}/api/v1/records", {"recordset_id": people["id"], "data": {"name": "Ada"}}, owner)
+        call(f"{base}/api/v1/recordsets/export", {"recordset_id": people["id"]}, owner)
+        call(f"{base}/api/v1/teams", {"name": f"Team {n}"}, owner)
+        call(f"{base}/v1/scheduled-jobs", {
+            "name": f"Export {n}", "cron_expression": "0 3 * * *", "action_type": "export",
+            "action_config": {"recordset_id": people["id"]},
+        }, owner)
+
+
+def known_names(base, document, owner):
+    """What a path's parameters can be, by their names: whatever the list above the parameter shows."""
+    prefix = document["servers"][0]["url"].rstrip("/")
+    values = {}
+    for path, item in document["paths"].items():
+        for above, parameter in re.findall(r"(?=(.*)/\{([^}]+)\})", path):
+            if "{" in above or "get" not in document["paths"].get(above, {}):
+                continue
+            with contextlib.suppress(urllib.error.HTTPError):
+                shown = call(base + prefix + above, headers=owner)
+                for thing in things(shown):
+                    names = (thing.get(name) for name in (parameter, "id", parameter.rpartition("_")[2]))
+                    values.setdefault(parameter, set()).update(name for name in names if isinstance(name, str))
+    # What no list shows.
+    values.setdefault("workspace_id", set()).add(owner["X-Workspace-Id"])
+    values.setdefault("user_id", set()).add(call(f"{base}/api/v1/auth/me", headers=owner)["id"])
+    return {parameter: sorted(names) for parameter, names in values.items() if names}
+
+
+def things(shown):
+    """The objects in an answer's lists."""
+    if isinstance(shown, list):
+        yield from (thing for thing in shown if isinstance(thing, dict))
+    elif isinstance(shown, dict):
+        for value in shown.values():
+            yield from things(value)
+
+
+def named(document, *path):
+    """A table of excluded.toml; every name in it must be an operation's."""
+    names = tomllib.loads((HERE / "excluded.toml").read_text())
+    for step in path:
+        names = names.get(step, {})
+    served = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
+    unknown = names.keys() - served
+    if unknown:
+        raise SystemExit(f"fuzz: excluded.toml names operations that aren't served: {', '.join(sorted(unknown))}")
+    return names
+
+
+def never_well(har, document):
+    """How many requests there were, and the operations that have not once answered with a success."""
+    prefix = document["servers"][0]["url"].rstrip("/")
+    operations = [
+        (re.compile(re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(prefix + path)) + "/?"), method.upper(), operation)
+        for path, item in document["paths"].items() for method, operation in item.items()
+    ]
+    entries = json.loads(har.read_text())["log"]["entries"]
+    well = set()
+    for entry in entries:
+        if entry["response"]["status"] < 300:
+            path, method = urllib.parse.urlsplit(entry["request"]["url"]).path, entry["request"]["method"]
+            well.update(o["operationId"] for route, m, o in operations if m == method and route.fullmatch(path))
+    return len(entries), sorted(o["operationId"] for _, _, o in operations if o["operationId"] not in well)
+
+
+def fuzz(base, surface, owner, long, folder):
+    document = call(base + DOCUMENTS[surface])
+    left_out = named(document, surface)
+    for name, reason in left_out.items():
+        say(f"leaving out {surface} {name}: {reason}")
+    names = known_names(base, document, owner)
+    config, har = folder / f"{surface}.toml", folder / f"{surface}.har"
+    lines = ["[headers]", f"X-Clerk-Secret = {json.dumps(CLERK_SECRET)}", *(f"{name} = {json.dumps(value)}" for name, value in owner.items())]
+    for parameter, values in names.items():
+        lines += [f"[dictionaries.{parameter}]", f"values = {json.dumps(values)}"]
+    lines += ["[parameters]"]
+    # Half of the paths lead somewhere, the others nowhere.
+    lines += [f'"path.{parameter}" = {{ dictionary = "{parameter}", probability = 0.5 }}' for parameter in names]
+    for name in named(document, "not_configured", surface):
+        lines += ["[[operations]]", f'include-operation-id = "{name}"']
+        lines += ['checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503]']
+    config.write_text("\n".join(lines) + "\n")
+    command = [
+        Path(sys.executable).with_name("st"), "--config-file", config, "run", base + DOCUMENTS[surface],
+        "--checks", ",".join(CHECKS), "--continue-on-failure", "--request-timeout", "40",
+        "--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off", "--no-color",
+        "--report", "har", "--report-har-path", har,
+        *(["--max-examples", "150"] if long else ["--max-examples", "6", "--seed", str(SEED), "--no-shrink"]),
+        *(argument for name in left_out for argument in ("--exclude-operation-id", name)),
+    ]
+    began = time.monotonic()
+    # Schemathesis keeps notes in the working directory.
+    status = subprocess.run(command, cwd=folder).returncode
+    requests, never = never_well(har, document)
+    verdict = "as documented" if status == 0 else "not as documented, see above"
+    say(f"{surface}: {verdict}; {requests} requests in {time.monotonic() - began:.0f} s")
+    say(f"{surface}: never with a success: {', '.join(name for name in never if name not in left_out) or 'none'}")
+    try:
+        call(f"{base}/api/v1/auth/me", headers=owner)
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"fuzz: an operation of {surface} has ended the run's session ({error}): exclude it") from error
+    return status == 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", choices=DOCUMENTS)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory() as name, database() as url, millrace(url, Path(name)) as base:
+        owner = sign_up(base)
+        furnish(base, owner)
+        surfaces = [arguments.only] if arguments.only else list(DOCUMENTS)
+        # Each surface to its end, whatever the other says.
+        good = [fuzz(base, surface, owner, arguments.long, Path(name)) for surface in surfaces]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

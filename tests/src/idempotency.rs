@@ -1,0 +1,126 @@
+//! `Idempotency-Key`: one effect and one answer, however often and from wherever a request comes again.
+
+use futures::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{Client, TestApp, client::Reply};
+
+/// A recordset to put records into.
+async fn recordset(client: &Client) -> String {
+    let fields = json!([{ "key": "name", "label": "Name", "field_type": "text" }]);
+    let made = client.post("/recordsets", json!({ "name": "Things", "fields": fields })).await.expect(201);
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// How many records there are.
+async fn records(client: &Client, recordset: &str) -> i64 {
+    client.get(&format!("/records?recordset_id={recordset}")).await.expect(200)["total"].as_i64().unwrap()
+}
+
+fn is_replayed(reply: &Reply) -> bool {
+    reply.headers.get("Idempotency-Replayed").is_some_and(|value| value == "true")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_sent_again_has_one_effect_and_the_same_answer() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let recordset = recordset(&owner).await;
+    let body = json!({ "recordset_id": recordset, "data": { "name": "one" } });
+    let first = owner.post_with_key("/records", body.clone(), "k-1").await;
+    assert!(first.status == 201 && !is_replayed(&first), "{}", first.text);
+    let again = owner.post_with_key("/records", body.clone(), "k-1").await;
+    assert!(again.status == 201 && is_replayed(&again), "{}", again.text);
+    assert_eq!(again.json(), first.json());
+    assert_eq!(records(&owner, &recordset).await, 1);
+
+    let other = json!({ "recordset_id": recordset, "data": { "name": "two" } });
+    let reused = owner.post_with_key("/records", other.clone(), "k-1").await;
+    assert_eq!(reused.error(422), "idempotency_key_reused");
+    owner.post_with_key("/records", other, "k-2").await.expect(201);
+    let somebody = app.owner().await;
+    let theirs = somebody.post_with_key("/records", body, "k-1").await;
+    assert_eq!(theirs.error(404), "record_not_found", "a key is its sender's: this is another request");
+    assert_eq!(records(&owner, &recordset).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_with_one_key_make_one_effect() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let recordset = recordset(&owner).await;
+    let body = json!({ "recordset_id": recordset, "data": { "name": "one" } });
+    let send = || owner.post_with_key("/records", body.clone(), "all-at-once");
+    let replies = join_all((0..50).map(|_| send())).await;
+    let (done, running): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 201);
+    for reply in running {
+        assert_eq!(reply.error(409), "request_running");
+    }
+    let answers: Vec<_> = done.iter().map(Reply::json).collect();
+    assert!(!answers.is_empty() && answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");
+    assert_eq!(done.iter().filter(|reply| !is_replayed(reply)).count(), 1);
+    assert_eq!(records(&owner, &recordset).await, 1);
+    assert_eq!(send().await.expect(201), answers[0], "and so it stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_repeated_unless_it_may_pass() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let nonsense = json!({ "recordset_id": Uuid::now_v7(), "data": {} });
+    let first = owner.post_with_key("/records", nonsense.clone(), "bad").await;
+    assert_eq!(first.status, 404);
+    let again = owner.post_with_key("/records", nonsense.clone(), "bad").await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.json(), first.json());
+
+    // Who isn't let in is let in by the same key later.
+    let role = async |role: &str| {
+        let update = sqlx::query("update control.memberships set role = $1").bind(role);
+        update.execute(&app.database.pool).await.unwrap();
+    };
+    role("viewer").await;
+    assert_eq!(owner.post_with_key("/records", nonsense.clone(), "later").await.error(403), "forbidden");
+    role("owner").await;
+    assert_eq!(owner.post_with_key("/records", nonsense, "later").await.error(404), "record_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_ticket_is_good_for_who_asks() {
+    let app = TestApp::start().await;
+    let answer = app.anonymous().post("/auth/signup", crate::app::new_signup()).await.expect(201);
+    let owner = app.anonymous().signed_in(&answer);
+    let recordset = recordset(&owner).await;
+    let asked = json!({ "recordset_id": recordset, "format": "csv" });
+    let first = owner.post_with_key("/recordsets/export", asked.clone(), "export").await.expect(202);
+    // Another session of the same person: the first one ends, and its ticket with it.
+    let refresh = json!({ "refresh_token": owner.refresh_token });
+    let refreshed = app.anonymous().post("/auth/refresh", refresh).await.expect(200);
+    let later = owner.with_token(refreshed["access_token"].as_str());
+    let again = later.post_with_key("/recordsets/export", asked.clone(), "export").await;
+    assert!(is_replayed(&again));
+    let again = again.expect(202);
+    assert_eq!(again["job_id"], first["job_id"]);
+    assert_eq!(later.follow(&again).await["status"], "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_lies_sealed_in_the_database() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let recordset = recordset(&owner).await;
+    let body = json!({ "recordset_id": recordset, "data": { "name": "a secret of mine" } });
+    owner.post_with_key("/records", body, "sealed").await.expect(201);
+    let readable =
+        app.count("select count(*) from shard.idempotency_keys where answer like '%secret of mine%'").await;
+    assert_eq!(readable, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_must_be_one() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let reply = owner.post_with_key("/recordsets", json!({}), &"k".repeat(256)).await;
+    assert_eq!(reply.error(422), "record_invalid");
+}

@@ -1,0 +1,96 @@
+//! Staff who act as somebody, and what operators do with accounts.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{PASSWORD, Person, audited, sign_in};
+use crate::{Reply, TestApp};
+
+async fn staff(app: &TestApp) -> Person {
+    let person = Person::new(app).await;
+    let path = format!("/users/{}", person.id);
+    assert_eq!(app.operator().patch(&path, json!({"is_staff": true})).await.expect(200)["is_staff"], true);
+    person
+}
+
+async fn token(app: &TestApp, user: Uuid, staff: &str) -> Reply {
+    app.operator().post(&format!("/users/{user}/impersonation"), json!({ "staff": staff })).await
+}
+
+async fn exchange(app: &TestApp, token: &Value) -> Reply {
+    app.anonymous().post("/auth/impersonation/exchange", json!({ "token": token })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
+    let app = TestApp::start().await;
+    let (ada, staff) = (Person::new(&app).await, staff(&app).await);
+    let made = token(&app, ada.id, &staff.email).await.expect(201);
+    let tries = join_all((0..10).map(|_| exchange(&app, &made["token"]))).await;
+    assert_eq!(tries.iter().filter(|reply| reply.status == 200).count(), 1);
+    assert_eq!(tries.iter().filter(|reply| reply.status == 401).count(), 9);
+
+    let answer = tries.into_iter().find(|reply| reply.status == 200).unwrap().json();
+    assert_eq!(answer["user"]["email"], json!(ada.email));
+    let acting = ada.client.clone().signed_in(&answer);
+    acting.get("/recordsets").await.expect(200);
+    let impersonator = format!(
+        "select count(*) from control.sessions where impersonator_id = '{}' and user_id = '{}'",
+        staff.id, ada.id
+    );
+    assert_eq!(app.count(&impersonator).await, 1);
+    let sessions = ada.client.get("/auth/sessions").await.expect(200);
+    assert_eq!(
+        sessions["items"].as_array().unwrap().iter().filter(|it| it["impersonated"] == true).count(),
+        1
+    );
+    // Who acts as somebody doesn't become them.
+    let change = json!({"current_password": PASSWORD, "new_password": "a stitch in time"});
+    assert_eq!(acting.post("/auth/me/password", change).await.error(403), "forbidden");
+    let moved = json!({"email": "eve@example.com", "current_password": PASSWORD});
+    assert_eq!(acting.patch("/auth/me", moved).await.error(403), "forbidden");
+    assert!(audited(&app, Some(ada.id)).await.contains(&"impersonation.allowed".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_staff_act_as_others_and_only_as_people_who_are_there() {
+    let app = TestApp::start().await;
+    let (ada, eve, staff) = (Person::new(&app).await, Person::new(&app).await, staff(&app).await);
+    for nobody in [eve.email.as_str(), &eve.id.to_string(), "nobody@example.com"] {
+        let refused = token(&app, ada.id, nobody).await.expect(422);
+        assert_eq!(refused["fields"], json!({"staff": ["must be an active member of staff"]}));
+    }
+    assert_eq!(token(&app, Uuid::now_v7(), &staff.email).await.error(404), "record_not_found");
+    let path = format!("/ops/users/{}/impersonation", ada.id);
+    let as_owner = ada.client.post(&path, json!({"staff": staff.email})).await;
+    assert_eq!(as_owner.error(401), "token_invalid");
+
+    let made = token(&app, ada.id, &staff.id.to_string()).await.expect(201);
+    app.operator().patch(&format!("/users/{}", staff.id), json!({"is_staff": false})).await.expect(200);
+    assert_eq!(exchange(&app, &made["token"]).await.error(401), "token_invalid");
+    for nonsense in [json!("nonsense"), json!(ada.client.token)] {
+        assert_eq!(exchange(&app, &nonsense).await.error(401), "token_invalid");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_finds_an_account_and_deactivates_it() {
+    let app = TestApp::start().await;
+    let ada = Person::new(&app).await;
+    let find = async |email: &str| app.operator().get(&format!("/users?email={email}")).await.expect(200);
+    assert_eq!(find("nobody@example.com").await, json!({"items": []}));
+    assert_eq!(find(&ada.email.to_uppercase()).await["items"][0]["id"], json!(ada.id));
+
+    let path = format!("/users/{}", ada.id);
+    let changed = app.operator().patch(&path, json!({"is_active": false})).await.expect(200);
+    assert_eq!((&changed["is_active"], &changed["is_staff"]), (&json!(false), &json!(false)));
+    assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "token_invalid");
+    app.operator().patch(&path, json!({"is_active": true})).await.expect(200);
+    // Back in, but not by what was open before.
+    assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");
+    sign_in(&app, &ada.email, PASSWORD).await.expect(200);
+    let nobody = format!("/users/{}", Uuid::now_v7());
+    assert_eq!(app.operator().patch(&nobody, json!({})).await.error(404), "record_not_found");
+}

@@ -1,0 +1,78 @@
+//! A member's forgotten password, seen from their admin.
+
+use serde_json::json;
+
+use super::{Person, sign_in};
+use crate::TestApp;
+
+const SUBJECT: &str = "Choose a new password";
+const NEW: &str = "a stitch in time saves nine";
+
+fn path(owner: &Person, member: &Person) -> String {
+    format!("/workspaces/{}/members/{}/password-reset", owner.workspace(), member.id)
+}
+
+fn token_of(url: &str) -> String {
+    url.parse::<reqwest::Url>().unwrap().query_pairs().find(|(name, _)| name == "token").unwrap().1.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_has_a_link_mailed_to_a_member() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let admin = Person::new(&app).await.join(&app, &owner, "admin").await;
+    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+
+    let answer = admin.client.post(&path(&owner, &ada), json!({})).await.expect(200);
+
+    assert_eq!(answer, json!({"message": "A link to choose a new password is on its way."}));
+    let mail = app.mail(&ada.email, SUBJECT, 1).await;
+    assert!(mail.text.ends_with("Analytical Engines\r\n"), "in the workspace's name: {}", mail.text);
+    let reset = json!({"token": mail.in_link("token"), "password": NEW});
+    app.anonymous().post("/auth/reset-password", reset).await.expect(200);
+    sign_in(&app, &ada.email, NEW).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_hand_over_is_good_for_a_day_and_mails_nothing() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::employee(&app, &owner, "member").await;
+    let link = owner.client.post(&format!("{}/link", path(&owner, &ada)), json!({})).await.expect(200);
+    let hours =
+        "select (extract(epoch from expires_at - created_at) / 3600)::bigint from control.account_tokens";
+    assert_eq!(app.count(hours).await, 24);
+    assert!(app.mails(&ada.email, SUBJECT).is_empty());
+    let reset = json!({"token": token_of(link["reset_url"].as_str().unwrap()), "password": NEW});
+    app.anonymous().post("/auth/reset-password", reset).await.expect(200);
+    sign_in(&app, &ada.email, NEW).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_resets_who_outranks_them_and_strangers_do_not_exist() {
+    let app = TestApp::start().await;
+    let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
+    let admin = Person::employee(&app, &owner, "admin").await;
+    let member = Person::employee(&app, &owner, "member").await;
+    for suffix in ["", "/link"] {
+        let of = |person: &Person| format!("{}{suffix}", path(&owner, person));
+        assert_eq!(admin.client.post(&of(&owner), json!({})).await.error(403), "forbidden");
+        assert_eq!(member.client.post(&of(&member), json!({})).await.error(403), "forbidden");
+        assert_eq!(owner.client.post(&of(&stranger), json!({})).await.error(404), "record_not_found");
+        assert_eq!(stranger.client.post(&of(&member), json!({})).await.error(404), "record_not_found");
+        assert_eq!(app.anonymous().post(&of(&member), json!({})).await.error(401), "token_missing");
+    }
+    assert_eq!(app.count("select count(*) from control.account_tokens").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_is_handed_over_that_opens_more_than_the_admin_answers_for() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+    let refused = owner.client.post(&format!("{}/link", path(&owner, &ada)), json!({})).await;
+    assert_eq!(refused.error(403), "forbidden");
+    assert_eq!(app.count("select count(*) from control.account_tokens").await, 0);
+    owner.client.post(&path(&owner, &ada), json!({})).await.expect(200);
+    app.mail(&ada.email, SUBJECT, 1).await;
+}

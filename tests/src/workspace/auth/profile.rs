@@ -1,0 +1,224 @@
+//! Profiles: one's own, and those of people one works with.
+
+use serde_json::{Value, json};
+
+use super::{PASSWORD, Person, audited, sign_in};
+use crate::{TestApp, masked};
+
+async fn member(person: &Person, workspace: &str) -> Value {
+    person.client.get(&format!("/auth/me?workspace_id={workspace}")).await.expect(200)["member"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_changes_in_all_of_ones_workspaces_and_what_is_absent_stays() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::new(&app).await;
+    let own = ada.workspace().to_owned();
+    let ada = ada.join(&app, &owner, "member").await;
+    let change = json!({"name": " Ada King ", "title": "Countess", "phone": "+44 20 1", "bio": "Two\nlines",
+                        "avatar_url": "https://example.com/ada.png"});
+
+    let edited = ada.client.patch("/auth/me", change).await.expect(200);
+
+    insta::assert_json_snapshot!(masked(&edited), @r#"
+    {
+      "avatar_url": "https://example.com/ada.png",
+      "bio": "Two\nlines",
+      "created_at": "[time]",
+      "email": "[email]",
+      "id": "[id]",
+      "name": "Ada King",
+      "phone": "+44 20 1",
+      "title": "Countess"
+    }
+    "#);
+    for workspace in [own.as_str(), owner.workspace()] {
+        let member = member(&ada, workspace).await;
+        for field in ["name", "title", "phone", "bio", "avatar_url", "email"] {
+            assert_eq!(member[field], edited[field], "{field}");
+        }
+    }
+    let cleared = ada.client.patch("/auth/me", json!({"title": null, "bio": ""})).await.expect(200);
+    assert_eq!((&cleared["title"], &cleared["bio"]), (&Value::Null, &Value::Null));
+    assert_eq!(cleared["phone"], "+44 20 1");
+    assert_eq!(member(&ada, &own).await["title"], Value::Null);
+    assert!(audited(&app, Some(ada.id)).await.contains(&"user.updated".to_owned()));
+    let told = "select count(*) from shard.events where type = 'member.updated'";
+    assert_eq!(app.count(told).await, 2, "of the name and the picture, which are copied");
+    // Nothing is told where nothing has changed.
+    ada.client.patch("/auth/me", json!({"phone": "+44 20 1"})).await.expect(200);
+    assert_eq!(app.count(told).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_address_takes_the_password_and_the_old_one_is_told() {
+    let app = TestApp::start().await;
+    let (ada, eve) = (Person::new(&app).await, Person::new(&app).await);
+    let new = "countess@example.com";
+    let patch = async |body: Value| ada.client.patch("/auth/me", body).await;
+
+    let missing = patch(json!({ "email": new })).await.expect(422);
+    assert_eq!(missing["detail"], "required and missing: current_password");
+    let wrong = patch(json!({"email": new, "current_password": "a guess"})).await.expect(422);
+    assert!(wrong["fields"]["current_password"].is_array(), "{wrong}");
+    let taken = json!({"email": eve.email.to_uppercase(), "current_password": PASSWORD});
+    assert_eq!(patch(taken).await.error(409), "email_taken");
+    let edited = patch(json!({"email": new, "current_password": PASSWORD})).await.expect(200);
+
+    assert_eq!(edited["email"], new);
+    assert_eq!(member(&ada, ada.workspace()).await["email"], new);
+    app.mail(&ada.email, "You sign in with another address now", 1).await;
+    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "token_invalid");
+    sign_in(&app, new, PASSWORD).await.expect(200);
+    // The same address, sent back with the rest of a form, takes nothing.
+    patch(json!({"email": new.to_uppercase(), "title": "Countess"})).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_wrong_with_a_profile_is_said_at_once() {
+    let app = TestApp::start().await;
+    let ada = Person::new(&app).await;
+    let wrong = json!({"name": "", "title": "t".repeat(201), "avatar_url": "javascript:alert(1)"});
+    let refused = ada.client.patch("/auth/me", wrong).await.expect(422);
+    assert_eq!(
+        refused["fields"],
+        json!({"avatar_url": ["must be an https link"], "name": ["must not be empty"],
+               "title": ["must have at most 200 characters"]})
+    );
+    assert_eq!(app.anonymous().patch("/auth/me", json!({})).await.error(401), "token_missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_shown_to_who_equals_or_outranks_them_and_does_not_exist_for_strangers() {
+    let app = TestApp::start().await;
+    let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
+    let admin = Person::new(&app).await.join(&app, &owner, "admin").await;
+    let viewer = Person::new(&app).await.join(&app, &owner, "viewer").await;
+    let path = |person: &Person| format!("/auth/{}", person.id);
+
+    for caller in [&owner, &admin] {
+        let shown = caller.client.get(&path(&admin)).await.expect(200);
+        assert_eq!(
+            (&shown["email"], shown["id"].as_str()),
+            (&json!(admin.email), Some(&*admin.id.to_string()))
+        );
+        assert_eq!(caller.client.in_workspace(None).get(&path(&viewer)).await.status, 200);
+    }
+    assert_eq!(viewer.client.get(&path(&owner)).await.error(403), "forbidden");
+    assert_eq!(admin.client.get(&path(&owner)).await.error(403), "forbidden");
+    viewer.client.get(&path(&viewer)).await.expect(200);
+    assert_eq!(stranger.client.in_workspace(None).get(&path(&viewer)).await.error(404), "record_not_found");
+    // In a workspace that only one of them is in, the other one doesn't exist.
+    let elsewhere = owner.client.in_workspace(Some(stranger.workspace()));
+    assert_eq!(elsewhere.get(&path(&viewer)).await.error(404), "record_not_found");
+    let nobody = format!("/auth/{}", uuid::Uuid::now_v7());
+    assert_eq!(owner.client.get(&nobody).await.error(404), "record_not_found");
+    assert_eq!(app.anonymous().get(&nobody).await.error(401), "token_missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_edited_by_an_admin_who_equals_or_outranks_them() {
+    let app = TestApp::start().await;
+    let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
+    let admin = Person::employee(&app, &owner, "admin").await;
+    let (one, other) =
+        (Person::employee(&app, &owner, "member").await, Person::employee(&app, &owner, "member").await);
+    let path = |person: &Person| format!("/auth/{}", person.id);
+    let title = json!({"title": "Engineer"});
+
+    assert_eq!(admin.client.patch(&path(&one), title.clone()).await.expect(200)["title"], "Engineer");
+    assert_eq!(member(&one, owner.workspace()).await["title"], "Engineer");
+    assert_eq!(one.client.patch(&path(&other), title.clone()).await.error(403), "forbidden");
+    assert_eq!(admin.client.patch(&path(&owner), title.clone()).await.error(403), "forbidden");
+    assert_eq!(stranger.client.patch(&path(&one), title.clone()).await.error(404), "record_not_found");
+    // One's own, as by /auth/me, without any permission; the address takes its password there.
+    one.client.patch(&path(&one), title).await.expect(200);
+    let moved = json!({"email": "moved@example.com"});
+    assert_eq!(one.client.patch(&path(&one), moved.clone()).await.error(403), "forbidden");
+    assert_eq!(admin.client.patch(&path(&one), moved).await.expect(200)["email"], "moved@example.com");
+    app.mail(&one.email, "You sign in with another address now", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_someone_who_belongs_elsewhere_too_is_their_own_business() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+    let path = format!("/auth/{}", ada.id);
+    let moved = json!({"email": "eve@example.com"});
+    assert_eq!(owner.client.patch(&path, moved.clone()).await.error(403), "forbidden");
+    owner.client.patch(&path, json!({"title": "Engineer", "email": ada.email})).await.expect(200);
+
+    let staff = Person::employee(&app, &owner, "member").await;
+    sqlx::query("update control.users set is_staff = true where id = $1")
+        .bind(staff.id)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(owner.client.patch(&format!("/auth/{}", staff.id), moved).await.error(403), "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_given_up_to_ones_own_and_a_workspace_keeps_an_owner() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let admin = Person::employee(&app, &owner, "admin").await;
+    let member = Person::employee(&app, &owner, "member").await;
+    let path = |person: &Person| format!("/auth/{}", person.id);
+    let role_of = async |person: &Person| {
+        let me = person.client.get("/auth/me").await.expect(200);
+        let workspaces = me["workspaces"].as_array().unwrap().clone();
+        workspaces.into_iter().find(|it| it["id"] == owner.workspace()).unwrap()["role"].clone()
+    };
+
+    assert_eq!(admin.client.patch(&path(&member), json!({"role": "owner"})).await.error(403), "forbidden");
+    assert_eq!(
+        admin.client.patch(&path(&member), json!({"role": "king"})).await.error(422),
+        "record_invalid"
+    );
+    admin.client.patch(&path(&member), json!({"role": "admin"})).await.expect(200);
+    assert_eq!(role_of(&member).await, "admin");
+    assert_eq!(owner.client.patch(&path(&owner), json!({"role": "admin"})).await.error(409), "last_owner");
+    owner.client.patch(&path(&member), json!({"role": "owner"})).await.expect(200);
+
+    // Two owners who demote each other at once: one of them stays.
+    let viewer = json!({"role": "viewer"});
+    let (of_member, of_owner) = (path(&member), path(&owner));
+    let (one, other) = tokio::join!(
+        owner.client.patch(&of_member, viewer.clone()),
+        member.client.patch(&of_owner, viewer.clone()),
+    );
+    let owners = format!(
+        "select count(*) from control.memberships where role = 'owner' and workspace_id = '{}'",
+        owner.workspace()
+    );
+    assert_eq!(app.count(&owners).await, 1, "{one:?} {other:?}");
+    let changed = "select count(*) from shard.audit_log where action = 'member.role_changed'";
+    assert_eq!(app.count(changed).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_more_workspaces_than_one_in_common_a_role_is_of_the_one_that_is_named() {
+    let app = TestApp::start().await;
+    let (owner, other) = (Person::new(&app).await, Person::new(&app).await);
+    let ada = Person::new(&app).await.join(&app, &owner, "member").await.join(&app, &other, "member").await;
+    let both = owner.client.clone();
+    sqlx::query("insert into control.memberships (id, workspace_id, user_id, role) values (gen_random_uuid(), $1, $2, 'admin')")
+        .bind(other.workspace().parse::<uuid::Uuid>().unwrap())
+        .bind(owner.id)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let path = format!("/auth/{}", ada.id);
+    let viewer = json!({"role": "viewer"});
+    let missing = both.in_workspace(None).patch(&path, viewer.clone()).await.expect(422);
+    assert_eq!(missing["detail"], "required and missing: X-Workspace-Id");
+    both.in_workspace(Some(other.workspace())).patch(&path, viewer).await.expect(200);
+    let there = format!(
+        "select count(*) from control.memberships where user_id = '{}' and workspace_id = '{}' and role = 'viewer'",
+        ada.id,
+        other.workspace()
+    );
+    assert_eq!(app.count(&there).await, 1);
+}

@@ -1,0 +1,77 @@
+//! What members hold, and handing it on.
+
+use serde_json::{Value, json};
+
+use super::{member_of, path_of};
+use crate::TestApp;
+
+fn count(holdings: &Value, of_type: &str) -> i64 {
+    let groups = holdings["groups"].as_array().unwrap();
+    groups.iter().find(|group| group["type"] == of_type).map_or(0, |group| group["count"].as_i64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_a_member_holds_is_listed_and_handed_on() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let bob = app.join(&ada, "admin").await;
+    let cleo = app.join(&ada, "member").await;
+    bob.import("People", "Name\nAda\n").await;
+    let (_, gone) = bob.create("/recordsets", json!({ "name": "Gone" })).await;
+    bob.delete(&format!("/recordsets/{}", gone["slug"].as_str().unwrap())).await.expect(204);
+    bob.create("/teams", json!({ "name": "Accounts" })).await;
+    let export = json!({ "recordset_id": "people" });
+    let export = bob.post("/recordsets/export", export).await.expect(202);
+    bob.follow(&export).await;
+    let schedule = json!({ "name": "nightly", "cron_expression": "0 3 * * *", "action_type": "no_op" });
+    bob.post("/v1/scheduled-jobs", schedule).await.expect(201);
+    let (from, to) = (path_of(&bob).await, member_of(&cleo).await);
+
+    let held = ada.get(&format!("{from}/items")).await.expect(200);
+    let counts: Vec<_> = ["recordset", "import", "export", "scheduled_job", "api_key", "team"]
+        .map(|of_type| count(&held, of_type))
+        .into();
+    assert_eq!(counts, [1, 1, 1, 1, 0, 1], "{held}");
+    assert_eq!(held["total"], 5);
+    let team = held["groups"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&team["items"][0]["name"], &team["items"][0]["relation"]),
+        (&json!("Accounts"), &json!("lead"))
+    );
+
+    let only_teams = json!({ "to_member_id": to["id"], "types": ["team"] });
+    let moved = ada.post(&format!("{from}/reassign"), only_teams).await.expect(200);
+    assert_eq!(moved, json!({ "reassigned": { "team": 1 }, "total": 1 }));
+    let moved = ada.post(&format!("{from}/reassign"), json!({ "to_member_id": to["id"] })).await.expect(200);
+    assert_eq!(moved["total"], 4);
+
+    assert_eq!(ada.get(&format!("{from}/items")).await.expect(200)["total"], 0);
+    let held = ada.get(&format!("/members/{}/items", to["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(held["total"], 5);
+    let recordset = ada.get("/recordsets/people").await.expect(200);
+    assert_eq!(recordset["created_by"], to["user_id"]);
+    let event = "select count(*) from shard.events where type = 'member.items_reassigned'";
+    assert_eq!(app.count(event).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_is_another_active_member() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let bob = app.join(&ada, "member").await;
+    ada.create("/recordsets", json!({ "name": "Leads" })).await;
+    let (from, to) = (path_of(&ada).await, path_of(&bob).await);
+    let path = format!("{from}/reassign");
+    assert_eq!(ada.post(&path, json!({})).await.error(422), "parameter_missing");
+    let own = member_of(&ada).await["id"].clone();
+    let bobs = member_of(&bob).await["id"].clone();
+    ada.patch(&to, json!({ "is_active": false })).await.expect(200);
+    for wrong in [own, bobs, json!(uuid::Uuid::now_v7())] {
+        let refused = ada.post(&path, json!({ "to_member_id": wrong })).await.expect(422);
+        assert!(refused["fields"]["to_member_id"].is_array(), "{refused}");
+    }
+    ada.patch(&to, json!({ "is_active": true })).await.expect(200);
+    let wrong = json!({ "to_member_id": to.trim_start_matches("/members/"), "types": ["moon"] });
+    assert!(ada.post(&path, wrong).await.expect(422)["fields"]["types"].is_array());
+    assert_eq!(ada.get(&format!("{from}/items")).await.expect(200)["total"], 1, "nothing has moved");
+}

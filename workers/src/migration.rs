@@ -1,0 +1,69 @@
+//! The handler of `workspaces.migrate`: a workspace's tables, brought up to date while its people wait.
+
+use std::sync::Arc;
+
+use domain::{
+    Actor, Event, WorkspaceDb, WorkspaceId,
+    migrations::{self, MigrationError, Step},
+};
+use jobs::{Answer, JobContext, JobError, Outcome, kinds::MigrateWorkspace};
+use serde_json::json;
+use sqlx::migrate::MigrateError;
+
+use crate::Services;
+
+/// Runs the migrations that a workspace lacks, each a step of its own, and opens it after the last.
+/// Killed at any line: a migration is there whole or not at all, and so is the mark that it has run; the
+/// next attempt waits until the server has noticed the death (a lock of the connection goes with it), and
+/// goes on with the first that is missing. Only the event may come a second time.
+pub async fn migrate_workspace(services: Arc<Services>, _: MigrateWorkspace, context: JobContext) -> Answer {
+    let Some(workspace) = context.workspace.map(WorkspaceId) else {
+        return Err(JobError::fatal("no_workspace", "the job belongs to no workspace"));
+    };
+    context.progress().step("Waiting for the workspace's tables");
+    let server = services.database.pool.connect_options();
+    let (mut last, mut count) = (None, 0);
+    let migrated = migrations::migrate_workspace_by_steps(&server, workspace, |step: &Step| {
+        let name = title(step);
+        context.progress().of(step.of).counts(step.done, 0, 0).step(&name);
+        (last, count) = (Some(name), step.of);
+    });
+    migrated.await.map_err(|error| failed(error, last.as_deref()))?;
+    context.progress().counts(count, 0, 0).step("Opening the workspace");
+    let actor = Actor::of_job(&context.origin);
+    let result = json!({ "migrations": count, "schema_version": migrations::workspace_version() });
+    let mut db = WorkspaceDb::write(&services.database, workspace, actor).await?;
+    db.record(Event::new("workspace", "migrated", workspace.0, &result)).await?;
+    db.commit().await?;
+    Ok(Outcome::Done(result))
+}
+
+/// A step, for people.
+fn title(step: &Step) -> String {
+    format!("Applying migration {} ({})", step.version, step.name)
+}
+
+/// A database that was away is no failure of the job; of any other failure people learn where it was.
+fn failed(error: MigrationError, step: Option<&str>) -> JobError {
+    match error {
+        MigrationError::Database(error)
+        | MigrationError::Failed { source: MigrateError::Execute(error), .. }
+        | MigrationError::Failed { source: MigrateError::ExecuteMigration(error, _), .. }
+            if was_away(&error) =>
+        {
+            JobError::Database(error)
+        }
+        error => {
+            tracing::error!(%error, "a migration failed");
+            let step = step.unwrap_or("Checking the migrations that have run");
+            JobError::RetryTold(format!("{step} failed"))
+        }
+    }
+}
+
+/// Whether the database, and not the migration, is to blame: it was being stopped, or is out of reach.
+fn was_away(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_none_or(|error| {
+        error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))
+    })
+}
