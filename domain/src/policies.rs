@@ -20,7 +20,7 @@ pub use condition::Condition;
 use judge::{Judgement, judge};
 
 /// Rows of one simulation.
-pub const MOST_ROWS: usize = 100;
+const MOST_ROWS: usize = 100;
 
 /// A policy, as far as it decides about rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,12 +48,17 @@ pub enum PolicyError {
     /// What is wrong, by its path. 422.
     #[error("the policy can't be read")]
     Invalid(FieldErrors),
+    /// The process is going down, or there is a fault in it.
+    #[error("the simulation broke off")]
+    BrokenOff,
 }
 
 impl DomainError for PolicyError {
     fn refusal(&self) -> Refusal {
-        let Self::Invalid(errors) = self;
-        Refusal::Invalid(errors.clone())
+        match self {
+            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::BrokenOff => Refusal::Internal,
+        }
     }
 }
 
@@ -72,9 +77,25 @@ impl Policy {
         Ok(Self { enabled, role, condition })
     }
 
-    /// What it says about a row, to whoever that is.
-    #[must_use]
-    pub fn decide(&self, row: &Map<String, Value>, auth: &Map<String, Value>) -> Decision {
+    /// What it says about each of the rows, to whoever that is. On a thread for such work: a large condition on many
+    /// rows takes a while.
+    ///
+    /// # Errors
+    /// [`PolicyError::Invalid`] for more than [`MOST_ROWS`].
+    pub async fn simulate(
+        self,
+        rows: Vec<Map<String, Value>>,
+        auth: Map<String, Value>,
+    ) -> Result<Vec<Decision>, PolicyError> {
+        if rows.len() > MOST_ROWS {
+            let reason = vec![format!("must have at most {MOST_ROWS} rows")];
+            return Err(PolicyError::Invalid(FieldErrors::from([("sample_data".to_owned(), reason)])));
+        }
+        let decide = move || rows.iter().map(|row| self.decide(row, &auth)).collect();
+        tokio::task::spawn_blocking(decide).await.map_err(|_| PolicyError::BrokenOff)
+    }
+
+    fn decide(&self, row: &Map<String, Value>, auth: &Map<String, Value>) -> Decision {
         let denied = |reason: String| Decision { allowed: false, reason };
         if !self.enabled {
             return denied("the policy is not enabled, so that it allows nothing".to_owned());

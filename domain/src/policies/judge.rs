@@ -8,6 +8,8 @@ use super::condition::{Comparison, Condition, Operand};
 
 /// Characters of a value that a reason shows.
 const SHOWN: usize = 40;
+/// Characters of a reason.
+const LONGEST: usize = 500;
 
 /// Whether a condition holds, if that can be told, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,8 @@ struct Case<'c> {
 
 /// Judges one row.
 pub(super) fn judge(condition: &Condition, row: &Map<String, Value>, auth: &Map<String, Value>) -> Judgement {
-    Case { row, auth }.judge(condition)
+    let Judgement { holds, because } = Case { row, auth }.judge(condition);
+    Judgement { holds, because: cut(&because, LONGEST) }
 }
 
 impl Case<'_> {
@@ -66,19 +69,23 @@ impl Case<'_> {
         }
     }
 
-    /// `and` (`neutral` true) and `or` (`neutral` false): what isn't neutral decides, then what can't be told.
+    /// `and` (`neutral` true) and `or` (`neutral` false): what isn't neutral decides, then what can't be told; and
+    /// if all are neutral, all of them do.
     fn all(self, parts: &[Condition], neutral: bool, of_none: &str) -> Judgement {
-        let mut said = Judgement { holds: Some(neutral), because: of_none.to_owned() };
+        let mut untold = None;
+        let mut reasons = Vec::new();
         for part in parts {
             let part = self.judge(part);
-            if part.holds == Some(!neutral) {
-                return part;
-            }
-            if said.holds == Some(neutral) {
-                said = part;
+            match part.holds {
+                Some(holds) if holds != neutral => return part,
+                Some(_) => reasons.push(part.because),
+                None => untold = untold.or(Some(part)),
             }
         }
-        said
+        untold.unwrap_or_else(|| Judgement {
+            holds: Some(neutral),
+            because: if reasons.is_empty() { of_none.to_owned() } else { reasons.join("; ") },
+        })
     }
 
     fn value<'v>(&'v self, operand: &'v Operand) -> &'v Value {
@@ -126,12 +133,16 @@ fn word(holds: Option<bool>) -> &'static str {
     }
 }
 
-fn show(operand: &Operand, value: &Value) -> String {
-    let text = value.to_string();
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
+/// A text, or as much of it as that.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
     }
+}
+
+fn show(operand: &Operand, value: &Value) -> String {
+    let shown = cut(&value.to_string(), SHOWN);
     match operand {
         Operand::Literal(_) => shown,
         Operand::Column(path) => format!("column {} ({shown})", path.join(".")),
@@ -190,6 +201,16 @@ mod tests {
             holds(&json!({"eq": [9_007_199_254_740_993_i64, 9_007_199_254_740_992_i64]}), &json!({})),
             Some(false)
         );
+    }
+
+    #[test]
+    fn a_reason_is_what_decided_and_not_too_long() {
+        let both = json!({"or": [{"eq": [1, 2]}, {"gt": [1, 2]}]});
+        assert_eq!(judged(&both, &json!({})).because, "1 eq 2: false; 1 gt 2: false");
+        let one = json!({"and": [{"lt": [1, 2]}, {"eq": [1, 2]}, {"eq": [1, 3]}]});
+        assert_eq!(judged(&one, &json!({})).because, "1 eq 2: false");
+        let many = json!({"or": vec![json!({"eq": ["ä".repeat(90), "b"]}); 400]});
+        assert_eq!(judged(&many, &json!({})).because.chars().count(), LONGEST + 1);
     }
 
     #[test]

@@ -44,7 +44,8 @@ async fn each_row_is_allowed_or_denied_with_its_reason() {
     assert_eq!(
         data["results"][1],
         json!({"row": 1, "allowed": false,
-               "reason": "column owner_id (\"u2\") eq auth user_id (\"u1\"): false"})
+               "reason": "column owner_id (\"u2\") eq auth user_id (\"u1\"): false; \
+                         column visibility (\"private\") in a list of 1: false"})
     );
     let absent = data["results"][3]["reason"].as_str().unwrap();
     assert!(absent.ends_with("neither true nor false"), "{absent}");

@@ -1,10 +1,10 @@
 //! How a tenant wants to be kept, and trying out row-level policies. Contract section "Governance" (P-GOV).
 
-use api_kit::{ApiError, Body, Can, Tag, Wrapped, permissions};
+use api_kit::{Body, Can, Tag, Wrapped, permissions};
 use domain::{
     JsonObject,
     governance::{self, Governance, GovernanceChanges},
-    policies::{Decision, MOST_ROWS, Policy},
+    policies::{Decision, Policy},
 };
 use poem_openapi::{Enum, Object, OpenApi, payload::Json};
 use serde_json::Value;
@@ -125,16 +125,12 @@ impl GovernanceApi {
         simulation: Body<Simulation>,
     ) -> Wrapped<SimulationResult> {
         let Simulation { policy, auth_context, sample_data } = simulation.0;
-        if sample_data.len() > MOST_ROWS {
-            return Err(ApiError::invalid("sample_data", format!("must have at most {MOST_ROWS} rows")));
-        }
         let PolicyToTry { name, action, role, condition_json, enabled } = policy;
         let policy = Policy::read(enabled, role, &condition_json, "policy.condition_json")?;
-        let decide = |(row, sample): (i64, &JsonObject)| {
-            let Decision { allowed, reason } = policy.decide(sample.members(), auth_context.members());
-            RowDecision { row, allowed, reason }
-        };
-        let results: Vec<_> = (0..).zip(&sample_data).map(decide).collect();
+        let rows = sample_data.into_iter().map(JsonObject::into_members).collect();
+        let decisions = policy.simulate(rows, auth_context.into_members()).await?;
+        let result = |(row, Decision { allowed, reason })| RowDecision { row, allowed, reason };
+        let results: Vec<_> = (0..).zip(decisions).map(result).collect();
         let count = |allowed| results.iter().filter(|row| row.allowed == allowed).fold(0, |n, _| n + 1);
         let (allowed, denied) = (count(true), count(false));
         Ok(Json(can.wrap(SimulationResult { policy: name, action, allowed, denied, results })))

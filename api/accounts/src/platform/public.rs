@@ -152,7 +152,7 @@ impl TenantsApi {
         };
         if theirs.is_none() {
             let actor = anyone.caller.as_ref().map_or_else(|| anyone.visitor.actor(), api_kit::Caller::actor);
-            let link = app.config.app_link("login", &[]);
+            let link = app.config.app_link("login", &[("email", email.as_str())]);
             tenants::ask_for_letter(&app.database, &email, link, &actor).await?;
         }
         let found = theirs.unwrap_or_default().into_iter().map(|tenant| FoundTenant {
