@@ -15,7 +15,7 @@ pub mod events;
 pub mod mailbox;
 mod mask;
 mod people;
-mod roles;
+mod programs;
 pub mod smtp;
 pub mod stripe;
 

@@ -57,9 +57,9 @@ async fn the_audit_is_for_admins_of_its_own_tenant_and_for_keys_with_the_scope()
     owner.new_key(&["read"]).await;
 
     for role in ["viewer", "member"] {
-        assert_eq!(app.in_role(&owner, role).await.get("/v1/audit-logs").await.error(403), "forbidden");
+        assert_eq!(app.join(&owner, role).await.get("/v1/audit-logs").await.error(403), "forbidden");
     }
-    app.in_role(&owner, "admin").await.get("/v1/audit-logs").await.expect(200);
+    app.join(&owner, "admin").await.get("/v1/audit-logs").await.expect(200);
     let (_, reader) = owner.new_key(&["read"]).await;
     assert_eq!(reader.get("/v1/audit-logs").await.error(403), "forbidden");
     let (_, auth) = owner.new_key(&["auth"]).await;

@@ -87,9 +87,9 @@ async fn admins_look_and_owners_decide() {
     let (owner, eve) = (app.owner().await, app.owner().await);
     let change = || json!({"password_min_length": 20});
 
-    let admin = app.in_role(&owner, "admin").await;
+    let admin = app.join(&owner, "admin").await;
     admin.get(PATH).await.expect(200);
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
     assert_eq!(member.get(PATH).await.error(403), "forbidden");
     let (_, key) = owner.new_key(&["*"]).await;
     key.get(PATH).await.expect(200);

@@ -61,6 +61,10 @@ async fn a_rotated_key_may_get_another_label_and_other_scopes() {
     owner.program(rotated["token"].as_str().unwrap()).get("/v1/usage").await.expect(200);
     let old = owner.program(created["token"].as_str().unwrap());
     assert_eq!(old.get("/v1/usage").await.error(401), "token_invalid");
+    // It needn't be told anything.
+    let path_of_new = format!("/v1/keys/{}/rotate", new["id"].as_str().unwrap());
+    let plain = crate::client::send(program.request(reqwest::Method::POST, &path_of_new)).await.expect(200);
+    assert_eq!(plain["data"]["new_key"]["label"], "New");
     let again = program.post(&format!("{path}/rotate"), json!({})).await;
     assert_eq!(again.error(409), "key_revoked");
 }
@@ -103,7 +107,7 @@ async fn keys_are_managed_by_whoever_may_and_in_their_own_tenant() {
     let (_, auth) = owner.new_key(&["auth"]).await;
     let more = json!({"label": "x", "scopes": ["write"]});
     assert_eq!(auth.post("/v1/keys", more).await.error(403), "forbidden");
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
     member.get("/v1/keys").await.expect(200);
     assert_eq!(member.delete(&path).await.error(403), "forbidden");
     let (_, evil) = eve.new_key(&["*"]).await;

@@ -93,7 +93,7 @@ async fn policies_are_tried_out_by_whoever_sees_the_rules() {
     let (_, auth) = owner.new_key(&["auth"]).await;
     auth.post(PATH, simulation()).await.expect(200);
     let (_, reader) = owner.new_key(&["read"]).await;
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
     for who in [&reader, &member] {
         assert_eq!(who.post(PATH, simulation()).await.error(403), "forbidden");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Client, TestApp, client::send, mailbox::mails_to};
+use crate::{Client, TestApp, client::send};
 
 async fn address(person: &Client) -> String {
     person.get("/auth/me").await.expect(200)["email"].as_str().unwrap().to_owned()
@@ -60,6 +60,16 @@ async fn a_tenant_is_known_by_its_name_its_id_the_header_or_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_says_when_people_may_come_by_clerk() {
+    let app = TestApp::start_with(&[("CLERK_SECRET", "what whoever checks people by Clerk shows")]).await;
+    let owner = app.owner().await;
+
+    let config = owner.get("/v1/tenant-config").await.expect(200);
+
+    assert_eq!(config["data"]["auth"]["methods"], json!(["password", "clerk"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_has_to_be_named_and_to_be_there() {
     let app = TestApp::start().await;
     let visitor = app.anonymous();
@@ -96,18 +106,17 @@ async fn a_lookup_tells_strangers_nothing_and_the_person_by_letter() {
     assert_eq!(app.count(lookups).await, 2, "one for each address, however often it is asked for");
     let under_way = "select count(*) from jobs where kind in ('accounts.mail_workspaces', 'mail.send')";
     crate::cluster::wait_until("all letters are out", || async { app.count(under_way).await == 0 }).await;
-    let mails = mails_to(&app, &email, 1).await;
-    let letters: Vec<_> = mails.iter().filter(|mail| mail.contains("Subject: Your workspaces")).collect();
+    let letters = app.mails(&email, "Your workspaces");
     assert_eq!(letters.len(), 1);
     let told = ["- Analytical Engines", "http://localhost:3000/login"];
-    assert!(told.iter().all(|part| letters[0].contains(part)), "{}", letters[0]);
+    assert!(told.iter().all(|part| letters[0].text.contains(part)), "{}", letters[0].text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_tells_people_where_they_belong_themselves() {
     let app = TestApp::start().await;
     let host = app.owner().await;
-    let guest = app.in_role(&host, "viewer").await;
+    let guest = app.join(&host, "viewer").await;
     let lookup = json!({"email": address(&guest).await.to_uppercase()});
 
     let found = guest.post("/v1/tenants/lookup", lookup).await.expect(200)["data"].clone();

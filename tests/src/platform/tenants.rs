@@ -34,8 +34,8 @@ async fn viewers_do_not_see_the_plan() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
 
-    assert_eq!(app.in_role(&owner, "viewer").await.get("/v1/usage").await.error(403), "forbidden");
-    app.in_role(&owner, "member").await.get("/v1/usage").await.expect(200);
+    assert_eq!(app.join(&owner, "viewer").await.get("/v1/usage").await.error(403), "forbidden");
+    app.join(&owner, "member").await.get("/v1/usage").await.expect(200);
     let (_, writer) = owner.new_key(&["write"]).await;
     assert_eq!(writer.get("/v1/usage").await.error(403), "forbidden");
 }

@@ -48,7 +48,7 @@ async fn a_key_is_itself_and_opens_its_own_book() {
 async fn books_are_those_of_the_person_by_pages_or_the_one_of_the_token() {
     let app = TestApp::start().await;
     let host = app.owner().await;
-    let guest = app.in_role(&host, "viewer").await;
+    let guest = app.join(&host, "viewer").await;
     let all = guest.post("/auth/tokens", json!({"name": "x"})).await.expect(201);
     let one =
         guest.post("/auth/tokens", json!({"name": "x", "workspace_id": host.workspace})).await.expect(201);

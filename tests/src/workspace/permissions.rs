@@ -40,7 +40,7 @@ async fn the_catalogue_is_listed_narrowed_and_grouped() {
 async fn everybody_learns_what_they_may_and_admins_what_all_may() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let (viewer, admin) = (app.in_role(&owner, "viewer").await, app.in_role(&owner, "admin").await);
+    let (viewer, admin) = (app.join(&owner, "viewer").await, app.join(&owner, "admin").await);
 
     assert_eq!(may(&viewer, "records:view").await, json!(true));
     assert_eq!(may(&viewer, "records:create").await, json!(false));
@@ -77,7 +77,7 @@ async fn a_key_holds_what_its_scopes_say() {
 async fn a_change_holds_from_the_next_request_on_until_the_role_is_reset() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
     member.post("/recordsets", json!({"name": "Before"})).await.expect(201);
 
     let changes = json!({"permissions": {"recordsets:create": false, "recordsets:delete": true}});
@@ -109,7 +109,7 @@ async fn a_change_holds_from_the_next_request_on_until_the_role_is_reset() {
 async fn a_list_is_all_that_a_role_has() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
 
     let list = json!({"permissions": ["permissions:view", "records:view"]});
     owner.put(ROLE, list).await.expect(200);
@@ -155,7 +155,7 @@ async fn the_owners_role_and_unknown_permissions_are_not_changed() {
 async fn nobody_grants_what_they_do_not_have() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let admin = app.in_role(&owner, "admin").await;
+    let admin = app.join(&owner, "admin").await;
     set_one(&owner, "admin", "recordsets:delete", false).await.expect(200);
 
     for role in ["member", "admin"] {
@@ -178,7 +178,7 @@ async fn nobody_grants_what_they_do_not_have() {
 async fn only_who_manages_permissions_changes_them() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
 
     for reply in [
         member.put(ROLE, json!({"permissions": {"records:view": true}})).await,
@@ -189,7 +189,7 @@ async fn only_who_manages_permissions_changes_them() {
         assert_eq!(reply.error(403), "forbidden");
     }
     // An admin may take it from all admins; the owner has it still.
-    let admin = app.in_role(&owner, "admin").await;
+    let admin = app.join(&owner, "admin").await;
     set_one(&admin, "admin", "permissions:manage", false).await.expect(200);
     assert_eq!(set_one(&admin, "admin", "permissions:manage", true).await.error(403), "forbidden");
     set_one(&owner, "admin", "permissions:manage", true).await.expect(200);
@@ -199,7 +199,7 @@ async fn only_who_manages_permissions_changes_them() {
 async fn one_workspaces_settings_are_not_anothers() {
     let app = TestApp::start().await;
     let (owner, other) = (app.owner().await, app.owner().await);
-    let member = app.in_role(&other, "member").await;
+    let member = app.join(&other, "member").await;
 
     owner.put(ROLE, json!({"permissions": {"records:view": false}})).await.expect(200);
 

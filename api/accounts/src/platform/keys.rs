@@ -1,7 +1,7 @@
 //! API keys, as apps on the platform know them. Contract section "API Keys" (P-KEY). The same keys as the
 //! Workspace API's; here a key is deleted by being revoked.
 
-use api_kit::{Body, Can, CreatedWrapped, Limit, Offset, Tag, TypeId, Wrapped, part_request};
+use api_kit::{Body, Can, CreatedWrapped, Limit, MaybeBody, Offset, Tag, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use domain::{
     Acting, ApiKeyId, UserId,
@@ -103,7 +103,7 @@ struct KeyToUpdate {
 }
 
 /// What is to be different with a key's successor.
-#[derive(Debug, Object)]
+#[derive(Debug, Default, Object)]
 struct KeyToRotate {
     /// What it is called.
     label: Option<String>,
@@ -230,9 +230,9 @@ impl KeysApi {
         &self,
         can: Can<ManageApiKeys>,
         key_id: Path<TypeId<ApiKeyId>>,
-        rotation: Body<KeyToRotate>,
+        rotation: MaybeBody<KeyToRotate>,
     ) -> Wrapped<RotatedKey> {
-        let KeyToRotate { label, scopes } = rotation.0;
+        let KeyToRotate { label, scopes } = rotation.0.unwrap_or_default();
         let (id, rotation) = (key_id.0.0, Rotation { name: label, scopes });
         let work = async |tx: &mut Tx, by: &Acting<'_>| {
             api_keys::rotate(tx, by, id, rotation).await.map_err(relabelled)

@@ -46,7 +46,7 @@ struct PublicBranding {
 /// How one signs in to a tenant.
 #[derive(Debug, Object)]
 struct PublicAuth {
-    /// `password`.
+    /// `password`, and `clerk` where the installation takes it.
     methods: Vec<String>,
     /// The fewest characters of a new password.
     password_min_length: i32,
@@ -69,9 +69,10 @@ struct FoundTenant {
     brand_name: String,
 }
 
-impl From<TenantConfig> for PublicConfig {
-    fn from(config: TenantConfig) -> Self {
+impl PublicConfig {
+    fn of(app: &App, config: TenantConfig) -> Self {
         let TenantConfig { id, slug, brand, governance } = config;
+        let by_clerk = app.config.clerk_secret.is_some().then(|| "clerk".to_owned());
         Self {
             tenant_id: TypeId(WorkspaceId(id)),
             slug,
@@ -82,7 +83,7 @@ impl From<TenantConfig> for PublicConfig {
                 support_email: brand.support_email.map(|email| email.to_string()),
             },
             auth: PublicAuth {
-                methods: vec!["password".to_owned()],
+                methods: ["password".to_owned()].into_iter().chain(by_clerk).collect(),
                 password_min_length: governance.password_min_length,
             },
         }
@@ -127,7 +128,7 @@ impl TenantsApi {
         let named = named(tenant.0, header.0, &anyone)?;
         let mut reader = app.database.reader().await?;
         let config = tenants::config(reader.conn(), &named).await?.ok_or_else(ApiError::not_found)?;
-        Ok(Json(Envelope::new(config.into(), anyone.visitor.request_id)))
+        Ok(Json(Envelope::new(PublicConfig::of(&app, config), anyone.visitor.request_id)))
     }
 
     /// Look up the tenants of an address

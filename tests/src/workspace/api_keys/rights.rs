@@ -24,17 +24,17 @@ async fn viewers_see_no_keys_members_look_and_admins_manage() {
     let id = key["id"].as_str().unwrap();
     let new = || json!({"name": "x", "scopes": ["read"]});
 
-    let viewer = app.in_role(&owner, "viewer").await;
+    let viewer = app.join(&owner, "viewer").await;
     for path in ["/api-keys", "/api-keys/count", &format!("/api-keys/{id}")] {
         assert_eq!(viewer.get(path).await.error(403), "forbidden", "{path}");
     }
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
     assert_eq!(member.get("/api-keys").await.expect(200).as_array().unwrap().len(), 1);
     for person in [&viewer, &member] {
         changes(person, id, 403, "forbidden").await;
         assert_eq!(person.post("/api-keys", new()).await.error(403), "forbidden");
     }
-    let admin = app.in_role(&owner, "admin").await;
+    let admin = app.join(&owner, "admin").await;
     let (path, _) = admin.create("/api-keys", json!({"name": "x", "scopes": ["*"]})).await;
     admin.delete(&path).await.expect(204);
 }
@@ -87,7 +87,7 @@ async fn a_key_manages_keys_with_the_scope_for_it_and_gives_no_more_than_it_has(
 async fn who_may_manage_keys_without_being_an_admin_issues_none_that_does_more_than_they_may() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let member = app.in_role(&owner, "member").await;
+    let member = app.join(&owner, "member").await;
     let grant = json!({"permission": "api_keys:manage", "granted": true});
     owner.put("/permissions/roles/member/permission", grant).await.expect(200);
 

@@ -43,7 +43,7 @@ async fn a_token_is_shown_once_and_reads_where_its_person_may() {
 async fn a_token_for_one_workspace_is_good_in_no_other() {
     let app = TestApp::start().await;
     let (owner, host) = (app.owner().await, app.owner().await);
-    let guest = app.in_role(&host, "member").await;
+    let guest = app.join(&host, "member").await;
     let home = json!({"name": "x", "workspace_id": host.workspace});
     let (_, program) = make(&guest, home).await;
 

@@ -1,25 +1,8 @@
-//! People in roles, put where they are behind the scenes: for tests that are not about how they got there.
+//! Programs that come with a key or a token, and what a test does behind the scenes.
 
 use crate::{Client, TestApp};
 
 impl TestApp {
-    /// Someone with an account, who has that role in the owner's workspace, too, and works there.
-    pub async fn in_role(&self, owner: &Client, role: &str) -> Client {
-        let guest = self.owner().await;
-        sqlx::query(
-            "insert into memberships (id, workspace_id, user_id, role)
-             select gen_random_uuid(), $1::uuid, user_id, $3 from memberships
-              where workspace_id = $2::uuid and role = 'owner'",
-        )
-        .bind(owner.workspace.as_ref())
-        .bind(guest.workspace.as_ref())
-        .bind(role)
-        .execute(&self.database.pool)
-        .await
-        .expect("a membership can be made");
-        guest.in_workspace(owner.workspace.as_deref())
-    }
-
     /// Does something behind the scenes.
     pub async fn run(&self, statement: &str) {
         sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()))
