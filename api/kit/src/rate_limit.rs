@@ -209,13 +209,21 @@ impl RateLimiter {
                 return limits.clone();
             }
         }
+        {
+            // One reads them anew, the others go by the last known; at first there are none, and all read.
+            let mut kept = self.limits.write().unwrap_or_else(PoisonError::into_inner);
+            match &mut kept.0 {
+                Some(at) if now < *at + FRESH => return kept.1.clone(),
+                Some(at) => *at = now,
+                None => {}
+            }
+        }
         let loaded = rate_limits::load(&database.pool).await;
         let mut kept = self.limits.write().unwrap_or_else(PoisonError::into_inner);
         match loaded {
-            Ok(loaded) => kept.1 = Arc::new(loaded),
+            Ok(loaded) => *kept = (Some(now), Arc::new(loaded)),
             Err(error) => tracing::warn!(%error, "rate limits could not be read; the last known hold"),
         }
-        kept.0 = Some(now);
         kept.1.clone()
     }
 
