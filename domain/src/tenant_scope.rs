@@ -5,7 +5,7 @@
 //! [`WorkspaceDb`](crate::WorkspaceDb). A scope that isn't left, because something in it failed, keeps the
 //! transaction there: what comes after it fails too, and reaches no shared table by mistake.
 
-use jobs::{Tx, workspace_schema};
+use jobs::Tx;
 use sqlx::PgConnection;
 
 use crate::WorkspaceId;
@@ -20,11 +20,7 @@ pub struct TenantScope<'a> {
 impl<'a> TenantScope<'a> {
     /// Goes in, under the workspace's role.
     pub async fn enter(tx: &'a mut Tx, workspace: WorkspaceId) -> Result<Self, sqlx::Error> {
-        let schema = workspace_schema(workspace.0);
-        // Identifiers made of hex digits: nothing here comes from a client. One round trip.
-        let setup =
-            format!("set local role {schema}; set local search_path = {schema}, shard_api, ext, pg_temp;");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(tx.conn()).await?;
+        tx.enter_workspace(workspace.0).await?;
         Ok(Self { tx })
     }
 
@@ -35,8 +31,6 @@ impl<'a> TenantScope<'a> {
 
     /// Goes back to the shared schemas, under our own role.
     pub async fn leave(self) -> Result<(), sqlx::Error> {
-        let back = "set local role none; set local search_path to default;";
-        sqlx::raw_sql(back).execute(self.tx.conn()).await?;
-        Ok(())
+        self.tx.leave_workspace().await
     }
 }

@@ -274,51 +274,36 @@ async fn visit(request: &Request) -> Result<Visitor, ApiError> {
     Ok(visitor)
 }
 
-impl<'a> ApiExtractor<'a> for Known {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+/// Makes a proof of who calls a handler's argument: how its scheme is marked, and what finds out.
+macro_rules! proof {
+    ($proof:ident, $mark:expr, $find:path) => {
+        impl<'a> ApiExtractor<'a> for $proof {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
-    type ParamType = ();
-    type ParamRawType = ();
+            type ParamType = ();
+            type ParamRawType = ();
 
-    fn register(registry: &mut Registry) {
-        register_bearer(registry);
-    }
+            fn register(registry: &mut Registry) {
+                register_bearer(registry);
+            }
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec![KNOWN]
-    }
+            fn security_schemes() -> Vec<&'static str> {
+                vec![$mark]
+            }
 
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(known(request).await?)
-    }
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                Ok($find(request).await?)
+            }
+        }
+    };
 }
 
-impl<'a> ApiExtractor<'a> for SignedIn {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        register_bearer(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![PERSON]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(signed_in(request).await?)
-    }
-}
+proof!(Known, KNOWN, known);
+proof!(SignedIn, PERSON, signed_in);
 
 impl<'a> ApiExtractor<'a> for Visitor {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::PoemExtractor];

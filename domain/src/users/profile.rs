@@ -2,7 +2,7 @@
 //! they have in each of their workspaces, in the transaction of the change, so that a workspace's own
 //! SQL finds its people without leaving its schema.
 
-use jobs::{Database, Tx, workspace_schema};
+use jobs::{Database, Tx};
 use poem_openapi::{Object, types::MaybeUndefined};
 use serde_json::json;
 use url::Url;
@@ -14,6 +14,7 @@ use crate::{
     audit::{self, Entry},
     mail::{Brand, Letter},
     signups,
+    tenant_scope::TenantScope,
 };
 
 /// The longest title and phone number, in characters.
@@ -222,12 +223,8 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result
     )
     .fetch_all(tx.conn())
     .await?;
-    let shared = sqlx::query_scalar!(r#"select current_setting('search_path') as "path!""#)
-        .fetch_one(tx.conn())
-        .await?;
     for workspace in workspaces.into_iter().map(WorkspaceId) {
-        let schema = workspace_schema(workspace.0);
-        act_as(tx, &schema, &format!("{schema}, shard_api, ext, pg_temp")).await?;
+        let mut scope = TenantScope::enter(tx, workspace).await?;
         let member = sqlx::query_scalar!(
             "update members set name = $2, email = $3, avatar_url = $4, updated_at = now()
               where user_id = $1 and (name, email, avatar_url) is distinct from ($2, $3, $4)
@@ -237,27 +234,15 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result
             profile.email,
             profile.avatar,
         )
-        .fetch_optional(tx.conn())
+        .fetch_optional(scope.conn())
         .await?;
         if let Some(member) = member {
             let event =
                 Event::new("member", "updated", member, json!({ "user_id": user, "name": profile.name }));
-            event.append(tx.conn(), workspace, actor).await?;
+            event.append(scope.conn(), workspace, actor).await?;
         }
-        act_as(tx, "none", &shared).await?;
+        scope.leave().await?;
     }
-    Ok(())
-}
-
-/// Takes a role and its schemas, until the transaction ends or another is taken.
-async fn act_as(tx: &mut Tx, role: &str, search_path: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "select set_config('role', $1, true) as role, set_config('search_path', $2, true) as path",
-        role,
-        search_path,
-    )
-    .fetch_one(tx.conn())
-    .await?;
     Ok(())
 }
 
