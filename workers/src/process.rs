@@ -172,7 +172,12 @@ fn this_program() -> std::io::Result<IsolatedProcess> {
     let itself = PathBuf::from("/proc/self/exe");
     let program = if itself.exists() { itself } else { std::env::current_exe()? };
     // One job needs few connections, and the figures are the worker's to tell.
-    let variables = vec![("DATABASE_CONNECTIONS", "6".to_owned()), ("METRICS_LISTEN", String::new())];
+    let variables = vec![
+        ("DATABASE_CONNECTIONS", "6".to_owned()),
+        ("METRICS_LISTEN", String::new()),
+        // The allocator reserves addresses ahead, in KiB. They count towards the limit on its memory.
+        ("MIMALLOC_ARENA_RESERVE", (32 << 10).to_string()),
+    ];
     Ok(IsolatedProcess { program, variables })
 }
 
