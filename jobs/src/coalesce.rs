@@ -1,9 +1,12 @@
 //! Coalescing: many small requests to the database, made into few statements without a timer. The
 //! first request goes at once; what arrives while a statement is in flight goes together with the
-//! next one. Under light load that adds no wait, under heavy load it adds no statements.
+//! next one. Under light load that adds no wait, under heavy load it adds no statements. One that follows
+//! another at once goes down the same connection, which the server has warm.
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests in one statement.
@@ -26,17 +29,33 @@ where
     O: Send + 'static,
 {
     /// Starts with the function that runs a batch; it answers in the order of its input.
-    pub(crate) fn start<F, Fut>(run: F) -> Self
+    pub(crate) fn start<F>(pool: PgPool, run: F) -> Self
     where
-        F: Fn(Arc<Vec<I>>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
+        F: for<'a> Fn(&'a mut PgConnection, &'a [I]) -> BoxFuture<'a, Result<Vec<O>, sqlx::Error>>
+            + Send
+            + 'static,
     {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Waiting<I, O>>();
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
+            let mut kept = None;
             while receiver.recv_many(&mut batch, BATCH).await > 0 {
                 let (items, replies): (Vec<I>, Vec<_>) = batch.drain(..).unzip();
-                match run(Arc::new(items)).await {
+                let connection = match kept.take() {
+                    Some(connection) => Ok(connection),
+                    None => pool.acquire().await,
+                };
+                let answers = match connection {
+                    Ok(mut connection) => {
+                        let answers = run(&mut connection, &items).await;
+                        if answers.is_ok() && !receiver.is_empty() {
+                            kept = Some(connection);
+                        }
+                        answers
+                    }
+                    Err(error) => Err(error),
+                };
+                match answers {
                     Ok(answers) => {
                         for (reply, answer) in replies.into_iter().zip(answers) {
                             // Whoever no longer waits has given up on its own.

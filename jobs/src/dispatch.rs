@@ -32,9 +32,9 @@ use crate::{
     ledger::{self},
     schedules,
 };
-use lanes::{Due, Running};
+use lanes::{Due, Lane, Running};
 use queue::Queue;
-use turns::{Holding, Share};
+use turns::{Candidate, Holding};
 
 /// The fallback when no wake-up arrives.
 const POLL: Duration = Duration::from_millis(250);
@@ -42,6 +42,8 @@ const POLL: Duration = Duration::from_millis(250);
 const TOP_UP: Duration = Duration::from_millis(20);
 /// The same for a pool of long jobs.
 const TOP_UP_SLOWLY: Duration = Duration::from_millis(50);
+/// Between two looks there is a pause of this length, however long they take.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Who has waited this long with nothing running is made room for.
 const PATIENCE: TimeDelta = TimeDelta::seconds(1);
 /// How often expired leases and the bus's marker are looked at.
@@ -95,9 +97,13 @@ async fn lead(
         ("search_path", SHARED_PATH),
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
         ("jit", "off"),
         ("plan_cache_mode", "force_generic_plan"),
         ("timezone", "UTC"),
+        // It writes nothing but what the next leader would write again.
+        ("synchronous_commit", "off"),
     ]);
     let mut lock = PgConnection::connect_with(&options).await?;
     let leading = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "got!""#, LEADER_LOCK)
@@ -154,6 +160,8 @@ struct Leader {
     database: Database,
     config: DispatchConfig,
     queues: HashMap<Pool, Queue>,
+    /// The newest note of claims that has been heard of.
+    claims: i64,
     /// Nobody is rescued before: the ledger was out of reach, and so were the workers' renewals.
     rescue_from: Instant,
 }
@@ -161,7 +169,7 @@ struct Leader {
 impl Leader {
     fn new(database: Database, config: DispatchConfig) -> Self {
         let queues = Pool::ALL.into_iter().map(|pool| (pool, Queue::default())).collect();
-        Self { database, config, queues, rescue_from: Instant::now() }
+        Self { database, config, queues, claims: 0, rescue_from: Instant::now() }
     }
 
     async fn run(
@@ -178,13 +186,14 @@ impl Leader {
         let mut next_poll = Instant::now();
         let mut next_upkeep = Instant::now();
         let mut counted = Instant::now() - POLL;
+        let mut looked = Instant::now();
         loop {
             let wait =
                 self.queues.values().filter(|queue| queue.backlog).map(Self::pace).min().unwrap_or(POLL);
             let mut woken: HashSet<Pool> = HashSet::new();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep_until(next_poll.min(Instant::now() + wait)) => {}
+                () = tokio::time::sleep_until(next_poll.min((looked + wait).max(Instant::now() + PAUSE))) => {}
                 Some(wake) = wakes.recv() => {
                     let mut anything = wake.is_none();
                     note(&mut woken, wake);
@@ -202,9 +211,17 @@ impl Leader {
                 woken.extend(Pool::ALL);
                 next_poll = Instant::now() + POLL;
             }
-            woken.extend(self.queues.iter().filter(|(_, queue)| queue.backlog).map(|(pool, _)| *pool));
-            for pool in woken {
-                self.top_up(lock, pool).await?;
+            looked = Instant::now();
+            if self.queues.values().any(Queue::may_go_on) {
+                self.hear_of_claims(lock).await?;
+            }
+            for pool in &woken {
+                self.top_up(lock, *pool).await?;
+            }
+            let others = self.queues.iter().filter(|(pool, queue)| queue.backlog && !woken.contains(pool));
+            let others: Vec<_> = others.map(|(pool, queue)| (*pool, queue.may_go_on())).collect();
+            for (pool, may_go_on) in others {
+                if may_go_on { self.go_on(lock, pool).await? } else { self.top_up(lock, pool).await? }
             }
             if Instant::now() >= next_upkeep {
                 next_upkeep = Instant::now() + UPKEEP;
@@ -249,13 +266,17 @@ impl Leader {
             return Ok(());
         };
         let due = lanes::due(conn, pool, &queue.walk, queue.depth()).await?;
-        queue.settle(&due);
+        let all = queue.settle(&due);
         if due.jobs.is_empty() {
             queue.backlog = due.next.is_some();
+            queue.walked(false, []);
             return Ok(());
         }
         let running = lanes::running(conn, pool).await?;
-        let in_hand: usize = running.values().map(|running| running.jobs).sum();
+        queue.held =
+            due.weights.iter().map(|(tenant, &weight)| (*tenant, Holding { jobs: 0, weight })).collect();
+        queue.hold(&running);
+        let in_hand = queue.in_hand();
         if queue.has_overdue() && in_hand < queue.slots {
             // Slots are free, and yet nobody takes them: were they lost, or is a worker slow?
             match deliver::queued(&self.database.bus, pool).await {
@@ -264,8 +285,10 @@ impl Leader {
                 Err(error) => tracing::debug!(%error, "could not look into the queue"),
             }
         }
-        let holdings = holdings(&due, &running, queue);
+        let holdings = queue.holdings();
         let starving = starving(&due, &running);
+        // Where a limit counts, each look has to count anew.
+        let all = all && due.rooms.is_empty();
         let rooms = due
             .rooms
             .iter()
@@ -275,12 +298,12 @@ impl Leader {
             })
             .collect();
         let waiting: HashSet<Uuid> = due.jobs.iter().map(|job| job.tenant).collect();
-        let share =
-            Share { free: queue.capacity().saturating_sub(in_hand + queue.len()), all: queue.capacity() };
         let candidates: Vec<_> = due.jobs.into_iter().filter(|job| !queue.holds(job.id)).collect();
         let count = candidates.len();
-        let chosen = turns::choose(candidates, &holdings, rooms, waiting.len() > 1, share, clock::now());
+        let chosen =
+            turns::choose(candidates, &holdings, rooms, waiting.len() > 1, queue.share(), clock::now());
         queue.backlog = due.next.is_some() || chosen.len() < count || queue.is_fast();
+        queue.walked(all, due.lanes);
         let leaving: usize = running.values().map(|running| running.leaving).sum();
         if starving > leaving
             && in_hand >= queue.slots
@@ -290,19 +313,47 @@ impl Leader {
             metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
             tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
         }
-        if chosen.is_empty() {
+        push(&self.database, pool, queue, chosen).await;
+        Ok(())
+    }
+
+    /// Takes what workers have claimed out of all queues, before anyone shortens the notes of it.
+    async fn hear_of_claims(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let (newest, claimed) = lanes::claimed_since(conn, self.claims).await?;
+        self.claims = newest;
+        self.queues.values_mut().for_each(|queue| queue.claimed(&claimed));
+        Ok(())
+    }
+
+    /// Pushes more of the lanes that the last walk has seen, from where it ended: what is left to do between two
+    /// walks when a pool drains thousands a second.
+    async fn go_on(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
+        let Some(queue) = self.queues.get_mut(&pool) else {
             return Ok(());
+        };
+        queue.hold(&lanes::running(conn, pool).await?);
+        let ends = queue.ends();
+        let each = queue.each(ends.len());
+        let beyond = lanes::beyond(conn, pool, &ends, each).await?;
+        let mut seen: HashMap<Lane, usize> = ends.into_iter().map(|(lane, _)| (lane, 0)).collect();
+        for job in &beyond {
+            *seen.entry(job.lane()).or_default() += 1;
         }
-        let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
-        let bunch = queue.bunch();
-        match deliver::push(&self.database.bus, pool, &ids, bunch).await {
-            Ok(()) => queue.note(chosen, bunch),
-            Err(error) => {
-                metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
-                tracing::warn!(%error, %pool, "not pushed; the ids stay due");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+        let candidates: Vec<_> = beyond.into_iter().filter(|job| !queue.holds(job.id)).collect();
+        let count = candidates.len();
+        let tenants: HashSet<Uuid> = seen.keys().map(|lane| lane.tenant).collect();
+        let chosen = turns::choose(
+            candidates,
+            &queue.holdings(),
+            HashMap::new(),
+            tenants.len() > 1,
+            queue.share(),
+            clock::now(),
+        );
+        if chosen.len() == count {
+            queue.over(seen.into_iter().filter(|(_, jobs)| *jobs < each).map(|(lane, _)| lane));
         }
+        push(&self.database, pool, queue, chosen).await;
         Ok(())
     }
 
@@ -338,8 +389,8 @@ impl Leader {
             r#"select s.key as "pool!",
                       -- One that takes nothing more counts with what it still holds.
                       sum(case when w.asked is null then s.value::bigint
-                               else (select count(*) from jobs j
-                                      where j.state = 'running' and j.worker = w.id and j.pool = s.key) end
+                               else (select count(*) from running_jobs j
+                                      where j.worker = w.id and j.pool = s.key) end
                       )::bigint as "slots!"
                  from workers w, jsonb_each_text(w.slots) s
                 where w.heartbeat_at > now() - $1::interval
@@ -360,17 +411,21 @@ impl Leader {
     }
 }
 
-/// What each tenant holds of the pool, and its weight.
-fn holdings(due: &Due, running: &HashMap<Uuid, Running>, queue: &Queue) -> HashMap<Uuid, Holding> {
-    let mut holdings: HashMap<Uuid, Holding> =
-        due.weights.iter().map(|(tenant, weight)| (*tenant, Holding { jobs: 0, weight: *weight })).collect();
-    for (tenant, running) in running {
-        holdings.entry(*tenant).or_default().jobs += running.jobs;
+/// Pushes what was chosen. What Redis doesn't take stays due.
+async fn push(database: &Database, pool: Pool, queue: &mut Queue, chosen: Vec<Candidate>) {
+    if chosen.is_empty() {
+        return;
     }
-    for (tenant, pushed) in queue.pushed_by_tenant() {
-        holdings.entry(tenant).or_default().jobs += pushed;
+    let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
+    let bunch = queue.bunch(ids.len());
+    match deliver::push(&database.bus, pool, &ids, bunch).await {
+        Ok(()) => queue.note(chosen, bunch),
+        Err(error) => {
+            metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
+            tracing::warn!(%error, %pool, "not pushed; the ids stay due");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
-    holdings
 }
 
 /// How many tenants have nothing running and have waited for long enough.

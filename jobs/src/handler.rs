@@ -117,8 +117,12 @@ impl Entry {
     }
 
     /// The payload as this release's handler takes it: its secrets open, of the present version.
-    pub(crate) fn read(&self, keys: &PayloadKeys, job: &Claimed) -> Result<Value, PayloadError> {
-        let mut payload = job.payload.clone();
+    pub(crate) fn read(
+        &self,
+        keys: &PayloadKeys,
+        job: &Claimed,
+        mut payload: Value,
+    ) -> Result<Value, PayloadError> {
         payload::open(keys, job.id, &mut payload)?;
         if job.version < self.version { (self.upgrade)(job.version, payload) } else { Ok(payload) }
     }

@@ -3,12 +3,12 @@
 //!
 //! Rows are always locked in the order of their ids, so that two statements never wait for each other.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sqlx::{PgPool, postgres::types::PgInterval};
+use serde_json::{Value, value::RawValue};
+use sqlx::{PgConnection, PgPool, postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -85,6 +85,9 @@ pub(crate) struct Rescued {
     pub quarantined: Option<String>,
 }
 
+/// Jobs that are freed at once, at the most.
+const RESCUED: i64 = 500;
+
 pub(crate) fn interval(duration: Duration) -> PgInterval {
     let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     PgInterval { months: 0, days: 0, microseconds }
@@ -93,7 +96,7 @@ pub(crate) fn interval(duration: Duration) -> PgInterval {
 /// Claims those of the jobs that are due, waiting, not paused and within their limits. What another
 /// worker took meanwhile is left out.
 pub(crate) async fn claim(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     worker: Uuid,
     lease: Duration,
     ids: &[Uuid],
@@ -101,30 +104,30 @@ pub(crate) async fn claim(
     let rows = sqlx::query!(
         r#"
         select id as "id!", workspace_id, kind as "kind!", pool as "pool!", version as "version!",
-               payload as "payload!", origin as "origin!", run_at as "run_at!", attempt as "attempt!",
+               payload as "payload!", origin as "origin!: Json<Box<RawValue>>", run_at as "run_at!", attempt as "attempt!",
                max_attempts as "max_attempts!", fence as "fence!", epoch as "epoch!", progress,
-               isolate as "isolate!", crashes as "crashes!",
-               case when started_at = claimed_at
-                    then extract(epoch from claimed_at - run_at)::float8 end as waited
+               isolate as "isolate!", crashes as "crashes!", claimed_at as "claimed_at!",
+               started_at = claimed_at as "first!"
           from claim_jobs($1, $2, $3)
         "#,
         ids,
         worker,
         interval(lease),
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
-    let mut claimed: HashMap<Uuid, Claimed> = rows
-        .into_iter()
-        .map(|row| {
-            let job = Claimed {
+    let places: HashMap<Uuid, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    let mut claimed: Vec<Option<Claimed>> = std::iter::repeat_with(|| None).take(ids.len()).collect();
+    for row in rows {
+        if let Some(&place) = places.get(&row.id) {
+            claimed[place] = Some(Claimed {
                 id: JobId(row.id),
                 workspace: row.workspace_id,
                 kind: row.kind,
                 pool: row.pool,
                 version: row.version,
                 payload: row.payload,
-                origin: serde_json::from_value(row.origin).unwrap_or_default(),
+                origin: serde_json::from_str(row.origin.get()).unwrap_or_default(),
                 run_at: row.run_at,
                 attempt: row.attempt,
                 max_attempts: row.max_attempts,
@@ -133,16 +136,18 @@ pub(crate) async fn claim(
                 progress: row.progress,
                 isolate: row.isolate,
                 crashes: row.crashes,
-                waited: row.waited,
-            };
-            (row.id, job)
-        })
-        .collect();
-    Ok(ids.iter().map(|id| claimed.remove(id)).collect())
+                waited: row.first.then(|| (row.claimed_at - row.run_at).as_seconds_f64()),
+            });
+        }
+    }
+    Ok(claimed)
 }
 
 /// Moves jobs to the finished ones. `None` for a job whose fence is no longer the caller's.
-pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End>>, sqlx::Error> {
+pub(crate) async fn end(
+    conn: &mut PgConnection,
+    ended: &[Arc<Ended>],
+) -> Result<Vec<Option<End>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         select id as "id!", epoch as "epoch!", done, failed, skipped
@@ -150,12 +155,12 @@ pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End
         "#,
         &ended.iter().map(|e| e.id.0).collect::<Vec<_>>(),
         &ended.iter().map(|e| e.fence).collect::<Vec<_>>(),
-        &ended.iter().map(|e| e.state.to_owned()).collect::<Vec<_>>(),
-        &ended.iter().map(|e| e.progress.clone()).collect::<Vec<_>>() as &[Option<Value>],
-        &ended.iter().map(|e| e.result.clone()).collect::<Vec<_>>() as &[Option<Value>],
-        &ended.iter().map(|e| e.error.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        &ended.iter().map(|e| e.state).collect::<Vec<_>>() as &[&str],
+        &ended.iter().map(|e| e.progress.as_ref()).collect::<Vec<_>>() as &[Option<&Value>],
+        &ended.iter().map(|e| e.result.as_ref()).collect::<Vec<_>>() as &[Option<&Value>],
+        &ended.iter().map(|e| e.error.as_ref()).collect::<Vec<_>>() as &[Option<&Value>],
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     let mut ends: HashMap<Uuid, End> = rows
         .into_iter()
@@ -171,7 +176,10 @@ pub(crate) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<Vec<Option<End
 }
 
 /// Puts jobs back to wait. `None` for a job whose fence is no longer the caller's, else its epoch.
-pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec<Option<i64>>, sqlx::Error> {
+pub(crate) async fn put_back(
+    conn: &mut PgConnection,
+    returned: &[Returned],
+) -> Result<Vec<Option<i64>>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         with returning_jobs as (
@@ -207,7 +215,7 @@ pub(crate) async fn put_back(pool: &PgPool, returned: &[Returned]) -> Result<Vec
         &returned.iter().map(|r| r.progress.clone()).collect::<Vec<_>>() as &[Option<Value>],
         &returned.iter().map(|r| r.error.clone()).collect::<Vec<_>>() as &[Option<Value>],
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     let epochs: HashMap<Uuid, i64> = rows.into_iter().map(|row| (row.id, row.epoch)).collect();
     Ok(returned.iter().map(|r| epochs.get(&r.id.0).copied()).collect())
@@ -290,6 +298,15 @@ pub(crate) async fn rescue(
     lease: Duration,
     crash_limit: i32,
 ) -> Result<Vec<Rescued>, sqlx::Error> {
+    let expired = sqlx::query_scalar!(
+        r#"select id as "id!" from running_jobs where lease_until < now() limit $1"#,
+        RESCUED
+    )
+    .fetch_all(pool)
+    .await?;
+    if expired.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = sqlx::query!(
         r#"
         with lost as (
@@ -300,9 +317,8 @@ pub(crate) async fn rescue(
               from jobs j
               left join workers w on w.id = j.worker and w.heartbeat_at > now() - $1::interval
               left join job_checkpoints c on c.job_id = j.id
-             where j.state = 'running' and j.lease_until < now()
+             where j.id = any($3) and j.state = 'running' and j.lease_until < now()
              order by j.id
-             limit 500
                for update of j skip locked
         ), freed as (
             update jobs j
@@ -341,6 +357,7 @@ pub(crate) async fn rescue(
         "#,
         interval(lease),
         crash_limit,
+        &expired,
     )
     .fetch_all(pool)
     .await?;
@@ -368,8 +385,8 @@ pub(crate) enum Request {
 /// The running jobs of a worker that have been asked something.
 pub(crate) async fn requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, Request)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select id, epoch, cancel_requested from jobs
-          where state = 'running' and worker = $1 and (cancel_requested or hand_back)",
+        r#"select id as "id!", epoch as "epoch!", cancel_requested as "cancel_requested!" from running_jobs
+            where worker = $1 and (cancel_requested or hand_back)"#,
         worker
     )
     .fetch_all(pool)

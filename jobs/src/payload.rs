@@ -88,7 +88,12 @@ pub(crate) fn seal(
 
 /// Opens whatever is sealed, wherever it is: an older version's secrets may have been elsewhere.
 pub(crate) fn open(keys: &PayloadKeys, job: JobId, payload: &mut Value) -> Result<(), PayloadError> {
-    open_below(keys, job, "", payload)
+    if is_sealed_anywhere(payload) { open_below(keys, job, "", payload) } else { Ok(()) }
+}
+
+fn is_sealed_anywhere(value: &Value) -> bool {
+    sealed(value).is_some()
+        || value.as_object().is_some_and(|members| members.values().any(is_sealed_anywhere))
 }
 
 fn open_below(keys: &PayloadKeys, job: JobId, path: &str, value: &mut Value) -> Result<(), PayloadError> {

@@ -240,32 +240,24 @@ fn entry<'a>(pools: &'a mut BTreeMap<String, PoolQueue>, name: &str) -> &'a mut 
         .or_insert_with(|| PoolQueue { pool: name.to_owned(), ..PoolQueue::default() })
 }
 
-/// Live jobs by kind, from two indexes. What is paused is decided by lane, not by job.
+/// Live jobs by kind: all that the index of the lanes has, less those that run. What is paused is decided by
+/// lane, not by job.
 async fn live_kinds(database: &Database) -> Result<Vec<KindQueue>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        with lanes as (
-            select pool, tenant, kind, count(*) filter (where run_at <= now()) as due,
-                   count(*) filter (where run_at > now()) as later, min(run_at) as first
-              from jobs where state = 'waiting'
-             group by pool, tenant, kind
-        ), waiting as materialized (
+        with waiting as materialized (
             select l.*, exists (select from job_pauses p
                                  where (p.pool is null or p.pool = l.pool) and (p.kind is null or p.kind = l.kind)
                                    and (p.tenant is null or p.tenant = l.tenant)) as held
-              from lanes l
-        ), together as (
-            select pool, kind, sum(due) filter (where not held) as ready, sum(due) filter (where held) as paused,
-                   sum(later) as scheduled, 0 as running, min(first) filter (where not held and due > 0) as first
-              from waiting group by pool, kind
-            union all
-            select pool, kind, 0, 0, 0, count(*), null from jobs where state = 'running' group by pool, kind
+              from live_lanes l
         )
-        select pool as "pool!", kind as "kind!", coalesce(sum(ready), 0)::bigint as "ready!",
-               coalesce(sum(paused), 0)::bigint as "paused!", coalesce(sum(scheduled), 0)::bigint as "scheduled!",
-               coalesce(sum(running), 0)::bigint as "running!",
-               greatest(coalesce(extract(epoch from now() - min(first)), 0), 0)::float8 as "oldest_seconds!"
-          from together
+        select pool as "pool!", kind as "kind!",
+               coalesce(sum(due) filter (where not held), 0)::bigint as "ready!",
+               coalesce(sum(due) filter (where held), 0)::bigint as "paused!",
+               sum(later)::bigint as "scheduled!", sum(running)::bigint as "running!",
+               greatest(coalesce(extract(epoch from now() - min(due_since) filter (where not held)), 0),
+                        0)::float8 as "oldest_seconds!"
+          from waiting
          group by pool, kind
          order by pool, kind
         "#
@@ -292,28 +284,19 @@ pub async fn tenants(database: &Database, pool: Pool, limit: i64) -> Result<Vec<
     sqlx::query_as!(
         TenantQueue,
         r#"
-        with lanes as (
-            select tenant, kind, count(*) filter (where run_at <= now()) as due,
-                   count(*) filter (where run_at > now()) as later, min(run_at) as first
-              from jobs where state = 'waiting' and pool = $1
-             group by tenant, kind
-        ), waiting as materialized (
+        with waiting as materialized (
             select l.*, exists (select from job_pauses p
                                  where (p.pool is null or p.pool = $1) and (p.kind is null or p.kind = l.kind)
                                    and (p.tenant is null or p.tenant = l.tenant)) as held
-              from lanes l
-        ), together as (
-            select tenant, due, later, 0::bigint as running, first, held from waiting
-            union all
-            select tenant, 0, 0, count(*), null, false from jobs where state = 'running' and pool = $1
-             group by tenant
+              from live_lanes l
+             where l.pool = $1
         )
         select tenant as "tenant!", coalesce(sum(due) filter (where not held), 0)::bigint as "ready!",
                coalesce(sum(due) filter (where held), 0)::bigint as "paused!",
-               coalesce(sum(later), 0)::bigint as "scheduled!", coalesce(sum(running), 0)::bigint as "running!",
-               greatest(coalesce(extract(epoch from now() - min(first) filter (where not held and due > 0)), 0),
+               sum(later)::bigint as "scheduled!", sum(running)::bigint as "running!",
+               greatest(coalesce(extract(epoch from now() - min(due_since) filter (where not held)), 0),
                         0)::float8 as "oldest_seconds!"
-          from together
+          from waiting
          group by tenant
          order by sum(due + later + running) desc, tenant
          limit $2

@@ -183,9 +183,9 @@ async fn select(database: &Database, id: Option<Uuid>) -> Result<Vec<Worker>, sq
     .fetch_all(&database.pool)
     .await?;
     let mut jobs = sqlx::query!(
-        r#"select id, kind, workspace_id, worker as "worker!", coalesce(claimed_at, now()) as "since!"
-             from jobs
-            where state = 'running' and worker is not null and ($1::uuid is null or worker = $1)
+        r#"select id as "id!", kind as "kind!", workspace_id, worker as "worker!", coalesce(claimed_at, now()) as "since!"
+             from running_jobs
+            where worker is not null and ($1::uuid is null or worker = $1)
             order by claimed_at, id"#,
         id,
     )

@@ -11,6 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use metrics::{Counter, Histogram};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +103,6 @@ pub fn minute_of(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at)
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
     minute: DateTime<Utc>,
     pool: String,
@@ -127,30 +127,78 @@ impl std::ops::AddAssign for Sums {
     }
 }
 
-/// What a worker has counted and not yet written.
+/// One kind in one worker: its metrics, and what was counted of it and not yet written.
+struct KindTally {
+    pool: String,
+    started: Counter,
+    seconds: Histogram,
+    ended: HashMap<&'static str, Counter>,
+    sums: HashMap<(DateTime<Utc>, &'static str), Sums>,
+}
+
+impl KindTally {
+    fn of(job: &Claimed) -> Self {
+        Self {
+            pool: job.pool.clone(),
+            started: metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()),
+            seconds: metrics::histogram!("millrace_job_seconds", "kind" => job.kind.clone()),
+            ended: HashMap::new(),
+            sums: HashMap::new(),
+        }
+    }
+}
+
+/// What a worker has counted, by kind.
 #[derive(Default)]
-pub(crate) struct Tally(Mutex<HashMap<Key, Sums>>);
+pub(crate) struct Tally(Mutex<HashMap<String, KindTally>>);
 
 impl Tally {
+    /// Counts a run that begins.
+    pub(crate) fn started(&self, job: &Claimed) {
+        self.of(job, |tally| tally.started.increment(1));
+    }
+
     /// Counts a run that has just ended.
-    pub(crate) fn note(&self, job: &Claimed, outcome: &'static str, took: Duration) {
-        if !OUTCOMES.contains(&outcome) {
-            return;
-        }
+    pub(crate) fn ended(&self, job: &Claimed, outcome: &'static str, took: Duration) {
         let minute = minute_of(clock::now());
-        let key = Key { minute, pool: job.pool.clone(), kind: job.kind.clone(), outcome };
         let sums = Sums {
             runs: 1,
             run_seconds: took.as_secs_f64(),
             first_runs: job.waited.is_some().into(),
             wait_seconds: job.waited.unwrap_or(0.0).max(0.0),
         };
-        *self.lock().entry(key).or_default() += sums;
+        self.of(job, |tally| {
+            let ended = tally.ended.entry(outcome).or_insert_with(
+                || metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome),
+            );
+            ended.increment(1);
+            tally.seconds.record(took.as_secs_f64());
+            if OUTCOMES.contains(&outcome) {
+                *tally.sums.entry((minute, outcome)).or_default() += sums;
+            }
+        });
+    }
+
+    fn of(&self, job: &Claimed, count: impl FnOnce(&mut KindTally)) {
+        let mut kinds = self.lock();
+        match kinds.get_mut(&job.kind) {
+            Some(tally) => count(tally),
+            None => count(kinds.entry(job.kind.clone()).or_insert_with(|| KindTally::of(job))),
+        }
     }
 
     /// Adds what was counted to the table; on an error it stays counted.
     pub(crate) async fn flush(&self, database: &Database) -> Result<(), sqlx::Error> {
-        let counted = std::mem::take(&mut *self.lock());
+        let counted: Vec<(Key, Sums)> = self
+            .lock()
+            .iter_mut()
+            .flat_map(|(kind, tally)| {
+                let (kind, pool) = (kind.clone(), tally.pool.clone());
+                tally.sums.drain().map(move |((minute, outcome), sums)| {
+                    (Key { minute, pool: pool.clone(), kind: kind.clone(), outcome }, sums)
+                })
+            })
+            .collect();
         if counted.is_empty() {
             return Ok(());
         }
@@ -181,14 +229,16 @@ impl Tally {
         if let Err(error) = written {
             let mut kept = self.lock();
             for (key, sum) in keys.into_iter().zip(sums) {
-                *kept.entry(key).or_default() += sum;
+                if let Some(tally) = kept.get_mut(&key.kind) {
+                    *tally.sums.entry((key.minute, key.outcome)).or_default() += sum;
+                }
             }
             return Err(error);
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Sums>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, KindTally>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,7 +66,7 @@ pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx
                        where o.pool = j.pool and o.tenant = j.tenant and o.state = 'waiting' and o.run_at <= now()
                          and (o.priority, o.run_at, o.id) < (j.priority, j.run_at, j.id)
                        limit $2) ahead) + 1 as "position!",
-                  (select count(*) from jobs o where o.state = 'running' and o.pool = j.pool) as "running!",
+                  (select count(*) from running_jobs o where o.pool = j.pool) as "running!",
                   coalesce((select sum((w.slots ->> j.pool)::bigint) from workers w
                              where w.asked is null and w.heartbeat_at > now() - $3::interval), 0)::bigint as "slots!"
              from jobs j

@@ -9,6 +9,7 @@ mod running;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -66,7 +67,7 @@ pub(crate) struct Shared {
     pub publisher: Publisher,
     pub logs: LogSink,
     pub claims: Coalescer<Uuid, Option<Claimed>>,
-    pub ends: Coalescer<Ended, Option<End>>,
+    pub ends: Coalescer<Arc<Ended>, Option<End>>,
     pub returns: Coalescer<Returned, Option<i64>>,
     pub hand_back: CancellationToken,
     pub isolation: Option<Isolation>,
@@ -93,9 +94,15 @@ impl Shared {
             running: RunningJobs::default(),
             publisher,
             logs: LogSink::start(database.clone()),
-            claims: coalesced_claims(database, id, lease),
-            ends: coalesced_ends(database),
-            returns: coalesced_returns(database),
+            claims: Coalescer::start(database.pool.clone(), move |conn, ids: &[Uuid]| {
+                ledger::claim(conn, id, lease, ids).boxed()
+            }),
+            ends: Coalescer::start(database.pool.clone(), |conn, ended: &[Arc<Ended>]| {
+                ledger::end(conn, ended).boxed()
+            }),
+            returns: Coalescer::start(database.pool.clone(), |conn, returned: &[Returned]| {
+                ledger::put_back(conn, returned).boxed()
+            }),
             hand_back,
             isolation,
             registry,
@@ -240,7 +247,8 @@ fn take(
         let (shared, jobs) = (Arc::clone(shared), jobs.clone());
         receivers.spawn(async move {
             while let Some((job, slot)) = delivered.recv().await {
-                jobs.spawn(run::run(Arc::clone(&shared), job.into(), slot));
+                // In a box: a task's future is moved several times, and this one is large.
+                jobs.spawn(Box::pin(run::run(Arc::clone(&shared), job.into(), slot)));
             }
         });
     }
@@ -256,28 +264,4 @@ fn registration(id: Uuid, config: &WorkerConfig) -> Registration {
         slots: serde_json::json!(slots),
         lease: config.lease,
     }
-}
-
-fn coalesced_claims(database: &Database, worker: Uuid, lease: Duration) -> Coalescer<Uuid, Option<Claimed>> {
-    let pool = database.pool.clone();
-    Coalescer::start(move |ids| {
-        let pool = pool.clone();
-        async move { ledger::claim(&pool, worker, lease, &ids).await }
-    })
-}
-
-fn coalesced_ends(database: &Database) -> Coalescer<Ended, Option<End>> {
-    let pool = database.pool.clone();
-    Coalescer::start(move |ended| {
-        let pool = pool.clone();
-        async move { ledger::end(&pool, &ended).await }
-    })
-}
-
-fn coalesced_returns(database: &Database) -> Coalescer<Returned, Option<i64>> {
-    let pool = database.pool.clone();
-    Coalescer::start(move |returned| {
-        let pool = pool.clone();
-        async move { ledger::put_back(&pool, &returned).await }
-    })
 }

@@ -5,15 +5,15 @@ use jobs::{
     kinds::{NoOp, PruneJobs},
 };
 
+use uuid::{NoContext, Timestamp, Uuid};
+
 use crate::{TestApp, cluster::wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn finished_jobs_leave_the_history_with_their_logs_when_their_time_is_over() {
     let app = TestApp::start().await;
-    let (old, young, failed) = (finished(&app).await, finished(&app).await, finished(&app).await);
-    for (job, days) in [(old, 8), (failed, 8)] {
-        ended_before(&app, job, days).await;
-    }
+    let young = finished(&app).await;
+    let (old, failed) = (finished_before(&app, 8).await, finished_before(&app, 8).await);
     run(&app, "update finished_jobs set state = 'failed' where id = $1", failed).await;
     for job in [old, young, failed] {
         let lines = "insert into job_logs (job_id, attempt, level, message)
@@ -32,8 +32,8 @@ async fn finished_jobs_leave_the_history_with_their_logs_when_their_time_is_over
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_stays_in_the_history_as_long_as_its_parent() {
     let app = TestApp::start().await;
-    let (parent, child) = (finished(&app).await, finished(&app).await);
-    ended_before(&app, child, 20).await;
+    let (parent, child) = (finished_before(&app, 20).await, finished_before(&app, 20).await);
+    run(&app, "update finished_jobs set finished_at = now() - interval '6 days' where id = $1", parent).await;
     sqlx::query("update finished_jobs set batch_id = $2 where id = $1")
         .bind(child.0)
         .bind(parent.0)
@@ -42,9 +42,9 @@ async fn a_child_stays_in_the_history_as_long_as_its_parent() {
         .unwrap();
 
     prune(&app).await;
-    assert_eq!(remains(&app, child).await.0, 1, "its parent is young");
+    assert_eq!(remains(&app, child).await.0, 1, "its parent ended lately");
 
-    ended_before(&app, parent, 8).await;
+    run(&app, "update finished_jobs set finished_at = now() - interval '8 days' where id = $1", parent).await;
     prune(&app).await;
     assert_eq!(remains(&app, parent).await.0, 0);
     prune(&app).await;
@@ -54,11 +54,8 @@ async fn a_child_stays_in_the_history_as_long_as_its_parent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_may_keep_jobs_for_longer_or_shorter_by_kind_and_state() {
     let app = TestApp::start().await;
-    let (completed, failed) = (finished(&app).await, finished(&app).await);
+    let (completed, failed) = (finished_before(&app, 2).await, finished_before(&app, 2).await);
     run(&app, "update finished_jobs set state = 'failed' where id = $1", failed).await;
-    for job in [completed, failed] {
-        ended_before(&app, job, 2).await;
-    }
     sqlx::query(
         "insert into job_retention (kind, state, keep)
          values (null, null, '1 day'), (null, 'failed', '100 days'), ($1, null, '3 days'),
@@ -178,10 +175,20 @@ async fn completed<K: JobKind>(app: &TestApp, job: &K) -> JobId {
     id
 }
 
-async fn ended_before(app: &TestApp, job: JobId, days: i32) {
-    let earlier =
-        format!("update finished_jobs set finished_at = now() - interval '{days} days' where id = $1");
-    run(app, &earlier, job).await;
+/// A job that was made and completed so many days ago.
+async fn finished_before(app: &TestApp, days: i32) -> JobId {
+    let job = finished(app).await;
+    let earlier = jobs::clock::now() - chrono::TimeDelta::days(days.into());
+    let seconds = u64::try_from(earlier.timestamp()).unwrap();
+    let id = JobId(Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, 0)));
+    sqlx::query("update finished_jobs set id = $2, created_at = $3, finished_at = $3 where id = $1")
+        .bind(job.0)
+        .bind(id.0)
+        .bind(earlier)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    id
 }
 
 async fn run(app: &TestApp, statement: &str, job: JobId) {

@@ -27,9 +27,9 @@ pub async fn prune_jobs(policies: Arc<Policies>, _: PruneJobs, context: JobConte
 async fn prune(policies: &Policies, context: &JobContext) -> Result<Option<i64>, sqlx::Error> {
     let database = context.database();
     let mut pruned = 0;
-    let mut after = None;
-    loop {
-        let page = retention::expired(database, policies, after).await?;
+    let mut after = Some(Uuid::nil());
+    while let Some(from) = after {
+        let page = retention::expired(database, policies, from).await?;
         while retention::remove_lines(database, &page.jobs).await? {
             if context.is_cancelled() {
                 return Ok(None);
@@ -43,9 +43,6 @@ async fn prune(policies: &Policies, context: &JobContext) -> Result<Option<i64>,
             return Ok(None);
         }
         after = page.next;
-        if after.is_none() {
-            break;
-        }
     }
     let mut after = Some(Uuid::nil());
     while let Some(from) = after {

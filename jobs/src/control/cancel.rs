@@ -183,7 +183,10 @@ async fn ask_running(
     let rows = sqlx::query!(
         "with held as (
              select id from jobs
-              where state = 'running' and not cancel_requested
+              where id in (select id from running_jobs where workspace_id is not distinct from $1
+                            union all
+                           select job_id from job_batches where workspace_id is not distinct from $1)
+                and state = 'running' and not cancel_requested
                 and (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
                 and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
                                 $2, $3, $4, $5, $6, $7, $8)

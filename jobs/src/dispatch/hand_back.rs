@@ -34,10 +34,12 @@ pub(crate) async fn ask(
         let asked = sqlx::query_scalar!(
             "update jobs
                 set hand_back = true
-              where id = (select id from jobs
-                           where state = 'running' and pool = $1 and tenant = $2 and checkpoints
-                             and not hand_back and not cancel_requested and claimed_at <= now() - $3::interval
-                           order by claimed_at desc
+              where id = (select j.id from jobs j
+                           where j.id in (select id from running_jobs
+                                           where pool = $1 and tenant = $2 and checkpoints and not hand_back
+                                             and not cancel_requested and claimed_at <= now() - $3::interval)
+                             and j.state = 'running' and not j.hand_back and not j.cancel_requested
+                           order by j.claimed_at desc
                            limit 1
                              for update skip locked)
              returning id",

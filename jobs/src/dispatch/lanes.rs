@@ -1,7 +1,9 @@
 //! What the dispatcher reads: the due jobs of a pool, lane by lane, and what its tenants hold.
 //!
 //! A lane is the waiting jobs of one tenant, kind and priority. The walk jumps from lane to lane by the
-//! index, so what it costs depends on the number of lanes, not of jobs; a paused lane is passed by.
+//! index, so what it costs depends on the number of lanes, not of jobs; a paused lane is passed by. The
+//! index doesn't tell a waiting job from one that runs: there are no more of those than slots, and the
+//! parents of batches, which run without one, are a kind of their own.
 
 use std::collections::HashMap;
 
@@ -10,7 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::turns::Candidate;
-use crate::Pool;
+use crate::{Pool, batch};
 
 /// Lanes in one walk, at the most; the next walk goes on from there.
 const LANES: i32 = 200;
@@ -35,7 +37,9 @@ impl Lane {
 pub(crate) struct Due {
     /// The first jobs of each lane, those that are pushed already among them.
     pub jobs: Vec<Candidate>,
-    /// The lanes that it has passed, each with the job up to which it is shown; none: to its end.
+    /// The lanes that these are in.
+    pub lanes: Vec<Lane>,
+    /// All lanes that it has passed, each with the job up to which it is shown; none: to its end.
     pub shown: HashMap<Lane, Option<(DateTime<Utc>, Uuid)>>,
     /// How many more may start, by tenant and kind, where that is limited.
     pub rooms: HashMap<(Uuid, String), usize>,
@@ -45,19 +49,28 @@ pub(crate) struct Due {
     pub next: Option<Lane>,
 }
 
-/// Walks on from `after`, taking up to `depth` jobs of each lane.
+/// How many jobs of a lane a walk takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Depth {
+    /// Those that are pushed already, at the most.
+    pub pushed: usize,
+    /// More than them.
+    pub more: usize,
+}
+
+/// Walks on from `after`, taking some jobs of each lane: where a limit leaves less room, no more than that.
 pub(crate) async fn due(
     conn: &mut PgConnection,
     pool: Pool,
     after: &Lane,
-    depth: usize,
+    depth: Depth,
 ) -> Result<Due, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         with recursive lanes as (
             (select tenant, kind, priority, 1 as place
                from jobs
-              where pool = $1 and state = 'waiting' and (tenant, kind, priority) > ($2, $3, $4)
+              where pool = $1 and state = 'waiting' and kind <> $7 and (tenant, kind, priority) > ($2, $3, $4)
               order by tenant, kind, priority
               limit 1)
             union all
@@ -65,7 +78,7 @@ pub(crate) async fn due(
               from lanes l,
                    lateral (select tenant, kind, priority
                               from jobs
-                             where pool = $1 and state = 'waiting'
+                             where pool = $1 and state = 'waiting' and kind <> $7
                                and (tenant, kind, priority) > (l.tenant, l.kind, l.priority)
                              order by tenant, kind, priority
                              limit 1) j
@@ -87,7 +100,7 @@ pub(crate) async fn due(
                               where pool = $1 and state = 'waiting' and tenant = o.tenant and kind = o.kind
                                 and priority = o.priority and run_at <= now() and not o.paused
                               order by run_at, id
-                              limit $6) h on true
+                              limit $6::bigint + least($8::bigint, o.room)) h on true
          order by o.place, h.run_at, h.id
         "#,
         pool.name(),
@@ -95,38 +108,106 @@ pub(crate) async fn due(
         after.kind,
         after.priority,
         LANES,
-        i64::try_from(depth).unwrap_or(i64::MAX),
+        i64::try_from(depth.pushed).unwrap_or(i64::MAX),
+        batch::KIND,
+        i64::try_from(depth.more).unwrap_or(i64::MAX),
     )
     .fetch_all(conn)
     .await?;
     let mut due = Due::default();
-    let mut counts: HashMap<Lane, usize> = HashMap::new();
+    let mut place = 0;
+    let mut jobs = 0;
     for row in rows {
-        let lane = Lane { tenant: row.tenant, kind: row.kind, priority: row.priority };
-        if row.place >= LANES {
-            due.next = Some(lane.clone());
-        }
-        due.weights.insert(lane.tenant, row.weight);
-        if let Some(room) = row.room {
-            due.rooms.insert((lane.tenant, lane.kind.clone()), usize::try_from(room).unwrap_or(0));
-        }
-        let (Some(id), Some(run_at)) = (row.id, row.run_at) else {
+        if row.place != place {
+            (place, jobs) = (row.place, 0);
+            let lane = Lane { tenant: row.tenant, kind: row.kind.clone(), priority: row.priority };
+            if place >= LANES {
+                due.next = Some(lane.clone());
+            }
+            due.weights.insert(lane.tenant, row.weight);
+            if let Some(room) = row.room {
+                due.rooms.insert((lane.tenant, lane.kind.clone()), usize::try_from(room).unwrap_or(0));
+            }
+            if row.id.is_some() {
+                due.lanes.push(lane.clone());
+            }
             due.shown.insert(lane, None);
-            continue;
-        };
-        let count = counts.entry(lane.clone()).or_default();
-        *count += 1;
-        due.shown.insert(lane.clone(), (*count >= depth).then_some((run_at, id)));
+        }
+        let (Some(id), Some(run_at)) = (row.id, row.run_at) else { continue };
+        jobs += 1;
+        if jobs == depth.pushed + depth.more
+            && let Some(shown) = due.lanes.last().and_then(|lane| due.shown.get_mut(lane))
+        {
+            *shown = Some((run_at, id));
+        }
         due.jobs.push(Candidate {
             id,
-            tenant: lane.tenant,
-            kind: lane.kind,
-            priority: lane.priority,
+            tenant: row.tenant,
+            kind: row.kind,
+            priority: row.priority,
             run_at,
             checkpoints: row.checkpoints.unwrap_or(false),
         });
     }
     Ok(due)
+}
+
+/// Up to `each` due jobs of those lanes, behind the job that stands beside each.
+pub(crate) async fn beyond(
+    conn: &mut PgConnection,
+    pool: Pool,
+    ends: &[(Lane, (DateTime<Utc>, Uuid))],
+    each: usize,
+) -> Result<Vec<Candidate>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select e.place as "place!", h.id as "id!", h.run_at as "run_at!", h.checkpoints as "checkpoints!"
+          from unnest($2::uuid[], $3::text[], $4::smallint[], $5::timestamptz[], $6::uuid[]) with ordinality
+                   as e(tenant, kind, priority, run_at, id, place)
+         cross join lateral (select id, run_at, checkpoints
+                               from jobs
+                              where pool = $1 and state = 'waiting' and tenant = e.tenant and kind = e.kind
+                                and priority = e.priority and run_at <= now() and (run_at, id) > (e.run_at, e.id)
+                              order by run_at, id
+                              limit $7) h
+        "#,
+        pool.name(),
+        &ends.iter().map(|(lane, _)| lane.tenant).collect::<Vec<_>>(),
+        &ends.iter().map(|(lane, _)| lane.kind.clone()).collect::<Vec<_>>(),
+        &ends.iter().map(|(lane, _)| lane.priority).collect::<Vec<_>>(),
+        &ends.iter().map(|(_, (run_at, _))| *run_at).collect::<Vec<_>>(),
+        &ends.iter().map(|(_, (_, id))| *id).collect::<Vec<_>>(),
+        i64::try_from(each).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let (lane, _) = ends.get(usize::try_from(row.place - 1).ok()?)?;
+            Some(Candidate {
+                id: row.id,
+                tenant: lane.tenant,
+                kind: lane.kind.clone(),
+                priority: lane.priority,
+                run_at: row.run_at,
+                checkpoints: row.checkpoints,
+            })
+        })
+        .collect())
+}
+
+/// The newest note of claims, and the jobs in those that came after the given one. A note that commits late may
+/// be passed over; the next walk sees what it says.
+pub(crate) async fn claimed_since(
+    conn: &mut PgConnection,
+    after: i64,
+) -> Result<(i64, Vec<Uuid>), sqlx::Error> {
+    let rows = sqlx::query!("select id, jobs from job_claims where id > $1 order by id", after)
+        .fetch_all(conn)
+        .await?;
+    let newest = rows.last().map_or(after, |row| row.id);
+    Ok((newest, rows.into_iter().flat_map(|row| row.jobs).collect()))
 }
 
 /// What a tenant has running in a pool.
@@ -137,16 +218,31 @@ pub(crate) struct Running {
     pub leaving: usize,
 }
 
-/// What runs in a pool, by tenant.
+/// What runs in a pool, by tenant. On the way, the notes of what was claimed are brought up to date: jobs that
+/// run no more are taken out of those that are mostly over.
 pub(crate) async fn running(
     conn: &mut PgConnection,
     pool: Pool,
 ) -> Result<HashMap<Uuid, Running>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select tenant as "tenant!", count(*) as "jobs!", count(*) filter (where hand_back) as "leaving!"
-             from jobs
-            where state = 'running' and pool = $1 and worker is not null
-            group by tenant"#,
+        r#"
+        with noted as materialized (
+            select c.id as claim, cardinality(c.jobs) as jobs, j.id, j.pool, j.tenant, j.worker, j.hand_back
+              from job_claims c
+              cross join lateral unnest(c.jobs) as of_claim(id)
+              left join jobs j on j.id = of_claim.id and j.state = 'running' and j.claimed_at = c.claimed_at
+        ), claims as (
+            select claim, jobs, array_agg(id) filter (where id is not null) as held from noted group by claim, jobs
+        ), over as (
+            delete from job_claims c using claims o where c.id = o.claim and o.held is null
+        ), shortened as (
+            update job_claims c set jobs = o.held from claims o where c.id = o.claim and 2 * cardinality(o.held) <= o.jobs
+        )
+        select tenant as "tenant!", count(*) as "jobs!", count(*) filter (where hand_back) as "leaving!"
+          from noted
+         where pool = $1 and worker is not null
+         group by tenant
+        "#,
         pool.name(),
     )
     .fetch_all(conn)

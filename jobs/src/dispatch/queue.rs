@@ -7,20 +7,25 @@ use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{
-    lanes::{Due, Lane},
-    turns::Candidate,
+    lanes::{Depth, Due, Lane, Running},
+    turns::{Candidate, Holding, Share},
 };
 
 /// How much of a pool's measured drain a queue holds ahead, in seconds.
 const AHEAD: f64 = 0.05;
-/// Ids that a queue holds at the most: apalis-redis unpacks a whole backlog at once.
-const QUEUE_MAX: usize = 2000;
+/// Ids that a queue holds at the most, beyond those for free slots.
+const QUEUE_MAX: usize = 4000;
+/// Tasks pushed at once, at the most: apalis-redis unpacks a whole backlog, and 8,000 tasks end its worker.
+const TASKS_MAX: usize = 2000;
 /// A task carries what the pool drains in this time, in seconds: ids in one worker's hand wait for its slots
 /// while its neighbours may have some.
 const BUNCH: f64 = 0.001;
 /// The ids of a task, at the most, and the part of a pool's slots that they are, at the most.
 const BUNCH_MAX: usize = 32;
 const BUNCH_PART: usize = 8;
+/// How long after a walk over all lanes looks may go on from where it ended. What is enqueued meanwhile wakes
+/// the leader, which walks then; nothing waits for this but what another leader would find, too.
+const GO_ON_FOR: Duration = Duration::from_millis(250);
 /// A pushed id that is still unclaimed after this long may have been lost.
 const REPUSH_AFTER: Duration = Duration::from_secs(2);
 
@@ -48,10 +53,16 @@ pub(crate) struct Queue {
     measured: Option<Instant>,
     /// More was due than could be pushed.
     pub backlog: bool,
+    /// What each tenant held at the last look, with its weight.
+    pub held: HashMap<Uuid, Holding>,
     /// Where the next walk begins.
     pub walk: Lane,
     /// Lanes that the last walk passed.
     lanes: usize,
+    /// When the last walk over all lanes was, unless something has changed since that only a walk sees.
+    walked: Option<Instant>,
+    /// The lanes in which that walk has left jobs, and behind which one they begin.
+    ends: HashMap<Lane, (DateTime<Utc>, Uuid)>,
 }
 
 impl Default for Queue {
@@ -66,6 +77,9 @@ impl Default for Queue {
             backlog: false,
             walk: Lane::start(),
             lanes: 1,
+            walked: None,
+            ends: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 }
@@ -75,6 +89,52 @@ impl Queue {
     pub(crate) fn forget(&mut self) {
         self.pushed.clear();
         self.walk = Lane::start();
+        self.walked = None;
+    }
+
+    /// Whether a look may go on from where the last walk ended: the pool is fast, and there is more.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.is_fast() && !self.ends.is_empty() && self.walked.is_some_and(|at| at.elapsed() < GO_ON_FOR)
+    }
+
+    /// The lanes with more to come, and behind which job it comes.
+    pub(crate) fn ends(&self) -> Vec<(Lane, (DateTime<Utc>, Uuid))> {
+        self.ends.iter().map(|(lane, end)| (lane.clone(), *end)).collect()
+    }
+
+    /// Notes where a walk has ended, if looks may go on from there: in the lanes with more than has been pushed.
+    pub(crate) fn walked(&mut self, all: bool, more: impl IntoIterator<Item = Lane>) {
+        self.walked = all.then(Instant::now);
+        self.ends = more.into_iter().map(|lane| (lane, (DateTime::UNIX_EPOCH, Uuid::nil()))).collect();
+        for (id, pushed) in &self.pushed {
+            if let Some(end) = self.ends.get_mut(&pushed.lane) {
+                *end = (pushed.run_at, *id).max(*end);
+            }
+        }
+    }
+
+    /// Takes ids that workers have claimed out of the queue.
+    pub(crate) fn claimed(&mut self, ids: &[Uuid]) {
+        let before = self.pushed.len();
+        for id in ids {
+            self.pushed.remove(id);
+        }
+        self.measure(before - self.pushed.len());
+    }
+
+    /// Takes in what the tenants hold now.
+    pub(crate) fn hold(&mut self, running: &HashMap<Uuid, Running>) {
+        self.held.values_mut().for_each(|held| held.jobs = 0);
+        for (tenant, running) in running {
+            self.held.entry(*tenant).or_default().jobs = running.jobs;
+        }
+    }
+
+    /// There is no more to come in those lanes, as far as a look can tell that went on.
+    pub(crate) fn over(&mut self, lanes: impl IntoIterator<Item = Lane>) {
+        for lane in lanes {
+            self.ends.remove(&lane);
+        }
     }
 
     /// Jobs that the pool's workers hold or are about to take, altogether: their slots, and what they
@@ -94,20 +154,26 @@ impl Queue {
     }
 
     /// Jobs of each lane that a walk must show: all that may be pushed still, and as many as are to come.
-    pub(crate) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> Depth {
         let mut lanes: HashMap<&Lane, usize> = HashMap::new();
         for pushed in self.pushed.values() {
             *lanes.entry(&pushed.lane).or_default() += 1;
         }
         let deepest = lanes.values().copied().max().unwrap_or(0);
-        let free = self.capacity().saturating_sub(self.pushed.len());
-        // One lane may give all; of several, each somewhat more than its part.
-        let each = if self.lanes > 1 { 2 * free / self.lanes } else { free };
-        deepest + each.clamp(8, QUEUE_MAX)
+        Depth { pushed: deepest, more: self.each(self.lanes) }
     }
 
-    /// Takes what has left the queue since the last look into the drain rate.
-    pub(crate) fn settle(&mut self, due: &Due) {
+    /// Jobs that a look must see of each of so many lanes, beyond those that are pushed. One lane may give all;
+    /// of several, each somewhat more than its part.
+    pub(crate) fn each(&self, lanes: usize) -> usize {
+        let free = self.capacity().saturating_sub(self.pushed.len());
+        let each = if lanes > 1 { 2 * free / lanes } else { free };
+        each.clamp(8, QUEUE_MAX)
+    }
+
+    /// Takes what has left the queue since the last look into the drain rate. Answers whether the walk has seen
+    /// all lanes.
+    pub(crate) fn settle(&mut self, due: &Due) -> bool {
         let began_at_start = self.walk == Lane::start();
         let waiting: HashSet<Uuid> = due.jobs.iter().map(|job| job.id).collect();
         let before = self.pushed.len();
@@ -124,6 +190,7 @@ impl Queue {
         self.measure(before - self.pushed.len());
         self.lanes = due.shown.len();
         self.walk = due.next.clone().unwrap_or_else(Lane::start);
+        began_at_start && due.next.is_none()
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -140,13 +207,24 @@ impl Queue {
         }
     }
 
-    /// How many ids are on their way, by tenant.
-    pub(crate) fn pushed_by_tenant(&self) -> HashMap<Uuid, usize> {
-        let mut counts = HashMap::new();
+    /// What each tenant holds, and what is on its way to it.
+    pub(crate) fn holdings(&self) -> HashMap<Uuid, Holding> {
+        let mut holdings = self.held.clone();
         for pushed in self.pushed.values() {
-            *counts.entry(pushed.lane.tenant).or_default() += 1;
+            holdings.entry(pushed.lane.tenant).or_default().jobs += 1;
         }
-        counts
+        holdings
+    }
+
+    /// What there is to share out now.
+    pub(crate) fn share(&self) -> Share {
+        let all = self.capacity();
+        Share { free: all.saturating_sub(self.in_hand() + self.len()), all }
+    }
+
+    /// Jobs in hand.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.held.values().map(|held| held.jobs).sum()
     }
 
     /// How many ids are on their way.
@@ -159,10 +237,11 @@ impl Queue {
         self.pushed.values().map(|pushed| pushed.task).collect::<HashSet<_>>().len()
     }
 
-    /// How many ids a task is to carry now: one, unless the pool is a fast one.
+    /// How many of so many ids a task is to carry now: one, unless the pool is a fast one, or a huge one.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped
-    pub(crate) fn bunch(&self) -> usize {
-        ((self.drain * BUNCH) as usize).min(self.slots / BUNCH_PART).clamp(1, BUNCH_MAX)
+    pub(crate) fn bunch(&self, ids: usize) -> usize {
+        let drained = ((self.drain * BUNCH) as usize).min(self.slots / BUNCH_PART).clamp(1, BUNCH_MAX);
+        drained.max(ids.div_ceil(TASKS_MAX))
     }
 
     /// How many ids of a tenant's kind are on their way.
@@ -203,6 +282,9 @@ impl Queue {
                 self.tasks += 1;
             }
             let lane = Lane { tenant: job.tenant, kind: job.kind, priority: job.priority };
+            if let Some(end) = self.ends.get_mut(&lane) {
+                *end = (job.run_at, job.id).max(*end);
+            }
             self.pushed.insert(job.id, Pushed { at, task: self.tasks, lane, run_at: job.run_at });
         }
     }
@@ -226,12 +308,40 @@ mod tests {
 
     #[test]
     fn only_a_fast_pool_with_many_slots_has_several_ids_in_a_task() {
-        let bunch = |drain, slots| Queue { slots, drain, ..Queue::default() }.bunch();
+        let bunch = |drain, slots| Queue { slots, drain, ..Queue::default() }.bunch(100);
         assert_eq!(bunch(100.0, 256), 1);
         assert_eq!(bunch(5_000.0, 256), 5);
         assert_eq!(bunch(1_000_000.0, 256), 32);
         assert_eq!(bunch(1_000_000.0, 16), 2);
         assert_eq!(bunch(1_000_000.0, 4), 1);
+        assert_eq!(
+            Queue { slots: 10_000, ..Queue::default() }.bunch(10_000),
+            5,
+            "or there were too many tasks"
+        );
+    }
+
+    #[test]
+    fn a_look_goes_on_behind_the_last_job_that_was_pushed_until_the_lane_is_over() {
+        let mut queue = Queue { drain: 1000.0, slots: 8, ..Queue::default() };
+        let jobs = jobs(7);
+        let lane = jobs[0].lane();
+        let end = (jobs[4].run_at.max(jobs[3].run_at), jobs[4].id);
+        queue.note(jobs[..3].to_vec(), 1);
+        assert!(!queue.may_go_on(), "nothing has been walked");
+        queue.walked(true, [lane.clone()]);
+        queue.note(jobs[3..5].to_vec(), 1);
+        assert!(queue.may_go_on());
+        assert_eq!(queue.ends(), [(lane.clone(), end)]);
+
+        queue.claimed(&[jobs[0].id, jobs[4].id, Uuid::from_u128(99)]);
+        assert_eq!(queue.len(), 3);
+        assert_eq!(queue.ends(), [(lane.clone(), end)], "what was claimed is not seen again");
+        queue.over([lane.clone()]);
+        assert!(!queue.may_go_on(), "there is no more to come");
+
+        queue.walked(false, [lane]);
+        assert!(!queue.may_go_on(), "the walk has not seen all lanes");
     }
 
     #[test]

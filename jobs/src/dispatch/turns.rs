@@ -11,6 +11,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::lanes::Lane;
+
 /// Waiting this many seconds is worth one level of priority, so that none starves.
 const AGEING: f64 = 60.0;
 
@@ -26,6 +28,11 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// The line that it stands in.
+    pub(crate) fn lane(&self) -> Lane {
+        Lane { tenant: self.tenant, kind: self.kind.clone(), priority: self.priority }
+    }
+
     /// Smaller goes first.
     #[allow(clippy::cast_precision_loss)]
     fn aged_priority(&self, now: DateTime<Utc>) -> f64 {

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use sqlx::{Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -57,7 +58,7 @@ impl Worker {
         let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
         let (worker, lease) = (self.registration.id, self.registration.lease);
         let claimed =
-            ledger::claim(&self.database.pool, worker, lease, &ids).await.expect("a claim is answered");
+            ledger::claim(&mut *self.conn().await, worker, lease, &ids).await.expect("a claim is answered");
         claimed.into_iter().flatten().map(|job| Held { job: job.id, fence: job.fence }).collect()
     }
 
@@ -73,7 +74,7 @@ impl Worker {
     pub async fn end(&self, held: Held, state: &'static str) -> bool {
         let ended =
             Ended { id: held.job, fence: held.fence, state, progress: None, result: None, error: None };
-        ledger::end(&self.database.pool, &[ended]).await.expect("an end is answered")[0].is_some()
+        ledger::end(&mut *self.conn().await, &[ended.into()]).await.expect("an end is answered")[0].is_some()
     }
 
     /// Puts a job back to wait. False: another holds it.
@@ -86,7 +87,12 @@ impl Worker {
             progress: None,
             error: None,
         };
-        ledger::put_back(&self.database.pool, &[returned]).await.expect("a return is answered")[0].is_some()
+        ledger::put_back(&mut *self.conn().await, &[returned]).await.expect("a return is answered")[0]
+            .is_some()
+    }
+
+    async fn conn(&self) -> PoolConnection<Postgres> {
+        self.database.pool.acquire().await.expect("PostgreSQL answers")
     }
 
     /// Ends as a crash would: nobody hears of it any more, and its leases have run out.
@@ -109,8 +115,10 @@ pub async fn expire(database: &Database, worker: Option<Uuid>) {
     .expect("leases can run out");
 }
 
-/// What a dispatcher sees as due in a pool, up to `depth` of each lane.
+/// What a dispatcher sees as due in a pool, up to `depth` of each lane. It looks at what runs, too, as it does to
+/// see whose turn it is, and brings the notes of claims up to date.
 pub async fn due(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
+    let depth = lanes::Depth { pushed: 0, more: depth };
     let mut conn = database.pool.acquire().await.expect("PostgreSQL answers");
     let mut due = Vec::new();
     let mut after = lanes::Lane::start();
@@ -122,7 +130,33 @@ pub async fn due(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
             None => break,
         }
     }
+    lanes::running(&mut conn, pool).await.expect("what runs can be seen");
     due
+}
+
+/// What it sees when it goes on from there: up to `depth` more of each lane, then as many again, to the end.
+pub async fn due_beyond(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
+    let mut conn = database.pool.acquire().await.expect("PostgreSQL answers");
+    let from_the_start = lanes::Depth { pushed: 0, more: depth };
+    let walk = lanes::due(&mut conn, pool, &lanes::Lane::start(), from_the_start)
+        .await
+        .expect("the lanes can be walked");
+    let mut ends: HashMap<lanes::Lane, _> = HashMap::new();
+    for job in walk.jobs {
+        ends.insert(job.lane(), (job.run_at, job.id));
+    }
+    let mut due = Vec::new();
+    loop {
+        let from: Vec<_> = ends.iter().map(|(lane, end)| (lane.clone(), *end)).collect();
+        let more = lanes::beyond(&mut conn, pool, &from, depth).await.expect("the lanes can be gone on with");
+        if more.is_empty() {
+            return due;
+        }
+        for job in more {
+            due.push(JobId(job.id));
+            ends.insert(job.lane(), (job.run_at, job.id));
+        }
+    }
 }
 
 /// Frees the jobs whose leases have run out, as a leader does.

@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
@@ -82,13 +83,7 @@ impl Hub {
     /// Starts listening and reconciling, for as long as the process lives.
     #[must_use]
     pub fn start(database: Database) -> Self {
-        let ledger = Coalescer::start({
-            let database = database.clone();
-            move |jobs: Arc<Vec<JobId>>| {
-                let database = database.clone();
-                async move { read(&database, &jobs).await }
-            }
-        });
+        let ledger = Coalescer::start(database.pool.clone(), |conn, jobs: &[JobId]| read(conn, jobs).boxed());
         let lines = Lines::start(database.clone());
         let hub = Self(Arc::new(Inner {
             database,
@@ -271,9 +266,9 @@ impl Watched {
 }
 
 /// The ledger's rows of those jobs, each for everyone who asks for it.
-async fn read(database: &Database, jobs: &[JobId]) -> Result<Vec<Option<Snapshot>>, sqlx::Error> {
+async fn read(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<Option<Snapshot>>, sqlx::Error> {
     let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
-    let found: HashMap<_, _> = snapshot::from_ledger(database, &ids)
+    let found: HashMap<_, _> = snapshot::read(conn, &ids)
         .await?
         .into_iter()
         .map(|snapshot| (snapshot.event.job_id, snapshot))

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Event, Status};
@@ -111,7 +112,11 @@ impl Row {
 
 /// The jobs among `ids` that exist, as the ledger has them.
 pub(crate) async fn from_ledger(database: &Database, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
-    let mut reader = database.reader().await?;
+    read(database.reader().await?.conn(), ids).await
+}
+
+/// The same, by a connection.
+pub(crate) async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"select id as "id!", workspace_id, kind as "kind!", pool as "pool!", origin as "origin!",
@@ -123,7 +128,7 @@ pub(crate) async fn from_ledger(database: &Database, ids: &[Uuid]) -> Result<Vec
             where id = any($1)"#,
         ids,
     )
-    .fetch_all(reader.conn())
+    .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(Row::into_snapshot).collect())
 }

@@ -240,7 +240,7 @@ pub async fn run_isolated(
     let leave = hand_back.clone();
     std::thread::spawn(move || obey(sender, &leave));
     let order = order.await.map_err(|_| sqlx::Error::Configuration("no order on stdin".into()))?;
-    let Order { worker, lease, job } =
+    let Order { worker, lease, mut job } =
         serde_json::from_str(&order).map_err(|error| sqlx::Error::Decode(error.into()))?;
 
     let outcome = if ledger::begin_alone(&database.pool, job.id, job.fence).await? {
@@ -253,7 +253,7 @@ pub async fn run_isolated(
             tokio::spawn(running::keep_leases(Arc::clone(&shared), false, stop.clone())),
             tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), stop.clone())),
         ];
-        let outcome = run::carry_out(&shared, &job).await;
+        let outcome = run::carry_out(&shared, &mut job).await;
         stop.cancel();
         for keeper in keepers {
             let _ = keeper.await;

@@ -44,7 +44,7 @@ pub(super) enum Verdict {
 
 /// Runs the job, if it can be claimed. The slot is free again when this returns.
 pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePermit) {
-    let job = match shared.claims.call(id.0).await {
+    let mut job = match shared.claims.call(id.0).await {
         Ok(Some(job)) => job,
         // Another worker has it, or it is no longer due: the delivery was an old one.
         Ok(None) => return,
@@ -53,24 +53,25 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
             return;
         }
     };
-    metrics::counter!("millrace_jobs_started_total", "kind" => job.kind.clone()).increment(1);
+    shared.throughput.started(&job);
     trace::waited(job.origin.traceparent, &job.kind, job.run_at, crate::clock::now());
     let started = tokio::time::Instant::now();
     let outcome = match (&shared.isolation, shared.registry.entry(&job.kind)) {
         (Some(isolation), Some(entry)) if job.isolate && job.version <= entry.version => {
-            isolated::run(&shared, isolation, entry, &job).await
+            // In a box, as whatever is rare and large here: each job of a full worker holds a future of this size.
+            Box::pin(isolated::run(&shared, isolation, entry, &job)).await
         }
-        _ => carry_out(&shared, &job).await,
+        _ => carry_out(&shared, &mut job).await,
     };
-    metrics::counter!("millrace_jobs_ended_total", "kind" => job.kind.clone(), "outcome" => outcome)
-        .increment(1);
-    shared.throughput.note(&job, outcome, started.elapsed());
-    metrics::histogram!("millrace_job_seconds", "kind" => job.kind).record(started.elapsed().as_secs_f64());
+    shared.throughput.ended(&job, outcome, started.elapsed());
     drop(slot);
 }
 
 /// Runs a claimed job in this process, to its end or back into the queue; answers with what became of it.
-pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static str {
+/// The payload is the handler's.
+pub(super) async fn carry_out(shared: &Arc<Shared>, job: &mut Claimed) -> &'static str {
+    let payload = job.payload.take();
+    let job = &*job;
     let event = beginning(shared, job).await;
     let progress = Progress::new(event.clone(), shared.publisher.clone());
     tell(shared, job, &progress, event);
@@ -78,7 +79,7 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, job: &Claimed) -> &'static s
 
     let verdict = match shared.registry.entry(&job.kind) {
         Some(entry) if job.version <= entry.version => {
-            attempt(shared, entry, job, progress.clone(), &log).await
+            attempt(shared, entry, job, payload, progress.clone(), &log).await
         }
         // A newer release has enqueued it; this one must not judge.
         Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
@@ -119,10 +120,11 @@ async fn attempt(
     shared: &Arc<Shared>,
     entry: &Entry,
     job: &Claimed,
+    payload: Value,
     progress: Progress,
     log: &JobLog,
 ) -> Verdict {
-    let payload = match entry.read(&shared.database.keys, job) {
+    let payload = match entry.read(&shared.database.keys, job, payload) {
         Ok(payload) => payload,
         Err(error) if error.may_pass() => {
             tracing::error!(job = %job.id, kind = entry.name, %error, "this worker can't read a job");
@@ -154,7 +156,7 @@ async fn attempt(
         hand_back: hand_back.clone(),
     };
     let handler = tokio::time::timeout(entry.timeout, (entry.run)(payload, context));
-    let task = tokio::spawn(tracing::Instrument::instrument(handler, span.clone()));
+    let task = tokio::spawn(Box::pin(tracing::Instrument::instrument(handler, span.clone())));
     shared.running.insert(
         job.id,
         RunningJob {
@@ -244,7 +246,9 @@ pub(super) async fn settle(
             end(shared, job, progress, last, ended).await
         }
         Verdict::Cancelled => end(shared, job, progress, last, ended(job, "cancelled", kept)).await,
-        Verdict::Again { delay, failure } => put_back(shared, job, last, kept, delay, failure).await,
+        Verdict::Again { delay, failure } => {
+            Box::pin(put_back(shared, job, last, kept, delay, failure)).await
+        }
     }
 }
 
@@ -253,11 +257,11 @@ fn ended(job: &Claimed, state: &'static str, progress: Option<Value>) -> Ended {
 }
 
 async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, ended: Ended) -> &'static str {
-    let state = ended.state;
-    let (result, error) = (ended.result.clone(), ended.error.clone());
-    let Some(end) = persist(job.id, || shared.ends.call(ended.clone())).await else {
+    let (state, ended) = (ended.state, Arc::new(ended));
+    let Some(end) = persist(job.id, || shared.ends.call(Arc::clone(&ended))).await else {
         return "fenced";
     };
+    let Ended { result, error, .. } = Arc::unwrap_or_clone(ended);
     let status = match state {
         "completed" => Status::Completed,
         "failed" => Status::Failed,

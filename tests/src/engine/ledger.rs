@@ -90,7 +90,7 @@ struct World {
 
 impl World {
     async fn new(database: &Database, in_order: bool) -> Self {
-        let empty = "truncate shard.jobs, shard.finished_jobs, shard.job_checkpoints, shard.workers, shard.job_pauses";
+        let empty = "truncate shard.jobs, shard.finished_jobs, shard.job_claims, shard.job_checkpoints, shard.workers, shard.job_pauses";
         sqlx::raw_sql(empty).execute(&database.pool).await.unwrap();
         let mut processes = Vec::new();
         for _ in 0..WORKERS {
@@ -270,6 +270,9 @@ impl World {
         };
         let adrift = "select count(*) from shard.jobs where state = 'running' and (lease_until is null or worker is null)";
         assert_eq!(count(adrift).await, 0, "a job runs without a lease");
+        let unnoted = "select count(*) from shard.jobs j where state = 'running'
+                          and (select count(*) from shard.running_jobs r where r.id = j.id) <> 1";
+        assert_eq!(count(unnoted).await, 0, "nobody would find a job that runs, or would count it twice");
         let idle = "select count(*) from shard.jobs where state = 'waiting' and (lease_until is not null or worker is not null)";
         assert_eq!(count(idle).await, 0, "a waiting job has a holder");
         let negative = "select count(*) from shard.all_jobs where attempt < 0";
@@ -311,11 +314,43 @@ impl World {
                 .await
                 .unwrap();
             if left == 0 {
+                steps::due(&self.database, Pool::Maintenance, 1).await;
+                let notes: i64 = sqlx::query_scalar("select count(*) from shard.job_claims")
+                    .fetch_one(&self.database.pool)
+                    .await
+                    .unwrap();
+                assert_eq!(notes, 0, "a note of claims outlives its jobs");
                 return self.check().await;
             }
         }
         panic!("jobs wait for ever");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_on_from_where_a_walk_ended_sees_each_of_the_other_jobs_once() {
+    let clone = TestDatabase::create().await;
+    let prefix = format!("t{}", Uuid::now_v7().simple());
+    let database = clone.connect(&variable("REDIS_URL"), &prefix).await;
+    let world = World::new(&database, true).await;
+    for tenant in 0..3 {
+        world.enqueue(4, tenant).await;
+        world.enqueue(7, tenant).await;
+    }
+    let claimed = world.processes[0].lock().await.worker.claim(&world.jobs.lock().await[..3]).await;
+    assert_eq!(claimed.len(), 3);
+
+    let mut seen = steps::due(&database, Pool::Maintenance, 2).await;
+    assert_eq!(seen.len(), 6, "two of each lane, and what runs is passed over");
+    seen.extend(steps::due_beyond(&database, Pool::Maintenance, 2).await);
+    seen.extend(claimed.iter().map(|held| held.job));
+    seen.sort();
+    let mut all = world.jobs.lock().await.clone();
+    all.sort();
+    assert_eq!(seen, all);
+    drop(world);
+    database.pool.close().await;
+    clone.remove().await;
 }
 
 fn pick(held: &mut Vec<Held>, which: usize) -> Option<Held> {
