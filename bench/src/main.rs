@@ -36,7 +36,7 @@ async fn connect() -> Result<Database, Failure> {
 /// Removes all jobs, and what was set up for them.
 async fn clear_ledger(database: &Database) -> Result<(), Failure> {
     sqlx::raw_sql(
-        "truncate jobs, finished_jobs, job_checkpoints, job_logs, job_keys, job_limits, job_starts, workers",
+        "truncate jobs, finished_jobs, job_claims, job_checkpoints, job_logs, job_keys, job_limits, job_starts, workers",
     )
     .execute(&database.pool)
     .await?;

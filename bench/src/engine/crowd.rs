@@ -7,7 +7,7 @@ use jobs::kinds::NoOp;
 use uuid::Uuid;
 
 use super::{
-    RUNS, SLOTS, TIMED, middle_and_tail,
+    RUNS, TIMED, middle_and_tail,
     ours::{Engine, Processes},
 };
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
     figure::{line, median, print, quantile},
 };
 
+/// Jobs at once.
+const SLOTS: usize = 256;
 /// Jobs that wait.
 const WAITING: usize = 1_000_000;
 /// Between two timed jobs.
@@ -35,7 +37,7 @@ pub async fn a_million_waiting(engine: &Engine) -> Result<(), Failure> {
     let (held, later) = (Uuid::now_v7(), Uuid::now_v7());
     // There from the start: it is the number of jobs that is to make no difference.
     engine.hold(held).await?;
-    let processes = Processes::start()?;
+    let processes = Processes::start(SLOTS)?;
     let alone = starts(engine).await?;
     let tomorrow = jobs::clock::now() + chrono::TimeDelta::days(1);
     engine.enqueue(WAITING / 2, &NoOp::default(), held, None).await?;
@@ -65,7 +67,7 @@ pub async fn a_busy_neighbour(engine: &Engine) -> Result<(), Failure> {
     let busy = NoOp { sleep_ms: BUSY_MS, ..NoOp::default() };
     engine.enqueue(BUSY, &busy, Uuid::now_v7(), None).await?;
     engine.settle().await?;
-    let processes = Processes::start()?;
+    let processes = Processes::start(SLOTS)?;
     // The busy one has the pool to itself first.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut waits = engine.starts(QUIET, QUIET_EVERY, Some(Uuid::now_v7())).await?;

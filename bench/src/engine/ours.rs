@@ -24,8 +24,9 @@ pub struct Engine {
 pub struct Processes(Vec<Process>);
 
 impl Processes {
-    pub fn start() -> Result<Self, Failure> {
-        let slots = SLOTS.to_string();
+    /// A worker of so many slots.
+    pub fn start(slots: usize) -> Result<Self, Failure> {
+        let slots = slots.to_string();
         Ok(Self(vec![
             Process::start("scheduler", &[])?,
             Process::start("maintenance", &[("MAINTENANCE_CONCURRENCY", &slots)])?,
@@ -58,7 +59,7 @@ impl Engine {
         self.enqueue(DRAINED, &NoOp::default(), workspace, None).await?;
         let enqueue_bulk_rate = per_second(DRAINED, began);
 
-        let processes = Processes::start()?;
+        let processes = Processes::start(SLOTS)?;
         let drain_rate = self.drain().await?;
         self.settle().await?;
         let (start_p50_ms, start_p99_ms) = middle_and_tail(self.starts(TIMED, EVERY, None).await?);
