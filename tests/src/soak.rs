@@ -74,6 +74,9 @@ async fn round(database: &Database) -> Size {
         rows.insert(table, number(database, &format!("select count(*) from {table}{of_ours}")).await);
         bytes.insert(table, number(database, &format!("select pg_total_relation_size('{table}')")).await);
     }
+    // The notes of what was claimed last are there still: they go with the leader's next look.
+    run(database, "vacuum analyze job_claims").await;
+    bytes.insert("job_claims", number(database, "select pg_total_relation_size('job_claims')").await);
     let size = Size { rows, bytes, entries: entries_in_redis(database).await };
     println!("{size:?}");
     size
