@@ -12,6 +12,8 @@ use crate::{Cluster, cluster::entries_in_redis};
 /// Jobs in one round, and rounds.
 const JOBS: usize = 20_000;
 const ROUNDS: usize = 10;
+/// Rounds in which tables find their size.
+const SETTLING: usize = 3;
 /// Jobs in one transaction.
 const BULK: usize = 1_000;
 /// The ledger's tables that jobs go through.
@@ -25,17 +27,23 @@ async fn after_200_000_jobs_the_ledger_and_redis_have_their_steady_size() {
     sqlx::query("insert into job_retention (keep) values ('0 s')").execute(&database.pool).await.unwrap();
     cluster.start_process_with("maintenance", &[("MAINTENANCE_CONCURRENCY", "64")]);
 
-    let first = round(&database).await;
+    let mut first = round(&database).await;
     let mut last = first.clone();
-    for _ in 1..ROUNDS {
+    for number in 1..ROUNDS {
         last = round(&database).await;
+        if number < SETTLING {
+            // Whether vacuum could cut a table's end off is chance: the largest of the first rounds counts.
+            for (table, bytes) in &mut first.bytes {
+                *bytes = last.bytes[table].max(*bytes);
+            }
+        }
     }
 
     assert_eq!(last.rows, first.rows, "rows in the ledger");
-    // A table finds its size within a few rounds; rows or pages that stay would make it ten times as large.
+    // A table finds its size within a few rounds; rows or pages that stay would make it three times as large.
     for (table, bytes) in &last.bytes {
         let before = first.bytes[table];
-        assert!(*bytes <= 2 * before + (4 << 20), "{table}: {bytes} bytes, {before} after the first round");
+        assert!(*bytes <= 2 * before, "{table}: {bytes} bytes, at the most {before} after the first rounds");
     }
     assert!(last.entries <= first.entries, "{} entries in Redis, {} before", last.entries, first.entries);
 }
