@@ -5,15 +5,16 @@
 -- note says too much as soon as one of its jobs has ended or waits again; the leader shortens and removes them.
 create table job_claims (
     id         bigint generated always as identity primary key,
-    worker     uuid not null,
-    claimed_at timestamptz not null,
+    claimed_at timestamptz not null,              -- as the jobs have it while this claim holds them
     jobs       uuid[] not null check (cardinality(jobs) between 1 and 250) -- they fit into a page
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 alter table job_claims alter column jobs set storage plain;
 
-insert into job_claims (worker, claimed_at, jobs)
-select worker, claimed_at, array[id] from jobs where state = 'running' and claimed_at is not null and worker is not null;
+-- Of what runs already, a claim each, also of what its worker has let go of; parents of batches have no lease.
+update jobs set claimed_at = now() where state = 'running' and lease_until is not null and claimed_at is null;
+insert into job_claims (claimed_at, jobs)
+select claimed_at, array[id] from jobs where state = 'running' and lease_until is not null;
 
 -- The jobs that have a holder, or had one that has let go of them: from the notes by the primary key, however many
 -- jobs the planner believes there are.
@@ -137,8 +138,8 @@ begin
                               and (p.tenant is null or p.tenant = j.tenant));
     end if;
     -- Of those that turn out to be someone else's, the note says too much.
-    insert into job_claims (worker, claimed_at, jobs)
-    select claimer, now(), allowed[first : first + 249] from generate_series(1, cardinality(allowed), 250) as first;
+    insert into job_claims (claimed_at, jobs)
+    select now(), allowed[first : first + 249] from generate_series(1, cardinality(allowed), 250) as first;
     return query
         with due as (
             -- By its primary key, in the order of the ids. A row that has just moved is missed below, where the

@@ -58,7 +58,8 @@ pub(crate) struct Depth {
     pub more: usize,
 }
 
-/// Walks on from `after`, taking some jobs of each lane: where a limit leaves less room, no more than that.
+/// Walks on from `after`, taking some jobs of each lane: where a limit leaves less room, one more than that, so that
+/// it can be seen that there is more.
 pub(crate) async fn due(
     conn: &mut PgConnection,
     pool: Pool,
@@ -100,7 +101,7 @@ pub(crate) async fn due(
                               where pool = $1 and state = 'waiting' and tenant = o.tenant and kind = o.kind
                                 and priority = o.priority and run_at <= now() and not o.paused
                               order by run_at, id
-                              limit $6::bigint + least($8::bigint, o.room)) h on true
+                              limit $6::bigint + least($8::bigint, o.room::bigint + 1)) h on true
          order by o.place, h.run_at, h.id
         "#,
         pool.name(),

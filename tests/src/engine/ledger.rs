@@ -353,6 +353,31 @@ async fn who_goes_on_from_where_a_walk_ended_sees_each_of_the_other_jobs_once() 
     clone.remove().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_lane_that_a_limit_holds_back_a_walk_shows_what_there_is_room_for_and_one_more() {
+    let clone = TestDatabase::create().await;
+    let prefix = format!("t{}", Uuid::now_v7().simple());
+    let database = clone.connect(&variable("REDIS_URL"), &prefix).await;
+    let world = World::new(&database, true).await;
+    sqlx::query("insert into shard.job_limits (id, scope, tenant, max_running) values ($1, 'tenant', $2, 2)")
+        .bind(Uuid::now_v7())
+        .bind(Uuid::from_u128(1))
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    world.enqueue(9, 1).await;
+
+    assert_eq!(steps::due(&database, Pool::Maintenance, 5).await.len(), 3);
+    let jobs = world.jobs.lock().await.clone();
+    assert_eq!(world.processes[0].lock().await.worker.claim(&jobs).await.len(), 2);
+    assert_eq!(steps::due(&database, Pool::Maintenance, 5).await.len(), 1);
+    world.enqueue(9, 2).await;
+    assert_eq!(steps::due(&database, Pool::Maintenance, 5).await.len(), 6, "the others are not held back");
+    drop(world);
+    database.pool.close().await;
+    clone.remove().await;
+}
+
 fn pick(held: &mut Vec<Held>, which: usize) -> Option<Held> {
     if held.is_empty() { None } else { Some(held.swap_remove(which % held.len())) }
 }
