@@ -80,6 +80,8 @@ pub(crate) struct Rescued {
     pub id: JobId,
     pub pool: Option<Pool>,
     pub epoch: i64,
+    /// Without the one that was lost.
+    pub attempt: i32,
     pub crashes: i32,
     /// Too many crashes in a row: finished as failed, for this reason.
     pub quarantined: Option<String>,
@@ -331,7 +333,7 @@ pub(crate) async fn rescue(
                    lease_until = null
               from lost
              where j.id = lost.id and lost.crashes < $2
-            returning j.id, j.pool, j.epoch, j.crashes
+            returning j.id, j.pool, j.epoch, j.attempt, j.crashes
         ), dead as (
             delete from jobs j using lost where j.id = lost.id and lost.crashes >= $2
             returning j.*, lost.crashes as final_crashes
@@ -349,11 +351,13 @@ pub(crate) async fn rescue(
                        'it is not tried again by itself', final_crashes)),
                    created_at, started_at, checkpoints, unique_key, batch_id
               from dead
-            returning id, pool, epoch, crashes, error ->> 'message' as reason
+            returning id, pool, epoch, attempt, crashes, error ->> 'message' as reason
         )
-        select id as "id!", pool as "pool!", epoch as "epoch!", crashes as "crashes!", null as reason from freed
+        select id as "id!", pool as "pool!", epoch as "epoch!", attempt as "attempt!", crashes as "crashes!",
+               null as reason
+          from freed
         union all
-        select id, pool, epoch, crashes, reason from buried
+        select id, pool, epoch, attempt, crashes, reason from buried
         "#,
         interval(lease),
         crash_limit,
@@ -367,6 +371,7 @@ pub(crate) async fn rescue(
             id: JobId(row.id),
             pool: Pool::named(&row.pool),
             epoch: row.epoch,
+            attempt: row.attempt,
             crashes: row.crashes,
             quarantined: row.reason,
         })

@@ -39,14 +39,17 @@ struct Inner {
     /// Reads jobs from the ledger; everyone who comes back after an outage asks at the same time.
     ledger: Coalescer<JobId, Option<Snapshot>>,
     watched: Mutex<HashMap<JobId, Watched>>,
-    recent: Mutex<HashMap<JobId, Event>>,
+    recent: Mutex<HashMap<JobId, Arc<Event>>>,
     closing: CancellationToken,
     lines: Lines,
 }
 
 #[derive(Default)]
 struct Watched {
+    /// The number of the newest event that was passed on.
     last: i64,
+    /// The newest event that a watcher here has had, live or as a snapshot.
+    newest: Option<Arc<Event>>,
     next_watcher: u64,
     watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
     filling: bool,
@@ -148,17 +151,21 @@ impl Hub {
         if !snapshot.event.status.is_terminal()
             && let Some(event) = snapshot::newest(&self.0.database.bus, job).await
         {
-            take_newer(&mut snapshot.event, event);
+            snapshot.take(&event);
         }
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(event) = recent.get(&job) {
-            take_newer(&mut snapshot.event, event.clone());
+            snapshot.take(event);
         }
         if recent.len() >= REMEMBERED {
             recent.clear();
         }
-        recent.insert(job, snapshot.event.clone());
+        let event = Arc::new(snapshot.event.clone());
+        recent.insert(job, Arc::clone(&event));
         drop(recent);
+        if let Some(job) = self.watched().get_mut(&job) {
+            job.note(event);
+        }
         Ok(Some(snapshot))
     }
 
@@ -237,13 +244,15 @@ impl Hub {
             match snapshot::from_ledger(&self.0.database, &ids).await {
                 Ok(snapshots) => {
                     let mut watched = self.watched();
-                    for Snapshot { mut event, .. } in snapshots {
-                        if let Some(job) = watched.get_mut(&event.job_id)
+                    for mut snapshot in snapshots {
+                        if let Some(job) = watched.get_mut(&snapshot.event.job_id)
                             && !job.filling
-                            && Event::epoch_of(event.seq) > Event::epoch_of(job.last)
+                            && Event::epoch_of(snapshot.event.seq) > Event::epoch_of(job.last)
                         {
-                            event.prev = job.last;
-                            job.send(event);
+                            if let Some(newest) = &job.newest {
+                                snapshot.take(newest);
+                            }
+                            job.send(Event { prev: job.last, ..snapshot.event });
                         }
                     }
                 }
@@ -260,8 +269,16 @@ impl Watched {
         }
         self.last = event.seq;
         let event = Arc::new(event);
+        self.note(Arc::clone(&event));
         // A full channel is a slow client: it loses its place here and catches up from the history.
         self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
+    }
+
+    /// Remembers an event that a watcher has, or is about to have.
+    fn note(&mut self, event: Arc<Event>) {
+        if self.newest.as_ref().is_none_or(|newest| newest.seq < event.seq) {
+            self.newest = Some(event);
+        }
     }
 }
 
@@ -282,13 +299,6 @@ fn told(error: &sqlx::Error) -> sqlx::Error {
         sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
         sqlx::Error::Io(error) => sqlx::Error::Io(std::io::Error::new(error.kind(), error.to_string())),
         other => sqlx::Error::Protocol(other.to_string()),
-    }
-}
-
-/// Puts the newer of two events of one job in place; percent never goes back.
-fn take_newer(current: &mut Event, other: Event) {
-    if other.seq > current.seq {
-        *current = other;
     }
 }
 

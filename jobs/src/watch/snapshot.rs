@@ -36,6 +36,23 @@ pub struct Snapshot {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// The number of the event whose progress the ledger kept; 0 without any.
+    kept: i64,
+}
+
+impl Snapshot {
+    /// Takes in an event of the same job that was seen elsewhere. A newer one is the snapshot's event from
+    /// now on. An older one still knows how far the job had come where the ledger doesn't, since leases
+    /// carry progress there only now and then: so the percent never goes back.
+    pub(crate) fn take(&mut self, seen: &Event) {
+        if seen.seq > self.event.seq {
+            self.event = seen.clone();
+        } else if seen.seq > self.kept && !self.event.status.is_terminal() {
+            let event = self.event.clone();
+            self.event = Event { prev: event.prev, ..event.carrying_on(Some(seen.clone())) };
+            self.kept = seen.seq;
+        }
+    }
 }
 
 /// A row of the ledger, live or finished.
@@ -69,6 +86,7 @@ impl Row {
         let status = Status::of_state(&self.state, self.due);
         let at = self.finished_at.or(self.started_at).unwrap_or(self.created_at);
         let mut event = Event::transition(id, status, self.epoch, at);
+        let mut kept_seq = 0;
         if let Some(kept) = self.progress.and_then(|p| serde_json::from_value::<Event>(p).ok()) {
             // Progress kept under this epoch is newer than the transition, older progress still counts.
             if Event::epoch_of(kept.seq) == self.epoch && status == Status::Running {
@@ -77,6 +95,7 @@ impl Row {
                 event.rate = kept.rate;
                 event.eta_seconds = kept.eta_seconds;
             }
+            kept_seq = kept.seq;
             event.prev = kept.seq.clamp(event.prev, event.seq - 1);
             event.progress = kept.progress;
             event.current_step = kept.current_step;
@@ -106,6 +125,7 @@ impl Row {
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
+            kept: kept_seq,
         }
     }
 }
@@ -167,4 +187,78 @@ pub(crate) async fn newest(bus: &Bus, id: JobId) -> Option<Event> {
         .await
         .ok()?;
     serde_json::from_str(&reply.ids.first()?.get::<String>("e")?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn of_ledger(state: &str, epoch: i64, progress: Option<Event>) -> Snapshot {
+        let now = clock::now();
+        Row {
+            id: Uuid::from_u128(1),
+            workspace_id: None,
+            kind: "import".into(),
+            pool: "imports".into(),
+            origin: Value::Null,
+            priority: 5,
+            state: state.into(),
+            run_at: now,
+            due: true,
+            attempt: 1,
+            max_attempts: 3,
+            epoch,
+            cancel_requested: false,
+            progress: progress.map(|event| serde_json::to_value(event).unwrap()),
+            result: None,
+            error: None,
+            created_at: now,
+            started_at: Some(now),
+            finished_at: None,
+        }
+        .into_snapshot()
+    }
+
+    fn seen(epoch: i64, n: i64, progress: i32) -> Event {
+        let job = JobId(Uuid::from_u128(1));
+        let event = Event::transition(job, Status::Running, epoch, clock::now());
+        Event { seq: Event::seq_of(epoch, n), progress, ..event }
+    }
+
+    #[test]
+    fn a_newer_event_is_the_snapshot() {
+        let mut snapshot = of_ledger("running", 2, None);
+        snapshot.take(&seen(2, 7, 40));
+        assert_eq!(snapshot.event, Event { timestamp: snapshot.event.timestamp, ..seen(2, 7, 40) });
+    }
+
+    #[test]
+    fn an_older_event_says_how_far_the_job_had_come_and_nothing_else() {
+        let ledger = of_ledger("running", 4, None);
+        // Of the epoch before, of one before that, and the claim's own.
+        for event in [seen(3, 0, 40), seen(2, 7, 40), seen(4, 0, 40)] {
+            let mut snapshot = ledger.clone();
+            snapshot.take(&event);
+            assert_eq!(snapshot.event, Event { progress: 40, ..ledger.event.clone() });
+        }
+    }
+
+    #[test]
+    fn what_the_ledger_kept_counts_unless_an_event_is_newer() {
+        let mut snapshot = of_ledger("running", 4, Some(seen(2, 9, 50)));
+        snapshot.take(&seen(2, 7, 40));
+        assert_eq!(snapshot.event.progress, 50);
+        snapshot.take(&seen(2, 11, 60));
+        assert_eq!(snapshot.event.progress, 60);
+        snapshot.take(&seen(2, 10, 55));
+        assert_eq!(snapshot.event.progress, 60);
+    }
+
+    #[test]
+    fn an_end_is_the_ledgers_to_tell() {
+        let mut snapshot = of_ledger("completed", 3, None);
+        snapshot.take(&seen(2, 7, 40));
+        assert_eq!((snapshot.event.status, snapshot.event.progress), (Status::Completed, 100));
+    }
 }
