@@ -124,9 +124,7 @@ async fn start_jobs(database: &Database, workspace: Uuid) -> Result<Vec<JobId>, 
     let mut jobs = Vec::with_capacity(JOBS);
     for _ in 0..JOBS {
         ticks.tick().await;
-        let mut tx = database.begin().await?;
-        jobs.push(jobs::enqueue(&mut tx, NewJob::new(&job).workspace(Some(workspace))).await?.id());
-        tx.commit().await?;
+        jobs.push(database.enqueue(NewJob::new(&job).workspace(Some(workspace))).await?.id());
     }
     let hub = Hub::start(database.clone());
     let deadline = Instant::now() + PATIENCE;

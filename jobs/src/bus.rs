@@ -3,9 +3,10 @@
 //! Nothing on the bus is the truth. A wake-up or an event that is lost is found again in the ledger
 //! by whoever waits for it, so callers may ignore a failed publish once it is counted.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{JobId, Pool};
@@ -19,6 +20,7 @@ pub struct Bus {
     client: redis::Client,
     connection: ConnectionManager,
     prefix: Arc<str>,
+    wakes: mpsc::UnboundedSender<Option<Pool>>,
 }
 
 impl Bus {
@@ -33,7 +35,10 @@ impl Bus {
             .set_response_timeout(Some(std::time::Duration::from_secs(5)))
             .set_max_delay(std::time::Duration::from_secs(1));
         let connection = ConnectionManager::new_with_config(client.clone(), config).await?;
-        Ok(Self { client, connection, prefix: prefix.into() })
+        let (wakes, due) = mpsc::unbounded_channel();
+        let bus = Self { client, connection, prefix: prefix.into(), wakes };
+        tokio::spawn(send_wakes(bus.connection(), bus.dispatch_channel(), due));
+        Ok(bus)
     }
 
     /// A handle on the shared, self-repairing connection.
@@ -64,17 +69,11 @@ impl Bus {
         format!("{}:wake:{pool}", self.prefix)
     }
 
-    /// Tells the dispatcher that every pool may have due jobs. When it isn't heard, the dispatcher's poll
-    /// of the ledger finds them.
-    pub(crate) async fn wake_dispatcher(&self) {
-        let told = redis::cmd("PUBLISH")
-            .arg(self.dispatch_channel())
-            .arg("*")
-            .query_async::<()>(&mut self.connection())
-            .await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "no wake-up; the dispatcher polls");
-        }
+    /// Tells the dispatcher that a pool may have due jobs; `None`: that any may. Nobody waits for Redis
+    /// here. When it isn't heard, the dispatcher's poll of the ledger finds them.
+    pub(crate) fn wake(&self, pool: Option<Pool>) {
+        // The task lives as long as this handle, so there is always a receiver.
+        let _ = self.wakes.send(pool);
     }
 
     /// The channel on which workers hear that a running job is to be looked at (cancelled), or their own
@@ -145,6 +144,30 @@ impl Bus {
     pub fn workspace_channel(&self, workspace: Uuid) -> String {
         format!("{}:workspace:{workspace}", self.prefix)
     }
+}
+
+/// Sends wake-ups, each pool's once however many are due together, until the last handle is dropped.
+async fn send_wakes(
+    mut connection: ConnectionManager,
+    channel: String,
+    mut due: mpsc::UnboundedReceiver<Option<Pool>>,
+) {
+    let mut wakes = Vec::new();
+    while due.recv_many(&mut wakes, usize::MAX).await > 0 {
+        let mut pipe = redis::pipe();
+        for pool in wakes.drain(..).collect::<BTreeSet<_>>() {
+            pipe.publish(&channel, pool.map_or("*", Pool::name)).ignore();
+        }
+        if let Err(error) = pipe.query_async::<()>(&mut connection).await {
+            lost("wake", &error);
+        }
+    }
+}
+
+/// Counts a message that Redis did not take.
+pub(crate) fn lost(what: &'static str, error: &redis::RedisError) {
+    metrics::counter!("millrace_bus_lost_total", "what" => what).increment(1);
+    tracing::warn!(%error, what, "the bus did not take a message; the ledger's pollers will find it");
 }
 
 impl std::fmt::Debug for Bus {

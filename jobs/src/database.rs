@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use sqlx::{
-    PgConnection, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -22,6 +22,10 @@ use crate::{
 
 /// The schemas of a transaction that belongs to no workspace.
 pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
+
+/// A connection that has been idle no longer than this is used without asking first whether it still
+/// works, which costs a round trip: no server is away and back again within it.
+const SURELY_ALIVE: Duration = Duration::from_millis(200);
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +81,15 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(to.connections)
             .acquire_timeout(Duration::from_secs(10))
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move {
+                    if metadata.idle_for > SURELY_ALIVE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         Ok(Self {
@@ -144,7 +157,6 @@ impl Database {
     pub async fn begin_as_workspace(&self, workspace: Uuid, read_only: bool) -> Result<Tx, sqlx::Error> {
         // A reader goes on with a unit's transaction, whose work it must see, but begins none.
         let mut tx = match read_only.then(Unit::parked) {
-            Some(None) => Tx::new(self, self.pool.begin().await?),
             Some(Some(parked)) => {
                 let mut tx = Tx::going_on(self, parked).await?;
                 if let Some(part) = &mut tx.unit {
@@ -152,10 +164,17 @@ impl Database {
                 }
                 tx
             }
-            None => self.begin().await?,
+            None if Unit::is_open() => self.begin().await?,
+            Some(None) | None => {
+                let mode = if read_only { " read only" } else { "" };
+                // One round trip.
+                let begin = format!("begin{mode}; {}", role_of(workspace));
+                let mut tx = Tx::new(self, self.pool.begin_with(AssertSqlSafe(begin)).await?);
+                tx.workspace = Some(workspace);
+                return Ok(tx);
+            }
         };
-        let mode = if read_only && tx.unit.is_none() { "set transaction read only;" } else { "" };
-        tx.become_workspace(workspace, mode).await?;
+        tx.enter_workspace(workspace).await?;
         Ok(tx)
     }
 }
@@ -164,6 +183,13 @@ impl Database {
 #[must_use]
 pub fn workspace_schema(workspace: Uuid) -> String {
     format!("ws_{}", workspace.simple())
+}
+
+/// The statements by which a transaction takes a workspace's role and sees its schema only. Identifiers made
+/// of hex digits: nothing here comes from a client.
+fn role_of(workspace: Uuid) -> String {
+    let schema = workspace_schema(workspace);
+    format!("set local role {schema}; set local search_path = {schema}, shard_api, ext, pg_temp;")
 }
 
 /// See [`Database::reader`].
@@ -238,27 +264,18 @@ impl Tx {
 
     /// Takes a workspace's role, and sees its schema only. From here on statements can reach nothing else.
     pub async fn enter_workspace(&mut self, workspace: Uuid) -> Result<(), sqlx::Error> {
-        self.become_workspace(workspace, "").await
+        let reset = if self.workspace.is_some() { "reset role; " } else { "" };
+        let setup = format!("{reset}{}", role_of(workspace));
+        sqlx::raw_sql(AssertSqlSafe(setup)).execute(self.conn()).await?;
+        self.workspace = Some(workspace);
+        Ok(())
     }
 
     /// Goes back to Millrace's own role and the shared schemas.
     pub async fn leave_workspace(&mut self) -> Result<(), sqlx::Error> {
         let reset = format!("reset role; set local search_path = {SHARED_PATH};");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(reset)).execute(self.conn()).await?;
+        sqlx::raw_sql(AssertSqlSafe(reset)).execute(self.conn()).await?;
         self.workspace = None;
-        Ok(())
-    }
-
-    async fn become_workspace(&mut self, workspace: Uuid, mode: &str) -> Result<(), sqlx::Error> {
-        let schema = workspace_schema(workspace);
-        let reset = if self.workspace.is_some() { "reset role;" } else { "" };
-        // Identifiers made of hex digits: nothing here comes from a client. One round trip.
-        let setup = format!(
-            "{mode} {reset} set local role {schema}; \
-             set local search_path = {schema}, shard_api, ext, pg_temp;"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(self.conn()).await?;
-        self.workspace = Some(workspace);
         Ok(())
     }
 
@@ -307,8 +324,9 @@ impl Tx {
             return Ok(());
         }
         inner.commit().await?;
-        if !after.wakes.is_empty() || !after.events.is_empty() {
-            publish::after_commit(&self.database.bus, &after.wakes, &after.events).await;
+        publish::after_commit(&self.database.bus, &after.events).await;
+        for pool in after.wakes {
+            self.database.bus.wake(Some(pool));
         }
         for asked in after.asked {
             control::announce(&self.database, asked).await;

@@ -134,13 +134,13 @@ pub async fn put(database: &Database, new: &NewLimit) -> Result<Limit, sqlx::Err
     )
     .fetch_one(&database.pool)
     .await?;
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     Ok(row.into())
 }
 
 /// Removes a limit. False: there was none.
 pub async fn delete(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query!("delete from job_limits where id = $1", id).execute(&database.pool).await?;
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     Ok(gone.rows_affected() > 0)
 }

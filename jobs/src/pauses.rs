@@ -79,13 +79,13 @@ pub async fn pause(database: &Database, new: &NewPause) -> Result<Pause, sqlx::E
     )
     .fetch_one(&database.pool)
     .await?;
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     Ok(pause)
 }
 
 /// Lifts a pause; its jobs go on at once. False: there was none.
 pub async fn resume(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
     let lifted = sqlx::query!("delete from job_pauses where id = $1", id).execute(&database.pool).await?;
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     Ok(lifted.rows_affected() > 0)
 }

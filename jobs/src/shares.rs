@@ -40,7 +40,7 @@ pub async fn put(database: &Database, tenant: Uuid, weight: i32) -> Result<Share
     )
     .fetch_one(&database.pool)
     .await?;
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     Ok(share)
 }
 
@@ -48,6 +48,6 @@ pub async fn put(database: &Database, tenant: Uuid, weight: i32) -> Result<Share
 pub async fn delete(database: &Database, tenant: Uuid) -> Result<bool, sqlx::Error> {
     let gone =
         sqlx::query!("delete from job_shares where tenant = $1", tenant).execute(&database.pool).await?;
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     Ok(gone.rows_affected() > 0)
 }

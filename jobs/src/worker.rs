@@ -157,7 +157,7 @@ pub async fn work(
     let registration = registration(id, &config);
     registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
     // The leader counts slots; it need not find these by its poll.
-    database.bus.wake_dispatcher().await;
+    database.bus.wake(None);
     let isolation = config.isolated.clone().map(|process| Isolation::new(process, config.lease));
     let (shared, _) =
         Shared::start_with(registration, &database, registry, CancellationToken::new(), isolation);
@@ -190,7 +190,7 @@ pub async fn work(
             take(&shared, &slots, &jobs, &receivers, &taking);
             shared.turn(State::Taking);
             // The leader counts slots; it need not find these by its poll.
-            database.bus.wake_dispatcher().await;
+            database.bus.wake(None);
         } else {
             shared.turn(State::Paused);
         }

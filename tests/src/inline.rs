@@ -51,9 +51,7 @@ async fn ledger() -> (TestDatabase, Database, Inline) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_run_inline_to_its_end() {
     let (clone, database, inline) = ledger().await;
-    let mut tx = database.begin().await.unwrap();
-    let job = jobs::enqueue(&mut tx, NewJob::new(&ada(0))).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let job = database.enqueue(NewJob::new(&ada(0))).await.unwrap().id();
 
     let end = inline.run(job).await;
 
@@ -81,9 +79,7 @@ async fn what_a_transaction_has_enqueued_is_seen_in_it_and_gone_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backoff_is_over_when_the_test_says_so() {
     let (clone, database, inline) = ledger().await;
-    let mut tx = database.begin().await.unwrap();
-    let job = jobs::enqueue(&mut tx, NewJob::new(&ada(2))).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let job = database.enqueue(NewJob::new(&ada(2))).await.unwrap().id();
 
     let failed = inline.run(job).await;
     assert_eq!(failed.event.status, Status::Pending);

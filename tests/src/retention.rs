@@ -77,10 +77,8 @@ async fn what_is_left_of_jobs_that_are_gone_is_pruned_too() {
     let app = TestApp::start().await;
     let (gone, live) = (JobId::new(), JobId::new());
     let later = jobs::clock::now() + chrono::TimeDelta::hours(1);
-    let mut tx = app.database.begin().await.unwrap();
     let job = NoOp::default();
-    jobs::enqueue(&mut tx, NewJob::new(&job).id(live).run_at(later)).await.unwrap();
-    tx.commit().await.unwrap();
+    app.database.enqueue(NewJob::new(&job).id(live).run_at(later)).await.unwrap();
     for job in [gone, live] {
         run(
             &app,
@@ -167,9 +165,7 @@ async fn prune(app: &TestApp) {
 }
 
 async fn completed<K: JobKind>(app: &TestApp, job: &K) -> JobId {
-    let mut tx = app.database.begin().await.unwrap();
-    let id = jobs::enqueue(&mut tx, NewJob::new(job)).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let id = app.database.enqueue(NewJob::new(job)).await.unwrap().id();
     let done = format!("select count(*) from finished_jobs where id = '{id}' and state = 'completed'");
     wait_until("the job is done", || async { app.count(&done).await == 1 }).await;
     id

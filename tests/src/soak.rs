@@ -66,9 +66,7 @@ async fn round(database: &Database) -> Size {
         tx.commit().await.unwrap();
     }
     none_of(database, NoOp::NAME).await;
-    let mut tx = database.begin().await.unwrap();
-    jobs::enqueue(&mut tx, NewJob::new(&PruneJobs {})).await.unwrap();
-    tx.commit().await.unwrap();
+    database.enqueue(NewJob::new(&PruneJobs {})).await.unwrap();
     none_of(database, PruneJobs::NAME).await;
 
     let (mut rows, mut bytes) = (BTreeMap::new(), BTreeMap::new());

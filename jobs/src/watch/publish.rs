@@ -4,7 +4,7 @@
 //! fills in `prev`, so that whoever reads the history or the channel can tell a hole.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::LazyLock,
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::Event;
-use crate::{Bus, JobId, Pool};
+use crate::{Bus, JobId, bus::lost};
 
 /// Entries that a job's history keeps, at the least.
 const KEPT: usize = 1000;
@@ -81,20 +81,11 @@ impl Way {
     }
 }
 
-/// Publishes what a committed transaction announced. Failures are counted, not returned: pollers of
-/// the ledger find what was missed.
-pub(crate) async fn after_commit(bus: &Bus, wakes: &BTreeSet<Pool>, events: &[Event]) {
+/// Publishes the events of a committed transaction. Failures are counted, not returned: pollers of the
+/// ledger find what was missed.
+pub(crate) async fn after_commit(bus: &Bus, events: &[Event]) {
     for batch in events.chunks(BATCH) {
         send(bus, batch).await;
-    }
-    if !wakes.is_empty() {
-        let mut pipe = redis::pipe();
-        for pool in wakes {
-            pipe.publish(bus.dispatch_channel(), pool.name()).ignore();
-        }
-        if let Err(error) = pipe.query_async::<()>(&mut bus.connection()).await {
-            lost("wake", &error);
-        }
     }
 }
 
@@ -197,11 +188,6 @@ fn leave_out_superseded(batch: &mut Vec<(Event, Way)>) {
         at += 1;
         !out[at - 1]
     });
-}
-
-fn lost(what: &'static str, error: &redis::RedisError) {
-    metrics::counter!("millrace_bus_lost_total", "what" => what).increment(1);
-    tracing::warn!(%error, what, "the bus did not take a message; the ledger's pollers will find it");
 }
 
 /// A task that sends events in the order in which they were handed over, many at a time, so that a

@@ -326,7 +326,7 @@ async fn put_back(
         Err(error) => tracing::warn!(job = %job.id, %error, "could not see whether to cancel"),
     }
     if delay.is_zero() {
-        shared.database.bus.wake_dispatcher().await;
+        shared.database.bus.wake(None);
     }
     if retried { "retried" } else { "returned" }
 }

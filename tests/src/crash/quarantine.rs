@@ -134,10 +134,7 @@ async fn wait_for_death(cluster: &mut Cluster) {
 }
 
 async fn enqueue(database: &Database, job: &NoOp) -> JobId {
-    let mut tx = database.begin().await.unwrap();
-    let id = jobs::enqueue(&mut tx, NewJob::new(job)).await.unwrap().id();
-    tx.commit().await.unwrap();
-    id
+    database.enqueue(NewJob::new(job)).await.unwrap().id()
 }
 
 /// Waits until a count is that, for two minutes.

@@ -437,10 +437,8 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     contract.hold("set_share", &operator.put(&share, json!({"weight": 3})).await);
     contract.hold("list_shares", &operator.get("/shares").await);
 
-    let mut tx = app.database.begin().await.unwrap();
     let (of, no_op) = (Some(tenant.parse().unwrap()), jobs::kinds::NoOp::default());
-    let job = jobs::enqueue(&mut tx, jobs::NewJob::new(&no_op).workspace(of)).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let job = app.database.enqueue(jobs::NewJob::new(&no_op).workspace(of)).await.unwrap().id();
     contract.hold("list_queues", &operator.get("/queues").await);
     contract.hold("get_queue", &operator.get("/queues/maintenance").await);
     contract.hold("get_pool_scaling", &operator.get("/pools/maintenance/scaling").await);

@@ -110,10 +110,7 @@ fn keys(list: &[(&str, &str)]) -> PayloadKeys {
 }
 
 async fn enqueue<K: JobKind>(engine: &Engine, job: K) -> JobId {
-    let mut tx = engine.database.begin().await.unwrap();
-    let id = jobs::enqueue(&mut tx, NewJob::new(&job)).await.unwrap().id();
-    tx.commit().await.unwrap();
-    id
+    engine.database.enqueue(NewJob::new(&job)).await.unwrap().id()
 }
 
 fn login(password: &str) -> Login {

@@ -1,6 +1,6 @@
 //! Queues, scaling, and the same figures for Prometheus.
 
-use ::jobs::{NewJob, enqueue, kinds::NoOp};
+use ::jobs::{NewJob, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::{enqueue_no_ops, workspace};
@@ -22,11 +22,9 @@ async fn a_queue_shows_what_waits_by_kind_and_by_tenant() {
     operator.post("/pauses", held).await.expect(201);
     let mut jobs = enqueue_no_ops(&app, 2, Some(workspace(&ada))).await;
     jobs.extend(enqueue_no_ops(&app, 3, None).await);
-    let mut tx = app.database.begin().await.unwrap();
     let later = NoOp::default();
     let later = NewJob::new(&later).run_at(::jobs::clock::now() + chrono::TimeDelta::hours(1));
-    jobs.push(enqueue(&mut tx, later).await.unwrap().id());
-    tx.commit().await.unwrap();
+    jobs.push(app.database.enqueue(later).await.unwrap().id());
 
     let queue = operator.get("/queues/maintenance").await.expect(200);
 

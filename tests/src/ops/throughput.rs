@@ -1,6 +1,6 @@
 //! Throughput.
 
-use ::jobs::{NewJob, enqueue, kinds::NoOp};
+use ::jobs::{NewJob, kinds::NoOp};
 
 use super::enqueue_no_ops;
 use crate::{TestApp, cluster::wait_until};
@@ -10,10 +10,8 @@ async fn runs_are_counted_by_how_they_ended() {
     let app = TestApp::start().await;
     let operator = app.operator();
     let mut jobs = enqueue_no_ops(&app, 3, None).await;
-    let mut tx = app.database.begin().await.unwrap();
     let fails_once = NoOp { failures: 1, sleep_ms: 20, ..NoOp::default() };
-    jobs.push(enqueue(&mut tx, NewJob::new(&fails_once)).await.unwrap().id());
-    tx.commit().await.unwrap();
+    jobs.push(app.database.enqueue(NewJob::new(&fails_once)).await.unwrap().id());
     for job in jobs {
         app.wait_for_end(job).await;
     }

@@ -1,6 +1,6 @@
 //! Workers.
 
-use ::jobs::{NewJob, enqueue, kinds::NoOp};
+use ::jobs::{NewJob, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::enqueue_no_ops;
@@ -26,10 +26,8 @@ async fn wait_for_state(operator: &Client, state: &str) {
 async fn a_worker_is_shown_with_its_slots_and_what_it_has_in_hand() {
     let app = TestApp::start().await;
     let operator = app.operator();
-    let mut tx = app.database.begin().await.unwrap();
     let long = NoOp { sleep_ms: 60_000, ..NoOp::default() };
-    let job = enqueue(&mut tx, NewJob::new(&long)).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let job = app.database.enqueue(NewJob::new(&long)).await.unwrap().id();
     wait_until("it runs", || async { worker(&operator).await["jobs"][0]["job_id"] == job.to_string() }).await;
 
     let shown = worker(&operator).await;
@@ -48,10 +46,8 @@ async fn a_paused_worker_finishes_what_it_has_and_takes_nothing_more_until_it_is
     let app = TestApp::start().await;
     let operator = app.operator();
     let path = format!("/workers/{}", worker(&operator).await["id"].as_str().unwrap());
-    let mut tx = app.database.begin().await.unwrap();
     let long = NoOp { sleep_ms: 60_000, ..NoOp::default() };
-    let in_hand = enqueue(&mut tx, NewJob::new(&long)).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let in_hand = app.database.enqueue(NewJob::new(&long)).await.unwrap().id();
     wait_until("it runs", || async { worker(&operator).await["jobs"][0]["job_id"] == in_hand.to_string() })
         .await;
 
@@ -79,10 +75,8 @@ async fn a_worker_that_is_asked_to_leave_leaves_and_can_not_be_called_back() {
     let app = TestApp::start().await;
     let operator = app.operator();
     let path = format!("/workers/{}", worker(&operator).await["id"].as_str().unwrap());
-    let mut tx = app.database.begin().await.unwrap();
     let long = NoOp { sleep_ms: 60_000, ..NoOp::default() };
-    let in_hand = enqueue(&mut tx, NewJob::new(&long)).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let in_hand = app.database.enqueue(NewJob::new(&long)).await.unwrap().id();
     wait_until("it runs", || async { worker(&operator).await["jobs"][0]["job_id"] == in_hand.to_string() })
         .await;
 

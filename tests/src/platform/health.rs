@@ -42,10 +42,8 @@ async fn metrics_have_figures_of_requests_and_of_jobs() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
-    let mut tx = app.database.begin().await.unwrap();
     let job = jobs::kinds::NoOp { sleep_ms: 60_000, ..Default::default() };
-    let id = jobs::enqueue(&mut tx, jobs::NewJob::new(&job).workspace(Some(workspace))).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let id = app.database.enqueue(jobs::NewJob::new(&job).workspace(Some(workspace))).await.unwrap().id();
     let mut events = owner.events(&format!("/jobs/{id}/stream?since=0"), None).await;
     while events.next().await.expect("it starts")["status"] != "RUNNING" {}
 

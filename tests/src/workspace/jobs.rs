@@ -23,10 +23,7 @@ pub(crate) async fn sleeper(app: &TestApp, owner: &Client, job: NoOp) -> String 
 
 /// Enqueues a job in the caller's workspace.
 pub(crate) async fn enqueue<K: JobKind>(app: &TestApp, owner: &Client, job: NewJob<'_, K>) -> Enqueued {
-    let mut tx = app.database.begin().await.unwrap();
-    let enqueued = jobs::enqueue(&mut tx, job.workspace(Some(workspace_of(owner)))).await.unwrap();
-    tx.commit().await.unwrap();
-    enqueued
+    app.database.enqueue(job.workspace(Some(workspace_of(owner)))).await.unwrap()
 }
 
 pub(crate) fn workspace_of(owner: &Client) -> Uuid {

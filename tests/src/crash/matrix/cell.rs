@@ -192,9 +192,7 @@ async fn running(pool: &PgPool) -> HashMap<Uuid, i64> {
 
 /// A job that goes all the way: ledger, leader, Redis, worker.
 async fn enqueue_probe(database: &Database) -> Result<JobId, sqlx::Error> {
-    let mut tx = database.begin().await?;
-    let probe = jobs::enqueue(&mut tx, NewJob::new(&NoOp::default()).priority(0)).await?;
-    tx.commit().await?;
+    let probe = database.enqueue(NewJob::new(&NoOp::default()).priority(0)).await?;
     Ok(probe.id())
 }
 

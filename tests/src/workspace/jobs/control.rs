@@ -10,11 +10,9 @@ use crate::{Client, TestApp, workspace::recordsets::become_role};
 /// Enqueues a job for tomorrow.
 async fn for_tomorrow(app: &TestApp, owner: &Client) -> String {
     let workspace = owner.workspace.as_ref().unwrap().parse().unwrap();
-    let mut tx = app.database.begin().await.unwrap();
     let job = NoOp::default();
     let job = NewJob::new(&job).workspace(Some(workspace)).run_at(clock::now() + TimeDelta::days(1));
-    let id = jobs::enqueue(&mut tx, job).await.unwrap().id();
-    tx.commit().await.unwrap();
+    let id = app.database.enqueue(job).await.unwrap().id();
     id.to_string()
 }
 

@@ -88,11 +88,8 @@ async fn of_many_who_ask_at_once_one_job_comes() {
         let database = app.database.clone();
         tokio::spawn(async move {
             let job = NoOp { sleep_ms: 2_000, ..NoOp::default() };
-            let mut tx = database.begin().await.unwrap();
             let job = NewJob::new(&job).workspace(Some(workspace)).unique(Unique::until_done("one"));
-            let enqueued = jobs::enqueue(&mut tx, job).await.unwrap();
-            tx.commit().await.unwrap();
-            enqueued
+            database.enqueue(job).await.unwrap()
         })
     });
     let answers = futures::future::join_all(asking).await;

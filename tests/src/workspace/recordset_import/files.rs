@@ -89,10 +89,8 @@ async fn an_upload_that_no_import_uses_is_swept_after_a_day() {
         ))
         .await;
     }
-    let mut tx = app.database.begin().await.unwrap();
     let sweep = jobs::kinds::SweepUploads {};
-    jobs::enqueue(&mut tx, jobs::NewJob::new(&sweep)).await.unwrap();
-    tx.commit().await.unwrap();
+    app.database.enqueue(jobs::NewJob::new(&sweep)).await.unwrap();
     crate::cluster::wait_until("the sweep is over", || async {
         app.count("select count(*) from shard.finished_jobs where kind = 'uploads.sweep'").await == 1
     })
