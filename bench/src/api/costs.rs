@@ -96,7 +96,7 @@ async fn audit(millrace: &Millrace) -> Result<f64, Failure> {
 async fn audit_in_blocks(millrace: &Millrace, as_it_is: &str) -> Result<f64, Failure> {
     // The same head with a body that does nothing.
     let head = as_it_is.split_once("AS $function$").ok_or("not a function as PostgreSQL shows one")?.0;
-    let silent = format!("{head} AS 'select'");
+    let silent = format!("{head} AS 'begin end'");
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..BLOCKS {
         define(&millrace.database, as_it_is).await?;
