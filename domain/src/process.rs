@@ -22,6 +22,16 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Has the kernel back this process's memory, and that of its children, by small pages. The allocator asks for huge
+/// ones, which stay resident for the little that is left in them: with them 10,000 open streams take a fifth more, and
+/// an import half as much again, at the same speed.
+pub fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay in use");
+    }
+}
+
 /// Our crates: what their spans and events say is ours to keep; libraries may say anything.
 const OURS: [&str; 5] = ["api", "domain", "jobs", "tabular", "workers"];
 

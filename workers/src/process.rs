@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, tim
 
 use domain::{
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, start_logging},
+    process::{Logging, asked_to_stop, start_logging, use_small_pages},
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -201,6 +201,7 @@ fn service(pools: &[Pool]) -> &'static str {
 }
 
 fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {
+    use_small_pages();
     Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
 }
 

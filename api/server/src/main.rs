@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use api_server::{Config, documents, endpoint, listen, serve, start};
 use domain::{
-    process::{Logging, asked_to_stop, start_logging},
+    process::{Logging, asked_to_stop, start_logging, use_small_pages},
     settings::{SettingError, Settings},
 };
 use jobs::Surface;
@@ -50,6 +50,7 @@ fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
 }
 
 async fn run() -> ExitCode {
+    use_small_pages();
     let settings = Settings::of_process();
     let (_logging, config) = match read(&settings) {
         Ok(read) => read,

@@ -231,7 +231,10 @@ pub(crate) async fn running(
             select c.id as claim, cardinality(c.jobs) as jobs, j.id, j.pool, j.tenant, j.worker, j.hand_back
               from job_claims c
               cross join lateral unnest(c.jobs) as of_claim(id)
-              left join jobs j on j.id = of_claim.id and j.state = 'running' and j.claimed_at = c.claimed_at
+              -- An offset keeps it a lookup by the primary key; a join could be turned around.
+              left join lateral (select * from jobs k
+                                  where k.id = of_claim.id and k.state = 'running' and k.claimed_at = c.claimed_at
+                                 offset 0) j on true
         ), claims as (
             select claim, jobs, array_agg(id) filter (where id is not null) as held from noted group by claim, jobs
         ), over as (

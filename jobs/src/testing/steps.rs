@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sqlx::{Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -130,8 +130,14 @@ pub async fn due(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
             None => break,
         }
     }
-    lanes::running(&mut conn, pool).await.expect("what runs can be seen");
+    running(&mut conn, pool).await;
     due
+}
+
+/// How many jobs of a pool a dispatcher sees running, by a connection of the caller's.
+pub async fn running(conn: &mut PgConnection, pool: Pool) -> usize {
+    let running = lanes::running(conn, pool).await.expect("what runs can be seen");
+    running.values().map(|tenant| tenant.jobs).sum()
 }
 
 /// What it sees when it goes on from there: up to `depth` more of each lane, then as many again, to the end.
