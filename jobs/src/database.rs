@@ -24,8 +24,9 @@ use crate::{
 pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 
 /// A connection that has been idle no longer than this is used without asking first whether it still
-/// works, which costs a round trip: no server is away and back again within it.
-const SURELY_ALIVE: Duration = Duration::from_millis(200);
+/// works, which costs a round trip. Should the server be gone and back within it, whoever takes the
+/// connection sees the error that those who were using theirs saw.
+const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,7 @@ impl Database {
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
-                    if metadata.idle_for > SURELY_ALIVE {
+                    if metadata.idle_for > PRESUMED_ALIVE {
                         connection.ping().await?;
                     }
                     Ok(true)

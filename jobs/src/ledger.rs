@@ -80,7 +80,7 @@ pub(crate) struct Rescued {
     pub id: JobId,
     pub pool: Option<Pool>,
     pub epoch: i64,
-    /// Without the one that was lost.
+    /// The last one that counts: a freed job has the lost one back.
     pub attempt: i32,
     pub crashes: i32,
     /// Too many crashes in a row: finished as failed, for this reason.
