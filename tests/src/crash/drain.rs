@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cluster::Cluster,
-    crash::{ROWS, assert_exactly_once, start_import, wait_for_progress, watch},
+    crash::{MANY, assert_exactly_once, start_import, wait_for_progress, watch},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +12,7 @@ async fn an_import_is_handed_back_when_an_operator_drains_its_worker() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     let operator = cluster.operator();
-    let started = start_import(&owner, ROWS).await;
+    let started = start_import(&owner, MANY).await;
     let watch = watch(&owner, &started);
     wait_for_progress(&owner, started["status_url"].as_str().unwrap(), 0).await;
 
@@ -42,6 +42,6 @@ async fn an_import_is_handed_back_when_an_operator_drains_its_worker() {
     cluster.start_process("imports");
 
     let end = watch.await.unwrap();
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, MANY).await;
     assert_eq!(end["attempt"], 1, "a hand-back is not an attempt");
 }

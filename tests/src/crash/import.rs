@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::Cluster,
-    crash::{ROWS, assert_exactly_once, start_import, wait_for_progress, watch},
+    crash::{MANY, ROWS, assert_exactly_once, start_import, wait_for_progress, watch},
     events::Seen,
 };
 
@@ -22,7 +22,7 @@ async fn an_import_survives_sigkill_of_its_worker_again_and_again() {
     }
 
     let end = watch.await.unwrap();
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, ROWS).await;
     assert_eq!(end["attempt"], 1, "a crash is not the job's own failure");
 }
 
@@ -38,7 +38,7 @@ async fn an_import_hands_back_when_its_worker_is_asked_to_leave() {
     cluster.start_process("imports");
 
     let end = watch.await.unwrap();
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, ROWS).await;
     assert_eq!(end["attempt"], 1, "a hand-back is not an attempt");
 }
 
@@ -53,7 +53,7 @@ async fn an_import_survives_a_redis_that_restarts_empty() {
     cluster.restart_redis().await;
 
     let end = watch.await.unwrap();
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, ROWS).await;
     assert_eq!(end["attempt"], 1, "the job never noticed");
 }
 
@@ -71,7 +71,7 @@ async fn an_import_survives_flushall_while_it_waits_and_while_it_runs() {
     cluster.flush_redis().await;
 
     let end = watch.await.unwrap();
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, ROWS).await;
     assert_eq!(end["attempt"], 1, "the job never noticed");
 }
 
@@ -89,7 +89,7 @@ async fn an_import_goes_on_while_scheduler_and_api_are_killed() {
     cluster.start_process("scheduler");
 
     let end = watch.await.unwrap();
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, ROWS).await;
     assert_eq!(end["attempt"], 1, "the job never noticed");
 }
 
@@ -97,7 +97,7 @@ async fn an_import_goes_on_while_scheduler_and_api_are_killed() {
 async fn the_percent_does_not_go_back_while_the_ledger_knows_of_a_new_holder_and_of_no_progress() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
-    let started = start_import(&owner, ROWS).await;
+    let started = start_import(&owner, MANY).await;
     let (status_url, stream_url) =
         (started["status_url"].as_str().unwrap(), started["stream_url"].as_str().unwrap());
     let mut events = owner.events_if_up(stream_url, Seen::default()).await.unwrap();
@@ -131,5 +131,5 @@ async fn the_percent_does_not_go_back_while_the_ledger_knows_of_a_new_holder_and
     assert_eq!(cluster.number(&freed).await, 1);
     cluster.start_process("imports");
     let end = events.to_the_end().await;
-    assert_exactly_once(&cluster, &owner, &end).await;
+    assert_exactly_once(&cluster, &owner, &end, MANY).await;
 }
