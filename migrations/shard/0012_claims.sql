@@ -26,8 +26,6 @@ language plpgsql stable rows 100
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 begin
     return query
@@ -35,7 +33,10 @@ begin
                j.cancel_requested, j.epoch, j.worker, j.lease_until, j.claimed_at
           from job_claims c
          cross join lateral unnest(c.jobs) as of_claim(id)
-          join jobs j on j.id = of_claim.id and j.state = 'running' and j.claimed_at = c.claimed_at;
+         -- An offset keeps the lookup what it is; a join could be turned around.
+         cross join lateral (select * from jobs k
+                              where k.id = of_claim.id and k.state = 'running' and k.claimed_at = c.claimed_at
+                             offset 0) j;
 end
 $$;
 
@@ -119,12 +120,18 @@ begin
         with candidates as (
             select id, tenant, kind, row_number() over (order by priority, run_at, id) as place
               from jobs where id = any(wanted) and state = 'waiting' and run_at <= now()
-        ), ranked as (
-            select c.id, l.limit_id is null
-                         or row_number() over (partition by l.limit_id, l.subject order by c.place)
-                         <= room_under(l.limit_id, l.subject, l.whole, l.counted_kind, l.max_running,
-                                       l.max_starts, l.per) as within
+        ), limited as materialized (
+            select c.id, c.place, l.*
               from candidates c left join lateral limits_of(c.tenant, c.kind) l on true
+        ), rooms as materialized (
+            select l.limit_id, l.subject, room_under(l.limit_id, l.subject, l.whole, l.counted_kind, l.max_running,
+                                                     l.max_starts, l.per) as room
+              from (select distinct limit_id, subject, whole, counted_kind, max_running, max_starts, per
+                      from limited where limit_id is not null) l
+        ), ranked as (
+            select l.id, l.limit_id is null
+                         or row_number() over (partition by l.limit_id, l.subject order by l.place) <= r.room as within
+              from limited l left join rooms r on r.limit_id = l.limit_id and r.subject = l.subject
         )
         select coalesce(array_agg(id), '{}') into allowed
           from (select id from ranked group by id having bool_and(within)) passed;
