@@ -17,7 +17,7 @@ use crate::{
     audit::{self, Entry},
     secret,
     throttle::{self, Subjects, Verdict},
-    users,
+    users::{self, Email},
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
@@ -165,7 +165,7 @@ pub(crate) async fn count_failure(
 ) -> Result<Verdict, sqlx::Error> {
     let verdict = throttle::failed(tx, subjects).await?;
     if verdict == Verdict::NowLocked {
-        let user = sqlx::query_scalar!("select id from users where lower(email) = lower($1)", email.trim())
+        let user = sqlx::query_scalar!("select id from users where email_key = $1", Email::key_of(email))
             .fetch_optional(tx.conn())
             .await?;
         audit::record(tx, None, actor, Entry::new("sign_in", "locked", user, json!({}))).await?;

@@ -261,8 +261,8 @@ async fn invite(
         return Ok(note_unmatched(tx, checkout, "it names no address to write to", actor).await?);
     };
     let has_account = sqlx::query_scalar!(
-        r#"select exists (select from users where lower(email) = lower($1) and is_active) as "there!""#,
-        email.as_str(),
+        r#"select exists (select from users where email_key = $1) as "there!""#,
+        email.key(),
     )
     .fetch_one(tx.conn())
     .await?;
@@ -270,14 +270,15 @@ async fn invite(
     let (code, access_code) = (secret::generate(), invites::access_code());
     let id = Uuid::now_v7();
     let made = sqlx::query!(
-        "insert into stripe_invites (id, code_hash, access_code_hash, email, name, company_name, plan,
+        "insert into stripe_invites (id, code_hash, access_code_hash, email, email_key, name, company_name, plan,
                                      stripe_customer_id, stripe_subscription_id, checkout_session_id, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict on constraint stripe_invites_session_key do nothing",
         id,
         secret::hash(&code),
         invites::access_code_hash(&access_code),
         email.as_str(),
+        email.key(),
         name,
         one_line(checkout.metadata.company_name.as_deref()),
         plan,
