@@ -1,5 +1,5 @@
 //! How a connection to PostgreSQL begins. Its settings are statements after the start, never part of it: a pooler
-//! such as PgBouncer refuses a start-up message with settings that it doesn't know, and in session mode keeps those
+//! such as `PgBouncer` refuses a start-up message with settings that it doesn't know, and in session mode keeps those
 //! that a statement has made.
 
 use std::str::FromStr;

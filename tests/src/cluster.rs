@@ -73,7 +73,7 @@ impl Cluster {
         Self::start_on(postgres.server.clone(), Some(postgres), &[]).await
     }
 
-    /// The same with a PgBouncer in session mode between the processes and the database.
+    /// The same with a `PgBouncer` in session mode between the processes and the database.
     pub async fn start_behind_pgbouncer() -> Self {
         let server = Server::shared();
         let pooler = PgBouncer::start(&server.url);

@@ -72,10 +72,10 @@ async fn run() -> ExitCode {
     match inspect_once(&app.database.pool).await {
         Ok(Installation::Restored) => return cannot_start(&Unfit::Restored),
         Ok(Installation::Behind) => {
-            tracing::warn!("not ready: the database lacks migrations of this release; run `migrate`")
+            tracing::warn!("not ready: the database lacks migrations of this release; run `migrate`");
         }
         Ok(Installation::Newer) => {
-            tracing::info!("a newer release has migrated the database; this one goes on beside it")
+            tracing::info!("a newer release has migrated the database; this one goes on beside it");
         }
         Ok(Installation::Ready) => {}
         Err(error) => return cannot_start(&error),

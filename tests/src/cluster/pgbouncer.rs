@@ -1,4 +1,4 @@
-//! A PgBouncer of a test's own, in session mode and otherwise as it comes: it refuses what it doesn't know in a
+//! A `PgBouncer` of a test's own, in session mode and otherwise as it comes: it refuses what it doesn't know in a
 //! connection's start-up message.
 
 use std::{
