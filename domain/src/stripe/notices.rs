@@ -2,7 +2,7 @@
 //! several times and in any order; what it says is done once, in one transaction.
 
 use chrono::{DateTime, Utc};
-use jobs::{Database, NewJob, Tx};
+use jobs::{Database, Tx};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use super::{Account, Payments, invites};
 use crate::{
     Actor, DomainError, Refusal, WorkspaceId,
     audit::{self, Entry},
-    mail::{Action, Brand, Letter},
+    mail::{self, Action, Letter},
     secret,
     users::Email,
 };
@@ -281,8 +281,7 @@ async fn invite(
              good once."
         )],
     };
-    jobs::enqueue(tx, NewJob::new(&letter.dressed(&Brand::default())).origin(actor.origin())).await?;
-    Ok(())
+    Ok(mail::notify(tx, letter, actor).await?)
 }
 
 /// A subscription has changed, or is over: so do the workspace that it pays for, and an invite that nobody
