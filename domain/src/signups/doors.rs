@@ -54,6 +54,8 @@ pub struct NewOwnedWorkspace<'a> {
     pub skip_seed: bool,
     /// How many workspaces one person may own.
     pub at_most: i64,
+    /// The code of an invite by which it is paid already.
+    pub invite_code: Option<&'a str>,
 }
 
 /// A workspace that staff makes for somebody.
@@ -302,7 +304,7 @@ pub async fn start_invited(
 /// Enqueues the job that makes another workspace for someone who has an account.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::TooManyWorkspaces`], also when those under way would be too many.
+/// [`SignupError::Invalid`]; [`SignupError::Invite`] for a code that is not good; [`SignupError::TooManyWorkspaces`], also when those under way would be too many.
 pub async fn create_workspace(
     database: &Database,
     new: NewOwnedWorkspace<'_>,
@@ -336,9 +338,18 @@ pub async fn create_workspace(
     )
     .fetch_one(tx.conn())
     .await?;
-    if owned >= new.at_most {
+    // A workspace that is paid for is not one of those that anybody may have.
+    if owned >= new.at_most && new.invite_code.is_none() {
         return Err(SignupError::TooManyWorkspaces(owned));
     }
+    let invite = match new.invite_code {
+        None => None,
+        Some(code) => {
+            let wanted = invites::wanted(&mut tx, code).await?;
+            invites::mark_used(&mut tx, wanted.id).await?;
+            Some(wanted.id)
+        }
+    };
     let reservation = Reservation {
         door: Door::Create,
         email: &stored(&owner.email)?,
@@ -349,7 +360,7 @@ pub async fn create_workspace(
         makes_user: false,
         skip_seed: new.skip_seed,
         clerk_id: None,
-        stripe_invite_id: None,
+        stripe_invite_id: invite,
         payment_method_id: None,
     };
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
