@@ -93,9 +93,21 @@ pub enum SessionError {
     /// There is no such session of this person.
     #[error("there is no such session")]
     NotFound,
+    /// The password could not be compared.
+    #[error(transparent)]
+    Hash(#[from] users::HashError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<users::UnknowableError> for SessionError {
+    fn from(error: users::UnknowableError) -> Self {
+        match error {
+            users::UnknowableError::Hash(error) => Self::Hash(error),
+            users::UnknowableError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 impl DomainError for SessionError {
@@ -104,6 +116,7 @@ impl DomainError for SessionError {
             Self::WrongCredentials | Self::NotRefreshable => Refusal::Unauthenticated,
             Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
             Self::NotFound => Refusal::NotFound,
+            Self::Hash(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }

@@ -102,7 +102,7 @@ impl DomainError for UserError {
             Self::LastOwner => Refusal::Conflict("last_owner".into()),
             Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
             Self::Token(error) => error.refusal(),
-            Self::Hash(_) => Refusal::Internal,
+            Self::Hash(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -136,12 +136,32 @@ pub async fn is_staff(pool: &PgPool, id: UserId) -> Result<bool, sqlx::Error> {
     Ok(is_staff.unwrap_or(false))
 }
 
+/// Why it is not known whether a password is somebody's.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknowableError {
+    /// It could not be compared.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<UnknowableError> for UserError {
+    fn from(error: UnknowableError) -> Self {
+        match error {
+            UnknowableError::Hash(error) => Self::Hash(error),
+            UnknowableError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
 /// The active user who has that address and that password.
 pub async fn authenticate(
     pool: &PgPool,
     email: &str,
     password: String,
-) -> Result<Option<UserId>, sqlx::Error> {
+) -> Result<Option<UserId>, UnknowableError> {
     let found = sqlx::query!(
         "select id, password_hash from users where lower(email) = lower($1) and is_active",
         email.trim(),
@@ -150,6 +170,6 @@ pub async fn authenticate(
     .await?;
     let (id, hash) = found.map_or((None, None), |row| (Some(UserId(row.id)), row.password_hash));
     // Takes as long for an address that nobody has, so that its time tells nothing.
-    let matches = password::verify(hash, password).await;
+    let matches = password::verify(hash, password).await?;
     Ok(id.filter(|_| matches))
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, tim
 
 use domain::{
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, start_logging, use_small_pages},
+    process::{Logging, asked_to_stop, keep_files_private, start_logging, use_small_pages},
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -104,6 +104,7 @@ impl Config {
             redis_prefix: &self.redis_prefix,
             connections: self.connections,
             idle_in_transaction: self.lease * 2 / 3,
+            fair_use: None,
         })
         .await?;
         Ok(database.with_keys(self.payload_keys.clone()))
@@ -202,6 +203,7 @@ fn service(pools: &[Pool]) -> &'static str {
 
 fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {
     use_small_pages();
+    keep_files_private();
     Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
 }
 

@@ -10,14 +10,19 @@ mod figures;
 mod public;
 mod serve;
 
+use std::time::Duration;
+
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
-use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
+use jobs::{Connect, Database, FairUse, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
 pub use config::Config;
-pub use serve::{listen, serve};
+pub use serve::{Crowd, listen, serve};
+
+/// The longest that a statement may run for a request: less than a request may take, so that its client is told.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connects to what the front end needs.
 ///
@@ -29,7 +34,11 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
         redis_url: &config.redis_url,
         redis_prefix: &config.redis_prefix,
         connections: config.connections,
-        idle_in_transaction: std::time::Duration::from_secs(10),
+        idle_in_transaction: Duration::from_secs(10),
+        fair_use: Some(FairUse {
+            per_workspace: config.connections.div_ceil(2) as usize,
+            statement_timeout: STATEMENT_TIMEOUT,
+        }),
     })
     .await?
     .with_keys(config.payload_keys.clone());

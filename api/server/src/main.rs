@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use api_server::{Config, documents, endpoint, listen, serve, start};
 use domain::{
-    process::{Logging, asked_to_stop, start_logging, use_small_pages},
+    process::{Logging, asked_to_stop, keep_files_private, start_logging, use_small_pages},
     settings::{SettingError, Settings},
 };
 use jobs::Surface;
@@ -51,6 +51,7 @@ fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
 
 async fn run() -> ExitCode {
     use_small_pages();
+    keep_files_private();
     let settings = Settings::of_process();
     let (_logging, config) = match read(&settings) {
         Ok(read) => read,
@@ -86,6 +87,6 @@ async fn run() -> ExitCode {
         asked_to_stop().await;
         hub.close();
     };
-    serve(listener, endpoint(app, figures), stop, GRACE).await;
+    serve(listener, endpoint(app, figures), config.crowd(), stop, GRACE).await;
     ExitCode::SUCCESS
 }

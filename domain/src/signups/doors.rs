@@ -182,7 +182,7 @@ async fn has_account(tx: &mut Tx, email: &str) -> Result<bool, sqlx::Error> {
 }
 
 async fn hash(password: Password) -> Result<String, SignupError> {
-    password.hash().await.map_err(|error| SignupError::Hash(error.to_string()))
+    Ok(password.hash().await?)
 }
 
 /// Reserves the address and enqueues the job that makes the account, in one commit.
