@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     Actor, DomainError, Refusal, UserId,
     audit::{self, Entry},
+    heavy::HeavyError,
     storage::{Storage, StorageError},
     users::profile,
 };
@@ -40,6 +41,9 @@ pub enum AvatarError {
     /// It could not be encoded: a fault of ours.
     #[error("a picture could not be made: {0}")]
     Encoding(String),
+    /// Too many pictures wait to be made small.
+    #[error(transparent)]
+    Heavy(#[from] HeavyError),
     /// The object store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -55,6 +59,7 @@ impl DomainError for AvatarError {
             Self::NotAPicture(reason) => Refusal::invalid("file", *reason),
             Self::NotFound => Refusal::NotFound,
             Self::Encoding(_) => Refusal::Internal,
+            Self::Heavy(error) => error.refusal(),
             Self::Storage(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }

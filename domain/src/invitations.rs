@@ -14,7 +14,7 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{DomainError, Refusal, access::Role, mail::PostError};
+use crate::{DomainError, Refusal, access::Role, mail::PostError, users::HashError};
 
 pub use answer::{AcceptedInvitation, InvitationPreview, accept, first_password, preview};
 pub use offer::{Invitee, Link, cancel, invite, make_link, resend};
@@ -99,8 +99,8 @@ pub enum InvitationError {
     #[error("{0}")]
     Password(Cow<'static, str>),
     /// The password could not be hashed.
-    #[error("{0}")]
-    Hash(String),
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// Its mail can't be sent now.
     #[error(transparent)]
     Mail(#[from] PostError),
@@ -122,7 +122,7 @@ impl DomainError for InvitationError {
             Self::PasswordNotChosen => Refusal::Conflict(Cow::Borrowed("password_not_chosen")),
             Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
             Self::Password(reason) => Refusal::invalid("password", reason.clone()),
-            Self::Hash(_) => Refusal::Internal,
+            Self::Hash(error) => error.refusal(),
             Self::Mail(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }

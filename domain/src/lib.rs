@@ -16,6 +16,7 @@ pub mod event;
 pub mod exports;
 pub mod files;
 pub mod governance;
+pub mod heavy;
 pub mod idempotency;
 pub mod imports;
 pub mod installation;

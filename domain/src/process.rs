@@ -32,6 +32,12 @@ pub fn use_small_pages() {
     }
 }
 
+/// Has all that this process writes to disk readable by its own user alone: people's files, and mails in an outbox.
+pub fn keep_files_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Our crates: what their spans and events say is ours to keep; libraries may say anything.
 const OURS: [&str; 5] = ["api", "domain", "jobs", "tabular", "workers"];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobs::{Bus, Connect, ConnectError, Database};
+use jobs::{Bus, Connect, ConnectError, Database, FairUse};
 
 use crate::settings::{SettingError, Settings};
 
@@ -38,17 +38,23 @@ impl Servers {
         })
     }
 
-    /// Connects to both. A transaction that does nothing for `idle_in_transaction` is ended by PostgreSQL.
+    /// Connects to both. A transaction that does nothing for `idle_in_transaction` is ended by PostgreSQL; `fair_use`
+    /// is for processes that serve requests.
     ///
     /// # Errors
     /// When a server is out of reach.
-    pub async fn connect(&self, idle_in_transaction: Duration) -> Result<Database, ConnectError> {
+    pub async fn connect(
+        &self,
+        idle_in_transaction: Duration,
+        fair_use: Option<FairUse>,
+    ) -> Result<Database, ConnectError> {
         Database::connect(&Connect {
             database_url: &self.database_url,
             redis_url: &self.redis_url,
             redis_prefix: &self.redis_prefix,
             connections: self.connections,
             idle_in_transaction,
+            fair_use,
         })
         .await
     }

@@ -97,6 +97,9 @@ pub enum SessionError {
     /// There is no such session of this person.
     #[error("there is no such session")]
     NotFound,
+    /// The password could not be compared.
+    #[error(transparent)]
+    Hash(#[from] crate::users::HashError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -109,6 +112,7 @@ impl DomainError for SessionError {
             Self::NotRefreshable => Refusal::Unauthenticated,
             Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
             Self::NotFound => Refusal::NotFound,
+            Self::Hash(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -144,7 +148,7 @@ pub async fn sign_in(
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(SessionError::Throttled(seconds));
     }
-    let is_right = Account::has_password(account, password).await;
+    let is_right = Account::has_password(account, password).await?;
     let mut tx = database.begin().await?;
     let Some(user) = user.filter(|_| is_right) else {
         let verdict = count_failure(&mut tx, &subjects, user, actor).await?;

@@ -9,11 +9,13 @@ use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
     postgres::PgPoolOptions,
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
     Bus, PayloadError, PayloadKeys, Pool,
     control::{self, Asked},
+    places::{Place, Places},
     server,
     unit::{Parked, Part, Unit},
     watch::Event,
@@ -27,6 +29,13 @@ pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 /// works, which costs a round trip. Should the server be gone and back within it, whoever takes the
 /// connection sees the error that those who were using theirs saw.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
+
+/// How long a request waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// How long a connection that comes back may take to finish what it was doing. One that takes longer is in a
+/// statement whose client has left.
+const FINISH: Duration = Duration::from_millis(500);
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +57,17 @@ pub struct Database {
     pub bus: Bus,
     /// What secrets in payloads are sealed with.
     pub(crate) keys: PayloadKeys,
+    /// The connections that one workspace may hold at once, where that is limited.
+    places: Option<Places<Uuid>>,
+}
+
+/// What a process that answers requests does so that no tenant holds all of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FairUse {
+    /// Transactions of one workspace at once; more of them wait, without a connection.
+    pub per_workspace: usize,
+    /// The longest that a statement may run. One whose client leaves before ends within about a second.
+    pub statement_timeout: Duration,
 }
 
 /// How a process connects.
@@ -64,6 +84,8 @@ pub struct Connect<'a> {
     /// A transaction that does nothing for this long is ended by the server: below the lease, so that a
     /// worker cut off from the network doesn't hold up the next holder of its job.
     pub idle_in_transaction: Duration,
+    /// For processes that answer requests; jobs take the time that they need.
+    pub fair_use: Option<FairUse>,
 }
 
 impl Database {
@@ -73,15 +95,26 @@ impl Database {
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
         let milliseconds = to.idle_in_transaction.as_millis().to_string();
-        let settings = server::settings([
+        let statement_timeout = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
+        let mut settings = vec![
             ("search_path", SHARED_PATH),
             ("idle_in_transaction_session_timeout", milliseconds.as_str()),
             ("tcp_user_timeout", milliseconds.as_str()),
-        ]);
+        ];
         let options = server::options(to.database_url, "millrace")?;
-        let pool = PgPoolOptions::new()
+        let mut pool = PgPoolOptions::new();
+        if let Some(milliseconds) = &statement_timeout {
+            // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
+            settings.extend([
+                ("statement_timeout", milliseconds.as_str()),
+                ("client_connection_check_interval", "1000"),
+            ]);
+            pool = pool.after_release(|connection, _| Box::pin(has_finished(connection)));
+        }
+        let settings = server::settings(settings);
+        let pool = pool
             .max_connections(to.connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 let settings = settings.clone();
@@ -101,6 +134,7 @@ impl Database {
             pool,
             bus: Bus::connect(to.redis_url, to.redis_prefix).await?,
             keys: PayloadKeys::default(),
+            places: to.fair_use.map(|fair| Places::of(fair.per_workspace)),
         })
     }
 
@@ -160,6 +194,8 @@ impl Database {
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
     /// `set local` ends with the transaction, so the pooled connection goes back clean.
     pub async fn begin_as_workspace(&self, workspace: Uuid, read_only: bool) -> Result<Tx, sqlx::Error> {
+        // Before a connection is taken, not while one is held. What goes on with a transaction needs no other.
+        let place = if Unit::has_work() { None } else { self.place_of(workspace).await? };
         // A reader goes on with a unit's transaction, whose work it must see, but begins none.
         let mut tx = match read_only.then(Unit::parked) {
             Some(Some(parked)) => {
@@ -176,11 +212,34 @@ impl Database {
                 let begin = format!("begin{mode}; {}", role_of(workspace));
                 let mut tx = Tx::new(self, self.pool.begin_with(AssertSqlSafe(begin)).await?);
                 tx.workspace = Some(workspace);
+                tx.place = place;
                 return Ok(tx);
             }
         };
+        if place.is_some() {
+            tx.place = place;
+        }
         tx.enter_workspace(workspace).await?;
         Ok(tx)
+    }
+
+    /// One of the connections that the workspace may hold.
+    async fn place_of(&self, workspace: Uuid) -> Result<Option<Place<Uuid>>, sqlx::Error> {
+        let Some(places) = &self.places else { return Ok(None) };
+        // Who waits is bounded by the requests that are open, and each of them by its deadline.
+        match timeout(ACQUIRE, places.take(workspace, usize::MAX)).await {
+            Ok(Ok(place)) => Ok(Some(place)),
+            Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+}
+
+/// Whether a connection that comes back can be used again: not while it is still in a statement, whose client
+/// must have left. That one is closed, so that the server ends the statement and the next request finds room.
+async fn has_finished(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match timeout(FINISH, connection.flush()).await {
+        Ok(finished) => finished.map(|()| true),
+        Err(_) => Ok(false),
     }
 }
 
@@ -227,6 +286,8 @@ pub struct Tx {
     workspace: Option<Uuid>,
     after: Aftermath,
     unit: Option<InUnit>,
+    /// What it counts against its workspace.
+    place: Option<Place<Uuid>>,
 }
 
 /// What goes out after a commit.
@@ -255,6 +316,7 @@ impl Tx {
             workspace: None,
             after: Aftermath::default(),
             unit: None,
+            place: None,
         }
     }
 
@@ -262,6 +324,7 @@ impl Tx {
     pub(crate) async fn going_on(database: &Database, parked: Parked) -> Result<Self, sqlx::Error> {
         let mut tx = Self::new(database, parked.transaction);
         tx.after = parked.after;
+        tx.place = parked.place;
         tx.unit = Unit::current().map(|unit| InUnit { unit, holds_others_work: true, is_read: false });
         tx.leave_workspace().await?;
         Ok(tx)
@@ -325,7 +388,7 @@ impl Tx {
         let Some(inner) = self.inner.take() else { return Ok(()) };
         let after = std::mem::take(&mut self.after);
         if let Some(InUnit { unit, .. }) = self.unit.take() {
-            unit.park(Parked { transaction: inner, after });
+            unit.park(Parked { transaction: inner, after, place: self.place.take() });
             return Ok(());
         }
         inner.commit().await?;
@@ -350,7 +413,8 @@ impl Drop for Tx {
     fn drop(&mut self) {
         let (Some(inner), Some(part)) = (self.inner.take(), self.unit.take()) else { return };
         if part.is_read {
-            part.unit.park(Parked { transaction: inner, after: std::mem::take(&mut self.after) });
+            let (after, place) = (std::mem::take(&mut self.after), self.place.take());
+            part.unit.park(Parked { transaction: inner, after, place });
         } else if part.holds_others_work {
             part.unit.lose();
         } else {

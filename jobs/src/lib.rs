@@ -15,6 +15,7 @@ pub mod kinds;
 pub mod limits;
 pub mod operator;
 pub mod pauses;
+pub mod places;
 pub mod queues;
 pub mod retention;
 pub mod roster;
@@ -48,7 +49,7 @@ pub mod worker;
 
 pub use bus::Bus;
 pub use context::{JobContext, Resumed};
-pub use database::{Connect, ConnectError, Database, Reader, Tx, workspace_schema};
+pub use database::{Connect, ConnectError, Database, FairUse, Reader, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, Outcome, Registry};
 pub use id::JobId;

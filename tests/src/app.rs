@@ -64,7 +64,7 @@ impl TestApp {
         let figures = PrometheusBuilder::new().build_recorder().handle();
         let stopped = stop.clone().cancelled_owned();
         let endpoint = api_server::endpoint(app, figures);
-        tokio::spawn(api_server::serve(listener, endpoint, stopped, Duration::ZERO));
+        tokio::spawn(api_server::serve(listener, endpoint, config.crowd(), stopped, Duration::ZERO));
 
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });

@@ -38,6 +38,10 @@ const PROCESSES: [&str; 7] =
 /// A "variable" of [`Cluster::start_process_with`]: the process's address space at the most, in KiB.
 pub const ADDRESS_SPACE: &str = "TEST_ADDRESS_SPACE";
 
+/// Another: the largest file that it may write, in blocks as `ulimit -f` counts them; writing more fails, as on a disk
+/// that is full.
+pub const FILE_SIZE: &str = "TEST_FILE_SIZE";
+
 /// Running processes and servers; all of them end with it.
 pub struct Cluster {
     /// Where the API listens.
@@ -177,6 +181,7 @@ impl Cluster {
             redis_prefix: variable("REDIS_PREFIX"),
             connections: 4,
             idle_in_transaction: Duration::from_secs(10),
+            fair_use: None,
         })
         .await
         .expect("the test's servers answer")
@@ -211,6 +216,10 @@ impl Cluster {
         if let Some((_, kibibytes)) = variables.iter().find(|(name, _)| *name == ADDRESS_SPACE) {
             command = Command::new("sh");
             command.args(["-c", "ulimit -v \"$0\" && exec \"$1\"", kibibytes]).arg(&binary);
+        }
+        if let Some((_, blocks)) = variables.iter().find(|(name, _)| *name == FILE_SIZE) {
+            command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ && ulimit -f \"$0\" && exec \"$1\"", blocks]).arg(&binary);
         }
         let child = command
             .envs(self.variables.iter().map(|(name, value)| (name, value)))

@@ -64,6 +64,7 @@ impl TestDatabase {
             redis_prefix,
             connections: 10,
             idle_in_transaction: Duration::from_secs(10),
+            fair_use: None,
         })
         .await
         .expect("the test's servers answer")

@@ -163,6 +163,8 @@ impl Run {
             writer,
             refusals_left: self.import.stop_after_errors.map(|most| most - self.counts.failed),
         };
+        // As many as the pool has slots.
+        #[expect(clippy::disallowed_methods)]
         let reader = tokio::task::spawn_blocking(move || task.run(&sender));
         // From here on, leaving drops `batches`, by which the reader's thread ends too.
         loop {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, tim
 use domain::{
     installation::wait_until_fit,
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, cannot_start, start_logging, use_small_pages},
+    process::{Logging, asked_to_stop, cannot_start, keep_files_private, start_logging, use_small_pages},
     servers::Servers,
     settings::{SettingError, Settings},
     storage::Storage,
@@ -90,7 +90,7 @@ impl Config {
 
     /// Connects to PostgreSQL and Redis.
     pub async fn connect(&self) -> Result<Database, ConnectError> {
-        let database = self.servers.connect(self.lease * 2 / 3).await?;
+        let database = self.servers.connect(self.lease * 2 / 3, None).await?;
         Ok(database.with_keys(self.payload_keys.clone()))
     }
 }
@@ -187,6 +187,7 @@ fn service(pools: &[Pool]) -> &'static str {
 
 fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {
     use_small_pages();
+    keep_files_private();
     Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
 }
 

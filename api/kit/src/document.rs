@@ -152,7 +152,7 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         return;
     };
     responses.retain(|status, _| match status.as_str() {
-        "400" | "413" | "415" => has_body,
+        "400" | "408" | "413" | "415" => has_body,
         "401" => is_guarded || has_body || has_token,
         "402" => changes,
         "409" => changes || has_key,

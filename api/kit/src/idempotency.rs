@@ -1,16 +1,21 @@
 //! `Idempotency-Key`: a POST that is sent again has one effect and the same answer.
 //!
-//! The edge puts such a request into a [`Unit`] of work; when the caller is known, they are looked up
-//! ([`arm`]); the handler's transaction stays open until its answer is rendered, and is committed
-//! together with it. So there is an answer to repeat if and only if there was an effect, wherever the
-//! process dies. Signing in, uploads and streams are not repeated.
+//! The edge puts such a request into a [`Unit`] of work; when the caller is admitted, and not before, its body
+//! is read and the key looked up ([`arm`]); the handler's transaction stays open until its answer is rendered,
+//! and is committed together with it. So there is an answer to repeat if and only if there was an effect,
+//! wherever the process dies. Signing in, uploads and streams are not repeated.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
+use bytes::Bytes;
 use domain::{
     callers::Credential,
     idempotency::{self, KeyId, Remembered, RequestHash, Taken},
 };
+use futures::stream;
 use jobs::{Database, Unit};
 use poem::{
     Body, Request, Response,
@@ -18,6 +23,7 @@ use poem::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::{ApiError, App};
 
@@ -47,10 +53,46 @@ struct Inner {
     key: String,
     method: Method,
     path: String,
-    request: RequestHash,
+    body: Held,
     armed: OnceLock<(KeyId, Option<Credential>)>,
     /// Another attempt answers, or has answered.
     taken: OnceLock<Taken>,
+}
+
+/// The body of a request with a key, which is read whole or not at all.
+struct Held {
+    most: usize,
+    body: Mutex<Option<Body>>,
+    read: OnceLock<Read>,
+}
+
+#[derive(Clone)]
+struct Read {
+    bytes: Bytes,
+    digest: RequestHash,
+}
+
+impl Held {
+    fn new(body: Body, most: usize) -> Self {
+        Self { most, body: Mutex::new(Some(body)), read: OnceLock::new() }
+    }
+
+    /// What it is; reads it, the first time.
+    async fn read(&self) -> Result<Read, ReadBodyError> {
+        let mut body = self.body.lock().await;
+        if let Some(read) = self.read.get() {
+            return Ok(read.clone());
+        }
+        let unread = body.take().ok_or_else(|| io::Error::other("the body could not be read before"))?;
+        let bytes = unread.into_bytes_limit(self.most).await?;
+        let digest = idempotency::digest(&bytes);
+        Ok(self.read.get_or_init(|| Read { bytes, digest }).clone())
+    }
+
+    /// The digest of a body that was read: those of all that are armed are.
+    async fn digest(&self) -> Result<RequestHash, ApiError> {
+        Ok(self.read().await.map_err(ApiError::internal)?.digest)
+    }
 }
 
 /// Whether requests to a path may have a key: [`crate::document`] says so to clients.
@@ -81,20 +123,15 @@ pub(crate) async fn answer(
     inner: impl AsyncFnOnce(Request) -> Response,
 ) -> Result<Response, ApiError> {
     let (Some(app), Some(key)) = (app, key_of(&request)?) else { return Ok(inner(request).await) };
-    let body = request.take_body().into_bytes_limit(app.config.max_json_bytes).await;
-    let body = body.map_err(|error| match error {
-        ReadBodyError::PayloadTooLarge => ApiError::too_large(),
-        error => ApiError::invalid_json(format!("the body ended early: {error}")),
-    })?;
     let attempt = Attempt(Arc::new(Inner {
         key,
         method: request.method().clone(),
         path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
-        request: idempotency::digest(&body),
+        body: Held::new(request.take_body(), app.config.max_json_bytes),
         armed: OnceLock::new(),
         taken: OnceLock::new(),
     }));
-    request.set_body(Body::from_bytes(body));
+    request.set_body(attempt.body());
     request.set_data(attempt.clone());
     let unit = attempt.unit();
     let response = unit.scope(inner(request)).await;
@@ -113,6 +150,7 @@ pub(crate) async fn arm(
     credential: Option<Credential>,
 ) -> Result<(), ApiError> {
     let Some(Attempt(attempt)) = request.data::<Attempt>() else { return Ok(()) };
+    attempt.body.read().await.map_err(|error| ApiError::of_body(&error))?;
     let key = KeyId::of(&[who, workspace, attempt.method.as_str(), &attempt.path, &attempt.key]);
     if attempt.armed.set((key, credential)).is_ok() && idempotency::find(database, key).await?.is_some() {
         let _ = attempt.taken.set(Taken::Answered);
@@ -126,6 +164,17 @@ fn running() -> ApiError {
 }
 
 impl Attempt {
+    /// The body, for whoever reads it: what was read already, or else all of it at once.
+    fn body(&self) -> Body {
+        let attempt = self.clone();
+        Body::from_bytes_stream(stream::once(async move {
+            attempt.0.body.read().await.map(|read| read.bytes).map_err(|error| match error {
+                ReadBodyError::Io(error) => error,
+                error => io::Error::new(io::ErrorKind::FileTooLarge, error),
+            })
+        }))
+    }
+
     /// The unit of work of this attempt: before anything is written, no other attempt is under way.
     fn unit(&self) -> Unit {
         let (named, told) = (self.clone(), self.clone());
@@ -159,8 +208,8 @@ impl Attempt {
         mut response: Response,
     ) -> Result<Response, ApiError> {
         let body = response.take_body().into_bytes().await.map_err(ApiError::internal)?;
-        let answer =
-            Remembered { request: self.0.request, status: response.status().as_u16(), body: body.to_vec() };
+        let request = self.0.body.digest().await?;
+        let answer = Remembered { request, status: response.status().as_u16(), body: body.to_vec() };
         let mut tx = match unit.take(&app.database).await? {
             Some(tx) => tx,
             None => app.database.begin().await?,
@@ -181,7 +230,7 @@ impl Attempt {
         (key, credential): (KeyId, Option<Credential>),
     ) -> Result<Response, ApiError> {
         let answer = idempotency::find(&app.database, key).await?.ok_or_else(running)?;
-        if answer.request != self.0.request {
+        if answer.request != self.0.body.digest().await? {
             return Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",

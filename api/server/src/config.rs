@@ -11,6 +11,8 @@ use domain::{
 };
 use jobs::PayloadKeys;
 
+use crate::Crowd;
+
 /// How short `MILLRACE_SECRET` may be.
 const SECRET_LENGTH: usize = 32;
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub storage: Storage,
     /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
     pub payments: Payments,
+    /// `MAX_CONNECTIONS_PER_ADDRESS`: open connections of one client; 0 is any number. 1000.
+    pub connections_per_address: usize,
     /// How requests are taken.
     pub api: ApiConfig,
 }
@@ -55,8 +59,15 @@ impl Config {
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
             storage: Storage::from_settings(settings)?,
             payments: Payments::from_settings(settings)?,
+            connections_per_address: settings.parsed("MAX_CONNECTIONS_PER_ADDRESS", 1000)?,
             api: ApiConfig::from_settings(settings)?,
         })
+    }
+
+    /// How many connections each client may have.
+    #[must_use]
+    pub fn crowd(&self) -> Crowd {
+        Crowd::new(self.connections_per_address, self.api.trusted_proxies.clone())
     }
 }
 

@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
-use jobs::{Surface, queues::Gauge, watch::Hub};
+use jobs::{FairUse, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
 pub use config::Config;
-pub use serve::{listen, serve};
+pub use serve::{Crowd, listen, serve};
+
+/// The longest that a statement may run for a request: less than a request may take, so that its client is told.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request's transaction that does nothing for this long is ended by PostgreSQL.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
@@ -30,7 +33,11 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
     config.storage.probe().await?;
-    let database = config.servers.connect(IDLE_IN_TRANSACTION).await?;
+    let fair_use = FairUse {
+        per_workspace: config.servers.connections.div_ceil(2) as usize,
+        statement_timeout: STATEMENT_TIMEOUT,
+    };
+    let database = config.servers.connect(IDLE_IN_TRANSACTION, Some(fair_use)).await?;
     let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);

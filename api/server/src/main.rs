@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 use api_server::{Config, documents, endpoint, listen, serve, start};
 use domain::{
     installation::{Installation, Unfit, inspect_once},
-    process::{Logging, asked_to_stop, cannot_start, start_logging, use_small_pages},
+    process::{Logging, asked_to_stop, cannot_start, keep_files_private, start_logging, use_small_pages},
     settings::{SettingError, Settings},
 };
 use jobs::Surface;
@@ -52,6 +52,7 @@ fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
 
 async fn run() -> ExitCode {
     use_small_pages();
+    keep_files_private();
     let started = Settings::of_process().and_then(|settings| read(&settings));
     let (_logging, config) = match started {
         Ok(started) => started,
@@ -90,6 +91,6 @@ async fn run() -> ExitCode {
         asked_to_stop().await;
         hub.close();
     };
-    serve(listener, endpoint(app, figures), stop, GRACE).await;
+    serve(listener, endpoint(app, figures), config.crowd(), stop, GRACE).await;
     ExitCode::SUCCESS
 }

@@ -144,7 +144,7 @@ pub async fn first_password(
     let fewest = passwords::fewest_characters(&database.pool, UserId(found.user_id)).await?;
     let password =
         Password::parse_at_least(password, email.as_ref(), fewest).map_err(InvitationError::Password)?;
-    let hash = password.hash().await.map_err(|error| InvitationError::Hash(error.to_string()))?;
+    let hash = password.hash().await?;
     Ok(Some(hash))
 }
 

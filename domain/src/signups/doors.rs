@@ -187,7 +187,7 @@ fn stored(email: &str) -> Result<Email, sqlx::Error> {
 }
 
 async fn hash(password: Password) -> Result<String, SignupError> {
-    password.hash().await.map_err(|error| SignupError::Hash(error.to_string()))
+    Ok(password.hash().await?)
 }
 
 /// Reserves the address and enqueues the job that makes the account, in one commit.
