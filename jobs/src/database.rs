@@ -3,12 +3,11 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
+    postgres::PgPoolOptions,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -17,6 +16,7 @@ use crate::{
     Bus, PayloadError, PayloadKeys, Pool,
     control::{self, Asked},
     places::{Place, Places},
+    server,
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -95,27 +95,33 @@ impl Database {
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
         let milliseconds = to.idle_in_transaction.as_millis().to_string();
-        let mut options =
-            PgConnectOptions::from_str(to.database_url)?.application_name("millrace").options([
+        let fair = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
+        // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
+        let fair = fair.iter().flat_map(|timeout| {
+            [("statement_timeout", timeout.as_str()), ("client_connection_check_interval", "1000")]
+        });
+        let settings = server::settings(
+            [
                 ("search_path", SHARED_PATH),
                 ("idle_in_transaction_session_timeout", milliseconds.as_str()),
                 ("tcp_user_timeout", milliseconds.as_str()),
-                ("timezone", "UTC"),
-            ]);
+            ]
+            .into_iter()
+            .chain(fair),
+        );
+        let options = server::options(to.database_url, "millrace")?;
         let mut pool = PgPoolOptions::new();
-        if let Some(fair) = to.fair_use {
-            let milliseconds = fair.statement_timeout.as_millis().to_string();
-            // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
-            options = options.options([
-                ("statement_timeout", milliseconds.as_str()),
-                ("client_connection_check_interval", "1000"),
-            ]);
+        if to.fair_use.is_some() {
             pool = pool.after_release(|connection, _| Box::pin(has_finished(connection)));
         }
         let pool = pool
             .max_connections(to.connections)
             .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move { server::apply(connection, &settings).await })
+            })
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
                     if metadata.idle_for > PRESUMED_ALIVE {

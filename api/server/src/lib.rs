@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
-use jobs::{Connect, Database, FairUse, Surface, queues::Gauge, watch::Hub};
+use jobs::{FairUse, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
@@ -24,24 +24,21 @@ pub use serve::{Crowd, listen, serve};
 /// The longest that a statement may run for a request: less than a request may take, so that its client is told.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A request's transaction that does nothing for this long is ended by PostgreSQL.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+
 /// Connects to what the front end needs.
 ///
 /// # Errors
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
-    let database = Database::connect(&Connect {
-        database_url: &config.database_url,
-        redis_url: &config.redis_url,
-        redis_prefix: &config.redis_prefix,
-        connections: config.connections,
-        idle_in_transaction: Duration::from_secs(10),
-        fair_use: Some(FairUse {
-            per_workspace: config.connections.div_ceil(2) as usize,
-            statement_timeout: STATEMENT_TIMEOUT,
-        }),
-    })
-    .await?
-    .with_keys(config.payload_keys.clone());
+    config.storage.probe().await?;
+    let fair = FairUse {
+        per_workspace: config.servers.connections.div_ceil(2) as usize,
+        statement_timeout: STATEMENT_TIMEOUT,
+    };
+    let database = config.servers.connect(IDLE_IN_TRANSACTION, Some(fair)).await?;
+    let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
     Ok(App::new(Services {
@@ -61,6 +58,9 @@ pub enum StartError {
     /// PostgreSQL or Redis.
     #[error(transparent)]
     Connect(#[from] jobs::ConnectError),
+    /// The store of files.
+    #[error("STORAGE_URL: {0}")]
+    Storage(#[from] domain::storage::StorageError),
 }
 
 /// Every route of the front end.
