@@ -106,6 +106,7 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
         .init();
     Ok(Logging { _traces: traces })
 }
+
 /// Tells the operator why the process ends before it has begun: one line on stderr, whatever `LOG` lets through. The
 /// code is that of a process that its supervisor should start again.
 pub fn cannot_start(reason: &dyn std::fmt::Display) -> ExitCode {

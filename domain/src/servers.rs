@@ -38,8 +38,8 @@ impl Servers {
         })
     }
 
-    /// Connects to both. A transaction that does nothing for `idle_in_transaction` is ended by PostgreSQL; `fair_use`
-    /// is for processes that serve requests.
+    /// Connects to both. A transaction that does nothing for `idle_in_transaction` is ended by PostgreSQL. Processes
+    /// that answer requests say what use of the connections is fair.
     ///
     /// # Errors
     /// When a server is out of reach.

@@ -17,7 +17,7 @@ use crate::{
     audit::{self, Entry},
     secret,
     throttle::{self, Device, Subjects, Target, Verdict},
-    users::Account,
+    users::{Account, HashError},
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
@@ -99,7 +99,7 @@ pub enum SessionError {
     NotFound,
     /// The password could not be compared.
     #[error(transparent)]
-    Hash(#[from] crate::users::HashError),
+    Hash(#[from] HashError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),

@@ -84,10 +84,11 @@ impl DomainError for StorageError {
 
 impl From<object_store::Error> for StorageError {
     fn from(error: object_store::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+
         if matches!(error, object_store::Error::NotFound { .. }) {
             return Self::NotFound;
         }
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(current) = cause {
             if let Some(io) = current.downcast_ref::<std::io::Error>()

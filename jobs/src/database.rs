@@ -95,23 +95,25 @@ impl Database {
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
         let milliseconds = to.idle_in_transaction.as_millis().to_string();
-        let statement_timeout = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
-        let mut settings = vec![
-            ("search_path", SHARED_PATH),
-            ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-            ("tcp_user_timeout", milliseconds.as_str()),
-        ];
+        let fair = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
+        // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
+        let fair = fair.iter().flat_map(|timeout| {
+            [("statement_timeout", timeout.as_str()), ("client_connection_check_interval", "1000")]
+        });
+        let settings = server::settings(
+            [
+                ("search_path", SHARED_PATH),
+                ("idle_in_transaction_session_timeout", milliseconds.as_str()),
+                ("tcp_user_timeout", milliseconds.as_str()),
+            ]
+            .into_iter()
+            .chain(fair),
+        );
         let options = server::options(to.database_url, "millrace")?;
         let mut pool = PgPoolOptions::new();
-        if let Some(milliseconds) = &statement_timeout {
-            // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
-            settings.extend([
-                ("statement_timeout", milliseconds.as_str()),
-                ("client_connection_check_interval", "1000"),
-            ]);
+        if to.fair_use.is_some() {
             pool = pool.after_release(|connection, _| Box::pin(has_finished(connection)));
         }
-        let settings = server::settings(settings);
         let pool = pool
             .max_connections(to.connections)
             .acquire_timeout(ACQUIRE)

@@ -33,11 +33,11 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
     config.storage.probe().await?;
-    let fair_use = FairUse {
+    let fair = FairUse {
         per_workspace: config.servers.connections.div_ceil(2) as usize,
         statement_timeout: STATEMENT_TIMEOUT,
     };
-    let database = config.servers.connect(IDLE_IN_TRANSACTION, Some(fair_use)).await?;
+    let database = config.servers.connect(IDLE_IN_TRANSACTION, Some(fair)).await?;
     let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);

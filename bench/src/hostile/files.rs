@@ -35,6 +35,13 @@ pub fn blank_rows(at: &Path) -> Result<(), Failure> {
             ),
         ),
         (
+            "_rels/.rels",
+            format!(
+                "<Relationships xmlns=\"{types}/package/2006/relationships\"><Relationship Id=\"r1\" \
+                 Type=\"{office}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
+            ),
+        ),
+        (
             "xl/workbook.xml",
             format!(
                 "<workbook xmlns=\"{types}/spreadsheetml/2006/main\" xmlns:r=\"{office}\"><sheets>\
