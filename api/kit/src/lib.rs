@@ -5,6 +5,7 @@
 pub mod document;
 
 pub mod absent;
+mod admissions;
 mod answer;
 mod anyone;
 mod app;
@@ -16,6 +17,7 @@ mod error;
 mod idempotency;
 mod impersonation;
 mod job_started;
+mod jobs_stream;
 mod log_stream;
 mod operator;
 mod page;
@@ -33,6 +35,7 @@ mod upload;
 mod wait;
 mod watcher;
 
+pub use admissions::{Admissions, Admitted, Ended, Pass};
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
@@ -41,7 +44,8 @@ pub use body::{Body, MaybeBody};
 pub use caller::{Caller, Known, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
-pub use job_started::JobStarted;
+pub use job_started::{JobStarted, JobsStreamUrl};
+pub use jobs_stream::{JobsFilter, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
@@ -52,7 +56,7 @@ pub use part::Part;
 pub use permission::{Access, Can, Permission};
 pub use rate_limit::RateLimiter;
 pub use shared_secret::SharedSecret;
-pub use signer::{AccessClaims, Signer};
+pub use signer::{AccessClaims, Opens, Signer, Ticket};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};

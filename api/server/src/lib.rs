@@ -10,7 +10,7 @@ mod figures;
 mod public;
 mod serve;
 
-use api_kit::{App, Edge, RateLimiter, Services, Signer};
+use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
 use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -35,11 +35,13 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     .with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
+    let admissions = Admissions::start(database.clone(), &hub);
     Ok(App::new(Services {
         database,
         config: config.api.clone(),
         keys,
         rates: RateLimiter::default(),
+        admissions,
         hub,
         storage: config.storage.clone(),
         payments: config.payments.clone(),
