@@ -33,8 +33,9 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// that those whose streams broke off together don't come back together.
 const RETRY: std::ops::RangeInclusive<u32> = 1000..=4000;
 
-/// Turns an event into what this route's clients see.
-pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Value> + Send + Sync>;
+/// Turns an event into what this route's clients see. None where that can't be said now: the stream ends
+/// before the event, and the client comes back for it with the id of the one before.
+pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
 
 /// An event as a surface shows it.
 pub trait ShownEvent: From<Event> + ToJSON + 'static {
@@ -93,14 +94,41 @@ impl<E: ShownEvent> JobStream<E> {
         shape: Option<Shape>,
         may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::open_for(None, hub, job, start, shape, may_see).await
+        Self::begin(None, hub, job, E::job_id(job), start, shape, may_see).await
+    }
+
+    /// The same, of a job that goes by another name here: all that the stream says names it by that.
+    ///
+    /// # Errors
+    /// As of [`JobStream::open`].
+    pub async fn open_as(
+        hub: &Hub,
+        job: JobId,
+        name: Value,
+        start: Start,
+        shape: Option<Shape>,
+        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+    ) -> Result<Self, ApiError> {
+        Self::begin(None, hub, job, name, start, shape, may_see).await
     }
 
     /// The same for somebody who was let in, for as long as they may stay.
     pub(crate) async fn open_for(
+        admitted: Admitted,
+        hub: &Hub,
+        job: JobId,
+        start: Start,
+        shape: Option<Shape>,
+        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+    ) -> Result<Self, ApiError> {
+        Self::begin(Some(admitted), hub, job, E::job_id(job), start, shape, may_see).await
+    }
+
+    async fn begin(
         admitted: Option<Admitted>,
         hub: &Hub,
         job: JobId,
+        name: Value,
         start: Start,
         shape: Option<Shape>,
         may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
@@ -118,7 +146,7 @@ impl<E: ShownEvent> JobStream<E> {
         }
         let mut reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
         reader.admitted = admitted;
-        reader.id = E::job_id(job);
+        reader.id = name;
         reader.render = |event| E::from(event).to_json_string();
         Ok(Self(Some(stream::unfold(reader, Reader::next).boxed()), PhantomData))
     }
@@ -225,7 +253,7 @@ impl Reader {
         loop {
             while let Some(event) = self.pending.pop_front() {
                 if event.seq > self.last {
-                    return Some(self.send(event).await);
+                    return self.send(event).await;
                 }
             }
             self.pending = VecDeque::new(); // gives its room back
@@ -266,15 +294,15 @@ impl Reader {
         }
     }
 
-    async fn send(mut self, event: Event) -> (Bytes, Self) {
+    async fn send(mut self, event: Event) -> Option<(Bytes, Self)> {
         self.last = event.seq;
         self.over = event.status.is_terminal();
         let seq = event.seq;
         let data = match &self.shape {
-            Some(shape) => shape(event).await.to_string(),
+            Some(shape) => shape(event).await?.to_string(),
             None => (self.render)(event),
         };
-        (Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self)
+        Some((Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self))
     }
 }
 

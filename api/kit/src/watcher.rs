@@ -51,11 +51,11 @@ impl Watcher {
         match &self.0 {
             Way::Member(access) => {
                 let may_see = |snapshot: &Snapshot| of_workspace(snapshot, access.workspace);
-                let admitted = Some(access.admitted());
+                let admitted = access.admitted();
                 JobStream::open_for(admitted, &access.app().hub, job, start, shape, may_see).await
             }
             Way::Ticket { app, .. } => {
-                let admitted = Some(self.admit_ticket(job).await?);
+                let admitted = self.admit_ticket(job).await?;
                 JobStream::open_for(admitted, &app.hub, job, start, shape, ticket_lives).await
             }
         }
