@@ -85,7 +85,8 @@ impl Ended {
         match entry {
             Entry::Open(_) | Entry::Behind(_) => (!entry.admits(permission)).then_some(Self::Permission),
             Entry::Gone => Some(Self::Credential),
-            Entry::Outside => Some(Self::Membership),
+            Entry::SignedInTooLongAgo => Some(Self::SignIn),
+            Entry::Nowhere | Entry::Outside => Some(Self::Membership),
             Entry::FromElsewhere => Some(Self::Address),
             Entry::NotReady => Some(Self::Workspace),
         }

@@ -21,12 +21,16 @@ pub struct Admitted {
 /// How a credential stands in a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
+    /// No workspace is in question.
+    Nowhere,
     /// The credential is not good, or no longer.
     Gone,
     /// Its holder is not in the workspace.
     Outside,
     /// The address is not on the workspace's allowlist.
     FromElsewhere,
+    /// The workspace wants people to have signed in more recently.
+    SignedInTooLongAgo,
     /// The workspace is being set up.
     NotReady,
     /// The workspace's tables are older than this release.
