@@ -102,13 +102,14 @@ impl FeedWatch {
         self.events.recv().await
     }
 
-    /// What was told after that number; none where not all of it is kept. A number that another process may
-    /// have given is taken for an earlier one: some events then come again.
+    /// What was told after that number; none where not all of it is kept. A number that another process has
+    /// given is taken for an earlier one: some events then come again.
     #[must_use]
     pub fn kept_after(&self, id: i64, of_this_process: bool) -> Option<Vec<Arc<Told>>> {
         let feeds = self.feeds.lock();
         let feed = feeds.get(&self.workspace)?;
-        let id = if of_this_process { id } else { id.saturating_sub(micros(LATE)) };
+        let is_ours = of_this_process || feed.kept.iter().any(|told| told.id == id);
+        let id = if is_ours { id } else { id.saturating_sub(micros(LATE)) };
         let is_whole = id >= feed.whole_after && id <= feed.last.max(now());
         is_whole.then(|| feed.kept.iter().filter(|told| told.id > id).cloned().collect())
     }
