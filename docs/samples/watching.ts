@@ -27,7 +27,7 @@ export function keptTokens(): Tokens | null {
 // #endregion
 
 // #region refresh
-/** New tokens in place of `used`, once for all tabs: whoever waited for the lock finds what the other tab got. */
+/** New tokens in place of `used`, once for all tabs: a tab that waited for the lock finds what the other one got. */
 export async function refresh(session: Session, used: Tokens): Promise<Tokens | null> {
   return navigator.locks.request("millrace.refresh", async () => {
     const kept = keptTokens();
@@ -38,7 +38,7 @@ export async function refresh(session: Session, used: Tokens): Promise<Tokens | 
       body: JSON.stringify({ refresh_token: used.refresh_token }),
     });
     if (answer.status === 401) {
-      keepTokens(null); // signed out: here, in another tab or by somebody else
+      keepTokens(null); // signed out: here, in another tab or on another device
       return null;
     }
     if (!answer.ok) throw new Error(`refresh: ${answer.status}`);
@@ -188,7 +188,7 @@ export function keepOpen(
 // #region job
 export const isOver = (status: string) => ["COMPLETED", "FAILED", "CANCELLED"].includes(status);
 
-/** Watches one job, whoever started it and on whatever device. */
+/** Watches one job, also one that another person or device started. */
 export function watchJob(
   session: Session,
   job: string,
