@@ -1,12 +1,16 @@
 //! Who calls, by what they bring: a session's access token, an API key or a personal token. One query
 //! per request finds the credential together with what its holder is in the workspace in question.
 
+mod standing;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, types::Json};
 use uuid::Uuid;
+
+pub use standing::{Admitted, Entry, still_admitted};
 
 use crate::{
     Actor, CredentialType, SessionId, UserId, WorkspaceId,
@@ -182,9 +186,9 @@ pub async fn find(
     match brought {
         Brought::Session(user, session) => by_session(pool, *user, *session, workspace).await,
         Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
-            by_api_key(pool, secret, workspace).await
+            by_api_key(pool, &secret::hash(secret), workspace).await
         }
-        Brought::Secret(secret) => by_personal_token(pool, secret, workspace).await,
+        Brought::Secret(secret) => by_personal_token(pool, &secret::hash(secret), workspace).await,
     }
 }
 
@@ -240,7 +244,7 @@ async fn by_session(
 
 async fn by_api_key(
     pool: &PgPool,
-    secret: &str,
+    hash: &[u8],
     named: Option<WorkspaceId>,
 ) -> Result<Option<Found>, sqlx::Error> {
     let row = sqlx::query!(
@@ -252,7 +256,7 @@ async fn by_api_key(
              left join governance g on g.workspace_id = k.workspace_id
             where k.hash = $1 and k.is_active and k.revoked_at is null
               and (k.expires_at is null or k.expires_at > now())"#,
-        secret::hash(secret),
+        hash,
     )
     .fetch_optional(pool)
     .await?;
@@ -273,7 +277,7 @@ async fn by_api_key(
 
 async fn by_personal_token(
     pool: &PgPool,
-    secret: &str,
+    hash: &[u8],
     workspace: Option<WorkspaceId>,
 ) -> Result<Option<Found>, sqlx::Error> {
     let row = sqlx::query!(
@@ -291,7 +295,7 @@ async fn by_personal_token(
              left join governance g on g.workspace_id = m.workspace_id
             where t.hash = $1 and t.revoked_at is null and u.is_active
               and (t.expires_at is null or t.expires_at > now())"#,
-        secret::hash(secret),
+        hash,
         workspace.map(|id| id.0),
     )
     .fetch_optional(pool)

@@ -1,6 +1,7 @@
 //! Sessions: one per sign-in. A session's access tokens are checked against it on every request, so
-//! that signing out ends them at once. Its refresh tokens rotate: each is good once, and one that
-//! comes a second time, however soon, ends the session, because two parties hold it.
+//! that signing out ends them at once. Its refresh tokens rotate: each is good once. Within a few seconds
+//! the same one answers the same successor, for two tabs that refresh at once and for a lost answer; one
+//! that comes after that ends the session, because two parties hold it.
 
 mod device;
 mod list;
@@ -22,6 +23,8 @@ use crate::{
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
 const REFRESH_LIFETIME: Duration = Duration::days(30);
+/// How long after its use a refresh token answers the same successor again.
+const SAME_SUCCESSOR: &str = "10 seconds";
 
 /// A session just opened or refreshed. The refresh token is shown here and nowhere else.
 #[derive(Clone)]
@@ -293,27 +296,33 @@ fn expiry() -> DateTime<Utc> {
     jobs::clock::now() + REFRESH_LIFETIME
 }
 
-/// Trades a refresh token for the next one.
+/// Trades a refresh token for the next one. Within ten seconds of its use the same token is answered the same
+/// next one: the tabs of one browser share a token, and an answer may be lost.
 ///
 /// # Errors
-/// [`SessionError::NotRefreshable`]; if the token had been used before, its session has now ended.
+/// [`SessionError::NotRefreshable`]; if the token had been used longer ago, its session has now ended.
 pub async fn refresh(database: &Database, token: &str) -> Result<Opened, SessionError> {
     let hash = secret::hash(token);
-    let next = secret::generate();
+    let salt = secret::salt();
+    let next = secret::successor(token, &salt);
     let mut tx = database.begin().await?;
     let traded = sqlx::query!(
         r#"update refresh_tokens t
-              set used_at = now(), replaced_by = $2
+              set used_at = now(), replaced_by = $2, successor_salt = $3
              from sessions s join users u on u.id = s.user_id
             where t.hash = $1 and t.used_at is null and t.expires_at > now()
               and s.id = t.session_id and s.revoked_at is null and u.is_active
         returning s.id, s.user_id"#,
         hash,
         secret::hash(&next),
+        &salt,
     )
     .fetch_optional(tx.conn())
     .await?;
     let Some(traded) = traded else {
+        if let Some(opened) = same_successor(&mut tx, token, &hash).await? {
+            return Ok(opened);
+        }
         end_reused(&mut tx, &hash).await?;
         tx.commit().await?;
         return Err(SessionError::NotRefreshable);
@@ -323,8 +332,39 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     sqlx::query!("update sessions set last_used_at = now() where id = $1", session.0)
         .execute(tx.conn())
         .await?;
+    // An old token must not lead along the chain to the present one.
+    sqlx::query!(
+        "update refresh_tokens set successor_salt = null
+          where session_id = $1 and successor_salt is not null and used_at <= now() - $2::text::interval",
+        session.0,
+        SAME_SUCCESSOR,
+    )
+    .execute(tx.conn())
+    .await?;
     tx.commit().await?;
     Ok(Opened { session, user, refresh_token: next })
+}
+
+/// What a token was traded for a moment ago. Whoever traded it has committed: this waited for their row.
+async fn same_successor(tx: &mut Tx, token: &str, hash: &[u8]) -> Result<Option<Opened>, sqlx::Error> {
+    let traded = sqlx::query!(
+        r#"select s.id, s.user_id, t.successor_salt as "salt!"
+             from refresh_tokens t
+             join sessions s on s.id = t.session_id
+             join users u on u.id = s.user_id
+            where t.hash = $1 and t.successor_salt is not null
+              and t.used_at > clock_timestamp() - $2::text::interval
+              and s.revoked_at is null and u.is_active"#,
+        hash,
+        SAME_SUCCESSOR,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(traded.map(|traded| Opened {
+        session: SessionId(traded.id),
+        user: UserId(traded.user_id),
+        refresh_token: secret::successor(token, &traded.salt),
+    }))
 }
 
 /// Ends the session whose token came a second time.

@@ -53,7 +53,11 @@ mod ops;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use domain::{
     callers::{Principal, WorkspaceState},
     workspaces,
 };
-use jobs::{Database, JobId, Surface};
+use jobs::{Database, Surface};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -18,7 +18,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    Answer, ApiError, App, Caller, Envelope, JobStarted, Visitor,
+    Answer, ApiError, App, Caller, Envelope, Visitor,
     caller::{app, arm, identify, look_up, register_bearer},
 };
 
@@ -79,6 +79,8 @@ pub struct Access {
     pub workspace: WorkspaceId,
     /// As what. Programs of a workspace are admins, within their scopes.
     pub role: Role,
+    /// The permission that the route has asked for: what is handed out here ends with it.
+    pub(crate) permission: &'static str,
     held: Held,
     reach: Reach,
     app: App,
@@ -146,12 +148,6 @@ impl Access {
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
-    }
-
-    /// Links to a job that this caller has started.
-    #[must_use]
-    pub fn job_started(&self, job: JobId) -> JobStarted {
-        JobStarted::new(&self.app, self.caller.visitor.surface, job, self.caller.credential())
     }
 
     /// An answer of the Platform API, in the envelope of this request.
@@ -244,7 +240,7 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
     arm(request, &found.principal, Some(place.workspace)).await?;
     let caller = Caller { principal: found.principal, visitor };
     let (workspace, role) = (place.workspace, place.held.role());
-    Ok(Access { caller, workspace, role, held: place.held, reach, app: app.clone() })
+    Ok(Access { caller, workspace, role, permission, held: place.held, reach, app: app.clone() })
 }
 
 /// The workspace in the path, where it has one, or else in the header.

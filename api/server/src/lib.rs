@@ -12,7 +12,7 @@ mod serve;
 
 use std::time::Duration;
 
-use api_kit::{App, Edge, RateLimiter, Services, Signer};
+use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
 use jobs::{FairUse, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -41,11 +41,13 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
+    let admissions = Admissions::start(database.clone(), &hub);
     Ok(App::new(Services {
         database,
         config: config.api.clone(),
         keys,
         rates: RateLimiter::default(),
+        admissions,
         hub,
         storage: config.storage.clone(),
         payments: config.payments.clone(),

@@ -17,7 +17,7 @@ use crate::{
     logs::JobLog,
     progress::Progress,
     trace,
-    watch::{Counts, Event, Status, snapshot},
+    watch::{Counts, Event, Status, event::Of, snapshot},
 };
 
 /// How long a job of a newer release waits before a worker is asked again, perhaps a newer one.
@@ -101,6 +101,7 @@ pub(super) async fn beginning(shared: &Shared, job: &Claimed) -> Event {
     let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
         .carrying_on(progress_before(shared, job).await);
     event.attempt = job.attempt;
+    event.of = Some(Box::new(Of { workspace: job.workspace, kind: job.kind.clone() }));
     event
 }
 

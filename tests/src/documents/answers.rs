@@ -29,6 +29,7 @@ const LEFT_OUT: &[&str] = &[
     "retry_job",
     "stream_job",
     "stream_job_logs",
+    "stream_jobs",
     "stream_signup_job",
     "stream_workspace_migration",
 ];
@@ -218,6 +219,7 @@ async fn what_is_answered_is_what_is_documented() {
         &owner.get(&format!("/recordsets/import/jobs/{job}/report-url")).await,
     );
     contract.hold("list_jobs", &owner.get("/jobs").await);
+    contract.hold("get_jobs_stream_url", &owner.get("/jobs/stream-url").await);
     contract.hold("get_job", &owner.get(&format!("/jobs/{job}")).await);
     contract.hold("list_job_logs", &owner.get(&format!("/jobs/{job}/logs")).await);
     let export = json!({"recordset_id": leads["id"]});
@@ -365,6 +367,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     hold_tenant(&mut contract, &owner).await;
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     contract.hold("get_job", &owner.get(&format!("/v1/jobs/{job}")).await);
+    contract.hold("get_jobs_stream_url", &owner.get("/v1/jobs/stream-url").await);
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
     contract.hold("cancel_job", &owner.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await);
     stream.to_the_end().await;
@@ -388,7 +391,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     owner.events(&format!("{job}/stream"), None).await.to_the_end().await;
     contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
-    assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
+    assert_eq!(contract.left(), BTreeSet::from(["stream_job", "stream_jobs"]));
 }
 
 /// What the Platform API tells about a tenant, its keys and who calls.

@@ -1,9 +1,11 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod all;
 mod batches;
 mod control;
 mod logs;
+mod open_streams;
 mod slow_clients;
 mod trace;
 mod turns;

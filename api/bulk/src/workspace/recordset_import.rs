@@ -178,7 +178,7 @@ impl RecordsetImportApi {
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
-        let items = jobs.into_iter().map(TransferJob::from).collect();
+        let items = jobs.into_iter().map(|job| TransferJob::shown(&can, job)).collect();
         Ok(Json(Page::new(request, PageOf { items, total })))
     }
 
@@ -188,14 +188,13 @@ impl RecordsetImportApi {
     #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job")]
     async fn get(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<TransferJobDetail>> {
         let snapshot = find(&can, JobId(job_id.0)).await?;
-        let mut db = can.read().await?;
-        Ok(Json(TransferJobDetail::load(&mut db, can.app(), snapshot).await?))
+        Ok(Json(TransferJobDetail::load(&can, snapshot).await?))
     }
 
     /// Look at an import, in short
     #[oai(path = "/status/:job_id", method = "get", operation_id = "get_import_status")]
     async fn status(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ImportStatus>> {
-        Ok(Json(find(&can, JobId(job_id.0)).await?.into()))
+        Ok(Json(ImportStatus::shown(&can, find(&can, JobId(job_id.0)).await?)))
     }
 
     /// Cancel an import or export
@@ -206,7 +205,9 @@ impl RecordsetImportApi {
     async fn cancel(&self, can: Can<CancelImport>, job_id: Path<Uuid>) -> Answer<Json<TransferJob>> {
         let job = find(&can, JobId(job_id.0)).await?.event.job_id;
         match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
-            Cancel::Cancelled | Cancel::Requested => Ok(Json(find(&can, job).await?.into())),
+            Cancel::Cancelled | Cancel::Requested => {
+                Ok(Json(TransferJob::shown(&can, find(&can, job).await?)))
+            }
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
         }
