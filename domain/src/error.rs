@@ -4,6 +4,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+/// The code of what can't be done since PostgreSQL is out of reach, or takes no writes.
+pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
+
 /// Reasons by field, in a stable order.
 pub type FieldErrors = BTreeMap<String, Vec<String>>;
 
@@ -55,6 +58,7 @@ impl DomainError for sqlx::Error {
     fn refusal(&self) -> Refusal {
         match self {
             Self::PoolTimedOut => Refusal::Unavailable("overloaded"),
+            error if jobs::is_outage(error) => Refusal::Unavailable(DATABASE_UNREACHABLE),
             _ => Refusal::Internal,
         }
     }

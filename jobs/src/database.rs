@@ -3,18 +3,20 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, io, str::FromStr, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction,
     pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 use uuid::Uuid;
 
 use crate::{
-    Bus, PayloadError, PayloadKeys, Pool,
+    Bus, PayloadError, PayloadKeys, Pool, Reach,
+    bus::RedisError,
     control::{self, Asked},
+    reach, tcp,
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -36,7 +38,7 @@ pub enum ConnectError {
     Database(#[from] sqlx::Error),
     /// Redis.
     #[error("Redis: {0}")]
-    Bus(#[from] redis::RedisError),
+    Bus(#[from] RedisError),
 }
 
 /// A cheap handle on PostgreSQL and the bus, shared by everything in a process.
@@ -46,6 +48,8 @@ pub struct Database {
     pub pool: PgPool,
     /// Wake-ups and live events.
     pub bus: Bus,
+    /// Whether PostgreSQL is in reach.
+    pub reach: Reach,
     /// What secrets in payloads are sealed with.
     pub(crate) keys: PayloadKeys,
 }
@@ -57,13 +61,16 @@ pub struct Connect<'a> {
     pub database_url: &'a str,
     /// Redis.
     pub redis_url: &'a str,
+    /// The certificates that Redis' own is checked with (PEM), in place of the system's.
+    pub redis_ca: Option<&'a [u8]>,
     /// In front of every name in Redis.
     pub redis_prefix: &'a str,
     /// Connections to PostgreSQL at the most.
     pub connections: u32,
-    /// A transaction that does nothing for this long is ended by the server: below the lease, so that a
-    /// worker cut off from the network doesn't hold up the next holder of its job.
-    pub idle_in_transaction: Duration,
+    /// How long either end of a connection may be silent. A transaction that does nothing for this long is
+    /// ended by the server: below the lease, so that a worker cut off from the network doesn't hold up the
+    /// next holder of its job. A server that acknowledges nothing for this long is given up.
+    pub silence: Duration,
 }
 
 impl Database {
@@ -72,13 +79,14 @@ impl Database {
     /// # Errors
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
-        let milliseconds = to.idle_in_transaction.as_millis().to_string();
-        let options = PgConnectOptions::from_str(to.database_url)?.application_name("millrace").options([
+        let milliseconds = to.silence.as_millis().to_string();
+        let plain = PgConnectOptions::from_str(to.database_url)?.application_name("millrace");
+        let options = limited(plain.clone(), to.silence).options([
             ("search_path", SHARED_PATH),
             ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-            ("tcp_user_timeout", milliseconds.as_str()),
             ("timezone", "UTC"),
         ]);
+        let (port, silence) = (options.get_port(), to.silence);
         let pool = PgPoolOptions::new()
             .max_connections(to.connections)
             .acquire_timeout(Duration::from_secs(10))
@@ -91,11 +99,22 @@ impl Database {
                     Ok(true)
                 })
             })
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    limit_silence(port, silence).await;
+                    if reach::is_standby(connection).await? {
+                        return Err(sqlx::Error::Io(io::Error::other(reach::STANDBY)));
+                    }
+                    Ok(())
+                })
+            })
             .connect_with(options)
             .await?;
+        tell_of_clear_text(&plain, &pool).await?;
         Ok(Self {
             pool,
-            bus: Bus::connect(to.redis_url, to.redis_prefix).await?,
+            bus: Bus::connect(to.redis_url, to.redis_ca, to.redis_prefix, to.silence).await?,
+            reach: Reach::start(plain),
             keys: PayloadKeys::default(),
         })
     }
@@ -178,6 +197,45 @@ impl Database {
         tx.enter_workspace(workspace).await?;
         Ok(tx)
     }
+}
+
+/// Has the server give up a client that acknowledges nothing for so long.
+pub(crate) fn limited(options: PgConnectOptions, silence: Duration) -> PgConnectOptions {
+    let (first, pause) = tcp::probes(silence);
+    options.options([
+        ("tcp_user_timeout", silence.as_millis().to_string()),
+        ("tcp_keepalives_idle", first.as_secs().to_string()),
+        ("tcp_keepalives_interval", pause.as_secs().to_string()),
+    ])
+}
+
+/// The same from this end, for connections to that port.
+pub(crate) async fn limit_silence(port: u16, silence: Duration) {
+    let limited = tokio::task::spawn_blocking(move || tcp::limit_silence(port, silence)).await;
+    if let Ok(Err(error)) = limited {
+        tracing::warn!(%error, "connections to PostgreSQL have no limit on their server's silence");
+    }
+}
+
+/// Says so where `sslmode=prefer`, which is also what holds without any, got no encryption.
+async fn tell_of_clear_text(options: &PgConnectOptions, pool: &PgPool) -> Result<(), sqlx::Error> {
+    if options.get_socket().is_some()
+        || !matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow)
+    {
+        return Ok(());
+    }
+    let encrypted =
+        sqlx::query_scalar!(r#"select ssl as "ssl!" from pg_stat_ssl where pid = pg_backend_pid()"#)
+            .fetch_optional(pool)
+            .await?;
+    if encrypted != Some(true) {
+        tracing::warn!(
+            host = options.get_host(),
+            "the connection to PostgreSQL is not encrypted; DATABASE_URL can require it by sslmode=verify-full, \
+             or confirm that it is meant by sslmode=disable"
+        );
+    }
+    Ok(())
 }
 
 /// The schema, and the role, of a workspace.

@@ -53,4 +53,6 @@ mod retention;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod workspace;

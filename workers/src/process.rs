@@ -1,11 +1,15 @@
 //! What every worker process does around its pools: read its configuration, connect, run until
 //! SIGTERM or SIGINT, drain.
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use domain::{
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, start_logging, use_small_pages},
+    process::{Logging, asked_to_stop, end_within, start_logging, use_small_pages},
+    redis_tls,
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -14,15 +18,20 @@ use domain::{
 };
 use jobs::{
     Connect, ConnectError, Database, PayloadKeys, Pool, Registry,
-    dispatch::{DispatchConfig, dispatch},
-    worker::{IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
+    dispatch::{DispatchConfig, Leadership, dispatch},
+    figures,
+    worker::{BEYOND_GRACE, IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
 };
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::Services;
+use crate::{
+    Services,
+    listen::{self, Told},
+};
 
 /// The configuration of a worker or scheduler process.
 #[derive(Debug, Clone)]
@@ -31,6 +40,8 @@ pub struct Config {
     pub database_url: String,
     /// `REDIS_URL`.
     pub redis_url: String,
+    /// `REDIS_TLS_CA_FILE`: the certificates that Redis' own is checked with, in place of the system's.
+    pub redis_ca: Option<Vec<u8>>,
     /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
     pub redis_prefix: String,
     /// `DATABASE_CONNECTIONS`: at the most, per process. 16.
@@ -74,6 +85,7 @@ impl Config {
         Ok(Self {
             database_url: settings.required("DATABASE_URL")?.to_owned(),
             redis_url: settings.required("REDIS_URL")?.to_owned(),
+            redis_ca: redis_tls::ca(settings)?,
             redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
             connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
@@ -101,9 +113,10 @@ impl Config {
         let database = Database::connect(&Connect {
             database_url: &self.database_url,
             redis_url: &self.redis_url,
+            redis_ca: self.redis_ca.as_deref(),
             redis_prefix: &self.redis_prefix,
             connections: self.connections,
-            idle_in_transaction: self.lease * 2 / 3,
+            silence: self.lease * 2 / 3,
         })
         .await?;
         Ok(database.with_keys(self.payload_keys.clone()))
@@ -137,7 +150,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(RUN_ISOLATED) {
         return serve_one_job().await;
     }
-    run(service(pools), pools, |database, config, stop| async move {
+    run(service(pools), pools, None, |database, config, stop| async move {
         let worker = WorkerConfig {
             lease: config.lease,
             grace: config.grace,
@@ -150,7 +163,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 }
 
 async fn serve_one_job() -> ExitCode {
-    run(RUN_ISOLATED, &[], |database, config, stop| async move {
+    run(RUN_ISOLATED, &[], None, |database, config, stop| async move {
         if let Some(megabytes) = config.memory_limit {
             let bytes = Some(megabytes.saturating_mul(1 << 20));
             setrlimit(Resource::As, Rlimit { current: bytes, maximum: bytes })
@@ -183,9 +196,11 @@ fn this_program() -> std::io::Result<IsolatedProcess> {
 
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
-    run("scheduler", &[], |database, config, stop| async move {
+    let leadership = Leadership::default();
+    run("scheduler", &[], Some(leadership.clone()), |database, config, stop| async move {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let dispatching = DispatchConfig { lease: config.lease, recurring, ..DispatchConfig::default() };
+        let dispatching =
+            DispatchConfig { lease: config.lease, recurring, leadership, ..DispatchConfig::default() };
         dispatch(database, &config.database_url, dispatching, stop).await;
         Ok(())
     })
@@ -205,7 +220,7 @@ fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging,
     Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
 }
 
-async fn run<F, Fut>(service: &str, pools: &[Pool], body: F) -> ExitCode
+async fn run<F, Fut>(service: &str, pools: &[Pool], leadership: Option<Leadership>, body: F) -> ExitCode
 where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
@@ -218,12 +233,16 @@ where
             return ExitCode::from(2);
         }
     };
-    if let Some(address) = config.metrics_listen
-        && let Err(error) = PrometheusBuilder::new().with_http_listener(address).install()
-    {
-        eprintln!("METRICS_LISTEN: {error}");
-        return ExitCode::from(2);
-    }
+    let listening = match config.metrics_listen {
+        Some(address) => match open(address).await {
+            Ok(listening) => Some(listening),
+            Err(error) => {
+                eprintln!("METRICS_LISTEN: {error}");
+                return ExitCode::from(2);
+            }
+        },
+        None => None,
+    };
     let database = match config.connect().await {
         Ok(database) => database,
         Err(error) => {
@@ -231,10 +250,15 @@ where
             return ExitCode::FAILURE;
         }
     };
+    if let Some((listener, figures)) = listening {
+        let told = Told { figures, database: database.clone(), leadership };
+        tokio::spawn(listen::listen(listener, told));
+    }
     let stop = CancellationToken::new();
-    let asked = stop.clone();
+    let (asked, limit) = (stop.clone(), config.grace + BEYOND_GRACE);
     tokio::spawn(async move {
         asked_to_stop().await;
+        end_within(limit);
         asked.cancel();
     });
     match body(database, config, stop).await {
@@ -244,4 +268,13 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// Opens the port where the process tells its figures, and begins to keep them.
+async fn open(address: SocketAddr) -> Result<(TcpListener, PrometheusHandle), Box<dyn Error>> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &figures::SECONDS)?
+        .install_recorder()?;
+    figures::begin();
+    Ok((listen::bind(address).await?, handle))
 }

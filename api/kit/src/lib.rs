@@ -45,7 +45,8 @@ pub use job_started::JobStarted;
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
-    Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
+    CappedPage, Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request,
+    per_page_request,
 };
 pub use paged::{PagedEnvelope, Pagination};
 pub use part::Part;

@@ -1,9 +1,13 @@
 //! The configuration of the API process.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use api_kit::ApiConfig;
 use domain::{
+    redis_tls,
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -20,6 +24,8 @@ pub struct Config {
     pub database_url: String,
     /// `REDIS_URL`.
     pub redis_url: String,
+    /// `REDIS_TLS_CA_FILE`: the certificates that Redis' own is checked with, in place of the system's.
+    pub redis_ca: Option<Vec<u8>>,
     /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
     pub redis_prefix: String,
     /// `DATABASE_CONNECTIONS`: at the most, per process. 20.
@@ -31,6 +37,8 @@ pub struct Config {
     pub payload_keys: PayloadKeys,
     /// `HOST` and `PORT`: where it listens. `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// `SHUTDOWN_DELAY_SECONDS`: how long `/ready` says 503, after SIGTERM, before the listener closes. 5.
+    pub shutdown_delay: Duration,
     /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
     pub storage: Storage,
     /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
@@ -56,11 +64,13 @@ impl Config {
         Ok(Self {
             database_url: settings.required("DATABASE_URL")?.to_owned(),
             redis_url: settings.required("REDIS_URL")?.to_owned(),
+            redis_ca: redis_tls::ca(settings)?,
             redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
             connections: settings.parsed("DATABASE_CONNECTIONS", 20)?,
             secret: secret.to_owned(),
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
+            shutdown_delay: Duration::from_secs(settings.parsed("SHUTDOWN_DELAY_SECONDS", 5)?),
             storage: Storage::from_settings(settings)?,
             payments: Payments::from_settings(settings)?,
             api: ApiConfig::from_settings(settings)?,

@@ -13,8 +13,9 @@ mod serve;
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
 use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
-use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
+use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use serve::{listen, serve};
@@ -27,9 +28,10 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     let database = Database::connect(&Connect {
         database_url: &config.database_url,
         redis_url: &config.redis_url,
+        redis_ca: config.redis_ca.as_deref(),
         redis_prefix: &config.redis_prefix,
         connections: config.connections,
-        idle_in_transaction: std::time::Duration::from_secs(10),
+        silence: std::time::Duration::from_secs(10),
     })
     .await?
     .with_keys(config.payload_keys.clone());
@@ -54,8 +56,25 @@ pub enum StartError {
     Connect(#[from] jobs::ConnectError),
 }
 
+/// What keeps the process's figures.
+///
+/// # Errors
+/// When the process keeps some already.
+pub fn figures() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &jobs::figures::SECONDS)?
+        .install_recorder()?;
+    jobs::figures::begin();
+    Ok(handle)
+}
+
 /// Every route of the front end.
 pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
+    endpoint_until(app, figures, CancellationToken::new())
+}
+
+/// The same, not ready any more once `leaving` is cancelled.
+pub fn endpoint_until(app: App, figures: PrometheusHandle, leaving: CancellationToken) -> impl Endpoint {
     let (workspace, platform, ops) = (documents::workspace(), documents::platform(), documents::ops());
     let workspace_pages = Pages::of(&workspace, Surface::Workspace);
     let platform_pages = Pages::of(&platform, Surface::Platform);
@@ -70,7 +89,7 @@ pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
         .at("/ops/openapi.json", get(ops_pages.send_document()))
         .nest("/", platform)
         .at("/metrics", get(figures::render))
-        .data(public::Process::new(platform_pages))
+        .data(public::Process::new(platform_pages, leaving))
         .data(figures)
         .data(gauge)
         .with(Edge::of(app))

@@ -1,7 +1,7 @@
 //! Whether the service is up and can do its work, and what it is: its documentation and the page one lands on.
 //! Contract section "Public" (P-PUB-01 to 05).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
 use bytes::Bytes;
@@ -13,8 +13,13 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
 
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
 use crate::documents::Pages;
 
+/// How long PostgreSQL may take to answer a look.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What this service is called.
 const SERVICE: &str = "millrace";
 const HTML: &str = "text/html; charset=utf-8";
@@ -36,12 +41,14 @@ const LANDING: &str = concat!(
 pub(crate) struct Process {
     started: Instant,
     pages: Pages,
+    /// Cancelled when it is about to stop.
+    leaving: CancellationToken,
 }
 
 impl Process {
     /// A process that starts now.
-    pub(crate) fn new(pages: Pages) -> Self {
-        Self { started: Instant::now(), pages }
+    pub(crate) fn new(pages: Pages, leaving: CancellationToken) -> Self {
+        Self { started: Instant::now(), pages, leaving }
     }
 }
 
@@ -144,19 +151,28 @@ impl PublicApi {
 
     /// Tell whether the process can take requests
     ///
-    /// Asks PostgreSQL and Redis: for a load balancer that would send requests elsewhere.
+    /// Asks PostgreSQL, and has Redis write: for a load balancer that would send requests elsewhere. 503 `stopping` once
+    /// the process is about to stop.
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
-    async fn ready(&self, app: Data<&App>, request: Data<&RequestId>) -> Wrapped<Readiness> {
+    async fn ready(
+        &self,
+        app: Data<&App>,
+        process: Data<&Process>,
+        request: Data<&RequestId>,
+    ) -> Wrapped<Readiness> {
+        if process.leaving.is_cancelled() {
+            return Err(ApiError::unavailable("stopping", "the process is stopping"));
+        }
         let database = &app.database;
-        sqlx::query!("select 1 as one")
-            .fetch_one(&database.pool)
-            .await
-            .map_err(|_| ApiError::unavailable("database_unreachable", "PostgreSQL does not answer"))?;
-        database
-            .bus
-            .ping()
-            .await
-            .map_err(|_| ApiError::unavailable("redis_unreachable", "Redis does not answer"))?;
+        let answered = sqlx::query!("select 1 as one").fetch_one(&database.pool);
+        let answered = timeout(PATIENCE, answered).await.is_ok_and(|answer| answer.is_ok());
+        if !answered || database.reach.away().is_some() {
+            database.reach.doubt();
+            return Err(ApiError::database_unreachable());
+        }
+        database.bus.probe().await.map_err(|error| {
+            ApiError::unavailable("redis_unreachable", format!("Redis takes no writes: {error}"))
+        })?;
         let readiness = Readiness {
             status: "ready".to_owned(),
             service: SERVICE.to_owned(),
