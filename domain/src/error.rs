@@ -4,6 +4,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+/// The code of what can't be done since PostgreSQL is out of reach, or takes no writes.
+pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
+
 /// Reasons by field, in a stable order.
 pub type FieldErrors = BTreeMap<String, Vec<String>>;
 
@@ -68,6 +71,7 @@ impl DomainError for sqlx::Error {
             Self::Database(error) if error.code().as_deref() == Some(QUERY_CANCELED) => {
                 Refusal::Unavailable("timeout")
             }
+            error if jobs::is_outage(error) => Refusal::Unavailable(DATABASE_UNREACHABLE),
             _ => Refusal::Internal,
         }
     }

@@ -61,4 +61,6 @@ mod samples;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod workspace;

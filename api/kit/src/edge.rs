@@ -7,6 +7,7 @@ mod cors;
 mod deadline;
 mod mask;
 mod pace;
+mod reach;
 mod request_id;
 
 use std::panic::AssertUnwindSafe;
@@ -111,7 +112,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
-        let mut response = async {
+        let answered = async {
             if origin.is_some() && cors::is_preflight(&request) {
                 return cors::preflight(&request);
             }
@@ -119,8 +120,14 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
             answered.unwrap_or_else(|error| error.render(surface, &id.0))
         }
-        .instrument(span.clone())
-        .await;
+        .instrument(span.clone());
+        let mut response = tokio::select! {
+            biased;
+            response = answered => response,
+            () = reach::lost(self.app.as_ref(), uri.path()) => {
+                ApiError::database_unreachable().render(surface, &id.0)
+            }
+        };
 
         if let Some(origin) = origin {
             cors::allow(&mut response, origin);

@@ -50,7 +50,8 @@ pub use jobs_stream::{JobsFilter, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
-    Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
+    CappedPage, Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request,
+    per_page_request,
 };
 pub use paged::{PagedEnvelope, Pagination};
 pub use part::Part;
