@@ -87,6 +87,7 @@ impl Proxy {
                 "haproxy.cfg",
                 &[
                     ("127.0.0.1:8080", api),
+                    ("maxconn 8192", "maxconn 200".to_owned()),
                     ("bind :443 ", format!("bind 127.0.0.1:{port} ")),
                     ("/etc/haproxy/millrace.pem", at("both.pem")),
                 ],
