@@ -109,15 +109,11 @@ impl DomainError for SessionError {
     }
 }
 
-/// Whether a session has not ended and its user is active.
+/// Whether a session lets its person in.
 pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from sessions s join users u on u.id = s.user_id
-                           where s.id = $1 and s.revoked_at is null and u.is_active) as "alive!""#,
-        session.0,
-    )
-    .fetch_one(database)
-    .await
+    sqlx::query_scalar!(r#"select exists (select from live_sessions where id = $1) as "alive!""#, session.0,)
+        .fetch_one(database)
+        .await
 }
 
 /// Signs a person in.
@@ -150,7 +146,7 @@ pub async fn sign_in(
     }
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     let opened = open(&mut tx, user, &Client::of(&actor)).await?;
-    note_opened(&mut tx, &actor, &opened, "password").await?;
+    note_opened(&mut tx, &actor, opened.session, "password").await?;
     tx.commit().await?;
     Ok(opened)
 }
@@ -177,26 +173,27 @@ pub(crate) async fn count_failure(
 pub(crate) async fn note_opened(
     tx: &mut Tx,
     actor: &Actor,
-    opened: &Opened,
+    opened: SessionId,
     by: &str,
 ) -> Result<(), sqlx::Error> {
-    audit::record(tx, None, actor, Entry::new("session", "opened", opened.session.0, json!({ "by": by })))
-        .await
+    audit::record(tx, None, actor, Entry::new("session", "opened", opened.0, json!({ "by": by }))).await
 }
 
 /// Opens a session for someone who has shown who they are.
 pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, sqlx::Error> {
     sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
-    open_as(tx, user, None, client).await
+    let session = open_as(tx, user, None, client).await?;
+    let refresh_token = issue(tx, session).await?;
+    Ok(Opened { session, user, refresh_token })
 }
 
-/// Opens a session in which a member of staff acts as somebody, or a person as themselves.
+/// Opens a session in which a member of staff acts as somebody, or a person as themselves. It has no refresh token.
 pub(crate) async fn open_as(
     tx: &mut Tx,
     user: UserId,
     impersonator: Option<UserId>,
     client: &Client,
-) -> Result<Opened, sqlx::Error> {
+) -> Result<SessionId, sqlx::Error> {
     let session = SessionId::new();
     sqlx::query!(
         "insert into sessions (id, user_id, user_agent, ip, impersonator_id) values ($1, $2, $3, $4, $5)",
@@ -208,8 +205,7 @@ pub(crate) async fn open_as(
     )
     .execute(tx.conn())
     .await?;
-    let refresh_token = issue(tx, session).await?;
-    Ok(Opened { session, user, refresh_token })
+    Ok(session)
 }
 
 /// Whether in that session somebody acts as somebody else.
@@ -256,10 +252,10 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     let traded = sqlx::query!(
         r#"update refresh_tokens t
               set used_at = now(), replaced_by = $2
-             from sessions s join users u on u.id = s.user_id
+             from live_sessions s
             where t.hash = $1 and t.used_at is null and t.expires_at > now()
-              and s.id = t.session_id and s.revoked_at is null and u.is_active
-        returning s.id, s.user_id"#,
+              and s.id = t.session_id and s.impersonator_id is null
+        returning s.id as "id!", s.user_id as "user_id!""#,
         hash,
         secret::hash(&next),
     )

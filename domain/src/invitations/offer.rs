@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::{Invitation, InvitationError, InvitationStatus};
 use crate::{
-    Actor, Event, UserId, WorkspaceId,
-    access::{Held, Override, Role},
+    Actor, Event, WorkspaceId,
+    access::Role,
+    callers::Authority,
     mail::{Action, Brand, Letter},
     secret,
     users::Email,
@@ -119,37 +120,31 @@ pub async fn resend(
     Ok(invitation)
 }
 
-/// Withdraws an invitation that waits, wherever the caller may invite.
+/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
 ///
 /// # Errors
 /// [`InvitationError::NotFound`] where there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
-    caller: UserId,
+    entered: &[Authority],
     actor: &Actor,
-    workspace: Option<Uuid>,
     invitee: &Invitee,
 ) -> Result<Invitation, InvitationError> {
-    if invitee.id.is_none() && (workspace.is_none() || *invitee == Invitee::default()) {
+    if *invitee == Invitee::default() {
         return Err(InvitationError::Nobody(&["invitation_id"]));
     }
+    let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
+    let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
     let found = sqlx::query!(
-        r#"select i.id, i.workspace_id, i.role as "role: Role", m.role as "own_role: Role",
-                  p.granted as "granted?"
-             from memberships m
-             join invitations i on i.workspace_id = m.workspace_id
-                               and i.accepted_at is null and i.cancelled_at is null
+        r#"select i.id, i.workspace_id, i.role as "role: Role"
+             from invitations i
              join users u on u.id = i.user_id
-             left join role_permissions p on p.workspace_id = m.workspace_id and p.role = m.role
-                                         and p.permission = 'members:invite'
-            where m.user_id = $1
-              and ($2::uuid is null or i.workspace_id = $2)
-              and ($3::uuid is null or i.id = $3)
-              and ($4::uuid is null or i.user_id = $4)
-              and ($5::text is null or lower(u.email) = lower($5))
+            where i.workspace_id = any($1) and i.accepted_at is null and i.cancelled_at is null
+              and ($2::uuid is null or i.id = $2)
+              and ($3::uuid is null or i.user_id = $3)
+              and ($4::text is null or lower(u.email) = lower($4))
               for update of i"#,
-        caller.0,
-        workspace,
+        &workspaces,
         invitee.id,
         invitee.user_id,
         invitee.email.as_deref().map(str::trim),
@@ -157,11 +152,10 @@ pub async fn cancel(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(InvitationError::NotFound)?;
-    let changed = found.granted.map(|granted| Override { permission: "members:invite".to_owned(), granted });
-    if !Held::of_role(found.own_role, changed.into_iter().collect()).may("members:invite") {
-        return Err(InvitationError::NotFound);
-    }
-    if found.role > found.own_role {
+    let reaches = |authority: &&Authority| {
+        authority.workspace().0 == found.workspace_id && authority.role() >= found.role
+    };
+    if !inviting.into_iter().any(|authority| reaches(&authority)) {
         return Err(InvitationError::AboveOwnRole);
     }
     sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id)

@@ -15,13 +15,15 @@ mod sessions;
 mod signup;
 mod tokens;
 
-use api_kit::{ApiError, App, Visitor, avatar_url};
+use api_kit::{ApiError, App, Credential, Visitor, avatar_url};
 use domain::{
+    SessionId, UserId, callers,
     sessions::{Client, Opened},
     users::{self, User},
     workspaces::{self, Member, Membership},
 };
 use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
 
 pub(crate) use signup::{SignupStarted, is_ready};
 
@@ -77,17 +79,36 @@ struct LoggedIn {
     tokens: Tokens,
     /// Who signed in.
     user: User,
-    /// Where they may go.
+    /// The workspaces that they may enter, from this address.
     workspaces: Vec<Membership>,
+    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
+    current_workspace_id: Option<Uuid>,
 }
 
 impl LoggedIn {
     /// Who has just been let in.
-    async fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
+    async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
+        let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
+        let Doors { user, workspaces, current_workspace_id } = doors;
+        Ok(Self { tokens: Tokens::of(app, opened)?, user, workspaces, current_workspace_id })
+    }
+}
+
+/// Who has just been let in, and where to.
+struct Doors {
+    user: User,
+    workspaces: Vec<Membership>,
+    current_workspace_id: Option<Uuid>,
+}
+
+impl Doors {
+    async fn of(app: &App, visitor: &Visitor, user: UserId, session: SessionId) -> Result<Self, ApiError> {
         let pool = &app.database.pool;
-        let user = users::find(pool, opened.user).await?.ok_or_else(ApiError::token_invalid)?;
-        let workspaces = workspaces::of_user(pool, opened.user).await?;
-        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces })
+        let found = users::find(pool, user).await?.ok_or_else(ApiError::token_invalid)?;
+        let entered = callers::authorities(pool, Credential::Session(session), visitor.ip).await?;
+        let workspaces = workspaces::entered(pool, &entered).await?;
+        let current = workspaces::current(pool, user, &entered).await?;
+        Ok(Self { user: shown(app, found), workspaces, current_workspace_id: current.map(|id| id.0) })
     }
 }
 

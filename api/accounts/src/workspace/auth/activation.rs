@@ -81,7 +81,7 @@ impl ActivationApi {
     ) -> Answer<Json<LoggedIn>> {
         let Activation { token, password } = activation.0;
         let (opened, _) = activation::activate(&app.database, &token, password, &visitor.actor()).await?;
-        LoggedIn::of(&app, opened).await.map(Json)
+        LoggedIn::of(&app, &visitor, opened).await.map(Json)
     }
 
     /// Ask for another activation link

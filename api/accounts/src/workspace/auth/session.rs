@@ -37,7 +37,7 @@ impl SessionApi {
     async fn login(&self, app: Data<&App>, visitor: Visitor, login: Body<Login>) -> Answer<Json<LoggedIn>> {
         let Login { email, password } = login.0;
         let opened = sessions::sign_in(&app.database, &email, password, &visitor.actor()).await?;
-        LoggedIn::of(&app, opened).await.map(Json)
+        LoggedIn::of(&app, &visitor, opened).await.map(Json)
     }
 
     /// Trade a refresh token for new tokens
