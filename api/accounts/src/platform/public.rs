@@ -149,7 +149,7 @@ impl TenantsApi {
             Some((caller, user)) => {
                 let entered = caller.authorities(&app, None).await?;
                 let mut reader = app.database.reader().await?;
-                tenants::of_caller(reader.conn(), user, &entered, email.as_str()).await?
+                tenants::of_caller(reader.conn(), user, &entered, &email).await?
             }
         };
         if theirs.is_none() {

@@ -107,7 +107,6 @@ async fn each_refresh_trades_the_token_for_a_new_one() {
     insta::assert_json_snapshot!(masked(&answer), @r#"
     {
       "access_token": "[token]",
-      "current_workspace_id": "[id]",
       "expires_in": 1800,
       "refresh_token": "[token]",
       "token_type": "bearer"
