@@ -53,6 +53,11 @@ pub trait DomainError: std::error::Error + Send + Sync + 'static {
 /// The database failing is never the caller's business.
 impl DomainError for sqlx::Error {
     fn refusal(&self) -> Refusal {
+        // Found by the database at the commit, where a check before it was overtaken.
+        let violated = self.as_database_error().and_then(|error| error.constraint());
+        if violated == Some("workspace_keeps_an_owner") {
+            return Refusal::Conflict("last_owner".into());
+        }
         match self {
             Self::PoolTimedOut => Refusal::Unavailable("overloaded"),
             _ => Refusal::Internal,

@@ -48,6 +48,13 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     }
     keep_used_tags(&mut document);
     if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
+        document["components"]["schemas"]["TokenError"] = document["components"]["schemas"]["Error"].clone();
+        let tokens = document["paths"].as_object_mut().into_iter().flatten();
+        for (_, path) in
+            tokens.filter(|(path, _)| ["/v1/me", "/v1/books", "/me", "/books"].contains(&&***path))
+        {
+            refer_to(path, "#/components/schemas/Error", "#/components/schemas/TokenError");
+        }
         document["components"]["schemas"]["Error"] = platform_error();
     }
     Ok(document)
@@ -175,6 +182,22 @@ fn describe_success(operation: &mut Value) {
                 _ => "Done",
             });
         }
+    }
+}
+
+fn refer_to(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name == "$ref" && member == from {
+                    *member = to.into();
+                } else {
+                    refer_to(member, from, to);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer_to(item, from, to)),
+        _ => {}
     }
 }
 

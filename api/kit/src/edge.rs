@@ -70,6 +70,12 @@ fn surface_of(path: &str) -> Surface {
     }
 }
 
+/// The surface in whose form a path's errors are shown: the Token API has answers and errors of its own form, without
+/// the envelope of the surface that it is part of.
+fn form_of(path: &str, surface: Surface) -> Surface {
+    if matches!(path, "/v1/me" | "/v1/books") { Surface::Workspace } else { surface }
+}
+
 impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
     type Output = Response;
 
@@ -85,6 +91,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let uri = request.uri().clone();
         let surface = surface_of(uri.path());
         request.set_data(surface);
+        let form = form_of(uri.path(), surface);
         let standing = Standing::default();
         request.set_data(standing.clone());
         if let Some(app) = &self.app {
@@ -101,9 +108,9 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
             if origin.is_some() && cors::is_preflight(&request) {
                 return cors::preflight(&request);
             }
-            let answer = async |request| self.rendered(request, surface, &id).await;
+            let answer = async |request| self.rendered(request, form, &id).await;
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
-            answered.unwrap_or_else(|error| error.render(surface, &id.0))
+            answered.unwrap_or_else(|error| error.render(form, &id.0))
         }
         .instrument(span.clone())
         .await;
@@ -124,7 +131,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
 
 impl<E: Endpoint> EdgeEndpoint<E> {
     /// The answer as the client gets it, whatever came of the request.
-    async fn rendered(&self, request: Request, surface: Surface, id: &RequestId) -> Response {
+    async fn rendered(&self, request: Request, form: Surface, id: &RequestId) -> Response {
         let error = match self.answer(request).await {
             Ok(response) => return response,
             Err(error) => error,
@@ -133,7 +140,7 @@ impl<E: Endpoint> EdgeEndpoint<E> {
         let mut response = if error.is_from_response() {
             error.into_response()
         } else {
-            ApiError::of_framework(error).render(surface, &id.0)
+            ApiError::of_framework(error).render(form, &id.0)
         };
         if let Some(pattern) = pattern {
             response.set_data(pattern);

@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::{Invitation, InvitationError, InvitationStatus};
 use crate::{
-    Actor, Event, WorkspaceId,
+    Actor, Event, UserId, WorkspaceId,
     access::Role,
     callers::Authority,
     mail::{Action, Brand, Letter},
+    members::standing,
     secret,
     users::Email,
     workspaces::Host,
@@ -215,12 +216,7 @@ async fn person_waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Resu
 /// Makes the person's invitation, or renews the one that waits, under a new token.
 async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<Invitation, InvitationError> {
     let Offer { person, role, may_be_new, is_mailed } = offer;
-    let is_member = sqlx::query_scalar!(
-        r#"select exists (select from memberships where workspace_id = $1 and user_id = $2) as "is!""#,
-        host.workspace.0,
-        person.id,
-    );
-    if is_member.fetch_one(tx.conn()).await? {
+    if standing::is_kept(tx.conn(), host.workspace, UserId(person.id)).await? {
         return Err(InvitationError::AlreadyMember);
     }
     let had = sqlx::query_scalar!(
@@ -238,6 +234,9 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<
     let role = role.or(had).unwrap_or(Role::Member);
     if role > host.role || had.is_some_and(|had| had > host.role) {
         return Err(InvitationError::AboveOwnRole);
+    }
+    if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
+        return Err(InvitationError::MoreThanHeld);
     }
     let id = sqlx::query_scalar!(
         "insert into invitations (id, workspace_id, user_id, role, token_hash, invited_by, expires_at)

@@ -21,6 +21,7 @@ use crate::{
     audit::{self, Entry},
     callers::Authority,
     mail::Brand,
+    members::standing::{self, StandingError, To, Whose},
 };
 
 /// What a caller brings to somebody else's account: who they are, and their authority wherever they may enter now.
@@ -158,14 +159,12 @@ async fn check_all_of_them(
     permission: &str,
 ) -> Result<(), UserError> {
     let over = authority(peer.everywhere().shared(tx.conn(), other).await?, permission)?;
-    let over: Vec<_> = over.iter().map(|shared| shared.own.workspace().0).collect();
-    let reaches_further = sqlx::query_scalar!(
-        r#"select exists (select from memberships where user_id = $1 and workspace_id <> all($2))
-               or exists (select from users where id = $1 and is_staff) as "further!""#,
-        other.0,
-        &over,
-    );
-    if reaches_further.fetch_one(tx.conn()).await? {
+    let over: Vec<_> = over.iter().map(|shared| shared.own.workspace()).collect();
+    let theirs = standing::keeping(tx.conn(), other).await?;
+    let is_staff = sqlx::query_scalar!("select is_staff from users where id = $1", other.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    if is_staff != Some(false) || theirs.iter().any(|keeping| !over.contains(&keeping.workspace)) {
         return Err(UserError::Forbidden(
             "their account opens more than you answer for: only they themselves can do this, by mail",
         ));
@@ -183,36 +182,12 @@ async fn change_role(
     if role == shared.theirs {
         return Ok(());
     }
-    if role > shared.own.role() {
-        return Err(UserError::Forbidden("nobody can give a role above their own"));
-    }
-    // One after the other: of two owners who demote each other, the second finds that they are the last.
-    let owners = sqlx::query_scalar!(
-        "select user_id from memberships where workspace_id = $1 and role = 'owner' order by user_id for update",
-        shared.own.workspace().0,
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    if owners == [other.0] {
-        return Err(UserError::LastOwner);
-    }
-    let member = sqlx::query_scalar!(
-        "update memberships set role = $3 where workspace_id = $1 and user_id = $2 returning id",
-        shared.own.workspace().0,
-        other.0,
-        role.name(),
-    )
-    .fetch_optional(tx.conn())
-    .await?
-    .ok_or(UserError::NotFound)?;
-    let change = json!({ "user_id": other, "from": shared.theirs, "to": role });
-    audit::record(
-        tx,
-        Some(shared.own.workspace()),
-        actor,
-        Entry::new("member", "role_changed", member, change),
-    )
-    .await?;
+    let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
+    let changed =
+        standing::change(tx.conn(), workspace, shared.own.held(), Whose::Person(other.0), to).await?;
+    let change = json!({ "user_id": other, "from": changed.from, "to": role });
+    let entry = Entry::new("member", "role_changed", changed.member, change);
+    audit::record(tx, Some(workspace), actor, entry).await?;
     Ok(())
 }
 
@@ -293,4 +268,16 @@ async fn reset_link(
     let entry = Entry::new("password", "reset_allowed", member.0, json!({ "handed_over": handed_over }));
     audit::record(tx, Some(admin.workspace()), actor, entry).await?;
     Ok((page(link, "reset-password", &[("token", &token)]), Brand::of(&found.branding, &found.name)))
+}
+
+impl From<StandingError> for UserError {
+    fn from(error: StandingError) -> Self {
+        match error {
+            StandingError::NotFound => Self::NotFound,
+            StandingError::Above(_) => Self::Forbidden("nobody can give a role above their own"),
+            StandingError::MoreThanHeld(_) => Self::Forbidden("that role may do what the caller may not"),
+            StandingError::LastOwner => Self::LastOwner,
+            StandingError::Database(error) => Self::Database(error),
+        }
+    }
 }
