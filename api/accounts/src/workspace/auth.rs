@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     SessionId, UserId, callers,
     sessions::{Client, Opened},
+    throttle::Device,
     users::{self, User},
     workspaces::{self, Member, Membership},
 };
@@ -92,14 +93,31 @@ struct LoggedIn {
     workspaces: Vec<Membership>,
     /// The workspace that they last switched to; null if there is none, or they may not enter it now.
     current_workspace_id: Option<Uuid>,
+    /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
+    /// lock it out. Good for 180 days, and for nothing else.
+    device_token: Option<String>,
 }
 
 impl LoggedIn {
+    /// Who has just been let in, on a device that may be known.
+    async fn on(
+        app: &App,
+        visitor: &Visitor,
+        opened: Opened,
+        device: Option<Device>,
+    ) -> Result<Self, ApiError> {
+        let device = device.filter(|device| device.user == opened.user);
+        let device = device.unwrap_or_else(|| Device { user: opened.user, id: Uuid::now_v7() });
+        let token = app.keys.device_token(device).map_err(ApiError::internal)?;
+        Ok(Self { device_token: Some(token), ..Self::of(app, visitor, opened).await? })
+    }
+
     /// Who has just been let in.
     async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
         let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
         let Doors { user, workspaces, current_workspace_id } = doors;
-        Ok(Self { tokens: Tokens::of(app, opened)?, user, workspaces, current_workspace_id })
+        let tokens = Tokens::of(app, opened)?;
+        Ok(Self { tokens, user, workspaces, current_workspace_id, device_token: None })
     }
 }
 
