@@ -116,8 +116,8 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
 /// other leads it, and they stay in it.
 ///
 /// # Errors
-/// [`MemberError::KeysOfMore`] when keys among it would do more than the caller may; [`MemberError::Invalid`] when the other is the same, not here, or doesn't get in, or for a type that
-/// there isn't.
+/// [`MemberError::KeysOfMore`] when keys among it would do more than the caller may; [`MemberError::Invalid`]
+/// when the other is the same, not here, or doesn't get in, or for a type that there isn't.
 pub async fn reassign(
     db: &mut WorkspaceDb,
     caller: &Held,

@@ -131,6 +131,24 @@ pub(crate) async fn is_kept(
     .await
 }
 
+/// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
+/// which the person comes back; answers how many.
+pub(crate) async fn pause_keys(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    user: UserId,
+) -> Result<u64, sqlx::Error> {
+    let paused = sqlx::query!(
+        "update api_keys set is_active = false, updated_at = now()
+          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null",
+        workspace.0,
+        user.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(paused.rows_affected())
+}
+
 /// Changes what somebody is here, or whether they get in, as far as the caller reaches.
 pub(crate) async fn change(
     conn: &mut PgConnection,

@@ -119,8 +119,8 @@ pub async fn check_may_edit(pool: &PgPool, peer: Peer<'_>, other: UserId) -> Res
     Ok(())
 }
 
-/// Edits somebody else's profile (another address is confirmed by `link`), and their role in the workspace that is named, or in the only one that the two
-/// share.
+/// Edits somebody else's profile (another address is confirmed by `link`), and their role in the workspace that is
+/// named, or in the only one that the two share.
 ///
 /// # Errors
 /// As of [`check_may_edit`]; [`UserError::Forbidden`] also for a role above one's own, and for the address of

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Host;
 use crate::{
-    DomainError, Event, Refusal,
+    DomainError, Event, Refusal, UserId,
     access::Role,
     audit::{self, Entry},
     members::standing,
@@ -144,8 +144,9 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
         forget_workspace(tx, host, found.user_id).await?;
     }
 
+    let keys_paused = standing::pause_keys(tx.conn(), host.workspace, UserId(found.user_id)).await?;
     let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
-                       "user_deleted": user_deleted });
+                       "user_deleted": user_deleted, "api_keys_paused": keys_paused });
     Event::new("member", "removed", member, told).append(tx.conn(), host.workspace, host.actor).await?;
     if user_deleted {
         let entry = Entry::new("user", "deleted", found.user_id, json!({ "email": found.email }));
