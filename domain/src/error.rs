@@ -65,6 +65,11 @@ const QUERY_CANCELED: &str = "57014";
 /// The database failing is never the caller's business.
 impl DomainError for sqlx::Error {
     fn refusal(&self) -> Refusal {
+        // Found by the database at the commit, where a check before it was overtaken.
+        let violated = self.as_database_error().and_then(|error| error.constraint());
+        if violated == Some("workspace_keeps_an_owner") {
+            return Refusal::Conflict("last_owner".into());
+        }
         match self {
             Self::PoolTimedOut => Refusal::Overloaded(1),
             // A statement that took longer than one may: the client sees what it sees of a slow request.

@@ -49,6 +49,8 @@ mod mail;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod memberships;
+#[cfg(test)]
 mod ops;
 #[cfg(test)]
 mod platform;

@@ -71,6 +71,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "record_not_found", "there is no such thing here")
     }
 
+    /// Whether that is what it says.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// 422: one field, one reason.
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::invalid_fields(FieldErrors::from([(field.into(), vec![reason.into()])]))

@@ -159,7 +159,7 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
                (select workspace_id from account_tokens
                  where user_id = $1 and purpose = 'activation' and used_at is null
                  order by created_at desc limit 1),
-               (select workspace_id from memberships where user_id = $1 order by created_at limit 1)) as id"#,
+               (select workspace_id from live_memberships where user_id = $1 order by created_at limit 1)) as id"#,
         to.id,
     )
     .fetch_one(tx.conn())

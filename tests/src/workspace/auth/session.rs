@@ -28,6 +28,7 @@ async fn signing_in_answers_tokens_the_user_and_their_workspaces() {
     insta::assert_json_snapshot!(masked(&answer), @r#"
     {
       "access_token": "[token]",
+      "current_workspace_id": "[id]",
       "expires_in": 1800,
       "refresh_token": "[token]",
       "token_type": "bearer",
@@ -235,6 +236,7 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
       "avatar_url": null,
       "bio": null,
       "created_at": "[time]",
+      "current_workspace_id": "[id]",
       "email": "[email]",
       "id": "[id]",
       "member": {
