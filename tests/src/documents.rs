@@ -2,8 +2,10 @@
 
 mod access;
 mod answers;
+mod audit;
 mod guards;
 mod nonsense;
+mod permissions;
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 
 use chrono::Duration;
 use domain::callers;
-use jobs::{JobId, watch::Snapshot};
+use jobs::{Act, JobId, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -47,8 +47,7 @@ impl Watcher {
     ) -> Result<JobStream<E>, ApiError> {
         match &self.0 {
             Way::Member(access) => {
-                let workspace = Some(access.workspace.0);
-                let may_see = |snapshot: &Snapshot| of_workspace(snapshot, workspace);
+                let may_see = |snapshot: &Snapshot| may_see(access, snapshot);
                 JobStream::open(&access.app().hub, job, start, shape, may_see).await
             }
             Way::Ticket { app, ticket } => {
@@ -71,7 +70,7 @@ impl Watcher {
             Way::Member(access) => {
                 let app = access.app();
                 let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                of_workspace(&snapshot, Some(access.workspace.0))?;
+                may_see(access, &snapshot)?;
                 Ok(app)
             }
             Way::Ticket { app, ticket } => {
@@ -84,9 +83,12 @@ impl Watcher {
     }
 }
 
-/// A job of another workspace doesn't exist.
-fn of_workspace(job: &Snapshot, workspace: Option<uuid::Uuid>) -> Result<(), ApiError> {
-    if job.workspace == workspace { Ok(()) } else { Err(ApiError::not_found()) }
+/// A job of another workspace doesn't exist; one of a feature asks for that feature's permission.
+fn may_see(access: &Access, job: &Snapshot) -> Result<(), ApiError> {
+    if job.workspace != Some(access.workspace.0) {
+        return Err(ApiError::not_found());
+    }
+    access.need_for(Act::View, &job.kind)
 }
 
 /// Counts a look by ticket as one of the credential that it was made for.

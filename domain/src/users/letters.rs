@@ -4,6 +4,7 @@
 //! making tokens and mail is the job's, so neither an answer nor its time tells who has an account.
 
 use jobs::{Database, Tx, kinds::WriteToAccount};
+use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
@@ -92,6 +93,8 @@ pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> 
     };
     let is_written = letter.is_some();
     if let Some(letter) = letter {
+        let entry = Entry::new("account_letter", "sent", addressee.id, json!({ "subject": letter.subject }));
+        audit::record(&mut tx, None, actor, entry).await?;
         send(&mut tx, letter.dressed(&Brand::default()), actor).await?;
     }
     tx.commit().await?;

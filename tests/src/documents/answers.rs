@@ -36,27 +36,34 @@ const LEFT_OUT: &[&str] = &[
 const CLERK_SECRET: &str = "a secret that Clerk's front end has, too";
 
 /// A document to hold answers against, and which operations have been.
-struct Contract {
+pub(super) struct Contract {
     document: Value,
     operations: Vec<Operation>,
     held: BTreeSet<String>,
+    /// The writes that have been answered: the operation, who it is for, and the request.
+    pub(super) writes: Vec<(String, String, String)>,
 }
 
 impl Contract {
-    fn new(surface: Surface) -> Self {
+    pub(super) fn new(surface: Surface) -> Self {
         let document = document(surface);
-        Self { operations: operations(&document), document, held: BTreeSet::new() }
+        Self { operations: operations(&document), document, held: BTreeSet::new(), writes: Vec::new() }
     }
 
     /// Holds the answer of an operation against its schema.
     #[track_caller]
-    fn hold(&mut self, id: &str, reply: &Reply) -> Value {
+    pub(super) fn hold(&mut self, id: &str, reply: &Reply) -> Value {
         let operation = self.operations.iter().find(|operation| operation.id == id);
         let operation = operation.unwrap_or_else(|| panic!("{id} is no operation"));
         assert!(reply.status < 300, "{id}: {} {}", reply.status, reply.text);
         let response = &operation.body["responses"][reply.status.to_string()];
         assert!(response.is_object(), "{id}: {} is not documented", reply.status);
         self.held.insert(id.to_owned());
+        if operation.method != "get" {
+            let caller = operation.body["x-caller"].as_str().unwrap_or_default().to_owned();
+            let request = reply.headers["X-Request-Id"].to_str().unwrap().to_owned();
+            self.writes.push((id.to_owned(), caller, request));
+        }
         let schema = &response["content"]["application/json; charset=utf-8"]["schema"];
         if schema.is_null() {
             assert!(
@@ -80,7 +87,14 @@ impl Contract {
 
     /// Holds the five operations of a plain section, named `create_<one>`, `get_<one>`, `list_<one>s`,
     /// `update_<one>` (a PATCH) or `replace_<one>` (a PUT), and `delete_<one>`.
-    async fn hold_section(&mut self, owner: &Client, one: &str, at: &str, new: Value, change: Value) {
+    pub(super) async fn hold_section(
+        &mut self,
+        owner: &Client,
+        one: &str,
+        at: &str,
+        new: Value,
+        change: Value,
+    ) {
         let created = self.hold(&format!("create_{one}"), &owner.post(at, new).await);
         let path = format!("{at}/{}", created["id"].as_str().unwrap());
         self.hold(&format!("get_{one}"), &owner.get(&path).await);
@@ -246,6 +260,7 @@ async fn what_is_answered_is_what_is_documented() {
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), LEFT_OUT.iter().copied().collect());
+    super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
 /// Workspaces, and who belongs to them.
@@ -280,7 +295,7 @@ async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client)
 }
 
 /// Module settings.
-async fn hold_modules(contract: &mut Contract, owner: &Client) {
+pub(super) async fn hold_modules(contract: &mut Contract, owner: &Client) {
     contract.hold("create_module", &owner.post("/modules", json!({"module": "crm"})).await);
     contract.hold("list_modules", &owner.get("/modules").await);
     contract.hold("get_module", &owner.get("/modules/crm").await);
@@ -330,7 +345,7 @@ async fn hold_keys(contract: &mut Contract, owner: &Client) {
 }
 
 /// Permissions.
-async fn hold_permissions(contract: &mut Contract, owner: &Client) {
+pub(super) async fn hold_permissions(contract: &mut Contract, owner: &Client) {
     contract.hold("list_permissions", &owner.get("/permissions").await);
     contract.hold("check_permission", &owner.get("/permissions/check/records:view").await);
     contract.hold("group_permissions", &owner.get("/permissions/grouped").await);
@@ -389,6 +404,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
     assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
+    super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
 /// What the Platform API tells about a tenant, its keys and who calls.
@@ -469,6 +485,7 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     let all = contract.operations.iter().map(|operation| operation.id.as_str());
     let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
     assert!(left.is_empty(), "{left:?}");
+    super::audit::writes_are_noted(&app, &contract, "operator").await;
 }
 
 #[test]

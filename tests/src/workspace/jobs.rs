@@ -3,6 +3,7 @@
 mod access;
 mod batches;
 mod control;
+mod kinds;
 mod logs;
 mod slow_clients;
 mod trace;

@@ -7,7 +7,7 @@ use api_kit::{
 };
 use chrono::{DateTime, Utc};
 use jobs::{
-    JobId,
+    Act, JobId,
     control::{self, Cancel},
     watch::{Counts, Event, Snapshot, Status},
 };
@@ -185,7 +185,8 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
         let job = job_id.0.0;
-        match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
+        can.allowed(Act::Cancel, find(&can, job).await?)?;
+        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
             Cancel::Cancelled | Cancel::Requested => Ok(Json(can.wrap(find(&can, job).await?.into()))),
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),

@@ -64,7 +64,7 @@ pub(super) struct TransferJob {
     /// When it ended.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// Who asked for it.
+    /// The person who asked for it; null for one that an API key asked for.
     #[oai(skip_serializing_if_is_none)]
     created_by: Option<Uuid>,
 }
@@ -77,7 +77,7 @@ impl From<Snapshot> for TransferJob {
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
-            created_by: snapshot.origin.actor,
+            created_by: snapshot.origin.user_id,
         }
     }
 }
@@ -105,17 +105,22 @@ pub(super) struct TransferJobDetail {
     /// Of an import: what is wrong with its rows, so far.
     #[oai(skip_serializing_if_is_none)]
     validation: Option<Validation>,
-    /// Of an import with bad rows: where its error report is, for an hour.
+    /// Of an import with bad rows, for callers who may view records: where its error report is, for an hour.
     #[oai(skip_serializing_if_is_none)]
     report_url: Option<String>,
-    /// Of an export that is finished: where its file is, for an hour.
+    /// Of an export that is finished, for callers who may view records: where its file is, for an hour.
     #[oai(skip_serializing_if_is_none)]
     download_url: Option<String>,
 }
 
 impl TransferJobDetail {
-    /// Adds what the import or export knows about itself.
-    pub async fn load(db: &mut WorkspaceDb, app: &App, snapshot: Snapshot) -> Result<Self, ApiError> {
+    /// Adds what the import or export knows about itself, with links to what shows records' values if that is to be.
+    pub async fn load(
+        db: &mut WorkspaceDb,
+        app: &App,
+        snapshot: Snapshot,
+        links: bool,
+    ) -> Result<Self, ApiError> {
         let job = snapshot.event.job_id;
         let is_complete = snapshot.event.status == Status::Completed;
         let mut detail = Self {
@@ -133,14 +138,14 @@ impl TransferJobDetail {
             if let Some(import) = imports::find(db, job).await? {
                 let validation = imports::validation(db, job).await?;
                 let has_errors = !validation.errors_by_code.is_empty();
-                detail.report_url = has_errors.then(|| Made::ErrorReport.link(app, job));
+                detail.report_url = (has_errors && links).then(|| Made::ErrorReport.link(app, job));
                 detail.validation = Some(validation);
                 detail.describe(import);
             }
         } else if let Some(export) = exports::find(db, job).await? {
             detail.recordset_id = Some(RecordsetId(export.recordset_id));
             detail.file_name = Some(export.name);
-            detail.download_url = is_complete.then(|| Made::Export.link(app, job));
+            detail.download_url = (is_complete && links).then(|| Made::Export.link(app, job));
         }
         Ok(detail)
     }
