@@ -2,9 +2,11 @@
 
 mod access;
 mod answers;
+mod audit;
 mod authority;
 mod guards;
 mod nonsense;
+mod permissions;
 
 use std::collections::BTreeMap;
 

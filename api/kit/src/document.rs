@@ -19,6 +19,10 @@ use crate::{
 
 /// How a permission's requirement looks before it is rewritten.
 const PERMISSION: &str = "permission ";
+/// How that of a permission looks which is needed beside it.
+const ALSO: &str = "also ";
+/// How that of a permission looks which is enough in its place.
+const OR: &str = "or ";
 
 /// The served document made of the framework's.
 ///
@@ -61,13 +65,16 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
 }
 
 /// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
-/// where that is enough for one's own things, and `x-scopes`, which keys and tokens need), `person` who has
+/// where that is enough for one's own things, `x-permission-or` where another is enough, `x-permissions-also` where
+/// others are needed, and `x-scopes`, which keys and tokens need), `person` who has
 /// signed in, `known` for whoever has a credential, `operator`, or `anyone`.
 ///
 /// `{"permission records:view": []}` and the other marks become the real schemes; other ways in, such as a
 /// ticket, stay beside them. A workspace in the path needs no header, and an API key none anyway.
 fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     let names_workspace = path.contains("{workspace_id}");
+    let also = take_marked(operation, ALSO);
+    let or = take_marked(operation, OR);
     let mut caller = "anyone";
     let mut permission = None;
     for requirement in operation["security"].as_array_mut().into_iter().flatten() {
@@ -95,12 +102,38 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
         requirements.push(json!({ BEARER: [] }));
     }
     let (permission, extra) = asked.split_once(' ').unwrap_or((&asked, ""));
-    let scope = access::find(permission).map(|listed| listed.scope);
+    let scope_of = |permission: &str| access::find(permission).map(|listed| listed.scope);
+    let mut scopes: Vec<_> = scope_of(permission).into_iter().collect();
+    for scope in also.iter().filter_map(|permission| scope_of(permission)) {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
     operation["x-permission"] = json!(permission);
-    operation["x-scopes"] = json!(scope.into_iter().collect::<Vec<_>>());
+    operation["x-scopes"] = json!(scopes);
+    if let Some(or) = or.first() {
+        operation["x-permission-or"] = json!(or);
+    }
+    if !also.is_empty() {
+        operation["x-permissions-also"] = json!(also);
+    }
     if extra == "or own" {
         operation["x-permission-own"] = json!(format!("{permission}_own"));
     }
+}
+
+/// Takes the requirements with that mark out of an operation's, and answers the permissions that they name.
+fn take_marked(operation: &mut Value, mark: &str) -> Vec<String> {
+    let mut marked = Vec::new();
+    if let Some(requirements) = operation["security"].as_array_mut() {
+        requirements.retain(|requirement| {
+            let scheme = requirement.as_object().and_then(|schemes| schemes.keys().next());
+            let named = scheme.and_then(|scheme| scheme.strip_prefix(mark));
+            marked.extend(named.map(str::to_owned));
+            named.is_none()
+        });
+    }
+    marked
 }
 
 /// A POST may have a key, except where each answer must be a new one.

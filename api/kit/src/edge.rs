@@ -3,6 +3,7 @@
 //! the HTTP figures.
 
 mod address;
+mod charge;
 mod cors;
 mod deadline;
 mod mask;
@@ -28,6 +29,7 @@ pub(crate) use pace::Pace;
 pub use request_id::RequestId;
 
 use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing};
+use charge::Charge;
 use deadline::Deadline;
 use mask::{masked_path, masked_query};
 
@@ -123,9 +125,20 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
             if origin.is_some() && cors::is_preflight(&request) {
                 return cors::preflight(&request);
             }
+            let render = |error: ApiError| error.render(form, &id.0);
+            let charge = self.app.as_ref().map(|app| Charge::new(app, &request, &standing));
+            if let Some(charge) = &charge
+                && let Err(refused) = charge.before(&request).await
+            {
+                return render(refused);
+            }
             let answer = async |request| self.rendered(request, &deadline, form, &id).await;
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
-            answered.unwrap_or_else(|error| error.render(form, &id.0))
+            let answered = answered.unwrap_or_else(render);
+            match charge {
+                Some(charge) => charge.after(answered, render).await,
+                None => answered,
+            }
         }
         .instrument(span.clone());
         let mut response = tokio::select! {

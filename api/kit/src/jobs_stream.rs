@@ -40,12 +40,15 @@ pub struct JobsFilter {
     pub kind: Option<String>,
     /// Only with this status.
     pub status: Option<Status>,
+    /// None of these kinds: those that the client may not view.
+    pub except: Vec<String>,
 }
 
 impl JobsFilter {
     fn wants(&self, told: &Told) -> bool {
         self.kind.as_ref().is_none_or(|kind| **kind == *told.kind)
             && self.status.is_none_or(|status| status == told.event.status)
+            && !self.except.iter().any(|kind| **kind == *told.kind)
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Tx, clock,
+    Database, JobId, Origin, Tx, clock,
     control::{self, Filter},
     enqueue::{self, Row},
     watch::{Counts, Event, Status},
@@ -187,7 +187,8 @@ async fn stop_children(
     workspace: Option<Uuid>,
 ) -> Result<(), sqlx::Error> {
     let children = Filter { batch: Some(batch), ..Filter::default() };
-    control::cancel_all(database, workspace, &children, CANCELLED_AT_ONCE).await?;
+    let by = Origin::default().of_run(batch);
+    control::cancel_all(database, workspace, &children, CANCELLED_AT_ONCE, &by).await?;
     // Nobody else is going to say that this is over if nothing ran.
     sqlx::query!(
         "with sealed as (

@@ -37,27 +37,34 @@ const LEFT_OUT: &[&str] = &[
 const CLERK_SECRET: &str = "a secret that Clerk's front end has, too";
 
 /// A document to hold answers against, and which operations have been.
-struct Contract {
+pub(super) struct Contract {
     document: Value,
     operations: Vec<Operation>,
     held: BTreeSet<String>,
+    /// The writes that have been answered: the operation, who it is for, and the request.
+    pub(super) writes: Vec<(String, String, String)>,
 }
 
 impl Contract {
-    fn new(surface: Surface) -> Self {
+    pub(super) fn new(surface: Surface) -> Self {
         let document = document(surface);
-        Self { operations: operations(&document), document, held: BTreeSet::new() }
+        Self { operations: operations(&document), document, held: BTreeSet::new(), writes: Vec::new() }
     }
 
     /// Holds the answer of an operation against its schema.
     #[track_caller]
-    fn hold(&mut self, id: &str, reply: &Reply) -> Value {
+    pub(super) fn hold(&mut self, id: &str, reply: &Reply) -> Value {
         let operation = self.operations.iter().find(|operation| operation.id == id);
         let operation = operation.unwrap_or_else(|| panic!("{id} is no operation"));
         assert!(reply.status < 300, "{id}: {} {}", reply.status, reply.text);
         let response = &operation.body["responses"][reply.status.to_string()];
         assert!(response.is_object(), "{id}: {} is not documented", reply.status);
         self.held.insert(id.to_owned());
+        if operation.method != "get" {
+            let caller = operation.body["x-caller"].as_str().unwrap_or_default().to_owned();
+            let request = reply.headers["X-Request-Id"].to_str().unwrap().to_owned();
+            self.writes.push((id.to_owned(), caller, request));
+        }
         let schema = &response["content"]["application/json; charset=utf-8"]["schema"];
         if schema.is_null() {
             assert!(
@@ -81,7 +88,14 @@ impl Contract {
 
     /// Holds the five operations of a plain section, named `create_<one>`, `get_<one>`, `list_<one>s`,
     /// `update_<one>` (a PATCH) or `replace_<one>` (a PUT), and `delete_<one>`.
-    async fn hold_section(&mut self, owner: &Client, one: &str, at: &str, new: Value, change: Value) {
+    pub(super) async fn hold_section(
+        &mut self,
+        owner: &Client,
+        one: &str,
+        at: &str,
+        new: Value,
+        change: Value,
+    ) {
         let created = self.hold(&format!("create_{one}"), &owner.post(at, new).await);
         let path = format!("{at}/{}", created["id"].as_str().unwrap());
         self.hold(&format!("get_{one}"), &owner.get(&path).await);
@@ -248,6 +262,7 @@ async fn what_is_answered_is_what_is_documented() {
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), LEFT_OUT.iter().copied().collect());
+    super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
 /// Workspaces, and who belongs to them.
@@ -282,7 +297,7 @@ async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client)
 }
 
 /// Module settings.
-async fn hold_modules(contract: &mut Contract, owner: &Client) {
+pub(super) async fn hold_modules(contract: &mut Contract, owner: &Client) {
     contract.hold("create_module", &owner.post("/modules", json!({"module": "crm"})).await);
     contract.hold("list_modules", &owner.get("/modules").await);
     contract.hold("get_module", &owner.get("/modules/crm").await);
@@ -321,7 +336,8 @@ async fn hold_keys(contract: &mut Contract, owner: &Client) {
     contract.hold("get_api_key", &owner.get(&path).await);
     contract.hold("update_api_key", &owner.patch(&path, json!({"description": "y"})).await);
     contract.hold("toggle_api_key", &owner.post(&format!("{path}/toggle"), json!({})).await);
-    contract.hold("rotate_api_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let rotated = contract.hold("rotate_api_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let path = format!("/api-keys/{}", rotated["id"].as_str().unwrap());
     contract.hold("revoke_api_key", &owner.post(&format!("{path}/revoke"), json!({})).await);
     contract.hold("delete_api_key", &owner.delete(&path).await);
     let token = owner.post("/auth/tokens", json!({"name": "x"})).await;
@@ -332,7 +348,7 @@ async fn hold_keys(contract: &mut Contract, owner: &Client) {
 }
 
 /// Permissions.
-async fn hold_permissions(contract: &mut Contract, owner: &Client) {
+pub(super) async fn hold_permissions(contract: &mut Contract, owner: &Client) {
     contract.hold("list_permissions", &owner.get("/permissions").await);
     contract.hold("check_permission", &owner.get("/permissions/check/records:view").await);
     contract.hold("group_permissions", &owner.get("/permissions/grouped").await);
@@ -392,6 +408,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
     assert_eq!(contract.left(), BTreeSet::from(["stream_job", "stream_jobs"]));
+    super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
 /// What the Platform API tells about a tenant, its keys and who calls.
@@ -414,7 +431,8 @@ async fn hold_tenant(contract: &mut Contract, owner: &Client) {
     contract.hold("create_key", &program.post("/v1/keys", new).await);
     let path = format!("/v1/keys/{}", key["id"].as_str().unwrap());
     contract.hold("update_key", &owner.patch(&path, json!({"label": "y"})).await);
-    contract.hold("rotate_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let rotated = contract.hold("rotate_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let path = format!("/v1/keys/{}", rotated["data"]["new_key"]["id"].as_str().unwrap());
     contract.hold("revoke_key", &owner.delete(&path).await);
 }
 
@@ -472,6 +490,7 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     let all = contract.operations.iter().map(|operation| operation.id.as_str());
     let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
     assert!(left.is_empty(), "{left:?}");
+    super::audit::writes_are_noted(&app, &contract, "operator").await;
 }
 
 #[test]
@@ -489,6 +508,7 @@ fn a_body_that_is_not_as_documented_is_found_out() {
     faults.sort();
     insta::assert_compact_json_snapshot!(faults, @r#"[
   "me.created_at is \"today\", not of format \"date-time\"",
+  "me.email_verified is missing",
   "me.id is \"x\", not of format \"uuid\"",
   "me.name is missing",
   "me.workspaces[].colour is not documented",

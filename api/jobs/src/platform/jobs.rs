@@ -7,7 +7,7 @@ use api_kit::{
 };
 use chrono::{DateTime, Utc};
 use jobs::{
-    JobId,
+    Act, JobId,
     control::{self, Cancel},
     watch::{Counts, Event, Snapshot, Status},
 };
@@ -211,7 +211,8 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open_all(start, JobsFilter { kind: kind.0, status: status.0 }).await
+        let filter = JobsFilter { kind: kind.0, status: status.0, ..JobsFilter::default() };
+        watcher.open_all(start, filter).await
     }
 
     /// Stream a job's events
@@ -237,7 +238,8 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
         let job = job_id.0.0;
-        match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
+        can.allowed(Act::Cancel, find(&can, job).await?)?;
+        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
             Cancel::Cancelled | Cancel::Requested => {
                 Ok(Json(can.wrap(Job::shown(&can, find(&can, job).await?))))
             }
