@@ -46,7 +46,8 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
     assert_eq!(owner.get("/v1/dlq?limit=0").await.error(422), "record_invalid");
 
     let retried = owner.post(&format!("/v1/dlq/{first}/retry"), json!({})).await.expect(200);
-    assert_eq!((&retried["success"], &retried["data"]), (&json!(true), &json!({"retried": true})));
+    assert_eq!((&retried["success"], &retried["data"]["retried"]), (&json!(true), &json!(true)));
+    assert!(retried["data"]["stream_url"].as_str().unwrap().starts_with("/v1/jobs/job_"), "{retried}");
     owner.events(&format!("/v1/jobs/{first}/stream"), None).await.to_the_end().await;
     let discarded = owner.delete(&format!("/v1/dlq/{second}")).await.expect(200);
     assert_eq!(discarded["data"], json!({"discarded": true}));
