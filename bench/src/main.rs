@@ -27,9 +27,10 @@ async fn connect() -> Result<Database, Failure> {
     Ok(Database::connect(&Connect {
         database_url: &variable("DATABASE_URL")?,
         redis_url: &variable("REDIS_URL")?,
+        redis_ca: None,
         redis_prefix: "mr",
         connections: 4,
-        idle_in_transaction: Duration::from_secs(30),
+        silence: Duration::from_secs(30),
         fair_use: None,
     })
     .await?)

@@ -89,6 +89,9 @@ pub enum InvitationError {
     /// Nobody makes somebody more than they are themselves.
     #[error("the role is above your own")]
     AboveOwnRole,
+    /// Nobody gives a role that holds more than they do.
+    #[error("that role may do what the caller may not")]
+    MoreThanHeld,
     /// A link that is handed over doesn't show whose it is, and would let its holder choose the password.
     #[error("this person has not chosen a password yet: send the invitation by mail")]
     PasswordNotChosen,
@@ -118,7 +121,7 @@ impl DomainError for InvitationError {
             Self::NotAnAddress(reason) => Refusal::invalid("email", *reason),
             Self::NotRegistered => Refusal::invalid("email", self.to_string()),
             Self::AlreadyMember => Refusal::Conflict(Cow::Borrowed("already_member")),
-            Self::AboveOwnRole => Refusal::Forbidden,
+            Self::AboveOwnRole | Self::MoreThanHeld => Refusal::Forbidden,
             Self::PasswordNotChosen => Refusal::Conflict(Cow::Borrowed("password_not_chosen")),
             Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
             Self::Password(reason) => Refusal::invalid("password", reason.clone()),

@@ -33,6 +33,7 @@ pub mod process;
 pub mod rate_limits;
 pub mod records;
 pub mod recordsets;
+pub mod redis_tls;
 pub mod scheduled_jobs;
 pub mod secret;
 pub mod servers;
@@ -63,7 +64,7 @@ mod telemetry;
 mod workspace_db;
 
 pub use acting::Acting;
-pub use error::{DomainError, EntityError, FieldErrors, Refusal};
+pub use error::{DATABASE_UNREACHABLE, DomainError, EntityError, FieldErrors, Refusal};
 pub use event::Event;
 pub use ids::{ApiKeyId, RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;

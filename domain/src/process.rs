@@ -1,7 +1,7 @@
 //! What every process does around its work: logs to stderr, spans to a collector where one is named,
 //! handlers' lines to their jobs; and it stops when it is asked to.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use jobs::JobLogs;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,6 +112,16 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
 pub fn cannot_start(reason: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("cannot start: {reason}");
     ExitCode::FAILURE
+}
+
+/// Ends the process after that time, whatever hangs: a server that doesn't answer, or a file system. By a thread of its
+/// own, since what hangs may be the runtime.
+pub fn end_within(limit: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        tracing::error!(seconds = limit.as_secs(), "did not come to an end in time; leaving all the same");
+        std::process::exit(1);
+    });
 }
 
 /// Resolves when the process is asked to stop, by SIGTERM or SIGINT.

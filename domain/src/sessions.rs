@@ -121,15 +121,11 @@ impl DomainError for SessionError {
     }
 }
 
-/// Whether a session has not ended and its user is active.
+/// Whether a session lets its person in.
 pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from sessions s join users u on u.id = s.user_id
-                           where s.id = $1 and s.revoked_at is null and u.is_active) as "alive!""#,
-        session.0,
-    )
-    .fetch_one(database)
-    .await
+    sqlx::query_scalar!(r#"select exists (select from live_sessions where id = $1) as "alive!""#, session.0,)
+        .fetch_one(database)
+        .await
 }
 
 /// Signs a person in. A device that they have signed in with before is counted apart from all others.
@@ -166,7 +162,7 @@ pub async fn sign_in(
     }
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     let opened = open(&mut tx, user, &Client::of(&actor)).await?;
-    note_opened(&mut tx, &actor, &opened, "password").await?;
+    note_opened(&mut tx, &actor, opened.session, "password").await?;
     tx.commit().await?;
     Ok(opened)
 }
@@ -191,30 +187,31 @@ pub(crate) async fn count_failure(
 pub(crate) async fn note_opened(
     tx: &mut Tx,
     actor: &Actor,
-    opened: &Opened,
+    opened: SessionId,
     by: &str,
 ) -> Result<(), sqlx::Error> {
-    audit::record(tx, None, actor, Entry::new("session", "opened", opened.session.0, json!({ "by": by })))
-        .await
+    audit::record(tx, None, actor, Entry::new("session", "opened", opened.0, json!({ "by": by }))).await
 }
 
 /// Opens a session for someone who has shown who they are.
 pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, sqlx::Error> {
     sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
-    open_as(tx, user, None, client).await
+    let session = open_as(tx, user, None, client).await?;
+    let refresh_token = secret::generate();
+    store(tx, session, &refresh_token).await?;
+    Ok(Opened { session, user, refresh_token })
 }
 
-/// Opens a session in which a member of staff acts as somebody, or a person as themselves.
+/// Opens a session in which a member of staff acts as somebody, or a person as themselves. It has no refresh token.
 pub(crate) async fn open_as(
     tx: &mut Tx,
     user: UserId,
     impersonator: Option<UserId>,
     client: &Client,
-) -> Result<Opened, sqlx::Error> {
-    let (session, refresh_token) = (SessionId::new(), secret::generate());
+) -> Result<SessionId, sqlx::Error> {
+    let session = SessionId::new();
     insert(tx, user, session, impersonator, client).await?;
-    store(tx, session, &refresh_token).await?;
-    Ok(Opened { session, user, refresh_token })
+    Ok(session)
 }
 
 /// Opens a session of that id, which begins with that refresh token; answers when.
@@ -258,11 +255,10 @@ pub(crate) async fn unused_since(
     refresh_token: &str,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
-        "select s.created_at
-           from sessions s
-           join users u on u.id = s.user_id and u.is_active
+        r#"select s.created_at as "created_at!"
+           from live_sessions s
            join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
-          where s.id = $1 and s.revoked_at is null",
+          where s.id = $1"#,
         session.0,
         secret::hash(refresh_token),
     )
@@ -309,10 +305,10 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     let traded = sqlx::query!(
         r#"update refresh_tokens t
               set used_at = now(), replaced_by = $2, successor_salt = $3
-             from sessions s join users u on u.id = s.user_id
+             from live_sessions s
             where t.hash = $1 and t.used_at is null and t.expires_at > now()
-              and s.id = t.session_id and s.revoked_at is null and u.is_active
-        returning s.id, s.user_id"#,
+              and s.id = t.session_id and s.impersonator_id is null
+        returning s.id as "id!", s.user_id as "user_id!""#,
         hash,
         secret::hash(&next),
         &salt,
@@ -348,13 +344,11 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
 /// What a token was traded for a moment ago. Whoever traded it has committed: this waited for their row.
 async fn same_successor(tx: &mut Tx, token: &str, hash: &[u8]) -> Result<Option<Opened>, sqlx::Error> {
     let traded = sqlx::query!(
-        r#"select s.id, s.user_id, t.successor_salt as "salt!"
+        r#"select s.id as "id!", s.user_id as "user_id!", t.successor_salt as "salt!"
              from refresh_tokens t
-             join sessions s on s.id = t.session_id
-             join users u on u.id = s.user_id
+             join live_sessions s on s.id = t.session_id
             where t.hash = $1 and t.successor_salt is not null
-              and t.used_at > clock_timestamp() - $2::text::interval
-              and s.revoked_at is null and u.is_active"#,
+              and t.used_at > clock_timestamp() - $2::text::interval"#,
         hash,
         SAME_SUCCESSOR,
     )

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Actor, UserId, WorkspaceId,
+    callers::Authority,
     governance::{self, Governance},
     mail::{self, Action, Brand, Cause, Letter, PostError},
     users::Email,
@@ -68,10 +69,11 @@ pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<Ten
     Ok(Some(TenantConfig { id: found.id, slug: found.slug, brand, governance }))
 }
 
-/// The tenants that a person belongs to, if the address is theirs; else none.
+/// The tenants that a person may enter now, if the address is theirs; else none.
 pub async fn of_caller(
     conn: &mut PgConnection,
     caller: UserId,
+    entered: &[Authority],
     email: &Email,
 ) -> Result<Option<Vec<TenantName>>, sqlx::Error> {
     let is_theirs = sqlx::query_scalar!(
@@ -81,12 +83,17 @@ pub async fn of_caller(
     )
     .fetch_one(&mut *conn)
     .await?;
-    if is_theirs { Ok(Some(of_user(conn, caller).await?)) } else { Ok(None) }
+    if !is_theirs {
+        return Ok(None);
+    }
+    let mut tenants = of_user(conn, caller).await?;
+    tenants.retain(|tenant| entered.iter().any(|authority| authority.workspace().0 == tenant.id));
+    Ok(Some(tenants))
 }
 
 async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select w.id, w.name, w.branding from memberships m join workspaces w on w.id = m.workspace_id
+        "select w.id, w.name, w.branding from live_memberships m join workspaces w on w.id = m.workspace_id
           where m.user_id = $1 and w.state = 'ready' order by w.name, w.id",
         user.0,
     )

@@ -3,7 +3,7 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
@@ -13,10 +13,11 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    Bus, PayloadError, PayloadKeys, Pool,
+    Bus, PayloadError, PayloadKeys, Pool, Reach,
+    bus::RedisError,
     control::{self, Asked},
     places::{Place, Places},
-    server,
+    reach, server,
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -45,7 +46,7 @@ pub enum ConnectError {
     Database(#[from] sqlx::Error),
     /// Redis.
     #[error("Redis: {0}")]
-    Bus(#[from] redis::RedisError),
+    Bus(#[from] RedisError),
 }
 
 /// A cheap handle on PostgreSQL and the bus, shared by everything in a process.
@@ -55,6 +56,8 @@ pub struct Database {
     pub pool: PgPool,
     /// Wake-ups and live events.
     pub bus: Bus,
+    /// Whether PostgreSQL is in reach.
+    pub reach: Reach,
     /// What secrets in payloads are sealed with.
     pub(crate) keys: PayloadKeys,
     /// The connections that one workspace may hold at once, where that is limited.
@@ -77,13 +80,16 @@ pub struct Connect<'a> {
     pub database_url: &'a str,
     /// Redis.
     pub redis_url: &'a str,
+    /// The certificates that Redis' own is checked with (PEM), in place of the system's.
+    pub redis_ca: Option<&'a [u8]>,
     /// In front of every name in Redis.
     pub redis_prefix: &'a str,
     /// Connections to PostgreSQL at the most.
     pub connections: u32,
-    /// A transaction that does nothing for this long is ended by the server: below the lease, so that a
-    /// worker cut off from the network doesn't hold up the next holder of its job.
-    pub idle_in_transaction: Duration,
+    /// How long either end of a connection may be silent. A transaction that does nothing for this long is
+    /// ended by the server: below the lease, so that a worker cut off from the network doesn't hold up the
+    /// next holder of its job. A server that acknowledges nothing for this long is given up.
+    pub silence: Duration,
     /// For processes that answer requests; jobs take the time that they need.
     pub fair_use: Option<FairUse>,
 }
@@ -94,22 +100,17 @@ impl Database {
     /// # Errors
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
-        let milliseconds = to.idle_in_transaction.as_millis().to_string();
+        let milliseconds = to.silence.as_millis().to_string();
         let fair = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
         // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
         let fair = fair.iter().flat_map(|timeout| {
             [("statement_timeout", timeout.as_str()), ("client_connection_check_interval", "1000")]
         });
-        let settings = server::settings(
-            [
-                ("search_path", SHARED_PATH),
-                ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-                ("tcp_user_timeout", milliseconds.as_str()),
-            ]
-            .into_iter()
-            .chain(fair),
-        );
+        let own =
+            [("search_path", SHARED_PATH), ("idle_in_transaction_session_timeout", milliseconds.as_str())];
+        let settings = server::settings(to.silence, own.into_iter().chain(fair));
         let options = server::options(to.database_url, "millrace")?;
+        let (port, silence) = (options.get_port(), to.silence);
         let mut pool = PgPoolOptions::new();
         if to.fair_use.is_some() {
             pool = pool.after_release(|connection, _| Box::pin(has_finished(connection)));
@@ -118,10 +119,6 @@ impl Database {
             .max_connections(to.connections)
             .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
-            .after_connect(move |connection, _| {
-                let settings = settings.clone();
-                Box::pin(async move { server::apply(connection, &settings).await })
-            })
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
                     if metadata.idle_for > PRESUMED_ALIVE {
@@ -130,11 +127,23 @@ impl Database {
                     Ok(true)
                 })
             })
-            .connect_with(options)
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move {
+                    server::begin(connection, port, silence, &settings).await?;
+                    if reach::is_standby(connection).await? {
+                        return Err(sqlx::Error::Io(io::Error::other(reach::STANDBY)));
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options.clone())
             .await?;
+        server::tell_of_clear_text(&options, &pool).await?;
         Ok(Self {
             pool,
-            bus: Bus::connect(to.redis_url, to.redis_prefix).await?,
+            bus: Bus::connect(to.redis_url, to.redis_ca, to.redis_prefix, to.silence).await?,
+            reach: Reach::start(options),
             keys: PayloadKeys::default(),
             places: to.fair_use.map(|fair| Places::of(fair.per_workspace)),
         })

@@ -7,10 +7,12 @@
 //! business of its kind ([`kinds`]) and its handler.
 
 pub mod batch;
+pub mod border;
 pub mod clock;
 pub mod control;
 pub mod dead_letters;
 pub mod dispatch;
+pub mod figures;
 pub mod kinds;
 pub mod limits;
 pub mod operator;
@@ -39,25 +41,30 @@ mod id;
 mod kind;
 mod ledger;
 mod logs;
+mod outage;
 mod payload;
 mod pool;
 mod progress;
+mod reach;
+mod tcp;
 mod unique;
 mod unit;
 pub mod waiting;
 pub mod worker;
 
-pub use bus::Bus;
+pub use bus::{Bus, RedisError};
 pub use context::{JobContext, Resumed};
 pub use database::{Connect, ConnectError, Database, FairUse, Reader, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
-pub use handler::{Answer, JobError, Outcome, Registry};
+pub use handler::{Answer, JobError, MAX_RETRY_AFTER, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{Jitter, JobKind, RetryPolicy};
 pub use logs::JobLogs;
+pub use outage::is_outage;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
+pub use reach::Reach;
 pub use retention::Retention;
 pub use schedules::Recurring;
 pub use trace::TraceParent;

@@ -105,6 +105,14 @@ impl TestApp {
             .expect("an address can be verified");
     }
 
+    /// Lets the test take a workspace's last owner away by SQL, which no request can.
+    pub async fn without_owners(&self) {
+        sqlx::query("alter table control.memberships disable trigger workspace_keeps_an_owner")
+            .execute(&self.database.pool)
+            .await
+            .expect("a trigger can be disabled");
+    }
+
     /// Waits until a job is over, whosever it is; answers as an operator sees it.
     pub async fn wait_for_end(&self, job: jobs::JobId) -> Value {
         let operator = self.operator();

@@ -49,6 +49,8 @@ mod mail;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod memberships;
+#[cfg(test)]
 mod ops;
 #[cfg(test)]
 mod platform;
@@ -60,5 +62,7 @@ mod retention;
 mod samples;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod workspace;

@@ -7,6 +7,7 @@ mod cors;
 mod deadline;
 mod mask;
 mod pace;
+mod reach;
 mod request_id;
 
 use std::panic::AssertUnwindSafe;
@@ -80,6 +81,12 @@ fn surface_of(path: &str) -> Surface {
     }
 }
 
+/// The surface in whose form a path's errors are shown: the Token API has answers and errors of its own form, without
+/// the envelope of the surface that it is part of.
+fn form_of(path: &str, surface: Surface) -> Surface {
+    if matches!(path, "/v1/me" | "/v1/books") { Surface::Workspace } else { surface }
+}
+
 impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
     type Output = Response;
 
@@ -95,6 +102,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let uri = request.uri().clone();
         let surface = surface_of(uri.path());
         request.set_data(surface);
+        let form = form_of(uri.path(), surface);
         let standing = Standing::default();
         request.set_data(standing.clone());
         if let Some(app) = &self.app {
@@ -111,16 +119,22 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
-        let mut response = async {
+        let answered = async {
             if origin.is_some() && cors::is_preflight(&request) {
                 return cors::preflight(&request);
             }
-            let answer = async |request| self.rendered(request, &deadline, surface, &id).await;
+            let answer = async |request| self.rendered(request, &deadline, form, &id).await;
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
-            answered.unwrap_or_else(|error| error.render(surface, &id.0))
+            answered.unwrap_or_else(|error| error.render(form, &id.0))
         }
-        .instrument(span.clone())
-        .await;
+        .instrument(span.clone());
+        let mut response = tokio::select! {
+            biased;
+            response = answered => response,
+            () = reach::lost(self.app.as_ref(), uri.path()) => {
+                ApiError::database_unreachable().render(form, &id.0)
+            }
+        };
 
         if let Some(origin) = origin {
             cors::allow(&mut response, origin);
@@ -142,7 +156,7 @@ impl<E: Endpoint> EdgeEndpoint<E> {
         &self,
         request: Request,
         deadline: &Deadline,
-        surface: Surface,
+        form: Surface,
         id: &RequestId,
     ) -> Response {
         let pace = Pace::of(&request);
@@ -153,11 +167,11 @@ impl<E: Endpoint> EdgeEndpoint<E> {
         let pattern = error.data::<PathPattern>().cloned();
         let mut response = if pace.was_too_slow() {
             // Whatever its reader made of that.
-            ApiError::body_too_slow().render(surface, &id.0)
+            ApiError::body_too_slow().render(form, &id.0)
         } else if error.is_from_response() {
             error.into_response()
         } else {
-            ApiError::of_framework(error).render(surface, &id.0)
+            ApiError::of_framework(error).render(form, &id.0)
         };
         if let Some(pattern) = pattern {
             response.set_data(pattern);

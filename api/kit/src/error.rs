@@ -9,7 +9,7 @@ pub(crate) use framework::plain_reason;
 
 use std::{borrow::Cow, collections::BTreeMap, error::Error as StdError, fmt};
 
-use domain::{DomainError, FieldErrors, Refusal};
+use domain::{DATABASE_UNREACHABLE, DomainError, FieldErrors, Refusal};
 use jobs::Surface;
 use poem::{
     IntoResponse, Response,
@@ -24,6 +24,9 @@ use poem_openapi::{
     types::Type,
 };
 use serde_json::json;
+
+/// When to try again what needs a database that is unreachable: it may be back at any time.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// An error on its way to a client: a status, a code for programs, a sentence for people.
 #[derive(Debug)]
@@ -66,6 +69,12 @@ impl ApiError {
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "record_not_found", "there is no such thing here")
+    }
+
+    /// Whether that is what it says.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
     }
 
     /// 422: one field, one reason.
@@ -173,6 +182,15 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
     }
 
+    /// 503: PostgreSQL is out of reach; when to try again.
+    #[must_use]
+    pub fn database_unreachable() -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_SECONDS),
+            ..Self::unavailable(DATABASE_UNREACHABLE, "the database is unreachable; try again")
+        }
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -241,6 +259,9 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
             Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
+            Refusal::Unavailable(DATABASE_UNREACHABLE) => {
+                Self { cause: Some(error.into()), ..Self::database_unreachable() }
+            }
             Refusal::Unavailable(code) => {
                 Self { cause: Some(error.into()), ..Self::unavailable(code, "not available just now") }
             }

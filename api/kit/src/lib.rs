@@ -42,7 +42,7 @@ pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};
-pub use caller::{Caller, Known, SignedIn, Visitor};
+pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
 pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
 pub use job_started::{JobStarted, JobsStreamUrl};
@@ -50,7 +50,8 @@ pub use jobs_stream::{JobsFilter, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
-    Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
+    CappedPage, Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request,
+    per_page_request,
 };
 pub use paged::{PagedEnvelope, Pagination};
 pub use part::Part;

@@ -165,7 +165,7 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
         &ip_allowlist,
         new.rate_per_minute,
         new.expires_at,
-        by.actor.user_id.map(|user| user.0),
+        by.answerable.0,
     )
     .execute(tx.conn())
     .await?;
@@ -207,6 +207,7 @@ pub async fn rotate(
     if old.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
         return Err(ApiKeyError::Expired);
     }
+    may_give(by, &old.scopes)?;
     let mut checks = Checks::new();
     let name = rotation.name.map_or_else(|| old.name.clone(), |name| checks.name(&name));
     let given = rotation.scopes.unwrap_or_else(|| old.scopes.clone());
@@ -228,7 +229,7 @@ pub async fn rotate(
         shown,
         secret::hash(&secret),
         &scopes,
-        user,
+        by.answerable.0,
     )
     .execute(tx.conn())
     .await?;

@@ -12,8 +12,10 @@ use uuid::Uuid;
 use super::{Invitation, InvitationError, InvitationStatus};
 use crate::{
     Actor, Event, UserId, WorkspaceId,
-    access::{Held, Override, Role},
+    access::Role,
+    callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
+    members::standing,
     secret,
     users::Email,
     workspaces::Host,
@@ -119,37 +121,31 @@ pub async fn resend(
     Ok(invitation)
 }
 
-/// Withdraws an invitation that waits, wherever the caller may invite.
+/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
 ///
 /// # Errors
 /// [`InvitationError::NotFound`] where there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
-    caller: UserId,
+    entered: &[Authority],
     actor: &Actor,
-    workspace: Option<Uuid>,
     invitee: &Invitee,
 ) -> Result<Invitation, InvitationError> {
-    if invitee.id.is_none() && (workspace.is_none() || *invitee == Invitee::default()) {
+    if *invitee == Invitee::default() {
         return Err(InvitationError::Nobody(&["invitation_id"]));
     }
+    let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
+    let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
     let found = sqlx::query!(
-        r#"select i.id, i.workspace_id, i.role as "role: Role", m.role as "own_role: Role",
-                  p.granted as "granted?"
-             from memberships m
-             join invitations i on i.workspace_id = m.workspace_id
-                               and i.accepted_at is null and i.cancelled_at is null
+        r#"select i.id, i.workspace_id, i.role as "role: Role"
+             from invitations i
              join users u on u.id = i.user_id
-             left join role_permissions p on p.workspace_id = m.workspace_id and p.role = m.role
-                                         and p.permission = 'members:invite'
-            where m.user_id = $1
-              and ($2::uuid is null or i.workspace_id = $2)
-              and ($3::uuid is null or i.id = $3)
-              and ($4::uuid is null or i.user_id = $4)
-              and (not $6 or u.email_key = $5)
+            where i.workspace_id = any($1) and i.accepted_at is null and i.cancelled_at is null
+              and ($2::uuid is null or i.id = $2)
+              and ($3::uuid is null or i.user_id = $3)
+              and (not $5 or u.email_key = $4)
               for update of i"#,
-        caller.0,
-        workspace,
+        &workspaces,
         invitee.id,
         invitee.user_id,
         invitee.email.as_deref().and_then(Email::key_of),
@@ -158,11 +154,10 @@ pub async fn cancel(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(InvitationError::NotFound)?;
-    let changed = found.granted.map(|granted| Override { permission: "members:invite".to_owned(), granted });
-    if !Held::of_role(found.own_role, changed.into_iter().collect()).may("members:invite") {
-        return Err(InvitationError::NotFound);
-    }
-    if found.role > found.own_role {
+    let reaches = |authority: &&Authority| {
+        authority.workspace().0 == found.workspace_id && authority.role() >= found.role
+    };
+    if !inviting.into_iter().any(|authority| reaches(&authority)) {
         return Err(InvitationError::AboveOwnRole);
     }
     sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id)
@@ -221,12 +216,7 @@ async fn person_waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Resu
 /// Makes the person's invitation, or renews the one that waits, under a new token.
 async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<Invitation, InvitationError> {
     let Offer { person, role, may_be_new, is_mailed } = offer;
-    let is_member = sqlx::query_scalar!(
-        r#"select exists (select from memberships where workspace_id = $1 and user_id = $2) as "is!""#,
-        host.workspace.0,
-        person.id,
-    );
-    if is_member.fetch_one(tx.conn()).await? {
+    if standing::is_kept(tx.conn(), host.workspace, UserId(person.id)).await? {
         return Err(InvitationError::AlreadyMember);
     }
     let had = sqlx::query_scalar!(
@@ -244,6 +234,9 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<
     let role = role.or(had).unwrap_or(Role::Member);
     if role > host.role || had.is_some_and(|had| had > host.role) {
         return Err(InvitationError::AboveOwnRole);
+    }
+    if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
+        return Err(InvitationError::MoreThanHeld);
     }
     let id = sqlx::query_scalar!(
         "insert into invitations (id, workspace_id, user_id, role, token_hash, invited_by, expires_at, is_mailed)

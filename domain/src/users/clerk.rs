@@ -58,7 +58,7 @@ pub async fn sign_in(
             .await?;
     }
     let opened = sessions::open(&mut tx, user, &Client::of(&actor)).await?;
-    sessions::note_opened(&mut tx, &actor, &opened, "clerk").await?;
+    sessions::note_opened(&mut tx, &actor, opened.session, "clerk").await?;
     tx.commit().await?;
     Ok(Some(opened))
 }

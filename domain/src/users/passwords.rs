@@ -35,7 +35,7 @@ pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result
 pub async fn fewest_characters(database: impl PgExecutor<'_>, user: UserId) -> Result<usize, sqlx::Error> {
     let asked = sqlx::query_scalar!(
         "select max(g.password_min_length)
-           from (select workspace_id from memberships where user_id = $1
+           from (select workspace_id from live_memberships where user_id = $1
                  union
                  select workspace_id from invitations
                   where user_id = $1 and accepted_at is null and cancelled_at is null) w

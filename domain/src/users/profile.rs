@@ -9,8 +9,9 @@ use url::Url;
 
 use super::{Email, User, UserError, addresses, find, passwords};
 use crate::{
-    Actor, Event, FieldErrors, SessionId, UserId, WorkspaceId,
+    Actor, Event, FieldErrors, SessionId, UserId,
     audit::{self, Entry},
+    members::standing,
     signups,
     tenant_scope::TenantScope,
 };
@@ -207,14 +208,8 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result
     )
     .fetch_one(tx.conn())
     .await?;
-    let workspaces = sqlx::query_scalar!(
-        "select w.id from memberships m join workspaces w on w.id = m.workspace_id
-          where m.user_id = $1 and w.state = 'ready' order by w.id",
-        user.0,
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    for workspace in workspaces.into_iter().map(WorkspaceId) {
+    let keeping = standing::keeping(tx.conn(), user).await?;
+    for workspace in keeping.into_iter().filter(|it| it.is_ready).map(|it| it.workspace) {
         let mut scope = TenantScope::enter(tx, workspace).await?;
         let member = sqlx::query_scalar!(
             "update members set name = $2, email = $3, avatar_url = $4, updated_at = now()

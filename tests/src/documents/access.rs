@@ -61,8 +61,9 @@ fn walked() -> Vec<(Operation, Declared)> {
 async fn key(pool: &PgPool, owner: &Client, scopes: &[&str], expires: &str) -> Client {
     let secret = format!("mrk_{}", domain::secret::generate());
     sqlx::query(
-        "insert into control.api_keys (id, workspace_id, name, prefix, hash, scopes, expires_at)
-         values (gen_random_uuid(), $1::uuid, 'test', left($2, 12), $3, $4, now() + $5::interval)",
+        "insert into control.api_keys (id, workspace_id, name, prefix, hash, scopes, expires_at, created_by)
+         select gen_random_uuid(), workspace_id, 'test', left($2, 12), $3, $4, now() + $5::interval, user_id
+           from control.memberships where workspace_id = $1::uuid and role = 'owner'",
     )
     .bind(&owner.workspace)
     .bind(&secret)
@@ -95,6 +96,7 @@ async fn personal_token(pool: &PgPool, owner: &Client, scopes: &[&str]) -> Clien
 /// Someone with that role in the workspace that they signed up with.
 async fn with_role(app: &TestApp, role: &str) -> Client {
     let person = app.owner().await;
+    app.without_owners().await;
     sqlx::query("update control.memberships set role = $2 where workspace_id = $1::uuid")
         .bind(&person.workspace)
         .bind(role)

@@ -481,7 +481,7 @@ fn a_body_that_is_not_as_documented_is_found_out() {
     let schema = &me.body["responses"]["200"]["content"]["application/json; charset=utf-8"]["schema"];
     let id = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
     let workspace = json!({"id": id, "name": 7, "slug": "s", "role": "owner", "colour": "red"});
-    let body = json!({"id": "x", "email": "a@b.c", "created_at": "today", "workspaces": [workspace]});
+    let body = json!({"id": "x", "email": "a@b.c", "email_verified": true, "created_at": "today", "workspaces": [workspace]});
 
     let mut faults = Vec::new();
     contract.compare(schema, &body, "me", &mut faults);

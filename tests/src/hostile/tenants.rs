@@ -55,7 +55,7 @@ async fn a_statement_that_takes_too_long_is_said_to() {
         redis_url: &variable("REDIS_URL"),
         redis_prefix: "impatient",
         connections: 1,
-        idle_in_transaction: Duration::from_secs(10),
+        silence: Duration::from_secs(10),
         fair_use: Some(FairUse { per_workspace: 1, statement_timeout: Duration::from_millis(50) }),
     })
     .await

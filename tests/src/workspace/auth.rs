@@ -91,6 +91,7 @@ impl Person {
     /// Somebody whose only workspace is another's.
     pub async fn employee(app: &TestApp, owner: &Self, role: &str) -> Self {
         let person = Self::new(app).await.join(app, owner, role).await;
+        app.without_owners().await;
         sqlx::query("delete from control.memberships where user_id = $1 and workspace_id <> $2")
             .bind(person.id)
             .bind(owner.workspace().parse::<Uuid>().unwrap())

@@ -7,8 +7,8 @@ mod job;
 use std::collections::BTreeMap;
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, Created, FileUpload, JobStarted, NoContent, Page, PageNumber,
-    PageSize, Tag, page_request, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, FileUpload, JobStarted, NoContent,
+    PageNumber, PageSize, Tag, page_request, permissions, unhurried,
 };
 use bytes::Bytes;
 use domain::{
@@ -164,6 +164,8 @@ impl RecordsetImportApi {
     }
 
     /// List imports and exports, newest first
+    ///
+    /// `total` counts up to 10,000 jobs; with more, `total_is_capped` is true.
     #[oai(path = "/jobs", method = "get", operation_id = "list_import_jobs")]
     async fn list(
         &self,
@@ -172,14 +174,14 @@ impl RecordsetImportApi {
         status: Query<Option<Status>>,
         #[oai(default)] page: Query<PageNumber>,
         #[oai(default)] page_size: Query<PageSize>,
-    ) -> Answer<Json<Page<TransferJob>>> {
+    ) -> Answer<Json<CappedPage<TransferJob>>> {
         let request = page_request(page.0, page_size.0);
         let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0, ..Filter::default() };
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
         let items = jobs.into_iter().map(|job| TransferJob::shown(&can, job)).collect();
-        Ok(Json(Page::new(request, PageOf { items, total })))
+        Ok(Json(CappedPage::new(request, PageOf { items, total }, control::MAX_COUNTED)))
     }
 
     /// Look at an import or export

@@ -5,8 +5,8 @@ pub(crate) mod selection;
 use std::time::Duration;
 
 use api_kit::{
-    Access, Answer, ApiError, App, Body, Can, JobLogLine, JobStream, JobsFilter, JobsStream, JobsStreamUrl,
-    LogStream, NoContent, Page, PageNumber, PageSize, ShownJobEvent, Start, Tag, ViewJobs, Watcher,
+    Access, Answer, ApiError, App, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStream,
+    JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, Tag, ViewJobs, Watcher,
     page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
@@ -139,6 +139,8 @@ pub struct JobsApi;
 #[OpenApi(prefix_path = "/jobs", tag = "Tag::Jobs")]
 impl JobsApi {
     /// List the workspace's jobs, newest first
+    ///
+    /// `total` counts up to 10,000 jobs; with more, `total_is_capped` is true.
     #[allow(clippy::too_many_arguments)] // they are what a list can be narrowed by
     #[oai(path = "/", method = "get", operation_id = "list_jobs")]
     async fn list(
@@ -162,7 +164,7 @@ impl JobsApi {
         /// Jobs on a page, at most 200.
         #[oai(default)]
         page_size: Query<PageSize>,
-    ) -> Answer<Json<Page<Job>>> {
+    ) -> Answer<Json<CappedPage<Job>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
             status: status.0,
@@ -176,7 +178,7 @@ impl JobsApi {
         let (jobs, total) =
             control::list(&can.app().database, workspace, &filter, request.limit, request.offset).await?;
         let page = PageOf { items: jobs.into_iter().map(|job| Job::shown(&can, job)).collect(), total };
-        Ok(Json(Page::new(request, page)))
+        Ok(Json(CappedPage::new(request, page, control::MAX_COUNTED)))
     }
 
     /// Look at a job, or wait for it to change

@@ -163,7 +163,7 @@ impl MembersApi {
     /// they are.
     #[oai(path = "/", method = "post", operation_id = "create_member")]
     async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<MemberProfile>> {
-        let added = can.change(async |db| members::add(db, can.role, new.0).await).await?;
+        let added = can.change(async |db| members::add(db, can.held(), new.0).await).await?;
         Ok(Created(shown(can.app(), added)))
     }
 
@@ -185,7 +185,7 @@ impl MembersApi {
         member_id: Path<Uuid>,
         changes: Body<MemberChanges>,
     ) -> Answer<Json<MemberProfile>> {
-        let caller = (can.role, can.reach());
+        let caller = (can.held(), can.reach());
         let update = async |db: &mut _| members::update(db, caller, member_id.0, changes.0).await;
         Ok(Json(shown(can.app(), can.change(update).await?)))
     }
@@ -245,7 +245,7 @@ impl MembersApi {
         handover: Body<Handover>,
     ) -> Answer<Json<Reassigned>> {
         let (to, types) = (handover.to_member_id, handover.types.as_deref());
-        can.change(async |db| members::reassign(db, member_id.0, to, types).await).await.map(Json)
+        can.change(async |db| members::reassign(db, can.held(), member_id.0, to, types).await).await.map(Json)
     }
 
     /// Take a member out

@@ -44,6 +44,7 @@ pub(super) async fn hold(contract: &mut Contract, app: &TestApp, owner: &Client)
     let again = owner.post("/members", json!({"user_id": me["user_id"]})).await;
     let again = contract.hold("create_member", &again);
     // With this as their only workspace, their account may go.
+    app.without_owners().await;
     sqlx::query("delete from control.memberships where user_id = $1::uuid and workspace_id <> $2::uuid")
         .bind(me["user_id"].as_str())
         .bind(owner.workspace.as_deref())

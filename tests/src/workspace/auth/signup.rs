@@ -85,8 +85,10 @@ async fn a_sign_up_is_watched_step_by_step_until_it_hands_over_tokens_that_work(
       "bio": null,
       "created_at": "[time]",
       "email": "[email]",
+      "email_verified": false,
       "id": "[id]",
       "name": "Ada Lovelace",
+      "pending_email": null,
       "phone": null,
       "title": null,
       "workspaces": [

@@ -8,6 +8,7 @@ use crate::{Client, TestApp};
 /// An account that is in no workspace, as one that somebody was taken out of leaves it.
 async fn homeless(app: &TestApp) -> (Client, String) {
     let (client, email) = stranger(app).await;
+    app.without_owners().await;
     sqlx::query("delete from control.memberships where workspace_id = $1::uuid")
         .bind(client.workspace.as_deref())
         .execute(&app.database.pool)

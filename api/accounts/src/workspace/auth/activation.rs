@@ -83,7 +83,7 @@ impl ActivationApi {
     ) -> Answer<Json<LoggedIn>> {
         let Activation { token, password } = activation.0;
         let (opened, _) = activation::activate(&app.database, &token, password, &visitor.actor()).await?;
-        LoggedIn::on(&app, opened, None).await.map(Json)
+        LoggedIn::on(&app, &visitor, opened, None).await.map(Json)
     }
 
     /// Ask for another activation link

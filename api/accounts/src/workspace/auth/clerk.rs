@@ -7,6 +7,7 @@ use domain::{
 };
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Header, payload::Json};
+use uuid::Uuid;
 
 use super::{LoggedIn, Tokens};
 
@@ -36,12 +37,14 @@ struct ClerkCheck {
     expires_in: Option<u64>,
     /// Who they are.
     user: Option<User>,
-    /// Where they may go.
+    /// The workspaces that they may enter, from this address.
     workspaces: Option<Vec<Membership>>,
+    /// The workspace that they last switched to, if they may enter it.
+    current_workspace_id: Option<Uuid>,
 }
 
 impl From<LoggedIn> for ClerkCheck {
-    fn from(LoggedIn { tokens, user, workspaces, .. }: LoggedIn) -> Self {
+    fn from(LoggedIn { tokens, user, workspaces, current_workspace_id, .. }: LoggedIn) -> Self {
         let Tokens { access_token, refresh_token, token_type, expires_in } = tokens;
         Self {
             exists: true,
@@ -51,6 +54,7 @@ impl From<LoggedIn> for ClerkCheck {
             expires_in: Some(expires_in),
             user: Some(user),
             workspaces: Some(workspaces),
+            current_workspace_id,
         }
     }
 }
@@ -79,7 +83,7 @@ impl ClerkApi {
         let opened =
             clerk::sign_in(&app.database, clerk_id.trim(), email.as_deref(), &visitor.actor()).await?;
         Ok(Json(match opened {
-            Some(opened) => LoggedIn::of(&app, opened).await?.into(),
+            Some(opened) => LoggedIn::of(&app, &visitor, opened).await?.into(),
             None => ClerkCheck::default(),
         }))
     }

@@ -1,6 +1,6 @@
 //! Passwords: forgotten ones, and new ones in place of old.
 
-use api_kit::{Answer, App, Body, SignedIn, Tag, Visitor};
+use api_kit::{Answer, App, Body, InPerson, Tag, Visitor};
 use domain::users::{
     letters::{self, AccountLetter},
     passwords,
@@ -70,7 +70,7 @@ impl PasswordApi {
     async fn change(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         change: Body<PasswordChange>,
     ) -> Answer<Json<Done>> {
         let PasswordChange { current_password, new_password } = change.0;

@@ -1,12 +1,14 @@
 //! Profiles: one's own, and those of people one works with.
 
-use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, avatar_path};
+use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, TypeId, avatar_path};
 use domain::{
     UserId, WorkspaceDb, WorkspaceId,
     access::Role,
     avatars,
+    callers::Authority,
     users::{
-        self, User, addresses, peers,
+        self, User, addresses,
+        peers::{self, Peer},
         profile::{self, Edited, ProfileChanges},
     },
     workspaces::{self, Member, Membership},
@@ -27,8 +29,11 @@ use super::{shown, shown_member};
 struct Me {
     #[oai(flatten)]
     user: User,
-    /// Where they may go.
+    /// The workspaces that they may enter now: those whose allowlist refuses the caller's address, or that ask for a
+    /// more recent sign-in, are left out.
     workspaces: Vec<Membership>,
+    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
+    current_workspace_id: Option<Uuid>,
     /// Who they are in the workspace that was asked about.
     #[oai(skip_serializing_if_is_none)]
     member: Option<Member>,
@@ -76,16 +81,19 @@ impl ProfileApi {
     ) -> Answer<Json<Me>> {
         let pool = &app.database.pool;
         let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
-        let workspaces = workspaces::of_user(pool, UserId(user.id)).await?;
         let member = match workspace_id.0 {
             None => None,
-            Some(id) if workspaces.iter().any(|workspace| workspace.id == id) => {
-                let mut db = WorkspaceDb::read(&app.database, WorkspaceId(id), caller.actor()).await?;
+            Some(id) => {
+                let authority = caller.authority_in(&app, WorkspaceId(id)).await?;
+                let mut db = WorkspaceDb::read(&app.database, authority.workspace(), caller.actor()).await?;
                 workspaces::own_member(&mut db).await?.map(|member| shown_member(&app, member))
             }
-            Some(_) => return Err(ApiError::not_found()),
         };
-        Ok(Json(Me { user: shown(&app, user), workspaces, member }))
+        let entered = caller.authorities(&app, None).await?;
+        let workspaces = workspaces::entered(pool, &entered).await?;
+        let current = workspaces::current(pool, caller.user, &entered).await?;
+        let current_workspace_id = current.map(|id| id.0);
+        Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id, member }))
     }
 
     /// Edit the caller's profile
@@ -141,10 +149,11 @@ impl ProfileApi {
         app: Data<&App>,
         caller: SignedIn,
         user_id: Path<Uuid>,
-        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
     ) -> Answer<Json<User>> {
-        let within = workspace.0.map(WorkspaceId);
-        let user = peers::view(&app.database.pool, caller.user, UserId(user_id.0), within).await?;
+        let (within, entered) = within(&app, &caller, workspace.0).await?;
+        let peer = Peer::new(caller.user, &entered, within);
+        let user = peers::view(&app.database.pool, peer, UserId(user_id.0)).await?;
         Ok(Json(shown(&app, user)))
     }
 
@@ -159,17 +168,32 @@ impl ProfileApi {
         app: Data<&App>,
         caller: SignedIn,
         user_id: Path<Uuid>,
-        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         changes: Body<UserChanges>,
     ) -> Answer<Json<User>> {
         let UserChanges { changes, role } = changes.0;
-        let (who, within) = ((caller.user, UserId(user_id.0)), workspace.0.map(WorkspaceId));
-        let changes = without_own_link(&app, who.1, changes).await?;
+        let other = UserId(user_id.0);
+        let (within, entered) = within(&app, &caller, workspace.0).await?;
+        let peer = Peer::new(caller.user, &entered, within);
+        let changes = without_own_link(&app, other, changes).await?;
         let edited =
-            peers::edit(&app.database, who, within, changes, role, &confirm_link(&app), &caller.actor())
+            peers::edit(&app.database, peer, other, changes, role, &confirm_link(&app), &caller.actor())
                 .await?;
         Ok(Json(finish(&app, edited).await))
     }
+}
+
+/// The workspace that a header names, which the caller must have entered, and the caller's authority everywhere.
+pub(super) async fn within(
+    app: &App,
+    caller: &SignedIn,
+    named: Option<TypeId<WorkspaceId>>,
+) -> Answer<(Option<WorkspaceId>, Vec<Authority>)> {
+    let within = named.map(|id| id.0);
+    if let Some(workspace) = within {
+        caller.authority_in(app, workspace).await?;
+    }
+    Ok((within, caller.authorities(app, None).await?))
 }
 
 /// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.

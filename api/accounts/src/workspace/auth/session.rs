@@ -42,7 +42,7 @@ impl SessionApi {
         let Login { email, password, device_token } = login.0;
         let device = device_token.as_deref().and_then(|token| app.keys.check_device_token(token));
         let opened = sessions::sign_in(&app.database, &email, password, device, &visitor.actor()).await?;
-        LoggedIn::on(&app, opened, device).await.map(Json)
+        LoggedIn::on(&app, &visitor, opened, device).await.map(Json)
     }
 
     /// Trade a refresh token for new tokens

@@ -1,7 +1,8 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
-use api_kit::{App, SignedIn, Visitor, prelude::*};
+use api_kit::{ApiError, App, SignedIn, Visitor, prelude::*};
 use domain::{
+    WorkspaceId,
     access::Role,
     invitations::{self, AcceptedInvitation, Invitation, InvitationPreview, Invitee, Link},
     secret,
@@ -137,10 +138,13 @@ impl InvitationsApi {
         cancel: Body<CancelInvitation>,
     ) -> Answer<Json<Invitation>> {
         let CancelInvitation { invitation_id, workspace_id, user_id, email } = cancel.0;
+        if invitation_id.is_none() && workspace_id.is_none() {
+            return Err(ApiError::missing(["invitation_id"]));
+        }
         let invitee = Invitee { id: invitation_id, user_id, email };
+        let entered = caller.authorities(&app, workspace_id.map(WorkspaceId)).await?;
         let mut tx = app.database.begin().await?;
-        let (user, actor) = (caller.user, caller.actor());
-        let cancelled = invitations::cancel(&mut tx, user, &actor, workspace_id, &invitee).await?;
+        let cancelled = invitations::cancel(&mut tx, &entered, &caller.actor(), &invitee).await?;
         tx.commit().await?;
         Ok(Json(cancelled))
     }
