@@ -4,7 +4,8 @@
 
 pub mod document;
 
-pub mod absent;
+mod absent;
+mod always;
 mod answer;
 mod anyone;
 mod app;
@@ -27,12 +28,15 @@ mod rate_limit;
 mod shared_secret;
 mod signer;
 mod sse;
+mod strict;
 mod tag;
+mod times;
 mod type_id;
 mod upload;
 mod wait;
 mod watcher;
 
+pub use always::Always;
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
@@ -54,6 +58,7 @@ pub use rate_limit::RateLimiter;
 pub use shared_secret::SharedSecret;
 pub use signer::{AccessClaims, Signer};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
+pub use strict::Strict;
 pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};
 pub use upload::FileUpload;

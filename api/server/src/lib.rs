@@ -7,17 +7,19 @@ pub mod config;
 pub mod documents;
 
 mod figures;
+mod pages;
 mod public;
 mod serve;
 
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
-use documents::Pages;
 use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, EndpointExt, Route, get};
 
 pub use config::Config;
 pub use serve::{listen, serve};
+
+use pages::Pages;
 
 /// Connects to what the front end needs.
 ///
@@ -57,11 +59,11 @@ pub enum StartError {
 /// Every route of the front end.
 pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
     let (workspace, platform, ops) = (documents::workspace(), documents::platform(), documents::ops());
-    let workspace_pages = Pages::of(&workspace, Surface::Workspace);
-    let platform_pages = Pages::of(&platform, Surface::Platform);
-    let ops_pages = Pages::of(&ops, Surface::Ops);
+    let workspace_pages = Pages::of(&workspace, Surface::Workspace, "/api/v1/openapi.json");
+    let platform_pages = Pages::of(&platform, Surface::Platform, "/docs/openapi.json");
+    let ops_pages = Pages::of(&ops, Surface::Ops, "/ops/openapi.json");
     let gauge = Gauge::new(app.database.clone());
-    Route::new()
+    pages::add_viewer(Route::new())
         .nest("/api/v1", workspace)
         .at("/api/v1/docs", get(workspace_pages.send_page()))
         .at("/api/v1/openapi.json", get(workspace_pages.send_document()))

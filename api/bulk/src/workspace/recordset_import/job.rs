@@ -170,7 +170,7 @@ pub(super) struct ImportStatus {
     failed: i64,
     /// Why it failed, if it did.
     #[oai(skip_serializing_if_is_none)]
-    error: Option<String>,
+    error_message: Option<String>,
 }
 
 impl From<Snapshot> for ImportStatus {
@@ -182,7 +182,7 @@ impl From<Snapshot> for ImportStatus {
             progress: event.progress,
             imported: event.counts.done,
             failed: event.counts.failed,
-            error: event.error_message,
+            error_message: event.error_message,
         }
     }
 }
