@@ -15,6 +15,7 @@ use crate::{
     audit::{self, Entry},
     callers::{PERSONAL_TOKEN_PREFIX, scopes},
     networks, secret, signups,
+    users::Email,
 };
 
 /// Tokens of one person that are neither revoked nor expired.
@@ -153,8 +154,8 @@ pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<Person
         "select t.id, t.user_id, t.workspace_id, t.name, t.prefix, t.scopes, t.ip_allowlist, t.expires_at,
                 t.last_used_at, t.created_at, t.revoked_at
            from personal_tokens t join users u on u.id = t.user_id
-          where lower(u.email) = lower($1) order by t.id desc limit 500",
-        email.trim(),
+          where u.email_key = $1 order by t.id desc limit 500",
+        Email::key_of(email),
     )
     .fetch_all(conn)
     .await?;

@@ -17,7 +17,7 @@ use crate::{
     audit::{self, Entry},
     secret,
     throttle::{self, Subjects, Verdict},
-    users,
+    users::{self, Email},
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
@@ -165,7 +165,7 @@ pub(crate) async fn count_failure(
 ) -> Result<Verdict, sqlx::Error> {
     let verdict = throttle::failed(tx, subjects).await?;
     if verdict == Verdict::NowLocked {
-        let user = sqlx::query_scalar!("select id from users where lower(email) = lower($1)", email.trim())
+        let user = sqlx::query_scalar!("select id from users where email_key = $1", Email::key_of(email))
             .fetch_optional(tx.conn())
             .await?;
         audit::record(tx, None, actor, Entry::new("sign_in", "locked", user, json!({}))).await?;
@@ -197,19 +197,63 @@ pub(crate) async fn open_as(
     impersonator: Option<UserId>,
     client: &Client,
 ) -> Result<Opened, sqlx::Error> {
-    let session = SessionId::new();
-    sqlx::query!(
-        "insert into sessions (id, user_id, user_agent, ip, impersonator_id) values ($1, $2, $3, $4, $5)",
+    let (session, refresh_token) = (SessionId::new(), secret::generate());
+    insert(tx, user, session, impersonator, client).await?;
+    store(tx, session, &refresh_token).await?;
+    Ok(Opened { session, user, refresh_token })
+}
+
+/// Opens a session of that id, which begins with that refresh token; answers when.
+pub(crate) async fn open_with(
+    tx: &mut Tx,
+    user: UserId,
+    session: SessionId,
+    refresh_token: &str,
+    client: &Client,
+) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
+    let at = insert(tx, user, session, None, client).await?;
+    store(tx, session, refresh_token).await?;
+    Ok(at)
+}
+
+async fn insert(
+    tx: &mut Tx,
+    user: UserId,
+    session: SessionId,
+    impersonator: Option<UserId>,
+    client: &Client,
+) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "insert into sessions (id, user_id, user_agent, ip, impersonator_id) values ($1, $2, $3, $4, $5)
+         returning created_at",
         session.0,
         user.0,
         client.user_agent,
         client.ip,
         impersonator.map(|id| id.0),
     )
-    .execute(tx.conn())
-    .await?;
-    let refresh_token = issue(tx, session).await?;
-    Ok(Opened { session, user, refresh_token })
+    .fetch_one(tx.conn())
+    .await
+}
+
+/// When a session that is alive was opened, if a refresh token of it has not been used.
+pub(crate) async fn unused_since(
+    database: impl PgExecutor<'_>,
+    session: SessionId,
+    refresh_token: &str,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select s.created_at
+           from sessions s
+           join users u on u.id = s.user_id and u.is_active
+           join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
+          where s.id = $1 and s.revoked_at is null",
+        session.0,
+        secret::hash(refresh_token),
+    )
+    .fetch_optional(database)
+    .await
 }
 
 /// Whether in that session somebody acts as somebody else.
@@ -220,13 +264,6 @@ pub(crate) async fn is_impersonation(pool: &PgPool, session: SessionId) -> Resul
     )
     .fetch_one(pool)
     .await
-}
-
-/// Another refresh token for a session, beside those it has.
-pub async fn issue(tx: &mut Tx, session: SessionId) -> Result<String, sqlx::Error> {
-    let token = secret::generate();
-    store(tx, session, &token).await?;
-    Ok(token)
 }
 
 async fn store(tx: &mut Tx, session: SessionId, token: &str) -> Result<(), sqlx::Error> {

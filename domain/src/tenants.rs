@@ -72,12 +72,12 @@ pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<Ten
 pub async fn of_caller(
     conn: &mut PgConnection,
     caller: UserId,
-    email: &str,
+    email: &Email,
 ) -> Result<Option<Vec<TenantName>>, sqlx::Error> {
     let is_theirs = sqlx::query_scalar!(
-        r#"select exists (select from users where id = $1 and lower(email) = lower($2) and is_active) as "is!""#,
+        r#"select exists (select from users where id = $1 and email_key = $2 and is_active) as "is!""#,
         caller.0,
-        email.trim(),
+        email.key(),
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -105,7 +105,7 @@ pub async fn ask_for_letter(
     link: String,
     actor: &Actor,
 ) -> Result<(), sqlx::Error> {
-    let email = email.as_str().to_lowercase();
+    let email = email.key().to_owned();
     let unique = Unique::within(AT_MOST_EVERY, Unique::key_of(&email));
     let job = MailWorkspaces { email, link };
     let mut tx = database.begin().await?;
@@ -121,8 +121,9 @@ pub async fn write_letter(
 ) -> Result<bool, sqlx::Error> {
     let mut tx: Tx = database.begin().await?;
     let found = sqlx::query!(
-        "select id, email, name from users where lower(email) = lower($1) and is_active",
-        job.email,
+        "select id, email, name from users
+          where email_key = $1 and email_verified_at is not null and is_active",
+        Email::key_of(&job.email),
     )
     .fetch_optional(tx.conn())
     .await?;

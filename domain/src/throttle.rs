@@ -13,6 +13,8 @@ use jobs::{Database, Tx};
 use sha2::{Digest, Sha256};
 use sqlx::PgExecutor;
 
+use crate::users::Email;
+
 /// How many failures are let pass, and what comes then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Policy {
@@ -67,7 +69,7 @@ impl Subjects {
     /// A sign-in with that email address, from there.
     #[must_use]
     pub fn sign_in(email: &str, ip: Option<&str>) -> Self {
-        let mut subjects = vec![Subject::of("account", &email.trim().to_lowercase(), ACCOUNT)];
+        let mut subjects = vec![Subject::of("account", &key(email), ACCOUNT)];
         // Of an IPv6 client the network counts: it has more addresses than there is time.
         subjects.extend(ip.map(|ip| Subject::of("address", &network(ip), ADDRESS)));
         // Locks are taken in one order by all.
@@ -78,7 +80,7 @@ impl Subjects {
     /// A letter to that email address.
     #[must_use]
     pub fn letter(email: &str) -> Self {
-        Self(vec![Subject::of("letters", &email.trim().to_lowercase(), LETTERS)])
+        Self(vec![Subject::of("letters", &key(email), LETTERS)])
     }
 
     fn hashes(&self) -> Vec<Vec<u8>> {
@@ -110,6 +112,11 @@ impl Count {
         });
         Self { failures, since, locked_until }
     }
+}
+
+/// What an address is counted by. What isn't one is nobody's, and is counted as it is.
+fn key(email: &str) -> String {
+    Email::key_of(email).unwrap_or_else(|| email.trim().to_owned())
 }
 
 /// The network that a client's address stands for.

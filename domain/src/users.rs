@@ -143,8 +143,8 @@ pub async fn authenticate(
     password: String,
 ) -> Result<Option<UserId>, sqlx::Error> {
     let found = sqlx::query!(
-        "select id, password_hash from users where lower(email) = lower($1) and is_active",
-        email.trim(),
+        "select id, password_hash from users where email_key = $1 and is_active",
+        Email::key_of(email),
     )
     .fetch_optional(pool)
     .await?;

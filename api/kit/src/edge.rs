@@ -361,7 +361,7 @@ mod tests {
         response.assert_status(StatusCode::METHOD_NOT_ALLOWED);
         response
             .assert_json(json!({"error": "method_not_allowed",
-                "detail": "the path exists, but not with this method; it has GET, HEAD"}))
+                "detail": "the path exists, but not with this method"}))
             .await;
         let response = client().request(Method::from_bytes(b"BREW").unwrap(), "/naps").send().await;
         response.assert_status(StatusCode::NOT_IMPLEMENTED);

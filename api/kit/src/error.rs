@@ -100,9 +100,11 @@ impl ApiError {
 
     /// 405: the methods that the path has, as `Allow` lists them.
     pub fn method_not_allowed(allow: impl Into<String>) -> Self {
-        let allow = allow.into();
-        let detail = format!("the path exists, but not with this method; it has {allow}");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail) }
+        let detail = "the path exists, but not with this method";
+        Self {
+            allow: Some(allow.into()),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+        }
     }
 
     /// 400: the body is not JSON.

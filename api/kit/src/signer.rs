@@ -90,7 +90,20 @@ impl Signer {
         session: SessionId,
         lifetime: std::time::Duration,
     ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
-        let now = jobs::clock::now();
+        self.access_token_of(user, session, jobs::clock::now(), lifetime)
+    }
+
+    /// The same as of a moment: the same token each time it is asked for.
+    ///
+    /// # Errors
+    /// As of [`Signer::access_token`].
+    pub fn access_token_of(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: DateTime<Utc>,
+        lifetime: std::time::Duration,
+    ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
         let expires = now + Duration::from_std(lifetime).unwrap_or(Duration::MAX);
         let claims = AccessClaims {
             sub: user,

@@ -146,13 +146,14 @@ pub async fn cancel(
               and ($2::uuid is null or i.workspace_id = $2)
               and ($3::uuid is null or i.id = $3)
               and ($4::uuid is null or i.user_id = $4)
-              and ($5::text is null or lower(u.email) = lower($5))
+              and (not $6 or u.email_key = $5)
               for update of i"#,
         caller.0,
         workspace,
         invitee.id,
         invitee.user_id,
-        invitee.email.as_deref().map(str::trim),
+        invitee.email.as_deref().and_then(Email::key_of),
+        invitee.email.is_some(),
     )
     .fetch_optional(tx.conn())
     .await?
@@ -174,14 +175,17 @@ pub async fn cancel(
     Ok(invitation)
 }
 
-/// The active person of an address. Holds off whoever would take them in, or delete them, meanwhile.
+/// The active person of an address: who has shown that it is theirs, or will by accepting, because nobody can
+/// sign in to the account yet. Holds off whoever would take them in, or delete them, meanwhile.
 async fn person_of_address(tx: &mut Tx, email: &str) -> Result<Person, InvitationError> {
     let email: Email = email.parse().map_err(InvitationError::NotAnAddress)?;
     sqlx::query_as!(
         Person,
         r#"select id, email, name, password_hash is not null as "has_password!"
-             from users where lower(email) = lower($1) and is_active for key share"#,
-        email.as_str(),
+             from users
+            where email_key = $1 and (email_verified_at is not null or password_hash is null)
+              and is_active for key share"#,
+        email.key(),
     )
     .fetch_optional(tx.conn())
     .await?
@@ -200,13 +204,14 @@ async fn person_waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Resu
             where i.workspace_id = $1 and i.accepted_at is null and i.cancelled_at is null
               and ($2::uuid is null or i.id = $2)
               and ($3::uuid is null or i.user_id = $3)
-              and ($4::text is null or lower(u.email) = lower($4))
+              and (not $5 or u.email_key = $4)
               and u.is_active
               for key share of u"#,
         host.workspace.0,
         invitee.id,
         invitee.user_id,
-        invitee.email.as_deref().map(str::trim),
+        invitee.email.as_deref().and_then(Email::key_of),
+        invitee.email.is_some(),
     )
     .fetch_optional(tx.conn())
     .await?

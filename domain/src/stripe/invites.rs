@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     DomainError, Refusal, secret,
     throttle::{self, Subjects, Verdict},
+    users::Email,
 };
 
 /// How long an invite is good for.
@@ -180,9 +181,9 @@ async fn of_access_code(
     let row = sqlx::query!(
         "select id, email, name, company_name, plan, expires_at
            from stripe_invites
-          where lower(email) = lower($1) and access_code_hash = $2 and used_at is null and expires_at > now()
+          where email_key = $1 and access_code_hash = $2 and used_at is null and expires_at > now()
           order by created_at desc limit 1",
-        email.trim(),
+        Email::key_of(email),
         access_code_hash(access_code),
     )
     .fetch_optional(pool)

@@ -28,10 +28,10 @@ pub async fn sign_in(
     let found = sqlx::query!(
         r#"select id, is_active, clerk_id is null as "is_new!"
              from users
-            where clerk_id = $1 or (clerk_id is null and lower(email) = lower($2))
+            where clerk_id = $1 or (clerk_id is null and email_key = $2)
             order by clerk_id is null limit 1 for update"#,
         clerk_id,
-        email.as_ref().map(Email::as_str),
+        email.as_ref().map(Email::key),
     )
     .fetch_optional(tx.conn())
     .await?;

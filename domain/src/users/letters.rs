@@ -101,12 +101,13 @@ pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> 
 /// Makes an account that nobody can sign in to before it was activated, unless the address has one.
 async fn register(tx: &mut Tx, email: &Email, name: &str, actor: &Actor) -> Result<(), sqlx::Error> {
     let made = sqlx::query_scalar!(
-        "insert into users (id, email, name)
-         select $1, $2, $3
-          where not exists (select from signups where lower(email) = lower($2) and state = 'pending' and makes_user)
-         on conflict (lower(email)) do nothing returning id",
+        "insert into users (id, email, email_key, name)
+         select $1, $2, $3, $4
+          where not exists (select from signups where email_key = $3 and state = 'pending' and makes_user)
+         on conflict (email_key) do nothing returning id",
         UserId::new().0,
         email.as_str(),
+        email.key(),
         name,
     )
     .fetch_optional(tx.conn())
@@ -121,8 +122,8 @@ async fn addressee(tx: &mut Tx, email: &Email) -> Result<Option<Addressee>, sqlx
     sqlx::query_as!(
         Addressee,
         r#"select id, email, name, activated_at is not null as "is_activated!"
-             from users where lower(email) = lower($1) and is_active"#,
-        email.as_str(),
+             from users where email_key = $1 and is_active"#,
+        email.key(),
     )
     .fetch_optional(tx.conn())
     .await

@@ -147,6 +147,7 @@ pub async fn edit(
         r#"update users u
               set name = coalesce($2, u.name),
                   email = coalesce($3, u.email),
+                  email_key = coalesce($12, u.email_key),
                   title = case when $4 then $5 else u.title end,
                   phone = case when $6 then $7 else u.phone end,
                   bio = case when $8 then $9 else u.bio end,
@@ -168,6 +169,7 @@ pub async fn edit(
         changes.bio.value(),
         !changes.avatar_url.is_undefined(),
         changes.avatar_url.value(),
+        changes.email.as_deref().and_then(Email::key_of),
     )
     .fetch_optional(tx.conn())
     .await?

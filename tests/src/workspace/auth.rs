@@ -37,12 +37,13 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// Signs somebody up.
+    /// Signs somebody up whose address is verified.
     pub async fn new(app: &TestApp) -> Self {
         let signup = new_signup();
         let answer = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
         let client = app.anonymous().signed_in(&answer);
         let me = client.get("/auth/me").await.expect(200);
+        app.verify(&signup["email"]).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self { client, email: text(&signup["email"]), id: text(&me["id"]).parse().unwrap() }
     }

@@ -16,6 +16,7 @@ mod signup;
 mod tokens;
 
 use api_kit::{ApiError, App, Visitor, avatar_url};
+use chrono::{DateTime, Utc};
 use domain::{
     sessions::{Client, Opened},
     users::{self, User},
@@ -58,14 +59,22 @@ pub struct Tokens {
 impl Tokens {
     /// The tokens of a session just opened or refreshed.
     fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
+        Self::as_of(app, opened, jobs::clock::now())
+    }
+
+    /// The tokens that a session has had since a moment.
+    fn as_of(app: &App, opened: Opened, at: DateTime<Utc>) -> Result<Self, ApiError> {
         let lifetime = app.config.access_token_lifetime;
-        let (access_token, _) =
-            app.keys.access_token(opened.user, opened.session, lifetime).map_err(ApiError::internal)?;
+        let (access_token, expires_at) = app
+            .keys
+            .access_token_of(opened.user, opened.session, at, lifetime)
+            .map_err(ApiError::internal)?;
+        let left = (expires_at - jobs::clock::now()).to_std().unwrap_or_default();
         Ok(Self {
             access_token,
             refresh_token: opened.refresh_token,
             token_type: "bearer".to_owned(),
-            expires_in: lifetime.as_secs(),
+            expires_in: left.as_secs() + u64::from(left.subsec_millis() >= 500),
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     Client, Stripe, TestApp,
     mailbox::{mails_to, parameter},
     masked,
-    stripe::paid_checkout,
+    stripe::{paid_checkout, subscribed},
 };
 
 const ADA: &str = "ada@example.com";
@@ -204,7 +204,7 @@ async fn an_invite_that_expired_or_whose_subscription_is_over_is_gone() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let (code, access_code) = invite(&stripe, &app).await;
-    let over = json!({"id": format!("sub_{ADA}"), "status": "canceled", "trial_end": null});
+    let over = subscribed(&format!("sub_{ADA}"), "canceled", "price_growth");
     stripe.tell(&app, "customer.subscription.deleted", &over).await.expect(200);
 
     let visitor = app.anonymous();
