@@ -162,6 +162,23 @@ pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<Person
     rows.into_iter().map(PersonalToken::try_from).collect()
 }
 
+/// Revokes all of a person's tokens; answers what they are called.
+pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<Vec<String>, sqlx::Error> {
+    let revoked = sqlx::query!(
+        "update personal_tokens set revoked_at = now() where user_id = $1 and revoked_at is null
+         returning id, name",
+        user.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut names = Vec::with_capacity(revoked.len());
+    for token in revoked {
+        audit::record(tx, None, actor, Entry::new("personal_token", "revoked", token.id, json!({}))).await?;
+        names.push(token.name);
+    }
+    Ok(names)
+}
+
 async fn get(conn: &mut PgConnection, id: Uuid) -> Result<PersonalToken, TokenError> {
     let row = sqlx::query_as!(
         Row,

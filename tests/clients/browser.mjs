@@ -2,7 +2,7 @@
 // looks whether the pages of documentation find an operation and keep a credential.
 //
 //   node browser.mjs BROWSER BASE
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 const [, , executablePath, base] = process.argv;
@@ -20,14 +20,16 @@ await page.route(`${base}/sample/`, (route) => route.fulfill({
   contentType: "text/html",
   body: "<!doctype html><html lang=en><title>Sample</title>",
 }));
-await page.route(`${base}/sample/watch.js`, (route) => route.fulfill({
-  contentType: "text/javascript",
-  body: readFileSync("js/samples/watch.js", "utf8"),
-}));
+for (const name of ["watch", "watching"].filter((name) => existsSync(`js/samples/${name}.js`))) {
+  await page.route(`${base}/sample/${name}.js`, (route) => route.fulfill({
+    contentType: "text/javascript",
+    body: readFileSync(`js/samples/${name}.js`, "utf8"),
+  }));
+}
 await page.goto(`${base}/sample/`);
 const seen = await page.evaluate(async (base) => {
   const { signUp, importFile, watch } = await import(`${base}/sample/watch.js`);
-  const headers = await signUp(base);
+  const { headers } = await signUp(base);
   const rows = Array.from({ length: 500 }, (_, i) => `Ada ${i},${i}`).join("\n");
   const job = await importFile(base, headers, new Blob([`name,age\n${rows}\n`], { type: "text/csv" }));
   const drawn = [];
@@ -36,6 +38,42 @@ const seen = await page.evaluate(async (base) => {
 }, base);
 must(seen.last.status === "COMPLETED" && seen.last.progress === 100, "an import is watched to its end");
 must(seen.drawn.every((progress, i) => i === 0 || progress >= seen.drawn[i - 1]), "its progress never goes back");
+
+if (existsSync("js/samples/watching.js")) {
+  const followed = await page.evaluate(async (base) => {
+    const { signUp, importFile } = await import(`${base}/sample/watch.js`);
+    const { keepTokens, refresh, keptTokens, watchJob, watchJobs, pollJob, startExport } =
+      await import(`${base}/sample/watching.js`);
+    const person = await signUp(base);
+    keepTokens({ access_token: person.headers.Authorization.slice(7), refresh_token: person.refresh_token });
+    const session = { base, workspace: person.headers["X-Workspace-Id"] };
+    const refreshed = await Promise.all([refresh(session, keptTokens()), refresh(session, keptTokens())]);
+    person.headers.Authorization = `Bearer ${keptTokens().access_token}`;
+    const rows = Array.from({ length: 500 }, (_, i) => `Ada ${i},${i}`).join("\n");
+    const seen = new Map();
+    const stop = watchJobs(session, (jobs) => jobs.forEach((event, job) => seen.set(job, event.status)), () => {});
+    const job = await importFile(base, person.headers, new Blob([`name,age\n${rows}\n`], { type: "text/csv" }));
+    const statuses = await new Promise((resolve, reject) => {
+      const all = [];
+      watchJob(session, job.job_id, (event) => {
+        all.push(event.status);
+        if (["COMPLETED", "FAILED", "CANCELLED"].includes(event.status)) resolve(all);
+      }, reject);
+    });
+    const started = await startExport(session, job.recordset_id);
+    let polled;
+    await pollJob(session, started.job_id, (event) => { polled = event.status; });
+    for (let i = 0; i < 100 && seen.get(started.job_id) !== "COMPLETED"; i += 1) {
+      await new Promise((resume) => setTimeout(resume, 100));
+    }
+    stop();
+    return { statuses, polled, listed: seen.get(started.job_id), same: refreshed[0].refresh_token === refreshed[1].refresh_token };
+  }, base);
+  must(followed.same, "two refreshes at once end with the same tokens");
+  must(followed.statuses.at(-1) === "COMPLETED", "a job is watched by its id");
+  must(followed.polled === "COMPLETED", "a job is polled to its end");
+  must(followed.listed === "COMPLETED", "one stream shows all jobs of the workspace");
+}
 
 for (const path of ["/docs", "/api/v1/docs", "/ops/docs"]) {
   const docs = await browser.newPage();

@@ -41,7 +41,12 @@ export async function importFile(base: string, headers: HeadersInit, file: Blob)
   throw new Error(`${error.error}: ${error.detail}`);
 }
 
-export async function signUp(base: string): Promise<HeadersInit> {
+export interface Person {
+  headers: Record<string, string>;
+  refresh_token: string;
+}
+
+export async function signUp(base: string): Promise<Person> {
   const wanted: components["schemas"]["Signup"] = {
     email: `ada-${Date.now()}@example.com`,
     password: "correct horse battery staple",
@@ -56,7 +61,7 @@ export async function signUp(base: string): Promise<HeadersInit> {
   if (!answer.ok) throw new Error(await answer.text());
   const signedUp: components["schemas"]["SignedUp"] = await answer.json();
   return {
-    Authorization: `Bearer ${signedUp.access_token}`,
-    ...(signedUp.workspace_id ? { "X-Workspace-Id": signedUp.workspace_id } : {}),
+    headers: { Authorization: `Bearer ${signedUp.access_token}`, "X-Workspace-Id": signedUp.workspace_id },
+    refresh_token: signedUp.refresh_token,
   };
 }

@@ -9,7 +9,8 @@ use std::{
 use super::{SURFACES, document};
 
 /// What stands before a code in the sources.
-const MARKS: [&str; 5] = [
+const MARKS: [&str; 6] = [
+    "Refusal::TooMany(",
     "Refusal::Conflict(",
     "Refusal::Unavailable(",
     "ApiError::conflict(",

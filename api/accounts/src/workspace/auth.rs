@@ -19,10 +19,12 @@ use api_kit::{ApiError, App, Visitor, avatar_url};
 use chrono::{DateTime, Utc};
 use domain::{
     sessions::{Client, Opened},
+    throttle::Device,
     users::{self, User},
     workspaces::{self, Member, Membership},
 };
 use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
 
 pub(crate) use signup::{SignupStarted, is_ready};
 
@@ -88,15 +90,26 @@ struct LoggedIn {
     user: User,
     /// Where they may go.
     workspaces: Vec<Membership>,
+    /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
+    /// lock it out. Good for 180 days, and for nothing else; null for a member of staff who acts as the person.
+    device_token: Option<String>,
 }
 
 impl LoggedIn {
+    /// Who has just been let in, on a device that may be known.
+    async fn on(app: &App, opened: Opened, device: Option<Device>) -> Result<Self, ApiError> {
+        let device = device.filter(|device| device.user == opened.user);
+        let device = device.unwrap_or_else(|| Device { user: opened.user, id: Uuid::now_v7() });
+        let token = app.keys.device_token(device).map_err(ApiError::internal)?;
+        Ok(Self { device_token: Some(token), ..Self::of(app, opened).await? })
+    }
+
     /// Who has just been let in.
     async fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
         let pool = &app.database.pool;
         let user = users::find(pool, opened.user).await?.ok_or_else(ApiError::token_invalid)?;
         let workspaces = workspaces::of_user(pool, opened.user).await?;
-        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces })
+        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces, device_token: None })
     }
 }
 

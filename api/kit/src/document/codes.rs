@@ -24,6 +24,7 @@ pub(super) const FAILURES: [Failure; 13] = [
         name: "Unauthorized",
         codes: &[
             ("token_missing", "the request carries no credential"),
+            ("credentials_invalid", "no account has this address and this password"),
             ("token_invalid", "the credential is not valid, or no longer"),
         ],
     },
@@ -115,7 +116,11 @@ pub(super) const FAILURES: [Failure; 13] = [
     Failure {
         status: "429",
         name: "TooManyRequests",
-        codes: &[("rate_limited", "too many requests; `Retry-After` says when to come back")],
+        codes: &[
+            ("rate_limited", "too many requests; `Retry-After` says when to come back"),
+            ("sign_in_locked", "too many wrong passwords; `Retry-After` says when to try again"),
+            ("mail_limit_reached", "too many mails; `Retry-After` says when to try again"),
+        ],
     },
     Failure {
         status: "500",
@@ -138,6 +143,8 @@ pub(super) const FAILURES: [Failure; 13] = [
             ("stripe_unavailable", "Stripe does not answer, or not as it should"),
             ("stripe_not_configured", "the installation takes no payments"),
             ("database_unreachable", "PostgreSQL does not answer"),
+            ("storage_unreachable", "the store of files takes no writes"),
+            ("operator_token_not_set", "the installation has no OPERATOR_TOKEN"),
             ("redis_unreachable", "Redis does not answer"),
         ],
     },
