@@ -3,6 +3,14 @@
 //! (on the Platform API, whoever belongs to one workspace only may leave it unsaid), and lists only the
 //! errors that it can answer with, in its surface's shape. A document names only the tags in use.
 
+mod codes;
+mod defaults;
+mod dialect;
+mod errors;
+mod events;
+mod examples;
+mod parameters;
+
 use std::collections::BTreeSet;
 
 use jobs::Surface;
@@ -11,6 +19,7 @@ use serde_json::{Map, Value, json};
 use domain::access;
 
 use crate::{
+    absent,
     caller::{BEARER, KNOWN, PERSON},
     idempotency::{self, takes_key},
     operator::OPERATOR,
@@ -35,33 +44,60 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
         Surface::Ops => "/ops",
         Surface::Platform => "",
     };
-    let operations =
-        document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.iter_mut()).flat_map(
-            |(path, item)| {
-                item.as_object_mut()
-                    .into_iter()
-                    .flat_map(Map::iter_mut)
-                    .map(move |(method, operation)| (path, method, operation))
-            },
-        );
-    for (path, method, operation) in operations {
+    for (path, method, operation) in described_mut(&mut document) {
         show_caller(path, operation, surface);
         show_key(prefix, path, method, operation);
         leave_out_errors(path, method, operation);
         describe_success(operation);
     }
     keep_used_tags(&mut document);
-    if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
-        let own_form = document["components"]["schemas"]["Error"].clone();
-        for path in ["/v1/me", "/v1/books"] {
-            if let Some(item) = document["paths"].get_mut(path) {
-                refer_to(item, "#/components/schemas/Error", "#/components/schemas/TokenError");
-                document["components"]["schemas"]["TokenError"] = own_form.clone();
-            }
+    absent::admit_null(&mut document);
+    defaults::say(&mut document);
+    dialect::modernize(&mut document);
+    events::describe(&mut document);
+    errors::share(&mut document, surface);
+    parameters::describe(&mut document);
+    examples::show(&mut document)?;
+    introduce(&mut document, surface);
+    for operation in operations_mut(&mut document) {
+        if let Some(members) = operation.as_object_mut() {
+            members.retain(|_, member| !member.is_null());
+            // Said rather than left out: nothing is needed here.
+            members.entry("security").or_insert_with(|| json!([]));
         }
-        document["components"]["schemas"]["Error"] = platform_error();
     }
     Ok(document)
+}
+
+/// Every operation with its path and method.
+fn described_mut(document: &mut Value) -> impl Iterator<Item = (&String, &String, &mut Value)> {
+    document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.iter_mut()).flat_map(
+        |(path, item)| {
+            item.as_object_mut()
+                .into_iter()
+                .flat_map(Map::iter_mut)
+                .map(move |(method, operation)| (path, method, operation))
+        },
+    )
+}
+
+/// Every operation.
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    described_mut(document).map(|(_, _, operation)| operation)
+}
+
+/// What a client is told before the first operation.
+fn introduce(document: &mut Value, surface: Surface) {
+    let text = match surface {
+        Surface::Workspace => include_str!("document/workspace.md"),
+        Surface::Platform => include_str!("document/platform.md"),
+        Surface::Ops => include_str!("document/ops.md"),
+    };
+    document["info"]["description"] = json!(text.trim_end());
+    document["info"]["license"] = json!({
+        "name": env!("CARGO_PKG_LICENSE"),
+        "identifier": env!("CARGO_PKG_LICENSE"),
+    });
 }
 
 /// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
@@ -198,7 +234,6 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         "409" => changes || has_key,
         "403" => (is_guarded && !is_operators) || has_signature,
         "404" | "410" => names_something || has_parameters || has_body,
-        "422" => has_body || has_parameters || in_workspace || has_key,
         "429" => !is_operators,
         _ => true,
     });
@@ -216,47 +251,6 @@ fn describe_success(operation: &mut Value) {
             });
         }
     }
-}
-
-/// Puts a reference in the place of another, wherever it is.
-fn refer_to(value: &mut Value, from: &str, to: &str) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                if name == "$ref" && member.as_str() == Some(from) {
-                    *member = to.into();
-                } else {
-                    refer_to(member, from, to);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| refer_to(item, from, to)),
-        _ => {}
-    }
-}
-
-fn platform_error() -> Value {
-    json!({
-        "type": "object",
-        "required": ["success", "error", "request_id"],
-        "properties": {
-            "success": { "type": "boolean", "description": "Always false." },
-            "error": {
-                "type": "object",
-                "required": ["code", "message"],
-                "properties": {
-                    "code": { "type": "string", "description": "A code for programs." },
-                    "message": { "type": "string", "description": "A sentence for people." },
-                    "fields": {
-                        "type": "object",
-                        "description": "Reasons by field, where fields are to blame.",
-                        "additionalProperties": { "type": "array", "items": { "type": "string" } },
-                    },
-                },
-            },
-            "request_id": { "type": "string", "description": "The request, for support." },
-        },
-    })
 }
 
 #[cfg(test)]
@@ -322,8 +316,8 @@ mod tests {
 
     #[test]
     fn an_operation_lists_only_errors_that_it_can_answer_with() {
-        assert_eq!(statuses(&operation("/open", "get")), ["200", "429", "500", "503"]);
-        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "403", "429", "500", "503"]);
+        assert_eq!(statuses(&operation("/open", "get")), ["200", "422", "429", "500", "503"]);
+        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "403", "422", "429", "500", "503"]);
         assert_eq!(operation("/mine", "get")["security"], json!([{ "bearer": [] }]));
     }
 
@@ -331,10 +325,18 @@ mod tests {
     fn the_platform_document_has_the_envelope_for_errors() {
         let spec = OpenApiService::new(Things, "t", "1").spec();
         let document = served(&spec, Surface::Platform).unwrap();
-        assert!(document["components"]["schemas"]["Error"]["properties"]["request_id"].is_object());
+        let schemas = &document["components"]["schemas"];
+        assert!(schemas["NotFoundError"]["properties"]["request_id"].is_object());
         assert_eq!(
             document["paths"]["/things/{id}"]["put"]["security"],
             json!([{ "bearer": [], "workspace": [] }, { "bearer": [] }])
         );
+    }
+
+    #[test]
+    fn errors_are_components_and_a_public_operation_says_so() {
+        let put = operation("/things/{id}", "put");
+        assert_eq!(put["responses"]["404"], json!({ "$ref": "#/components/responses/NotFound" }));
+        assert_eq!(operation("/open", "get")["security"], json!([]));
     }
 }

@@ -106,8 +106,9 @@ impl Row {
             event.progress = 100;
         }
         if status == Status::Failed {
-            event.error_message =
-                self.error.as_ref().and_then(|e| e.get("message")).and_then(Value::as_str).map(str::to_owned);
+            let told = |member| Some(self.error.as_ref()?.get(member)?.as_str()?.to_owned());
+            event.error_code = told("code");
+            event.error_message = told("message");
         }
         event.cancel_requested = self.cancel_requested;
         event.attempt = self.attempt;

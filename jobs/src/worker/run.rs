@@ -340,13 +340,15 @@ async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, e
         "failed" => Status::Failed,
         _ => Status::Cancelled,
     };
+    let told = |member| Some(error.as_ref()?.get(member)?.as_str()?.to_owned());
     let mut event = Event {
         status,
         seq: Event::seq_of(end.epoch, 0),
         prev: last.seq,
         timestamp: crate::clock::now(),
         result,
-        error_message: error.and_then(|e| e.get("message").and_then(Value::as_str).map(str::to_owned)),
+        error_code: told("code"),
+        error_message: told("message"),
         eta_seconds: None,
         cancel_requested: false,
         ..last

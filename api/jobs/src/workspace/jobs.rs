@@ -71,7 +71,7 @@ pub struct Job {
     finished_at: Option<DateTime<Utc>>,
     /// Why its last attempt failed, if one did.
     #[oai(skip_serializing_if_is_none)]
-    last_error: Option<String>,
+    last_error_message: Option<String>,
     /// Why it is waiting, while it is; only where one job is asked for.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<Waiting>,
@@ -96,7 +96,7 @@ impl Job {
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
-            last_error: snapshot.error.and_then(message),
+            last_error_message: snapshot.error.and_then(message),
             waiting: None,
             stream_url,
         }

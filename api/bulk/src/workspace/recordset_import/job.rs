@@ -176,7 +176,7 @@ pub(super) struct ImportStatus {
     failed: i64,
     /// Why it failed, if it did.
     #[oai(skip_serializing_if_is_none)]
-    error: Option<String>,
+    error_message: Option<String>,
     /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
     stream_url: String,
 }
@@ -192,7 +192,7 @@ impl ImportStatus {
             progress: event.progress,
             imported: event.counts.done,
             failed: event.counts.failed,
-            error: event.error_message,
+            error_message: event.error_message,
         }
     }
 }
