@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     Admitted, ApiError, Start,
-    sse::{HEARTBEAT, meta_of_stream, respond, retry_hint},
+    sse::{HEARTBEAT, meta_of_stream, rendered, respond, retry_hint},
 };
 
 /// An event of some job as a surface shows it.
@@ -78,7 +78,7 @@ impl<E: ShownJobEvent> JobsStream<E> {
             gap: false,
             pending: VecDeque::new(),
             last: 0,
-            render: |told| E::of(&told.kind, told.event.clone()).to_json_string(),
+            render: |told| rendered(&E::of(&told.kind, told.event.clone())),
             over: false,
         };
         match start {
