@@ -197,7 +197,7 @@ impl<E: Endpoint> EdgeEndpoint<E> {
     }
 
     /// Runs the handler under its deadline; a panic in it is a 500 and nothing more.
-    async fn answer(&self, mut request: Request, deadline: &Deadline) -> Result<Response> {
+    async fn answer(&self, request: Request, deadline: &Deadline) -> Result<Response> {
         if request.data::<AmbiguousHost>().is_some() {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", "send one Host header").into());
         }

@@ -15,10 +15,8 @@ use std::{
 };
 
 use domain::{
-    WorkspaceId,
     callers::{Credential, Found, Principal},
     rate_limits::{self, Bucket, Counted, Limits, Rate},
-    workspaces,
 };
 use jobs::Database;
 use poem::{
@@ -223,9 +221,9 @@ impl RateLimiter {
         let companies = match (workspace, &found.principal) {
             (Some(workspace), _) => vec![workspace],
             // A token that names no workspace acts in all of its person's.
-            (None, Principal::PersonalToken { user, .. }) => {
-                let all = workspaces::of_user(&database.pool, *user).await?;
-                all.into_iter().map(|one| WorkspaceId(one.id)).take(MAX_COMPANIES).collect()
+            (None, Principal::PersonalToken { .. }) => {
+                let all = callers::entries(&database.pool, found.principal.credential(), None).await?;
+                all.into_iter().map(|(workspace, _)| workspace).take(MAX_COMPANIES).collect()
             }
             (None, _) => Vec::new(),
         };
