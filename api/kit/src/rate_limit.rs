@@ -15,7 +15,7 @@ use std::{
 };
 
 use domain::{
-    callers::{Credential, Found, Principal},
+    callers::{self, Credential, Found, Principal},
     rate_limits::{self, Bucket, Counted, Limits, Rate},
 };
 use jobs::Database;
