@@ -171,7 +171,22 @@ pub(crate) async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sn
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Row::into_snapshot).collect()
+    if rows.len() == 1 {
+        return rows.into_iter().map(Row::into_snapshot).collect();
+    }
+    Ok(readable(rows))
+}
+
+/// Those of many rows that can be read: one that is damaged hides its own job and no other.
+pub(crate) fn readable(rows: Vec<Row>) -> Vec<Snapshot> {
+    rows.into_iter()
+        .filter_map(|row| {
+            let job = row.id;
+            row.into_snapshot()
+                .inspect_err(|error| tracing::error!(%job, %error, "a job's row can't be read"))
+                .ok()
+        })
+        .collect()
 }
 
 /// The events that Redis keeps of a job with a number above `after`, oldest first, and whether they
