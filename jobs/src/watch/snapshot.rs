@@ -171,14 +171,11 @@ pub(crate) async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sn
     )
     .fetch_all(conn)
     .await?;
-    if rows.len() == 1 {
-        return rows.into_iter().map(Row::into_snapshot).collect();
-    }
-    Ok(readable(rows))
+    rows.into_iter().map(Row::into_snapshot).collect()
 }
 
 /// Those of many rows that can be read: one that is damaged hides its own job and no other.
-pub(crate) fn readable(rows: Vec<Row>) -> Vec<Snapshot> {
+pub(crate) fn keep_readable(rows: Vec<Row>) -> Vec<Snapshot> {
     rows.into_iter()
         .filter_map(|row| {
             let job = row.id;
