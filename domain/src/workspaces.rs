@@ -80,6 +80,20 @@ pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sql
     .await
 }
 
+/// The workspace that a person has switched to, if they may enter it still.
+pub async fn current_of(pool: &PgPool, user: UserId) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select w.id
+           from users u
+           join memberships m on m.user_id = u.id and m.is_active
+           join workspaces w on w.id = m.workspace_id and w.id = u.current_workspace_id and w.state = 'ready'
+          where u.id = $1",
+        user.0,
+    )
+    .fetch_optional(pool)
+    .await
+}
+
 /// The member that the acting person is. Where they say nothing of themselves in this workspace, it is what
 /// their account says.
 pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Error> {
@@ -88,7 +102,8 @@ pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Er
     sqlx::query_as!(
         Member,
         r#"select m.id, m.user_id, m.name, m.email, coalesce(m.title, u.title) as title,
-                  coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio, m.avatar_url, m.created_at
+                  coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio,
+                  coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url, m.created_at
              from members m join users u on u.id = m.user_id
             where m.user_id = $1 and m.is_active"#,
         user,

@@ -5,6 +5,7 @@
 pub mod document;
 
 pub mod absent;
+mod accept;
 mod answer;
 mod anyone;
 mod app;
@@ -33,6 +34,7 @@ mod upload;
 mod wait;
 mod watcher;
 
+pub use accept::accept_link;
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};

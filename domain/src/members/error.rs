@@ -11,9 +11,6 @@ pub enum MemberError {
     /// Values that break a rule, by field.
     #[error("some values are not valid")]
     Invalid(FieldErrors),
-    /// Required and absent.
-    #[error("required and missing")]
-    Missing(Vec<String>),
     /// A key has no profile and no tours.
     #[error("this is about the person who calls, and no person does")]
     NotAPerson,
@@ -23,15 +20,15 @@ pub enum MemberError {
     /// Nobody makes, changes or takes out who is more than they are.
     #[error("your role doesn't reach that far: this concerns the role {0}")]
     AboveYou(Role),
-    /// They are here.
-    #[error("this person is a member already")]
-    AlreadyMember,
     /// A workspace is never without an active owner.
     #[error("a workspace needs an owner: make somebody else one first")]
     LastOwner,
     /// Their account is not this workspace's alone.
     #[error("this person belongs to other workspaces, too")]
     InOtherWorkspaces,
+    /// The account was not made by accepting this workspace's invitation, or its person has joined another since.
+    #[error("this account is its owner's: the workspace can remove the member, not delete the account")]
+    NotManaged,
     /// Staff of the installation are not a workspace's to delete.
     #[error("this account belongs to the staff of the installation")]
     OfStaff,
@@ -50,12 +47,11 @@ impl DomainError for MemberError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Missing(names) => Refusal::Missing(names.clone()),
             Self::NotAPerson | Self::OthersOnlyWithPermission | Self::AboveYou(_) | Self::OfStaff => {
                 Refusal::Forbidden
             }
-            Self::AlreadyMember => Refusal::Conflict("already_member".into()),
             Self::LastOwner => Refusal::Conflict("last_owner".into()),
+            Self::NotManaged => Refusal::Conflict("account_not_managed".into()),
             Self::InOtherWorkspaces => Refusal::Conflict("in_other_workspaces".into()),
             Self::Database(error) => error.refusal(),
         }

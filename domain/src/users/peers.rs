@@ -1,15 +1,18 @@
-//! What people may do to each other's accounts: in a workspace that both are in, whose role there equals or
-//! outranks the other's, as far as their role holds the permission.
+//! What people may do to each other: in a workspace that both are in, whose role there equals or outranks the
+//! other's, as far as their role holds the permission.
 //!
-//! An account reaches further than one workspace. What would hand it over, another address or a link to
-//! choose a password, needs that authority in *all* workspaces that the person belongs to.
+//! An account belongs to its person. An admin changes how somebody is shown in the workspace, which is their member
+//! there; the account itself, its address and its password only where the workspace manages it
+//! ([`super::is_managed`]). Whoever's account is their own is asked by mail.
 
-use jobs::{Database, Tx, kinds::SendMail};
+use chrono::Duration;
+use jobs::{Database, Tx};
 use serde_json::json;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
+use url::Url;
 
 use super::{
-    User, UserError, find,
+    Email, User, UserError, find, is_managed,
     letters::{page, reset_letter},
     passwords,
     profile::{self, Edited, ProfileChanges},
@@ -19,7 +22,8 @@ use crate::{
     access::{Held, Override, Role},
     account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
-    mail::Brand,
+    mail::{Action, Brand, Letter},
+    tenant_scope::TenantScope,
 };
 
 /// A workspace that two people are in.
@@ -54,9 +58,10 @@ async fn shared(
                          order by permission) as "granted!"
              from memberships own
              join memberships other on other.workspace_id = own.workspace_id and other.user_id = $2
+                                   and other.is_active
              join users u on u.id = other.user_id and u.is_active
              join workspaces w on w.id = own.workspace_id and w.state = 'ready'
-            where own.user_id = $1 and ($3::uuid is null or own.workspace_id = $3)
+            where own.user_id = $1 and own.is_active and ($3::uuid is null or own.workspace_id = $3)
             order by own.workspace_id"#,
         caller.0,
         other.0,
@@ -85,7 +90,8 @@ pub async fn belongs(
     workspace: WorkspaceId,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from memberships where user_id = $1 and workspace_id = $2) as "belongs!""#,
+        r#"select exists (select from memberships
+                           where user_id = $1 and workspace_id = $2 and is_active) as "belongs!""#,
         user.0,
         workspace.0,
     )
@@ -93,21 +99,47 @@ pub async fn belongs(
     .await
 }
 
-/// Somebody's profile, for who may see it.
+/// Somebody's profile as it is in a workspace that the two share, for who may see it; one's own is the account's.
 ///
 /// # Errors
 /// [`UserError::NotFound`] where the two share no workspace; [`UserError::Forbidden`] where the other one
 /// outranks the caller in all that they share.
 pub async fn view(
-    pool: &PgPool,
+    database: &Database,
     caller: UserId,
     other: UserId,
     within: Option<WorkspaceId>,
 ) -> Result<User, UserError> {
-    if caller != other {
-        authority(shared(pool, caller, other, within).await?, "members:view")?;
+    if caller == other {
+        return find(&database.pool, other).await?.ok_or(UserError::NotFound);
     }
-    find(pool, other).await?.ok_or(UserError::NotFound)
+    // Nothing is written: dropped, it rolls back.
+    let mut tx = database.begin().await?;
+    let over = authority(shared(tx.conn(), caller, other, within).await?, "members:view")?;
+    let Some(place) = over.first() else { return Err(UserError::NotFound) };
+    shown_in(&mut tx, place.workspace, other).await
+}
+
+/// Somebody as a workspace shows them: what is said of them there, and else what their account says.
+async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
+    let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    let mut scope = TenantScope::enter(tx, workspace).await?;
+    let member = sqlx::query!(
+        "select display_name, title, phone, bio, avatar_url from members where user_id = $1",
+        user.0,
+    )
+    .fetch_optional(scope.conn())
+    .await?
+    .ok_or(UserError::NotFound)?;
+    scope.leave().await?;
+    Ok(User {
+        name: member.display_name.unwrap_or(account.name),
+        title: member.title.or(account.title),
+        phone: member.phone.or(account.phone),
+        bio: member.bio.or(account.bio),
+        avatar_url: member.avatar_url.or(account.avatar_url),
+        ..account
+    })
 }
 
 /// Those of the shared workspaces in which the caller has a say over the other one; at least one.
@@ -124,28 +156,50 @@ fn authority(shared: Vec<Shared>, permission: &str) -> Result<Vec<Shared>, UserE
     Ok(over)
 }
 
-/// Checks that the caller may change somebody else's profile.
+/// Whose picture a caller may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureOf {
+    /// The account's, in all of its workspaces.
+    Account,
+    /// The member's of that workspace.
+    Member(WorkspaceId),
+}
+
+/// Which picture of somebody the caller may set.
 ///
 /// # Errors
-/// As of [`view`], with the permission `members:edit`.
-pub async fn check_may_edit(
-    pool: &PgPool,
+/// As of [`edit`].
+pub async fn picture_of(
+    database: &Database,
     caller: UserId,
     other: UserId,
     within: Option<WorkspaceId>,
-) -> Result<(), UserError> {
-    if caller != other {
-        authority(shared(pool, caller, other, within).await?, "members:edit")?;
+) -> Result<PictureOf, UserError> {
+    if caller == other {
+        return Ok(PictureOf::Account);
     }
-    Ok(())
+    let mut tx = database.begin().await?;
+    let over = authority(shared(tx.conn(), caller, other, within).await?, "members:edit")?;
+    let place = only(&over)?.workspace;
+    let is_managed = is_managed(tx.conn(), other, place).await?;
+    Ok(if is_managed { PictureOf::Account } else { PictureOf::Member(place) })
 }
 
-/// Edits somebody else's profile, and their role in the workspace that is named, or in the only one that the two
-/// share.
+/// The one workspace that a change is about.
+fn only(over: &[Shared]) -> Result<&Shared, UserError> {
+    match over {
+        [only] => Ok(only),
+        _ => Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])),
+    }
+}
+
+/// Edits somebody else's profile in the workspace that is named, or in the only one that the two share, and their
+/// role there: their account where the workspace manages it, and else their member.
 ///
 /// # Errors
-/// As of [`check_may_edit`]; [`UserError::Forbidden`] also for a role above one's own, and for the address of
-/// somebody whose account reaches further than the caller's authority; [`UserError::LastOwner`].
+/// [`UserError::NotFound`] and [`UserError::Forbidden`] as of [`view`], with the permission `members:edit`;
+/// [`UserError::Forbidden`] also for a role above one's own, and for the address of an account that the workspace
+/// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
 pub async fn edit(
     database: &Database,
     (caller, other): (UserId, UserId),
@@ -158,41 +212,32 @@ pub async fn edit(
     let both = shared(tx.conn(), caller, other, within).await?;
     // One's own profile takes no permission; one's own role does.
     let over = if caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
-    let before = passwords::owner(tx.conn(), other).await?.email;
-    if changes.email.as_ref().is_some_and(|email| !email.trim().eq_ignore_ascii_case(&before)) {
-        check_all_of_them(&mut tx, caller, other, "members:edit").await?;
-    }
     if let Some(role) = role {
-        let [only] = &over[..] else { return Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])) };
-        change_role(&mut tx, only, other, role, actor).await?;
+        change_role(&mut tx, only(&over)?, other, role, actor).await?;
     }
-    let edited = profile::edit(&mut tx, other, changes, actor).await?;
-    tx.commit().await?;
-    Ok(edited)
-}
-
-/// Checks that the caller has a say over somebody in every workspace that they belong to, and that they are
-/// not staff, who reach further than any.
-async fn check_all_of_them(
-    tx: &mut Tx,
-    caller: UserId,
-    other: UserId,
-    permission: &str,
-) -> Result<(), UserError> {
-    let over = authority(shared(tx.conn(), caller, other, None).await?, permission)?;
-    let over: Vec<_> = over.iter().map(|shared| shared.workspace.0).collect();
-    let reaches_further = sqlx::query_scalar!(
-        r#"select exists (select from memberships where user_id = $1 and workspace_id <> all($2))
-               or exists (select from users where id = $1 and is_staff) as "further!""#,
-        other.0,
-        &over,
-    );
-    if reaches_further.fetch_one(tx.conn()).await? {
+    if caller != other && is_managed(tx.conn(), other, only(&over)?.workspace).await? {
+        let edited = profile::edit(&mut tx, other, changes, actor).await?;
+        tx.commit().await?;
+        return Ok(edited);
+    }
+    let before = passwords::owner(tx.conn(), other).await?.email;
+    if changes.email.as_ref().is_some_and(|email| email.parse::<Email>() != before.parse::<Email>()) {
         return Err(UserError::Forbidden(
-            "their account opens more than you answer for: only they themselves can do this, by mail",
+            "the address is the account's: only its owner changes it, at /auth/me",
         ));
     }
-    Ok(())
+    let changes = ProfileChanges { email: None, ..changes };
+    let edited = if caller == other {
+        profile::edit(&mut tx, other, changes, actor).await?
+    } else {
+        let place = only(&over)?.workspace;
+        if changes != ProfileChanges::default() {
+            profile::edit_member(&mut tx, (place, other), changes, actor).await?;
+        }
+        Edited { user: shown_in(&mut tx, place, other).await?, dropped_picture: None }
+    };
+    tx.commit().await?;
+    Ok(edited)
 }
 
 async fn change_role(
@@ -244,7 +289,8 @@ pub struct Admin {
     pub workspace: WorkspaceId,
 }
 
-/// Mails a member a link to choose a new password; good for an hour.
+/// Mails a member what they need to choose a new password: a link that is good for an hour, where the workspace
+/// manages their account; and else the page on which they ask for one themselves.
 ///
 /// # Errors
 /// [`UserError::NotFound`] for who isn't a member; [`UserError::Forbidden`] for who outranks the caller.
@@ -256,20 +302,39 @@ pub async fn mail_reset(
     actor: &Actor,
 ) -> Result<(), UserError> {
     let mut tx = database.begin().await?;
-    let (url, brand) = reset_link(&mut tx, admin, member, link, false, actor).await?;
+    let brand = check_may_reset(&mut tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
-    let mail: SendMail = reset_letter((email, name), url, why).dressed(&brand);
-    passwords::send(&mut tx, mail, actor).await?;
+    let letter = if is_managed(tx.conn(), member, admin.workspace).await? {
+        let url = reset_link(&mut tx, admin, member, link, MAILED_RESET).await?;
+        reset_letter((email, name), url, why)
+    } else {
+        ask_for_reset((email, name), page(parsed(link)?, "forgot-password", &[]), why)
+    };
+    note_reset(&mut tx, admin, member, "mail", actor).await?;
+    passwords::send(&mut tx, letter.dressed(&brand), actor).await?;
     Ok(tx.commit().await?)
 }
 
+/// The letter to a person whose account is their own: what they are asked, and where they would do it. It lets nobody
+/// in, and touches no link that they have asked for.
+fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter {
+    Letter {
+        to,
+        name,
+        subject: "Choose a new password".to_owned(),
+        lines: vec![why.to_owned()],
+        action: Some(Action { label: "Ask for a link".to_owned(), url }),
+        after: vec!["If you don't want a new password, do nothing: the old one stays as it is.".to_owned()],
+    }
+}
+
 /// A link for a member to choose a new password by, to be handed over; good for 24 hours. Whoever holds it
-/// is let in, so it needs a say over all that the member's account opens.
+/// is let in, so it is only for accounts that the workspace manages.
 ///
 /// # Errors
-/// As of [`mail_reset`]; [`UserError::Forbidden`] also for who belongs to workspaces where the caller has no say,
-/// and for programs, which have a say in one only.
+/// As of [`mail_reset`]; [`UserError::Forbidden`] also for an account that the workspace doesn't manage, and for
+/// programs.
 pub async fn hand_over_reset(
     database: &Database,
     admin: Admin,
@@ -277,29 +342,29 @@ pub async fn hand_over_reset(
     link: &str,
     actor: &Actor,
 ) -> Result<String, UserError> {
-    let Some(user) = admin.user else {
+    if admin.user.is_none() {
         return Err(UserError::Forbidden("this is for people, not for programs"));
-    };
+    }
     let mut tx = database.begin().await?;
-    let (url, _) = reset_link(&mut tx, admin, member, link, true, actor).await?;
-    check_all_of_them(&mut tx, user, member, "members:reset_password").await?;
+    check_may_reset(&mut tx, admin, member).await?;
+    if !is_managed(tx.conn(), member, admin.workspace).await? {
+        return Err(UserError::Forbidden(
+            "the account is its owner's: only they can choose a new password, by mail",
+        ));
+    }
+    let url = reset_link(&mut tx, admin, member, link, HANDED_OVER_RESET).await?;
+    note_reset(&mut tx, admin, member, "link", actor).await?;
     tx.commit().await?;
     Ok(url)
 }
 
-async fn reset_link(
-    tx: &mut Tx,
-    admin: Admin,
-    member: UserId,
-    link: &str,
-    handed_over: bool,
-    actor: &Actor,
-) -> Result<(String, Brand), UserError> {
+/// Checks that an admin may let a member choose a new password; answers in which brand they write.
+async fn check_may_reset(tx: &mut Tx, admin: Admin, member: UserId) -> Result<Brand, UserError> {
     let found = sqlx::query!(
         "select m.role, w.name, w.branding
            from memberships m join workspaces w on w.id = m.workspace_id
            join users u on u.id = m.user_id and u.is_active
-          where m.workspace_id = $1 and m.user_id = $2",
+          where m.workspace_id = $1 and m.user_id = $2 and m.is_active",
         admin.workspace.0,
         member.0,
     )
@@ -309,16 +374,38 @@ async fn reset_link(
     if !found.role.parse::<Role>().is_ok_and(|role| role <= admin.role) {
         return Err(UserError::Forbidden("this needs a role that equals or outranks theirs"));
     }
+    Ok(Brand::of(&found.branding, &found.name))
+}
+
+async fn reset_link(
+    tx: &mut Tx,
+    admin: Admin,
+    member: UserId,
+    link: &str,
+    lifetime: Duration,
+) -> Result<String, UserError> {
     let new = NewToken {
         user: member,
         purpose: Purpose::PasswordReset,
         workspace: Some(admin.workspace),
         created_by: admin.user,
-        lifetime: if handed_over { HANDED_OVER_RESET } else { MAILED_RESET },
+        lifetime,
     };
     let token = account_tokens::issue(tx, new).await?;
-    let link = link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))?;
-    let entry = Entry::new("password", "reset_allowed", member.0, json!({ "handed_over": handed_over }));
-    audit::record(tx, Some(admin.workspace), actor, entry).await?;
-    Ok((page(link, "reset-password", &[("token", &token)]), Brand::of(&found.branding, &found.name)))
+    Ok(page(parsed(link)?, "reset-password", &[("token", &token)]))
+}
+
+async fn note_reset(
+    tx: &mut Tx,
+    admin: Admin,
+    member: UserId,
+    by: &str,
+    actor: &Actor,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry::new("password", "reset_allowed", member.0, json!({ "by": by }));
+    audit::record(tx, Some(admin.workspace), actor, entry).await
+}
+
+fn parsed(link: &str) -> Result<Url, sqlx::Error> {
+    link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))
 }

@@ -66,17 +66,15 @@ async fn a_workspace_shows_how_far_it_is_set_up() {
     let me = ada.get("/members/me").await.expect(200);
     let path = format!("/members/{}", me["id"].as_str().unwrap());
     ada.patch(&path, json!({ "onboarding_completed": true })).await.expect(200);
-    let workspace = ada.workspace.as_ref().unwrap();
-    let schema = workspace_schema(workspace.parse().unwrap());
-    let set_up = format!(
-        r#"update control.workspaces set branding = '{{"brand_name": "Engines"}}' where id = '{workspace}';
-           insert into {schema}.settings (key, value) values ('onboarding', '{{"completed": true}}')"#
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(set_up)).execute(&app.database.pool).await.unwrap();
+    let workspace = format!("/workspaces/{}", ada.workspace.as_ref().unwrap());
+    let set_up = json!({ "branding": { "brand_name": "Engines" }, "onboarding_completed": true });
+    ada.patch(&workspace, set_up).await.expect(200);
 
     let all = json!({ "brand": true, "migration_required": false, "personal_onboarding_complete": true,
                       "company_onboarding_complete": true });
     assert_eq!(ada.get(HEALTH).await.expect(200), all);
+    ada.patch(&workspace, json!({ "onboarding_completed": false })).await.expect(200);
+    assert_eq!(ada.get(HEALTH).await.expect(200)["company_onboarding_complete"], false);
     let bob = app.join(&ada, "viewer").await;
     let bobs = bob.get(HEALTH).await.expect(200);
     assert_eq!((&bobs["brand"], &bobs["personal_onboarding_complete"]), (&json!(true), &json!(false)));

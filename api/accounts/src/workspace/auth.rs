@@ -23,6 +23,7 @@ use domain::{
     workspaces::{self, Member, Membership},
 };
 use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
 
 pub(crate) use signup::{SignupStarted, is_ready};
 
@@ -88,6 +89,8 @@ struct LoggedIn {
     user: User,
     /// Where they may go.
     workspaces: Vec<Membership>,
+    /// Id of the workspace that they switched to last; null if there is none that they may enter.
+    current_workspace_id: Option<Uuid>,
 }
 
 impl LoggedIn {
@@ -96,7 +99,13 @@ impl LoggedIn {
         let pool = &app.database.pool;
         let user = users::find(pool, opened.user).await?.ok_or_else(ApiError::token_invalid)?;
         let workspaces = workspaces::of_user(pool, opened.user).await?;
-        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces })
+        let current_workspace_id = workspaces::current_of(pool, opened.user).await?;
+        Ok(Self {
+            tokens: Tokens::of(app, opened)?,
+            user: shown(app, user),
+            workspaces,
+            current_workspace_id,
+        })
     }
 }
 

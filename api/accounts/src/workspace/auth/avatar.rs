@@ -5,7 +5,7 @@ use bytes::Bytes;
 use domain::{
     Actor, UserId, WorkspaceId,
     avatars::{self, MOST_BYTES},
-    users::peers,
+    users::peers::{self, PictureOf},
 };
 use futures::{StreamExt, stream::BoxStream};
 use poem::{Body, IntoResponse, Response, http::header, web::Data};
@@ -60,8 +60,9 @@ impl AvatarApi {
 
     /// Set a person's picture
     ///
-    /// As one's own. Needs the permission `members:edit` in a workspace that both are in, in a role that equals or
-    /// outranks theirs.
+    /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks theirs. The
+    /// picture is shown in that workspace, until the person sets one of their own; for an account that the
+    /// workspace manages it becomes the account's. `X-Workspace-Id` names the workspace if both are in several.
     #[oai(
         path = "/auth/:user_id/avatar",
         method = "post",
@@ -77,8 +78,16 @@ impl AvatarApi {
         file: FileUpload,
     ) -> Answer<Json<Avatar>> {
         let (user, within) = (UserId(user_id.0), workspace.0.map(WorkspaceId));
-        peers::check_may_edit(&app.database.pool, caller.user, user, within).await?;
-        set(&app, &caller.actor(), user, workspace.0, file).await
+        match peers::picture_of(&app.database, caller.user, user, within).await? {
+            PictureOf::Account => set(&app, &caller.actor(), user, workspace.0, file).await,
+            PictureOf::Member(place) => {
+                let (file, whose) = (file.read(MOST_BYTES).await?, (place, user));
+                let picture =
+                    avatars::set_for_member(&app.database, &app.storage, &caller.actor(), whose, file)
+                        .await?;
+                Ok(Json(Avatar { avatar_url: avatar_url(&app, Some(picture)) }))
+            }
+        }
     }
 
     /// Fetch a picture

@@ -7,6 +7,7 @@ use domain::{
 };
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Header, payload::Json};
+use uuid::Uuid;
 
 use super::{LoggedIn, Tokens};
 
@@ -38,10 +39,12 @@ struct ClerkCheck {
     user: Option<User>,
     /// Where they may go.
     workspaces: Option<Vec<Membership>>,
+    /// Id of the workspace that they switched to last.
+    current_workspace_id: Option<Uuid>,
 }
 
 impl From<LoggedIn> for ClerkCheck {
-    fn from(LoggedIn { tokens, user, workspaces }: LoggedIn) -> Self {
+    fn from(LoggedIn { tokens, user, workspaces, current_workspace_id }: LoggedIn) -> Self {
         let Tokens { access_token, refresh_token, token_type, expires_in } = tokens;
         Self {
             exists: true,
@@ -51,6 +54,7 @@ impl From<LoggedIn> for ClerkCheck {
             expires_in: Some(expires_in),
             user: Some(user),
             workspaces: Some(workspaces),
+            current_workspace_id,
         }
     }
 }

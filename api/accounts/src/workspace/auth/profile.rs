@@ -29,6 +29,8 @@ struct Me {
     user: User,
     /// Where they may go.
     workspaces: Vec<Membership>,
+    /// Id of the workspace that they switched to last; null if there is none that they may enter.
+    current_workspace_id: Option<Uuid>,
     /// Who they are in the workspace that was asked about.
     #[oai(skip_serializing_if_is_none)]
     member: Option<Member>,
@@ -78,7 +80,8 @@ impl ProfileApi {
             }
             Some(_) => return Err(ApiError::not_found()),
         };
-        Ok(Json(Me { user: shown(&app, user), workspaces, member }))
+        let current_workspace_id = workspaces::current_of(pool, caller.user).await?;
+        Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id, member }))
     }
 
     /// Edit the caller's profile
@@ -92,7 +95,8 @@ impl ProfileApi {
         changes: Body<OwnProfileChanges>,
     ) -> Answer<Json<User>> {
         let OwnProfileChanges { changes, current_password } = changes.0;
-        let changes = without_own_link(&app, caller.user, changes).await?;
+        let shown = users::find(&app.database.pool, caller.user).await?;
+        let changes = without_own_link(shown, changes);
         let who = (caller.user, caller.session);
         let edited =
             profile::edit_own(&app.database, who, changes, current_password, &caller.actor()).await?;
@@ -101,8 +105,8 @@ impl ProfileApi {
 
     /// Show a person
     ///
-    /// For who is in a workspace with them, in a role that equals or outranks theirs; in the one that
-    /// `X-Workspace-Id` names, or else in any.
+    /// As the workspace shows them that `X-Workspace-Id` names, or else one that both are in. For callers whose role
+    /// there equals or outranks theirs.
     #[oai(path = "/:user_id", method = "get", operation_id = "get_user")]
     async fn get(
         &self,
@@ -112,15 +116,18 @@ impl ProfileApi {
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
     ) -> Answer<Json<User>> {
         let within = workspace.0.map(WorkspaceId);
-        let user = peers::view(&app.database.pool, caller.user, UserId(user_id.0), within).await?;
+        let user = peers::view(&app.database, caller.user, UserId(user_id.0), within).await?;
         Ok(Json(shown(&app, user)))
     }
 
     /// Edit a person
     ///
     /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks
-    /// theirs. Another address can only be given to who belongs to no workspace beyond the caller's authority,
-    /// since it opens the whole account. Nobody gives a role above their own, and the last owner stays one.
+    /// theirs; `X-Workspace-Id` names it if both are in several. Changes how the workspace shows the person: name, title,
+    /// phone, bio and picture are those of its member, and null leaves them to the account. The account itself, and
+    /// with it the address, changes only where the workspace manages it: where it was made by accepting the workspace's
+    /// invitation and its owner is in no other workspace since. A role above the caller's is refused (403), and so is
+    /// taking the role from the last owner (409 `last_owner`).
     #[oai(path = "/:user_id", method = "patch", operation_id = "update_user")]
     async fn edit(
         &self,
@@ -132,19 +139,20 @@ impl ProfileApi {
     ) -> Answer<Json<User>> {
         let UserChanges { changes, role } = changes.0;
         let (who, within) = ((caller.user, UserId(user_id.0)), workspace.0.map(WorkspaceId));
-        let changes = without_own_link(&app, who.1, changes).await?;
+        let shown = peers::view(&app.database, who.0, who.1, within).await.ok();
+        let changes = without_own_link(shown, changes);
         let edited = peers::edit(&app.database, who, within, changes, role, &caller.actor()).await?;
         Ok(Json(finish(&app, edited).await))
     }
 }
 
 /// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.
-async fn without_own_link(app: &App, user: UserId, changes: ProfileChanges) -> Answer<ProfileChanges> {
-    let MaybeUndefined::Value(link) = &changes.avatar_url else { return Ok(changes) };
+fn without_own_link(shown: Option<User>, changes: ProfileChanges) -> ProfileChanges {
+    let MaybeUndefined::Value(link) = &changes.avatar_url else { return changes };
     let path = link.split('?').next().unwrap_or_default();
-    let picture = users::find(&app.database.pool, user).await?.and_then(|user| user.avatar_url);
+    let picture = shown.and_then(|user| user.avatar_url);
     let is_own = picture.as_deref().and_then(avatar_path).is_some_and(|own| own == path);
-    Ok(if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes })
+    if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes }
 }
 
 async fn finish(app: &App, edited: Edited) -> User {
