@@ -1,18 +1,25 @@
 //! Who calls, by what they bring: a session's access token, an API key or a personal token. One query
-//! per request finds the credential together with what its holder is in the workspace in question.
+//! per request finds the credential together with how its holder stands in the workspace in question, and one
+//! function judges that: an [`Authority`] comes from nowhere else.
 
-use std::{collections::BTreeMap, net::IpAddr};
+mod authority;
+mod lookup;
 
-use chrono::{DateTime, Duration, Utc};
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgPool, types::Json};
+use sqlx::PgPool;
 use uuid::Uuid;
+
+pub use authority::{Authority, Entry};
 
 use crate::{
     Actor, CredentialType, SessionId, UserId, WorkspaceId,
-    access::{Held, Override, Role, Scope, UnknownName},
-    networks, secret,
+    access::{Role, Scope, UnknownName},
+    secret,
 };
+use lookup::{Details, Key, Place, Tried, Try};
 
 /// What an API key begins with.
 pub const API_KEY_PREFIX: &str = "mrk_";
@@ -72,43 +79,32 @@ pub enum Credential {
     PersonalToken(Uuid),
 }
 
-/// How far a workspace is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WorkspaceState {
-    /// Its schema is being made.
-    Provisioning,
-    /// Its tables are older than this release: it has to be migrated first.
-    Behind,
-    /// It serves.
-    Ready,
-}
-
-/// What a caller is in the workspace in question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Which.
-    pub workspace: WorkspaceId,
-    /// How far it is.
-    pub state: WorkspaceState,
-    /// What they may do there.
-    pub held: Held,
-}
-
-/// A good credential, and what its holder is.
+/// A good credential, as [`find`] has found it. What its holder may do shows in [`Found::checked`].
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Who calls.
     pub principal: Principal,
-    /// What they are in the workspace in question; none for someone who isn't in it.
-    pub place: Option<Place>,
+    /// The workspace that the request is about, if its holder is in it: whose limits count.
+    pub workspace: Option<WorkspaceId>,
     /// The plan that limits them, of an API key's workspace.
     pub plan: String,
     /// The key's own limit of requests a minute.
     pub rate_per_minute: Option<u32>,
-    /// Where they may come from; empty: from anywhere. The credential's and the workspace's must both allow it.
-    pub ip_allowlists: [Vec<String>; 2],
     /// When the credential was last noted to be used, where that is noted.
     pub last_used_at: Option<DateTime<Utc>>,
+    refused: bool,
+    entry: Entry,
+}
+
+/// What still has to be good: a credential that was let into a workspace from an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// With what somebody came.
+    pub credential: Credential,
+    /// Where they were let in.
+    pub workspace: WorkspaceId,
+    /// From where.
+    pub from: Option<IpAddr>,
 }
 
 impl Principal {
@@ -165,182 +161,95 @@ impl Credential {
 }
 
 impl Found {
-    /// Whether they may come from that address.
+    fn of(tried: Tried) -> Self {
+        let Tried { principal, workspace, entry, details, .. } = tried;
+        let Details { plan, rate_per_minute, last_used_at, refused } = details;
+        Self { principal, workspace, plan, rate_per_minute, last_used_at, refused, entry }
+    }
+
+    /// Who calls, and how they stand in the workspace in question. An address that the credential's own allowlist
+    /// refuses is refused everywhere.
     #[must_use]
-    pub fn may_come_from(&self, ip: Option<IpAddr>) -> bool {
-        self.ip_allowlists.iter().all(|list| networks::let_in(list, ip))
+    pub fn checked(self) -> (Principal, Entry) {
+        (self.principal, if self.refused { Entry::FromElsewhere } else { self.entry })
     }
 }
 
-/// Looks a credential up, and what its holder is in a workspace: the one that is named, or else an API
-/// key's own. None when the credential is not good, or no longer.
+/// Looks a credential up, and how its holder stands, from an address, in a workspace: the one that is named, or
+/// else the only one that the key or token is good in. None when the credential is not good, or no longer.
 pub async fn find(
     pool: &PgPool,
     brought: &Brought,
     workspace: Option<WorkspaceId>,
+    from: Option<IpAddr>,
 ) -> Result<Option<Found>, sqlx::Error> {
-    match brought {
-        Brought::Session(user, session) => by_session(pool, *user, *session, workspace).await,
+    let place = Place::One(workspace);
+    let hashed = |secret: &str| [Try { key: Key::Hash(secret::hash(secret)), place, from }];
+    let found = match brought {
+        Brought::Session(user, session) => {
+            let mut found = lookup::sessions(pool, &[Try { key: Key::Id(session.0), place, from }]).await?;
+            found.retain(|tried| tried.principal.user() == Some(*user));
+            found
+        }
         Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
-            by_api_key(pool, secret, workspace).await
+            lookup::api_keys(pool, &hashed(secret)).await?
         }
-        Brought::Secret(secret) => by_personal_token(pool, secret, workspace).await,
-    }
-}
-
-async fn by_session(
-    pool: &PgPool,
-    user: UserId,
-    session: SessionId,
-    workspace: Option<WorkspaceId>,
-) -> Result<Option<Found>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select s.impersonator_id, s.created_at, m.role as "role?", w.state as "state?",
-                  w.schema_version as "schema_version?",
-                  g.session_duration_secs as "session_duration_secs?",
-                  coalesce(g.ip_allowlist, '{}') as "ip_allowlist!",
-                  (select json_object_agg(p.permission, p.granted) from role_permissions p
-                    where p.workspace_id = m.workspace_id and p.role = m.role)
-                  as "overrides: Json<BTreeMap<String, bool>>"
-             from sessions s
-             join users u on u.id = s.user_id
-             left join memberships m on m.user_id = u.id and m.workspace_id = $3 and m.is_active
-             left join workspaces w on w.id = m.workspace_id
-             left join governance g on g.workspace_id = m.workspace_id
-            where s.id = $1 and s.user_id = $2 and s.revoked_at is null and u.is_active"#,
-        session.0,
-        user.0,
-        workspace.map(|id| id.0),
-    )
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    // A workspace may want people to sign in again sooner than their session ends.
-    let longest = row.session_duration_secs.map(|seconds| Duration::seconds(seconds.into()));
-    if longest.is_some_and(|longest| row.created_at + longest < jobs::clock::now()) {
-        return Ok(None);
-    }
-    let place = match (workspace, row.role) {
-        (Some(workspace), Some(role)) => Some(Place {
-            workspace,
-            state: state(row.state.as_deref(), row.schema_version),
-            held: Held::of_role(role_named(&role)?, overrides(row.overrides)),
-        }),
-        _ => None,
+        Brought::Secret(secret) => lookup::personal_tokens(pool, &hashed(secret)).await?,
     };
-    Ok(Some(Found {
-        principal: Principal::Session { session, user, impersonator: row.impersonator_id.map(UserId) },
-        place,
-        plan: String::new(),
-        rate_per_minute: None,
-        ip_allowlists: [Vec::new(), row.ip_allowlist],
-        last_used_at: None,
-    }))
+    Ok(found.into_iter().next().map(Found::of))
 }
 
-async fn by_api_key(
+/// How a caller stands in a workspace, for routes that learn which one it is only from a body.
+pub async fn enter(
     pool: &PgPool,
-    secret: &str,
-    named: Option<WorkspaceId>,
-) -> Result<Option<Found>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select k.id, k.workspace_id, k.scopes, k.ip_allowlist, k.rate_per_minute, k.last_used_at,
-                  w.plan, w.state, w.schema_version,
-                  coalesce(g.ip_allowlist, '{}') as "workspace_allowlist!"
-             from api_keys k
-             join workspaces w on w.id = k.workspace_id
-             left join governance g on g.workspace_id = k.workspace_id
-            where k.hash = $1 and k.is_active and k.revoked_at is null
-              and (k.expires_at is null or k.expires_at > now())"#,
-        secret::hash(secret),
-    )
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let workspace = WorkspaceId(row.workspace_id);
-    // Programs of a workspace set it up like its admins do, within their scopes.
-    let held = Held::of_role(Role::Admin, Vec::new()).within(scopes(&row.scopes)?);
-    let place = Place { workspace, state: state(Some(&row.state), Some(row.schema_version)), held };
-    Ok(Some(Found {
-        principal: Principal::ApiKey { key: row.id, workspace },
-        place: named.is_none_or(|named| named == workspace).then_some(place),
-        plan: row.plan,
-        rate_per_minute: row.rate_per_minute.and_then(|rate| rate.try_into().ok()),
-        ip_allowlists: [row.ip_allowlist, row.workspace_allowlist],
-        last_used_at: row.last_used_at,
-    }))
+    credential: Credential,
+    workspace: WorkspaceId,
+    from: Option<IpAddr>,
+) -> Result<Entry, sqlx::Error> {
+    let entries = still_admitted(pool, &[Admitted { credential, workspace, from }]).await?;
+    Ok(entries.into_iter().next().unwrap_or(Entry::Gone))
 }
 
-async fn by_personal_token(
+/// How credentials stand now that were let in before, in that order: for what lasts longer than a request. One
+/// query for each kind of credential.
+pub async fn still_admitted(pool: &PgPool, asked: &[Admitted]) -> Result<Vec<Entry>, sqlx::Error> {
+    let tries: Vec<_> =
+        asked.iter().map(|asked| (asked.credential, Place::One(Some(asked.workspace)), asked.from)).collect();
+    let mut entries = vec![Entry::Gone; asked.len()];
+    for tried in lookup::by_id(pool, &tries).await? {
+        let index = tried.index;
+        entries[index] = Found::of(tried).checked().1;
+    }
+    Ok(entries)
+}
+
+/// How a caller stands in each of the workspaces that the credential opens; those that are being set up are among
+/// them.
+pub async fn entries(
     pool: &PgPool,
-    secret: &str,
-    workspace: Option<WorkspaceId>,
-) -> Result<Option<Found>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select t.id, t.user_id, t.workspace_id, t.scopes, t.ip_allowlist, t.last_used_at,
-                  m.role as "role?", w.state as "state?", w.schema_version as "schema_version?",
-                  coalesce(g.ip_allowlist, '{}') as "workspace_allowlist!",
-                  (select json_object_agg(p.permission, p.granted) from role_permissions p
-                    where p.workspace_id = m.workspace_id and p.role = m.role)
-                  as "overrides: Json<BTreeMap<String, bool>>"
-             from personal_tokens t
-             join users u on u.id = t.user_id
-             left join memberships m on m.user_id = u.id and m.is_active and m.workspace_id = coalesce($2, t.workspace_id)
-                  and (t.workspace_id is null or t.workspace_id = m.workspace_id)
-             left join workspaces w on w.id = m.workspace_id
-             left join governance g on g.workspace_id = m.workspace_id
-            where t.hash = $1 and t.revoked_at is null and u.is_active
-              and (t.expires_at is null or t.expires_at > now())"#,
-        secret::hash(secret),
-        workspace.map(|id| id.0),
-    )
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let scopes = scopes(&row.scopes)?;
-    let writes = scopes.iter().any(|&scope| scope != Scope::Read);
-    let place = match (workspace.or(row.workspace_id.map(WorkspaceId)), row.role) {
-        (Some(workspace), Some(role)) => Some(Place {
-            workspace,
-            state: state(row.state.as_deref(), row.schema_version),
-            held: Held::of_role(role_named(&role)?, overrides(row.overrides)).within(scopes),
-        }),
-        _ => None,
-    };
-    Ok(Some(Found {
-        principal: Principal::PersonalToken { token: row.id, user: UserId(row.user_id), writes },
-        place,
-        plan: String::new(),
-        rate_per_minute: None,
-        ip_allowlists: [row.ip_allowlist, row.workspace_allowlist],
-        last_used_at: row.last_used_at,
-    }))
+    credential: Credential,
+    from: Option<IpAddr>,
+) -> Result<Vec<(WorkspaceId, Entry)>, sqlx::Error> {
+    let tried = lookup::by_id(pool, &[(credential, Place::Each, from)]).await?;
+    let found = tried.into_iter().map(Found::of);
+    Ok(found.filter_map(|found| found.workspace.map(|workspace| (workspace, found.checked().1))).collect())
 }
 
-/// Whether a credential still is good.
+/// The caller's authority in each of the workspaces that they may enter now: with that credential, from that
+/// address.
+pub async fn authorities(
+    pool: &PgPool,
+    credential: Credential,
+    from: Option<IpAddr>,
+) -> Result<Vec<Authority>, sqlx::Error> {
+    let entries = entries(pool, credential, from).await?;
+    Ok(entries.into_iter().filter_map(|(_, entry)| entry.open()).collect())
+}
+
+/// Whether a credential is good at all, wherever: for what hangs on it and on no workspace.
 pub async fn is_alive(pool: &PgPool, credential: Credential) -> Result<bool, sqlx::Error> {
-    match credential {
-        Credential::Session(session) => crate::sessions::is_alive(pool, session).await,
-        Credential::ApiKey(key) => {
-            sqlx::query_scalar!(
-                r#"select exists (select from api_keys where id = $1 and is_active and revoked_at is null
-                    and (expires_at is null or expires_at > now())) as "alive!""#,
-                key,
-            )
-            .fetch_one(pool)
-            .await
-        }
-        Credential::PersonalToken(token) => {
-            sqlx::query_scalar!(
-                r#"select exists (select from personal_tokens t join users u on u.id = t.user_id
-                    where t.id = $1 and u.is_active and t.revoked_at is null
-                      and (t.expires_at is null or t.expires_at > now())) as "alive!""#,
-                token,
-            )
-            .fetch_one(pool)
-            .await
-        }
-    }
+    let tried = lookup::by_id(pool, &[(credential, Place::One(None), None)]).await?;
+    Ok(!tried.is_empty())
 }
 
 /// Notes that a key or token is in use: for its owner, who sees when it last was.
@@ -359,21 +268,6 @@ pub async fn note_use(pool: &PgPool, credential: Credential) -> Result<(), sqlx:
     Ok(())
 }
 
-/// A workspace whose tables are older than this release has to be migrated first.
-fn state(state: Option<&str>, schema_version: Option<i64>) -> WorkspaceState {
-    let newest = crate::migrations::workspace_version();
-    match state {
-        Some("ready") if schema_version.is_some_and(|version| version < newest) => WorkspaceState::Behind,
-        Some("ready") => WorkspaceState::Ready,
-        _ => WorkspaceState::Provisioning,
-    }
-}
-
-fn overrides(found: Option<Json<BTreeMap<String, bool>>>) -> Vec<Override> {
-    let found = found.map(|Json(found)| found).unwrap_or_default();
-    found.into_iter().map(|(permission, granted)| Override { permission, granted }).collect()
-}
-
 fn role_named(name: &str) -> Result<Role, sqlx::Error> {
     name.parse().map_err(|error: UnknownName| sqlx::Error::Decode(error.into()))
 }
@@ -382,29 +276,4 @@ fn role_named(name: &str) -> Result<Role, sqlx::Error> {
 pub(crate) fn scopes(names: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
     let scopes: Result<_, UnknownName> = names.iter().map(|name| name.parse()).collect();
     scopes.map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_allowlist_lets_in_its_networks_and_an_empty_one_everybody() {
-        let mut found = Found {
-            principal: Principal::ApiKey { key: Uuid::nil(), workspace: WorkspaceId(Uuid::nil()) },
-            place: None,
-            plan: String::new(),
-            rate_per_minute: None,
-            ip_allowlists: [vec![], vec![]],
-            last_used_at: None,
-        };
-        let home = "10.1.2.3".parse().ok();
-        assert!(found.may_come_from(home) && found.may_come_from(None));
-        found.ip_allowlists = [vec!["10.0.0.0/8".to_owned()], vec![]];
-        assert!(found.may_come_from(home) && !found.may_come_from("11.0.0.1".parse().ok()));
-        assert!(found.may_come_from("::ffff:10.9.9.9".parse().ok()), "a mapped address is the same");
-        assert!(!found.may_come_from(None));
-        found.ip_allowlists[1] = vec!["192.168.0.0/16".to_owned()];
-        assert!(!found.may_come_from(home), "both must allow it");
-    }
 }

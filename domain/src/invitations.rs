@@ -19,7 +19,7 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DomainError, Refusal, access::Role};
+use crate::{DomainError, Refusal, access::Role, mail::PostError};
 
 pub use answer::{
     AcceptedInvitation, Answering, Came, InvitationPreview, OwnInvitation, accept, password_hash, preview,
@@ -127,6 +127,9 @@ pub enum InvitationError {
     /// The password could not be hashed.
     #[error("{0}")]
     Hash(String),
+    /// Its mail can't be sent now.
+    #[error(transparent)]
+    Mail(#[from] PostError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -146,6 +149,7 @@ impl DomainError for InvitationError {
             Self::Password(reason) => Refusal::invalid("password", reason.clone()),
             Self::Name(reason) => Refusal::invalid("name", *reason),
             Self::Hash(_) => Refusal::Internal,
+            Self::Mail(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     access::Scope,
     api_keys::SHOWN,
     audit::{self, Entry},
-    callers::{PERSONAL_TOKEN_PREFIX, scopes},
+    callers::{Authority, PERSONAL_TOKEN_PREFIX, scopes},
     networks, secret, signups,
     users::Email,
 };
@@ -162,6 +162,23 @@ pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<Person
     rows.into_iter().map(PersonalToken::try_from).collect()
 }
 
+/// Revokes all of a person's tokens; answers what they are called.
+pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<Vec<String>, sqlx::Error> {
+    let revoked = sqlx::query!(
+        "update personal_tokens set revoked_at = now() where user_id = $1 and revoked_at is null
+         returning id, name",
+        user.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut names = Vec::with_capacity(revoked.len());
+    for token in revoked {
+        audit::record(tx, None, actor, Entry::new("personal_token", "revoked", token.id, json!({}))).await?;
+        names.push(token.name);
+    }
+    Ok(names)
+}
+
 async fn get(conn: &mut PgConnection, id: Uuid) -> Result<PersonalToken, TokenError> {
     let row = sqlx::query_as!(
         Row,
@@ -175,7 +192,8 @@ async fn get(conn: &mut PgConnection, id: Uuid) -> Result<PersonalToken, TokenEr
     Ok(row.ok_or(TokenError::NotFound)?.try_into()?)
 }
 
-/// Makes a read-only token for the acting person. Answers it, and its secret, which is shown now and never again.
+/// Makes a read-only token for the acting person, good in the workspace that they have authority in, or in all of
+/// theirs. Answers it, and its secret, which is shown now and never again.
 ///
 /// # Errors
 /// [`TokenError::Invalid`] with all that is wrong, [`TokenError::TooMany`], [`TokenError::Impersonated`].
@@ -183,6 +201,7 @@ pub async fn create(
     tx: &mut Tx,
     user: UserId,
     actor: &Actor,
+    within: Option<&Authority>,
     new: NewToken,
 ) -> Result<(PersonalToken, String), TokenError> {
     // It would outlive what the member of staff was let in for.
@@ -198,10 +217,9 @@ pub async fn create(
     if new.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
         note("expires_at", "must be in the future");
     }
-    if let Some(workspace) = new.workspace_id
-        && !is_in(tx, user, workspace).await?
-    {
-        note("workspace_id", "is none of your workspaces");
+    let workspace = within.map(|authority| authority.workspace().0);
+    if new.workspace_id != workspace {
+        note("workspace_id", "is none of the caller's workspaces");
     }
     let ip_allowlist = networks::checked(&new.ip_allowlist, "ip_allowlist", &mut errors);
     if !errors.is_empty() {
@@ -215,7 +233,7 @@ pub async fn create(
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
         id,
         user.0,
-        new.workspace_id,
+        workspace,
         name,
         shown,
         secret::hash(&secret),
@@ -226,18 +244,8 @@ pub async fn create(
     .await?;
     let told = json!({ "name": name, "prefix": shown, "expires_at": new.expires_at });
     let entry = Entry::new("personal_token", "created", id, told);
-    audit::record(tx, new.workspace_id.map(WorkspaceId), actor, entry).await?;
+    audit::record(tx, workspace.map(WorkspaceId), actor, entry).await?;
     Ok((get(tx.conn(), id).await?, secret))
-}
-
-async fn is_in(tx: &mut Tx, user: UserId, workspace: Uuid) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from memberships where user_id = $1 and workspace_id = $2) as "is_in!""#,
-        user.0,
-        workspace,
-    )
-    .fetch_one(tx.conn())
-    .await
 }
 
 /// Sees to it that there is room for one more token, until the transaction is over.

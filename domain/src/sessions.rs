@@ -16,8 +16,8 @@ use crate::{
     Actor, DomainError, Refusal, SessionId, UserId,
     audit::{self, Entry},
     secret,
-    throttle::{self, Subjects, Verdict},
-    users::{self, Email},
+    throttle::{self, Device, Subjects, Target, Verdict},
+    users::Account,
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
@@ -64,6 +64,8 @@ pub enum Ended {
     PasswordChanged,
     /// Its person may not sign in any more.
     Deactivated,
+    /// Its person signs in with another address now.
+    EmailChanged,
 }
 
 impl Ended {
@@ -74,6 +76,7 @@ impl Ended {
             Self::Revoked => "revoked",
             Self::PasswordChanged => "password_changed",
             Self::Deactivated => "deactivated",
+            Self::EmailChanged => "email_changed",
         }
     }
 }
@@ -87,7 +90,8 @@ pub enum SessionError {
     /// The refresh token is unknown, expired, used, or its session has ended.
     #[error("the refresh token is not valid, or no longer: sign in again")]
     NotRefreshable,
-    /// Too many failed attempts for that address, whether or not somebody has it, or from the client's.
+    /// Too many failed attempts at that address from the client's network, or from many, whether or not somebody has
+    /// it; or at many from there.
     #[error("too many failed attempts: try again in {0} s")]
     Throttled(u64),
     /// There is no such session of this person.
@@ -101,26 +105,23 @@ pub enum SessionError {
 impl DomainError for SessionError {
     fn refusal(&self) -> Refusal {
         match self {
-            Self::WrongCredentials | Self::NotRefreshable => Refusal::Unauthenticated,
-            Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
+            Self::WrongCredentials => Refusal::WrongCredentials,
+            Self::NotRefreshable => Refusal::Unauthenticated,
+            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
             Self::NotFound => Refusal::NotFound,
             Self::Database(error) => error.refusal(),
         }
     }
 }
 
-/// Whether a session has not ended and its user is active.
+/// Whether a session lets its person in.
 pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from sessions s join users u on u.id = s.user_id
-                           where s.id = $1 and s.revoked_at is null and u.is_active) as "alive!""#,
-        session.0,
-    )
-    .fetch_one(database)
-    .await
+    sqlx::query_scalar!(r#"select exists (select from live_sessions where id = $1) as "alive!""#, session.0,)
+        .fetch_one(database)
+        .await
 }
 
-/// Signs a person in.
+/// Signs a person in. A device that they have signed in with before is counted apart from all others.
 ///
 /// # Errors
 /// [`SessionError::WrongCredentials`], after the same time whatever is wrong; [`SessionError::Throttled`], also
@@ -129,28 +130,32 @@ pub async fn sign_in(
     database: &Database,
     email: &str,
     password: String,
+    device: Option<Device>,
     actor: &Actor,
 ) -> Result<Opened, SessionError> {
-    let subjects = Subjects::sign_in(email, actor.ip.as_deref());
+    let account = Account::of_address(&database.pool, email).await?;
+    let user = account.as_ref().map(|account| account.id);
+    let target = user.map_or(Target::Nobody(email), Target::Account);
+    let subjects = Subjects::of(target, actor.ip.as_deref(), device);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(SessionError::Throttled(seconds));
     }
-    let user = users::authenticate(&database.pool, email, password).await?;
+    let is_right = Account::has_password(account, password).await;
     let mut tx = database.begin().await?;
-    let Some(user) = user else {
-        let verdict = count_failure(&mut tx, &subjects, email, actor).await?;
+    let Some(user) = user.filter(|_| is_right) else {
+        let verdict = count_failure(&mut tx, &subjects, user, actor).await?;
         tx.commit().await?;
         return Err(match verdict {
             Verdict::Locked(seconds) => SessionError::Throttled(seconds),
             Verdict::Open | Verdict::NowLocked => SessionError::WrongCredentials,
         });
     };
-    if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects, email).await? {
+    if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects).await? {
         return Err(SessionError::Throttled(seconds));
     }
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     let opened = open(&mut tx, user, &Client::of(&actor)).await?;
-    note_opened(&mut tx, &actor, &opened, "password").await?;
+    note_opened(&mut tx, &actor, opened.session, "password").await?;
     tx.commit().await?;
     Ok(opened)
 }
@@ -160,14 +165,12 @@ pub async fn sign_in(
 pub(crate) async fn count_failure(
     tx: &mut Tx,
     subjects: &Subjects,
-    email: &str,
+    user: Option<UserId>,
     actor: &Actor,
 ) -> Result<Verdict, sqlx::Error> {
     let verdict = throttle::failed(tx, subjects).await?;
     if verdict == Verdict::NowLocked {
-        let user = sqlx::query_scalar!("select id from users where email_key = $1", Email::key_of(email))
-            .fetch_optional(tx.conn())
-            .await?;
+        let user = user.map(|user| user.0);
         audit::record(tx, None, actor, Entry::new("sign_in", "locked", user, json!({}))).await?;
     }
     Ok(verdict)
@@ -177,30 +180,30 @@ pub(crate) async fn count_failure(
 pub(crate) async fn note_opened(
     tx: &mut Tx,
     actor: &Actor,
-    opened: &Opened,
+    opened: SessionId,
     by: &str,
 ) -> Result<(), sqlx::Error> {
-    audit::record(tx, None, actor, Entry::new("session", "opened", opened.session.0, json!({ "by": by })))
-        .await
+    audit::record(tx, None, actor, Entry::new("session", "opened", opened.0, json!({ "by": by }))).await
 }
 
 /// Opens a session for someone who has shown who they are.
 pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, sqlx::Error> {
     sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
-    open_as(tx, user, None, client).await
+    let session = open_as(tx, user, None, client).await?;
+    let refresh_token = issue(tx, session).await?;
+    Ok(Opened { session, user, refresh_token })
 }
 
-/// Opens a session in which a member of staff acts as somebody, or a person as themselves.
+/// Opens a session in which a member of staff acts as somebody, or a person as themselves. It has no refresh token.
 pub(crate) async fn open_as(
     tx: &mut Tx,
     user: UserId,
     impersonator: Option<UserId>,
     client: &Client,
-) -> Result<Opened, sqlx::Error> {
-    let (session, refresh_token) = (SessionId::new(), secret::generate());
+) -> Result<SessionId, sqlx::Error> {
+    let session = SessionId::new();
     insert(tx, user, session, impersonator, client).await?;
-    store(tx, session, &refresh_token).await?;
-    Ok(Opened { session, user, refresh_token })
+    Ok(session)
 }
 
 /// Opens a session of that id, which begins with that refresh token; answers when.
@@ -244,11 +247,10 @@ pub(crate) async fn unused_since(
     refresh_token: &str,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
-        "select s.created_at
-           from sessions s
-           join users u on u.id = s.user_id and u.is_active
-           join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
-          where s.id = $1 and s.revoked_at is null",
+        r#"select s.created_at as "created_at!"
+             from live_sessions s
+             join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
+            where s.id = $1"#,
         session.0,
         secret::hash(refresh_token),
     )
@@ -264,6 +266,12 @@ pub(crate) async fn is_impersonation(pool: &PgPool, session: SessionId) -> Resul
     )
     .fetch_one(pool)
     .await
+}
+
+async fn issue(tx: &mut Tx, session: SessionId) -> Result<String, sqlx::Error> {
+    let token = secret::generate();
+    store(tx, session, &token).await?;
+    Ok(token)
 }
 
 async fn store(tx: &mut Tx, session: SessionId, token: &str) -> Result<(), sqlx::Error> {
@@ -293,10 +301,10 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     let traded = sqlx::query!(
         r#"update refresh_tokens t
               set used_at = now(), replaced_by = $2
-             from sessions s join users u on u.id = s.user_id
+             from live_sessions s
             where t.hash = $1 and t.used_at is null and t.expires_at > now()
-              and s.id = t.session_id and s.revoked_at is null and u.is_active
-        returning s.id, s.user_id"#,
+              and s.id = t.session_id and s.impersonator_id is null
+        returning s.id as "id!", s.user_id as "user_id!""#,
         hash,
         secret::hash(&next),
     )

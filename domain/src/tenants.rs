@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::{
     Actor, UserId, WorkspaceId,
+    callers::Authority,
     governance::{self, Governance},
-    mail::{Action, Brand, Letter},
+    mail::{self, Action, Brand, Cause, Letter, PostError},
     users::Email,
 };
 
@@ -68,10 +69,11 @@ pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<Ten
     Ok(Some(TenantConfig { id: found.id, slug: found.slug, brand, governance }))
 }
 
-/// The tenants that a person belongs to, if the address is theirs; else none.
+/// The tenants that a person may enter now, if the address is theirs; else none.
 pub async fn of_caller(
     conn: &mut PgConnection,
     caller: UserId,
+    entered: &[Authority],
     email: &Email,
 ) -> Result<Option<Vec<TenantName>>, sqlx::Error> {
     let is_theirs = sqlx::query_scalar!(
@@ -81,12 +83,17 @@ pub async fn of_caller(
     )
     .fetch_one(&mut *conn)
     .await?;
-    if is_theirs { Ok(Some(of_user(conn, caller).await?)) } else { Ok(None) }
+    if !is_theirs {
+        return Ok(None);
+    }
+    let mut tenants = of_user(conn, caller).await?;
+    tenants.retain(|tenant| entered.iter().any(|authority| authority.workspace().0 == tenant.id));
+    Ok(Some(tenants))
 }
 
 async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select w.id, w.name, w.branding from memberships m join workspaces w on w.id = m.workspace_id
+        "select w.id, w.name, w.branding from live_memberships m join workspaces w on w.id = m.workspace_id
           where m.user_id = $1 and w.state = 'ready' order by w.name, w.id",
         user.0,
     )
@@ -99,18 +106,22 @@ async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName
 
 /// Asks for a letter that tells whoever has an address where they belong: the same work whether or not anybody
 /// has it. An address is written to every quarter of an hour at the most, whoever asks.
+///
+/// # Errors
+/// [`PostError::LimitReached`] for who has asked for too many.
 pub async fn ask_for_letter(
     database: &Database,
     email: &Email,
     link: String,
     actor: &Actor,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), PostError> {
     let email = email.key().to_owned();
     let unique = Unique::within(AT_MOST_EVERY, Unique::key_of(&email));
     let job = MailWorkspaces { email, link };
     let mut tx = database.begin().await?;
+    mail::count_asker(&mut tx, actor).await?;
     jobs::enqueue(&mut tx, NewJob::new(&job).unique(unique).origin(actor.origin())).await?;
-    tx.commit().await
+    Ok(tx.commit().await?)
 }
 
 /// Writes that letter. Answers whether anybody has the address and belongs somewhere.
@@ -132,7 +143,12 @@ pub async fn write_letter(
     if tenants.is_empty() {
         return Ok(false);
     }
-    let names: Vec<_> = tenants.iter().map(|tenant| format!("- {}", tenant.brand_name)).collect();
+    let names: Vec<_> = tenants
+        .iter()
+        .map(|tenant| {
+            format!("- {}", mail::shown(&tenant.brand_name).unwrap_or_else(|| "(unnamed)".to_owned()))
+        })
+        .collect();
     let letter = Letter {
         to: person.email,
         name: person.name,
@@ -144,8 +160,11 @@ pub async fn write_letter(
         action: Url::parse(&job.link).ok().map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
         after: vec!["Whoever asked was told nothing: this letter is the only answer.".to_owned()],
     };
-    let mail = letter.dressed(&Brand::default());
-    jobs::enqueue(&mut tx, NewJob::new(&mail).origin(actor.origin())).await?;
+    match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
+        Ok(()) => {}
+        Err(PostError::LimitReached { .. }) => return Ok(false),
+        Err(PostError::Database(error)) => return Err(error),
+    }
     tx.commit().await?;
     Ok(true)
 }

@@ -17,17 +17,25 @@ use uuid::Uuid;
 pub use branding::{Branding, BrandingChanges};
 pub use details::{Workspace, WorkspaceChanges};
 
-use crate::{Actor, UserId, WorkspaceDb, WorkspaceId, access::Role};
+use crate::{Actor, UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
 
 /// Whoever lets people into a workspace and out of it: where, and as what.
 #[derive(Debug, Clone, Copy)]
 pub struct Host<'a> {
     /// The workspace.
-    pub workspace: WorkspaceId,
+    pub(crate) workspace: WorkspaceId,
     /// What they are there.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Who they are.
-    pub actor: &'a Actor,
+    pub(crate) actor: &'a Actor,
+}
+
+impl<'a> Host<'a> {
+    /// Whoever has that authority, in one request.
+    #[must_use]
+    pub fn new(authority: &'a Authority, actor: &'a Actor) -> Self {
+        Self { workspace: authority.workspace(), role: authority.role(), actor }
+    }
 }
 
 /// A workspace, as one of its people sees it.
@@ -66,32 +74,39 @@ pub struct Member {
     pub created_at: DateTime<Utc>,
 }
 
-/// The workspaces that a person may enter, by name.
-pub async fn of_user(pool: &PgPool, user: UserId) -> Result<Vec<Membership>, sqlx::Error> {
+/// The workspaces that a person may enter now, by name.
+pub async fn entered(pool: &PgPool, authorities: &[Authority]) -> Result<Vec<Membership>, sqlx::Error> {
+    let ids: Vec<_> = authorities.iter().map(|authority| authority.workspace().0).collect();
+    let roles: Vec<_> = authorities.iter().map(|authority| authority.role().name().to_owned()).collect();
     sqlx::query_as!(
         Membership,
-        "select w.id, w.name, w.slug, m.role
-           from memberships m join workspaces w on w.id = m.workspace_id
-          where m.user_id = $1 and m.is_active and w.state = 'ready'
-          order by w.name, w.id",
-        user.0,
+        r#"select w.id, w.name, w.slug, o.role as "role!"
+             from unnest($1::uuid[], $2::text[]) as o (id, role)
+             join workspaces w on w.id = o.id
+            order by w.name, w.id"#,
+        &ids,
+        &roles,
     )
     .fetch_all(pool)
     .await
 }
 
-/// The workspace that a person has switched to, if they may enter it still.
-pub async fn current_of(pool: &PgPool, user: UserId) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "select w.id
-           from users u
-           join memberships m on m.user_id = u.id and m.is_active
-           join workspaces w on w.id = m.workspace_id and w.id = u.current_workspace_id and w.state = 'ready'
-          where u.id = $1",
-        user.0,
-    )
-    .fetch_optional(pool)
-    .await
+/// The workspace that a person has switched to, if they may enter it now.
+pub async fn current(
+    pool: &PgPool,
+    user: UserId,
+    authorities: &[Authority],
+) -> Result<Option<WorkspaceId>, sqlx::Error> {
+    let current = switched_to(pool, user).await?;
+    Ok(current.filter(|id| authorities.iter().any(|authority| authority.workspace() == *id)))
+}
+
+/// The workspace that a person has switched to, whether or not they may enter it.
+pub async fn switched_to(pool: &PgPool, user: UserId) -> Result<Option<WorkspaceId>, sqlx::Error> {
+    let current = sqlx::query_scalar!("select current_workspace_id from users where id = $1", user.0)
+        .fetch_optional(pool)
+        .await?;
+    Ok(current.flatten().map(WorkspaceId))
 }
 
 /// The member that the acting person is. Where they say nothing of themselves in this workspace, it is what

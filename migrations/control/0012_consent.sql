@@ -27,7 +27,6 @@ alter table invitations
     alter column user_id drop not null,
     add column email     text,                    -- as the inviter wrote it
     add column email_key text,                    -- what it is compared by
-    add column is_mailed boolean not null default true,  -- the newest token was mailed: its holder reads that mailbox
     add column profile   jsonb not null default '{}';    -- display_name, title, phone, bio: what the member begins with
 
 update invitations i set email = u.email, email_key = u.email_key from users u where u.id = i.user_id;

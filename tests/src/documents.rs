@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod authority;
 mod guards;
 mod nonsense;
 

@@ -27,8 +27,9 @@ async fn limit(pool: &PgPool, probe: &Client, principal: &str, bucket: &str, req
 async fn key(pool: &PgPool, owner: &Client) -> Client {
     let secret = format!("mrk_{}", domain::secret::generate());
     sqlx::query(
-        "insert into control.api_keys (id, workspace_id, name, prefix, hash, scopes)
-         values (gen_random_uuid(), $1::uuid, 'test', left($2, 12), $3, '{*}')",
+        "insert into control.api_keys (id, workspace_id, name, prefix, hash, scopes, created_by)
+         select gen_random_uuid(), workspace_id, 'test', left($2, 12), $3, '{*}', user_id
+           from control.memberships where workspace_id = $1::uuid and role = 'owner'",
     )
     .bind(&owner.workspace)
     .bind(&secret)

@@ -7,7 +7,9 @@ use std::{net::IpAddr, ops::Deref};
 use chrono::Duration;
 use domain::{
     Actor, SessionId, UserId, WorkspaceId,
-    callers::{self, API_KEY_PREFIX, Brought, Credential, Found, PERSONAL_TOKEN_PREFIX, Principal},
+    callers::{
+        self, API_KEY_PREFIX, Authority, Brought, Credential, Entry, Found, PERSONAL_TOKEN_PREFIX, Principal,
+    },
 };
 use jobs::{Surface, TraceParent};
 use poem::{
@@ -72,6 +74,34 @@ impl Caller {
     pub fn credential(&self) -> Credential {
         self.principal.credential()
     }
+
+    /// The caller's authority in a workspace that no header names: one of a body, of a path or of a query.
+    ///
+    /// # Errors
+    /// 404 for whoever isn't in the workspace, 403 from an address that is not allowed, 401 for a sign-in that is
+    /// too old, 503 while the workspace doesn't serve.
+    pub async fn authority_in(&self, app: &App, workspace: WorkspaceId) -> Result<Authority, ApiError> {
+        let ip = self.visitor.ip;
+        entered(callers::enter(&app.database.pool, self.credential(), workspace, ip).await?)
+    }
+
+    /// The caller's authority in the workspace that is named, or in all that they may enter now.
+    ///
+    /// # Errors
+    /// Those of [`Caller::authority_in`] for the workspace that is named.
+    pub async fn authorities(
+        &self,
+        app: &App,
+        named: Option<WorkspaceId>,
+    ) -> Result<Vec<Authority>, ApiError> {
+        match named {
+            Some(workspace) => Ok(vec![self.authority_in(app, workspace).await?]),
+            None => {
+                let (pool, ip) = (&app.database.pool, self.visitor.ip);
+                Ok(callers::authorities(pool, self.credential(), ip).await?)
+            }
+        }
+    }
 }
 
 /// Proof that the caller is a person who has signed in; of no workspace.
@@ -89,6 +119,19 @@ impl Deref for SignedIn {
 
     fn deref(&self) -> &Caller {
         &self.caller
+    }
+}
+
+/// Proof that the caller has signed in and is nobody who acts as somebody else: for what makes credentials, or
+/// changes who gets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPerson(SignedIn);
+
+impl Deref for InPerson {
+    type Target = SignedIn;
+
+    fn deref(&self) -> &SignedIn {
+        &self.0
     }
 }
 
@@ -154,44 +197,70 @@ fn brought(request: &Request) -> Result<Brought, ApiError> {
     Ok(Brought::Session(claims.sub, claims.sid))
 }
 
-/// Who brings the request's credential.
-pub(crate) async fn look_up(
-    app: &App,
-    request: &Request,
-    workspace: Option<WorkspaceId>,
-) -> Result<Found, ApiError> {
-    let found = callers::find(&app.database.pool, &brought(request)?, workspace).await?;
-    found.ok_or_else(ApiError::token_invalid)
+/// The address that a request comes from.
+fn address(request: &Request) -> Option<IpAddr> {
+    request.data::<ClientAddress>().map(|address| address.0)
 }
 
-/// Finds out who calls, and what they are in a workspace. Counts the request, whatever comes of it.
+/// Finds out who calls, and how they stand in a workspace. Counts the request, whatever comes of it.
 ///
 /// # Errors
-/// 401 without a good credential, 429 when it is one request too many, 403 from an address that is not
-/// allowed.
-pub(crate) async fn identify(request: &Request, workspace: Option<WorkspaceId>) -> Result<Found, ApiError> {
+/// 401 without a good credential, 429 when it is one request too many, 403 for a read-only token that would
+/// write.
+pub(crate) async fn identify(
+    request: &Request,
+    workspace: Option<WorkspaceId>,
+) -> Result<(Principal, Entry), ApiError> {
     let app = app(request)?;
     let database = &app.database;
-    let found = match look_up(app, request, workspace).await {
-        Ok(found) => found,
-        // Whoever has no good credential is counted by their address.
+    let found = match brought(request) {
+        Ok(brought) => callers::find(&database.pool, &brought, workspace, address(request)).await?,
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
             app.rates.charge_visitor(database, request).await?;
             return Err(error);
         }
         Err(error) => return Err(error),
     };
+    let Some(found) = found else {
+        // Whoever has no good credential is counted by their address.
+        app.rates.charge_visitor(database, request).await?;
+        return Err(ApiError::token_invalid());
+    };
     app.rates.charge_caller(database, request, &found).await?;
-    if !found.may_come_from(request.data::<ClientAddress>().map(|address| address.0)) {
-        return Err(ApiError::forbidden("this address is not on the allowlist"));
-    }
     if let Principal::PersonalToken { writes: false, .. } = found.principal
         && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
     {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "token_read_only", "this token is read-only"));
     }
     note_use(app, &found);
-    Ok(found)
+    Ok(found.checked())
+}
+
+/// The authority in a workspace that serves, or why there is none.
+///
+/// # Errors
+/// 404 for whoever isn't in the workspace, 403 from an address that is not allowed, 401 for a sign-in that is too
+/// old, 503 while the workspace doesn't serve.
+pub(crate) fn entered(entry: Entry) -> Result<Authority, ApiError> {
+    match entry {
+        Entry::Open(authority) => Ok(authority),
+        // A workspace that the caller isn't in is, to them, one that doesn't exist.
+        Entry::Nowhere | Entry::Outside => Err(ApiError::not_found()),
+        Entry::Gone => Err(ApiError::token_invalid()),
+        Entry::FromElsewhere => Err(ApiError::forbidden("this address is not on the allowlist")),
+        Entry::SignedInTooLongAgo => Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "token_invalid",
+            "the workspace asks for a more recent sign-in: sign in again",
+        )),
+        Entry::NotReady => {
+            Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"))
+        }
+        Entry::Behind(_) => Err(ApiError::unavailable(
+            "migration_required",
+            "the workspace's tables have to be brought up to date first",
+        )),
+    }
 }
 
 /// Tells the owner of a key or token, to the minute, when it was last used.
@@ -252,9 +321,14 @@ pub(crate) fn register_bearer(registry: &mut Registry) {
 }
 
 async fn known(request: &Request) -> Result<Known, ApiError> {
-    let found = identify(request, None).await?;
-    arm(request, &found.principal, None).await?;
-    Ok(Known(Caller { principal: found.principal, visitor: Visitor::of(request) }))
+    let (principal, entry) = identify(request, None).await?;
+    // A key or token that is good in one workspace is good as far as that workspace lets it in.
+    match entry {
+        Entry::Nowhere | Entry::Open(_) | Entry::Behind(_) => {}
+        refused => drop(entered(refused)?),
+    }
+    arm(request, &principal, None).await?;
+    Ok(Known(Caller { principal, visitor: Visitor::of(request) }))
 }
 
 async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
@@ -262,6 +336,16 @@ async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
     match caller.principal {
         Principal::Session { session, user, .. } => Ok(SignedIn { user, session, caller }),
         _ => Err(ApiError::forbidden("this is for people who have signed in, not for their programs")),
+    }
+}
+
+async fn in_person(request: &Request) -> Result<InPerson, ApiError> {
+    let signed_in = signed_in(request).await?;
+    match signed_in.principal {
+        Principal::Session { impersonator: Some(_), .. } => {
+            Err(ApiError::forbidden("a member of staff who acts as somebody can't do this for them"))
+        }
+        _ => Ok(InPerson(signed_in)),
     }
 }
 
@@ -304,6 +388,7 @@ macro_rules! proof {
 
 proof!(Known, KNOWN, known);
 proof!(SignedIn, PERSON, signed_in);
+proof!(InPerson, PERSON, in_person);
 
 impl<'a> ApiExtractor<'a> for Visitor {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::PoemExtractor];

@@ -63,6 +63,12 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "record_not_found", "there is no such thing here")
     }
 
+    /// Whether that is what it says.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// 422: one field, one reason.
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::invalid_fields(FieldErrors::from([(field.into(), vec![reason.into()])]))
@@ -211,6 +217,10 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::Conflict(code) => Self::conflict(code, said),
             Refusal::Forbidden => Self::forbidden(said),
             Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
+            Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "credentials_invalid", said),
+            Refusal::TooMany(code, seconds) => {
+                Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said) }
+            }
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),

@@ -2,6 +2,7 @@
 //! do, the one error type, bodies and answers, pages, links to jobs, and the edge that every request
 //! passes. No SQL: that is `domain`'s.
 
+mod device;
 pub mod document;
 
 pub mod absent;
@@ -40,7 +41,7 @@ pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};
-pub use caller::{Caller, Known, SignedIn, Visitor};
+pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
 pub use edge::{ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
 pub use job_started::JobStarted;

@@ -6,7 +6,7 @@ use std::{marker::PhantomData, ops::Deref};
 use domain::{
     Actor, UserId, WorkspaceDb, WorkspaceId,
     access::{Held, Lacking, Reach, Role},
-    callers::{Principal, WorkspaceState},
+    callers::{self, Authority, Entry, Principal},
     workspaces,
 };
 use jobs::{Database, JobId, Surface};
@@ -18,12 +18,15 @@ use poem_openapi::{
 };
 
 use crate::{
-    Answer, ApiError, App, Caller, Envelope, JobStarted, Visitor,
-    caller::{app, arm, identify, look_up, register_bearer},
+    Answer, ApiError, App, Caller, Envelope, JobStarted, TypeId, Visitor,
+    caller::{app, arm, entered, identify, register_bearer},
 };
 
 /// The header that names the workspace.
 pub(crate) const WORKSPACE_HEADER: &str = "X-Workspace-Id";
+/// What it takes.
+const WORKSPACE_EXPECTED: &str =
+    "must be a workspace's id: a UUID, or the same id as `tn_…`; not its name or slug";
 /// The name of that header's scheme in the documents.
 pub(crate) const WORKSPACE: &str = "workspace";
 
@@ -77,9 +80,9 @@ pub struct Access {
     pub caller: Caller,
     /// Where.
     pub workspace: WorkspaceId,
-    /// As what. Programs of a workspace are admins, within their scopes.
+    /// As what. A program of a workspace is what the person is who answers for it, within its scopes.
     pub role: Role,
-    held: Held,
+    authority: Authority,
     reach: Reach,
     app: App,
 }
@@ -119,7 +122,7 @@ impl Access {
     /// Whether the caller also holds another permission, for answers that depend on it.
     #[must_use]
     pub fn may<P: Permission>(&self) -> bool {
-        self.held.may(P::NAME)
+        self.authority.may(P::NAME)
     }
 
     /// How far the permission of this route reaches for the caller: with [`Reach::Own`] the handler must
@@ -145,7 +148,13 @@ impl Access {
     /// All that the caller may do here.
     #[must_use]
     pub fn held(&self) -> &Held {
-        &self.held
+        self.authority.held()
+    }
+
+    /// The caller's authority, for whatever acts on the workspace's behalf.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Links to a job that this caller has started.
@@ -205,66 +214,54 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
     let app = app(request)?;
     let visitor = Visitor::of(request);
     let named = named_workspace(request);
-    let mut found = identify(request, named.as_ref().ok().copied().flatten()).await?;
+    let (principal, mut entry) = identify(request, named.as_ref().ok().copied().flatten()).await?;
     let named = named?;
-    if named.is_none()
-        && found.place.is_none()
-        && visitor.surface == Surface::Platform
-        && let Some(only) = only_workspace(app, &found.principal).await?
-    {
-        found = look_up(app, request, Some(only)).await?;
+    if entry == Entry::Nowhere && visitor.surface == Surface::Platform {
+        entry = only_entry(app, &principal, &visitor).await?;
     }
-    let Some(place) = found.place else {
-        // A workspace that the caller isn't in is, to them, one that doesn't exist.
-        return Err(match named {
-            Some(_) => ApiError::not_found(),
-            None => ApiError::missing([WORKSPACE_HEADER]),
-        });
+    let authority = match entry {
+        Entry::Nowhere if named.is_none() => return Err(ApiError::missing([WORKSPACE_HEADER])),
+        Entry::Behind(authority) if while_behind => authority,
+        entry => entered(entry)?,
     };
-    match place.state {
-        WorkspaceState::Ready => {}
-        WorkspaceState::Behind if while_behind => {}
-        WorkspaceState::Behind => {
-            return Err(ApiError::unavailable(
-                "migration_required",
-                "the workspace's tables have to be brought up to date first",
-            ));
-        }
-        WorkspaceState::Provisioning => {
-            return Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"));
-        }
-    }
-    let reach = place.held.reach(permission).map_err(|lacking| match lacking {
+    let reach = authority.held().reach(permission).map_err(|lacking| match lacking {
         Lacking::Permission => ApiError::forbidden(format!("this needs the permission {permission}")),
         Lacking::Scope(scope) => ApiError::forbidden(format!("this needs the scope {scope}")),
     })?;
     if reach == Reach::Own && !or_own {
         return Err(ApiError::forbidden(format!("this needs the permission {permission}")));
     }
-    arm(request, &found.principal, Some(place.workspace)).await?;
-    let caller = Caller { principal: found.principal, visitor };
-    let (workspace, role) = (place.workspace, place.held.role());
-    Ok(Access { caller, workspace, role, held: place.held, reach, app: app.clone() })
+    let (workspace, role) = (authority.workspace(), authority.role());
+    arm(request, &principal, Some(workspace)).await?;
+    let caller = Caller { principal, visitor };
+    Ok(Access { caller, workspace, role, authority, reach, app: app.clone() })
 }
 
 /// The workspace in the path, where it has one, or else in the header.
+///
+/// # Errors
+/// 404 for a path that names none; 422 for such a header.
 fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
     if let Some(id) = crate::path_workspace::workspace_in_path(request) {
         return id.parse().map(|id| Some(WorkspaceId(id))).map_err(|_| ApiError::not_found());
     }
-    // A header that is no text names nothing either.
     let Some(name) = request.headers().get(WORKSPACE_HEADER) else { return Ok(None) };
-    let id = name.to_str().ok().and_then(|name| name.parse().ok());
-    id.map(|id| Some(WorkspaceId(id))).ok_or_else(ApiError::not_found)
+    let named = name.to_str().ok().and_then(|name| name.parse::<TypeId<WorkspaceId>>().ok());
+    named.map(|id| Some(id.0)).ok_or_else(|| ApiError::invalid(WORKSPACE_HEADER, WORKSPACE_EXPECTED))
 }
 
-/// The workspace of a person who belongs to one only, and so needn't name it on the Platform API.
-async fn only_workspace(app: &App, principal: &Principal) -> Result<Option<WorkspaceId>, ApiError> {
-    let Some(user) = principal.user() else { return Ok(None) };
-    match workspaces::of_user(&app.database.pool, user).await?[..] {
-        [ref only] => Ok(Some(WorkspaceId(only.id))),
-        _ => Ok(None),
+/// How a person stands in the workspace that a request of the Platform API is about which names none: the only one
+/// that the credential opens, or else the one that the person last switched to.
+async fn only_entry(app: &App, principal: &Principal, visitor: &Visitor) -> Result<Entry, ApiError> {
+    let entries = callers::entries(&app.database.pool, principal.credential(), visitor.ip).await?;
+    let mut served: Vec<_> = entries.into_iter().filter(|(_, entry)| *entry != Entry::NotReady).collect();
+    if served.len() == 1 {
+        return Ok(served.remove(0).1);
     }
+    let Principal::Session { user, .. } = *principal else { return Ok(Entry::Nowhere) };
+    let current = workspaces::switched_to(&app.database.pool, user).await?;
+    let entry = served.into_iter().find(|(workspace, _)| Some(*workspace) == current);
+    Ok(entry.map_or(Entry::Nowhere, |(_, entry)| entry))
 }
 
 /// Documents both schemes that [`Can`] stands for.
@@ -274,7 +271,9 @@ pub(crate) fn register_schemes(registry: &mut Registry) {
         WORKSPACE,
         MetaSecurityScheme {
             ty: "apiKey",
-            description: Some("The workspace that the request is about."),
+            description: Some(
+                "The workspace that the request is about: its id, a UUID or the same id as `tn_…`.",
+            ),
             name: Some(WORKSPACE_HEADER),
             key_in: Some("header"),
             scheme: None,

@@ -129,8 +129,8 @@ impl RateLimiter {
             Principal::ApiKey { .. } => Counted::ApiKey,
             Principal::PersonalToken { .. } => Counted::PersonalToken,
         };
-        let company = match (&found.place, found.principal.user()) {
-            (Some(place), _) => Some(format!("company:{}", place.workspace)),
+        let company = match (found.workspace, found.principal.user()) {
+            (Some(workspace), _) => Some(format!("company:{workspace}")),
             (None, user) => user.map(|user| format!("company:{user}")),
         };
         self.charge(database, request, counted, &found.plan, found.rate_per_minute, |bucket, ip| match bucket

@@ -165,7 +165,7 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
         &ip_allowlist,
         new.rate_per_minute,
         new.expires_at,
-        by.actor.user_id.map(|user| user.0),
+        by.answerable.0,
     )
     .execute(tx.conn())
     .await?;
@@ -228,7 +228,7 @@ pub async fn rotate(
         shown,
         secret::hash(&secret),
         &scopes,
-        user,
+        by.answerable.0,
     )
     .execute(tx.conn())
     .await?;

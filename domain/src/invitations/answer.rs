@@ -14,11 +14,11 @@ use crate::{
     Actor, Event, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
-    secret,
+    personal_tokens, secret,
     sessions::{self, Ended},
     signups,
     tenant_scope::TenantScope,
-    users::{Email, Password, passwords},
+    users::{Email, Password, addresses, passwords},
 };
 
 /// What an invitation leads to, for the page that accepts it.
@@ -324,12 +324,7 @@ pub async fn accept(
                 let hash = hash.ok_or(InvitationError::PasswordMissing)?;
                 take_account(tx, user, hash, &acting(user)).await?;
             } else if found.is_mailed && matches!(answering.came, Came::WithToken(_)) {
-                sqlx::query!(
-                    "update users set email_verified_at = now() where id = $1 and email_verified_at is null",
-                    user.0,
-                )
-                .execute(tx.conn())
-                .await?;
+                addresses::verify(tx, user).await?;
             }
             user
         }
@@ -427,9 +422,9 @@ async fn make_account(
 /// Makes an account its mailbox's reader's: the password is theirs from now on, and whatever let anybody else in
 /// is worthless.
 async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> Result<(), sqlx::Error> {
+    addresses::take_over(tx, user).await?;
     sqlx::query!(
-        "update users set password_hash = $2, activated_at = coalesce(activated_at, now()),
-                          email_verified_at = coalesce(email_verified_at, now()), updated_at = now()
+        "update users set password_hash = $2, activated_at = coalesce(activated_at, now()), updated_at = now()
           where id = $1",
         user.0,
         hash,
@@ -437,13 +432,8 @@ async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> R
     .execute(tx.conn())
     .await?;
     sessions::end_all(tx, user, None, Ended::PasswordChanged).await?;
-    sqlx::query!(
-        "with revoked as (
-             update personal_tokens set revoked_at = now() where user_id = $1 and revoked_at is null
-         )
-         update account_tokens set used_at = now() where user_id = $1 and used_at is null",
-        user.0,
-    )
+    personal_tokens::revoke_all(tx, user, actor).await?;
+    sqlx::query!("update account_tokens set used_at = now() where user_id = $1 and used_at is null", user.0)
     .execute(tx.conn())
     .await?;
     let entry = Entry::new("password", "changed", user.0, json!({ "by": "invitation" }));

@@ -4,16 +4,17 @@
 //! touches an invitation to a higher one.
 
 use chrono::Duration;
-use jobs::{NewJob, Tx};
+use jobs::Tx;
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Invitation, InvitationError, InvitationStatus, InvitedProfile};
 use crate::{
-    Actor, Event, UserId, WorkspaceId,
-    access::{Held, Override, Role},
-    mail::{Action, Brand, Letter},
+    Actor, Event, WorkspaceId,
+    access::Role,
+    callers::Authority,
+    mail::{self, Action, Brand, Cause, Letter},
     secret,
     tenant_scope::TenantScope,
     users::Email,
@@ -84,7 +85,7 @@ pub async fn invite(
     let email = email.parse().map_err(InvitationError::NotAnAddress)?;
     let offer = Offer { email: &email, role, profile, may_be_new: true, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
-    mail(tx, host, &invitation, &email, link).await?;
+    write(tx, host, &invitation, &email, link).await?;
     Ok(invitation)
 }
 
@@ -122,39 +123,33 @@ pub async fn resend(
     let email = waiting(tx, host, invitee).await?;
     let offer = Offer { email: &email, role: None, profile: None, may_be_new: false, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
-    mail(tx, host, &invitation, &email, link).await?;
+    write(tx, host, &invitation, &email, link).await?;
     Ok(invitation)
 }
 
-/// Withdraws an invitation that waits, wherever the caller may invite.
+/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
 ///
 /// # Errors
 /// [`InvitationError::NotFound`] where there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
-    caller: UserId,
+    entered: &[Authority],
     actor: &Actor,
-    workspace: Option<Uuid>,
     invitee: &Invitee,
 ) -> Result<Invitation, InvitationError> {
-    if invitee.id.is_none() && (workspace.is_none() || *invitee == Invitee::default()) {
+    if *invitee == Invitee::default() {
         return Err(InvitationError::Nobody(&["invitation_id"]));
     }
+    let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
+    let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
     let found = sqlx::query!(
-        r#"select i.id, i.workspace_id, i.role as "role: Role", m.role as "own_role: Role",
-                  p.granted as "granted?"
-             from memberships m
-             join invitations i on i.workspace_id = m.workspace_id
-                               and i.accepted_at is null and i.cancelled_at is null
-             left join role_permissions p on p.workspace_id = m.workspace_id and p.role = m.role
-                                         and p.permission = 'members:invite'
-            where m.user_id = $1 and m.is_active
-              and ($2::uuid is null or i.workspace_id = $2)
-              and ($3::uuid is null or i.id = $3)
-              and (not $5 or i.email_key = $4)
-              for update of i"#,
-        caller.0,
-        workspace,
+        r#"select id, workspace_id, role as "role: Role"
+             from invitations
+            where workspace_id = any($1) and accepted_at is null and cancelled_at is null
+              and ($2::uuid is null or id = $2)
+              and (not $4 or email_key = $3)
+              for update"#,
+        &workspaces,
         invitee.id,
         key_of(invitee),
         invitee.email.is_some(),
@@ -162,11 +157,10 @@ pub async fn cancel(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(InvitationError::NotFound)?;
-    let changed = found.granted.map(|granted| Override { permission: "members:invite".to_owned(), granted });
-    if !Held::of_role(found.own_role, changed.into_iter().collect()).may("members:invite") {
-        return Err(InvitationError::NotFound);
-    }
-    if found.role > found.own_role {
+    let reaches = |authority: &&Authority| {
+        authority.workspace().0 == found.workspace_id && authority.role() >= found.role
+    };
+    if !inviting.into_iter().any(|authority| reaches(&authority)) {
         return Err(InvitationError::AboveOwnRole);
     }
     sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id)
@@ -316,9 +310,8 @@ async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     })
 }
 
-/// Mails the link, in the workspace's name. Of the installation, not of the workspace: nobody there has
-/// the job in their list. The name in it is the account's: nothing that the inviter wrote.
-async fn mail(
+/// Mails the link, in the workspace's name. The name in it is the account's: nothing that the inviter wrote.
+async fn write(
     tx: &mut Tx,
     host: &Host<'_>,
     invitation: &Invitation,
@@ -337,22 +330,25 @@ async fn mail(
     )
     .fetch_one(tx.conn())
     .await?;
-    let invites =
-        from.inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let inviter = from.inviter.as_deref().and_then(mail::shown);
+    let invites = inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let (title, workspace) = match mail::shown(&from.name) {
+        Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
+        None => ("a workspace".to_owned(), "a workspace".to_owned()),
+    };
     let letter = Letter {
         to: invitation.email.clone(),
-        name: from.invited.unwrap_or_else(|| "there".to_owned()),
-        subject: format!("You are invited to {}", from.name),
-        lines: vec![format!("{invites} to join the workspace \"{}\" as {}.", from.name, invitation.role)],
+        name: from.invited.unwrap_or_default(),
+        subject: format!("You are invited to {title}"),
+        lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
         action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),
         after: vec![
             "The link is good once, and for seven days. If you don't want to join, you need do nothing."
                 .to_owned(),
         ],
     };
-    let mail = letter.dressed(&Brand::of(&from.branding, &from.name));
-    jobs::enqueue(tx, NewJob::new(&mail).origin(host.actor.origin())).await?;
-    Ok(())
+    let brand = Brand::of(&from.branding, &from.name);
+    Ok(mail::post(tx, letter, &brand, Cause::Member(host.workspace), host.actor).await?)
 }
 
 impl std::fmt::Debug for Link {

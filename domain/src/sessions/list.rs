@@ -35,14 +35,14 @@ pub struct Session {
 }
 
 /// The sessions of a person that have not ended and can still be refreshed, the newest first; the one that asks
-/// is among them.
+/// is among them, and those in which staff act as the person.
 pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec<Session>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select s.id, s.user_agent, s.ip, s.created_at, s.last_used_at,
                   s.impersonator_id is not null as "impersonated!"
-             from sessions s
-            where s.user_id = $1 and s.revoked_at is null
-              and (s.id = $2 or exists (select from refresh_tokens t
+             from sessions s join live_sessions l on l.id = s.id
+            where s.user_id = $1
+              and (s.id = $2 or s.impersonator_id is not null or exists (select from refresh_tokens t
                      where t.session_id = s.id and t.used_at is null and t.expires_at > now()))
             order by s.last_used_at desc, s.id desc limit 200"#,
         user.0,

@@ -1,7 +1,7 @@
 //! What Stripe tells us: that a checkout is paid, that a subscription has changed. Each notice may come
 //! several times and in any order: it says what to look at, and Stripe is asked how that is now.
 
-use jobs::{Database, NewJob, Tx};
+use jobs::{Database, Tx};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use super::{Account, CurrentSubscription, NotConfigured, Payments, StripeError, 
 use crate::{
     Actor, DomainError, Refusal, WorkspaceId,
     audit::{self, Entry},
-    mail::{Action, Brand, Letter},
+    mail::{self, Action, Letter},
     secret,
     users::Email,
 };
@@ -316,8 +316,7 @@ async fn invite(
              good once."
         )],
     };
-    jobs::enqueue(tx, NewJob::new(&letter.dressed(&Brand::default())).origin(actor.origin())).await?;
-    Ok(())
+    Ok(mail::notify(tx, letter, actor).await?)
 }
 
 /// Brings what a subscription pays for to how it stands now. Notices come several times and in any order, so that

@@ -1,18 +1,22 @@
 //! Staff who act as somebody else: an operator hands out a short-lived token, good once, for a session that
 //! says who really acts.
 
-use chrono::{DateTime, Utc};
-use jobs::Database;
+use chrono::{DateTime, Duration, Utc};
+use jobs::{Database, NewJob, Tx};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::UserError;
+use super::{
+    UserError,
+    passwords::{self, Owner},
+};
 use crate::{
-    Actor, UserId,
+    Actor, SessionId, UserId,
     account_tokens::TokenError,
     audit::{self, Entry},
-    sessions::{self, Client, Opened},
+    mail::{Brand, Letter},
+    sessions::{self, Client},
 };
 
 /// What an impersonation token says, its signature checked.
@@ -58,7 +62,10 @@ async fn check(pool: &PgPool, asked: &Impersonation) -> Result<(), UserError> {
     Ok(())
 }
 
-/// Exchanges a token for a session. Of any number of tries at once one succeeds.
+/// How long staff may act as somebody, counted from the exchange: as `live_sessions` has it. There is no refresh.
+pub const LIFETIME: Duration = Duration::hours(1);
+
+/// Exchanges a token for a session, of which the person is told by mail. Of any number of tries at once one succeeds.
 ///
 /// # Errors
 /// [`UserError::Token`] when it was used, or either of the two isn't what they were.
@@ -66,7 +73,7 @@ pub async fn exchange(
     database: &Database,
     token: &Impersonation,
     actor: &Actor,
-) -> Result<Opened, UserError> {
+) -> Result<SessionId, UserError> {
     match check(&database.pool, token).await {
         Err(UserError::NotFound | UserError::Invalid(_)) => return Err(TokenError::NotGood.into()),
         checked => checked?,
@@ -83,8 +90,32 @@ pub async fn exchange(
         return Err(TokenError::NotGood.into());
     }
     let actor = Actor { user_id: Some(token.user), impersonator_id: Some(token.staff), ..actor.clone() };
-    let opened = sessions::open_as(&mut tx, token.user, Some(token.staff), &Client::of(&actor)).await?;
-    sessions::note_opened(&mut tx, &actor, &opened, "impersonation").await?;
+    let session = sessions::open_as(&mut tx, token.user, Some(token.staff), &Client::of(&actor)).await?;
+    sessions::note_opened(&mut tx, &actor, session, "impersonation").await?;
+    tell(&mut tx, token.user, &actor).await?;
     tx.commit().await?;
-    Ok(opened)
+    Ok(session)
+}
+
+/// Tells the person that staff act as them, until when, and how to end it.
+async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), UserError> {
+    let Owner { email, name } = passwords::owner(tx.conn(), user).await?;
+    let until = (jobs::clock::now() + LIFETIME).format("%H:%M UTC on %e %B %Y");
+    let letter = Letter {
+        to: email,
+        name,
+        subject: "Support staff signed in to your account".to_owned(),
+        lines: vec![format!(
+            "a member of the support staff of this installation signed in as you. The session ends at {until} at the \
+             latest. It can't change your password, your address, or who has access to your workspaces."
+        )],
+        action: None,
+        after: vec![
+            "To end it now, open the list of your sessions and end the one that is marked as support's."
+                .to_owned(),
+        ],
+    };
+    let mail = letter.dressed(&Brand::default());
+    jobs::enqueue(tx, NewJob::new(&mail).origin(actor.origin())).await?;
+    Ok(())
 }

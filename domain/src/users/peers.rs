@@ -12,91 +12,73 @@ use sqlx::PgExecutor;
 use url::Url;
 
 use super::{
-    Email, User, UserError, find, is_managed,
+    User, UserError, find, is_managed,
     letters::{page, reset_letter},
     passwords,
     profile::{self, Edited, ProfileChanges},
 };
 use crate::{
     Actor, UserId, WorkspaceId,
-    access::{Held, Override, Role},
+    access::Role,
     account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
-    mail::{Action, Brand, Letter},
+    callers::Authority,
+    mail::{self, Action, Brand, Cause, Letter},
     tenant_scope::TenantScope,
 };
 
+/// What a caller brings to somebody else's account: who they are, and their authority wherever they may enter now.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    caller: UserId,
+    entered: &'a [Authority],
+    within: Option<WorkspaceId>,
+}
+
 /// A workspace that two people are in.
-struct Shared {
-    workspace: WorkspaceId,
-    /// What the one who acts holds there.
-    own: Held,
+struct Shared<'a> {
+    own: &'a Authority,
     /// What the other one is there.
     theirs: Role,
 }
 
-impl Shared {
+impl<'a> Peer<'a> {
+    /// A person with their authorities, of which only the one in the workspace that is named counts where no more
+    /// is needed.
+    #[must_use]
+    pub fn new(caller: UserId, entered: &'a [Authority], within: Option<WorkspaceId>) -> Self {
+        Self { caller, entered, within }
+    }
+
+    /// The workspaces that both are in, or the one that is named if both are.
+    async fn shared(
+        self,
+        database: impl PgExecutor<'_>,
+        other: UserId,
+    ) -> Result<Vec<Shared<'a>>, sqlx::Error> {
+        let counts = |own: &&Authority| self.within.is_none_or(|workspace| workspace == own.workspace());
+        let own: Vec<_> = self.entered.iter().filter(counts).collect();
+        let workspaces: Vec<_> = own.iter().map(|own| own.workspace().0).collect();
+        let rows = sqlx::query!(
+            r#"select workspace_id as "workspace_id!", role as "role!: Role" from live_memberships
+                where user_id = $1 and workspace_id = any($2)"#,
+            other.0,
+            &workspaces,
+        )
+        .fetch_all(database)
+        .await?;
+        let shared = own.into_iter().filter_map(|own| {
+            let theirs = rows.iter().find(|row| row.workspace_id == own.workspace().0)?.role;
+            Some(Shared { own, theirs })
+        });
+        Ok(shared.collect())
+    }
+}
+
+impl Shared<'_> {
     fn outranks(&self, permission: &str) -> bool {
         self.own.may(permission) && self.own.role() >= self.theirs
     }
-}
-
-/// The workspaces that both are in, or the one that is named if both are.
-async fn shared(
-    database: impl PgExecutor<'_>,
-    caller: UserId,
-    other: UserId,
-    within: Option<WorkspaceId>,
-) -> Result<Vec<Shared>, UserError> {
-    let rows = sqlx::query!(
-        r#"select own.workspace_id, own.role as own_role, other.role as other_role,
-                  array(select permission from role_permissions p
-                         where p.workspace_id = own.workspace_id and p.role = own.role
-                         order by permission) as "permissions!",
-                  array(select granted from role_permissions p
-                         where p.workspace_id = own.workspace_id and p.role = own.role
-                         order by permission) as "granted!"
-             from memberships own
-             join memberships other on other.workspace_id = own.workspace_id and other.user_id = $2
-                                   and other.is_active
-             join users u on u.id = other.user_id and u.is_active
-             join workspaces w on w.id = own.workspace_id and w.state = 'ready'
-            where own.user_id = $1 and own.is_active and ($3::uuid is null or own.workspace_id = $3)
-            order by own.workspace_id"#,
-        caller.0,
-        other.0,
-        within.map(|id| id.0),
-    )
-    .fetch_all(database)
-    .await?;
-    let role = |name: &str| name.parse::<Role>().map_err(|error| sqlx::Error::Decode(error.into()));
-    let mut shared = Vec::with_capacity(rows.len());
-    for row in rows {
-        let changed = row.permissions.into_iter().zip(row.granted);
-        let overrides = changed.map(|(permission, granted)| Override { permission, granted }).collect();
-        shared.push(Shared {
-            workspace: WorkspaceId(row.workspace_id),
-            own: Held::of_role(role(&row.own_role)?, overrides),
-            theirs: role(&row.other_role)?,
-        });
-    }
-    Ok(shared)
-}
-
-/// Whether somebody belongs to a workspace.
-pub async fn belongs(
-    database: impl PgExecutor<'_>,
-    user: UserId,
-    workspace: WorkspaceId,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from memberships
-                           where user_id = $1 and workspace_id = $2 and is_active) as "belongs!""#,
-        user.0,
-        workspace.0,
-    )
-    .fetch_one(database)
-    .await
 }
 
 /// Somebody's profile as it is in a workspace that the two share, for who may see it; one's own is the account's.
@@ -104,20 +86,15 @@ pub async fn belongs(
 /// # Errors
 /// [`UserError::NotFound`] where the two share no workspace; [`UserError::Forbidden`] where the other one
 /// outranks the caller in all that they share.
-pub async fn view(
-    database: &Database,
-    caller: UserId,
-    other: UserId,
-    within: Option<WorkspaceId>,
-) -> Result<User, UserError> {
-    if caller == other {
+pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, UserError> {
+    if peer.caller == other {
         return find(&database.pool, other).await?.ok_or(UserError::NotFound);
     }
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
-    let over = authority(shared(tx.conn(), caller, other, within).await?, "members:view")?;
+    let over = authority(peer.shared(tx.conn(), other).await?, "members:view")?;
     let Some(place) = over.first() else { return Err(UserError::NotFound) };
-    shown_in(&mut tx, place.workspace, other).await
+    shown_in(&mut tx, place.own.workspace(), other).await
 }
 
 /// Somebody as a workspace shows them: what is said of them there, and else what their account says.
@@ -143,7 +120,7 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
 }
 
 /// Those of the shared workspaces in which the caller has a say over the other one; at least one.
-fn authority(shared: Vec<Shared>, permission: &str) -> Result<Vec<Shared>, UserError> {
+fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, UserError> {
     if shared.is_empty() {
         return Err(UserError::NotFound);
     }
@@ -171,22 +148,21 @@ pub enum PictureOf {
 /// As of [`edit`].
 pub async fn picture_of(
     database: &Database,
-    caller: UserId,
+    peer: Peer<'_>,
     other: UserId,
-    within: Option<WorkspaceId>,
 ) -> Result<PictureOf, UserError> {
-    if caller == other {
+    if peer.caller == other {
         return Ok(PictureOf::Account);
     }
     let mut tx = database.begin().await?;
-    let over = authority(shared(tx.conn(), caller, other, within).await?, "members:edit")?;
-    let place = only(&over)?.workspace;
+    let over = authority(peer.shared(tx.conn(), other).await?, "members:edit")?;
+    let place = only(&over)?.own.workspace();
     let is_managed = is_managed(tx.conn(), other, place).await?;
     Ok(if is_managed { PictureOf::Account } else { PictureOf::Member(place) })
 }
 
 /// The one workspace that a change is about.
-fn only(over: &[Shared]) -> Result<&Shared, UserError> {
+fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
     match over {
         [only] => Ok(only),
         _ => Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])),
@@ -194,7 +170,8 @@ fn only(over: &[Shared]) -> Result<&Shared, UserError> {
 }
 
 /// Edits somebody else's profile in the workspace that is named, or in the only one that the two share, and their
-/// role there: their account where the workspace manages it, and else their member.
+/// role there: their account where the workspace manages it (another address is confirmed by `link`), and else their
+/// member.
 ///
 /// # Errors
 /// [`UserError::NotFound`] and [`UserError::Forbidden`] as of [`view`], with the permission `members:edit`;
@@ -202,35 +179,36 @@ fn only(over: &[Shared]) -> Result<&Shared, UserError> {
 /// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
 pub async fn edit(
     database: &Database,
-    (caller, other): (UserId, UserId),
-    within: Option<WorkspaceId>,
+    peer: Peer<'_>,
+    other: UserId,
     changes: ProfileChanges,
     role: Option<Role>,
+    link: &str,
     actor: &Actor,
 ) -> Result<Edited, UserError> {
     let mut tx = database.begin().await?;
-    let both = shared(tx.conn(), caller, other, within).await?;
+    let both = peer.shared(tx.conn(), other).await?;
     // One's own profile takes no permission; one's own role does.
-    let over = if caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
+    let over = if peer.caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
     if let Some(role) = role {
         change_role(&mut tx, only(&over)?, other, role, actor).await?;
     }
-    if caller != other && is_managed(tx.conn(), other, only(&over)?.workspace).await? {
-        let edited = profile::edit(&mut tx, other, changes, actor).await?;
+    if peer.caller != other && is_managed(tx.conn(), other, only(&over)?.own.workspace()).await? {
+        let edited = profile::edit(&mut tx, other, changes, link, actor).await?;
         tx.commit().await?;
         return Ok(edited);
     }
     let before = passwords::owner(tx.conn(), other).await?.email;
-    if changes.email.as_ref().is_some_and(|email| email.parse::<Email>() != before.parse::<Email>()) {
+    if changes.moves_from(&before) {
         return Err(UserError::Forbidden(
             "the address is the account's: only its owner changes it, at /auth/me",
         ));
     }
     let changes = ProfileChanges { email: None, ..changes };
-    let edited = if caller == other {
-        profile::edit(&mut tx, other, changes, actor).await?
+    let edited = if peer.caller == other {
+        profile::edit(&mut tx, other, changes, link, actor).await?
     } else {
-        let place = only(&over)?.workspace;
+        let place = only(&over)?.own.workspace();
         if changes != ProfileChanges::default() {
             profile::edit_member(&mut tx, (place, other), changes, actor).await?;
         }
@@ -242,7 +220,7 @@ pub async fn edit(
 
 async fn change_role(
     tx: &mut Tx,
-    shared: &Shared,
+    shared: &Shared<'_>,
     other: UserId,
     role: Role,
     actor: &Actor,
@@ -256,7 +234,7 @@ async fn change_role(
     // One after the other: of two owners who demote each other, the second finds that they are the last.
     let owners = sqlx::query_scalar!(
         "select user_id from memberships where workspace_id = $1 and role = 'owner' order by user_id for update",
-        shared.workspace.0,
+        shared.own.workspace().0,
     )
     .fetch_all(tx.conn())
     .await?;
@@ -265,7 +243,7 @@ async fn change_role(
     }
     let member = sqlx::query_scalar!(
         "update memberships set role = $3 where workspace_id = $1 and user_id = $2 returning id",
-        shared.workspace.0,
+        shared.own.workspace().0,
         other.0,
         role.name(),
     )
@@ -273,20 +251,14 @@ async fn change_role(
     .await?
     .ok_or(UserError::NotFound)?;
     let change = json!({ "user_id": other, "from": shared.theirs, "to": role });
-    audit::record(tx, Some(shared.workspace), actor, Entry::new("member", "role_changed", member, change))
-        .await?;
+    audit::record(
+        tx,
+        Some(shared.own.workspace()),
+        actor,
+        Entry::new("member", "role_changed", member, change),
+    )
+    .await?;
     Ok(())
-}
-
-/// Who lets a member choose a new password: as what, and where.
-#[derive(Debug, Clone, Copy)]
-pub struct Admin {
-    /// The person; none for a program of the workspace.
-    pub user: Option<UserId>,
-    /// Their role there.
-    pub role: Role,
-    /// The workspace.
-    pub workspace: WorkspaceId,
 }
 
 /// Mails a member what they need to choose a new password: a link that is good for an hour, where the workspace
@@ -296,7 +268,7 @@ pub struct Admin {
 /// [`UserError::NotFound`] for who isn't a member; [`UserError::Forbidden`] for who outranks the caller.
 pub async fn mail_reset(
     database: &Database,
-    admin: Admin,
+    admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
@@ -305,14 +277,14 @@ pub async fn mail_reset(
     let brand = check_may_reset(&mut tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
-    let letter = if is_managed(tx.conn(), member, admin.workspace).await? {
+    let letter = if is_managed(tx.conn(), member, admin.workspace()).await? {
         let url = reset_link(&mut tx, admin, member, link, MAILED_RESET).await?;
         reset_letter((email, name), url, why)
     } else {
         ask_for_reset((email, name), page(parsed(link)?, "forgot-password", &[]), why)
     };
     note_reset(&mut tx, admin, member, "mail", actor).await?;
-    passwords::send(&mut tx, letter.dressed(&brand), actor).await?;
+    mail::post(&mut tx, letter, &brand, Cause::Member(admin.workspace()), actor).await?;
     Ok(tx.commit().await?)
 }
 
@@ -337,17 +309,17 @@ fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter
 /// programs.
 pub async fn hand_over_reset(
     database: &Database,
-    admin: Admin,
+    admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
 ) -> Result<String, UserError> {
-    if admin.user.is_none() {
+    if admin.user().is_none() {
         return Err(UserError::Forbidden("this is for people, not for programs"));
     }
     let mut tx = database.begin().await?;
     check_may_reset(&mut tx, admin, member).await?;
-    if !is_managed(tx.conn(), member, admin.workspace).await? {
+    if !is_managed(tx.conn(), member, admin.workspace()).await? {
         return Err(UserError::Forbidden(
             "the account is its owner's: only they can choose a new password, by mail",
         ));
@@ -359,19 +331,18 @@ pub async fn hand_over_reset(
 }
 
 /// Checks that an admin may let a member choose a new password; answers in which brand they write.
-async fn check_may_reset(tx: &mut Tx, admin: Admin, member: UserId) -> Result<Brand, UserError> {
+async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, UserError> {
     let found = sqlx::query!(
-        "select m.role, w.name, w.branding
-           from memberships m join workspaces w on w.id = m.workspace_id
-           join users u on u.id = m.user_id and u.is_active
-          where m.workspace_id = $1 and m.user_id = $2 and m.is_active",
-        admin.workspace.0,
+        r#"select m.role as "role!: Role", w.name, w.branding
+           from live_memberships m join workspaces w on w.id = m.workspace_id
+          where m.workspace_id = $1 and m.user_id = $2"#,
+        admin.workspace().0,
         member.0,
     )
     .fetch_optional(tx.conn())
     .await?
     .ok_or(UserError::NotFound)?;
-    if !found.role.parse::<Role>().is_ok_and(|role| role <= admin.role) {
+    if found.role > admin.role() {
         return Err(UserError::Forbidden("this needs a role that equals or outranks theirs"));
     }
     Ok(Brand::of(&found.branding, &found.name))
@@ -379,7 +350,7 @@ async fn check_may_reset(tx: &mut Tx, admin: Admin, member: UserId) -> Result<Br
 
 async fn reset_link(
     tx: &mut Tx,
-    admin: Admin,
+    admin: &Authority,
     member: UserId,
     link: &str,
     lifetime: Duration,
@@ -387,9 +358,10 @@ async fn reset_link(
     let new = NewToken {
         user: member,
         purpose: Purpose::PasswordReset,
-        workspace: Some(admin.workspace),
-        created_by: admin.user,
+        workspace: Some(admin.workspace()),
+        created_by: admin.user(),
         lifetime,
+        is_mailed: lifetime == MAILED_RESET,
     };
     let token = account_tokens::issue(tx, new).await?;
     Ok(page(parsed(link)?, "reset-password", &[("token", &token)]))
@@ -397,13 +369,13 @@ async fn reset_link(
 
 async fn note_reset(
     tx: &mut Tx,
-    admin: Admin,
+    admin: &Authority,
     member: UserId,
     by: &str,
     actor: &Actor,
 ) -> Result<(), sqlx::Error> {
     let entry = Entry::new("password", "reset_allowed", member.0, json!({ "by": by }));
-    audit::record(tx, Some(admin.workspace), actor, entry).await
+    audit::record(tx, Some(admin.workspace()), actor, entry).await
 }
 
 fn parsed(link: &str) -> Result<Url, sqlx::Error> {

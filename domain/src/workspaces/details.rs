@@ -13,6 +13,7 @@ use crate::{
     Actor, EntityError, Event, FieldErrors, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
+    callers::Authority,
     signups,
     tenant_scope::TenantScope,
 };
@@ -95,19 +96,25 @@ impl From<Row> for Workspace {
     }
 }
 
-/// The workspaces that a person may enter, by name.
-pub async fn list(executor: impl PgExecutor<'_>, user: UserId) -> Result<Vec<Workspace>, sqlx::Error> {
+/// The workspaces that a person may enter now, by name.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    user: UserId,
+    entered: &[Authority],
+) -> Result<Vec<Workspace>, sqlx::Error> {
+    let ids: Vec<_> = entered.iter().map(|authority| authority.workspace().0).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"select w.id, w.name, w.slug, w.description, w.branding as "branding: _", w.plan,
                   m.role as "role: _", u.current_workspace_id is not distinct from w.id as "is_current!",
                   m.created_at as "joined_at?", w.created_at, w.updated_at
-             from memberships m
+             from live_memberships m
              join workspaces w on w.id = m.workspace_id
              join users u on u.id = m.user_id
-            where m.user_id = $1 and w.state = 'ready'
+            where m.user_id = $1 and m.workspace_id = any($2)
             order by lower(w.name), w.id"#,
         user.0,
+        &ids,
     )
     .fetch_all(executor)
     .await?;
@@ -129,7 +136,7 @@ pub async fn get(
                   m.role as "role?: _", u.current_workspace_id is not distinct from w.id as "is_current!",
                   m.created_at as "joined_at?", w.created_at, w.updated_at
              from workspaces w
-             left join memberships m on m.workspace_id = w.id and m.user_id = $2
+             left join live_memberships m on m.workspace_id = w.id and m.user_id = $2
              left join users u on u.id = m.user_id
             where w.id = $1"#,
         workspace.0,
@@ -220,18 +227,16 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
 /// Makes a workspace the one that a person works in.
 ///
 /// # Errors
-/// [`EntityError::NotFound`] for one that they can't enter.
+/// [`EntityError::NotFound`] when it has gone.
 pub async fn switch(
     tx: &mut Tx,
-    workspace: WorkspaceId,
+    authority: &Authority,
     user: UserId,
     actor: &Actor,
 ) -> Result<Workspace, EntityError> {
+    let workspace = authority.workspace();
     sqlx::query!(
-        "update users set current_workspace_id = $2, updated_at = now()
-          where id = $1 and exists (select from memberships m join workspaces w on w.id = m.workspace_id
-                                     where m.user_id = $1 and w.id = $2 and w.state = 'ready')
-         returning id",
+        "update users set current_workspace_id = $2, updated_at = now() where id = $1 returning id",
         user.0,
         workspace.0,
     )

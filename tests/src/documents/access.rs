@@ -61,8 +61,9 @@ fn walked() -> Vec<(Operation, Declared)> {
 async fn key(pool: &PgPool, owner: &Client, scopes: &[&str], expires: &str) -> Client {
     let secret = format!("mrk_{}", domain::secret::generate());
     sqlx::query(
-        "insert into control.api_keys (id, workspace_id, name, prefix, hash, scopes, expires_at)
-         values (gen_random_uuid(), $1::uuid, 'test', left($2, 12), $3, $4, now() + $5::interval)",
+        "insert into control.api_keys (id, workspace_id, name, prefix, hash, scopes, expires_at, created_by)
+         select gen_random_uuid(), workspace_id, 'test', left($2, 12), $3, $4, now() + $5::interval, user_id
+           from control.memberships where workspace_id = $1::uuid and role = 'owner'",
     )
     .bind(&owner.workspace)
     .bind(&secret)

@@ -63,6 +63,7 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
     // On the Platform API, who is in one workspace only may leave it unsaid.
     join_another_workspace(&app, &owner, &eve).await;
     let homeless = owner.in_workspace(None);
+    app.run("update users set current_workspace_id = null").await;
     let in_workspace: Vec<_> = guarded(&FOR_PEOPLE)
         .into_iter()
         .filter(|operation| !operation.body["x-permission"].is_null())

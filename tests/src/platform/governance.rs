@@ -91,11 +91,13 @@ async fn admins_look_and_owners_decide() {
     admin.get(PATH).await.expect(200);
     let member = app.join(&owner, "member").await;
     assert_eq!(member.get(PATH).await.error(403), "forbidden");
-    let (_, key) = owner.new_key(&["*"]).await;
+    let (_, key) = admin.new_key(&["*"]).await;
     key.get(PATH).await.expect(200);
     for who in [&admin, &member, &key] {
         assert_eq!(who.patch(PATH, change()).await.error(403), "forbidden");
     }
     owner.patch(PATH, change()).await.expect(200);
+    let (_, key) = owner.new_key(&["auth"]).await;
+    key.patch(PATH, change()).await.expect(200);
     assert_eq!(eve.get(PATH).await.expect(200)["data"]["password_min_length"], 10);
 }

@@ -36,7 +36,7 @@ async fn a_key_is_itself_and_opens_its_own_book() {
     assert!(me["id"].as_str().unwrap().starts_with("key_"));
     assert_eq!((&me["name"], &me["email"]), (&json!("A program"), &Value::Null));
     assert_eq!(me["credential"]["book_id"], books["data"][0]["id"]);
-    assert_eq!(books["data"][0]["role"], "admin");
+    assert_eq!(books["data"][0]["role"], "owner", "as the person is who answers for it");
     assert_eq!(
         books["pagination"],
         json!({"current_page": 1, "total_pages": 1, "total_count": 1, "per_page": 25})

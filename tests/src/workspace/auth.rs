@@ -1,11 +1,13 @@
 //! Authentication: signing up, signing in, the tokens between, and what people do with their accounts.
 
 mod activation;
+mod addresses;
 pub(crate) mod avatar;
 mod billing;
 mod clerk;
 mod delivery;
 mod impersonation;
+mod letters;
 mod member_password;
 mod password;
 mod personal_tokens;

@@ -134,7 +134,7 @@ impl TenantsApi {
     /// Look up the tenants of an address
     ///
     /// Told to nobody but whoever has the address: when they are signed in, or come with a token of theirs that
-    /// may write, the answer has their tenants. For everybody else it is empty, whether or not anybody has the
+    /// may write, the answer has those of their tenants that they may enter now. For everybody else it is empty, whether or not anybody has the
     /// address, and whoever has it gets a letter with the list, every quarter of an hour at the most.
     #[oai(path = "/tenants/lookup", method = "post", operation_id = "look_up_tenants")]
     async fn look_up(
@@ -144,11 +144,12 @@ impl TenantsApi {
         lookup: Body<TenantLookup>,
     ) -> Wrapped<Vec<FoundTenant>> {
         let email: Email = lookup.0.email.parse().map_err(|reason| ApiError::invalid("email", reason))?;
-        let theirs = match anyone.caller.as_ref().and_then(api_kit::Caller::user) {
+        let theirs = match anyone.caller.as_ref().and_then(|caller| Some((caller, caller.user()?))) {
             None => None,
-            Some(user) => {
+            Some((caller, user)) => {
+                let entered = caller.authorities(&app, None).await?;
                 let mut reader = app.database.reader().await?;
-                tenants::of_caller(reader.conn(), user, &email).await?
+                tenants::of_caller(reader.conn(), user, &entered, &email).await?
             }
         };
         if theirs.is_none() {

@@ -130,7 +130,7 @@ impl TokenApi {
 
     /// List the books that the token opens
     ///
-    /// A book is a workspace. A key or token needs the scope `read`.
+    /// A book is a workspace; those that the caller may not enter now, from this address, are left out. A key or token needs the scope `read`.
     #[oai(path = "/books", method = "get", operation_id = "list_books")]
     async fn books(
         &self,
@@ -143,10 +143,11 @@ impl TokenApi {
         #[oai(default)]
         per_page: Query<PerPage>,
     ) -> Answer<Json<PagedEnvelope<TokenBook>>> {
+        let entered = caller.authorities(&app, None).await?;
         let mut reader = app.database.reader().await?;
         token_api::reading(reader.conn(), &caller.principal).await?;
         let request = per_page_request(page.0, per_page.0);
-        let books = token_api::books(reader.conn(), &caller.principal, request).await?;
+        let books = token_api::books(reader.conn(), &entered, request).await?;
         Ok(Json(PagedEnvelope::new(request, books.map(TokenBook::from), &*caller.visitor.request_id)))
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn act<T, E: Into<ApiError>>(
     work: impl AsyncFnOnce(&mut Tx, &Acting<'_>) -> Result<T, E>,
 ) -> Answer<T> {
     let (actor, mut tx) = (can.actor(), can.app().database.begin().await?);
-    let by = Acting { workspace: can.workspace, actor: &actor, held: can.held() };
+    let by = Acting::new(can.authority(), &actor);
     let done = work(&mut tx, &by).await.map_err(Into::into)?;
     tx.commit().await?;
     Ok(done)

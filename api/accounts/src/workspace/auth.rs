@@ -15,10 +15,12 @@ mod sessions;
 mod signup;
 mod tokens;
 
-use api_kit::{ApiError, App, Visitor, avatar_url};
+use api_kit::{ApiError, App, Credential, Visitor, avatar_url};
 use chrono::{DateTime, Utc};
 use domain::{
+    SessionId, UserId, callers,
     sessions::{Client, Opened},
+    throttle::Device,
     users::{self, User},
     workspaces::{self, Member, Membership},
 };
@@ -87,25 +89,52 @@ struct LoggedIn {
     tokens: Tokens,
     /// Who signed in.
     user: User,
-    /// Where they may go.
+    /// The workspaces that they may enter, from this address.
     workspaces: Vec<Membership>,
-    /// Id of the workspace that they switched to last; null if there is none that they may enter.
+    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
     current_workspace_id: Option<Uuid>,
+    /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
+    /// lock it out. Good for 180 days, and for nothing else; null for a member of staff who acts as the person.
+    device_token: Option<String>,
 }
 
 impl LoggedIn {
+    /// Who has just been let in, on a device that may be known.
+    async fn on(
+        app: &App,
+        visitor: &Visitor,
+        opened: Opened,
+        device: Option<Device>,
+    ) -> Result<Self, ApiError> {
+        let device = device.filter(|device| device.user == opened.user);
+        let device = device.unwrap_or_else(|| Device { user: opened.user, id: Uuid::now_v7() });
+        let token = app.keys.device_token(device).map_err(ApiError::internal)?;
+        Ok(Self { device_token: Some(token), ..Self::of(app, visitor, opened).await? })
+    }
+
     /// Who has just been let in.
-    async fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
+    async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
+        let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
+        let Doors { user, workspaces, current_workspace_id } = doors;
+        Ok(Self { tokens: Tokens::of(app, opened)?, user, workspaces, current_workspace_id, device_token: None })
+    }
+}
+
+/// Who has just been let in, and where to.
+struct Doors {
+    user: User,
+    workspaces: Vec<Membership>,
+    current_workspace_id: Option<Uuid>,
+}
+
+impl Doors {
+    async fn of(app: &App, visitor: &Visitor, user: UserId, session: SessionId) -> Result<Self, ApiError> {
         let pool = &app.database.pool;
-        let user = users::find(pool, opened.user).await?.ok_or_else(ApiError::token_invalid)?;
-        let workspaces = workspaces::of_user(pool, opened.user).await?;
-        let current_workspace_id = workspaces::current_of(pool, opened.user).await?;
-        Ok(Self {
-            tokens: Tokens::of(app, opened)?,
-            user: shown(app, user),
-            workspaces,
-            current_workspace_id,
-        })
+        let found = users::find(pool, user).await?.ok_or_else(ApiError::token_invalid)?;
+        let entered = callers::authorities(pool, Credential::Session(session), visitor.ip).await?;
+        let workspaces = workspaces::entered(pool, &entered).await?;
+        let current = workspaces::current(pool, user, &entered).await?;
+        Ok(Self { user: shown(app, found), workspaces, current_workspace_id: current.map(|id| id.0) })
     }
 }
 

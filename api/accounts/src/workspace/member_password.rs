@@ -3,11 +3,7 @@
 
 use api_kit::{Answer, ApiError, Can, Tag, permissions};
 use chrono::{DateTime, Utc};
-use domain::{
-    UserId,
-    account_tokens::HANDED_OVER_RESET,
-    users::peers::{self, Admin},
-};
+use domain::{UserId, account_tokens::HANDED_OVER_RESET, callers::Authority, users::peers};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
 
@@ -73,17 +69,16 @@ impl MemberPasswordApi {
     ) -> Answer<Json<ResetLink>> {
         let link = can.app().config.app_link("reset-password", &[]);
         let (database, member) = (&can.app().database, UserId(user_id.0));
-        let reset_url =
-            peers::hand_over_reset(database, admin(&can, workspace_id.0)?, member, &link, &can.actor())
-                .await?;
+        let admin = admin(&can, workspace_id.0)?;
+        let reset_url = peers::hand_over_reset(database, admin, member, &link, &can.actor()).await?;
         Ok(Json(ResetLink { reset_url, expires_at: jobs::clock::now() + HANDED_OVER_RESET }))
     }
 }
 
 /// The caller as an admin of the workspace in the path, which is the one that they were let into.
-fn admin(can: &Can<ResetPassword>, named: Uuid) -> Answer<Admin> {
+fn admin(can: &Can<ResetPassword>, named: Uuid) -> Answer<&Authority> {
     if can.workspace.0 != named {
         return Err(ApiError::not_found());
     }
-    Ok(Admin { user: can.caller.user(), role: can.role, workspace: can.workspace })
+    Ok(can.authority())
 }

@@ -5,7 +5,7 @@ mod doors;
 mod invitations;
 mod members;
 
-use api_kit::{Access, ApiError, App, SignedIn, prelude::*, unhurried};
+use api_kit::{Access, ApiError, App, InPerson, SignedIn, prelude::*, unhurried};
 use domain::{
     Actor, WorkspaceId,
     workspaces::{Host, Workspace, WorkspaceChanges, details},
@@ -36,8 +36,9 @@ fn here(can: &Access, named: Uuid) -> Answer<WorkspaceId> {
 }
 
 /// What a caller is to the people of the workspace in the path.
-fn host<'a>(can: &Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> {
-    Ok(Host { workspace: here(can, named)?, role: can.role, actor })
+fn host<'a>(can: &'a Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> {
+    here(can, named)?;
+    Ok(Host::new(can.authority(), actor))
 }
 
 /// See the module.
@@ -47,10 +48,12 @@ struct WorkspacesApi;
 impl WorkspacesApi {
     /// List the caller's workspaces
     ///
-    /// All that they may enter, by name, each with their role in it.
+    /// All that they may enter now, by name, each with their role in it: those whose allowlist refuses the caller's
+    /// address, or that ask for a more recent sign-in, are left out.
     #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
     async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<Workspace>>> {
-        Ok(Json(details::list(&app.database.pool, caller.user).await?))
+        let entered = caller.authorities(&app, None).await?;
+        Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?))
     }
 
     /// Make a workspace of one's own
@@ -62,7 +65,7 @@ impl WorkspacesApi {
     async fn create(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         /// False adds an example of a recordset; true by default.
         skip_seed: Query<Option<bool>>,
         workspace: Body<NewWorkspace>,
@@ -72,8 +75,8 @@ impl WorkspacesApi {
 
     /// Switch to another workspace
     ///
-    /// Remembers where the caller works, for the next sign-in. Tokens are of a session and stay as they
-    /// are; each request says by itself which workspace it is about.
+    /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform API
+    /// that name no workspace are about it. A request that names one is about that one.
     #[oai(path = "/switch", method = "post", operation_id = "switch_workspace")]
     async fn switch(
         &self,
@@ -81,9 +84,9 @@ impl WorkspacesApi {
         caller: SignedIn,
         switch: Body<SwitchWorkspace>,
     ) -> Answer<Json<Workspace>> {
+        let authority = caller.authority_in(&app, WorkspaceId(switch.workspace_id)).await?;
         let mut tx = app.database.begin().await?;
-        let workspace = WorkspaceId(switch.workspace_id);
-        let switched = details::switch(&mut tx, workspace, caller.user, &caller.actor()).await?;
+        let switched = details::switch(&mut tx, &authority, caller.user, &caller.actor()).await?;
         tx.commit().await?;
         Ok(Json(switched))
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{PASSWORD, Person, audited, sign_in};
-use crate::{Reply, TestApp};
+use crate::{Client, Reply, TestApp, mailbox::mails_to};
 
 async fn staff(app: &TestApp) -> Person {
     let person = Person::new(app).await;
@@ -33,6 +33,7 @@ async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
 
     let answer = tries.into_iter().find(|reply| reply.status == 200).unwrap().json();
     assert_eq!(answer["user"]["email"], json!(ada.email));
+    assert_eq!((&answer["refresh_token"], &answer["expires_in"]), (&Value::Null, &json!(3600)));
     let acting = ada.client.clone().signed_in(&answer);
     acting.get("/recordsets").await.expect(200);
     let impersonator = format!(
@@ -50,7 +51,60 @@ async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
     assert_eq!(acting.post("/auth/me/password", change).await.error(403), "forbidden");
     let moved = json!({"email": "eve@example.com", "current_password": PASSWORD});
     assert_eq!(acting.patch("/auth/me", moved).await.error(403), "forbidden");
+    acting.delete("/auth/sessions").await.error(403);
+    assert_eq!(acting.post("/auth/tokens", json!({"name": "x"})).await.error(403), "forbidden");
+    assert_eq!(acting.post("/workspaces", json!({"name": "x"})).await.error(403), "forbidden");
+    // Nor does who has access change, though the person owns the workspace.
+    let key = json!({"name": "x", "scopes": ["read"]});
+    assert_eq!(acting.post("/api-keys", key).await.error(403), "forbidden");
+    let added = json!({"email": staff.email, "role": "owner"});
+    assert_eq!(acting.post("/members", added).await.error(403), "forbidden");
+    let invite = format!("/workspaces/{}/invitations", ada.workspace());
+    assert_eq!(acting.post(&invite, json!({"email": staff.email})).await.error(403), "forbidden");
+    // The person is told.
+    let mails = mails_to(&app, &ada.email, 1).await;
+    assert!(
+        mails.iter().any(|mail| mail.contains("the support staff of this installation signed in as you")),
+        "{mails:?}"
+    );
     assert!(audited(&app, Some(ada.id)).await.contains(&"impersonation.allowed".to_owned()));
+}
+
+/// A session in which a member of staff acts as somebody.
+async fn acting_as(app: &TestApp, person: &Person, staff: &Person) -> Client {
+    let made = token(app, person.id, &staff.email).await.expect(201);
+    let answer = exchange(app, &made["token"]).await.expect(200);
+    person.client.with_token(answer["access_token"].as_str())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acting_as_somebody_ends_after_an_hour_and_with_the_standing_of_the_member_of_staff() {
+    let app = TestApp::start().await;
+    let (ada, staff) = (Person::new(&app).await, staff(&app).await);
+    for (end, again) in [
+        (
+            "update users set is_staff = false where id = $id",
+            "update users set is_staff = true where id = $id",
+        ),
+        (
+            "update users set is_active = false where id = $id",
+            "update users set is_active = true where id = $id",
+        ),
+        (
+            "update sessions set created_at = now() - interval '1 h' where impersonator_id = $id",
+            "update users set is_active = true where id = $id",
+        ),
+    ] {
+        let acting = acting_as(&app, &ada, &staff).await;
+        acting.get("/recordsets").await.expect(200);
+        let id = format!("'{}'", staff.id);
+        app.run(&end.replace("$id", &id)).await;
+        for path in ["/recordsets", "/auth/me", "/v1/usage", "/v1/me"] {
+            assert_eq!(acting.get(path).await.error(401), "token_invalid", "{end}: {path}");
+        }
+        ada.client.get("/recordsets").await.expect(200);
+        app.run(&again.replace("$id", &id)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +140,7 @@ async fn an_operator_finds_an_account_and_deactivates_it() {
     let changed = app.operator().patch(&path, json!({"is_active": false})).await.expect(200);
     assert_eq!((&changed["is_active"], &changed["is_staff"]), (&json!(false), &json!(false)));
     assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");
-    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "credentials_invalid");
     app.operator().patch(&path, json!({"is_active": true})).await.expect(200);
     // Back in, but not by what was open before.
     assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");

@@ -28,6 +28,7 @@ async fn signing_in_answers_tokens_the_user_and_their_workspaces() {
     insta::assert_json_snapshot!(masked(&answer), @r#"
     {
       "access_token": "[token]",
+      "current_workspace_id": "[id]",
       "expires_in": 1800,
       "refresh_token": "[token]",
       "token_type": "bearer",
@@ -74,7 +75,7 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     assert_eq!(wrong.text, unknown.text);
     assert_eq!(
         wrong.json(),
-        json!({"error": "token_invalid", "detail": "the email or the password is wrong"})
+        json!({"error": "credentials_invalid", "detail": "the email or the password is wrong"})
     );
     for weird in
         [json!({"email": "", "password": ""}), json!({"email": "%", "password": "x".repeat(100_000)})]
@@ -89,7 +90,7 @@ async fn someone_who_was_deactivated_is_out_at_once() {
     let (login, owner) = account(&app).await;
     sqlx::query("update control.users set is_active = false").execute(&app.database.pool).await.unwrap();
 
-    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "token_invalid");
+    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "credentials_invalid");
     assert_eq!(owner.get("/auth/me").await.error(401), "token_invalid");
     assert_eq!(owner.get("/recordsets").await.error(401), "token_invalid");
     assert_eq!(refresh(&app, owner.refresh_token.as_ref().unwrap()).await.error(401), "token_invalid");
@@ -106,6 +107,7 @@ async fn each_refresh_trades_the_token_for_a_new_one() {
     insta::assert_json_snapshot!(masked(&answer), @r#"
     {
       "access_token": "[token]",
+      "current_workspace_id": "[id]",
       "expires_in": 1800,
       "refresh_token": "[token]",
       "token_type": "bearer"
@@ -205,6 +207,7 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
       "avatar_url": null,
       "bio": null,
       "created_at": "[time]",
+      "current_workspace_id": "[id]",
       "email": "[email]",
       "id": "[id]",
       "member": {

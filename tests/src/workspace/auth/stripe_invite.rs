@@ -132,7 +132,7 @@ async fn guessing_at_access_codes_ends_soon_whether_or_not_there_is_an_invite() 
         for _ in 0..5 {
             assert_eq!(guess("0000-0000-0000").await.status, 404);
         }
-        assert_eq!(guess(&access_code).await.error(429), "rate_limited", "{email}");
+        assert_eq!(guess(&access_code).await.error(429), "sign_in_locked", "{email}");
     }
 }
 

@@ -112,9 +112,7 @@ async fn a_workspace_must_be_named_and_be_ones_own() {
         json!({"error": "parameter_missing", "detail": "required and missing: X-Workspace-Id",
                "fields": {"X-Workspace-Id": ["is required"]}})
     );
-    for other in
-        [eve.workspace.clone().unwrap(), Uuid::now_v7().to_string(), "x".to_owned(), "x' or 1=1".to_owned()]
-    {
+    for other in [eve.workspace.clone().unwrap(), Uuid::now_v7().to_string()] {
         let answer = owner.in_workspace(Some(&other)).get("/recordsets").await;
         assert_eq!(
             answer.expect(404),

@@ -1,11 +1,11 @@
 //! People's pictures: uploading them, and the links by which browsers fetch them.
 
-use api_kit::{Answer, ApiError, App, FileUpload, SignedIn, Tag, avatar_url, unhurried};
+use api_kit::{Answer, ApiError, App, FileUpload, SignedIn, Tag, TypeId, avatar_url, unhurried};
 use bytes::Bytes;
 use domain::{
     Actor, UserId, WorkspaceId,
     avatars::{self, MOST_BYTES},
-    users::peers::{self, PictureOf},
+    users::peers::{self, Peer, PictureOf},
 };
 use futures::{StreamExt, stream::BoxStream};
 use poem::{Body, IntoResponse, Response, http::header, web::Data};
@@ -16,6 +16,8 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
 use uuid::Uuid;
+
+use super::profile::within;
 
 const WEBP: &str = "image/webp";
 /// A picture never changes under its address, and its link ends.
@@ -47,15 +49,14 @@ impl AvatarApi {
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         file: FileUpload,
     ) -> Answer<Json<Avatar>> {
-        if let Some(id) = workspace.0
-            && !peers::belongs(&app.database.pool, caller.user, WorkspaceId(id)).await?
-        {
-            return Err(ApiError::not_found());
+        let within = workspace.0.map(|id| id.0);
+        if let Some(workspace) = within {
+            caller.authority_in(&app, workspace).await?;
         }
-        set(&app, &caller.actor(), caller.user, workspace.0, file).await
+        set(&app, &caller.actor(), caller.user, within, file).await
     }
 
     /// Set a person's picture
@@ -74,12 +75,14 @@ impl AvatarApi {
         app: Data<&App>,
         caller: SignedIn,
         user_id: Path<Uuid>,
-        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         file: FileUpload,
     ) -> Answer<Json<Avatar>> {
-        let (user, within) = (UserId(user_id.0), workspace.0.map(WorkspaceId));
-        match peers::picture_of(&app.database, caller.user, user, within).await? {
-            PictureOf::Account => set(&app, &caller.actor(), user, workspace.0, file).await,
+        let user = UserId(user_id.0);
+        let (within, entered) = within(&app, &caller, workspace.0).await?;
+        let peer = Peer::new(caller.user, &entered, within);
+        match peers::picture_of(&app.database, peer, user).await? {
+            PictureOf::Account => set(&app, &caller.actor(), user, within, file).await,
             PictureOf::Member(place) => {
                 let (file, whose) = (file.read(MOST_BYTES).await?, (place, user));
                 let picture =
@@ -118,11 +121,11 @@ async fn set(
     app: &App,
     actor: &Actor,
     user: UserId,
-    workspace: Option<Uuid>,
+    workspace: Option<WorkspaceId>,
     file: FileUpload,
 ) -> Answer<Json<Avatar>> {
     let file = file.read(MOST_BYTES).await?;
-    let folder = workspace.unwrap_or(user.0);
+    let folder = workspace.map_or(user.0, |workspace| workspace.0);
     let reference = avatars::set(&app.database, &app.storage, actor, user, folder, file).await?;
     Ok(Json(Avatar { avatar_url: avatar_url(app, Some(reference)) }))
 }

@@ -37,14 +37,14 @@ struct ClerkCheck {
     expires_in: Option<u64>,
     /// Who they are.
     user: Option<User>,
-    /// Where they may go.
+    /// The workspaces that they may enter, from this address.
     workspaces: Option<Vec<Membership>>,
-    /// Id of the workspace that they switched to last.
+    /// The workspace that they last switched to, if they may enter it.
     current_workspace_id: Option<Uuid>,
 }
 
 impl From<LoggedIn> for ClerkCheck {
-    fn from(LoggedIn { tokens, user, workspaces, current_workspace_id }: LoggedIn) -> Self {
+    fn from(LoggedIn { tokens, user, workspaces, current_workspace_id, .. }: LoggedIn) -> Self {
         let Tokens { access_token, refresh_token, token_type, expires_in } = tokens;
         Self {
             exists: true,
@@ -66,8 +66,8 @@ pub struct ClerkApi;
 impl ClerkApi {
     /// Tell whether somebody whom Clerk has signed in has an account
     ///
-    /// Known by their Clerk id, or the first time by their address; then this answers with a session. Never makes
-    /// an account. Only for who shows the installation's `CLERK_SECRET`.
+    /// Known by their Clerk id, or the first time by their address, if it is verified here or nobody can sign in to the
+    /// account yet; then this answers with a session. Never makes an account. Only for who shows the installation's `CLERK_SECRET`.
     #[oai(path = "/check", method = "post", operation_id = "check_clerk_user")]
     async fn check(
         &self,
@@ -83,7 +83,7 @@ impl ClerkApi {
         let opened =
             clerk::sign_in(&app.database, clerk_id.trim(), email.as_deref(), &visitor.actor()).await?;
         Ok(Json(match opened {
-            Some(opened) => LoggedIn::of(&app, opened).await?.into(),
+            Some(opened) => LoggedIn::of(&app, &visitor, opened).await?.into(),
             None => ClerkCheck::default(),
         }))
     }

@@ -1,6 +1,6 @@
 //! Passwords: forgotten ones, and new ones in place of old.
 
-use api_kit::{Answer, App, Body, SignedIn, Tag, Visitor};
+use api_kit::{Answer, App, Body, InPerson, Tag, Visitor};
 use domain::users::{
     letters::{self, AccountLetter},
     passwords,
@@ -48,7 +48,9 @@ impl PasswordApi {
 
     /// Choose a new password by a link
     ///
-    /// Ends all sessions. A password that is refused doesn't use the link up.
+    /// Ends all sessions and revokes the person's personal tokens; the mail about it lists the API keys that they have
+    /// made and that go on working. A mailed link also verifies the address. A password that is refused doesn't use the
+    /// link up.
     #[oai(path = "/reset-password", method = "post", operation_id = "reset_password")]
     async fn reset(
         &self,
@@ -68,7 +70,7 @@ impl PasswordApi {
     async fn change(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         change: Body<PasswordChange>,
     ) -> Answer<Json<Done>> {
         let PasswordChange { current_password, new_password } = change.0;

@@ -1,12 +1,14 @@
 //! Profiles: one's own, and those of people one works with.
 
-use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, avatar_path};
+use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, TypeId, avatar_path};
 use domain::{
     UserId, WorkspaceDb, WorkspaceId,
     access::Role,
     avatars,
+    callers::Authority,
     users::{
-        self, User, peers,
+        self, User, addresses,
+        peers::{self, Peer},
         profile::{self, Edited, ProfileChanges},
     },
     workspaces::{self, Member, Membership},
@@ -27,9 +29,10 @@ use super::{shown, shown_member};
 struct Me {
     #[oai(flatten)]
     user: User,
-    /// Where they may go.
+    /// The workspaces that they may enter now: those whose allowlist refuses the caller's address, or that ask for a
+    /// more recent sign-in, are left out.
     workspaces: Vec<Membership>,
-    /// Id of the workspace that they switched to last; null if there is none that they may enter.
+    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
     current_workspace_id: Option<Uuid>,
     /// Who they are in the workspace that was asked about.
     #[oai(skip_serializing_if_is_none)]
@@ -41,8 +44,15 @@ struct Me {
 struct OwnProfileChanges {
     #[oai(flatten)]
     changes: ProfileChanges,
-    /// The caller's password: needed to sign in with another address from now on.
+    /// The caller's password: needed to change the address.
     current_password: Option<String>,
+}
+
+/// A new address to confirm.
+#[derive(Debug, Object)]
+struct EmailConfirmation {
+    /// The token of the link that was mailed there.
+    token: String,
 }
 
 /// What is to be different in somebody's profile.
@@ -71,22 +81,26 @@ impl ProfileApi {
     ) -> Answer<Json<Me>> {
         let pool = &app.database.pool;
         let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
-        let workspaces = workspaces::of_user(pool, UserId(user.id)).await?;
         let member = match workspace_id.0 {
             None => None,
-            Some(id) if workspaces.iter().any(|workspace| workspace.id == id) => {
-                let mut db = WorkspaceDb::read(&app.database, WorkspaceId(id), caller.actor()).await?;
+            Some(id) => {
+                let authority = caller.authority_in(&app, WorkspaceId(id)).await?;
+                let mut db = WorkspaceDb::read(&app.database, authority.workspace(), caller.actor()).await?;
                 workspaces::own_member(&mut db).await?.map(|member| shown_member(&app, member))
             }
-            Some(_) => return Err(ApiError::not_found()),
         };
-        let current_workspace_id = workspaces::current_of(pool, caller.user).await?;
+        let entered = caller.authorities(&app, None).await?;
+        let workspaces = workspaces::entered(pool, &entered).await?;
+        let current = workspaces::current(pool, caller.user, &entered).await?;
+        let current_workspace_id = current.map(|id| id.0);
         Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id, member }))
     }
 
     /// Edit the caller's profile
     ///
-    /// It changes in all of their workspaces. Another address takes the password, and the old one is told.
+    /// It changes in all of their workspaces. Another address takes the password; it waits as `pending_email` until the
+    /// link that is mailed there is used, within 24 hours, and the old address is told. To give a change up, set `email`
+    /// to the present address.
     #[oai(path = "/me", method = "patch", operation_id = "update_current_user")]
     async fn edit_own(
         &self,
@@ -98,9 +112,32 @@ impl ProfileApi {
         let shown = users::find(&app.database.pool, caller.user).await?;
         let changes = without_own_link(shown, changes);
         let who = (caller.user, caller.session);
-        let edited =
-            profile::edit_own(&app.database, who, changes, current_password, &caller.actor()).await?;
+        let edited = profile::edit_own(
+            &app.database,
+            who,
+            changes,
+            current_password,
+            &confirm_link(&app),
+            &caller.actor(),
+        )
+        .await?;
         Ok(Json(finish(&app, edited).await))
+    }
+
+    /// Confirm another address
+    ///
+    /// By the token of the link that was mailed there, signed in to the account. The session goes on, all others end,
+    /// and the old address is told.
+    #[oai(path = "/me/email/confirm", method = "post", operation_id = "confirm_email_change")]
+    async fn confirm_email(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        confirmation: Body<EmailConfirmation>,
+    ) -> Answer<Json<User>> {
+        let who = (caller.user, caller.session);
+        let user = addresses::confirm(&app.database, who, &confirmation.token, &caller.actor()).await?;
+        Ok(Json(shown(&app, user)))
     }
 
     /// Show a person
@@ -113,10 +150,11 @@ impl ProfileApi {
         app: Data<&App>,
         caller: SignedIn,
         user_id: Path<Uuid>,
-        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
     ) -> Answer<Json<User>> {
-        let within = workspace.0.map(WorkspaceId);
-        let user = peers::view(&app.database, caller.user, UserId(user_id.0), within).await?;
+        let (within, entered) = within(&app, &caller, workspace.0).await?;
+        let peer = Peer::new(caller.user, &entered, within);
+        let user = peers::view(&app.database, peer, UserId(user_id.0)).await?;
         Ok(Json(shown(&app, user)))
     }
 
@@ -134,16 +172,32 @@ impl ProfileApi {
         app: Data<&App>,
         caller: SignedIn,
         user_id: Path<Uuid>,
-        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<Uuid>>,
+        #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         changes: Body<UserChanges>,
     ) -> Answer<Json<User>> {
         let UserChanges { changes, role } = changes.0;
-        let (who, within) = ((caller.user, UserId(user_id.0)), workspace.0.map(WorkspaceId));
-        let shown = peers::view(&app.database, who.0, who.1, within).await.ok();
+        let other = UserId(user_id.0);
+        let (within, entered) = within(&app, &caller, workspace.0).await?;
+        let peer = Peer::new(caller.user, &entered, within);
+        let shown = peers::view(&app.database, peer, other).await.ok();
         let changes = without_own_link(shown, changes);
-        let edited = peers::edit(&app.database, who, within, changes, role, &caller.actor()).await?;
+        let (link, actor) = (confirm_link(&app), caller.actor());
+        let edited = peers::edit(&app.database, peer, other, changes, role, &link, &actor).await?;
         Ok(Json(finish(&app, edited).await))
     }
+}
+
+/// The workspace that a header names, which the caller must have entered, and the caller's authority everywhere.
+pub(super) async fn within(
+    app: &App,
+    caller: &SignedIn,
+    named: Option<TypeId<WorkspaceId>>,
+) -> Answer<(Option<WorkspaceId>, Vec<Authority>)> {
+    let within = named.map(|id| id.0);
+    if let Some(workspace) = within {
+        caller.authority_in(app, workspace).await?;
+    }
+    Ok((within, caller.authorities(app, None).await?))
 }
 
 /// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.
@@ -153,6 +207,11 @@ fn without_own_link(shown: Option<User>, changes: ProfileChanges) -> ProfileChan
     let picture = shown.and_then(|user| user.avatar_url);
     let is_own = picture.as_deref().and_then(avatar_path).is_some_and(|own| own == path);
     if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes }
+}
+
+/// The page of the web app that confirms another address.
+fn confirm_link(app: &App) -> String {
+    app.config.app_link("confirm-email", &[])
 }
 
 async fn finish(app: &App, edited: Edited) -> User {

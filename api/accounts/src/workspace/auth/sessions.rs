@@ -1,6 +1,6 @@
 //! Where one is signed in, and ending that elsewhere. Not in the contract: what whoever loses a device needs.
 
-use api_kit::{Answer, App, NoContent, SignedIn, Tag};
+use api_kit::{Answer, App, InPerson, NoContent, SignedIn, Tag};
 use domain::{
     SessionId,
     sessions::{self, Session},
@@ -37,7 +37,7 @@ impl SessionsApi {
 
     /// End all of the caller's sessions but this one
     #[oai(path = "/", method = "delete", operation_id = "end_other_sessions")]
-    async fn end_others(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<EndedSessions>> {
+    async fn end_others(&self, app: Data<&App>, caller: InPerson) -> Answer<Json<EndedSessions>> {
         let (user, session) = (caller.user, caller.session);
         let ended = sessions::revoke_others(&app.database, user, session, &caller.actor()).await?;
         Ok(Json(EndedSessions { ended }))
@@ -47,7 +47,7 @@ impl SessionsApi {
     ///
     /// Its tokens, and the tickets of its jobs' streams, are worthless at once.
     #[oai(path = "/:session_id", method = "delete", operation_id = "end_session")]
-    async fn end(&self, app: Data<&App>, caller: SignedIn, session_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn end(&self, app: Data<&App>, caller: InPerson, session_id: Path<Uuid>) -> Answer<NoContent> {
         sessions::revoke(&app.database, caller.user, SessionId(session_id.0), &caller.actor()).await?;
         Ok(NoContent)
     }

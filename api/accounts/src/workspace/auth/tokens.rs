@@ -1,7 +1,10 @@
 //! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
 
-use api_kit::{Answer, App, Body, Created, NoContent, SignedIn, Tag};
-use domain::personal_tokens::{self, NewToken, PersonalToken};
+use api_kit::{Answer, App, Body, Created, InPerson, NoContent, SignedIn, Tag};
+use domain::{
+    WorkspaceId,
+    personal_tokens::{self, NewToken, PersonalToken},
+};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
@@ -42,19 +45,27 @@ impl TokensApi {
     async fn create(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         token: Body<NewToken>,
     ) -> Answer<Created<NewPersonalToken>> {
+        let within = match token.workspace_id {
+            None => None,
+            Some(workspace) => {
+                let entry = caller.authority_in(&app, WorkspaceId(workspace)).await;
+                // What the caller isn't in is a wrong value of the body, told with all others.
+                entry.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?
+            }
+        };
         let mut tx = app.database.begin().await?;
         let (personal_token, token) =
-            personal_tokens::create(&mut tx, caller.user, &caller.actor(), token.0).await?;
+            personal_tokens::create(&mut tx, caller.user, &caller.actor(), within.as_ref(), token.0).await?;
         tx.commit().await?;
         Ok(Created(NewPersonalToken { personal_token, token }))
     }
 
     /// Revoke one of the caller's personal tokens
     #[oai(path = "/:token_id", method = "delete", operation_id = "revoke_personal_token")]
-    async fn revoke(&self, app: Data<&App>, caller: SignedIn, token_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn revoke(&self, app: Data<&App>, caller: InPerson, token_id: Path<Uuid>) -> Answer<NoContent> {
         let mut tx = app.database.begin().await?;
         personal_tokens::revoke(&mut tx, caller.user, &caller.actor(), *token_id).await?;
         tx.commit().await?;

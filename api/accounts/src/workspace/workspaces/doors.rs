@@ -3,7 +3,7 @@
 pub(super) mod create;
 mod provision;
 
-use api_kit::{Answer, App, Body, SignedIn, Tag, unhurried};
+use api_kit::{Answer, App, Body, InPerson, Tag, unhurried};
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
@@ -28,7 +28,7 @@ impl ProvisionApi {
     async fn provision(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         workspace: Body<WorkspaceForOwner>,
     ) -> Answer<ProvisionAnswer> {
         provision::provision(&app, &caller, &workspace.0).await

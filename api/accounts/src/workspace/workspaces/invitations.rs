@@ -2,7 +2,7 @@
 
 use api_kit::{Anyone, ApiError, App, Caller, SignedIn, accept_link, prelude::*};
 use domain::{
-    UserId,
+    UserId, WorkspaceId,
     access::Role,
     callers::Principal,
     invitations::{
@@ -160,10 +160,13 @@ impl InvitationsApi {
         cancel: Body<CancelInvitation>,
     ) -> Answer<Json<Invitation>> {
         let CancelInvitation { invitation_id, workspace_id, email } = cancel.0;
+        if invitation_id.is_none() && (workspace_id.is_none() || email.is_none()) {
+            return Err(ApiError::missing(["invitation_id"]));
+        }
         let invitee = Invitee { id: invitation_id, email };
+        let entered = caller.authorities(&app, workspace_id.map(WorkspaceId)).await?;
         let mut tx = app.database.begin().await?;
-        let (user, actor) = (caller.user, caller.actor());
-        let cancelled = invitations::cancel(&mut tx, user, &actor, workspace_id, &invitee).await?;
+        let cancelled = invitations::cancel(&mut tx, &entered, &caller.actor(), &invitee).await?;
         tx.commit().await?;
         Ok(Json(cancelled))
     }
