@@ -434,8 +434,8 @@ async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> R
     sessions::end_all(tx, user, None, Ended::PasswordChanged).await?;
     personal_tokens::revoke_all(tx, user, actor).await?;
     sqlx::query!("update account_tokens set used_at = now() where user_id = $1 and used_at is null", user.0)
-    .execute(tx.conn())
-    .await?;
+        .execute(tx.conn())
+        .await?;
     let entry = Entry::new("password", "changed", user.0, json!({ "by": "invitation" }));
     audit::record(tx, None, actor, entry).await
 }

@@ -89,8 +89,8 @@ pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), M
     let member = get(db, id).await?;
     hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
-    account_of(db, member.user_id).await?.1?;
     take_out(db, caller, id).await?;
+    account_of(db, member.user_id).await?.1?;
     // Whatever hangs on the account goes with it, the membership first of all.
     sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
     db.record(Event::new("member", "erased", id, json!({ "user_id": member.user_id }))).await?;

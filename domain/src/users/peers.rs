@@ -146,11 +146,7 @@ pub enum PictureOf {
 ///
 /// # Errors
 /// As of [`edit`].
-pub async fn picture_of(
-    database: &Database,
-    peer: Peer<'_>,
-    other: UserId,
-) -> Result<PictureOf, UserError> {
+pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, UserError> {
     if peer.caller == other {
         return Ok(PictureOf::Account);
     }

@@ -11,8 +11,7 @@ use super::{Email, User, UserError, addresses, find, passwords};
 use crate::{
     Actor, Event, FieldErrors, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
-    avatars,
-    signups,
+    avatars, signups,
     tenant_scope::TenantScope,
 };
 

@@ -116,7 +116,13 @@ impl LoggedIn {
     async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
         let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
         let Doors { user, workspaces, current_workspace_id } = doors;
-        Ok(Self { tokens: Tokens::of(app, opened)?, user, workspaces, current_workspace_id, device_token: None })
+        Ok(Self {
+            tokens: Tokens::of(app, opened)?,
+            user,
+            workspaces,
+            current_workspace_id,
+            device_token: None,
+        })
     }
 }
 

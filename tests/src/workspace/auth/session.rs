@@ -29,6 +29,7 @@ async fn signing_in_answers_tokens_the_user_and_their_workspaces() {
     {
       "access_token": "[token]",
       "current_workspace_id": "[id]",
+      "device_token": "[token]",
       "expires_in": 1800,
       "refresh_token": "[token]",
       "token_type": "bearer",
@@ -37,8 +38,10 @@ async fn signing_in_answers_tokens_the_user_and_their_workspaces() {
         "bio": null,
         "created_at": "[time]",
         "email": "[email]",
+        "email_verified": false,
         "id": "[id]",
         "name": "Ada Lovelace",
+        "pending_email": null,
         "phone": null,
         "title": null
       },
@@ -209,6 +212,7 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
       "created_at": "[time]",
       "current_workspace_id": "[id]",
       "email": "[email]",
+      "email_verified": true,
       "id": "[id]",
       "member": {
         "avatar_url": null,
@@ -222,6 +226,7 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
         "user_id": "[id]"
       },
       "name": "Ada Lovelace",
+      "pending_email": null,
       "phone": null,
       "title": null,
       "workspaces": [
