@@ -41,6 +41,14 @@ impl Bus {
         Ok(bus)
     }
 
+    /// Whether a URL is one of a Redis.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn check_url(url: &str) -> Result<(), redis::RedisError> {
+        redis::Client::open(url).map(|_| ())
+    }
+
     /// A handle on the shared, self-repairing connection.
     #[must_use]
     pub fn connection(&self) -> ConnectionManager {

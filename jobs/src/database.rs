@@ -3,18 +3,18 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
+    postgres::PgPoolOptions,
 };
 use uuid::Uuid;
 
 use crate::{
     Bus, PayloadError, PayloadKeys, Pool,
     control::{self, Asked},
+    server,
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -73,16 +73,20 @@ impl Database {
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
         let milliseconds = to.idle_in_transaction.as_millis().to_string();
-        let options = PgConnectOptions::from_str(to.database_url)?.application_name("millrace").options([
+        let settings = server::settings([
             ("search_path", SHARED_PATH),
             ("idle_in_transaction_session_timeout", milliseconds.as_str()),
             ("tcp_user_timeout", milliseconds.as_str()),
-            ("timezone", "UTC"),
         ]);
+        let options = server::options(to.database_url, "millrace")?;
         let pool = PgPoolOptions::new()
             .max_connections(to.connections)
             .acquire_timeout(Duration::from_secs(10))
             .test_before_acquire(false)
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move { server::apply(connection, &settings).await })
+            })
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
                     if metadata.idle_for > PRESUMED_ALIVE {

@@ -14,13 +14,12 @@ mod turns;
 
 use std::{
     collections::{HashMap, HashSet},
-    str::FromStr,
     time::Duration,
 };
 
 use chrono::TimeDelta;
 use futures::StreamExt;
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,7 +29,7 @@ use crate::{
     database::SHARED_PATH,
     deliver,
     ledger::{self},
-    schedules,
+    schedules, server,
 };
 use lanes::{Due, Lane, Running};
 use queue::Queue;
@@ -93,19 +92,17 @@ async fn lead(
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
     // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
-    let options = PgConnectOptions::from_str(url)?.application_name("millrace leader").options([
+    let settings = server::settings([
         ("search_path", SHARED_PATH),
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
-        ("jit", "off"),
         ("plan_cache_mode", "force_generic_plan"),
-        ("timezone", "UTC"),
         // It writes nothing but what the next leader would write again.
         ("synchronous_commit", "off"),
     ]);
-    let mut lock = PgConnection::connect_with(&options).await?;
+    let mut lock = server::connect(&server::options(url, "millrace leader")?, &settings).await?;
     let leading = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "got!""#, LEADER_LOCK)
         .fetch_one(&mut lock)
         .await?;

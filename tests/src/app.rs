@@ -55,7 +55,7 @@ impl TestApp {
         let settings = settings(&clone.url, &folder, variables);
         let config = Config::read(&settings).expect("the test's settings are good");
         let app = api_server::start(&config).await.expect("the API starts");
-        let database = clone.connect(&config.redis_url, &config.redis_prefix).await;
+        let database = clone.connect(&config.servers.redis_url, &config.servers.redis_prefix).await;
         let database = database.with_keys(config.payload_keys.clone());
         let stop = CancellationToken::new();
 

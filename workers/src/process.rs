@@ -4,8 +4,10 @@
 use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use domain::{
+    installation::wait_until_fit,
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, start_logging, use_small_pages},
+    process::{Logging, asked_to_stop, cannot_start, start_logging, use_small_pages},
+    servers::Servers,
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -13,7 +15,7 @@ use domain::{
     webhooks::{self, SigningKey, WebhookSender},
 };
 use jobs::{
-    Connect, ConnectError, Database, PayloadKeys, Pool, Registry,
+    ConnectError, Database, PayloadKeys, Pool, Registry,
     dispatch::{DispatchConfig, dispatch},
     worker::{IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
 };
@@ -24,17 +26,14 @@ use url::Url;
 
 use crate::Services;
 
+/// Jobs of a pool at once, per process, at the most.
+const MAX_SLOTS: usize = 10_000;
+
 /// The configuration of a worker or scheduler process.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
-    pub database_url: String,
-    /// `REDIS_URL`.
-    pub redis_url: String,
-    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
-    pub redis_prefix: String,
-    /// `DATABASE_CONNECTIONS`: at the most, per process. 16.
-    pub connections: u32,
+    /// PostgreSQL and Redis; 16 connections unless `DATABASE_CONNECTIONS` says otherwise.
+    pub servers: Servers,
     /// `JOB_ENCRYPTION_KEY`: what secrets in payloads are encrypted with.
     pub payload_keys: PayloadKeys,
     /// `JOB_LEASE_SECONDS`: how long the ledger believes in a worker that says nothing. 15.
@@ -69,16 +68,14 @@ impl Config {
     pub fn read(settings: &Settings, pools: &[Pool]) -> Result<Self, SettingError> {
         let mut slots = HashMap::new();
         for &pool in pools {
-            slots.insert(pool, settings.parsed(concurrency_variable(pool), default_slots(pool))?);
+            let name = concurrency_variable(pool);
+            slots.insert(pool, settings.within(name, default_slots(pool), 1..=MAX_SLOTS)?);
         }
         Ok(Self {
-            database_url: settings.required("DATABASE_URL")?.to_owned(),
-            redis_url: settings.required("REDIS_URL")?.to_owned(),
-            redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
-            connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
+            servers: Servers::from_settings(settings, 16)?,
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
-            lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
-            grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
+            lease: Duration::from_secs(settings.within("JOB_LEASE_SECONDS", 15, 2..=3600)?),
+            grace: Duration::from_secs(settings.within("SHUTDOWN_GRACE_SECONDS", 25, 0..=86_400)?),
             memory_limit: settings.optional("JOB_MEMORY_LIMIT_MB")?,
             storage: Storage::from_settings(settings)?,
             slots,
@@ -87,25 +84,13 @@ impl Config {
             signing: settings.get("MILLRACE_SECRET").map(SigningKey::new),
             payments: Payments::from_settings(settings)?,
             app_url: settings.parsed("APP_URL", web_app::default_base())?,
-            metrics_listen: match settings.get("METRICS_LISTEN") {
-                Some(text) => {
-                    Some(text.parse().map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?)
-                }
-                None => None,
-            },
+            metrics_listen: settings.optional("METRICS_LISTEN")?,
         })
     }
 
     /// Connects to PostgreSQL and Redis.
     pub async fn connect(&self) -> Result<Database, ConnectError> {
-        let database = Database::connect(&Connect {
-            database_url: &self.database_url,
-            redis_url: &self.redis_url,
-            redis_prefix: &self.redis_prefix,
-            connections: self.connections,
-            idle_in_transaction: self.lease * 2 / 3,
-        })
-        .await?;
+        let database = self.servers.connect(self.lease * 2 / 3).await?;
         Ok(database.with_keys(self.payload_keys.clone()))
     }
 }
@@ -186,7 +171,7 @@ pub async fn schedule() -> ExitCode {
     run("scheduler", &[], |database, config, stop| async move {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
         let dispatching = DispatchConfig { lease: config.lease, recurring, ..DispatchConfig::default() };
-        dispatch(database, &config.database_url, dispatching, stop).await;
+        dispatch(database, &config.servers.database_url, dispatching, stop).await;
         Ok(())
     })
     .await
@@ -210,27 +195,31 @@ where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
 {
-    let settings = Settings::of_process();
-    let (_logging, config) = match start(&settings, service, pools) {
+    let started = Settings::of_process().and_then(|settings| start(&settings, service, pools));
+    let (_logging, config) = match started {
         Ok(started) => started,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            return error.exit_code();
         }
     };
     if let Some(address) = config.metrics_listen
         && let Err(error) = PrometheusBuilder::new().with_http_listener(address).install()
     {
-        eprintln!("METRICS_LISTEN: {error}");
-        return ExitCode::from(2);
+        return cannot_start(&format_args!("METRICS_LISTEN: {error}"));
+    }
+    if !pools.is_empty()
+        && let Err(error) = config.storage.probe().await
+    {
+        return cannot_start(&format_args!("STORAGE_URL: {error}"));
     }
     let database = match config.connect().await {
         Ok(database) => database,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return cannot_start(&error),
     };
+    if let Err(error) = wait_until_fit(&database.pool).await {
+        return cannot_start(&error);
+    }
     let stop = CancellationToken::new();
     let asked = stop.clone();
     tokio::spawn(async move {

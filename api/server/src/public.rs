@@ -1,11 +1,18 @@
 //! Whether the service is up and can do its work, and what it is: its documentation and the page one lands on.
 //! Contract section "Public" (P-PUB-01 to 05).
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use domain::{
+    installation::{Installation, inspect_once},
+    storage::Storage,
+};
 use poem::{IntoResponse, Response, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
@@ -13,7 +20,12 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
 
+use tokio::sync::Mutex;
+
 use crate::documents::Pages;
+
+/// For how long an answer of the store of files holds.
+const PROBE_AGE: Duration = Duration::from_secs(10);
 
 /// What this service is called.
 const SERVICE: &str = "millrace";
@@ -36,12 +48,37 @@ const LANDING: &str = concat!(
 pub(crate) struct Process {
     started: Instant,
     pages: Pages,
+    store: Arc<StoreProbe>,
 }
 
 impl Process {
     /// A process that starts now.
     pub(crate) fn new(pages: Pages) -> Self {
-        Self { started: Instant::now(), pages }
+        Self { started: Instant::now(), pages, store: Arc::default() }
+    }
+}
+
+/// How the store of files answered last.
+#[derive(Default)]
+struct StoreProbe(Mutex<Option<(Instant, bool)>>);
+
+impl StoreProbe {
+    /// Fails while the store takes no writes; asks it again after [`PROBE_AGE`].
+    async fn check(&self, storage: &Storage) -> Result<(), ApiError> {
+        let mut last = self.0.lock().await;
+        let takes_writes = match *last {
+            Some((at, answer)) if at.elapsed() < PROBE_AGE => answer,
+            _ => {
+                let answer = storage.probe().await;
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "not ready");
+                }
+                *last = Some((Instant::now(), answer.is_ok()));
+                answer.is_ok()
+            }
+        };
+        let refused = || ApiError::unavailable("storage_unreachable", "the store of files takes no writes");
+        if takes_writes { Ok(()) } else { Err(refused()) }
     }
 }
 
@@ -144,19 +181,31 @@ impl PublicApi {
 
     /// Tell whether the process can take requests
     ///
-    /// Asks PostgreSQL and Redis: for a load balancer that would send requests elsewhere.
+    /// Asks PostgreSQL, whose schemas must be up to date, Redis, and at most every ten seconds the store of files, which
+    /// must take writes: for a load balancer that would send requests elsewhere.
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
-    async fn ready(&self, app: Data<&App>, request: Data<&RequestId>) -> Wrapped<Readiness> {
+    async fn ready(
+        &self,
+        app: Data<&App>,
+        process: Data<&Process>,
+        request: Data<&RequestId>,
+    ) -> Wrapped<Readiness> {
         let database = &app.database;
-        sqlx::query!("select 1 as one")
-            .fetch_one(&database.pool)
+        let installation = inspect_once(&database.pool)
             .await
             .map_err(|_| ApiError::unavailable("database_unreachable", "PostgreSQL does not answer"))?;
+        if matches!(installation, Installation::Behind | Installation::Restored) {
+            return Err(ApiError::unavailable(
+                "migration_required",
+                "the database lacks migrations of this release; run migrate",
+            ));
+        }
         database
             .bus
             .ping()
             .await
             .map_err(|_| ApiError::unavailable("redis_unreachable", "Redis does not answer"))?;
+        process.store.check(&app.storage).await?;
         let readiness = Readiness {
             status: "ready".to_owned(),
             service: SERVICE.to_owned(),
