@@ -94,7 +94,7 @@ pub async fn issue(tx: &mut Tx, new: NewToken) -> Result<String, sqlx::Error> {
         .fetch_one(tx.conn())
         .await?;
     match new.purpose {
-        Purpose::Activation => void(tx, new.user, new.purpose).await?,
+        Purpose::Activation | Purpose::EmailChange => void(tx, new.user, new.purpose).await?,
         Purpose::PasswordReset => {
             sqlx::query!(
                 "delete from account_tokens

@@ -149,7 +149,7 @@ async fn whoever_registers_somebody_elses_address_is_out_once_its_reader_accepts
     app.anonymous().post(accept, chosen).await.expect(200);
 
     assert_eq!(squatter.client.get("/auth/me").await.error(401), "token_invalid");
-    assert_eq!(sign_in(&app, &squatter.email, PASSWORD).await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &squatter.email, PASSWORD).await.error(401), "credentials_invalid");
     sign_in(&app, &squatter.email, "a stitch in time").await.expect(200);
 }
 

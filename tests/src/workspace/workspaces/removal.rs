@@ -65,7 +65,7 @@ async fn with_their_only_workspace_a_person_and_their_sessions_go_and_what_they_
     let removed = ada.delete(&place(&grace).await).await.expect(200);
     assert_eq!((&removed["outcome"], &removed["user_deleted"]), (&json!("member_removed"), &json!(true)));
     assert_eq!(grace.get("/auth/me").await.error(401), "token_invalid");
-    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "token_invalid");
+    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "credentials_invalid");
     for table in ["users where id", "sessions where user_id", "memberships where user_id"] {
         assert_eq!(
             app.count(&format!("select count(*) from control.{table} = '{user}'")).await,
