@@ -5,7 +5,7 @@
 
 mod costs;
 mod directus;
-mod load;
+pub mod load;
 mod ours;
 
 use std::time::Duration;

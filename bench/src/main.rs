@@ -1,12 +1,13 @@
 //! The measurements behind `script/bench`: each prints one JSON line per figure. They drive the real
 //! binaries of a release build as processes of their own.
 //!
-//! usage: bench api|engine|import|sse...      (`script/bench` sets the environment)
+//! usage: bench api|engine|hostile|import|sse...      (`script/bench` sets the environment)
 
 mod api;
 mod client;
 mod engine;
 mod figure;
+mod hostile;
 mod import;
 mod process;
 mod sse;
@@ -26,9 +27,11 @@ async fn connect() -> Result<Database, Failure> {
     Ok(Database::connect(&Connect {
         database_url: &variable("DATABASE_URL")?,
         redis_url: &variable("REDIS_URL")?,
+        redis_ca: None,
         redis_prefix: "mr",
         connections: 4,
-        idle_in_transaction: Duration::from_secs(30),
+        silence: Duration::from_secs(30),
+        fair_use: None,
     })
     .await?)
 }
@@ -59,6 +62,7 @@ async fn main() -> ExitCode {
         result = match name.as_str() {
             "api" => api::measure().await,
             "engine" => engine::measure().await,
+            "hostile" => hostile::measure().await,
             "import" => import::measure().await,
             "sse" => sse::measure().await,
             other => Err(format!("there is no bench named {other}").into()),

@@ -38,6 +38,8 @@ const SLEEP: Duration = Duration::from_secs(280);
 const WINDOW: Duration = Duration::from_secs(30);
 /// The longest that any step may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// All come from one address here.
+const EVERYBODY: (&str, &str) = ("MAX_CONNECTIONS_PER_ADDRESS", "0");
 /// Files that a process needs beside its streams.
 const OTHER_FILES: usize = 500;
 
@@ -46,7 +48,7 @@ pub async fn measure() -> Result<(), Failure> {
     enough_files(streams)?;
     let database = connect().await?;
     clear_ledger(&database).await?;
-    let first = Process::start("api", &[])?;
+    let first = Process::start("api", &[EVERYBODY])?;
     let slots = JOBS.to_string();
     let others = [
         Process::start("scheduler", &[])?,
@@ -69,7 +71,7 @@ pub async fn measure() -> Result<(), Failure> {
 
     // Another process, behind the same balancer, as it were.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let second = Process::start("api", &[("PORT", &port)])?;
+    let second = Process::start("api", &[EVERYBODY, ("PORT", &port)])?;
     ready_at(&port).await?;
     audience.turn_to(port.parse()?);
     let killed = Instant::now();

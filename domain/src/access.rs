@@ -201,6 +201,16 @@ impl Held {
         is_covered && of_keys.all(|listed| self.role_holds(listed))
     }
 
+    /// Whether all that another holds is held here, too: who gives a role must hold what it does.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let holds = |listed: &Listed| {
+            let wider = listed.name.strip_suffix("_own");
+            self.may(listed.name) || wider.is_some_and(|wider| self.may(wider))
+        };
+        other.permissions().all(holds)
+    }
+
     /// All that is held, in the catalogue's order.
     pub fn permissions(&self) -> impl Iterator<Item = &'static Listed> {
         catalogue().iter().filter(|listed| {
@@ -293,6 +303,19 @@ mod tests {
         assert!(restricted.may_give(Scope::Auth));
         let key = admin().within(vec![Scope::Read, Scope::Auth]);
         assert!(key.may_give(Scope::Read) && !key.may_give(Scope::Write) && !key.may_give(Scope::All));
+    }
+
+    #[test]
+    fn who_gives_a_role_holds_all_that_it_does() {
+        let of = |role| Held::of_role(role, vec![]);
+        assert!(of(Role::Admin).covers(&of(Role::Member)) && !of(Role::Admin).covers(&of(Role::Owner)));
+        let key = |scopes: &[Scope]| of(Role::Owner).within(scopes.to_vec());
+        assert!(key(&[Scope::All]).covers(&of(Role::Owner)));
+        assert!(!key(&[Scope::Auth]).covers(&of(Role::Viewer)));
+        assert!(key(&[Scope::Auth, Scope::Read]).covers(&of(Role::Viewer)));
+        let raised = Held::of_role(Role::Member, vec![granted("recordsets:delete", true)]);
+        let lowered = Held::of_role(Role::Admin, vec![granted("recordsets:delete", false)]);
+        assert!(!lowered.covers(&raised));
     }
 
     #[test]

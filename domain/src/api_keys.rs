@@ -1,8 +1,10 @@
 //! API keys: how programs of a workspace come in. A key is shown once and kept as its hash; what is seen of it
 //! afterwards is its beginning. Revoking is for good, pausing isn't; rotating puts a successor in a key's place.
 //!
-//! Nobody gives a key more than they hold ([`Held::may_give`](crate::access::Held::may_give)), by rotating a
-//! stronger one neither: they would get its secret.
+//! A key may do what its scopes say, as far as the person may who answers for it (`created_by`): who made it, or was
+//! handed it. Once they are out, so is the key. Nobody gives a key more than they hold
+//! ([`Held::may_give`](crate::access::Held::may_give)), and nobody touches one of which they lack a scope: its
+//! secret, its allowlist and its life are its holder's power.
 
 mod change;
 mod issue;

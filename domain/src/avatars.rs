@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     Actor, DomainError, Event, Refusal, UserId, WorkspaceId,
     audit::{self, Entry},
+    heavy::HeavyError,
     storage::{Storage, StorageError},
     tenant_scope::TenantScope,
     users::profile,
@@ -47,6 +48,9 @@ pub enum AvatarError {
     /// It could not be encoded: a fault of ours.
     #[error("a picture could not be made: {0}")]
     Encoding(String),
+    /// Too many pictures wait to be made small.
+    #[error(transparent)]
+    Heavy(#[from] HeavyError),
     /// The object store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -62,6 +66,7 @@ impl DomainError for AvatarError {
             Self::NotAPicture(reason) => Refusal::invalid("file", *reason),
             Self::NotFound => Refusal::NotFound,
             Self::Encoding(_) => Refusal::Internal,
+            Self::Heavy(error) => error.refusal(),
             Self::Storage(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }

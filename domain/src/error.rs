@@ -4,6 +4,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+/// The code of what can't be done since PostgreSQL is out of reach, or takes no writes.
+pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
+
 /// Reasons by field, in a stable order.
 pub type FieldErrors = BTreeMap<String, Vec<String>>;
 
@@ -36,6 +39,8 @@ pub enum Refusal {
     Gone,
     /// Something outside is not configured or not reachable. 503, with the code given here.
     Unavailable(&'static str),
+    /// More than can be done at once. 503 `overloaded`, with the seconds to wait.
+    Overloaded(u64),
     /// A fault of ours. 500 `internal`, its cause only in the log.
     Internal,
 }
@@ -54,11 +59,24 @@ pub trait DomainError: std::error::Error + Send + Sync + 'static {
     fn refusal(&self) -> Refusal;
 }
 
+/// PostgreSQL's code for a statement that ran into its timeout.
+const QUERY_CANCELED: &str = "57014";
+
 /// The database failing is never the caller's business.
 impl DomainError for sqlx::Error {
     fn refusal(&self) -> Refusal {
+        // Found by the database at the commit, where a check before it was overtaken.
+        let violated = self.as_database_error().and_then(|error| error.constraint());
+        if violated == Some("workspace_keeps_an_owner") {
+            return Refusal::Conflict("last_owner".into());
+        }
         match self {
-            Self::PoolTimedOut => Refusal::Unavailable("overloaded"),
+            Self::PoolTimedOut => Refusal::Overloaded(1),
+            // A statement that took longer than one may: the client sees what it sees of a slow request.
+            Self::Database(error) if error.code().as_deref() == Some(QUERY_CANCELED) => {
+                Refusal::Unavailable("timeout")
+            }
+            error if jobs::is_outage(error) => Refusal::Unavailable(DATABASE_UNREACHABLE),
             _ => Refusal::Internal,
         }
     }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use jobs::{Database, Tx, Unit};
+use jobs::{Database, JobId, Tx, Unit};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{PgConnection, PgExecutor, types::Json};
 
 /// Keys are remembered for a day.
 const REMEMBERED: &str = "24 hours";
@@ -44,6 +45,19 @@ impl KeyId {
 /// What a request asked for, as a digest of its body.
 pub type RequestHash = [u8; 32];
 
+/// Where the server put a ticket for a job into an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptTicket {
+    /// The member that carries it, as a JSON pointer (RFC 6901).
+    pub member: String,
+    /// The path in front of the ticket.
+    pub path: String,
+    /// The job that it reads.
+    pub job: JobId,
+    /// The permission by which it was given.
+    pub permission: String,
+}
+
 /// An answer that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
@@ -53,6 +67,8 @@ pub struct Remembered {
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
+    /// The tickets in it.
+    pub tickets: Vec<KeptTicket>,
 }
 
 /// The digest of a body.
@@ -63,25 +79,35 @@ pub fn digest(body: &[u8]) -> RequestHash {
 
 /// The answer to a request, if it was given within a day.
 pub async fn find(database: &Database, key: KeyId) -> Result<Option<Remembered>, sqlx::Error> {
-    let Some((request, status, sealed)) = row(&database.pool, key).await? else { return Ok(None) };
-    let body = database.unseal(&sealed, &key.place()).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let request = request.try_into().map_err(|_| sqlx::Error::Decode("a digest has 32 bytes".into()))?;
-    Ok(Some(Remembered { request, status: status.try_into().unwrap_or(500), body }))
+    let Some(row) = row(&database.pool, key).await? else { return Ok(None) };
+    let body = database.unseal(&row.answer, &key.place());
+    let request = row.request_hash.try_into();
+    Ok(Some(Remembered {
+        request: request.map_err(|_| sqlx::Error::Decode("a digest has 32 bytes".into()))?,
+        status: row.status.try_into().unwrap_or(500),
+        body: body.map_err(|error| sqlx::Error::Decode(error.into()))?,
+        tickets: row.tickets.0,
+    }))
 }
 
-async fn row(
-    executor: impl PgExecutor<'_>,
-    key: KeyId,
-) -> Result<Option<(Vec<u8>, i16, String)>, sqlx::Error> {
-    let row = sqlx::query!(
-        "select request_hash, status, answer from idempotency_keys
-          where id = $1 and created_at > now() - $2::text::interval",
+struct Row {
+    request_hash: Vec<u8>,
+    status: i16,
+    answer: String,
+    tickets: Json<Vec<KeptTicket>>,
+}
+
+async fn row(executor: impl PgExecutor<'_>, key: KeyId) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"select request_hash, status, answer, tickets as "tickets: Json<Vec<KeptTicket>>"
+             from idempotency_keys
+            where id = $1 and created_at > now() - $2::text::interval"#,
         &key.0,
         REMEMBERED,
     )
     .fetch_optional(executor)
-    .await?;
-    Ok(row.map(|row| (row.request_hash, row.status, row.answer)))
+    .await
 }
 
 /// Why a request must not go on.
@@ -130,15 +156,17 @@ pub async fn remember(tx: &mut Tx, key: KeyId, answer: &Remembered) -> Result<bo
         tx.database().seal(&answer.body, &key.place()).map_err(|error| sqlx::Error::Encode(error.into()))?;
     // A row that is older than a day is nobody's any more.
     let stored = sqlx::query!(
-        "insert into idempotency_keys as k (id, request_hash, status, answer) values ($1, $2, $3, $4)
+        "insert into idempotency_keys as k (id, request_hash, status, answer, tickets)
+         values ($1, $2, $3, $4, $5)
          on conflict (id) do update
             set request_hash = excluded.request_hash, status = excluded.status, answer = excluded.answer,
-                created_at = now()
-          where k.created_at <= now() - $5::text::interval",
+                tickets = excluded.tickets, created_at = now()
+          where k.created_at <= now() - $6::text::interval",
         &key.0,
         &answer.request,
         i16::try_from(answer.status).unwrap_or(500),
         sealed,
+        Json(&answer.tickets) as _,
         REMEMBERED,
     )
     .execute(tx.conn())

@@ -211,7 +211,8 @@ async fn keep(
 pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select i.job_id, i.recordset_id, i.file_id, f.name, f.storage_key,
-                  (f.analysis ->> 'row_count')::bigint as row_count,
+                  case when coalesce((f.analysis ->> 'is_complete')::boolean, true)
+                       then (f.analysis ->> 'row_count')::bigint end as row_count,
                   i.read_as as "read_as: Json<Resolved>", i.mapping as "mapping: Json<Vec<Mapped>>",
                   i.mode, i.stop_after_errors, i.created_by, i.created_at
              from imports i

@@ -19,7 +19,7 @@ use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DomainError, Refusal, access::Role, mail::PostError};
+use crate::{DomainError, Refusal, access::Role, mail::PostError, users::HashError};
 
 pub use answer::{
     AcceptedInvitation, Answering, Came, InvitationPreview, OwnInvitation, accept, password_hash, preview,
@@ -106,6 +106,9 @@ pub enum InvitationError {
     /// Nobody makes somebody more than they are themselves.
     #[error("the role is above your own")]
     AboveOwnRole,
+    /// Nobody gives a role that holds more than they do.
+    #[error("that role may do what the caller may not")]
+    MoreThanHeld,
     /// A link that was handed over doesn't show who holds it; neither does the id of an invitation.
     #[error("sign in with the invited address to accept this invitation")]
     SignInFirst,
@@ -125,8 +128,8 @@ pub enum InvitationError {
     #[error("{0}")]
     Name(&'static str),
     /// The password could not be hashed.
-    #[error("{0}")]
-    Hash(String),
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// Its mail can't be sent now.
     #[error(transparent)]
     Mail(#[from] PostError),
@@ -143,12 +146,14 @@ impl DomainError for InvitationError {
             Self::Nobody(names) => Refusal::Missing(names.iter().map(|&name| name.to_owned()).collect()),
             Self::NotAnAddress(reason) => Refusal::invalid("email", *reason),
             Self::AlreadyMember => Refusal::Conflict(Cow::Borrowed("already_member")),
-            Self::AboveOwnRole | Self::OfAnother | Self::NotVerified => Refusal::Forbidden,
+            Self::AboveOwnRole | Self::MoreThanHeld | Self::OfAnother | Self::NotVerified => {
+                Refusal::Forbidden
+            }
             Self::SignInFirst => Refusal::Unauthenticated,
             Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
             Self::Password(reason) => Refusal::invalid("password", reason.clone()),
             Self::Name(reason) => Refusal::invalid("name", *reason),
-            Self::Hash(_) => Refusal::Internal,
+            Self::Hash(error) => error.refusal(),
             Self::Mail(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }

@@ -9,6 +9,7 @@ mod changes;
 mod error;
 mod holdings;
 mod leaving;
+pub(crate) mod standing;
 mod tours;
 
 use chrono::{DateTime, Utc};

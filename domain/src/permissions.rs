@@ -76,6 +76,9 @@ pub enum PermissionError {
     /// The caller doesn't hold it. 403.
     #[error("nobody grants what they don't have: {0}")]
     NotHeld(&'static str),
+    /// The role is above the caller's. 403.
+    #[error("what the role {0} may do is changed by that role or one above it")]
+    AboveOwnRole(Role),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -86,7 +89,7 @@ impl DomainError for PermissionError {
         match self {
             Self::OwnerImmutable => Refusal::Conflict("owner_immutable".into()),
             Self::Unknown(errors) => Refusal::Invalid(errors.clone()),
-            Self::NotHeld(_) => Refusal::Forbidden,
+            Self::NotHeld(_) | Self::AboveOwnRole(_) => Refusal::Forbidden,
             Self::Database(error) => error.refusal(),
         }
     }
@@ -269,6 +272,9 @@ async fn put(
 ) -> Result<RoleSettings, PermissionError> {
     if role == Role::Owner {
         return Err(PermissionError::OwnerImmutable);
+    }
+    if role > by.held.role() {
+        return Err(PermissionError::AboveOwnRole(role));
     }
     lock(tx, by.workspace).await?;
     let before = overrides(tx.conn(), by.workspace, role).await?;

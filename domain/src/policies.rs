@@ -12,15 +12,23 @@
 mod condition;
 mod judge;
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
-use crate::{DomainError, FieldErrors, Refusal};
+use crate::{
+    DomainError, FieldErrors, Refusal,
+    heavy::{HeavyError, HeavyPool, Whose, heavy},
+};
 
 pub use condition::Condition;
 use judge::{Judgement, judge};
 
 /// Rows of one simulation.
 const MOST_ROWS: usize = 100;
+
+/// Two at once; some wait.
+static JUDGES: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("policies", 2, 16, 10));
 
 /// A policy, as far as it decides about rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,16 +56,16 @@ pub enum PolicyError {
     /// What is wrong, by its path. 422.
     #[error("the policy can't be read")]
     Invalid(FieldErrors),
-    /// The process is going down, or there is a fault in it.
-    #[error("the simulation broke off")]
-    BrokenOff,
+    /// It could not be done, or not now.
+    #[error(transparent)]
+    Heavy(#[from] HeavyError),
 }
 
 impl DomainError for PolicyError {
     fn refusal(&self) -> Refusal {
         match self {
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::BrokenOff => Refusal::Internal,
+            Self::Heavy(error) => error.refusal(),
         }
     }
 }
@@ -81,7 +89,7 @@ impl Policy {
     /// rows takes a while.
     ///
     /// # Errors
-    /// [`PolicyError::Invalid`] for more than [`MOST_ROWS`].
+    /// [`PolicyError::Invalid`] for more than [`MOST_ROWS`]; [`PolicyError::Heavy`].
     pub async fn simulate(
         self,
         rows: Vec<Map<String, Value>>,
@@ -92,7 +100,7 @@ impl Policy {
             return Err(PolicyError::Invalid(FieldErrors::from([("sample_data".to_owned(), reason)])));
         }
         let decide = move || rows.iter().map(|row| self.decide(row, &auth)).collect();
-        tokio::task::spawn_blocking(decide).await.map_err(|_| PolicyError::BrokenOff)
+        Ok(heavy(&JUDGES, Whose::client(), move |_| decide()).await?)
     }
 
     fn decide(&self, row: &Map<String, Value>, auth: &Map<String, Value>) -> Decision {

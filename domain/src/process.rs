@@ -1,7 +1,7 @@
 //! What every process does around its work: logs to stderr, spans to a collector where one is named,
 //! handlers' lines to their jobs; and it stops when it is asked to.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use jobs::JobLogs;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +30,12 @@ pub fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay in use");
     }
+}
+
+/// Has all that this process writes to disk readable by its own user alone: people's files, and mails in an outbox.
+pub fn keep_files_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
 /// Our crates: what their spans and events say is ours to keep; libraries may say anything.
@@ -100,11 +106,22 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
         .init();
     Ok(Logging { _traces: traces })
 }
+
 /// Tells the operator why the process ends before it has begun: one line on stderr, whatever `LOG` lets through. The
 /// code is that of a process that its supervisor should start again.
 pub fn cannot_start(reason: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("cannot start: {reason}");
     ExitCode::FAILURE
+}
+
+/// Ends the process after that time, whatever hangs: a server that doesn't answer, or a file system. By a thread of its
+/// own, since what hangs may be the runtime.
+pub fn end_within(limit: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        tracing::error!(seconds = limit.as_secs(), "did not come to an end in time; leaving all the same");
+        std::process::exit(1);
+    });
 }
 
 /// Resolves when the process is asked to stop, by SIGTERM or SIGINT.

@@ -11,6 +11,21 @@ pub fn generate() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// What makes one secret out of another, with the other at hand: neither is worth anything without it.
+pub(crate) type Salt = [u8; 32];
+
+/// A fresh salt.
+pub(crate) fn salt() -> Salt {
+    rand::random()
+}
+
+/// The secret that follows on another: always the same with the same salt.
+pub(crate) fn successor(secret: &str, salt: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(salt);
+    URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+}
+
 /// What is stored instead of it. A secret this long needs no salt and no slow hash.
 #[must_use]
 pub fn hash(secret: &str) -> Vec<u8> {
@@ -38,5 +53,14 @@ mod tests {
         assert_eq!(one.len(), 43);
         assert_ne!(one, other);
         assert_ne!(hash(&one), hash(&other));
+    }
+
+    #[test]
+    fn a_successor_is_the_same_with_the_same_salt_and_no_other_secrets() {
+        let (one, other, with) = (generate(), generate(), salt());
+        let next = successor(&one, &with);
+        assert_eq!((next.len(), &next), (43, &successor(&one, &with)));
+        assert_ne!(next, successor(&other, &with));
+        assert_ne!(next, successor(&one, &salt()));
     }
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use jobs::{Bus, Connect, ConnectError, Database};
+use jobs::{Bus, Connect, ConnectError, Database, FairUse};
 
-use crate::settings::{SettingError, Settings};
+use crate::{
+    redis_tls,
+    settings::{SettingError, Settings},
+};
 
 /// The length of `REDIS_PREFIX` at the most.
 const MAX_PREFIX_LENGTH: usize = 64;
@@ -18,6 +21,8 @@ pub struct Servers {
     pub database_url: String,
     /// `REDIS_URL`.
     pub redis_url: String,
+    /// `REDIS_TLS_CA_FILE`: the certificates (PEM) that Redis' own is checked with, in place of the system's.
+    pub redis_ca: Option<Vec<u8>>,
     /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
     pub redis_prefix: String,
     /// `DATABASE_CONNECTIONS`: at the most, per process.
@@ -33,22 +38,30 @@ impl Servers {
         Ok(Self {
             database_url: database_url(settings)?,
             redis_url: redis_url(settings)?,
+            redis_ca: redis_tls::ca(settings)?,
             redis_prefix: redis_prefix(settings)?,
             connections: settings.within("DATABASE_CONNECTIONS", connections, 1..=MAX_CONNECTIONS)?,
         })
     }
 
-    /// Connects to both. A transaction that does nothing for `idle_in_transaction` is ended by PostgreSQL.
+    /// Connects to both. Either end of a connection, and an open transaction, may be silent for `silence`. Processes
+    /// that answer requests say what use of the connections is fair.
     ///
     /// # Errors
     /// When a server is out of reach.
-    pub async fn connect(&self, idle_in_transaction: Duration) -> Result<Database, ConnectError> {
+    pub async fn connect(
+        &self,
+        silence: Duration,
+        fair_use: Option<FairUse>,
+    ) -> Result<Database, ConnectError> {
         Database::connect(&Connect {
             database_url: &self.database_url,
             redis_url: &self.redis_url,
+            redis_ca: self.redis_ca.as_deref(),
             redis_prefix: &self.redis_prefix,
             connections: self.connections,
-            idle_in_transaction,
+            silence,
+            fair_use,
         })
         .await
     }
@@ -88,8 +101,7 @@ pub fn database_url(settings: &Settings) -> Result<String, SettingError> {
 fn redis_url(settings: &Settings) -> Result<String, SettingError> {
     const NAME: &str = "REDIS_URL";
     let url = settings.required(NAME)?.trim();
-    Bus::check_url(url)
-        .map_err(|_| SettingError::malformed(NAME, "expected redis://user:password@host:port/database"))?;
+    Bus::check_url(url).map_err(|error| SettingError::malformed(NAME, error))?;
     Ok(url.to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! Sessions: one per sign-in. A session's access tokens are checked against it on every request, so
-//! that signing out ends them at once. Its refresh tokens rotate: each is good once, and one that
-//! comes a second time, however soon, ends the session, because two parties hold it.
+//! that signing out ends them at once. Its refresh tokens rotate: each is good once. Within a few seconds
+//! the same one answers the same successor, for two tabs that refresh at once and for a lost answer; one
+//! that comes after that ends the session, because two parties hold it.
 
 mod device;
 mod list;
@@ -17,11 +18,13 @@ use crate::{
     audit::{self, Entry},
     secret,
     throttle::{self, Device, Subjects, Target, Verdict},
-    users::Account,
+    users::{Account, HashError},
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
 const REFRESH_LIFETIME: Duration = Duration::days(30);
+/// How long after its use a refresh token answers the same successor again.
+const SAME_SUCCESSOR: &str = "10 seconds";
 
 /// A session just opened or refreshed. The refresh token is shown here and nowhere else.
 #[derive(Clone)]
@@ -97,6 +100,9 @@ pub enum SessionError {
     /// There is no such session of this person.
     #[error("there is no such session")]
     NotFound,
+    /// The password could not be compared.
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -109,6 +115,7 @@ impl DomainError for SessionError {
             Self::NotRefreshable => Refusal::Unauthenticated,
             Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
             Self::NotFound => Refusal::NotFound,
+            Self::Hash(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -140,7 +147,7 @@ pub async fn sign_in(
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(SessionError::Throttled(seconds));
     }
-    let is_right = Account::has_password(account, password).await;
+    let is_right = Account::has_password(account, password).await?;
     let mut tx = database.begin().await?;
     let Some(user) = user.filter(|_| is_right) else {
         let verdict = count_failure(&mut tx, &subjects, user, actor).await?;
@@ -190,7 +197,8 @@ pub(crate) async fn note_opened(
 pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, sqlx::Error> {
     sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
     let session = open_as(tx, user, None, client).await?;
-    let refresh_token = issue(tx, session).await?;
+    let refresh_token = secret::generate();
+    store(tx, session, &refresh_token).await?;
     Ok(Opened { session, user, refresh_token })
 }
 
@@ -248,9 +256,9 @@ pub(crate) async fn unused_since(
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select s.created_at as "created_at!"
-             from live_sessions s
-             join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
-            where s.id = $1"#,
+           from live_sessions s
+           join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
+          where s.id = $1"#,
         session.0,
         secret::hash(refresh_token),
     )
@@ -266,12 +274,6 @@ pub(crate) async fn is_impersonation(pool: &PgPool, session: SessionId) -> Resul
     )
     .fetch_one(pool)
     .await
-}
-
-async fn issue(tx: &mut Tx, session: SessionId) -> Result<String, sqlx::Error> {
-    let token = secret::generate();
-    store(tx, session, &token).await?;
-    Ok(token)
 }
 
 async fn store(tx: &mut Tx, session: SessionId, token: &str) -> Result<(), sqlx::Error> {
@@ -290,27 +292,33 @@ fn expiry() -> DateTime<Utc> {
     jobs::clock::now() + REFRESH_LIFETIME
 }
 
-/// Trades a refresh token for the next one.
+/// Trades a refresh token for the next one. Within ten seconds of its use the same token is answered the same
+/// next one: the tabs of one browser share a token, and an answer may be lost.
 ///
 /// # Errors
-/// [`SessionError::NotRefreshable`]; if the token had been used before, its session has now ended.
+/// [`SessionError::NotRefreshable`]; if the token had been used longer ago, its session has now ended.
 pub async fn refresh(database: &Database, token: &str) -> Result<Opened, SessionError> {
     let hash = secret::hash(token);
-    let next = secret::generate();
+    let salt = secret::salt();
+    let next = secret::successor(token, &salt);
     let mut tx = database.begin().await?;
     let traded = sqlx::query!(
         r#"update refresh_tokens t
-              set used_at = now(), replaced_by = $2
+              set used_at = now(), replaced_by = $2, successor_salt = $3
              from live_sessions s
             where t.hash = $1 and t.used_at is null and t.expires_at > now()
               and s.id = t.session_id and s.impersonator_id is null
         returning s.id as "id!", s.user_id as "user_id!""#,
         hash,
         secret::hash(&next),
+        &salt,
     )
     .fetch_optional(tx.conn())
     .await?;
     let Some(traded) = traded else {
+        if let Some(opened) = same_successor(&mut tx, token, &hash).await? {
+            return Ok(opened);
+        }
         end_reused(&mut tx, &hash).await?;
         tx.commit().await?;
         return Err(SessionError::NotRefreshable);
@@ -320,8 +328,37 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     sqlx::query!("update sessions set last_used_at = now() where id = $1", session.0)
         .execute(tx.conn())
         .await?;
+    // An old token must not lead along the chain to the present one.
+    sqlx::query!(
+        "update refresh_tokens set successor_salt = null
+          where session_id = $1 and successor_salt is not null and used_at <= now() - $2::text::interval",
+        session.0,
+        SAME_SUCCESSOR,
+    )
+    .execute(tx.conn())
+    .await?;
     tx.commit().await?;
     Ok(Opened { session, user, refresh_token: next })
+}
+
+/// What a token was traded for a moment ago. Whoever traded it has committed: this waited for their row.
+async fn same_successor(tx: &mut Tx, token: &str, hash: &[u8]) -> Result<Option<Opened>, sqlx::Error> {
+    let traded = sqlx::query!(
+        r#"select s.id as "id!", s.user_id as "user_id!", t.successor_salt as "salt!"
+             from refresh_tokens t
+             join live_sessions s on s.id = t.session_id
+            where t.hash = $1 and t.successor_salt is not null
+              and t.used_at > clock_timestamp() - $2::text::interval"#,
+        hash,
+        SAME_SUCCESSOR,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(traded.map(|traded| Opened {
+        session: SessionId(traded.id),
+        user: UserId(traded.user_id),
+        refresh_token: secret::successor(token, &traded.salt),
+    }))
 }
 
 /// Ends the session whose token came a second time.

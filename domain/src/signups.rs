@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     DomainError, FieldErrors, Refusal, secret,
     stripe::invites::InviteError,
-    users::{Email, Password},
+    users::{Email, HashError, Password},
 };
 pub use delivery::{Delivered, deliver};
 pub use doors::{
@@ -124,8 +124,8 @@ pub enum SignupError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// A password could not be hashed.
-    #[error("{0}")]
-    Hash(String),
+    #[error(transparent)]
+    Hash(#[from] HashError),
 }
 
 impl DomainError for SignupError {
@@ -141,7 +141,7 @@ impl DomainError for SignupError {
             Self::NotFound => Refusal::NotFound,
             Self::Invite(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
-            Self::Hash(_) => Refusal::Internal,
+            Self::Hash(error) => error.refusal(),
         }
     }
 }

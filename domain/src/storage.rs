@@ -84,13 +84,15 @@ impl DomainError for StorageError {
 
 impl From<object_store::Error> for StorageError {
     fn from(error: object_store::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+
         if matches!(error, object_store::Error::NotFound { .. }) {
             return Self::NotFound;
         }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(current) = cause {
             if let Some(io) = current.downcast_ref::<std::io::Error>()
-                && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+                && matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge)
             {
                 return Self::Full;
             }
@@ -299,7 +301,7 @@ mod tests {
         let stored = storage.put_stream("a/b", megabytes(15), 1 << 30).await.unwrap();
         assert_eq!(stored.size, 15 << 20);
         let mut reader = storage.reader("a/b").await.unwrap();
-        tokio::task::spawn_blocking(move || {
+        std::thread::spawn(move || {
             let mut byte = [0; 1];
             for megabyte in [14_u8, 0, 7, 8] {
                 reader.seek(SeekFrom::Start((u64::from(megabyte) << 20) + 5)).unwrap();
@@ -311,7 +313,7 @@ mod tests {
             reader.seek(SeekFrom::Start(0)).unwrap();
             assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), 15 << 20);
         })
-        .await
+        .join()
         .unwrap();
         let streamed: Vec<_> = storage.stream("a/b").await.unwrap().try_collect().await.unwrap();
         assert_eq!(streamed.iter().map(Bytes::len).sum::<usize>(), 15 << 20);

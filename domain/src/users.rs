@@ -114,7 +114,7 @@ impl DomainError for UserError {
             Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
             Self::Mail(error) => error.refusal(),
             Self::Token(error) => error.refusal(),
-            Self::Hash(_) => Refusal::Internal,
+            Self::Hash(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -196,7 +196,7 @@ impl Account {
 
     /// Whether there is the account and that is its password. Takes as long where there is none, so that its time
     /// tells nothing.
-    pub(crate) async fn has_password(account: Option<Self>, password: String) -> bool {
+    pub(crate) async fn has_password(account: Option<Self>, password: String) -> Result<bool, HashError> {
         password::verify(account.and_then(|account| account.hash), password).await
     }
 }

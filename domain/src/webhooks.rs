@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body_util::Full;
-use hyper::{Request, StatusCode, client::conn::http1, header, http};
+use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header, http};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -57,8 +57,19 @@ pub enum DeliveryError {
     #[error("the receiver answered {0}")]
     Refused(u16),
     /// Perhaps later: the receiver is away, or said so.
-    #[error("{0}")]
-    NotNow(String),
+    #[error("{reason}")]
+    NotNow {
+        /// A sentence for people.
+        reason: String,
+        /// How long the receiver asks to wait, by `Retry-After`.
+        wait: Option<Duration>,
+    },
+}
+
+impl DeliveryError {
+    fn not_now(reason: impl Into<String>) -> Self {
+        Self::NotNow { reason: reason.into(), wait: None }
+    }
 }
 
 /// What sends webhooks.
@@ -104,7 +115,7 @@ impl HttpSender {
     }
 
     /// Connects to an address that the guard lets through, and asks there.
-    async fn post(&self, delivery: &Delivery) -> Result<StatusCode, DeliveryError> {
+    async fn post(&self, delivery: &Delivery) -> Result<Head, DeliveryError> {
         let url = &delivery.url;
         let addresses = self.guard.addresses(url).await?;
         let request = request(delivery).map_err(|_| AddressError::Url)?;
@@ -128,7 +139,33 @@ impl fmt::Debug for HttpSender {
 }
 
 fn unreachable_receiver() -> DeliveryError {
-    DeliveryError::NotNow("the receiver can't be reached".to_owned())
+    DeliveryError::not_now("the receiver can't be reached")
+}
+
+/// What the head of an answer says.
+struct Head {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+}
+
+impl Head {
+    fn of(answer: &Response<Incoming>) -> Self {
+        let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        Self {
+            status: answer.status(),
+            retry_after: retry_after.and_then(|value| wait_of(value, jobs::clock::now())),
+        }
+    }
+}
+
+/// How long `Retry-After` asks to wait: seconds, or a date (RFC 9110, section 10.2.3).
+fn wait_of(value: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(value).ok()?;
+    Some((date.with_timezone(&Utc) - now).to_std().unwrap_or_default())
 }
 
 fn request(delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -146,7 +183,7 @@ fn request(delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
 }
 
 /// Sends a request and waits for the head of its answer; nobody reads the rest.
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode, hyper::Error>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Head, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -157,7 +194,7 @@ where
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        answer = sender.send_request(request) => answer.map(|answer| answer.status()),
+        answer = sender.send_request(request) => answer.map(|answer| Head::of(&answer)),
         () = driven => unreachable!("it is pending for ever"),
     }
 }
@@ -165,16 +202,31 @@ where
 #[async_trait]
 impl WebhookSender for HttpSender {
     async fn send(&self, delivery: &Delivery) -> Result<u16, DeliveryError> {
-        let status = tokio::time::timeout(TIMEOUT, self.post(delivery))
+        let Head { status, retry_after } = tokio::time::timeout(TIMEOUT, self.post(delivery))
             .await
-            .map_err(|_| DeliveryError::NotNow("the receiver took too long".to_owned()))??;
+            .map_err(|_| DeliveryError::not_now("the receiver took too long"))??;
         let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
         match status {
             status if status.is_success() => Ok(status.as_u16()),
             status if status.is_server_error() || later.contains(&status) => {
-                Err(DeliveryError::NotNow(format!("the receiver answered {}", status.as_u16())))
+                let reason = format!("the receiver answered {}", status.as_u16());
+                Err(DeliveryError::NotNow { reason, wait: retry_after })
             }
             status => Err(DeliveryError::Refused(status.as_u16())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_asks_to_wait_by_seconds_or_by_a_date() {
+        let now = DateTime::parse_from_rfc3339("2026-11-29T12:00:00Z").unwrap().to_utc();
+        assert_eq!(wait_of(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(wait_of("Sun, 29 Nov 2026 12:00:30 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(wait_of("Sun, 29 Nov 2026 11:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(wait_of("soon", now), None);
     }
 }

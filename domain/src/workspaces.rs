@@ -17,7 +17,11 @@ use uuid::Uuid;
 pub use branding::{Branding, BrandingChanges};
 pub use details::{Workspace, WorkspaceChanges};
 
-use crate::{Actor, UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
+use crate::{
+    Actor, UserId, WorkspaceDb, WorkspaceId,
+    access::{Held, Role},
+    callers::Authority,
+};
 
 /// Whoever lets people into a workspace and out of it: where, and as what.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +32,15 @@ pub struct Host<'a> {
     pub(crate) role: Role,
     /// Who they are.
     pub(crate) actor: &'a Actor,
+    /// What they may do there.
+    pub(crate) held: &'a Held,
 }
 
 impl<'a> Host<'a> {
     /// Whoever has that authority, in one request.
     #[must_use]
     pub fn new(authority: &'a Authority, actor: &'a Actor) -> Self {
-        Self { workspace: authority.workspace(), role: authority.role(), actor }
+        Self { workspace: authority.workspace(), role: authority.role(), actor, held: authority.held() }
     }
 }
 

@@ -3,10 +3,17 @@
 //! Nothing on the bus is the truth. A wake-up or an event that is lost is found again in the ledger
 //! by whoever waits for it, so callers may ignore a failed publish once it is counted.
 
-use std::{collections::BTreeSet, sync::Arc};
+mod server;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use tokio::sync::mpsc;
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::Duration,
+};
+
+use redis::aio::ConnectionManager;
+use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
 use crate::{JobId, Pool};
@@ -14,11 +21,31 @@ use crate::{JobId, Pool};
 /// Live events go through this many pub/sub channels, by the job's id, however many jobs there are.
 pub const EVENT_CHANNELS: u8 = 16;
 
+/// How long Redis may take to say that it takes writes.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Redis can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisError {
+    /// The URL is not one of a single server.
+    #[error("REDIS_URL: {0}")]
+    Url(&'static str),
+    /// It is no single server.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// It does not answer in time.
+    #[error("it does not answer")]
+    Silent,
+    /// It refuses, or is out of reach.
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+}
+
 /// A cheap handle on Redis, with the installation's key prefix.
 #[derive(Clone)]
 pub struct Bus {
     client: redis::Client,
-    connection: ConnectionManager,
+    connection: Arc<RwLock<ConnectionManager>>,
     prefix: Arc<str>,
     wakes: mpsc::UnboundedSender<Option<Pool>>,
 }
@@ -27,42 +54,68 @@ impl Bus {
     /// Connects; afterwards the connection repairs itself.
     ///
     /// # Errors
-    /// When the URL is malformed or Redis doesn't answer.
-    pub async fn connect(url: &str, prefix: &str) -> Result<Self, redis::RedisError> {
-        let client = redis::Client::open(url)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(std::time::Duration::from_secs(2)))
-            .set_response_timeout(Some(std::time::Duration::from_secs(5)))
-            .set_max_delay(std::time::Duration::from_secs(1));
-        let connection = ConnectionManager::new_with_config(client.clone(), config).await?;
+    /// When the URL is malformed, Redis doesn't answer, or it is no single server.
+    pub async fn connect(
+        url: &str,
+        ca: Option<&[u8]>,
+        prefix: &str,
+        silence: Duration,
+    ) -> Result<Self, RedisError> {
+        let client = server::client(url, ca, silence)?;
+        let mut connection = server::connect(&client).await?;
+        server::look_at(&mut connection).await?;
+        let connection = Arc::new(RwLock::new(connection));
         let (wakes, due) = mpsc::unbounded_channel();
         let bus = Self { client, connection, prefix: prefix.into(), wakes };
-        tokio::spawn(send_wakes(bus.connection(), bus.dispatch_channel(), due));
+        tokio::spawn(send_wakes(Arc::downgrade(&bus.connection), bus.dispatch_channel(), due));
+        tokio::spawn(server::keep_writable(
+            Arc::downgrade(&bus.connection),
+            bus.client.clone(),
+            bus.probe_key(),
+        ));
         Ok(bus)
     }
 
-    /// Whether a URL is one of a Redis.
+    /// Whether a URL is one of a single Redis.
     ///
     /// # Errors
-    /// When it is malformed.
-    pub fn check_url(url: &str) -> Result<(), redis::RedisError> {
-        redis::Client::open(url).map(|_| ())
+    /// What is wrong with it.
+    pub fn check_url(url: &str) -> Result<(), &'static str> {
+        match server::client(url, None, server::CONNECT) {
+            Ok(_) => Ok(()),
+            Err(RedisError::Url(reason) | RedisError::Unsupported(reason)) => Err(reason),
+            Err(_) => Err("is not of a Redis that this program can speak with"),
+        }
     }
 
     /// A handle on the shared, self-repairing connection.
     #[must_use]
     pub fn connection(&self) -> ConnectionManager {
-        self.connection.clone()
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks whether Redis answers.
-    pub async fn ping(&self) -> Result<(), redis::RedisError> {
-        redis::cmd("PING").query_async(&mut self.connection()).await
+    /// Asks whether Redis takes writes.
+    ///
+    /// # Errors
+    /// Why it doesn't, or that it doesn't answer within [`PROBE`].
+    pub async fn probe(&self) -> Result<(), RedisError> {
+        match timeout(PROBE, server::write(&mut self.connection(), &self.probe_key())).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(RedisError::Silent),
+        }
+    }
+
+    /// What is written to see whether it can be; gone again at once.
+    fn probe_key(&self) -> String {
+        format!("{}:probe", self.prefix)
     }
 
     /// A connection of its own for pub/sub.
     pub async fn subscriber(&self) -> Result<redis::aio::PubSub, redis::RedisError> {
-        self.client.get_async_pubsub().await
+        timeout(server::CONNECT, self.client.get_async_pubsub()).await.unwrap_or_else(|_| {
+            let silent = io::Error::new(io::ErrorKind::TimedOut, "Redis does not answer");
+            Err(silent.into())
+        })
     }
 
     /// The channel on which the dispatcher hears that a pool has due jobs.
@@ -156,7 +209,7 @@ impl Bus {
 
 /// Sends wake-ups, each pool's once however many are due together, until the last handle is dropped.
 async fn send_wakes(
-    mut connection: ConnectionManager,
+    connection: Weak<RwLock<ConnectionManager>>,
     channel: String,
     mut due: mpsc::UnboundedReceiver<Option<Pool>>,
 ) {
@@ -166,6 +219,8 @@ async fn send_wakes(
         for pool in wakes.drain(..).collect::<BTreeSet<_>>() {
             pipe.publish(&channel, pool.map_or("*", Pool::name)).ignore();
         }
+        let Some(connection) = connection.upgrade() else { return };
+        let mut connection = connection.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Err(error) = pipe.query_async::<()>(&mut connection).await {
             lost("wake", &error);
         }

@@ -2,15 +2,25 @@
 //! first request goes at once; what arrives while a statement is in flight goes together with the
 //! next one. Under light load that adds no wait, under heavy load it adds no statements. One that follows
 //! another at once goes down the same connection, which the server has warm.
+//!
+//! One request never fails another: where the database refuses a statement, its requests are run again, each
+//! in a statement of its own. And none waits for ever: a connection that doesn't answer is given up.
 
-use std::sync::Arc;
+use std::{io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use sqlx::{PgConnection, PgPool};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::outage::is_outage;
 
 /// Requests in one statement.
 const BATCH: usize = 500;
+/// How long a statement may take. The longest waits for a lock; what takes longer has no server any more.
+const ANSWER: Duration = Duration::from_secs(30);
 
 type Waiting<I, O> = (I, oneshot::Sender<Result<O, Arc<sqlx::Error>>>);
 
@@ -33,41 +43,39 @@ where
     where
         F: for<'a> Fn(&'a mut PgConnection, &'a [I]) -> BoxFuture<'a, Result<Vec<O>, sqlx::Error>>
             + Send
+            + Sync
             + 'static,
     {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Waiting<I, O>>();
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
-            let mut kept = None;
+            let mut kept: Option<PoolConnection<Postgres>> = None;
             while receiver.recv_many(&mut batch, BATCH).await > 0 {
                 let (items, replies): (Vec<I>, Vec<_>) = batch.drain(..).unzip();
-                let connection = match kept.take() {
-                    Some(connection) => Ok(connection),
-                    None => pool.acquire().await,
-                };
-                let answers = match connection {
-                    Ok(mut connection) => {
-                        let answers = run(&mut connection, &items).await;
-                        if answers.is_ok() && !receiver.is_empty() {
-                            kept = Some(connection);
+                let answers = match answer(&pool, &mut kept, &run, &items).await {
+                    Ok(answers) => answers.into_iter().map(Ok).collect(),
+                    Err(error) if items.len() > 1 && !is_outage(&error) => {
+                        tracing::warn!(%error, requests = items.len(), "refused together; running each alone");
+                        let mut answers = Vec::with_capacity(items.len());
+                        for item in &items {
+                            let alone = answer(&pool, &mut kept, &run, std::slice::from_ref(item)).await;
+                            answers.push(alone.map_err(Arc::new).and_then(|mut answers| {
+                                answers.pop().ok_or_else(|| Arc::new(sqlx::Error::RowNotFound))
+                            }));
                         }
                         answers
                     }
-                    Err(error) => Err(error),
-                };
-                match answers {
-                    Ok(answers) => {
-                        for (reply, answer) in replies.into_iter().zip(answers) {
-                            // Whoever no longer waits has given up on its own.
-                            let _ = reply.send(Ok(answer));
-                        }
-                    }
                     Err(error) => {
                         let error = Arc::new(error);
-                        for reply in replies {
-                            let _ = reply.send(Err(Arc::clone(&error)));
-                        }
+                        replies.iter().map(|_| Err(Arc::clone(&error))).collect::<Vec<_>>()
                     }
+                };
+                if receiver.is_empty() {
+                    kept = None;
+                }
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    // Whoever no longer waits has given up on its own.
+                    let _ = reply.send(answer);
                 }
             }
         });
@@ -81,5 +89,33 @@ where
             return Err(Arc::new(sqlx::Error::WorkerCrashed));
         }
         answer.await.unwrap_or_else(|_| Err(Arc::new(sqlx::Error::WorkerCrashed)))
+    }
+}
+
+/// Runs one statement, on the connection that was kept if there is one, and keeps it.
+async fn answer<I, O, F>(
+    pool: &PgPool,
+    kept: &mut Option<PoolConnection<Postgres>>,
+    run: &F,
+    items: &[I],
+) -> Result<Vec<O>, sqlx::Error>
+where
+    F: for<'a> Fn(&'a mut PgConnection, &'a [I]) -> BoxFuture<'a, Result<Vec<O>, sqlx::Error>>,
+{
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => pool.acquire().await?,
+    };
+    match timeout(ANSWER, run(&mut connection, items)).await {
+        Ok(answers) => {
+            if answers.is_ok() {
+                *kept = Some(connection);
+            }
+            answers
+        }
+        Err(_) => {
+            connection.close_on_drop();
+            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL does not answer")))
+        }
     }
 }

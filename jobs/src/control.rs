@@ -17,7 +17,7 @@ pub use cancel::{Cancel, CancelledAll, cancel, cancel_all};
 pub use delete::{Delete, delete};
 pub use figures::{LiveCount, count_live};
 pub use filter::Filter;
-pub use list::list;
+pub use list::{MAX_COUNTED, list};
 pub use logs::{LogLine, last_logs, logs};
 pub use priority::{Prioritize, prioritize};
 pub use retry::{Retry, retry};

@@ -3,18 +3,21 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
     postgres::PgPoolOptions,
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    Bus, PayloadError, PayloadKeys, Pool,
+    Bus, PayloadError, PayloadKeys, Pool, Reach,
+    bus::RedisError,
     control::{self, Asked},
-    server,
+    places::{Place, Places},
+    reach, server,
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -28,6 +31,13 @@ pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 /// connection sees the error that those who were using theirs saw.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
 
+/// How long a request waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// How long a connection that comes back may take to finish what it was doing. One that takes longer is in a
+/// statement whose client has left.
+const FINISH: Duration = Duration::from_millis(500);
+
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -36,7 +46,7 @@ pub enum ConnectError {
     Database(#[from] sqlx::Error),
     /// Redis.
     #[error("Redis: {0}")]
-    Bus(#[from] redis::RedisError),
+    Bus(#[from] RedisError),
 }
 
 /// A cheap handle on PostgreSQL and the bus, shared by everything in a process.
@@ -46,8 +56,21 @@ pub struct Database {
     pub pool: PgPool,
     /// Wake-ups and live events.
     pub bus: Bus,
+    /// Whether PostgreSQL is in reach.
+    pub reach: Reach,
     /// What secrets in payloads are sealed with.
     pub(crate) keys: PayloadKeys,
+    /// The connections that one workspace may hold at once, where that is limited.
+    places: Option<Places<Uuid>>,
+}
+
+/// What a process that answers requests does so that no tenant holds all of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FairUse {
+    /// Transactions of one workspace at once; more of them wait, without a connection.
+    pub per_workspace: usize,
+    /// The longest that a statement may run. One whose client leaves before ends within about a second.
+    pub statement_timeout: Duration,
 }
 
 /// How a process connects.
@@ -57,13 +80,18 @@ pub struct Connect<'a> {
     pub database_url: &'a str,
     /// Redis.
     pub redis_url: &'a str,
+    /// The certificates that Redis' own is checked with (PEM), in place of the system's.
+    pub redis_ca: Option<&'a [u8]>,
     /// In front of every name in Redis.
     pub redis_prefix: &'a str,
     /// Connections to PostgreSQL at the most.
     pub connections: u32,
-    /// A transaction that does nothing for this long is ended by the server: below the lease, so that a
-    /// worker cut off from the network doesn't hold up the next holder of its job.
-    pub idle_in_transaction: Duration,
+    /// How long either end of a connection may be silent. A transaction that does nothing for this long is
+    /// ended by the server: below the lease, so that a worker cut off from the network doesn't hold up the
+    /// next holder of its job. A server that acknowledges nothing for this long is given up.
+    pub silence: Duration,
+    /// For processes that answer requests; jobs take the time that they need.
+    pub fair_use: Option<FairUse>,
 }
 
 impl Database {
@@ -72,21 +100,25 @@ impl Database {
     /// # Errors
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
-        let milliseconds = to.idle_in_transaction.as_millis().to_string();
-        let settings = server::settings([
-            ("search_path", SHARED_PATH),
-            ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-            ("tcp_user_timeout", milliseconds.as_str()),
-        ]);
+        let milliseconds = to.silence.as_millis().to_string();
+        let fair = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
+        // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
+        let fair = fair.iter().flat_map(|timeout| {
+            [("statement_timeout", timeout.as_str()), ("client_connection_check_interval", "1000")]
+        });
+        let own =
+            [("search_path", SHARED_PATH), ("idle_in_transaction_session_timeout", milliseconds.as_str())];
+        let settings = server::settings(to.silence, own.into_iter().chain(fair));
         let options = server::options(to.database_url, "millrace")?;
-        let pool = PgPoolOptions::new()
+        let (port, silence) = (options.get_port(), to.silence);
+        let mut pool = PgPoolOptions::new();
+        if to.fair_use.is_some() {
+            pool = pool.after_release(|connection, _| Box::pin(has_finished(connection)));
+        }
+        let pool = pool
             .max_connections(to.connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
-            .after_connect(move |connection, _| {
-                let settings = settings.clone();
-                Box::pin(async move { server::apply(connection, &settings).await })
-            })
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
                     if metadata.idle_for > PRESUMED_ALIVE {
@@ -95,12 +127,25 @@ impl Database {
                     Ok(true)
                 })
             })
-            .connect_with(options)
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move {
+                    server::begin(connection, port, silence, &settings).await?;
+                    if reach::is_standby(connection).await? {
+                        return Err(sqlx::Error::Io(io::Error::other(reach::STANDBY)));
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options.clone())
             .await?;
+        server::tell_of_clear_text(&options, &pool).await?;
         Ok(Self {
             pool,
-            bus: Bus::connect(to.redis_url, to.redis_prefix).await?,
+            bus: Bus::connect(to.redis_url, to.redis_ca, to.redis_prefix, to.silence).await?,
+            reach: Reach::start(options),
             keys: PayloadKeys::default(),
+            places: to.fair_use.map(|fair| Places::of(fair.per_workspace)),
         })
     }
 
@@ -160,6 +205,8 @@ impl Database {
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
     /// `set local` ends with the transaction, so the pooled connection goes back clean.
     pub async fn begin_as_workspace(&self, workspace: Uuid, read_only: bool) -> Result<Tx, sqlx::Error> {
+        // Before a connection is taken, not while one is held. What goes on with a transaction needs no other.
+        let place = if Unit::has_work() { None } else { self.place_of(workspace).await? };
         // A reader goes on with a unit's transaction, whose work it must see, but begins none.
         let mut tx = match read_only.then(Unit::parked) {
             Some(Some(parked)) => {
@@ -176,11 +223,34 @@ impl Database {
                 let begin = format!("begin{mode}; {}", role_of(workspace));
                 let mut tx = Tx::new(self, self.pool.begin_with(AssertSqlSafe(begin)).await?);
                 tx.workspace = Some(workspace);
+                tx.place = place;
                 return Ok(tx);
             }
         };
+        if place.is_some() {
+            tx.place = place;
+        }
         tx.enter_workspace(workspace).await?;
         Ok(tx)
+    }
+
+    /// One of the connections that the workspace may hold.
+    async fn place_of(&self, workspace: Uuid) -> Result<Option<Place<Uuid>>, sqlx::Error> {
+        let Some(places) = &self.places else { return Ok(None) };
+        // Who waits is bounded by the requests that are open, and each of them by its deadline.
+        match timeout(ACQUIRE, places.take(workspace, usize::MAX)).await {
+            Ok(Ok(place)) => Ok(Some(place)),
+            Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+}
+
+/// Whether a connection that comes back can be used again: not while it is still in a statement, whose client
+/// must have left. That one is closed, so that the server ends the statement and the next request finds room.
+async fn has_finished(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match timeout(FINISH, connection.flush()).await {
+        Ok(finished) => finished.map(|()| true),
+        Err(_) => Ok(false),
     }
 }
 
@@ -227,6 +297,8 @@ pub struct Tx {
     workspace: Option<Uuid>,
     after: Aftermath,
     unit: Option<InUnit>,
+    /// What it counts against its workspace.
+    place: Option<Place<Uuid>>,
 }
 
 /// What goes out after a commit.
@@ -255,6 +327,7 @@ impl Tx {
             workspace: None,
             after: Aftermath::default(),
             unit: None,
+            place: None,
         }
     }
 
@@ -262,6 +335,7 @@ impl Tx {
     pub(crate) async fn going_on(database: &Database, parked: Parked) -> Result<Self, sqlx::Error> {
         let mut tx = Self::new(database, parked.transaction);
         tx.after = parked.after;
+        tx.place = parked.place;
         tx.unit = Unit::current().map(|unit| InUnit { unit, holds_others_work: true, is_read: false });
         tx.leave_workspace().await?;
         Ok(tx)
@@ -325,7 +399,7 @@ impl Tx {
         let Some(inner) = self.inner.take() else { return Ok(()) };
         let after = std::mem::take(&mut self.after);
         if let Some(InUnit { unit, .. }) = self.unit.take() {
-            unit.park(Parked { transaction: inner, after });
+            unit.park(Parked { transaction: inner, after, place: self.place.take() });
             return Ok(());
         }
         inner.commit().await?;
@@ -350,7 +424,8 @@ impl Drop for Tx {
     fn drop(&mut self) {
         let (Some(inner), Some(part)) = (self.inner.take(), self.unit.take()) else { return };
         if part.is_read {
-            part.unit.park(Parked { transaction: inner, after: std::mem::take(&mut self.after) });
+            let (after, place) = (std::mem::take(&mut self.after), self.place.take());
+            part.unit.park(Parked { transaction: inner, after, place });
         } else if part.holds_others_work {
             part.unit.lose();
         } else {

@@ -4,10 +4,12 @@
 //! [`lanes`] reads what is due, [`turns`] decides whose turn it is, [`queue`] remembers what was pushed:
 //! nothing of it is written to the ledger. An id that nobody claims is pushed again, and everything is
 //! when Redis has lost its memory. Leadership is an advisory lock on a connection of its own, the one
-//! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless.
+//! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless. It ends
+//! with the leader's [`silence`]: see [`leadership`].
 
 mod hand_back;
 pub(crate) mod lanes;
+mod leadership;
 mod queue;
 pub(crate) mod rescue;
 mod turns;
@@ -19,19 +21,21 @@ use std::{
 
 use chrono::TimeDelta;
 use futures::StreamExt;
-use sqlx::{Connection, PgConnection};
-use tokio::{sync::mpsc, time::Instant};
+use sqlx::PgConnection;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Database, Pool, Recurring, batch, clock,
-    database::SHARED_PATH,
-    deliver,
+    Database, Pool, Recurring, batch, clock, deliver,
     ledger::{self},
-    schedules, server,
+    schedules,
 };
 use lanes::{Due, Lane, Running};
+use leadership::Heard;
 use queue::Queue;
 use turns::{Candidate, Holding};
 
@@ -47,8 +51,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 const PATIENCE: TimeDelta = TimeDelta::seconds(1);
 /// How often expired leases and the bus's marker are looked at.
 const UPKEEP: Duration = Duration::from_millis(500);
-/// Key of the leader's advisory lock: "millrace" in ASCII.
-const LEADER_LOCK: i64 = 0x6d69_6c6c_7261_6365;
+pub(crate) use leadership::is_led;
+pub use leadership::{Leadership, Standing};
 
 /// What the dispatcher is told.
 #[derive(Debug, Clone)]
@@ -59,11 +63,18 @@ pub struct DispatchConfig {
     pub crash_limit: i32,
     /// What is enqueued again and again.
     pub recurring: Vec<Recurring>,
+    /// Whether this process leads, for whoever asks it.
+    pub leadership: Leadership,
 }
 
 impl Default for DispatchConfig {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), crash_limit: 3, recurring: Vec::new() }
+        Self {
+            lease: Duration::from_secs(15),
+            crash_limit: 3,
+            recurring: Vec::new(),
+            leadership: Leadership::default(),
+        }
     }
 }
 
@@ -75,6 +86,7 @@ pub async fn dispatch(database: Database, url: &str, config: DispatchConfig, sto
         let grace = away.map_or(Duration::ZERO, |at| config.lease.saturating_sub(at.elapsed()));
         if let Err(error) = lead(&database, url, &config, grace, &stop).await {
             tracing::warn!(%error, "not leading; trying again");
+            config.leadership.set(Standing::CutOff);
             away = Some(Instant::now());
         }
         tokio::select! {
@@ -91,49 +103,28 @@ async fn lead(
     grace: Duration,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
-    // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
-    let settings = server::settings([
-        ("search_path", SHARED_PATH),
-        ("enable_seqscan", "off"),
-        ("enable_bitmapscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("plan_cache_mode", "force_generic_plan"),
-        // It writes nothing but what the next leader would write again.
-        ("synchronous_commit", "off"),
-    ]);
-    let mut lock = server::connect(&server::options(url, "millrace leader")?, &settings).await?;
-    let leading = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "got!""#, LEADER_LOCK)
-        .fetch_one(&mut lock)
-        .await?;
-    if !leading {
-        lock.close().await.ok(); // standing by; the lock was not ours
+    let silence = leadership::silence(config.lease);
+    let Some(mut lock) = leadership::take(url, silence).await? else {
+        config.leadership.set(Standing::StandingBy);
         return Ok(());
-    }
+    };
     tracing::info!("leading");
-    metrics::gauge!("millrace_dispatch_leading").set(1.0);
+    config.leadership.set(Standing::Leading);
     let (waker, wakes) = mpsc::channel(64);
     let listener = tokio::spawn(listen(database.clone(), waker));
     let sweeper = tokio::spawn(deliver::sweep::keep_swept(database.clone(), config.lease));
-    let mut leader = Leader::new(database.clone(), config.clone());
-    let result = leader.run(&mut lock, wakes, grace, stop).await;
+    let heard = Heard::default();
+    let mut leader = Leader::new(database.clone(), config.clone(), heard.clone());
+    let result = tokio::select! {
+        result = leader.run(&mut lock, wakes, grace, stop) => result,
+        error = heard.silent_for(silence) => Err(error),
+        () = leadership::has_to_go(stop) => Ok(()),
+    };
     listener.abort();
     sweeper.abort();
-    metrics::gauge!("millrace_dispatch_leading").set(0.0);
+    config.leadership.set(Standing::StandingBy);
+    leadership::give_up(lock, result.is_ok()).await;
     result
-}
-
-/// Whether someone leads.
-pub(crate) async fn is_led(database: &Database) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from pg_locks
-                           where locktype = 'advisory' and granted and objsubid = 1
-                             and database = (select oid from pg_database where datname = current_database())
-                             and classid::bigint << 32 | objid::bigint = $1) as "led!""#,
-        LEADER_LOCK,
-    )
-    .fetch_one(&database.pool)
-    .await
 }
 
 /// Turns wake-ups from the bus into pools to look at; `None` means all of them.
@@ -159,14 +150,28 @@ struct Leader {
     queues: HashMap<Pool, Queue>,
     /// The newest note of claims that has been heard of.
     claims: i64,
+    /// When the lock's own session last answered.
+    heard: Heard,
     /// Nobody is rescued before: the ledger was out of reach, and so were the workers' renewals.
     rescue_from: Instant,
 }
 
 impl Leader {
-    fn new(database: Database, config: DispatchConfig) -> Self {
+    fn new(database: Database, config: DispatchConfig, heard: Heard) -> Self {
         let queues = Pool::ALL.into_iter().map(|pool| (pool, Queue::default())).collect();
-        Self { database, config, queues, claims: 0, rescue_from: Instant::now() }
+        Self { database, config, queues, claims: 0, heard, rescue_from: Instant::now() }
+    }
+
+    /// How long the leader waits for Redis at a time: less than what would make it silent.
+    fn bus_patience(&self) -> Duration {
+        leadership::silence(self.config.lease) / 4
+    }
+
+    /// Whoever can't reach the lock's own session no longer leads.
+    async fn still_leads(&self, lock: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query!("select 1 as one").fetch_one(lock).await?;
+        self.heard.now();
+        Ok(())
     }
 
     async fn run(
@@ -177,6 +182,7 @@ impl Leader {
         stop: &CancellationToken,
     ) -> Result<(), sqlx::Error> {
         self.start_over().await;
+        self.still_leads(lock).await?;
         self.count_slots().await?;
         schedules::declare(&self.database.pool, &self.config.recurring).await?;
         self.rescue_from = Instant::now() + self.outage_grace(lock).await?.max(grace);
@@ -214,17 +220,22 @@ impl Leader {
             }
             for pool in &woken {
                 self.top_up(lock, *pool).await?;
+                self.heard.now();
             }
             let others = self.queues.iter().filter(|(pool, queue)| queue.backlog && !woken.contains(pool));
             let others: Vec<_> = others.map(|(pool, queue)| (*pool, queue.may_go_on())).collect();
             for (pool, may_go_on) in others {
-                if may_go_on { self.go_on(lock, pool).await? } else { self.top_up(lock, pool).await? }
+                if may_go_on {
+                    self.go_on(lock, pool).await?
+                } else {
+                    self.top_up(lock, pool).await?
+                }
+                self.heard.now();
             }
             if Instant::now() >= next_upkeep {
                 next_upkeep = Instant::now() + UPKEEP;
-                // Whoever can't reach the lock's own session no longer leads.
-                sqlx::query!("select 1 as one").fetch_one(&mut *lock).await?;
-                self.upkeep().await?;
+                self.still_leads(lock).await?;
+                self.upkeep(lock).await?;
             }
         }
     }
@@ -246,19 +257,25 @@ impl Leader {
     /// A new leader, or a Redis that has lost its memory: nothing is known to be pushed.
     async fn start_over(&mut self) {
         self.queues.values_mut().for_each(Queue::forget);
-        let bus = &self.database.bus;
-        if let Err(error) = deliver::empty_queues(bus).await {
-            tracing::warn!(%error, "could not empty the queues; old ids in them find nothing to claim");
+        let (bus, patience) = (&self.database.bus, self.bus_patience());
+        match timeout(patience, deliver::empty_queues(bus)).await {
+            Ok(Ok(())) => {}
+            failed => {
+                tracing::warn!(?failed, "could not empty the queues; old ids in them find nothing to claim")
+            }
         }
-        let marked: Result<(), _> =
-            redis::cmd("SET").arg(bus.marker_key()).arg(1).query_async(&mut bus.connection()).await;
-        if let Err(error) = marked {
-            tracing::warn!(%error, "could not set the marker; starting over again soon");
+        let mut connection = bus.connection();
+        let mut mark = redis::cmd("SET");
+        mark.arg(bus.marker_key()).arg(1);
+        match timeout(patience, mark.query_async::<()>(&mut connection)).await {
+            Ok(Ok(())) => {}
+            failed => tracing::warn!(?failed, "could not set the marker; starting over again soon"),
         }
     }
 
     /// Pushes what there are slots for, and makes room where someone has none.
     async fn top_up(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
+        let patience = self.bus_patience();
         let Some(queue) = self.queues.get_mut(&pool) else {
             return Ok(());
         };
@@ -276,10 +293,10 @@ impl Leader {
         let in_hand = queue.in_hand();
         if queue.has_overdue() && in_hand < queue.slots {
             // Slots are free, and yet nobody takes them: were they lost, or is a worker slow?
-            match deliver::queued(&self.database.bus, pool).await {
-                Ok(queued) if queued >= queue.tasks() => queue.trust(),
-                Ok(_) => queue.forget_overdue(),
-                Err(error) => tracing::debug!(%error, "could not look into the queue"),
+            match timeout(patience, deliver::queued(&self.database.bus, pool)).await {
+                Ok(Ok(queued)) if queued >= queue.tasks() => queue.trust(),
+                Ok(Ok(_)) => queue.forget_overdue(),
+                failed => tracing::debug!(?failed, "could not look into the queue"),
             }
         }
         let holdings = queue.holdings();
@@ -310,7 +327,7 @@ impl Leader {
             metrics::counter!("millrace_hand_backs_asked_total", "pool" => pool.name()).increment(1);
             tracing::info!(%job, %pool, "asked to hand back: another workspace has waited for a slot");
         }
-        push(&self.database, pool, queue, chosen).await;
+        push(&self.database, pool, queue, chosen, patience).await;
         Ok(())
     }
 
@@ -325,6 +342,7 @@ impl Leader {
     /// Pushes more of the lanes that the last walk has seen, from where it ended: what is left to do between two
     /// walks when a pool drains thousands a second.
     async fn go_on(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
+        let patience = self.bus_patience();
         let Some(queue) = self.queues.get_mut(&pool) else {
             return Ok(());
         };
@@ -350,18 +368,22 @@ impl Leader {
         if chosen.len() == count {
             queue.over(seen.into_iter().filter(|(_, jobs)| *jobs < each).map(|(lane, _)| lane));
         }
-        push(&self.database, pool, queue, chosen).await;
+        push(&self.database, pool, queue, chosen, patience).await;
         Ok(())
     }
 
-    async fn upkeep(&mut self) -> Result<(), sqlx::Error> {
+    async fn upkeep(&mut self, lock: &mut PgConnection) -> Result<(), sqlx::Error> {
         self.look_for_the_marker().await;
+        self.still_leads(lock).await?;
         self.count_slots().await?;
         schedules::enqueue_due(&self.database, clock::now()).await?;
+        self.still_leads(lock).await?;
         batch::advance(&self.database).await?;
+        self.still_leads(lock).await?;
         let began = Instant::now();
         if began >= self.rescue_from {
-            rescue::rescue(&self.database, &self.config, &mut self.queues).await?;
+            let patience = self.bus_patience();
+            rescue::rescue(&self.database, &self.config, &mut self.queues, patience).await?;
         }
         if began.elapsed() > self.config.lease / 2 {
             // The database kept us waiting, so it kept the workers waiting too.
@@ -372,9 +394,11 @@ impl Leader {
 
     async fn look_for_the_marker(&mut self) {
         let bus = &self.database.bus;
-        let marker: Result<Option<i64>, _> =
-            redis::cmd("GET").arg(bus.marker_key()).query_async(&mut bus.connection()).await;
-        if let Ok(None) = marker {
+        let mut connection = bus.connection();
+        let mut get = redis::cmd("GET");
+        get.arg(bus.marker_key());
+        let marker = timeout(self.bus_patience(), get.query_async::<Option<i64>>(&mut connection)).await;
+        if let Ok(Ok(None)) = marker {
             tracing::warn!("the bus has lost its memory; pushing everything again");
             metrics::counter!("millrace_dispatch_started_over_total").increment(1);
             self.start_over().await;
@@ -409,17 +433,23 @@ impl Leader {
 }
 
 /// Pushes what was chosen. What Redis doesn't take stays due.
-async fn push(database: &Database, pool: Pool, queue: &mut Queue, chosen: Vec<Candidate>) {
+async fn push(
+    database: &Database,
+    pool: Pool,
+    queue: &mut Queue,
+    chosen: Vec<Candidate>,
+    patience: Duration,
+) {
     if chosen.is_empty() {
         return;
     }
     let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
     let bunch = queue.bunch(ids.len());
-    match deliver::push(&database.bus, pool, &ids, bunch).await {
-        Ok(()) => queue.note(chosen, bunch),
-        Err(error) => {
+    match timeout(patience, deliver::push(&database.bus, pool, &ids, bunch)).await {
+        Ok(Ok(())) => queue.note(chosen, bunch),
+        failed => {
             metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
-            tracing::warn!(%error, %pool, "not pushed; the ids stay due");
+            tracing::warn!(?failed, %pool, "not pushed; the ids stay due");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -7,14 +7,21 @@ use serde_json::Value;
 use crate::{
     Jitter, JobContext, JobKind, PayloadError, PayloadKeys, Pool, RetryPolicy,
     ledger::Claimed,
+    outage::is_outage,
     payload,
     retention::{Policies, Retention},
 };
 
+/// The longest wait that somebody else may ask for.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// When a job is tried again whose needs are away, and how much of that is chance.
+const AWAY: Duration = Duration::from_secs(10);
+
 /// How a handler's attempt ended, chosen by the handler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Done; the value is the job's result, visible to its watchers.
+    /// Done; the value is the job's result, visible to its watchers. One of more than
+    /// [`crate::border::MAX_RESULT_BYTES`] fails the job.
     Done(Value),
     /// Not now: again after the wait. Not an attempt.
     Snooze(Duration),
@@ -46,6 +53,18 @@ pub enum JobError {
     /// The same, with a sentence that watchers may read.
     #[error("{0}")]
     RetryTold(String),
+    /// The same, where whoever was asked has said how long to wait at the least.
+    #[error("{message}")]
+    RetryAfter {
+        /// Not before this time has passed; no longer than [`MAX_RETRY_AFTER`].
+        wait: Duration,
+        /// A sentence that watchers may read.
+        message: String,
+    },
+    /// What the job needs is full or away, which is no failure of the job: again later, without an attempt
+    /// spent.
+    #[error("{0}")]
+    Away(String),
     /// No further attempt would end otherwise: [`Outcome::Fail`], for where `?` is handier.
     #[error("{code}: {message}")]
     Final {
@@ -60,23 +79,22 @@ impl JobError {
     /// What watchers are told: nothing of our insides.
     pub(crate) fn told(&self) -> String {
         match self {
-            Self::RetryTold(sentence) | Self::Final { message: sentence, .. } => sentence.clone(),
+            Self::RetryTold(sentence)
+            | Self::Away(sentence)
+            | Self::RetryAfter { message: sentence, .. }
+            | Self::Final { message: sentence, .. } => sentence.clone(),
             Self::Fenced | Self::Database(_) | Self::Retry(_) => {
                 "something went wrong on our side".to_owned()
             }
         }
     }
 
-    /// Whether the database was out of reach, which is no failure of the job.
-    pub(crate) fn is_outage(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            // Class 08: connection exceptions; 57P0x: the server is being stopped or started.
-            sqlx::Error::Database(error) => {
-                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))
-            }
-            _ => false,
+    /// What the job waits for, where something that it needs is away, which is no failure of the job.
+    pub(crate) fn away(&self) -> Option<String> {
+        match self {
+            Self::Away(sentence) => Some(sentence.clone()),
+            Self::Database(error) if is_outage(error) => Some("the database is unreachable".to_owned()),
+            _ => None,
         }
     }
 
@@ -114,6 +132,13 @@ impl Entry {
     /// The wait after that failed attempt.
     pub(crate) fn backoff(&self, attempt: i32) -> Duration {
         self.retry.backoff(attempt, self.jitter)
+    }
+
+    /// The wait of a job whose needs are away: half of it is chance, so that those that were turned away
+    /// together don't come back together.
+    pub(crate) fn away(&self) -> Duration {
+        let policy = RetryPolicy { base: AWAY / 2, ..RetryPolicy::NEVER };
+        AWAY / 2 + policy.backoff(1, self.jitter)
     }
 
     /// The payload as this release's handler takes it: its secrets open, of the present version.
@@ -213,6 +238,11 @@ impl Registry {
     #[must_use]
     pub fn retention(&self) -> Policies {
         Policies::new(self.entries.iter().map(|(name, entry)| (*name, entry.retention)))
+    }
+
+    /// The names of the kinds.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.entries.values().map(|entry| entry.name)
     }
 
     pub(crate) fn entry(&self, kind: &str) -> Option<&Entry> {

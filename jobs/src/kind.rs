@@ -61,9 +61,13 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Eight attempts over about ten minutes.
+    /// Eight attempts, the last no later than about ten minutes after the first: 5 s, doubling to 300 s.
     pub const DEFAULT: Self =
-        Self { attempts: 8, base: Duration::from_secs(1), cap: Duration::from_secs(300) };
+        Self { attempts: 8, base: Duration::from_secs(5), cap: Duration::from_secs(300) };
+    /// For what leaves the house, whose receivers are away for as long as a deploy or a night's trouble takes:
+    /// fifteen attempts, the last no later than about six hours after the first.
+    pub const OUTWARD: Self =
+        Self { attempts: 15, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
     /// One attempt.
     pub const NEVER: Self = Self { attempts: 1, ..Self::DEFAULT };
 
@@ -104,6 +108,16 @@ mod tests {
                 assert!(policy.backoff(attempt, Jitter::Full) <= bound, "attempt {attempt}");
             }
         }
+    }
+
+    #[test]
+    fn policies_reach_as_far_as_they_say() {
+        let reach = |policy: RetryPolicy| {
+            let waits = (1..policy.attempts).map(|attempt| policy.backoff(attempt, Jitter::Held(1.0)));
+            waits.sum::<Duration>().as_secs()
+        };
+        assert_eq!(reach(RetryPolicy::DEFAULT), 615);
+        assert_eq!(reach(RetryPolicy::OUTWARD), 5110 + 5 * 3600);
     }
 
     #[test]

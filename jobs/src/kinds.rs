@@ -9,6 +9,25 @@ use uuid::Uuid;
 
 use crate::{JobKind, Pool, Retention, RetryPolicy, Unique};
 
+/// The names of all kinds.
+pub const NAMES: [&str; 15] = [
+    ProvisionWorkspace::NAME,
+    MigrateWorkspace::NAME,
+    ImportRecords::NAME,
+    DiscardImport::NAME,
+    ExportRecords::NAME,
+    ScheduledExport::NAME,
+    CallWebhook::NAME,
+    SendMail::NAME,
+    WriteToAccount::NAME,
+    SweepAccounts::NAME,
+    MailWorkspaces::NAME,
+    SweepUploads::NAME,
+    PruneJobs::NAME,
+    NoOp::NAME,
+    Steps::NAME,
+];
+
 /// Creates a signed-up user's account and workspace.
 /// Killed at any line: every step looks at what is there first, so the next attempt goes on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -123,6 +142,7 @@ pub struct CallWebhook {
 impl JobKind for CallWebhook {
     const NAME: &'static str = "webhooks.call";
     const POOL: Pool = Pool::Deliveries;
+    const RETRY: RetryPolicy = RetryPolicy::OUTWARD;
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
@@ -145,8 +165,7 @@ impl JobKind for SendMail {
     const NAME: &'static str = "mail.send";
     const POOL: Pool = Pool::Deliveries;
     // A server that is down, or wants a stranger to come back later, does so for hours.
-    const RETRY: RetryPolicy =
-        RetryPolicy { attempts: 12, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
+    const RETRY: RetryPolicy = RetryPolicy::OUTWARD;
     const TIMEOUT: Duration = Duration::from_secs(60);
     // Links in mails let people in.
     const SECRETS: &'static [&'static str] = &["text", "html"];
@@ -276,6 +295,8 @@ pub enum Crash {
 impl JobKind for NoOp {
     const NAME: &'static str = "engine.no_op";
     const POOL: Pool = Pool::Maintenance;
+    // Whoever tries the engine out does not want to wait.
+    const RETRY: RetryPolicy = RetryPolicy { base: Duration::from_secs(1), ..RetryPolicy::DEFAULT };
     const PRIORITY: i16 = 9;
 }
 
@@ -329,6 +350,7 @@ mod tests {
             row::<ImportRecords>(),
             row::<DiscardImport>(),
             row::<ExportRecords>(),
+            row::<CallWebhook>(),
             row::<SendMail>(),
             row::<WriteToAccount>(),
             row::<SweepAccounts>(),

@@ -22,14 +22,12 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Database, JobId, watch::publish};
+use crate::{Database, JobId, border, watch::publish};
 
 pub use layer::JobLogs;
 
 /// Lines that are kept of one attempt; what comes after is dropped and said once.
 const PER_ATTEMPT: usize = 1000;
-/// Bytes that are kept of one line.
-const LINE: usize = 4096;
 /// Lines that may wait to be written.
 const QUEUED: usize = 4096;
 /// Lines in one statement.
@@ -129,7 +127,7 @@ impl JobLog {
         if lost > 0 && !self.send("warn", format!("{lost} lines before this one were lost")) {
             self.0.lost.fetch_add(lost, Ordering::Relaxed);
         }
-        if !self.send(level, kept(mask::mask(message))) {
+        if !self.send(level, border::message(mask::mask(message))) {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             metrics::counter!("millrace_job_log_lines_lost_total").increment(1);
         }
@@ -156,17 +154,6 @@ impl JobLog {
             tracing::warn!(job = %self.0.job, "the job ends before all its log lines are written");
         }
     }
-}
-
-/// The part of a line that is kept, as PostgreSQL can store it.
-fn kept(mut message: String) -> String {
-    let mut end = LINE.min(message.len());
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message.truncate(end);
-    message.retain(|c| c != '\0');
-    message
 }
 
 /// Writes lines, for as long as it is patient, and wakes whoever watches them.
@@ -228,16 +215,4 @@ async fn write(database: &Database, lines: &[Line]) -> Result<HashMap<JobId, i64
         *last = row.id.max(*last);
     }
     Ok(newest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_cut_between_characters_and_holds_no_nul() {
-        assert_eq!(kept("a\0b".into()), "ab");
-        let cut = kept(format!("{}é", "x".repeat(LINE - 1)));
-        assert_eq!(cut.len(), LINE - 1);
-    }
 }

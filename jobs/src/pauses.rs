@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{Database, Pool};
+use crate::{Database, Pool, kinds};
 
 /// Jobs that are not to begin for now: those that match everything that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,16 @@ pub async fn list(database: &Database) -> Result<Vec<Pause>, sqlx::Error> {
     )
     .fetch_all(&database.pool)
     .await
+}
+
+/// Whether jobs of that kind may exist: this release has it, or there is one that another release has enqueued.
+pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Error> {
+    if kinds::NAMES.contains(&kind) {
+        return Ok(true);
+    }
+    sqlx::query_scalar!(r#"select exists (select from jobs where kind = $1) as "known!""#, kind)
+        .fetch_one(&database.pool)
+        .await
 }
 
 /// Pauses. What is paused already stays so, under its old id and with the new reason.

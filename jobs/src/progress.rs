@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::border;
 use crate::watch::{Counts, Event, Status, publish::Publisher};
 
 /// At most ten events a second per job.
@@ -51,21 +52,24 @@ impl Progress {
         })))
     }
 
-    /// Names what the job is doing now. Sent at once: a step is a thing people wait for.
+    /// Names what the job is doing now, in [`border::MAX_STEP_BYTES`]. Sent at once: a step is a thing people
+    /// wait for.
     pub fn step(&self, name: &str) -> &Self {
+        let name = border::text(name, border::MAX_STEP_BYTES);
         let mut state = self.lock();
-        if state.event.current_step.as_deref() != Some(name) {
-            state.event.current_step = Some(name.to_owned());
+        if state.event.current_step.as_deref() != Some(&name) {
+            state.event.current_step = Some(name);
             state.send();
         }
         drop(state);
         self
     }
 
-    /// A sentence for people, sent with the next event.
+    /// A sentence for people, of [`border::MAX_MESSAGE_BYTES`], sent with the next event.
     pub fn message(&self, text: impl Into<String>) -> &Self {
+        let text = border::message(text);
         let mut state = self.lock();
-        state.event.message = Some(text.into());
+        state.event.message = Some(text);
         state.changed();
         drop(state);
         self

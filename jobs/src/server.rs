@@ -2,9 +2,14 @@
 //! such as `PgBouncer` refuses a start-up message with settings that it doesn't know, and in session mode keeps those
 //! that a statement has made.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+
+use crate::tcp;
 
 /// The options of a connection under Millrace's own login, which PostgreSQL lists under `application`.
 ///
@@ -15,26 +20,59 @@ pub fn options(url: &str, application: &str) -> Result<PgConnectOptions, sqlx::E
     Ok(PgConnectOptions::from_str(url)?.application_name(application).extra_float_digits(None))
 }
 
-/// The statements that make these settings, each for as long as the connection lasts. Names and values are the
-/// program's own.
-pub(crate) fn settings<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+/// The statements that make these settings, each for as long as the connection lasts, and have the server give up a
+/// client that acknowledges nothing for `silence`. Names and values are the program's own.
+pub(crate) fn settings<'a>(
+    silence: Duration,
+    settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let (first, pause) = tcp::probes(silence);
+    let limits = [
+        ("tcp_user_timeout", silence.as_millis()),
+        ("tcp_keepalives_idle", first.as_secs().into()),
+        ("tcp_keepalives_interval", pause.as_secs().into()),
+    ];
     settings
         .into_iter()
         .map(|(name, value)| format!("set {name} = {value};"))
+        .chain(limits.map(|(name, value)| format!("set {name} = {value};")))
         // Compiling a plan costs more than any of these statements takes.
         .chain(["set jit = off;".to_owned(), "set timezone = 'UTC';".to_owned()])
         .collect()
 }
 
-/// Runs the statements of [`settings`] on a connection.
-pub(crate) async fn apply(connection: &mut PgConnection, settings: &str) -> Result<(), sqlx::Error> {
+/// Makes a new connection what it should be: the statements of [`settings`], and a limit on its server's silence.
+pub(crate) async fn begin(
+    connection: &mut PgConnection,
+    port: u16,
+    silence: Duration,
+    settings: &str,
+) -> Result<(), sqlx::Error> {
+    let limited = tokio::task::spawn_blocking(move || tcp::limit_silence(port, silence)).await;
+    if let Ok(Err(error)) = limited {
+        tracing::warn!(%error, "connections to PostgreSQL have no limit on their server's silence");
+    }
     sqlx::raw_sql(AssertSqlSafe(settings.to_owned())).execute(connection).await?;
     Ok(())
 }
 
-/// A connection of its own with these settings.
-pub(crate) async fn connect(options: &PgConnectOptions, settings: &str) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    apply(&mut connection, settings).await?;
-    Ok(connection)
+/// Says so where `sslmode=prefer`, which is also what holds without any, got no encryption.
+pub(crate) async fn tell_of_clear_text(options: &PgConnectOptions, pool: &PgPool) -> Result<(), sqlx::Error> {
+    if options.get_socket().is_some()
+        || !matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow)
+    {
+        return Ok(());
+    }
+    let encrypted =
+        sqlx::query_scalar!(r#"select ssl as "ssl!" from pg_stat_ssl where pid = pg_backend_pid()"#)
+            .fetch_optional(pool)
+            .await?;
+    if encrypted != Some(true) {
+        tracing::warn!(
+            host = options.get_host(),
+            "the connection to PostgreSQL is not encrypted; DATABASE_URL can require it by sslmode=verify-full, \
+             or confirm that it is meant by sslmode=disable"
+        );
+    }
+    Ok(())
 }

@@ -152,6 +152,16 @@ impl KindTally {
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<HashMap<String, KindTally>>);
 
+/// Lets the figures of these kinds begin at 0.
+pub(crate) fn begin(kinds: impl Iterator<Item = &'static str>) {
+    for kind in kinds {
+        metrics::counter!("millrace_jobs_started_total", "kind" => kind).absolute(0);
+        for outcome in OUTCOMES {
+            metrics::counter!("millrace_jobs_ended_total", "kind" => kind, "outcome" => outcome).absolute(0);
+        }
+    }
+}
+
 impl Tally {
     /// Counts a run that begins.
     pub(crate) fn started(&self, job: &Claimed) {

@@ -13,8 +13,9 @@ use std::sync::{
 
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
 
-use crate::{Tx, database::Aftermath};
+use crate::{Tx, database::Aftermath, places::Place};
 
 tokio::task_local! {
     static CURRENT: Unit;
@@ -39,6 +40,7 @@ struct Inner {
 pub(crate) struct Parked {
     pub(crate) transaction: Transaction<'static, Postgres>,
     pub(crate) after: Aftermath,
+    pub(crate) place: Option<Place<Uuid>>,
 }
 
 /// What a transaction that begins inside a unit is.

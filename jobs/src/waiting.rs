@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::{Database, JobId, ledger::interval};
+use crate::{Database, JobId, dispatch, ledger::interval};
 
 /// A position is counted up to this.
 const FARTHEST: i64 = 10_000;
@@ -29,6 +29,8 @@ pub enum Reason {
     ConcurrencyLimit,
     /// Enough of them have started in this period.
     RateLimit,
+    /// No scheduler leads, so that no job begins.
+    NoScheduler,
     /// No worker of its pool is alive and taking jobs.
     NoWorker,
     /// All slots are taken, or others go first.
@@ -110,6 +112,8 @@ pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx
         };
         let why = row.pause_reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         waiting(Reason::Paused, None, what + &why)
+    } else if !dispatch::is_led(database).await? {
+        waiting(Reason::NoScheduler, None, "no scheduler leads; jobs begin again once one does".to_owned())
     } else if row.slots == 0 {
         waiting(Reason::NoWorker, None, format!("no worker of the pool {} is alive", row.pool))
     } else if let Some(whole) = row.whole {

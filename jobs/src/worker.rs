@@ -29,6 +29,13 @@ use running::RunningJobs;
 
 pub use isolated::{IsolatedProcess, RUN_ISOLATED, run_isolated};
 
+/// How long jobs that are left after the grace may take to be put back.
+const HANDING_BACK: Duration = Duration::from_secs(2);
+/// How long the last statements of a worker may take.
+const SIGNING_OFF: Duration = Duration::from_millis(1500);
+/// How long [`work`] may take after `stop` beyond the grace, whatever hangs.
+pub const BEYOND_GRACE: Duration = Duration::from_secs(4);
+
 /// What a worker process is told.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -163,6 +170,7 @@ pub async fn work(
         Shared::start_with(registration, &database, registry, CancellationToken::new(), isolation);
     let shared = Arc::new(shared);
 
+    throughput::begin(shared.registry.names());
     let jobs = TaskTracker::new();
     let upkeep = CancellationToken::new();
     let keepers = [
@@ -211,14 +219,20 @@ pub async fn work(
         tracing::warn!(in_hand = jobs.len(), "grace period over; handing back what is left");
         shared.running.abort_all();
         // Each task puts its job back, which takes one statement.
-        let _ = tokio::time::timeout(Duration::from_secs(3), jobs.wait()).await;
+        let _ = tokio::time::timeout(HANDING_BACK, jobs.wait()).await;
     }
     upkeep.cancel();
-    for keeper in keepers {
-        let _ = keeper.await;
-    }
-    if let Err(error) = shared.registration.sign_off(&database).await {
-        tracing::warn!(%error, "could not sign off; the row is removed when its heartbeat is old");
+    let signed_off = tokio::time::timeout(SIGNING_OFF, async {
+        for keeper in keepers {
+            let _ = keeper.await;
+        }
+        shared.registration.sign_off(&database).await
+    });
+    match signed_off.await {
+        Ok(Ok(())) => {}
+        failed => {
+            tracing::warn!(?failed, "could not sign off; the row is removed when its heartbeat is old");
+        }
     }
     Ok(())
 }

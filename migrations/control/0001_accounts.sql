@@ -56,7 +56,10 @@ create table refresh_tokens (
     issued_at   timestamptz not null default now(),
     expires_at  timestamptz not null,
     used_at     timestamptz,
-    replaced_by bytea
+    replaced_by bytea,
+    -- With the token itself, from which its successor is made: for as long as both tabs of a race, and whoever lost
+    -- the answer, may ask again. Worth nothing without the token.
+    successor_salt bytea
 );
 
 create index refresh_tokens_of_session on refresh_tokens (session_id);

@@ -35,3 +35,27 @@ select s.id,
  where s.revoked_at is null
    and (s.impersonator_id is null
         or (i.is_active and i.is_staff and s.created_at > now() - interval '1 hour'));
+
+-- A workspace is never without an owner who gets in, by whatever transactions at once: they come one after the other
+-- by the workspace's row, and each looks at what the one before has left. Deactivating an account is the operator's,
+-- and is not held up by this.
+create function workspace_keeps_an_owner() returns trigger
+language plpgsql security definer set search_path = control, pg_temp as $$
+begin
+    perform from workspaces where id = old.workspace_id for no key update;
+    -- Memberships go with their workspace.
+    if found and not exists (select from memberships m join users u on u.id = m.user_id and u.is_active
+                              where m.workspace_id = old.workspace_id and m.role = 'owner' and m.is_active) then
+        raise exception 'a workspace needs an active owner'
+            using errcode = 'check_violation', schema = 'control', table = 'memberships',
+                  constraint = 'workspace_keeps_an_owner';
+    end if;
+    return null;
+end
+$$;
+
+create constraint trigger workspace_keeps_an_owner
+    after delete or update of role, is_active on memberships
+    deferrable initially deferred
+    for each row when (old.role = 'owner' and old.is_active)
+    execute function workspace_keeps_an_owner();

@@ -52,6 +52,7 @@ create table idempotency_keys (
     request_hash bytea not null,                  -- of the body
     status       smallint not null,
     answer       text not null,                   -- sealed
+    tickets      jsonb not null default '[]',     -- where the server put tickets into it, for which jobs
     created_at   timestamptz not null default now()
 );
 

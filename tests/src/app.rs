@@ -64,7 +64,7 @@ impl TestApp {
         let figures = PrometheusBuilder::new().build_recorder().handle();
         let stopped = stop.clone().cancelled_owned();
         let endpoint = api_server::endpoint(app, figures);
-        tokio::spawn(api_server::serve(listener, endpoint, stopped, Duration::ZERO));
+        tokio::spawn(api_server::serve(listener, endpoint, config.crowd(), stopped, Duration::ZERO));
 
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
@@ -103,6 +103,14 @@ impl TestApp {
             .execute(&self.database.pool)
             .await
             .expect("an address can be verified");
+    }
+
+    /// Lets the test take a workspace's last owner away by SQL, which no request can.
+    pub async fn without_owners(&self) {
+        sqlx::query("alter table control.memberships disable trigger workspace_keeps_an_owner")
+            .execute(&self.database.pool)
+            .await
+            .expect("a trigger can be disabled");
     }
 
     /// Waits until a job is over, whosever it is; answers as an operator sees it.

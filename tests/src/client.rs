@@ -218,7 +218,19 @@ pub fn code_of(error: &Value) -> Option<&str> {
 
 /// Sends a request as it is.
 pub async fn send(request: RequestBuilder) -> Reply {
-    let response = request.send().await.expect("the API answers");
+    let mut response = request.send().await.expect("the API answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Reply { status, headers, text: response.text().await.expect("a body can be read") }
+    let is_stream = headers.get("Content-Type").is_some_and(|kind| kind == "text/event-stream");
+    if !is_stream {
+        return Reply { status, headers, text: response.text().await.expect("a body can be read") };
+    }
+    // A stream may have no end: what comes without a pause is its body.
+    let mut body = Vec::new();
+    let pause = std::time::Duration::from_secs(2);
+    while let Ok(Some(piece)) =
+        tokio::time::timeout(pause, response.chunk()).await.map(|piece| piece.expect("a body can be read"))
+    {
+        body.extend_from_slice(&piece);
+    }
+    Reply { status, headers, text: String::from_utf8(body).expect("a stream is text") }
 }

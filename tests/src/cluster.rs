@@ -2,7 +2,7 @@
 //! may be killed and emptied and, where a test wants that, a PostgreSQL of its own. For tests that kill.
 
 mod pgbouncer;
-mod postgres;
+pub(crate) mod postgres;
 mod redis_server;
 
 use std::{
@@ -38,6 +38,10 @@ const PROCESSES: [&str; 7] =
 /// A "variable" of [`Cluster::start_process_with`]: the process's address space at the most, in KiB.
 pub const ADDRESS_SPACE: &str = "TEST_ADDRESS_SPACE";
 
+/// Another: the largest file that it may write, in blocks as `ulimit -f` counts them; writing more fails, as on a disk
+/// that is full.
+pub const FILE_SIZE: &str = "TEST_FILE_SIZE";
+
 /// Running processes and servers; all of them end with it.
 pub struct Cluster {
     /// Where the API listens.
@@ -53,6 +57,20 @@ pub struct Cluster {
     postgres: Option<Postgres>,
     /// In front of the database, where a test wants that.
     pooler: Option<PgBouncer>,
+}
+
+/// A process that was asked to leave.
+pub struct Leaving {
+    name: &'static str,
+    child: Child,
+}
+
+impl Leaving {
+    /// Waits for it, and fails unless it ends well.
+    pub fn wait_for_a_good_end(mut self) {
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{} drains and leaves: {status}", self.name);
+    }
 }
 
 impl Cluster {
@@ -120,6 +138,7 @@ impl Cluster {
             ("REDIS_URL", redis.url()),
             ("JOB_LEASE_SECONDS", LEASE.as_secs().to_string()),
             ("PORT", port.to_string()),
+            ("SHUTDOWN_DELAY_SECONDS", "0".to_owned()),
             ("LOG", "warn,apalis_core=off".to_owned()),
         ];
         let own: Vec<_> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -174,13 +193,20 @@ impl Cluster {
         Database::connect(&Connect {
             database_url: variable("DATABASE_URL"),
             redis_url: variable("REDIS_URL"),
+            redis_ca: None,
             redis_prefix: variable("REDIS_PREFIX"),
             connections: 4,
-            idle_in_transaction: Duration::from_secs(10),
+            silence: Duration::from_secs(10),
+            fair_use: None,
         })
         .await
         .expect("the test's servers answer")
         .with_keys(variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
+    }
+
+    /// Where its database is.
+    pub fn database_url(&self) -> String {
+        self.clone.as_ref().expect("it is removed with the cluster").url.clone()
     }
 
     /// Someone who has just signed up, in a workspace of their own.
@@ -211,6 +237,10 @@ impl Cluster {
         if let Some((_, kibibytes)) = variables.iter().find(|(name, _)| *name == ADDRESS_SPACE) {
             command = Command::new("sh");
             command.args(["-c", "ulimit -v \"$0\" && exec \"$1\"", kibibytes]).arg(&binary);
+        }
+        if let Some((_, blocks)) = variables.iter().find(|(name, _)| *name == FILE_SIZE) {
+            command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ && ulimit -f \"$0\" && exec \"$1\"", blocks]).arg(&binary);
         }
         let child = command
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -274,6 +304,13 @@ impl Cluster {
         assert!(status.success(), "{name} drains and leaves: {status}");
     }
 
+    /// Asks a process to leave, without waiting for it.
+    pub fn ask_to_leave(&mut self, name: &'static str) -> Leaving {
+        let child = self.processes.remove(name).expect("it runs");
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("it can be asked");
+        Leaving { name, child }
+    }
+
     /// Starts what has left by itself, as its supervisor would, and tells what that was.
     pub fn restart_the_fallen(&mut self) -> Vec<&'static str> {
         let fallen: Vec<_> = self
@@ -316,8 +353,31 @@ impl Cluster {
 
     /// Ends PostgreSQL at once, with whatever its sessions were doing, and starts it again.
     pub fn crash_postgres(&self) {
-        let postgres = self.postgres.as_ref().expect("a PostgreSQL of its own: start_with_postgres");
-        tokio::task::block_in_place(|| postgres.crash());
+        tokio::task::block_in_place(|| self.postgres().crash());
+    }
+
+    /// Ends PostgreSQL; [`Cluster::start_postgres`] starts it again.
+    pub fn stop_postgres(&self) {
+        tokio::task::block_in_place(|| self.postgres().stop());
+    }
+
+    /// Starts PostgreSQL again.
+    pub fn start_postgres(&self) {
+        tokio::task::block_in_place(|| self.postgres().start_again());
+    }
+
+    /// Changes a setting of PostgreSQL, at once.
+    pub async fn alter_postgres(&self, sql: &'static str) {
+        self.postgres().alter(sql).await;
+    }
+
+    fn postgres(&self) -> &Postgres {
+        self.postgres.as_ref().expect("a PostgreSQL of its own: start_with_postgres")
+    }
+
+    /// Sends Redis a command; empty words are left out.
+    pub async fn redis(&self, command: &[&str]) {
+        self.redis.send(command).await;
     }
 
     /// A number that a query of the database answers.
@@ -396,6 +456,7 @@ fn exported(settings: &Settings) -> Vec<(&'static str, String)> {
         "MAIL_URL",
         "JOB_LEASE_SECONDS",
         "PORT",
+        "SHUTDOWN_DELAY_SECONDS",
         "LOG",
     ]
     .into_iter()

@@ -61,9 +61,11 @@ impl TestDatabase {
         Database::connect(&Connect {
             database_url: &self.url,
             redis_url,
+            redis_ca: None,
             redis_prefix,
             connections: 10,
-            idle_in_transaction: Duration::from_secs(10),
+            silence: Duration::from_secs(10),
+            fair_use: None,
         })
         .await
         .expect("the test's servers answer")

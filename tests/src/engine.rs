@@ -1,5 +1,6 @@
 //! The engine by itself: a dispatcher and workers over kinds of the test's own, without an API.
 
+mod border;
 mod ledger;
 mod lookups;
 mod payloads;

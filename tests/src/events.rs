@@ -51,6 +51,10 @@ impl EventReader {
                 let Some(data) = data else { continue };
                 match data["status"].as_str() {
                     Some("HEARTBEAT") => assert!(id.is_none(), "a heartbeat has no id"),
+                    Some("CLOSED") => {
+                        assert!(id.is_none(), "what closes a stream has no id: it is no event of the job");
+                        return Some(data);
+                    }
                     Some("GAP") => {
                         self.told_of_a_gap = true;
                         return Some(data);
@@ -83,6 +87,19 @@ impl EventReader {
                 .expect("a stream says something at least every 15 s")?;
             self.buffer += &String::from_utf8_lossy(&piece.ok()?);
         }
+    }
+
+    /// Reads until the stream is closed before its job's end, and answers the reason that it gives.
+    pub async fn closed_for(mut self) -> String {
+        assert_eq!(self.status, 200);
+        let mut last = Value::Null;
+        while let Some((id, event)) = self.next_line().await {
+            assert!(last["status"] != "CLOSED", "nothing comes after it is closed: {event}");
+            assert!(event["status"] != "CLOSED" || id.is_none(), "what closes a stream has no id");
+            last = event;
+        }
+        assert_eq!(last["status"], "CLOSED", "{last}");
+        last["reason"].as_str().expect("a stream that is closed says why").to_owned()
     }
 
     /// Reads to the job's last event.

@@ -76,6 +76,7 @@ async fn a_refusal_is_repeated_unless_it_may_pass() {
     assert_eq!(again.json(), first.json());
 
     // Who isn't let in is let in by the same key later.
+    app.without_owners().await;
     let role = async |role: &str| {
         let update = sqlx::query("update control.memberships set role = $1").bind(role);
         update.execute(&app.database.pool).await.unwrap();
@@ -103,6 +104,45 @@ async fn a_replayed_ticket_is_good_for_who_asks() {
     let again = again.expect(202);
     assert_eq!(again["job_id"], first["job_id"]);
     assert_eq!(later.follow(&again).await["status"], "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_of_a_client_that_looks_like_a_ticket_is_not_signed_in_a_repeated_answer() {
+    let app = TestApp::start().await;
+    let (ada, erin) = (app.owner().await, app.owner().await);
+    let recordset = recordset(&ada).await;
+    let asked = json!({ "recordset_id": recordset, "format": "csv" });
+    let started = ada.post("/recordsets/export", asked).await.expect(202);
+    ada.follow(&started).await;
+    let ticket = started["stream_url"].as_str().unwrap().split_once("?ticket=").unwrap().1;
+    ada.post("/auth/logout", json!({})).await.expect(200);
+
+    let team = json!({ "name": format!("x?ticket={ticket}") });
+    let first = erin.post_with_key("/teams", team.clone(), "trick").await;
+    let again = erin.post_with_key("/teams", team.clone(), "trick").await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.text, first.text);
+    assert_eq!(again.expect(201)["name"], team["name"]);
+    let stream = format!("/jobs/{}/stream?ticket={ticket}", started["job_id"].as_str().unwrap());
+    assert_eq!(app.anonymous().get(&stream).await.error(401), "token_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_answer_has_no_ticket_for_a_job_that_is_not_the_workspaces() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let recordset = recordset(&owner).await;
+    let asked = json!({ "recordset_id": recordset, "format": "csv" });
+    let first = owner.post_with_key("/recordsets/export", asked.clone(), "export").await.expect(202);
+    owner.follow(&first).await;
+    let elsewhere =
+        "update shard.finished_jobs set workspace_id = gen_random_uuid() where kind = 'records.export'";
+    app.run(elsewhere).await;
+
+    let again = owner.post_with_key("/recordsets/export", asked, "export").await;
+    assert!(is_replayed(&again));
+    let path = first["stream_url"].as_str().unwrap().split_once('?').unwrap().0;
+    assert_eq!(again.expect(202)["stream_url"], path);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,8 @@ mod documents;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod inline;
@@ -47,12 +49,20 @@ mod mail;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod memberships;
+#[cfg(test)]
 mod ops;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod workspace;

@@ -66,7 +66,9 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
         }
         Err(error @ DeliveryError::Address(_)) => Ok(fail("address_not_allowed", error.to_string())),
         Err(error @ DeliveryError::Refused(_)) => Ok(fail("webhook_refused", error.to_string())),
-        Err(DeliveryError::NotNow(reason)) => Err(JobError::RetryTold(reason)),
+        Err(DeliveryError::NotNow { reason, wait }) => {
+            Err(JobError::RetryAfter { wait: wait.unwrap_or_default(), message: reason })
+        }
     }
 }
 

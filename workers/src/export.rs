@@ -222,9 +222,9 @@ impl Run {
         drop(db);
         let storage = &self.services.storage;
         let keys: Result<Vec<String>, StorageError> = storage.keys(&self.prefix).try_collect().await;
-        for key in keys.map_err(JobError::retry)? {
+        for key in keys.map_err(crate::storage_failed)? {
             if !kept.iter().any(|segment| segment.storage_key == key) {
-                storage.delete(&key).await.map_err(JobError::retry)?;
+                storage.delete(&key).await.map_err(crate::storage_failed)?;
             }
         }
         Ok(())

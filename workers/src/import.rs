@@ -163,6 +163,8 @@ impl Run {
             writer,
             refusals_left: self.import.stop_after_errors.map(|most| most - self.counts.failed),
         };
+        // As many as the pool has slots.
+        #[expect(clippy::disallowed_methods)]
         let reader = tokio::task::spawn_blocking(move || task.run(&sender));
         // From here on, leaving drops `batches`, by which the reader's thread ends too.
         loop {
@@ -200,7 +202,10 @@ impl Run {
             Ok(Err(FileError::Io(error))) if error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(failed("file_gone", "the file is not there any more"))
             }
-            Ok(Err(FileError::Io(error))) => Err(JobError::retry(error)),
+            Ok(Err(FileError::Io(error))) => {
+                tracing::warn!(%error, "the file can't be read");
+                Err(JobError::Away("the file store is unreachable".to_owned()))
+            }
             Ok(Err(error)) => Ok(failed(error.code(), error.to_string())),
             // The parser met what it can't stand; the engine's crash counting is for processes.
             Err(_) => Ok(failed("corrupt_file", "the file is damaged in a way that broke its reader")),

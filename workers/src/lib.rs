@@ -8,6 +8,7 @@ pub mod deliveries;
 pub mod engine;
 pub mod export;
 pub mod import;
+mod listen;
 pub mod maintenance;
 pub mod migration;
 pub mod process;
@@ -99,11 +100,14 @@ pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
     ])
 }
 
-/// A failure of the file storage, as an attempt's: that there is no room left is for watchers to read,
-/// the rest is ours.
+/// A failure of the file storage. That it is full or away is no failure of the job.
 fn storage_failed(error: StorageError) -> JobError {
     match error {
-        StorageError::Full => JobError::RetryTold(error.to_string()),
+        StorageError::Full => JobError::Away(error.to_string()),
+        StorageError::Failed(cause) => {
+            tracing::warn!(error = %cause, "the file store failed");
+            JobError::Away("the file store is unreachable".to_owned())
+        }
         other => JobError::retry(other),
     }
 }

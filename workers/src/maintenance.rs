@@ -104,8 +104,8 @@ impl Sweep<'_> {
             drop(db);
             let storage = &self.services.storage;
             let keys: Result<Vec<String>, StorageError> = storage.keys(&prefix).try_collect().await;
-            for key in keys.map_err(JobError::retry)? {
-                storage.delete(&key).await.map_err(JobError::retry)?;
+            for key in keys.map_err(crate::storage_failed)? {
+                storage.delete(&key).await.map_err(crate::storage_failed)?;
             }
             let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
             exports::forget(&mut db, job).await?;

@@ -1,12 +1,17 @@
 //! What every worker process does around its pools: read its configuration, connect, run until
 //! SIGTERM or SIGINT, drain.
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use domain::{
     installation::wait_until_fit,
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, cannot_start, start_logging, use_small_pages},
+    process::{
+        Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging, use_small_pages,
+    },
     servers::Servers,
     settings::{SettingError, Settings},
     storage::Storage,
@@ -16,15 +21,20 @@ use domain::{
 };
 use jobs::{
     ConnectError, Database, PayloadKeys, Pool, Registry,
-    dispatch::{DispatchConfig, dispatch},
-    worker::{IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
+    dispatch::{DispatchConfig, Leadership, dispatch},
+    figures,
+    worker::{BEYOND_GRACE, IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
 };
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::Services;
+use crate::{
+    Services,
+    listen::{self, Told},
+};
 
 /// Jobs of a pool at once, per process, at the most.
 const MAX_SLOTS: usize = 10_000;
@@ -90,7 +100,7 @@ impl Config {
 
     /// Connects to PostgreSQL and Redis.
     pub async fn connect(&self) -> Result<Database, ConnectError> {
-        let database = self.servers.connect(self.lease * 2 / 3).await?;
+        let database = self.servers.connect(self.lease * 2 / 3, None).await?;
         Ok(database.with_keys(self.payload_keys.clone()))
     }
 }
@@ -122,7 +132,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(RUN_ISOLATED) {
         return serve_one_job().await;
     }
-    run(service(pools), pools, |database, config, stop| async move {
+    run(service(pools), pools, None, |database, config, stop| async move {
         let worker = WorkerConfig {
             lease: config.lease,
             grace: config.grace,
@@ -135,7 +145,7 @@ pub async fn serve(pools: &[Pool]) -> ExitCode {
 }
 
 async fn serve_one_job() -> ExitCode {
-    run(RUN_ISOLATED, &[], |database, config, stop| async move {
+    run(RUN_ISOLATED, &[], None, |database, config, stop| async move {
         if let Some(megabytes) = config.memory_limit {
             let bytes = Some(megabytes.saturating_mul(1 << 20));
             setrlimit(Resource::As, Rlimit { current: bytes, maximum: bytes })
@@ -168,9 +178,11 @@ fn this_program() -> std::io::Result<IsolatedProcess> {
 
 /// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
 pub async fn schedule() -> ExitCode {
-    run("scheduler", &[], |database, config, stop| async move {
+    let leadership = Leadership::default();
+    run("scheduler", &[], Some(leadership.clone()), |database, config, stop| async move {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let dispatching = DispatchConfig { lease: config.lease, recurring, ..DispatchConfig::default() };
+        let dispatching =
+            DispatchConfig { lease: config.lease, recurring, leadership, ..DispatchConfig::default() };
         dispatch(database, &config.servers.database_url, dispatching, stop).await;
         Ok(())
     })
@@ -187,10 +199,11 @@ fn service(pools: &[Pool]) -> &'static str {
 
 fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {
     use_small_pages();
+    keep_files_private();
     Ok((start_logging(settings, service)?, Config::read(settings, pools)?))
 }
 
-async fn run<F, Fut>(service: &str, pools: &[Pool], body: F) -> ExitCode
+async fn run<F, Fut>(service: &str, pools: &[Pool], leadership: Option<Leadership>, body: F) -> ExitCode
 where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
@@ -203,11 +216,13 @@ where
             return error.exit_code();
         }
     };
-    if let Some(address) = config.metrics_listen
-        && let Err(error) = PrometheusBuilder::new().with_http_listener(address).install()
-    {
-        return cannot_start(&format_args!("METRICS_LISTEN: {error}"));
-    }
+    let listening = match config.metrics_listen {
+        Some(address) => match open(address).await {
+            Ok(listening) => Some(listening),
+            Err(error) => return cannot_start(&format_args!("METRICS_LISTEN: {error}")),
+        },
+        None => None,
+    };
     if !pools.is_empty()
         && let Err(error) = config.storage.probe().await
     {
@@ -217,13 +232,18 @@ where
         Ok(database) => database,
         Err(error) => return cannot_start(&error),
     };
+    if let Some((listener, figures)) = listening {
+        let told = Told { figures, database: database.clone(), leadership };
+        tokio::spawn(listen::listen(listener, told));
+    }
     if let Err(error) = wait_until_fit(&database.pool).await {
         return cannot_start(&error);
     }
     let stop = CancellationToken::new();
-    let asked = stop.clone();
+    let (asked, limit) = (stop.clone(), config.grace + BEYOND_GRACE);
     tokio::spawn(async move {
         asked_to_stop().await;
+        end_within(limit);
         asked.cancel();
     });
     match body(database, config, stop).await {
@@ -233,4 +253,13 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// Opens the port where the process tells its figures, and begins to keep them.
+async fn open(address: SocketAddr) -> Result<(TcpListener, PrometheusHandle), Box<dyn Error>> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &figures::SECONDS)?
+        .install_recorder()?;
+    figures::begin();
+    Ok((listen::bind(address).await?, handle))
 }

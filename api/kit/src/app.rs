@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use poem::http::HeaderValue;
 use url::Url;
 
-use crate::{RateLimiter, SharedSecret, Signer};
+use crate::{Admissions, RateLimiter, SharedSecret, Signer};
 
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct Services {
     pub rates: RateLimiter,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
+    /// Who may go on watching.
+    pub admissions: Admissions,
     /// Where files' bytes are.
     pub storage: domain::storage::Storage,
     /// How payments are taken.

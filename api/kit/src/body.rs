@@ -7,7 +7,7 @@ mod maybe;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use poem::{Request, RequestBody, error::ReadBodyError};
+use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     payload::{Json, Payload},
@@ -77,10 +77,7 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiErr
         .data::<App>()
         .map_or_else(|| ApiConfig::default().max_json_bytes, |app| app.config.max_json_bytes);
     let body = body.take().map_err(ApiError::internal)?;
-    body.into_bytes_limit(limit).await.map_err(|error| match error {
-        ReadBodyError::PayloadTooLarge => ApiError::too_large(),
-        error => ApiError::invalid_json(format!("the body ended early: {error}")),
-    })
+    body.into_bytes_limit(limit).await.map_err(|error| ApiError::of_body(&error))
 }
 
 /// JSON without NUL characters, which PostgreSQL can't store.

@@ -21,7 +21,10 @@ use poem_openapi::{
     registry::{MetaSecurityScheme, Registry},
 };
 
-use crate::{ApiError, App, ClientAddress, RequestId, idempotency};
+use crate::{
+    ApiError, App, ClientAddress, RequestId,
+    idempotency::{self, Holder},
+};
 
 /// The name of the bearer scheme in the documents.
 pub(crate) const BEARER: &str = "bearer";
@@ -288,9 +291,9 @@ pub(crate) async fn arm(
         Some(user) => format!("user:{user}"),
         None => format!("credential:{}", principal.credential().id()),
     };
+    let holder = workspace.map(|workspace| Holder { credential: principal.credential(), workspace });
     let workspace = workspace.map_or_else(String::new, |id| id.to_string());
-    let credential = Some(principal.credential());
-    idempotency::arm(request, &app(request)?.database, &who, &workspace, credential).await
+    idempotency::arm(request, &app(request)?.database, &who, &workspace, holder).await
 }
 
 /// The request's bearer token, whatever it is.

@@ -48,6 +48,13 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     }
     keep_used_tags(&mut document);
     if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
+        let own_form = document["components"]["schemas"]["Error"].clone();
+        for path in ["/v1/me", "/v1/books"] {
+            if let Some(item) = document["paths"].get_mut(path) {
+                refer_to(item, "#/components/schemas/Error", "#/components/schemas/TokenError");
+                document["components"]["schemas"]["TokenError"] = own_form.clone();
+            }
+        }
         document["components"]["schemas"]["Error"] = platform_error();
     }
     Ok(document)
@@ -152,7 +159,7 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         return;
     };
     responses.retain(|status, _| match status.as_str() {
-        "400" | "413" | "415" => has_body,
+        "400" | "408" | "413" | "415" => has_body,
         "401" => is_guarded || has_body || has_token,
         "402" => changes,
         "409" => changes || has_key,
@@ -175,6 +182,23 @@ fn describe_success(operation: &mut Value) {
                 _ => "Done",
             });
         }
+    }
+}
+
+/// Puts a reference in the place of another, wherever it is.
+fn refer_to(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name == "$ref" && member.as_str() == Some(from) {
+                    *member = to.into();
+                } else {
+                    refer_to(member, from, to);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer_to(item, from, to)),
+        _ => {}
     }
 }
 

@@ -5,24 +5,31 @@
 mod address;
 mod cors;
 mod deadline;
+mod mask;
+mod pace;
+mod reach;
 mod request_id;
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::panic::AssertUnwindSafe;
 
+use domain::heavy;
 use futures::FutureExt;
 use jobs::{Surface, TraceParent, trace};
 use poem::{
     Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, Result,
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
+use tokio::time::Instant;
 use tracing::Instrument;
 
 pub use address::ClientAddress;
 pub use deadline::{unhurried, watching};
+pub(crate) use pace::Pace;
 pub use request_id::RequestId;
 
 use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing};
 use deadline::Deadline;
+use mask::{masked_path, masked_query};
 
 /// The edge as a middleware. It goes outside everything else.
 #[derive(Debug, Clone)]
@@ -61,6 +68,10 @@ pub struct EdgeEndpoint<E> {
     app: Option<App>,
 }
 
+/// Marks a request that names no host, or two: proxies in front may have read another one. Its server inserts it.
+#[derive(Debug, Clone, Copy)]
+pub struct AmbiguousHost;
+
 /// The surface that a path belongs to. What belongs to none is shown as the Platform API shows it.
 fn surface_of(path: &str) -> Surface {
     match path.split('/').nth(1) {
@@ -68,6 +79,12 @@ fn surface_of(path: &str) -> Surface {
         Some("ops") => Surface::Ops,
         _ => Surface::Platform,
     }
+}
+
+/// The surface in whose form a path's errors are shown: the Token API has answers and errors of its own form, without
+/// the envelope of the surface that it is part of.
+fn form_of(path: &str, surface: Surface) -> Surface {
+    if matches!(path, "/v1/me" | "/v1/books") { Surface::Workspace } else { surface }
 }
 
 impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
@@ -85,11 +102,16 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let uri = request.uri().clone();
         let surface = surface_of(uri.path());
         request.set_data(surface);
+        let form = form_of(uri.path(), surface);
         let standing = Standing::default();
         request.set_data(standing.clone());
         if let Some(app) = &self.app {
             request.set_data(app.clone());
         }
+        // Both begin with the head, whatever is done before a handler runs.
+        let deadline = Deadline::new(began, self.config.request_timeout);
+        Pace::set(&mut request, deadline.of_body());
+        request.set_data(deadline.clone());
 
         let span =
             tracing::info_span!("request", id = %id.0, trace = tracing::field::Empty, otel.kind = "server");
@@ -97,16 +119,22 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
-        let mut response = async {
+        let answered = async {
             if origin.is_some() && cors::is_preflight(&request) {
                 return cors::preflight(&request);
             }
-            let answer = async |request| self.rendered(request, surface, &id).await;
+            let answer = async |request| self.rendered(request, &deadline, form, &id).await;
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
-            answered.unwrap_or_else(|error| error.render(surface, &id.0))
+            answered.unwrap_or_else(|error| error.render(form, &id.0))
         }
-        .instrument(span.clone())
-        .await;
+        .instrument(span.clone());
+        let mut response = tokio::select! {
+            biased;
+            response = answered => response,
+            () = reach::lost(self.app.as_ref(), uri.path()) => {
+                ApiError::database_unreachable().render(form, &id.0)
+            }
+        };
 
         if let Some(origin) = origin {
             cors::allow(&mut response, origin);
@@ -124,16 +152,26 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
 
 impl<E: Endpoint> EdgeEndpoint<E> {
     /// The answer as the client gets it, whatever came of the request.
-    async fn rendered(&self, request: Request, surface: Surface, id: &RequestId) -> Response {
-        let error = match self.answer(request).await {
+    async fn rendered(
+        &self,
+        request: Request,
+        deadline: &Deadline,
+        form: Surface,
+        id: &RequestId,
+    ) -> Response {
+        let pace = Pace::of(&request);
+        let error = match self.answer(request, deadline).await {
             Ok(response) => return response,
             Err(error) => error,
         };
         let pattern = error.data::<PathPattern>().cloned();
-        let mut response = if error.is_from_response() {
+        let mut response = if pace.was_too_slow() {
+            // Whatever its reader made of that.
+            ApiError::body_too_slow().render(form, &id.0)
+        } else if error.is_from_response() {
             error.into_response()
         } else {
-            ApiError::of_framework(error).render(surface, &id.0)
+            ApiError::of_framework(error).render(form, &id.0)
         };
         if let Some(pattern) = pattern {
             response.set_data(pattern);
@@ -142,12 +180,15 @@ impl<E: Endpoint> EdgeEndpoint<E> {
     }
 
     /// Runs the handler under its deadline; a panic in it is a 500 and nothing more.
-    async fn answer(&self, mut request: Request) -> Result<Response> {
+    async fn answer(&self, request: Request, deadline: &Deadline) -> Result<Response> {
+        if request.data::<AmbiguousHost>().is_some() {
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", "send one Host header").into());
+        }
         refuse_nul(&request)?;
         refuse_too_large(&request, self.config.max_upload_bytes)?;
-        let deadline = Deadline::new(self.config.request_timeout);
-        request.set_data(deadline.clone());
-        let handler = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let client = request.data::<ClientAddress>().map(|address| address.0);
+        let handler = heavy::for_client(client, self.inner.call(request));
+        let handler = AssertUnwindSafe(handler).catch_unwind();
         tokio::select! {
             answer = handler => match answer {
                 Ok(answer) => answer.map(IntoResponse::into_response),
@@ -237,26 +278,6 @@ fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCod
         ms = (seconds * 1000.0).round(),
         "answered"
     );
-}
-
-/// The path with secrets struck out: a sign-up, an invitation or an activation is named by one. Ids
-/// are shorter.
-fn masked_path(path: &str) -> String {
-    const SHORTEST_SECRET: usize = 40;
-    path.split('/')
-        .map(|segment| if segment.len() >= SHORTEST_SECRET { "***" } else { segment })
-        .collect::<Vec<_>>()
-        .join("/")
-}
-
-/// The query with the values of secrets struck out.
-fn masked_query(query: Option<&str>) -> Option<String> {
-    const SECRET: [&str; 5] = ["ticket", "sig", "token", "code", "access_token"];
-    let mask = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if SECRET.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}=***"),
-        _ => pair.to_owned(),
-    };
-    query.map(|query| query.split('&').map(mask).collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
@@ -355,15 +376,5 @@ mod tests {
         response.assert_header("Access-Control-Allow-Origin", "https://app.example");
         let response = ask("https://evil.example").await;
         response.assert_header_is_not_exist("Access-Control-Allow-Origin");
-    }
-
-    #[test]
-    fn secrets_in_a_url_are_struck_out() {
-        let (id, secret) = (uuid::Uuid::now_v7(), domain::secret::generate());
-        assert_eq!(masked_path(&format!("/jobs/{id}/{secret}/stream")), format!("/jobs/{id}/***/stream"));
-        assert_eq!(
-            masked_query(Some("since=0&ticket=abc.def&Sig=1")).as_deref(),
-            Some("since=0&ticket=***&Sig=***")
-        );
     }
 }

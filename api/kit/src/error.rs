@@ -9,9 +9,14 @@ pub(crate) use framework::plain_reason;
 
 use std::{borrow::Cow, collections::BTreeMap, error::Error as StdError, fmt};
 
-use domain::{DomainError, FieldErrors, Refusal};
+use domain::{DATABASE_UNREACHABLE, DomainError, FieldErrors, Refusal};
 use jobs::Surface;
-use poem::{IntoResponse, Response, error::ResponseError, http::StatusCode, http::header};
+use poem::{
+    IntoResponse, Response,
+    error::{ReadBodyError, ResponseError},
+    http::StatusCode,
+    http::header,
+};
 use poem_openapi::{
     ApiResponse, Object,
     payload::{Json, Payload},
@@ -19,6 +24,9 @@ use poem_openapi::{
     types::Type,
 };
 use serde_json::json;
+
+/// When to try again what needs a database that is unreachable: it may be back at any time.
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// An error on its way to a client: a status, a code for programs, a sentence for people.
 #[derive(Debug)]
@@ -121,10 +129,27 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// 408: the body fell silent, or dripped.
+    #[must_use]
+    pub fn body_too_slow() -> Self {
+        let detail = "the body came too slowly: at most 10 s between two pieces, 1 KiB a second, 25 s in all \
+                      unless it is an upload";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail)
+    }
+
     /// 413: more bytes than the route takes.
     #[must_use]
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "this is more than the route takes")
+    }
+
+    /// What to answer when a JSON body could not be read.
+    pub(crate) fn of_body(error: &ReadBodyError) -> Self {
+        match error {
+            ReadBodyError::PayloadTooLarge => Self::too_large(),
+            ReadBodyError::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => Self::too_large(),
+            error => Self::invalid_json(format!("the body ended early: {error}")),
+        }
     }
 
     /// 415: a content type that the route doesn't take.
@@ -155,6 +180,15 @@ impl ApiError {
     /// 503: not now.
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+    }
+
+    /// 503: PostgreSQL is out of reach; when to try again.
+    #[must_use]
+    pub fn database_unreachable() -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_SECONDS),
+            ..Self::unavailable(DATABASE_UNREACHABLE, "the database is unreachable; try again")
+        }
     }
 
     /// The status.
@@ -225,8 +259,15 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
             Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
+            Refusal::Unavailable(DATABASE_UNREACHABLE) => {
+                Self { cause: Some(error.into()), ..Self::database_unreachable() }
+            }
             Refusal::Unavailable(code) => {
                 Self { cause: Some(error.into()), ..Self::unavailable(code, "not available just now") }
+            }
+            Refusal::Overloaded(seconds) => {
+                let said = "too much is under way just now; try again after the seconds in Retry-After";
+                Self { retry_after: Some(seconds), ..Self::unavailable("overloaded", said) }
             }
             Refusal::Internal => Self::internal(error),
         }
@@ -254,12 +295,13 @@ impl ResponseError for ApiError {
 
 /// Every status that an error may have. [`crate::document`] leaves out, per operation, those that it
 /// can't answer with.
-const DOCUMENTED: [(StatusCode, &str); 13] = [
+const DOCUMENTED: [(StatusCode, &str); 14] = [
     (StatusCode::BAD_REQUEST, "The body is not JSON, or the request can't be read"),
     (StatusCode::UNAUTHORIZED, "No credential, or not a good one"),
     (StatusCode::PAYMENT_REQUIRED, "More than the plan allows"),
     (StatusCode::FORBIDDEN, "The caller may not do that"),
     (StatusCode::NOT_FOUND, "There is no such thing, or the caller may not see it"),
+    (StatusCode::REQUEST_TIMEOUT, "The body came too slowly"),
     (StatusCode::CONFLICT, "The state it is in doesn't allow that"),
     (StatusCode::GONE, "It was there, and is gone for good"),
     (StatusCode::PAYLOAD_TOO_LARGE, "More bytes than the route takes"),

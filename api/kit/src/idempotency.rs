@@ -1,17 +1,27 @@
 //! `Idempotency-Key`: a POST that is sent again has one effect and the same answer.
 //!
-//! The edge puts such a request into a [`Unit`] of work; when the caller is known, they are looked up
-//! ([`arm`]); the handler's transaction stays open until its answer is rendered, and is committed
-//! together with it. So there is an answer to repeat if and only if there was an effect, wherever the
-//! process dies. Signing in, uploads and streams are not repeated.
+//! The edge puts such a request into a [`Unit`] of work; when the caller is admitted, and not before, its body
+//! is read and the key looked up ([`arm`]); the handler's transaction stays open until its answer is rendered,
+//! and is committed together with it. So there is an answer to repeat if and only if there was an effect,
+//! wherever the process dies. Signing in, uploads and streams are not repeated.
+//!
+//! Tickets end with the credential that they were made for, and whoever asks again may have another. So
+//! those that this process has put into an answer are noted beside it ([`note`]), and made anew when it is
+//! repeated. Text that looks like a ticket is not touched: clients write such text, too.
 
-use std::sync::{Arc, OnceLock};
-
-use domain::{
-    callers::Credential,
-    idempotency::{self, KeyId, Remembered, RequestHash, Taken},
+use std::{
+    io,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use jobs::{Database, Unit};
+
+use bytes::Bytes;
+use domain::{
+    WorkspaceId,
+    callers::Credential,
+    idempotency::{self, KeptTicket, KeyId, Remembered, RequestHash, Taken},
+};
+use futures::stream;
+use jobs::{Database, JobId, Unit};
 use poem::{
     Body, Request, Response,
     error::ReadBodyError,
@@ -19,7 +29,7 @@ use poem::{
 };
 use serde_json::Value;
 
-use crate::{ApiError, App};
+use crate::{ApiError, App, Opens, Ticket};
 
 /// The header that names a request.
 pub(crate) const HEADER: &str = "Idempotency-Key";
@@ -39,6 +49,10 @@ pub(crate) const SIGN_IN: &[&str] = &[
     "/api/v1/auth/impersonation/exchange",
 ];
 
+tokio::task_local! {
+    static CURRENT: Attempt;
+}
+
 /// One request with a key.
 #[derive(Clone)]
 struct Attempt(Arc<Inner>);
@@ -47,10 +61,75 @@ struct Inner {
     key: String,
     method: Method,
     path: String,
-    request: RequestHash,
-    armed: OnceLock<(KeyId, Option<Credential>)>,
+    body: Held,
+    armed: OnceLock<(KeyId, Option<Holder>)>,
     /// Another attempt answers, or has answered.
     taken: OnceLock<Taken>,
+    /// The tickets that were made for the answer.
+    made: Mutex<Vec<MadeTicket>>,
+}
+
+/// Whom tickets are made for: a caller in a workspace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) credential: Credential,
+    pub(crate) workspace: WorkspaceId,
+}
+
+/// A ticket that was made for an answer.
+pub(crate) struct MadeTicket {
+    /// The member's value.
+    pub(crate) url: String,
+    /// What it is in front of the ticket.
+    pub(crate) path: String,
+    /// The job that it reads.
+    pub(crate) job: JobId,
+    /// The permission by which it is given.
+    pub(crate) permission: &'static str,
+}
+
+/// Notes a ticket that goes into the answer, where the request has a key.
+pub(crate) fn note(made: impl FnOnce() -> MadeTicket) {
+    // Outside of a request with a key there is nothing to be repeated.
+    let _ = CURRENT.try_with(|Attempt(attempt)| {
+        attempt.made.lock().unwrap_or_else(PoisonError::into_inner).push(made());
+    });
+}
+
+/// The body of a request with a key, which is read whole or not at all.
+struct Held {
+    most: usize,
+    body: tokio::sync::Mutex<Option<Body>>,
+    read: OnceLock<Read>,
+}
+
+#[derive(Clone)]
+struct Read {
+    bytes: Bytes,
+    digest: RequestHash,
+}
+
+impl Held {
+    fn new(body: Body, most: usize) -> Self {
+        Self { most, body: tokio::sync::Mutex::new(Some(body)), read: OnceLock::new() }
+    }
+
+    /// What it is; reads it, the first time.
+    async fn read(&self) -> Result<Read, ReadBodyError> {
+        let mut body = self.body.lock().await;
+        if let Some(read) = self.read.get() {
+            return Ok(read.clone());
+        }
+        let unread = body.take().ok_or_else(|| io::Error::other("the body could not be read before"))?;
+        let bytes = unread.into_bytes_limit(self.most).await?;
+        let digest = idempotency::digest(&bytes);
+        Ok(self.read.get_or_init(|| Read { bytes, digest }).clone())
+    }
+
+    /// The digest of a body that was read: those of all that are armed are.
+    async fn digest(&self) -> Result<RequestHash, ApiError> {
+        Ok(self.read().await.map_err(ApiError::internal)?.digest)
+    }
 }
 
 /// Whether requests to a path may have a key: [`crate::document`] says so to clients.
@@ -81,23 +160,19 @@ pub(crate) async fn answer(
     inner: impl AsyncFnOnce(Request) -> Response,
 ) -> Result<Response, ApiError> {
     let (Some(app), Some(key)) = (app, key_of(&request)?) else { return Ok(inner(request).await) };
-    let body = request.take_body().into_bytes_limit(app.config.max_json_bytes).await;
-    let body = body.map_err(|error| match error {
-        ReadBodyError::PayloadTooLarge => ApiError::too_large(),
-        error => ApiError::invalid_json(format!("the body ended early: {error}")),
-    })?;
     let attempt = Attempt(Arc::new(Inner {
         key,
         method: request.method().clone(),
         path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
-        request: idempotency::digest(&body),
+        body: Held::new(request.take_body(), app.config.max_json_bytes),
         armed: OnceLock::new(),
         taken: OnceLock::new(),
+        made: Mutex::default(),
     }));
-    request.set_body(Body::from_bytes(body));
+    request.set_body(attempt.body());
     request.set_data(attempt.clone());
     let unit = attempt.unit();
-    let response = unit.scope(inner(request)).await;
+    let response = CURRENT.scope(attempt.clone(), unit.scope(inner(request))).await;
     attempt.settle(app, &unit, response).await
 }
 
@@ -110,11 +185,12 @@ pub(crate) async fn arm(
     database: &Database,
     who: &str,
     workspace: &str,
-    credential: Option<Credential>,
+    holder: Option<Holder>,
 ) -> Result<(), ApiError> {
     let Some(Attempt(attempt)) = request.data::<Attempt>() else { return Ok(()) };
+    attempt.body.read().await.map_err(|error| ApiError::of_body(&error))?;
     let key = KeyId::of(&[who, workspace, attempt.method.as_str(), &attempt.path, &attempt.key]);
-    if attempt.armed.set((key, credential)).is_ok() && idempotency::find(database, key).await?.is_some() {
+    if attempt.armed.set((key, holder)).is_ok() && idempotency::find(database, key).await?.is_some() {
         let _ = attempt.taken.set(Taken::Answered);
         return Err(running());
     }
@@ -126,6 +202,17 @@ fn running() -> ApiError {
 }
 
 impl Attempt {
+    /// The body, for whoever reads it: what was read already, or else all of it at once.
+    fn body(&self) -> Body {
+        let attempt = self.clone();
+        Body::from_bytes_stream(stream::once(async move {
+            attempt.0.body.read().await.map(|read| read.bytes).map_err(|error| match error {
+                ReadBodyError::Io(error) => error,
+                error => io::Error::new(io::ErrorKind::FileTooLarge, error),
+            })
+        }))
+    }
+
     /// The unit of work of this attempt: before anything is written, no other attempt is under way.
     fn unit(&self) -> Unit {
         let (named, told) = (self.clone(), self.clone());
@@ -155,12 +242,16 @@ impl Attempt {
         &self,
         app: &App,
         unit: &Unit,
-        armed: (KeyId, Option<Credential>),
+        armed: (KeyId, Option<Holder>),
         mut response: Response,
     ) -> Result<Response, ApiError> {
         let body = response.take_body().into_bytes().await.map_err(ApiError::internal)?;
-        let answer =
-            Remembered { request: self.0.request, status: response.status().as_u16(), body: body.to_vec() };
+        let answer = Remembered {
+            request: self.0.body.digest().await?,
+            status: response.status().as_u16(),
+            tickets: self.tickets_in(&body),
+            body: body.to_vec(),
+        };
         let mut tx = match unit.take(&app.database).await? {
             Some(tx) => tx,
             None => app.database.begin().await?,
@@ -175,13 +266,9 @@ impl Attempt {
     }
 
     /// The answer that was given before, with tickets that are good now.
-    async fn replay(
-        &self,
-        app: &App,
-        (key, credential): (KeyId, Option<Credential>),
-    ) -> Result<Response, ApiError> {
+    async fn replay(&self, app: &App, (key, holder): (KeyId, Option<Holder>)) -> Result<Response, ApiError> {
         let answer = idempotency::find(&app.database, key).await?.ok_or_else(running)?;
-        if answer.request != self.0.request {
+        if answer.request != self.0.body.digest().await? {
             return Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -191,9 +278,9 @@ impl Attempt {
         let status = StatusCode::from_u16(answer.status).map_err(ApiError::internal)?;
         let mut response = Response::builder().status(status).header(REPLAYED, "true").finish();
         if !answer.body.is_empty() {
-            let body = match credential {
-                Some(credential) => with_good_tickets(app, credential, answer.body),
-                None => answer.body,
+            let body = match holder {
+                Some(holder) if !answer.tickets.is_empty() => renewed(app, holder, answer).await?,
+                _ => answer.body,
             };
             response.set_body(body);
             response
@@ -201,6 +288,51 @@ impl Attempt {
                 .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         }
         Ok(response)
+    }
+}
+
+impl Attempt {
+    /// Where the tickets that were made for the answer are in it.
+    fn tickets_in(&self, body: &[u8]) -> Vec<KeptTicket> {
+        let made = std::mem::take(&mut *self.0.made.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut kept = Vec::new();
+        if let (false, Ok(answer)) = (made.is_empty(), serde_json::from_slice(body)) {
+            find(&answer, &mut String::new(), &made, &mut kept);
+        }
+        kept
+    }
+}
+
+/// The name of the member that carries a ticket, wherever one does.
+const CARRIER: &str = "stream_url";
+
+/// Finds the tickets that were made, below a value of an answer.
+fn find(value: &Value, pointer: &mut String, made: &[MadeTicket], kept: &mut Vec<KeptTicket>) {
+    let mut below = |name: &str, value: &Value| {
+        let length = pointer.len();
+        pointer.push('/');
+        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        match value {
+            Value::String(url) if name == CARRIER => {
+                if let Some(made) = made.iter().find(|made| made.url == *url) {
+                    kept.push(KeptTicket {
+                        member: pointer.clone(),
+                        path: made.path.clone(),
+                        job: made.job,
+                        permission: made.permission.to_owned(),
+                    });
+                }
+            }
+            _ => find(value, pointer, made, kept),
+        }
+        pointer.truncate(length);
+    };
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| below(&place.to_string(), item));
+        }
+        Value::Object(members) => members.iter().for_each(|(name, member)| below(name, member)),
+        _ => {}
     }
 }
 
@@ -212,23 +344,49 @@ fn is_remembered(response: &Response) -> bool {
     is_json && !PASSING.contains(&response.status())
 }
 
-/// Tickets die with the credential that they were made for: the one who asks again may have another.
-fn with_good_tickets(app: &App, credential: Credential, body: Vec<u8>) -> Vec<u8> {
-    fn renew(app: &App, credential: Credential, value: &mut Value) {
-        match value {
-            Value::String(text) => {
-                if let Some((url, ticket)) = text.split_once("?ticket=")
-                    && let Some(fresh) = app.keys.renewed_ticket(ticket, credential)
-                {
-                    *text = format!("{url}?ticket={fresh}");
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| renew(app, credential, item)),
-            Value::Object(members) => members.values_mut().for_each(|item| renew(app, credential, item)),
-            _ => {}
+/// A kept answer whose tickets are for whoever asks now, as far as they may see the jobs: those of the
+/// workspace that they are in. Of another job only the path is left.
+async fn renewed(app: &App, holder: Holder, answer: Remembered) -> Result<Vec<u8>, ApiError> {
+    let mut body: Value = serde_json::from_slice(&answer.body).map_err(ApiError::internal)?;
+    for KeptTicket { member, path, job, permission } in answer.tickets {
+        let snapshot = app.hub.snapshot(job).await?;
+        let is_theirs = snapshot.is_some_and(|job| job.workspace == Some(holder.workspace.0));
+        let url = if is_theirs {
+            let (opens, credential) = (Opens::Job(job), holder.credential);
+            let ticket = Ticket { opens, credential, permission: permission.into(), expires: None };
+            format!("{path}?ticket={}", app.keys.ticket(&ticket))
+        } else {
+            path
+        };
+        if let Some(value) = body.pointer_mut(&member) {
+            *value = url.into();
         }
     }
-    let Ok(mut value) = serde_json::from_slice(&body) else { return body };
-    renew(app, credential, &mut value);
-    value.to_string().into_bytes()
+    Ok(body.to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tickets_are_found_where_they_were_put_and_nowhere_else() {
+        let url = "/api/v1/jobs/1/stream?ticket=made";
+        let (path, job) = ("/api/v1/jobs/1/stream".to_owned(), JobId::new());
+        let made = [MadeTicket { url: url.to_owned(), path, job, permission: "jobs:view" }];
+        let answer = json!({
+            "name": url,
+            "stream_url": url,
+            "of_client": { "stream_url": "x?ticket=dead" },
+            "items": [{ "a/b~c": { "stream_url": url } }],
+        });
+        let mut kept = Vec::new();
+        find(&answer, &mut String::new(), &made, &mut kept);
+        let mut members: Vec<_> = kept.iter().map(|ticket| ticket.member.as_str()).collect();
+        members.sort_unstable();
+        assert_eq!(members, ["/items/0/a~1b~0c/stream_url", "/stream_url"]);
+        assert_eq!(answer.pointer(members[0]), Some(&json!(url)));
+    }
 }

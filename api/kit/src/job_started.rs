@@ -1,10 +1,17 @@
-//! What every answer that starts a job carries: its id and where to watch it.
+//! What every answer that starts or shows a job carries: its id and where to watch it.
 
+use domain::WorkspaceId;
 use jobs::{JobId, Surface};
 use poem_openapi::Object;
 use uuid::Uuid;
 
-use crate::{App, Credential, TypeId};
+use crate::{
+    Access, Opens, Ticket, TypeId,
+    idempotency::{self, MadeTicket},
+};
+
+/// How long a ticket for the jobs of a workspace is good, in seconds: they have no end that could tell.
+const WORKSPACE_TICKET: i64 = 24 * 3600;
 
 /// A job that this request started.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -17,16 +24,66 @@ pub struct JobStarted {
     pub stream_url: String,
 }
 
-impl JobStarted {
-    /// Links to a job, on the surface that started it.
+/// Where all jobs of the workspace are watched.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct JobsStreamUrl {
+    /// Their events, for `EventSource`: carries a ticket, made for this caller, that is good for 24 hours.
+    pub stream_url: String,
+}
+
+impl Access {
+    /// Links to a job that this caller has started, on the surface that started it.
     #[must_use]
-    pub fn new(app: &App, surface: Surface, job: JobId, credential: Credential) -> Self {
-        let status_url = match surface {
-            Surface::Workspace => format!("/api/v1/jobs/{job}"),
-            Surface::Ops => format!("/ops/jobs/{job}"),
-            Surface::Platform => format!("/v1/jobs/{}", TypeId(job)),
-        };
-        let ticket = app.keys.ticket(job, credential);
-        Self { job_id: job.0, stream_url: format!("{status_url}/stream?ticket={ticket}"), status_url }
+    pub fn job_started(&self, job: JobId) -> JobStarted {
+        let status_url = self.status_url(job);
+        JobStarted {
+            job_id: job.0,
+            stream_url: self.ticketed(job, format!("{status_url}/stream")),
+            status_url,
+        }
+    }
+
+    /// The stream of a job that this caller may see, on their surface, with a fresh ticket.
+    #[must_use]
+    pub fn stream_url(&self, job: JobId) -> String {
+        self.ticketed(job, format!("{}/stream", self.status_url(job)))
+    }
+
+    /// The path of a stream of that job, with a fresh ticket of the caller's.
+    #[must_use]
+    pub fn ticketed(&self, job: JobId, path: String) -> String {
+        let ticket = self.ticket(Opens::Job(job), None);
+        let url = format!("{path}?ticket={ticket}");
+        idempotency::note(|| MadeTicket { url: url.clone(), path, job, permission: self.permission });
+        url
+    }
+
+    /// The stream of all jobs of the workspace, on the caller's surface, with a fresh ticket.
+    #[must_use]
+    pub fn jobs_stream_url(&self) -> JobsStreamUrl {
+        let opens = Opens::JobsOf(WorkspaceId(self.workspace.0));
+        let ticket = self.ticket(opens, Some(jobs::clock::now().timestamp() + WORKSPACE_TICKET));
+        JobsStreamUrl { stream_url: format!("{}/jobs/stream?ticket={ticket}", self.root()) }
+    }
+
+    fn ticket(&self, opens: Opens, expires: Option<i64>) -> String {
+        let (credential, permission) = (self.caller.credential(), self.permission.into());
+        self.app().keys.ticket(&Ticket { opens, credential, permission, expires })
+    }
+
+    fn status_url(&self, job: JobId) -> String {
+        match self.caller.visitor.surface {
+            Surface::Platform => format!("{}/jobs/{}", self.root(), TypeId(job)),
+            Surface::Workspace | Surface::Ops => format!("{}/jobs/{job}", self.root()),
+        }
+    }
+
+    /// What the paths of the caller's surface begin with.
+    fn root(&self) -> &'static str {
+        match self.caller.visitor.surface {
+            Surface::Workspace => "/api/v1",
+            Surface::Ops => "/ops",
+            Surface::Platform => "/v1",
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod document;
 
 pub mod absent;
 mod accept;
+mod admissions;
 mod answer;
 mod anyone;
 mod app;
@@ -18,6 +19,7 @@ mod error;
 mod idempotency;
 mod impersonation;
 mod job_started;
+mod jobs_stream;
 mod log_stream;
 mod operator;
 mod page;
@@ -36,26 +38,29 @@ mod wait;
 mod watcher;
 
 pub use accept::accept_link;
+pub use admissions::{Admissions, Admitted, Ended, Pass};
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
 pub use anyone::Anyone;
 pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};
 pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
-pub use edge::{ClientAddress, Edge, RequestId, unhurried, watching};
+pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
-pub use job_started::JobStarted;
+pub use job_started::{JobStarted, JobsStreamUrl};
+pub use jobs_stream::{JobsFilter, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
-    Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request, per_page_request,
+    CappedPage, Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request,
+    per_page_request,
 };
 pub use paged::{PagedEnvelope, Pagination};
 pub use part::Part;
 pub use permission::{Access, Can, Permission};
 pub use rate_limit::RateLimiter;
 pub use shared_secret::SharedSecret;
-pub use signer::{AccessClaims, Signer};
+pub use signer::{AccessClaims, Opens, Signer, Ticket};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId};

@@ -26,7 +26,7 @@ use poem_openapi::{
 use serde_json::json;
 
 use crate::{
-    ApiError, App,
+    Admitted, ApiError, App,
     sse::{HEARTBEAT, meta_of_stream, respond, retry_hint},
 };
 
@@ -63,7 +63,12 @@ impl LogStream {
     ///
     /// # Errors
     /// 404 when there is no such job.
-    pub(crate) async fn open(app: &App, job: JobId, after: Option<i64>) -> Result<Self, ApiError> {
+    pub(crate) async fn open(
+        app: &App,
+        admitted: Admitted,
+        job: JobId,
+        after: Option<i64>,
+    ) -> Result<Self, ApiError> {
         // Watch first, then look: nothing falls between.
         let (grown, events) = (app.hub.watch_log(job), app.hub.watch(job));
         let status = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?.event.status;
@@ -74,6 +79,7 @@ impl LogStream {
         }
         let mut reader = Reader {
             app: app.clone(),
+            admitted,
             job,
             grown,
             events,
@@ -91,6 +97,7 @@ impl LogStream {
 /// One client's reading of one log.
 struct Reader {
     app: App,
+    admitted: Admitted,
     job: JobId,
     grown: LogWatch,
     events: Subscription,
@@ -108,6 +115,10 @@ impl Reader {
         loop {
             if self.over {
                 return None;
+            }
+            if let Some(ended) = self.admitted.why() {
+                self.over = true;
+                return Some((ended.event(Some(&json!(self.job))).into(), self));
             }
             if self.unread {
                 // An error ends the stream: the client comes back with its last id.
@@ -135,6 +146,8 @@ impl Reader {
                 Some(event) => self.see(event.status),
                 None => self.begin_again().await,
             },
+            // The client is told why, or comes back with its last id, to another process.
+            () = self.admitted.over() => self.over = self.admitted.why().is_none(),
             () = tokio::time::sleep(HEARTBEAT) => {
                 let (job, now) = (self.job, jobs::clock::now());
                 let beat = json!({ "job_id": job, "status": "HEARTBEAT", "timestamp": now });

@@ -42,6 +42,33 @@ impl<T: ParseFromJSON + ToJSON> Page<T> {
     }
 }
 
+/// A page of a list that is counted up to a limit, because it may be very long.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct CappedPage<T: ParseFromJSON + ToJSON> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// Items in the whole list; at most 10,000 are counted, see `total_is_capped`.
+    pub total: i64,
+    /// Whether the list has more items than `total` says. Further pages can be requested all the same.
+    pub total_is_capped: bool,
+    /// This page; the first is 1.
+    pub page: i64,
+    /// Items on a full page.
+    pub page_size: i64,
+    /// Pages that `total` items take.
+    pub pages: i64,
+}
+
+impl<T: ParseFromJSON + ToJSON> CappedPage<T> {
+    /// A page as it was asked for, of a list that was counted up to one more than `cap`.
+    pub fn new(request: PageRequest, page: PageOf<T>, cap: i64) -> Self {
+        let total_is_capped = page.total > cap;
+        let Page { items, total, page, page_size, pages } =
+            Page::new(request, PageOf { total: page.total.min(cap), ..page });
+        Self { items, total, total_is_capped, page, page_size, pages }
+    }
+}
+
 /// `page`: which page, from 1. Use it as `#[oai(default)] page: Query<PageNumber>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageNumber(u32);

@@ -32,16 +32,24 @@ pub struct PagedEnvelope<T: ParseFromJSON + ToJSON> {
     pub request_id: String,
 }
 
+impl Pagination {
+    /// Where a page is in a list of so many items.
+    #[must_use]
+    pub fn new(request: PageRequest, total: i64) -> Self {
+        let per_page = request.limit.max(1);
+        Self {
+            current_page: request.offset / per_page + 1,
+            total_pages: (total + per_page - 1) / per_page,
+            total_count: total,
+            per_page,
+        }
+    }
+}
+
 impl<T: ParseFromJSON + ToJSON> PagedEnvelope<T> {
     /// A page as it was asked for.
     pub fn new(request: PageRequest, page: PageOf<T>, request_id: impl Into<String>) -> Self {
-        let per_page = request.limit.max(1);
-        let pagination = Pagination {
-            current_page: request.offset / per_page + 1,
-            total_pages: (page.total + per_page - 1) / per_page,
-            total_count: page.total,
-            per_page,
-        };
+        let pagination = Pagination::new(request, page.total);
         Self { success: true, data: page.items, pagination, request_id: request_id.into() }
     }
 }

@@ -9,7 +9,7 @@ use domain::{
     callers::{self, Authority, Entry, Principal},
     workspaces,
 };
-use jobs::{Database, JobId, Surface};
+use jobs::{Database, Surface};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -18,7 +18,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    Answer, ApiError, App, Caller, Envelope, JobStarted, TypeId, Visitor,
+    Answer, ApiError, App, Caller, Envelope, TypeId, Visitor,
     caller::{app, arm, entered, identify, register_bearer},
 };
 
@@ -82,6 +82,8 @@ pub struct Access {
     pub workspace: WorkspaceId,
     /// As what. A program of a workspace is what the person is who answers for it, within its scopes.
     pub role: Role,
+    /// The permission that the route has asked for: what is handed out here ends with it.
+    pub(crate) permission: &'static str,
     authority: Authority,
     reach: Reach,
     app: App,
@@ -157,12 +159,6 @@ impl Access {
         &self.authority
     }
 
-    /// Links to a job that this caller has started.
-    #[must_use]
-    pub fn job_started(&self, job: JobId) -> JobStarted {
-        JobStarted::new(&self.app, self.caller.visitor.surface, job, self.caller.credential())
-    }
-
     /// An answer of the Platform API, in the envelope of this request.
     pub fn wrap<T: ParseFromJSON + ToJSON>(&self, data: T) -> Envelope<T> {
         Envelope::new(data, &*self.caller.visitor.request_id)
@@ -234,7 +230,7 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
     let (workspace, role) = (authority.workspace(), authority.role());
     arm(request, &principal, Some(workspace)).await?;
     let caller = Caller { principal, visitor };
-    Ok(Access { caller, workspace, role, authority, reach, app: app.clone() })
+    Ok(Access { caller, workspace, role, permission, authority, reach, app: app.clone() })
 }
 
 /// The workspace in the path, where it has one, or else in the header.

@@ -1,10 +1,12 @@
-//! What the process signs: access tokens, tickets for one job, links to one download. Each purpose
+//! What the process signs: access tokens, tickets for streams, links to one download. Each purpose
 //! has a key of its own, derived from the installation's secret, so that a signature made for one is
 //! worth nothing for another.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, UserId, callers::Credential, webhooks::SigningKey};
+use domain::{SessionId, UserId, WorkspaceId, callers::Credential, webhooks::SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
 use jobs::JobId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -49,12 +51,33 @@ pub enum TokenType {
     Access,
 }
 
-/// What a ticket says: this job, for whoever has this credential.
-#[derive(Serialize, Deserialize)]
-struct Ticket {
-    job: JobId,
+/// What a ticket opens: streams, which are for reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opens {
+    /// Those of one job.
+    #[serde(rename = "job")]
+    Job(JobId),
+    /// That of all jobs of a workspace.
+    #[serde(rename = "jobs_of")]
+    JobsOf(WorkspaceId),
+}
+
+/// What a ticket says. Whoever takes it also asks whether the credential still has that permission in the
+/// workspace of what the ticket opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// What it opens.
     #[serde(flatten)]
-    credential: Credential,
+    pub opens: Opens,
+    /// What it was made for, and ends with.
+    #[serde(flatten)]
+    pub credential: Credential,
+    /// The permission by which it was given, and with which it ends.
+    #[serde(rename = "may")]
+    pub permission: Cow<'static, str>,
+    /// When it expires, in seconds since 1970; null if what it opens tells that.
+    #[serde(default, rename = "exp", skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 impl Signer {
@@ -122,40 +145,25 @@ impl Signer {
         jsonwebtoken::decode(token, &self.check_access, &self.access_rules).ok().map(|token| token.claims)
     }
 
-    /// A ticket to watch one job, for URLs that can't carry a header. Reading only; whoever takes it
-    /// also checks that the credential is alive and that the job didn't end too long ago.
+    /// A ticket, for URLs that can't carry a header.
     #[must_use]
-    pub fn ticket(&self, job: JobId, credential: Credential) -> String {
-        // Two ids: this always serialises.
-        let body = serde_json::to_vec(&Ticket { job, credential }).unwrap_or_default();
+    pub fn ticket(&self, ticket: &Ticket) -> String {
+        // Ids and names: this always serialises.
+        let body = serde_json::to_vec(ticket).unwrap_or_default();
         let signature = sign(&self.tickets, &body);
         format!("{}.{}", URL_SAFE_NO_PAD.encode(body), URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The credential of a ticket that we signed for this job.
-    pub fn check_ticket(&self, ticket: &str, job: JobId) -> Option<Credential> {
-        let ticket = self.read_ticket(ticket)?;
-        (ticket.job == job).then_some(ticket.credential)
-    }
-
-    /// The credential of a ticket that we signed, for whatever job.
-    pub(crate) fn ticket_credential(&self, ticket: &str) -> Option<Credential> {
-        Some(self.read_ticket(ticket)?.credential)
-    }
-
-    /// A ticket for the same job as one of ours, for another credential.
-    pub(crate) fn renewed_ticket(&self, ticket: &str, credential: Credential) -> Option<String> {
-        Some(self.ticket(self.read_ticket(ticket)?.job, credential))
-    }
-
-    fn read_ticket(&self, ticket: &str) -> Option<Ticket> {
+    /// What a ticket says, if we signed it and it has not expired.
+    pub fn check_ticket(&self, ticket: &str) -> Option<Ticket> {
         let (body, signature) = ticket.split_once('.')?;
         let body = URL_SAFE_NO_PAD.decode(body).ok()?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         if !is_signature(&self.tickets, &body, &signature) {
             return None;
         }
-        serde_json::from_slice(&body).ok()
+        let ticket: Ticket = serde_json::from_slice(&body).ok()?;
+        ticket.expires.is_none_or(|expires| expires > jobs::clock::now().timestamp()).then_some(ticket)
     }
 
     /// The path with `exp` and `sig`, by which anyone who has the link may download it until then.
@@ -212,22 +220,33 @@ mod tests {
         Signer::new("a secret of at least thirty-two characters")
     }
 
+    fn ticket() -> Ticket {
+        Ticket {
+            opens: Opens::Job(JobId::new()),
+            credential: Credential::Session(SessionId::new()),
+            permission: "jobs:view".into(),
+            expires: None,
+        }
+    }
+
     #[test]
-    fn a_ticket_is_good_for_its_job_only() {
-        let (job, credential) = (JobId::new(), Credential::Session(SessionId::new()));
-        let ticket = signer().ticket(job, credential);
-        assert_eq!(signer().check_ticket(&ticket, job), Some(credential));
-        assert_eq!(signer().check_ticket(&ticket, JobId::new()), None);
+    fn a_ticket_says_what_it_was_made_for() {
+        let now = jobs::clock::now().timestamp();
+        let of_workspace = Opens::JobsOf(WorkspaceId::new());
+        for ticket in [ticket(), Ticket { opens: of_workspace, expires: Some(now + 60), ..ticket() }] {
+            assert_eq!(signer().check_ticket(&signer().ticket(&ticket)), Some(ticket));
+        }
+        let expired = Ticket { expires: Some(now - 1), ..ticket() };
+        assert_eq!(signer().check_ticket(&signer().ticket(&expired)), None);
     }
 
     #[test]
     fn a_ticket_that_was_tampered_with_or_signed_elsewhere_is_refused() {
-        let (job, credential) = (JobId::new(), Credential::Session(SessionId::new()));
-        let ticket = signer().ticket(job, credential);
-        assert_eq!(Signer::new("another secret").check_ticket(&ticket, job), None);
+        let ticket = signer().ticket(&ticket());
+        assert_eq!(Signer::new("another secret").check_ticket(&ticket), None);
         let forged = format!("{}.{}", URL_SAFE_NO_PAD.encode("{}"), ticket.split_once('.').unwrap().1);
-        assert_eq!(signer().check_ticket(&forged, job), None);
-        assert_eq!(signer().check_ticket("no.ticket", job), None);
+        assert_eq!(signer().check_ticket(&forged), None);
+        assert_eq!(signer().check_ticket("no.ticket"), None);
     }
 
     #[test]

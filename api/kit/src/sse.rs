@@ -25,7 +25,7 @@ use poem_openapi::{
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::ApiError;
+use crate::{Admitted, ApiError};
 
 /// How often a quiet stream says that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -94,7 +94,7 @@ impl<E: ShownEvent> JobStream<E> {
         shape: Option<Shape>,
         may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::open_as(hub, job, E::job_id(job), start, shape, may_see).await
+        Self::begin(None, hub, job, E::job_id(job), start, shape, may_see).await
     }
 
     /// The same, of a job that goes by another name here: all that the stream says names it by that.
@@ -102,6 +102,30 @@ impl<E: ShownEvent> JobStream<E> {
     /// # Errors
     /// As of [`JobStream::open`].
     pub async fn open_as(
+        hub: &Hub,
+        job: JobId,
+        name: Value,
+        start: Start,
+        shape: Option<Shape>,
+        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+    ) -> Result<Self, ApiError> {
+        Self::begin(None, hub, job, name, start, shape, may_see).await
+    }
+
+    /// The same for somebody who was let in, for as long as they may stay.
+    pub(crate) async fn open_for(
+        admitted: Admitted,
+        hub: &Hub,
+        job: JobId,
+        start: Start,
+        shape: Option<Shape>,
+        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+    ) -> Result<Self, ApiError> {
+        Self::begin(Some(admitted), hub, job, E::job_id(job), start, shape, may_see).await
+    }
+
+    async fn begin(
+        admitted: Option<Admitted>,
         hub: &Hub,
         job: JobId,
         name: Value,
@@ -121,6 +145,7 @@ impl<E: ShownEvent> JobStream<E> {
             return Ok(Self(None, PhantomData));
         }
         let mut reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
+        reader.admitted = admitted;
         reader.id = name;
         reader.render = |event| E::from(event).to_json_string();
         Ok(Self(Some(stream::unfold(reader, Reader::next).boxed()), PhantomData))
@@ -134,6 +159,8 @@ struct Reader {
     hub: Hub,
     job: JobId,
     watch: Subscription,
+    /// The right to go on; none where the URL itself is the right.
+    admitted: Option<Admitted>,
     /// The next thing to be said is how long to wait before coming back.
     retry: bool,
     /// What is to be sent before anything live.
@@ -161,6 +188,7 @@ impl Reader {
             hub,
             job,
             watch,
+            admitted: None,
             retry: true,
             pending: VecDeque::new(),
             gap: false,
@@ -214,6 +242,10 @@ impl Reader {
         if std::mem::take(&mut self.retry) {
             return Some((Bytes::from(retry_hint()), self));
         }
+        if let Some(ended) = self.admitted.as_ref().and_then(Admitted::why) {
+            self.over = true;
+            return Some((Bytes::from(ended.event(Some(&self.id))), self));
+        }
         if std::mem::take(&mut self.gap) {
             let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
             return Some((Bytes::from(format!("data: {gap}\n\n")), self));
@@ -227,8 +259,12 @@ impl Reader {
             self.pending = VecDeque::new(); // gives its room back
             let next = tokio::select! {
                 next = tokio::time::timeout(HEARTBEAT, self.watch.next()) => next,
-                // The client comes back with its last id, to another process.
-                () = self.hub.closing() => return None,
+                () = dismissed(&self.hub, self.admitted.as_ref()) => {
+                    let ended = self.admitted.as_ref().and_then(Admitted::why);
+                    self.over = true;
+                    // Without a reason, the client comes back with its last id, to another process.
+                    return ended.map(|ended| (Bytes::from(ended.event(Some(&self.id))), self));
+                }
             };
             match next {
                 Err(_) => {
@@ -267,6 +303,14 @@ impl Reader {
             None => (self.render)(event),
         };
         Some((Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self))
+    }
+}
+
+/// Resolves when a client is to leave.
+async fn dismissed(hub: &Hub, admitted: Option<&Admitted>) {
+    match admitted {
+        Some(admitted) => admitted.over().await,
+        None => hub.closing().await,
     }
 }
 

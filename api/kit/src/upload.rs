@@ -1,39 +1,51 @@
 //! An upload's body: `multipart/form-data`, read as it arrives, so that a file is never in memory as a
 //! whole. The framework's own `Multipart` would gather it first.
 
+mod meter;
+
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 use domain::files::NewFile;
 use futures::{Stream, TryStreamExt};
-use poem::{FromRequest, Request, RequestBody, web::Multipart};
+use poem::{
+    Body, FromRequest, Request, RequestBody,
+    error::ParseMultipartError,
+    http::{StatusCode, header},
+    web::Multipart,
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef},
 };
 use tokio_util::io::ReaderStream;
 
-use crate::ApiError;
+use crate::{ApiError, edge::Pace};
+use meter::{MAX_FORM, Meter};
 
 const FORM: &str = "multipart/form-data";
 /// The part that holds the file.
 const PART: &str = "file";
 /// Bytes that one chunk of the stream has at the most.
 const CHUNK: usize = 64 << 10;
+/// Parts before the file that a form may have.
+const MAX_PARTS_BEFORE: usize = 16;
 
-/// A form with a file in it, not read yet.
-pub struct FileUpload(Multipart);
+/// A form with a file in it, not read yet. Its parser is given at most [`MAX_FORM`] bytes that are not the file's.
+pub struct FileUpload {
+    form: Multipart,
+    meter: Meter,
+    length: Option<u64>,
+}
 
 impl FileUpload {
     /// The file and its bytes.
     ///
     /// # Errors
     /// `parameter_missing` when the form has no part `file`.
-    pub async fn open(
-        mut self,
-    ) -> Result<(NewFile, impl Stream<Item = std::io::Result<Bytes>> + Send), ApiError> {
-        loop {
-            let part = self.0.next_field().await;
-            let part =
-                part.map_err(|error| ApiError::invalid(PART, format!("the form is broken: {error}")))?;
+    pub async fn open(mut self) -> Result<(NewFile, impl Stream<Item = io::Result<Bytes>> + Send), ApiError> {
+        for _ in 0..=MAX_PARTS_BEFORE {
+            let part = self.form.next_field().await.map_err(|error| self.fault(&error))?;
             let Some(part) = part else {
                 return Err(ApiError::missing([PART]));
             };
@@ -42,8 +54,27 @@ impl FileUpload {
                     name: part.file_name().unwrap_or_default().to_owned(),
                     content_type: part.content_type().map(str::to_owned),
                 };
+                self.meter.begin_file();
                 return Ok((new, ReaderStream::with_capacity(part.into_async_read(), CHUNK)));
             }
+        }
+        Err(ApiError::invalid(
+            PART,
+            format!("must be one of the form's first {} parts", MAX_PARTS_BEFORE + 1),
+        ))
+    }
+
+    fn fault(&self, error: &ParseMultipartError) -> ApiError {
+        if self.meter.is_exceeded() {
+            ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                format!(
+                    "a form may have {MAX_FORM} bytes that are not the file's, its parts' headers included"
+                ),
+            )
+        } else {
+            ApiError::invalid(PART, format!("the form is broken: {error}"))
         }
     }
 
@@ -52,6 +83,9 @@ impl FileUpload {
     /// # Errors
     /// 413 as soon as it has more than `most` bytes.
     pub async fn read(self, most: u64) -> Result<Bytes, ApiError> {
+        if self.length.is_some_and(|length| length > most + MAX_FORM) {
+            return Err(ApiError::too_large());
+        }
         let (_, bytes) = self.open().await?;
         let mut bytes = std::pin::pin!(bytes);
         let mut file = BytesMut::new();
@@ -97,8 +131,13 @@ impl<'a> ApiExtractor<'a> for FileUpload {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        match <Multipart as FromRequest>::from_request(request, body).await {
-            Ok(form) => Ok(Self(form)),
+        Pace::of(request).is_of_an_upload();
+        let meter = Meter::default();
+        let metered = meter.of(body.take().map_err(ApiError::internal)?.into_bytes_stream());
+        let mut metered = RequestBody::new(Body::from_bytes_stream(metered));
+        let length = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        match <Multipart as FromRequest>::from_request(request, &mut metered).await {
+            Ok(form) => Ok(Self { form, meter, length }),
             Err(_) => Err(ApiError::unsupported_media_type(FORM).into()),
         }
     }
@@ -151,6 +190,34 @@ mod tests {
         let body = "--B\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nx\r\n--B--\r\n";
         let error = open("multipart/form-data; boundary=B", body).await.unwrap_err();
         assert_eq!(error.code(), "parameter_missing");
+    }
+
+    #[tokio::test]
+    async fn a_form_is_given_up_once_too_much_of_it_is_not_the_file() {
+        let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n";
+        let line = format!("X: {}\r\n\r\n", "x".repeat(70 << 10));
+        let many = "--B\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nx\r\n".repeat(17);
+        let long = format!("{}{head}\r\n1\r\n--B--\r\n", "x".repeat(70 << 10));
+        let whole = [
+            (format!("{head}{line}1\r\n--B--\r\n"), "payload_too_large"),
+            (format!("{head}X: {}", "x".repeat(5 << 20)), "payload_too_large"),
+            (long, "payload_too_large"),
+            (format!("{many}{head}\r\n1\r\n--B--\r\n"), "record_invalid"),
+        ];
+        for (body, code) in whole {
+            let error = open("multipart/form-data; boundary=B", body.leak()).await.unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_read_whole_however_it_comes() {
+        let file = "x".repeat(3 << 20);
+        let body = format!(
+            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n--B--\r\n"
+        );
+        let (_, bytes) = open("multipart/form-data; boundary=B", body.leak()).await.unwrap();
+        assert_eq!(bytes.len(), file.len());
     }
 
     #[tokio::test]

@@ -1,8 +1,10 @@
 //! `Watcher`: whoever may watch a job. A member comes with a token and a workspace; `EventSource`,
 //! which can't send headers, comes with the ticket from the job's `stream_url`.
 
+use std::net::IpAddr;
+
 use chrono::Duration;
-use domain::callers;
+use domain::WorkspaceId;
 use jobs::{JobId, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
@@ -11,7 +13,8 @@ use poem_openapi::{
 };
 
 use crate::{
-    Access, ApiError, App, JobStream, LogStream, Permission, Shape, ShownEvent, Start,
+    Access, Admitted, ApiError, App, ClientAddress, JobStream, JobsFilter, JobsStream, LogStream, Opens,
+    Pass, Permission, Shape, ShownEvent, ShownJobEvent, Start, Ticket,
     caller::app,
     permission::{Asked, admit, register_schemes},
     permissions,
@@ -31,7 +34,7 @@ pub struct Watcher(Way);
 #[derive(Debug)]
 enum Way {
     Member(Box<Access>),
-    Ticket { app: App, ticket: String },
+    Ticket { app: App, ticket: Option<Box<Ticket>>, from: Option<IpAddr> },
 }
 
 impl Watcher {
@@ -47,13 +50,13 @@ impl Watcher {
     ) -> Result<JobStream<E>, ApiError> {
         match &self.0 {
             Way::Member(access) => {
-                let workspace = Some(access.workspace.0);
-                let may_see = |snapshot: &Snapshot| of_workspace(snapshot, workspace);
-                JobStream::open(&access.app().hub, job, start, shape, may_see).await
+                let may_see = |snapshot: &Snapshot| of_workspace(snapshot, access.workspace);
+                let admitted = access.admitted();
+                JobStream::open_for(admitted, &access.app().hub, job, start, shape, may_see).await
             }
-            Way::Ticket { app, ticket } => {
-                admit_ticket(app, ticket, job).await?;
-                JobStream::open(&app.hub, job, start, shape, ticket_lives).await
+            Way::Ticket { app, .. } => {
+                let admitted = self.admit_ticket(job).await?;
+                JobStream::open_for(admitted, &app.hub, job, start, shape, ticket_lives).await
             }
         }
     }
@@ -63,50 +66,79 @@ impl Watcher {
     /// # Errors
     /// As for [`Watcher::open`].
     pub async fn open_log(&self, job: JobId, after: Option<i64>) -> Result<LogStream, ApiError> {
-        LogStream::open(self.admit(job).await?, job, after).await
+        let (app, admitted) = match &self.0 {
+            Way::Member(access) => {
+                let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+                of_workspace(&snapshot, access.workspace)?;
+                (access.app(), access.admitted())
+            }
+            Way::Ticket { app, .. } => (app, self.admit_ticket(job).await?),
+        };
+        LogStream::open(app, admitted, job, after).await
     }
 
-    async fn admit(&self, job: JobId) -> Result<&App, ApiError> {
+    /// Opens the stream of all jobs of the workspace that this watcher is in.
+    ///
+    /// # Errors
+    /// 401 for a ticket that is not, or no longer, good.
+    pub async fn open_all<E: ShownJobEvent>(
+        &self,
+        start: Start,
+        filter: JobsFilter,
+    ) -> Result<JobsStream<E>, ApiError> {
         match &self.0 {
             Way::Member(access) => {
-                let app = access.app();
-                let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                of_workspace(&snapshot, Some(access.workspace.0))?;
-                Ok(app)
+                let workspace = access.workspace.0;
+                JobsStream::open(&access.app().hub, access.admitted(), workspace, start, filter).await
             }
-            Way::Ticket { app, ticket } => {
-                admit_ticket(app, ticket, job).await?;
-                let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                ticket_lives(&snapshot)?;
-                Ok(app)
+            Way::Ticket { app, ticket, from } => {
+                let ticket = ticket.as_deref().ok_or_else(ApiError::token_invalid)?;
+                let Opens::JobsOf(workspace) = ticket.opens else { return Err(ApiError::token_invalid()) };
+                let admitted = app.admissions.admit(pass(ticket, workspace, *from)).await?;
+                JobsStream::open(&app.hub, admitted, workspace.0, start, filter).await
             }
         }
     }
+
+    /// Admits a ticket for a job as if its credential had come in a header: from this address, into the job's
+    /// workspace, by the permission by which it was given.
+    async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
+        let Way::Ticket { app, ticket: Some(ticket), from } = &self.0 else {
+            return Err(ApiError::token_invalid());
+        };
+        if ticket.opens != Opens::Job(job) {
+            return Err(ApiError::token_invalid());
+        }
+        let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+        ticket_lives(&snapshot)?;
+        let workspace = snapshot.workspace.map(WorkspaceId).ok_or_else(ApiError::token_invalid)?;
+        app.admissions.admit(pass(ticket, workspace, *from)).await
+    }
+}
+
+fn pass(ticket: &Ticket, workspace: WorkspaceId, from: Option<IpAddr>) -> Pass {
+    let permission = ticket.permission.clone().into_owned();
+    Pass { credential: ticket.credential, workspace, from, permission }
 }
 
 /// A job of another workspace doesn't exist.
-fn of_workspace(job: &Snapshot, workspace: Option<uuid::Uuid>) -> Result<(), ApiError> {
-    if job.workspace == workspace { Ok(()) } else { Err(ApiError::not_found()) }
+fn of_workspace(job: &Snapshot, workspace: WorkspaceId) -> Result<(), ApiError> {
+    if job.workspace == Some(workspace.0) { Ok(()) } else { Err(ApiError::not_found()) }
 }
 
 /// Counts a look by ticket as one of the credential that it was made for.
 async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
     let app = app(request)?;
-    match app.keys.ticket_credential(ticket) {
-        Some(credential) => app.rates.charge_ticket(&app.database, request, credential).await?,
+    let ticket = app.keys.check_ticket(ticket).map(Box::new);
+    match &ticket {
+        Some(ticket) => app.rates.charge_ticket(&app.database, request, ticket.credential).await?,
         None => app.rates.charge_visitor(&app.database, request).await?,
     }
-    Ok(Way::Ticket { app: app.clone(), ticket: ticket.to_owned() })
+    let from = request.data::<ClientAddress>().map(|address| address.0);
+    Ok(Way::Ticket { app: app.clone(), ticket, from })
 }
 
-/// A ticket is good for its job, as long as the session that it was made for.
-async fn admit_ticket(app: &App, ticket: &str, job: JobId) -> Result<(), ApiError> {
-    let credential = app.keys.check_ticket(ticket, job).ok_or_else(ApiError::token_invalid)?;
-    let is_alive = callers::is_alive(&app.database.pool, credential).await?;
-    if is_alive { Ok(()) } else { Err(ApiError::token_invalid()) }
-}
-
-/// A ticket lives until an hour after its job's end, and dies with the session it was made for.
+/// A job's ticket lives until an hour after the job's end.
 fn ticket_lives(job: &Snapshot) -> Result<(), ApiError> {
     if job.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
         return Err(ApiError::token_invalid());
@@ -126,7 +158,9 @@ impl<'a> ApiExtractor<'a> for Watcher {
             TICKET,
             MetaSecurityScheme {
                 ty: "apiKey",
-                description: Some("The ticket of one job, part of its `stream_url`."),
+                description: Some(
+                    "The ticket of one job or of the jobs of one workspace, part of a `stream_url`.",
+                ),
                 name: Some(TICKET),
                 key_in: Some("query"),
                 scheme: None,

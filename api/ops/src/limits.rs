@@ -7,6 +7,8 @@ use jobs::limits::{self, Limit, NewLimit, Scope};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
 
+use crate::pauses::refuse_unknown_kind;
+
 /// A limit to set, in place of the one of the same scope, tenant and kind. It needs `max_running`, or
 /// `max_starts` with `per_seconds`, or all three.
 #[derive(Debug, Clone, Object)]
@@ -52,7 +54,7 @@ impl LimitsApi {
     /// Jobs that run already go on, also when they are more than it allows.
     #[oai(path = "/", method = "put", operation_id = "set_limit")]
     async fn put(&self, operator: Operator, limit: Body<LimitToSet>) -> Answer<Json<Limit>> {
-        Ok(Json(limits::put(operator.database(), &checked(limit.0)?).await?))
+        Ok(Json(limits::put(operator.database(), &checked(&operator, limit.0).await?).await?))
     }
 
     /// Remove a limit
@@ -63,7 +65,7 @@ impl LimitsApi {
     }
 }
 
-fn checked(limit: LimitToSet) -> Result<NewLimit, ApiError> {
+async fn checked(operator: &Operator, limit: LimitToSet) -> Result<NewLimit, ApiError> {
     let LimitToSet { scope, tenant, kind, max_running, max_starts, per_seconds } = limit;
     if scope == Scope::Installation && tenant.is_some() {
         return Err(ApiError::invalid("tenant", "only goes with the scope tenant"));
@@ -75,5 +77,6 @@ fn checked(limit: LimitToSet) -> Result<NewLimit, ApiError> {
         (Some(_), None) => return Err(ApiError::missing(["per_seconds"])),
         (None, Some(_)) => return Err(ApiError::missing(["max_starts"])),
     };
+    refuse_unknown_kind(operator, kind.as_deref()).await?;
     Ok(NewLimit { scope, tenant, kind, max_running, starts })
 }

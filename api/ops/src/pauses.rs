@@ -35,6 +35,16 @@ struct Pauses {
 
 pub(crate) struct PausesApi;
 
+/// A name that no job has would pause, or limit, nothing without a word.
+pub(crate) async fn refuse_unknown_kind(operator: &Operator, kind: Option<&str>) -> Answer<()> {
+    match kind {
+        Some(kind) if !pauses::is_kind(operator.database(), kind).await? => {
+            Err(ApiError::invalid("kind", "is not the name of a kind of job"))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[OpenApi(prefix_path = "/pauses", tag = "Tag::Pauses")]
 impl PausesApi {
     /// List what is paused
@@ -52,6 +62,7 @@ impl PausesApi {
         if pool.is_none() && kind.is_none() && tenant.is_none() {
             return Err(ApiError::invalid("body", "needs a pool, a kind or a tenant"));
         }
+        refuse_unknown_kind(&operator, kind.as_deref()).await?;
         let new = NewPause { pool, kind, tenant, reason, paused_by };
         Ok(Created(pauses::pause(operator.database(), &new).await?))
     }

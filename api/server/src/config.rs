@@ -1,6 +1,9 @@
 //! The configuration of the API process.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use api_kit::ApiConfig;
 use domain::{
@@ -10,6 +13,8 @@ use domain::{
     stripe::Payments,
 };
 use jobs::PayloadKeys;
+
+use crate::Crowd;
 
 /// How short `MILLRACE_SECRET` may be.
 const SECRET_LENGTH: usize = 32;
@@ -26,10 +31,14 @@ pub struct Config {
     pub payload_keys: PayloadKeys,
     /// `HOST` and `PORT`: where it listens. `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// `SHUTDOWN_DELAY_SECONDS`: how long `/ready` says 503, after SIGTERM, before the listener closes. 5.
+    pub shutdown_delay: Duration,
     /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
     pub storage: Storage,
     /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
     pub payments: Payments,
+    /// `MAX_CONNECTIONS_PER_ADDRESS`: open connections of one client; 0 is any number. 1000.
+    pub connections_per_address: usize,
     /// How requests are taken.
     pub api: ApiConfig,
 }
@@ -53,10 +62,18 @@ impl Config {
             secret: secret.to_owned(),
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
+            shutdown_delay: Duration::from_secs(settings.parsed("SHUTDOWN_DELAY_SECONDS", 5)?),
             storage: Storage::from_settings(settings)?,
             payments: Payments::from_settings(settings)?,
+            connections_per_address: settings.parsed("MAX_CONNECTIONS_PER_ADDRESS", 1000)?,
             api: ApiConfig::from_settings(settings)?,
         })
+    }
+
+    /// How many connections each client may have.
+    #[must_use]
+    pub fn crowd(&self) -> Crowd {
+        Crowd::new(self.connections_per_address, self.api.trusted_proxies.clone())
     }
 }
 

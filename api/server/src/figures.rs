@@ -1,14 +1,21 @@
 //! `/metrics`: the process's own figures, and those of the installation as it is now.
 
-use std::fmt::{Display, Write};
+use std::{
+    fmt::{Display, Write},
+    time::Duration,
+};
 
 use api_kit::App;
 use jobs::queues::{Figures, Gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{handler, web::Data};
+use tokio::time::timeout;
 
 /// Within what time the ready jobs should be through, for the slots that a pool should have.
-const TARGET: std::time::Duration = std::time::Duration::from_secs(60);
+const TARGET: Duration = Duration::from_secs(60);
+
+/// How long PostgreSQL may take to tell the installation's figures.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Prometheus' text format.
 #[handler]
@@ -21,8 +28,16 @@ pub(crate) async fn render(
     let (jobs, watchers) = app.hub.size();
     metrics::gauge!("millrace_watched_jobs").set(jobs as f64);
     metrics::gauge!("millrace_watchers").set(watchers as f64);
-    let standing = gauge.read().await.map_err(api_kit::ApiError::from)?;
-    Ok(figures.render() + &of_installation(&standing))
+    // The process's own figures are told all the same: they say that PostgreSQL is away.
+    let mut page = figures.render();
+    match timeout(PATIENCE, gauge.read()).await {
+        Ok(Ok(standing)) => page += &of_installation(&standing),
+        failed => {
+            tracing::warn!(failed = ?failed.map(|read| read.map(drop)), "no figures of the installation");
+            app.database.reach.doubt();
+        }
+    }
+    Ok(page)
 }
 
 /// A page of gauges under construction.

@@ -12,17 +12,21 @@ mod serve;
 
 use std::time::Duration;
 
-use api_kit::{App, Edge, RateLimiter, Services, Signer};
+use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
-use jobs::{Surface, queues::Gauge, watch::Hub};
-use metrics_exporter_prometheus::PrometheusHandle;
+use jobs::{FairUse, Surface, queues::Gauge, watch::Hub};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
+use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
-pub use serve::{listen, serve};
+pub use serve::{Crowd, listen, serve};
 
-/// A request's transaction that does nothing for this long is ended by PostgreSQL.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+/// The longest that a statement may run for a request: less than a request may take, so that its client is told.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long PostgreSQL or a request's open transaction may be silent.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Connects to what the front end needs.
 ///
@@ -30,15 +34,21 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
     config.storage.probe().await?;
-    let database = config.servers.connect(IDLE_IN_TRANSACTION).await?;
+    let fair = FairUse {
+        per_workspace: config.servers.connections.div_ceil(2) as usize,
+        statement_timeout: STATEMENT_TIMEOUT,
+    };
+    let database = config.servers.connect(SILENCE, Some(fair)).await?;
     let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
+    let admissions = Admissions::start(database.clone(), &hub);
     Ok(App::new(Services {
         database,
         config: config.api.clone(),
         keys,
         rates: RateLimiter::default(),
+        admissions,
         hub,
         storage: config.storage.clone(),
         payments: config.payments.clone(),
@@ -56,8 +66,25 @@ pub enum StartError {
     Storage(#[from] domain::storage::StorageError),
 }
 
+/// What keeps the process's figures.
+///
+/// # Errors
+/// When the process keeps some already.
+pub fn figures() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &jobs::figures::SECONDS)?
+        .install_recorder()?;
+    jobs::figures::begin();
+    Ok(handle)
+}
+
 /// Every route of the front end.
 pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
+    endpoint_until(app, figures, CancellationToken::new())
+}
+
+/// The same, not ready any more once `leaving` is cancelled.
+pub fn endpoint_until(app: App, figures: PrometheusHandle, leaving: CancellationToken) -> impl Endpoint {
     let (workspace, platform, ops) = (documents::workspace(), documents::platform(), documents::ops());
     let workspace_pages = Pages::of(&workspace, Surface::Workspace);
     let platform_pages = Pages::of(&platform, Surface::Platform);
@@ -72,7 +99,7 @@ pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
         .at("/ops/openapi.json", get(ops_pages.send_document()))
         .nest("/", platform)
         .at("/metrics", get(figures::render))
-        .data(public::Process::new(platform_pages))
+        .data(public::Process::new(platform_pages, leaving))
         .data(figures)
         .data(gauge)
         .with(Edge::of(app))

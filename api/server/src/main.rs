@@ -5,18 +5,22 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use api_server::{Config, documents, endpoint, listen, serve, start};
+use api_server::{Config, documents, endpoint_until, figures, listen, serve, start};
 use domain::{
     installation::{Installation, Unfit, inspect_once},
-    process::{Logging, asked_to_stop, cannot_start, start_logging, use_small_pages},
+    process::{
+        Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging, use_small_pages,
+    },
     settings::{SettingError, Settings},
 };
 use jobs::Surface;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio_util::sync::CancellationToken;
 
 /// How long requests in flight may take after SIGTERM. Streams and long polls end at once, and go on
 /// elsewhere.
 const GRACE: Duration = Duration::from_secs(10);
+/// How much longer the process may take to end, whatever hangs.
+const BEYOND_GRACE: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
 
 async fn run() -> ExitCode {
     use_small_pages();
+    keep_files_private();
     let started = Settings::of_process().and_then(|settings| read(&settings));
     let (_logging, config) = match started {
         Ok(started) => started,
@@ -60,7 +65,7 @@ async fn run() -> ExitCode {
             return error.exit_code();
         }
     };
-    let figures = match PrometheusBuilder::new().install_recorder() {
+    let figures = match figures() {
         Ok(figures) => figures,
         Err(error) => return cannot_start(&error),
     };
@@ -85,11 +90,16 @@ async fn run() -> ExitCode {
         Err(error) => return cannot_start(&format_args!("{}: {error}", config.listen)),
     };
     tracing::info!(listen = %config.listen, "serving");
-    let hub = app.hub.clone();
+    let (hub, leaving) = (app.hub.clone(), CancellationToken::new());
+    let (left, delay) = (leaving.clone(), config.shutdown_delay);
     let stop = async move {
         asked_to_stop().await;
+        end_within(delay + GRACE + BEYOND_GRACE);
+        // A load balancer hears first that no more requests should come here.
+        left.cancel();
+        tokio::time::sleep(delay).await;
         hub.close();
     };
-    serve(listener, endpoint(app, figures), stop, GRACE).await;
+    serve(listener, endpoint_until(app, figures, leaving), config.crowd(), stop, GRACE).await;
     ExitCode::SUCCESS
 }

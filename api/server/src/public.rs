@@ -20,13 +20,15 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::documents::Pages;
 
 /// For how long an answer of the store of files holds.
 const PROBE_AGE: Duration = Duration::from_secs(10);
-
+/// How long PostgreSQL may take to answer a look.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What this service is called.
 const SERVICE: &str = "millrace";
 const HTML: &str = "text/html; charset=utf-8";
@@ -49,12 +51,14 @@ pub(crate) struct Process {
     started: Instant,
     pages: Pages,
     store: Arc<StoreProbe>,
+    /// Cancelled when it is about to stop.
+    leaving: CancellationToken,
 }
 
 impl Process {
     /// A process that starts now.
-    pub(crate) fn new(pages: Pages) -> Self {
-        Self { started: Instant::now(), pages, store: Arc::default() }
+    pub(crate) fn new(pages: Pages, leaving: CancellationToken) -> Self {
+        Self { started: Instant::now(), pages, store: Arc::default(), leaving }
     }
 }
 
@@ -181,8 +185,8 @@ impl PublicApi {
 
     /// Tell whether the process can take requests
     ///
-    /// Asks PostgreSQL, whose schemas must be up to date, Redis, and at most every ten seconds the store of files, which
-    /// must take writes: for a load balancer that would send requests elsewhere.
+    /// Asks PostgreSQL, whose schemas must be up to date, has Redis write, and at most every ten seconds the store of
+    /// files: for a load balancer that would send requests elsewhere. 503 `stopping` once the process is about to stop.
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
     async fn ready(
         &self,
@@ -190,21 +194,26 @@ impl PublicApi {
         process: Data<&Process>,
         request: Data<&RequestId>,
     ) -> Wrapped<Readiness> {
+        if process.leaving.is_cancelled() {
+            return Err(ApiError::unavailable("stopping", "the process is stopping"));
+        }
         let database = &app.database;
-        let installation = inspect_once(&database.pool)
-            .await
-            .map_err(|_| ApiError::unavailable("database_unreachable", "PostgreSQL does not answer"))?;
+        let installation = match timeout(PATIENCE, inspect_once(&database.pool)).await {
+            Ok(Ok(installation)) if database.reach.away().is_none() => installation,
+            _ => {
+                database.reach.doubt();
+                return Err(ApiError::database_unreachable());
+            }
+        };
         if matches!(installation, Installation::Behind | Installation::Restored) {
             return Err(ApiError::unavailable(
                 "migration_required",
                 "the database lacks migrations of this release; run migrate",
             ));
         }
-        database
-            .bus
-            .ping()
-            .await
-            .map_err(|_| ApiError::unavailable("redis_unreachable", "Redis does not answer"))?;
+        database.bus.probe().await.map_err(|error| {
+            ApiError::unavailable("redis_unreachable", format!("Redis takes no writes: {error}"))
+        })?;
         process.store.check(&app.storage).await?;
         let readiness = Readiness {
             status: "ready".to_owned(),

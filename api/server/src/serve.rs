@@ -4,10 +4,26 @@
 //! reading the first bytes ahead, whereupon the connection's buffer grows to twice its size, and it
 //! keeps room for both protocols, and for a whole request, as long as the connection is open. Here the
 //! first bytes are only looked at, and what a request needed is freed when its answer begins. A listener
-//! is long enough for everyone whose streams another process dropped.
+//! is long enough for everyone whose streams another process dropped. And the last word to a client that still
+//! sends is one that reaches it.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod crowd;
+mod linger;
 
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api_kit::AmbiguousHost;
+
+pub use crowd::Crowd;
+use crowd::TooMany;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -16,7 +32,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use poem::{
     Endpoint, Request,
-    http::{self, uri::Scheme},
+    http::{self, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::{
@@ -32,6 +48,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take to send the head of a request, and how long a connection may idle between
 /// two: who opens connections and says nothing must not keep them.
 const HEAD: Duration = Duration::from_secs(30);
+/// How often refused connections are told in the log, at the most.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How HTTP/2 begins. No method of HTTP/1.1 does.
 const PREFACE: &[u8; 3] = b"PRI";
 
@@ -48,14 +66,20 @@ pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until `stop`; then requests in flight may take for as long as `grace`, and what is open after
 /// that breaks off.
-pub async fn serve<E>(listener: TcpListener, endpoint: E, stop: impl Future<Output = ()>, grace: Duration)
-where
+pub async fn serve<E>(
+    listener: TcpListener,
+    endpoint: E,
+    crowd: Crowd,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) where
     E: Endpoint + 'static,
 {
     let endpoint = Arc::new(endpoint);
     let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
     let connections = TaskTracker::new();
     let mut stop = pin!(stop);
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -63,7 +87,18 @@ where
         };
         match accepted {
             Ok((socket, peer)) => {
+                let held = match crowd.enter(peer) {
+                    Ok(held) => held,
+                    Err(TooMany(client)) => {
+                        refuse(client, &mut told);
+                        continue;
+                    }
+                };
                 let connection = connection(socket, peer, Arc::clone(&endpoint), leaving.clone());
+                let connection = async move {
+                    connection.await;
+                    drop(held);
+                };
                 connections.spawn(over.clone().run_until_cancelled_owned(connection));
             }
             Err(error) => {
@@ -81,6 +116,28 @@ where
     }
 }
 
+/// Counts a connection that is closed at once, and tells the operator now and then.
+fn refuse(client: IpAddr, told: &mut Option<Instant>) {
+    metrics::counter!("millrace_http_connections_refused_total").increment(1);
+    if told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!(
+            %client,
+            "refused a connection: this client has MAX_CONNECTIONS_PER_ADDRESS; if it is a proxy, name it in \
+             TRUSTED_PROXIES"
+        );
+    }
+}
+
+/// Marks a request that doesn't say, in exactly one way, for which host it is (RFC 9112, 3.2).
+fn check_host(request: &mut http::Request<Incoming>) {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let needed = usize::from(request.version() == Version::HTTP_11);
+    if hosts > 1 || (hosts < needed) {
+        request.extensions_mut().insert(AmbiguousHost);
+    }
+}
+
 /// One connection, to its end. An error of it is the peer's business.
 async fn connection<E>(socket: TcpStream, peer: SocketAddr, endpoint: Arc<E>, leaving: CancellationToken)
 where
@@ -88,7 +145,8 @@ where
 {
     // An event is a small packet that should leave at once.
     let (Ok(local), Ok(())) = (socket.local_addr(), socket.set_nodelay(true)) else { return };
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        check_host(&mut request);
         let endpoint = Arc::clone(&endpoint);
         let addresses = (LocalAddr(local.into()), RemoteAddr(peer.into()));
         let request = Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
@@ -118,12 +176,21 @@ where
     } else {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-        let connection = builder.serve_connection(socket, service).with_upgrades();
-        let mut connection = pin!(connection);
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            () = leaving.cancelled() => connection.as_mut().graceful_shutdown(),
+        let mut connection = builder.serve_connection(socket, service);
+        let mut is_leaving = pin!(leaving.cancelled());
+        let mut asked = false;
+        // Without closing the connection, which is done below.
+        let ended = poll_fn(|context| {
+            if !asked && is_leaving.as_mut().poll(context).is_ready() {
+                asked = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            connection.poll_without_shutdown(context)
+        });
+        // Who has been told that this process leaves sends nothing more.
+        let ended = ended.await;
+        if ended.is_ok() && !leaving.is_cancelled() {
+            linger::close(connection.into_parts().io.into_inner()).await;
         }
-        let _ = connection.await;
     }
 }

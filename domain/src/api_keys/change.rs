@@ -31,7 +31,7 @@ pub struct KeyChanges {
 /// Changes a key's settings.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`], and those of [`issue`](super::issue).
+/// [`ApiKeyError::Revoked`], [`ApiKeyError::MoreThanHeld`] for a key of which the caller lacks a scope, and those of [`issue`](super::issue).
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,
@@ -42,6 +42,7 @@ pub async fn change(
     if key.is_revoked {
         return Err(ApiKeyError::Revoked);
     }
+    may_give(by, &key.scopes)?;
     let mut checks = Checks::new();
     let name = changes.name.map(|name| checks.name(&name));
     let description = match changes.description {
@@ -103,6 +104,7 @@ pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
 /// Ends a key for good. One that was revoked before stays as it is.
 pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
     let key = locked(tx.conn(), by.workspace, id).await?;
+    may_give(by, &key.scopes)?;
     if key.is_revoked {
         return Ok(key);
     }
@@ -122,6 +124,7 @@ pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
 
 /// Erases a key. What the audit knows of it stays.
 pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), ApiKeyError> {
+    may_give(by, &locked(tx.conn(), by.workspace, id).await?.scopes)?;
     let gone = sqlx::query!(
         "delete from api_keys where workspace_id = $1 and id = $2 returning name, prefix",
         by.workspace.0,

@@ -207,6 +207,7 @@ pub async fn rotate(
     if old.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
         return Err(ApiKeyError::Expired);
     }
+    may_give(by, &old.scopes)?;
     let mut checks = Checks::new();
     let name = rotation.name.map_or_else(|| old.name.clone(), |name| checks.name(&name));
     let given = rotation.scopes.unwrap_or_else(|| old.scopes.clone());

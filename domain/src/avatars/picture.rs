@@ -1,13 +1,13 @@
 //! From any picture to a small one: decoded within limits, turned upright, scaled down, encoded anew.
-//! On blocking threads, few at a time, since a large picture takes memory.
+//! Few at a time, since a large picture takes memory.
 
-use std::io::Cursor;
+use std::{io::Cursor, sync::LazyLock};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
-use tokio::sync::Semaphore;
 
 use super::{AvatarError, MOST_BYTES};
+use crate::heavy::{HeavyPool, Whose, heavy};
 
 /// What pictures are stored as; the format is WebP without loss.
 pub(super) const EXTENSION: &str = "webp";
@@ -20,17 +20,15 @@ const LONGEST_SIDE_TAKEN: u32 = 8192;
 /// What a decoder may allocate: 8192 × 8192 pixels of three bytes, and what it works with.
 const MOST_MEMORY: u64 = 256 << 20;
 
-/// Each may take [`MOST_MEMORY`]: two at once, the rest wait.
-static PAINTERS: Semaphore = Semaphore::const_new(2);
+/// Each may take [`MOST_MEMORY`]: two at once. Those that wait hold what was sent, [`MOST_BYTES`] at the most.
+static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, 10));
 
 /// The small picture of what was sent.
 pub(super) async fn of(file: Bytes) -> Result<Bytes, AvatarError> {
     if file.len() as u64 > MOST_BYTES {
         return Err(AvatarError::TooLarge);
     }
-    let failed = |error: &dyn std::fmt::Display| AvatarError::Encoding(error.to_string());
-    let _permit = PAINTERS.acquire().await.map_err(|error| failed(&error))?;
-    tokio::task::spawn_blocking(move || small(&file)).await.map_err(|error| failed(&error))?
+    heavy(&PAINTERS, Whose::client(), move |_| small(&file)).await?
 }
 
 fn small(file: &[u8]) -> Result<Bytes, AvatarError> {

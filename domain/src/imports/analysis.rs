@@ -1,17 +1,44 @@
 //! What is in an uploaded file: looked at once, kept with the file, shown to whoever maps its columns.
 
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use fields::Field;
 use futures::Stream;
 use serde_json::Value;
-use tabular::{Analysis, Options};
+use tabular::{Analysis, Bounds, Limits, Options};
 
 use super::ImportError;
 use crate::{
     Actor, WorkspaceDb, WorkspaceId,
     files::{self, File, NewFile},
+    heavy::{HeavyError, HeavyPool, Whose, heavy},
     storage::Storage,
 };
+
+/// Looks at once, and some that wait: each for [`LONGEST_LOOK`] at the most.
+static LOOKERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("looks-at-files", 2, 8, 10));
+
+/// The longest look at a file: a client waits for it.
+const LONGEST_LOOK: Duration = Duration::from_secs(8);
+
+/// How far into a file a look goes. An import reads all of it.
+fn bounds() -> Bounds {
+    Bounds {
+        max_rows: Some(2_000_000),
+        max_bytes: Some(128 << 20),
+        max_time: Some(LONGEST_LOOK),
+        is_abandoned: None,
+    }
+}
+
+/// What a look may hold in memory: less than an import, since other requests are answered beside it.
+fn limits() -> Limits {
+    Limits { max_held_bytes: 128 << 20, max_cells: 4 << 20, ..Limits::default() }
+}
 
 /// Takes in a file and looks at it. A file that can't be read is removed again.
 ///
@@ -50,8 +77,11 @@ pub async fn analyze(
 ) -> Result<Analysis, ImportError> {
     let source = storage.reader(&file.storage_key).await.map_err(files::FileError::from)?;
     let (options, name) = (options.clone(), file.name.clone());
-    let looked =
-        tokio::task::spawn_blocking(move || tabular::analyze(|| Ok(source.clone()), &options, &name));
+    let looked = heavy(&LOOKERS, Whose::Workspace(workspace.0), move |stop| {
+        let stop = stop.clone();
+        let bounds = Bounds { is_abandoned: Some(Arc::new(move || stop.is_asked_for())), ..bounds() };
+        tabular::look(|| Ok(source.clone()), &options, &name, &limits(), &bounds)
+    });
     let analysis = match looked.await {
         Ok(Ok(analysis)) => without_nul(analysis),
         Ok(Err(tabular::FileError::Io(error))) => return Err(ImportError::Reading(error)),
@@ -59,10 +89,11 @@ pub async fn analyze(
             return Err(ImportError::Unreadable { code: error.code(), message: error.to_string() });
         }
         // A parser that panics has met a file that is not what it says.
-        Err(_) => {
+        Err(HeavyError::BrokenOff(_)) => {
             let message = "the file is damaged in a way that broke its reader".to_owned();
             return Err(ImportError::Unreadable { code: "corrupt_file", message });
         }
+        Err(error @ HeavyError::Overloaded) => return Err(error.into()),
     };
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
     files::keep_analysis(&mut db, file.id, &analysis).await?;

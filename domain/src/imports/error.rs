@@ -1,6 +1,6 @@
 //! How imports say no.
 
-use crate::{DomainError, EntityError, FieldErrors, Refusal, files::FileError};
+use crate::{DomainError, EntityError, FieldErrors, Refusal, files::FileError, heavy::HeavyError};
 
 /// Why an import could not be started, or found.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum ImportError {
     /// The stored bytes can't be read just now.
     #[error("the file can't be read just now")]
     Reading(#[source] std::io::Error),
+    /// Too many files are being looked at.
+    #[error(transparent)]
+    Heavy(#[from] HeavyError),
     /// About the recordset.
     #[error(transparent)]
     Recordset(#[from] EntityError),
@@ -60,6 +63,7 @@ impl DomainError for ImportError {
                 Refusal::Invalid(FieldErrors::from([("file".to_owned(), reasons)]))
             }
             Self::Reading(_) => Refusal::Internal,
+            Self::Heavy(error) => error.refusal(),
             Self::Recordset(error) => error.refusal(),
             Self::File(error) => error.refusal(),
             Self::Database(error) => error.refusal(),

@@ -279,7 +279,7 @@ pub async fn password_hash(
     let email = found.email.parse::<Email>().ok();
     let password =
         Password::parse_at_least(password, email.as_ref(), fewest).map_err(InvitationError::Password)?;
-    let hash = password.hash().await.map_err(|error| InvitationError::Hash(error.to_string()))?;
+    let hash = password.hash().await?;
     Ok(Some(hash))
 }
 

@@ -15,8 +15,8 @@ use crate::{
     access::Role,
     callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
+    members::standing,
     secret,
-    tenant_scope::TenantScope,
     users::Email,
     workspaces::Host,
 };
@@ -197,35 +197,6 @@ async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Emai
     email.parse().map_err(InvitationError::NotAnAddress)
 }
 
-/// Whether the address is that of a member. One whose membership was kept when they were taken out is none: they
-/// come back like anybody, by accepting.
-async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Result<bool, sqlx::Error> {
-    let membership = sqlx::query!(
-        "select m.user_id, m.is_active
-           from memberships m join users u on u.id = m.user_id
-          where m.workspace_id = $1 and u.email_key = $2",
-        workspace.0,
-        email.key(),
-    )
-    .fetch_optional(tx.conn())
-    .await?;
-    match membership {
-        None => Ok(false),
-        Some(membership) if membership.is_active => Ok(true),
-        Some(membership) => {
-            let mut scope = TenantScope::enter(tx, workspace).await?;
-            let is_here = sqlx::query_scalar!(
-                r#"select exists (select from members where user_id = $1) as "is!""#,
-                membership.user_id,
-            )
-            .fetch_one(scope.conn())
-            .await?;
-            scope.leave().await?;
-            Ok(is_here)
-        }
-    }
-}
-
 /// Makes the invitation of an address, or renews the one that waits, under a new token.
 async fn put(
     tx: &mut Tx,
@@ -234,7 +205,7 @@ async fn put(
     link: &Link,
 ) -> Result<Invitation, InvitationError> {
     let Offer { email, role, profile, may_be_new, is_mailed } = offer;
-    if is_member(tx, host.workspace, email).await? {
+    if standing::is_member(tx, host.workspace, email).await? {
         return Err(InvitationError::AlreadyMember);
     }
     let had = sqlx::query_scalar!(
@@ -252,6 +223,9 @@ async fn put(
     let role = role.or(had).unwrap_or(Role::Member);
     if role > host.role || had.is_some_and(|had| had > host.role) {
         return Err(InvitationError::AboveOwnRole);
+    }
+    if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
+        return Err(InvitationError::MoreThanHeld);
     }
     let id = sqlx::query_scalar!(
         "insert into invitations as i (id, workspace_id, email, email_key, role, token_hash, is_mailed, profile,

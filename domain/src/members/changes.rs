@@ -4,10 +4,13 @@
 use poem_openapi::{Object, types::MaybeUndefined};
 use uuid::Uuid;
 
-use super::{MemberError, MemberProfile, get};
+use super::{
+    MemberError, MemberProfile, get,
+    standing::{self, To, Whose},
+};
 use crate::{
     Event, UserId, WorkspaceDb,
-    access::{Reach, Role},
+    access::{Held, Reach, Role},
     users,
 };
 
@@ -40,7 +43,7 @@ pub struct MemberChanges {
 /// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`], [`MemberError::LastOwner`]
 pub async fn update(
     db: &mut WorkspaceDb,
-    (caller, reach): (Role, Reach),
+    (caller, reach): (&Held, Reach),
     id: Uuid,
     changes: MemberChanges,
 ) -> Result<MemberProfile, MemberError> {
@@ -52,7 +55,9 @@ pub async fn update(
         }
     }
     if changes.role.is_some() || changes.is_active.is_some() {
-        change_standing(db, caller, &before, &changes).await?;
+        let to = To { role: changes.role, is_active: changes.is_active };
+        let workspace = db.workspace();
+        standing::change(db.conn(), workspace, caller, Whose::Member(before.id), to).await?;
     }
     sqlx::query!(
         "update members
@@ -116,58 +121,22 @@ pub async fn may_picture(
     Ok(if is_managed { MemberPictureOf::Account(user) } else { MemberPictureOf::Member(user) })
 }
 
-/// Changes what someone is here, or whether they get in.
-async fn change_standing(
-    db: &mut WorkspaceDb,
-    caller: Role,
-    before: &MemberProfile,
-    changes: &MemberChanges,
-) -> Result<(), MemberError> {
-    let current = hold_standing(db, before.id).await?;
-    let role = changes.role.unwrap_or(current);
-    if let Some(above) = [current, role].into_iter().find(|&role| role > caller) {
-        return Err(MemberError::AboveYou(above));
-    }
-    if current == Role::Owner && (role != Role::Owner || changes.is_active == Some(false)) {
-        keep_an_owner(db, before.id).await?;
-    }
-    sqlx::query!(
-        "update memberships set role = $2, is_active = coalesce($3, is_active) where id = $1",
-        before.id,
-        role.name(),
-        changes.is_active,
-    )
-    .execute(db.conn())
-    .await?;
-    Ok(())
-}
-
 /// Locks the workspace's row, as everybody does first who changes who owns it, so that two owners can't
 /// take each other out; answers with this member's role as it is now.
 pub(super) async fn hold_standing(db: &mut WorkspaceDb, id: Uuid) -> Result<Role, MemberError> {
-    let workspace = db.workspace().0;
-    sqlx::query!("select id from workspaces where id = $1 for no key update", workspace)
-        .fetch_one(db.conn())
-        .await?;
+    let workspace = db.workspace();
+    standing::hold(db.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
         r#"select role as "role: Role" from memberships where id = $1 and workspace_id = $2"#,
         id,
-        workspace,
+        workspace.0,
     );
     role.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
 }
 
 /// Says no when nobody else is an owner who gets in. After [`hold_standing`].
 pub(super) async fn keep_an_owner(db: &mut WorkspaceDb, leaving: Uuid) -> Result<(), MemberError> {
-    let workspace = db.workspace().0;
-    let another = sqlx::query_scalar!(
-        r#"select exists (select from memberships m join users u on u.id = m.user_id
-                           where m.workspace_id = $1 and m.role = 'owner' and m.id <> $2
-                             and m.is_active and u.is_active) as "another!""#,
-        workspace,
-        leaving,
-    )
-    .fetch_one(db.conn())
-    .await?;
+    let workspace = db.workspace();
+    let another = standing::has_another_owner(db.conn(), workspace, leaving).await?;
     if another { Ok(()) } else { Err(MemberError::LastOwner) }
 }

@@ -1,5 +1,6 @@
 //! How members say no.
 
+use super::standing::StandingError;
 use crate::{DomainError, FieldErrors, Refusal, access::Role};
 
 /// Why something about a member didn't happen.
@@ -20,6 +21,12 @@ pub enum MemberError {
     /// Nobody makes, changes or takes out who is more than they are.
     #[error("your role doesn't reach that far: this concerns the role {0}")]
     AboveYou(Role),
+    /// Nobody gives a role that holds more than they do.
+    #[error("the role {0} may do what the caller may not")]
+    MoreThanHeld(Role),
+    /// Nobody makes a key do more than they may, by handing it to somebody who may neither.
+    #[error("among what is handed over is an API key that would then do what the caller may not")]
+    KeysOfMore,
     /// A workspace is never without an active owner.
     #[error("a workspace needs an owner: make somebody else one first")]
     LastOwner,
@@ -47,13 +54,28 @@ impl DomainError for MemberError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::NotAPerson | Self::OthersOnlyWithPermission | Self::AboveYou(_) | Self::OfStaff => {
-                Refusal::Forbidden
-            }
+            Self::NotAPerson
+            | Self::OthersOnlyWithPermission
+            | Self::AboveYou(_)
+            | Self::MoreThanHeld(_)
+            | Self::KeysOfMore
+            | Self::OfStaff => Refusal::Forbidden,
             Self::LastOwner => Refusal::Conflict("last_owner".into()),
             Self::NotManaged => Refusal::Conflict("account_not_managed".into()),
             Self::InOtherWorkspaces => Refusal::Conflict("in_other_workspaces".into()),
             Self::Database(error) => error.refusal(),
+        }
+    }
+}
+
+impl From<StandingError> for MemberError {
+    fn from(error: StandingError) -> Self {
+        match error {
+            StandingError::NotFound => Self::NotFound,
+            StandingError::Above(role) => Self::AboveYou(role),
+            StandingError::MoreThanHeld(role) => Self::MoreThanHeld(role),
+            StandingError::LastOwner => Self::LastOwner,
+            StandingError::Database(error) => Self::Database(error),
         }
     }
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, error::invalid, get, only};
-use crate::{Event, WorkspaceDb};
+use super::{MemberError, MemberFilter, MemberProfile, error::invalid, get, only};
+use crate::{Event, WorkspaceDb, access::Held, callers::scopes};
 
 /// The types of what can be held, as bodies name them.
 const TYPES: [&str; 6] = ["recordset", "import", "export", "scheduled_job", "api_key", "team"];
@@ -116,10 +116,11 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
 /// other leads it, and they stay in it.
 ///
 /// # Errors
-/// [`MemberError::Invalid`] when the other is the same, not here, or doesn't get in, or for a type that
-/// there isn't.
+/// [`MemberError::KeysOfMore`] when keys among it would do more than the caller may; [`MemberError::Invalid`]
+/// when the other is the same, not here, or doesn't get in, or for a type that there isn't.
 pub async fn reassign(
     db: &mut WorkspaceDb,
+    caller: &Held,
     from: Uuid,
     to: Uuid,
     types: Option<&[String]>,
@@ -136,6 +137,9 @@ pub async fn reassign(
     let taker = taker
         .filter(|taker| taker.id != giver.id)
         .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
+    if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
+        may_hand_over_keys(db, caller, &giver, &taker).await?;
+    }
     let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
     let workspace = db.workspace().0;
     let row = sqlx::query!(
@@ -183,4 +187,28 @@ pub async fn reassign(
     let moved = json!({ "to": to, "reassigned": reassigned });
     db.record(Event::new("member", "items_reassigned", from, moved)).await?;
     Ok(Reassigned { reassigned, total })
+}
+
+/// A key does what the person may who answers for it, so that handing one to somebody gives it what they hold.
+async fn may_hand_over_keys(
+    db: &mut WorkspaceDb,
+    caller: &Held,
+    giver: &MemberProfile,
+    taker: &MemberProfile,
+) -> Result<(), MemberError> {
+    let workspace = db.workspace().0;
+    let keys = sqlx::query_scalar!(
+        "select scopes from api_keys where workspace_id = $1 and created_by = $2 and revoked_at is null",
+        workspace,
+        giver.user_id,
+    )
+    .fetch_all(db.conn())
+    .await?;
+    for names in &keys {
+        let covered = scopes(names)?.into_iter().all(|scope| caller.may_give(scope));
+        if taker.role > caller.role() || !covered {
+            return Err(MemberError::KeysOfMore);
+        }
+    }
+    Ok(())
 }

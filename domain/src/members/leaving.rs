@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::{
     MemberError, MemberProfile,
     changes::{hold_standing, keep_an_owner},
-    get,
+    get, standing,
 };
-use crate::{Event, WorkspaceDb, access::Role, audit, avatars};
+use crate::{Event, UserId, WorkspaceDb, access::Role, audit, avatars};
 
 /// What deleting a member would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
@@ -51,7 +51,7 @@ async fn account_of(
 
 /// Takes a member out. Without `for_good` the membership is kept, switched off, so that who is added
 /// again is the same member; either way they are out at once, with their teams, tours and the personal
-/// tokens that were good here only.
+/// tokens that were good here only, and the API keys that they answer for are paused.
 ///
 /// # Errors
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
@@ -74,7 +74,13 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
     )
     .execute(db.conn())
     .await?;
-    let kept = json!({ "user_id": member.user_id, "membership": if for_good { "removed" } else { "kept" } });
+    let here = db.workspace();
+    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id)).await?;
+    let kept = json!({
+        "user_id": member.user_id,
+        "membership": if for_good { "removed" } else { "kept" },
+        "api_keys_paused": keys_paused,
+    });
     db.record(Event::new("member", "removed", id, kept)).await?;
     Ok(())
 }

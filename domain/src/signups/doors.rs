@@ -187,7 +187,7 @@ fn stored(email: &str) -> Result<Email, sqlx::Error> {
 }
 
 async fn hash(password: Password) -> Result<String, SignupError> {
-    password.hash().await.map_err(|error| SignupError::Hash(error.to_string()))
+    Ok(password.hash().await?)
 }
 
 /// Reserves the address and enqueues the job that makes the account, in one commit.
@@ -329,10 +329,10 @@ pub async fn create_workspace(
     .await?
     .ok_or(SignupError::UserInactive)?;
     let owned = sqlx::query_scalar!(
-        r#"select (select count(*) from memberships where user_id = $1 and role = 'owner')
+        r#"select (select count(*) from live_memberships where user_id = $1 and role = 'owner')
                   + (select count(*) from signups s
                       where s.user_id = $1 and s.door = 'create' and s.state = 'pending'
-                        and not exists (select from memberships m where m.workspace_id = s.workspace_id)
+                        and not exists (select from live_memberships m where m.workspace_id = s.workspace_id)
                         and not exists (select from finished_jobs f where f.id = s.job_id)) as "owned!""#,
         new.owner.0,
     )

@@ -121,7 +121,7 @@ pub async fn activate(
     let Bearer { user, .. } = not_yet(&database.pool, token).await?;
     let email = passwords::owner(&database.pool, user).await?.email;
     let account = Account::of_user(&database.pool, user).await?;
-    let hash = if Account::has_password(account, password.clone()).await {
+    let hash = if Account::has_password(account, password.clone()).await? {
         None
     } else {
         Some(hash_of(&database.pool, user, &email, password, "password").await?)

@@ -2,7 +2,7 @@
 //! says who really acts.
 
 use chrono::{DateTime, Duration, Utc};
-use jobs::{Database, NewJob, Tx};
+use jobs::{Database, Tx};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::{
     Actor, SessionId, UserId,
     account_tokens::TokenError,
     audit::{self, Entry},
-    mail::{Brand, Letter},
+    mail::{self, Letter},
     sessions::{self, Client},
 };
 
@@ -115,7 +115,5 @@ async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), UserError>
                 .to_owned(),
         ],
     };
-    let mail = letter.dressed(&Brand::default());
-    jobs::enqueue(tx, NewJob::new(&mail).origin(actor.origin())).await?;
-    Ok(())
+    Ok(mail::notify(tx, letter, actor).await?)
 }

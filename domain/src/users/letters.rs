@@ -155,13 +155,14 @@ pub(super) fn page(mut link: Url, page: &str, query: &[(&str, &str)]) -> String 
 }
 
 async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::Error> {
-    // Where the last link led, or else to a workspace that they are in already.
+    // Where the last link led, if they are still in it, or else to a workspace that they are in.
     let workspace = sqlx::query_scalar!(
         r#"select coalesce(
-               (select workspace_id from account_tokens
-                 where user_id = $1 and purpose = 'activation' and used_at is null
-                 order by created_at desc limit 1),
-               (select workspace_id from memberships where user_id = $1 order by created_at limit 1)) as id"#,
+               (select t.workspace_id from account_tokens t
+                   join live_memberships m on m.workspace_id = t.workspace_id and m.user_id = t.user_id
+                 where t.user_id = $1 and t.purpose = 'activation' and t.used_at is null
+                 order by t.created_at desc limit 1),
+               (select workspace_id from live_memberships where user_id = $1 order by created_at limit 1)) as id"#,
         to.id,
     )
     .fetch_one(tx.conn())

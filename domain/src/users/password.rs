@@ -6,10 +6,13 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use tokio::sync::Semaphore;
 use zxcvbn::{Score, zxcvbn};
 
 use super::Email;
+use crate::{
+    DomainError, Refusal,
+    heavy::{HeavyError, HeavyPool, Whose, heavy},
+};
 
 /// The fewest characters of a password where no workspace asks for more.
 pub const FEWEST: usize = 10;
@@ -19,9 +22,14 @@ const MOST: usize = 1024;
 /// easier, and the time it takes grows faster than their number.
 const JUDGED: usize = 64;
 
-/// A hash takes 19 MiB and a core for a while: as many at once as there are cores, the rest wait.
-static HASHERS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
+/// Hashes that wait beside those that are computed: some seconds' worth.
+const QUEUE: usize = 128;
+
+/// A hash takes 19 MiB and a core for a while: as many at once as there are cores.
+static HASHERS: LazyLock<HeavyPool> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    HeavyPool::new("hashing", cores.max(2), QUEUE, 0)
+});
 
 /// What a password is compared with when there is no user: nobody's password, hashed like all others.
 static NOBODYS: LazyLock<Option<String>> = LazyLock::new(|| hash_now(&crate::secret::generate()).ok());
@@ -29,10 +37,25 @@ static NOBODYS: LazyLock<Option<String>> = LazyLock::new(|| hash_now(&crate::sec
 /// A password that someone chose, within the rules.
 pub struct Password(String);
 
-/// A password could not be hashed: a fault of ours.
+/// Why a password could not be hashed, or compared with a hash.
 #[derive(Debug, thiserror::Error)]
-#[error("argon2: {0}")]
-pub struct HashError(String);
+pub enum HashError {
+    /// A fault of ours.
+    #[error("argon2: {0}")]
+    Argon2(String),
+    /// Too many wait for that.
+    #[error(transparent)]
+    Heavy(#[from] HeavyError),
+}
+
+impl DomainError for HashError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Argon2(_) => Refusal::Internal,
+            Self::Heavy(error) => error.refusal(),
+        }
+    }
+}
 
 impl Password {
     /// Takes a password that is long enough, is not the address and is not easily guessed.
@@ -69,9 +92,9 @@ impl Password {
         Self::parse(text, email).map_err(Cow::Borrowed)
     }
 
-    /// Its argon2id hash in PHC form, computed on a blocking thread.
+    /// Its argon2id hash in PHC form, computed on a thread for that.
     pub async fn hash(self) -> Result<String, HashError> {
-        off_thread(move || hash_now(&self.0)).await?
+        heavy(&HASHERS, Whose::client(), move |_| hash_now(&self.0)).await?
     }
 }
 
@@ -84,29 +107,23 @@ fn is_easily_guessed(text: &str, email: Option<&Email>) -> bool {
 }
 
 /// Whether the hash is that of the password. Without a hash it takes as long and is false.
-pub(super) async fn verify(hash: Option<String>, password: String) -> bool {
-    off_thread(move || {
+pub(super) async fn verify(hash: Option<String>, password: String) -> Result<bool, HashError> {
+    let verified = heavy(&HASHERS, Whose::client(), move |_| {
         // Made on the first call whoever that is for, so that it doesn't tell known from unknown.
         let nobodys = NOBODYS.as_deref().unwrap_or_default();
         let parsed = PasswordHash::new(hash.as_deref().unwrap_or(nobodys));
         let matches =
             parsed.is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
         matches && hash.is_some()
-    })
-    .await
-    .unwrap_or(false)
+    });
+    Ok(verified.await?)
 }
 
 fn hash_now(password: &str) -> Result<String, HashError> {
     Argon2::default()
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
-        .map_err(|error| HashError(error.to_string()))
-}
-
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
-    let _permit = HASHERS.acquire().await.map_err(|error| HashError(error.to_string()))?;
-    tokio::task::spawn_blocking(work).await.map_err(|error| HashError(error.to_string()))
+        .map_err(|error| HashError::Argon2(error.to_string()))
 }
 
 impl std::fmt::Debug for Password {
@@ -155,9 +172,9 @@ mod tests {
     async fn a_hash_knows_its_password_and_no_other() {
         let hash = parse("correct horse battery").unwrap().hash().await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(verify(Some(hash.clone()), "correct horse battery".into()).await);
-        assert!(!verify(Some(hash), "correct horse".into()).await);
-        assert!(!verify(None, "correct horse battery".into()).await);
+        assert!(verify(Some(hash.clone()), "correct horse battery".into()).await.unwrap());
+        assert!(!verify(Some(hash), "correct horse".into()).await.unwrap());
+        assert!(!verify(None, "correct horse battery".into()).await.unwrap());
     }
 
     #[test]

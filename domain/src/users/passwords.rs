@@ -187,7 +187,7 @@ pub(super) async fn confirm(
         return Err(UserError::Throttled(seconds));
     }
     let account = Account::of_user(&database.pool, user).await?;
-    let is_right = Account::has_password(account, password).await;
+    let is_right = Account::has_password(account, password).await?;
     let mut tx = database.begin().await?;
     let verdict = if is_right {
         throttle::succeeded(&mut tx, &subjects).await?

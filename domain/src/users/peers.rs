@@ -24,6 +24,7 @@ use crate::{
     audit::{self, Entry},
     callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
+    members::standing::{self, StandingError, To, Whose},
     tenant_scope::TenantScope,
 };
 
@@ -224,36 +225,12 @@ async fn change_role(
     if role == shared.theirs {
         return Ok(());
     }
-    if role > shared.own.role() {
-        return Err(UserError::Forbidden("nobody can give a role above their own"));
-    }
-    // One after the other: of two owners who demote each other, the second finds that they are the last.
-    let owners = sqlx::query_scalar!(
-        "select user_id from memberships where workspace_id = $1 and role = 'owner' order by user_id for update",
-        shared.own.workspace().0,
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    if owners == [other.0] {
-        return Err(UserError::LastOwner);
-    }
-    let member = sqlx::query_scalar!(
-        "update memberships set role = $3 where workspace_id = $1 and user_id = $2 returning id",
-        shared.own.workspace().0,
-        other.0,
-        role.name(),
-    )
-    .fetch_optional(tx.conn())
-    .await?
-    .ok_or(UserError::NotFound)?;
-    let change = json!({ "user_id": other, "from": shared.theirs, "to": role });
-    audit::record(
-        tx,
-        Some(shared.own.workspace()),
-        actor,
-        Entry::new("member", "role_changed", member, change),
-    )
-    .await?;
+    let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
+    let changed =
+        standing::change(tx.conn(), workspace, shared.own.held(), Whose::Person(other.0), to).await?;
+    let change = json!({ "user_id": other, "from": changed.from, "to": role });
+    let entry = Entry::new("member", "role_changed", changed.member, change);
+    audit::record(tx, Some(workspace), actor, entry).await?;
     Ok(())
 }
 
@@ -376,4 +353,16 @@ async fn note_reset(
 
 fn parsed(link: &str) -> Result<Url, sqlx::Error> {
     link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))
+}
+
+impl From<StandingError> for UserError {
+    fn from(error: StandingError) -> Self {
+        match error {
+            StandingError::NotFound => Self::NotFound,
+            StandingError::Above(_) => Self::Forbidden("nobody can give a role above their own"),
+            StandingError::MoreThanHeld(_) => Self::Forbidden("that role may do what the caller may not"),
+            StandingError::LastOwner => Self::LastOwner,
+            StandingError::Database(error) => Self::Database(error),
+        }
+    }
 }

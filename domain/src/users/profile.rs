@@ -11,7 +11,9 @@ use super::{Email, User, UserError, addresses, find, passwords};
 use crate::{
     Actor, Event, FieldErrors, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
-    avatars, signups,
+    avatars,
+    members::standing,
+    signups,
     tenant_scope::TenantScope,
 };
 
@@ -258,14 +260,8 @@ pub async fn copy_to_members(
 ) -> Result<(), sqlx::Error> {
     let profile =
         sqlx::query!("select name, email from users where id = $1", user.0).fetch_one(tx.conn()).await?;
-    let workspaces = sqlx::query_scalar!(
-        "select w.id from memberships m join workspaces w on w.id = m.workspace_id
-          where m.user_id = $1 and w.state = 'ready' order by w.id",
-        user.0,
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    for workspace in workspaces.into_iter().map(WorkspaceId) {
+    let keeping = standing::keeping(tx.conn(), user).await?;
+    for workspace in keeping.into_iter().filter(|it| it.is_ready).map(|it| it.workspace) {
         let mut scope = TenantScope::enter(tx, workspace).await?;
         let member = sqlx::query!(
             "update members m

@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::Host;
 use crate::{
-    DomainError, Event, Refusal,
+    DomainError, Event, Refusal, UserId,
     access::Role,
     audit::{self, Entry},
     avatars,
+    members::standing,
     tenant_scope::TenantScope,
 };
 
@@ -75,9 +76,7 @@ impl DomainError for RemovalError {
 
 /// Takes out the member, or the invitation, of that id.
 pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
-    sqlx::query!("select id from workspaces where id = $1 for no key update", host.workspace.0)
-        .fetch_optional(tx.conn())
-        .await?;
+    standing::hold(tx.conn(), host.workspace).await?;
     match remove_invitation(tx, host, member).await? {
         Some(removed) => Ok(removed),
         None => remove_member(tx, host, member).await,
@@ -119,10 +118,7 @@ async fn remove_invitation(
 async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
     // The person's row is what somebody waits for who accepts their invitation to another workspace.
     let found = sqlx::query!(
-        r#"select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role as "role: Role",
-                  (select count(*) from memberships o join users ou on ou.id = o.user_id
-                    where o.workspace_id = m.workspace_id and o.role = 'owner' and o.is_active and o.id <> m.id
-                      and ou.is_active) as "other_owners!"
+        r#"select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role as "role: Role"
              from memberships m join users u on u.id = m.user_id
             where m.id = $1 and m.workspace_id = $2
               for update of u"#,
@@ -135,7 +131,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     if found.role > host.role {
         return Err(RemovalError::AboveOwnRole);
     }
-    if found.role == Role::Owner && found.other_owners == 0 {
+    if found.role == Role::Owner && !standing::has_another_owner(tx.conn(), host.workspace, member).await? {
         return Err(RemovalError::LastOwner);
     }
 
@@ -154,8 +150,9 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
         forget_workspace(tx, host, found.user_id).await?;
     }
 
+    let keys_paused = standing::pause_keys(tx.conn(), host.workspace, UserId(found.user_id)).await?;
     let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
-                       "user_deleted": user_deleted });
+                       "user_deleted": user_deleted, "api_keys_paused": keys_paused });
     Event::new("member", "removed", member, told).append(tx.conn(), host.workspace, host.actor).await?;
     if user_deleted {
         let entry = Entry::new("user", "deleted", found.user_id, json!({ "email": found.email }));

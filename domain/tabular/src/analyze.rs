@@ -6,8 +6,8 @@ use fields::{FieldKey, FieldType};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Encoding, FileError, Limits, Options, Reader, Resolved, Row, RowProblem, Source, infer::Guess,
-    row::display,
+    Bounds, Encoding, FileError, Limits, Options, Reader, Resolved, Row, RowProblem, Source, bounds::Watch,
+    infer::Guess, row::display,
 };
 pub use points::SuggestedPoint;
 
@@ -31,8 +31,11 @@ pub struct Analysis {
     pub columns: Vec<Column>,
     /// The first rows, at most 10, with their cells as text.
     pub sample_rows: Vec<Vec<String>>,
-    /// How many rows there are, with those that have problems.
+    /// How many rows there are, with those that have problems; about, if only the beginning was looked at.
     pub row_count: u64,
+    /// Whether all of the file was looked at. If not, what is said of it is said of its beginning.
+    #[serde(default = "complete")]
+    pub is_complete: bool,
     /// How many rows have problems.
     pub problem_count: u64,
     /// The first problems, at most 10, with the numbers of their rows.
@@ -43,6 +46,10 @@ pub struct Analysis {
     pub sheets: Vec<String>,
     /// Pairs of columns that together are points.
     pub suggested_points: Vec<SuggestedPoint>,
+}
+
+fn complete() -> bool {
+    true
 }
 
 /// A column of a file.
@@ -67,7 +74,7 @@ pub struct Column {
 /// Something about a file that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// `empty_header`, `duplicate_header`, `no_rows`, `ambiguous_dates`, `guessed_encoding` or `extra_keys`.
+    /// `empty_header`, `duplicate_header`, `no_rows`, `ambiguous_dates`, `guessed_encoding`, `extra_keys` or `partly_read`.
     pub code: String,
     /// The same for people.
     pub message: String,
@@ -92,23 +99,46 @@ pub fn analyze<S: Source + 'static>(
 
 /// [`analyze`] with other limits.
 pub fn analyze_within<S: Source + 'static>(
-    mut open: impl FnMut() -> std::io::Result<S>,
+    open: impl FnMut() -> std::io::Result<S>,
     options: &Options,
     name: &str,
     limits: &Limits,
 ) -> Result<Analysis, FileError> {
-    let mut reader = Reader::open_within(open()?, options, name, limits)?;
-    let survey = Survey::of(&mut reader)?;
+    look(open, options, name, limits, &Bounds::default())
+}
+
+/// [`analyze`], but no further than the bounds: what lies behind them isn't looked at.
+///
+/// # Errors
+/// [`FileError::TooLargeInside`] when the time was over before the first row; [`FileError::Io`] when nobody waits.
+pub fn look<S: Source + 'static>(
+    mut open: impl FnMut() -> std::io::Result<S>,
+    options: &Options,
+    name: &str,
+    limits: &Limits,
+    bounds: &Bounds,
+) -> Result<Analysis, FileError> {
+    let watch = Watch::begin(bounds);
+    let mut opened = |options: &Options| {
+        let reader = Reader::open_within(watch.source(open()?), options, name, limits);
+        reader.map_err(|error| if watch.is_late() { too_slow() } else { error })
+    };
+    let mut reader = opened(options)?;
+    let survey = Survey::of(&mut reader, &watch)?;
     if reader.is_guessed_utf8() && survey.bad_encoding > 0 && !survey.has_other_than_ascii {
         let encoding = Encoding::WINDOWS_1252;
         let options = Options { encoding: Some(encoding.name().to_owned()), ..options.clone() };
-        let mut reader = Reader::open_within(open()?, &options, name, limits)?;
-        let mut analysis = Survey::of(&mut reader)?.conclude(&reader);
+        let mut reader = opened(&options)?;
+        let mut analysis = Survey::of(&mut reader, &watch)?.conclude(&reader);
         let message = format!("the text is not UTF-8 and is read as {encoding}");
         analysis.warnings.push(Warning::new("guessed_encoding", message));
         return Ok(analysis);
     }
     Ok(survey.conclude(&reader))
+}
+
+fn too_slow() -> FileError {
+    FileError::TooLargeInside("it takes too long to unpack".to_owned())
 }
 
 /// What was noted while the rows went by.
@@ -121,6 +151,7 @@ struct Survey {
     bad_encoding: u64,
     has_other_than_ascii: bool,
     extra_keys: Vec<String>,
+    is_complete: bool,
 }
 
 struct Noted {
@@ -130,7 +161,7 @@ struct Noted {
 }
 
 impl Survey {
-    fn of(reader: &mut Reader) -> Result<Self, FileError> {
+    fn of(reader: &mut Reader, watch: &Watch) -> Result<Self, FileError> {
         let column = || Noted { guess: Guess::new(), samples: Vec::new(), empty_count: 0 };
         let mut survey = Self {
             columns: reader.columns().iter().map(|_| column()).collect(),
@@ -141,11 +172,21 @@ impl Survey {
             bad_encoding: 0,
             has_other_than_ascii: false,
             extra_keys: Vec::new(),
+            is_complete: true,
         };
-        while let Some(row) = reader.next_row()? {
-            survey.note(row);
+        loop {
+            match reader.next_row() {
+                Ok(Some(row)) => survey.note(row),
+                Ok(None) => return Ok(survey),
+                // Its source gives no more: what came before is worth telling.
+                Err(_) if watch.is_late() && !watch.is_abandoned() => survey.is_complete = false,
+                Err(error) => return Err(error),
+            }
+            survey.is_complete &= !watch.ends_at(survey.row_count, || reader.bytes_consumed());
+            if !survey.is_complete {
+                return Ok(survey);
+            }
         }
-        Ok(survey)
     }
 
     fn note(&mut self, row: &Row) {
@@ -192,6 +233,16 @@ impl Survey {
             let message = format!("members that appear late are ignored: {}", self.extra_keys.join(", "));
             warnings.push(Warning::new("extra_keys", message));
         }
+        let mut row_count = self.row_count;
+        if !self.is_complete {
+            row_count = estimated(row_count, reader.bytes_consumed(), reader.source_len());
+            let message = format!(
+                "only the first {} rows were looked at: the number of rows is about right, and what comes later may \
+                 hold other values",
+                self.row_count
+            );
+            warnings.push(Warning::new("partly_read", message));
+        }
         let mut columns: Vec<Column> = Vec::with_capacity(self.columns.len());
         let mut keys = std::collections::HashSet::new();
         for (name, noted) in reader.columns().iter().zip(self.columns) {
@@ -217,7 +268,8 @@ impl Survey {
             suggested_points: points::suggest(&columns),
             columns,
             sample_rows: self.sample_rows,
-            row_count: self.row_count,
+            row_count,
+            is_complete: self.is_complete,
             problem_count: self.problem_count,
             problems: self.problems,
             warnings,
@@ -226,10 +278,64 @@ impl Survey {
     }
 }
 
+/// How many rows a file has that has so many in so many of its bytes.
+fn estimated(rows: u64, consumed: u64, len: u64) -> u64 {
+    let all = u128::from(rows) * u128::from(len) / u128::from(consumed.max(1));
+    u64::try_from(all).unwrap_or(u64::MAX).max(rows)
+}
+
 fn shorten(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SAMPLE_LEN) {
         text.truncate(end);
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Cursor, sync::Arc, time::Duration};
+
+    use super::*;
+
+    fn look_at(text: &str, bounds: &Bounds) -> Result<Analysis, FileError> {
+        let open = || Ok(Cursor::new(text.as_bytes().to_vec()));
+        look(open, &Options::default(), "a.csv", &Limits::default(), bounds)
+    }
+
+    fn rows(n: usize) -> String {
+        let mut text = String::from("n\n");
+        text.extend((0..n).map(|i| format!("{i:09}\n")));
+        text
+    }
+
+    #[test]
+    fn a_look_ends_behind_its_bounds_and_says_so() {
+        let text = rows(10_000);
+        let all = look_at(&text, &Bounds::default()).unwrap();
+        assert_eq!((all.row_count, all.is_complete), (10_000, true));
+        for bounds in [
+            Bounds { max_rows: Some(1_000), ..Bounds::default() },
+            Bounds { max_bytes: Some(10_000), ..Bounds::default() },
+        ] {
+            let some = look_at(&text, &bounds).unwrap();
+            assert!(!some.is_complete);
+            assert!((9_000..11_000).contains(&some.row_count), "{}", some.row_count);
+            assert_eq!(some.warnings.last().unwrap().code, "partly_read");
+        }
+        let whole = Bounds { max_rows: Some(10_001), ..Bounds::default() };
+        assert!(look_at(&text, &whole).unwrap().is_complete);
+    }
+
+    #[test]
+    fn a_look_that_has_no_time_for_a_row_is_refused() {
+        let bounds = Bounds { max_time: Some(Duration::ZERO), ..Bounds::default() };
+        assert_eq!(look_at(&rows(1), &bounds).unwrap_err().code(), "file_too_large_inside");
+    }
+
+    #[test]
+    fn a_look_that_nobody_waits_for_ends() {
+        let bounds = Bounds { is_abandoned: Some(Arc::new(|| true)), ..Bounds::default() };
+        assert!(matches!(look_at(&rows(1), &bounds), Err(FileError::Io(_))));
+    }
 }

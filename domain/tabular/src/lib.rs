@@ -6,6 +6,7 @@
 //! What the cells mean is left to the `fields` crate.
 
 mod analyze;
+mod bounds;
 mod columns;
 mod delimited;
 mod error;
@@ -19,7 +20,8 @@ mod sheet;
 mod sniff;
 mod window;
 
-pub use analyze::{Analysis, Column, SuggestedPoint, Warning, analyze, analyze_within};
+pub use analyze::{Analysis, Column, SuggestedPoint, Warning, analyze, analyze_within, look};
+pub use bounds::Bounds;
 pub use error::{FileError, RowProblem};
 pub use fields::Cell;
 pub use mapping::{Mapping, suggest_mapping};

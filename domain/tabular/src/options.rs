@@ -185,8 +185,11 @@ pub struct Limits {
     pub max_held_bytes: u64,
     /// Most bytes of a workbook's sheets, unpacked. They are streamed, so this bounds time rather than memory.
     pub max_sheet_bytes: u64,
-    /// Most bytes that a packed byte may become, for parts that are large when unpacked.
+    /// Most bytes that a packed byte may become, for parts that are large when unpacked, and for what a sheet
+    /// repeats.
     pub max_ratio: u64,
+    /// Most cells of all sheets of an `.xls` together, counting the empty ones between the others.
+    pub max_cells: u64,
 }
 
 impl Default for Limits {
@@ -197,6 +200,7 @@ impl Default for Limits {
             max_held_bytes: 256 << 20,
             max_sheet_bytes: 4 << 30,
             max_ratio: 250,
+            max_cells: 24 << 20,
         }
     }
 }

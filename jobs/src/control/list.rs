@@ -8,7 +8,10 @@ use crate::{
     watch::snapshot::{Row, Snapshot},
 };
 
-/// Jobs of a workspace, newest first, and how many there are.
+/// Jobs of a list are counted up to this.
+pub const MAX_COUNTED: i64 = 10_000;
+
+/// Jobs of a workspace, newest first, and how many there are; with more than [`MAX_COUNTED`], one more than that.
 pub async fn list(
     database: &Database,
     workspace: Option<Uuid>,
@@ -44,10 +47,12 @@ pub async fn list(
     .fetch_all(&database.pool)
     .await?;
     let total = sqlx::query_scalar!(
-        r#"select count(*) as "total!" from all_jobs
-            where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
-              and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
-                              $2, $3, $4, $5, $6, $7, $8)"#,
+        r#"select count(*) as "total!" from (
+               select from all_jobs
+                where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
+                  and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
+                                  $2, $3, $4, $5, $6, $7, $8)
+                limit $9) counted"#,
         workspace,
         &filter.kinds,
         state,
@@ -56,6 +61,7 @@ pub async fn list(
         filter.since,
         filter.until,
         filter.text,
+        MAX_COUNTED + 1,
     )
     .fetch_one(&database.pool)
     .await?;

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use tokio::time::timeout;
+
 use super::{DispatchConfig, queue::Queue};
 use crate::{
     Database, Pool, clock, control, ledger,
@@ -13,14 +15,23 @@ pub(crate) async fn rescue(
     database: &Database,
     config: &DispatchConfig,
     queues: &mut HashMap<Pool, Queue>,
+    bus_patience: Duration,
 ) -> Result<(), sqlx::Error> {
     let rescued = ledger::rescue(&database.pool, config.lease, config.crash_limit).await?;
     let mut events = Vec::with_capacity(rescued.len());
+    // A bus that is away is waited for once, not once for each job.
+    let mut bus_answers = true;
     for job in &rescued {
         tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
         metrics::counter!("millrace_jobs_rescued_total").increment(1);
         let status = if job.quarantined.is_some() { Status::Failed } else { Status::Queued };
-        let before = snapshot::newest(&database.bus, job.id).await;
+        let before = if bus_answers {
+            let newest = timeout(bus_patience, snapshot::newest(&database.bus, job.id)).await;
+            bus_answers = newest.is_ok();
+            newest.unwrap_or_default()
+        } else {
+            None
+        };
         let mut event = Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before);
         event.attempt = job.attempt;
         event.error_message.clone_from(&job.quarantined);
@@ -31,7 +42,9 @@ pub(crate) async fn rescue(
             queue.backlog = true; // looked at again at once
         }
     }
-    publish::send(&database.bus, &events).await;
+    if timeout(bus_patience, publish::send(&database.bus, &events)).await.is_err() {
+        tracing::warn!(events = events.len(), "the bus did not take word of freed jobs; pollers find them");
+    }
     sqlx::query!(
         "delete from workers where heartbeat_at < now() - $1::interval",
         ledger::interval(Duration::from_secs(3600)),

@@ -168,5 +168,7 @@ pub async fn due_beyond(database: &Database, pool: Pool, depth: usize) -> Vec<Jo
 /// Frees the jobs whose leases have run out, as a leader does.
 pub async fn rescue_all(database: &Database, lease: Duration, crash_limit: i32) {
     let config = DispatchConfig { lease, crash_limit, ..DispatchConfig::default() };
-    rescue::rescue(database, &config, &mut HashMap::new()).await.expect("a rescue is answered");
+    rescue::rescue(database, &config, &mut HashMap::new(), Duration::from_secs(1))
+        .await
+        .expect("a rescue is answered");
 }

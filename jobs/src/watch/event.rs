@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::JobId;
 
@@ -80,6 +81,15 @@ pub struct Counts {
     pub total: Option<i64>,
 }
 
+/// Whose a job is, for those who watch a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Of {
+    /// The workspace; null for a job of the installation.
+    pub workspace: Option<Uuid>,
+    /// The job's kind.
+    pub kind: String,
+}
+
 /// One event of a job's sequence. A snapshot is the newest event, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "JobEvent"))]
@@ -120,6 +130,10 @@ pub struct Event {
     /// When the event was made.
     #[serde(with = "millis")]
     pub timestamp: DateTime<Utc>,
+    /// Whose the job is, where its worker tells: for the way over the bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", oai(skip))]
+    pub of: Option<Box<Of>>,
     /// Strictly increases within a job.
     pub seq: i64,
     /// The `seq` of the event before it, by which a reader notices a hole.
@@ -149,6 +163,7 @@ impl Event {
             result: None,
             error_message: None,
             timestamp,
+            of: None,
             seq: Self::seq_of(epoch, 0),
             prev: Self::seq_of(epoch - 1, 0),
         }

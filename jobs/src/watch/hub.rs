@@ -14,9 +14,11 @@ use futures::{FutureExt, StreamExt};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use uuid::Uuid;
 
 use super::{
     Event,
+    feed::{FeedWatch, Feeds, Told},
     lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
@@ -42,6 +44,7 @@ struct Inner {
     recent: Mutex<HashMap<JobId, Arc<Event>>>,
     closing: CancellationToken,
     lines: Lines,
+    feeds: Feeds,
 }
 
 #[derive(Default)]
@@ -88,6 +91,7 @@ impl Hub {
     pub fn start(database: Database) -> Self {
         let ledger = Coalescer::start(database.pool.clone(), |conn, jobs: &[JobId]| read(conn, jobs).boxed());
         let lines = Lines::start(database.clone());
+        let feeds = Feeds::start(database.clone());
         let hub = Self(Arc::new(Inner {
             database,
             ledger,
@@ -95,6 +99,7 @@ impl Hub {
             recent: Mutex::default(),
             closing: CancellationToken::new(),
             lines,
+            feeds,
         }));
         tokio::spawn(hub.clone().listen());
         tokio::spawn(hub.clone().reconcile());
@@ -109,6 +114,12 @@ impl Hub {
     /// Resolves when watchers are to leave.
     pub fn closing(&self) -> WaitForCancellationFuture<'_> {
         self.0.closing.cancelled()
+    }
+
+    /// Cancelled when watchers are to leave.
+    #[must_use]
+    pub fn until_closing(&self) -> CancellationToken {
+        self.0.closing.child_token()
     }
 
     /// Watches a job from now on. For what came before, see [`Hub::snapshot`] and [`Hub::history`];
@@ -130,6 +141,19 @@ impl Hub {
     #[must_use]
     pub fn watch_log(&self, job: JobId) -> LogWatch {
         self.0.lines.watch(job)
+    }
+
+    /// Watches all jobs of a workspace from now on. For what is live now, see [`Hub::live`]; ask for that
+    /// after watching, so that nothing falls between.
+    #[must_use]
+    pub fn watch_workspace(&self, workspace: Uuid) -> FeedWatch {
+        self.0.feeds.watch(workspace)
+    }
+
+    /// The newest live jobs of a workspace, oldest first.
+    pub async fn live(&self, workspace: Uuid) -> Result<Vec<Arc<Told>>, sqlx::Error> {
+        let mut conn = self.0.database.pool.acquire().await?;
+        self.0.feeds.live(&mut conn, workspace).await
     }
 
     /// How many jobs are watched, and by how many watchers.
@@ -184,14 +208,20 @@ impl Hub {
             if let Ok(mut subscriber) = self.0.database.bus.subscriber().await
                 && subscriber.subscribe(self.0.database.bus.event_channels()).await.is_ok()
             {
+                // Whatever was published before this subscription was not heard.
+                self.0.feeds.lost();
                 let mut messages = subscriber.into_on_message();
                 while let Some(message) = messages.next().await {
+                    let has_feeds = !self.0.feeds.is_empty();
                     // Most events are nobody's business here: look at the id before parsing the rest.
                     for line in message.get_payload_bytes().split(|byte| *byte == b'\n') {
                         if let Some(job) = job_of(line)
-                            && self.watched().contains_key(&job)
+                            && (has_feeds || self.watched().contains_key(&job))
                             && let Ok(event) = serde_json::from_slice::<Event>(line)
                         {
+                            if has_feeds {
+                                self.feed(&event);
+                            }
                             self.deliver(event);
                         }
                     }
@@ -199,6 +229,28 @@ impl Hub {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Tells whoever watches the job's workspace.
+    fn feed(&self, event: &Event) {
+        if let Some(of) = &event.of {
+            if let Some(workspace) = of.workspace {
+                self.0.feeds.tell(workspace, &of.kind.as_str().into(), event);
+            }
+            return;
+        }
+        // What people and the scheduler do to a job doesn't say whose it is; the ledger does.
+        let (hub, event) = (self.clone(), event.clone());
+        tokio::spawn(async move {
+            match hub.0.ledger.call(event.job_id).await {
+                Ok(Some(Snapshot { workspace: Some(workspace), kind, .. })) => {
+                    hub.0.feeds.tell(workspace, &kind.into(), &event);
+                }
+                Ok(_) => {}
+                // The next look at the ledger tells of it.
+                Err(error) => tracing::warn!(%error, "could not see whose an event is"),
+            }
+        });
     }
 
     /// Passes an event on, unless it is old; a hole before it is filled from the history first.

@@ -125,17 +125,17 @@ pub(super) async fn run(
             progress: None,
             cancel: CancellationToken::new(),
             hand_back: CancellationToken::new(),
-            task: task.abort_handle(),
+            task: Some(task.abort_handle()),
             aborted: None,
         },
     );
     let joined = task.await; // aborted, it drops the child, which is killed by that
-    let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
+    let aborted = shared.running.returned(job.id);
     let verdict = match joined {
         Ok(Ended::Said(outcome)) => return outcome,
         Ok(Ended::Died(how)) => match let_go(shared, job, &how).await {
             Ok(true) => return "crashed",
-            Ok(false) => Verdict::Again { delay: LATER, failure: None },
+            Ok(false) => Verdict::again(LATER),
             // Its lease runs out, and the leader finds the same then.
             Err(error) => {
                 tracing::warn!(job = %job.id, %error, "could not let go of a job");
@@ -148,10 +148,10 @@ pub(super) async fn run(
         }
         Ok(Ended::NotStarted(error)) => {
             tracing::error!(job = %job.id, %error, "could not start a process for a job that is to run alone");
-            Verdict::Again { delay: LATER, failure: None }
+            Verdict::again(LATER)
         }
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
-        Ok(Ended::Leaving) | Err(_) => Verdict::Again { delay: Duration::ZERO, failure: None },
+        Ok(Ended::Leaving) | Err(_) => Verdict::again(Duration::ZERO),
     };
     let progress = Progress::new(run::beginning(shared, job).await, shared.publisher.clone());
     let log = shared.logs.of(job.id, job.attempt);
@@ -253,7 +253,9 @@ pub async fn run_isolated(
             tokio::spawn(running::keep_leases(Arc::clone(&shared), false, stop.clone())),
             tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), stop.clone())),
         ];
+        shared.running.claimed(job.id, job.fence);
         let outcome = run::carry_out(&shared, &mut job).await;
+        shared.running.remove(job.id);
         stop.cancel();
         for keeper in keepers {
             let _ = keeper.await;

@@ -11,13 +11,14 @@ use super::{
     running::{Aborted, RunningJob},
 };
 use crate::{
-    Answer, JobContext, JobError, JobId, Origin, Outcome, control,
+    Answer, JobContext, JobError, JobId, MAX_RETRY_AFTER, Origin, Outcome, border, control,
     handler::Entry,
     ledger::{Claimed, Ended, Returned},
     logs::JobLog,
+    outage::is_refusal,
     progress::Progress,
     trace,
-    watch::{Counts, Event, Status, snapshot},
+    watch::{Counts, Event, Status, event::Of, snapshot},
 };
 
 /// How long a job of a newer release waits before a worker is asked again, perhaps a newer one.
@@ -36,10 +37,53 @@ pub(super) enum Verdict {
     Cancelled,
     Again {
         delay: Duration,
-        failure: Option<String>,
+        reason: Reason,
     },
     /// Someone else holds it, or nothing is to be written: leave the ledger alone.
     Leave,
+}
+
+/// Why a job goes back to wait.
+pub(super) enum Reason {
+    /// It asked for that, or was given back.
+    Own,
+    /// The attempt failed; what watchers are told.
+    Failure(String),
+    /// What it needs is away, which spends no attempt; what watchers are told.
+    Away(String),
+}
+
+impl Verdict {
+    /// Back to wait, without a failure.
+    pub(super) fn again(delay: Duration) -> Self {
+        Self::Again { delay, reason: Reason::Own }
+    }
+
+    /// The same, as the ledger can store it and watchers can take it.
+    fn cleaned(self) -> Self {
+        match self {
+            Self::Done(result) => border::result(result).map_or_else(
+                |error| Self::Failed {
+                    code: border::RESULT_TOO_LARGE.to_owned(),
+                    message: error.to_string(),
+                },
+                Self::Done,
+            ),
+            Self::Failed { code, message } => Self::Failed {
+                code: border::text(code, border::MAX_CODE_BYTES),
+                message: border::message(message),
+            },
+            Self::Again { delay, reason } => {
+                let reason = match reason {
+                    Reason::Own => Reason::Own,
+                    Reason::Failure(message) => Reason::Failure(border::message(message)),
+                    Reason::Away(message) => Reason::Away(border::message(message)),
+                };
+                Self::Again { delay, reason }
+            }
+            Self::Cancelled | Self::Leave => self,
+        }
+    }
 }
 
 /// Runs the job, if it can be claimed. The slot is free again when this returns.
@@ -53,6 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
             return;
         }
     };
+    shared.running.claimed(id, job.fence);
     shared.throughput.started(&job);
     trace::waited(job.origin.traceparent, &job.kind, job.run_at, crate::clock::now());
     let started = tokio::time::Instant::now();
@@ -63,6 +108,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
         }
         _ => carry_out(&shared, &mut job).await,
     };
+    shared.running.remove(id);
     shared.throughput.ended(&job, outcome, started.elapsed());
     drop(slot);
 }
@@ -82,7 +128,7 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, job: &mut Claimed) -> &'stat
             attempt(shared, entry, job, payload, progress.clone(), &log).await
         }
         // A newer release has enqueued it; this one must not judge.
-        Some(_) | None => Verdict::Again { delay: NEWER_RELEASE_WAIT, failure: None },
+        Some(_) | None => Verdict::again(NEWER_RELEASE_WAIT),
     };
     settle(shared, job, &progress, &log, verdict).await
 }
@@ -101,6 +147,7 @@ pub(super) async fn beginning(shared: &Shared, job: &Claimed) -> Event {
     let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
         .carrying_on(progress_before(shared, job).await);
     event.attempt = job.attempt;
+    event.of = Some(Box::new(Of { workspace: job.workspace, kind: job.kind.clone() }));
     event
 }
 
@@ -164,27 +211,28 @@ async fn attempt(
             progress: Some(progress),
             cancel: cancel.clone(),
             hand_back,
-            task: task.abort_handle(),
+            task: Some(task.abort_handle()),
             aborted: None,
         },
     );
     let joined = task.await;
-    let aborted = shared.running.remove(job.id).and_then(|job| job.aborted);
+    let aborted = shared.running.returned(job.id);
     let verdict = match joined {
         Ok(Ok(answer)) => judge(entry, job, answer),
         Ok(Err(_)) => {
             failed(entry, job, EXHAUSTED, format!("took longer than {} s", entry.timeout.as_secs()))
         }
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
-        Err(_) if aborted == Some(Aborted::Leaving) => {
-            Verdict::Again { delay: Duration::ZERO, failure: None }
-        }
+        Err(_) if aborted == Some(Aborted::Leaving) => Verdict::again(Duration::ZERO),
         Err(error) => {
             tracing::error!(job = %job.id, %error, "the handler panicked");
             failed(entry, job, EXHAUSTED, "the handler panicked".into())
         }
     };
-    if let Verdict::Failed { message, .. } | Verdict::Again { failure: Some(message), .. } = &verdict {
+    let verdict = verdict.cleaned();
+    if let Verdict::Failed { message, .. } | Verdict::Again { reason: Reason::Failure(message), .. } =
+        &verdict
+    {
         trace::fail(&span, message.clone());
     }
     verdict
@@ -193,19 +241,25 @@ async fn attempt(
 fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
     match answer {
         Ok(Outcome::Done(result)) => Verdict::Done(result),
-        Ok(Outcome::Snooze(delay)) => Verdict::Again { delay, failure: None },
-        Ok(Outcome::HandBack) => Verdict::Again { delay: Duration::ZERO, failure: None },
+        Ok(Outcome::Snooze(delay)) => Verdict::again(delay),
+        Ok(Outcome::HandBack) => Verdict::again(Duration::ZERO),
         Ok(Outcome::Fail { code, message }) => Verdict::Failed { code, message },
         Ok(Outcome::Cancelled) => Verdict::Cancelled,
         Err(JobError::Fenced) => Verdict::Leave,
         Err(JobError::Final { code, message }) => Verdict::Failed { code: code.to_owned(), message },
-        Err(error) if error.is_outage() => {
-            tracing::warn!(job = %job.id, kind = entry.name, %error, "the database is away; not the job's failure");
-            Verdict::Again { delay: entry.backoff(1), failure: None }
-        }
         Err(error) => {
+            if let Some(message) = error.away() {
+                tracing::warn!(job = %job.id, kind = entry.name, %error, "what a job needs is away; not its failure");
+                return Verdict::Again { delay: entry.away(), reason: Reason::Away(message) };
+            }
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
-            failed(entry, job, EXHAUSTED, error.told())
+            let verdict = failed(entry, job, EXHAUSTED, error.told());
+            match (verdict, error) {
+                (Verdict::Again { delay, reason }, JobError::RetryAfter { wait, .. }) => {
+                    Verdict::Again { delay: delay.max(wait.min(MAX_RETRY_AFTER)), reason }
+                }
+                (verdict, _) => verdict,
+            }
         }
     }
 }
@@ -215,7 +269,7 @@ pub(super) fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) 
     if job.attempt >= job.max_attempts {
         return Verdict::Failed { code: code.to_owned(), message };
     }
-    Verdict::Again { delay: entry.backoff(job.attempt), failure: Some(message) }
+    Verdict::Again { delay: entry.backoff(job.attempt), reason: Reason::Failure(message) }
 }
 
 /// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
@@ -226,14 +280,23 @@ pub(super) async fn settle(
     log: &JobLog,
     verdict: Verdict,
 ) -> &'static str {
+    let verdict = verdict.cleaned();
     match &verdict {
         Verdict::Failed { message, .. } => log.write(tracing::Level::ERROR, message),
-        Verdict::Again { failure: Some(message), .. } => log.write(tracing::Level::WARN, message),
+        Verdict::Again { reason: Reason::Failure(message) | Reason::Away(message), .. } => {
+            log.write(tracing::Level::WARN, message);
+        }
         _ => {}
     }
     log.flush().await;
-    let last = progress.current();
-    let kept = if last.is_bare() { None } else { serde_json::to_value(&last).ok() };
+    let mut last = progress.current();
+    let waits = if let Verdict::Again { reason: Reason::Away(message), .. } = &verdict {
+        last.message = Some(format!("Waiting: {message}."));
+        true
+    } else {
+        false
+    };
+    let kept = if last.is_bare() && !waits { None } else { serde_json::to_value(&last).ok() };
     match verdict {
         Verdict::Leave => "fenced",
         Verdict::Done(result) => {
@@ -246,9 +309,7 @@ pub(super) async fn settle(
             end(shared, job, progress, last, ended).await
         }
         Verdict::Cancelled => end(shared, job, progress, last, ended(job, "cancelled", kept)).await,
-        Verdict::Again { delay, failure } => {
-            Box::pin(put_back(shared, job, last, kept, delay, failure)).await
-        }
+        Verdict::Again { delay, reason } => Box::pin(put_back(shared, job, last, kept, delay, reason)).await,
     }
 }
 
@@ -257,10 +318,17 @@ fn ended(job: &Claimed, state: &'static str, progress: Option<Value>) -> Ended {
 }
 
 async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, ended: Ended) -> &'static str {
-    let (state, ended) = (ended.state, Arc::new(ended));
-    let Some(end) = persist(job.id, || shared.ends.call(Arc::clone(&ended))).await else {
-        return "fenced";
+    let mut ended = Arc::new(ended);
+    let end = match persist(job.id, true, || shared.ends.call(Arc::clone(&ended))).await {
+        Ok(end) => end,
+        Err(refused) => {
+            tracing::error!(job = %job.id, kind = job.kind, error = %refused, "the ledger refuses a job's end");
+            ended = Arc::new(refused_end(job, &ended));
+            persist(job.id, false, || shared.ends.call(Arc::clone(&ended))).await.unwrap_or_default()
+        }
     };
+    let Some(end) = end else { return "fenced" };
+    let state = ended.state;
     let Ended { result, error, .. } = Arc::unwrap_or_clone(ended);
     let status = match state {
         "completed" => Status::Completed,
@@ -288,28 +356,41 @@ async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, e
     state
 }
 
+/// The end of a job whose own the ledger refuses to store: with nothing in it that the job has said.
+fn refused_end(job: &Claimed, refused: &Ended) -> Ended {
+    if refused.state == "cancelled" {
+        return ended(job, "cancelled", None);
+    }
+    let message = "the ledger refuses to store what the job ended with";
+    let error = json!({ "code": border::NOT_STORABLE, "message": message, "attempt": job.attempt });
+    Ended { error: Some(error), ..ended(job, "failed", None) }
+}
+
 async fn put_back(
     shared: &Shared,
     job: &Claimed,
     last: Event,
     progress: Option<Value>,
     delay: Duration,
-    failure: Option<String>,
+    reason: Reason,
 ) -> &'static str {
-    let returned = Returned {
-        id: job.id,
-        fence: job.fence,
-        delay,
-        counts: failure.is_some(),
-        progress,
-        error: failure
-            .as_ref()
-            .map(|message| json!({ "code": "attempt_failed", "message": message, "attempt": job.attempt })),
+    let error = match &reason {
+        Reason::Failure(message) => {
+            Some(json!({ "code": "attempt_failed", "message": message, "attempt": job.attempt }))
+        }
+        Reason::Own | Reason::Away(_) => None,
     };
-    let Some(epoch) = persist(job.id, || shared.returns.call(returned.clone())).await else {
-        return "fenced";
+    let retried = error.is_some();
+    let returned = Returned { id: job.id, fence: job.fence, delay, counts: retried, progress, error };
+    let epoch = match persist(job.id, true, || shared.returns.call(returned.clone())).await {
+        Ok(epoch) => epoch,
+        Err(refused) => {
+            tracing::error!(job = %job.id, kind = job.kind, error = %refused, "the ledger refuses what a job said");
+            let bare = Returned { progress: None, error: None, ..returned };
+            persist(job.id, false, || shared.returns.call(bare.clone())).await.unwrap_or_default()
+        }
     };
-    let retried = failure.is_some();
+    let Some(epoch) = epoch else { return "fenced" };
     shared.publisher.publish(Event {
         status: if delay.is_zero() { Status::Queued } else { Status::Pending },
         seq: Event::seq_of(epoch, 0),
@@ -317,7 +398,13 @@ async fn put_back(
         timestamp: crate::clock::now(),
         eta_seconds: None,
         rate: None,
-        message: failure.map(|reason| format!("Attempt {} failed: {reason}. Trying again.", job.attempt)),
+        message: match reason {
+            Reason::Own => None,
+            Reason::Failure(reason) => {
+                Some(format!("Attempt {} failed: {reason}. Trying again.", job.attempt))
+            }
+            Reason::Away(_) => last.message.clone(),
+        },
         ..last
     });
     match control::end_if_asked(&shared.database, job.id).await {
@@ -334,7 +421,10 @@ async fn put_back(
 /// Writes until the ledger has taken it: the work is done, and only saying so is missing. While it
 /// tries, the lease is renewed as far as the database lets it; if another holder has taken over
 /// meanwhile, the answer is `None` and that holder's word counts.
-async fn persist<T, F, Fut>(id: JobId, write: F) -> Option<T>
+///
+/// # Errors
+/// Where it `may_be_refused`, and the ledger refuses what is to be written: writing it again would not help.
+async fn persist<T, F, Fut>(id: JobId, may_be_refused: bool, write: F) -> Result<Option<T>, Arc<sqlx::Error>>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<Option<T>, Arc<sqlx::Error>>>,
@@ -342,7 +432,8 @@ where
     let mut wait = Duration::from_millis(100);
     loop {
         match write().await {
-            Ok(answer) => return answer,
+            Ok(answer) => return Ok(answer),
+            Err(error) if may_be_refused && is_refusal(&error) => return Err(error),
             Err(error) => {
                 tracing::warn!(job = %id, %error, "could not write a job's end; trying again");
                 tokio::time::sleep(wait).await;

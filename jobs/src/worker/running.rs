@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use serde_json::Value;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +15,9 @@ use super::Shared;
 use crate::{
     Database, JobId,
     ledger::{self, Request},
+    outage::is_refusal,
     progress::Progress,
-    roster,
+    roster::{self, Asked, State},
 };
 
 /// How often the ledger is asked for requests that the bus did not bring.
@@ -38,8 +40,23 @@ pub(crate) struct RunningJob {
     pub progress: Option<Progress>,
     pub cancel: CancellationToken,
     pub hand_back: CancellationToken,
-    pub task: AbortHandle,
+    /// None before its handler has begun, and once it has returned.
+    pub task: Option<AbortHandle>,
     pub aborted: Option<Aborted>,
+}
+
+impl RunningJob {
+    /// One whose handler doesn't run.
+    fn idle(fence: i64) -> Self {
+        Self {
+            fence,
+            progress: None,
+            cancel: CancellationToken::new(),
+            hand_back: CancellationToken::new(),
+            task: None,
+            aborted: None,
+        }
+    }
 }
 
 /// The jobs in hand, by id.
@@ -51,28 +68,44 @@ impl RunningJobs {
         self.lock().insert(id, job);
     }
 
-    /// Takes a job out, once its handler has returned.
-    pub(crate) fn remove(&self, id: JobId) -> Option<RunningJob> {
-        self.lock().remove(&id)
+    /// Keeps the lease of a job that has just been claimed.
+    pub(crate) fn claimed(&self, id: JobId, fence: i64) {
+        self.insert(id, RunningJob::idle(fence));
+    }
+
+    /// Goes on keeping the lease of a job whose handler has returned, until its end is written; tells why the
+    /// handler's task was ended from outside, if it was.
+    pub(crate) fn returned(&self, id: JobId) -> Option<Aborted> {
+        let mut jobs = self.lock();
+        let job = jobs.get_mut(&id)?;
+        let fence = job.fence;
+        std::mem::replace(job, RunningJob::idle(fence)).aborted
+    }
+
+    /// Takes a job out, once its end is written.
+    pub(crate) fn remove(&self, id: JobId) {
+        self.lock().remove(&id);
     }
 
     /// Asks a job to stop, and aborts it if it doesn't within the grace.
     pub(crate) fn cancel(self: &RunningJobs, shared: &Arc<Shared>, id: JobId, epoch: i64) {
-        let Some((task, grace)) = self.lock().get(&id).filter(|job| !job.cancel.is_cancelled()).map(|job| {
+        let mut jobs = self.lock();
+        let asked = jobs.get_mut(&id).filter(|job| !job.cancel.is_cancelled()).and_then(|job| {
+            let task = job.task.clone()?;
             if let Some(progress) = &job.progress {
                 progress.advance(epoch, true);
             }
             job.cancel.cancel();
             // A process of its own has heard it too, and ends the job by itself unless it hangs.
             let grace = if job.progress.is_some() { CANCEL_GRACE } else { 2 * CANCEL_GRACE };
-            (job.task.clone(), grace)
-        }) else {
-            return;
-        };
+            Some((task, grace))
+        });
+        drop(jobs);
+        let Some((task, grace)) = asked else { return };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             tokio::time::sleep(grace).await;
-            if let Some(job) = shared.running.lock().get_mut(&id) {
+            if let Some(job) = shared.running.lock().get_mut(&id).filter(|job| job.task.is_some()) {
                 job.aborted = Some(Aborted::Cancelled);
                 task.abort();
             }
@@ -89,8 +122,10 @@ impl RunningJobs {
     /// Ends every handler; their jobs go back to wait.
     pub(crate) fn abort_all(&self) {
         for job in self.lock().values_mut() {
-            job.aborted.get_or_insert(Aborted::Leaving);
-            job.task.abort();
+            if let Some(task) = &job.task {
+                job.aborted.get_or_insert(Aborted::Leaving);
+                task.abort();
+            }
         }
     }
 
@@ -125,13 +160,31 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, heartbeat: bool, stop: Canc
             })
             .collect();
         let state = heartbeat.then(|| *shared.state.borrow());
-        match ledger::renew(&shared.database.pool, &shared.registration, state, &jobs).await {
+        match renew(&shared, state, jobs).await {
             Ok(asked) => shared.hear(asked),
             Err(error) => {
                 metrics::counter!("millrace_lease_renewals_failed_total").increment(1);
                 tracing::warn!(%error, "could not renew leases; trying again");
             }
         }
+    }
+}
+
+/// Renews leases with the jobs' progress, and without it where the ledger refuses that: what one job says
+/// must not cost the others their leases.
+async fn renew(
+    shared: &Shared,
+    state: Option<State>,
+    jobs: Vec<(JobId, i64, Option<Value>)>,
+) -> Result<Option<Asked>, sqlx::Error> {
+    let (pool, worker) = (&shared.database.pool, &shared.registration);
+    match ledger::renew(pool, worker, state, &jobs).await {
+        Err(error) if is_refusal(&error) => {
+            tracing::error!(%error, "the ledger refuses a job's progress; renewing leases without any");
+            let bare: Vec<_> = jobs.into_iter().map(|(id, fence, _)| (id, fence, None)).collect();
+            ledger::renew(pool, worker, state, &bare).await
+        }
+        answer => answer,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{path::Path, process::Command};
 
+use sqlx::{Connection, PgConnection};
+
 use crate::database::Server;
 
 /// A running server; it ends, and its data goes, with this.
@@ -33,6 +35,27 @@ impl Postgres {
     /// connections again.
     pub fn crash(&self) {
         services(&self.home, &["crash"]);
+    }
+
+    /// Ends it.
+    pub fn stop(&self) {
+        services(&self.home, &["stop", "postgres"]);
+    }
+
+    /// Starts it again, where it was.
+    pub fn start_again(&self) {
+        services(&self.home, &["start", "postgres"]);
+    }
+
+    /// Changes settings, and returns when they hold for new transactions.
+    pub async fn alter(&self, sql: &'static str) {
+        let mut admin = PgConnection::connect(&self.server.admin_url).await.expect("PostgreSQL answers");
+        for statement in sql.split(';').chain(["select pg_reload_conf()"]) {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+                .execute(&mut admin)
+                .await
+                .expect("a setting");
+        }
     }
 }
 

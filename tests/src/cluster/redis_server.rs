@@ -45,6 +45,17 @@ impl RedisServer {
         redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("it forgets");
     }
 
+    /// Sends a command.
+    pub(super) async fn send(&self, command: &[&str]) {
+        let mut connection = self.client().get_multiplexed_async_connection().await.expect("Redis answers");
+        let mut words = command.iter().filter(|word| !word.is_empty());
+        let mut sent = redis::cmd(words.next().expect("a command"));
+        words.for_each(|word| {
+            sent.arg(*word);
+        });
+        sent.query_async::<()>(&mut connection).await.expect("it obeys");
+    }
+
     /// Kills it, if it runs.
     pub(super) fn kill(&mut self) {
         self.process.kill().expect("Redis can be killed");

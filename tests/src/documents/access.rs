@@ -96,6 +96,7 @@ async fn personal_token(pool: &PgPool, owner: &Client, scopes: &[&str]) -> Clien
 /// Someone with that role in the workspace that they signed up with.
 async fn with_role(app: &TestApp, role: &str) -> Client {
     let person = app.owner().await;
+    app.without_owners().await;
     sqlx::query("update control.memberships set role = $2 where workspace_id = $1::uuid")
         .bind(&person.workspace)
         .bind(role)

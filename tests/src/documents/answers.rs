@@ -29,6 +29,7 @@ const LEFT_OUT: &[&str] = &[
     "retry_job",
     "stream_job",
     "stream_job_logs",
+    "stream_jobs",
     "stream_signup_job",
     "stream_workspace_migration",
 ];
@@ -218,6 +219,7 @@ async fn what_is_answered_is_what_is_documented() {
         &owner.get(&format!("/recordsets/import/jobs/{job}/report-url")).await,
     );
     contract.hold("list_jobs", &owner.get("/jobs").await);
+    contract.hold("get_jobs_stream_url", &owner.get("/jobs/stream-url").await);
     contract.hold("get_job", &owner.get(&format!("/jobs/{job}")).await);
     contract.hold("list_job_logs", &owner.get(&format!("/jobs/{job}/logs")).await);
     let export = json!({"recordset_id": leads["id"]});
@@ -367,6 +369,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     hold_tenant(&mut contract, &owner).await;
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     contract.hold("get_job", &owner.get(&format!("/v1/jobs/{job}")).await);
+    contract.hold("get_jobs_stream_url", &owner.get("/v1/jobs/stream-url").await);
     let stream = owner.events(&format!("/v1/jobs/{job}/stream"), None).await;
     contract.hold("cancel_job", &owner.post(&format!("/v1/jobs/{job}/cancel"), json!({})).await);
     stream.to_the_end().await;
@@ -390,7 +393,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     owner.events(&format!("{job}/stream"), None).await.to_the_end().await;
     contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
-    assert_eq!(contract.left(), BTreeSet::from(["stream_job"]));
+    assert_eq!(contract.left(), BTreeSet::from(["stream_job", "stream_jobs"]));
 }
 
 /// What the Platform API tells about a tenant, its keys and who calls.
@@ -480,7 +483,7 @@ fn a_body_that_is_not_as_documented_is_found_out() {
     let schema = &me.body["responses"]["200"]["content"]["application/json; charset=utf-8"]["schema"];
     let id = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
     let workspace = json!({"id": id, "name": 7, "slug": "s", "role": "owner", "colour": "red"});
-    let body = json!({"id": "x", "email": "a@b.c", "created_at": "today", "workspaces": [workspace]});
+    let body = json!({"id": "x", "email": "a@b.c", "email_verified": true, "created_at": "today", "workspaces": [workspace]});
 
     let mut faults = Vec::new();
     contract.compare(schema, &body, "me", &mut faults);

@@ -169,9 +169,9 @@ async fn nonsense_is_refused_as_documented_wherever_it_comes() {
     let app = Stripe::start().await.start_app(&clerk).await;
     let owner = app.owner().await;
     for surface in FOR_PEOPLE {
-        // What ends the session, or starts work, has tests of its own.
+        // What ends the session, starts work, or is a stream without an end has tests of its own.
         let walk = Walk { surface, client: owner.clone(), document: document(surface) };
-        walk.walk(&["logout", "signup", "signup_async"]).await;
+        walk.walk(&["logout", "signup", "signup_async", "stream_jobs"]).await;
     }
     owner.get("/auth/me").await.expect(200);
 }

@@ -75,6 +75,7 @@ async fn a_limit_that_makes_no_sense_is_refused() {
         (json!({"scope": "tenant", "max_starts": 1, "per_seconds": 0}), "record_invalid"),
         (json!({"scope": "installation", "tenant": tenant, "max_running": 1}), "record_invalid"),
         (json!({"scope": "galaxy", "max_running": 1}), "record_invalid"),
+        (json!({"scope": "tenant", "kind": "records.imprt", "max_running": 1}), "record_invalid"),
     ] {
         assert_eq!(app.operator().put("/limits", body.clone()).await.error(422), code, "{body}");
     }

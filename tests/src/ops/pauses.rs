@@ -74,7 +74,13 @@ async fn what_is_paused_already_stays_so_under_its_old_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_of_everything_or_of_a_pool_that_is_none_is_refused() {
     let app = TestApp::start().await;
-    for body in [json!({}), json!({"reason": "because"}), json!({"pool": "cellar"}), json!({"kind": ""})] {
+    for body in [
+        json!({}),
+        json!({"reason": "because"}),
+        json!({"pool": "cellar"}),
+        json!({"kind": ""}),
+        json!({"kind": "records.imprt"}),
+    ] {
         assert_eq!(app.operator().post("/pauses", body).await.error(422), "record_invalid");
     }
 }

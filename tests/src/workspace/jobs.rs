@@ -1,9 +1,11 @@
 //! The routes of jobs, and the streams that they share with every other section.
 
 mod access;
+mod all;
 mod batches;
 mod control;
 mod logs;
+mod open_streams;
 mod slow_clients;
 mod trace;
 mod turns;
@@ -200,4 +202,22 @@ async fn a_job_without_progress_takes_no_room_in_redis() {
     assert!(!kept, "the ledger's row says as much");
     let after = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await.to_the_end().await;
     assert_eq!(after["status"], "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_counted_up_to_ten_thousand_jobs_and_says_so() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let list = owner.get("/jobs?page_size=1").await.expect(200);
+    assert_eq!(list["total_is_capped"], false);
+    let more = "insert into shard.finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
+                       attempt, max_attempts, crashes, epoch, created_at)
+                select gen_random_uuid(), $1, 'engine.no_op', 1, 'maintenance', '{}', '{}', 5, 'completed', 1, 1, 0, 2,
+                       now()
+                  from generate_series(1, 10001)";
+    sqlx::query(more).bind(workspace_of(&owner)).execute(&app.database.pool).await.unwrap();
+
+    let list = owner.get("/jobs?page_size=1&page=10001").await.expect(200);
+    assert_eq!((&list["total"], &list["total_is_capped"]), (&json!(10_000), &json!(true)));
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "further pages can be had all the same");
 }

@@ -1,8 +1,11 @@
 //! Recordset Export: records into files.
 
+use std::time::Duration;
+
+use jobs::testing::pass;
 use serde_json::{Value, json};
 
-use crate::{Client, TestApp};
+use crate::{Client, TestApp, cluster::wait_until};
 
 async fn exported(owner: &Client, asked: Value) -> (Value, Value) {
     let started = owner.post("/recordsets/export", asked).await.expect(202);
@@ -49,6 +52,31 @@ async fn an_export_of_many_segments_has_every_record_once_and_in_order() {
     assert!(numbers.into_iter().eq(0..120_000), "in the order of the file");
     let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
     assert_eq!(app.count(&format!("select count(*) from {schema}.export_segments")).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_waits_for_a_file_store_that_is_away_without_spending_an_attempt() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (recordset, _) = owner.import("People", "Name\nAda\n").await;
+    let (store, elsewhere) = (app.folder.path().join("files"), app.folder.path().join("elsewhere"));
+    std::fs::rename(&store, &elsewhere).unwrap();
+    std::fs::write(&store, "no folder").unwrap();
+
+    let started =
+        owner.post("/recordsets/export", json!({ "recordset_id": recordset["slug"] })).await.expect(202);
+    let path = format!("/jobs/{}", started["job_id"].as_str().unwrap());
+    wait_until("it waits for the store", || async {
+        let job = owner.get(&path).await.expect(200);
+        job["status"] != "RUNNING" && job["message"] == "Waiting: the file store is unreachable."
+    })
+    .await;
+    std::fs::remove_file(&store).unwrap();
+    std::fs::rename(&elsewhere, &store).unwrap();
+    pass(&app.database, Duration::from_secs(60)).await;
+
+    let end = owner.follow(&started).await;
+    assert_eq!((&end["status"], &end["attempt"]), (&json!("COMPLETED"), &json!(1)), "{end}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

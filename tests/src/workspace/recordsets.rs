@@ -9,6 +9,7 @@ use crate::{Client, TestApp, masked};
 
 /// Puts everyone who is in a workspace into another role.
 pub async fn become_role(app: &TestApp, role: &str) {
+    app.without_owners().await;
     sqlx::query("update control.memberships set role = $1")
         .bind(role)
         .execute(&app.database.pool)

@@ -1,9 +1,7 @@
-//! Who is behind a token, and which workspaces it opens. Contract section "Token API" (P-TOK).
+//! Who is behind a token, and which workspaces it opens. Contract section "Token API" (P-TOK), whose answers and
+//! errors have a form of their own: no envelope, and `{"error", "detail"}`.
 
-use api_kit::{
-    Answer, ApiError, App, Envelope, Known, PageNumber, PagedEnvelope, PerPage, Tag, TypeId, Wrapped,
-    per_page_request,
-};
+use api_kit::{Answer, ApiError, App, Known, PageNumber, Pagination, PerPage, Tag, TypeId, per_page_request};
 use chrono::{DateTime, Utc};
 use domain::{
     ApiKeyId, UserId, WorkspaceId,
@@ -72,6 +70,15 @@ struct TokenBook {
     role: Role,
 }
 
+/// A page of books.
+#[derive(Debug, Object)]
+struct TokenBooks {
+    /// The books of this page, by name.
+    data: Vec<TokenBook>,
+    /// Where in the list they are.
+    pagination: Pagination,
+}
+
 impl From<Book> for TokenBook {
     fn from(book: Book) -> Self {
         Self { id: TypeId(WorkspaceId(book.id)), name: book.name, slug: book.slug, role: book.role }
@@ -108,7 +115,7 @@ impl TokenApi {
     ///
     /// A key or token needs the scope `read`.
     #[oai(path = "/me", method = "get", operation_id = "get_token_owner")]
-    async fn me(&self, app: Data<&App>, caller: Known) -> Wrapped<TokenOwner> {
+    async fn me(&self, app: Data<&App>, caller: Known) -> Answer<Json<TokenOwner>> {
         let mut reader = app.database.reader().await?;
         let bearer = token_api::reading(reader.conn(), &caller.principal).await?;
         let (id, name, email) = match (&caller.principal, caller.user()) {
@@ -124,8 +131,7 @@ impl TokenApi {
             (Principal::Session { .. }, None) => return Err(ApiError::token_invalid()),
         };
         let credential = TokenCredential::of(&caller.principal, bearer);
-        let owner = TokenOwner { id, name, email, credential };
-        Ok(Json(Envelope::new(owner, &*caller.visitor.request_id)))
+        Ok(Json(TokenOwner { id, name, email, credential }))
     }
 
     /// List the books that the token opens
@@ -142,12 +148,13 @@ impl TokenApi {
         /// Books on a page: 25 unless given, at most 100.
         #[oai(default)]
         per_page: Query<PerPage>,
-    ) -> Answer<Json<PagedEnvelope<TokenBook>>> {
+    ) -> Answer<Json<TokenBooks>> {
         let entered = caller.authorities(&app, None).await?;
         let mut reader = app.database.reader().await?;
         token_api::reading(reader.conn(), &caller.principal).await?;
         let request = per_page_request(page.0, per_page.0);
         let books = token_api::books(reader.conn(), &entered, request).await?;
-        Ok(Json(PagedEnvelope::new(request, books.map(TokenBook::from), &*caller.visitor.request_id)))
+        let pagination = Pagination::new(request, books.total);
+        Ok(Json(TokenBooks { data: books.items.into_iter().map(TokenBook::from).collect(), pagination }))
     }
 }

@@ -94,7 +94,7 @@ struct LoggedIn {
     /// The workspace that they last switched to; null if there is none, or they may not enter it now.
     current_workspace_id: Option<Uuid>,
     /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
-    /// lock it out. Good for 180 days, and for nothing else; null for a member of staff who acts as the person.
+    /// lock it out. Good for 180 days, and for nothing else.
     device_token: Option<String>,
 }
 
@@ -116,13 +116,8 @@ impl LoggedIn {
     async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
         let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
         let Doors { user, workspaces, current_workspace_id } = doors;
-        Ok(Self {
-            tokens: Tokens::of(app, opened)?,
-            user,
-            workspaces,
-            current_workspace_id,
-            device_token: None,
-        })
+        let tokens = Tokens::of(app, opened)?;
+        Ok(Self { tokens, user, workspaces, current_workspace_id, device_token: None })
     }
 }
 

@@ -7,8 +7,8 @@ mod job;
 use std::collections::BTreeMap;
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, Created, FileUpload, JobStarted, NoContent, Page, PageNumber,
-    PageSize, Tag, page_request, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, FileUpload, JobStarted, NoContent,
+    PageNumber, PageSize, Tag, page_request, permissions, unhurried,
 };
 use bytes::Bytes;
 use domain::{
@@ -164,6 +164,8 @@ impl RecordsetImportApi {
     }
 
     /// List imports and exports, newest first
+    ///
+    /// `total` counts up to 10,000 jobs; with more, `total_is_capped` is true.
     #[oai(path = "/jobs", method = "get", operation_id = "list_import_jobs")]
     async fn list(
         &self,
@@ -172,14 +174,14 @@ impl RecordsetImportApi {
         status: Query<Option<Status>>,
         #[oai(default)] page: Query<PageNumber>,
         #[oai(default)] page_size: Query<PageSize>,
-    ) -> Answer<Json<Page<TransferJob>>> {
+    ) -> Answer<Json<CappedPage<TransferJob>>> {
         let request = page_request(page.0, page_size.0);
         let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0, ..Filter::default() };
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
-        let items = jobs.into_iter().map(TransferJob::from).collect();
-        Ok(Json(Page::new(request, PageOf { items, total })))
+        let items = jobs.into_iter().map(|job| TransferJob::shown(&can, job)).collect();
+        Ok(Json(CappedPage::new(request, PageOf { items, total }, control::MAX_COUNTED)))
     }
 
     /// Look at an import or export
@@ -188,14 +190,13 @@ impl RecordsetImportApi {
     #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job")]
     async fn get(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<TransferJobDetail>> {
         let snapshot = find(&can, JobId(job_id.0)).await?;
-        let mut db = can.read().await?;
-        Ok(Json(TransferJobDetail::load(&mut db, can.app(), snapshot).await?))
+        Ok(Json(TransferJobDetail::load(&can, snapshot).await?))
     }
 
     /// Look at an import, in short
     #[oai(path = "/status/:job_id", method = "get", operation_id = "get_import_status")]
     async fn status(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ImportStatus>> {
-        Ok(Json(find(&can, JobId(job_id.0)).await?.into()))
+        Ok(Json(ImportStatus::shown(&can, find(&can, JobId(job_id.0)).await?)))
     }
 
     /// Cancel an import or export
@@ -206,7 +207,9 @@ impl RecordsetImportApi {
     async fn cancel(&self, can: Can<CancelImport>, job_id: Path<Uuid>) -> Answer<Json<TransferJob>> {
         let job = find(&can, JobId(job_id.0)).await?.event.job_id;
         match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
-            Cancel::Cancelled | Cancel::Requested => Ok(Json(find(&can, job).await?.into())),
+            Cancel::Cancelled | Cancel::Requested => {
+                Ok(Json(TransferJob::shown(&can, find(&can, job).await?)))
+            }
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
         }

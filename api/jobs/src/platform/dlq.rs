@@ -1,6 +1,6 @@
 //! DLQ: jobs that have failed for good, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
 
-use api_kit::{Can, Limit, Offset, Tag, TypeId, Wrapped, part_request};
+use api_kit::{Access, Can, Limit, Offset, Tag, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use jobs::{
     JobId,
@@ -38,6 +38,8 @@ struct DlqMessage {
     created_at: DateTime<Utc>,
     /// When it failed for good.
     failed_at: DateTime<Utc>,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
 /// Why a job failed.
@@ -49,9 +51,10 @@ struct DlqError {
     message: String,
 }
 
-impl From<DeadLetter> for DlqMessage {
-    fn from(letter: DeadLetter) -> Self {
+impl DlqMessage {
+    fn shown(access: &Access, letter: DeadLetter) -> Self {
         Self {
+            stream_url: access.stream_url(letter.id),
             id: TypeId(letter.id),
             kind: letter.kind,
             error: DlqError { code: letter.code, message: letter.message },
@@ -85,6 +88,8 @@ struct DlqDiscarded {
 struct DlqRetried {
     /// Always true.
     retried: bool,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
 /// See the module.
@@ -109,7 +114,7 @@ impl DlqApi {
         let (letters, total) =
             dead_letters::list(&can.app().database, whose, &Filter::default(), part.limit, part.offset)
                 .await?;
-        let messages = letters.into_iter().map(DlqMessage::from).collect();
+        let messages = letters.into_iter().map(|letter| DlqMessage::shown(&can, letter)).collect();
         Ok(Json(can.wrap(DlqMessages { messages, total })))
     }
 
@@ -119,8 +124,9 @@ impl DlqApi {
     /// committed.
     #[oai(path = "/:msg_id/retry", method = "post", operation_id = "retry_dlq_message")]
     async fn retry(&self, can: Can<RetryJobs>, msg_id: Path<TypeId<JobId>>) -> Wrapped<DlqRetried> {
-        retry_one(&can, msg_id.0.0).await?;
-        Ok(Json(can.wrap(DlqRetried { retried: true })))
+        let job = msg_id.0.0;
+        retry_one(&can, job).await?;
+        Ok(Json(can.wrap(DlqRetried { retried: true, stream_url: can.stream_url(job) })))
     }
 
     /// Discard a message

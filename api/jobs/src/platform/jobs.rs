@@ -2,8 +2,8 @@
 //! the Workspace API's, with ids as this surface shows them.
 
 use api_kit::{
-    Access, Answer, ApiError, Can, JobStarted, JobStream, ShownEvent, Start, Tag, TypeId, ViewJobs, Watcher,
-    Wrapped, watching,
+    Access, Answer, ApiError, Can, JobStarted, JobStream, JobsFilter, JobsStream, JobsStreamUrl, ShownEvent,
+    ShownJobEvent, Start, Tag, TypeId, ViewJobs, Watcher, Wrapped, watching,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
@@ -125,11 +125,14 @@ struct Job {
     /// When it ended.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
-impl From<Snapshot> for Job {
-    fn from(snapshot: Snapshot) -> Self {
+impl Job {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         Self {
+            stream_url: access.stream_url(snapshot.event.job_id),
             event: snapshot.event.into(),
             kind: snapshot.kind,
             request_id: snapshot.origin.request_id,
@@ -138,6 +141,21 @@ impl From<Snapshot> for Job {
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
         }
+    }
+}
+
+/// An event of one of the workspace's jobs.
+#[derive(Debug, Clone, Object)]
+struct JobOfWorkspaceEvent {
+    #[oai(flatten)]
+    event: JobEvent,
+    /// What the job does, for example `records.import`.
+    kind: String,
+}
+
+impl ShownJobEvent for JobOfWorkspaceEvent {
+    fn of(kind: &str, event: Event) -> Self {
+        Self { event: event.into(), kind: kind.to_owned() }
     }
 }
 
@@ -159,7 +177,41 @@ impl JobsApi {
         /// Seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Wrapped<Job> {
-        Ok(Json(can.wrap(look(&can, job_id.0.0, since.0, wait.0).await?.into())))
+        Ok(Json(can.wrap(Job::shown(&can, look(&can, job_id.0.0, since.0, wait.0).await?))))
+    }
+
+    /// Get a link to the stream of all jobs
+    ///
+    /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
+    /// goes on beyond that.
+    #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
+    async fn stream_url(&self, can: Can<ViewJobs>) -> Wrapped<JobsStreamUrl> {
+        Ok(Json(can.wrap(can.jobs_stream_url())))
+    }
+
+    /// Stream the events of all jobs of the workspace
+    ///
+    /// Server-Sent Events, unnamed, each a job as its newest event shows it. Begins with the newest 100 jobs
+    /// that are not over. The id of an event is its place in this stream, by which `Last-Event-ID` resumes;
+    /// where what came after it is not kept any more, `GAP` tells so. `seq` is the job's own: an event whose
+    /// `seq` is not greater than the last seen of its job comes again. The ticket of
+    /// `GET /v1/jobs/stream-url` stands in for the headers.
+    #[oai(path = "/stream", method = "get", operation_id = "stream_jobs", transform = "watching")]
+    async fn stream_all(
+        &self,
+        watcher: Watcher,
+        /// Only of this kind, for example `records.import`.
+        kind: Query<Option<String>>,
+        /// Only events with this status.
+        status: Query<Option<Status>>,
+        /// Begin after the event with this id.
+        since: Query<Option<i64>>,
+        /// The id of the last event seen, as `EventSource` sends it.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+    ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
+        let start = Start::asked(last_event_id.as_deref(), since.0);
+        watcher.open_all(start, JobsFilter { kind: kind.0, status: status.0 }).await
     }
 
     /// Stream a job's events
@@ -186,7 +238,9 @@ impl JobsApi {
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
         let job = job_id.0.0;
         match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
-            Cancel::Cancelled | Cancel::Requested => Ok(Json(can.wrap(find(&can, job).await?.into()))),
+            Cancel::Cancelled | Cancel::Requested => {
+                Ok(Json(can.wrap(Job::shown(&can, find(&can, job).await?))))
+            }
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
         }

@@ -61,11 +61,14 @@ pub struct DeadLetter {
     started_at: Option<DateTime<Utc>>,
     /// When it failed for good.
     failed_at: DateTime<Utc>,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
-impl From<dead_letters::DeadLetter> for DeadLetter {
-    fn from(letter: dead_letters::DeadLetter) -> Self {
+impl DeadLetter {
+    fn shown(access: &Access, letter: dead_letters::DeadLetter) -> Self {
         Self {
+            stream_url: access.stream_url(letter.id),
             job_id: letter.id.0,
             kind: letter.kind,
             pool: letter.pool,
@@ -185,7 +188,10 @@ impl DeadLettersApi {
         let whose = Some(can.workspace.0);
         let (items, total) =
             dead_letters::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
-        let page = PageOf { items: items.into_iter().map(DeadLetter::from).collect(), total };
+        let page = PageOf {
+            items: items.into_iter().map(|letter| DeadLetter::shown(&can, letter)).collect(),
+            total,
+        };
         Ok(Json(Page::new(request, page)))
     }
 
@@ -206,7 +212,7 @@ impl DeadLettersApi {
                 Surface::Platform => "platform".to_owned(),
             },
             log: log.into_iter().map(JobLogLine::from).collect(),
-            letter: letter.into(),
+            letter: DeadLetter::shown(&can, letter),
         }))
     }
 
@@ -217,7 +223,7 @@ impl DeadLettersApi {
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         retry_one(&can, job).await?;
-        Ok(Json(find(&can, job).await?.into()))
+        Ok(Json(Job::shown(&can, find(&can, job).await?)))
     }
 
     /// Discard a dead letter

@@ -5,8 +5,9 @@ pub(crate) mod selection;
 use std::time::Duration;
 
 use api_kit::{
-    Access, Answer, ApiError, App, Body, Can, JobLogLine, JobStream, LogStream, NoContent, Page, PageNumber,
-    PageSize, Start, Tag, ViewJobs, Watcher, page_request, permissions, watching,
+    Access, Answer, ApiError, App, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStream,
+    JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, Tag, ViewJobs, Watcher,
+    page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -75,10 +76,14 @@ pub struct Job {
     /// Why it is waiting, while it is; only where one job is asked for.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<Waiting>,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
-impl From<Snapshot> for Job {
-    fn from(snapshot: Snapshot) -> Self {
+impl Job {
+    /// A job as it is shown to that caller.
+    pub(crate) fn shown(access: &Access, snapshot: Snapshot) -> Self {
+        let stream_url = access.stream_url(snapshot.event.job_id);
         let message = |error: serde_json::Value| Some(error.get("message")?.as_str()?.to_owned());
         Self {
             event: snapshot.event,
@@ -94,7 +99,23 @@ impl From<Snapshot> for Job {
             finished_at: snapshot.finished_at,
             last_error: snapshot.error.and_then(message),
             waiting: None,
+            stream_url,
         }
+    }
+}
+
+/// An event of one of the workspace's jobs.
+#[derive(Debug, Clone, Object)]
+struct JobOfWorkspaceEvent {
+    #[oai(flatten)]
+    event: Event,
+    /// What the job does, for example `records.import`.
+    kind: String,
+}
+
+impl ShownJobEvent for JobOfWorkspaceEvent {
+    fn of(kind: &str, event: Event) -> Self {
+        Self { event, kind: kind.to_owned() }
     }
 }
 
@@ -118,6 +139,8 @@ pub struct JobsApi;
 #[OpenApi(prefix_path = "/jobs", tag = "Tag::Jobs")]
 impl JobsApi {
     /// List the workspace's jobs, newest first
+    ///
+    /// `total` counts up to 10,000 jobs; with more, `total_is_capped` is true.
     #[allow(clippy::too_many_arguments)] // they are what a list can be narrowed by
     #[oai(path = "/", method = "get", operation_id = "list_jobs")]
     async fn list(
@@ -141,7 +164,7 @@ impl JobsApi {
         /// Jobs on a page, at most 200.
         #[oai(default)]
         page_size: Query<PageSize>,
-    ) -> Answer<Json<Page<Job>>> {
+    ) -> Answer<Json<CappedPage<Job>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
             status: status.0,
@@ -154,8 +177,8 @@ impl JobsApi {
         let workspace = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, workspace, &filter, request.limit, request.offset).await?;
-        let page = PageOf { items: jobs.into_iter().map(Job::from).collect(), total };
-        Ok(Json(Page::new(request, page)))
+        let page = PageOf { items: jobs.into_iter().map(|job| Job::shown(&can, job)).collect(), total };
+        Ok(Json(CappedPage::new(request, page, control::MAX_COUNTED)))
     }
 
     /// Look at a job, or wait for it to change
@@ -177,7 +200,41 @@ impl JobsApi {
             Status::Pending | Status::Queued => why(&can.app().database, snapshot.event.job_id).await?,
             _ => None,
         };
-        Ok(Json(Job { waiting, ..snapshot.into() }))
+        Ok(Json(Job { waiting, ..Job::shown(&can, snapshot) }))
+    }
+
+    /// Get a link to the stream of all jobs
+    ///
+    /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
+    /// goes on beyond that.
+    #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
+    async fn stream_url(&self, can: Can<ViewJobs>) -> Answer<Json<JobsStreamUrl>> {
+        Ok(Json(can.jobs_stream_url()))
+    }
+
+    /// Stream the events of all jobs of the workspace
+    ///
+    /// Server-Sent Events, unnamed, each a job as its newest event shows it. Begins with the newest 100 jobs
+    /// that are not over. The id of an event is its place in this stream, by which `Last-Event-ID` resumes;
+    /// where what came after it is not kept any more, `GAP` tells so. `seq` is the job's own: an event whose
+    /// `seq` is not greater than the last seen of its job comes again. The ticket of
+    /// `GET /api/v1/jobs/stream-url` stands in for the headers.
+    #[oai(path = "/stream", method = "get", operation_id = "stream_jobs", transform = "watching")]
+    async fn stream_all(
+        &self,
+        watcher: Watcher,
+        /// Only of this kind, for example `records.import`.
+        kind: Query<Option<String>>,
+        /// Only events with this status.
+        status: Query<Option<Status>>,
+        /// Begin after the event with this id.
+        since: Query<Option<i64>>,
+        /// The id of the last event seen, as `EventSource` sends it.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+    ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
+        let start = Start::asked(last_event_id.as_deref(), since.0);
+        watcher.open_all(start, JobsFilter { kind: kind.0, status: status.0 }).await
     }
 
     /// Stream a job's events
@@ -245,7 +302,7 @@ impl JobsApi {
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
-            Cancel::Cancelled | Cancel::Requested => Ok(Json(find(&can, job).await?.into())),
+            Cancel::Cancelled | Cancel::Requested => Ok(Json(Job::shown(&can, find(&can, job).await?))),
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
         }
@@ -289,7 +346,7 @@ impl JobsApi {
                 Prioritize::NotFound => return Err(ApiError::not_found()),
             }
         }
-        Ok(Json(find(&can, job).await?.into()))
+        Ok(Json(Job::shown(&can, find(&can, job).await?)))
     }
 
     /// Run a failed or cancelled job again
@@ -312,7 +369,7 @@ impl JobsApi {
             }
             Retry::NotFound => return Err(ApiError::not_found()),
         }
-        Ok(Json(find(&can, job).await?.into()))
+        Ok(Json(Job::shown(&can, find(&can, job).await?)))
     }
 
     /// Remove a finished job from the history
@@ -340,11 +397,12 @@ pub(crate) async fn look(
     let mut snapshot = find(access, job).await?;
     if let (Some(since), Some(seconds)) = (since, wait) {
         let mut watch = access.app().hub.watch(job);
+        let admitted = access.admitted();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
         while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
             let next = tokio::select! {
                 next = tokio::time::timeout_at(deadline, watch.next()) => next,
-                () = access.app().hub.closing() => break,
+                () = admitted.over() => break,
             };
             match next {
                 Ok(Some(event)) if event.seq <= since => continue,
@@ -353,6 +411,9 @@ pub(crate) async fn look(
                 Err(_) => break,
             }
             snapshot = find(access, job).await?;
+        }
+        if let Some(ended) = admitted.why() {
+            return Err(ended.refusal());
         }
     }
     Ok(snapshot)

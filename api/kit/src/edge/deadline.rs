@@ -10,24 +10,31 @@ use std::{
 };
 
 use poem::{Endpoint, EndpointExt};
+use tokio::time::Instant;
 
 use crate::rate_limit::Watching;
 
 /// The deadline of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Deadline {
+    began: Instant,
     after: Duration,
     lifted: Arc<AtomicBool>,
 }
 
 impl Deadline {
-    pub(super) fn new(after: Duration) -> Self {
-        Self { after, lifted: Arc::default() }
+    pub(super) fn new(began: Instant, after: Duration) -> Self {
+        Self { began, after, lifted: Arc::default() }
+    }
+
+    /// When the whole body must be there: early enough for an answer, which says so.
+    pub(super) fn of_body(&self) -> Instant {
+        self.began + self.after * 5 / 6
     }
 
     /// Resolves when it has passed; never when it was lifted.
     pub(super) async fn passed(&self) {
-        tokio::time::sleep(self.after).await;
+        tokio::time::sleep_until(self.began + self.after).await;
         if self.lifted.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }

@@ -93,7 +93,7 @@ impl WorkspaceHealthApi {
     #[oai(path = "/migrations", method = "post", operation_id = "start_workspace_migration")]
     async fn migrate(&self, can: Can<MigrateTables>) -> Answer<Accepted<JobStarted>> {
         let job = can.change(async |db| workspace_health::start_migration(db).await).await?;
-        Ok(Accepted(migration::links(can.job_started(job))))
+        Ok(Accepted(migration::links(&can, job)))
     }
 
     /// Stream a migration's events

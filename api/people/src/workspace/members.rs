@@ -193,7 +193,7 @@ impl MembersApi {
         let profile = InvitedProfile { display_name, title, phone, bio };
         let profile = (profile != InvitedProfile::default()).then_some(profile);
         let (actor, link) = (can.actor(), accept_link(can.app()));
-        let host = Host { workspace: can.workspace, role: can.role, actor: &actor };
+        let host = Host::new(can.authority(), &actor);
         let mut tx = can.app().database.begin().await?;
         let new = NewInvitation { email, role, profile };
         let invitation = invitations::invite(&mut tx, &host, new, &link).await?;
@@ -219,7 +219,7 @@ impl MembersApi {
         member_id: Path<Uuid>,
         changes: Body<MemberChanges>,
     ) -> Answer<Json<MemberProfile>> {
-        let caller = (can.role, can.reach());
+        let caller = (can.held(), can.reach());
         let update = async |db: &mut _| members::update(db, caller, member_id.0, changes.0).await;
         Ok(Json(shown(can.app(), can.change(update).await?)))
     }
@@ -286,7 +286,7 @@ impl MembersApi {
         handover: Body<Handover>,
     ) -> Answer<Json<Reassigned>> {
         let (to, types) = (handover.to_member_id, handover.types.as_deref());
-        can.change(async |db| members::reassign(db, member_id.0, to, types).await).await.map(Json)
+        can.change(async |db| members::reassign(db, can.held(), member_id.0, to, types).await).await.map(Json)
     }
 
     /// Take a member out

@@ -15,6 +15,11 @@ use crate::{FileError, Limits, Source, row::SheetCell};
 
 /// Rows that a sheet can have in any program.
 const MAX_ROWS: u32 = 1 << 20;
+/// Bytes that rows and cells may come to by being repeated, however tightly the sheet is packed.
+const REPEATS_MATTER: u64 = 1 << 20;
+
+/// The part with the sheets.
+const CONTENT: &str = "content.xml";
 
 pub(super) fn read(
     source: Box<dyn Source>,
@@ -28,13 +33,15 @@ pub(super) fn read(
     let sheet = choose(&sheets, wanted)?;
     let rows = tables.iter().find(|(name, _)| *name == sheet).map(|(_, rows)| *rows);
     out.opened(sheets, sheet.clone(), rows)?;
+    let packed = archive.by_name(CONTENT).map_err(corrupt)?.compressed_size();
+    let repeats_left = packed.saturating_mul(limits.max_ratio).max(REPEATS_MATTER);
     let mut content = content(&mut archive)?;
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
         match content.read_event_into(&mut buffer).map_err(corrupt)? {
             Event::Start(tag) if tag.name().as_ref() == "table:table" && name_of(&tag)? == sheet => {
-                return Table { content, limits, out, index: 0 }.read();
+                return Table { content, limits, out, index: 0, repeats_left }.read();
             }
             Event::Eof => return Ok(()),
             _ => {}
@@ -45,7 +52,7 @@ pub(super) fn read(
 type Content<'a, R> = quick_xml::Reader<BufReader<ZipFile<'a, R>>>;
 
 fn content<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<Content<'_, R>, FileError> {
-    let part = archive.by_name("content.xml").map_err(corrupt)?;
+    let part = archive.by_name(CONTENT).map_err(corrupt)?;
     let mut reader = quick_xml::Reader::from_reader(BufReader::new(part));
     reader.config_mut().expand_empty_elements = true;
     Ok(reader)
@@ -94,6 +101,8 @@ struct Table<'a, R: Read + Seek> {
     limits: &'a Limits,
     out: &'a mut Output,
     index: u32,
+    /// Bytes that may yet come of repeating rows and cells: they cost the file next to nothing.
+    repeats_left: u64,
 }
 
 impl<R: Read + Seek> Table<'_, R> {
@@ -109,6 +118,8 @@ impl<R: Read + Seek> Table<'_, R> {
                     if row.is_blank() {
                         self.index = last;
                     }
+                    let again = last.saturating_sub(self.index).saturating_sub(1);
+                    self.repeat(row.bytes + size_of::<SheetRow>(), again.into())?;
                     while self.index < last {
                         self.out.row(SheetRow { index: self.index, ..row.clone() })?;
                         self.index += 1;
@@ -119,6 +130,18 @@ impl<R: Read + Seek> Table<'_, R> {
                 _ => {}
             }
         }
+    }
+
+    /// Counts what is produced again, so many times.
+    fn repeat(&mut self, bytes: usize, times: u64) -> Result<(), FileError> {
+        let left = self.repeats_left.checked_sub((bytes as u64).saturating_mul(times));
+        self.repeats_left = left.ok_or_else(|| {
+            FileError::TooLargeInside(format!(
+                "its repeated rows and cells come to more than {} times its size",
+                self.limits.max_ratio
+            ))
+        })?;
+        Ok(())
     }
 
     fn row(&mut self) -> Result<SheetRow, FileError> {
@@ -135,7 +158,11 @@ impl<R: Read + Seek> Table<'_, R> {
                     let cell = self.cell(&tag)?;
                     let next = column.saturating_add(times);
                     if cell != SheetCell::Empty {
-                        for column in column..next.min(self.limits.max_columns + 1) {
+                        let end = next.min(self.limits.max_columns + 1);
+                        let text = if let SheetCell::Text(text) = &cell { text.len() } else { 0 };
+                        let again = end.saturating_sub(column).saturating_sub(1);
+                        self.repeat(size_of::<SheetCell>() + text, again as u64)?;
+                        for column in column..end {
                             row.place(column, cell.clone(), self.limits);
                         }
                     }

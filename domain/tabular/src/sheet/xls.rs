@@ -11,9 +11,6 @@ use super::{
 };
 use crate::{FileError, Limits, Source};
 
-/// Most cells of all sheets together, counting the empty ones between the others.
-const MAX_CELLS: u64 = 24 << 20;
-
 pub(super) fn read(
     mut source: Box<dyn Source>,
     wanted: Option<&str>,
@@ -59,8 +56,9 @@ fn measure(source: Box<dyn Source>, limits: &Limits) -> Result<Box<dyn Source>, 
     let mut records = Vec::new();
     let stream = file.open_stream(name).map_err(broken_or_unread)?;
     stream.take(limits.max_held_bytes).read_to_end(&mut records).map_err(broken_or_unread)?;
-    if spanned_cells(&records) > MAX_CELLS {
-        return Err(FileError::TooLargeInside(format!("its sheets span more than {MAX_CELLS} cells")));
+    let most = limits.max_cells;
+    if spanned_cells(&records) > most {
+        return Err(FileError::TooLargeInside(format!("its sheets span more than {most} cells")));
     }
     Ok(file.into_inner())
 }

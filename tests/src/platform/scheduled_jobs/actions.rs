@@ -1,20 +1,24 @@
 //! What a scheduled job does when it comes.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use jobs::testing::pass;
 use poem::{
     IntoResponse, Request, Response, Route, Server,
     endpoint::make,
-    http::StatusCode,
+    http::{StatusCode, header::RETRY_AFTER},
     listener::{Acceptor, Listener, TcpListener},
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::{create, no_op};
-use crate::{Client, TestApp};
+use crate::{Client, TestApp, cluster::wait_until};
 
 /// A request that a receiver has got.
 #[derive(Clone, Debug)]
@@ -60,7 +64,11 @@ async fn take(mut request: Request, seen: &Mutex<Vec<Received>>, statuses: &[u16
     let mut seen = seen.lock().unwrap();
     let status = statuses[seen.len().min(statuses.len() - 1)];
     seen.push(Received { id, timestamp, signature, body });
-    Ok(StatusCode::from_u16(status).unwrap().into_response())
+    let mut answer = StatusCode::from_u16(status).unwrap().into_response();
+    if status == 503 {
+        answer.headers_mut().insert(RETRY_AFTER, "7200".parse().unwrap());
+    }
+    Ok(answer)
 }
 
 /// Makes a webhook, runs it now and follows it to its end.
@@ -93,12 +101,17 @@ async fn a_webhook_is_sent_with_a_signature_that_its_receiver_can_check() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_is_tried_again_under_the_same_id_when_its_receiver_stumbles() {
+async fn a_webhook_is_tried_again_under_the_same_id_and_not_before_its_receiver_asks() {
     let receiver = Receiver::start(&[503, 200]).await;
     let app = TestApp::start_with(&[("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")]).await;
     let owner = app.owner().await;
+    let waits = "select count(*) from jobs where kind = 'webhooks.call' and state = 'waiting'
+                    and run_at > now() + interval '7000 seconds'";
 
-    let (_, end) = call(&owner, &receiver.url).await;
+    let ((_, end), ()) = tokio::join!(call(&owner, &receiver.url), async {
+        wait_until("it waits as long as it was asked to", || async { app.count(waits).await == 1 }).await;
+        pass(&app.database, Duration::from_secs(7200)).await;
+    });
 
     assert_eq!((&end["status"], &end["attempt"]), (&json!("COMPLETED"), &json!(2)));
     let got = receiver.received();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Client, TestApp};
+use crate::{Client, TestApp, workspace::auth::Person};
 
 /// Everything that changes a key.
 async fn changes(client: &Client, id: &str, status: u16, code: &str) {
@@ -79,8 +79,85 @@ async fn a_key_manages_keys_with_the_scope_for_it_and_gives_no_more_than_it_has(
     let (weak, _) = owner.new_key(&["read"]).await;
     let weak = format!("/api-keys/{}", weak["id"].as_str().unwrap());
     assert_eq!(auth.patch(&weak, json!({"scopes": ["write"]})).await.error(403), "forbidden");
-    // To end a stronger one takes nothing from anybody.
-    auth.post(&format!("{path}/revoke"), json!({})).await.expect(200);
+    // Nor is a stronger one touched: its allowlist, its life and its end are its holder's.
+    changes(&auth, everything["id"].as_str().unwrap(), 403, "forbidden").await;
+    let open = json!({"ip_allowlist": []});
+    assert_eq!(auth.patch(&path, open).await.error(403), "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_admin_touches_no_key_that_does_what_they_may_not() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (strong, _) = owner.new_key(&["*"]).await;
+    let admin = app.join(&owner, "admin").await;
+    let deny = json!({"permission": "records:delete", "granted": false});
+    owner.put("/permissions/roles/admin/permission", deny).await.expect(200);
+
+    changes(&admin, strong["id"].as_str().unwrap(), 403, "forbidden").await;
+    let (weak, _) = owner.new_key(&["read"]).await;
+    admin.post(&format!("/api-keys/{}/toggle", weak["id"].as_str().unwrap()), json!({})).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_as_good_as_the_person_who_answers_for_it() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let admin = Person::employee(&app, &owner, "admin").await;
+    let heir = Person::employee(&app, &owner, "admin").await;
+    let (key, program) = admin.client.new_key(&["*"]).await;
+    program.get("/members").await.expect(200);
+    let members = owner.client.get("/members").await.expect(200);
+    let member = |person: &Person| {
+        let items = members["items"].as_array().unwrap();
+        let found = items.iter().find(|item| item["user_id"] == json!(person.id)).unwrap();
+        found["id"].as_str().unwrap().to_owned()
+    };
+    let path = format!("/members/{}", member(&admin));
+
+    owner.client.patch(&path, json!({"role": "viewer"})).await.expect(200);
+    assert_eq!(program.patch(&path, json!({"role": "admin"})).await.error(403), "forbidden");
+    owner.client.patch(&path, json!({"is_active": false})).await.expect(200);
+    assert_eq!(program.get("/members").await.error(401), "token_invalid");
+    owner.client.patch(&path, json!({"is_active": true, "role": "admin"})).await.expect(200);
+    program.get("/members").await.expect(200);
+
+    // Handed to somebody in the same step it goes on, as theirs.
+    let handover = json!({"to_member_id": member(&heir), "types": ["api_key"]});
+    owner.client.post(&format!("{path}/reassign"), handover).await.expect(200);
+    owner.client.delete(&path).await.expect(204);
+    program.get("/members").await.expect(200);
+    // Nobody raises a key by handing it to somebody above them.
+    let (_, own) = heir.client.new_key(&["*"]).await;
+    let handover = json!({"to_member_id": member(&owner), "types": ["api_key"]});
+    let path = format!("/members/{}/reassign", member(&heir));
+    assert_eq!(heir.client.post(&path, handover).await.error(403), "forbidden");
+    owner.client.delete(&format!("/members/{}", member(&heir))).await.expect(204);
+    for gone in [&program, &own] {
+        assert_eq!(gone.get("/members").await.error(401), "token_invalid");
+    }
+    assert!(key["id"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gives_a_role_that_does_more_than_they_may() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let viewer = app.join(&owner, "viewer").await;
+    let id = viewer.get("/members/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    let path = format!("/members/{id}");
+    let (_, auth) = owner.new_key(&["auth"]).await;
+    for role in ["member", "admin", "owner"] {
+        assert_eq!(auth.patch(&path, json!({"role": role})).await.error(403), "forbidden", "{role}");
+    }
+    let (_, all) = owner.new_key(&["*"]).await;
+    all.patch(&path, json!({"role": "admin"})).await.expect(200);
+    // Who may change roles' permissions changes none above their own.
+    let member = app.join(&owner, "member").await;
+    let grant = json!({"permission": "permissions:manage", "granted": true});
+    owner.put("/permissions/roles/member/permission", grant).await.expect(200);
+    let deny = json!({"permission": "records:view", "granted": false});
+    assert_eq!(member.put("/permissions/roles/admin/permission", deny).await.error(403), "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]

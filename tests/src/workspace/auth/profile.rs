@@ -295,6 +295,39 @@ async fn a_role_is_given_up_to_ones_own_and_a_workspace_keeps_an_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_owner_who_gets_in_stays_one_by_whatever_two_routes_at_once() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let other = Person::new(&app).await.join(&owner, "owner").await;
+    let here = format!("workspace_id = '{}'", owner.workspace());
+    let member = async |person: &Person| {
+        let me = person.client.get("/members/me").await.expect(200);
+        format!("/members/{}", me["id"].as_str().unwrap())
+    };
+    let (of_owner, of_other) = (member(&owner).await, member(&other).await);
+    let admin = json!({"role": "admin"});
+    for _ in 0..5 {
+        let by_profile = format!("/auth/{}", other.id);
+        let (one, two) = tokio::join!(
+            owner.client.patch(&by_profile, admin.clone()),
+            other.client.patch(&of_owner, admin.clone()),
+        );
+        let owners = format!("select count(*) from live_memberships where role = 'owner' and {here}");
+        assert_eq!(app.count(&owners).await, 1, "{} {}", one.text, two.text);
+        app.run(&format!("update memberships set role = 'owner' where {here}")).await;
+    }
+    // Who is switched off is no owner who answers for the workspace.
+    owner.client.patch(&of_other, json!({"is_active": false})).await.expect(200);
+    let own = format!("/auth/{}", owner.id);
+    assert_eq!(owner.client.patch(&own, admin.clone()).await.error(409), "last_owner");
+    assert_eq!(owner.client.patch(&of_owner, admin).await.error(409), "last_owner");
+    let gone =
+        sqlx::query("update control.memberships set role = 'viewer' where role = 'owner' and is_active");
+    let refused = gone.execute(&app.database.pool).await.unwrap_err();
+    assert!(refused.to_string().contains("needs an active owner"), "the database says no, too: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_more_workspaces_than_one_in_common_a_role_is_of_the_one_that_is_named() {
     let app = TestApp::start().await;
     let (owner, other) = (Person::new(&app).await, Person::new(&app).await);

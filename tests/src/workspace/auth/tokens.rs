@@ -126,6 +126,7 @@ async fn who_is_a_member_no_more_is_out_at_once() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     owner.get("/recordsets").await.expect(200);
+    app.without_owners().await;
     sqlx::query("delete from control.memberships").execute(&app.database.pool).await.unwrap();
     assert_eq!(owner.get("/recordsets").await.error(404), "record_not_found");
     assert_eq!(owner.get("/auth/me").await.expect(200)["workspaces"], json!([]));

@@ -1,6 +1,6 @@
 //! Who may see jobs and touch them: roles, and the tickets of streams.
 
-use api_kit::{Credential, Signer};
+use api_kit::{Credential, Opens, Signer, Ticket};
 use domain::SessionId;
 use jobs::{JobId, kinds::NoOp};
 use serde_json::json;
@@ -59,9 +59,13 @@ async fn jobs_are_listed_by_workspace_kind_and_status() {
 async fn ticket(app: &TestApp, job: &str) -> String {
     let session =
         sqlx::query_scalar("select id from control.sessions").fetch_one(&app.database.pool).await.unwrap();
-    let job = JobId(job.parse().unwrap());
-    Signer::new("a secret for tests, and for nothing else")
-        .ticket(job, Credential::Session(SessionId(session)))
+    let ticket = Ticket {
+        opens: Opens::Job(JobId(job.parse().unwrap())),
+        credential: Credential::Session(SessionId(session)),
+        permission: "jobs:view".into(),
+        expires: None,
+    };
+    Signer::new("a secret for tests, and for nothing else").ticket(&ticket)
 }
 
 async fn watch(app: &TestApp, job: &str, ticket: &str) -> EventReader {

@@ -91,6 +91,7 @@ async fn an_account_that_its_person_has_made_is_not_deleted_with_its_only_worksp
     let bob = app.join(&ada, "member").await;
     let path = path_of(&bob).await;
     // Their own workspace has gone.
+    app.without_owners().await;
     sqlx::query("delete from control.memberships where role = 'owner' and workspace_id <> $1::uuid")
         .bind(ada.workspace.as_deref())
         .execute(&app.database.pool)

@@ -47,8 +47,9 @@ impl SessionApi {
 
     /// Trade a refresh token for new tokens
     ///
-    /// Each refresh token is good once. One that comes a second time ends its session at once, because
-    /// two parties hold it: refresh from one place, and keep what is answered.
+    /// Each refresh token is good once. For 10 seconds after that it answers the same successor again, for
+    /// tabs that refresh at the same time and for lost answers. One that comes later ends its session at
+    /// once, because two parties hold it.
     #[oai(path = "/refresh", method = "post", operation_id = "refresh_tokens")]
     async fn refresh(&self, app: Data<&App>, refresh: Body<Refresh>) -> Answer<Json<Tokens>> {
         let opened = sessions::refresh(&app.database, &refresh.refresh_token).await?;

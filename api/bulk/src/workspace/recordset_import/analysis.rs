@@ -158,8 +158,11 @@ pub(super) struct FileAnalysis {
     sheets: Vec<String>,
     /// The columns, in order.
     columns: Vec<FileColumn>,
-    /// Rows, without the header.
+    /// Number of rows, without the header; an estimate if `is_complete` is false.
     row_count: u64,
+    /// Whether the whole file was analysed. If false, only its beginning was: columns, types and problems are
+    /// those of the beginning.
+    is_complete: bool,
     /// Rows that can't be read.
     problem_count: u64,
     /// The first of them.
@@ -243,6 +246,7 @@ impl From<Analysis> for FileAnalysis {
                 })
                 .collect(),
             row_count: found.row_count,
+            is_complete: found.is_complete,
             problem_count: found.problem_count,
             problems: found
                 .problems

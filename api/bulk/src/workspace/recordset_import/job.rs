@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use api_kit::{ApiError, App};
+use api_kit::{Access, ApiError};
 use chrono::{DateTime, Utc};
 use domain::{
-    RecordsetId, WorkspaceDb, exports,
+    RecordsetId, exports,
     imports::{self, Import, Mode, Validation},
 };
 use jobs::{
@@ -67,11 +67,15 @@ pub(super) struct TransferJob {
     /// Who asked for it.
     #[oai(skip_serializing_if_is_none)]
     created_by: Option<Uuid>,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
-impl From<Snapshot> for TransferJob {
-    fn from(snapshot: Snapshot) -> Self {
+impl TransferJob {
+    /// An import or export as it is shown to that caller.
+    pub fn shown(access: &Access, snapshot: Snapshot) -> Self {
         Self {
+            stream_url: access.stream_url(snapshot.event.job_id),
             job_type: JobType::of(&snapshot.kind).unwrap_or(JobType::Import),
             event: snapshot.event,
             created_at: snapshot.created_at,
@@ -115,11 +119,13 @@ pub(super) struct TransferJobDetail {
 
 impl TransferJobDetail {
     /// Adds what the import or export knows about itself.
-    pub async fn load(db: &mut WorkspaceDb, app: &App, snapshot: Snapshot) -> Result<Self, ApiError> {
+    pub async fn load(access: &Access, snapshot: Snapshot) -> Result<Self, ApiError> {
+        let app = access.app();
+        let mut db = access.read().await?;
         let job = snapshot.event.job_id;
         let is_complete = snapshot.event.status == Status::Completed;
         let mut detail = Self {
-            job: snapshot.into(),
+            job: TransferJob::shown(access, snapshot),
             recordset_id: None,
             file_name: None,
             mode: None,
@@ -130,14 +136,14 @@ impl TransferJobDetail {
             download_url: None,
         };
         if detail.job.job_type == JobType::Import {
-            if let Some(import) = imports::find(db, job).await? {
-                let validation = imports::validation(db, job).await?;
+            if let Some(import) = imports::find(&mut db, job).await? {
+                let validation = imports::validation(&mut db, job).await?;
                 let has_errors = !validation.errors_by_code.is_empty();
                 detail.report_url = has_errors.then(|| Made::ErrorReport.link(app, job));
                 detail.validation = Some(validation);
                 detail.describe(import);
             }
-        } else if let Some(export) = exports::find(db, job).await? {
+        } else if let Some(export) = exports::find(&mut db, job).await? {
             detail.recordset_id = Some(RecordsetId(export.recordset_id));
             detail.file_name = Some(export.name);
             detail.download_url = is_complete.then(|| Made::Export.link(app, job));
@@ -171,12 +177,16 @@ pub(super) struct ImportStatus {
     /// Why it failed, if it did.
     #[oai(skip_serializing_if_is_none)]
     error: Option<String>,
+    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    stream_url: String,
 }
 
-impl From<Snapshot> for ImportStatus {
-    fn from(snapshot: Snapshot) -> Self {
+impl ImportStatus {
+    /// An import as it is shown to that caller.
+    pub fn shown(access: &Access, snapshot: Snapshot) -> Self {
         let event = snapshot.event;
         Self {
+            stream_url: access.stream_url(event.job_id),
             job_id: event.job_id.0,
             status: event.status,
             progress: event.progress,

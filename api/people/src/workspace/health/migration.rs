@@ -1,6 +1,6 @@
 //! A migration's events, as the banner that waits for them reads them.
 
-use api_kit::{JobStarted, ShownEvent};
+use api_kit::{Access, JobStarted, ShownEvent};
 use chrono::{DateTime, Utc};
 use jobs::{
     JobId,
@@ -53,9 +53,8 @@ impl ShownEvent for MigrationEvent {
     }
 }
 
-/// The same links, with the section's own stream: a job's ticket opens each of its streams.
-pub fn links(started: JobStarted) -> JobStarted {
-    let ticket = started.stream_url.split_once('?').map_or("", |(_, query)| query);
-    let stream_url = format!("/api/v1/workspace-health/migrations/{}/stream?{ticket}", started.job_id);
-    JobStarted { stream_url, ..started }
+/// Links to the job, with the section's own stream: a job's ticket opens each of its streams.
+pub fn links(access: &Access, job: JobId) -> JobStarted {
+    let stream_url = access.ticketed(job, format!("/api/v1/workspace-health/migrations/{job}/stream"));
+    JobStarted { stream_url, ..access.job_started(job) }
 }

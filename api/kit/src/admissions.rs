@@ -1,0 +1,245 @@
+//! Who may go on watching. An answer that lasts (a stream, a long poll) is admitted once more every few
+//! seconds, by the same function as a request: when its credential, its membership, its permission or its
+//! address is no longer good, it ends and says why.
+//!
+//! One look per process asks for all that is open, and streams of one credential in one workspace from one
+//! address share an admission: a look costs a query for each kind of credential, however many streams there are.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use domain::{
+    WorkspaceId,
+    callers::{self, Credential, Entry},
+};
+use jobs::{Database, watch::Hub};
+use poem::http::StatusCode;
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use uuid::Uuid;
+
+use crate::{Access, ApiError};
+
+/// How often all that is open is looked at: well within a heartbeat.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Admissions of what is open in this process.
+#[derive(Clone)]
+pub struct Admissions(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    closing: CancellationToken,
+    open: Mutex<HashMap<Key, Weak<Admission>>>,
+}
+
+type Key = (Uuid, WorkspaceId, Option<IpAddr>, String);
+
+/// What was looked at when somebody was let in, and is looked at again.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// With what they came.
+    pub credential: Credential,
+    /// Where they were let in.
+    pub workspace: WorkspaceId,
+    /// From where.
+    pub from: Option<IpAddr>,
+    /// By which permission.
+    pub permission: String,
+}
+
+struct Admission {
+    pass: Pass,
+    over: CancellationToken,
+    why: OnceLock<Ended>,
+}
+
+/// The right to go on, as long as it lasts. All who have come alike share it.
+#[derive(Clone)]
+pub struct Admitted(Arc<Admission>);
+
+/// Why somebody may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The session has ended, the key or token was revoked or has expired.
+    Credential,
+    /// The person is not in the workspace any more.
+    Membership,
+    /// The address is not on the allowlist.
+    Address,
+    /// The workspace wants a more recent sign-in.
+    SignIn,
+    /// The role or the key has lost the permission.
+    Permission,
+    /// The workspace does not serve.
+    Workspace,
+}
+
+impl Ended {
+    /// What ends a pass; none while it is good.
+    fn of(entry: &Entry, permission: &str) -> Option<Self> {
+        match entry {
+            Entry::Open(_) | Entry::Behind(_) => (!entry.admits(permission)).then_some(Self::Permission),
+            Entry::Gone => Some(Self::Credential),
+            Entry::SignedInTooLongAgo => Some(Self::SignIn),
+            Entry::Nowhere | Entry::Outside => Some(Self::Membership),
+            Entry::FromElsewhere => Some(Self::Address),
+            Entry::NotReady => Some(Self::Workspace),
+        }
+    }
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Credential => "credential_revoked",
+            Self::Membership => "membership_ended",
+            Self::Address => "address_not_allowed",
+            Self::SignIn => "sign_in_required",
+            Self::Permission => "permission_removed",
+            Self::Workspace => "workspace_not_ready",
+        }
+    }
+
+    /// The last event of a stream that ends for it.
+    pub(crate) fn event(self, job: Option<&Value>) -> String {
+        let mut event = json!({ "status": "CLOSED", "reason": self.name(), "timestamp": jobs::clock::now() });
+        if let Some(job) = job {
+            event["job_id"] = job.clone();
+        }
+        format!("data: {event}\n\n")
+    }
+
+    /// What a request is answered for it.
+    #[must_use]
+    pub fn refusal(self) -> ApiError {
+        match self {
+            Self::Credential | Self::SignIn => ApiError::token_invalid(),
+            // A workspace that the caller isn't in is, to them, one that doesn't exist.
+            Self::Membership => ApiError::not_found(),
+            Self::Address => ApiError::forbidden("this address is not on the allowlist"),
+            Self::Permission => ApiError::forbidden("the permission for this is no longer held"),
+            Self::Workspace => ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "workspace_not_ready",
+                "the workspace is still being set up",
+            ),
+        }
+    }
+}
+
+impl Admissions {
+    /// Starts looking, for as long as the process lives.
+    #[must_use]
+    pub fn start(database: Database, hub: &Hub) -> Self {
+        let inner = Inner { database, closing: hub.until_closing(), open: Mutex::default() };
+        let admissions = Self(Arc::new(inner));
+        tokio::spawn(admissions.clone().look());
+        admissions
+    }
+
+    /// Takes in somebody who was let in just now.
+    #[must_use]
+    pub fn enter(&self, pass: Pass) -> Admitted {
+        let key = (pass.credential.id(), pass.workspace, pass.from, pass.permission.clone());
+        let mut open = self.open();
+        if let Some(known) = open.get(&key).and_then(Weak::upgrade)
+            && known.why.get().is_none()
+        {
+            return Admitted(known);
+        }
+        let over = self.0.closing.child_token();
+        let admission = Arc::new(Admission { pass, over, why: OnceLock::new() });
+        open.insert(key, Arc::downgrade(&admission));
+        drop(open);
+        Admitted(admission)
+    }
+
+    /// Lets in somebody who has shown a pass and nothing else: by a ticket.
+    ///
+    /// # Errors
+    /// When the pass is not good, or no longer.
+    pub async fn admit(&self, pass: Pass) -> Result<Admitted, ApiError> {
+        let entries = callers::still_admitted(&self.0.database.pool, &[pass.asked()]).await?;
+        let entry = entries.into_iter().next().unwrap_or(Entry::Gone);
+        match Ended::of(&entry, &pass.permission) {
+            None => Ok(self.enter(pass)),
+            Some(ended) => Err(ended.refusal()),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Key, Weak<Admission>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look(self) {
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.0.closing.cancelled() => return,
+            }
+            let mut open = Vec::new();
+            self.open().retain(|_, admission| {
+                let admission = admission.upgrade();
+                let is_open = admission.is_some();
+                open.extend(admission);
+                is_open
+            });
+            if open.is_empty() {
+                continue;
+            }
+            let asked: Vec<_> = open.iter().map(|admission| admission.pass.asked()).collect();
+            match callers::still_admitted(&self.0.database.pool, &asked).await {
+                Ok(entries) => {
+                    for (admission, entry) in open.iter().zip(&entries) {
+                        if let Some(ended) = Ended::of(entry, &admission.pass.permission) {
+                            let _ = admission.why.set(ended);
+                            admission.over.cancel();
+                        }
+                    }
+                }
+                // Nothing is revoked while the database is away; it is looked at again.
+                Err(error) => tracing::warn!(%error, "could not see who may go on watching"),
+            }
+        }
+    }
+}
+
+impl Pass {
+    fn asked(&self) -> callers::Admitted {
+        let Self { credential, workspace, from, .. } = *self;
+        callers::Admitted { credential, workspace, from }
+    }
+}
+
+impl Admitted {
+    /// Resolves when nobody may go on: see [`Admitted::why`], or else the process is about to leave.
+    pub fn over(&self) -> WaitForCancellationFuture<'_> {
+        self.0.over.cancelled()
+    }
+
+    /// Why not, when it isn't for the process's sake.
+    #[must_use]
+    pub fn why(&self) -> Option<Ended> {
+        self.0.why.get().copied()
+    }
+}
+
+impl Access {
+    /// The right to go on with an answer that lasts.
+    #[must_use]
+    pub fn admitted(&self) -> Admitted {
+        self.app().admissions.enter(Pass {
+            credential: self.caller.credential(),
+            workspace: self.workspace,
+            from: self.caller.visitor.ip,
+            permission: self.permission.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! The stream of all jobs of a workspace: Server-Sent Events by the rules that hold for the stream of one.
+//!
+//! A new client is told of the newest jobs that are not over, then of whatever happens. One that comes back
+//! is told what came after its `Last-Event-ID`, or that there is a gap, and then as if it were new. Each
+//! event shows its job whole, with the job's own `seq`: one that comes again is known by that. The stream
+//! has no end of its own.
+
+use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+
+use bytes::Bytes;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use jobs::watch::{Event, FeedWatch, Hub, Status, Told};
+use poem::{IntoResponse, Response};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaResponses, Registry},
+    types::{ToJSON, Type},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    Admitted, ApiError, Start,
+    sse::{HEARTBEAT, meta_of_stream, respond, retry_hint},
+};
+
+/// An event of some job as a surface shows it.
+pub trait ShownJobEvent: Type + ToJSON + 'static {
+    /// An event of a job of that kind.
+    fn of(kind: &str, event: Event) -> Self;
+}
+
+/// Which events a client wants: those that match all that is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobsFilter {
+    /// Only of jobs of this kind.
+    pub kind: Option<String>,
+    /// Only with this status.
+    pub status: Option<Status>,
+}
+
+impl JobsFilter {
+    fn wants(&self, told: &Told) -> bool {
+        self.kind.as_ref().is_none_or(|kind| **kind == *told.kind)
+            && self.status.is_none_or(|status| status == told.event.status)
+    }
+}
+
+/// The answer of the stream.
+pub struct JobsStream<E>(BoxStream<'static, Bytes>, PhantomData<fn() -> E>);
+
+impl<E: ShownJobEvent> JobsStream<E> {
+    /// Opens the stream of a workspace for somebody who was let in.
+    ///
+    /// # Errors
+    /// When the ledger can't be asked.
+    pub(crate) async fn open(
+        hub: &Hub,
+        admitted: Admitted,
+        workspace: Uuid,
+        start: Start,
+        filter: JobsFilter,
+    ) -> Result<Self, ApiError> {
+        // Watch first, then look: nothing falls between.
+        let mut reader = Reader {
+            watch: hub.watch_workspace(workspace),
+            hub: hub.clone(),
+            admitted,
+            workspace,
+            filter: (filter != JobsFilter::default()).then(|| Box::new(filter)),
+            retry: true,
+            gap: false,
+            pending: VecDeque::new(),
+            last: 0,
+            render: |told| E::of(&told.kind, told.event.clone()).to_json_string(),
+            over: false,
+        };
+        match start {
+            Start::Snapshot => reader.begin().await?,
+            Start::All => reader.resume(0, false).await?,
+            Start::After(id) => reader.resume(id, false).await?,
+        }
+        Ok(Self(stream::unfold(reader, Reader::next).boxed(), PhantomData))
+    }
+}
+
+/// One client's reading of one workspace. It is as small as it can be: thousands may be open.
+struct Reader {
+    hub: Hub,
+    admitted: Admitted,
+    workspace: Uuid,
+    watch: FeedWatch,
+    filter: Option<Box<JobsFilter>>,
+    /// The next thing to be said is how long to wait before coming back.
+    retry: bool,
+    /// What the client missed is gone: say so before the rest.
+    gap: bool,
+    /// What is to be sent before anything live.
+    pending: VecDeque<Arc<Told>>,
+    last: i64,
+    render: fn(&Told) -> String,
+    over: bool,
+}
+
+impl Reader {
+    /// Queues the jobs that are live.
+    async fn begin(&mut self) -> Result<(), ApiError> {
+        self.pending = self.hub.live(self.workspace).await?.into();
+        Ok(())
+    }
+
+    /// Queues what came after an event, or says that it can't.
+    async fn resume(&mut self, id: i64, of_this_process: bool) -> Result<(), ApiError> {
+        self.last = id;
+        if let Some(kept) = self.watch.kept_after(id, of_this_process) {
+            self.pending = kept.into();
+            return Ok(());
+        }
+        self.gap = true;
+        self.begin().await
+    }
+
+    /// The next piece of the stream; `None` ends it.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        if self.over {
+            return None;
+        }
+        if std::mem::take(&mut self.retry) {
+            return Some((Bytes::from(retry_hint()), self));
+        }
+        loop {
+            if let Some(ended) = self.admitted.why() {
+                self.over = true;
+                return Some((Bytes::from(ended.event(None)), self));
+            }
+            if std::mem::take(&mut self.gap) {
+                let gap = json!({ "status": "GAP", "after": self.last });
+                return Some((Bytes::from(format!("data: {gap}\n\n")), self));
+            }
+            while let Some(told) = self.pending.pop_front() {
+                if let Some(piece) = self.piece(&told) {
+                    return Some((piece, self));
+                }
+            }
+            self.pending = VecDeque::new(); // gives its room back
+            let next = tokio::select! {
+                next = tokio::time::timeout(HEARTBEAT, self.watch.next()) => next,
+                () = self.admitted.over() => {
+                    // The client is told why, or comes back with its last id, to another process.
+                    self.admitted.why()?;
+                    continue;
+                }
+            };
+            match next {
+                Err(_) => {
+                    let beat = json!({ "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
+                    return Some((Bytes::from(format!("data: {beat}\n\n")), self));
+                }
+                Ok(Some(told)) => self.pending.push_back(told),
+                // Fallen behind, or the bus was away: begin again where this client is.
+                Ok(None) => {
+                    self.watch = self.hub.watch_workspace(self.workspace);
+                    let last = self.last;
+                    // When the ledger is away, the client comes back with its last id.
+                    Box::pin(self.resume(last, true)).await.ok()?;
+                }
+            }
+        }
+    }
+
+    /// An event on the wire, if this client wants it.
+    fn piece(&mut self, told: &Told) -> Option<Bytes> {
+        self.last = told.id;
+        if self.filter.as_ref().is_some_and(|filter| !filter.wants(told)) {
+            return None;
+        }
+        Some(Bytes::from(format!("id: {}\ndata: {}\n\n", told.id, (self.render)(told))))
+    }
+}
+
+impl<E: Send> IntoResponse for JobsStream<E> {
+    fn into_response(self) -> Response {
+        respond(Some(self.0))
+    }
+}
+
+impl<E: ShownJobEvent + Send> ApiResponse for JobsStream<E> {
+    fn meta() -> MetaResponses {
+        let mut meta = meta_of_stream(E::schema_ref(), "Unnamed events, until either side closes it");
+        meta.responses.truncate(1); // it has no end that a client could have seen
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        E::register(registry);
+    }
+}

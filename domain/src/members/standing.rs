@@ -1,0 +1,218 @@
+//! Standing: what somebody is in a workspace, and whether they get in. One function changes it, under one lock, for
+//! the Workspace API's members and for people's profiles alike.
+
+use jobs::Tx;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    UserId, WorkspaceId,
+    access::{Held, Override, Role},
+    tenant_scope::TenantScope,
+    users::Email,
+};
+
+/// Somebody whose standing changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// A member.
+    Member(Uuid),
+    /// A person.
+    Person(Uuid),
+}
+
+/// What somebody becomes; what is absent stays as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct To {
+    pub(crate) role: Option<Role>,
+    pub(crate) is_active: Option<bool>,
+}
+
+/// A membership whose standing was changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Changed {
+    pub(crate) member: Uuid,
+    /// What they were before.
+    pub(crate) from: Role,
+}
+
+/// Why nobody's standing was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StandingError {
+    #[error("there is no such member here")]
+    NotFound,
+    #[error("this concerns a role above the caller's")]
+    Above(Role),
+    #[error("the role {0} holds more than the caller")]
+    MoreThanHeld(Role),
+    #[error("a workspace needs an owner")]
+    LastOwner,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Locks the workspace's row, as everybody does first who changes who is in it, so that two owners can't take each
+/// other out.
+pub(crate) async fn hold(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
+    sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether somebody else is an owner who gets in. After [`hold`]; the database asks again at the commit.
+pub(crate) async fn has_another_owner(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    leaving: Uuid,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from live_memberships where workspace_id = $1 and role = 'owner' and id <> $2)
+                  as "another!""#,
+        workspace.0,
+        leaving,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether a caller holds all that a role does in a workspace, and so may give it.
+pub(crate) async fn may_give(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    held: &Held,
+    role: Role,
+) -> Result<bool, sqlx::Error> {
+    if role > held.role() {
+        return Ok(false);
+    }
+    let overrides = sqlx::query!(
+        "select permission, granted from role_permissions where workspace_id = $1 and role = $2",
+        workspace.0,
+        role.name(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let overrides = overrides.into_iter();
+    let overrides =
+        overrides.map(|row| Override { permission: row.permission, granted: row.granted }).collect();
+    Ok(held.covers(&Held::of_role(role, overrides)))
+}
+
+/// A workspace that keeps a person, whether or not they get in.
+pub(crate) struct Keeping {
+    pub(crate) workspace: WorkspaceId,
+    /// Not while it is being made.
+    pub(crate) is_ready: bool,
+}
+
+/// The workspaces that keep a person.
+pub(crate) async fn keeping(conn: &mut PgConnection, user: UserId) -> Result<Vec<Keeping>, sqlx::Error> {
+    sqlx::query_as!(
+        Keeping,
+        r#"select w.id as "workspace: WorkspaceId", w.state = 'ready' as "is_ready!"
+             from memberships m join workspaces w on w.id = m.workspace_id
+            where m.user_id = $1 order by w.id"#,
+        user.0,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Whether an address is that of a member, also of one who is switched off. One whose membership was kept when they
+/// were taken out is none: they come back like anybody, by accepting.
+pub(crate) async fn is_member(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    email: &Email,
+) -> Result<bool, sqlx::Error> {
+    let membership = sqlx::query!(
+        "select m.user_id, m.is_active
+           from memberships m join users u on u.id = m.user_id
+          where m.workspace_id = $1 and u.email_key = $2",
+        workspace.0,
+        email.key(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    match membership {
+        None => Ok(false),
+        Some(membership) if membership.is_active => Ok(true),
+        Some(membership) => {
+            let mut scope = TenantScope::enter(tx, workspace).await?;
+            let is_here = sqlx::query_scalar!(
+                r#"select exists (select from members where user_id = $1) as "is!""#,
+                membership.user_id,
+            )
+            .fetch_one(scope.conn())
+            .await?;
+            scope.leave().await?;
+            Ok(is_here)
+        }
+    }
+}
+
+/// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
+/// which the person comes back; answers how many.
+pub(crate) async fn pause_keys(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    user: UserId,
+) -> Result<u64, sqlx::Error> {
+    let paused = sqlx::query!(
+        "update api_keys set is_active = false, updated_at = now()
+          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null",
+        workspace.0,
+        user.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(paused.rows_affected())
+}
+
+/// Changes what somebody is here, or whether they get in, as far as the caller reaches.
+pub(crate) async fn change(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    caller: &Held,
+    whose: Whose,
+    to: To,
+) -> Result<Changed, StandingError> {
+    hold(conn, workspace).await?;
+    let (member, person) = match whose {
+        Whose::Member(id) => (Some(id), None),
+        Whose::Person(id) => (None, Some(id)),
+    };
+    let current = sqlx::query!(
+        r#"select id, role as "role: Role", is_active from memberships
+            where workspace_id = $1 and (id = $2 or user_id = $3)"#,
+        workspace.0,
+        member,
+        person,
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or(StandingError::NotFound)?;
+    let role = to.role.unwrap_or(current.role);
+    if let Some(above) = [current.role, role].into_iter().find(|&role| role > caller.role()) {
+        return Err(StandingError::Above(above));
+    }
+    // Who is let in again has their role again.
+    let gives = role != current.role || (to.is_active == Some(true) && !current.is_active);
+    if gives && !may_give(conn, workspace, caller, role).await? {
+        return Err(StandingError::MoreThanHeld(role));
+    }
+    let leaves = current.role == Role::Owner && (role != Role::Owner || to.is_active == Some(false));
+    if leaves && !has_another_owner(conn, workspace, current.id).await? {
+        return Err(StandingError::LastOwner);
+    }
+    sqlx::query!(
+        "update memberships set role = $2, is_active = coalesce($3, is_active) where id = $1",
+        current.id,
+        role.name(),
+        to.is_active,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Changed { member: current.id, from: current.role })
+}

@@ -1,0 +1,28 @@
+//! Whose fault a failed statement is: the way to the server, or what the statement says.
+
+/// Whether the database was out of reach, or can't be written to: no failure of what was asked.
+///
+/// Class 08 are connection exceptions; 57P0x: the server is being stopped, started, or has ended the session;
+/// 25006: it only reads, as a standby does; 53300: it has no connection left.
+#[must_use]
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("57P0") || code == "25006" || code == "53300"
+        }),
+        _ => false,
+    }
+}
+
+/// Whether the database refused what the statement said, and would refuse it again: class 22 are data that
+/// it can't store, 23 violated constraints, 54 exceeded limits.
+pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}

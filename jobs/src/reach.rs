@@ -1,0 +1,134 @@
+//! Whether PostgreSQL is in reach, for whoever should say so at once instead of waiting for a connection.
+//!
+//! Nobody asks while all goes well. Whoever waits longer than usual raises a doubt; one task then looks, for all of
+//! them, by a new connection, and goes on looking until the server is back.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use crate::outage::is_outage;
+
+/// How long a look may take. Two in a row that take longer mean that the server is away.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// A handle on what is known; clones share it.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    away: watch::Receiver<Option<Arc<str>>>,
+    doubts: Arc<Notify>,
+}
+
+impl Reach {
+    /// Starts the task that looks. It ends with the last handle.
+    pub(crate) fn start(options: PgConnectOptions) -> Self {
+        let (told, away) = watch::channel(None);
+        let doubts = Arc::<Notify>::default();
+        tokio::spawn(look_when_in_doubt(options, told, Arc::clone(&doubts)));
+        Self { away, doubts }
+    }
+
+    /// Why PostgreSQL is out of reach, if it is known to be.
+    #[must_use]
+    pub fn away(&self) -> Option<Arc<str>> {
+        self.away.borrow().clone()
+    }
+
+    /// Says that an answer takes longer than usual.
+    pub fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    /// Resolves, with the reason, when PostgreSQL is known to be out of reach.
+    pub async fn lost(&self) -> Arc<str> {
+        let mut away = self.away.clone();
+        match away.wait_for(Option::is_some).await.map(|away| away.clone()) {
+            Ok(Some(why)) => why,
+            // The task doesn't end before this handle.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+async fn look_when_in_doubt(
+    options: PgConnectOptions,
+    told: watch::Sender<Option<Arc<str>>>,
+    doubts: Arc<Notify>,
+) {
+    loop {
+        let away = told.borrow().is_some();
+        tokio::select! {
+            () = told.closed() => return,
+            () = doubts.notified(), if !away => {}
+            () = sleep(PAUSE), if away => {}
+        }
+        let mut seen = look(&options).await;
+        if matches!(seen, Seen::Nothing) && !away {
+            seen = look(&options).await;
+        }
+        let why: Option<Arc<str>> = match seen {
+            Seen::Server => None,
+            Seen::Nothing => Some("it does not answer".into()),
+            Seen::Trouble(why) => Some(why.into()),
+        };
+        if why.is_some() != away {
+            match &why {
+                Some(why) => tracing::error!(%why, "PostgreSQL is out of reach"),
+                None => tracing::info!("PostgreSQL is in reach again"),
+            }
+            metrics::gauge!("millrace_database_reachable").set(if why.is_some() { 0.0 } else { 1.0 });
+            told.send_replace(why);
+        }
+        if !away {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// What a look has found.
+enum Seen {
+    /// A server that can be written to, or one whose complaint has another cause.
+    Server,
+    /// A server that is stopped, starting or a standby, or nobody at the address.
+    Trouble(String),
+    Nothing,
+}
+
+async fn look(options: &PgConnectOptions) -> Seen {
+    let looked = async {
+        let mut conn = PgConnection::connect_with(options).await?;
+        let standby = is_standby(&mut conn).await?;
+        conn.close().await?;
+        Ok::<_, sqlx::Error>(standby)
+    };
+    match timeout(PATIENCE, looked).await {
+        Ok(Ok(false)) => Seen::Server,
+        Ok(Ok(true)) => Seen::Trouble(STANDBY.to_owned()),
+        // With 53300 it has answered, and those who have a connection go on.
+        Ok(Err(error))
+            if is_outage(&error)
+                && error.as_database_error().and_then(|e| e.code()).as_deref() != Some("53300") =>
+        {
+            Seen::Trouble(error.to_string())
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "PostgreSQL answers, but not as it should");
+            Seen::Server
+        }
+        Err(_) => Seen::Nothing,
+    }
+}
+
+/// What is wrong with a standby.
+pub(crate) const STANDBY: &str = "it is a standby, which takes no writes";
+
+/// Whether the server only reads, until it is promoted.
+pub(crate) async fn is_standby(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(conn).await
+}

@@ -1,0 +1,8 @@
+//! Clients that mean harm, or behave as if they did: what they can hold, and what others notice of it.
+
+mod bodies;
+mod connections;
+mod files;
+mod forms;
+mod tenants;
+mod wire;
