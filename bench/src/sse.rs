@@ -81,7 +81,7 @@ pub async fn measure() -> Result<(), Failure> {
     // Every job reports at least once more, and then every stream sees its job's end.
     tokio::time::sleep(2 * REPORT).await;
     for job in &jobs {
-        control::cancel(&database, Some(workspace), *job).await?;
+        control::cancel(&database, Some(workspace), *job, &jobs::Origin::default()).await?;
     }
     let refusals = audience.refusals();
     let received = audience.ended(PATIENCE).await?;

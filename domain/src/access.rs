@@ -5,6 +5,7 @@
 //! reads the database: [`Held`] is made of what one query found.
 
 mod catalogue;
+mod of_jobs;
 
 use std::{fmt, str::FromStr};
 
@@ -12,6 +13,7 @@ use poem_openapi::Enum;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Listed, catalogue, find, is_listed};
+pub use of_jobs::Denied;
 
 /// What someone is in a workspace. Each role may do all that the ones before it may.
 #[derive(

@@ -5,7 +5,7 @@
 pub mod history;
 pub mod retention;
 
-use jobs::Tx;
+use jobs::{Tx, audit::Change};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -22,8 +22,8 @@ pub struct Entry {
     pub resource_type: &'static str,
     /// Which one.
     pub resource_id: Option<Uuid>,
-    /// The details. Never a secret.
-    pub data: Value,
+    /// The details, never a secret; an error where they can't be written down, which fails the change.
+    pub data: Result<Value, String>,
 }
 
 impl Entry {
@@ -38,7 +38,7 @@ impl Entry {
             action: format!("{resource}.{verb}"),
             resource_type: resource,
             resource_id: id.into(),
-            data: serde_json::to_value(data).unwrap_or(Value::Null),
+            data: serde_json::to_value(data).map_err(|error| error.to_string()),
         }
     }
 }
@@ -59,16 +59,12 @@ pub(crate) async fn append(
     actor: &Actor,
     entry: Entry,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "select append_audit($1, $2, $3, $4, $5, $6)",
-        workspace.map(|id| id.0),
-        serde_json::to_value(actor).map_err(|error| sqlx::Error::Encode(error.into()))?,
-        entry.action,
-        entry.resource_type,
-        entry.resource_id,
-        entry.data,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    let change = Change {
+        workspace: workspace.map(|id| id.0),
+        action: &entry.action,
+        resource_type: entry.resource_type,
+        resource_id: entry.resource_id,
+        data: entry.data.map_err(|error| sqlx::Error::Encode(error.into()))?,
+    };
+    jobs::audit::append(conn, &actor.origin(), change).await
 }

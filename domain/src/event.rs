@@ -18,8 +18,8 @@ pub struct Event {
     pub subject_id: Uuid,
     /// The subject's version after it, where it has versions; consumers order by it.
     pub subject_version: Option<i64>,
-    /// The details.
-    pub data: Value,
+    /// The details; an error where they can't be written down, which fails the change.
+    pub data: Result<Value, String>,
 }
 
 impl Event {
@@ -30,8 +30,7 @@ impl Event {
             subject,
             subject_id: id,
             subject_version: None,
-            // Our own entities serialise; one that doesn't still leaves its trace.
-            data: serde_json::to_value(data).unwrap_or(Value::Null),
+            data: serde_json::to_value(data).map_err(|error| error.to_string()),
         }
     }
 
@@ -46,11 +45,11 @@ impl Event {
             "select append_event($1, $2, $3, $4, $5, $6, $7)",
             workspace.0,
             self.kind,
-            serde_json::to_value(actor).map_err(|e| sqlx::Error::Encode(e.into()))?,
+            actor.origin().as_actor(),
             self.subject,
             self.subject_id,
             self.subject_version,
-            self.data,
+            self.data.map_err(|error| sqlx::Error::Encode(error.into()))?,
         )
         .execute(conn)
         .await?;

@@ -5,12 +5,13 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::Stream;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
     Actor, DomainError, Refusal, WorkspaceDb, WorkspaceId,
+    audit::Entry,
     storage::{Storage, StorageError},
 };
 
@@ -226,12 +227,15 @@ pub async fn remove(
 /// Marks uploads that no import has used within a day, and lists what is marked: from now on no import
 /// can begin with them, so their bytes may go ([`remove`]).
 pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
-    sqlx::query!(
+    let marked = sqlx::query!(
         "update files set deleted_at = now()
           where used_at is null and deleted_at is null and created_at < now() - interval '24 hours'",
     )
     .execute(db.conn())
     .await?;
+    if marked.rows_affected() > 0 {
+        db.note(Entry::new("file", "expired", None, json!({ "files": marked.rows_affected() }))).await?;
+    }
     let rows = sqlx::query!(
         "select id, storage_key from files where deleted_at is not null order by created_at limit $1",
         at_most,

@@ -17,6 +17,8 @@ pub enum Counted {
     PersonalToken,
     /// Whoever looks at a job: polls and streams are counted apart, whoever it is.
     Watching,
+    /// A supervisor that asks whether a process is up.
+    Probe,
 }
 
 /// One of the things that are counted for a request.
@@ -24,23 +26,26 @@ pub enum Counted {
 pub enum Bucket {
     /// The caller.
     Principal,
+    /// All the keys of a workspace together, by its plan.
+    Plan,
     /// All the tokens of a company together.
     Company,
     /// The client's address.
     Ip,
-    /// The caller, over a day.
+    /// All the keys of a workspace together, over a day.
     Day,
 }
 
 impl Bucket {
     /// All of them, the caller's first.
-    pub const ALL: [Self; 4] = [Self::Principal, Self::Day, Self::Company, Self::Ip];
+    pub const ALL: [Self; 5] = [Self::Principal, Self::Plan, Self::Day, Self::Company, Self::Ip];
 
     /// The name in the database and in headers.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Principal => "principal",
+            Self::Plan => "plan",
             Self::Company => "company",
             Self::Ip => "ip",
             Self::Day => "day",
@@ -50,7 +55,8 @@ impl Bucket {
 
 impl Counted {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Visitor, Self::User, Self::ApiKey, Self::PersonalToken, Self::Watching];
+    pub const ALL: [Self; 6] =
+        [Self::Visitor, Self::User, Self::ApiKey, Self::PersonalToken, Self::Watching, Self::Probe];
 
     /// The name in the database.
     #[must_use]
@@ -61,6 +67,7 @@ impl Counted {
             Self::ApiKey => "api_key",
             Self::PersonalToken => "personal_token",
             Self::Watching => "watching",
+            Self::Probe => "probe",
         }
     }
 }

@@ -80,6 +80,9 @@ pub enum ScheduledJobError {
     /// Values that break a rule.
     #[error("the scheduled job is not valid")]
     Invalid(FieldErrors),
+    /// The workspace has as many as its plan allows.
+    #[error("the plan allows {0} scheduled jobs: delete one, or choose a larger plan")]
+    TooMany(i64),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -90,6 +93,7 @@ impl DomainError for ScheduledJobError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::TooMany(_) => Refusal::LimitExceeded,
             Self::Database(error) => error.refusal(),
         }
     }
@@ -148,6 +152,16 @@ impl Action {
                 Ok(Self::NoOp(config))
             }
             _ => Err(invalid("action_type", format!("must be one of {}", ACTIONS.join(", ")))),
+        }
+    }
+
+    /// The kind of the job that does it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Export(_) => ScheduledExport::NAME,
+            Self::Webhook(_) => CallWebhook::NAME,
+            Self::NoOp(_) => NoOp::NAME,
         }
     }
 
@@ -252,7 +266,7 @@ pub struct Changes {
 /// Makes a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::Invalid`] naming each field.
+/// [`ScheduledJobError::Invalid`] naming each field, [`ScheduledJobError::TooMany`] beyond the plan.
 pub async fn create(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -270,11 +284,31 @@ pub async fn create(
         jitter_seconds: new.jitter_seconds,
         enabled: new.enabled,
     })?;
-    // Its jobs are asked for by who made it, and by no request.
-    let origin = Origin { request_id: None, ..actor.origin() };
+    has_room(tx, workspace).await?;
+    // Its jobs are asked for by who made it, and by no request from anywhere.
+    let origin = Origin { request_id: None, ip: None, user_agent: None, traceparent: None, ..actor.origin() };
     let id = schedules::create(tx, workspace.0, &plan, &origin).await?;
     record(tx, workspace, actor, "created", id, &plan).await?;
     Ok(id)
+}
+
+/// Whether the plan allows another one. The workspace's row is held, so that of several at once not all pass.
+async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ScheduledJobError> {
+    let held = sqlx::query!("select plan from workspaces where id = $1 for no key update", workspace.0)
+        .fetch_one(tx.conn())
+        .await?;
+    let room = sqlx::query!(
+        r#"select (select schedules::bigint from plan_limits where plan = $2) as most,
+                  (select count(*) from schedules where workspace_id = $1) as "there!""#,
+        workspace.0,
+        held.plan,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    match room.most {
+        Some(most) if room.there >= most => Err(ScheduledJobError::TooMany(most)),
+        _ => Ok(()),
+    }
 }
 
 /// Changes a scheduled job of the workspace.
@@ -330,7 +364,10 @@ pub async fn execute(
     id: ScheduleId,
 ) -> Result<Run, ScheduledJobError> {
     let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
-    Ok(schedules::execute(tx, workspace.0, &schedule, actor.origin()).await?)
+    let run = schedules::execute(tx, workspace.0, &schedule, actor.origin()).await?;
+    let data = serde_json::json!({ "name": schedule.plan.name, "job_id": run.job });
+    Event::new("scheduled_job", "executed", id.0, data).append(tx.conn(), workspace, actor).await?;
+    Ok(run)
 }
 
 /// A scheduled job of the workspace.

@@ -75,7 +75,7 @@ impl DomainError for StorageError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::TooLarge(_) => Refusal::TooLarge,
-            Self::Interrupted(_) => Refusal::invalid("file", "interrupted"),
+            Self::Interrupted(_) => Refusal::invalid("file", "the upload broke off: send it again"),
             Self::Full => Refusal::Unavailable("storage_full"),
             Self::BadUrl(_) | Self::OutOfReach(_) | Self::Failed(_) => Refusal::Internal,
         }

@@ -22,10 +22,12 @@ pub struct Usage {
 /// What a plan allows.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PlanLimits {
-    /// Requests a minute of each API key; null: as many as it likes.
+    /// Requests a minute of all API keys together; null if they are not limited.
     pub requests_per_minute: Option<u32>,
-    /// Requests a day of each API key; null: as many as it likes.
+    /// Requests a day of all API keys together; null if they are not limited.
     pub requests_per_day: Option<u32>,
+    /// Scheduled jobs of the workspace; null if they are not limited.
+    pub scheduled_jobs: Option<i64>,
     /// API keys that are neither revoked nor expired.
     pub api_keys: i64,
     /// The largest file that an upload takes, in bytes.
@@ -40,15 +42,20 @@ pub async fn of(
     max_upload_bytes: u64,
 ) -> Result<Usage, sqlx::Error> {
     let mut reader = database.reader().await?;
-    let plan = sqlx::query_scalar!("select plan from workspaces where id = $1", workspace.0)
-        .fetch_one(reader.conn())
-        .await?;
+    let row = sqlx::query!(
+        "select w.plan, l.schedules from workspaces w left join plan_limits l on l.plan = w.plan where w.id = $1",
+        workspace.0,
+    )
+    .fetch_one(reader.conn())
+    .await?;
+    let (plan, schedules) = (row.plan, row.schedules);
     drop(reader);
     let limits = rate_limits::load(&database.pool).await?;
     let requests = |bucket| limits.rate(Counted::ApiKey, bucket, &plan).map(|rate| rate.requests);
     let limits = PlanLimits {
-        requests_per_minute: requests(Bucket::Principal),
+        requests_per_minute: requests(Bucket::Plan),
         requests_per_day: requests(Bucket::Day),
+        scheduled_jobs: schedules.map(i64::from),
         api_keys: api_keys::MOST_LIVE,
         max_upload_bytes,
     };

@@ -4,8 +4,8 @@
 //! takes a workspace from a client. None is held while a client, a stream, an upload or an outside
 //! service is waited for.
 
-use jobs::{Database, Enqueued, JobKind, NewJob, Origin, TraceParent, Tx};
-use serde::{Deserialize, Serialize};
+pub use jobs::CredentialType;
+use jobs::{Database, Enqueued, JobId, JobKind, NewJob, Origin, TraceParent, Tx};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -15,69 +15,76 @@ use crate::{
     audit::{self, Entry},
 };
 
-/// With what someone comes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialType {
-    /// A sign-in.
-    Session,
-    /// A key of a workspace.
-    ApiKey,
-    /// A token of a person.
-    PersonalToken,
-}
-
 /// Who acts, in which request. Travels with the transaction, into events and jobs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Actor {
     /// The user, if a person acts.
     pub user_id: Option<UserId>,
     /// With what they came in.
-    #[serde(default)]
     pub credential_type: Option<CredentialType>,
     /// The session, API key or personal token.
     pub credential_id: Option<Uuid>,
     /// The member of staff who acts as the user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub impersonator_id: Option<UserId>,
+    /// The job in whose run they act.
+    pub job_id: Option<JobId>,
     /// The client's address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
     /// What the client says it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
     /// The HTTP request.
     pub request_id: Option<String>,
     /// The surface it came in by.
-    #[serde(default)]
     pub surface: jobs::Surface,
     /// The route, as `POST /api/v1/teams`, for writes that tell no event.
-    #[serde(skip)]
     pub route: Option<String>,
     /// The place in a trace at which they act. Jobs go on from there; events don't keep it.
-    #[serde(skip)]
     pub traceparent: Option<TraceParent>,
 }
 
 impl Actor {
-    /// The actor of a running job: who asked for it.
+    /// The actor of a running job, by the origin in its context: the job, on behalf of whoever asked for it.
     #[must_use]
     pub fn of_job(origin: &Origin) -> Self {
+        let Origin {
+            request_id,
+            user_id,
+            credential_type,
+            credential_id,
+            impersonator_id,
+            ip,
+            user_agent,
+            job_id,
+            surface,
+            traceparent,
+        } = origin.clone();
         Self {
-            user_id: origin.actor.map(UserId),
-            request_id: origin.request_id.clone(),
-            surface: origin.surface,
-            traceparent: origin.traceparent,
-            ..Self::default()
+            user_id: user_id.map(UserId),
+            credential_type,
+            credential_id,
+            impersonator_id: impersonator_id.map(UserId),
+            job_id,
+            ip,
+            user_agent,
+            request_id,
+            surface,
+            route: None,
+            traceparent,
         }
     }
 
-    /// What a job that this actor starts remembers.
+    /// What a job that this actor starts remembers, and what the audit notes.
     #[must_use]
     pub fn origin(&self) -> Origin {
         Origin {
             request_id: self.request_id.clone(),
-            actor: self.user_id.map(|id| id.0).or(self.credential_id),
+            user_id: self.user_id.map(|id| id.0),
+            credential_type: self.credential_type,
+            credential_id: self.credential_id,
+            impersonator_id: self.impersonator_id.map(|id| id.0),
+            ip: self.ip.clone(),
+            user_agent: self.user_agent.clone(),
+            job_id: self.job_id,
             surface: self.surface,
             traceparent: self.traceparent,
         }
@@ -158,6 +165,12 @@ impl WorkspaceDb {
         event.append(self.tx.conn(), self.workspace, &self.actor).await
     }
 
+    /// Notes what is no event, such as what maintenance does, in the audit.
+    pub async fn note(&mut self, entry: Entry) -> Result<(), sqlx::Error> {
+        self.unaudited = false;
+        audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await
+    }
+
     /// Enqueues a job of this workspace on behalf of this actor; it exists if and only if this
     /// transaction commits.
     pub async fn enqueue<K: JobKind>(&mut self, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
@@ -171,7 +184,7 @@ impl WorkspaceDb {
             && let Some(route) = self.actor.route.clone()
         {
             let entry =
-                Entry { action: route, resource_type: "request", resource_id: None, data: Value::Null };
+                Entry { action: route, resource_type: "request", resource_id: None, data: Ok(Value::Null) };
             audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await?;
         }
         self.tx.commit().await

@@ -24,6 +24,8 @@ const AT_ONCE: i64 = 500;
 pub struct Filter {
     /// Only these kinds; empty: all.
     pub kinds: Vec<String>,
+    /// None of these kinds.
+    pub except: Vec<String>,
     /// Only with these codes of the last error; empty: all.
     pub codes: Vec<String>,
     /// Failed at that time or later.
@@ -87,12 +89,14 @@ struct Row {
     finished_at: DateTime<Utc>,
 }
 
-impl From<Row> for DeadLetter {
-    fn from(row: Row) -> Self {
+impl TryFrom<Row> for DeadLetter {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         let said = |name: &str| {
             row.error.as_ref().and_then(|error| error.get(name)?.as_str()).unwrap_or_default().to_owned()
         };
-        Self {
+        Ok(Self {
             id: JobId(row.id),
             code: said("code"),
             message: said("message"),
@@ -101,7 +105,7 @@ impl From<Row> for DeadLetter {
             pool: row.pool,
             priority: row.priority,
             payload: payload::masked(row.payload),
-            origin: serde_json::from_value(row.origin).unwrap_or_default(),
+            origin: Origin::read(row.origin)?,
             attempts: row.attempt,
             max_attempts: row.max_attempts,
             crashes: row.crashes,
@@ -109,7 +113,7 @@ impl From<Row> for DeadLetter {
             created_at: row.created_at,
             started_at: row.started_at,
             failed_at: row.finished_at,
-        }
+        })
     }
 }
 
@@ -132,13 +136,15 @@ pub async fn list(
             and (cardinality($3::text[]) = 0 or error ->> 'code' = any($3))
             and ($4::timestamptz is null or finished_at >= $4)
             and ($5::timestamptz is null or finished_at < $5)
+            and kind <> all($6)
           order by finished_at desc, id desc
-          limit $6 offset $7",
+          limit $7 offset $8",
         workspace.unwrap_or_default(),
         &filter.kinds,
         &filter.codes,
         filter.since,
         filter.until,
+        &filter.except,
         limit,
         offset,
     )
@@ -151,16 +157,19 @@ pub async fn list(
               and (cardinality($2::text[]) = 0 or kind = any($2))
               and (cardinality($3::text[]) = 0 or error ->> 'code' = any($3))
               and ($4::timestamptz is null or finished_at >= $4)
-              and ($5::timestamptz is null or finished_at < $5)"#,
+              and ($5::timestamptz is null or finished_at < $5)
+              and kind <> all($6)"#,
         workspace.unwrap_or_default(),
         &filter.kinds,
         &filter.codes,
         filter.since,
         filter.until,
+        &filter.except,
     )
     .fetch_one(&database.pool)
     .await?;
-    Ok((rows.into_iter().map(DeadLetter::from).collect(), total))
+    let letters: Result<_, sqlx::Error> = rows.into_iter().map(DeadLetter::try_from).collect();
+    Ok((letters?, total))
 }
 
 /// A dead letter.
@@ -180,5 +189,5 @@ pub async fn find(
     )
     .fetch_optional(&database.pool)
     .await?;
-    Ok(row.map(DeadLetter::from))
+    row.map(DeadLetter::try_from).transpose()
 }

@@ -9,37 +9,9 @@ use sqlx::PgConnection;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{Database, JobId, JobKind, PayloadKeys, Pool, TraceParent, Tx, Unique, Unit, payload, trace};
-
-/// Who asked for a job, from where. Kept with the job, shown in its logs, never acted on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The HTTP request that started it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    /// The user or key on whose behalf it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub actor: Option<Uuid>,
-    /// The surface that started it; links point there.
-    #[serde(default)]
-    pub surface: Surface,
-    /// The place in a trace from which it goes on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<TraceParent>,
-}
-
-/// One of the HTTP surfaces.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Surface {
-    /// `/api/v1`
-    #[default]
-    Workspace,
-    /// `/v1`
-    Platform,
-    /// `/ops`, the operator's.
-    Ops,
-}
+use crate::{
+    Database, JobId, JobKind, Origin, PayloadKeys, Pool, TraceParent, Tx, Unique, Unit, payload, trace,
+};
 
 /// A job about to be enqueued, with what differs from its kind's defaults.
 #[derive(Debug)]

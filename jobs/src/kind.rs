@@ -32,6 +32,8 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     const CHECKPOINTS: bool = false;
     /// 0 (first) to 9 (last), among the due jobs of its workspace in the pool.
     const PRIORITY: i16 = 5;
+    /// The permissions of the feature that it belongs to.
+    const NEEDS: Needs = Needs::NONE;
 
     /// The key by which two jobs of this kind are the same; none: each stands for itself.
     fn unique(&self) -> Option<Unique> {
@@ -46,6 +48,49 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn upgrade(version: i16, payload: Value) -> Result<Value, PayloadError> {
         let _ = payload;
         Err(PayloadError::UnsupportedVersion { found: version, current: Self::VERSION })
+    }
+}
+
+/// The permissions that jobs of a kind ask for, beside those of jobs in general: of the feature that they belong to,
+/// and of what they touch. Named as in the catalogue of `domain::access`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// To look at a job, its log and its payload.
+    pub view: &'static [&'static str],
+    /// To start a job, by whatever way, and to say which waiting one is first.
+    pub start: &'static [&'static str],
+    /// To cancel a job.
+    pub cancel: &'static [&'static str],
+    /// To remove a job from the history, or from the dead letters.
+    pub delete: &'static [&'static str],
+}
+
+/// What is done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Looking at it.
+    View,
+    /// Starting it, or starting it again.
+    Start,
+    /// Cancelling it.
+    Cancel,
+    /// Removing it.
+    Delete,
+}
+
+impl Needs {
+    /// Those of jobs in general are enough.
+    pub const NONE: Self = Self { view: &[], start: &[], cancel: &[], delete: &[] };
+
+    /// The permissions to do that.
+    #[must_use]
+    pub const fn to(&self, act: Act) -> &'static [&'static str] {
+        match act {
+            Act::View => self.view,
+            Act::Start => self.start,
+            Act::Cancel => self.cancel,
+            Act::Delete => self.delete,
+        }
     }
 }
 

@@ -7,7 +7,54 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{JobKind, Pool, Retention, RetryPolicy, Unique};
+use crate::{Act, JobKind, Needs, Pool, Retention, RetryPolicy, Unique};
+
+/// What imports ask for: they make records.
+const OF_IMPORTS: Needs = Needs {
+    view: &["imports:view"],
+    start: &["imports:create", "records:create"],
+    cancel: &["imports:cancel"],
+    delete: &["imports:delete"],
+};
+
+/// What exports ask for: they show records.
+const OF_EXPORTS: Needs = Needs {
+    view: &["exports:view"],
+    start: &["exports:create", "records:view"],
+    cancel: &["exports:cancel"],
+    delete: &["exports:delete"],
+};
+
+/// What webhooks ask for: schedules call them.
+const OF_WEBHOOKS: Needs = Needs {
+    view: &["schedules:view"],
+    start: &["schedules:manage"],
+    cancel: &["schedules:manage"],
+    delete: &["schedules:manage"],
+};
+
+/// Declares the kinds that ask for permissions of their own.
+macro_rules! kinds_with_needs {
+    ($($kind:ty),* $(,)?) => {
+        /// The kinds that ask for permissions of their own.
+        pub const WITH_NEEDS: &[(&str, Needs)] = &[$((<$kind>::NAME, <$kind>::NEEDS)),*];
+    };
+}
+
+kinds_with_needs![
+    ImportRecords,
+    DiscardImport,
+    ExportRecords,
+    ScheduledExport,
+    CallWebhook,
+    MigrateWorkspace
+];
+
+/// The permissions that something done with a job of that kind asks for, beside those of jobs in general.
+#[must_use]
+pub fn needs(kind: &str, act: Act) -> &'static [&'static str] {
+    WITH_NEEDS.iter().find(|(name, _)| *name == kind).map_or(&[], |(_, needs)| needs.to(act))
+}
 
 /// The names of all kinds.
 pub const NAMES: [&str; 15] = [
@@ -53,6 +100,12 @@ pub struct MigrateWorkspace {}
 impl JobKind for MigrateWorkspace {
     const NAME: &'static str = "workspaces.migrate";
     const POOL: Pool = Pool::Provisioning;
+    const NEEDS: Needs = Needs {
+        view: &[],
+        start: &["workspace:migrate"],
+        cancel: &["workspace:migrate"],
+        delete: &["workspace:migrate"],
+    };
     // A migration that fails by itself fails again; what is worth another attempt is a lock or an outage.
     const RETRY: RetryPolicy =
         RetryPolicy { attempts: 3, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
@@ -75,6 +128,7 @@ pub struct ImportRecords {
 impl JobKind for ImportRecords {
     const NAME: &'static str = "records.import";
     const POOL: Pool = Pool::Imports;
+    const NEEDS: Needs = OF_IMPORTS;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
 }
@@ -90,6 +144,7 @@ pub struct DiscardImport {
 impl JobKind for DiscardImport {
     const NAME: &'static str = "records.discard_import";
     const POOL: Pool = Pool::Maintenance;
+    const NEEDS: Needs = OF_IMPORTS;
     const TIMEOUT: Duration = Duration::from_secs(3600);
     const PRIORITY: i16 = 3;
 }
@@ -106,6 +161,7 @@ pub struct ExportRecords {
 impl JobKind for ExportRecords {
     const NAME: &'static str = "records.export";
     const POOL: Pool = Pool::Exports;
+    const NEEDS: Needs = OF_EXPORTS;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
 }
@@ -124,6 +180,7 @@ pub struct ScheduledExport {
 impl JobKind for ScheduledExport {
     const NAME: &'static str = "records.export_scheduled";
     const POOL: Pool = Pool::Exports;
+    const NEEDS: Needs = OF_EXPORTS;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
 }
@@ -143,6 +200,7 @@ impl JobKind for CallWebhook {
     const NAME: &'static str = "webhooks.call";
     const POOL: Pool = Pool::Deliveries;
     const RETRY: RetryPolicy = RetryPolicy::OUTWARD;
+    const NEEDS: Needs = OF_WEBHOOKS;
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
@@ -339,6 +397,15 @@ mod tests {
             K::POOL.name(),
             K::PRIORITY
         )
+    }
+
+    #[test]
+    fn a_kind_that_declares_permissions_is_asked_for_them() {
+        let source = include_str!("kinds.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        let declared = source.lines().filter(|line| line.starts_with("    const NEEDS: Needs")).count();
+        assert_eq!(declared, WITH_NEEDS.len(), "WITH_NEEDS lists every kind with NEEDS of its own");
+        assert_eq!(needs(ExportRecords::NAME, Act::Start), ["exports:create", "records:view"]);
+        assert!(needs(NoOp::NAME, Act::Delete).is_empty());
     }
 
     #[test]

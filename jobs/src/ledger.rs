@@ -25,7 +25,8 @@ pub(crate) struct Claimed {
     pub pool: String,
     pub version: i16,
     pub payload: Value,
-    pub origin: Origin,
+    /// Unreadable: none.
+    pub origin: Option<Origin>,
     /// When it became due, this time.
     pub run_at: DateTime<Utc>,
     pub attempt: i32,
@@ -129,7 +130,7 @@ pub(crate) async fn claim(
                 pool: row.pool,
                 version: row.version,
                 payload: row.payload,
-                origin: serde_json::from_str(row.origin.get()).unwrap_or_default(),
+                origin: serde_json::from_str(row.origin.get()).ok().and_then(|kept| Origin::read(kept).ok()),
                 run_at: row.run_at,
                 attempt: row.attempt,
                 max_attempts: row.max_attempts,

@@ -6,6 +6,7 @@
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 
+pub mod audit;
 pub mod batch;
 pub mod border;
 pub mod clock;
@@ -41,6 +42,7 @@ mod id;
 mod kind;
 mod ledger;
 mod logs;
+mod origin;
 mod outage;
 mod payload;
 mod pool;
@@ -55,11 +57,12 @@ pub mod worker;
 pub use bus::{Bus, RedisError};
 pub use context::{JobContext, Resumed};
 pub use database::{Connect, ConnectError, Database, FairUse, Reader, Tx, workspace_schema};
-pub use enqueue::{Enqueued, NewJob, Origin, Surface, enqueue, enqueue_all};
+pub use enqueue::{Enqueued, NewJob, enqueue, enqueue_all};
 pub use handler::{Answer, JobError, MAX_RETRY_AFTER, Outcome, Registry};
 pub use id::JobId;
-pub use kind::{Jitter, JobKind, RetryPolicy};
+pub use kind::{Act, Jitter, JobKind, Needs, RetryPolicy};
 pub use logs::JobLogs;
+pub use origin::{ActorType, CredentialType, Origin, Surface};
 pub use outage::is_outage;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;

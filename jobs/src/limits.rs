@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::{Database, ledger::interval};
+use crate::{
+    Database, Origin, Tx,
+    audit::{self, Change},
+    ledger::interval,
+};
 
 /// Whose jobs a limit counts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,7 +119,8 @@ pub async fn list(database: &Database) -> Result<Vec<Limit>, sqlx::Error> {
 ///
 /// # Errors
 /// Refused by the database when it says neither how many may run nor how many may start.
-pub async fn put(database: &Database, new: &NewLimit) -> Result<Limit, sqlx::Error> {
+pub async fn put(database: &Database, new: &NewLimit, by: &Origin) -> Result<Limit, sqlx::Error> {
+    let mut tx = database.begin().await?;
     let row = sqlx::query_as!(
         Row,
         r#"insert into job_limits (id, scope, tenant, kind, max_running, max_starts, per)
@@ -132,15 +138,43 @@ pub async fn put(database: &Database, new: &NewLimit) -> Result<Limit, sqlx::Err
         new.starts.map(|(starts, _)| starts),
         new.starts.map(|(_, per)| interval(per)) as _,
     )
-    .fetch_one(&database.pool)
+    .fetch_one(tx.conn())
     .await?;
+    let limit = row.into();
+    note(&mut tx, by, "job_limit.set", &limit).await?;
+    tx.commit().await?;
     database.bus.wake(None);
-    Ok(row.into())
+    Ok(limit)
 }
 
 /// Removes a limit. False: there was none.
-pub async fn delete(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
-    let gone = sqlx::query!("delete from job_limits where id = $1", id).execute(&database.pool).await?;
+pub async fn delete(database: &Database, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let gone = sqlx::query_as!(
+        Row,
+        r#"delete from job_limits where id = $1
+           returning id, scope, tenant, kind, max_running, max_starts,
+                     extract(epoch from per)::float8 as per_seconds, updated_at"#,
+        id,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(gone) = gone else { return Ok(false) };
+    note(&mut tx, by, "job_limit.deleted", &gone.into()).await?;
+    tx.commit().await?;
     database.bus.wake(None);
-    Ok(gone.rows_affected() > 0)
+    Ok(true)
+}
+
+async fn note(tx: &mut Tx, by: &Origin, action: &str, limit: &Limit) -> Result<(), sqlx::Error> {
+    let Limit { id, scope, tenant, kind, max_running, max_starts, per_seconds, updated_at: _ } = limit;
+    let data = json!({ "scope": scope.name(), "tenant": tenant, "kind": kind, "max_running": max_running,
+                       "max_starts": max_starts, "per_seconds": per_seconds });
+    let workspace = tenant.filter(|tenant| !tenant.is_nil());
+    audit::note(
+        tx,
+        by,
+        Change { workspace, action, resource_type: "job_limit", resource_id: Some(*id), data },
+    )
+    .await
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Pool,
+    Database, JobId, Origin, Pool,
     control::{self, Cancel, Retry},
     watch::Status,
 };
@@ -168,18 +168,18 @@ pub async fn get(database: &Database, id: JobId) -> Result<Option<Job>, sqlx::Er
 }
 
 /// Stops a job, as [`control::cancel`] does for its workspace.
-pub async fn cancel(database: &Database, id: JobId) -> Result<Cancel, sqlx::Error> {
+pub async fn cancel(database: &Database, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
     match get(database, id).await? {
-        Some(job) => control::cancel(database, job.workspace_id, id).await,
+        Some(job) => control::cancel(database, job.workspace_id, id, by).await,
         None => Ok(Cancel::NotFound),
     }
 }
 
 /// Runs a failed or cancelled job again, as [`control::retry`] does for its workspace.
-pub async fn retry(database: &Database, id: JobId) -> Result<Retry, sqlx::Error> {
+pub async fn retry(database: &Database, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
     let Some(job) = get(database, id).await? else { return Ok(Retry::NotFound) };
     let mut tx = database.begin().await?;
-    let retried = control::retry(&mut tx, job.workspace_id, id).await?;
+    let retried = control::retry(&mut tx, job.workspace_id, id, by).await?;
     if retried == Retry::Queued {
         tx.commit().await?;
     }

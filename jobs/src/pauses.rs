@@ -3,9 +3,14 @@
 //! pause matches it.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::{Database, Pool, kinds};
+use crate::{
+    Database, Origin, Pool, Tx,
+    audit::{self, Change},
+    kinds,
+};
 
 /// Jobs that are not to begin for now: those that match everything that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +76,8 @@ pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Erro
 ///
 /// # Errors
 /// Refused by the database when neither pool, kind nor tenant is set.
-pub async fn pause(database: &Database, new: &NewPause) -> Result<Pause, sqlx::Error> {
+pub async fn pause(database: &Database, new: &NewPause, by: &Origin) -> Result<Pause, sqlx::Error> {
+    let mut tx = database.begin().await?;
     let pause = sqlx::query_as!(
         Pause,
         "insert into job_pauses (id, pool, kind, tenant, reason, paused_by)
@@ -87,15 +93,42 @@ pub async fn pause(database: &Database, new: &NewPause) -> Result<Pause, sqlx::E
         new.reason,
         new.paused_by,
     )
-    .fetch_one(&database.pool)
+    .fetch_one(tx.conn())
     .await?;
+    note(&mut tx, by, "job_pause.created", &pause).await?;
+    tx.commit().await?;
     database.bus.wake(None);
     Ok(pause)
 }
 
 /// Lifts a pause; its jobs go on at once. False: there was none.
-pub async fn resume(database: &Database, id: Uuid) -> Result<bool, sqlx::Error> {
-    let lifted = sqlx::query!("delete from job_pauses where id = $1", id).execute(&database.pool).await?;
+pub async fn resume(database: &Database, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let lifted = sqlx::query_as!(
+        Pause,
+        "delete from job_pauses where id = $1
+         returning id, pool, kind, tenant, reason, paused_by, created_at",
+        id,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(lifted) = lifted else { return Ok(false) };
+    note(&mut tx, by, "job_pause.deleted", &lifted).await?;
+    tx.commit().await?;
     database.bus.wake(None);
-    Ok(lifted.rows_affected() > 0)
+    Ok(true)
+}
+
+async fn note(tx: &mut Tx, by: &Origin, action: &str, pause: &Pause) -> Result<(), sqlx::Error> {
+    let Pause { id, pool, kind, tenant, reason, paused_by, created_at: _ } = pause;
+    let data =
+        json!({ "pool": pool, "kind": kind, "tenant": tenant, "reason": reason, "paused_by": paused_by });
+    // Of a workspace, where it is about one; nil is the installation's own.
+    let workspace = tenant.filter(|tenant| !tenant.is_nil());
+    audit::note(
+        tx,
+        by,
+        Change { workspace, action, resource_type: "job_pause", resource_id: Some(*id), data },
+    )
+    .await
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Database, JobId, ledger::interval};
+use crate::{
+    Database, JobId, Origin,
+    audit::{self, Change},
+    ledger::interval,
+};
 
 /// What an operator asks of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,15 +142,37 @@ pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
 
 /// Asks a worker to pause or drain, or with `None` to go on. Jobs in hand go on under a pause; a drain
 /// has those with checkpoints handed back.
-pub async fn ask(database: &Database, id: Uuid, asked: Option<Asked>) -> Result<Ask, sqlx::Error> {
+pub async fn ask(
+    database: &Database,
+    id: Uuid,
+    asked: Option<Asked>,
+    by: &Origin,
+) -> Result<Ask, sqlx::Error> {
+    let mut tx = database.begin().await?;
     let changed = sqlx::query!(
         "update workers set asked = $2 where id = $1 and (asked is distinct from 'drain' or $2 = 'drain')",
         id,
         asked.map(Asked::name),
     )
-    .execute(&database.pool)
+    .execute(tx.conn())
     .await?
     .rows_affected();
+    if changed > 0 {
+        let action = match asked {
+            Some(Asked::Pause) => "worker.paused",
+            Some(Asked::Drain) => "worker.drained",
+            None => "worker.resumed",
+        };
+        let change = Change {
+            workspace: None,
+            action,
+            resource_type: "worker",
+            resource_id: Some(id),
+            data: json!({}),
+        };
+        audit::note(&mut tx, by, change).await?;
+        tx.commit().await?;
+    }
     let Some(worker) = select(database, Some(id)).await?.pop() else { return Ok(Ask::NotFound) };
     if changed == 0 {
         return Ok(Ask::Leaving);

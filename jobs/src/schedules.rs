@@ -296,7 +296,7 @@ impl TryFrom<Kept> for Schedule {
                 jitter_seconds: row.jitter_seconds,
                 enabled: row.enabled,
             },
-            origin: serde_json::from_value(row.origin).unwrap_or_default(),
+            origin: Origin::read(row.origin)?,
             next_at: row.next_at.filter(|_| row.enabled),
             last_at: row.last_at,
             last_job: row.last_job.map(JobId),

@@ -2,9 +2,13 @@
 //! weight 1. The dispatcher goes by them; they give nobody more than there is.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::Database;
+use crate::{
+    Database, Origin, Tx,
+    audit::{self, Change},
+};
 
 /// A tenant's share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +33,8 @@ pub async fn list(database: &Database) -> Result<Vec<Share>, sqlx::Error> {
 ///
 /// # Errors
 /// Refused by the database when the weight is not between 1 and 1,000.
-pub async fn put(database: &Database, tenant: Uuid, weight: i32) -> Result<Share, sqlx::Error> {
+pub async fn put(database: &Database, tenant: Uuid, weight: i32, by: &Origin) -> Result<Share, sqlx::Error> {
+    let mut tx = database.begin().await?;
     let share = sqlx::query_as!(
         Share,
         "insert into job_shares (tenant, weight) values ($1, $2)
@@ -38,16 +43,34 @@ pub async fn put(database: &Database, tenant: Uuid, weight: i32) -> Result<Share
         tenant,
         weight,
     )
-    .fetch_one(&database.pool)
+    .fetch_one(tx.conn())
     .await?;
+    note(&mut tx, by, "job_share.set", tenant, weight).await?;
+    tx.commit().await?;
     database.bus.wake(None);
     Ok(share)
 }
 
 /// Gives a tenant the weight that everybody has. False: it had that already.
-pub async fn delete(database: &Database, tenant: Uuid) -> Result<bool, sqlx::Error> {
-    let gone =
-        sqlx::query!("delete from job_shares where tenant = $1", tenant).execute(&database.pool).await?;
+pub async fn delete(database: &Database, tenant: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let gone = sqlx::query_scalar!("delete from job_shares where tenant = $1 returning weight", tenant)
+        .fetch_optional(tx.conn())
+        .await?;
+    let Some(weight) = gone else { return Ok(false) };
+    note(&mut tx, by, "job_share.deleted", tenant, weight).await?;
+    tx.commit().await?;
     database.bus.wake(None);
-    Ok(gone.rows_affected() > 0)
+    Ok(true)
+}
+
+async fn note(tx: &mut Tx, by: &Origin, action: &str, tenant: Uuid, weight: i32) -> Result<(), sqlx::Error> {
+    let workspace = Some(tenant).filter(|tenant| !tenant.is_nil());
+    let data = json!({ "weight": weight });
+    audit::note(
+        tx,
+        by,
+        Change { workspace, action, resource_type: "job_share", resource_id: Some(tenant), data },
+    )
+    .await
 }

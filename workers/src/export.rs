@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    Actor, EntityError, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
+    Actor, EntityError, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
     exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
     records::{self, SnapshotPage},
     storage::StorageError,
@@ -188,6 +188,11 @@ impl Run {
         let Segment { number, size, rows, .. } = storing.segment;
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
         exports::add_segment(&mut db, self.context.job_id, &storing.segment).await?;
+        if storing.after.is_none() {
+            let export = &self.opened.export;
+            let data = json!({ "recordset_id": export.recordset_id, "rows": self.counts.done + rows });
+            db.record(Event::new("export", "completed", self.context.job_id.0, data)).await?;
+        }
         let cursor = Cursor {
             after: storing.after,
             segment: number + 1,

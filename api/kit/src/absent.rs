@@ -3,9 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// Says of every optional member of a schema that it may be null, unless it has a default; and takes away
-/// what the document has no value for.
-pub fn admit_null(document: &mut Value) {
+/// Says of every optional member of a schema that it may be null, unless it has a default.
+pub(crate) fn admit_null(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object_mut();
     for schema in schemas.into_iter().flat_map(Map::values_mut) {
         let required: Vec<String> = schema["required"]
@@ -17,13 +16,6 @@ pub fn admit_null(document: &mut Value) {
             // A schema without a type takes everything, null too.
             if !has_default(member) && (member.get("type").is_some() || member.get("allOf").is_some()) {
                 member["nullable"] = json!(true);
-            }
-        }
-    }
-    for item in document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
-        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
-            if let Some(members) = operation.as_object_mut() {
-                members.retain(|_, member| !member.is_null());
             }
         }
     }
@@ -50,7 +42,6 @@ mod tests {
                 "like": { "allOf": [thing, { "description": "Another." }] },
                 "kind": { "allOf": [thing, { "default": "csv" }] },
             } } } },
-            "paths": { "/things": { "get": { "operationId": "list", "security": null } } },
         });
         admit_null(&mut document);
         let members = document["components"]["schemas"]["Thing"]["properties"].as_object().unwrap();
@@ -60,6 +51,5 @@ mod tests {
             .map(|(name, _)| name)
             .collect();
         assert_eq!(nullable, ["like", "name"]);
-        assert_eq!(document["paths"]["/things"]["get"], json!({ "operationId": "list" }));
     }
 }

@@ -9,7 +9,7 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 
-use crate::{ApiError, Prefixed, TypeId};
+use crate::{Always, ApiError, Prefixed, TypeId};
 
 /// A handler's answer: `Answer<Json<Team>>`, `Answer<Created<Team>>`, `Answer<NoContent>`.
 pub type Answer<T> = Result<T, ApiError>;
@@ -95,7 +95,7 @@ impl ApiResponse for NoContent {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Envelope<T: ParseFromJSON + ToJSON> {
     /// Always true; errors have an envelope of their own.
-    pub success: bool,
+    pub success: Always<true>,
     /// The answer.
     pub data: T,
     /// The request, for support.
@@ -105,7 +105,7 @@ pub struct Envelope<T: ParseFromJSON + ToJSON> {
 impl<T: ParseFromJSON + ToJSON> Envelope<T> {
     /// Wraps an answer to a request.
     pub fn new(data: T, request_id: impl Into<String>) -> Self {
-        Self { success: true, data, request_id: request_id.into() }
+        Self { success: Always, data, request_id: request_id.into() }
     }
 }
 
@@ -115,12 +115,12 @@ pub struct Deleted<I: ParseFromJSON + ToJSON> {
     /// What was deleted.
     pub id: I,
     /// Always true.
-    pub deleted: bool,
+    pub deleted: Always<true>,
 }
 
 impl<I: Prefixed> Deleted<TypeId<I>> {
     /// That it is gone.
     pub fn new(id: I) -> Self {
-        Self { id: TypeId(id), deleted: true }
+        Self { id: TypeId(id), deleted: Always }
     }
 }

@@ -4,7 +4,7 @@
 mod diagnosis;
 mod maybe;
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 use poem::{Request, RequestBody};
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use maybe::MaybeBody;
 
-use crate::{ApiConfig, ApiError, App};
+use crate::{ApiConfig, ApiError, App, strict::Declared};
 
 const JSON: &str = "application/json";
 
@@ -59,6 +59,12 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
     ) -> poem::Result<Self> {
         let bytes = read(request, body).await?;
         let value = parse(&bytes)?;
+        if let Some(declared) = request.data::<Arc<Declared>>() {
+            let unknown = declared.unknown_members(&value);
+            if !unknown.is_empty() {
+                return Err(ApiError::unknown(unknown).into());
+            }
+        }
         match T::parse_from_json(Some(value)) {
             Ok(value) => Ok(Self(value)),
             // Only now is it worth knowing which fields are to blame.

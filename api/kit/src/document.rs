@@ -3,6 +3,14 @@
 //! (on the Platform API, whoever belongs to one workspace only may leave it unsaid), and lists only the
 //! errors that it can answer with, in its surface's shape. A document names only the tags in use.
 
+mod codes;
+mod defaults;
+mod dialect;
+mod errors;
+mod events;
+mod examples;
+mod parameters;
+
 use std::collections::BTreeSet;
 
 use jobs::Surface;
@@ -11,6 +19,7 @@ use serde_json::{Map, Value, json};
 use domain::access;
 
 use crate::{
+    absent,
     caller::{BEARER, KNOWN, PERSON},
     idempotency::{self, takes_key},
     operator::OPERATOR,
@@ -19,6 +28,10 @@ use crate::{
 
 /// How a permission's requirement looks before it is rewritten.
 const PERMISSION: &str = "permission ";
+/// How that of a permission looks which is needed beside it.
+const ALSO: &str = "also ";
+/// How that of a permission looks which is enough in its place.
+const OR: &str = "or ";
 
 /// The served document made of the framework's.
 ///
@@ -31,43 +44,73 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
         Surface::Ops => "/ops",
         Surface::Platform => "",
     };
-    let operations =
-        document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.iter_mut()).flat_map(
-            |(path, item)| {
-                item.as_object_mut()
-                    .into_iter()
-                    .flat_map(Map::iter_mut)
-                    .map(move |(method, operation)| (path, method, operation))
-            },
-        );
-    for (path, method, operation) in operations {
+    for (path, method, operation) in described_mut(&mut document) {
         show_caller(path, operation, surface);
         show_key(prefix, path, method, operation);
         leave_out_errors(path, method, operation);
         describe_success(operation);
     }
     keep_used_tags(&mut document);
-    if surface == Surface::Platform && document["components"]["schemas"]["Error"].is_object() {
-        let own_form = document["components"]["schemas"]["Error"].clone();
-        for path in ["/v1/me", "/v1/books"] {
-            if let Some(item) = document["paths"].get_mut(path) {
-                refer_to(item, "#/components/schemas/Error", "#/components/schemas/TokenError");
-                document["components"]["schemas"]["TokenError"] = own_form.clone();
-            }
+    absent::admit_null(&mut document);
+    defaults::say(&mut document);
+    dialect::modernize(&mut document);
+    events::describe(&mut document);
+    errors::share(&mut document, surface);
+    parameters::describe(&mut document);
+    examples::show(&mut document)?;
+    introduce(&mut document, surface);
+    for operation in operations_mut(&mut document) {
+        if let Some(members) = operation.as_object_mut() {
+            members.retain(|_, member| !member.is_null());
+            // Said rather than left out: nothing is needed here.
+            members.entry("security").or_insert_with(|| json!([]));
         }
-        document["components"]["schemas"]["Error"] = platform_error();
     }
     Ok(document)
 }
 
+/// Every operation with its path and method.
+fn described_mut(document: &mut Value) -> impl Iterator<Item = (&String, &String, &mut Value)> {
+    document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.iter_mut()).flat_map(
+        |(path, item)| {
+            item.as_object_mut()
+                .into_iter()
+                .flat_map(Map::iter_mut)
+                .map(move |(method, operation)| (path, method, operation))
+        },
+    )
+}
+
+/// Every operation.
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    described_mut(document).map(|(_, _, operation)| operation)
+}
+
+/// What a client is told before the first operation.
+fn introduce(document: &mut Value, surface: Surface) {
+    let text = match surface {
+        Surface::Workspace => include_str!("document/workspace.md"),
+        Surface::Platform => include_str!("document/platform.md"),
+        Surface::Ops => include_str!("document/ops.md"),
+    };
+    document["info"]["description"] = json!(text.trim_end());
+    document["info"]["license"] = json!({
+        "name": env!("CARGO_PKG_LICENSE"),
+        "identifier": env!("CARGO_PKG_LICENSE"),
+    });
+}
+
 /// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
-/// where that is enough for one's own things, and `x-scopes`, which keys and tokens need), `person` who has
+/// where that is enough for one's own things, `x-permission-or` where another is enough, `x-permissions-also` where
+/// others are needed, and `x-scopes`, which keys and tokens need), `person` who has
 /// signed in, `known` for whoever has a credential, `operator`, or `anyone`.
 ///
 /// `{"permission records:view": []}` and the other marks become the real schemes; other ways in, such as a
 /// ticket, stay beside them. A workspace in the path needs no header, and an API key none anyway.
 fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     let names_workspace = path.contains("{workspace_id}");
+    let also = take_marked(operation, ALSO);
+    let or = take_marked(operation, OR);
     let mut caller = "anyone";
     let mut permission = None;
     for requirement in operation["security"].as_array_mut().into_iter().flatten() {
@@ -95,12 +138,38 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
         requirements.push(json!({ BEARER: [] }));
     }
     let (permission, extra) = asked.split_once(' ').unwrap_or((&asked, ""));
-    let scope = access::find(permission).map(|listed| listed.scope);
+    let scope_of = |permission: &str| access::find(permission).map(|listed| listed.scope);
+    let mut scopes: Vec<_> = scope_of(permission).into_iter().collect();
+    for scope in also.iter().filter_map(|permission| scope_of(permission)) {
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
     operation["x-permission"] = json!(permission);
-    operation["x-scopes"] = json!(scope.into_iter().collect::<Vec<_>>());
+    operation["x-scopes"] = json!(scopes);
+    if let Some(or) = or.first() {
+        operation["x-permission-or"] = json!(or);
+    }
+    if !also.is_empty() {
+        operation["x-permissions-also"] = json!(also);
+    }
     if extra == "or own" {
         operation["x-permission-own"] = json!(format!("{permission}_own"));
     }
+}
+
+/// Takes the requirements with that mark out of an operation's, and answers the permissions that they name.
+fn take_marked(operation: &mut Value, mark: &str) -> Vec<String> {
+    let mut marked = Vec::new();
+    if let Some(requirements) = operation["security"].as_array_mut() {
+        requirements.retain(|requirement| {
+            let scheme = requirement.as_object().and_then(|schemes| schemes.keys().next());
+            let named = scheme.and_then(|scheme| scheme.strip_prefix(mark));
+            marked.extend(named.map(str::to_owned));
+            named.is_none()
+        });
+    }
+    marked
 }
 
 /// A POST may have a key, except where each answer must be a new one.
@@ -165,7 +234,6 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         "409" => changes || has_key,
         "403" => (is_guarded && !is_operators) || has_signature,
         "404" | "410" => names_something || has_parameters || has_body,
-        "422" => has_body || has_parameters || in_workspace || has_key,
         "429" => !is_operators,
         _ => true,
     });
@@ -183,47 +251,6 @@ fn describe_success(operation: &mut Value) {
             });
         }
     }
-}
-
-/// Puts a reference in the place of another, wherever it is.
-fn refer_to(value: &mut Value, from: &str, to: &str) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                if name == "$ref" && member.as_str() == Some(from) {
-                    *member = to.into();
-                } else {
-                    refer_to(member, from, to);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| refer_to(item, from, to)),
-        _ => {}
-    }
-}
-
-fn platform_error() -> Value {
-    json!({
-        "type": "object",
-        "required": ["success", "error", "request_id"],
-        "properties": {
-            "success": { "type": "boolean", "description": "Always false." },
-            "error": {
-                "type": "object",
-                "required": ["code", "message"],
-                "properties": {
-                    "code": { "type": "string", "description": "A code for programs." },
-                    "message": { "type": "string", "description": "A sentence for people." },
-                    "fields": {
-                        "type": "object",
-                        "description": "Reasons by field, where fields are to blame.",
-                        "additionalProperties": { "type": "array", "items": { "type": "string" } },
-                    },
-                },
-            },
-            "request_id": { "type": "string", "description": "The request, for support." },
-        },
-    })
 }
 
 #[cfg(test)]
@@ -289,8 +316,8 @@ mod tests {
 
     #[test]
     fn an_operation_lists_only_errors_that_it_can_answer_with() {
-        assert_eq!(statuses(&operation("/open", "get")), ["200", "429", "500", "503"]);
-        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "403", "429", "500", "503"]);
+        assert_eq!(statuses(&operation("/open", "get")), ["200", "422", "429", "500", "503"]);
+        assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "403", "422", "429", "500", "503"]);
         assert_eq!(operation("/mine", "get")["security"], json!([{ "bearer": [] }]));
     }
 
@@ -298,10 +325,18 @@ mod tests {
     fn the_platform_document_has_the_envelope_for_errors() {
         let spec = OpenApiService::new(Things, "t", "1").spec();
         let document = served(&spec, Surface::Platform).unwrap();
-        assert!(document["components"]["schemas"]["Error"]["properties"]["request_id"].is_object());
+        let schemas = &document["components"]["schemas"];
+        assert!(schemas["NotFoundError"]["properties"]["request_id"].is_object());
         assert_eq!(
             document["paths"]["/things/{id}"]["put"]["security"],
             json!([{ "bearer": [], "workspace": [] }, { "bearer": [] }])
         );
+    }
+
+    #[test]
+    fn errors_are_components_and_a_public_operation_says_so() {
+        let put = operation("/things/{id}", "put");
+        assert_eq!(put["responses"]["404"], json!({ "$ref": "#/components/responses/NotFound" }));
+        assert_eq!(operation("/open", "get")["security"], json!([]));
     }
 }

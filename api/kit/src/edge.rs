@@ -3,6 +3,7 @@
 //! the HTTP figures.
 
 mod address;
+mod charge;
 mod cors;
 mod deadline;
 mod mask;
@@ -27,7 +28,8 @@ pub use deadline::{unhurried, watching};
 pub(crate) use pace::Pace;
 pub use request_id::RequestId;
 
-use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing};
+use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing, strict};
+use charge::Charge;
 use deadline::Deadline;
 use mask::{masked_path, masked_query};
 
@@ -83,7 +85,7 @@ fn surface_of(path: &str) -> Surface {
 
 /// The surface in whose form a path's errors are shown: the Token API has answers and errors of its own form, without
 /// the envelope of the surface that it is part of.
-fn form_of(path: &str, surface: Surface) -> Surface {
+pub(crate) fn form_of(path: &str, surface: Surface) -> Surface {
     if matches!(path, "/v1/me" | "/v1/books") { Surface::Workspace } else { surface }
 }
 
@@ -120,12 +122,26 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
         let answered = async {
-            if origin.is_some() && cors::is_preflight(&request) {
-                return cors::preflight(&request);
+            if cors::is_preflight(&request) {
+                return match origin {
+                    Some(_) => cors::preflight(&request),
+                    None => cors::refusal(&request).render(form, &id.0),
+                };
+            }
+            let render = |error: ApiError| error.render(form, &id.0);
+            let charge = self.app.as_ref().map(|app| Charge::new(app, &request, &standing));
+            if let Some(charge) = &charge
+                && let Err(refused) = charge.before(&request).await
+            {
+                return render(refused);
             }
             let answer = async |request| self.rendered(request, &deadline, form, &id).await;
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
-            answered.unwrap_or_else(|error| error.render(form, &id.0))
+            let answered = answered.unwrap_or_else(render);
+            match charge {
+                Some(charge) => charge.after(answered, render).await,
+                None => answered,
+            }
         }
         .instrument(span.clone());
         let mut response = tokio::select! {
@@ -140,6 +156,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
             cors::allow(&mut response, origin);
         }
         finish(&mut response, &id);
+        locate(&mut response).await;
         standing.show(response.headers_mut());
         let pattern = response.data::<PathPattern>().cloned();
         let pattern = pattern.as_ref().map_or("unmatched", |pattern| &pattern.0);
@@ -184,6 +201,7 @@ impl<E: Endpoint> EdgeEndpoint<E> {
         if request.data::<AmbiguousHost>().is_some() {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", "send one Host header").into());
         }
+        refuse_unknown_method(&request)?;
         refuse_nul(&request)?;
         refuse_too_large(&request, self.config.max_upload_bytes)?;
         let client = request.data::<ClientAddress>().map(|address| address.0);
@@ -197,6 +215,14 @@ impl<E: Endpoint> EdgeEndpoint<E> {
             () = deadline.passed() => Err(ApiError::unavailable("timeout", "this took too long").into()),
         }
     }
+}
+
+/// No path has a method that the service has never heard of.
+fn refuse_unknown_method(request: &Request) -> Result<(), ApiError> {
+    if strict::is_known(request.method()) {
+        return Ok(());
+    }
+    Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "method_unknown", "no path has this method"))
 }
 
 /// PostgreSQL can't store NUL: an id with one names nothing, a parameter with one is invalid.
@@ -243,6 +269,27 @@ fn finish(response: &mut Response, id: &RequestId) {
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    // A page says what it needs; all else is data, of which a browser runs and loads nothing.
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        const NOTHING: &str =
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOTHING));
+    }
+}
+
+/// A 202 says where its job is: the `status_url` of its body, which the Platform API wraps. An answer that is sent again
+/// says so, too.
+async fn locate(response: &mut Response) {
+    if response.status() != StatusCode::ACCEPTED || response.headers().contains_key(header::LOCATION) {
+        return;
+    }
+    let Ok(bytes) = response.take_body().into_bytes().await else { return };
+    let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let links = if body["status_url"].is_string() { &body } else { &body["data"] };
+    if let Some(url) = links["status_url"].as_str().and_then(|url| HeaderValue::from_str(url).ok()) {
+        response.headers_mut().insert(header::LOCATION, url);
+    }
+    response.set_body(bytes);
 }
 
 /// What an exported span says about the request. Paths as they were asked for may hold secrets.
@@ -350,6 +397,8 @@ mod tests {
             .assert_json(json!({"error": "method_not_allowed",
                 "detail": "the path exists, but not with this method"}))
             .await;
+        let response = client().request(Method::from_bytes(b"BREW").unwrap(), "/naps").send().await;
+        response.assert_status(StatusCode::NOT_IMPLEMENTED);
     }
 
     #[tokio::test]
@@ -375,6 +424,7 @@ mod tests {
         response.assert_status(StatusCode::NO_CONTENT);
         response.assert_header("Access-Control-Allow-Origin", "https://app.example");
         let response = ask("https://evil.example").await;
+        response.assert_status(StatusCode::FORBIDDEN);
         response.assert_header_is_not_exist("Access-Control-Allow-Origin");
     }
 }

@@ -36,6 +36,7 @@ pub struct ApiError {
     detail: String,
     fields: FieldErrors,
     retry_after: Option<u64>,
+    allow: Option<String>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -61,6 +62,7 @@ impl ApiError {
             detail: detail.into(),
             fields: FieldErrors::new(),
             retry_after: None,
+            allow: None,
             cause: None,
         }
     }
@@ -100,6 +102,23 @@ impl ApiError {
         let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
         let detail = format!("required and missing: {names}");
         Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_missing", detail) }
+    }
+
+    /// 422: parameters or members that the operation doesn't have, with what it has.
+    #[must_use]
+    pub fn unknown(fields: FieldErrors) -> Self {
+        let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
+        let detail = format!("unknown here: {names}");
+        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_unknown", detail) }
+    }
+
+    /// 405: the methods that the path has, as `Allow` lists them.
+    pub fn method_not_allowed(allow: impl Into<String>) -> Self {
+        let detail = "the path exists, but not with this method";
+        Self {
+            allow: Some(allow.into()),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+        }
     }
 
     /// 400: the body is not JSON.
@@ -231,10 +250,19 @@ impl ApiError {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| header::HeaderValue::from_str(allow).ok())
+        {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 6750: who sent no credential is told no error, and a wrong password is none of a bearer token.
+            let challenge = match &*self.code {
+                "token_invalid" => r#"Bearer realm="millrace", error="invalid_token""#,
+                _ => r#"Bearer realm="millrace""#,
+            };
             response
                 .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+                .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(challenge));
         }
         response
     }
@@ -295,7 +323,7 @@ impl ResponseError for ApiError {
 
 /// Every status that an error may have. [`crate::document`] leaves out, per operation, those that it
 /// can't answer with.
-const DOCUMENTED: [(StatusCode, &str); 14] = [
+pub(crate) const DOCUMENTED: [(StatusCode, &str); 14] = [
     (StatusCode::BAD_REQUEST, "The body is not JSON, or the request can't be read"),
     (StatusCode::UNAUTHORIZED, "No credential, or not a good one"),
     (StatusCode::PAYMENT_REQUIRED, "More than the plan allows"),

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     Admitted, ApiError, Start,
-    sse::{HEARTBEAT, meta_of_stream, respond, retry_hint},
+    sse::{HEARTBEAT, meta_of_stream, rendered, respond, retry_hint},
 };
 
 /// An event of some job as a surface shows it.
@@ -40,12 +40,15 @@ pub struct JobsFilter {
     pub kind: Option<String>,
     /// Only with this status.
     pub status: Option<Status>,
+    /// None of these kinds: those that the client may not view.
+    pub except: Vec<String>,
 }
 
 impl JobsFilter {
     fn wants(&self, told: &Told) -> bool {
         self.kind.as_ref().is_none_or(|kind| **kind == *told.kind)
             && self.status.is_none_or(|status| status == told.event.status)
+            && !self.except.iter().any(|kind| **kind == *told.kind)
     }
 }
 
@@ -75,7 +78,7 @@ impl<E: ShownJobEvent> JobsStream<E> {
             gap: false,
             pending: VecDeque::new(),
             last: 0,
-            render: |told| E::of(&told.kind, told.event.clone()).to_json_string(),
+            render: |told| rendered(&E::of(&told.kind, told.event.clone())),
             over: false,
         };
         match start {

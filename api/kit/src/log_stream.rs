@@ -21,13 +21,13 @@ use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse, Object,
     registry::{MetaResponses, Registry},
-    types::{ToJSON, Type},
+    types::Type,
 };
 use serde_json::json;
 
 use crate::{
     Admitted, ApiError, App,
-    sse::{HEARTBEAT, meta_of_stream, respond, retry_hint},
+    sse::{HEARTBEAT, meta_of_stream, rendered, respond, retry_hint},
 };
 
 /// Lines in one read.
@@ -180,7 +180,7 @@ impl Reader {
         let mut text = String::new();
         for line in lines {
             self.last = line.id;
-            let json = JobLogLine::from(line).to_json_string();
+            let json = rendered(&JobLogLine::from(line));
             // Writing to a string doesn't fail.
             let _ = write!(text, "id: {}\ndata: {json}\n\n", self.last);
         }

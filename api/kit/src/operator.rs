@@ -1,7 +1,8 @@
 //! The operator: whoever holds the token that the installation was started with. It is nobody's
 //! account, sees all workspaces, and is good for the routes below `/ops` only.
 
-use jobs::Database;
+use domain::Actor;
+use jobs::{Database, Origin};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -9,7 +10,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    ApiError, App,
+    ApiError, App, Visitor,
     caller::{app, bearer_token},
 };
 
@@ -18,23 +19,38 @@ pub(crate) const OPERATOR: &str = "operator";
 
 /// Proof that the caller is an operator.
 #[derive(Debug, Clone)]
-pub struct Operator(App);
+pub struct Operator {
+    app: App,
+    visitor: Visitor,
+}
 
 impl Operator {
     /// What the process has.
     #[must_use]
     pub fn app(&self) -> &App {
-        &self.0
+        &self.app
     }
 
     /// The database and the bus.
     #[must_use]
     pub fn database(&self) -> &Database {
-        &self.0.database
+        &self.app.database
+    }
+
+    /// Who acts: the operator, from where, in which request.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.visitor.actor()
+    }
+
+    /// Who asks, for what is done with jobs and with how they are run.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.actor().origin()
     }
 }
 
-fn admit(request: &Request) -> Result<Operator, ApiError> {
+async fn admit(request: &Request) -> Result<Operator, ApiError> {
     let app = app(request)?;
     let token = app.config.operator_token.as_ref().ok_or_else(|| {
         ApiError::unavailable(
@@ -42,7 +58,17 @@ fn admit(request: &Request) -> Result<Operator, ApiError> {
             "the operator's routes are closed: the process was started without OPERATOR_TOKEN",
         )
     })?;
-    if token.is(bearer_token(request)?) { Ok(Operator(app.clone())) } else { Err(ApiError::token_invalid()) }
+    let refused = match bearer_token(request) {
+        Ok(brought) if token.is(brought) => {
+            // An operator is not kept out by a limit.
+            app.rates.let_pass(request);
+            return Ok(Operator { app: app.clone(), visitor: Visitor::of(request) });
+        }
+        Ok(_) => ApiError::token_invalid(),
+        Err(error) => error,
+    };
+    app.rates.charge_visitor(&app.database, request).await?;
+    Err(refused)
 }
 
 impl<'a> ApiExtractor<'a> for Operator {
@@ -76,6 +102,6 @@ impl<'a> ApiExtractor<'a> for Operator {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(admit(request)?)
+        Ok(admit(request).await?)
     }
 }

@@ -6,6 +6,8 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON},
 };
 
+use crate::Always;
+
 /// Where in a list a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct Pagination {
@@ -23,7 +25,7 @@ pub struct Pagination {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PagedEnvelope<T: ParseFromJSON + ToJSON> {
     /// Always true; errors have an envelope of their own.
-    pub success: bool,
+    pub success: Always<true>,
     /// The items of this page.
     pub data: Vec<T>,
     /// Where in the list they are.
@@ -50,6 +52,6 @@ impl<T: ParseFromJSON + ToJSON> PagedEnvelope<T> {
     /// A page as it was asked for.
     pub fn new(request: PageRequest, page: PageOf<T>, request_id: impl Into<String>) -> Self {
         let pagination = Pagination::new(request, page.total);
-        Self { success: true, data: page.items, pagination, request_id: request_id.into() }
+        Self { success: Always, data: page.items, pagination, request_id: request_id.into() }
     }
 }

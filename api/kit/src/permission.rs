@@ -40,6 +40,68 @@ pub trait Permission: Send + Sync + 'static {
     const WHILE_BEHIND: bool = false;
     /// Whether it lets in those who hold the `_own` variant only: the handler asks [`Access::only_of`].
     const OR_OWN: bool = false;
+    /// Another permission that is enough by itself: the handler asks for what the thing in question wants.
+    const OR: Option<&'static str> = None;
+    /// Other permissions that are needed, too.
+    const ALSO: &'static [&'static str] = &[];
+    /// How [`crate::document`] recognises it as [`Permission::ALSO`] of another.
+    const AS_ALSO: &'static str;
+    /// How it recognises it as [`Permission::OR`] of another.
+    const AS_OR: &'static str;
+
+    /// All that the document shows of it.
+    #[must_use]
+    fn marks() -> Vec<&'static str> {
+        vec![Self::SCHEME]
+    }
+}
+
+/// Both: for routes that touch the things of two features, such as an import, which makes records.
+impl<A: Permission, B: Permission> Permission for (A, B) {
+    const NAME: &'static str = A::NAME;
+    const SCHEME: &'static str = A::SCHEME;
+    const WHILE_BEHIND: bool = A::WHILE_BEHIND;
+    const OR_OWN: bool = A::OR_OWN;
+    const ALSO: &'static [&'static str] = &[B::NAME];
+    const AS_ALSO: &'static str = A::AS_ALSO;
+    const AS_OR: &'static str = A::AS_OR;
+
+    fn marks() -> Vec<&'static str> {
+        vec![A::SCHEME, B::AS_ALSO]
+    }
+}
+
+/// All three.
+impl<A: Permission, B: Permission, C: Permission> Permission for (A, B, C) {
+    const NAME: &'static str = A::NAME;
+    const SCHEME: &'static str = A::SCHEME;
+    const WHILE_BEHIND: bool = A::WHILE_BEHIND;
+    const OR_OWN: bool = A::OR_OWN;
+    const ALSO: &'static [&'static str] = &[B::NAME, C::NAME];
+    const AS_ALSO: &'static str = A::AS_ALSO;
+    const AS_OR: &'static str = A::AS_OR;
+
+    fn marks() -> Vec<&'static str> {
+        vec![A::SCHEME, B::AS_ALSO, C::AS_ALSO]
+    }
+}
+
+/// Either of them: for routes that serve the things of two features alike. The handler asks for the permission
+/// of the thing that it touches.
+#[derive(Debug)]
+pub struct Either<A, B>(PhantomData<fn() -> (A, B)>);
+
+impl<A: Permission, B: Permission> Permission for Either<A, B> {
+    const NAME: &'static str = A::NAME;
+    const SCHEME: &'static str = A::SCHEME;
+    const WHILE_BEHIND: bool = A::WHILE_BEHIND;
+    const OR: Option<&'static str> = Some(B::NAME);
+    const AS_ALSO: &'static str = A::AS_ALSO;
+    const AS_OR: &'static str = A::AS_OR;
+
+    fn marks() -> Vec<&'static str> {
+        vec![A::SCHEME, B::AS_OR]
+    }
 }
 
 /// Declares permissions as types, each for [`Can`], and refuses at compile time a name that
@@ -63,6 +125,8 @@ macro_rules! permissions {
             const NAME: &'static str = $permission;
             const SCHEME: &'static str =
                 concat!("permission ", $permission $(, " ", stringify!($extra), " ", stringify!($word))?);
+            const AS_ALSO: &'static str = concat!("also ", $permission);
+            const AS_OR: &'static str = concat!("or ", $permission);
             $crate::permissions!(@extra $($extra $word)?);
         }
 
@@ -194,19 +258,20 @@ impl<P> Deref for Can<P> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     permission: &'static str,
+    or: Option<&'static str>,
     while_behind: bool,
     or_own: bool,
 }
 
 impl Asked {
     pub(crate) const fn of<P: Permission>() -> Self {
-        Self { permission: P::NAME, while_behind: P::WHILE_BEHIND, or_own: P::OR_OWN }
+        Self { permission: P::NAME, or: P::OR, while_behind: P::WHILE_BEHIND, or_own: P::OR_OWN }
     }
 }
 
 /// Lets a request in, or says why not. Not generic, so that it is compiled once.
 pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, ApiError> {
-    let Asked { permission, while_behind, or_own } = asked;
+    let Asked { permission, or, while_behind, or_own } = asked;
     let app = app(request)?;
     let visitor = Visitor::of(request);
     let named = named_workspace(request);
@@ -220,7 +285,12 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
         Entry::Behind(authority) if while_behind => authority,
         entry => entered(entry)?,
     };
-    let reach = authority.held().reach(permission).map_err(|lacking| match lacking {
+    let held = authority.held();
+    let permission = match or {
+        Some(other) if !held.may(permission) && held.may(other) => other,
+        _ => permission,
+    };
+    let reach = held.reach(permission).map_err(|lacking| match lacking {
         Lacking::Permission => ApiError::forbidden(format!("this needs the permission {permission}")),
         Lacking::Scope(scope) => ApiError::forbidden(format!("this needs the scope {scope}")),
     })?;
@@ -291,7 +361,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![P::SCHEME]
+        P::marks()
     }
 
     async fn from_request(
@@ -299,6 +369,10 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self { access: admit(request, Asked::of::<P>()).await?, permission: PhantomData })
+        let access = admit(request, Asked::of::<P>()).await?;
+        for also in P::ALSO {
+            access.held().need(also).map_err(ApiError::from)?;
+        }
+        Ok(Self { access, permission: PhantomData })
     }
 }

@@ -6,13 +6,16 @@
 mod local;
 
 use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use domain::{
-    callers::{Credential, Found, Principal},
+    callers::{self, Credential, Found, Principal},
     rate_limits::{self, Bucket, Counted, Limits, Rate},
 };
 use jobs::Database;
@@ -32,6 +35,8 @@ const FRESH: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long it then leaves Redis alone.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Companies that one request of a personal token is counted for, at the most.
+const MAX_COMPANIES: usize = 20;
 
 /// Counts requests, for one process.
 #[derive(Debug)]
@@ -65,16 +70,61 @@ struct Taken {
     windows: Vec<Window>,
 }
 
-/// The headers that tell a client how it stands: set by whoever charges, sent by the edge.
+/// Whether a request has been counted, and the headers that tell its client how it stands: set by whoever
+/// charges, sent by the edge.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Standing(Arc<OnceLock<[(HeaderName, HeaderValue); 2]>>);
+pub(crate) struct Standing(Arc<Stood>);
+
+#[derive(Debug, Default)]
+struct Stood {
+    charged: AtomicBool,
+    headers: OnceLock<[(HeaderName, HeaderValue); 2]>,
+}
 
 impl Standing {
     /// Puts them into an answer.
     pub(crate) fn show(&self, headers: &mut HeaderMap) {
-        for (name, value) in self.0.get().into_iter().flatten() {
+        for (name, value) in self.0.headers.get().into_iter().flatten() {
             headers.insert(name.clone(), value.clone());
         }
+    }
+
+    /// Whether the request has been counted, or let pass.
+    pub(crate) fn is_charged(&self) -> bool {
+        self.0.charged.load(Ordering::Relaxed)
+    }
+
+    fn charge(&self) {
+        self.0.charged.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What of a request counting needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    /// The client's address.
+    pub(crate) ip: Option<IpAddr>,
+    /// How the client stands.
+    pub(crate) standing: Option<&'a Standing>,
+}
+
+impl<'a> Asking<'a> {
+    fn of(request: &'a Request) -> Self {
+        let ip = request.data::<ClientAddress>().map(|address| address.0);
+        Self { ip, standing: request.data::<Standing>() }
+    }
+
+    /// The bucket of the address: strangers and members at one address have separate ones.
+    fn address(&self, counted: Counted) -> Option<String> {
+        self.ip.map(|ip| format!("ip:{}:{}", counted.name(), network_of(ip)))
+    }
+}
+
+/// What is counted as one address: of IPv6, whoever has one has a /64 of them.
+fn network_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -94,7 +144,7 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts a request of someone who isn't known, by their address.
+    /// Counts a request of someone who isn't known, by their address, unless the edge has done so.
     ///
     /// # Errors
     /// 429, when it is one too many.
@@ -103,11 +153,49 @@ impl RateLimiter {
         database: &Database,
         request: &Request,
     ) -> Result<(), ApiError> {
-        self.charge(database, request, Counted::Visitor, "", None, |bucket, ip| match bucket {
-            Bucket::Ip => ip.map(|ip| format!("ip:{ip}")),
-            _ => None,
+        let asking = Asking::of(request);
+        if asking.standing.is_some_and(Standing::is_charged) {
+            return Ok(());
+        }
+        self.charge_stranger(database, asking).await
+    }
+
+    /// The same, at the edge.
+    pub(crate) async fn charge_stranger(
+        &self,
+        database: &Database,
+        asking: Asking<'_>,
+    ) -> Result<(), ApiError> {
+        self.charge(database, asking, Counted::Visitor, "", None, |bucket| match bucket {
+            Bucket::Ip => asking.address(Counted::Visitor).into_iter().collect(),
+            _ => Vec::new(),
         })
         .await
+    }
+
+    /// Counts a question whether this process is up, in this process alone.
+    pub(crate) async fn charge_probe(&self, database: &Database, asking: Asking<'_>) -> Result<(), ApiError> {
+        let limits = self.limits(database).await;
+        let (Some(rate), Some(key)) =
+            (limits.rate(Counted::Probe, Bucket::Ip, ""), asking.address(Counted::Probe))
+        else {
+            self.pass(asking);
+            return Ok(());
+        };
+        let wants = [Want { bucket: Bucket::Ip, key, rate }];
+        settle(asking, &wants, &self.local.take(&wants))
+    }
+
+    /// Lets a request pass that no limit holds for.
+    pub(crate) fn let_pass(&self, request: &Request) {
+        self.pass(Asking::of(request));
+    }
+
+    #[allow(clippy::unused_self)] // whether a request is counted is this type's to say
+    fn pass(&self, asking: Asking<'_>) {
+        if let Some(standing) = asking.standing {
+            standing.charge();
+        }
     }
 
     /// Counts a request of a caller.
@@ -129,16 +217,28 @@ impl RateLimiter {
             Principal::ApiKey { .. } => Counted::ApiKey,
             Principal::PersonalToken { .. } => Counted::PersonalToken,
         };
-        let company = match (found.workspace, found.principal.user()) {
-            (Some(workspace), _) => Some(format!("company:{workspace}")),
-            (None, user) => user.map(|user| format!("company:{user}")),
+        let workspace = found.workspace;
+        let companies = match (workspace, &found.principal) {
+            (Some(workspace), _) => vec![workspace],
+            // A token that names no workspace acts in all of its person's.
+            (None, Principal::PersonalToken { .. }) => {
+                let all = callers::entries(&database.pool, found.principal.credential(), None).await?;
+                all.into_iter().map(|(workspace, _)| workspace).take(MAX_COMPANIES).collect()
+            }
+            (None, _) => Vec::new(),
         };
-        self.charge(database, request, counted, &found.plan, found.rate_per_minute, |bucket, ip| match bucket
-        {
-            Bucket::Principal => Some(who.clone()),
-            Bucket::Day => Some(format!("{who}:day")),
-            Bucket::Company => company.clone(),
-            Bucket::Ip => ip.map(|ip| format!("ip:{ip}")),
+        // A plan's limits are the workspace's, however many keys it has.
+        let plans = match found.principal {
+            Principal::ApiKey { workspace, .. } => Some(workspace),
+            _ => None,
+        };
+        let asking = Asking::of(request);
+        self.charge(database, asking, counted, &found.plan, found.rate_per_minute, |bucket| match bucket {
+            Bucket::Principal => vec![who.clone()],
+            Bucket::Plan => plans.map(|workspace| format!("plan:{workspace}")).into_iter().collect(),
+            Bucket::Day => plans.map(|workspace| format!("plan:{workspace}:day")).into_iter().collect(),
+            Bucket::Company => companies.iter().map(|workspace| format!("company:{workspace}")).collect(),
+            Bucket::Ip => asking.address(counted).into_iter().collect(),
         })
         .await
     }
@@ -159,8 +259,9 @@ impl RateLimiter {
         request: &Request,
         who: &str,
     ) -> Result<(), ApiError> {
-        self.charge(database, request, Counted::Watching, "", None, |bucket, _| {
-            (bucket == Bucket::Principal).then(|| format!("watch:{who}"))
+        let asking = Asking::of(request);
+        self.charge(database, asking, Counted::Watching, "", None, |bucket| {
+            (bucket == Bucket::Principal).then(|| format!("watch:{who}")).into_iter().collect()
         })
         .await
     }
@@ -168,36 +269,29 @@ impl RateLimiter {
     async fn charge(
         &self,
         database: &Database,
-        request: &Request,
+        asking: Asking<'_>,
         counted: Counted,
         plan: &str,
         per_minute: Option<u32>,
-        key: impl Fn(Bucket, Option<IpAddr>) -> Option<String>,
+        keys: impl Fn(Bucket) -> Vec<String>,
     ) -> Result<(), ApiError> {
         let limits = self.limits(database).await;
-        let ip = request.data::<ClientAddress>().map(|address| address.0);
         let wants: Vec<_> = Bucket::ALL
             .into_iter()
             .filter_map(|bucket| {
-                let rate = limits.rate(counted, bucket, plan)?;
-                let rate = match (bucket, per_minute) {
-                    (Bucket::Principal, Some(own)) if rate.seconds == 60 => {
-                        Rate { requests: rate.requests.min(own), ..rate }
-                    }
-                    _ => rate,
-                };
-                Some(Want { bucket, key: key(bucket, ip)?, rate })
+                // A key's own rate is a bucket within its plan's.
+                let own = per_minute.filter(|_| bucket == Bucket::Principal);
+                let own = own.map(|requests| Rate { requests, seconds: 60 });
+                Some((bucket, own.or_else(|| limits.rate(counted, bucket, plan))?))
             })
+            .flat_map(|(bucket, rate)| keys(bucket).into_iter().map(move |key| Want { bucket, key, rate }))
             .collect();
         if wants.is_empty() {
+            self.pass(asking);
             return Ok(());
         }
         let taken = self.take(database, &wants).await;
-        if let Some(standing) = request.data::<Standing>() {
-            // A request is charged once; a second charge would tell about the same buckets.
-            let _ = standing.0.set(headers(&wants, &taken));
-        }
-        if taken.allowed { Ok(()) } else { Err(refusal(&wants, &taken)) }
+        settle(asking, &wants, &taken)
     }
 
     /// The limits, not older than a few seconds while the database answers.
@@ -267,6 +361,16 @@ impl RateLimiter {
     }
 }
 
+/// Tells the client how it stands, and refuses what is one too many.
+fn settle(asking: Asking<'_>, wants: &[Want], taken: &Taken) -> Result<(), ApiError> {
+    if let Some(standing) = asking.standing {
+        standing.charge();
+        // A request is charged once; a second charge would tell about the same buckets.
+        let _ = standing.0.headers.set(headers(wants, taken));
+    }
+    if taken.allowed { Ok(()) } else { Err(refusal(wants, taken)) }
+}
+
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -296,12 +400,14 @@ fn refusal(wants: &[Want], taken: &Taken) -> ApiError {
 /// `RateLimit-Policy` lists the buckets, `RateLimit` tells how the strictest one stands
 /// (draft-ietf-httpapi-ratelimit-headers-10).
 fn headers(wants: &[Want], taken: &Taken) -> [(HeaderName, HeaderValue); 2] {
-    let policies: Vec<_> = wants
+    let mut policies: Vec<_> = wants
         .iter()
         .map(|Want { bucket, rate, .. }| {
             format!("\"{}\";q={};w={}", bucket.name(), rate.requests, rate.seconds)
         })
         .collect();
+    // Several companies are one policy.
+    policies.dedup();
     let remaining = |(want, window): &(&Want, &Window)| want.rate.requests.saturating_sub(window.used);
     let strictest = wants.iter().zip(&taken.windows).min_by_key(remaining).map_or_else(String::new, |pair| {
         format!("\"{}\";r={};t={}", pair.0.bucket.name(), remaining(&pair), seconds(pair.1.left))

@@ -25,7 +25,7 @@ use poem_openapi::{
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::{Admitted, ApiError};
+use crate::{Admitted, ApiError, times};
 
 /// How often a quiet stream says that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -147,7 +147,7 @@ impl<E: ShownEvent> JobStream<E> {
         let mut reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
         reader.admitted = admitted;
         reader.id = name;
-        reader.render = |event| E::from(event).to_json_string();
+        reader.render = |event| rendered(&E::from(event));
         Ok(Self(Some(stream::unfold(reader, Reader::next).boxed()), PhantomData))
     }
 }
@@ -195,7 +195,7 @@ impl Reader {
             last: 0,
             shape,
             id: json!(job),
-            render: |event| event.to_json_string(),
+            render: |event| rendered(&event),
             over: false,
         };
         match start {
@@ -299,7 +299,7 @@ impl Reader {
         self.over = event.status.is_terminal();
         let seq = event.seq;
         let data = match &self.shape {
-            Some(shape) => shape(event).await?.to_string(),
+            Some(shape) => rendered(&shape(event).await?),
             None => (self.render)(event),
         };
         Some((Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self))
@@ -312,6 +312,13 @@ async fn dismissed(hub: &Hub, admitted: Option<&Admitted>) {
         Some(admitted) => admitted.over().await,
         None => hub.closing().await,
     }
+}
+
+/// The JSON of an event, with its times as everywhere.
+pub(crate) fn rendered(event: &impl ToJSON) -> String {
+    let mut event = event.to_json().unwrap_or_default();
+    times::tidy_event(&mut event);
+    event.to_string()
 }
 
 impl<E: Send> IntoResponse for JobStream<E> {

@@ -78,6 +78,22 @@ impl<I: Prefixed> FromStr for TypeId<I> {
     }
 }
 
+/// An id of something of any kind, such as an entry of the audit names: the kind's own prefix, or its name where the
+/// Platform API shows no such things otherwise.
+#[must_use]
+pub fn type_id_of(kind: &str, id: Uuid) -> String {
+    let prefix = match kind {
+        "api_key" => ApiKeyId::PREFIX,
+        "job" => JobId::PREFIX,
+        "record" => RecordId::PREFIX,
+        "scheduled_job" => ScheduleId::PREFIX,
+        "user" => UserId::PREFIX,
+        "workspace" => WorkspaceId::PREFIX,
+        other => other,
+    };
+    render(prefix, id)
+}
+
 fn render(prefix: &str, id: Uuid) -> String {
     let bits = id.as_u128();
     let digit = |place: usize| char::from(ALPHABET[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)]);

@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use chrono::Duration;
-use domain::WorkspaceId;
-use jobs::{JobId, watch::Snapshot};
+use domain::{WorkspaceId, callers};
+use jobs::{Act, JobId, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -50,7 +50,7 @@ impl Watcher {
     ) -> Result<JobStream<E>, ApiError> {
         match &self.0 {
             Way::Member(access) => {
-                let may_see = |snapshot: &Snapshot| of_workspace(snapshot, access.workspace);
+                let may_see = |snapshot: &Snapshot| may_see(access, snapshot);
                 let admitted = access.admitted();
                 JobStream::open_for(admitted, &access.app().hub, job, start, shape, may_see).await
             }
@@ -69,7 +69,7 @@ impl Watcher {
         let (app, admitted) = match &self.0 {
             Way::Member(access) => {
                 let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                of_workspace(&snapshot, access.workspace)?;
+                may_see(access, &snapshot)?;
                 (access.app(), access.admitted())
             }
             Way::Ticket { app, .. } => (app, self.admit_ticket(job).await?),
@@ -89,12 +89,17 @@ impl Watcher {
         match &self.0 {
             Way::Member(access) => {
                 let workspace = access.workspace.0;
+                let filter = JobsFilter { except: access.kinds_denied(Act::View), ..filter };
                 JobsStream::open(&access.app().hub, access.admitted(), workspace, start, filter).await
             }
             Way::Ticket { app, ticket, from } => {
                 let ticket = ticket.as_deref().ok_or_else(ApiError::token_invalid)?;
                 let Opens::JobsOf(workspace) = ticket.opens else { return Err(ApiError::token_invalid()) };
                 let admitted = app.admissions.admit(pass(ticket, workspace, *from)).await?;
+                let entry = callers::enter(&app.database.pool, ticket.credential, workspace, *from).await?;
+                // Between the two looks the holder may have been let out: then there is nothing to show.
+                let authority = entry.open().ok_or_else(ApiError::token_invalid)?;
+                let filter = JobsFilter { except: authority.held().kinds_denied(Act::View), ..filter };
                 JobsStream::open(&app.hub, admitted, workspace.0, start, filter).await
             }
         }
@@ -121,9 +126,12 @@ fn pass(ticket: &Ticket, workspace: WorkspaceId, from: Option<IpAddr>) -> Pass {
     Pass { credential: ticket.credential, workspace, from, permission }
 }
 
-/// A job of another workspace doesn't exist.
-fn of_workspace(job: &Snapshot, workspace: WorkspaceId) -> Result<(), ApiError> {
-    if job.workspace == Some(workspace.0) { Ok(()) } else { Err(ApiError::not_found()) }
+/// A job of another workspace doesn't exist; one of a feature asks for that feature's permission.
+fn may_see(access: &Access, job: &Snapshot) -> Result<(), ApiError> {
+    if job.workspace != Some(access.workspace.0) {
+        return Err(ApiError::not_found());
+    }
+    access.need_for(Act::View, &job.kind)
 }
 
 /// Counts a look by ticket as one of the credential that it was made for.

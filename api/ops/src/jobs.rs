@@ -74,7 +74,7 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job")]
     async fn cancel(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(*job_id);
-        match operator::cancel(operator.database(), job).await? {
+        match operator::cancel(operator.database(), job, &operator.origin()).await? {
             Cancel::Cancelled | Cancel::Requested => find(&operator, job).await,
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
@@ -85,7 +85,7 @@ impl JobsApi {
     #[oai(path = "/:job_id/retry", method = "post", operation_id = "retry_any_job")]
     async fn retry(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(*job_id);
-        match operator::retry(operator.database(), job).await? {
+        match operator::retry(operator.database(), job, &operator.origin()).await? {
             Retry::Queued => find(&operator, job).await,
             Retry::NotOver => {
                 Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))

@@ -54,13 +54,14 @@ impl LimitsApi {
     /// Jobs that run already go on, also when they are more than it allows.
     #[oai(path = "/", method = "put", operation_id = "set_limit")]
     async fn put(&self, operator: Operator, limit: Body<LimitToSet>) -> Answer<Json<Limit>> {
-        Ok(Json(limits::put(operator.database(), &checked(&operator, limit.0).await?).await?))
+        let limit = checked(&operator, limit.0).await?;
+        Ok(Json(limits::put(operator.database(), &limit, &operator.origin()).await?))
     }
 
     /// Remove a limit
     #[oai(path = "/:limit_id", method = "delete", operation_id = "delete_limit")]
     async fn delete(&self, operator: Operator, limit_id: Path<Uuid>) -> Answer<NoContent> {
-        let gone = limits::delete(operator.database(), *limit_id).await?;
+        let gone = limits::delete(operator.database(), *limit_id, &operator.origin()).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

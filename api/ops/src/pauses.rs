@@ -64,13 +64,13 @@ impl PausesApi {
         }
         refuse_unknown_kind(&operator, kind.as_deref()).await?;
         let new = NewPause { pool, kind, tenant, reason, paused_by };
-        Ok(Created(pauses::pause(operator.database(), &new).await?))
+        Ok(Created(pauses::pause(operator.database(), &new, &operator.origin()).await?))
     }
 
     /// Lift a pause
     #[oai(path = "/:pause_id", method = "delete", operation_id = "delete_pause")]
     async fn delete(&self, operator: Operator, pause_id: Path<Uuid>) -> Answer<NoContent> {
-        let lifted = pauses::resume(operator.database(), *pause_id).await?;
+        let lifted = pauses::resume(operator.database(), *pause_id, &operator.origin()).await?;
         lifted.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

@@ -1,6 +1,6 @@
 //! Personal tokens: what each may do. People make read-only ones; more is granted here.
 
-use api_kit::{Answer, Body, Operator, Tag, Visitor};
+use api_kit::{Answer, Body, Operator, Tag};
 use domain::{
     access::Scope,
     personal_tokens::{self, PersonalToken},
@@ -44,12 +44,11 @@ impl PersonalTokensApi {
     async fn grant(
         &self,
         operator: Operator,
-        visitor: Visitor,
         token_id: Path<Uuid>,
         grant: Body<Grant>,
     ) -> Answer<Json<PersonalToken>> {
         let mut tx = operator.database().begin().await?;
-        let token = personal_tokens::grant(&mut tx, &visitor.actor(), *token_id, &grant.scopes).await?;
+        let token = personal_tokens::grant(&mut tx, &operator.actor(), *token_id, &grant.scopes).await?;
         tx.commit().await?;
         Ok(Json(token))
     }

@@ -33,13 +33,13 @@ impl SharesApi {
     /// Set a tenant's share
     #[oai(path = "/:tenant", method = "put", operation_id = "set_share")]
     async fn put(&self, operator: Operator, tenant: Path<Uuid>, weight: Body<Weight>) -> Answer<Json<Share>> {
-        Ok(Json(shares::put(operator.database(), *tenant, weight.weight).await?))
+        Ok(Json(shares::put(operator.database(), *tenant, weight.weight, &operator.origin()).await?))
     }
 
     /// Give a tenant the share that everybody has
     #[oai(path = "/:tenant", method = "delete", operation_id = "delete_share")]
     async fn delete(&self, operator: Operator, tenant: Path<Uuid>) -> Answer<NoContent> {
-        let gone = shares::delete(operator.database(), *tenant).await?;
+        let gone = shares::delete(operator.database(), *tenant, &operator.origin()).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

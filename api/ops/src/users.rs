@@ -1,6 +1,6 @@
 //! Accounts: finding one, making somebody staff, letting nobody in by one, and acting as somebody.
 
-use api_kit::{Answer, ApiError, Body, Created, Operator, Tag, Visitor};
+use api_kit::{Answer, ApiError, Body, Created, Operator, Tag};
 use chrono::{DateTime, Utc};
 use domain::{
     UserId,
@@ -65,13 +65,12 @@ impl UsersApi {
     async fn update(
         &self,
         operator: Operator,
-        visitor: Visitor,
         user_id: Path<Uuid>,
         changes: Body<AccountChanges>,
     ) -> Answer<Json<Account>> {
         let AccountChanges { is_staff, is_active } = changes.0;
         let (database, user) = (operator.database(), UserId(user_id.0));
-        Ok(Json(staff::change(database, user, is_staff, is_active, &visitor.actor()).await?))
+        Ok(Json(staff::change(database, user, is_staff, is_active, &operator.actor()).await?))
     }
 
     /// Hand out a token to act as somebody
@@ -82,7 +81,6 @@ impl UsersApi {
     async fn impersonate(
         &self,
         operator: Operator,
-        visitor: Visitor,
         user_id: Path<Uuid>,
         who: Body<Impersonator>,
     ) -> Answer<Created<ImpersonationToken>> {
@@ -95,7 +93,7 @@ impl UsersApi {
         };
         let (token, said) =
             app.keys.impersonation_token(UserId(user_id.0), staff).map_err(ApiError::internal)?;
-        impersonation::allow(database, &said, &visitor.actor()).await?;
+        impersonation::allow(database, &said, &operator.actor()).await?;
         Ok(Created(ImpersonationToken { token, expires_at: said.expires }))
     }
 }

@@ -49,7 +49,7 @@ impl WorkersApi {
 }
 
 async fn ask(operator: &Operator, worker: Uuid, asked: Option<Asked>) -> Answer<Json<Worker>> {
-    match roster::ask(operator.database(), worker, asked).await? {
+    match roster::ask(operator.database(), worker, asked, &operator.origin()).await? {
         Ask::Told(worker) => Ok(Json(*worker)),
         Ask::Leaving => Err(ApiError::conflict("worker_leaving", "the worker has been asked to leave")),
         Ask::NotFound => Err(ApiError::not_found()),

@@ -7,13 +7,13 @@ pub mod config;
 pub mod documents;
 
 mod figures;
+mod pages;
 mod public;
 mod serve;
 
 use std::time::Duration;
 
 use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
-use documents::Pages;
 use jobs::{FairUse, Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use serve::{Crowd, listen, serve};
+
+use pages::Pages;
 
 /// The longest that a statement may run for a request: less than a request may take, so that its client is told.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -86,11 +88,11 @@ pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
 /// The same, not ready any more once `leaving` is cancelled.
 pub fn endpoint_until(app: App, figures: PrometheusHandle, leaving: CancellationToken) -> impl Endpoint {
     let (workspace, platform, ops) = (documents::workspace(), documents::platform(), documents::ops());
-    let workspace_pages = Pages::of(&workspace, Surface::Workspace);
-    let platform_pages = Pages::of(&platform, Surface::Platform);
-    let ops_pages = Pages::of(&ops, Surface::Ops);
+    let workspace_pages = Pages::of(&workspace, Surface::Workspace, "/api/v1/openapi.json");
+    let platform_pages = Pages::of(&platform, Surface::Platform, "/docs/openapi.json");
+    let ops_pages = Pages::of(&ops, Surface::Ops, "/ops/openapi.json");
     let gauge = Gauge::new(app.database.clone());
-    Route::new()
+    pages::add_viewer(Route::new())
         .nest("/api/v1", workspace)
         .at("/api/v1/docs", get(workspace_pages.send_page()))
         .at("/api/v1/openapi.json", get(workspace_pages.send_document()))

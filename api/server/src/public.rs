@@ -7,23 +7,21 @@ use std::{
 };
 
 use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use domain::{
     installation::{Installation, inspect_once},
     storage::Storage,
 };
-use poem::{IntoResponse, Response, web::Data};
+use poem::{IntoResponse, Request, Response, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     payload::Json,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
-
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::documents::Pages;
+use crate::pages::{self, Asset, Pages};
 
 /// For how long an answer of the store of files holds.
 const PROBE_AGE: Duration = Duration::from_secs(10);
@@ -31,25 +29,15 @@ const PROBE_AGE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What this service is called.
 const SERVICE: &str = "millrace";
-const HTML: &str = "text/html; charset=utf-8";
+const HTML: &str = "text/html";
 const JSON: &str = "application/json";
-/// The page one lands on. Nothing of it comes from elsewhere.
-const LANDING: &str = concat!(
-    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Millrace</title>",
-    "<meta name=\"viewport\" content=\"width=device-width\">",
-    "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}</style>",
-    "</head><body><h1>Millrace ",
-    env!("CARGO_PKG_VERSION"),
-    "</h1><ul><li><a href=\"/docs\">Platform API</a> (<a href=\"/docs/openapi.json\">OpenAPI</a>)</li>",
-    "<li><a href=\"/api/v1/docs\">Workspace API</a> (<a href=\"/api/v1/openapi.json\">OpenAPI</a>)</li>",
-    "<li><a href=\"/health\">Health</a></li></ul></body></html>\n",
-);
 
 /// Since when this process serves, and what it shows.
 #[derive(Clone)]
 pub(crate) struct Process {
     started: Instant,
     pages: Pages,
+    landing: Asset,
     store: Arc<StoreProbe>,
     /// Cancelled when it is about to stop.
     leaving: CancellationToken,
@@ -58,7 +46,7 @@ pub(crate) struct Process {
 impl Process {
     /// A process that starts now.
     pub(crate) fn new(pages: Pages, leaving: CancellationToken) -> Self {
-        Self { started: Instant::now(), pages, store: Arc::default(), leaving }
+        Self { started: Instant::now(), pages, landing: pages::landing(), store: Arc::default(), leaving }
     }
 }
 
@@ -115,22 +103,32 @@ struct Readiness {
 }
 
 /// A page of HTML.
-struct Page(Bytes);
+struct Page(Response);
 
 /// A document.
-struct Document(Bytes);
+struct Document(Response);
 
-/// The documentation of a body of that type.
+/// The documentation of a body of that type, which a client may have already.
 fn documented(content_type: &'static str, schema: MetaSchema) -> MetaResponses {
+    let answer = |status: StatusCode, description, content| MetaResponse {
+        description,
+        status: Some(status.as_u16()),
+        status_range: None,
+        content,
+        headers: vec![],
+    };
     let content = vec![MetaMediaType { content_type, schema: MetaSchemaRef::Inline(Box::new(schema)) }];
-    let response =
-        MetaResponse { description: "", status: Some(200), status_range: None, content, headers: vec![] };
-    MetaResponses { responses: vec![response] }
+    MetaResponses {
+        responses: vec![
+            answer(StatusCode::OK, "", content),
+            answer(StatusCode::NOT_MODIFIED, "Unchanged since the `ETag` in `If-None-Match`", vec![]),
+        ],
+    }
 }
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        Response::builder().content_type(HTML).body(self.0)
+        self.0
     }
 }
 
@@ -144,7 +142,7 @@ impl ApiResponse for Page {
 
 impl IntoResponse for Document {
     fn into_response(self) -> Response {
-        Response::builder().content_type(JSON).body(self.0)
+        self.0
     }
 }
 
@@ -171,7 +169,7 @@ impl PublicApi {
         app: Data<&App>,
         process: Data<&Process>,
         request: Data<&RequestId>,
-    ) -> Json<Envelope<Health>> {
+    ) -> Wrapped<Health> {
         let health = Health {
             status: "ok".to_owned(),
             service: SERVICE.to_owned(),
@@ -180,7 +178,7 @@ impl PublicApi {
             region: app.config.region.clone(),
             uptime: process.started.elapsed().as_secs(),
         };
-        Json(Envelope::new(health, request.0.0.to_string()))
+        Ok(Json(Envelope::new(health, request.0.0.to_string())))
     }
 
     /// Tell whether the process can take requests
@@ -225,19 +223,19 @@ impl PublicApi {
 
     /// Show the page one lands on
     #[oai(path = "/", method = "get", operation_id = "landing_page")]
-    async fn landing(&self) -> Answer<Page> {
-        Ok(Page(Bytes::from_static(LANDING.as_bytes())))
+    async fn landing(&self, process: Data<&Process>, request: &Request) -> Answer<Page> {
+        Ok(Page(process.landing.answer(request)))
     }
 
     /// Show this documentation
     #[oai(path = "/docs", method = "get", operation_id = "api_docs")]
-    async fn docs(&self, process: Data<&Process>) -> Answer<Page> {
-        Ok(Page(process.pages.page.clone()))
+    async fn docs(&self, process: Data<&Process>, request: &Request) -> Answer<Page> {
+        Ok(Page(process.pages.page.answer(request)))
     }
 
     /// Get this document
     #[oai(path = "/docs/openapi.json", method = "get", operation_id = "openapi_document")]
-    async fn document(&self, process: Data<&Process>) -> Answer<Document> {
-        Ok(Document(process.pages.document.clone()))
+    async fn document(&self, process: Data<&Process>, request: &Request) -> Answer<Document> {
+        Ok(Document(process.pages.document.answer(request)))
     }
 }

@@ -77,6 +77,7 @@ pub(super) const CATALOGUE: &[Listed] = &[
     listed("imports:delete", Role::Admin, Scope::Files, "Delete imports from the history"),
     listed("exports:view", Role::Viewer, Scope::Read, "See exports and download them"),
     listed("exports:create", Role::Member, Scope::Files, "Export records to files"),
+    listed("exports:cancel", Role::Member, Scope::Files, "Cancel exports"),
     listed("exports:delete", Role::Admin, Scope::Files, "Delete exports"),
     listed("jobs:view", Role::Viewer, Scope::Read, "Watch jobs"),
     listed("jobs:cancel", Role::Member, Scope::Write, "Cancel any job"),

@@ -20,7 +20,9 @@ pub struct Noted {
     pub resource_type: String,
     /// Which one.
     pub resource_id: Option<Uuid>,
-    /// The person who did it.
+    /// What did it: see [`jobs::ActorType`].
+    pub actor_type: String,
+    /// The person who did it, or on whose behalf a job did.
     pub user_id: Option<Uuid>,
     /// With what they came: `session`, `api_key` or `personal_token`.
     pub credential_type: Option<String>,
@@ -28,6 +30,8 @@ pub struct Noted {
     pub credential_id: Option<Uuid>,
     /// The member of staff who acted as the person.
     pub impersonator_id: Option<Uuid>,
+    /// The job in whose run it was done.
+    pub job_id: Option<Uuid>,
     /// From where.
     pub ip: Option<String>,
     /// With which client.
@@ -58,8 +62,8 @@ pub async fn list(
 ) -> Result<PageOf<Noted>, sqlx::Error> {
     let items = sqlx::query_as!(
         Noted,
-        "select id, at, action, resource_type, resource_id, user_id, credential_type, credential_id,
-                impersonator_id, ip, user_agent, request_id, surface, data
+        "select id, at, action, resource_type, resource_id, actor_type, user_id, credential_type, credential_id,
+                impersonator_id, job_id, ip, user_agent, request_id, surface, data
            from audit_log
           where workspace_id = $1
             and ($2::text is null or action = $2)

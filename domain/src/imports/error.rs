@@ -55,8 +55,13 @@ impl DomainError for ImportError {
     fn refusal(&self) -> Refusal {
         match self {
             Self::NotFound => Refusal::NotFound,
-            Self::FileNotFound => Refusal::invalid("file_uri", "not_found"),
-            Self::NotAnalysed => Refusal::invalid("file_uri", "not_analysed"),
+            Self::FileNotFound => Refusal::invalid(
+                "file_uri",
+                "names no uploaded file of this workspace, or one that has expired: upload it first",
+            ),
+            Self::NotAnalysed => {
+                Refusal::invalid("file_uri", "has not been analysed yet: call the analysis first")
+            }
             Self::Mapping(errors) => Refusal::Invalid(errors.clone()),
             Self::Unreadable { code, message } => {
                 let reasons = vec![(*code).to_owned(), message.clone()];

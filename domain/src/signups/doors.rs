@@ -366,6 +366,8 @@ pub async fn create_workspace(
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
     let started = reserve(&mut tx, reservation, &client, actor.origin()).await?;
     let started = started.ok_or(SignupError::SignupPending)?;
+    let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
+    audit::record(&mut tx, None, actor, entry).await?;
     tx.commit().await?;
     Ok(started)
 }
@@ -435,6 +437,8 @@ pub async fn provision(
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
     let started = reserve(&mut tx, reservation, &client, actor.origin()).await?;
     let started = started.ok_or(SignupError::SignupPending)?;
+    let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
+    audit::record(&mut tx, None, actor, entry).await?;
     tx.commit().await?;
     Ok(started)
 }

@@ -4,6 +4,7 @@
 //! making tokens and mail is the job's, so neither an answer nor its time tells who has an account.
 
 use jobs::{Database, Tx, kinds::WriteToAccount};
+use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
@@ -101,11 +102,13 @@ pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> 
         (AccountLetter::Activation, true) => None,
     };
     let Some(letter) = letter else { return Ok(false) };
+    let entry = Entry::new("account_letter", "sent", addressee.id, json!({ "subject": letter.subject }));
     match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
         Ok(()) => {}
         Err(PostError::LimitReached { .. }) => return Ok(false),
         Err(PostError::Database(error)) => return Err(error.into()),
     }
+    audit::record(&mut tx, None, actor, entry).await?;
     tx.commit().await?;
     Ok(true)
 }

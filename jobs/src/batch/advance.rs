@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Tx, clock,
+    Database, JobId, Origin, Tx, clock,
     control::{self, Filter},
     enqueue::{self, Row},
     watch::{Counts, Event, Status},
@@ -50,6 +50,9 @@ impl Batch {
         event
     }
 }
+
+/// The error code of a batch that fails because its jobs did.
+const CODE: &str = "batch_failed";
 
 /// Looks at the batches in which something has changed, and at those that are to stop.
 pub(crate) async fn advance(database: &Database) -> Result<(), sqlx::Error> {
@@ -137,7 +140,7 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
         "total": batch.total, "completed": batch.completed, "failed": batch.failed, "cancelled": batch.cancelled,
     });
     let message = format!("{} of {} jobs failed", batch.failed, batch.total);
-    let error = (status == Status::Failed).then(|| json!({ "code": "batch_failed", "message": message }));
+    let error = (status == Status::Failed).then(|| json!({ "code": CODE, "message": message }));
     let kept =
         serde_json::to_value(batch.event(Status::Running, 1)).map_err(|e| sqlx::Error::Encode(e.into()))?;
     let epoch = sqlx::query_scalar!(
@@ -160,7 +163,10 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
     .await?;
     let mut event = batch.event(status, epoch);
     event.result = Some(result);
-    event.error_message = (status == Status::Failed).then_some(message);
+    if status == Status::Failed {
+        event.error_code = Some(CODE.to_owned());
+        event.error_message = Some(message);
+    }
     if status == Status::Completed {
         event.progress = 100;
     }
@@ -187,7 +193,8 @@ async fn stop_children(
     workspace: Option<Uuid>,
 ) -> Result<(), sqlx::Error> {
     let children = Filter { batch: Some(batch), ..Filter::default() };
-    control::cancel_all(database, workspace, &children, CANCELLED_AT_ONCE).await?;
+    let by = Origin::default().of_run(batch);
+    control::cancel_all(database, workspace, &children, CANCELLED_AT_ONCE, &by).await?;
     // Nobody else is going to say that this is over if nothing ran.
     sqlx::query!(
         "with sealed as (

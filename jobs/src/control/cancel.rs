@@ -1,11 +1,14 @@
 //! Stopping jobs: a waiting one is over at once, a running one's handler is asked.
 
 use futures::{StreamExt, stream};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::Filter;
 use crate::{
-    Database, JobId, Tx, clock,
+    Database, JobId, Origin, Tx,
+    audit::{self, Change},
+    clock,
     watch::{Event, Status, publish, snapshot},
 };
 
@@ -47,9 +50,14 @@ pub(crate) struct Asked {
 }
 
 /// Stops a job: a waiting one at once, a running one by asking its handler.
-pub async fn cancel(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Cancel, sqlx::Error> {
+pub async fn cancel(
+    database: &Database,
+    workspace: Option<Uuid>,
+    id: JobId,
+    by: &Origin,
+) -> Result<Cancel, sqlx::Error> {
     let mut tx = database.begin().await?;
-    let (outcome, asked) = cancel_within(&mut tx, workspace, id).await?;
+    let (outcome, asked) = cancel_within(&mut tx, workspace, id, by).await?;
     if let Some(asked) = asked {
         tx.announce_after_commit(asked);
     }
@@ -62,6 +70,7 @@ pub(crate) async fn cancel_within(
     tx: &mut Tx,
     workspace: Option<Uuid>,
     id: JobId,
+    by: &Origin,
 ) -> Result<(Cancel, Option<Asked>), sqlx::Error> {
     // Held until the commit, so that the job stays what it is found to be.
     let state = sqlx::query_scalar!(
@@ -74,6 +83,7 @@ pub(crate) async fn cancel_within(
     match state.as_deref() {
         Some("waiting") => {
             end_waiting(tx, &[id.0]).await?;
+            audit::note(tx, by, Change::of_job(workspace, "job.cancelled", id, json!({}))).await?;
             Ok((Cancel::Cancelled, None))
         }
         Some(_) => {
@@ -87,6 +97,7 @@ pub(crate) async fn cancel_within(
             )
             .fetch_one(tx.conn())
             .await?;
+            audit::note(tx, by, Change::of_job(workspace, "job.cancel_requested", id, json!({}))).await?;
             Ok((Cancel::Requested, Some(Asked { id, epoch: asked.epoch, attempt: asked.attempt })))
         }
         None => {
@@ -110,12 +121,13 @@ pub async fn cancel_all(
     workspace: Option<Uuid>,
     filter: &Filter,
     at_most: i64,
+    by: &Origin,
 ) -> Result<CancelledAll, sqlx::Error> {
     let mut all = CancelledAll::default();
     // The waiting ones first: those that are claimed meanwhile are found among the running.
     loop {
         let room = AT_ONCE.min(at_most - all.cancelled);
-        let ended = cancel_waiting(database, workspace, filter, room).await?;
+        let ended = cancel_waiting(database, workspace, filter, room, by).await?;
         all.cancelled += ended;
         if ended < room {
             break;
@@ -126,7 +138,7 @@ pub async fn cancel_all(
     }
     loop {
         let room = AT_ONCE.min(at_most - all.cancelled - all.requested);
-        let asked = ask_running(database, workspace, filter, room).await?;
+        let asked = ask_running(database, workspace, filter, room, by).await?;
         let count = i64::try_from(asked.len()).unwrap_or(i64::MAX);
         all.requested += count;
         stream::iter(asked).for_each_concurrent(TOLD_AT_ONCE, |asked| announce(database, asked)).await;
@@ -144,6 +156,7 @@ async fn cancel_waiting(
     workspace: Option<Uuid>,
     filter: &Filter,
     limit: i64,
+    by: &Origin,
 ) -> Result<i64, sqlx::Error> {
     let (state, due) = filter.state();
     let mut tx = database.begin().await?;
@@ -153,8 +166,9 @@ async fn cancel_waiting(
             and (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
             and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
                             $2, $3, $4, $5, $6, $7, $8)
+            and kind <> all($9)
           order by id
-          limit $9
+          limit $10
             for update",
         workspace,
         &filter.kinds,
@@ -164,11 +178,13 @@ async fn cancel_waiting(
         filter.since,
         filter.until,
         filter.text,
+        &filter.except,
         limit,
     )
     .fetch_all(tx.conn())
     .await?;
     end_waiting(&mut tx, &held).await?;
+    note_many(&mut tx, by, workspace, "jobs.cancelled", &held).await?;
     tx.commit().await?;
     Ok(i64::try_from(held.len()).unwrap_or(i64::MAX))
 }
@@ -178,8 +194,10 @@ async fn ask_running(
     workspace: Option<Uuid>,
     filter: &Filter,
     limit: i64,
+    by: &Origin,
 ) -> Result<Vec<Asked>, sqlx::Error> {
     let (state, due) = filter.state();
+    let mut tx = database.begin().await?;
     let rows = sqlx::query!(
         "with held as (
              select id from jobs
@@ -190,8 +208,9 @@ async fn ask_running(
                 and (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
                 and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
                                 $2, $3, $4, $5, $6, $7, $8)
+                and kind <> all($9)
               order by id
-              limit $9
+              limit $10
                 for update
          )
          update jobs j set cancel_requested = true, epoch = j.epoch + 1
@@ -205,14 +224,33 @@ async fn ask_running(
         filter.since,
         filter.until,
         filter.text,
+        &filter.except,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(tx.conn())
     .await?;
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    note_many(&mut tx, by, workspace, "jobs.cancel_requested", &ids).await?;
+    tx.commit().await?;
     Ok(rows
         .into_iter()
         .map(|row| Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt })
         .collect())
+}
+
+/// One entry of the audit for the jobs of a transaction.
+async fn note_many(
+    tx: &mut Tx,
+    by: &Origin,
+    workspace: Option<Uuid>,
+    action: &str,
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let data = json!({ "job_ids": ids });
+    audit::note(tx, by, Change { workspace, action, resource_type: "job", resource_id: None, data }).await
 }
 
 /// Ends a job that has been put back although someone had asked to cancel it: its attempt failed, or

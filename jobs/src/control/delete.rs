@@ -1,8 +1,12 @@
 //! Removing a job from the history.
 
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::{JobId, Tx};
+use crate::{
+    JobId, Origin, Tx,
+    audit::{self, Change},
+};
 
 /// What came of deleting a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,22 +20,29 @@ pub enum Delete {
 }
 
 /// Removes a finished job from the history.
-pub async fn delete(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Delete, sqlx::Error> {
+pub async fn delete(
+    tx: &mut Tx,
+    workspace: Option<Uuid>,
+    id: JobId,
+    by: &Origin,
+) -> Result<Delete, sqlx::Error> {
     let deleted = sqlx::query!(
         r#"with gone as (
-               delete from finished_jobs where id = $1 and workspace_id is not distinct from $2 returning id
+               delete from finished_jobs where id = $1 and workspace_id is not distinct from $2 returning id, kind, state
            ), lines as (
                delete from job_logs l using gone where l.job_id = gone.id
            ), effects as (
                delete from job_checkpoints c using gone where c.job_id = gone.id
            )
-           select id from gone"#,
+           select kind, state from gone"#,
         id.0,
         workspace,
     )
     .fetch_optional(tx.conn())
     .await?;
-    if deleted.is_some() {
+    if let Some(gone) = deleted {
+        let data = json!({ "kind": gone.kind, "state": gone.state });
+        audit::note(tx, by, Change::of_job(workspace, "job.deleted", id, data)).await?;
         return Ok(Delete::Deleted);
     }
     let live = sqlx::query_scalar!(

@@ -10,6 +10,8 @@ use crate::{JobId, watch::Status};
 pub struct Filter {
     /// Only these kinds; empty: all.
     pub kinds: Vec<String>,
+    /// None of these kinds.
+    pub except: Vec<String>,
     /// Only this status.
     pub status: Option<Status>,
     /// Only children of that job.

@@ -31,8 +31,9 @@ pub async fn list(
             where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
               and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
                               $2, $3, $4, $5, $6, $7, $8)
+              and kind <> all($9)
             order by id desc
-            limit $9 offset $10"#,
+            limit $10 offset $11"#,
         workspace,
         &filter.kinds,
         state,
@@ -41,6 +42,7 @@ pub async fn list(
         filter.since,
         filter.until,
         filter.text,
+        &filter.except,
         limit,
         offset,
     )
@@ -52,7 +54,8 @@ pub async fn list(
                 where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
                   and job_matches(kind, state, run_at, batch_id, created_at, error, progress,
                                   $2, $3, $4, $5, $6, $7, $8)
-                limit $9) counted"#,
+                  and kind <> all($9)
+                limit $10) counted"#,
         workspace,
         &filter.kinds,
         state,
@@ -61,9 +64,11 @@ pub async fn list(
         filter.since,
         filter.until,
         filter.text,
+        &filter.except,
         MAX_COUNTED + 1,
     )
     .fetch_one(&database.pool)
     .await?;
-    Ok((rows.into_iter().map(Row::into_snapshot).collect(), total))
+    let jobs: Result<_, sqlx::Error> = rows.into_iter().map(Row::into_snapshot).collect();
+    Ok((jobs?, total))
 }

@@ -1,9 +1,12 @@
 //! Letting a waiting job go before others of its workspace, or after them.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, clock,
+    Database, JobId, Origin,
+    audit::{self, Change},
+    clock,
     watch::{Event, Status, publish, snapshot},
 };
 
@@ -25,7 +28,9 @@ pub async fn prioritize(
     workspace: Option<Uuid>,
     id: JobId,
     priority: i16,
+    by: &Origin,
 ) -> Result<Prioritize, sqlx::Error> {
+    let mut tx = database.begin().await?;
     let job = sqlx::query!(
         r#"with held as (
                select id, priority as before from jobs
@@ -35,12 +40,12 @@ pub async fn prioritize(
            update jobs j
               set priority = $3, epoch = case when held.before = $3 then j.epoch else j.epoch + 1 end
              from held where j.id = held.id
-           returning j.epoch, j.attempt, j.run_at <= now() as "due!", held.before <> $3 as "changed!""#,
+           returning j.epoch, j.attempt, j.run_at <= now() as "due!", held.before as "before!""#,
         id.0,
         workspace,
         priority,
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(tx.conn())
     .await?;
     let Some(job) = job else {
         let exists = sqlx::query_scalar!(
@@ -48,11 +53,14 @@ pub async fn prioritize(
             id.0,
             workspace,
         )
-        .fetch_optional(&database.pool)
+        .fetch_optional(tx.conn())
         .await?;
         return Ok(if exists.is_some() { Prioritize::NotWaiting } else { Prioritize::NotFound });
     };
-    if job.changed {
+    if job.before != priority {
+        let data = json!({ "from": job.before, "to": priority });
+        audit::note(&mut tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
+        tx.commit().await?;
         let status = if job.due { Status::Queued } else { Status::Pending };
         let before = snapshot::newest(&database.bus, id).await;
         let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);

@@ -1,9 +1,12 @@
 //! Another run of a job that is over.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    JobId, Tx, batch, clock,
+    JobId, Origin, Tx,
+    audit::{self, Change},
+    batch, clock,
     watch::{Event, Status},
 };
 
@@ -22,7 +25,20 @@ pub enum Retry {
 
 /// Runs a failed or cancelled job again, from its last checkpoint's effects onward where the handler
 /// can tell them; its attempts are given back. Of a batch, the jobs that failed or were cancelled run again.
-pub async fn retry(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
+pub async fn retry(
+    tx: &mut Tx,
+    workspace: Option<Uuid>,
+    id: JobId,
+    by: &Origin,
+) -> Result<Retry, sqlx::Error> {
+    let outcome = put_in_line(tx, workspace, id).await?;
+    if outcome == Retry::Queued {
+        audit::note(tx, by, Change::of_job(workspace, "job.retried", id, json!({}))).await?;
+    }
+    Ok(outcome)
+}
+
+async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
     if batch::reopen(tx, workspace, id).await? {
         return Ok(Retry::Queued);
     }

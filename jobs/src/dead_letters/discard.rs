@@ -1,9 +1,13 @@
 //! Putting dead letters away. The history keeps them until it forgets them by its own rules.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
-use crate::{Database, JobId};
+use crate::{
+    Database, JobId, Origin,
+    audit::{self, Change},
+};
 
 /// What came of discarding many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,16 +19,27 @@ pub struct DiscardedAll {
 }
 
 /// Discards a dead letter. False: there is none of that id.
-pub async fn discard(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<bool, sqlx::Error> {
+pub async fn discard(
+    database: &Database,
+    workspace: Option<Uuid>,
+    id: JobId,
+    by: &Origin,
+) -> Result<bool, sqlx::Error> {
+    let mut tx = database.begin().await?;
     let discarded = sqlx::query!(
         "update finished_jobs set discarded_at = now()
           where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null",
         id.0,
         workspace,
     )
-    .execute(&database.pool)
+    .execute(tx.conn())
     .await?;
-    Ok(discarded.rows_affected() == 1)
+    if discarded.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::note(&mut tx, by, Change::of_job(workspace, "job.discarded", id, json!({}))).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Discards the dead letters that match, the oldest first, some hundred in a transaction, until none is
@@ -34,10 +49,12 @@ pub async fn discard_all(
     workspace: Option<Uuid>,
     filter: &Filter,
     at_most: i64,
+    by: &Origin,
 ) -> Result<DiscardedAll, sqlx::Error> {
     let mut all = DiscardedAll::default();
     loop {
-        let discarded = sqlx::query!(
+        let mut tx = database.begin().await?;
+        let discarded = sqlx::query_scalar!(
             "update finished_jobs set discarded_at = now()
               where id in (
                     select id from finished_jobs
@@ -47,19 +64,29 @@ pub async fn discard_all(
                        and (cardinality($3::text[]) = 0 or error ->> 'code' = any($3))
                        and ($4::timestamptz is null or finished_at >= $4)
                        and ($5::timestamptz is null or finished_at < $5)
+                       and kind <> all($6)
                      order by finished_at, id
-                     limit $6
-                       for update skip locked)",
+                     limit $7
+                       for update skip locked)
+            returning id",
             workspace.unwrap_or_default(),
             &filter.kinds,
             &filter.codes,
             filter.since,
             filter.until,
+            &filter.except,
             AT_ONCE,
         )
-        .execute(&database.pool)
+        .fetch_all(tx.conn())
         .await?;
-        let discarded = i64::try_from(discarded.rows_affected()).unwrap_or(i64::MAX);
+        if !discarded.is_empty() {
+            let data = json!({ "job_ids": discarded });
+            let change =
+                Change { workspace, action: "jobs.discarded", resource_type: "job", resource_id: None, data };
+            audit::note(&mut tx, by, change).await?;
+            tx.commit().await?;
+        }
+        let discarded = i64::try_from(discarded.len()).unwrap_or(i64::MAX);
         all.discarded += discarded;
         if discarded < AT_ONCE {
             return Ok(all);

@@ -1,11 +1,14 @@
 //! Another run for dead letters, their attempts given back.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
 use crate::{
-    Database, JobId, Pool, batch, clock,
+    Database, JobId, Origin, Pool,
+    audit::{self, Change},
+    batch, clock,
     control::{self, Retry},
     watch::{Event, Status},
 };
@@ -25,7 +28,12 @@ pub struct RetriedAll {
 type Place = (DateTime<Utc>, Uuid);
 
 /// Tries a dead letter again, as [`control::retry`] does. Other jobs are not found.
-pub async fn retry(database: &Database, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
+pub async fn retry(
+    database: &Database,
+    workspace: Option<Uuid>,
+    id: JobId,
+    by: &Origin,
+) -> Result<Retry, sqlx::Error> {
     let mut tx = database.begin().await?;
     let dead = sqlx::query_scalar!(
         r#"select true as "dead!" from finished_jobs
@@ -39,7 +47,7 @@ pub async fn retry(database: &Database, workspace: Option<Uuid>, id: JobId) -> R
     if dead.is_none() {
         return Ok(Retry::NotFound);
     }
-    let answer = control::retry(&mut tx, workspace, id).await?;
+    let answer = control::retry(&mut tx, workspace, id, by).await?;
     if answer == Retry::Queued {
         tx.commit().await?;
     }
@@ -53,6 +61,7 @@ pub async fn retry_all(
     workspace: Option<Uuid>,
     filter: &Filter,
     at_most: i64,
+    by: &Origin,
 ) -> Result<RetriedAll, sqlx::Error> {
     let mut all = RetriedAll::default();
     // What fails again meanwhile fails later than this, and is not tried once more.
@@ -60,7 +69,7 @@ pub async fn retry_all(
     let until = filter.until.map_or(now, |until| until.min(now));
     let mut after = None;
     loop {
-        let (retried, duplicates, last) = retry_some(database, workspace, filter, until, after).await?;
+        let (retried, duplicates, last) = retry_some(database, workspace, filter, (until, after), by).await?;
         all.retried += retried;
         all.duplicates += duplicates;
         if retried + duplicates < AT_ONCE {
@@ -78,8 +87,8 @@ async fn retry_some(
     database: &Database,
     workspace: Option<Uuid>,
     filter: &Filter,
-    until: DateTime<Utc>,
-    after: Option<Place>,
+    (until, after): (DateTime<Utc>, Option<Place>),
+    by: &Origin,
 ) -> Result<(i64, i64, Option<Place>), sqlx::Error> {
     let mut tx = database.begin().await?;
     let rows = sqlx::query!(
@@ -92,6 +101,7 @@ async fn retry_some(
                   and ($4::timestamptz is null or finished_at >= $4)
                   and finished_at < $5
                   and ($6::timestamptz is null or (finished_at, id) > ($6, $7::uuid))
+                  and kind <> all($10)
                 order by finished_at, id
                 limit $8
                   for update skip locked
@@ -136,28 +146,35 @@ async fn retry_some(
         after.map(|(_, id)| id),
         AT_ONCE,
         batch::KIND,
+        &filter.except,
     )
     .fetch_all(tx.conn())
     .await?;
-    let (mut retried, mut duplicates) = (0, 0);
+    let (mut retried, mut duplicates) = (Vec::new(), 0);
     let last = rows.last().map(|row| (row.finished_at, row.id));
     for row in rows {
         let (Some(epoch), Some(pool)) = (row.epoch, row.pool) else {
             let reopened =
                 row.kind == batch::KIND && batch::reopen(&mut tx, workspace, JobId(row.id)).await?;
             if reopened {
-                retried += 1;
+                retried.push(row.id);
             } else {
                 duplicates += 1;
             }
             continue;
         };
-        retried += 1;
+        retried.push(row.id);
         tx.publish_after_commit(Event::transition(JobId(row.id), Status::Queued, epoch, clock::now()));
         if let Some(pool) = Pool::named(&pool) {
             tx.wake_after_commit(pool);
         }
     }
+    if !retried.is_empty() {
+        let data = json!({ "job_ids": retried });
+        let change =
+            Change { workspace, action: "jobs.retried", resource_type: "job", resource_id: None, data };
+        audit::note(&mut tx, by, change).await?;
+    }
     tx.commit().await?;
-    Ok((retried, duplicates, last))
+    Ok((i64::try_from(retried.len()).unwrap_or(i64::MAX), duplicates, last))
 }

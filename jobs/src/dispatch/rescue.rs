@@ -34,6 +34,7 @@ pub(crate) async fn rescue(
         };
         let mut event = Event::transition(job.id, status, job.epoch, clock::now()).carrying_on(before);
         event.attempt = job.attempt;
+        event.error_code = job.quarantined.as_ref().map(|_| "quarantined".to_owned());
         event.error_message.clone_from(&job.quarantined);
         events.push(event);
         // Whoever asked it to stop need not wait for another worker to hear of it.

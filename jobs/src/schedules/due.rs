@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RUNS_KEPT_AT_LEAST, RunOutcome, Schedule, ScheduleId};
-use crate::{Database, JobId, Tx, control, enqueue};
+use crate::{Database, JobId, Origin, Tx, control, enqueue};
 
 /// Schedules looked at in one transaction.
 const AT_ONCE: i64 = 200;
@@ -87,7 +87,7 @@ async fn enqueue_some(database: &Database, now: DateTime<Utc>) -> Result<i64, sq
     }
     advance(&mut tx, &due, &occurrences, now).await?;
     for (workspace, job) in replaced {
-        if let (_, Some(asked)) = control::cancel_within(&mut tx, workspace, job).await? {
+        if let (_, Some(asked)) = control::cancel_within(&mut tx, workspace, job, &Origin::default()).await? {
             tx.announce_after_commit(asked);
         }
     }

@@ -124,6 +124,9 @@ pub struct Event {
     /// With COMPLETED: what came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+    /// With FAILED: a stable code, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
     /// With FAILED: why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
@@ -161,6 +164,7 @@ impl Event {
             cancel_requested: false,
             attempt: 0,
             result: None,
+            error_code: None,
             error_message: None,
             timestamp,
             of: None,

@@ -350,7 +350,7 @@ async fn read_live(conn: &mut PgConnection, workspace: Uuid) -> Result<Vec<Snaps
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(Row::into_snapshot).collect())
+    rows.into_iter().map(Row::into_snapshot).collect()
 }
 
 /// The live jobs that were made in those workspaces after those times: of each one more than may be told of, at
@@ -380,7 +380,7 @@ async fn read_made(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(Row::into_snapshot).collect())
+    rows.into_iter().map(Row::into_snapshot).collect()
 }
 
 #[cfg(test)]

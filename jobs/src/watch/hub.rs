@@ -293,7 +293,7 @@ impl Hub {
             if ids.is_empty() {
                 continue;
             }
-            match snapshot::from_ledger(&self.0.database, &ids).await {
+            match snapshot::readable(&self.0.database, &ids).await {
                 Ok(snapshots) => {
                     let mut watched = self.watched();
                     for mut snapshot in snapshots {

@@ -81,7 +81,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// What the ledger alone knows.
-    pub(crate) fn into_snapshot(self) -> Snapshot {
+    pub(crate) fn into_snapshot(self) -> Result<Snapshot, sqlx::Error> {
         let id = JobId(self.id);
         let status = Status::of_state(&self.state, self.due);
         let at = self.finished_at.or(self.started_at).unwrap_or(self.created_at);
@@ -106,18 +106,19 @@ impl Row {
             event.progress = 100;
         }
         if status == Status::Failed {
-            event.error_message =
-                self.error.as_ref().and_then(|e| e.get("message")).and_then(Value::as_str).map(str::to_owned);
+            let told = |member| Some(self.error.as_ref()?.get(member)?.as_str()?.to_owned());
+            event.error_code = told("code");
+            event.error_message = told("message");
         }
         event.cancel_requested = self.cancel_requested;
         event.attempt = self.attempt;
         event.result = self.result;
-        Snapshot {
+        Ok(Snapshot {
             event,
             workspace: self.workspace_id,
             kind: self.kind,
             pool: self.pool,
-            origin: serde_json::from_value(self.origin).unwrap_or_default(),
+            origin: Origin::read(self.origin)?,
             priority: self.priority,
             max_attempts: self.max_attempts,
             error: self.error,
@@ -126,7 +127,27 @@ impl Row {
             started_at: self.started_at,
             finished_at: self.finished_at,
             kept: kept_seq,
+        })
+    }
+}
+
+/// The same, without those that can't be read: one damaged job is no reason to tell the others' watchers nothing.
+pub(crate) async fn readable(database: &Database, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
+    match from_ledger(database, ids).await {
+        Err(sqlx::Error::ColumnDecode { .. }) if ids.len() > 1 => {
+            let mut readable = Vec::with_capacity(ids.len());
+            for id in ids {
+                match from_ledger(database, &[*id]).await {
+                    Ok(found) => readable.extend(found),
+                    Err(error @ sqlx::Error::ColumnDecode { .. }) => {
+                        tracing::error!(job = %id, %error, "a job's row is damaged");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(readable)
         }
+        found => found,
     }
 }
 
@@ -150,7 +171,7 @@ pub(crate) async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sn
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(Row::into_snapshot).collect())
+    rows.into_iter().map(Row::into_snapshot).collect()
 }
 
 /// The events that Redis keeps of a job with a number above `after`, oldest first, and whether they
@@ -201,7 +222,7 @@ mod tests {
             workspace_id: None,
             kind: "import".into(),
             pool: "imports".into(),
-            origin: Value::Null,
+            origin: Value::Object(serde_json::Map::new()),
             priority: 5,
             state: state.into(),
             run_at: now,
@@ -218,6 +239,7 @@ mod tests {
             finished_at: None,
         }
         .into_snapshot()
+        .unwrap()
     }
 
     fn seen(epoch: i64, n: i64, progress: i32) -> Event {

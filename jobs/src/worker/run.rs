@@ -99,7 +99,8 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     };
     shared.running.claimed(id, job.fence);
     shared.throughput.started(&job);
-    trace::waited(job.origin.traceparent, &job.kind, job.run_at, crate::clock::now());
+    let traceparent = job.origin.as_ref().and_then(|origin| origin.traceparent);
+    trace::waited(traceparent, &job.kind, job.run_at, crate::clock::now());
     let started = tokio::time::Instant::now();
     let outcome = match (&shared.isolation, shared.registry.entry(&job.kind)) {
         (Some(isolation), Some(entry)) if job.isolate && job.version <= entry.version => {
@@ -171,6 +172,10 @@ async fn attempt(
     progress: Progress,
     log: &JobLog,
 ) -> Verdict {
+    let Some(origin) = &job.origin else {
+        let message = "its record of who asked for it is damaged".to_owned();
+        return Verdict::Failed { code: "origin_unreadable".to_owned(), message };
+    };
     let payload = match entry.read(&shared.database.keys, job, payload) {
         Ok(payload) => payload,
         Err(error) if error.may_pass() => {
@@ -184,17 +189,17 @@ async fn attempt(
     let cancel = CancellationToken::new();
     let hand_back = if entry.checkpoints { shared.hand_back.child_token() } else { CancellationToken::new() };
     let span = tracing::info_span!(
-        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = job.origin.request_id,
-        trace = job.origin.traceparent.map(|parent| parent.trace_id()), otel.kind = "consumer"
+        "job", id = %job.id, kind = entry.name, attempt = job.attempt, request = origin.request_id,
+        trace = origin.traceparent.map(|parent| parent.trace_id()), otel.kind = "consumer"
     );
-    let traceparent = trace::follow(&span, job.origin.traceparent);
+    let traceparent = trace::follow(&span, origin.traceparent);
     trace::rename(&span, entry.name.to_owned());
     log.attach(&span);
     let context = JobContext {
         job_id: job.id,
         workspace: job.workspace,
         attempt: job.attempt,
-        origin: Origin { traceparent, ..job.origin.clone() },
+        origin: Origin { traceparent, ..origin.of_run(job.id) },
         fence: job.fence,
         database: shared.database.clone(),
         progress: progress.clone(),
@@ -335,13 +340,15 @@ async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, e
         "failed" => Status::Failed,
         _ => Status::Cancelled,
     };
+    let told = |member| Some(error.as_ref()?.get(member)?.as_str()?.to_owned());
     let mut event = Event {
         status,
         seq: Event::seq_of(end.epoch, 0),
         prev: last.seq,
         timestamp: crate::clock::now(),
         result,
-        error_message: error.and_then(|e| e.get("message").and_then(Value::as_str).map(str::to_owned)),
+        error_code: told("code"),
+        error_message: told("message"),
         eta_seconds: None,
         cancel_requested: false,
         ..last

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use jobs::{Surface, kinds::NoOp};
 use serde_json::{Value, json};
 
-use super::{Operation, document, operations};
+use super::{Operation, document, operations, types_of};
 use crate::{
     Client, Reply, Stripe, TestApp,
     app::new_signup,
@@ -37,28 +37,35 @@ const LEFT_OUT: &[&str] = &[
 const CLERK_SECRET: &str = "a secret that Clerk's front end has, too";
 
 /// A document to hold answers against, and which operations have been.
-struct Contract {
+pub(super) struct Contract {
     document: Value,
     operations: Vec<Operation>,
     held: BTreeSet<String>,
+    /// The writes that have been answered: the operation, who it is for, and the request.
+    pub(super) writes: Vec<(String, String, String)>,
 }
 
 impl Contract {
-    fn new(surface: Surface) -> Self {
+    pub(super) fn new(surface: Surface) -> Self {
         let document = document(surface);
-        Self { operations: operations(&document), document, held: BTreeSet::new() }
+        Self { operations: operations(&document), document, held: BTreeSet::new(), writes: Vec::new() }
     }
 
     /// Holds the answer of an operation against its schema.
     #[track_caller]
-    fn hold(&mut self, id: &str, reply: &Reply) -> Value {
+    pub(super) fn hold(&mut self, id: &str, reply: &Reply) -> Value {
         let operation = self.operations.iter().find(|operation| operation.id == id);
         let operation = operation.unwrap_or_else(|| panic!("{id} is no operation"));
         assert!(reply.status < 300, "{id}: {} {}", reply.status, reply.text);
         let response = &operation.body["responses"][reply.status.to_string()];
         assert!(response.is_object(), "{id}: {} is not documented", reply.status);
         self.held.insert(id.to_owned());
-        let schema = &response["content"]["application/json; charset=utf-8"]["schema"];
+        if operation.method != "get" {
+            let caller = operation.body["x-caller"].as_str().unwrap_or_default().to_owned();
+            let request = reply.headers["X-Request-Id"].to_str().unwrap().to_owned();
+            self.writes.push((id.to_owned(), caller, request));
+        }
+        let schema = &response["content"]["application/json"]["schema"];
         if schema.is_null() {
             assert!(
                 response["content"].as_object().is_none_or(|content| !content.is_empty())
@@ -81,7 +88,14 @@ impl Contract {
 
     /// Holds the five operations of a plain section, named `create_<one>`, `get_<one>`, `list_<one>s`,
     /// `update_<one>` (a PATCH) or `replace_<one>` (a PUT), and `delete_<one>`.
-    async fn hold_section(&mut self, owner: &Client, one: &str, at: &str, new: Value, change: Value) {
+    pub(super) async fn hold_section(
+        &mut self,
+        owner: &Client,
+        one: &str,
+        at: &str,
+        new: Value,
+        change: Value,
+    ) {
         let created = self.hold(&format!("create_{one}"), &owner.post(at, new).await);
         let path = format!("{at}/{}", created["id"].as_str().unwrap());
         self.hold(&format!("get_{one}"), &owner.get(&path).await);
@@ -110,17 +124,35 @@ impl Contract {
                 of_part.into_iter().filter(|fault| !(part_only && fault.ends_with("is not documented"))),
             );
         }
-        let fits = match schema["type"].as_str() {
-            Some("object") => value.is_object(),
-            Some("array") => value.is_array(),
-            Some("string") => value.is_string(),
-            Some("integer") => value.is_i64() || value.is_u64(),
-            Some("number") => value.is_number(),
-            Some("boolean") => value.is_boolean(),
-            _ => true,
-        };
+        if let Some(ways) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+            let tried = ways.iter().map(|way| {
+                let mut of_way = Vec::new();
+                self.compare(way, value, path, &mut of_way);
+                of_way
+            });
+            let tried: Vec<_> = tried.collect();
+            if tried.iter().all(|faults| !faults.is_empty()) {
+                faults.extend(tried.into_iter().flatten());
+            }
+            return;
+        }
+        let types = types_of(schema);
+        let fits = types.is_empty()
+            || types.iter().any(|ty| match *ty {
+                "object" => value.is_object(),
+                "array" => value.is_array(),
+                "string" => value.is_string(),
+                "integer" => value.is_i64() || value.is_u64(),
+                "number" => value.is_number(),
+                "boolean" => value.is_boolean(),
+                "null" => value.is_null(),
+                _ => false,
+            });
         if !fits {
             faults.push(format!("{path} is {value}, not of type {}", schema["type"]));
+        }
+        if !schema["const"].is_null() && schema["const"] != *value {
+            faults.push(format!("{path} is {value}, not {}", schema["const"]));
         }
         if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
             faults.push(format!("{path} is {value}, none of {}", schema["enum"]));
@@ -130,7 +162,11 @@ impl Contract {
             (Some("typeid"), Some(text)) => {
                 text.split_once('_').is_some_and(|(_, suffix)| suffix.len() == 26)
             }
-            (Some("date-time"), Some(text)) => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
+            // All alike: in UTC, with a Z and at most six digits.
+            (Some("date-time"), Some(text)) => {
+                let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len() - 1);
+                chrono::DateTime::parse_from_rfc3339(text).is_ok() && text.ends_with('Z') && digits <= 6
+            }
             _ => true,
         };
         if !fits {
@@ -248,6 +284,7 @@ async fn what_is_answered_is_what_is_documented() {
     contract.hold("logout", &owner.post("/auth/logout", json!({})).await);
 
     assert_eq!(contract.left(), LEFT_OUT.iter().copied().collect());
+    super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
 /// Workspaces, and who belongs to them.
@@ -284,7 +321,7 @@ async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client)
 }
 
 /// Module settings.
-async fn hold_modules(contract: &mut Contract, owner: &Client) {
+pub(super) async fn hold_modules(contract: &mut Contract, owner: &Client) {
     contract.hold("create_module", &owner.post("/modules", json!({"module": "crm"})).await);
     contract.hold("list_modules", &owner.get("/modules").await);
     contract.hold("get_module", &owner.get("/modules/crm").await);
@@ -323,7 +360,8 @@ async fn hold_keys(contract: &mut Contract, owner: &Client) {
     contract.hold("get_api_key", &owner.get(&path).await);
     contract.hold("update_api_key", &owner.patch(&path, json!({"description": "y"})).await);
     contract.hold("toggle_api_key", &owner.post(&format!("{path}/toggle"), json!({})).await);
-    contract.hold("rotate_api_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let rotated = contract.hold("rotate_api_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let path = format!("/api-keys/{}", rotated["id"].as_str().unwrap());
     contract.hold("revoke_api_key", &owner.post(&format!("{path}/revoke"), json!({})).await);
     contract.hold("delete_api_key", &owner.delete(&path).await);
     let token = owner.post("/auth/tokens", json!({"name": "x"})).await;
@@ -334,7 +372,7 @@ async fn hold_keys(contract: &mut Contract, owner: &Client) {
 }
 
 /// Permissions.
-async fn hold_permissions(contract: &mut Contract, owner: &Client) {
+pub(super) async fn hold_permissions(contract: &mut Contract, owner: &Client) {
     contract.hold("list_permissions", &owner.get("/permissions").await);
     contract.hold("check_permission", &owner.get("/permissions/check/records:view").await);
     contract.hold("group_permissions", &owner.get("/permissions/grouped").await);
@@ -394,6 +432,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     contract.hold("discard_dlq_message", &owner.delete(&message).await);
 
     assert_eq!(contract.left(), BTreeSet::from(["stream_job", "stream_jobs"]));
+    super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
 /// What the Platform API tells about a tenant, its keys and who calls.
@@ -416,7 +455,8 @@ async fn hold_tenant(contract: &mut Contract, owner: &Client) {
     contract.hold("create_key", &program.post("/v1/keys", new).await);
     let path = format!("/v1/keys/{}", key["id"].as_str().unwrap());
     contract.hold("update_key", &owner.patch(&path, json!({"label": "y"})).await);
-    contract.hold("rotate_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let rotated = contract.hold("rotate_key", &owner.post(&format!("{path}/rotate"), json!({})).await);
+    let path = format!("/v1/keys/{}", rotated["data"]["new_key"]["id"].as_str().unwrap());
     contract.hold("revoke_key", &owner.delete(&path).await);
 }
 
@@ -474,13 +514,14 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     let all = contract.operations.iter().map(|operation| operation.id.as_str());
     let left: BTreeSet<_> = all.filter(|id| !contract.held.contains(*id)).collect();
     assert!(left.is_empty(), "{left:?}");
+    super::audit::writes_are_noted(&app, &contract, "operator").await;
 }
 
 #[test]
 fn a_body_that_is_not_as_documented_is_found_out() {
     let contract = Contract::new(Surface::Workspace);
     let me = contract.operations.iter().find(|operation| operation.id == "get_current_user").unwrap();
-    let schema = &me.body["responses"]["200"]["content"]["application/json; charset=utf-8"]["schema"];
+    let schema = &me.body["responses"]["200"]["content"]["application/json"]["schema"];
     let id = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
     let workspace = json!({"id": id, "name": 7, "slug": "s", "role": "owner", "colour": "red"});
     let body = json!({"id": "x", "email": "a@b.c", "email_verified": true, "created_at": "today", "workspaces": [workspace]});
@@ -491,6 +532,7 @@ fn a_body_that_is_not_as_documented_is_found_out() {
     faults.sort();
     insta::assert_compact_json_snapshot!(faults, @r#"[
   "me.created_at is \"today\", not of format \"date-time\"",
+  "me.email_verified is missing",
   "me.id is \"x\", not of format \"uuid\"",
   "me.name is missing",
   "me.workspaces[].colour is not documented",

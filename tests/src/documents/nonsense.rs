@@ -5,7 +5,7 @@ use jobs::Surface;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{FOR_PEOPLE, Operation, document, operations};
+use super::{FOR_PEOPLE, Operation, document, operations, types_of};
 use crate::{
     Client, Reply, Stripe, TestApp,
     client::{code_of, send},
@@ -69,8 +69,10 @@ impl Walk {
     fn properties(&self, schema: &Value) -> Map<String, Value> {
         let schema = self.resolved(schema);
         let mut properties = schema["properties"].as_object().cloned().unwrap_or_default();
-        for part in schema["allOf"].as_array().into_iter().flatten() {
-            properties.extend(self.properties(part));
+        for name in ["allOf", "anyOf"] {
+            for part in schema[name].as_array().into_iter().flatten() {
+                properties.extend(self.properties(part));
+            }
         }
         properties
     }
@@ -78,7 +80,7 @@ impl Walk {
     /// A value of a schema's type, right or nearly so.
     fn plausible(&self, schema: &Value) -> Value {
         let schema = self.resolved(schema);
-        match schema["type"].as_str() {
+        match types_of(schema).first().copied() {
             Some("string") if schema["format"] == "uuid" => json!(ID),
             Some("string") => schema["enum"].get(0).cloned().unwrap_or(json!("x")),
             Some("integer" | "number") => json!(1),
@@ -115,7 +117,7 @@ impl Walk {
             let code = code_of(&error);
             assert!(code.is_some() && message.is_string(), "{said}");
             assert_eq!(
-                code == Some("record_invalid") || code == Some("parameter_missing"),
+                matches!(code, Some("record_invalid" | "parameter_missing" | "parameter_unknown")),
                 fields.is_object(),
                 "{said}"
             );

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use jobs::{
-    Database, JobId, NewJob, Pool,
+    Database, JobId, NewJob, Origin, Pool,
     control::{self, Retry},
     kinds::NoOp,
     testing::steps::{self, Held, Worker},
@@ -161,7 +161,7 @@ impl World {
             Step::Cancel { which } => {
                 if let Some(job) = self.any_job(which).await {
                     let workspace = self.workspace_of(job).await;
-                    control::cancel(&self.database, workspace, job).await.unwrap();
+                    control::cancel(&self.database, workspace, job, &Origin::default()).await.unwrap();
                 }
             }
             Step::Retry { which } => self.retry(which).await,
@@ -242,7 +242,7 @@ impl World {
         let workspace = self.workspace_of(job).await;
         let done = self.completed.lock().await.contains_key(&job);
         let mut tx = self.database.begin().await.unwrap();
-        let answer = control::retry(&mut tx, workspace, job).await.unwrap();
+        let answer = control::retry(&mut tx, workspace, job, &Origin::default()).await.unwrap();
         tx.commit().await.unwrap();
         assert!(!(done && answer == Retry::Queued), "a job that is done runs again");
     }

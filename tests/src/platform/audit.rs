@@ -18,7 +18,10 @@ async fn what_people_and_programs_do_is_listed_the_latest_first() {
         (&entry["action"], &entry["resource_type"]),
         (&json!("recordset.created"), &json!("recordset"))
     );
-    assert_eq!((&entry["credential_type"], &entry["credential_id"]), (&json!("api_key"), &key["id"]));
+    let id = api_kit::type_id_of("api_key", key["id"].as_str().unwrap().parse().unwrap());
+    assert_eq!((&entry["credential_type"], &entry["credential_id"]), (&json!("api_key"), &json!(id)));
+    assert_eq!((&entry["actor_type"], &entry["job_id"]), (&json!("api_key"), &Value::Null));
+    assert!(entry["resource_id"].as_str().unwrap().starts_with("recordset_"), "{entry}");
     assert_eq!((&entry["user_id"], &entry["is_impersonated"]), (&Value::Null, &json!(false)));
     assert_eq!((&entry["ip"], &entry["surface"]), (&json!("127.0.0.1"), &json!("workspace")));
     assert!(entry["request_id"].is_string() && entry["created_at"].is_string());

@@ -12,7 +12,11 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
     dead_letter(&app, &owner).await;
 
     let list = owner.get("/v1/dlq?limit=1").await.expect(200);
-    insta::assert_json_snapshot!(masked(&list["data"]), @r#"
+    let mut shown = list["data"].clone();
+    let stream = shown["messages"][0].as_object_mut().unwrap().remove("stream_url").unwrap();
+    let first_id = list["data"]["messages"][0]["id"].as_str().unwrap();
+    assert!(stream.as_str().unwrap().starts_with(&format!("/v1/jobs/{first_id}/stream?ticket=")), "{stream}");
+    insta::assert_json_snapshot!(masked(&shown), @r#"
     {
       "messages": [
         {
@@ -46,7 +50,8 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
     assert_eq!(owner.get("/v1/dlq?limit=0").await.error(422), "record_invalid");
 
     let retried = owner.post(&format!("/v1/dlq/{first}/retry"), json!({})).await.expect(200);
-    assert_eq!((&retried["success"], &retried["data"]), (&json!(true), &json!({"retried": true})));
+    assert_eq!((&retried["success"], &retried["data"]["retried"]), (&json!(true), &json!(true)));
+    assert!(retried["data"]["stream_url"].as_str().unwrap().starts_with("/v1/jobs/job_"), "{retried}");
     owner.events(&format!("/v1/jobs/{first}/stream"), None).await.to_the_end().await;
     let discarded = owner.delete(&format!("/v1/dlq/{second}")).await.expect(200);
     assert_eq!(discarded["data"], json!({"discarded": true}));

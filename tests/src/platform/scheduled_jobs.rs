@@ -159,7 +159,7 @@ async fn a_change_leaves_the_rest_as_it_was() {
     assert_ne!(retimed["data"]["next_run_at"], made["next_run_at"]);
     let once = owner.patch(&path, json!({ "run_at": "2099-01-01T00:00:00Z" })).await.expect(200);
     assert_eq!(once["data"].get("cron_expression"), None);
-    assert_eq!(once["data"]["next_run_at"], "2099-01-01T00:00:00+00:00");
+    assert_eq!(once["data"]["next_run_at"], "2099-01-01T00:00:00Z");
 
     let off = owner.patch(&path, json!({ "enabled": false })).await.expect(200);
     assert_eq!(off["data"].get("next_run_at"), None);
@@ -283,4 +283,24 @@ async fn that_of_another_workspace_does_not_exist() {
         assert_eq!(refused.error(404), "record_not_found");
     }
     assert_eq!(owner.get(&path).await.expect(200)["data"]["name"], "Nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_allows_so_many_scheduled_jobs_also_of_several_at_once() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    app.run("update plan_limits set schedules = 2 where plan = 'free'").await;
+    let asked = (0..5).map(|_| owner.post(PATH, no_op(json!({}))));
+    let replies = futures::future::join_all(asked).await;
+    let (made, refused): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 201);
+    assert_eq!((made.len(), refused.len()), (2, 3));
+    for reply in refused {
+        assert_eq!(reply.error(402), "limit_exceeded");
+    }
+    assert_eq!(owner.get("/v1/usage").await.expect(200)["data"]["plan_limits"]["scheduled_jobs"], 2);
+    app.run("update workspaces set plan = 'enterprise'").await;
+    create(&owner, no_op(json!({}))).await;
+    for job in owner.get(PATH).await.expect(200)["data"].as_array().unwrap() {
+        owner.delete(&format!("{PATH}/{}", job["id"].as_str().unwrap())).await.expect(200);
+    }
 }

@@ -43,8 +43,15 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
     sleeper(&app, &owner, NoOp::default()).await;
     let job = dead_letter(&app, &owner).await;
 
-    let list = owner.get("/dead-letters").await.expect(200);
-    let detail = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
+    let mut list = owner.get("/dead-letters").await.expect(200);
+    let mut detail = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
+    for shown in [&mut list["items"][0], &mut detail] {
+        let stream = shown.as_object_mut().unwrap().remove("stream_url").unwrap();
+        assert!(
+            stream.as_str().unwrap().starts_with(&format!("/api/v1/jobs/{job}/stream?ticket=")),
+            "{stream}"
+        );
+    }
 
     insta::assert_json_snapshot!(masked(&list), @r#"
     {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, WorkspaceDb, WorkspaceId, imports::staged};
+use domain::{Actor, Event, WorkspaceDb, WorkspaceId, imports::staged};
 use jobs::{Answer, Database, JobContext, Outcome, kinds::DiscardImport};
 use serde_json::json;
 use uuid::Uuid;
@@ -31,6 +31,9 @@ pub(crate) async fn all(
     loop {
         let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
         let more = staged::discard_some(&mut db, import).await?;
+        if !more {
+            db.record(Event::new("import", "discarded", import, json!({}))).await?;
+        }
         db.commit().await?;
         if !more {
             return Ok(());

@@ -1,14 +1,14 @@
 //! Who did what. Contract section "Audit" (P-AUD).
 
-use api_kit::{Can, Limit, Offset, Tag, TypeId, Wrapped, part_request, permissions};
+use api_kit::{Can, Limit, Offset, Tag, TypeId, Wrapped, part_request, permissions, type_id_of};
 use chrono::{DateTime, Utc};
 use domain::{
     UserId,
     audit::history::{self, Filter, Noted},
 };
+use jobs::JobId;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use serde_json::Value;
-use uuid::Uuid;
 
 permissions! { ViewAudit = "audit:view" }
 
@@ -22,18 +22,24 @@ struct AuditLog {
     action: String,
     /// What it was done to.
     resource_type: String,
-    /// Which one: the id that the Workspace API shows.
-    resource_id: Option<Uuid>,
-    /// The person who did it; none for a program of the tenant.
+    /// The id of the resource, as a TypeID; null where `data` names several.
+    resource_id: Option<String>,
+    /// The kind of actor: `user`, `impersonator` (staff acting as a person), `api_key`, `operator`, `job` (the
+    /// effect of a running job, on behalf of whoever asked for it), `visitor` (a client without a credential) or
+    /// `system`.
+    actor_type: String,
+    /// The person; null for programs of the tenant and for operators.
     user_id: Option<TypeId<UserId>>,
     /// With what they came: `session`, `api_key` or `personal_token`.
     credential_type: Option<String>,
-    /// The session, key or token: the id that the Workspace API shows.
-    credential_id: Option<Uuid>,
+    /// The id of the session, key or token, as a TypeID.
+    credential_id: Option<String>,
     /// Whether a member of staff acted in the person's place.
     is_impersonated: bool,
     /// That member of staff.
     impersonator_id: Option<TypeId<UserId>>,
+    /// The job in whose run it was done; null otherwise.
+    job_id: Option<TypeId<JobId>>,
     /// From which address.
     ip: Option<String>,
     /// With which client.
@@ -62,13 +68,17 @@ impl From<Noted> for AuditLog {
         Self {
             id: noted.id,
             action: noted.action,
+            resource_id: noted.resource_id.map(|id| type_id_of(&noted.resource_type, id)),
             resource_type: noted.resource_type,
-            resource_id: noted.resource_id,
+            actor_type: noted.actor_type,
             user_id: noted.user_id.map(|user| TypeId(UserId(user))),
+            credential_id: noted
+                .credential_id
+                .map(|id| type_id_of(noted.credential_type.as_deref().unwrap_or("session"), id)),
             credential_type: noted.credential_type,
-            credential_id: noted.credential_id,
             is_impersonated: noted.impersonator_id.is_some(),
             impersonator_id: noted.impersonator_id.map(|staff| TypeId(UserId(staff))),
+            job_id: noted.job_id.map(|job| TypeId(JobId(job))),
             ip: noted.ip,
             user_agent: noted.user_agent,
             request_id: noted.request_id,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::download::{CsvFile, Made};
 
-permissions! { CreateExport = "exports:create" }
+permissions! { CreateExport = "exports:create", ViewRecords = "records:view" }
 
 /// The kind of file that an export makes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
@@ -53,7 +53,7 @@ impl RecordsetExportApi {
     #[oai(path = "/", method = "post", operation_id = "start_export")]
     async fn start(
         &self,
-        can: Can<CreateExport>,
+        can: Can<(CreateExport, ViewRecords)>,
         asked: Body<ExportRequest>,
     ) -> Answer<Accepted<JobStarted>> {
         let ExportRequest { recordset_id, format: ExportFormat::Csv, fields } = asked.0;

@@ -7,8 +7,8 @@ mod job;
 use std::collections::BTreeMap;
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, FileUpload, JobStarted, NoContent,
-    PageNumber, PageSize, Tag, page_request, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, FileUpload, JobStarted,
+    NoContent, PageNumber, PageSize, Tag, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
 use domain::{
@@ -20,7 +20,7 @@ use domain::{
 };
 use futures::{Stream, TryStreamExt, stream};
 use jobs::{
-    JobId,
+    Act, JobId,
     control::{self, Cancel, CancelledAll, Delete, Filter},
     watch::{Snapshot, Status},
 };
@@ -41,6 +41,12 @@ permissions! {
     CreateImport = "imports:create",
     CancelImport = "imports:cancel",
     DeleteImport = "imports:delete",
+    ViewExports = "exports:view",
+    CancelExport = "exports:cancel",
+    DeleteExport = "exports:delete",
+    ViewRecords = "records:view",
+    CreateRecords = "records:create",
+    CreateRecordsets = "recordsets:create",
 }
 
 /// An import that creates its recordset.
@@ -126,7 +132,7 @@ impl RecordsetImportApi {
     #[oai(path = "/", method = "post", operation_id = "start_recordset_import", transform = "unhurried")]
     async fn start(
         &self,
-        can: Can<CreateImport>,
+        can: Can<(CreateImport, CreateRecords, CreateRecordsets)>,
         asked: Body<RecordsetImport>,
     ) -> Answer<Accepted<ImportStarted>> {
         let RecordsetImport { name, slug, description, fields, import } = asked.0;
@@ -151,7 +157,7 @@ impl RecordsetImportApi {
     )]
     async fn start_into(
         &self,
-        can: Can<CreateImport>,
+        can: Can<(CreateImport, CreateRecords)>,
         recordset_id: Path<Uuid>,
         asked: Body<RecordsImport>,
     ) -> Answer<Accepted<ImportStarted>> {
@@ -169,14 +175,19 @@ impl RecordsetImportApi {
     #[oai(path = "/jobs", method = "get", operation_id = "list_import_jobs")]
     async fn list(
         &self,
-        can: Can<ViewImports>,
+        can: Can<Either<ViewImports, ViewExports>>,
         job_type: Query<Option<JobType>>,
         status: Query<Option<Status>>,
         #[oai(default)] page: Query<PageNumber>,
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<TransferJob>>> {
         let request = page_request(page.0, page_size.0);
-        let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0, ..Filter::default() };
+        let filter = Filter {
+            kinds: JobType::kinds(job_type.0),
+            except: can.kinds_denied(Act::View),
+            status: status.0,
+            ..Filter::default()
+        };
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
@@ -186,17 +197,33 @@ impl RecordsetImportApi {
 
     /// Look at an import or export
     ///
-    /// With what is wrong with an import's rows so far, and with links to the report or the file.
-    #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job")]
-    async fn get(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<TransferJobDetail>> {
-        let snapshot = find(&can, JobId(job_id.0)).await?;
-        Ok(Json(TransferJobDetail::load(&can, snapshot).await?))
+    /// With what is wrong with an import's rows so far, and, for callers who may view records, with links to the
+    /// report or the file.
+    #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job", transform = "watching")]
+    async fn get(
+        &self,
+        can: Can<Either<ViewImports, ViewExports>>,
+        job_id: Path<Uuid>,
+    ) -> Answer<Json<TransferJobDetail>> {
+        let snapshot = find(&can, JobId(job_id.0), Act::View).await?;
+        // Report and file show records' values.
+        let links = can.may::<ViewRecords>();
+        Ok(Json(TransferJobDetail::load(&can, snapshot, links).await?))
     }
 
     /// Look at an import, in short
-    #[oai(path = "/status/:job_id", method = "get", operation_id = "get_import_status")]
-    async fn status(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ImportStatus>> {
-        Ok(Json(ImportStatus::shown(&can, find(&can, JobId(job_id.0)).await?)))
+    #[oai(
+        path = "/status/:job_id",
+        method = "get",
+        operation_id = "get_import_status",
+        transform = "watching"
+    )]
+    async fn status(
+        &self,
+        can: Can<Either<ViewImports, ViewExports>>,
+        job_id: Path<Uuid>,
+    ) -> Answer<Json<ImportStatus>> {
+        Ok(Json(ImportStatus::shown(&can, find(&can, JobId(job_id.0), Act::View).await?)))
     }
 
     /// Cancel an import or export
@@ -204,11 +231,15 @@ impl RecordsetImportApi {
     /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
     /// what it has written stays, unless it is atomic.
     #[oai(path = "/jobs/:job_id/cancel", method = "post", operation_id = "cancel_import_job")]
-    async fn cancel(&self, can: Can<CancelImport>, job_id: Path<Uuid>) -> Answer<Json<TransferJob>> {
-        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
-        match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
+    async fn cancel(
+        &self,
+        can: Can<Either<CancelImport, CancelExport>>,
+        job_id: Path<Uuid>,
+    ) -> Answer<Json<TransferJob>> {
+        let job = find(&can, JobId(job_id.0), Act::Cancel).await?.event.job_id;
+        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
             Cancel::Cancelled | Cancel::Requested => {
-                Ok(Json(TransferJob::shown(&can, find(&can, job).await?)))
+                Ok(Json(TransferJob::shown(&can, find(&can, job, Act::Cancel).await?)))
             }
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
@@ -216,19 +247,26 @@ impl RecordsetImportApi {
     }
 
     /// Cancel all imports and exports that are not over
+    ///
+    /// Of those that the caller may cancel.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
-    async fn cancel_all(&self, can: Can<CancelImport>) -> Answer<Json<CancelledJobs>> {
-        let filter = Filter { kinds: JobType::kinds(None), ..Filter::default() };
+    async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
+        let except = can.kinds_denied(Act::Cancel);
+        let filter = Filter { kinds: JobType::kinds(None), except, ..Filter::default() };
         let whose = Some(can.workspace.0);
         let CancelledAll { cancelled, requested, .. } =
-            control::cancel_all(&can.app().database, whose, &filter, i64::MAX).await?;
+            control::cancel_all(&can.app().database, whose, &filter, i64::MAX, &can.origin()).await?;
         Ok(Json(CancelledJobs { cancelled, requested }))
     }
 
     /// Get a new link to an import's error report
     #[oai(path = "/jobs/:job_id/report-url", method = "get", operation_id = "get_import_report_url")]
-    async fn report_url(&self, can: Can<ViewImports>, job_id: Path<Uuid>) -> Answer<Json<ReportUrl>> {
-        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
+    async fn report_url(
+        &self,
+        can: Can<(ViewImports, ViewRecords)>,
+        job_id: Path<Uuid>,
+    ) -> Answer<Json<ReportUrl>> {
+        let job = find(&can, JobId(job_id.0), Act::View).await?.event.job_id;
         let mut db = can.read().await?;
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
@@ -265,10 +303,14 @@ impl RecordsetImportApi {
     ///
     /// The imported records stay; the report, and the file of an export, go.
     #[oai(path = "/jobs/:job_id", method = "delete", operation_id = "delete_import_job")]
-    async fn delete(&self, can: Can<DeleteImport>, job_id: Path<Uuid>) -> Answer<NoContent> {
-        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
+    async fn delete(
+        &self,
+        can: Can<Either<DeleteImport, DeleteExport>>,
+        job_id: Path<Uuid>,
+    ) -> Answer<NoContent> {
+        let job = find(&can, JobId(job_id.0), Act::Delete).await?.event.job_id;
         let mut tx = can.app().database.begin().await?;
-        match control::delete(&mut tx, Some(can.workspace.0), job).await? {
+        match control::delete(&mut tx, Some(can.workspace.0), job, &can.origin()).await? {
             Delete::Deleted => tx.commit().await?,
             Delete::NotOver => {
                 return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"));
@@ -323,12 +365,11 @@ fn uri(text: &str) -> Result<FileUri, ApiError> {
     text.parse().map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
 }
 
-/// The job, if it is an import or export of the caller's workspace.
-async fn find<P>(can: &Can<P>, job: JobId) -> Answer<Snapshot> {
+/// The job, if it is an import or export of the caller's workspace, and they may do that with it.
+async fn find<P>(can: &Can<P>, job: JobId, act: Act) -> Answer<Snapshot> {
     let snapshot = can.app().hub.snapshot(job).await?;
-    snapshot
-        .filter(|job| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some())
-        .ok_or_else(ApiError::not_found)
+    let of_ours = |job: &Snapshot| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some();
+    can.allowed(act, snapshot.filter(of_ours).ok_or_else(ApiError::not_found)?)
 }
 
 /// The report, page by page.

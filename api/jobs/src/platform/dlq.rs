@@ -3,7 +3,7 @@
 use api_kit::{Access, Can, Limit, Offset, Tag, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use jobs::{
-    JobId,
+    Act, JobId,
     dead_letters::{self, DeadLetter, Filter},
 };
 use poem_openapi::{
@@ -111,9 +111,9 @@ impl DlqApi {
     ) -> Wrapped<DlqMessages> {
         let part = part_request(limit.0, offset.0);
         let whose = Some(can.workspace.0);
+        let filter = Filter { except: can.kinds_denied(Act::View), ..Filter::default() };
         let (letters, total) =
-            dead_letters::list(&can.app().database, whose, &Filter::default(), part.limit, part.offset)
-                .await?;
+            dead_letters::list(&can.app().database, whose, &filter, part.limit, part.offset).await?;
         let messages = letters.into_iter().map(|letter| DlqMessage::shown(&can, letter)).collect();
         Ok(Json(can.wrap(DlqMessages { messages, total })))
     }

@@ -7,11 +7,11 @@ use api_kit::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    JsonObject, UserId,
+    ApiKeyId, JsonObject, UserId,
     scheduled_jobs::{self, Action, Changes, NewScheduledJob},
 };
 use jobs::{
-    JobId,
+    Act, CredentialType, JobId,
     schedules::{self, CatchUp, Overlap, RunOutcome, Schedule, ScheduleId, Timing},
     watch::Status,
 };
@@ -129,8 +129,10 @@ struct ScheduledJob {
     last_run_at: Option<DateTime<Utc>>,
     /// The newest job.
     last_job_id: Option<TypeId<JobId>>,
-    /// Who made it.
+    /// The person who made it; null for one that an API key made.
     created_by: Option<TypeId<UserId>>,
+    /// The API key that made it; null for one that a person made.
+    created_by_key: Option<TypeId<ApiKeyId>>,
     /// When it was made.
     created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -141,6 +143,8 @@ impl ScheduledJob {
     fn shown(access: &Access, schedule: Schedule) -> Self {
         let Schedule { id, plan, origin, next_at, last_at, last_job, created_at, updated_at } = schedule;
         let (action_type, config) = Action::of(&plan.template).unwrap_or(("unknown", serde_json::Map::new()));
+        let made_by_key =
+            origin.credential_id.filter(|_| origin.credential_type == Some(CredentialType::ApiKey));
         let signed = action_type == "webhook" && access.may::<ManageSchedules>();
         let (cron_expression, run_at, timezone) = match &plan.timing {
             Timing::Cron(cron) => (Some(cron.text().to_owned()), None, cron.zone()),
@@ -164,7 +168,8 @@ impl ScheduledJob {
             next_run_at: next_at,
             last_run_at: last_at,
             last_job_id: last_job.map(TypeId),
-            created_by: origin.actor.map(UserId).map(TypeId),
+            created_by: origin.user_id.map(UserId).map(TypeId),
+            created_by_key: made_by_key.map(ApiKeyId).map(TypeId),
             created_at,
             updated_at,
         }
@@ -187,15 +192,17 @@ struct ScheduledJobRun {
     status: Option<Status>,
     /// The job's snapshot, for polling.
     status_url: Option<String>,
-    /// The job's events, for `EventSource`: carries a ticket that reads this one job.
+    /// The job's events, for `EventSource`: carries a ticket that reads this one job. Null for callers who may not
+    /// look at jobs of its kind.
     stream_url: Option<String>,
     /// When that was decided.
     created_at: DateTime<Utc>,
 }
 
 impl ScheduledJobRun {
-    fn shown(access: &Access, run: &schedules::Run) -> Self {
-        let links = run.job.filter(|_| run.status.is_some()).map(|job| StartedJob::new(access, job));
+    fn shown(access: &Access, run: &schedules::Run, watches: bool) -> Self {
+        let links =
+            run.job.filter(|_| run.status.is_some() && watches).map(|job| StartedJob::new(access, job));
         let (status_url, stream_url) = links.map(|links| (links.status_url, links.stream_url)).unzip();
         Self {
             scheduled_for: run.scheduled_for,
@@ -239,8 +246,10 @@ impl ScheduledJobsApi {
     ) -> CreatedWrapped<ScheduledJob> {
         let job = job.0;
         let config = job.action_config.into_members();
+        let action = Action::read(&mut can.read().await?, &job.action_type, config).await?;
+        can.need_for(Act::Start, action.kind())?;
         let new = NewScheduledJob {
-            action: Action::read(&mut can.read().await?, &job.action_type, config).await?,
+            action,
             name: job.name,
             description: job.description,
             cron_expression: job.cron_expression,
@@ -275,6 +284,7 @@ impl ScheduledJobsApi {
         changes: Body<ScheduledJobChanges>,
     ) -> Wrapped<ScheduledJob> {
         let (id, changes) = (job_id.0.0, changes.0);
+        may_start(&can, id).await?;
         let action = changed_action(&can, id, changes.action_type, changes.action_config).await?;
         let changes = Changes {
             action,
@@ -322,10 +332,12 @@ impl ScheduledJobsApi {
         can: Can<ManageSchedules>,
         job_id: Path<TypeId<ScheduleId>>,
     ) -> Wrapped<ScheduledJobRun> {
+        may_start(&can, job_id.0.0).await?;
         let mut tx = can.app().database.begin().await?;
         let run = scheduled_jobs::execute(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
         tx.commit().await?;
-        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run))))
+        // Whoever starts a job may watch it.
+        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, true))))
     }
 
     /// List what became of a scheduled job's occurrences, newest first
@@ -343,7 +355,8 @@ impl ScheduledJobsApi {
         let pool = &can.app().database.pool;
         let schedule = scheduled_jobs::get(&can.app().database, can.workspace, job_id.0.0).await?;
         let runs = schedules::runs(pool, schedule.id, part.limit, part.offset).await?;
-        let shown = runs.iter().map(|run| ScheduledJobRun::shown(&can, run)).collect();
+        let watches = can.need_for(Act::View, schedule.plan.template.parts().0).is_ok();
+        let shown = runs.iter().map(|run| ScheduledJobRun::shown(&can, run, watches)).collect();
         Ok(Json(can.wrap(shown)))
     }
 }
@@ -368,5 +381,13 @@ async fn changed_action(
         (None, None) => return Ok(None),
     };
     let mut db = access.read().await?;
-    Ok(Some(Action::read(&mut db, &action_type, config.unwrap_or_default()).await?))
+    let action = Action::read(&mut db, &action_type, config.unwrap_or_default()).await?;
+    access.need_for(Act::Start, action.kind())?;
+    Ok(Some(action))
+}
+
+/// What a scheduled job starts asks for its own permissions: whoever changes when it comes, starts it.
+async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<()> {
+    let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
+    access.need_for(Act::Start, schedule.plan.template.parts().0)
 }

@@ -8,7 +8,7 @@ use api_kit::{
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
 use jobs::{
-    JobId, Surface,
+    Act, JobId, Surface,
     control::{self, Retry},
     dead_letters::{self, DiscardedAll, Filter, RetriedAll},
 };
@@ -96,9 +96,11 @@ pub struct DeadLetterDetail {
     payload: Value,
     /// The version of the payload's shape.
     version: i16,
-    /// Who asked for it.
+    /// The person who asked for it, or else the API key.
     #[oai(skip_serializing_if_is_none)]
     actor_id: Option<Uuid>,
+    /// What asked for it.
+    actor_type: String,
     /// The surface that it was asked for on: `workspace` or `platform`.
     surface: String,
     /// The newest lines of its log, oldest first.
@@ -128,7 +130,8 @@ impl DeadLetterSelection {
         if !says_which && !all {
             return Err(nothing_said());
         }
-        Ok(Filter { kinds: kind.into_iter().collect(), codes: code.into_iter().collect(), since, until })
+        let (kinds, codes) = (kind.into_iter().collect(), code.into_iter().collect());
+        Ok(Filter { kinds, except: Vec::new(), codes, since, until })
     }
 }
 
@@ -180,6 +183,7 @@ impl DeadLettersApi {
     ) -> Answer<Json<Page<DeadLetter>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
+            except: can.kinds_denied(Act::View),
             codes: code.0.into_iter().collect(),
             since: since.0,
             until: until.0,
@@ -201,11 +205,13 @@ impl DeadLettersApi {
         let (database, job) = (&can.app().database, JobId(job_id.0));
         let letter = dead_letters::find(database, Some(can.workspace.0), job).await?;
         let letter = letter.ok_or_else(ApiError::not_found)?;
+        can.need_for(Act::View, &letter.kind)?;
         let log = control::last_logs(database, job, LOG_LINES).await?;
         Ok(Json(DeadLetterDetail {
             payload: letter.payload.clone(),
             version: letter.version,
-            actor_id: letter.origin.actor,
+            actor_id: letter.origin.user_id.or(letter.origin.credential_id),
+            actor_type: letter.origin.actor_type().name().to_owned(),
             surface: match letter.origin.surface {
                 Surface::Workspace => "workspace".to_owned(),
                 Surface::Ops => "ops".to_owned(),
@@ -244,10 +250,10 @@ impl DeadLettersApi {
         can: Can<RetryJobs>,
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersRetried>> {
-        let filter = selection.0.into_filter()?;
-        let whose = Some(can.workspace.0);
+        let filter = Filter { except: can.kinds_denied(Act::Start), ..selection.0.into_filter()? };
+        let (database, whose) = (&can.app().database, Some(can.workspace.0));
         let RetriedAll { retried, duplicates, more } =
-            dead_letters::retry_all(&can.app().database, whose, &filter, AT_MOST).await?;
+            dead_letters::retry_all(database, whose, &filter, AT_MOST, &can.origin()).await?;
         Ok(Json(DeadLettersRetried { retried, duplicates, more }))
     }
 
@@ -260,17 +266,19 @@ impl DeadLettersApi {
         can: Can<DiscardDeadLetters>,
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersDiscarded>> {
-        let filter = selection.0.into_filter()?;
-        let whose = Some(can.workspace.0);
+        let filter = Filter { except: can.kinds_denied(Act::Delete), ..selection.0.into_filter()? };
+        let (database, whose) = (&can.app().database, Some(can.workspace.0));
         let DiscardedAll { discarded, more } =
-            dead_letters::discard_all(&can.app().database, whose, &filter, AT_MOST).await?;
+            dead_letters::discard_all(database, whose, &filter, AT_MOST, &can.origin()).await?;
         Ok(Json(DeadLettersDiscarded { discarded, more }))
     }
 }
 
 /// Tries a dead letter of the caller's workspace again.
 pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<()> {
-    match dead_letters::retry(&access.app().database, Some(access.workspace.0), job).await? {
+    access.allowed(Act::Start, find(access, job).await?)?;
+    let (database, whose) = (&access.app().database, Some(access.workspace.0));
+    match dead_letters::retry(database, whose, job, &access.origin()).await? {
         Retry::Queued => Ok(()),
         Retry::Duplicate(_) => {
             Err(ApiError::conflict("duplicate_job", "another job does the same meanwhile"))
@@ -281,6 +289,8 @@ pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<()> {
 
 /// Discards a dead letter of the caller's workspace.
 pub(crate) async fn discard_one(access: &Access, job: JobId) -> Answer<()> {
-    let discarded = dead_letters::discard(&access.app().database, Some(access.workspace.0), job).await?;
+    access.allowed(Act::Delete, find(access, job).await?)?;
+    let (database, whose) = (&access.app().database, Some(access.workspace.0));
+    let discarded = dead_letters::discard(database, whose, job, &access.origin()).await?;
     if discarded { Ok(()) } else { Err(ApiError::not_found()) }
 }

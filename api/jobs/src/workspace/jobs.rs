@@ -5,19 +5,18 @@ pub(crate) mod selection;
 use std::time::Duration;
 
 use api_kit::{
-    Access, Answer, ApiError, App, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStream,
+    Access, Answer, ApiError, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStream,
     JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, Tag, ViewJobs, Watcher,
     page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
 use jobs::{
-    JobId,
+    Act, JobId,
     control::{self, Cancel, Delete, Filter, Prioritize, Retry},
     waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
-use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
@@ -72,7 +71,7 @@ pub struct Job {
     finished_at: Option<DateTime<Utc>>,
     /// Why its last attempt failed, if one did.
     #[oai(skip_serializing_if_is_none)]
-    last_error: Option<String>,
+    last_error_message: Option<String>,
     /// Why it is waiting, while it is; only where one job is asked for.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<Waiting>,
@@ -97,7 +96,7 @@ impl Job {
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
-            last_error: snapshot.error.and_then(message),
+            last_error_message: snapshot.error.and_then(message),
             waiting: None,
             stream_url,
         }
@@ -167,6 +166,7 @@ impl JobsApi {
     ) -> Answer<Json<CappedPage<Job>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
+            except: can.kinds_denied(Act::View),
             status: status.0,
             batch: batch_id.0.map(JobId),
             since: since.0,
@@ -234,7 +234,8 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open_all(start, JobsFilter { kind: kind.0, status: status.0 }).await
+        let filter = JobsFilter { kind: kind.0, status: status.0, ..JobsFilter::default() };
+        watcher.open_all(start, filter).await
     }
 
     /// Stream a job's events
@@ -257,7 +258,7 @@ impl JobsApi {
     }
 
     /// Read a job's log
-    #[oai(path = "/:job_id/logs", method = "get", operation_id = "list_job_logs")]
+    #[oai(path = "/:job_id/logs", method = "get", operation_id = "list_job_logs", transform = "watching")]
     async fn logs(
         &self,
         can: Can<ViewJobs>,
@@ -301,7 +302,8 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
-        match control::cancel(&can.app().database, Some(can.workspace.0), job).await? {
+        can.allowed(Act::Cancel, find(&can, job).await?)?;
+        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
             Cancel::Cancelled | Cancel::Requested => Ok(Json(Job::shown(&can, find(&can, job).await?))),
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
@@ -311,16 +313,17 @@ impl JobsApi {
     /// Cancel many jobs
     ///
     /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time; `more`
-    /// tells whether to call again.
+    /// tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
     #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
     async fn cancel_many(
         &self,
         can: Can<CancelJobs>,
         selection: Body<JobSelection>,
     ) -> Answer<Json<JobsCancelled>> {
-        let filter = selection.0.into_filter()?;
-        let whose = Some(can.workspace.0);
-        let cancelled = control::cancel_all(&can.app().database, whose, &filter, CANCELLED_AT_MOST).await?;
+        let filter = Filter { except: can.kinds_denied(Act::Cancel), ..selection.0.into_filter()? };
+        let (database, whose) = (&can.app().database, Some(can.workspace.0));
+        let cancelled =
+            control::cancel_all(database, whose, &filter, CANCELLED_AT_MOST, &can.origin()).await?;
         Ok(Json(cancelled.into()))
     }
 
@@ -333,12 +336,14 @@ impl JobsApi {
         changes: Body<JobChanges>,
     ) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
+        let before = find(&can, job).await?;
         if let Some(priority) = changes.priority {
+            can.allowed(Act::Start, before)?;
             if !(0..=9).contains(&priority) {
                 return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
             }
             let whose = Some(can.workspace.0);
-            match control::prioritize(&can.app().database, whose, job, priority).await? {
+            match control::prioritize(&can.app().database, whose, job, priority, &can.origin()).await? {
                 Prioritize::Done => {}
                 Prioritize::NotWaiting => {
                     return Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"));
@@ -355,8 +360,9 @@ impl JobsApi {
     #[oai(path = "/:job_id/retry", method = "post", operation_id = "retry_job")]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
+        can.allowed(Act::Start, find(&can, job).await?)?;
         let mut tx = can.app().database.begin().await?;
-        match control::retry(&mut tx, Some(can.workspace.0), job).await? {
+        match control::retry(&mut tx, Some(can.workspace.0), job, &can.origin()).await? {
             Retry::Queued => tx.commit().await?,
             Retry::NotOver => {
                 return Err(ApiError::conflict(
@@ -374,9 +380,11 @@ impl JobsApi {
 
     /// Remove a finished job from the history
     #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job")]
-    async fn delete(&self, app: Data<&App>, can: Can<DeleteJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
-        let mut tx = app.database.begin().await?;
-        match control::delete(&mut tx, Some(can.workspace.0), JobId(job_id.0)).await? {
+    async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
+        let job = JobId(job_id.0);
+        can.allowed(Act::Delete, find(&can, job).await?)?;
+        let mut tx = can.app().database.begin().await?;
+        match control::delete(&mut tx, Some(can.workspace.0), job, &can.origin()).await? {
             Delete::Deleted => tx.commit().await?,
             Delete::NotOver => {
                 return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"));
@@ -419,13 +427,9 @@ pub(crate) async fn look(
     Ok(snapshot)
 }
 
-/// The job, if it is one of the caller's workspace.
+/// The job, if it is one of the caller's workspace and of a kind that they may look at.
 pub(crate) async fn find(access: &Access, job: JobId) -> Answer<Snapshot> {
-    access
-        .app()
-        .hub
-        .snapshot(job)
-        .await?
-        .filter(|snapshot| snapshot.workspace == Some(access.workspace.0))
-        .ok_or_else(ApiError::not_found)
+    let found = access.app().hub.snapshot(job).await?;
+    let found = found.filter(|snapshot| snapshot.workspace == Some(access.workspace.0));
+    access.allowed(Act::View, found.ok_or_else(ApiError::not_found)?)
 }

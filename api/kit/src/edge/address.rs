@@ -1,6 +1,6 @@
 //! The client's address: the peer's, or the one a trusted proxy names.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Once};
 
 use ipnet::IpNet;
 use poem::{Addr, Request};
@@ -14,19 +14,38 @@ impl ClientAddress {
         let Addr::SocketAddr(peer) = request.remote_addr().0 else {
             return None;
         };
+        let peer = peer.ip().to_canonical();
         let forwarded = request.headers().get_all("X-Forwarded-For").iter().filter_map(|v| v.to_str().ok());
-        Some(Self(client(peer.ip().to_canonical(), forwarded, trusted)))
+        if request.headers().contains_key("X-Forwarded-For") && !is_trusted(peer, trusted) {
+            warn_of_untrusted_proxy(peer);
+        }
+        Some(Self(client(peer, forwarded, trusted)))
     }
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// Says once that a proxy isn't trusted: behind it all clients would share one address, and its limits.
+fn warn_of_untrusted_proxy(peer: IpAddr) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            %peer,
+            "X-Forwarded-For from an address that TRUSTED_PROXIES doesn't list is ignored: if this is your proxy, \
+             its clients all count as one address; list it"
+        );
+    });
 }
 
 /// Walks from the peer outwards for as long as each address is a proxy that we trust; the first that
 /// isn't is the client. What a client writes into the header itself lies beyond that.
 fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let hops: Vec<_> = forwarded.flat_map(|header| header.split(',')).map(str::trim).collect();
     let mut address = peer;
     for hop in hops.iter().rev() {
-        if !is_trusted(address) {
+        if !is_trusted(address, trusted) {
             break;
         }
         let Ok(next) = hop.parse::<IpAddr>() else { break };

@@ -5,9 +5,11 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
+use crate::ApiError;
+
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 const EXPOSED: &str = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, Idempotency-Replayed, \
-                       Content-Disposition";
+                       Content-Disposition, ETag, Location, Allow, WWW-Authenticate";
 
 /// The request's origin, if it is listed.
 pub(super) fn allowed_origin(request: &Request, listed: &[HeaderValue]) -> Option<HeaderValue> {
@@ -17,7 +19,15 @@ pub(super) fn allowed_origin(request: &Request, listed: &[HeaderValue]) -> Optio
 /// Whether a browser asks before it sends the real request.
 pub(super) fn is_preflight(request: &Request) -> bool {
     *request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ORIGIN)
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The refusal for a page on an origin that is not listed, which no browser shows but its console and its log do.
+pub(super) fn refusal(request: &Request) -> ApiError {
+    let origin = request.header(header::ORIGIN).unwrap_or_default();
+    let detail = format!("CORS: the origin {origin} is not listed in CORS_ORIGINS");
+    ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail)
 }
 
 /// The answer to such a question.

@@ -25,11 +25,8 @@ impl ApiError {
             return Self::new(StatusCode::NOT_FOUND, "route_not_found", "there is no such path");
         }
         if error.is::<MethodNotAllowedError>() {
-            return Self::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "the path exists, but not with this method",
-            );
+            // Sections answer for themselves; what stands beside them, pages and documents, is only read.
+            return Self::method_not_allowed("GET, HEAD");
         }
         if error.is::<ParsePathError>() || error.is::<UnreadablePath>() {
             // An id that can't be one, or a path that is no text, names nothing.

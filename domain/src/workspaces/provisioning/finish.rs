@@ -71,7 +71,7 @@ async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sql
     sqlx::query!(
         "select append_event($1, 'workspace.created', $2, 'workspace', $1, null, $3)",
         signup.workspace_id,
-        serde_json::to_value(actor).map_err(|error| sqlx::Error::Encode(error.into()))?,
+        actor.origin().as_actor(),
         json!({ "name": signup.company_name }),
     )
     .execute(tx.conn())

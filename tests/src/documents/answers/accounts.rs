@@ -69,7 +69,7 @@ pub(super) async fn hold(contract: &mut Contract, app: &TestApp) {
     let account = format!("/users/{}", ada.id);
     app.operator().patch(&account, json!({"is_staff": true})).await.expect(200);
     let (operator, path) = (app.operator(), format!("/users/{}/impersonation", member.id));
-    let token = operator.post(&path, json!({"staff": ada.email})).await.expect(201);
+    let token = operator.post(&path, json!({"staff": ada.id})).await.expect(201);
     let token = json!({"token": token["token"]});
     contract.hold("exchange_impersonation", &visitor.post("/auth/impersonation/exchange", token).await);
 }

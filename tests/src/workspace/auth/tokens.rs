@@ -47,7 +47,8 @@ async fn a_token_that_we_did_not_sign_is_refused() {
     for (what, token) in others {
         for path in ["/auth/me", "/recordsets"] {
             let answer = owner.with_token(Some(&token)).get(path).await;
-            assert_eq!(answer.headers["www-authenticate"], "Bearer", "{what}");
+            let challenge = r#"Bearer realm="millrace", error="invalid_token""#;
+            assert_eq!(answer.headers["www-authenticate"], challenge, "{what}");
             assert_eq!(
                 answer.expect(401),
                 json!({"error": "token_invalid", "detail": "the token is not valid, or no longer"}),
@@ -81,7 +82,7 @@ async fn without_a_bearer_token_one_is_asked_for() {
     let visitor = app.anonymous();
     for path in ["/auth/me", "/recordsets", "/records", "/jobs"] {
         let answer = visitor.get(path).await;
-        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        assert_eq!(answer.headers["www-authenticate"], r#"Bearer realm="millrace""#);
         assert_eq!(
             answer.expect(401),
             json!({"error": "token_missing", "detail": "this needs a bearer token"})

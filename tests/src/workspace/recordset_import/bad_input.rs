@@ -114,7 +114,11 @@ async fn requests_that_make_no_sense_have_their_documented_answers() {
         assert!(answer["fields"]["file_uri"].is_array(), "{answer}");
     }
     let answer = stranger.post(start, json!({ "name": "A", "file_uri": file_uri })).await.expect(422);
-    assert_eq!(answer["fields"]["file_uri"], json!(["not_found"]), "another workspace's file is nobody's");
+    assert_eq!(
+        answer["fields"]["file_uri"],
+        json!(["names no uploaded file of this workspace, or one that has expired: upload it first"]),
+        "another workspace's file is nobody's"
+    );
     let nowhere = "/recordsets/import/records/018f4e6c-aaaa-7aaa-8aaa-aaaaaaaaaaaa";
     assert_eq!(owner.post(nowhere, json!({ "file_uri": file_uri })).await.error(404), "record_not_found");
     let answer =

@@ -64,7 +64,7 @@ pub(super) struct TransferJob {
     /// When it ended.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// Who asked for it.
+    /// The person who asked for it; null for one that an API key asked for.
     #[oai(skip_serializing_if_is_none)]
     created_by: Option<Uuid>,
     /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
@@ -81,7 +81,7 @@ impl TransferJob {
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
-            created_by: snapshot.origin.actor,
+            created_by: snapshot.origin.user_id,
         }
     }
 }
@@ -109,17 +109,17 @@ pub(super) struct TransferJobDetail {
     /// Of an import: what is wrong with its rows, so far.
     #[oai(skip_serializing_if_is_none)]
     validation: Option<Validation>,
-    /// Of an import with bad rows: where its error report is, for an hour.
+    /// Of an import with bad rows, for callers who may view records: where its error report is, for an hour.
     #[oai(skip_serializing_if_is_none)]
     report_url: Option<String>,
-    /// Of an export that is finished: where its file is, for an hour.
+    /// Of an export that is finished, for callers who may view records: where its file is, for an hour.
     #[oai(skip_serializing_if_is_none)]
     download_url: Option<String>,
 }
 
 impl TransferJobDetail {
-    /// Adds what the import or export knows about itself.
-    pub async fn load(access: &Access, snapshot: Snapshot) -> Result<Self, ApiError> {
+    /// Adds what the import or export knows about itself, with links to what shows records' values if that is to be.
+    pub async fn load(access: &Access, snapshot: Snapshot, links: bool) -> Result<Self, ApiError> {
         let app = access.app();
         let mut db = access.read().await?;
         let job = snapshot.event.job_id;
@@ -139,14 +139,14 @@ impl TransferJobDetail {
             if let Some(import) = imports::find(&mut db, job).await? {
                 let validation = imports::validation(&mut db, job).await?;
                 let has_errors = !validation.errors_by_code.is_empty();
-                detail.report_url = has_errors.then(|| Made::ErrorReport.link(app, job));
+                detail.report_url = (has_errors && links).then(|| Made::ErrorReport.link(app, job));
                 detail.validation = Some(validation);
                 detail.describe(import);
             }
         } else if let Some(export) = exports::find(&mut db, job).await? {
             detail.recordset_id = Some(RecordsetId(export.recordset_id));
             detail.file_name = Some(export.name);
-            detail.download_url = is_complete.then(|| Made::Export.link(app, job));
+            detail.download_url = (is_complete && links).then(|| Made::Export.link(app, job));
         }
         Ok(detail)
     }
@@ -176,7 +176,7 @@ pub(super) struct ImportStatus {
     failed: i64,
     /// Why it failed, if it did.
     #[oai(skip_serializing_if_is_none)]
-    error: Option<String>,
+    error_message: Option<String>,
     /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
     stream_url: String,
 }
@@ -192,7 +192,7 @@ impl ImportStatus {
             progress: event.progress,
             imported: event.counts.done,
             failed: event.counts.failed,
-            error: event.error_message,
+            error_message: event.error_message,
         }
     }
 }

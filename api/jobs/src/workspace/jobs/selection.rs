@@ -50,6 +50,7 @@ impl JobSelection {
         }
         let filter = Filter {
             kinds: kind.into_iter().collect(),
+            except: Vec::new(),
             status,
             batch: batch_id.map(JobId),
             since,

@@ -21,6 +21,9 @@ pub struct MigrationEvent {
     /// What is being done, for people.
     #[oai(skip_serializing_if_is_none)]
     current_step: Option<String>,
+    /// With FAILED: a stable code, for programs.
+    #[oai(skip_serializing_if_is_none)]
+    error_code: Option<String>,
     /// With FAILED: why.
     #[oai(skip_serializing_if_is_none)]
     error_message: Option<String>,
@@ -39,6 +42,7 @@ impl From<Event> for MigrationEvent {
             status: event.status,
             progress: event.progress,
             current_step: event.current_step,
+            error_code: event.error_code,
             error_message: event.error_message,
             timestamp: event.timestamp,
             seq: event.seq,

@@ -36,6 +36,9 @@ pub struct SignupEvent {
     current_step: Option<String>,
     /// What came of it so far.
     result: SignupResult,
+    /// With FAILED: a stable code, for programs.
+    #[oai(skip_serializing_if_is_none)]
+    error_code: Option<String>,
     /// With FAILED: why.
     #[oai(skip_serializing_if_is_none)]
     error_message: Option<String>,
@@ -97,6 +100,7 @@ impl SignupEvent {
             progress: event.progress,
             current_step: event.current_step,
             result,
+            error_code: event.error_code,
             error_message: event.error_message,
             timestamp: event.timestamp,
             seq: event.seq,

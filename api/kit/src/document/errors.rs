@@ -1,0 +1,201 @@
+//! Errors and headers as named components: an operation names them, and says them once.
+
+use jobs::Surface;
+use serde_json::{Map, Value, json};
+
+use super::codes::{FAILURES, Failure};
+use crate::edge::form_of;
+
+/// How the framework refers to the schema of an error.
+const FRAMEWORK: &str = "#/components/schemas/Error";
+
+/// Replaces each error by a reference to a component of its status, and adds the headers of answers.
+pub(super) fn share(document: &mut Value, surface: Surface) {
+    // The Token API shows errors in a form of its own, without the envelope of its surface.
+    let forms = [("", surface), ("Token", form_of("/v1/me", surface))];
+    let mut used = [[false; FAILURES.len()]; 2];
+    let counts = surface != Surface::Ops;
+    for (path, _, operation) in super::described_mut(document) {
+        let form = usize::from(form_of(path, surface) != surface);
+        let takes_key = operation["parameters"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["name"] == crate::idempotency::HEADER));
+        for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+            let failure = FAILURES.iter().position(|failure| failure.status == status);
+            match failure.filter(|_| is_error(response)) {
+                Some(i) => {
+                    used[form][i] = true;
+                    let name = format!("{}{}", forms[form].0, FAILURES[i].name);
+                    *response = json!({ "$ref": format!("#/components/responses/{name}") });
+                }
+                None => add_headers(response, status, counts, takes_key),
+            }
+        }
+    }
+    let (mut responses, mut schemas) = (Map::new(), Map::new());
+    for ((prefix, form), used) in forms.into_iter().zip(used) {
+        for (failure, _) in FAILURES.iter().zip(used).filter(|(_, used)| *used) {
+            let name = format!("{prefix}{}", failure.name);
+            let schema = format!("{name}Error");
+            responses.insert(name, response(failure, &schema, form));
+            schemas.insert(schema, shape(failure, form));
+        }
+    }
+    let components = &mut document["components"];
+    components["responses"] = Value::Object(responses);
+    components["headers"] = headers();
+    if let Some(all) = components["schemas"].as_object_mut() {
+        all.remove("Error");
+        all.extend(schemas);
+    }
+    // Only those that are in use.
+    let text = document.to_string();
+    if let Some(all) = document["components"]["headers"].as_object_mut() {
+        all.retain(|name, _| text.contains(&format!("#/components/headers/{name}\"")));
+    }
+}
+
+fn is_error(response: &Value) -> bool {
+    let content = response["content"].as_object();
+    content.is_some_and(|content| content.values().any(|media| media["schema"]["$ref"] == FRAMEWORK))
+}
+
+fn reference(header: &str) -> Value {
+    json!({ "$ref": format!("#/components/headers/{header}") })
+}
+
+/// What an answer that is no error carries beside its body.
+fn add_headers(response: &mut Value, status: &str, counts: bool, takes_key: bool) {
+    let mut names = vec!["X-Request-Id"];
+    if counts {
+        names.extend(["RateLimit", "RateLimit-Policy"]);
+    }
+    if status == "202" {
+        names.push("Location");
+    }
+    if takes_key {
+        names.push("Idempotency-Replayed");
+    }
+    for name in names {
+        response["headers"][name] = reference(name);
+    }
+}
+
+fn headers() -> Value {
+    let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    json!({
+        "X-Request-Id": text("Request id, for support: the client's own, or a new one."),
+        "WWW-Authenticate": text("`Bearer`, with `error=\"invalid_token\"` where a credential came and is not valid."),
+        "Retry-After": {
+            "description": "Seconds until another attempt can succeed.",
+            "schema": { "type": "integer", "minimum": 0 },
+        },
+        "Location": text("Path of the job's snapshot, the same as `status_url`."),
+        "RateLimit": text("Fullest window, for example `\"day\";r=1;t=4711`: requests left, seconds to go."),
+        "RateLimit-Policy": text("Windows that the request counts in, for example `\"principal\";q=600;w=60`."),
+        "Idempotency-Replayed": {
+            "description": "Present with a stored answer to an earlier request with the same Idempotency-Key.",
+            "schema": { "type": "string", "enum": ["true"] },
+        },
+    })
+}
+
+/// The answer, with an example of each code.
+fn response(failure: &Failure, schema: &str, surface: Surface) -> Value {
+    let codes: Vec<_> =
+        failure.codes.iter().map(|(code, meaning)| format!("- `{code}`: {meaning}")).collect();
+    let examples: Map<String, Value> = failure
+        .codes
+        .iter()
+        .map(|(code, meaning)| {
+            ((*code).to_owned(), json!({ "value": example(failure, code, meaning, surface) }))
+        })
+        .collect();
+    let mut response = json!({
+        "description": format!("{}\n\n{}", title(failure.status), codes.join("\n")),
+        "content": { "application/json": {
+            "schema": { "$ref": format!("#/components/schemas/{schema}") },
+            "examples": examples,
+        } },
+        "headers": { "X-Request-Id": reference("X-Request-Id") },
+    });
+    match failure.status {
+        "401" => response["headers"]["WWW-Authenticate"] = reference("WWW-Authenticate"),
+        "429" => response["headers"]["Retry-After"] = reference("Retry-After"),
+        _ => {}
+    }
+    response
+}
+
+fn title(status: &str) -> &'static str {
+    let listed = crate::error::DOCUMENTED.iter().find(|(listed, _)| listed.as_str() == status);
+    listed.map_or("", |(_, description)| *description)
+}
+
+fn example(failure: &Failure, code: &str, meaning: &str, surface: Surface) -> Value {
+    let fields = match code {
+        "parameter_missing" => Some(json!({ "name": ["is required"] })),
+        "parameter_unknown" => Some(json!({ "limit": ["is not a parameter here"] })),
+        "record_invalid" => Some(json!({ "name": ["must have 1 to 255 characters"] })),
+        _ => None,
+    };
+    let id = "01a20189-3c1e-7510-aa72-0a8fa32945d6";
+    let mut error = match surface {
+        Surface::Platform => json!({ "code": code, "message": meaning }),
+        Surface::Workspace | Surface::Ops => json!({ "error": code, "detail": meaning }),
+    };
+    if let Some(fields) = fields {
+        error["fields"] = fields;
+    }
+    match surface {
+        Surface::Platform => json!({ "success": false, "error": error, "request_id": id }),
+        Surface::Workspace | Surface::Ops => {
+            if failure.status == "500" {
+                error["request_id"] = json!(id);
+            }
+            error
+        }
+    }
+}
+
+/// The schema of a status, with its codes.
+fn shape(failure: &Failure, surface: Surface) -> Value {
+    let codes: Vec<_> = failure.codes.iter().map(|(code, _)| code).collect();
+    let code = json!({ "type": "string", "enum": codes, "description": "Code for programs." });
+    let sentence = json!({ "type": "string", "description": "Sentence for people; its wording may change." });
+    let request = json!({ "type": "string", "description": "Request id, for support." });
+    let fields = json!({
+        "type": "object",
+        "description": "Reasons by parameter or member; a member of an object or list is named by its path.",
+        "additionalProperties": { "type": "array", "items": { "type": "string" } },
+    });
+    let (code_name, sentence_name) = match surface {
+        Surface::Platform => ("code", "message"),
+        Surface::Workspace | Surface::Ops => ("error", "detail"),
+    };
+    let mut error = json!({
+        "type": "object",
+        "required": [code_name, sentence_name],
+        "properties": { code_name: code, sentence_name: sentence },
+    });
+    if failure.status == "422" {
+        error["properties"]["fields"] = fields;
+    }
+    match surface {
+        Surface::Platform => json!({
+            "type": "object",
+            "required": ["success", "error", "request_id"],
+            "properties": {
+                "success": { "type": "boolean", "const": false, "description": "Always false." },
+                "error": error,
+                "request_id": request,
+            },
+        }),
+        Surface::Workspace | Surface::Ops => {
+            if failure.status == "500" {
+                error["properties"]["request_id"] = request;
+            }
+            error
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Requests say only what an operation knows: a query parameter or a member of a body that its document doesn't list is
+//! refused by name, so that a slip of the pen is no filter that filters nothing. A method that a path doesn't have is told
+//! which ones it has.
+//!
+//! Of what goes out, it makes times look as they should (see [`crate::times`]), and it says which values there are where
+//! none of them came.
+//!
+//! [`Strict`] goes around the sections of a surface, and reads what they declare from the same metadata that the
+//! documents are made of.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use domain::FieldErrors;
+use poem::{
+    Endpoint, EndpointExt, Request, Response,
+    endpoint::{BoxEndpoint, make},
+    error::ResponseError,
+    http::Method,
+};
+use poem_openapi::{
+    OpenApi,
+    error::ParseParamError,
+    registry::{MetaApi, MetaOperation, MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
+};
+use serde_json::Value;
+use url::form_urlencoded;
+
+use crate::{ApiError, times::Plans};
+
+/// The methods that a path may have. HEAD is answered as GET is.
+const METHODS: [Method; 8] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::CONNECT,
+];
+
+/// Whether the service knows a method at all.
+pub(crate) fn is_known(method: &Method) -> bool {
+    *method == Method::HEAD || METHODS.contains(method)
+}
+
+/// The sections of a surface, which take what they declare and nothing else.
+pub struct Strict<T>(pub T);
+
+impl<T: OpenApi> OpenApi for Strict<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        let mut registry = Registry::new();
+        T::register(&mut registry);
+        let registry = Arc::new(registry);
+        let mut plans = Plans::default();
+        let mut declared = HashMap::new();
+        for operation in T::meta().into_iter().flat_map(|api| api.paths).flat_map(|path| {
+            let shown = path.path;
+            path.operations.into_iter().map(move |operation| (shown.clone(), operation))
+        }) {
+            let (shown, operation) = operation;
+            let key = (shape(&shown), operation.method.clone());
+            declared.insert(key, Declared::of(&operation, Arc::clone(&registry), &mut plans));
+        }
+        let plans = Arc::new(plans);
+        let mut inner = HashMap::new();
+        self.0.add_routes(&mut inner);
+        for (path, methods) in inner {
+            let allowed = allow(methods.keys());
+            let here = routes.entry(path.clone()).or_default();
+            for method in METHODS.iter().filter(|method| !methods.contains_key(*method)) {
+                here.insert(method.clone(), refusing(allowed.clone()));
+            }
+            for (method, endpoint) in methods {
+                let endpoint = match declared.remove(&(shape(&path), method.clone())) {
+                    Some(declared) => checked(Arc::new(declared), Arc::clone(&plans), endpoint),
+                    None => endpoint,
+                };
+                here.insert(method, endpoint);
+            }
+        }
+    }
+}
+
+/// A path whatever its parameters are called, as documents (`{id}`) and routes (`:id`) write it.
+fn shape(path: &str) -> String {
+    let segment =
+        |part: &str| if part.starts_with(['{', ':', '*']) { "{}".to_owned() } else { part.to_owned() };
+    path.trim_matches('/').split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// The value of `Allow`.
+fn allow<'a>(methods: impl Iterator<Item = &'a Method>) -> String {
+    let mut names: BTreeSet<&str> = methods.map(Method::as_str).collect();
+    if names.contains("GET") {
+        names.insert("HEAD");
+    }
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn refusing(allowed: String) -> BoxEndpoint<'static> {
+    make(move |_| {
+        let error = ApiError::method_not_allowed(allowed.clone());
+        async move { Err::<Response, poem::Error>(error.into()) }
+    })
+    .boxed()
+}
+
+fn checked(
+    declared: Arc<Declared>,
+    plans: Arc<Plans>,
+    endpoint: BoxEndpoint<'static>,
+) -> BoxEndpoint<'static> {
+    let endpoint = Arc::new(endpoint);
+    make(move |mut request: Request| {
+        let (declared, plans, endpoint) = (Arc::clone(&declared), Arc::clone(&plans), Arc::clone(&endpoint));
+        async move {
+            declared.check_query(&request)?;
+            request.set_data(Arc::clone(&declared));
+            match endpoint.call(request).await {
+                Ok(response) => Ok(declared.tidy(&plans, response).await),
+                Err(error) => Err(declared.explain(error)),
+            }
+        }
+    })
+    .boxed()
+}
+
+/// What an operation declares.
+pub(crate) struct Declared {
+    query: BTreeSet<String>,
+    body: Option<MetaSchemaRef>,
+    /// The values of parameters that have only some.
+    values: HashMap<String, Vec<Value>>,
+    /// The plan of each answer in JSON, by status.
+    times: Vec<(u16, usize)>,
+    registry: Arc<Registry>,
+}
+
+impl Declared {
+    fn of(operation: &MetaOperation, registry: Arc<Registry>, plans: &mut Plans) -> Self {
+        let parameters = operation.params.iter().filter(|parameter| parameter.in_type == MetaParamIn::Query);
+        let mut query: BTreeSet<String> = parameters.map(|parameter| parameter.name.clone()).collect();
+        // A credential may stand in the query, too.
+        for scheme in operation.security.iter().flat_map(HashMap::keys) {
+            let scheme = registry.security_schemes.get(scheme);
+            query.extend(
+                scheme
+                    .filter(|scheme| scheme.key_in == Some("query"))
+                    .and_then(|scheme| scheme.name)
+                    .map(str::to_owned),
+            );
+        }
+        let body = operation.request.as_ref().and_then(|request| {
+            request
+                .content
+                .iter()
+                .find(|media| media.content_type == "application/json")
+                .map(|media| media.schema.clone())
+        });
+        let mut values = HashMap::new();
+        for parameter in &operation.params {
+            if let Some(listed) = values_of(&parameter.schema, &registry) {
+                values.insert(parameter.name.clone(), listed);
+            }
+        }
+        let mut times = Vec::new();
+        for response in &operation.responses.responses {
+            // An error tells no times.
+            let status = response.status.filter(|status| *status < 300);
+            let media =
+                response.content.iter().find(|media| media.content_type.starts_with("application/json"));
+            if let Some((status, media)) = status.zip(media) {
+                times.push((status, plans.add(&media.schema, &registry)));
+            }
+        }
+        Self { query, body, values, times, registry }
+    }
+
+    /// The answer with its times as clients see them.
+    async fn tidy(&self, plans: &Plans, mut response: Response) -> Response {
+        let status = response.status().as_u16();
+        let plan = self.times.iter().find(|(known, _)| *known == status);
+        let is_json = response.content_type().is_some_and(|ty| ty.starts_with("application/json"));
+        let Some((_, plan)) = plan.filter(|_| is_json) else { return response };
+        match response.take_body().into_bytes().await {
+            Ok(body) => match plans.tidy(*plan, &body) {
+                Some(tidy) => response.set_body(tidy),
+                None => response.set_body(body),
+            },
+            // Answers in JSON are whole when they come here.
+            Err(error) => return ApiError::internal(error).as_response(),
+        }
+        response
+    }
+
+    /// The framework says that a value isn't one of those there are, and not which there are.
+    fn explain(&self, error: poem::Error) -> poem::Error {
+        let Some(parameter) = error.downcast_ref::<ParseParamError>() else { return error };
+        let listed =
+            self.values.get(parameter.name).filter(|_| parameter.reason.contains("enumeration value"));
+        match listed {
+            Some(values) => {
+                let values: Vec<_> = values.iter().map(plain).collect();
+                ApiError::invalid(parameter.name, format!("must be one of {}", values.join(", "))).into()
+            }
+            None => error,
+        }
+    }
+
+    fn check_query(&self, request: &Request) -> Result<(), ApiError> {
+        let Some(query) = request.uri().query() else { return Ok(()) };
+        let mut unknown = FieldErrors::new();
+        for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+            if !name.is_empty() && !self.query.contains(&*name) {
+                unknown.insert(shown(&name), vec![self.parameters()]);
+            }
+        }
+        if unknown.is_empty() { Ok(()) } else { Err(ApiError::unknown(unknown)) }
+    }
+
+    fn parameters(&self) -> String {
+        match self.query.len() {
+            0 => "is not a parameter here; there are none".to_owned(),
+            _ => format!(
+                "is not a parameter here; there are {}",
+                self.query.iter().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        }
+    }
+
+    /// The members of a body that its schema doesn't have, by path.
+    pub(crate) fn unknown_members(&self, body: &Value) -> FieldErrors {
+        let mut unknown = FieldErrors::new();
+        if let Some(schema) = &self.body {
+            self.walk(schema, body, "", &mut unknown);
+        }
+        unknown
+    }
+
+    fn resolve<'a>(&'a self, schema: &'a MetaSchemaRef) -> Option<&'a MetaSchema> {
+        match schema {
+            MetaSchemaRef::Inline(schema) => Some(schema),
+            MetaSchemaRef::Reference(name) => self.registry.schemas.get(name),
+        }
+    }
+
+    fn walk(&self, schema: &MetaSchemaRef, value: &Value, path: &str, unknown: &mut FieldErrors) {
+        let Some(schema) = self.resolve(schema) else { return };
+        match value {
+            Value::Object(members) => {
+                let Some(known) = self.members(schema) else { return };
+                for (name, value) in members {
+                    let path = join(path, name);
+                    match known.iter().find(|(known, _)| known == name) {
+                        Some((_, schema)) => self.walk(schema, value, &path, unknown),
+                        None => {
+                            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                            let reason = format!("is not a member here; there are {}", names.join(", "));
+                            unknown.insert(shown(&path), vec![reason]);
+                        }
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    if let Some(schema) = self.item(schema) {
+                        self.walk(schema, item, &join(path, &i.to_string()), unknown);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the members of an object are called; `None` where it may have any.
+    fn members<'a>(&'a self, schema: &'a MetaSchema) -> Option<Vec<(&'a str, &'a MetaSchemaRef)>> {
+        if schema.additional_properties.is_some() || !schema.any_of.is_empty() || !schema.one_of.is_empty() {
+            return None;
+        }
+        let mut all: Vec<_> = schema.properties.iter().map(|(name, schema)| (*name, schema)).collect();
+        let mut is_open = schema.properties.is_empty() && schema.ty != "";
+        for part in &schema.all_of {
+            // A part without a type only annotates.
+            if let Some(part) = self.resolve(part).filter(|part| !part.ty.is_empty()) {
+                all.extend(self.members(part)?);
+                is_open = false;
+            }
+        }
+        (!all.is_empty() && !is_open).then_some(all)
+    }
+
+    fn item<'a>(&'a self, schema: &'a MetaSchema) -> Option<&'a MetaSchemaRef> {
+        let within =
+            || schema.all_of.iter().filter_map(|part| self.resolve(part)).find_map(|part| self.item(part));
+        schema.items.as_deref().or_else(within)
+    }
+}
+
+/// The values of a schema that has only some; those of its items where it is a list.
+fn values_of(schema: &MetaSchemaRef, registry: &Registry) -> Option<Vec<Value>> {
+    let schema = match schema {
+        MetaSchemaRef::Inline(schema) => schema,
+        MetaSchemaRef::Reference(name) => registry.schemas.get(name)?,
+    };
+    if !schema.enum_items.is_empty() {
+        return Some(schema.enum_items.clone());
+    }
+    let items = schema.items.as_deref().into_iter();
+    items.chain(&schema.all_of).find_map(|part| values_of(part, registry))
+}
+
+/// A text without its quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// A name that comes from a request, cut and without what a terminal would obey.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 100;
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect()
+}

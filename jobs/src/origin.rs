@@ -1,0 +1,201 @@
+//! Who asked for something, from where, in which request. Travels with a job, so that what a job does is put
+//! down to whoever asked for it and to the job.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{JobId, TraceParent};
+
+/// One of the HTTP surfaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surface {
+    /// `/api/v1`
+    #[default]
+    Workspace,
+    /// `/v1`
+    Platform,
+    /// `/ops`, the operator's.
+    Ops,
+}
+
+/// The kind of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialType {
+    /// A sign-in.
+    Session,
+    /// A key of a workspace.
+    ApiKey,
+    /// A token of a person.
+    PersonalToken,
+}
+
+/// What an actor is: of an entry of the audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorType {
+    /// A person, by a session or a personal token.
+    User,
+    /// A member of staff who acts as a person.
+    Impersonator,
+    /// A program of a workspace.
+    ApiKey,
+    /// The holder of the operator's token.
+    Operator,
+    /// A running job, on behalf of whoever asked for it.
+    Job,
+    /// A client without a credential.
+    Visitor,
+    /// The installation itself.
+    System,
+}
+
+impl ActorType {
+    /// The name in the audit.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Impersonator => "impersonator",
+            Self::ApiKey => "api_key",
+            Self::Operator => "operator",
+            Self::Job => "job",
+            Self::Visitor => "visitor",
+            Self::System => "system",
+        }
+    }
+}
+
+/// Who asked for a job or an action, from where. Kept with the job and in the audit; decides nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The HTTP request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The person; null for programs of a workspace, operators and the installation itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<Uuid>,
+    /// The kind of credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_type: Option<CredentialType>,
+    /// The session, API key or personal token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_id: Option<Uuid>,
+    /// The member of staff who acts as the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonator_id: Option<Uuid>,
+    /// The client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// The client's `User-Agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The job in whose run it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The surface of the request; links point there.
+    #[serde(default)]
+    pub surface: Surface,
+    /// The place in a trace from which it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
+}
+
+impl Origin {
+    /// What acts.
+    #[must_use]
+    pub fn actor_type(&self) -> ActorType {
+        if self.job_id.is_some() {
+            ActorType::Job
+        } else if self.impersonator_id.is_some() {
+            ActorType::Impersonator
+        } else if self.credential_type == Some(CredentialType::ApiKey) {
+            ActorType::ApiKey
+        } else if self.user_id.is_some() {
+            ActorType::User
+        } else if self.surface == Surface::Ops {
+            ActorType::Operator
+        } else if self.request_id.is_some() {
+            ActorType::Visitor
+        } else {
+            ActorType::System
+        }
+    }
+
+    /// The actor of what a job does in its run.
+    #[must_use]
+    pub fn of_run(&self, job: JobId) -> Self {
+        Self { job_id: Some(job), ..self.clone() }
+    }
+
+    /// As events and the audit take it.
+    #[must_use]
+    pub fn as_actor(&self) -> Value {
+        json!({
+            "actor_type": self.actor_type().name(),
+            "user_id": self.user_id,
+            "credential_type": self.credential_type,
+            "credential_id": self.credential_id,
+            "impersonator_id": self.impersonator_id,
+            "job_id": self.job_id.map(|job| job.0),
+            "ip": self.ip,
+            "user_agent": self.user_agent,
+            "request_id": self.request_id,
+            "surface": self.surface,
+        })
+    }
+
+    /// As the ledger keeps it.
+    ///
+    /// # Errors
+    /// When it is not an origin: an empty one would lose who asked.
+    pub(crate) fn read(kept: Value) -> Result<Self, sqlx::Error> {
+        let origin = match kept {
+            Value::Object(_) => serde_json::from_value(kept),
+            // An array would be taken for an origin without a single member.
+            other => Err(serde::de::Error::custom(format!("an origin is an object, not {other}"))),
+        };
+        origin.map_err(|error: serde_json::Error| sqlx::Error::ColumnDecode {
+            index: "origin".to_owned(),
+            source: error.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin { request_id: Some("r".to_owned()), ..Origin::default() }
+    }
+
+    #[test]
+    fn each_actor_has_the_kind_of_what_is_known_of_it() {
+        let id = Uuid::from_u128(1);
+        let user = Origin { user_id: Some(id), credential_type: Some(CredentialType::Session), ..origin() };
+        let key =
+            Origin { credential_type: Some(CredentialType::ApiKey), credential_id: Some(id), ..origin() };
+        for (origin, kind) in [
+            (Origin::default(), ActorType::System),
+            (origin(), ActorType::Visitor),
+            (Origin { surface: Surface::Ops, ..origin() }, ActorType::Operator),
+            (Origin { impersonator_id: Some(id), ..user.clone() }, ActorType::Impersonator),
+            (user.of_run(JobId(id)), ActorType::Job),
+            (user, ActorType::User),
+            (key, ActorType::ApiKey),
+        ] {
+            assert_eq!(origin.actor_type(), kind, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_an_error_and_not_an_empty_one() {
+        for kept in [json!(null), json!([]), json!({"user_id": "x"}), json!({"surface": "moon"})] {
+            assert!(Origin::read(kept.clone()).is_err(), "{kept}");
+        }
+        let kept = serde_json::to_value(origin()).unwrap();
+        assert_eq!(Origin::read(kept).unwrap(), origin());
+    }
+}

@@ -1,0 +1,173 @@
+//! Every write is in the audit, with what acted: a call of every operation that writes, and its entry.
+
+use jobs::{Surface, kinds::NoOp};
+use serde_json::json;
+
+use super::answers::{Contract, hold_modules, hold_permissions};
+use crate::{
+    Client, TestApp,
+    workspace::{dead_letter, sleeper},
+};
+
+/// Operations that write nothing when they are called as these tests do, or nothing that is anybody's.
+const NOTE_NOTHING: &[&str] = &[
+    // Looks, with a body.
+    "check_clerk_user",
+    "lookup_invite",
+    "simulate_policy",
+    // Nothing matches.
+    "cancel_all_import_jobs",
+    "cancel_jobs",
+    "discard_dead_letters",
+    "retry_dead_letters",
+    "stripe_webhook",
+    // Nothing is to change.
+    "seed_permissions",
+    "update_job",
+    // A session goes on as it was.
+    "refresh_tokens",
+    // Asks for a letter, which says by itself what it does where there is somebody to write to.
+    "look_up_tenants",
+];
+
+/// Checks that each write has an entry with its request, and with that kind of actor where a caller is known.
+pub(super) async fn writes_are_noted(app: &TestApp, contract: &Contract, actor: &str) {
+    let mut faults = Vec::new();
+    for (operation, caller, request) in &contract.writes {
+        if NOTE_NOTHING.contains(&operation.as_str()) {
+            continue;
+        }
+        let found: Vec<String> =
+            sqlx::query_scalar("select distinct actor_type from shard.audit_log where request_id = $1")
+                .bind(request)
+                .fetch_all(&app.database.pool)
+                .await
+                .unwrap();
+        let is_noted = match caller.as_str() {
+            "anyone" => !found.is_empty(),
+            // On the Platform API a program calls some of them.
+            _ => found.iter().any(|found| found == actor || actor == "user" && found == "api_key"),
+        };
+        if !is_noted {
+            faults.push(format!("{operation}: {found:?}"));
+        }
+    }
+    assert!(faults.is_empty(), "without an entry by {actor}: {faults:#?}");
+}
+
+/// Writes of a workspace by that client, held against the document.
+async fn write_all(app: &TestApp, client: &Client) -> Contract {
+    let mut contract = Contract::new(Surface::Workspace);
+    hold_modules(&mut contract, client).await;
+    let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"}]});
+    contract
+        .hold_section(client, "recordset", "/recordsets", leads.clone(), json!({"description": "x"}))
+        .await;
+    let leads = client.post("/recordsets", leads).await.expect(201);
+    let record = json!({"recordset_id": leads["id"], "data": {"name": "Ada"}});
+    contract.hold_section(client, "record", "/records", record, json!({"data": {"name": "Eve"}})).await;
+
+    let upload = client.upload("/recordsets/import/upload", "people.csv", "Name\nAda\n").await;
+    let file = json!({"file_uri": contract.hold("upload_import_file", &upload)["file_uri"]});
+    contract
+        .hold("analyze_import_file", &client.post("/recordsets/import/upload/analyze", file.clone()).await);
+    let into = format!("/recordsets/import/records/{}", leads["id"].as_str().unwrap());
+    let import = contract.hold("start_records_import", &client.post(&into, file).await);
+    client.follow(&import).await;
+    let import = format!("/recordsets/import/jobs/{}", import["job_id"].as_str().unwrap());
+    contract.hold("delete_import_job", &client.delete(&import).await);
+    let export = client.post("/recordsets/export", json!({"recordset_id": leads["id"]})).await;
+    client.follow(&contract.hold("start_export", &export)).await;
+
+    let job = sleeper(app, client, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
+    let path = format!("/jobs/{job}");
+    let stream = client.events(&format!("{path}/stream"), None).await;
+    contract.hold("cancel_job", &client.post(&format!("{path}/cancel"), json!({})).await);
+    stream.to_the_end().await;
+    contract.hold("retry_job", &client.post(&format!("{path}/retry"), json!({})).await);
+    let many = client.post("/jobs/cancel", json!({"kind": "engine.no_op"})).await;
+    contract.hold("cancel_jobs", &many);
+    client.events(&format!("{path}/stream"), None).await.to_the_end().await;
+    contract.hold("delete_job", &client.delete(&path).await);
+
+    let dead = dead_letter(app, client).await;
+    contract.hold("retry_dead_letter", &client.post(&format!("/dead-letters/{dead}/retry"), json!({})).await);
+    client.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+    contract.hold("discard_dead_letter", &client.delete(&format!("/dead-letters/{dead}")).await);
+    contract
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_writes_is_the_key_s_and_nobody_s_else() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (key, program) = owner.new_key(&["*"]).await;
+    let program = program.in_workspace(owner.workspace.as_deref());
+    // A plan that lets a key ask often enough.
+    sqlx::query("update control.workspaces set plan = 'enterprise'")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let mut contract = write_all(&app, &program).await;
+    hold_permissions(&mut contract, &program).await;
+
+    writes_are_noted(&app, &contract, "api_key").await;
+    let by_others =
+        "select count(*) from shard.audit_log where credential_type = 'api_key' and user_id is not null";
+    assert_eq!(app.count(by_others).await, 0, "a key is no person");
+    let id: uuid::Uuid = key["id"].as_str().unwrap().parse().unwrap();
+    let of_jobs: Vec<String> = sqlx::query_scalar(
+        "select distinct action from shard.audit_log
+          where actor_type = 'job' and credential_id = $1 and job_id is not null and ip = '127.0.0.1' order by 1",
+    )
+    .bind(id)
+    .fetch_all(&app.database.pool)
+    .await
+    .unwrap();
+    assert_eq!(of_jobs, ["export.completed", "records.imported"], "what its jobs do, they do for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_in_somebody_s_place_names_both_in_jobs_too() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let staff = uuid::Uuid::now_v7();
+    sqlx::query("update control.sessions set impersonator_id = $1")
+        .bind(staff)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let recordset = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"}]});
+    let recordset = owner.post("/recordsets", recordset).await.expect(201);
+    let export = owner.post("/recordsets/export", json!({"recordset_id": recordset["id"]})).await.expect(202);
+    owner.follow(&export).await;
+
+    let entries: Vec<(String, String, Option<uuid::Uuid>)> = sqlx::query_as(
+        "select action, actor_type, impersonator_id from shard.audit_log
+          where action in ('recordset.created', 'export.completed') order by id",
+    )
+    .fetch_all(&app.database.pool)
+    .await
+    .unwrap();
+    let entry = |action: &str, actor: &str| (action.to_owned(), actor.to_owned(), Some(staff));
+    assert_eq!(entries, [entry("recordset.created", "impersonator"), entry("export.completed", "job")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_origin_is_damaged_fails_and_holds_up_no_other() {
+    let app = TestApp::start().await;
+    let no_op = NoOp::default();
+    let mut tx = app.database.begin().await.unwrap();
+    let damaged = jobs::enqueue(&mut tx, jobs::NewJob::new(&no_op)).await.unwrap().id();
+    let sound = jobs::enqueue(&mut tx, jobs::NewJob::new(&no_op)).await.unwrap().id();
+    sqlx::query("update jobs set origin = '[]' where id = $1")
+        .bind(damaged.0)
+        .execute(tx.conn())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!(app.wait_for_end(sound).await["status"], "COMPLETED");
+    let ended = app.wait_for_end(damaged).await;
+    assert_eq!((&ended["status"], &ended["error_code"]), (&json!("FAILED"), &json!("origin_unreadable")));
+}

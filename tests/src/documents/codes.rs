@@ -1,0 +1,94 @@
+//! The documents list every error code that the sources can answer with.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{SURFACES, document};
+
+/// What stands before a code in the sources.
+const MARKS: [&str; 6] = [
+    "Refusal::TooMany(",
+    "Refusal::Conflict(",
+    "Refusal::Unavailable(",
+    "ApiError::conflict(",
+    "ApiError::unavailable(",
+    "ApiError::new(",
+];
+
+/// Codes of no operation: what comes before one is found.
+const OF_NONE: [&str; 2] = ["method_not_allowed", "method_unknown"];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code that an error is made with, if it stands there.
+fn code(rest: &str) -> Option<&str> {
+    let end = rest.find([';', '{']).unwrap_or(rest.len());
+    let (before, quoted) = rest[..end].split_once('"')?;
+    let code = quoted.split('"').next()?;
+    let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let stands_first = before.trim().is_empty()
+        || before.trim() == "Cow::Borrowed("
+        || (before.trim().starts_with("StatusCode::") && before.matches(',').count() == 1);
+    (is_code && stands_first).then_some(code)
+}
+
+#[test]
+fn every_error_code_of_the_sources_is_in_the_documents() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for part in ["api", "domain/src", "jobs/src"] {
+        sources(&root.join(part), &mut files);
+    }
+    let mut made: BTreeMap<String, String> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for mark in MARKS {
+            for (at, _) in text.match_indices(mark) {
+                if let Some(code) = code(&text[at + mark.len()..]) {
+                    made.insert(code.to_owned(), file.display().to_string());
+                }
+            }
+        }
+    }
+    assert!(made.len() > 30, "found only {made:?}");
+    let mut listed = BTreeSet::new();
+    for surface in SURFACES {
+        let document = document(surface);
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            let error = if schema["properties"]["error"]["properties"].is_object() {
+                &schema["properties"]["error"]["properties"]["code"]
+            } else {
+                &schema["properties"]["error"]
+            };
+            if name.ends_with("Error") {
+                listed.extend(
+                    error["enum"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|code| code.as_str().map(str::to_owned)),
+                );
+            }
+        }
+    }
+    for (code, file) in made {
+        let is_listed = listed.contains(&code) || OF_NONE.contains(&code.as_str());
+        assert!(
+            is_listed,
+            "{file}: list {code} in api/kit/src/document/codes.rs, and in docs/conventions.md"
+        );
+    }
+}
