@@ -1,21 +1,28 @@
 //! Avatars: a person's picture, made square-bounded and small whatever was sent, and kept in the object store.
 //!
-//! A person has one picture, shown in all their workspaces. What tables keep of it is a *reference*
-//! ([`reference`]), never a link: links are signed when they are shown, and end. What is sent is decoded and
-//! encoded anew, so that nothing of the file but its pixels is ever served.
+//! A person has one picture, shown in all their workspaces, unless an admin has set another for the member that they
+//! are in one. What tables keep of it is a *reference* ([`reference`]), never a link: links are signed when they are
+//! shown, and end. What is sent is decoded and encoded anew, so that nothing of the file but its pixels is ever
+//! served.
+//!
+//! No object outlives what it is a picture of: each is noted in `stray_pictures` before it is stored, for as long as
+//! nothing refers to it, and again when nothing does any more; [`sweep`] removes what is still noted after a while.
 
 mod picture;
 
 use bytes::Bytes;
-use jobs::Database;
+use chrono::Duration;
+use jobs::{Database, Tx};
 use serde_json::json;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Actor, DomainError, Refusal, UserId,
+    Actor, DomainError, Event, Refusal, UserId, WorkspaceId,
     audit::{self, Entry},
     heavy::HeavyError,
     storage::{Storage, StorageError},
+    tenant_scope::TenantScope,
     users::profile,
 };
 use picture::EXTENSION;
@@ -86,6 +93,10 @@ pub fn key(folder: Uuid, file: &str) -> Option<String> {
     is_ours.then(|| format!("{folder}/profile-image/{file}"))
 }
 
+/// How long an object that nothing refers to is kept: longer than any request takes that may still make it
+/// somebody's picture.
+const STRAY_FOR: Duration = Duration::hours(1);
+
 /// Gives a person a new picture, in all their workspaces, and removes the one before. `folder` is the workspace
 /// it was sent in, or else the person; the caller has checked that the actor may do this. Answers with
 /// the reference to the picture.
@@ -100,19 +111,59 @@ pub async fn set(
     folder: Uuid,
     file: Bytes,
 ) -> Result<String, AvatarError> {
+    let key = store(database, storage, folder, file).await?;
+    let before = point_to(database, actor, user, &key).await?;
+    remove(storage, before).await;
+    Ok(reference(&key))
+}
+
+/// Gives a person another picture in one workspace: that of their member there. The caller has checked that the
+/// actor may do this. Answers with the reference to the picture.
+///
+/// # Errors
+/// As of [`set`].
+pub async fn set_for_member(
+    database: &Database,
+    storage: &Storage,
+    actor: &Actor,
+    (workspace, user): (WorkspaceId, UserId),
+    file: Bytes,
+) -> Result<String, AvatarError> {
+    let key = store(database, storage, workspace.0, file).await?;
+    let mut tx = database.begin().await?;
+    let mut scope = TenantScope::enter(&mut tx, workspace).await?;
+    let member = sqlx::query!(
+        "update members m set avatar_url = $2, updated_at = now()
+           from (select id, avatar_url from members where user_id = $1 for update) before
+          where m.id = before.id
+      returning m.id, before.avatar_url as picture_before",
+        user.0,
+        reference(&key),
+    )
+    .fetch_optional(scope.conn())
+    .await?
+    .ok_or(AvatarError::NotFound)?;
+    let told = json!({ "user_id": user, "fields": ["avatar_url"] });
+    Event::new("member", "updated", member.id, told).append(scope.conn(), workspace, actor).await?;
+    scope.leave().await?;
+    no_stray(&mut tx, &key).await?;
+    note_stray(tx.conn(), member.picture_before.as_deref()).await?;
+    tx.commit().await?;
+    Ok(reference(&key))
+}
+
+/// Stores what was sent as an object that is nobody's picture yet; answers its key.
+async fn store(
+    database: &Database,
+    storage: &Storage,
+    folder: Uuid,
+    file: Bytes,
+) -> Result<String, AvatarError> {
     let picture = picture::of(file).await?;
     let key = format!("{folder}/profile-image/{}.{EXTENSION}", Uuid::now_v7());
+    sqlx::query!("insert into stray_pictures (key) values ($1)", key).execute(&database.pool).await?;
     storage.put(&key, picture).await?;
-    match point_to(database, actor, user, &key).await {
-        Ok(before) => {
-            remove(storage, before).await;
-            Ok(reference(&key))
-        }
-        Err(error) => {
-            remove(storage, Some(key)).await;
-            Err(error)
-        }
-    }
+    Ok(key)
 }
 
 /// Makes an object somebody's picture; answers with the one that was.
@@ -134,14 +185,51 @@ async fn point_to(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(AvatarError::NotFound)?;
-    profile::copy_to_members(&mut tx, user, actor).await?;
+    no_stray(&mut tx, key).await?;
+    profile::copy_to_members(&mut tx, user, true, actor).await?;
     let entry = Entry::new("user", "updated", user.0, json!({ "fields": ["avatar_url"] }));
     audit::record(&mut tx, None, actor, entry).await?;
     tx.commit().await?;
     Ok(before)
 }
 
-/// Removes a picture that nobody has any more. One that can't be removed now costs room and nothing else.
+/// Something refers to the object from now on.
+async fn no_stray(tx: &mut Tx, key: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from stray_pictures where key = $1", key).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Nothing refers to a picture any more, if it is one of ours. Of accounts' own pictures the database notes that by
+/// itself. The connection sees the shared schemas.
+pub(crate) async fn note_stray(conn: &mut PgConnection, reference: Option<&str>) -> Result<(), sqlx::Error> {
+    let Some(key) = reference.and_then(key_of) else { return Ok(()) };
+    sqlx::query!("insert into stray_pictures (key) values ($1) on conflict do nothing", key)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes some of the objects to which nothing has referred for a while; answers how many. Killed in between, it
+/// finds them again.
+///
+/// # Errors
+/// When the object store or the database fails.
+pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Result<usize, AvatarError> {
+    let keys = sqlx::query_scalar!(
+        "select key from stray_pictures where since < $1 order by since limit $2",
+        jobs::clock::now() - STRAY_FOR,
+        at_most,
+    )
+    .fetch_all(&database.pool)
+    .await?;
+    for key in &keys {
+        storage.delete(key).await?;
+        sqlx::query!("delete from stray_pictures where key = $1", key).execute(&database.pool).await?;
+    }
+    Ok(keys.len())
+}
+
+/// Removes a picture that nobody has any more. One that can't be removed now is removed by the sweep.
 pub async fn remove(storage: &Storage, key: Option<String>) {
     let Some(key) = key else { return };
     if let Err(error) = storage.delete(&key).await {

@@ -1,7 +1,12 @@
-//! Invitations: how registered people come into a workspace.
+//! Invitations: how people come into a workspace. Nobody is put there: who is invited accepts, or doesn't.
 //!
-//! An invitation waits under one token at a time, good once and for a week; a new one makes those before it
-//! worthless, and only hashes are stored. Whoever accepts becomes a member, under the invitation's id.
+//! An invitation is to an address. It is made, shown and answered alike whether or not the address has an account, and
+//! shows nothing of its person before they have accepted. It waits under one token at a time, good once and for a
+//! week; a new one makes those before it worthless, and only hashes are stored. Two ways lead in: the token that
+//! was mailed, which shows that its holder reads the mailbox, and a sign-in to the account whose verified address it
+//! is. A token that was handed over shows nothing by itself: its holder signs in, too.
+//!
+//! An account that is made by accepting is managed by the workspace that invited, until its person belongs to another.
 //! [`offer`] is for those who invite, [`answer`] for those who were invited.
 
 pub mod answer;
@@ -11,13 +16,16 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{DomainError, Refusal, access::Role, mail::PostError, users::HashError};
 
-pub use answer::{AcceptedInvitation, InvitationPreview, accept, first_password, preview};
-pub use offer::{Invitee, Link, cancel, invite, make_link, resend};
+pub use answer::{
+    AcceptedInvitation, Answering, Came, InvitationPreview, OwnInvitation, accept, password_hash, preview,
+    waiting_for,
+};
+pub use offer::{Invitee, Link, NewInvitation, cancel, invite, make_link, resend};
 
 /// How an invitation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
@@ -39,16 +47,14 @@ pub struct Invitation {
     pub id: Uuid,
     /// Where to.
     pub workspace_id: Uuid,
-    /// Who is invited.
-    pub user_id: Uuid,
-    /// Their address.
+    /// Invited address, as the inviter wrote it.
     pub email: String,
-    /// What they are called.
-    pub name: String,
-    /// What they will be.
+    /// Role on acceptance.
     pub role: Role,
     /// How it stands.
     pub status: InvitationStatus,
+    /// Member profile on acceptance, as the inviter wrote it.
+    pub profile: InvitedProfile,
     /// Who invited them last.
     pub invited_by: Option<Uuid>,
     /// When they were first invited.
@@ -57,6 +63,20 @@ pub struct Invitation {
     pub sent_at: DateTime<Utc>,
     /// Until when it can be accepted.
     pub expires_at: DateTime<Utc>,
+}
+
+/// What an inviter says of a member to be. It is the workspace's, and says nothing of the account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
+#[serde(default)]
+pub struct InvitedProfile {
+    /// Display name in this workspace; null if the account's name is shown.
+    pub display_name: Option<String>,
+    /// Job title; null if the account's is shown.
+    pub title: Option<String>,
+    /// Phone number; null if the account's is shown.
+    pub phone: Option<String>,
+    /// Short biography; null if the account's is shown.
+    pub bio: Option<String>,
 }
 
 /// Why somebody is not invited, or doesn't come in.
@@ -80,9 +100,6 @@ pub enum InvitationError {
     /// What was given for an address isn't one.
     #[error("{0}")]
     NotAnAddress(&'static str),
-    /// Only registered people can be invited.
-    #[error("nobody is registered with this address")]
-    NotRegistered,
     /// They are in the workspace.
     #[error("this person is a member already")]
     AlreadyMember,
@@ -92,15 +109,24 @@ pub enum InvitationError {
     /// Nobody gives a role that holds more than they do.
     #[error("that role may do what the caller may not")]
     MoreThanHeld,
-    /// A link that is handed over doesn't show whose it is, and would let its holder choose the password.
-    #[error("this person has not chosen a password yet: send the invitation by mail")]
-    PasswordNotChosen,
-    /// Whoever has no password has to choose one.
+    /// A link that was handed over doesn't show who holds it; neither does the id of an invitation.
+    #[error("sign in with the invited address to accept this invitation")]
+    SignInFirst,
+    /// The invitation is somebody else's.
+    #[error("the invitation is for another email address: sign in with that one")]
+    OfAnother,
+    /// Only a verified address shows that the invitation is theirs.
+    #[error("verify the email address of the account first, or accept by the mailed link")]
+    NotVerified,
+    /// A password has to be chosen.
     #[error("a password has to be chosen")]
     PasswordMissing,
     /// The password breaks a rule.
     #[error("{0}")]
     Password(Cow<'static, str>),
+    /// What the new account is to be called breaks a rule.
+    #[error("{0}")]
+    Name(&'static str),
     /// The password could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -119,12 +145,14 @@ impl DomainError for InvitationError {
             Self::Expired | Self::Cancelled | Self::Accepted => Refusal::Gone,
             Self::Nobody(names) => Refusal::Missing(names.iter().map(|&name| name.to_owned()).collect()),
             Self::NotAnAddress(reason) => Refusal::invalid("email", *reason),
-            Self::NotRegistered => Refusal::invalid("email", self.to_string()),
             Self::AlreadyMember => Refusal::Conflict(Cow::Borrowed("already_member")),
-            Self::AboveOwnRole | Self::MoreThanHeld => Refusal::Forbidden,
-            Self::PasswordNotChosen => Refusal::Conflict(Cow::Borrowed("password_not_chosen")),
+            Self::AboveOwnRole | Self::MoreThanHeld | Self::OfAnother | Self::NotVerified => {
+                Refusal::Forbidden
+            }
+            Self::SignInFirst => Refusal::Unauthenticated,
             Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
             Self::Password(reason) => Refusal::invalid("password", reason.clone()),
+            Self::Name(reason) => Refusal::invalid("name", *reason),
             Self::Hash(error) => error.refusal(),
             Self::Mail(error) => error.refusal(),
             Self::Database(error) => error.refusal(),

@@ -17,7 +17,7 @@ use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use changes::{MemberChanges, NewMember, add, may_picture, update};
+pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
 pub use error::MemberError;
 pub use holdings::{HeldItem, HeldItems, Holdings, Reassigned, holdings, reassign};
 pub use leaving::{DeletionInfo, deletion_info, erase, remove};

@@ -22,6 +22,7 @@ pub use doors::{
     NewInvitedSignup, NewOwnedWorkspace, NewProvision, NewSignup, create_workspace, provision, start,
     start_invited,
 };
+pub(crate) use undo::sweep as give_up;
 pub use undo::{abandon, undo};
 
 /// The longest name of a person or company.

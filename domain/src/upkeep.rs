@@ -3,7 +3,7 @@
 use jobs::{Database, JobId};
 use uuid::Uuid;
 
-use crate::{WorkspaceDb, WorkspaceId};
+use crate::{WorkspaceDb, WorkspaceId, signups};
 
 /// The workspaces that serve.
 pub async fn workspaces(database: &Database) -> Result<Vec<WorkspaceId>, sqlx::Error> {
@@ -55,6 +55,37 @@ pub async fn forget_links(database: &Database) -> Result<u64, sqlx::Error> {
         .await?;
     tx.commit().await?;
     Ok(tokens.rows_affected() + used.rows_affected())
+}
+
+/// Forgets who signed up, was invited or paid long ago: addresses, names and where they came from. First gives back
+/// what sign-ups still hold whose jobs are not even in the history any more, to be tried again. Answers how many rows went.
+pub async fn forget_doors(database: &Database) -> Result<u64, sqlx::Error> {
+    let mut tx = database.begin().await?;
+    let failed = sqlx::query_scalar!(
+        r#"select s.id from signups s
+            where s.state = 'pending' and s.created_at < now() - interval '1 day'
+              and not exists (select from all_jobs j where j.id = s.job_id)
+            limit $1"#,
+        BATCH,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    signups::give_up(&mut tx, &failed).await?;
+    let ended = sqlx::query!(
+        "delete from signups where state <> 'pending' and created_at < now() - interval '7 days'",
+    );
+    let ended = ended.execute(tx.conn()).await?.rows_affected();
+    let invites = sqlx::query!(
+        "delete from stripe_invites where coalesce(used_at, expires_at) < now() - interval '90 days'",
+    );
+    let invites = invites.execute(tx.conn()).await?.rows_affected();
+    let invitations = sqlx::query!(
+        "delete from invitations
+          where coalesce(accepted_at, cancelled_at, expires_at) < now() - interval '90 days'",
+    );
+    let invitations = invitations.execute(tx.conn()).await?.rows_affected();
+    tx.commit().await?;
+    Ok(ended + invites + invitations)
 }
 
 /// Rows that one statement forgets.

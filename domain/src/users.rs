@@ -21,7 +21,9 @@ use uuid::Uuid;
 pub use email::Email;
 pub use password::{HashError, Password};
 
-use crate::{DomainError, FieldErrors, Refusal, UserId, account_tokens::TokenError, mail::PostError};
+use crate::{
+    DomainError, FieldErrors, Refusal, UserId, WorkspaceId, account_tokens::TokenError, mail::PostError,
+};
 
 /// A person who can sign in.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -140,6 +142,22 @@ pub async fn find(database: impl PgExecutor<'_>, id: UserId) -> Result<Option<Us
         id.0,
     )
     .fetch_optional(database)
+    .await
+}
+
+/// Whether a workspace manages an account: it was made by accepting the workspace's invitation, and its person is in
+/// no other one since. Accounts of staff are managed by nobody.
+pub async fn is_managed(
+    database: impl PgExecutor<'_>,
+    user: UserId,
+    workspace: WorkspaceId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from users where id = $1 and managed_by = $2 and not is_staff) as "managed!""#,
+        user.0,
+        workspace.0,
+    )
+    .fetch_one(database)
     .await
 }
 

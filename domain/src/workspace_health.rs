@@ -17,7 +17,7 @@ pub struct WorkspaceHealth {
     pub migration_required: bool,
     /// The acting person has been shown around.
     pub personal_onboarding_complete: bool,
-    /// The workspace's own setting up is done: `completed` is true in its setting `onboarding`.
+    /// The workspace's own setting up is done, as somebody who may edit the workspace has said.
     pub company_onboarding_complete: bool,
 }
 

@@ -123,7 +123,8 @@ pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Er
     sqlx::query_as!(
         Member,
         r#"select m.id, m.user_id, m.name, m.email, coalesce(m.title, u.title) as title,
-                  coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio, m.avatar_url, m.created_at
+                  coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio,
+                  coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url, m.created_at
              from members m join users u on u.id = m.user_id
             where m.user_id = $1 and m.is_active"#,
         user,

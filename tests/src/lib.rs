@@ -14,7 +14,7 @@ pub mod database;
 pub mod events;
 pub mod mailbox;
 mod mask;
-mod people;
+pub mod people;
 mod programs;
 pub mod smtp;
 pub mod stripe;

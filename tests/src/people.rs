@@ -1,6 +1,6 @@
 //! People in roles: whoever a test needs beside the owner of a workspace.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Client, TestApp, app::new_signup};
 
@@ -11,11 +11,18 @@ impl TestApp {
         let signup = new_signup();
         let signed_up = self.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
         self.verify(&signup["email"]).await;
-        let workspace = owner.workspace.as_deref().expect("an owner has a workspace");
-        let path = format!("/workspaces/{workspace}/invitations/link");
-        let link = owner.post(&path, json!({ "email": signup["email"], "role": role })).await.expect(200);
-        let token = json!({ "token": link["token"] });
-        self.anonymous().post("/workspaces/invitations/accept", token).await.expect(200);
-        self.anonymous().signed_in(&signed_up).in_workspace(Some(workspace))
+        let joining = self.anonymous().signed_in(&signed_up);
+        join(owner, &joining, &signup["email"], role).await;
+        joining.in_workspace(owner.workspace.as_deref())
     }
+}
+
+/// Somebody invites an address, and whoever has it and has signed in accepts; answers with what they are then.
+pub async fn join(owner: &Client, joining: &Client, email: &Value, role: &str) -> Value {
+    let workspace = owner.workspace.as_deref().expect("who invites works in a workspace");
+    let path = format!("/workspaces/{workspace}/invitations/link");
+    // A link, which mails nothing.
+    let link = owner.post(&path, json!({ "email": email, "role": role })).await.expect(200);
+    let accept = json!({ "invitation_id": link["invitation"]["id"] });
+    joining.post("/workspaces/invitations/accept", accept).await.expect(200)
 }

@@ -155,6 +155,43 @@ async fn answers_and_refresh_tokens_that_nobody_may_use_again_are_forgotten() {
     assert_eq!(app.count("select count(*) from refresh_tokens").await, tokens, "what is good stays");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_old_sign_ups_payments_and_invitations_go() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let invitation = serde_json::json!({ "email": "grace@example.com" });
+    ada.post("/members", invitation).await.expect(201);
+    let given_up = "insert into signups (id, email, email_key, full_name, company_name, user_id, workspace_id, job_id,
+                                         door, makes_user, created_at)
+                    values ($1, 'eve@example.com', 'eve@example.com', 'Eve', 'Eves', $1, $1, $1, 'signup', true,
+                            now() - interval '8 days')";
+    run(&app, given_up, JobId::new()).await;
+    let paid = "insert into stripe_invites (id, code_hash, access_code_hash, email, email_key, plan, stripe_customer_id,
+                                            checkout_session_id, expires_at)
+                values ($1, 'x', 'x', 'eve@example.com', 'eve@example.com', 'growth', 'cus_1', 'cs_1',
+                        now() - interval '91 days')";
+    run(&app, paid, JobId::new()).await;
+
+    prune(&app).await;
+    let rows = async |table: &str| app.count(&format!("select count(*) from control.{table}")).await;
+    assert_eq!(
+        (rows("signups").await, rows("invitations").await),
+        (1, 1),
+        "what is young, or may be used, stays"
+    );
+    assert_eq!(rows("stripe_invites").await, 0);
+
+    for earlier in [
+        "update signups set created_at = now() - interval '8 days' where $1::uuid is not null",
+        "update invitations set expires_at = now() - interval '91 days' where $1::uuid is not null",
+    ] {
+        run(&app, earlier, JobId::new()).await;
+    }
+    prune(&app).await;
+    assert_eq!((rows("signups").await, rows("invitations").await), (0, 0));
+    ada.get("/auth/me").await.expect(200);
+}
+
 /// A job that has completed.
 async fn finished(app: &TestApp) -> JobId {
     completed(app, &NoOp::default()).await

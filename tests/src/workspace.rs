@@ -2,6 +2,7 @@
 
 mod api_keys;
 pub(crate) mod auth;
+mod consent;
 mod conventions;
 mod dead_letters;
 mod jobs;

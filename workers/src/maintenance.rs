@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use domain::{
-    Actor, WorkspaceDb, WorkspaceId, exports, files,
+    Actor, WorkspaceDb, WorkspaceId, avatars, exports, files,
     imports::{self, staged},
     storage::StorageError,
     upkeep,
@@ -20,8 +20,8 @@ use crate::{Services, import};
 /// Files removed by one run in one workspace.
 const FILES_AT_ONCE: i64 = 1_000;
 
-/// Removes uploads that no import has used within a day, what abandoned atomic imports have staged, and
-/// imports and exports whose jobs are no longer in the history.
+/// Removes uploads that no import has used within a day, what abandoned atomic imports have staged, imports and exports
+/// whose jobs are no longer in the history, and pictures that nobody has any more.
 pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: JobContext) -> Answer {
     let mut swept = 0;
     for workspace in upkeep::workspaces(context.database()).await? {
@@ -38,7 +38,9 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
             }
         }
     }
-    Ok(Outcome::Done(json!({ "files": swept })))
+    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await;
+    let pictures = pictures.map_err(JobError::retry)?;
+    Ok(Outcome::Done(json!({ "files": swept, "pictures": pictures })))
 }
 
 struct Sweep<'a> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// Removes finished jobs whose time is over, and what is left of jobs that are gone: log lines,
 /// checkpoints, expired unique keys, counted starts. Then entries of the audit that their workspace keeps no longer,
-/// answers that nobody may ask for again, and expired refresh tokens. Killed at any line: each statement is a batch and a
+/// answers that nobody may ask for again, expired refresh tokens, and old sign-ups and invitations. Killed at any line: each statement is a batch and a
 /// transaction of its own, a job's log goes before the job, and the next run finds what is left.
 pub async fn prune_jobs(policies: Arc<Policies>, _: PruneJobs, context: JobContext) -> Answer {
     match prune(&policies, &context).await? {
@@ -98,5 +98,6 @@ async fn prune_access(context: &JobContext) -> Result<bool, sqlx::Error> {
             return Ok(false);
         }
     }
+    upkeep::forget_doors(database).await?;
     Ok(!context.is_cancelled())
 }

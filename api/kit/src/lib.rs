@@ -6,6 +6,7 @@ mod device;
 pub mod document;
 
 pub mod absent;
+mod accept;
 mod admissions;
 mod always;
 mod answer;
@@ -40,6 +41,7 @@ mod upload;
 mod wait;
 mod watcher;
 
+pub use accept::accept_link;
 pub use admissions::{Admissions, Admitted, Ended, Pass};
 pub use always::Always;
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};

@@ -1,17 +1,17 @@
 //! Inviting: by mail, or by a link to hand over; sending again, and withdrawing.
 //!
-//! Inviting someone who is invited already renews their invitation. Nobody offers more than their own
-//! role, nor touches an invitation to a higher one. A link is never made for someone without a password:
-//! whoever made it could choose one and be that person.
+//! Inviting an address that is invited already renews its invitation. Nobody offers more than their own role, nor
+//! touches an invitation to a higher one.
 
 use chrono::Duration;
 use jobs::Tx;
 use serde_json::json;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Invitation, InvitationError, InvitationStatus};
+use super::{Invitation, InvitationError, InvitationStatus, InvitedProfile};
 use crate::{
-    Actor, Event, UserId, WorkspaceId,
+    Actor, Event, WorkspaceId,
     access::Role,
     callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
@@ -33,58 +33,67 @@ pub struct Link {
     pub url: String,
 }
 
-/// Who is meant, among those who wait: by whatever is given, and by all of it.
+impl Link {
+    /// A fresh token, in a link that is made of it.
+    pub fn fresh(url: impl FnOnce(&str) -> String) -> Self {
+        let token = secret::generate();
+        Self { url: url(&token), token }
+    }
+}
+
+/// Whom to invite, and as what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewInvitation {
+    /// The address.
+    pub email: String,
+    /// As before if absent, or as a member who is new.
+    pub role: Option<Role>,
+    /// What the member is to begin with; as before if absent.
+    pub profile: Option<InvitedProfile>,
+}
+
+/// Which of the invitations that wait: by whatever is given, and by all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invitee {
     /// The invitation, which is also the member to be.
     pub id: Option<Uuid>,
-    /// The person.
-    pub user_id: Option<Uuid>,
-    /// Their address.
+    /// The address.
     pub email: Option<String>,
 }
 
-/// A registered person.
-struct Person {
-    id: Uuid,
-    email: String,
-    name: String,
-    has_password: bool,
-}
-
 /// What is offered.
-struct Offer {
-    person: Person,
-    /// As what; without one as before, and as a member who is new.
+struct Offer<'a> {
+    email: &'a Email,
     role: Option<Role>,
+    profile: Option<InvitedProfile>,
     /// Whether it may be the first that they hear of it.
     may_be_new: bool,
     is_mailed: bool,
 }
 
-/// Invites a registered person, or renews their invitation, and mails them the link.
+/// Invites an address, or renews its invitation, and mails the link there.
 ///
 /// # Errors
-/// [`InvitationError::NotRegistered`], [`InvitationError::AlreadyMember`], [`InvitationError::AboveOwnRole`].
+/// [`InvitationError::AlreadyMember`], [`InvitationError::AboveOwnRole`], [`InvitationError::NotAnAddress`].
 pub async fn invite(
     tx: &mut Tx,
     host: &Host<'_>,
-    email: &str,
-    role: Option<Role>,
+    new: NewInvitation,
     link: &Link,
 ) -> Result<Invitation, InvitationError> {
-    let person = person_of_address(tx, email).await?;
-    let offer = Offer { person, role, may_be_new: true, is_mailed: true };
+    let NewInvitation { email, role, profile } = new;
+    let email = email.parse().map_err(InvitationError::NotAnAddress)?;
+    let offer = Offer { email: &email, role, profile, may_be_new: true, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
-    write(tx, host, &invitation, link).await?;
+    write(tx, host, &invitation, &email, link).await?;
     Ok(invitation)
 }
 
-/// Makes a link to hand over, and mails nothing: for someone who waits, or by their address for anybody
-/// who could be invited.
+/// Makes a link to hand over, and mails nothing: for an invitation that waits, or for an address. Whoever holds it
+/// signs in with that address to accept.
 ///
 /// # Errors
-/// Those of [`invite`], and [`InvitationError::PasswordNotChosen`].
+/// Those of [`invite`]; [`InvitationError::NotFound`] when none like that waits.
 pub async fn make_link(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -92,32 +101,29 @@ pub async fn make_link(
     role: Option<Role>,
     link: &Link,
 ) -> Result<Invitation, InvitationError> {
-    let (person, may_be_new) = match invitee {
-        Invitee { id: None, user_id: None, email: Some(email) } => {
-            (person_of_address(tx, email).await?, true)
+    let (email, may_be_new) = match invitee {
+        Invitee { id: None, email: Some(email) } => {
+            (email.parse().map_err(InvitationError::NotAnAddress)?, true)
         }
-        _ => (person_waiting(tx, host, invitee).await?, false),
+        _ => (waiting(tx, host, invitee).await?, false),
     };
-    if !person.has_password {
-        return Err(InvitationError::PasswordNotChosen);
-    }
-    put(tx, host, Offer { person, role, may_be_new, is_mailed: false }, link).await
+    put(tx, host, Offer { email: &email, role, profile: None, may_be_new, is_mailed: false }, link).await
 }
 
 /// Mails an invitation again, under a new token.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] when nobody like that waits.
+/// [`InvitationError::NotFound`] when none like that waits.
 pub async fn resend(
     tx: &mut Tx,
     host: &Host<'_>,
     invitee: &Invitee,
     link: &Link,
 ) -> Result<Invitation, InvitationError> {
-    let person = person_waiting(tx, host, invitee).await?;
-    let offer = Offer { person, role: None, may_be_new: false, is_mailed: true };
+    let email = waiting(tx, host, invitee).await?;
+    let offer = Offer { email: &email, role: None, profile: None, may_be_new: false, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
-    write(tx, host, &invitation, link).await?;
+    write(tx, host, &invitation, &email, link).await?;
     Ok(invitation)
 }
 
@@ -137,18 +143,15 @@ pub async fn cancel(
     let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
     let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
     let found = sqlx::query!(
-        r#"select i.id, i.workspace_id, i.role as "role: Role"
-             from invitations i
-             join users u on u.id = i.user_id
-            where i.workspace_id = any($1) and i.accepted_at is null and i.cancelled_at is null
-              and ($2::uuid is null or i.id = $2)
-              and ($3::uuid is null or i.user_id = $3)
-              and (not $5 or u.email_key = $4)
-              for update of i"#,
+        r#"select id, workspace_id, role as "role: Role"
+             from invitations
+            where workspace_id = any($1) and accepted_at is null and cancelled_at is null
+              and ($2::uuid is null or id = $2)
+              and (not $4 or email_key = $3)
+              for update"#,
         &workspaces,
         invitee.id,
-        invitee.user_id,
-        invitee.email.as_deref().and_then(Email::key_of),
+        key_of(invitee),
         invitee.email.is_some(),
     )
     .fetch_optional(tx.conn())
@@ -164,67 +167,53 @@ pub async fn cancel(
         .execute(tx.conn())
         .await?;
     let invitation = find(tx, found.id).await?;
-    let told = json!({ "user_id": invitation.user_id, "email": invitation.email });
-    let event = Event::new("invitation", "cancelled", invitation.id, told);
+    let event = Event::new("invitation", "cancelled", invitation.id, json!({ "email": invitation.email }));
     event.append(tx.conn(), WorkspaceId(found.workspace_id), actor).await?;
     Ok(invitation)
 }
 
-/// The active person of an address: who has shown that it is theirs, or will by accepting, because nobody can
-/// sign in to the account yet. Holds off whoever would take them in, or delete them, meanwhile.
-async fn person_of_address(tx: &mut Tx, email: &str) -> Result<Person, InvitationError> {
-    let email: Email = email.parse().map_err(InvitationError::NotAnAddress)?;
-    sqlx::query_as!(
-        Person,
-        r#"select id, email, name, password_hash is not null as "has_password!"
-             from users
-            where email_key = $1 and (email_verified_at is not null or password_hash is null)
-              and is_active for key share"#,
-        email.key(),
-    )
-    .fetch_optional(tx.conn())
-    .await?
-    .ok_or(InvitationError::NotRegistered)
+/// What an address is compared by; none for what is no address, which nobody was invited by.
+fn key_of(invitee: &Invitee) -> Option<String> {
+    invitee.email.as_deref().and_then(|email| email.parse::<Email>().ok()).map(|email| email.key().to_owned())
 }
 
-/// Somebody who waits, likewise.
-async fn person_waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Person, InvitationError> {
+/// The address of an invitation that waits.
+async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, InvitationError> {
     if *invitee == Invitee::default() {
         return Err(InvitationError::Nobody(&["member_id"]));
     }
-    sqlx::query_as!(
-        Person,
-        r#"select u.id, u.email, u.name, u.password_hash is not null as "has_password!"
-             from invitations i join users u on u.id = i.user_id
-            where i.workspace_id = $1 and i.accepted_at is null and i.cancelled_at is null
-              and ($2::uuid is null or i.id = $2)
-              and ($3::uuid is null or i.user_id = $3)
-              and (not $5 or u.email_key = $4)
-              and u.is_active
-              for key share of u"#,
+    let email = sqlx::query_scalar!(
+        "select email from invitations
+          where workspace_id = $1 and accepted_at is null and cancelled_at is null
+            and ($2::uuid is null or id = $2) and (not $4 or email_key = $3)",
         host.workspace.0,
         invitee.id,
-        invitee.user_id,
-        invitee.email.as_deref().and_then(Email::key_of),
+        key_of(invitee),
         invitee.email.is_some(),
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::NotFound)
+    .ok_or(InvitationError::NotFound)?;
+    email.parse().map_err(InvitationError::NotAnAddress)
 }
 
-/// Makes the person's invitation, or renews the one that waits, under a new token.
-async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<Invitation, InvitationError> {
-    let Offer { person, role, may_be_new, is_mailed } = offer;
-    if standing::is_kept(tx.conn(), host.workspace, UserId(person.id)).await? {
+/// Makes the invitation of an address, or renews the one that waits, under a new token.
+async fn put(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    offer: Offer<'_>,
+    link: &Link,
+) -> Result<Invitation, InvitationError> {
+    let Offer { email, role, profile, may_be_new, is_mailed } = offer;
+    if standing::is_member(tx, host.workspace, email).await? {
         return Err(InvitationError::AlreadyMember);
     }
     let had = sqlx::query_scalar!(
         r#"select role as "role: Role" from invitations
-            where workspace_id = $1 and user_id = $2 and accepted_at is null and cancelled_at is null
+            where workspace_id = $1 and email_key = $2 and accepted_at is null and cancelled_at is null
               for update"#,
         host.workspace.0,
-        person.id,
+        email.key(),
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -239,26 +228,29 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<
         return Err(InvitationError::MoreThanHeld);
     }
     let id = sqlx::query_scalar!(
-        "insert into invitations (id, workspace_id, user_id, role, token_hash, invited_by, expires_at, is_mailed)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict (workspace_id, user_id) where accepted_at is null and cancelled_at is null
-         do update set role = excluded.role, token_hash = excluded.token_hash,
-                       invited_by = excluded.invited_by, is_mailed = excluded.is_mailed, sent_at = now(), expires_at = excluded.expires_at
+        "insert into invitations as i (id, workspace_id, email, email_key, role, token_hash, is_mailed, profile,
+                                       invited_by, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, '{}'::jsonb), $9, $10)
+         on conflict (workspace_id, email_key) where accepted_at is null and cancelled_at is null
+         do update set role = excluded.role, token_hash = excluded.token_hash, is_mailed = excluded.is_mailed,
+                       profile = coalesce($8, i.profile), invited_by = excluded.invited_by, sent_at = now(),
+                       expires_at = excluded.expires_at
          returning id",
         Uuid::now_v7(),
         host.workspace.0,
-        person.id,
+        email.as_str(),
+        email.key(),
         role.name(),
         secret::hash(&link.token),
+        is_mailed,
+        profile.map(Json) as _,
         host.actor.user_id.map(|user| user.0),
         jobs::clock::now() + LIFETIME,
-        is_mailed,
     )
     .fetch_one(tx.conn())
     .await?;
     let verb = if had.is_some() { "renewed" } else { "created" };
-    let told = json!({ "user_id": person.id, "email": person.email, "name": person.name, "role": role,
-                       "is_mailed": is_mailed });
+    let told = json!({ "email": email.as_str(), "role": role, "is_mailed": is_mailed });
     Event::new("invitation", verb, id, told).append(tx.conn(), host.workspace, host.actor).await?;
     find(tx, id).await
 }
@@ -266,10 +258,9 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<
 /// An invitation that has not been accepted, as it is in this transaction.
 async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     let row = sqlx::query!(
-        r#"select i.id, i.workspace_id, i.user_id, u.email, u.name, i.role as "role: Role", i.invited_by,
-                  i.created_at, i.sent_at, i.expires_at, i.cancelled_at
-             from invitations i join users u on u.id = i.user_id
-            where i.id = $1"#,
+        r#"select id, workspace_id, email, role as "role: Role", profile as "profile: Json<InvitedProfile>",
+                  invited_by, created_at, sent_at, expires_at, cancelled_at
+             from invitations where id = $1"#,
         id,
     )
     .fetch_one(tx.conn())
@@ -282,11 +273,10 @@ async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     Ok(Invitation {
         id: row.id,
         workspace_id: row.workspace_id,
-        user_id: row.user_id,
         email: row.email,
-        name: row.name,
         role: row.role,
         status,
+        profile: row.profile.0,
         invited_by: row.invited_by,
         created_at: row.created_at,
         sent_at: row.sent_at,
@@ -294,19 +284,23 @@ async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     })
 }
 
-/// Mails the link, in the workspace's name.
+/// Mails the link, in the workspace's name. The name in it is the account's: nothing that the inviter wrote.
 async fn write(
     tx: &mut Tx,
     host: &Host<'_>,
     invitation: &Invitation,
+    email: &Email,
     link: &Link,
 ) -> Result<(), InvitationError> {
     let from = sqlx::query!(
-        r#"select w.name, w.branding, u.name as "inviter?"
-             from workspaces w left join users u on u.id = $2
+        r#"select w.name, w.branding, i.name as "inviter?", u.name as "invited?"
+             from workspaces w
+             left join users i on i.id = $2
+             left join users u on u.email_key = $3
             where w.id = $1"#,
         host.workspace.0,
         invitation.invited_by,
+        email.key(),
     )
     .fetch_one(tx.conn())
     .await?;
@@ -318,7 +312,7 @@ async fn write(
     };
     let letter = Letter {
         to: invitation.email.clone(),
-        name: invitation.name.clone(),
+        name: from.invited.unwrap_or_default(),
         subject: format!("You are invited to {title}"),
         lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
         action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),

@@ -1,45 +1,18 @@
-//! Adding members and changing them. Whoever does it reaches as far as their own role: nobody makes or
+//! Changing members. Whoever does it reaches as far as their own role: nobody makes or
 //! changes somebody who is more than they are, and the last owner stays one.
 
 use poem_openapi::{Object, types::MaybeUndefined};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    MemberError, MemberProfile,
-    error::invalid,
-    get,
+    MemberError, MemberProfile, get,
     standing::{self, To, Whose},
 };
 use crate::{
     Event, UserId, WorkspaceDb,
     access::{Held, Reach, Role},
-    users::Email,
+    users,
 };
-
-/// Someone to add: a person with an account.
-#[derive(Debug, Clone, PartialEq, Eq, Object)]
-pub struct NewMember {
-    /// The address of their account; this or `user_id`.
-    #[oai(validator(max_length = 254))]
-    pub email: Option<String>,
-    /// Their account.
-    pub user_id: Option<Uuid>,
-    /// What they will be here, at most what the caller is; `member` if absent.
-    pub role: Option<Role>,
-    /// What they are called here.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub display_name: Option<String>,
-    /// What they do.
-    #[oai(validator(max_length = 255))]
-    pub title: Option<String>,
-    /// Their telephone.
-    #[oai(validator(max_length = 50))]
-    pub phone: Option<String>,
-    /// A few words about them.
-    #[oai(validator(max_length = 5000))]
-    pub bio: Option<String>,
-}
 
 /// Changes to a member; what is absent stays as it is, and null leaves it to the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
@@ -62,99 +35,6 @@ pub struct MemberChanges {
     pub role: Option<Role>,
     /// Whether they get in. Needs `members:edit`.
     pub is_active: Option<bool>,
-}
-
-/// Adds a person who has an account, as someone of at most the caller's role. Whoever was invited and
-/// has not answered is in with that.
-///
-/// # Errors
-/// [`MemberError::Invalid`] when nobody has that account; [`MemberError::AboveYou`];
-/// [`MemberError::AlreadyMember`], also for someone whose access is switched off.
-pub async fn add(db: &mut WorkspaceDb, caller: &Held, new: NewMember) -> Result<MemberProfile, MemberError> {
-    let role = new.role.unwrap_or(Role::Member);
-    if new.email.is_none() && new.user_id.is_none() {
-        return Err(MemberError::Missing(vec!["email".to_owned()]));
-    }
-    if role > caller.role() {
-        return Err(MemberError::AboveYou(role));
-    }
-    db.with_accounts().await?;
-    let workspace = db.workspace();
-    if !standing::may_give(db.conn(), workspace, caller, role).await? {
-        return Err(MemberError::MoreThanHeld(role));
-    }
-    let user = sqlx::query!(
-        "select id, email, name from users
-          where is_active
-            and ($1::uuid is null or id = $1)
-            and (not $3 or (email_key = $2 and (email_verified_at is not null or password_hash is null)))
-            for no key update",
-        new.user_id,
-        new.email.as_deref().and_then(Email::key_of),
-        new.email.is_some(),
-    )
-    .fetch_optional(db.conn())
-    .await?
-    .ok_or_else(|| {
-        let field = if new.email.is_some() { "email" } else { "user_id" };
-        invalid(field, "nobody has an account by that: invite them")
-    })?;
-    let id = membership(db, user.id, role).await?;
-    sqlx::query!(
-        "insert into members (id, user_id, name, email, display_name, title, phone, bio)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict (user_id) do nothing returning id",
-        id,
-        user.id,
-        user.name,
-        user.email,
-        new.display_name,
-        new.title,
-        new.phone,
-        new.bio,
-    )
-    .fetch_optional(db.conn())
-    .await?
-    .ok_or(MemberError::AlreadyMember)?;
-    sqlx::query!(
-        "update users set current_workspace_id = $2 where id = $1 and current_workspace_id is null",
-        user.id,
-        db.workspace().0,
-    )
-    .execute(db.conn())
-    .await?;
-    let added = get(db, id).await?;
-    db.record(Event::new("member", "created", id, json!({ "user_id": user.id, "role": role }))).await?;
-    Ok(added)
-}
-
-/// The person's membership: the one that was kept when they were taken out, that of the invitation they
-/// have not answered, or a new one.
-async fn membership(db: &mut WorkspaceDb, user: Uuid, role: Role) -> Result<Uuid, MemberError> {
-    let workspace = db.workspace().0;
-    let invitation = sqlx::query_scalar!(
-        "update invitations set accepted_at = now()
-          where workspace_id = $1 and user_id = $2 and accepted_at is null and cancelled_at is null
-          returning id",
-        workspace,
-        user,
-    )
-    .fetch_optional(db.conn())
-    .await?;
-    // Only a membership that was kept, and so is switched off, becomes another role's here.
-    let id = sqlx::query_scalar!(
-        "insert into memberships as m (id, workspace_id, user_id, role) values ($1, $2, $3, $4)
-         on conflict (workspace_id, user_id)
-             do update set role = excluded.role, is_active = true where not m.is_active
-         returning id",
-        invitation.unwrap_or_else(Uuid::now_v7),
-        workspace,
-        user,
-        role.name(),
-    )
-    .fetch_optional(db.conn())
-    .await?;
-    id.ok_or(MemberError::AlreadyMember)
 }
 
 /// Changes a member, as far as the caller reaches.
@@ -209,8 +89,17 @@ pub async fn update(
     Ok(after)
 }
 
-/// Whose picture a member's is, if the caller may change it: their own, or with the permission that of
-/// whoever isn't more than they are. A person has one picture, in all their workspaces.
+/// Whose picture is to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberPictureOf {
+    /// The person's own, in all their workspaces.
+    Account(UserId),
+    /// The one that they are shown with here.
+    Member(UserId),
+}
+
+/// Whose picture a member's is, if the caller may change it: one's own is the account's, and so is that of an account
+/// that the workspace manages; with the permission, that of whoever isn't more than the caller, here.
 ///
 /// # Errors
 /// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`]
@@ -218,16 +107,18 @@ pub async fn may_picture(
     db: &mut WorkspaceDb,
     (caller, reach): (Role, Reach),
     id: Uuid,
-) -> Result<UserId, MemberError> {
+) -> Result<MemberPictureOf, MemberError> {
     let member = get(db, id).await?;
-    let is_own = db.user_id() == Some(member.user_id);
+    let user = UserId(member.user_id);
     match reach {
-        _ if is_own => {}
+        _ if db.user_id() == Some(member.user_id) => return Ok(MemberPictureOf::Account(user)),
         Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
         Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
         Reach::All => {}
     }
-    Ok(UserId(member.user_id))
+    let workspace = db.workspace();
+    let is_managed = users::is_managed(db.conn(), user, workspace).await?;
+    Ok(if is_managed { MemberPictureOf::Account(user) } else { MemberPictureOf::Member(user) })
 }
 
 /// Locks the workspace's row, as everybody does first who changes who owns it, so that two owners can't

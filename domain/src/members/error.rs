@@ -12,9 +12,6 @@ pub enum MemberError {
     /// Values that break a rule, by field.
     #[error("some values are not valid")]
     Invalid(FieldErrors),
-    /// Required and absent.
-    #[error("required and missing")]
-    Missing(Vec<String>),
     /// A key has no profile and no tours.
     #[error("this is about the person who calls, and no person does")]
     NotAPerson,
@@ -30,15 +27,15 @@ pub enum MemberError {
     /// Nobody makes a key do more than they may, by handing it to somebody who may neither.
     #[error("among what is handed over is an API key that would then do what the caller may not")]
     KeysOfMore,
-    /// They are here.
-    #[error("this person is a member already")]
-    AlreadyMember,
     /// A workspace is never without an active owner.
     #[error("a workspace needs an owner: make somebody else one first")]
     LastOwner,
     /// Their account is not this workspace's alone.
     #[error("this person belongs to other workspaces, too")]
     InOtherWorkspaces,
+    /// The account was not made by accepting this workspace's invitation, or its person has joined another since.
+    #[error("this account is its owner's: the workspace can remove the member, not delete the account")]
+    NotManaged,
     /// Staff of the installation are not a workspace's to delete.
     #[error("this account belongs to the staff of the installation")]
     OfStaff,
@@ -57,15 +54,14 @@ impl DomainError for MemberError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Missing(names) => Refusal::Missing(names.clone()),
             Self::NotAPerson
             | Self::OthersOnlyWithPermission
             | Self::AboveYou(_)
             | Self::MoreThanHeld(_)
             | Self::KeysOfMore
             | Self::OfStaff => Refusal::Forbidden,
-            Self::AlreadyMember => Refusal::Conflict("already_member".into()),
             Self::LastOwner => Refusal::Conflict("last_owner".into()),
+            Self::NotManaged => Refusal::Conflict("account_not_managed".into()),
             Self::InOtherWorkspaces => Refusal::Conflict("in_other_workspaces".into()),
             Self::Database(error) => error.refusal(),
         }

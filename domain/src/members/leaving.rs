@@ -9,14 +9,14 @@ use super::{
     changes::{hold_standing, keep_an_owner},
     get, standing,
 };
-use crate::{Event, UserId, WorkspaceDb, access::Role, audit};
+use crate::{Event, UserId, WorkspaceDb, access::Role, audit, avatars};
 
 /// What deleting a member would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct DeletionInfo {
     /// Workspaces that the person belongs to, this one and those being made among them.
     pub workspace_count: i64,
-    /// Whether their account may be deleted with them: this is their only workspace.
+    /// Whether their account may be deleted with them: this workspace manages it, and it is their only one.
     pub can_delete_user: bool,
 }
 
@@ -26,10 +26,13 @@ pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInf
     Ok(account_of(db, member.user_id).await?.0)
 }
 
-/// In how many workspaces an account is, and whether it is of staff.
-async fn account_of(db: &mut WorkspaceDb, user: Uuid) -> Result<(DeletionInfo, bool), MemberError> {
+/// In how many workspaces an account is, and why it can't be deleted, if so.
+async fn account_of(
+    db: &mut WorkspaceDb,
+    user: Uuid,
+) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
     let row = sqlx::query!(
-        r#"select u.is_staff,
+        r#"select u.is_staff, u.managed_by,
                   (select count(*) from memberships m where m.user_id = u.id)
                   + (select count(*) from signups s where s.user_id = u.id and s.state = 'pending') as "count!"
              from users u where u.id = $1"#,
@@ -37,8 +40,13 @@ async fn account_of(db: &mut WorkspaceDb, user: Uuid) -> Result<(DeletionInfo, b
     )
     .fetch_one(db.conn())
     .await?;
-    let info = DeletionInfo { workspace_count: row.count, can_delete_user: row.count == 1 && !row.is_staff };
-    Ok((info, row.is_staff))
+    let may = match row.count {
+        count if count > 1 => Err(MemberError::InOtherWorkspaces),
+        _ if row.is_staff => Err(MemberError::OfStaff),
+        _ if row.managed_by != Some(db.workspace().0) => Err(MemberError::NotManaged),
+        _ => Ok(()),
+    };
+    Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
 }
 
 /// Takes a member out. Without `for_good` the membership is kept, switched off, so that who is added
@@ -77,23 +85,18 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
     Ok(())
 }
 
-/// Deletes a member and their account with all that is theirs: sessions, tokens, invitations.
+/// Deletes a member and their account with all that is theirs: sessions, tokens. Only the workspace that manages an
+/// account may.
 ///
 /// # Errors
-/// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::AboveYou`],
+/// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`], [`MemberError::AboveYou`],
 /// [`MemberError::LastOwner`]
 pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
     let member = get(db, id).await?;
     hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
-    let (account, of_staff) = account_of(db, member.user_id).await?;
-    if account.workspace_count > 1 {
-        return Err(MemberError::InOtherWorkspaces);
-    }
-    if of_staff {
-        return Err(MemberError::OfStaff);
-    }
     take_out(db, caller, id).await?;
+    account_of(db, member.user_id).await?.1?;
     // Whatever hangs on the account goes with it, the membership first of all.
     sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
     db.record(Event::new("member", "erased", id, json!({ "user_id": member.user_id }))).await?;
@@ -122,9 +125,10 @@ async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<Member
         keep_an_owner(db, id).await?;
     }
     // Somebody else may have been quicker.
-    sqlx::query_scalar!("delete from members where id = $1 returning id", id)
+    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
         .fetch_optional(db.conn())
         .await?
         .ok_or(MemberError::NotFound)?;
+    avatars::note_stray(db.conn(), picture.as_deref()).await?;
     Ok(member)
 }

@@ -1,12 +1,15 @@
 //! Standing: what somebody is in a workspace, and whether they get in. One function changes it, under one lock, for
 //! the Workspace API's members and for people's profiles alike.
 
+use jobs::Tx;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     UserId, WorkspaceId,
     access::{Held, Override, Role},
+    tenant_scope::TenantScope,
+    users::Email,
 };
 
 /// Somebody whose standing changes.
@@ -116,19 +119,37 @@ pub(crate) async fn keeping(conn: &mut PgConnection, user: UserId) -> Result<Vec
     .await
 }
 
-/// Whether a workspace keeps a person, whether or not they get in.
-pub(crate) async fn is_kept(
-    conn: &mut PgConnection,
+/// Whether an address is that of a member, also of one who is switched off. One whose membership was kept when they
+/// were taken out is none: they come back like anybody, by accepting.
+pub(crate) async fn is_member(
+    tx: &mut Tx,
     workspace: WorkspaceId,
-    user: UserId,
+    email: &Email,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from memberships where workspace_id = $1 and user_id = $2) as "is!""#,
+    let membership = sqlx::query!(
+        "select m.user_id, m.is_active
+           from memberships m join users u on u.id = m.user_id
+          where m.workspace_id = $1 and u.email_key = $2",
         workspace.0,
-        user.0,
+        email.key(),
     )
-    .fetch_one(conn)
-    .await
+    .fetch_optional(tx.conn())
+    .await?;
+    match membership {
+        None => Ok(false),
+        Some(membership) if membership.is_active => Ok(true),
+        Some(membership) => {
+            let mut scope = TenantScope::enter(tx, workspace).await?;
+            let is_here = sqlx::query_scalar!(
+                r#"select exists (select from members where user_id = $1) as "is!""#,
+                membership.user_id,
+            )
+            .fetch_one(scope.conn())
+            .await?;
+            scope.leave().await?;
+            Ok(is_here)
+        }
+    }
 }
 
 /// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on

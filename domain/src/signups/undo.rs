@@ -36,7 +36,9 @@ pub(super) async fn give_back(tx: &mut Tx, email_key: &str) -> Result<(), sqlx::
     if failed.is_empty() { Ok(()) } else { sweep(tx, &failed).await }
 }
 
-async fn sweep(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+/// Takes back what sign-ups hold that will never be made: the addresses, the invites, and workspaces and accounts that
+/// nobody has entered.
+pub(crate) async fn sweep(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     let abandoned = sqlx::query!(
         "update signups set state = 'abandoned', password_hash = null
           where id = any($1) and state = 'pending'
@@ -61,7 +63,7 @@ async fn sweep(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
         "delete from users u
           where u.id = any($1)
             and not exists (select from memberships m where m.user_id = u.id)
-            and not exists (select from invitations i where i.user_id = u.id)
+            and not exists (select from invitations i where i.email_key = u.email_key and i.cancelled_at is null)
             and not exists (select from sessions s where s.user_id = u.id)
             and not exists (select from signups p where p.user_id = u.id and p.state = 'pending')",
         &users,

@@ -151,7 +151,9 @@ pub(super) fn page(mut link: Url, page: &str, query: &[(&str, &str)]) -> String 
         segments.pop().push(page);
     }
     link.set_query(None);
-    link.query_pairs_mut().extend_pairs(query);
+    if !query.is_empty() {
+        link.query_pairs_mut().extend_pairs(query);
+    }
     link.into()
 }
 

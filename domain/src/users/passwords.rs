@@ -7,7 +7,7 @@ use sqlx::{PgExecutor, PgPool};
 
 use super::{Account, Email, Password, UserError, addresses, password::FEWEST};
 use crate::{
-    Actor, SessionId, UserId,
+    Actor, SessionId, UserId, WorkspaceId,
     account_tokens::{self, Purpose},
     api_keys,
     audit::{self, Entry},
@@ -30,21 +30,35 @@ pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result
         .ok_or(UserError::NotFound)
 }
 
-/// The fewest characters that a person's password must have: the most that any workspace asks for that they
-/// belong to or are invited to.
+/// The fewest characters that a person's password must have: as many as the workspace asks for that manages the
+/// account. A password is the account's, so that no other workspace has a say in it.
 pub async fn fewest_characters(database: impl PgExecutor<'_>, user: UserId) -> Result<usize, sqlx::Error> {
     let asked = sqlx::query_scalar!(
-        "select max(g.password_min_length)
-           from (select workspace_id from live_memberships where user_id = $1
-                 union
-                 select workspace_id from invitations
-                  where user_id = $1 and accepted_at is null and cancelled_at is null) w
-           join governance g on g.workspace_id = w.workspace_id",
+        "select g.password_min_length
+           from users u join governance g on g.workspace_id = u.managed_by where u.id = $1",
         user.0,
     )
-    .fetch_one(database)
+    .fetch_optional(database)
     .await?;
-    Ok(asked.and_then(|asked| usize::try_from(asked).ok()).map_or(FEWEST, |asked| asked.max(FEWEST)))
+    Ok(at_least(asked))
+}
+
+/// The fewest characters that a workspace asks for in the accounts that it manages.
+pub(crate) async fn fewest_characters_in(
+    database: impl PgExecutor<'_>,
+    workspace: WorkspaceId,
+) -> Result<usize, sqlx::Error> {
+    let asked = sqlx::query_scalar!(
+        "select password_min_length from governance where workspace_id = $1",
+        workspace.0,
+    )
+    .fetch_optional(database)
+    .await?;
+    Ok(at_least(asked))
+}
+
+fn at_least(asked: Option<i32>) -> usize {
+    asked.and_then(|asked| usize::try_from(asked).ok()).map_or(FEWEST, |asked| asked.max(FEWEST))
 }
 
 /// The hash of a password that a person has chosen, if it keeps to the rules that hold for them.

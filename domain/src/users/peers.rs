@@ -1,15 +1,18 @@
-//! What people may do to each other's accounts: in a workspace that both are in, whose role there equals or
-//! outranks the other's, as far as their role holds the permission.
+//! What people may do to each other: in a workspace that both are in, whose role there equals or outranks the
+//! other's, as far as their role holds the permission.
 //!
-//! An account reaches further than one workspace. What would hand it over, another address or a link to
-//! choose a password, needs that authority in *all* workspaces that the person belongs to.
+//! An account belongs to its person. An admin changes how somebody is shown in the workspace, which is their member
+//! there; the account itself, its address and its password only where the workspace manages it
+//! ([`super::is_managed`]). Whoever's account is their own is asked by mail.
 
+use chrono::Duration;
 use jobs::{Database, Tx};
 use serde_json::json;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
+use url::Url;
 
 use super::{
-    User, UserError, find,
+    User, UserError, find, is_managed,
     letters::{page, reset_letter},
     passwords,
     profile::{self, Edited, ProfileChanges},
@@ -20,8 +23,9 @@ use crate::{
     account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
     callers::Authority,
-    mail::{self, Brand, Cause},
+    mail::{self, Action, Brand, Cause, Letter},
     members::standing::{self, StandingError, To, Whose},
+    tenant_scope::TenantScope,
 };
 
 /// What a caller brings to somebody else's account: who they are, and their authority wherever they may enter now.
@@ -45,10 +49,6 @@ impl<'a> Peer<'a> {
     #[must_use]
     pub fn new(caller: UserId, entered: &'a [Authority], within: Option<WorkspaceId>) -> Self {
         Self { caller, entered, within }
-    }
-
-    fn everywhere(self) -> Self {
-        Self { within: None, ..self }
     }
 
     /// The workspaces that both are in, or the one that is named if both are.
@@ -82,16 +82,42 @@ impl Shared<'_> {
     }
 }
 
-/// Somebody's profile, for who may see it.
+/// Somebody's profile as it is in a workspace that the two share, for who may see it; one's own is the account's.
 ///
 /// # Errors
 /// [`UserError::NotFound`] where the two share no workspace; [`UserError::Forbidden`] where the other one
 /// outranks the caller in all that they share.
-pub async fn view(pool: &PgPool, peer: Peer<'_>, other: UserId) -> Result<User, UserError> {
-    if peer.caller != other {
-        authority(peer.shared(pool, other).await?, "members:view")?;
+pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, UserError> {
+    if peer.caller == other {
+        return find(&database.pool, other).await?.ok_or(UserError::NotFound);
     }
-    find(pool, other).await?.ok_or(UserError::NotFound)
+    // Nothing is written: dropped, it rolls back.
+    let mut tx = database.begin().await?;
+    let over = authority(peer.shared(tx.conn(), other).await?, "members:view")?;
+    let Some(place) = over.first() else { return Err(UserError::NotFound) };
+    shown_in(&mut tx, place.own.workspace(), other).await
+}
+
+/// Somebody as a workspace shows them: what is said of them there, and else what their account says.
+async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
+    let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    let mut scope = TenantScope::enter(tx, workspace).await?;
+    let member = sqlx::query!(
+        "select display_name, title, phone, bio, avatar_url from members where user_id = $1",
+        user.0,
+    )
+    .fetch_optional(scope.conn())
+    .await?
+    .ok_or(UserError::NotFound)?;
+    scope.leave().await?;
+    Ok(User {
+        name: member.display_name.unwrap_or(account.name),
+        title: member.title.or(account.title),
+        phone: member.phone.or(account.phone),
+        bio: member.bio.or(account.bio),
+        avatar_url: member.avatar_url.or(account.avatar_url),
+        ..account
+    })
 }
 
 /// Those of the shared workspaces in which the caller has a say over the other one; at least one.
@@ -108,23 +134,46 @@ fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared
     Ok(over)
 }
 
-/// Checks that the caller may change somebody else's profile.
-///
-/// # Errors
-/// As of [`view`], with the permission `members:edit`.
-pub async fn check_may_edit(pool: &PgPool, peer: Peer<'_>, other: UserId) -> Result<(), UserError> {
-    if peer.caller != other {
-        authority(peer.shared(pool, other).await?, "members:edit")?;
-    }
-    Ok(())
+/// Whose picture a caller may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureOf {
+    /// The account's, in all of its workspaces.
+    Account,
+    /// The member's of that workspace.
+    Member(WorkspaceId),
 }
 
-/// Edits somebody else's profile (another address is confirmed by `link`), and their role in the workspace that is
-/// named, or in the only one that the two share.
+/// Which picture of somebody the caller may set.
 ///
 /// # Errors
-/// As of [`check_may_edit`]; [`UserError::Forbidden`] also for a role above one's own, and for the address of
-/// somebody whose account reaches further than the caller's authority; [`UserError::LastOwner`].
+/// As of [`edit`].
+pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, UserError> {
+    if peer.caller == other {
+        return Ok(PictureOf::Account);
+    }
+    let mut tx = database.begin().await?;
+    let over = authority(peer.shared(tx.conn(), other).await?, "members:edit")?;
+    let place = only(&over)?.own.workspace();
+    let is_managed = is_managed(tx.conn(), other, place).await?;
+    Ok(if is_managed { PictureOf::Account } else { PictureOf::Member(place) })
+}
+
+/// The one workspace that a change is about.
+fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
+    match over {
+        [only] => Ok(only),
+        _ => Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])),
+    }
+}
+
+/// Edits somebody else's profile in the workspace that is named, or in the only one that the two share, and their
+/// role there: their account where the workspace manages it (another address is confirmed by `link`), and else their
+/// member.
+///
+/// # Errors
+/// [`UserError::NotFound`] and [`UserError::Forbidden`] as of [`view`], with the permission `members:edit`;
+/// [`UserError::Forbidden`] also for a role above one's own, and for the address of an account that the workspace
+/// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
 pub async fn edit(
     database: &Database,
     peer: Peer<'_>,
@@ -138,39 +187,32 @@ pub async fn edit(
     let both = peer.shared(tx.conn(), other).await?;
     // One's own profile takes no permission; one's own role does.
     let over = if peer.caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
+    if let Some(role) = role {
+        change_role(&mut tx, only(&over)?, other, role, actor).await?;
+    }
+    if peer.caller != other && is_managed(tx.conn(), other, only(&over)?.own.workspace()).await? {
+        let edited = profile::edit(&mut tx, other, changes, link, actor).await?;
+        tx.commit().await?;
+        return Ok(edited);
+    }
     let before = passwords::owner(tx.conn(), other).await?.email;
     if changes.moves_from(&before) {
-        check_all_of_them(&mut tx, peer, other, "members:edit").await?;
-    }
-    if let Some(role) = role {
-        let [only] = &over[..] else { return Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])) };
-        change_role(&mut tx, only, other, role, actor).await?;
-    }
-    let edited = profile::edit(&mut tx, other, changes, link, actor).await?;
-    tx.commit().await?;
-    Ok(edited)
-}
-
-/// Checks that the caller has a say over somebody in every workspace that they belong to, and that they are
-/// not staff, who reach further than any.
-async fn check_all_of_them(
-    tx: &mut Tx,
-    peer: Peer<'_>,
-    other: UserId,
-    permission: &str,
-) -> Result<(), UserError> {
-    let over = authority(peer.everywhere().shared(tx.conn(), other).await?, permission)?;
-    let over: Vec<_> = over.iter().map(|shared| shared.own.workspace()).collect();
-    let theirs = standing::keeping(tx.conn(), other).await?;
-    let is_staff = sqlx::query_scalar!("select is_staff from users where id = $1", other.0)
-        .fetch_optional(tx.conn())
-        .await?;
-    if is_staff != Some(false) || theirs.iter().any(|keeping| !over.contains(&keeping.workspace)) {
         return Err(UserError::Forbidden(
-            "their account opens more than you answer for: only they themselves can do this, by mail",
+            "the address is the account's: only its owner changes it, at /auth/me",
         ));
     }
-    Ok(())
+    let changes = ProfileChanges { email: None, ..changes };
+    let edited = if peer.caller == other {
+        profile::edit(&mut tx, other, changes, link, actor).await?
+    } else {
+        let place = only(&over)?.own.workspace();
+        if changes != ProfileChanges::default() {
+            profile::edit_member(&mut tx, (place, other), changes, actor).await?;
+        }
+        Edited { user: shown_in(&mut tx, place, other).await?, dropped_picture: None }
+    };
+    tx.commit().await?;
+    Ok(edited)
 }
 
 async fn change_role(
@@ -192,7 +234,8 @@ async fn change_role(
     Ok(())
 }
 
-/// Mails a member a link to choose a new password; good for an hour.
+/// Mails a member what they need to choose a new password: a link that is good for an hour, where the workspace
+/// manages their account; and else the page on which they ask for one themselves.
 ///
 /// # Errors
 /// [`UserError::NotFound`] for who isn't a member; [`UserError::Forbidden`] for who outranks the caller.
@@ -204,46 +247,64 @@ pub async fn mail_reset(
     actor: &Actor,
 ) -> Result<(), UserError> {
     let mut tx = database.begin().await?;
-    let (url, brand) = reset_link(&mut tx, admin, member, link, false, actor).await?;
+    let brand = check_may_reset(&mut tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
-    let letter = reset_letter((email, name), url, why);
+    let letter = if is_managed(tx.conn(), member, admin.workspace()).await? {
+        let url = reset_link(&mut tx, admin, member, link, MAILED_RESET).await?;
+        reset_letter((email, name), url, why)
+    } else {
+        ask_for_reset((email, name), page(parsed(link)?, "forgot-password", &[]), why)
+    };
+    note_reset(&mut tx, admin, member, "mail", actor).await?;
     mail::post(&mut tx, letter, &brand, Cause::Member(admin.workspace()), actor).await?;
     Ok(tx.commit().await?)
 }
 
+/// The letter to a person whose account is their own: what they are asked, and where they would do it. It lets nobody
+/// in, and touches no link that they have asked for.
+fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter {
+    Letter {
+        to,
+        name,
+        subject: "Choose a new password".to_owned(),
+        lines: vec![why.to_owned()],
+        action: Some(Action { label: "Ask for a link".to_owned(), url }),
+        after: vec!["If you don't want a new password, do nothing: the old one stays as it is.".to_owned()],
+    }
+}
+
 /// A link for a member to choose a new password by, to be handed over; good for 24 hours. Whoever holds it
-/// is let in, so it needs a say over all that the member's account opens.
+/// is let in, so it is only for accounts that the workspace manages.
 ///
 /// # Errors
-/// As of [`mail_reset`]; [`UserError::Forbidden`] also for who belongs to workspaces where the caller has no say,
-/// and for programs, which have a say in one only.
+/// As of [`mail_reset`]; [`UserError::Forbidden`] also for an account that the workspace doesn't manage, and for
+/// programs.
 pub async fn hand_over_reset(
     database: &Database,
     admin: &Authority,
-    entered: &[Authority],
     member: UserId,
     link: &str,
     actor: &Actor,
 ) -> Result<String, UserError> {
-    let Some(user) = admin.user() else {
+    if admin.user().is_none() {
         return Err(UserError::Forbidden("this is for people, not for programs"));
-    };
+    }
     let mut tx = database.begin().await?;
-    let (url, _) = reset_link(&mut tx, admin, member, link, true, actor).await?;
-    check_all_of_them(&mut tx, Peer::new(user, entered, None), member, "members:reset_password").await?;
+    check_may_reset(&mut tx, admin, member).await?;
+    if !is_managed(tx.conn(), member, admin.workspace()).await? {
+        return Err(UserError::Forbidden(
+            "the account is its owner's: only they can choose a new password, by mail",
+        ));
+    }
+    let url = reset_link(&mut tx, admin, member, link, HANDED_OVER_RESET).await?;
+    note_reset(&mut tx, admin, member, "link", actor).await?;
     tx.commit().await?;
     Ok(url)
 }
 
-async fn reset_link(
-    tx: &mut Tx,
-    admin: &Authority,
-    member: UserId,
-    link: &str,
-    handed_over: bool,
-    actor: &Actor,
-) -> Result<(String, Brand), UserError> {
+/// Checks that an admin may let a member choose a new password; answers in which brand they write.
+async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, UserError> {
     let found = sqlx::query!(
         r#"select m.role as "role!: Role", w.name, w.branding
            from live_memberships m join workspaces w on w.id = m.workspace_id
@@ -257,19 +318,41 @@ async fn reset_link(
     if found.role > admin.role() {
         return Err(UserError::Forbidden("this needs a role that equals or outranks theirs"));
     }
+    Ok(Brand::of(&found.branding, &found.name))
+}
+
+async fn reset_link(
+    tx: &mut Tx,
+    admin: &Authority,
+    member: UserId,
+    link: &str,
+    lifetime: Duration,
+) -> Result<String, UserError> {
     let new = NewToken {
         user: member,
         purpose: Purpose::PasswordReset,
         workspace: Some(admin.workspace()),
         created_by: admin.user(),
-        lifetime: if handed_over { HANDED_OVER_RESET } else { MAILED_RESET },
-        is_mailed: !handed_over,
+        lifetime,
+        is_mailed: lifetime == MAILED_RESET,
     };
     let token = account_tokens::issue(tx, new).await?;
-    let link = link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))?;
-    let entry = Entry::new("password", "reset_allowed", member.0, json!({ "handed_over": handed_over }));
-    audit::record(tx, Some(admin.workspace()), actor, entry).await?;
-    Ok((page(link, "reset-password", &[("token", &token)]), Brand::of(&found.branding, &found.name)))
+    Ok(page(parsed(link)?, "reset-password", &[("token", &token)]))
+}
+
+async fn note_reset(
+    tx: &mut Tx,
+    admin: &Authority,
+    member: UserId,
+    by: &str,
+    actor: &Actor,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry::new("password", "reset_allowed", member.0, json!({ "by": by }));
+    audit::record(tx, Some(admin.workspace()), actor, entry).await
+}
+
+fn parsed(link: &str) -> Result<Url, sqlx::Error> {
+    link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))
 }
 
 impl From<StandingError> for UserError {

@@ -1,6 +1,6 @@
-//! What people say of themselves. A person's profile is a row of `users`, and copied into the row that
-//! they have in each of their workspaces, in the transaction of the change, so that a workspace's own
-//! SQL finds its people without leaving its schema.
+//! What people say of themselves. A person's profile is a row of `users`. Name and address are copied into the row
+//! that they have in each of their workspaces, in the transaction of the change, so that a workspace's own SQL finds
+//! its people without leaving its schema. What a workspace says of a member is in that row only ([`edit_member`]).
 
 use jobs::{Database, Tx};
 use poem_openapi::{Object, types::MaybeUndefined};
@@ -9,8 +9,9 @@ use url::Url;
 
 use super::{Email, User, UserError, addresses, find, passwords};
 use crate::{
-    Actor, Event, FieldErrors, SessionId, UserId,
+    Actor, Event, FieldErrors, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
+    avatars,
     members::standing,
     signups,
     tenant_scope::TenantScope,
@@ -162,9 +163,11 @@ pub async fn edit(
                   avatar_url = case when $10 then $11 else u.avatar_url end,
                   avatar_key = case when $10 then null else u.avatar_key end,
                   updated_at = now()
-             from (select id, avatar_key from users where id = $1 and is_active for update) before
+             from (select id, avatar_key, avatar_url from users where id = $1 and is_active for update) before
             where u.id = before.id
-        returning before.avatar_key as picture_before"#,
+        returning before.avatar_key as picture_before,
+                  (before.avatar_key, before.avatar_url) is distinct from (u.avatar_key, u.avatar_url)
+                      as "is_new_picture!""#,
         user.0,
         changes.name,
         respelled,
@@ -180,7 +183,7 @@ pub async fn edit(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(UserError::NotFound)?;
-    copy_to_members(tx, user, actor).await?;
+    copy_to_members(tx, user, edited.is_new_picture, actor).await?;
     audit::record(
         tx,
         None,
@@ -198,36 +201,90 @@ pub async fn edit(
     Ok(Edited { user: person, dropped_picture })
 }
 
-/// Copies a person's name, address and picture into their member of every workspace that they belong to
-/// (what they say of themselves there stays, and where they say nothing the account's is shown); `member.updated` is
-/// told in each that it changed. The transaction is on the shared schemas before and after.
-pub async fn copy_to_members(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), sqlx::Error> {
-    let profile = sqlx::query!(
-        r#"select name, email, coalesce('avatar:' || avatar_key, avatar_url) as avatar from users where id = $1"#,
+/// Edits how a person is shown in one workspace: their member there, and nothing of their account. What is null is
+/// left to the account.
+///
+/// # Errors
+/// [`UserError::NotFound`], [`UserError::Invalid`].
+pub(super) async fn edit_member(
+    tx: &mut Tx,
+    (workspace, user): (WorkspaceId, UserId),
+    changes: ProfileChanges,
+    actor: &Actor,
+) -> Result<(), UserError> {
+    let changes = changes.checked()?;
+    let mut scope = TenantScope::enter(tx, workspace).await?;
+    let edited = sqlx::query!(
+        "update members m
+            set display_name = coalesce($2, m.display_name),
+                title = case when $3 then $4 else m.title end,
+                phone = case when $5 then $6 else m.phone end,
+                bio = case when $7 then $8 else m.bio end,
+                avatar_url = case when $9 then $10 else m.avatar_url end,
+                updated_at = now()
+           from (select id, avatar_url from members where user_id = $1 for update) before
+          where m.id = before.id
+      returning m.id, before.avatar_url as picture_before",
         user.0,
+        changes.name,
+        !changes.title.is_undefined(),
+        changes.title.value(),
+        !changes.phone.is_undefined(),
+        changes.phone.value(),
+        !changes.bio.is_undefined(),
+        changes.bio.value(),
+        !changes.avatar_url.is_undefined(),
+        changes.avatar_url.value(),
     )
-    .fetch_one(tx.conn())
-    .await?;
+    .fetch_optional(scope.conn())
+    .await?
+    .ok_or(UserError::NotFound)?;
+    let told = json!({ "user_id": user, "fields": changes.fields() });
+    Event::new("member", "updated", edited.id, told).append(scope.conn(), workspace, actor).await?;
+    scope.leave().await?;
+    if !changes.avatar_url.is_undefined() {
+        avatars::note_stray(tx.conn(), edited.picture_before.as_deref()).await?;
+    }
+    Ok(())
+}
+
+/// Copies a person's name and address into their member of every workspace that they belong to (what is said of
+/// them there stays, and where nothing is the account's is shown). A new picture of theirs is shown in all of
+/// them, also where an admin has set another. `member.updated` is told in each that it changed. The transaction is
+/// on the shared schemas before and after.
+pub async fn copy_to_members(
+    tx: &mut Tx,
+    user: UserId,
+    is_new_picture: bool,
+    actor: &Actor,
+) -> Result<(), sqlx::Error> {
+    let profile =
+        sqlx::query!("select name, email from users where id = $1", user.0).fetch_one(tx.conn()).await?;
     let keeping = standing::keeping(tx.conn(), user).await?;
     for workspace in keeping.into_iter().filter(|it| it.is_ready).map(|it| it.workspace) {
         let mut scope = TenantScope::enter(tx, workspace).await?;
-        let member = sqlx::query_scalar!(
-            "update members set name = $2, email = $3, avatar_url = $4, updated_at = now()
-              where user_id = $1 and (name, email, avatar_url) is distinct from ($2, $3, $4)
-          returning id",
+        let member = sqlx::query!(
+            "update members m
+                set name = $2, email = $3, avatar_url = case when $4 then null else m.avatar_url end,
+                    updated_at = now()
+               from (select id, avatar_url from members where user_id = $1 for update) before
+              where m.id = before.id and ($4 or (m.name, m.email) is distinct from ($2, $3))
+          returning m.id, before.avatar_url as picture_before",
             user.0,
             profile.name,
             profile.email,
-            profile.avatar,
+            is_new_picture,
         )
         .fetch_optional(scope.conn())
         .await?;
-        if let Some(member) = member {
+        if let Some(member) = &member {
             let event =
-                Event::new("member", "updated", member, json!({ "user_id": user, "name": profile.name }));
+                Event::new("member", "updated", member.id, json!({ "user_id": user, "name": profile.name }));
             event.append(scope.conn(), workspace, actor).await?;
         }
         scope.leave().await?;
+        let replaced = member.and_then(|member| member.picture_before).filter(|_| is_new_picture);
+        avatars::note_stray(tx.conn(), replaced.as_deref()).await?;
     }
     Ok(())
 }

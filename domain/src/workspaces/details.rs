@@ -15,6 +15,7 @@ use crate::{
     audit::{self, Entry},
     callers::Authority,
     signups,
+    tenant_scope::TenantScope,
 };
 
 /// The longest description.
@@ -58,6 +59,8 @@ pub struct WorkspaceChanges {
     pub description: MaybeUndefined<String>,
     /// How it shows itself.
     pub branding: Option<BrandingChanges>,
+    /// Whether the workspace's own setting up is done, as `company_onboarding_complete` of its health then says.
+    pub onboarding_completed: Option<bool>,
 }
 
 /// A row of either query.
@@ -170,6 +173,17 @@ pub async fn update(
         )
         .execute(tx.conn())
         .await?;
+        if let Some(completed) = changes.get("onboarding_completed") {
+            let mut scope = TenantScope::enter(tx, workspace).await?;
+            sqlx::query!(
+                "insert into settings (key, value) values ('onboarding', jsonb_build_object('completed', $1::jsonb))
+                 on conflict (key) do update set value = settings.value || excluded.value, updated_at = now()",
+                completed,
+            )
+            .execute(scope.conn())
+            .await?;
+            scope.leave().await?;
+        }
         let event = Event::new("workspace", "updated", workspace.0, &changes);
         event.append(tx.conn(), workspace, actor).await?;
     }
@@ -199,6 +213,9 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
             errors.insert("description".to_owned(), vec!["must have at most 2,000 characters".to_owned()]);
         }
         MaybeUndefined::Value(text) => drop(checked.insert("description".to_owned(), text.into())),
+    }
+    if let Some(completed) = changes.onboarding_completed {
+        checked.insert("onboarding_completed".to_owned(), completed.into());
     }
     let branding = changes.branding.map(|branding| branding.checked(&mut errors));
     if let Some(branding) = branding.filter(|branding| !branding.is_empty()) {
@@ -247,6 +264,7 @@ mod tests {
                 color: given("red"),
                 support_email: given("nobody"),
             }),
+            onboarding_completed: None,
         };
         let errors = checked(changes).unwrap_err();
         let fields: Vec<_> = errors.keys().map(String::as_str).collect();

@@ -179,27 +179,22 @@ pub async fn create_member(
     Ok(())
 }
 
-/// What a new workspace starts with: its settings and, where people come to see what Millrace is, an example
-/// of a recordset, without records.
+/// What a new workspace starts with: where people come to see what Millrace is, an example of a recordset, without
+/// records.
 pub async fn seed_defaults(
     database: &Database,
     signup: &Signup,
     actor: Actor,
 ) -> Result<(), ProvisioningError> {
+    if signup.skip_seed {
+        return Ok(());
+    }
     let mut db = WorkspaceDb::write(database, WorkspaceId(signup.workspace_id), actor).await?;
-    sqlx::query!(
-        "insert into settings (key, value) values ('general', $1) on conflict (key) do nothing",
-        json!({ "locale": "en", "time_zone": "UTC" }),
-    )
-    .execute(db.conn())
-    .await?;
-    if !signup.skip_seed {
-        match recordsets::create(&mut db, example()).await {
-            // An attempt before this one has made it.
-            Ok(_) | Err(EntityError::Taken(_)) => {}
-            Err(EntityError::Database(error)) => return Err(error.into()),
-            Err(error) => return Err(ProvisioningError::Seed(error)),
-        }
+    match recordsets::create(&mut db, example()).await {
+        // An attempt before this one has made it.
+        Ok(_) | Err(EntityError::Taken(_)) => {}
+        Err(EntityError::Database(error)) => return Err(error.into()),
+        Err(error) => return Err(ProvisioningError::Seed(error)),
     }
     db.commit().await?;
     Ok(())

@@ -1,5 +1,5 @@
 //! Taking somebody out of a workspace: an invitation that was not answered, or a member, and with the last
-//! of their workspaces the person.
+//! of their workspaces the account, if the workspace manages it.
 //!
 //! Whoever changes who owns a workspace locks its row first, so that two owners can't take each other out.
 //! What names the person, such as events and jobs, stays.
@@ -16,6 +16,7 @@ use crate::{
     DomainError, Event, Refusal, UserId,
     access::Role,
     audit::{self, Entry},
+    avatars,
     members::standing,
     tenant_scope::TenantScope,
 };
@@ -35,13 +36,13 @@ pub enum RemovalOutcome {
 pub struct RemovedMember {
     /// The member, or the invitation.
     pub member_id: Uuid,
-    /// The person.
-    pub user_id: Uuid,
+    /// The person; null for an invitation, which shows nothing of an account.
+    pub user_id: Option<Uuid>,
     /// Their address.
     pub email: String,
     /// What was taken out.
     pub outcome: RemovalOutcome,
-    /// Whether it was their only workspace, so that their account has gone, too.
+    /// Whether their account was deleted: this workspace managed it, and it was their only one.
     pub user_deleted: bool,
 }
 
@@ -89,10 +90,9 @@ async fn remove_invitation(
     invitation: Uuid,
 ) -> Result<Option<RemovedMember>, RemovalError> {
     let dropped = sqlx::query!(
-        r#"delete from invitations i using users u
-            where i.id = $1 and i.workspace_id = $2 and i.accepted_at is null and i.cancelled_at is null
-              and u.id = i.user_id
-           returning i.user_id, u.email, i.role as "role: Role""#,
+        r#"delete from invitations
+            where id = $1 and workspace_id = $2 and accepted_at is null and cancelled_at is null
+           returning email, role as "role: Role""#,
         invitation,
         host.workspace.0,
     )
@@ -102,13 +102,13 @@ async fn remove_invitation(
     if dropped.role > host.role {
         return Err(RemovalError::AboveOwnRole);
     }
-    let told = json!({ "user_id": dropped.user_id, "email": dropped.email });
+    let told = json!({ "email": dropped.email });
     Event::new("invitation", "cancelled", invitation, told)
         .append(tx.conn(), host.workspace, host.actor)
         .await?;
     Ok(Some(RemovedMember {
         member_id: invitation,
-        user_id: dropped.user_id,
+        user_id: None,
         email: dropped.email,
         outcome: RemovalOutcome::InvitationCancelled,
         user_deleted: false,
@@ -118,7 +118,7 @@ async fn remove_invitation(
 async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
     // The person's row is what somebody waits for who accepts their invitation to another workspace.
     let found = sqlx::query!(
-        r#"select u.id as user_id, u.email, u.is_staff, m.role as "role: Role"
+        r#"select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role as "role: Role"
              from memberships m join users u on u.id = m.user_id
             where m.id = $1 and m.workspace_id = $2
               for update of u"#,
@@ -136,10 +136,16 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     }
 
     let mut scope = TenantScope::enter(tx, host.workspace).await?;
-    sqlx::query!("delete from members where user_id = $1", found.user_id).execute(scope.conn()).await?;
+    let picture =
+        sqlx::query_scalar!("delete from members where user_id = $1 returning avatar_url", found.user_id)
+            .fetch_optional(scope.conn())
+            .await?
+            .flatten();
     scope.leave().await?;
+    avatars::note_stray(tx.conn(), picture.as_deref()).await?;
     sqlx::query!("delete from memberships where id = $1", member).execute(tx.conn()).await?;
-    let user_deleted = !found.is_staff && delete_if_nowhere(tx, found.user_id).await?;
+    let is_managed = found.managed_by == Some(host.workspace.0) && !found.is_staff;
+    let user_deleted = is_managed && delete_if_nowhere(tx, found.user_id).await?;
     if !user_deleted {
         forget_workspace(tx, host, found.user_id).await?;
     }
@@ -154,7 +160,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     }
     Ok(RemovedMember {
         member_id: member,
-        user_id: found.user_id,
+        user_id: Some(found.user_id),
         email: found.email,
         outcome: RemovalOutcome::MemberRemoved,
         user_deleted,
@@ -169,7 +175,7 @@ async fn delete_if_nowhere(tx: &mut Tx, user: Uuid) -> Result<bool, sqlx::Error>
           where u.id = $1
             and not exists (select from memberships where user_id = u.id)
             and not exists (select from invitations
-                             where user_id = u.id and accepted_at is null and cancelled_at is null)
+                             where email_key = u.email_key and accepted_at is null and cancelled_at is null)
             and not exists (select from signups where user_id = u.id and state = 'pending')",
         user,
     )

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use jobs::Database;
 use poem_openapi::{Enum, Object};
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::{WorkspaceId, access::Role, tenant_scope::TenantScope};
+use crate::{WorkspaceId, access::Role, invitations::InvitedProfile, tenant_scope::TenantScope};
 
 /// How somebody belongs to a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Enum)]
@@ -16,7 +17,7 @@ use crate::{WorkspaceId, access::Role, tenant_scope::TenantScope};
 pub enum RosterStatus {
     /// They work here.
     Active,
-    /// They belong here, and can't come in for now.
+    /// Their membership is switched off, or was kept when they were taken out.
     Inactive,
     /// They are invited.
     Pending,
@@ -27,15 +28,15 @@ pub enum RosterStatus {
 pub struct RosterEntry {
     /// The member; of somebody who is invited, the invitation, which is the member to be.
     pub member_id: Uuid,
-    /// The person.
-    pub user_id: Uuid,
+    /// The person; null for somebody who is invited, since an invitation shows nothing of an account.
+    pub user_id: Option<Uuid>,
     /// Their address.
     pub email: String,
-    /// What they are called here.
+    /// Name shown here; of somebody who is invited, the name that the inviter wrote, or else the address.
     pub name: String,
     /// What they do.
     pub title: Option<String>,
-    /// Their picture.
+    /// Picture; null for somebody who is invited. As kept it is a reference; see [`crate::avatars`].
     pub avatar_url: Option<String>,
     /// What they are here, or will be.
     pub role: Role,
@@ -52,7 +53,7 @@ pub struct RosterEntry {
 /// Who somebody is in the workspace's own schema.
 struct Profile {
     id: Uuid,
-    name: String,
+    display_name: Option<String>,
     title: Option<String>,
     avatar_url: Option<String>,
     is_active: bool,
@@ -62,55 +63,65 @@ struct Profile {
 pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<RosterEntry>, sqlx::Error> {
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
-    let people = sqlx::query!(
-        r#"select m.id as "id!", u.id as "user_id!", u.email as "email!", u.name as "name!", u.title,
-                  u.avatar_url, u.is_active as "is_active!", m.role as "role!: Role",
-                  m.created_at as joined_at, null::timestamptz as invited_at, null::timestamptz as expires_at
+    let members = sqlx::query!(
+        r#"select m.id, u.id as user_id, u.email, u.name, u.title, m.role as "role: Role",
+                  coalesce('avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
+                  (m.is_active and u.is_active) as "is_active!", m.created_at as joined_at
              from memberships m join users u on u.id = m.user_id
-            where m.workspace_id = $1
-           union all
-           select i.id, u.id, u.email, u.name, u.title, u.avatar_url, u.is_active, i.role,
-                  null, i.sent_at, i.expires_at
-             from invitations i join users u on u.id = i.user_id
-            where i.workspace_id = $1 and i.accepted_at is null and i.cancelled_at is null"#,
+            where m.workspace_id = $1"#,
+        workspace.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let invitations = sqlx::query!(
+        r#"select id, email, role as "role: Role", profile as "profile: Json<InvitedProfile>", sent_at, expires_at
+             from invitations
+            where workspace_id = $1 and accepted_at is null and cancelled_at is null"#,
         workspace.0,
     )
     .fetch_all(tx.conn())
     .await?;
     let mut scope = TenantScope::enter(&mut tx, workspace).await?;
-    let profiles = sqlx::query_as!(Profile, "select id, name, title, avatar_url, is_active from members")
-        .fetch_all(scope.conn())
-        .await?;
+    let profiles =
+        sqlx::query_as!(Profile, "select id, display_name, title, avatar_url, is_active from members")
+            .fetch_all(scope.conn())
+            .await?;
     let mut profiles: HashMap<_, _> = profiles.into_iter().map(|profile| (profile.id, profile)).collect();
-    let mut entries: Vec<_> = people
-        .into_iter()
-        .map(|person| {
-            let profile = profiles.remove(&person.id);
-            let is_active = person.is_active && profile.as_ref().is_none_or(|profile| profile.is_active);
-            let status = match person.joined_at {
-                None => RosterStatus::Pending,
-                Some(_) if is_active => RosterStatus::Active,
-                Some(_) => RosterStatus::Inactive,
-            };
-            let (name, title, avatar_url) = match profile {
-                Some(profile) => (profile.name, profile.title, profile.avatar_url),
-                None => (person.name, person.title, person.avatar_url),
-            };
-            RosterEntry {
-                member_id: person.id,
-                user_id: person.user_id,
-                email: person.email,
-                name,
-                title,
-                avatar_url,
-                role: person.role,
-                status,
-                joined_at: person.joined_at,
-                invited_at: person.invited_at,
-                invitation_expires_at: person.expires_at,
-            }
-        })
-        .collect();
+    let members = members.into_iter().map(|person| {
+        // Whoever was taken out, and whose membership was kept, has none.
+        let profile = profiles.remove(&person.id);
+        let is_active = person.is_active && profile.as_ref().is_some_and(|profile| profile.is_active);
+        let (display_name, title, avatar_url) = profile
+            .map(|profile| (profile.display_name, profile.title, profile.avatar_url))
+            .unwrap_or_default();
+        RosterEntry {
+            member_id: person.id,
+            user_id: Some(person.user_id),
+            email: person.email,
+            name: display_name.unwrap_or(person.name),
+            title: title.or(person.title),
+            avatar_url: avatar_url.or(person.avatar_url),
+            role: person.role,
+            status: if is_active { RosterStatus::Active } else { RosterStatus::Inactive },
+            joined_at: Some(person.joined_at),
+            invited_at: None,
+            invitation_expires_at: None,
+        }
+    });
+    let invited = invitations.into_iter().map(|invitation| RosterEntry {
+        member_id: invitation.id,
+        user_id: None,
+        name: invitation.profile.0.display_name.unwrap_or_else(|| invitation.email.clone()),
+        email: invitation.email,
+        title: invitation.profile.0.title,
+        avatar_url: None,
+        role: invitation.role,
+        status: RosterStatus::Pending,
+        joined_at: None,
+        invited_at: Some(invitation.sent_at),
+        invitation_expires_at: Some(invitation.expires_at),
+    });
+    let mut entries: Vec<_> = members.chain(invited).collect();
     entries.sort_by_cached_key(|entry| {
         (entry.status == RosterStatus::Pending, entry.name.to_lowercase(), entry.member_id)
     });

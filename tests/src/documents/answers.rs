@@ -290,7 +290,8 @@ async fn what_is_answered_is_what_is_documented() {
 /// Workspaces, and who belongs to them.
 async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client) {
     let bob = new_signup();
-    app.anonymous().post("/auth/signup", bob.clone()).await.expect(201);
+    let guest =
+        app.anonymous().signed_in(&app.anonymous().post("/auth/signup", bob.clone()).await.expect(201));
     app.verify(&bob["email"]).await;
     let at = format!("/workspaces/{}", owner.workspace.as_deref().unwrap());
     contract.hold("list_workspaces", &owner.get("/workspaces").await);
@@ -311,7 +312,8 @@ async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client)
     let token = link["token"].as_str().unwrap();
     let details = format!("/workspaces/invitations/details?token={token}");
     contract.hold("get_invitation_details", &app.anonymous().get(&details).await);
-    let accept = app.anonymous().post("/workspaces/invitations/accept", json!({"token": token})).await;
+    contract.hold("list_own_invitations", &guest.get("/workspaces/invitations").await);
+    let accept = guest.post("/workspaces/invitations/accept", json!({"token": token})).await;
     contract.hold("accept_invitation", &accept);
     contract.hold("list_workspace_members", &owner.get(&format!("{at}/members")).await);
     let bob = format!("{at}/members/{}", invitation["id"].as_str().unwrap());

@@ -14,7 +14,7 @@ use crate::{
 
 /// What is about the caller's own account, and stays theirs: the account, its sessions and tokens, and lists of
 /// the workspaces that they may enter.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "get_current_user",
     "update_current_user",
     "set_own_avatar",
@@ -25,6 +25,7 @@ const OWN: [&str; 14] = [
     "list_personal_tokens",
     "create_personal_token",
     "revoke_personal_token",
+    "list_own_invitations",
     "list_workspaces",
     "create_workspace",
     "get_token_owner",

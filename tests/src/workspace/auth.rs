@@ -19,11 +19,10 @@ mod stripe_invite;
 mod throttle;
 mod tokens;
 
-use domain::{Actor, WorkspaceDb, WorkspaceId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Client, Reply, TestApp, app::new_signup};
+use crate::{Client, Reply, TestApp, app::new_signup, people::join};
 
 /// What everybody signs in with.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -60,45 +59,25 @@ impl Person {
         self.client.workspace.as_deref().unwrap()
     }
 
-    /// Makes them a member of somebody's workspace, where they work from then on.
-    pub async fn join(mut self, app: &TestApp, owner: &Self, role: &str) -> Self {
-        let workspace: Uuid = owner.workspace().parse().unwrap();
-        let id = Uuid::now_v7();
-        sqlx::query(
-            "insert into control.memberships (id, workspace_id, user_id, role) values ($1, $2, $3, $4)",
-        )
-        .bind(id)
-        .bind(workspace)
-        .bind(self.id)
-        .bind(role)
-        .execute(&app.database.pool)
-        .await
-        .unwrap();
-        let mut db =
-            WorkspaceDb::write(&app.database, WorkspaceId(workspace), Actor::default()).await.unwrap();
-        sqlx::query("insert into members (id, user_id, name, email) values ($1, $2, 'Ada Lovelace', $3)")
-            .bind(id)
-            .bind(self.id)
-            .bind(&self.email)
-            .execute(db.conn())
-            .await
-            .unwrap();
-        db.commit().await.unwrap();
-        self.client.workspace = Some(workspace.to_string());
+    /// Makes them a member of somebody's workspace by an invitation, and lets them work there from then on.
+    pub async fn join(mut self, owner: &Self, role: &str) -> Self {
+        join(&owner.client, &self.client, &json!(self.email), role).await;
+        self.client.workspace = Some(owner.workspace().to_owned());
         self
     }
 
-    /// Somebody whose only workspace is another's.
+    /// Somebody whose account was made for an invitation to another's workspace, which is their only one and manages
+    /// the account.
     pub async fn employee(app: &TestApp, owner: &Self, role: &str) -> Self {
-        let person = Self::new(app).await.join(app, owner, role).await;
-        app.without_owners().await;
-        sqlx::query("delete from control.memberships where user_id = $1 and workspace_id <> $2")
-            .bind(person.id)
-            .bind(owner.workspace().parse::<Uuid>().unwrap())
-            .execute(&app.database.pool)
-            .await
-            .unwrap();
-        person
+        let email = format!("ada.{}@example.com", Uuid::now_v7().simple());
+        let path = format!("/workspaces/{}/invitations", owner.workspace());
+        owner.client.post(&path, json!({ "email": email, "role": role })).await.expect(201);
+        let token = app.mail(&email, "You are invited to Analytical Engines", 1).await.in_link("token");
+        let accept = json!({ "token": token, "password": PASSWORD, "name": "Ada Lovelace" });
+        let accepted = app.anonymous().post("/workspaces/invitations/accept", accept).await.expect(200);
+        let client = app.anonymous().signed_in(&sign_in(app, &email, PASSWORD).await.expect(200));
+        let id = accepted["user_id"].as_str().unwrap().parse().unwrap();
+        Self { client: client.in_workspace(Some(owner.workspace())), email, id }
     }
 }
 

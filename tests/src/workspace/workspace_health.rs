@@ -46,6 +46,13 @@ async fn put_back(app: &TestApp, owner: &Client) {
     .await;
 }
 
+/// How many migrations a workspace of the release before lacks.
+async fn lacking() -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/workspace");
+    let migrator = Migrator::new(folder.as_path()).await.unwrap();
+    migrator.iter().filter(|migration| migration.version > BEFORE).count()
+}
+
 fn newest() -> i64 {
     domain::migrations::workspace_version()
 }
@@ -66,17 +73,15 @@ async fn a_workspace_shows_how_far_it_is_set_up() {
     let me = ada.get("/members/me").await.expect(200);
     let path = format!("/members/{}", me["id"].as_str().unwrap());
     ada.patch(&path, json!({ "onboarding_completed": true })).await.expect(200);
-    let workspace = ada.workspace.as_ref().unwrap();
-    let schema = workspace_schema(workspace.parse().unwrap());
-    let set_up = format!(
-        r#"update control.workspaces set branding = '{{"brand_name": "Engines"}}' where id = '{workspace}';
-           insert into {schema}.settings (key, value) values ('onboarding', '{{"completed": true}}')"#
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(set_up)).execute(&app.database.pool).await.unwrap();
+    let workspace = format!("/workspaces/{}", ada.workspace.as_ref().unwrap());
+    let set_up = json!({ "branding": { "brand_name": "Engines" }, "onboarding_completed": true });
+    ada.patch(&workspace, set_up).await.expect(200);
 
     let all = json!({ "brand": true, "migration_required": false, "personal_onboarding_complete": true,
                       "company_onboarding_complete": true });
     assert_eq!(ada.get(HEALTH).await.expect(200), all);
+    ada.patch(&workspace, json!({ "onboarding_completed": false })).await.expect(200);
+    assert_eq!(ada.get(HEALTH).await.expect(200)["company_onboarding_complete"], false);
     let bob = app.join(&ada, "viewer").await;
     let bobs = bob.get(HEALTH).await.expect(200);
     assert_eq!((&bobs["brand"], &bobs["personal_onboarding_complete"]), (&json!(true), &json!(false)));
@@ -108,7 +113,7 @@ async fn a_workspace_that_is_behind_says_so_and_is_brought_up_to_date_while_its_
     assert_eq!(ada.get("/members").await.expect(200)["total"], 1);
     let job = started["job_id"].as_str().unwrap();
     let result = ada.get(&format!("/jobs/{job}")).await.expect(200)["result"].clone();
-    assert_eq!(result, json!({ "migrations": newest() - BEFORE, "schema_version": newest() }));
+    assert_eq!(result, json!({ "migrations": lacking().await, "schema_version": newest() }));
     let event = "select count(*) from shard.events where type = 'workspace.migrated'";
     assert_eq!(app.count(event).await, 1);
 }
@@ -130,7 +135,7 @@ async fn each_migration_is_a_step_that_people_can_read() {
         steps.extend(step.filter(|step| steps.last() != Some(step)));
     }
     let applied: Vec<_> = steps.iter().filter(|step| step.starts_with("Applying migration")).collect();
-    assert_eq!(applied.len(), usize::try_from(newest() - BEFORE).unwrap(), "{steps:?}");
+    assert_eq!(applied.len(), lacking().await, "{steps:?}");
     assert_eq!(applied[..2], ["Applying migration 3 (bulk)", "Applying migration 4 (people)"]);
 }
 

@@ -39,6 +39,11 @@ async fn newcomer(app: &TestApp) -> String {
     email
 }
 
+/// An address that has no account.
+fn unregistered() -> String {
+    format!("grace.{}@example.com", Uuid::now_v7().simple())
+}
+
 /// Invites somebody by mail.
 async fn invite(owner: &Client, email: &str, role: &str) -> Value {
     let path = format!("{}/invitations", own(owner));

@@ -30,9 +30,11 @@ pub struct MemberPasswordApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl MemberPasswordApi {
-    /// Mail a member a link to choose a new password by
+    /// Ask a member by mail to choose a new password
     ///
-    /// Good once, for an hour. Not for members whose role is above the caller's.
+    /// For an account that the workspace manages, the mail has a link that is good once, for an hour. For any other
+    /// account it leads to the page on which its owner asks for a link. Links that the person has asked for stay valid.
+    /// Not for members whose role is above the caller's.
     #[oai(
         path = "/:workspace_id/members/:user_id/password-reset",
         method = "post",
@@ -47,14 +49,13 @@ impl MemberPasswordApi {
         let link = can.app().config.app_link("reset-password", &[]);
         let (database, member) = (&can.app().database, UserId(user_id.0));
         peers::mail_reset(database, admin(&can, workspace_id.0)?, member, &link, &can.actor()).await?;
-        Ok(Json(ResetMailed { message: "A link to choose a new password is on its way.".to_owned() }))
+        Ok(Json(ResetMailed { message: "A mail about choosing a new password is on its way.".to_owned() }))
     }
 
     /// Make a link for a member to choose a new password by
     ///
-    /// To be handed over; no mail is sent. Good once, for 24 hours. Whoever holds it gets the whole account, so it
-    /// is refused for members who also belong to workspaces in which the caller couldn't do the same; those are
-    /// to be mailed.
+    /// To be handed over; no mail is sent. Good once, for 24 hours. Whoever holds it gets the whole account, so only an
+    /// account that the workspace manages has one (403 otherwise).
     #[oai(
         path = "/:workspace_id/members/:user_id/password-reset/link",
         method = "post",
@@ -69,9 +70,7 @@ impl MemberPasswordApi {
         let link = can.app().config.app_link("reset-password", &[]);
         let (database, member) = (&can.app().database, UserId(user_id.0));
         let admin = admin(&can, workspace_id.0)?;
-        let entered = can.caller.authorities(can.app(), None).await?;
-        let reset_url =
-            peers::hand_over_reset(database, admin, &entered, member, &link, &can.actor()).await?;
+        let reset_url = peers::hand_over_reset(database, admin, member, &link, &can.actor()).await?;
         Ok(Json(ResetLink { reset_url, expires_at: jobs::clock::now() + HANDED_OVER_RESET }))
     }
 }

@@ -3,15 +3,18 @@
 mod me;
 
 use api_kit::{
-    App, FileUpload, Limit, MaybeBody, Offset, Part, avatar_url, part_request, prelude::*, unhurried,
+    App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, part_request, prelude::*,
+    unhurried,
 };
 use domain::{
     access::Role,
     avatars::{self, MOST_BYTES},
+    invitations::{self, Invitation, InvitedProfile, NewInvitation},
     members::{
-        self, DeletionInfo, Holdings, MemberChanges, MemberFilter, MemberProfile, NewMember, Reassigned,
-        TourProgress,
+        self, DeletionInfo, Holdings, MemberChanges, MemberFilter, MemberPictureOf, MemberProfile,
+        Reassigned, TourProgress,
     },
+    workspaces::Host,
 };
 use poem_openapi::Object;
 use uuid::Uuid;
@@ -25,6 +28,28 @@ permissions! {
     EditOwnMember = "members:edit_own",
     ReassignMembers = "members:reassign",
     DeleteMembers = "members:delete",
+}
+
+/// Somebody to invite, and what their member is to begin with.
+#[derive(Debug, Object)]
+struct NewMember {
+    /// Email address, with or without an account.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// Role on acceptance, at most the caller's. Null: `member`, or as before if the address is invited already.
+    role: Option<Role>,
+    /// Display name in this workspace; null if the account's name is to be shown.
+    #[oai(validator(min_length = 1, max_length = 255))]
+    display_name: Option<String>,
+    /// Job title; null if the account's is to be shown.
+    #[oai(validator(max_length = 255))]
+    title: Option<String>,
+    /// Phone number; null if the account's is to be shown.
+    #[oai(validator(max_length = 50))]
+    phone: Option<String>,
+    /// Short biography; null if the account's is to be shown.
+    #[oai(validator(max_length = 5000))]
+    bio: Option<String>,
 }
 
 /// A member, in short.
@@ -157,14 +182,23 @@ impl MembersApi {
         can.change(async |db| members::reset_tours(db, tour.as_deref()).await).await.map(Json)
     }
 
-    /// Add a member
+    /// Invite a member
     ///
-    /// A person who has an account; others are invited. The caller can't add someone who is more than
-    /// they are.
+    /// The address is invited, and its owner becomes a member by accepting; then the member begins with what is given
+    /// here. The answer is the invitation, the same whether or not the address has an account. An address that is
+    /// invited already is sent a new link. A role above the caller's is refused (403).
     #[oai(path = "/", method = "post", operation_id = "create_member")]
-    async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<MemberProfile>> {
-        let added = can.change(async |db| members::add(db, can.held(), new.0).await).await?;
-        Ok(Created(shown(can.app(), added)))
+    async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<Invitation>> {
+        let NewMember { email, role, display_name, title, phone, bio } = new.0;
+        let profile = InvitedProfile { display_name, title, phone, bio };
+        let profile = (profile != InvitedProfile::default()).then_some(profile);
+        let (actor, link) = (can.actor(), accept_link(can.app()));
+        let host = Host::new(can.authority(), &actor);
+        let mut tx = can.app().database.begin().await?;
+        let new = NewInvitation { email, role, profile };
+        let invitation = invitations::invite(&mut tx, &host, new, &link).await?;
+        tx.commit().await?;
+        Ok(Created(invitation))
     }
 
     /// Show a member
@@ -192,9 +226,9 @@ impl MembersApi {
 
     /// Set a member's picture
     ///
-    /// The part `file` of the form: a PNG, JPEG, WebP or GIF picture of at most 5 MiB. One's own, or with
-    /// `members:edit` that of somebody who isn't more than the caller; it is the person's, in all their
-    /// workspaces.
+    /// The part `file` of the form: a PNG, JPEG, WebP or GIF picture of at most 5 MiB. One's own is the account's, in
+    /// all workspaces. With `members:edit` that of somebody who isn't more than the caller: in this workspace, until the
+    /// person sets one of their own; of an account that this workspace manages, the account's.
     #[oai(
         path = "/:member_id/avatar",
         method = "post",
@@ -208,10 +242,17 @@ impl MembersApi {
         file: FileUpload,
     ) -> Answer<Json<MemberPicture>> {
         let caller = (can.role, can.reach());
-        let user = members::may_picture(&mut can.read().await?, caller, member_id.0).await?;
-        let (app, file) = (can.app(), file.read(MOST_BYTES).await?);
-        let picture =
-            avatars::set(&app.database, &app.storage, &can.actor(), user, can.workspace.0, file).await?;
+        let whose = members::may_picture(&mut can.read().await?, caller, member_id.0).await?;
+        let (app, file, actor) = (can.app(), file.read(MOST_BYTES).await?, can.actor());
+        let (database, storage) = (&app.database, &app.storage);
+        let picture = match whose {
+            MemberPictureOf::Account(user) => {
+                avatars::set(database, storage, &actor, user, can.workspace.0, file).await?
+            }
+            MemberPictureOf::Member(user) => {
+                avatars::set_for_member(database, storage, &actor, (can.workspace, user), file).await?
+            }
+        };
         Ok(Json(MemberPicture { avatar_url: avatar_url(app, Some(picture)) }))
     }
 
@@ -257,7 +298,7 @@ impl MembersApi {
         can: Can<DeleteMembers>,
         member_id: Path<Uuid>,
         /// Whether their membership goes, too, which it does if this is absent. Otherwise it is kept,
-        /// switched off, and whoever is added again is the same member.
+        /// switched off, and whoever accepts another invitation is the same member.
         remove_from_workspace: Query<Option<bool>>,
     ) -> Answer<NoContent> {
         let for_good = remove_from_workspace.unwrap_or(true);
@@ -268,7 +309,8 @@ impl MembersApi {
 
     /// Delete a member with their account, for good
     ///
-    /// Only of somebody who belongs to no other workspace (409 `in_other_workspaces`).
+    /// Only of an account that this workspace manages: that was made by accepting its invitation (409
+    /// `account_not_managed`), and whose owner belongs to no other workspace (409 `in_other_workspaces`).
     #[oai(path = "/:member_id/permanent", method = "delete", operation_id = "erase_member")]
     async fn erase(&self, can: Can<DeleteMembers>, member_id: Path<Uuid>) -> Answer<NoContent> {
         can.change(async |db| members::erase(db, can.role, member_id.0).await).await.map(|()| NoContent)

@@ -41,16 +41,12 @@ pub(super) async fn hold(contract: &mut Contract, app: &TestApp, owner: &Client)
 
     contract.hold("get_member_deletion_info", &owner.get(&format!("{path}/deletion-info")).await);
     contract.hold("delete_member", &owner.delete(&path).await);
-    let again = owner.post("/members", json!({"user_id": me["user_id"]})).await;
-    let again = contract.hold("create_member", &again);
-    // With this as their only workspace, their account may go.
-    app.without_owners().await;
-    sqlx::query("delete from control.memberships where user_id = $1::uuid and workspace_id <> $2::uuid")
-        .bind(me["user_id"].as_str())
-        .bind(owner.workspace.as_deref())
-        .execute(&app.database.pool)
-        .await
-        .unwrap();
-    let permanent = format!("/members/{}/permanent", again["id"].as_str().unwrap());
+    // Somebody whose account is made for the invitation, and so may be deleted here.
+    let email = "mary.who.is.invited@example.com";
+    contract.hold("create_member", &owner.post("/members", json!({"email": email})).await);
+    let token = app.mail(email, "You are invited to Analytical Engines", 1).await.in_link("token");
+    let accept = json!({"token": token, "password": "correct horse battery staple"});
+    let accepted = app.anonymous().post("/workspaces/invitations/accept", accept).await.expect(200);
+    let permanent = format!("/members/{}/permanent", accepted["member_id"].as_str().unwrap());
     contract.hold("erase_member", &owner.delete(&permanent).await);
 }

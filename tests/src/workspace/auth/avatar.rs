@@ -120,13 +120,18 @@ async fn what_is_no_picture_or_too_large_is_refused_and_nothing_is_kept() {
 async fn somebody_elses_picture_is_set_by_an_admin_who_equals_or_outranks_them() {
     let app = TestApp::start().await;
     let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
-    let admin = Person::new(&app).await.join(&app, &owner, "admin").await;
-    let member = Person::new(&app).await.join(&app, &owner, "member").await;
+    let admin = Person::new(&app).await.join(&owner, "admin").await;
+    let member = Person::new(&app).await.join(&owner, "member").await;
     let path = |person: &Person| format!("/auth/{}/avatar", person.id);
     let set = async |by: &Person, of: &Person| by.client.upload(&path(of), "a.png", png(10, 10)).await;
 
     let link = set(&admin, &member).await.expect(200);
-    assert_eq!(link_of(&member.client).await, link["avatar_url"]);
+    let shown = member.client.get("/members/me").await.expect(200);
+    assert_eq!(shown["avatar_url"], link["avatar_url"], "in this workspace");
+    assert_eq!(link_of(&member.client).await, Value::Null, "and not the account's");
+    let employee = Person::employee(&app, &owner, "member").await;
+    let link = set(&admin, &employee).await.expect(200);
+    assert_eq!(link_of(&employee.client).await, link["avatar_url"], "whose account is managed");
     assert_eq!(set(&admin, &owner).await.error(403), "forbidden");
     assert_eq!(set(&member, &admin).await.error(403), "forbidden");
     assert_eq!(set(&stranger, &member).await.error(404), "record_not_found");
@@ -134,4 +139,34 @@ async fn somebody_elses_picture_is_set_by_an_admin_who_equals_or_outranks_them()
     let elsewhere = member.client.in_workspace(Some(stranger.workspace()));
     let refused = elsewhere.upload("/auth/me/avatar", "a.png", png(10, 10)).await;
     assert_eq!(refused.error(404), "record_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_are_nobodys_any_more_are_swept() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let employee = Person::employee(&app, &owner, "member").await;
+    let guest = Person::new(&app).await.join(&owner, "member").await;
+    employee.client.upload("/auth/me/avatar", "a.png", png(10, 10)).await.expect(200);
+    let path = async |person: &Person| {
+        let me = person.client.get("/members/me").await.expect(200);
+        format!("/members/{}", me["id"].as_str().unwrap())
+    };
+    let (employees, guests) = (path(&employee).await, path(&guest).await);
+    owner.client.upload(&format!("{guests}/avatar"), "g.png", png(12, 12)).await.expect(200);
+    assert_eq!(stored(&app, owner.workspace()), 2);
+    owner.client.delete(&format!("{employees}/permanent")).await.expect(204);
+    owner.client.delete(&guests).await.expect(204);
+    assert_eq!(app.count("select count(*) from control.stray_pictures").await, 2);
+
+    sqlx::query("update control.stray_pictures set since = now() - interval '2 hours'")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let sweep = jobs::kinds::SweepUploads {};
+    let job = app.database.enqueue(jobs::NewJob::new(&sweep)).await.unwrap().id();
+    app.wait_for_end(job).await;
+
+    assert_eq!(stored(&app, owner.workspace()), 0);
+    assert_eq!(app.count("select count(*) from control.stray_pictures").await, 0);
 }

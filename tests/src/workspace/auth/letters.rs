@@ -45,7 +45,7 @@ async fn invitations_to_one_person_are_limited_whoever_sends_them() {
 async fn resets_by_admins_are_limited_with_invitations() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
-    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+    let ada = Person::new(&app).await.join(&owner, "member").await;
     let path = format!("/workspaces/{}/members/{}/password-reset", owner.workspace(), ada.id);
     for _ in 0..10 {
         owner.client.post(&path, json!({})).await.expect(200);
@@ -59,7 +59,7 @@ async fn resets_by_admins_are_limited_with_invitations() {
 async fn mail_is_counted_for_who_causes_it_and_for_their_workspace() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
-    let admin = Person::new(&app).await.join(&app, &owner, "admin").await;
+    let admin = Person::new(&app).await.join(&owner, "admin").await;
     limit(&app, "member", 2).await;
     limit(&app, "workspace", 3).await;
     let path = format!("/workspaces/{}/invitations", owner.workspace());

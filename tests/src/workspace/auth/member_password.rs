@@ -20,12 +20,12 @@ fn token_of(url: &str) -> String {
 async fn an_admin_has_a_link_mailed_to_a_member() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
-    let admin = Person::new(&app).await.join(&app, &owner, "admin").await;
-    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+    let admin = Person::new(&app).await.join(&owner, "admin").await;
+    let ada = Person::employee(&app, &owner, "member").await;
 
     let answer = admin.client.post(&path(&owner, &ada), json!({})).await.expect(200);
 
-    assert_eq!(answer, json!({"message": "A link to choose a new password is on its way."}));
+    assert_eq!(answer, json!({"message": "A mail about choosing a new password is on its way."}));
     let mail = app.mail(&ada.email, SUBJECT, 1).await;
     assert!(mail.text.ends_with("Analytical Engines\r\n"), "in the workspace's name: {}", mail.text);
     let reset = json!({"token": mail.in_link("token"), "password": NEW});
@@ -69,16 +69,44 @@ async fn nobody_resets_who_outranks_them_and_strangers_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_link_is_handed_over_that_opens_more_than_the_admin_answers_for() {
+async fn whose_account_is_their_own_is_only_asked_to_and_keeps_the_link_that_they_asked_for() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
-    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+    let ada = Person::new(&app).await.join(&owner, "member").await;
     let refused = owner.client.post(&format!("{}/link", path(&owner, &ada)), json!({})).await;
     assert_eq!(refused.error(403), "forbidden");
+    let address = json!({"email": ada.email});
+    app.anonymous().post("/auth/request-password-reset", address).await.expect(200);
+    let own = app.mail(&ada.email, SUBJECT, 1).await.in_link("token");
+
+    for _ in 0..2 {
+        owner.client.post(&path(&owner, &ada), json!({})).await.expect(200);
+    }
+
+    let asked = app.mail(&ada.email, SUBJECT, 3).await;
+    assert!(
+        asked.link().path().ends_with("/forgot-password") && asked.link().query().is_none(),
+        "{}",
+        asked.text
+    );
     assert_eq!(
         app.count("select count(*) from control.account_tokens where purpose = 'password_reset'").await,
-        0
+        1
     );
+    let reset = json!({"token": own, "password": NEW});
+    app.anonymous().post("/auth/reset-password", reset).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_by_an_admin_leaves_the_one_that_the_person_asked_for_as_good_as_it_was() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::employee(&app, &owner, "member").await;
+    let address = json!({"email": ada.email});
+    app.anonymous().post("/auth/request-password-reset", address).await.expect(200);
+    let own = app.mail(&ada.email, SUBJECT, 1).await.in_link("token");
     owner.client.post(&path(&owner, &ada), json!({})).await.expect(200);
-    app.mail(&ada.email, SUBJECT, 1).await;
+    app.mail(&ada.email, SUBJECT, 2).await;
+    let reset = json!({"token": own, "password": NEW});
+    app.anonymous().post("/auth/reset-password", reset).await.expect(200);
 }

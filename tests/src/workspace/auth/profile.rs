@@ -15,7 +15,7 @@ async fn a_profile_changes_in_all_of_ones_workspaces_and_what_is_absent_stays() 
     let owner = Person::new(&app).await;
     let ada = Person::new(&app).await;
     let own = ada.workspace().to_owned();
-    let ada = ada.join(&app, &owner, "member").await;
+    let ada = ada.join(&owner, "member").await;
     let change = json!({"name": " Ada King ", "title": "Countess", "phone": "+44 20 1", "bio": "Two\nlines",
                         "avatar_url": "https://example.com/ada.png"});
 
@@ -136,8 +136,8 @@ async fn all_that_is_wrong_with_a_profile_is_said_at_once() {
 async fn a_person_is_shown_to_who_equals_or_outranks_them_and_does_not_exist_for_strangers() {
     let app = TestApp::start().await;
     let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
-    let admin = Person::new(&app).await.join(&app, &owner, "admin").await;
-    let viewer = Person::new(&app).await.join(&app, &owner, "viewer").await;
+    let admin = Person::new(&app).await.join(&owner, "admin").await;
+    let viewer = Person::new(&app).await.join(&owner, "viewer").await;
     let path = |person: &Person| format!("/auth/{}", person.id);
 
     for caller in [&owner, &admin] {
@@ -193,10 +193,54 @@ async fn a_person_is_edited_by_an_admin_who_equals_or_outranks_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_admin_edits_how_the_workspace_shows_somebody_and_nothing_of_their_account() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::new(&app).await;
+    let own = ada.workspace().to_owned();
+    let ada = ada.join(&owner, "member").await;
+    ada.client.patch("/auth/me", json!({"title": "Countess", "phone": "+44 20 1"})).await.expect(200);
+    let path = format!("/auth/{}", ada.id);
+    let change = json!({"name": "Augusta", "title": "Engineer", "avatar_url": "https://example.com/a.png"});
+
+    let edited = owner.client.patch(&path, change).await.expect(200);
+
+    assert_eq!((&edited["name"], &edited["title"]), (&json!("Augusta"), &json!("Engineer")));
+    assert_eq!(edited["phone"], "+44 20 1", "what is not said here is as the account says");
+    assert_eq!(owner.client.get(&path).await.expect(200), edited);
+    let here = ada.client.get("/members/me").await.expect(200);
+    assert_eq!((&here["display_name"], &here["avatar_url"]), (&json!("Augusta"), &edited["avatar_url"]));
+    let account = ada.client.get("/auth/me").await.expect(200);
+    assert_eq!((&account["name"], &account["title"]), (&json!("Ada Lovelace"), &json!("Countess")));
+    assert_eq!(account["avatar_url"], Value::Null);
+    assert_eq!(member(&ada, &own).await["title"], "Countess");
+    let left = owner.client.patch(&path, json!({"title": null})).await.expect(200);
+    assert_eq!(left["title"], "Countess");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_managed_by_the_workspace_that_it_was_made_for_until_its_person_joins_another() {
+    let app = TestApp::start().await;
+    let (owner, other) = (Person::new(&app).await, Person::new(&app).await);
+    let ada = Person::employee(&app, &owner, "member").await;
+    let path = format!("/auth/{}", ada.id);
+    owner.client.patch(&path, json!({"title": "Engineer"})).await.expect(200);
+    assert_eq!(ada.client.get("/auth/me").await.expect(200)["title"], "Engineer");
+
+    app.verify(&json!(ada.email)).await;
+    crate::people::join(&other.client, &ada.client, &json!(ada.email), "viewer").await;
+
+    owner.client.patch(&path, json!({"title": "Clerk"})).await.expect(200);
+    assert_eq!(ada.client.get("/auth/me").await.expect(200)["title"], "Engineer");
+    let moved = json!({"email": "eve@example.com"});
+    assert_eq!(owner.client.patch(&path, moved).await.error(403), "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_address_of_someone_who_belongs_elsewhere_too_is_their_own_business() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
-    let ada = Person::new(&app).await.join(&app, &owner, "member").await;
+    let ada = Person::new(&app).await.join(&owner, "member").await;
     let path = format!("/auth/{}", ada.id);
     let moved = json!({"email": "eve@example.com"});
     assert_eq!(owner.client.patch(&path, moved.clone()).await.error(403), "forbidden");
@@ -254,7 +298,7 @@ async fn a_role_is_given_up_to_ones_own_and_a_workspace_keeps_an_owner() {
 async fn the_last_owner_who_gets_in_stays_one_by_whatever_two_routes_at_once() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
-    let other = Person::new(&app).await.join(&app, &owner, "owner").await;
+    let other = Person::new(&app).await.join(&owner, "owner").await;
     let here = format!("workspace_id = '{}'", owner.workspace());
     let member = async |person: &Person| {
         let me = person.client.get("/members/me").await.expect(200);
@@ -287,14 +331,9 @@ async fn the_last_owner_who_gets_in_stays_one_by_whatever_two_routes_at_once() {
 async fn with_more_workspaces_than_one_in_common_a_role_is_of_the_one_that_is_named() {
     let app = TestApp::start().await;
     let (owner, other) = (Person::new(&app).await, Person::new(&app).await);
-    let ada = Person::new(&app).await.join(&app, &owner, "member").await.join(&app, &other, "member").await;
+    let ada = Person::new(&app).await.join(&owner, "member").await.join(&other, "member").await;
     let both = owner.client.clone();
-    sqlx::query("insert into control.memberships (id, workspace_id, user_id, role) values (gen_random_uuid(), $1, $2, 'admin')")
-        .bind(other.workspace().parse::<uuid::Uuid>().unwrap())
-        .bind(owner.id)
-        .execute(&app.database.pool)
-        .await
-        .unwrap();
+    crate::people::join(&other.client, &both, &json!(owner.email), "admin").await;
     let path = format!("/auth/{}", ada.id);
     let viewer = json!({"role": "viewer"});
     let missing = both.in_workspace(None).patch(&path, viewer.clone()).await.expect(422);

@@ -84,6 +84,7 @@ async fn a_sign_up_is_watched_step_by_step_until_it_hands_over_tokens_that_work(
       "avatar_url": null,
       "bio": null,
       "created_at": "[time]",
+      "current_workspace_id": "[id]",
       "email": "[email]",
       "email_verified": false,
       "id": "[id]",

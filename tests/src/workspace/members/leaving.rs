@@ -2,20 +2,12 @@
 
 use serde_json::json;
 
-use super::{member_of, path_of, stranger};
-use crate::{Client, TestApp};
-
-/// An account that is in no workspace, as one that somebody was taken out of leaves it.
-async fn homeless(app: &TestApp) -> (Client, String) {
-    let (client, email) = stranger(app).await;
-    app.without_owners().await;
-    sqlx::query("delete from control.memberships where workspace_id = $1::uuid")
-        .bind(client.workspace.as_deref())
-        .execute(&app.database.pool)
-        .await
-        .unwrap();
-    (client, email)
-}
+use super::{member_of, path_of};
+use crate::{
+    TestApp,
+    people::join,
+    workspace::auth::{PASSWORD, Person, sign_in},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_taken_out_does_not_get_in_any_more() {
@@ -30,8 +22,8 @@ async fn who_is_taken_out_does_not_get_in_any_more() {
     assert_eq!(ada.get(&path).await.error(404), "record_not_found");
     assert_eq!(ada.delete(&path).await.error(404), "record_not_found");
     bob.get("/auth/me").await.expect(200);
-    let (_, again) = ada.create("/members", json!({ "email": me["email"], "role": "viewer" })).await;
-    assert_ne!(again["id"], me["id"], "nothing of before is left");
+    let again = join(&ada, &bob, &me["email"], "viewer").await;
+    assert_ne!(again["member_id"], me["id"], "nothing of before is left");
     let events = "select count(*) from shard.events where type = 'member.removed'";
     assert_eq!(app.count(events).await, 1);
 }
@@ -49,8 +41,8 @@ async fn a_membership_that_is_kept_opens_nothing_and_is_taken_up_again() {
     assert_eq!(ada.get("/members").await.expect(200)["total"], 1);
     let kept = "select count(*) from control.memberships where role = 'admin' and not is_active";
     assert_eq!(app.count(kept).await, 1);
-    let (_, again) = ada.create("/members", json!({ "email": me["email"], "role": "viewer" })).await;
-    assert_eq!((&again["id"], &again["role"]), (&me["id"], &json!("viewer")));
+    let again = join(&ada, &bob, &me["email"], "viewer").await;
+    assert_eq!((&again["member_id"], &again["role"]), (&me["id"], &json!("viewer")));
     assert_eq!(member_of(&bob).await["is_active"], true);
 }
 
@@ -69,39 +61,56 @@ async fn an_admin_may_leave_and_takes_teams_and_tours_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_is_deleted_only_with_its_last_workspace() {
+async fn an_account_is_deleted_only_by_the_workspace_that_manages_it() {
     let app = TestApp::start().await;
-    let ada = app.owner().await;
-    let at_home = path_of(&app.join(&ada, "member").await).await;
-    let info = ada.get(&format!("{at_home}/deletion-info")).await.expect(200);
+    let owner = Person::new(&app).await;
+    let ada = &owner.client;
+    let guest = path_of(&app.join(ada, "member").await).await;
+    let info = ada.get(&format!("{guest}/deletion-info")).await.expect(200);
     assert_eq!(info, json!({ "workspace_count": 2, "can_delete_user": false }));
-    let refused = ada.delete(&format!("{at_home}/permanent")).await;
-    assert_eq!(refused.error(409), "in_other_workspaces");
-    ada.get(&at_home).await.expect(200);
+    assert_eq!(ada.delete(&format!("{guest}/permanent")).await.error(409), "in_other_workspaces");
+    ada.get(&guest).await.expect(200);
 
-    let (bob, email) = homeless(&app).await;
-    let (path, _) = ada.create("/members", json!({ "email": email })).await;
+    let bob = Person::employee(&app, &owner, "member").await;
+    let path = path_of(&bob.client).await;
     let info = ada.get(&format!("{path}/deletion-info")).await.expect(200);
     assert_eq!(info, json!({ "workspace_count": 1, "can_delete_user": true }));
     ada.delete(&format!("{path}/permanent")).await.expect(204);
 
     assert_eq!(ada.get(&path).await.error(404), "record_not_found");
-    assert_eq!(bob.get("/auth/me").await.error(401), "token_invalid");
-    let login = json!({ "email": email, "password": "correct horse battery staple" });
-    assert_eq!(app.anonymous().post("/auth/login", login).await.status, 401);
-    assert_eq!(ada.post("/members", json!({ "email": email })).await.error(422), "record_invalid");
+    assert_eq!(bob.client.get("/auth/me").await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &bob.email, PASSWORD).await.status, 401);
     let noted = "select count(*) from shard.audit_log where action = 'user.deleted' and workspace_id is null";
     assert_eq!(app.count(noted).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_of_staff_is_not_a_workspaces_to_delete() {
+async fn an_account_that_its_person_has_made_is_not_deleted_with_its_only_workspace() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
-    let (_, email) = homeless(&app).await;
-    let (path, _) = ada.create("/members", json!({ "email": email })).await;
+    let bob = app.join(&ada, "member").await;
+    let path = path_of(&bob).await;
+    // Their own workspace has gone.
+    app.without_owners().await;
+    sqlx::query("delete from control.memberships where role = 'owner' and workspace_id <> $1::uuid")
+        .bind(ada.workspace.as_deref())
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let info = ada.get(&format!("{path}/deletion-info")).await.expect(200);
+    assert_eq!(info, json!({ "workspace_count": 1, "can_delete_user": false }));
+    assert_eq!(ada.delete(&format!("{path}/permanent")).await.error(409), "account_not_managed");
+    bob.get("/auth/me").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_staff_is_not_a_workspaces_to_delete() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let (ada, bob) = (&owner.client, Person::employee(&app, &owner, "member").await);
+    let path = path_of(&bob.client).await;
     sqlx::query("update control.users set is_staff = true where email = $1")
-        .bind(&email)
+        .bind(&bob.email)
         .execute(&app.database.pool)
         .await
         .unwrap();

@@ -24,6 +24,11 @@ async fn everybody_sets_their_own_picture_and_admins_that_of_others() {
     assert_eq!(bobs_brief["avatar_url"], own["avatar_url"]);
     let other = admin.upload(&bobs, "bob.png", png(20, 10)).await.expect(200);
     assert_eq!(fetch(&app, &other["avatar_url"]).await.1.width(), 20);
+    assert_eq!(member_of(&bob).await["avatar_url"], other["avatar_url"]);
+    let account = bob.get("/auth/me").await.expect(200);
+    assert_eq!(account["avatar_url"], own["avatar_url"], "an admin sets how somebody is shown here");
+    let newer = bob.upload("/auth/me/avatar", "bob.png", png(40, 10)).await.expect(200);
+    assert_eq!(member_of(&bob).await["avatar_url"], newer["avatar_url"], "until they set one themselves");
 
     assert_eq!(bob.upload(&adas, "x.png", png(8, 8)).await.error(403), "forbidden");
     assert_eq!(admin.upload(&adas, "x.png", png(8, 8)).await.error(403), "forbidden", "she is more");

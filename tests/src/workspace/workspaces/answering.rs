@@ -47,7 +47,7 @@ async fn an_invitation_never_changes_a_password() {
     app.anonymous().post(ACCEPT, json!({ "token": token, "password": other })).await.expect(200);
 
     let login = json!({ "email": email, "password": other });
-    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "token_invalid");
+    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "credentials_invalid");
     let login = json!({ "email": email, "password": "correct horse battery staple" });
     app.anonymous().post("/auth/login", login).await.expect(200);
 }

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{accept, entry, invite, look_at, mailed_token, mails_to, newcomer, own, stranger, tokens};
-use crate::{TestApp, masked};
+use super::{
+    accept, entry, invite, look_at, mailed_token, mails_to, newcomer, own, stranger, tokens, unregistered,
+};
+use crate::{Client, TestApp, masked};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_who_is_invited_by_mail_joins_by_the_link_in_it() {
@@ -11,7 +13,7 @@ async fn somebody_who_is_invited_by_mail_joins_by_the_link_in_it() {
     let ada = app.owner().await;
     let (bob, email) = stranger(&app).await;
 
-    let invitation = invite(&ada, &email.to_uppercase(), "viewer").await;
+    let invitation = invite(&ada, &email, "viewer").await;
     insta::assert_json_snapshot!(masked(&invitation), @r#"
     {
       "created_at": "[time]",
@@ -19,22 +21,27 @@ async fn somebody_who_is_invited_by_mail_joins_by_the_link_in_it() {
       "expires_at": "[time]",
       "id": "[id]",
       "invited_by": "[id]",
-      "name": "Ada Lovelace",
+      "profile": {
+        "bio": null,
+        "display_name": null,
+        "phone": null,
+        "title": null
+      },
       "role": "viewer",
       "sent_at": "[time]",
       "status": "pending",
-      "user_id": "[id]",
       "workspace_id": "[id]"
     }
     "#);
     let token = mailed_token(&app, &email, 1).await;
     insta::assert_json_snapshot!(masked(&look_at(&app, &token).await.expect(200)), @r#"
     {
+      "creates_account": false,
       "email": "[email]",
       "expires_at": "[time]",
       "inviter_name": "Ada Lovelace",
-      "name": "Ada Lovelace",
       "requires_password": false,
+      "requires_sign_in": false,
       "role": "viewer",
       "workspace_id": "[id]",
       "workspace_name": "Analytical Engines"
@@ -90,14 +97,12 @@ async fn a_mail_that_invites_is_in_the_workspaces_name_and_its_job_keeps_no_toke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_registered_people_who_are_no_members_can_be_invited() {
+async fn an_address_is_invited_unless_it_is_a_members() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let path = format!("{}/invitations", own(&ada));
-    for nobody in ["nobody@example.com", "no address"] {
-        let refused = ada.post(&path, json!({ "email": nobody })).await.expect(422);
-        assert!(refused["fields"]["email"].is_array(), "{refused}");
-    }
+    let refused = ada.post(&path, json!({ "email": "no address" })).await.expect(422);
+    assert!(refused["fields"]["email"].is_array(), "{refused}");
     assert_eq!(ada.post(&path, json!({})).await.error(422), "parameter_missing");
     let (_, email) = stranger(&app).await;
     let unheard = ada.post(&path, json!({ "email": email, "role": "emperor" })).await;
@@ -115,7 +120,7 @@ async fn only_registered_people_who_are_no_members_can_be_invited() {
 async fn whoever_invites_again_renews_the_invitation_and_the_token_before_is_worthless() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
-    let (_, email) = stranger(&app).await;
+    let (bob, email) = stranger(&app).await;
     let first = invite(&ada, &email, "admin").await;
     let mut tokens = vec![mailed_token(&app, &email, 1).await];
 
@@ -123,8 +128,8 @@ async fn whoever_invites_again_renews_the_invitation_and_the_token_before_is_wor
     let second = ada.post(&path, json!({ "email": email })).await.expect(201);
     assert_eq!((&second["id"], &second["role"]), (&first["id"], &json!("admin")), "as before");
     tokens.push(mailed_token(&app, &email, 2).await);
-    let by_person = json!({ "user_id": first["user_id"] });
-    ada.post(&format!("{path}/resend"), by_person).await.expect(200);
+    let by_address = json!({ "email": email });
+    ada.post(&format!("{path}/resend"), by_address).await.expect(200);
     tokens.push(mailed_token(&app, &email, 3).await);
     let link = json!({ "member_id": first["id"], "role": "viewer" });
     let link = ada.post(&format!("{path}/link"), link).await.expect(200);
@@ -136,7 +141,8 @@ async fn whoever_invites_again_renews_the_invitation_and_the_token_before_is_wor
     }
     let token = link["token"].as_str().unwrap();
     assert!(link["invite_url"].as_str().unwrap().ends_with(token));
-    assert_eq!(accept(&app, token).await.expect(200)["role"], "viewer");
+    let accepted = bob.post("/workspaces/invitations/accept", json!({ "token": token })).await.expect(200);
+    assert_eq!(accepted["role"], "viewer");
     assert_eq!(super::tokens(&app, &email).len(), 3, "a link mails nothing");
 }
 
@@ -161,11 +167,11 @@ async fn an_expired_invitation_is_gone_until_it_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invitation_is_withdrawn_by_its_id_or_by_workspace_and_person() {
+async fn an_invitation_is_withdrawn_by_its_id_or_by_workspace_and_address() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let cancel = "/workspaces/invitations/cancel";
-    for by in ["id", "email", "user_id"] {
+    for by in ["id", "email"] {
         let (_, email) = stranger(&app).await;
         let invitation = invite(&ada, &email, "member").await;
         let token = mailed_token(&app, &email, 1).await;
@@ -241,17 +247,40 @@ async fn nobody_offers_more_than_their_own_role_or_touches_an_invitation_to_more
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_is_no_link_for_somebody_whose_password_its_holder_could_choose() {
+async fn a_link_that_was_handed_over_lets_in_who_signs_in_with_the_address_and_nobody_else() {
     let app = TestApp::start().await;
-    let ada = app.owner().await;
-    let email = newcomer(&app).await;
+    let (ada, eve) = (app.owner().await, app.owner().await);
     let path = format!("{}/invitations/link", own(&ada));
-    assert_eq!(ada.post(&path, json!({ "email": email })).await.error(409), "password_not_chosen");
-    let invitation = invite(&ada, &email, "member").await;
-    let by_id = json!({ "member_id": invitation["id"] });
-    assert_eq!(ada.post(&path, by_id).await.error(409), "password_not_chosen");
-    // What was mailed still is good.
-    look_at(&app, &mailed_token(&app, &email, 1).await).await.expect(200);
-    assert_eq!(tokens(&app, &email).len(), 1);
+    let (bob, email) = stranger(&app).await;
+    let link = ada.post(&path, json!({ "email": email })).await.expect(200);
+    let token = link["token"].as_str().unwrap();
+
+    // Whoever makes a link could otherwise accept in the other's place, or learn whether there is an account.
+    assert_eq!(accept(&app, token).await.error(401), "token_invalid");
+    for email in [email.as_str(), &newcomer(&app).await, &unregistered()] {
+        let link = ada.post(&path, json!({ "email": email })).await.expect(200);
+        let shown = look_at(&app, link["token"].as_str().unwrap()).await.expect(200);
+        let takes = [&shown["requires_sign_in"], &shown["requires_password"], &shown["creates_account"]];
+        assert_eq!(takes, [true, false, false], "{email}");
+    }
+    let link = ada.post(&path, json!({ "email": email })).await.expect(200);
+    let body = json!({ "token": link["token"] });
+    let accept_as = async |who: &Client| who.post("/workspaces/invitations/accept", body.clone()).await;
+    assert_eq!(accept_as(&ada).await.error(403), "forbidden");
+    assert_eq!(accept_as(&eve).await.error(403), "forbidden");
+    sqlx::query("update control.users set email_verified_at = null where email = $1")
+        .bind(&email)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        accept_as(&bob).await.error(403),
+        "forbidden",
+        "an address that is not verified shows nothing"
+    );
+    app.verify(&json!(email)).await;
+    accept_as(&bob).await.expect(200);
+    bob.get(&own(&ada)).await.expect(200);
+    assert!(tokens(&app, &email).is_empty(), "a link mails nothing");
     assert_eq!(ada.post(&path, json!({})).await.error(422), "parameter_missing");
 }

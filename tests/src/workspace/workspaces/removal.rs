@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{accept, invite, look_at, mailed_token, newcomer, own, roster_of, self_in_roster, stranger};
+use super::{
+    accept, invite, look_at, mailed_token, newcomer, own, roster_of, self_in_roster, stranger, unregistered,
+};
 use crate::{Client, TestApp, masked};
 
 /// The path of somebody in the workspace that they work in.
@@ -49,7 +51,7 @@ async fn a_member_who_is_in_another_workspace_loses_their_place_and_keeps_their_
 async fn with_their_only_workspace_a_person_and_their_sessions_go_and_what_they_did_stays() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
-    let email = newcomer(&app).await;
+    let email = unregistered();
     invite(&ada, &email, "member").await;
     let token = mailed_token(&app, &email, 1).await;
     let password = json!({ "token": token, "password": "a password of one's own" });
@@ -63,7 +65,7 @@ async fn with_their_only_workspace_a_person_and_their_sessions_go_and_what_they_
     let removed = ada.delete(&place(&grace).await).await.expect(200);
     assert_eq!((&removed["outcome"], &removed["user_deleted"]), (&json!("member_removed"), &json!(true)));
     assert_eq!(grace.get("/auth/me").await.error(401), "token_invalid");
-    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "token_invalid");
+    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "credentials_invalid");
     for table in ["users where id", "sessions where user_id", "memberships where user_id"] {
         assert_eq!(
             app.count(&format!("select count(*) from control.{table} = '{user}'")).await,
@@ -80,11 +82,26 @@ async fn with_their_only_workspace_a_person_and_their_sessions_go_and_what_they_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_made_their_account_themselves_keeps_it() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let email = newcomer(&app).await;
+    invite(&ada, &email, "member").await;
+    let token = mailed_token(&app, &email, 1).await;
+    let password = json!({ "token": token, "password": "a password of one's own" });
+    let accepted = app.anonymous().post("/workspaces/invitations/accept", password).await.expect(200);
+    let at = format!("{}/members/{}", own(&ada), accepted["member_id"].as_str().unwrap());
+    assert_eq!(ada.delete(&at).await.expect(200)["user_deleted"], false);
+    let login = json!({ "email": email, "password": "a password of one's own" });
+    app.anonymous().post("/auth/login", login).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn somebody_who_is_invited_elsewhere_or_is_staff_keeps_their_account() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     for why in ["invited", "staff"] {
-        let email = newcomer(&app).await;
+        let email = unregistered();
         invite(&ada, &email, "member").await;
         let token = mailed_token(&app, &email, 1).await;
         let password = json!({ "token": token, "password": "a password of one's own" });
@@ -170,7 +187,7 @@ async fn a_person_who_joins_elsewhere_while_they_are_taken_out_is_never_lost() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     for _ in 0..5 {
-        let email = newcomer(&app).await;
+        let email = unregistered();
         invite(&ada, &email, "member").await;
         let token = mailed_token(&app, &email, 1).await;
         let password = json!({ "token": token, "password": "a password of one's own" });

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use domain::{
     Actor, UserId, WorkspaceId,
     avatars::{self, MOST_BYTES},
-    users::peers::{self, Peer},
+    users::peers::{self, Peer, PictureOf},
 };
 use futures::{StreamExt, stream::BoxStream};
 use poem::{Body, IntoResponse, Response, http::header, web::Data};
@@ -61,8 +61,9 @@ impl AvatarApi {
 
     /// Set a person's picture
     ///
-    /// As one's own. Needs the permission `members:edit` in a workspace that both are in, in a role that equals or
-    /// outranks theirs.
+    /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks theirs. The
+    /// picture is shown in that workspace, until the person sets one of their own; for an account that the
+    /// workspace manages it becomes the account's. `X-Workspace-Id` names the workspace if both are in several.
     #[oai(
         path = "/auth/:user_id/avatar",
         method = "post",
@@ -80,8 +81,16 @@ impl AvatarApi {
         let user = UserId(user_id.0);
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
-        peers::check_may_edit(&app.database.pool, peer, user).await?;
-        set(&app, &caller.actor(), user, within, file).await
+        match peers::picture_of(&app.database, peer, user).await? {
+            PictureOf::Account => set(&app, &caller.actor(), user, within, file).await,
+            PictureOf::Member(place) => {
+                let (file, whose) = (file.read(MOST_BYTES).await?, (place, user));
+                let picture =
+                    avatars::set_for_member(&app.database, &app.storage, &caller.actor(), whose, file)
+                        .await?;
+                Ok(Json(Avatar { avatar_url: avatar_url(&app, Some(picture)) }))
+            }
+        }
     }
 
     /// Fetch a picture

@@ -109,7 +109,8 @@ impl ProfileApi {
         changes: Body<OwnProfileChanges>,
     ) -> Answer<Json<User>> {
         let OwnProfileChanges { changes, current_password } = changes.0;
-        let changes = without_own_link(&app, caller.user, changes).await?;
+        let shown = users::find(&app.database.pool, caller.user).await?;
+        let changes = without_own_link(shown, changes);
         let who = (caller.user, caller.session);
         let edited = profile::edit_own(
             &app.database,
@@ -141,8 +142,8 @@ impl ProfileApi {
 
     /// Show a person
     ///
-    /// For who is in a workspace with them, in a role that equals or outranks theirs; in the one that
-    /// `X-Workspace-Id` names, or else in any.
+    /// As the workspace shows them that `X-Workspace-Id` names, or else one that both are in. For callers whose role
+    /// there equals or outranks theirs.
     #[oai(path = "/:user_id", method = "get", operation_id = "get_user")]
     async fn get(
         &self,
@@ -153,15 +154,18 @@ impl ProfileApi {
     ) -> Answer<Json<User>> {
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
-        let user = peers::view(&app.database.pool, peer, UserId(user_id.0)).await?;
+        let user = peers::view(&app.database, peer, UserId(user_id.0)).await?;
         Ok(Json(shown(&app, user)))
     }
 
     /// Edit a person
     ///
     /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks
-    /// theirs. Another address can only be given to who belongs to no workspace beyond the caller's authority,
-    /// since it opens the whole account. Nobody gives a role above their own, and the last owner stays one.
+    /// theirs; `X-Workspace-Id` names it if both are in several. Changes how the workspace shows the person: name, title,
+    /// phone, bio and picture are those of its member, and null leaves them to the account. The account itself, and
+    /// with it the address, changes only where the workspace manages it: where it was made by accepting the workspace's
+    /// invitation and its owner is in no other workspace since. A role above the caller's is refused (403), and so is
+    /// taking the role from the last owner (409 `last_owner`).
     #[oai(path = "/:user_id", method = "patch", operation_id = "update_user")]
     async fn edit(
         &self,
@@ -175,10 +179,10 @@ impl ProfileApi {
         let other = UserId(user_id.0);
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
-        let changes = without_own_link(&app, other, changes).await?;
-        let edited =
-            peers::edit(&app.database, peer, other, changes, role, &confirm_link(&app), &caller.actor())
-                .await?;
+        let shown = peers::view(&app.database, peer, other).await.ok();
+        let changes = without_own_link(shown, changes);
+        let (link, actor) = (confirm_link(&app), caller.actor());
+        let edited = peers::edit(&app.database, peer, other, changes, role, &link, &actor).await?;
         Ok(Json(finish(&app, edited).await))
     }
 }
@@ -197,12 +201,12 @@ pub(super) async fn within(
 }
 
 /// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.
-async fn without_own_link(app: &App, user: UserId, changes: ProfileChanges) -> Answer<ProfileChanges> {
-    let MaybeUndefined::Value(link) = &changes.avatar_url else { return Ok(changes) };
+fn without_own_link(shown: Option<User>, changes: ProfileChanges) -> ProfileChanges {
+    let MaybeUndefined::Value(link) = &changes.avatar_url else { return changes };
     let path = link.split('?').next().unwrap_or_default();
-    let picture = users::find(&app.database.pool, user).await?.and_then(|user| user.avatar_url);
+    let picture = shown.and_then(|user| user.avatar_url);
     let is_own = picture.as_deref().and_then(avatar_path).is_some_and(|own| own == path);
-    Ok(if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes })
+    if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes }
 }
 
 /// The page of the web app that confirms another address.

@@ -1,11 +1,13 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
-use api_kit::{ApiError, App, SignedIn, Visitor, prelude::*};
+use api_kit::{Anyone, ApiError, App, Caller, SignedIn, accept_link, prelude::*};
 use domain::{
-    WorkspaceId,
+    UserId, WorkspaceId,
     access::Role,
-    invitations::{self, AcceptedInvitation, Invitation, InvitationPreview, Invitee, Link},
-    secret,
+    callers::Principal,
+    invitations::{
+        self, AcceptedInvitation, Answering, Came, Invitation, InvitationPreview, Invitee, OwnInvitation,
+    },
 };
 use poem::web::Data;
 use poem_openapi::Object;
@@ -18,62 +20,63 @@ permissions! { Invite = "members:invite" }
 /// Whom to invite.
 #[derive(Debug, Object)]
 struct NewInvitation {
-    /// The address of somebody who is registered.
+    /// Email address, with or without an account.
+    #[oai(validator(max_length = 254))]
     email: String,
-    /// What they will be: `member` unless said, or as before if they are invited already. At most what the
-    /// caller is.
+    /// Role on acceptance, at most the caller's. Null: `member`, or as before if the address is invited already.
     role: Option<Role>,
 }
 
-/// Whom a link is for: somebody who is invited, or by the address anybody who is registered.
+/// Whom a link is for: an invitation that waits, or an address.
 #[derive(Debug, Object)]
 struct NewInvitationLink {
-    /// The invitation, as the roster names it.
+    /// Id of the invitation, as the roster names it. This or `email`.
     member_id: Option<Uuid>,
-    /// The person.
-    user_id: Option<Uuid>,
-    /// Their address.
+    /// Email address, with or without an account.
     email: Option<String>,
-    /// What they will be: as before, and `member` for somebody who wasn't invited. At most what the caller is.
+    /// Role on acceptance, at most the caller's. Null: as before, or `member` for an address that is not invited yet.
     role: Option<Role>,
 }
 
-/// Whose invitation to send again; one of the two is enough.
+/// Which invitation to send again; one of the two is enough.
 #[derive(Debug, Object)]
 struct ResendInvitation {
-    /// The invitation, as the roster names it.
+    /// Id of the invitation, as the roster names it.
     member_id: Option<Uuid>,
-    /// The person.
-    user_id: Option<Uuid>,
-}
-
-/// Which invitation to withdraw: by its id, or by workspace and person.
-#[derive(Debug, Object)]
-struct CancelInvitation {
-    /// The invitation; the roster calls it `member_id`.
-    invitation_id: Option<Uuid>,
-    /// Where to, with `user_id` or `email`.
-    workspace_id: Option<Uuid>,
-    /// Who is invited.
-    user_id: Option<Uuid>,
-    /// Their address.
+    /// Invited email address.
     email: Option<String>,
 }
 
-/// A token to take up.
+/// Which invitation to withdraw: by its id, or by workspace and address.
+#[derive(Debug, Object)]
+struct CancelInvitation {
+    /// Id of the invitation; the roster calls it `member_id`.
+    invitation_id: Option<Uuid>,
+    /// Id of the workspace, with `email`.
+    workspace_id: Option<Uuid>,
+    /// Invited email address.
+    email: Option<String>,
+}
+
+/// An invitation to accept: by the token of a link, or signed in by its id.
 #[derive(Object)]
 struct AcceptInvitation {
-    /// From the link.
-    token: String,
-    /// For whoever has none yet: at least 10 characters, at most 1024. An invitation never changes a password,
-    /// so that this counts for nothing where there is one.
+    /// Token from the link. This or `invitation_id`.
+    token: Option<String>,
+    /// Id of an invitation that waits for the caller, as `GET /workspaces/invitations` lists it. Needs a sign-in.
+    invitation_id: Option<Uuid>,
+    /// Password to choose, at least 10 characters and at most 1024, where the preview says `requires_password`; ignored
+    /// otherwise.
     password: Option<String>,
+    /// Name of a new account. Null: the display name that the inviter wrote, or else the part of the address before
+    /// the @. Ignored where there is an account.
+    name: Option<String>,
 }
 
 /// An invitation with its link.
 #[derive(Object)]
 struct InvitationLink {
-    /// Lets its reader accept, once. It is shown here and nowhere else.
+    /// Link to the page that accepts the invitation, once. It is shown here and nowhere else.
     invite_url: String,
     /// The token in it.
     token: String,
@@ -81,10 +84,12 @@ struct InvitationLink {
     invitation: Invitation,
 }
 
-/// A fresh token, in a link to the page that accepts it.
-fn fresh_link(app: &App) -> Link {
-    let token = secret::generate();
-    Link { url: app.config.app_link("accept-invitation", &[("token", &token)]), token }
+/// The person who has signed in, in person: nobody who acts as them accepts for them, and no program.
+fn signed_in(anyone: &Anyone) -> Option<UserId> {
+    match anyone.caller.as_ref()?.principal {
+        Principal::Session { user, impersonator: None, .. } => Some(user),
+        _ => None,
+    }
 }
 
 /// See the module.
@@ -92,11 +97,19 @@ pub struct InvitationsApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl InvitationsApi {
+    /// List the invitations that wait for the caller
+    ///
+    /// Those to the caller's email address, the newest first; none until that address is verified.
+    #[oai(path = "/invitations", method = "get", operation_id = "list_own_invitations")]
+    async fn waiting(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<OwnInvitation>>> {
+        Ok(Json(invitations::waiting_for(&app.database.pool, caller.user).await?))
+    }
+
     /// Look at an invitation
     ///
-    /// What its token leads to, without accepting it, and whether a password has to be chosen. The token is
-    /// the credential. 410 says that the invitation has expired, was withdrawn or has been accepted; a
-    /// token that a newer one has replaced is unknown.
+    /// What its token leads to, without accepting it, and what accepting takes. The token is the credential. 410 says
+    /// that the invitation has expired, was withdrawn or has been accepted; a token that a newer one has replaced is
+    /// unknown.
     #[oai(path = "/invitations/details", method = "get", operation_id = "get_invitation_details")]
     async fn details(
         &self,
@@ -109,19 +122,28 @@ impl InvitationsApi {
 
     /// Accept an invitation
     ///
-    /// The token is the credential, good once. Whoever has no password yet chooses one here. Afterwards they
-    /// can sign in and work in the workspace.
+    /// With the token of a mailed link, good once; or signed in with the invited address, which has to be verified, by
+    /// the id of the invitation or the token of a link that was handed over (401 without a sign-in). With a mailed
+    /// link somebody without an account, or whose account has no password or no verified address, chooses a password
+    /// here. Afterwards they can sign in and work in the workspace.
     #[oai(path = "/invitations/accept", method = "post", operation_id = "accept_invitation")]
     async fn accept(
         &self,
         app: Data<&App>,
-        visitor: Visitor,
+        anyone: Anyone,
         accept: Body<AcceptInvitation>,
     ) -> Answer<Json<AcceptedInvitation>> {
-        let AcceptInvitation { token, password } = accept.0;
-        let hash = invitations::first_password(&app.database, &token, password).await?;
+        let AcceptInvitation { token, invitation_id, password, name } = accept.0;
+        let came = match (token, invitation_id) {
+            (Some(token), _) => Came::WithToken(token),
+            (None, Some(id)) => Came::ToAccept(id),
+            (None, None) => return Err(ApiError::missing(["token"])),
+        };
+        let answering = Answering { came, signed_in: signed_in(&anyone), name };
+        let actor = anyone.caller.as_ref().map_or_else(|| anyone.visitor.actor(), Caller::actor);
+        let hash = invitations::password_hash(&app.database, &answering, password).await?;
         let mut tx = app.database.begin().await?;
-        let accepted = invitations::accept(&mut tx, &token, hash.as_deref(), &visitor.actor()).await?;
+        let accepted = invitations::accept(&mut tx, &answering, hash.as_deref(), &actor).await?;
         tx.commit().await?;
         Ok(Json(accepted))
     }
@@ -129,7 +151,7 @@ impl InvitationsApi {
     /// Withdraw an invitation
     ///
     /// One that was not accepted yet, to a workspace in which the caller may invite: by `invitation_id`, or
-    /// by `workspace_id` with `user_id` or `email`.
+    /// by `workspace_id` with `email`.
     #[oai(path = "/invitations/cancel", method = "post", operation_id = "cancel_invitation")]
     async fn cancel(
         &self,
@@ -137,11 +159,11 @@ impl InvitationsApi {
         caller: SignedIn,
         cancel: Body<CancelInvitation>,
     ) -> Answer<Json<Invitation>> {
-        let CancelInvitation { invitation_id, workspace_id, user_id, email } = cancel.0;
-        if invitation_id.is_none() && workspace_id.is_none() {
+        let CancelInvitation { invitation_id, workspace_id, email } = cancel.0;
+        if invitation_id.is_none() && (workspace_id.is_none() || email.is_none()) {
             return Err(ApiError::missing(["invitation_id"]));
         }
-        let invitee = Invitee { id: invitation_id, user_id, email };
+        let invitee = Invitee { id: invitation_id, email };
         let entered = caller.authorities(&app, workspace_id.map(WorkspaceId)).await?;
         let mut tx = app.database.begin().await?;
         let cancelled = invitations::cancel(&mut tx, &entered, &caller.actor(), &invitee).await?;
@@ -151,8 +173,9 @@ impl InvitationsApi {
 
     /// Invite somebody by mail
     ///
-    /// Somebody who is registered; they are mailed a link. Whoever is invited already is sent a new link for
-    /// the same invitation, and the one before stops working.
+    /// A link is mailed to the address. The answer is the same whether or not the address has an account, and shows
+    /// nothing of its owner before they have accepted. An address that is invited already is sent a new link for the
+    /// same invitation, and the one before stops working. 409 `already_member` for the address of a member.
     #[oai(path = "/:workspace_id/invitations", method = "post", operation_id = "invite_member")]
     async fn invite(
         &self,
@@ -160,18 +183,21 @@ impl InvitationsApi {
         workspace_id: Path<Uuid>,
         new: Body<NewInvitation>,
     ) -> Answer<Created<Invitation>> {
-        let (actor, link) = (can.actor(), fresh_link(can.app()));
+        let (actor, link) = (can.actor(), accept_link(can.app()));
         let mut tx = can.app().database.begin().await?;
         let host = host(&can, workspace_id.0, &actor)?;
-        let invitation = invitations::invite(&mut tx, &host, &new.email, new.role, &link).await?;
+        let NewInvitation { email, role } = new.0;
+        let new = invitations::NewInvitation { email, role, profile: None };
+        let invitation = invitations::invite(&mut tx, &host, new, &link).await?;
         tx.commit().await?;
         Ok(Created(invitation))
     }
 
     /// Make a link to hand over
     ///
-    /// Mails nothing. Links that were made or mailed before stop working. For somebody who has not chosen a
-    /// password there is none (409 `password_not_chosen`): whoever had it could choose it for them.
+    /// Mails nothing. Links that were made or mailed before stop working. The link shows where to go and not who comes:
+    /// to accept, its holder signs in with the invited address. The answer is the same whether or not the address has an
+    /// account.
     #[oai(path = "/:workspace_id/invitations/link", method = "post", operation_id = "create_invitation_link")]
     async fn link(
         &self,
@@ -179,9 +205,9 @@ impl InvitationsApi {
         workspace_id: Path<Uuid>,
         link_for: Body<NewInvitationLink>,
     ) -> Answer<Json<InvitationLink>> {
-        let NewInvitationLink { member_id, user_id, email, role } = link_for.0;
-        let invitee = Invitee { id: member_id, user_id, email };
-        let (actor, link) = (can.actor(), fresh_link(can.app()));
+        let NewInvitationLink { member_id, email, role } = link_for.0;
+        let invitee = Invitee { id: member_id, email };
+        let (actor, link) = (can.actor(), accept_link(can.app()));
         let mut tx = can.app().database.begin().await?;
         let host = host(&can, workspace_id.0, &actor)?;
         let invitation = invitations::make_link(&mut tx, &host, &invitee, role, &link).await?;
@@ -199,8 +225,9 @@ impl InvitationsApi {
         workspace_id: Path<Uuid>,
         resend: Body<ResendInvitation>,
     ) -> Answer<Json<Invitation>> {
-        let invitee = Invitee { id: resend.member_id, user_id: resend.user_id, email: None };
-        let (actor, link) = (can.actor(), fresh_link(can.app()));
+        let ResendInvitation { member_id, email } = resend.0;
+        let invitee = Invitee { id: member_id, email };
+        let (actor, link) = (can.actor(), accept_link(can.app()));
         let mut tx = can.app().database.begin().await?;
         let invitation =
             invitations::resend(&mut tx, &host(&can, workspace_id.0, &actor)?, &invitee, &link).await?;

@@ -1,6 +1,6 @@
 //! Who belongs to a workspace: the roster, and taking somebody out.
 
-use api_kit::prelude::*;
+use api_kit::{avatar_url, prelude::*};
 use domain::workspaces::{
     removal::{self, RemovedMember},
     roster::{self, RosterEntry},
@@ -21,14 +21,19 @@ impl MembersApi {
     /// Its members, active or not, by name; then those whose invitation waits for them.
     #[oai(path = "/:workspace_id/members", method = "get", operation_id = "list_workspace_members")]
     async fn list(&self, can: Can<ViewMembers>, workspace_id: Path<Uuid>) -> Answer<Json<Vec<RosterEntry>>> {
-        Ok(Json(roster::list(&can.app().database, here(&can, workspace_id.0)?).await?))
+        let (app, workspace) = (can.app(), here(&can, workspace_id.0)?);
+        let roster = roster::list(&app.database, workspace).await?.into_iter();
+        let shown =
+            |entry: RosterEntry| RosterEntry { avatar_url: avatar_url(app, entry.avatar_url), ..entry };
+        Ok(Json(roster.map(shown).collect()))
     }
 
     /// Take somebody out of a workspace
     ///
-    /// An invitation that was not accepted is withdrawn. A member loses their place, and their account with
-    /// it if they are in no other workspace, are invited to none and are no member of staff. The last owner
-    /// stays (409 `last_owner`), and nobody takes out somebody of a higher role.
+    /// An invitation that was not accepted is withdrawn. A member loses their place, and their account with it if this
+    /// workspace manages it: if it was made by accepting the workspace's invitation, and its owner is in no other
+    /// workspace and invited to none. The last owner stays (409 `last_owner`), and nobody takes out somebody of a
+    /// higher role.
     #[oai(
         path = "/:workspace_id/members/:member_id",
         method = "delete",

@@ -1,0 +1,11 @@
+//! The link by which an invitation is accepted, for whatever invites.
+
+use domain::invitations::Link;
+
+use crate::App;
+
+/// A fresh token, in a link to the page of the web app that accepts it.
+#[must_use]
+pub fn accept_link(app: &App) -> Link {
+    Link::fresh(|token| app.config.app_link("accept-invitation", &[("token", token)]))
+}
