@@ -18,7 +18,7 @@ use jobs::{Connect, Database};
 
 /// A variable that `script/bench` sets.
 fn variable(name: &'static str) -> Result<String, Failure> {
-    Ok(Settings::of_process().required(name)?.to_owned())
+    Ok(Settings::of_process()?.required(name)?.to_owned())
 }
 
 /// The servers that the measured processes use.

@@ -12,6 +12,8 @@ use crate::{DomainError, Refusal, UserId, WorkspaceId, secret};
 pub const MAILED_RESET: Duration = Duration::hours(1);
 /// How long one is good that an admin hands over.
 pub const HANDED_OVER_RESET: Duration = Duration::hours(24);
+/// How long a link that confirms another address is good.
+pub const EMAIL_CHANGE: Duration = Duration::hours(24);
 /// How long a link to activate an account is good.
 pub const ACTIVATION: Duration = Duration::days(7);
 
@@ -22,6 +24,8 @@ pub enum Purpose {
     Activation,
     /// To choose a new password.
     PasswordReset,
+    /// To sign in with another address.
+    EmailChange,
 }
 
 impl Purpose {
@@ -29,6 +33,7 @@ impl Purpose {
         match self {
             Self::Activation => "activation",
             Self::PasswordReset => "password_reset",
+            Self::EmailChange => "email_change",
         }
     }
 }
@@ -46,6 +51,8 @@ pub struct NewToken {
     pub created_by: Option<UserId>,
     /// How long it is good.
     pub lifetime: Duration,
+    /// Whether it is mailed, and shown to nobody else: then whoever uses it reads mail to the address.
+    pub is_mailed: bool,
 }
 
 /// Whom a token lets in.
@@ -55,6 +62,8 @@ pub struct Bearer {
     pub user: UserId,
     /// The workspace that it leads to.
     pub workspace: Option<WorkspaceId>,
+    /// Whether it was mailed, and shown to nobody else.
+    pub is_mailed: bool,
 }
 
 /// A token that isn't good.
@@ -86,14 +95,15 @@ pub async fn issue(tx: &mut Tx, new: NewToken) -> Result<String, sqlx::Error> {
     void(tx, new.user, new.purpose).await?;
     let token = secret::generate();
     sqlx::query!(
-        "insert into account_tokens (hash, user_id, purpose, workspace_id, created_by, expires_at)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into account_tokens (hash, user_id, purpose, workspace_id, created_by, expires_at, is_mailed)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         secret::hash(&token),
         new.user.0,
         new.purpose.name(),
         new.workspace.map(|id| id.0),
         new.created_by.map(|id| id.0),
         jobs::clock::now() + new.lifetime,
+        new.is_mailed,
     )
     .execute(tx.conn())
     .await?;
@@ -118,7 +128,7 @@ pub async fn void(tx: &mut Tx, user: UserId, purpose: Purpose) -> Result<(), sql
 /// [`TokenError::NotGood`].
 pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
     let found = sqlx::query!(
-        "select t.user_id, t.workspace_id
+        "select t.user_id, t.workspace_id, t.is_mailed
            from account_tokens t join users u on u.id = t.user_id and u.is_active
           where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()",
         secret::hash(token),
@@ -127,7 +137,11 @@ pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer
     .fetch_optional(pool)
     .await?
     .ok_or(TokenError::NotGood)?;
-    Ok(Bearer { user: UserId(found.user_id), workspace: found.workspace_id.map(WorkspaceId) })
+    Ok(Bearer {
+        user: UserId(found.user_id),
+        workspace: found.workspace_id.map(WorkspaceId),
+        is_mailed: found.is_mailed,
+    })
 }
 
 /// Uses a token up: nobody else can from now on, if this transaction commits.
@@ -140,12 +154,16 @@ pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer
            from users u
           where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()
             and u.id = t.user_id and u.is_active
-      returning t.user_id, t.workspace_id",
+      returning t.user_id, t.workspace_id, t.is_mailed",
         secret::hash(token),
         purpose.name(),
     )
     .fetch_optional(tx.conn())
     .await?
     .ok_or(TokenError::NotGood)?;
-    Ok(Bearer { user: UserId(found.user_id), workspace: found.workspace_id.map(WorkspaceId) })
+    Ok(Bearer {
+        user: UserId(found.user_id),
+        workspace: found.workspace_id.map(WorkspaceId),
+        is_mailed: found.is_mailed,
+    })
 }

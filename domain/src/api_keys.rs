@@ -13,7 +13,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ApiKeyId, DomainError, FieldErrors, PageRequest, Refusal, WorkspaceId, access::Scope, callers::scopes,
+    ApiKeyId, DomainError, FieldErrors, PageRequest, Refusal, UserId, WorkspaceId, access::Scope,
+    callers::scopes,
 };
 
 pub use change::{KeyChanges, change, delete, revoke, toggle};
@@ -110,6 +111,18 @@ impl DomainError for ApiKeyError {
             Self::Database(error) => error.refusal(),
         }
     }
+}
+
+/// What the live keys are called that a person has made, in whatever workspace.
+pub(crate) async fn made_by(tx: &mut jobs::Tx, user: UserId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select name from api_keys
+          where created_by = $1 and revoked_at is null and (expires_at is null or expires_at > now())
+          order by id limit 100",
+        user.0,
+    )
+    .fetch_all(tx.conn())
+    .await
 }
 
 /// A row, as it is read.

@@ -25,8 +25,12 @@ pub enum Refusal {
     Forbidden,
     /// The credential is not good. 401 `token_invalid`.
     Unauthenticated,
+    /// The address and the password, or the access code, don't belong together. 401 `credentials_invalid`.
+    WrongCredentials,
     /// Too often. 429 `rate_limited`, with the seconds to wait.
     RateLimited(u64),
+    /// Too much of something else than requests. 429 with the code given here, with the seconds to wait.
+    TooMany(&'static str, u64),
     /// More than the plan allows. 402 `limit_exceeded`.
     LimitExceeded,
     /// More bytes than a route takes. 413 `payload_too_large`.

@@ -14,7 +14,7 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{DomainError, Refusal, access::Role};
+use crate::{DomainError, Refusal, access::Role, mail::PostError};
 
 pub use answer::{AcceptedInvitation, InvitationPreview, accept, first_password, preview};
 pub use offer::{Invitee, Link, cancel, invite, make_link, resend};
@@ -101,6 +101,9 @@ pub enum InvitationError {
     /// The password could not be hashed.
     #[error("{0}")]
     Hash(String),
+    /// Its mail can't be sent now.
+    #[error(transparent)]
+    Mail(#[from] PostError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -120,6 +123,7 @@ impl DomainError for InvitationError {
             Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
             Self::Password(reason) => Refusal::invalid("password", reason.clone()),
             Self::Hash(_) => Refusal::Internal,
+            Self::Mail(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }

@@ -4,7 +4,9 @@
 mod brand;
 mod layout;
 mod letter;
+mod names;
 mod outbox;
+mod post;
 mod smtp;
 
 use std::{fmt::Debug, str::FromStr, sync::Arc};
@@ -20,7 +22,9 @@ use uuid::Uuid;
 use crate::settings::{SettingError, Settings};
 pub use brand::{Brand, Color, LogoUrl};
 pub use letter::{Action, Letter};
+pub use names::shown;
 pub use outbox::Outbox;
+pub use post::{Cause, PostError, count_asker, notify, post, sweep};
 pub use smtp::Smtp;
 
 /// A mail to one person.
@@ -101,7 +105,7 @@ impl Sender {
             .date(jobs::clock::now().into())
             .from(self.0.clone())
             .to(to)
-            .subject(mail.subject.clone());
+            .subject(literal(&mail.subject));
         let text = SinglePart::plain(mail.text.clone());
         match &mail.html {
             None => builder.singlepart(text),
@@ -112,6 +116,11 @@ impl Sender {
         }
         .map_err(|e| refused(&e))
     }
+}
+
+/// A subject that readers show as it is: what looks like an encoded word (RFC 2047) would be decoded.
+fn literal(subject: &str) -> String {
+    subject.replace("=?", "= ?")
 }
 
 #[cfg(test)]
@@ -158,6 +167,14 @@ mod tests {
         let message = "a@example.com".parse::<Sender>().unwrap().message(&mail()).unwrap();
         let text = String::from_utf8(message.formatted()).unwrap();
         assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_subject_that_looks_encoded_is_not_decoded() {
+        let mail = Mail { subject: "Join =?utf-8?q?Your=20bank?=".into(), ..mail() };
+        let message = "a@example.com".parse::<Sender>().unwrap().message(&mail).unwrap();
+        let text = String::from_utf8(message.formatted()).unwrap();
+        assert!(text.contains("Subject: Join = ?utf-8?q?Your=20bank?="), "{text}");
     }
 
     #[test]

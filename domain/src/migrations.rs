@@ -1,7 +1,7 @@
 //! Bringing schemas up to date: the shared ones, then each workspace's. Safe to run at any time, many
 //! at once, again and again: whoever comes second waits, and finds nothing left to do.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use jobs::workspace_schema;
 use sqlx::{
@@ -12,13 +12,22 @@ use sqlx::{
 
 use crate::{
     WorkspaceId,
+    installation::{self, Installation},
     workspaces::schema::{TENANTS, identifier},
 };
 
+/// How long a statement of a migration waits for a lock. While it waits, whatever comes after it on that table waits,
+/// too, so the migration gives way and tries again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a migration gives way before it tries again.
+const LOCK_PAUSE: Duration = Duration::from_secs(3);
+/// How often a migration tries in all: about ten minutes.
+const MAX_LOCK_TRIES: u32 = 120;
+
 /// Without sqlx's own lock, which is one per database: ours are one for the shared schemas and one
-/// per workspace.
+/// per workspace. Migrations that a newer release has applied are none of this one's business.
 fn unlocked(mut migrator: Migrator) -> Migrator {
-    migrator.set_locking(false);
+    migrator.set_locking(false).set_ignore_missing(true);
     migrator
 }
 
@@ -35,7 +44,33 @@ pub enum MigrationError {
          create schema ext; create extension postgis schema ext; grant usage on schema ext to public"
     )]
     NoPostgis,
-    /// A migration failed, or was changed after it had run.
+    /// A dump was restored into another cluster.
+    #[error("{}", installation::Unfit::Restored)]
+    Restored,
+    /// A migration was changed after it had run.
+    #[error(
+        "{schema}: migration {version} is not the one that was applied here; run the release that belongs to this \
+         database, or restore the migration's file as it was applied"
+    )]
+    Changed {
+        /// Where.
+        schema: String,
+        /// Which.
+        version: i64,
+    },
+    /// A migration needs a lock that another session holds for minutes.
+    #[error(
+        "{schema}: a migration needs a lock on a table that another session has held for {minutes} minutes; end what \
+         pg_stat_activity shows as long-running (a dump, an open transaction) and run migrate again. Nothing was changed \
+         by it"
+    )]
+    Locked {
+        /// Where.
+        schema: String,
+        /// How long it was tried.
+        minutes: u64,
+    },
+    /// A migration failed.
     #[error("{schema}: {source}")]
     Failed {
         /// Where.
@@ -54,12 +89,49 @@ pub fn workspace_version() -> i64 {
     WORKSPACE.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
+/// The newest migrations of the shared schemas that this release knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedVersions {
+    /// Of `control`.
+    pub control: i64,
+    /// Of `shard`.
+    pub shard: i64,
+}
+
+/// The newest migrations of the shared schemas that this release knows.
+#[must_use]
+pub fn shared_versions() -> SharedVersions {
+    let newest = |migrator: &Migrator| migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+    SharedVersions { control: newest(&CONTROL), shard: newest(&SHARD) }
+}
+
 /// Brings the shared schemas and every workspace that is behind up to date. Answers with the
 /// workspaces that were behind.
+///
+/// # Errors
+/// [`MigrationError::Restored`] where [`installation::restore::adopt`] has to run first.
 pub async fn migrate(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, MigrationError> {
     let mut conn = migrate_shared(server).await?;
+    if installation::inspect(&mut conn).await? == Installation::Restored {
+        return Err(MigrationError::Restored);
+    }
+    migrate_workspaces(server, conn).await
+}
+
+/// The same in a database that was restored from a dump, which becomes this cluster's own first.
+pub async fn migrate_restored(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, MigrationError> {
+    let mut conn = migrate_shared(server).await?;
+    let workspaces = installation::restore::adopt(&mut conn).await?;
+    tracing::info!(workspaces, "the restored data belongs to this cluster now");
+    migrate_workspaces(server, conn).await
+}
+
+async fn migrate_workspaces(
+    server: &PgConnectOptions,
+    mut conn: PgConnection,
+) -> Result<Vec<WorkspaceId>, MigrationError> {
     let behind = sqlx::query_scalar!(
-        "select id from workspaces where state = 'ready' and schema_version < $1 order by id",
+        "select id from control.workspaces where state = 'ready' and schema_version < $1 order by id",
         workspace_version(),
     )
     .fetch_all(&mut conn)
@@ -79,6 +151,7 @@ async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, Migra
     run(&mut conn, "shard", "shard, ext", &SHARD, None).await?;
     run(&mut conn, "control", "control, ext", &CONTROL, None).await?;
     grant_to_tenants(&mut conn).await?;
+    installation::note_cluster(&mut conn).await?;
     Ok(conn)
 }
 
@@ -172,12 +245,42 @@ async fn run(
     up_to: Option<i64>,
 ) -> Result<(), MigrationError> {
     // Names of ours, or made of hex digits.
-    let setup = format!("create schema if not exists {schema}; set search_path = {search_path}");
+    let timeout = LOCK_TIMEOUT.as_millis();
+    let setup = format!(
+        "create schema if not exists {schema}; set search_path = {search_path}; set lock_timeout = {timeout}"
+    );
     sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut *conn).await?;
-    migrator
-        .run_direct(up_to, conn, false)
-        .await
-        .map_err(|source| MigrationError::Failed { schema: schema.to_owned(), source })
+    let failed = |source| match source {
+        MigrateError::VersionMismatch(version) => {
+            MigrationError::Changed { schema: schema.to_owned(), version }
+        }
+        source => MigrationError::Failed { schema: schema.to_owned(), source },
+    };
+    for attempt in 1..=MAX_LOCK_TRIES {
+        match migrator.run_direct(up_to, &mut *conn, false).await {
+            Ok(()) => return Ok(()),
+            Err(source) if lacked_a_lock(&source) => {
+                tracing::warn!(
+                    schema,
+                    attempt,
+                    "another session holds a lock that a migration needs; trying again"
+                );
+                // What was begun is undone.
+                sqlx::raw_sql("rollback").execute(&mut *conn).await?;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(source) => return Err(failed(source)),
+        }
+    }
+    let tried = (LOCK_TIMEOUT + LOCK_PAUSE) * MAX_LOCK_TRIES;
+    Err(MigrationError::Locked { schema: schema.to_owned(), minutes: tried.as_secs() / 60 })
+}
+
+fn lacked_a_lock(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
 }
 
 async fn require_postgis(conn: &mut PgConnection) -> Result<(), MigrationError> {

@@ -30,6 +30,18 @@ pub(crate) fn checked(list: &[String], field: &str, errors: &mut FieldErrors) ->
     networks
 }
 
+/// The network that a client's address stands for. Of an IPv6 client it is the /64: it has more addresses than there is
+/// time to count.
+pub(crate) fn of_client(ip: &str) -> String {
+    match ip.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        _ => ip.to_owned(),
+    }
+}
+
 fn network(text: &str) -> Option<String> {
     let text = text.trim();
     let network: IpNet = match text.parse::<IpAddr>() {

@@ -15,6 +15,7 @@ use crate::{
     audit::{self, Entry},
     callers::{PERSONAL_TOKEN_PREFIX, scopes},
     networks, secret, signups,
+    users::Email,
 };
 
 /// Tokens of one person that are neither revoked nor expired.
@@ -153,12 +154,29 @@ pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<Person
         "select t.id, t.user_id, t.workspace_id, t.name, t.prefix, t.scopes, t.ip_allowlist, t.expires_at,
                 t.last_used_at, t.created_at, t.revoked_at
            from personal_tokens t join users u on u.id = t.user_id
-          where lower(u.email) = lower($1) order by t.id desc limit 500",
-        email.trim(),
+          where u.email_key = $1 order by t.id desc limit 500",
+        Email::key_of(email),
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(PersonalToken::try_from).collect()
+}
+
+/// Revokes all of a person's tokens; answers what they are called.
+pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<Vec<String>, sqlx::Error> {
+    let revoked = sqlx::query!(
+        "update personal_tokens set revoked_at = now() where user_id = $1 and revoked_at is null
+         returning id, name",
+        user.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut names = Vec::with_capacity(revoked.len());
+    for token in revoked {
+        audit::record(tx, None, actor, Entry::new("personal_token", "revoked", token.id, json!({}))).await?;
+        names.push(token.name);
+    }
+    Ok(names)
 }
 
 async fn get(conn: &mut PgConnection, id: Uuid) -> Result<PersonalToken, TokenError> {

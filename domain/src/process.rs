@@ -1,7 +1,7 @@
 //! What every process does around its work: logs to stderr, spans to a collector where one is named,
 //! handlers' lines to their jobs; and it stops when it is asked to.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use jobs::JobLogs;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +35,29 @@ pub fn use_small_pages() {
 /// Our crates: what their spans and events say is ours to keep; libraries may say anything.
 const OURS: [&str; 5] = ["api", "domain", "jobs", "tabular", "workers"];
 
+/// `LOG`, where it is not set.
+const DEFAULT_LOG: &str = "info,sqlx=warn,apalis_core=error,opentelemetry=warn";
+
+/// A filter of log lines.
+///
+/// # Errors
+/// Also for a word without `=` that is no level: the filter's syntax takes it for a target whose every line is let
+/// through, and no other target's.
+fn filter(text: &str) -> Result<EnvFilter, SettingError> {
+    const NAME: &str = "LOG";
+    let is_word =
+        |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    for word in text.split(',').map(str::trim).filter(is_word) {
+        if word.parse::<LevelFilter>().is_err() {
+            return Err(SettingError::malformed(
+                NAME,
+                "a word by itself must be a level: off, error, warn, info, debug or trace; expected for example info,sqlx=warn",
+            ));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| SettingError::malformed(NAME, error))
+}
+
 /// What the process's logging holds on to. Dropped at the end of `main`, it sends the last spans.
 #[must_use = "the last spans go out when this is dropped"]
 pub struct Logging {
@@ -48,14 +71,19 @@ pub struct Logging {
 /// - To a collector: spans, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 ///
 /// # Errors
-/// The first `OTEL_…` variable that is malformed.
+/// The first of these variables that is malformed.
 pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, SettingError> {
     let traces = Export::from_settings(settings, service)?.map(Export::start).transpose()?;
-    let filter = settings.get("LOG").unwrap_or("info,sqlx=warn,apalis_core=error,opentelemetry=warn");
+    let filter = filter(settings.get("LOG").unwrap_or(DEFAULT_LOG))?;
+    let is_json = match settings.get("LOG_FORMAT") {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => return Err(SettingError::malformed("LOG_FORMAT", "expected text or json")),
+    };
     let lines = tracing_subscriber::fmt::layer::<Registry>()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let lines = if settings.get("LOG_FORMAT") == Some("json") { lines.json().boxed() } else { lines.boxed() };
+    let lines = if is_json { lines.json().boxed() } else { lines.boxed() };
     let ours = Targets::new().with_targets(OURS.map(|target| (target, LevelFilter::INFO)));
     let ours_too = ours.clone();
     let spans = traces.as_ref().map(|traces| {
@@ -66,7 +94,7 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
             .with_filter(ours_too)
     });
     tracing_subscriber::registry()
-        .with(lines.with_filter(EnvFilter::new(filter)))
+        .with(lines.with_filter(filter))
         .with(JobLogs.with_filter(ours))
         .with(spans)
         .init();
@@ -83,6 +111,13 @@ pub fn end_within(limit: Duration) {
     });
 }
 
+/// Tells the operator why the process ends before it has begun: one line on stderr, whatever `LOG` lets through. The
+/// code is that of a process that its supervisor should start again.
+pub fn cannot_start(reason: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("cannot start: {reason}");
+    ExitCode::FAILURE
+}
+
 /// Resolves when the process is asked to stop, by SIGTERM or SIGINT.
 pub async fn asked_to_stop() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
@@ -96,4 +131,22 @@ pub async fn asked_to_stop() {
         _ = interrupt.recv() => {}
     }
     tracing::info!("asked to stop");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_of_log_lines_is_levels_and_targets_with_levels() {
+        for good in
+            [DEFAULT_LOG, "warn", "off", "info, jobs::dispatch=trace", "api_kit[request{method=GET}]=debug"]
+        {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["warning", "verbose", "info,verbose", "info,jobs=loud", "jobs=debug=x"] {
+            let error = filter(bad).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with("LOG is malformed: "), "{error}");
+        }
+    }
 }

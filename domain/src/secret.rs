@@ -1,6 +1,7 @@
 //! Secrets that we hand out once and know again by their hash: refresh tokens, sign-up tokens, links.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// A fresh secret of 256 bits, in characters that URLs take.
@@ -14,6 +15,17 @@ pub fn generate() -> String {
 #[must_use]
 pub fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
+}
+
+/// A secret made of another one, for one purpose: whoever has neither can't tell it from a fresh one.
+///
+/// # Panics
+/// Never: HMAC takes a key of any length.
+#[must_use]
+pub fn derive(secret: &str, purpose: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length is a key");
+    mac.update(purpose.as_bytes());
+    URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
 }
 
 #[cfg(test)]

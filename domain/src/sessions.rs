@@ -16,8 +16,8 @@ use crate::{
     Actor, DomainError, Refusal, SessionId, UserId,
     audit::{self, Entry},
     secret,
-    throttle::{self, Subjects, Verdict},
-    users,
+    throttle::{self, Device, Subjects, Target, Verdict},
+    users::Account,
 };
 
 /// How long a refresh token is good for. A session that is used now and then lives for ever.
@@ -64,6 +64,8 @@ pub enum Ended {
     PasswordChanged,
     /// Its person may not sign in any more.
     Deactivated,
+    /// Its person signs in with another address now.
+    EmailChanged,
 }
 
 impl Ended {
@@ -74,6 +76,7 @@ impl Ended {
             Self::Revoked => "revoked",
             Self::PasswordChanged => "password_changed",
             Self::Deactivated => "deactivated",
+            Self::EmailChanged => "email_changed",
         }
     }
 }
@@ -87,7 +90,8 @@ pub enum SessionError {
     /// The refresh token is unknown, expired, used, or its session has ended.
     #[error("the refresh token is not valid, or no longer: sign in again")]
     NotRefreshable,
-    /// Too many failed attempts for that address, whether or not somebody has it, or from the client's.
+    /// Too many failed attempts at that address from the client's network, or from many, whether or not somebody has
+    /// it; or at many from there.
     #[error("too many failed attempts: try again in {0} s")]
     Throttled(u64),
     /// There is no such session of this person.
@@ -101,8 +105,9 @@ pub enum SessionError {
 impl DomainError for SessionError {
     fn refusal(&self) -> Refusal {
         match self {
-            Self::WrongCredentials | Self::NotRefreshable => Refusal::Unauthenticated,
-            Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
+            Self::WrongCredentials => Refusal::WrongCredentials,
+            Self::NotRefreshable => Refusal::Unauthenticated,
+            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
             Self::NotFound => Refusal::NotFound,
             Self::Database(error) => error.refusal(),
         }
@@ -120,7 +125,7 @@ pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Resu
     .await
 }
 
-/// Signs a person in.
+/// Signs a person in. A device that they have signed in with before is counted apart from all others.
 ///
 /// # Errors
 /// [`SessionError::WrongCredentials`], after the same time whatever is wrong; [`SessionError::Throttled`], also
@@ -129,23 +134,27 @@ pub async fn sign_in(
     database: &Database,
     email: &str,
     password: String,
+    device: Option<Device>,
     actor: &Actor,
 ) -> Result<Opened, SessionError> {
-    let subjects = Subjects::sign_in(email, actor.ip.as_deref());
+    let account = Account::of_address(&database.pool, email).await?;
+    let user = account.as_ref().map(|account| account.id);
+    let target = user.map_or(Target::Nobody(email), Target::Account);
+    let subjects = Subjects::of(target, actor.ip.as_deref(), device);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(SessionError::Throttled(seconds));
     }
-    let user = users::authenticate(&database.pool, email, password).await?;
+    let is_right = Account::has_password(account, password).await;
     let mut tx = database.begin().await?;
-    let Some(user) = user else {
-        let verdict = count_failure(&mut tx, &subjects, email, actor).await?;
+    let Some(user) = user.filter(|_| is_right) else {
+        let verdict = count_failure(&mut tx, &subjects, user, actor).await?;
         tx.commit().await?;
         return Err(match verdict {
             Verdict::Locked(seconds) => SessionError::Throttled(seconds),
             Verdict::Open | Verdict::NowLocked => SessionError::WrongCredentials,
         });
     };
-    if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects, email).await? {
+    if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects).await? {
         return Err(SessionError::Throttled(seconds));
     }
     let actor = Actor { user_id: Some(user), ..actor.clone() };
@@ -160,14 +169,12 @@ pub async fn sign_in(
 pub(crate) async fn count_failure(
     tx: &mut Tx,
     subjects: &Subjects,
-    email: &str,
+    user: Option<UserId>,
     actor: &Actor,
 ) -> Result<Verdict, sqlx::Error> {
     let verdict = throttle::failed(tx, subjects).await?;
     if verdict == Verdict::NowLocked {
-        let user = sqlx::query_scalar!("select id from users where lower(email) = lower($1)", email.trim())
-            .fetch_optional(tx.conn())
-            .await?;
+        let user = user.map(|user| user.0);
         audit::record(tx, None, actor, Entry::new("sign_in", "locked", user, json!({}))).await?;
     }
     Ok(verdict)
@@ -197,19 +204,63 @@ pub(crate) async fn open_as(
     impersonator: Option<UserId>,
     client: &Client,
 ) -> Result<Opened, sqlx::Error> {
-    let session = SessionId::new();
-    sqlx::query!(
-        "insert into sessions (id, user_id, user_agent, ip, impersonator_id) values ($1, $2, $3, $4, $5)",
+    let (session, refresh_token) = (SessionId::new(), secret::generate());
+    insert(tx, user, session, impersonator, client).await?;
+    store(tx, session, &refresh_token).await?;
+    Ok(Opened { session, user, refresh_token })
+}
+
+/// Opens a session of that id, which begins with that refresh token; answers when.
+pub(crate) async fn open_with(
+    tx: &mut Tx,
+    user: UserId,
+    session: SessionId,
+    refresh_token: &str,
+    client: &Client,
+) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
+    let at = insert(tx, user, session, None, client).await?;
+    store(tx, session, refresh_token).await?;
+    Ok(at)
+}
+
+async fn insert(
+    tx: &mut Tx,
+    user: UserId,
+    session: SessionId,
+    impersonator: Option<UserId>,
+    client: &Client,
+) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "insert into sessions (id, user_id, user_agent, ip, impersonator_id) values ($1, $2, $3, $4, $5)
+         returning created_at",
         session.0,
         user.0,
         client.user_agent,
         client.ip,
         impersonator.map(|id| id.0),
     )
-    .execute(tx.conn())
-    .await?;
-    let refresh_token = issue(tx, session).await?;
-    Ok(Opened { session, user, refresh_token })
+    .fetch_one(tx.conn())
+    .await
+}
+
+/// When a session that is alive was opened, if a refresh token of it has not been used.
+pub(crate) async fn unused_since(
+    database: impl PgExecutor<'_>,
+    session: SessionId,
+    refresh_token: &str,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select s.created_at
+           from sessions s
+           join users u on u.id = s.user_id and u.is_active
+           join refresh_tokens t on t.session_id = s.id and t.hash = $2 and t.used_at is null
+          where s.id = $1 and s.revoked_at is null",
+        session.0,
+        secret::hash(refresh_token),
+    )
+    .fetch_optional(database)
+    .await
 }
 
 /// Whether in that session somebody acts as somebody else.
@@ -220,13 +271,6 @@ pub(crate) async fn is_impersonation(pool: &PgPool, session: SessionId) -> Resul
     )
     .fetch_one(pool)
     .await
-}
-
-/// Another refresh token for a session, beside those it has.
-pub async fn issue(tx: &mut Tx, session: SessionId) -> Result<String, sqlx::Error> {
-    let token = secret::generate();
-    store(tx, session, &token).await?;
-    Ok(token)
 }
 
 async fn store(tx: &mut Tx, session: SessionId, token: &str) -> Result<(), sqlx::Error> {

@@ -1,7 +1,7 @@
 //! Configuration, read once when a process starts: each process parses the variables it knows into a
 //! `Config` of its own, and nothing reads the environment afterwards.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, process::ExitCode, str::FromStr};
 
 /// A variable that is missing or makes no sense: one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,6 +9,17 @@ pub enum SettingError {
     /// It has no default.
     #[error("{0} is not set")]
     Missing(&'static str),
+    /// It is no text.
+    #[error("{0} is malformed: it is not UTF-8")]
+    NotText(String),
+    /// What it names does not exist or does not let this process in, for example a folder that is not mounted yet.
+    #[error("{name}: {reason}")]
+    OutOfReach {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// It is not what it should be.
     #[error("{name} is malformed: {reason}")]
     Malformed {
@@ -20,6 +31,15 @@ pub enum SettingError {
 }
 
 impl SettingError {
+    /// The code that a process ends with because of it: 2 where starting again would not help, 1 where it may.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::OutOfReach { .. } => ExitCode::FAILURE,
+            Self::Missing(_) | Self::NotText(_) | Self::Malformed { .. } => ExitCode::from(2),
+        }
+    }
+
     /// A malformed variable.
     pub fn malformed(name: &'static str, reason: impl Display) -> Self {
         Self::Malformed { name, reason: reason.to_string() }
@@ -32,9 +52,23 @@ pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
     /// Those of this process.
-    #[must_use]
-    pub fn of_process() -> Self {
-        std::env::vars().collect()
+    ///
+    /// # Errors
+    /// [`SettingError::NotText`] for a variable that is not UTF-8, unless it is none of ours: its name has other
+    /// characters than capital letters, digits and `_`.
+    pub fn of_process() -> Result<Self, SettingError> {
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) if name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') => {
+                    return Err(SettingError::NotText(name));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(variables.into_iter().collect())
     }
 
     /// The value, if it is set.
@@ -78,6 +112,27 @@ impl Settings {
         self.get(name)
             .map(|text| text.trim().parse().map_err(|error| SettingError::malformed(name, error)))
             .transpose()
+    }
+
+    /// The parsed value, or the default.
+    ///
+    /// # Errors
+    /// Also for a value out of that range.
+    pub fn within<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> Result<T, SettingError>
+    where
+        T: FromStr + PartialOrd + Display,
+        T::Err: Display,
+    {
+        let value = self.parsed(name, default)?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(SettingError::malformed(name, format!("expected {} to {}", range.start(), range.end())))
     }
 
     /// Parsed values, separated by commas; none when it is not set.
@@ -127,6 +182,13 @@ mod tests {
     fn a_malformed_value_is_one_line_that_does_not_repeat_it() {
         let error = settings(&[("PORT", "hunter2")]).parsed::<u16>("PORT", 8080).unwrap_err();
         assert_eq!(error.to_string(), "PORT is malformed: invalid digit found in string");
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_told_with_the_range() {
+        let error = settings(&[("SLOTS", "0")]).within("SLOTS", 4_u32, 1..=9).unwrap_err();
+        assert_eq!(error.to_string(), "SLOTS is malformed: expected 1 to 9");
+        assert_eq!(settings(&[]).within("SLOTS", 4_u32, 1..=9), Ok(4));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use object_store::{
 };
 use sha2::{Digest, Sha256};
 use url::Url;
+use uuid::Uuid;
 
 pub use reader::ObjectReader;
 
@@ -61,6 +62,9 @@ pub enum StorageError {
     /// `STORAGE_URL` is not one that this build can open.
     #[error("{0}")]
     BadUrl(String),
+    /// The store can't be written to.
+    #[error("the file store can't be written to: {0}")]
+    OutOfReach(String),
     /// Anything else.
     #[error("the file store failed")]
     Failed(#[source] object_store::Error),
@@ -73,7 +77,7 @@ impl DomainError for StorageError {
             Self::TooLarge(_) => Refusal::TooLarge,
             Self::Interrupted(_) => Refusal::invalid("file", "interrupted"),
             Self::Full => Refusal::Unavailable("storage_full"),
-            Self::BadUrl(_) | Self::Failed(_) => Refusal::Internal,
+            Self::BadUrl(_) | Self::OutOfReach(_) | Self::Failed(_) => Refusal::Internal,
         }
     }
 }
@@ -101,16 +105,17 @@ impl Storage {
     /// other schemes (`s3://`, `gs://`, `az://`) need a build with that feature of `object_store`.
     ///
     /// # Errors
-    /// [`StorageError::BadUrl`], or [`StorageError::Failed`] when the folder can't be made.
+    /// [`StorageError::BadUrl`], or [`StorageError::OutOfReach`] when the folder can't be made.
     pub fn open(url: &str) -> Result<Self, StorageError> {
         // Never the URL itself: it may have a secret in it.
         let bad = |reason: &dyn std::fmt::Display| StorageError::BadUrl(reason.to_string());
         let parsed = Url::parse(url).map_err(|error| bad(&error))?;
         if parsed.scheme() == "file" {
             let folder = parsed.to_file_path().map_err(|()| bad(&"not an absolute path of this machine"))?;
-            std::fs::create_dir_all(&folder).map_err(|error| bad(&error))?;
-            let store =
-                LocalFileSystem::new_with_prefix(&folder).map_err(|error| bad(&error))?.with_fsync(true);
+            let out_of_reach = |reason: &dyn std::fmt::Display| StorageError::OutOfReach(reason.to_string());
+            std::fs::create_dir_all(&folder).map_err(|error| out_of_reach(&error))?;
+            let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| out_of_reach(&error))?;
+            let store = store.with_fsync(true);
             return Ok(Self { store: Arc::new(store), folder: Some(folder) });
         }
         let (store, prefix) = object_store::parse_url(&parsed).map_err(|error| bad(&error))?;
@@ -132,7 +137,26 @@ impl Storage {
             let folder = Url::from_directory_path(here.join(".millrace/files"));
             folder.map_err(|()| malformed(&"there is no working directory"))?.into()
         };
-        Self::open(&url).map_err(|error| malformed(&error))
+        Self::open(&url).map_err(|error| match error {
+            StorageError::OutOfReach(_) => SettingError::OutOfReach { name: NAME, reason: error.to_string() },
+            error => malformed(&error),
+        })
+    }
+
+    /// Checks that this process may write to the store: a small object comes and goes.
+    ///
+    /// # Errors
+    /// [`StorageError::OutOfReach`] with the store's own reason, for the operator.
+    pub async fn probe(&self) -> Result<(), StorageError> {
+        let key = Path::from(format!("probe/{}", Uuid::now_v7()));
+        let probe = async {
+            self.store.put(&key, Bytes::from_static(b"probe").into()).await?;
+            self.store.delete(&key).await
+        };
+        probe.await.map_err(|error| match StorageError::from(error) {
+            StorageError::Failed(error) => StorageError::OutOfReach(error.to_string()),
+            error => StorageError::OutOfReach(error.to_string()),
+        })
     }
 
     /// Stores a stream of at most `limit` bytes. On any error nothing is left of it; when the caller

@@ -43,6 +43,9 @@ pub trait Billing: fmt::Debug + Send + Sync {
 
     /// Opens a page where the customer says how they pay; answers its URL.
     async fn open_checkout(&self, key: &str, new: &NewCheckout<'_>) -> Result<String, StripeError>;
+
+    /// A subscription as it is now; none when there is no such.
+    async fn subscription(&self, id: &str) -> Result<Option<CurrentSubscription>, StripeError>;
 }
 
 /// Someone who is to pay.
@@ -99,6 +102,35 @@ pub struct Subscription {
     pub trial_ends_at: Option<DateTime<Utc>>,
 }
 
+/// A subscription, as it is at Stripe now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentSubscription {
+    /// Its id.
+    pub id: String,
+    /// How it stands, in Stripe's words.
+    pub status: String,
+    /// The ids of the prices that it is for.
+    pub prices: Vec<String>,
+    /// The plan that its metadata names.
+    pub noted_plan: Option<String>,
+    /// Until when it is free.
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    /// When it began, in seconds since 1970.
+    pub created: i64,
+}
+
+impl CurrentSubscription {
+    /// Whether it is paid for, or is to be: what it is for may be used.
+    fn is_live(&self) -> bool {
+        matches!(self.status.as_str(), "active" | "trialing" | "past_due")
+    }
+
+    /// Whether it has ended for good.
+    fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "canceled" | "incomplete_expired")
+    }
+}
+
 /// A plan, and what it is called at Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
@@ -144,6 +176,15 @@ pub enum StripeError {
 #[error("this installation takes no payments: Stripe is not configured")]
 pub struct NotConfigured;
 
+impl DomainError for StripeError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refused(_) => Refusal::Conflict("payment_refused".into()),
+            Self::NotNow(_) | Self::Misconfigured(_) => Refusal::Unavailable("stripe_unavailable"),
+        }
+    }
+}
+
 impl DomainError for NotConfigured {
     fn refusal(&self) -> Refusal {
         Refusal::Unavailable("stripe_not_configured")
@@ -180,9 +221,15 @@ impl Account {
         self.prices.iter().find(|known| known.id == price).map(|known| known.plan.as_str())
     }
 
-    /// Whether it sells that plan.
-    fn sells(&self, plan: &str) -> bool {
-        self.prices.iter().any(|known| known.plan == plan)
+    /// The plan of that name, if it is sold here.
+    fn sold<'a>(&self, plan: Option<&'a str>) -> Option<&'a str> {
+        plan.filter(|plan| self.prices.iter().any(|known| known.plan == *plan))
+    }
+
+    /// The plan that a subscription is for; none when it is for nothing that is sold here.
+    fn plan_for(&self, subscription: &CurrentSubscription) -> Option<String> {
+        let by_price = subscription.prices.iter().find_map(|price| self.plan_of(price));
+        by_price.or_else(|| self.sold(subscription.noted_plan.as_deref())).map(str::to_owned)
     }
 }
 
@@ -198,7 +245,11 @@ impl Payments {
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let webhook_secret = settings.get("STRIPE_WEBHOOK_SECRET").map(WebhookSecret::new);
         let Some(key) = settings.get("STRIPE_SECRET_KEY") else {
-            return Ok(Self { account: None, webhook_secret });
+            // What a notice is about is asked of Stripe.
+            return match webhook_secret {
+                Some(_) => Err(SettingError::Missing("STRIPE_SECRET_KEY")),
+                None => Ok(Self::default()),
+            };
         };
         let malformed = |reason: String| SettingError::malformed("STRIPE_SECRET_KEY", reason);
         let url: String = settings.parsed("STRIPE_API_URL", API_URL.to_owned())?;
@@ -244,6 +295,8 @@ mod tests {
     #[test]
     fn without_a_key_no_payments_are_taken_and_nothing_is_missing() {
         assert_eq!(payments(&[]).unwrap().account().unwrap_err(), NotConfigured);
+        let secret_only = payments(&[("STRIPE_WEBHOOK_SECRET", "whsec_1")]);
+        assert_eq!(secret_only.unwrap_err(), SettingError::Missing("STRIPE_SECRET_KEY"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     Actor, UserId, WorkspaceId,
     governance::{self, Governance},
-    mail::{Action, Brand, Letter},
+    mail::{self, Action, Brand, Cause, Letter, PostError},
     users::Email,
 };
 
@@ -72,12 +72,12 @@ pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<Ten
 pub async fn of_caller(
     conn: &mut PgConnection,
     caller: UserId,
-    email: &str,
+    email: &Email,
 ) -> Result<Option<Vec<TenantName>>, sqlx::Error> {
     let is_theirs = sqlx::query_scalar!(
-        r#"select exists (select from users where id = $1 and lower(email) = lower($2) and is_active) as "is!""#,
+        r#"select exists (select from users where id = $1 and email_key = $2 and is_active) as "is!""#,
         caller.0,
-        email.trim(),
+        email.key(),
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -99,18 +99,22 @@ async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName
 
 /// Asks for a letter that tells whoever has an address where they belong: the same work whether or not anybody
 /// has it. An address is written to every quarter of an hour at the most, whoever asks.
+///
+/// # Errors
+/// [`PostError::LimitReached`] for who has asked for too many.
 pub async fn ask_for_letter(
     database: &Database,
     email: &Email,
     link: String,
     actor: &Actor,
-) -> Result<(), sqlx::Error> {
-    let email = email.as_str().to_lowercase();
+) -> Result<(), PostError> {
+    let email = email.key().to_owned();
     let unique = Unique::within(AT_MOST_EVERY, Unique::key_of(&email));
     let job = MailWorkspaces { email, link };
     let mut tx = database.begin().await?;
+    mail::count_asker(&mut tx, actor).await?;
     jobs::enqueue(&mut tx, NewJob::new(&job).unique(unique).origin(actor.origin())).await?;
-    tx.commit().await
+    Ok(tx.commit().await?)
 }
 
 /// Writes that letter. Answers whether anybody has the address and belongs somewhere.
@@ -121,8 +125,9 @@ pub async fn write_letter(
 ) -> Result<bool, sqlx::Error> {
     let mut tx: Tx = database.begin().await?;
     let found = sqlx::query!(
-        "select id, email, name from users where lower(email) = lower($1) and is_active",
-        job.email,
+        "select id, email, name from users
+          where email_key = $1 and email_verified_at is not null and is_active",
+        Email::key_of(&job.email),
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -131,7 +136,12 @@ pub async fn write_letter(
     if tenants.is_empty() {
         return Ok(false);
     }
-    let names: Vec<_> = tenants.iter().map(|tenant| format!("- {}", tenant.brand_name)).collect();
+    let names: Vec<_> = tenants
+        .iter()
+        .map(|tenant| {
+            format!("- {}", mail::shown(&tenant.brand_name).unwrap_or_else(|| "(unnamed)".to_owned()))
+        })
+        .collect();
     let letter = Letter {
         to: person.email,
         name: person.name,
@@ -143,8 +153,11 @@ pub async fn write_letter(
         action: Url::parse(&job.link).ok().map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
         after: vec!["Whoever asked was told nothing: this letter is the only answer.".to_owned()],
     };
-    let mail = letter.dressed(&Brand::default());
-    jobs::enqueue(&mut tx, NewJob::new(&mail).origin(actor.origin())).await?;
+    match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
+        Ok(()) => {}
+        Err(PostError::LimitReached { .. }) => return Ok(false),
+        Err(PostError::Database(error)) => return Err(error),
+    }
     tx.commit().await?;
     Ok(true)
 }

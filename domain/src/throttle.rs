@@ -1,31 +1,30 @@
-//! Throttling of guesses: failed sign-ins are counted per account and per client address, in PostgreSQL, so
-//! that all processes count together.
+//! Throttling of guesses at passwords and access codes, in PostgreSQL, so that all processes count together.
 //!
-//! An account is counted by its address as it was typed, hashed, whether or not there is one: what is locked
-//! tells nothing about who exists. What has been tried is judged *after* the password was checked, under the
-//! lock of both rows: of any number of guesses at once, no more are answered than the policy allows, and
-//! people who sign in rightly at the same time don't lock each other out.
-
-use std::net::IpAddr;
+//! A failure is counted by three subjects: the account together with the network that the guess came from, the
+//! account alone, and the network alone. The first locks after a few failures, so whoever guesses locks an account for
+//! their own network and not for its owner elsewhere. The second, for guesses from many networks, and the third allow
+//! more. A device that has signed in before shows its device token ([`Device`]) and is counted by that alone: no guesses
+//! of others lock it out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+//!
+//! An account is counted by its id; an address without an account by its key, which behaves alike: what is locked
+//! does not tell who exists. Subjects are stored as hashes. What has been tried is judged *after* the password was
+//! checked, under the lock of all rows: of any number of guesses at once, no more are answered than the policy allows, and
+//! people who sign in rightly at the same time do not lock each other out.
 
 use chrono::{DateTime, Duration, Utc};
 use jobs::{Database, Tx};
 use sha2::{Digest, Sha256};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
-/// How many failures are let pass, and what comes then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Policy {
-    /// The failure that locks; each one after it locks for twice as long as the one before.
-    failures: i32,
-}
+use crate::{UserId, networks, users::Email};
 
-/// Guesses at one account.
-const ACCOUNT: Policy = Policy { failures: 5 };
-/// Guesses from one address, behind which there may be a whole company.
-const ADDRESS: Policy = Policy { failures: 50 };
-/// Letters to one address: whoever asks for them needn't be who gets them.
-const LETTERS: Policy = Policy { failures: 5 };
+/// Failures that lock an account for a network, or a device.
+const MAX_FAILURES: i32 = 5;
+/// Failures that lock an account for all networks, apart from devices that are known.
+const MAX_FAILURES_ANYWHERE: i32 = 100;
+/// Failures that lock a network, behind which there may be a whole company.
+const MAX_FAILURES_OF_NETWORK: i32 = 50;
 /// How long the first lock holds.
 const SHORTEST_LOCK: Duration = Duration::minutes(1);
 /// How long a lock holds at the most.
@@ -40,7 +39,7 @@ struct Subject {
     failures: i32,
 }
 
-/// Whom an attempt concerns: an account, and where it comes from.
+/// What an attempt is counted by.
 #[derive(Clone)]
 pub struct Subjects(Vec<Subject>);
 
@@ -63,22 +62,53 @@ struct Count {
     locked_until: Option<DateTime<Utc>>,
 }
 
+/// A device on which an account's owner has signed in before, as its token shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub id: Uuid,
+}
+
+/// What a guess is at.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a> {
+    /// The password of an account.
+    Account(UserId),
+    /// The password of an address that has no account, as it was typed.
+    Nobody(&'a str),
+    /// The access code of an address.
+    AccessCode(&'a str),
+}
+
+impl Target<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::Account(user) => user.to_string(),
+            Self::Nobody(text) => key(text),
+            Self::AccessCode(text) => format!("access code {}", key(text)),
+        }
+    }
+}
+
 impl Subjects {
-    /// A sign-in with that email address, from there.
+    /// A guess from a network, or from a device, whose token counts for its own account only.
     #[must_use]
-    pub fn sign_in(email: &str, ip: Option<&str>) -> Self {
-        let mut subjects = vec![Subject::of("account", &email.trim().to_lowercase(), ACCOUNT)];
-        // Of an IPv6 client the network counts: it has more addresses than there is time.
-        subjects.extend(ip.map(|ip| Subject::of("address", &network(ip), ADDRESS)));
+    pub fn of(target: Target<'_>, ip: Option<&str>, device: Option<Device>) -> Self {
+        let is_own = |device: &Device| matches!(target, Target::Account(user) if user == device.user);
+        if let Some(device) = device.filter(is_own) {
+            return Self(vec![Subject::of("device", &device.id.to_string(), MAX_FAILURES)]);
+        }
+        let (target, network) = (target.name(), networks::of_client(ip.unwrap_or_default()));
+        let mut subjects = vec![
+            Subject::of("target and network", &format!("{target} {network}"), MAX_FAILURES),
+            Subject::of("target", &target, MAX_FAILURES_ANYWHERE),
+            Subject::of("network", &network, MAX_FAILURES_OF_NETWORK),
+        ];
         // Locks are taken in one order by all.
         subjects.sort();
         Self(subjects)
-    }
-
-    /// A letter to that email address.
-    #[must_use]
-    pub fn letter(email: &str) -> Self {
-        Self(vec![Subject::of("letters", &email.trim().to_lowercase(), LETTERS)])
     }
 
     fn hashes(&self) -> Vec<Vec<u8>> {
@@ -87,9 +117,9 @@ impl Subjects {
 }
 
 impl Subject {
-    fn of(kind: &str, name: &str, policy: Policy) -> Self {
+    fn of(kind: &str, name: &str, failures: i32) -> Self {
         let hash = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name).finalize();
-        Self { hash: hash.to_vec(), failures: policy.failures }
+        Self { hash: hash.to_vec(), failures }
     }
 }
 
@@ -112,15 +142,9 @@ impl Count {
     }
 }
 
-/// The network that a client's address stands for.
-fn network(ip: &str) -> String {
-    match ip.parse::<IpAddr>() {
-        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {
-            let [a, b, c, d, ..] = v6.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-        _ => ip.to_owned(),
-    }
+/// What an address is counted by. What isn't one is nobody's, and is counted as it is.
+fn key(email: &str) -> String {
+    Email::key_of(email).unwrap_or_else(|| email.trim().to_owned())
 }
 
 /// Seconds to wait, rounded up.
@@ -178,23 +202,27 @@ pub async fn failed(tx: &mut Tx, subjects: &Subjects) -> Result<Verdict, sqlx::E
     Ok(verdict)
 }
 
-/// Whether a right attempt may be answered as such; then its account's count is forgotten. That of the address
-/// stays: whoever guesses at others has an account of their own to sign in to.
-pub async fn succeeded(tx: &mut Tx, subjects: &Subjects, email: &str) -> Result<Verdict, sqlx::Error> {
+/// Whether a right attempt may be answered as such; then the count of what was tried, from there, is forgotten. The
+/// counts of the account anywhere and of the network stay: they are of guesses at others, or by others.
+pub async fn succeeded(tx: &mut Tx, subjects: &Subjects) -> Result<Verdict, sqlx::Error> {
     let (now, counts) = lock(tx, subjects).await?;
     if let Some(left) = counts.iter().filter_map(|(_, count)| count.locked_for(now)).max() {
         return Ok(Verdict::Locked(seconds(left)));
     }
-    forget(tx, email).await?;
+    let narrow = subjects.0.iter().filter(|subject| subject.failures == MAX_FAILURES);
+    forget_all(tx, &narrow.map(|subject| subject.hash.clone()).collect::<Vec<_>>()).await?;
     Ok(Verdict::Open)
 }
 
-/// Forgets the failures of an account, for whoever has shown otherwise that it is theirs.
-pub async fn forget(tx: &mut Tx, email: &str) -> Result<(), sqlx::Error> {
-    let account = Subjects::sign_in(email, None);
-    sqlx::query!("delete from login_failures where subject = any($1)", &account.hashes())
-        .execute(tx.conn())
-        .await?;
+/// Forgets the failures of an account, from there and in total, for who has shown otherwise that it is theirs.
+pub async fn forget(tx: &mut Tx, user: UserId, ip: Option<&str>) -> Result<(), sqlx::Error> {
+    let own = Subjects::of(Target::Account(user), ip, None);
+    let own = own.0.iter().filter(|subject| subject.failures != MAX_FAILURES_OF_NETWORK);
+    forget_all(tx, &own.map(|subject| subject.hash.clone()).collect::<Vec<_>>()).await
+}
+
+async fn forget_all(tx: &mut Tx, subjects: &[Vec<u8>]) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from login_failures where subject = any($1)", subjects).execute(tx.conn()).await?;
     Ok(())
 }
 
@@ -272,12 +300,30 @@ mod tests {
     }
 
     #[test]
-    fn the_same_account_is_the_same_however_it_is_written_and_no_other() {
-        let of = |email: &str| Subjects::sign_in(email, None).hashes();
+    fn a_guess_counts_for_its_target_and_network_and_a_known_device_for_itself() {
+        let (ada, bob) = (UserId::new(), UserId::new());
+        let of = |target, ip| Subjects::of(target, Some(ip), None).hashes();
+        let shared =
+            |one: Vec<Vec<u8>>, other: Vec<Vec<u8>>| one.iter().filter(|it| other.contains(it)).count();
+        let here = of(Target::Account(ada), "192.0.2.1");
+        assert_eq!(shared(here.clone(), of(Target::Account(ada), "192.0.2.1")), 3);
+        assert_eq!(shared(here.clone(), of(Target::Account(ada), "192.0.2.2")), 1, "the account");
+        assert_eq!(shared(here.clone(), of(Target::Account(bob), "192.0.2.1")), 1, "the network");
+        let device = |user| Some(Device { user, id: Uuid::nil() });
+        let known = Subjects::of(Target::Account(ada), Some("192.0.2.1"), device(ada)).hashes();
+        assert_eq!((known.len(), shared(known, here.clone())), (1, 0));
+        let anothers = Subjects::of(Target::Account(ada), Some("192.0.2.1"), device(bob)).hashes();
+        assert_eq!(shared(anothers, here), 3, "another's device counts for nothing");
+    }
+
+    #[test]
+    fn an_address_is_counted_by_its_key() {
+        let of = |email| Subjects::of(Target::Nobody(email), None, None).hashes();
         assert_eq!(of("Ada@Example.com "), of("ada@example.com"));
         assert_ne!(of("ada@example.com"), of("ida@example.com"));
-        assert_ne!(of("ada@example.com"), Subjects::letter("ada@example.com").hashes());
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_ne!(
+            of("ada@example.com"),
+            Subjects::of(Target::AccessCode("ada@example.com"), None, None).hashes()
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Users: people who can sign in. What they are in a workspace is their membership and their member.
 
 pub mod activation;
+pub mod addresses;
 pub mod clerk;
 pub mod impersonation;
 pub mod letters;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 pub use email::Email;
 pub use password::{HashError, Password};
 
-use crate::{DomainError, FieldErrors, Refusal, UserId, account_tokens::TokenError};
+use crate::{DomainError, FieldErrors, Refusal, UserId, account_tokens::TokenError, mail::PostError};
 
 /// A person who can sign in.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -29,6 +30,11 @@ pub struct User {
     pub id: Uuid,
     /// Their address, as they wrote it.
     pub email: String,
+    /// Whether a link that was mailed to the address has been used. Until then, invitations, new members and Clerk
+    /// are not matched with the account by it.
+    pub email_verified: bool,
+    /// The address that is to replace it, once the link that was mailed there is used; null if none waits.
+    pub pending_email: Option<String>,
     /// What they are called.
     pub name: String,
     /// What they do.
@@ -70,6 +76,9 @@ pub enum UserError {
     /// Too many failed attempts, for so many seconds.
     #[error("too many failed attempts: try again in {0} s")]
     Throttled(u64),
+    /// A mail that belongs to it can't be sent now.
+    #[error(transparent)]
+    Mail(#[from] PostError),
     /// A link isn't good.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -100,7 +109,8 @@ impl DomainError for UserError {
             Self::Forbidden(_) => Refusal::Forbidden,
             Self::Deactivated => Refusal::Conflict("account_deactivated".into()),
             Self::LastOwner => Refusal::Conflict("last_owner".into()),
-            Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
+            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
+            Self::Mail(error) => error.refusal(),
             Self::Token(error) => error.refusal(),
             Self::Hash(_) => Refusal::Internal,
             Self::Database(error) => error.refusal(),
@@ -120,6 +130,11 @@ pub async fn find(database: impl PgExecutor<'_>, id: UserId) -> Result<Option<Us
     sqlx::query_as!(
         User,
         r#"select id, email, name, title, phone, bio, created_at,
+                  email_verified_at is not null as "email_verified!",
+                  case when exists (select from account_tokens t
+                         where t.user_id = users.id and t.purpose = 'email_change' and t.used_at is null
+                           and t.expires_at > now())
+                       then pending_email end as pending_email,
                   coalesce('avatar:' || avatar_key, avatar_url) as avatar_url
              from users where id = $1 and is_active"#,
         id.0,
@@ -136,20 +151,34 @@ pub async fn is_staff(pool: &PgPool, id: UserId) -> Result<bool, sqlx::Error> {
     Ok(is_staff.unwrap_or(false))
 }
 
-/// The active user who has that address and that password.
-pub async fn authenticate(
-    pool: &PgPool,
-    email: &str,
-    password: String,
-) -> Result<Option<UserId>, sqlx::Error> {
-    let found = sqlx::query!(
-        "select id, password_hash from users where lower(email) = lower($1) and is_active",
-        email.trim(),
-    )
-    .fetch_optional(pool)
-    .await?;
-    let (id, hash) = found.map_or((None, None), |row| (Some(UserId(row.id)), row.password_hash));
-    // Takes as long for an address that nobody has, so that its time tells nothing.
-    let matches = password::verify(hash, password).await;
-    Ok(id.filter(|_| matches))
+/// An active account, and what its password is checked against.
+pub(crate) struct Account {
+    /// Whose.
+    pub id: UserId,
+    hash: Option<String>,
+}
+
+impl Account {
+    /// The active account of an address.
+    pub(crate) async fn of_address(pool: &PgPool, email: &str) -> Result<Option<Self>, sqlx::Error> {
+        let found = sqlx::query!(
+            "select id, password_hash from users where email_key = $1 and is_active",
+            Email::key_of(email),
+        )
+        .fetch_optional(pool)
+        .await?;
+        Ok(found.map(|row| Self { id: UserId(row.id), hash: row.password_hash }))
+    }
+
+    /// The active account of that id.
+    pub(crate) async fn of_user(pool: &PgPool, id: UserId) -> Result<Option<Self>, sqlx::Error> {
+        let hash = sqlx::query_scalar!("select password_hash from users where id = $1 and is_active", id.0);
+        Ok(hash.fetch_optional(pool).await?.map(|hash| Self { id, hash }))
+    }
+
+    /// Whether there is the account and that is its password. Takes as long where there is none, so that its time
+    /// tells nothing.
+    pub(crate) async fn has_password(account: Option<Self>, password: String) -> bool {
+        password::verify(account.and_then(|account| account.hash), password).await
+    }
 }

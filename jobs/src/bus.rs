@@ -28,7 +28,7 @@ const PROBE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     /// The URL is not one of a single server.
-    #[error("REDIS_URL: {0}")]
+    #[error("{0}")]
     Url(&'static str),
     /// It is no single server.
     #[error("{0}")]
@@ -74,6 +74,14 @@ impl Bus {
             bus.probe_key(),
         ));
         Ok(bus)
+    }
+
+    /// Whether a URL is one of a Redis.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn check_url(url: &str) -> Result<(), RedisError> {
+        server::check(url)
     }
 
     /// A handle on the shared, self-repairing connection.

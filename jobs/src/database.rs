@@ -3,7 +3,7 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, io, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction,
@@ -16,7 +16,7 @@ use crate::{
     Bus, PayloadError, PayloadKeys, Pool, Reach,
     bus::RedisError,
     control::{self, Asked},
-    reach, tcp,
+    reach, server, tcp,
     unit::{Parked, Part, Unit},
     watch::Event,
     watch::publish,
@@ -80,12 +80,14 @@ impl Database {
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
         let milliseconds = to.silence.as_millis().to_string();
-        let plain = PgConnectOptions::from_str(to.database_url)?.application_name("millrace");
-        let options = limited(plain.clone(), to.silence).options([
-            ("search_path", SHARED_PATH),
-            ("idle_in_transaction_session_timeout", milliseconds.as_str()),
-            ("timezone", "UTC"),
-        ]);
+        let limits = limits(to.silence);
+        let settings = server::settings(
+            [("search_path", SHARED_PATH), ("idle_in_transaction_session_timeout", milliseconds.as_str())]
+                .into_iter()
+                .chain(limits.iter().map(|(name, value)| (*name, value.as_str()))),
+        );
+        let options = server::options(to.database_url, "millrace")?;
+        let plain = options.clone();
         let (port, silence) = (options.get_port(), to.silence);
         let pool = PgPoolOptions::new()
             .max_connections(to.connections)
@@ -100,8 +102,10 @@ impl Database {
                 })
             })
             .after_connect(move |connection, _| {
+                let settings = settings.clone();
                 Box::pin(async move {
                     limit_silence(port, silence).await;
+                    server::apply(connection, &settings).await?;
                     if reach::is_standby(connection).await? {
                         return Err(sqlx::Error::Io(io::Error::other(reach::STANDBY)));
                     }
@@ -199,14 +203,14 @@ impl Database {
     }
 }
 
-/// Has the server give up a client that acknowledges nothing for so long.
-pub(crate) fn limited(options: PgConnectOptions, silence: Duration) -> PgConnectOptions {
+/// The settings by which the server gives up a client that acknowledges nothing for so long.
+pub(crate) fn limits(silence: Duration) -> [(&'static str, String); 3] {
     let (first, pause) = tcp::probes(silence);
-    options.options([
+    [
         ("tcp_user_timeout", silence.as_millis().to_string()),
         ("tcp_keepalives_idle", first.as_secs().to_string()),
         ("tcp_keepalives_interval", pause.as_secs().to_string()),
-    ])
+    ]
 }
 
 /// The same from this end, for connections to that port.

@@ -21,6 +21,7 @@ pub mod queues;
 pub mod retention;
 pub mod roster;
 pub mod schedules;
+pub mod server;
 pub mod shares;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -3,15 +3,16 @@
 
 create table users (
     id            uuid primary key,
-    email         text not null,
+    email         text not null,                  -- as written; mail goes there
+    email_key     text not null,                  -- what it is compared by, made by the program (users::Email)
+    email_verified_at timestamptz,                -- null: nobody has shown yet that they read its mail
     name          text not null,
     password_hash text not null,                  -- argon2id, in PHC form
     is_active     boolean not null default true,
     created_at    timestamptz not null default now(),
-    updated_at    timestamptz not null default now()
+    updated_at    timestamptz not null default now(),
+    constraint users_email_key unique (email_key)
 );
-
-create unique index users_email_key on users (lower(email));
 
 create table workspaces (
     id             uuid primary key,
@@ -65,6 +66,7 @@ create table signups (
     id            uuid primary key,
     token_hash    bytea not null,                 -- sha256 of the token that names it in URLs
     email         text not null,
+    email_key     text not null,
     full_name     text not null,
     company_name  text not null,
     password_hash text,                           -- gone once the account exists
@@ -79,5 +81,5 @@ create table signups (
     constraint signups_token_key unique (token_hash)
 );
 
-create unique index signups_email_key on signups (lower(email)) where state = 'pending';
+create unique index signups_email_key on signups (email_key) where state = 'pending';
 create index signups_by_job on signups (job_id);

@@ -211,7 +211,7 @@ alter table signups
     add column checkout_url      text;            -- where to pay, when Stripe says so
 
 drop index signups_email_key;
-create unique index signups_email_key on signups (lower(email)) where state = 'pending' and makes_user;
+create unique index signups_email_key on signups (email_key) where state = 'pending' and makes_user;
 
 -- Someone has paid through Stripe and has no account yet.
 create table stripe_invites (
@@ -219,6 +219,7 @@ create table stripe_invites (
     code_hash              bytea not null,
     access_code_hash       bytea not null,
     email                  text not null,
+    email_key              text not null,
     name                   text,
     company_name           text,
     plan                   text not null check (plan in ('free', 'starter', 'growth', 'enterprise')),
@@ -232,4 +233,4 @@ create table stripe_invites (
     constraint stripe_invites_session_key unique (checkout_session_id)
 );
 
-create index stripe_invites_by_email on stripe_invites (lower(email)) where used_at is null;
+create index stripe_invites_by_email on stripe_invites (email_key) where used_at is null;

@@ -1,11 +1,13 @@
 //! Millrace as it is deployed: one process per binary, a database of its own, a Redis of its own that
 //! may be killed and emptied and, where a test wants that, a PostgreSQL of its own. For tests that kill.
 
+mod pgbouncer;
 pub(crate) mod postgres;
 mod redis_server;
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -22,6 +24,7 @@ use crate::{
     app::{OPERATOR_TOKEN, new_signup, settings},
     database::{Server, TestDatabase, variable},
 };
+use pgbouncer::PgBouncer;
 use postgres::Postgres;
 use redis_server::RedisServer;
 
@@ -48,6 +51,8 @@ pub struct Cluster {
     processes: HashMap<&'static str, Child>,
     clone: Option<TestDatabase>,
     postgres: Option<Postgres>,
+    /// In front of the database, where a test wants that.
+    pooler: Option<PgBouncer>,
 }
 
 /// A process that was asked to leave.
@@ -82,11 +87,45 @@ impl Cluster {
         Self::start_on(postgres.server.clone(), Some(postgres), &[]).await
     }
 
+    /// The same with a `PgBouncer` in session mode between the processes and the database.
+    pub async fn start_behind_pgbouncer() -> Self {
+        let server = Server::shared();
+        let pooler = PgBouncer::start(&server.url);
+        let mut cluster = Self::prepare(server, None, &[]).await;
+        for (name, value) in &mut cluster.variables {
+            if *name == "DATABASE_URL" {
+                *value = pooler.url(value);
+            }
+        }
+        cluster.pooler = Some(pooler);
+        cluster.start_processes().await;
+        cluster
+    }
+
     async fn start_on(
         server: Server,
         postgres: Option<Postgres>,
         variables: &[(&'static str, &str)],
     ) -> Self {
+        let mut cluster = Self::prepare(server, postgres, variables).await;
+        cluster.start_processes().await;
+        cluster
+    }
+
+    /// Starts everything that an installation has, and waits until it is ready.
+    pub async fn start_processes(&mut self) {
+        for name in PROCESSES {
+            self.start_process(name);
+        }
+        self.wait_until_ready().await;
+    }
+
+    /// Everything but the processes.
+    pub async fn prepare_only() -> Self {
+        Self::prepare(Server::shared(), None, &[]).await
+    }
+
+    async fn prepare(server: Server, postgres: Option<Postgres>, variables: &[(&'static str, &str)]) -> Self {
         let clone = TestDatabase::create_on(server).await;
         let folder = TempDir::new().expect("a folder for files");
         let redis = RedisServer::start(folder.path().join("redis")).await;
@@ -102,7 +141,7 @@ impl Cluster {
         let mut exported = exported(&settings(&clone.url, &folder, &own));
         exported.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&clone.url).expect("a URL");
-        let mut cluster = Self {
+        Self {
             base: format!("http://127.0.0.1:{port}"),
             pool,
             folder,
@@ -111,12 +150,35 @@ impl Cluster {
             processes: HashMap::new(),
             clone: Some(clone),
             postgres,
-        };
-        for name in PROCESSES {
-            cluster.start_process(name);
+            pooler: None,
         }
-        cluster.wait_until_ready().await;
-        cluster
+    }
+
+    /// Runs a binary to its end, and tells how that was and what it said on stderr.
+    pub fn run_to_end<V: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, V)],
+    ) -> (i32, String) {
+        let output = Command::new(PathBuf::from(variable("MILLRACE_BIN")).join(name))
+            .args(arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary can be run");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().expect("it ends by itself"), said)
+    }
+
+    /// Asks every running process to leave, and waits.
+    pub fn terminate_all(&mut self) {
+        for name in PROCESSES {
+            if self.processes.contains_key(name) {
+                self.terminate(name);
+            }
+        }
     }
 
     /// A handle like that of a process, for enqueueing behind the scenes.
@@ -177,6 +239,32 @@ impl Cluster {
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        self.processes.insert(name, child);
+    }
+
+    /// Starts a process with these variables and nothing else of the test's environment, but what names a server, a
+    /// folder or a port of the test's; `further` are the test's own.
+    pub fn start_process_from(
+        &mut self,
+        name: &'static str,
+        variables: &[(String, String)],
+        further: &[(&str, &str)],
+    ) {
+        const PLACES: [&str; 6] =
+            ["DATABASE_URL", "REDIS_URL", "REDIS_PREFIX", "STORAGE_URL", "PORT", "JOB_LEASE_SECONDS"];
+        let child = Command::new(PathBuf::from(variable("MILLRACE_BIN")).join(name))
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.variables
+                    .iter()
+                    .filter(|(name, _)| PLACES.contains(name))
+                    .map(|(name, value)| (name, value)),
+            )
+            .envs(further.iter().copied())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the binary can be run");
         self.processes.insert(name, child);
     }
 
@@ -299,7 +387,8 @@ impl Cluster {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    async fn wait_until_ready(&self) {
+    /// Waits until it does.
+    pub async fn wait_until_ready(&self) {
         wait_until("the API is ready", || self.is_ready()).await;
     }
 }

@@ -39,6 +39,8 @@ mod idempotency;
 #[cfg(test)]
 mod inline;
 #[cfg(test)]
+mod installation;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod mail;

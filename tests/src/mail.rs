@@ -66,7 +66,7 @@ async fn a_welcome_mail_arrives_once_readable_as_text_and_as_a_page() {
     let headers = &mail["headers"];
     assert_eq!(headers["From"], "Millrace <hello@millrace.example>");
     assert_eq!(headers["To"], signup["email"]);
-    assert_eq!(headers["Subject"], "Your workspace Räder & <Söhne> is ready");
+    assert_eq!(headers["Subject"], "Your workspace is ready");
     assert_eq!(headers["Message-ID"], format!("<{}@millrace.example>", mail_job(&app).await));
     assert!(headers["Date"].is_string(), "{headers}");
     assert_eq!((&mail["type"], &mail["defects"]), (&json!("multipart/alternative"), &json!([])));
@@ -74,9 +74,10 @@ async fn a_welcome_mail_arrives_once_readable_as_text_and_as_a_page() {
     let types: Vec<_> = parts.iter().map(|part| part["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["text/plain", "text/html"]);
     let text = parts[0]["body"].as_str().unwrap();
-    assert!(text.starts_with("Hello Ada Lovelace,") && text.contains("\"Räder & <Söhne>\""), "{text}");
+    // Nobody has shown yet whose address that is: what they call themselves stays out.
+    assert!(text.starts_with("Hello,") && !text.contains("Räder"), "{text}");
     let page = parts[1]["body"].as_str().unwrap();
-    assert!(page.contains("Hello Ada Lovelace,") && page.contains("Räder &#38; &#60;Söhne&#62;"), "{page}");
+    assert!(page.contains("Hello,") && page.contains("Confirm the address"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

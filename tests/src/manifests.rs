@@ -1,4 +1,6 @@
-//! What `ops/` says about the processes, held against what they are. Needs no servers.
+//! What `ops/` says about the processes, held against what they are; and processes that are started from it.
+
+mod started;
 
 use std::{
     collections::BTreeSet,
@@ -118,10 +120,14 @@ fn every_pool_has_its_processes_in_every_example() {
 fn a_supervisor_waits_longer_than_a_process_takes_to_leave() {
     let key = format!("k:{}", "0".repeat(64));
     let config = workers::process::Config::read(
-        &[("DATABASE_URL", "x"), ("REDIS_URL", "x"), ("JOB_ENCRYPTION_KEY", key.as_str())]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into_iter()
-            .collect(),
+        &[
+            ("DATABASE_URL", "postgres://x/x"),
+            ("REDIS_URL", "redis://x"),
+            ("JOB_ENCRYPTION_KEY", key.as_str()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect(),
         &[],
     );
     let grace = config.expect("the defaults are good").grace.as_secs();

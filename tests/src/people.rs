@@ -10,6 +10,7 @@ impl TestApp {
     pub async fn join(&self, owner: &Client, role: &str) -> Client {
         let signup = new_signup();
         let signed_up = self.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
+        self.verify(&signup["email"]).await;
         let workspace = owner.workspace.as_deref().expect("an owner has a workspace");
         let path = format!("/workspaces/{workspace}/invitations/link");
         let link = owner.post(&path, json!({ "email": signup["email"], "role": role })).await.expect(200);

@@ -9,11 +9,11 @@ use std::{
 use domain::settings::Settings;
 use hmac::{Hmac, KeyInit, Mac};
 use poem::{
-    EndpointExt, Request, Response, Route, Server, handler,
+    EndpointExt, Request, Response, Route, Server, get, handler,
     http::StatusCode,
     listener::{Acceptor, Listener, TcpListener},
     post,
-    web::{Data, Form},
+    web::{Data, Form, Path},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,6 +37,9 @@ struct Account {
     made: Vec<(String, Fields)>,
     /// What was answered to which form under which idempotency key.
     answered: HashMap<String, (Fields, u16, Value)>,
+    /// The subscriptions by their ids, as they are now.
+    subscriptions: HashMap<String, Value>,
+    /// Requests that create.
     requests: usize,
     /// How many of the next requests are answered as by a server that is down.
     away: usize,
@@ -59,6 +62,7 @@ impl Stripe {
         let routes = Route::new()
             .at("/v1/customers", post(create))
             .at("/v1/subscriptions", post(create))
+            .at("/v1/subscriptions/:id", get(show_subscription))
             .at("/v1/checkout/sessions", post(create))
             .data(stripe.clone());
         tokio::spawn(Server::new_with_acceptor(acceptor).run(routes));
@@ -92,7 +96,7 @@ impl Stripe {
         account.made.iter().filter(|(made, _)| made == kind).map(|(_, form)| form.clone()).collect()
     }
 
-    /// How many requests came.
+    /// How many requests to create something came.
     pub fn requests(&self) -> usize {
         self.account.lock().unwrap().requests
     }
@@ -102,8 +106,27 @@ impl Stripe {
         self.account.lock().unwrap().away = requests;
     }
 
-    /// Tells a notice to Millrace, signed now.
+    /// Something happens, and Millrace is told: a subscription changes to the object, or a checkout is paid, whose
+    /// subscription there is then.
     pub async fn tell(&self, app: &TestApp, kind: &str, object: &Value) -> Reply {
+        if kind.starts_with("customer.subscription.") {
+            self.become_so(object);
+        } else if let Some(id) = object["subscription"].as_str()
+            && !self.account.lock().unwrap().subscriptions.contains_key(id)
+        {
+            self.become_so(&subscribed(id, "active", "price_growth"));
+        }
+        self.tell_only(app, kind, object).await
+    }
+
+    /// A subscription is like that from now on.
+    pub fn become_so(&self, subscription: &Value) {
+        let id = subscription["id"].as_str().expect("a subscription has an id").to_owned();
+        self.account.lock().unwrap().subscriptions.insert(id, subscription.clone());
+    }
+
+    /// Tells a notice to Millrace, signed now: perhaps once more, or too late.
+    pub async fn tell_only(&self, app: &TestApp, kind: &str, object: &Value) -> Reply {
         let notice = json!({"id": "evt_1", "object": "event", "type": kind, "data": {"object": object}});
         let payload = notice.to_string();
         let at = jobs::clock::now().timestamp();
@@ -125,6 +148,13 @@ impl Stripe {
         }
         let kind = path.trim_start_matches("/v1/");
         let (status, answer) = make(kind, form, account.made.len());
+        if status == 200 && kind == "subscriptions" {
+            let id = answer["id"].as_str().expect("an id").to_owned();
+            let price = form.get("items[0][price]").expect("a price");
+            let mut subscription = subscribed(&id, "trialing", price);
+            subscription["trial_end"] = answer["trial_end"].clone();
+            account.subscriptions.insert(id, subscription);
+        }
         if status == 200 {
             account.made.push((kind.to_owned(), form.clone()));
         }
@@ -163,6 +193,30 @@ fn make(kind: &str, form: &Fields, n: usize) -> (u16, Value) {
 
 fn refused(status: u16, kind: &str, param: Option<&str>, message: &str) -> (u16, Value) {
     (status, json!({"error": {"type": kind, "param": param, "message": message}}))
+}
+
+/// A subscription, as Stripe tells it.
+pub fn subscribed(id: &str, status: &str, price: &str) -> Value {
+    json!({"id": id, "object": "subscription", "status": status, "trial_end": null, "created": 1_700_000_000,
+           "items": {"data": [{"price": {"id": price}}]}, "metadata": {}})
+}
+
+#[handler]
+fn show_subscription(request: &Request, Path(id): Path<String>, Data(stripe): Data<&Stripe>) -> Response {
+    let mut account = stripe.account.lock().unwrap();
+    let (status, answer) = if request.header("Authorization") != Some(&format!("Bearer {KEY}")) {
+        refused(401, "invalid_request_error", None, "Invalid API Key provided")
+    } else if account.away > 0 {
+        account.away -= 1;
+        refused(503, "api_error", None, "Stripe is down")
+    } else {
+        match account.subscriptions.get(&id) {
+            Some(subscription) => (200, subscription.clone()),
+            None => refused(404, "invalid_request_error", Some("id"), "No such subscription"),
+        }
+    };
+    let status = StatusCode::from_u16(status).expect("a status");
+    Response::builder().status(status).content_type("application/json").body(answer.to_string())
 }
 
 #[handler]

@@ -176,7 +176,11 @@ async fn a_redis_that_is_no_single_server_is_refused_in_one_line() {
         "127.0.0.1:6379",
     ] {
         let error = Bus::connect(url, None, "t", silence).await.unwrap_err().to_string();
-        assert!(error.starts_with("REDIS_URL: ") && !error.contains('\n'), "{url}: {error}");
+        assert!(
+            !error.contains('\n')
+                && (error.contains("not supported") || error.starts_with("expected redis://")),
+            "{error}"
+        );
     }
 
     let folder = TempDir::new().unwrap();

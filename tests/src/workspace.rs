@@ -14,7 +14,7 @@ mod recordset_import;
 pub(crate) mod recordsets;
 mod teams;
 mod workspace_health;
-mod workspaces;
+pub(crate) mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
 pub(crate) use jobs::sleeper;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    Actor, throttle, upkeep,
+    Actor, mail, throttle, upkeep,
     users::letters::{self, LetterError},
 };
 use jobs::{
@@ -30,6 +30,7 @@ pub async fn write_to_account(services: Arc<Services>, job: WriteToAccount, cont
 /// Forgets what is over. Killed at any line: each statement is by itself, and the next run finds what is left.
 pub async fn sweep_accounts(_: Arc<Services>, _: SweepAccounts, context: JobContext) -> Answer {
     let counts = throttle::sweep(context.database()).await.map_err(JobError::from)?;
+    let mails = mail::sweep(context.database()).await.map_err(JobError::from)?;
     let links = upkeep::forget_links(context.database()).await.map_err(JobError::from)?;
-    Ok(Outcome::Done(json!({ "counts": counts, "links": links })))
+    Ok(Outcome::Done(json!({ "counts": counts, "mails": mails, "links": links })))
 }

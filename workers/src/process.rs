@@ -7,9 +7,10 @@ use std::{
 };
 
 use domain::{
+    installation::wait_until_fit,
     mail::{self, Mailer},
-    process::{Logging, asked_to_stop, end_within, start_logging, use_small_pages},
-    redis_tls,
+    process::{Logging, asked_to_stop, cannot_start, end_within, start_logging, use_small_pages},
+    servers::Servers,
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -17,7 +18,7 @@ use domain::{
     webhooks::{self, SigningKey, WebhookSender},
 };
 use jobs::{
-    Connect, ConnectError, Database, PayloadKeys, Pool, Registry,
+    ConnectError, Database, PayloadKeys, Pool, Registry,
     dispatch::{DispatchConfig, Leadership, dispatch},
     figures,
     worker::{BEYOND_GRACE, IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
@@ -33,19 +34,14 @@ use crate::{
     listen::{self, Told},
 };
 
+/// Jobs of a pool at once, per process, at the most.
+const MAX_SLOTS: usize = 10_000;
+
 /// The configuration of a worker or scheduler process.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
-    pub database_url: String,
-    /// `REDIS_URL`.
-    pub redis_url: String,
-    /// `REDIS_TLS_CA_FILE`: the certificates that Redis' own is checked with, in place of the system's.
-    pub redis_ca: Option<Vec<u8>>,
-    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
-    pub redis_prefix: String,
-    /// `DATABASE_CONNECTIONS`: at the most, per process. 16.
-    pub connections: u32,
+    /// PostgreSQL and Redis; 16 connections unless `DATABASE_CONNECTIONS` says otherwise.
+    pub servers: Servers,
     /// `JOB_ENCRYPTION_KEY`: what secrets in payloads are encrypted with.
     pub payload_keys: PayloadKeys,
     /// `JOB_LEASE_SECONDS`: how long the ledger believes in a worker that says nothing. 15.
@@ -80,17 +76,14 @@ impl Config {
     pub fn read(settings: &Settings, pools: &[Pool]) -> Result<Self, SettingError> {
         let mut slots = HashMap::new();
         for &pool in pools {
-            slots.insert(pool, settings.parsed(concurrency_variable(pool), default_slots(pool))?);
+            let name = concurrency_variable(pool);
+            slots.insert(pool, settings.within(name, default_slots(pool), 1..=MAX_SLOTS)?);
         }
         Ok(Self {
-            database_url: settings.required("DATABASE_URL")?.to_owned(),
-            redis_url: settings.required("REDIS_URL")?.to_owned(),
-            redis_ca: redis_tls::ca(settings)?,
-            redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
-            connections: settings.parsed("DATABASE_CONNECTIONS", 16)?,
+            servers: Servers::from_settings(settings, 16)?,
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
-            lease: Duration::from_secs(settings.parsed("JOB_LEASE_SECONDS", 15)?).max(Duration::from_secs(2)),
-            grace: Duration::from_secs(settings.parsed("SHUTDOWN_GRACE_SECONDS", 25)?),
+            lease: Duration::from_secs(settings.within("JOB_LEASE_SECONDS", 15, 2..=3600)?),
+            grace: Duration::from_secs(settings.within("SHUTDOWN_GRACE_SECONDS", 25, 0..=86_400)?),
             memory_limit: settings.optional("JOB_MEMORY_LIMIT_MB")?,
             storage: Storage::from_settings(settings)?,
             slots,
@@ -99,26 +92,13 @@ impl Config {
             signing: settings.get("MILLRACE_SECRET").map(SigningKey::new),
             payments: Payments::from_settings(settings)?,
             app_url: settings.parsed("APP_URL", web_app::default_base())?,
-            metrics_listen: match settings.get("METRICS_LISTEN") {
-                Some(text) => {
-                    Some(text.parse().map_err(|error| SettingError::malformed("METRICS_LISTEN", error))?)
-                }
-                None => None,
-            },
+            metrics_listen: settings.optional("METRICS_LISTEN")?,
         })
     }
 
     /// Connects to PostgreSQL and Redis.
     pub async fn connect(&self) -> Result<Database, ConnectError> {
-        let database = Database::connect(&Connect {
-            database_url: &self.database_url,
-            redis_url: &self.redis_url,
-            redis_ca: self.redis_ca.as_deref(),
-            redis_prefix: &self.redis_prefix,
-            connections: self.connections,
-            silence: self.lease * 2 / 3,
-        })
-        .await?;
+        let database = self.servers.connect(self.lease * 2 / 3).await?;
         Ok(database.with_keys(self.payload_keys.clone()))
     }
 }
@@ -201,7 +181,7 @@ pub async fn schedule() -> ExitCode {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
         let dispatching =
             DispatchConfig { lease: config.lease, recurring, leadership, ..DispatchConfig::default() };
-        dispatch(database, &config.database_url, dispatching, stop).await;
+        dispatch(database, &config.servers.database_url, dispatching, stop).await;
         Ok(())
     })
     .await
@@ -225,34 +205,36 @@ where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
 {
-    let settings = Settings::of_process();
-    let (_logging, config) = match start(&settings, service, pools) {
+    let started = Settings::of_process().and_then(|settings| start(&settings, service, pools));
+    let (_logging, config) = match started {
         Ok(started) => started,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            return error.exit_code();
         }
     };
     let listening = match config.metrics_listen {
         Some(address) => match open(address).await {
             Ok(listening) => Some(listening),
-            Err(error) => {
-                eprintln!("METRICS_LISTEN: {error}");
-                return ExitCode::from(2);
-            }
+            Err(error) => return cannot_start(&format_args!("METRICS_LISTEN: {error}")),
         },
         None => None,
     };
+    if !pools.is_empty()
+        && let Err(error) = config.storage.probe().await
+    {
+        return cannot_start(&format_args!("STORAGE_URL: {error}"));
+    }
     let database = match config.connect().await {
         Ok(database) => database,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return cannot_start(&error),
     };
     if let Some((listener, figures)) = listening {
         let told = Told { figures, database: database.clone(), leadership };
         tokio::spawn(listen::listen(listener, told));
+    }
+    if let Err(error) = wait_until_fit(&database.pool).await {
+        return cannot_start(&error);
     }
     let stop = CancellationToken::new();
     let (asked, limit) = (stop.clone(), config.grace + BEYOND_GRACE);

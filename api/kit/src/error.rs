@@ -223,6 +223,10 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::Conflict(code) => Self::conflict(code, said),
             Refusal::Forbidden => Self::forbidden(said),
             Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
+            Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "credentials_invalid", said),
+            Refusal::TooMany(code, seconds) => {
+                Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said) }
+            }
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),

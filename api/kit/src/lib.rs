@@ -2,6 +2,7 @@
 //! do, the one error type, bodies and answers, pages, links to jobs, and the edge that every request
 //! passes. No SQL: that is `domain`'s.
 
+mod device;
 pub mod document;
 
 pub mod absent;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::impersonation::ImpersonationKeys;
+use crate::{device::DeviceKeys, impersonation::ImpersonationKeys};
 
 /// Signs and checks. The secret itself is not kept.
 pub struct Signer {
@@ -22,6 +22,7 @@ pub struct Signer {
     tickets: [u8; 32],
     downloads: [u8; 32],
     webhooks: SigningKey,
+    pub(crate) devices: DeviceKeys,
     pub(crate) impersonation: ImpersonationKeys,
 }
 
@@ -70,6 +71,7 @@ impl Signer {
             tickets: derive(secret, "job tickets"),
             downloads: derive(secret, "downloads"),
             webhooks: SigningKey::new(secret),
+            devices: DeviceKeys::new(&derive(secret, "device tokens")),
             impersonation: ImpersonationKeys::new(&derive(secret, "impersonation tokens")),
         }
     }
@@ -90,7 +92,20 @@ impl Signer {
         session: SessionId,
         lifetime: std::time::Duration,
     ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
-        let now = jobs::clock::now();
+        self.access_token_of(user, session, jobs::clock::now(), lifetime)
+    }
+
+    /// The same as of a moment: the same token each time it is asked for.
+    ///
+    /// # Errors
+    /// As of [`Signer::access_token`].
+    pub fn access_token_of(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: DateTime<Utc>,
+        lifetime: std::time::Duration,
+    ) -> Result<(String, DateTime<Utc>), jsonwebtoken::errors::Error> {
         let expires = now + Duration::from_std(lifetime).unwrap_or(Duration::MAX);
         let claims = AccessClaims {
             sub: user,

@@ -33,8 +33,9 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// that those whose streams broke off together don't come back together.
 const RETRY: std::ops::RangeInclusive<u32> = 1000..=4000;
 
-/// Turns an event into what this route's clients see.
-pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Value> + Send + Sync>;
+/// Turns an event into what this route's clients see. None where that can't be said now: the stream ends
+/// before the event, and the client comes back for it with the id of the one before.
+pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
 
 /// An event as a surface shows it.
 pub trait ShownEvent: From<Event> + ToJSON + 'static {
@@ -93,6 +94,21 @@ impl<E: ShownEvent> JobStream<E> {
         shape: Option<Shape>,
         may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
     ) -> Result<Self, ApiError> {
+        Self::open_as(hub, job, E::job_id(job), start, shape, may_see).await
+    }
+
+    /// The same, of a job that goes by another name here: all that the stream says names it by that.
+    ///
+    /// # Errors
+    /// As of [`JobStream::open`].
+    pub async fn open_as(
+        hub: &Hub,
+        job: JobId,
+        name: Value,
+        start: Start,
+        shape: Option<Shape>,
+        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+    ) -> Result<Self, ApiError> {
         // Watch first, then look: nothing falls between.
         let watch = hub.watch(job);
         let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
@@ -105,7 +121,7 @@ impl<E: ShownEvent> JobStream<E> {
             return Ok(Self(None, PhantomData));
         }
         let mut reader = Reader::new(hub.clone(), job, watch, start, snapshot, shape).await;
-        reader.id = E::job_id(job);
+        reader.id = name;
         reader.render = |event| E::from(event).to_json_string();
         Ok(Self(Some(stream::unfold(reader, Reader::next).boxed()), PhantomData))
     }
@@ -205,7 +221,7 @@ impl Reader {
         loop {
             while let Some(event) = self.pending.pop_front() {
                 if event.seq > self.last {
-                    return Some(self.send(event).await);
+                    return self.send(event).await;
                 }
             }
             self.pending = VecDeque::new(); // gives its room back
@@ -242,15 +258,15 @@ impl Reader {
         }
     }
 
-    async fn send(mut self, event: Event) -> (Bytes, Self) {
+    async fn send(mut self, event: Event) -> Option<(Bytes, Self)> {
         self.last = event.seq;
         self.over = event.status.is_terminal();
         let seq = event.seq;
         let data = match &self.shape {
-            Some(shape) => shape(event).await.to_string(),
+            Some(shape) => shape(event).await?.to_string(),
             None => (self.render)(event),
         };
-        (Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self)
+        Some((Bytes::from(format!("id: {seq}\ndata: {data}\n\n")), self))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use api_kit::ApiConfig;
 use domain::{
-    redis_tls,
+    servers::Servers,
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
@@ -20,16 +20,8 @@ const SECRET_LENGTH: usize = 32;
 /// What the API process is told by its environment.
 #[derive(Clone)]
 pub struct Config {
-    /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
-    pub database_url: String,
-    /// `REDIS_URL`.
-    pub redis_url: String,
-    /// `REDIS_TLS_CA_FILE`: the certificates that Redis' own is checked with, in place of the system's.
-    pub redis_ca: Option<Vec<u8>>,
-    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
-    pub redis_prefix: String,
-    /// `DATABASE_CONNECTIONS`: at the most, per process. 20.
-    pub connections: u32,
+    /// PostgreSQL and Redis; 20 connections unless `DATABASE_CONNECTIONS` says otherwise.
+    pub servers: Servers,
     /// `MILLRACE_SECRET`: what tokens, tickets and links are signed with; 32 characters or more, the same
     /// in every API process.
     pub secret: String,
@@ -62,11 +54,7 @@ impl Config {
         }
         let host = settings.parsed("HOST", IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         Ok(Self {
-            database_url: settings.required("DATABASE_URL")?.to_owned(),
-            redis_url: settings.required("REDIS_URL")?.to_owned(),
-            redis_ca: redis_tls::ca(settings)?,
-            redis_prefix: settings.get("REDIS_PREFIX").unwrap_or("mr").to_owned(),
-            connections: settings.parsed("DATABASE_CONNECTIONS", 20)?,
+            servers: Servers::from_settings(settings, 20)?,
             secret: secret.to_owned(),
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),

@@ -10,9 +10,11 @@ mod figures;
 mod public;
 mod serve;
 
+use std::time::Duration;
+
 use api_kit::{App, Edge, RateLimiter, Services, Signer};
 use documents::Pages;
-use jobs::{Connect, Database, Surface, queues::Gauge, watch::Hub};
+use jobs::{Surface, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
 use tokio_util::sync::CancellationToken;
@@ -20,21 +22,17 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use serve::{listen, serve};
 
+/// A request's transaction that does nothing for this long is ended by PostgreSQL.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+
 /// Connects to what the front end needs.
 ///
 /// # Errors
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
-    let database = Database::connect(&Connect {
-        database_url: &config.database_url,
-        redis_url: &config.redis_url,
-        redis_ca: config.redis_ca.as_deref(),
-        redis_prefix: &config.redis_prefix,
-        connections: config.connections,
-        silence: std::time::Duration::from_secs(10),
-    })
-    .await?
-    .with_keys(config.payload_keys.clone());
+    config.storage.probe().await?;
+    let database = config.servers.connect(IDLE_IN_TRANSACTION).await?;
+    let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
     Ok(App::new(Services {
@@ -54,6 +52,9 @@ pub enum StartError {
     /// PostgreSQL or Redis.
     #[error(transparent)]
     Connect(#[from] jobs::ConnectError),
+    /// The store of files.
+    #[error("STORAGE_URL: {0}")]
+    Storage(#[from] domain::storage::StorageError),
 }
 
 /// What keeps the process's figures.

@@ -7,7 +7,8 @@ use std::{process::ExitCode, time::Duration};
 
 use api_server::{Config, documents, endpoint_until, figures, listen, serve, start};
 use domain::{
-    process::{Logging, asked_to_stop, end_within, start_logging, use_small_pages},
+    installation::{Installation, Unfit, inspect_once},
+    process::{Logging, asked_to_stop, cannot_start, end_within, start_logging, use_small_pages},
     settings::{SettingError, Settings},
 };
 use jobs::Surface;
@@ -53,34 +54,37 @@ fn read(settings: &Settings) -> Result<(Logging, Config), SettingError> {
 
 async fn run() -> ExitCode {
     use_small_pages();
-    let settings = Settings::of_process();
-    let (_logging, config) = match read(&settings) {
-        Ok(read) => read,
+    let started = Settings::of_process().and_then(|settings| read(&settings));
+    let (_logging, config) = match started {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            return error.exit_code();
         }
     };
     let figures = match figures() {
         Ok(figures) => figures,
-        Err(error) => {
-            tracing::error!(%error, "cannot keep figures");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return cannot_start(&error),
     };
     let app = match start(&config).await {
         Ok(app) => app,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return cannot_start(&error),
     };
+    // Where migrations are missing it serves all the same: `/ready` says what to do.
+    match inspect_once(&app.database.pool).await {
+        Ok(Installation::Restored) => return cannot_start(&Unfit::Restored),
+        Ok(Installation::Behind) => {
+            tracing::warn!("not ready: the database lacks migrations of this release; run `migrate`");
+        }
+        Ok(Installation::Newer) => {
+            tracing::info!("a newer release has migrated the database; this one goes on beside it");
+        }
+        Ok(Installation::Ready) => {}
+        Err(error) => return cannot_start(&error),
+    }
     let listener = match listen(config.listen) {
         Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, listen = %config.listen, "cannot listen");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return cannot_start(&format_args!("{}: {error}", config.listen)),
     };
     tracing::info!(listen = %config.listen, "serving");
     let (hub, leaving) = (app.hub.clone(), CancellationToken::new());

@@ -1,11 +1,18 @@
 //! Whether the service is up and can do its work, and what it is: its documentation and the page one lands on.
 //! Contract section "Public" (P-PUB-01 to 05).
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use domain::{
+    installation::{Installation, inspect_once},
+    storage::Storage,
+};
 use poem::{IntoResponse, Response, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
@@ -13,13 +20,16 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
 
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::documents::Pages;
 
+/// For how long an answer of the store of files holds.
+const PROBE_AGE: Duration = Duration::from_secs(10);
 /// How long PostgreSQL may take to answer a look.
 const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What this service is called.
 const SERVICE: &str = "millrace";
 const HTML: &str = "text/html; charset=utf-8";
@@ -41,6 +51,7 @@ const LANDING: &str = concat!(
 pub(crate) struct Process {
     started: Instant,
     pages: Pages,
+    store: Arc<StoreProbe>,
     /// Cancelled when it is about to stop.
     leaving: CancellationToken,
 }
@@ -48,7 +59,31 @@ pub(crate) struct Process {
 impl Process {
     /// A process that starts now.
     pub(crate) fn new(pages: Pages, leaving: CancellationToken) -> Self {
-        Self { started: Instant::now(), pages, leaving }
+        Self { started: Instant::now(), pages, store: Arc::default(), leaving }
+    }
+}
+
+/// How the store of files answered last.
+#[derive(Default)]
+struct StoreProbe(Mutex<Option<(Instant, bool)>>);
+
+impl StoreProbe {
+    /// Fails while the store takes no writes; asks it again after [`PROBE_AGE`].
+    async fn check(&self, storage: &Storage) -> Result<(), ApiError> {
+        let mut last = self.0.lock().await;
+        let takes_writes = match *last {
+            Some((at, answer)) if at.elapsed() < PROBE_AGE => answer,
+            _ => {
+                let answer = storage.probe().await;
+                if let Err(error) = &answer {
+                    tracing::warn!(%error, "not ready");
+                }
+                *last = Some((Instant::now(), answer.is_ok()));
+                answer.is_ok()
+            }
+        };
+        let refused = || ApiError::unavailable("storage_unreachable", "the store of files takes no writes");
+        if takes_writes { Ok(()) } else { Err(refused()) }
     }
 }
 
@@ -151,8 +186,9 @@ impl PublicApi {
 
     /// Tell whether the process can take requests
     ///
-    /// Asks PostgreSQL, and has Redis write: for a load balancer that would send requests elsewhere. 503 `stopping` once
-    /// the process is about to stop.
+    /// Asks PostgreSQL, whose schemas must be up to date, has Redis write, and asks at most every ten seconds the store of
+    /// files, which must take writes: for a load balancer that would send requests elsewhere. 503 `stopping` once the
+    /// process is about to stop.
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
     async fn ready(
         &self,
@@ -164,15 +200,24 @@ impl PublicApi {
             return Err(ApiError::unavailable("stopping", "the process is stopping"));
         }
         let database = &app.database;
-        let answered = sqlx::query!("select 1 as one").fetch_one(&database.pool);
-        let answered = timeout(PATIENCE, answered).await.is_ok_and(|answer| answer.is_ok());
-        if !answered || database.reach.away().is_some() {
-            database.reach.doubt();
-            return Err(ApiError::database_unreachable());
+        let inspected = timeout(PATIENCE, inspect_once(&database.pool)).await;
+        let installation = match inspected {
+            Ok(Ok(installation)) if database.reach.away().is_none() => installation,
+            _ => {
+                database.reach.doubt();
+                return Err(ApiError::database_unreachable());
+            }
+        };
+        if matches!(installation, Installation::Behind | Installation::Restored) {
+            return Err(ApiError::unavailable(
+                "migration_required",
+                "the database lacks migrations of this release; run migrate",
+            ));
         }
         database.bus.probe().await.map_err(|error| {
             ApiError::unavailable("redis_unreachable", format!("Redis takes no writes: {error}"))
         })?;
+        process.store.check(&app.storage).await?;
         let readiness = Readiness {
             status: "ready".to_owned(),
             service: SERVICE.to_owned(),

@@ -17,7 +17,7 @@ use crate::{
     audit::{self, Entry},
     secret,
     tenant_scope::TenantScope,
-    users::{Email, Password, passwords},
+    users::{Email, Password, addresses, passwords},
 };
 
 /// What an invitation leads to, for the page that accepts it.
@@ -70,6 +70,7 @@ struct Found {
     inviter_name: Option<String>,
     is_active: bool,
     has_password: bool,
+    is_mailed: bool,
     expires_at: DateTime<Utc>,
     accepted_at: Option<DateTime<Utc>>,
     cancelled_at: Option<DateTime<Utc>>,
@@ -82,7 +83,7 @@ impl Found {
             Self,
             r#"select i.id, i.workspace_id, w.name as workspace_name, i.user_id, u.email, u.name,
                       i.role as "role: _", b.name as "inviter_name?", u.is_active,
-                      u.password_hash is not null as "has_password!",
+                      u.password_hash is not null as "has_password!", i.is_mailed,
                       i.expires_at, i.accepted_at, i.cancelled_at
                  from invitations i
                  join workspaces w on w.id = i.workspace_id
@@ -166,6 +167,9 @@ pub async fn accept(
     if !found.has_password {
         let hash = password_hash.ok_or(InvitationError::PasswordMissing)?;
         choose_password(tx, user, hash, &actor).await?;
+    }
+    if found.is_mailed {
+        addresses::verify(tx, user).await?;
     }
     sqlx::query!("update invitations set accepted_at = now() where id = $1", found.id)
         .execute(tx.conn())

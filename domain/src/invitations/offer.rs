@@ -5,7 +5,7 @@
 //! whoever made it could choose one and be that person.
 
 use chrono::Duration;
-use jobs::{NewJob, Tx};
+use jobs::Tx;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::{Invitation, InvitationError, InvitationStatus};
 use crate::{
     Actor, Event, UserId, WorkspaceId,
     access::{Held, Override, Role},
-    mail::{Action, Brand, Letter},
+    mail::{self, Action, Brand, Cause, Letter},
     secret,
     users::Email,
     workspaces::Host,
@@ -74,7 +74,7 @@ pub async fn invite(
     let person = person_of_address(tx, email).await?;
     let offer = Offer { person, role, may_be_new: true, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
-    mail(tx, host, &invitation, link).await?;
+    write(tx, host, &invitation, link).await?;
     Ok(invitation)
 }
 
@@ -115,7 +115,7 @@ pub async fn resend(
     let person = person_waiting(tx, host, invitee).await?;
     let offer = Offer { person, role: None, may_be_new: false, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
-    mail(tx, host, &invitation, link).await?;
+    write(tx, host, &invitation, link).await?;
     Ok(invitation)
 }
 
@@ -146,13 +146,14 @@ pub async fn cancel(
               and ($2::uuid is null or i.workspace_id = $2)
               and ($3::uuid is null or i.id = $3)
               and ($4::uuid is null or i.user_id = $4)
-              and ($5::text is null or lower(u.email) = lower($5))
+              and (not $6 or u.email_key = $5)
               for update of i"#,
         caller.0,
         workspace,
         invitee.id,
         invitee.user_id,
-        invitee.email.as_deref().map(str::trim),
+        invitee.email.as_deref().and_then(Email::key_of),
+        invitee.email.is_some(),
     )
     .fetch_optional(tx.conn())
     .await?
@@ -174,14 +175,17 @@ pub async fn cancel(
     Ok(invitation)
 }
 
-/// The active person of an address. Holds off whoever would take them in, or delete them, meanwhile.
+/// The active person of an address: who has shown that it is theirs, or will by accepting, because nobody can
+/// sign in to the account yet. Holds off whoever would take them in, or delete them, meanwhile.
 async fn person_of_address(tx: &mut Tx, email: &str) -> Result<Person, InvitationError> {
     let email: Email = email.parse().map_err(InvitationError::NotAnAddress)?;
     sqlx::query_as!(
         Person,
         r#"select id, email, name, password_hash is not null as "has_password!"
-             from users where lower(email) = lower($1) and is_active for key share"#,
-        email.as_str(),
+             from users
+            where email_key = $1 and (email_verified_at is not null or password_hash is null)
+              and is_active for key share"#,
+        email.key(),
     )
     .fetch_optional(tx.conn())
     .await?
@@ -200,13 +204,14 @@ async fn person_waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Resu
             where i.workspace_id = $1 and i.accepted_at is null and i.cancelled_at is null
               and ($2::uuid is null or i.id = $2)
               and ($3::uuid is null or i.user_id = $3)
-              and ($4::text is null or lower(u.email) = lower($4))
+              and (not $5 or u.email_key = $4)
               and u.is_active
               for key share of u"#,
         host.workspace.0,
         invitee.id,
         invitee.user_id,
-        invitee.email.as_deref().map(str::trim),
+        invitee.email.as_deref().and_then(Email::key_of),
+        invitee.email.is_some(),
     )
     .fetch_optional(tx.conn())
     .await?
@@ -241,11 +246,11 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<
         return Err(InvitationError::AboveOwnRole);
     }
     let id = sqlx::query_scalar!(
-        "insert into invitations (id, workspace_id, user_id, role, token_hash, invited_by, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7)
+        "insert into invitations (id, workspace_id, user_id, role, token_hash, invited_by, expires_at, is_mailed)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (workspace_id, user_id) where accepted_at is null and cancelled_at is null
          do update set role = excluded.role, token_hash = excluded.token_hash,
-                       invited_by = excluded.invited_by, sent_at = now(), expires_at = excluded.expires_at
+                       invited_by = excluded.invited_by, is_mailed = excluded.is_mailed, sent_at = now(), expires_at = excluded.expires_at
          returning id",
         Uuid::now_v7(),
         host.workspace.0,
@@ -254,6 +259,7 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer, link: &Link) -> Result<
         secret::hash(&link.token),
         host.actor.user_id.map(|user| user.0),
         jobs::clock::now() + LIFETIME,
+        is_mailed,
     )
     .fetch_one(tx.conn())
     .await?;
@@ -295,9 +301,8 @@ async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     })
 }
 
-/// Mails the link, in the workspace's name. Of the installation, not of the workspace: nobody there has
-/// the job in their list.
-async fn mail(
+/// Mails the link, in the workspace's name.
+async fn write(
     tx: &mut Tx,
     host: &Host<'_>,
     invitation: &Invitation,
@@ -312,22 +317,25 @@ async fn mail(
     )
     .fetch_one(tx.conn())
     .await?;
-    let invites =
-        from.inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let inviter = from.inviter.as_deref().and_then(mail::shown);
+    let invites = inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let (title, workspace) = match mail::shown(&from.name) {
+        Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
+        None => ("a workspace".to_owned(), "a workspace".to_owned()),
+    };
     let letter = Letter {
         to: invitation.email.clone(),
         name: invitation.name.clone(),
-        subject: format!("You are invited to {}", from.name),
-        lines: vec![format!("{invites} to join the workspace \"{}\" as {}.", from.name, invitation.role)],
+        subject: format!("You are invited to {title}"),
+        lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
         action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),
         after: vec![
             "The link is good once, and for seven days. If you don't want to join, you need do nothing."
                 .to_owned(),
         ],
     };
-    let mail = letter.dressed(&Brand::of(&from.branding, &from.name));
-    jobs::enqueue(tx, NewJob::new(&mail).origin(host.actor.origin())).await?;
-    Ok(())
+    let brand = Brand::of(&from.branding, &from.name);
+    Ok(mail::post(tx, letter, &brand, Cause::Member(host.workspace), host.actor).await?)
 }
 
 impl std::fmt::Debug for Link {

@@ -2,14 +2,14 @@
 
 use jobs::kinds::SendMail;
 
-use super::{Brand, layout};
+use super::{Brand, layout, shown};
 
 /// A mail to one person, before it is dressed in a workspace's brand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
     /// The recipient's address.
     pub to: String,
-    /// What they are called.
+    /// What they are called; empty for who has not proved yet that the address is theirs.
     pub name: String,
     /// One line.
     pub subject: String,
@@ -33,14 +33,26 @@ pub struct Action {
 impl Letter {
     /// The job that sends it, in plain text and as a page in the brand's look.
     #[must_use]
-    pub fn dressed(self, brand: &Brand) -> SendMail {
+    pub(super) fn dressed(self, brand: &Brand) -> SendMail {
+        let letter = Self { name: shown(&self.name).unwrap_or_default(), ..self };
+        let brand =
+            Brand { name: shown(&brand.name).unwrap_or_else(|| Brand::default().name), ..brand.clone() };
+        letter.worn(&brand)
+    }
+
+    fn worn(self, brand: &Brand) -> SendMail {
         let (text, html) = (self.text(brand), layout::page(&self, brand));
         SendMail { to: self.to, subject: self.subject, text, html: Some(html) }
     }
 
+    /// How it begins; without a name where there is none that it may show.
+    pub(super) fn greeting(&self) -> String {
+        if self.name.is_empty() { "Hello".to_owned() } else { format!("Hello {}", self.name) }
+    }
+
     /// What readers without HTML show.
     fn text(&self, brand: &Brand) -> String {
-        let mut text = format!("Hello {},\n\n", self.name);
+        let mut text = format!("{},\n\n", self.greeting());
         for line in &self.lines {
             text.push_str(&format!("{line}\n\n"));
         }

@@ -9,6 +9,7 @@ use super::{MemberError, MemberProfile, error::invalid, get};
 use crate::{
     Event, UserId, WorkspaceDb,
     access::{Reach, Role},
+    users::Email,
 };
 
 /// Someone to add: a person with an account.
@@ -77,10 +78,11 @@ pub async fn add(db: &mut WorkspaceDb, caller: Role, new: NewMember) -> Result<M
         "select id, email, name from users
           where is_active
             and ($1::uuid is null or id = $1)
-            and ($2::text is null or lower(email) = lower($2))
+            and (not $3 or (email_key = $2 and (email_verified_at is not null or password_hash is null)))
             for no key update",
         new.user_id,
-        new.email.as_deref().map(str::trim),
+        new.email.as_deref().and_then(Email::key_of),
+        new.email.is_some(),
     )
     .fetch_optional(db.conn())
     .await?

@@ -11,7 +11,7 @@ use crate::{
     audit::{self, Entry},
     secret,
     sessions::Client,
-    stripe::invites,
+    stripe::invites::{self, InviteError},
     users::{Email, Password},
 };
 
@@ -54,6 +54,8 @@ pub struct NewOwnedWorkspace<'a> {
     pub skip_seed: bool,
     /// How many workspaces one person may own.
     pub at_most: i64,
+    /// The code of an invite by which it is paid already.
+    pub invite_code: Option<&'a str>,
 }
 
 /// A workspace that staff makes for somebody.
@@ -116,7 +118,7 @@ impl NewSignup {
 /// A row of `signups` about to be.
 struct Reservation<'a> {
     door: Door,
-    email: &'a str,
+    email: &'a Email,
     full_name: &'a str,
     company_name: &'a str,
     password_hash: Option<String>,
@@ -138,15 +140,16 @@ async fn reserve(
     let started = Started { token: secret::generate(), job: JobId::new(), workspace_id: Uuid::now_v7() };
     let id = Uuid::now_v7();
     let reserved = sqlx::query!(
-        "insert into signups (id, token_hash, door, email, full_name, company_name, password_hash, user_id, makes_user,
+        "insert into signups (id, token_hash, door, email, email_key, full_name, company_name, password_hash, user_id, makes_user,
                               workspace_id, job_id, skip_seed, clerk_id, stripe_invite_id, payment_method_id,
                               user_agent, ip)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
          on conflict do nothing",
         id,
         secret::hash(&started.token),
         new.door as Door,
-        new.email,
+        new.email.as_str(),
+        new.email.key(),
         new.full_name,
         new.company_name,
         new.password_hash,
@@ -172,13 +175,15 @@ async fn reserve(
 }
 
 /// Whether an account has the address.
-async fn has_account(tx: &mut Tx, email: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (select from users where lower(email) = lower($1)) as "taken!""#,
-        email
-    )
-    .fetch_one(tx.conn())
-    .await
+async fn has_account(tx: &mut Tx, email: &Email) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select exists (select from users where email_key = $1) as "taken!""#, email.key(),)
+        .fetch_one(tx.conn())
+        .await
+}
+
+/// An address as it is stored, which was one when it was stored.
+fn stored(email: &str) -> Result<Email, sqlx::Error> {
+    email.parse().map_err(|reason: &str| sqlx::Error::Decode(reason.into()))
 }
 
 async fn hash(password: Password) -> Result<String, SignupError> {
@@ -198,10 +203,10 @@ pub async fn start(
     // Hashing takes a while: not inside the transaction.
     let password_hash = hash(new.password).await?;
     let mut tx = database.begin().await?;
-    undo::give_back(&mut tx, new.email.as_str()).await?;
+    undo::give_back(&mut tx, new.email.key()).await?;
     let reservation = Reservation {
         door: Door::Signup,
-        email: new.email.as_str(),
+        email: &new.email,
         full_name: &new.full_name,
         company_name: &new.company_name,
         password_hash: Some(password_hash),
@@ -214,7 +219,7 @@ pub async fn start(
     };
     let started = reserve(&mut tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
     // After the reservation: whoever held it before has committed the account by now.
-    if has_account(&mut tx, new.email.as_str()).await? {
+    if has_account(&mut tx, &new.email).await? {
         return Err(SignupError::EmailTaken);
     }
     tx.commit().await?;
@@ -236,11 +241,12 @@ pub async fn start_invited(
     let invite = invites::find(&database.pool, &new.invite_code).await;
     let seen = match invite {
         // One that a failed sign-up has used is given back below.
-        Err(invites::InviteError::Over) | Ok(_) => invite.ok(),
+        Err(InviteError::Over) | Ok(_) => invite.ok(),
         Err(error) => return Err(error.into()),
     };
     let mut reader = Reader::default();
-    let email = seen.as_ref().and_then(|invite| invite.email.parse::<Email>().ok());
+    let address = |invite: &invites::Invite| invite.email.parse::<Email>().map_err(|_| InviteError::NotFound);
+    let email = seen.as_ref().map(address).transpose()?;
     let clerk_id = new.clerk_id.as_deref().and_then(|id| reader.foreign_id("clerk_id", id));
     let password = match new.password {
         Some(password) => reader.password(password, email.as_ref()),
@@ -255,7 +261,8 @@ pub async fn start_invited(
 
     let mut tx = database.begin().await?;
     let wanted = invites::wanted(&mut tx, &new.invite_code).await?;
-    undo::give_back(&mut tx, &wanted.invite.email).await?;
+    let email = address(&wanted.invite)?;
+    undo::give_back(&mut tx, email.key()).await?;
     invites::mark_used(&mut tx, wanted.id).await?;
     let (full_name, company_name) =
         (full_name.or(wanted.invite.name), company_name.or(wanted.invite.company_name));
@@ -266,7 +273,7 @@ pub async fn start_invited(
     };
     let reservation = Reservation {
         door: Door::StripeInvite,
-        email: &wanted.invite.email,
+        email: &email,
         full_name,
         company_name,
         password_hash: Some(password_hash),
@@ -278,7 +285,7 @@ pub async fn start_invited(
         payment_method_id: None,
     };
     let started = reserve(&mut tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
-    if has_account(&mut tx, &wanted.invite.email).await? {
+    if has_account(&mut tx, &email).await? {
         return Err(SignupError::EmailTaken);
     }
     let is_known = sqlx::query_scalar!(
@@ -297,7 +304,7 @@ pub async fn start_invited(
 /// Enqueues the job that makes another workspace for someone who has an account.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::TooManyWorkspaces`], also when those under way would be too many.
+/// [`SignupError::Invalid`]; [`SignupError::Invite`] for a code that is not good; [`SignupError::TooManyWorkspaces`], also when those under way would be too many.
 pub async fn create_workspace(
     database: &Database,
     new: NewOwnedWorkspace<'_>,
@@ -307,11 +314,11 @@ pub async fn create_workspace(
     let name = reader.name("name", new.name);
     let name = reader.finish(name)?;
     let mut tx = database.begin().await?;
-    let email = sqlx::query_scalar!("select email from users where id = $1", new.owner.0)
+    let email_key = sqlx::query_scalar!("select email_key from users where id = $1", new.owner.0)
         .fetch_optional(tx.conn())
         .await?;
-    if let Some(email) = email {
-        undo::give_back(&mut tx, &email).await?;
+    if let Some(email_key) = email_key {
+        undo::give_back(&mut tx, &email_key).await?;
     }
     // One at a time for one person, so that they are counted right.
     let owner = sqlx::query!(
@@ -331,12 +338,21 @@ pub async fn create_workspace(
     )
     .fetch_one(tx.conn())
     .await?;
-    if owned >= new.at_most {
+    // A workspace that is paid for is not one of those that anybody may have.
+    if owned >= new.at_most && new.invite_code.is_none() {
         return Err(SignupError::TooManyWorkspaces(owned));
     }
+    let invite = match new.invite_code {
+        None => None,
+        Some(code) => {
+            let wanted = invites::wanted(&mut tx, code).await?;
+            invites::mark_used(&mut tx, wanted.id).await?;
+            Some(wanted.id)
+        }
+    };
     let reservation = Reservation {
         door: Door::Create,
-        email: &owner.email,
+        email: &stored(&owner.email)?,
         full_name: &owner.name,
         company_name: &name,
         password_hash: None,
@@ -344,7 +360,7 @@ pub async fn create_workspace(
         makes_user: false,
         skip_seed: new.skip_seed,
         clerk_id: None,
-        stripe_invite_id: None,
+        stripe_invite_id: invite,
         payment_method_id: None,
     };
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
@@ -372,20 +388,21 @@ pub async fn provision(
         reader.finish(email.zip(full_name).zip(name).map(|((e, f), n)| (e, f, n)))?;
 
     let mut tx = database.begin().await?;
-    undo::give_back(&mut tx, email.as_str()).await?;
+    undo::give_back(&mut tx, email.key()).await?;
     // Of two at once, the second waits for the first's commit, and then finds its account.
     let made = sqlx::query_scalar!(
-        "insert into users (id, email, name) values ($1, $2, $3)
-         on conflict ((lower(email))) do nothing returning id",
+        "insert into users (id, email, email_key, name) values ($1, $2, $3, $4)
+         on conflict (email_key) do nothing returning id",
         Uuid::now_v7(),
         email.as_str(),
+        email.key(),
         full_name,
     )
     .fetch_optional(tx.conn())
     .await?;
     let owner = sqlx::query!(
-        "select id, email, name, is_active from users where lower(email) = lower($1) for key share",
-        email.as_str(),
+        "select id, email, name, is_active from users where email_key = $1 for key share",
+        email.key(),
     )
     .fetch_optional(tx.conn())
     .await?
@@ -404,7 +421,7 @@ pub async fn provision(
     }
     let reservation = Reservation {
         door: Door::Provision,
-        email: &owner.email,
+        email: &stored(&owner.email)?,
         full_name: &owner.name,
         company_name: &name,
         password_hash: None,

@@ -25,11 +25,11 @@ pub async fn undo(database: &Database, signup: &Signup) -> Result<(), sqlx::Erro
 
 /// Takes back what holds an address although its job has ended without success. A schema that it made stays,
 /// entered by nobody: this is within somebody's request.
-pub(super) async fn give_back(tx: &mut Tx, email: &str) -> Result<(), sqlx::Error> {
+pub(super) async fn give_back(tx: &mut Tx, email_key: &str) -> Result<(), sqlx::Error> {
     let failed = sqlx::query_scalar!(
         "select s.id from signups s join finished_jobs f on f.id = s.job_id
-          where lower(s.email) = lower($1) and s.state = 'pending' and f.state in ('failed', 'cancelled')",
-        email,
+          where s.email_key = $1 and s.state = 'pending' and f.state in ('failed', 'cancelled')",
+        email_key,
     )
     .fetch_all(tx.conn())
     .await?;

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http_body_util::Full;
-use hyper::{Request, StatusCode, header, http};
+use hyper::{Method, Request, StatusCode, header, http};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::{Position, Url, form_urlencoded};
 
 use super::{
-    Billing, NewCheckout, NewCustomer, NewSubscription, StripeError, Subscription, transport::Transport,
+    Billing, CurrentSubscription, NewCheckout, NewCustomer, NewSubscription, StripeError, Subscription,
+    transport::Transport,
 };
 
 /// The version of the API that answers are read by, whatever the account's own is.
@@ -44,8 +45,37 @@ struct CreatedCheckout {
     url: String,
 }
 
-/// How Stripe says no.
+/// A subscription, as far as it is read.
+#[derive(Deserialize)]
+struct SaidSubscription {
+    id: String,
+    status: String,
+    trial_end: Option<i64>,
+    #[serde(default)]
+    created: i64,
+    #[serde(default)]
+    items: SaidItems,
+    #[serde(default)]
+    metadata: SaidMetadata,
+}
+
 #[derive(Default, Deserialize)]
+struct SaidItems {
+    data: Vec<SaidItem>,
+}
+
+#[derive(Deserialize)]
+struct SaidItem {
+    price: Created,
+}
+
+#[derive(Default, Deserialize)]
+struct SaidMetadata {
+    plan: Option<String>,
+}
+
+/// How Stripe says no.
+#[derive(Deserialize)]
 struct Said {
     error: Option<SaidError>,
 }
@@ -71,29 +101,63 @@ impl StripeClient {
     }
 
     async fn create<T: DeserializeOwned>(&self, path: &str, key: &str, form: Form) -> Result<T, StripeError> {
-        let request =
-            self.request(path, key, form).map_err(|error| StripeError::Misconfigured(error.to_string()))?;
-        let answered = self.transport.send(&self.base, request).await;
-        let (status, body) = answered.map_err(|error| StripeError::NotNow(error.to_string()))?;
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| StripeError::NotNow(format!("{path}: {error}")));
-        }
-        let said: Said = serde_json::from_slice(&body).unwrap_or_default();
-        Err(refusal(status, said.error.unwrap_or_default()))
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self
+            .request(Method::POST, &[path])
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("Idempotency-Key", key)
+            .body(Full::new(body.into()));
+        let (status, body) = self.send(request).await?;
+        if status.is_success() { read(path, &body) } else { Err(refusal(status, said(&body))) }
     }
 
-    fn request(&self, path: &str, key: &str, form: Form) -> Result<Request<Full<Bytes>>, http::Error> {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        Request::post(format!("{}/v1/{path}", self.base.path().trim_end_matches('/')))
+    /// What is there now under a path; none when nothing is.
+    async fn fetch<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, StripeError> {
+        let (status, body) = self.send(self.request(Method::GET, path).body(Full::default())).await?;
+        match status {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => read(&path.join("/"), &body).map(Some),
+            status => Err(refusal(status, said(&body))),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+    ) -> Result<(StatusCode, Bytes), StripeError> {
+        let request = request.map_err(|error| StripeError::Misconfigured(error.to_string()))?;
+        let answered = self.transport.send(&self.base, request).await;
+        answered.map_err(|error| StripeError::NotNow(error.to_string()))
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> http::request::Builder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            // A path of ours has slashes; an id of theirs is one segment.
+            segments.pop_if_empty().push("v1").extend(path.iter().flat_map(|part| part.split('/')));
+        }
+        Request::builder()
+            .method(method)
+            .uri(url.path())
             .header(header::HOST, &self.base[Position::BeforeHost..Position::AfterPort])
             .header(header::USER_AGENT, concat!("Millrace/", env!("CARGO_PKG_VERSION")))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header("Stripe-Version", API_VERSION)
-            .header("Idempotency-Key", key)
-            .body(Full::new(body.into()))
     }
+}
+
+fn read<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, StripeError> {
+    serde_json::from_slice(body).map_err(|error| StripeError::NotNow(format!("{path}: {error}")))
+}
+
+/// Why Stripe says no; of an answer that isn't Stripe's, how it begins.
+fn said(body: &[u8]) -> SaidError {
+    let said = serde_json::from_slice::<Said>(body).ok().and_then(|said| said.error);
+    said.unwrap_or_else(|| {
+        let beginning: String = String::from_utf8_lossy(body).chars().take(200).collect();
+        let message = (!beginning.is_empty()).then(|| format!("not an answer of Stripe's: {beginning}"));
+        SaidError { message, ..SaidError::default() }
+    })
 }
 
 /// Whom an answer blames.
@@ -165,6 +229,22 @@ impl Billing for StripeClient {
         }
         let created: CreatedCheckout = self.create("checkout/sessions", key, form).await?;
         Ok(created.url)
+    }
+
+    async fn subscription(&self, id: &str) -> Result<Option<CurrentSubscription>, StripeError> {
+        // An id is one segment of a path, whatever is in it.
+        if id.is_empty() || id.contains('/') {
+            return Ok(None);
+        }
+        let said: Option<SaidSubscription> = self.fetch(&["subscriptions", id]).await?;
+        Ok(said.map(|said| CurrentSubscription {
+            id: said.id,
+            status: said.status,
+            prices: said.items.data.into_iter().map(|item| item.price.id).collect(),
+            noted_plan: said.metadata.plan,
+            trial_ends_at: said.trial_end.and_then(|at| DateTime::<Utc>::from_timestamp(at, 0)),
+            created: said.created,
+        }))
     }
 }
 

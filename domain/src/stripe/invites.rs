@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::{
     DomainError, Refusal, secret,
-    throttle::{self, Subjects, Verdict},
+    throttle::{self, Subjects, Target, Verdict},
+    users::Email,
 };
 
 /// How long an invite is good for.
@@ -62,7 +63,7 @@ impl DomainError for InviteError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Over => Refusal::Gone,
-            Self::Throttled(seconds) => Refusal::RateLimited(*seconds),
+            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -154,14 +155,14 @@ pub async fn look_up(
     access_code: &str,
     ip: Option<&str>,
 ) -> Result<(String, Invite), InviteError> {
-    let subjects = Subjects::sign_in(email, ip);
+    let subjects = Subjects::of(Target::AccessCode(email), ip, None);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(InviteError::Throttled(seconds));
     }
     let found = of_access_code(&database.pool, email, access_code).await?;
     let mut tx = database.begin().await?;
     let verdict = match &found {
-        Some(_) => throttle::succeeded(&mut tx, &subjects, email).await?,
+        Some(_) => throttle::succeeded(&mut tx, &subjects).await?,
         None => throttle::failed(&mut tx, &subjects).await?,
     };
     tx.commit().await?;
@@ -180,9 +181,9 @@ async fn of_access_code(
     let row = sqlx::query!(
         "select id, email, name, company_name, plan, expires_at
            from stripe_invites
-          where lower(email) = lower($1) and access_code_hash = $2 and used_at is null and expires_at > now()
+          where email_key = $1 and access_code_hash = $2 and used_at is null and expires_at > now()
           order by created_at desc limit 1",
-        email.trim(),
+        Email::key_of(email),
         access_code_hash(access_code),
     )
     .fetch_optional(pool)

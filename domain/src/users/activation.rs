@@ -8,13 +8,14 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    UserError,
+    Account, UserError, addresses,
     passwords::{self, hash_of},
 };
 use crate::{
     Actor, UserId, WorkspaceId,
     account_tokens::{self, ACTIVATION, Bearer, NewToken, Purpose, TokenError},
     audit::{self, Entry},
+    personal_tokens,
     sessions::{self, Client, Opened},
 };
 
@@ -57,7 +58,8 @@ pub async fn issue(
     created_by: Option<UserId>,
 ) -> Result<String, sqlx::Error> {
     let purpose = Purpose::Activation;
-    account_tokens::issue(tx, NewToken { user, purpose, workspace, created_by, lifetime: ACTIVATION }).await
+    let new = NewToken { user, purpose, workspace, created_by, lifetime: ACTIVATION, is_mailed: true };
+    account_tokens::issue(tx, new).await
 }
 
 /// What goes into an activation link beside its token: its workspace, or the nil id where there is none.
@@ -76,7 +78,7 @@ pub async fn look(pool: &PgPool, workspace: Uuid, token: &str) -> Result<Activat
         found => Some(found?),
     };
     let leads_there = |link: &Bearer| link.workspace.map_or_else(Uuid::nil, |id| id.0) == workspace;
-    let Bearer { user, workspace: leads_to } = found.filter(leads_there).ok_or(UserError::NotFound)?;
+    let Bearer { user, workspace: leads_to, .. } = found.filter(leads_there).ok_or(UserError::NotFound)?;
     let found = sqlx::query_as!(ActivatingUser, "select id, email, name from users where id = $1", user.0);
     let found = found.fetch_one(pool).await?;
     let workspace = match leads_to {
@@ -91,19 +93,22 @@ pub async fn look(pool: &PgPool, workspace: Uuid, token: &str) -> Result<Activat
     Ok(Activating { user: found, workspace, password_min_length: u32::try_from(fewest).unwrap_or(u32::MAX) })
 }
 
-/// Whom a token lets activate an account that hasn't been. One that was activated otherwise isn't taken over
-/// by an older link.
+/// Whom a token lets activate an account that hasn't been, or whose address is not verified. One that was activated
+/// otherwise isn't taken over by an older link.
 async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, UserError> {
     let bearer = account_tokens::look(pool, token, Purpose::Activation).await?;
     let waits = sqlx::query_scalar!(
-        r#"select activated_at is null as "waits!" from users where id = $1"#,
+        r#"select activated_at is null or email_verified_at is null as "waits!" from users where id = $1"#,
         bearer.user.0
     );
     if waits.fetch_one(pool).await? { Ok(bearer) } else { Err(TokenError::NotGood.into()) }
 }
 
-/// Activates an account with a chosen password, and signs its owner in. Of any number of tries at once one
-/// succeeds.
+/// Activates an account with a chosen password, or verifies its address, and signs its owner in. Of any number of
+/// tries at once one succeeds.
+///
+/// Whoever knows the password of an account that has one keeps it, and their sessions. Else the password becomes the
+/// one chosen here, and everything ends that opened the account before.
 ///
 /// # Errors
 /// [`UserError::Token`]; [`UserError::Invalid`], after which the link is as good as before.
@@ -115,12 +120,24 @@ pub async fn activate(
 ) -> Result<(Opened, Option<WorkspaceId>), UserError> {
     let Bearer { user, .. } = not_yet(&database.pool, token).await?;
     let email = passwords::owner(&database.pool, user).await?.email;
-    let hash = hash_of(&database.pool, user, &email, password, "password").await?;
+    let account = Account::of_user(&database.pool, user).await?;
+    let hash = if Account::has_password(account, password.clone()).await {
+        None
+    } else {
+        Some(hash_of(&database.pool, user, &email, password, "password").await?)
+    };
     let mut tx = database.begin().await?;
-    let Bearer { user, workspace } = account_tokens::redeem(&mut tx, token, Purpose::Activation).await?;
-    passwords::put(&mut tx, user, &hash, None).await?;
-    let opened = sessions::open(&mut tx, user, &Client::of(actor)).await?;
+    let Bearer { user, workspace, .. } = account_tokens::redeem(&mut tx, token, Purpose::Activation).await?;
     let actor = Actor { user_id: Some(user), ..actor.clone() };
+    match hash {
+        None => addresses::verify(&mut tx, user).await?,
+        Some(hash) => {
+            passwords::put(&mut tx, user, &hash, None, &actor).await?;
+            addresses::take_over(&mut tx, user).await?;
+            personal_tokens::revoke_all(&mut tx, user, &actor).await?;
+        }
+    }
+    let opened = sessions::open(&mut tx, user, &Client::of(&actor)).await?;
     audit::record(&mut tx, workspace, &actor, Entry::new("user", "activated", user.0, json!({}))).await?;
     tx.commit().await?;
     Ok((opened, workspace))

@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// A session for whoever Clerk knows by that id or, the first time, by that address, whose ownership Clerk has
-/// checked; the id is kept then. None for people without an account: this never makes one.
+/// checked; the id is kept then. None for people without an account: this never makes one. An account whose address
+/// was not verified here is matched only while nobody can sign in to it: else whoever typed the address first would keep
+/// their password to what is then another person's account.
 ///
 /// # Errors
 /// [`UserError::Deactivated`] for someone who was deactivated.
@@ -28,10 +30,11 @@ pub async fn sign_in(
     let found = sqlx::query!(
         r#"select id, is_active, clerk_id is null as "is_new!"
              from users
-            where clerk_id = $1 or (clerk_id is null and lower(email) = lower($2))
+            where clerk_id = $1 or (clerk_id is null and email_key = $2
+                                      and (email_verified_at is not null or password_hash is null))
             order by clerk_id is null limit 1 for update"#,
         clerk_id,
-        email.as_ref().map(Email::as_str),
+        email.as_ref().map(Email::key),
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -43,7 +46,8 @@ pub async fn sign_in(
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     if found.is_new {
         sqlx::query!(
-            "update users set clerk_id = $2, activated_at = coalesce(activated_at, now()), updated_at = now()
+            "update users set clerk_id = $2, activated_at = coalesce(activated_at, now()),
+                    email_verified_at = coalesce(email_verified_at, now()), updated_at = now()
               where id = $1",
             user.0,
             clerk_id,

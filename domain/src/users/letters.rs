@@ -7,14 +7,13 @@ use jobs::{Database, Tx, kinds::WriteToAccount};
 use url::Url;
 use uuid::Uuid;
 
-use super::{Email, UserError, activation, passwords::send};
+use super::{Email, UserError, activation};
 use crate::{
     Actor, FieldErrors, UserId, WorkspaceId,
     account_tokens::{self, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
-    mail::{Action, Brand, Letter},
+    mail::{self, Action, Brand, Cause, Letter, PostError},
     signups,
-    throttle::{self, Subjects, Verdict},
 };
 
 pub use jobs::kinds::AccountLetter;
@@ -47,18 +46,23 @@ pub fn registration(email: &str, name: &str) -> Result<(Email, String), UserErro
     }
 }
 
-/// Asks for a letter: the whole of what a request does.
+/// Asks for a letter: the whole of what a request does. Whoever asks is counted, whether or not the address is
+/// somebody's.
+///
+/// # Errors
+/// [`PostError::LimitReached`] for who has asked for too many.
 pub async fn ask(
     database: &Database,
     letter: AccountLetter,
     email: &str,
     link: String,
     actor: &Actor,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), PostError> {
     let mut tx = database.begin().await?;
+    mail::count_asker(&mut tx, actor).await?;
     let job = WriteToAccount { letter, email: email.trim().to_owned(), link };
     jobs::enqueue(&mut tx, jobs::NewJob::new(&job).origin(actor.origin())).await?;
-    tx.commit().await
+    Ok(tx.commit().await?)
 }
 
 /// Whoever has an address.
@@ -67,11 +71,19 @@ struct Addressee {
     email: String,
     name: String,
     is_activated: bool,
+    is_verified: bool,
+}
+
+impl Addressee {
+    /// Their name, once they have shown that the address is theirs: before, whoever typed the address has chosen it.
+    fn name(&self) -> String {
+        if self.is_verified { self.name.clone() } else { String::new() }
+    }
 }
 
 /// Writes a letter that somebody has asked for, if its address is somebody's; answers whether it did.
-/// Token and mail are one commit. After a few letters to one address the next ones wait, so that nobody's mailbox
-/// is filled by others.
+/// Token and mail are one commit. Beyond the limit of letters to one address nothing is written, and nothing said: the
+/// answer would tell that the address is somebody's.
 pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> Result<bool, LetterError> {
     let link: Url = job.link.parse().map_err(|error| LetterError::Malformed(format!("link: {error}")))?;
     let Ok(email) = job.email.parse::<Email>() else { return Ok(false) };
@@ -80,33 +92,34 @@ pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> 
         register(&mut tx, &email, name, actor).await?;
     }
     let Some(addressee) = addressee(&mut tx, &email).await? else { return Ok(false) };
-    if let Verdict::Locked(_) = throttle::failed(&mut tx, &Subjects::letter(email.as_str())).await? {
-        return Ok(false);
-    }
     let letter = match (&job.letter, addressee.is_activated) {
         // Whoever never chose a password chooses their first one.
         (_, false) => Some(activate(&mut tx, &addressee, link).await?),
         (AccountLetter::PasswordReset, true) => Some(reset(&mut tx, &addressee, link).await?),
+        (_, true) if !addressee.is_verified => Some(activate(&mut tx, &addressee, link).await?),
         (AccountLetter::Welcome { .. }, true) => Some(has_account(&addressee, link)),
         (AccountLetter::Activation, true) => None,
     };
-    let is_written = letter.is_some();
-    if let Some(letter) = letter {
-        send(&mut tx, letter.dressed(&Brand::default()), actor).await?;
+    let Some(letter) = letter else { return Ok(false) };
+    match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
+        Ok(()) => {}
+        Err(PostError::LimitReached { .. }) => return Ok(false),
+        Err(PostError::Database(error)) => return Err(error.into()),
     }
     tx.commit().await?;
-    Ok(is_written)
+    Ok(true)
 }
 
 /// Makes an account that nobody can sign in to before it was activated, unless the address has one.
 async fn register(tx: &mut Tx, email: &Email, name: &str, actor: &Actor) -> Result<(), sqlx::Error> {
     let made = sqlx::query_scalar!(
-        "insert into users (id, email, name)
-         select $1, $2, $3
-          where not exists (select from signups where lower(email) = lower($2) and state = 'pending' and makes_user)
-         on conflict (lower(email)) do nothing returning id",
+        "insert into users (id, email, email_key, name)
+         select $1, $2, $3, $4
+          where not exists (select from signups where email_key = $3 and state = 'pending' and makes_user)
+         on conflict (email_key) do nothing returning id",
         UserId::new().0,
         email.as_str(),
+        email.key(),
         name,
     )
     .fetch_optional(tx.conn())
@@ -120,9 +133,10 @@ async fn register(tx: &mut Tx, email: &Email, name: &str, actor: &Actor) -> Resu
 async fn addressee(tx: &mut Tx, email: &Email) -> Result<Option<Addressee>, sqlx::Error> {
     sqlx::query_as!(
         Addressee,
-        r#"select id, email, name, activated_at is not null as "is_activated!"
-             from users where lower(email) = lower($1) and is_active"#,
-        email.as_str(),
+        r#"select id, email, name, activated_at is not null as "is_activated!",
+                  email_verified_at is not null as "is_verified!"
+             from users where email_key = $1 and is_active"#,
+        email.key(),
     )
     .fetch_optional(tx.conn())
     .await
@@ -153,11 +167,17 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
     .map(WorkspaceId);
     let token = activation::issue(tx, UserId(to.id), workspace, None).await?;
     let workspace = activation::workspace_in_link(workspace);
+    let what = if to.is_activated {
+        "somebody, most likely you, signed up with this address. Confirm that it is yours with the password of the \
+         account; if you don't know it, choose a new one, and whoever signed up is signed out."
+    } else {
+        "your account is ready for you. Choose your password to activate it."
+    };
     Ok(Letter {
         to: to.email.clone(),
-        name: to.name.clone(),
+        name: to.name(),
         subject: "Activate your account".to_owned(),
-        lines: vec!["your account is ready for you. Choose your password to activate it.".to_owned()],
+        lines: vec![what.to_owned()],
         action: Some(Action {
             label: "Activate your account".to_owned(),
             url: page(link, "activate", &[("workspace_id", &workspace), ("token", &token)]),
@@ -178,11 +198,12 @@ async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::E
             workspace: None,
             created_by: None,
             lifetime: MAILED_RESET,
+            is_mailed: true,
         },
     )
     .await?;
     Ok(reset_letter(
-        (to.email.clone(), to.name.clone()),
+        (to.email.clone(), to.name()),
         page(link, "reset-password", &[("token", &token)]),
         "somebody, most likely you, asked for a new password for your account.",
     ))
@@ -206,7 +227,7 @@ pub(super) fn reset_letter((to, name): (String, String), url: String, why: &str)
 fn has_account(to: &Addressee, link: Url) -> Letter {
     Letter {
         to: to.email.clone(),
-        name: to.name.clone(),
+        name: to.name(),
         subject: "You have an account already".to_owned(),
         lines: vec![
             "somebody, most likely you, wanted to register with this address. It has an account already: sign in \

@@ -1,18 +1,20 @@
 //! Choosing a new password: by a link, or with the old one. Whatever the way, the person's other sessions end,
 //! and so does every link that would let somebody choose another.
 
-use jobs::{Database, NewJob, Tx, kinds::SendMail};
+use jobs::{Database, Tx};
 use serde_json::json;
 use sqlx::{PgExecutor, PgPool};
 
-use super::{Email, Password, UserError, authenticate, password::FEWEST};
+use super::{Account, Email, Password, UserError, addresses, password::FEWEST};
 use crate::{
     Actor, SessionId, UserId,
     account_tokens::{self, Purpose},
+    api_keys,
     audit::{self, Entry},
-    mail::{Brand, Letter},
+    mail::{self, Letter},
+    personal_tokens,
     sessions::{self, Ended},
-    throttle::{self, Subjects, Verdict},
+    throttle::{self, Subjects, Target, Verdict},
 };
 
 /// Whom a new password is for, as far as its rules are concerned.
@@ -64,16 +66,17 @@ pub(super) async fn hash_of(
 }
 
 /// Makes a hash the person's password. All of their sessions end but the one given, and all links that let
-/// somebody choose another are void. Whoever had a link from a mail has shown that the address is theirs.
+/// somebody choose another are void.
 pub(super) async fn put(
     tx: &mut Tx,
     user: UserId,
     hash: &str,
     keep: Option<SessionId>,
-) -> Result<String, UserError> {
-    let email = sqlx::query_scalar!(
+    actor: &Actor,
+) -> Result<(), UserError> {
+    sqlx::query!(
         "update users set password_hash = $2, activated_at = coalesce(activated_at, now()), updated_at = now()
-          where id = $1 and is_active returning email",
+          where id = $1 and is_active returning id",
         user.0,
         hash,
     )
@@ -83,11 +86,11 @@ pub(super) async fn put(
     sessions::end_all(tx, user, keep, Ended::PasswordChanged).await?;
     account_tokens::void(tx, user, Purpose::PasswordReset).await?;
     account_tokens::void(tx, user, Purpose::Activation).await?;
-    throttle::forget(tx, &email).await?;
-    Ok(email)
+    Ok(throttle::forget(tx, user, actor.ip.as_deref()).await?)
 }
 
-/// Chooses a new password by the token of a link. Of any number of tries at once one succeeds.
+/// Chooses a new password by the token of a link. Of any number of tries at once one succeeds. Whoever needs it may have
+/// lost more than the password: personal tokens end too, and the mail about it lists the keys that go on.
 ///
 /// # Errors
 /// [`UserError::Token`]; [`UserError::Invalid`], after which the link is as good as before.
@@ -103,11 +106,33 @@ pub async fn reset(
     let hash = hash_of(&database.pool, bearer.user, &email, password, "password").await?;
     let mut tx = database.begin().await?;
     let bearer = account_tokens::redeem(&mut tx, token, Purpose::PasswordReset).await?;
-    put(&mut tx, bearer.user, &hash, None).await?;
     let actor = Actor { user_id: Some(bearer.user), ..actor.clone() };
-    changed(&mut tx, &actor, bearer.user, &email, name, "link").await?;
+    put(&mut tx, bearer.user, &hash, None, &actor).await?;
+    if bearer.is_mailed {
+        addresses::take_over(&mut tx, bearer.user).await?;
+    }
+    let tokens = personal_tokens::revoke_all(&mut tx, bearer.user, &actor).await?;
+    let mut told = vec![];
+    if !tokens.is_empty() {
+        told.push(format!("These personal tokens were revoked with it:\n{}", listed(&tokens)));
+    }
+    let keys = api_keys::made_by(&mut tx, bearer.user).await?;
+    if !keys.is_empty() {
+        told.push(format!(
+            "These API keys that you have made belong to their workspaces and go on working; revoke those that you \
+             don't know:\n{}",
+            listed(&keys)
+        ));
+    }
+    changed(&mut tx, &actor, bearer.user, (email, name), "link", told).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Names in a mail, one to a line.
+fn listed(names: &[String]) -> String {
+    let lines = names.iter().map(|name| format!("- {}", mail::shown(name).unwrap_or_default()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Chooses a new password with the old one. The session it is done in goes on, all others end.
@@ -122,11 +147,11 @@ pub async fn change(
     actor: &Actor,
 ) -> Result<(), UserError> {
     let Owner { email, name } = owner(&database.pool, user).await?;
-    confirm(database, user, session, &email, current, actor).await?;
+    confirm(database, user, session, current, actor).await?;
     let hash = hash_of(&database.pool, user, &email, new, "new_password").await?;
     let mut tx = database.begin().await?;
-    put(&mut tx, user, &hash, Some(session)).await?;
-    changed(&mut tx, actor, user, &email, name, "current_password").await?;
+    put(&mut tx, user, &hash, Some(session), actor).await?;
+    changed(&mut tx, actor, user, (email, name), "current_password", vec![]).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -137,23 +162,23 @@ pub(super) async fn confirm(
     database: &Database,
     user: UserId,
     session: SessionId,
-    email: &str,
     password: String,
     actor: &Actor,
 ) -> Result<(), UserError> {
     if sessions::is_impersonation(&database.pool, session).await? {
         return Err(UserError::Forbidden("only the person may do this, not somebody who acts as them"));
     }
-    let subjects = Subjects::sign_in(email, actor.ip.as_deref());
+    let subjects = Subjects::of(Target::Account(user), actor.ip.as_deref(), None);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(UserError::Throttled(seconds));
     }
-    let is_right = authenticate(&database.pool, email, password).await? == Some(user);
+    let account = Account::of_user(&database.pool, user).await?;
+    let is_right = Account::has_password(account, password).await;
     let mut tx = database.begin().await?;
     let verdict = if is_right {
-        throttle::succeeded(&mut tx, &subjects, email).await?
+        throttle::succeeded(&mut tx, &subjects).await?
     } else {
-        sessions::count_failure(&mut tx, &subjects, email, actor).await?
+        sessions::count_failure(&mut tx, &subjects, Some(user), actor).await?
     };
     tx.commit().await?;
     match verdict {
@@ -168,18 +193,17 @@ async fn changed(
     tx: &mut Tx,
     actor: &Actor,
     user: UserId,
-    email: &str,
-    name: String,
+    (to, name): (String, String),
     by: &str,
+    told: Vec<String>,
 ) -> Result<(), sqlx::Error> {
     audit::record(tx, None, actor, Entry::new("password", "changed", user.0, json!({ "by": by }))).await?;
+    let what = "the password of your account was changed, and every other session was signed out.";
     let letter = Letter {
-        to: email.to_owned(),
+        to,
         name,
         subject: "Your password was changed".to_owned(),
-        lines: vec![
-            "the password of your account was changed, and every other session was signed out.".to_owned(),
-        ],
+        lines: [what.to_owned()].into_iter().chain(told).collect(),
         action: None,
         after: vec![
             "If that wasn't you, ask for a new password on the sign-in page at once, and tell whoever looks \
@@ -187,12 +211,5 @@ async fn changed(
                 .to_owned(),
         ],
     };
-    send(tx, letter.dressed(&Brand::default()), actor).await
-}
-
-/// Enqueues a letter about an account. Of the installation, not of a workspace: nobody there has it in their
-/// list.
-pub(super) async fn send(tx: &mut Tx, mail: SendMail, actor: &Actor) -> Result<(), sqlx::Error> {
-    jobs::enqueue(tx, NewJob::new(&mail).origin(actor.origin())).await?;
-    Ok(())
+    mail::notify(tx, letter, actor).await
 }

@@ -4,7 +4,7 @@
 //! An account reaches further than one workspace. What would hand it over, another address or a link to
 //! choose a password, needs that authority in *all* workspaces that the person belongs to.
 
-use jobs::{Database, Tx, kinds::SendMail};
+use jobs::{Database, Tx};
 use serde_json::json;
 use sqlx::{PgExecutor, PgPool};
 
@@ -19,7 +19,7 @@ use crate::{
     access::{Held, Override, Role},
     account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
-    mail::Brand,
+    mail::{self, Brand, Cause},
 };
 
 /// A workspace that two people are in.
@@ -140,7 +140,7 @@ pub async fn check_may_edit(
     Ok(())
 }
 
-/// Edits somebody else's profile, and their role in the workspace that is named, or in the only one that the two
+/// Edits somebody else's profile (another address is confirmed by `link`), and their role in the workspace that is named, or in the only one that the two
 /// share.
 ///
 /// # Errors
@@ -152,6 +152,7 @@ pub async fn edit(
     within: Option<WorkspaceId>,
     changes: ProfileChanges,
     role: Option<Role>,
+    link: &str,
     actor: &Actor,
 ) -> Result<Edited, UserError> {
     let mut tx = database.begin().await?;
@@ -159,14 +160,14 @@ pub async fn edit(
     // One's own profile takes no permission; one's own role does.
     let over = if caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
     let before = passwords::owner(tx.conn(), other).await?.email;
-    if changes.email.as_ref().is_some_and(|email| !email.trim().eq_ignore_ascii_case(&before)) {
+    if changes.moves_from(&before) {
         check_all_of_them(&mut tx, caller, other, "members:edit").await?;
     }
     if let Some(role) = role {
         let [only] = &over[..] else { return Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])) };
         change_role(&mut tx, only, other, role, actor).await?;
     }
-    let edited = profile::edit(&mut tx, other, changes, actor).await?;
+    let edited = profile::edit(&mut tx, other, changes, link, actor).await?;
     tx.commit().await?;
     Ok(edited)
 }
@@ -259,8 +260,8 @@ pub async fn mail_reset(
     let (url, brand) = reset_link(&mut tx, admin, member, link, false, actor).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
-    let mail: SendMail = reset_letter((email, name), url, why).dressed(&brand);
-    passwords::send(&mut tx, mail, actor).await?;
+    let letter = reset_letter((email, name), url, why);
+    mail::post(&mut tx, letter, &brand, Cause::Member(admin.workspace), actor).await?;
     Ok(tx.commit().await?)
 }
 
@@ -315,6 +316,7 @@ async fn reset_link(
         workspace: Some(admin.workspace),
         created_by: admin.user,
         lifetime: if handed_over { HANDED_OVER_RESET } else { MAILED_RESET },
+        is_mailed: !handed_over,
     };
     let token = account_tokens::issue(tx, new).await?;
     let link = link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))?;

@@ -7,12 +7,10 @@ use poem_openapi::{Object, types::MaybeUndefined};
 use serde_json::json;
 use url::Url;
 
-use super::{Email, User, UserError, find, passwords};
+use super::{Email, User, UserError, addresses, find, passwords};
 use crate::{
     Actor, Event, FieldErrors, SessionId, UserId, WorkspaceId,
-    account_tokens::{self, Purpose},
     audit::{self, Entry},
-    mail::{Brand, Letter},
     signups,
     tenant_scope::TenantScope,
 };
@@ -29,7 +27,7 @@ const LONGEST_LINK: usize = 2000;
 pub struct ProfileChanges {
     /// What they are called; one line of at most 200 characters.
     pub name: Option<String>,
-    /// The address that they sign in with.
+    /// The address to sign in with. Another one takes effect when the link that is mailed there is used.
     pub email: Option<String>,
     /// What they do; at most 200 characters.
     pub title: MaybeUndefined<String>,
@@ -83,6 +81,11 @@ impl ProfileChanges {
         }
     }
 
+    /// Whether the address is to be another one than that, however it is written.
+    pub(super) fn moves_from(&self, before: &str) -> bool {
+        self.email.as_deref().is_some_and(|email| Email::key_of(email) != Email::key_of(before))
+    }
+
     /// The names of what is to be different, for the audit.
     fn fields(&self) -> Vec<&'static str> {
         let all = [
@@ -106,7 +109,8 @@ pub struct Edited {
     pub dropped_picture: Option<String>,
 }
 
-/// Edits the profile of the person who asks. To sign in with another address takes their password.
+/// Edits the profile of the person who asks. Another address takes their password, and is confirmed by `link`, a page of
+/// the web app.
 ///
 /// # Errors
 /// [`UserError::Invalid`]; [`UserError::Missing`] of the password; [`UserError::EmailTaken`].
@@ -115,34 +119,38 @@ pub async fn edit_own(
     (user, session): (UserId, SessionId),
     changes: ProfileChanges,
     current_password: Option<String>,
+    link: &str,
     actor: &Actor,
 ) -> Result<Edited, UserError> {
-    if let Some(email) = &changes.email {
-        let before = passwords::owner(&database.pool, user).await?.email;
-        if !email.trim().eq_ignore_ascii_case(&before) {
-            let password =
-                current_password.ok_or_else(|| UserError::Missing(vec!["current_password".into()]))?;
-            passwords::confirm(database, user, session, &before, password, actor).await?;
-        }
+    let before = passwords::owner(&database.pool, user).await?.email;
+    if changes.moves_from(&before) {
+        let password = current_password.ok_or_else(|| UserError::Missing(vec!["current_password".into()]))?;
+        passwords::confirm(database, user, session, password, actor).await?;
     }
     let mut tx = database.begin().await?;
-    let edited = edit(&mut tx, user, changes, actor).await?;
+    let edited = edit(&mut tx, user, changes, link, actor).await?;
     tx.commit().await?;
     Ok(edited)
 }
 
-/// Edits a person's profile, wherever it is kept, in a transaction on the shared schemas. The caller has
-/// checked that the actor may.
+/// Edits a person's profile, wherever it is kept, in a transaction on the shared schemas. Another address waits until
+/// it is confirmed ([`addresses`]); another spelling of the same one is kept at once, and gives up a change that waits.
+/// The caller has checked that the actor may.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Invalid`], [`UserError::EmailTaken`].
+/// [`UserError::NotFound`], [`UserError::Invalid`], [`UserError::EmailTaken`], [`UserError::Mail`].
 pub async fn edit(
     tx: &mut Tx,
     user: UserId,
     changes: ProfileChanges,
+    link: &str,
     actor: &Actor,
 ) -> Result<Edited, UserError> {
     let changes = changes.checked()?;
+    let before = passwords::owner(tx.conn(), user).await?.email;
+    let moves = changes.moves_from(&before);
+    let email = changes.email.as_deref().and_then(|email| email.parse::<Email>().ok());
+    let respelled = email.as_ref().filter(|_| !moves).map(Email::as_str);
     let edited = sqlx::query!(
         r#"update users u
               set name = coalesce($2, u.name),
@@ -153,13 +161,12 @@ pub async fn edit(
                   avatar_url = case when $10 then $11 else u.avatar_url end,
                   avatar_key = case when $10 then null else u.avatar_key end,
                   updated_at = now()
-             from (select id, email, name, avatar_key from users where id = $1 and is_active for update) before
+             from (select id, avatar_key from users where id = $1 and is_active for update) before
             where u.id = before.id
-        returning before.email as email_before, before.name as name_before,
-                  before.avatar_key as picture_before, u.email"#,
+        returning before.avatar_key as picture_before"#,
         user.0,
         changes.name,
-        changes.email,
+        respelled,
         !changes.title.is_undefined(),
         changes.title.value(),
         !changes.phone.is_undefined(),
@@ -180,30 +187,14 @@ pub async fn edit(
         Entry::new("user", "updated", user.0, json!({ "fields": changes.fields() })),
     )
     .await?;
-    if edited.email != edited.email_before {
-        // What was mailed to the old address is worth nothing any more.
-        account_tokens::void(tx, user, Purpose::PasswordReset).await?;
-        account_tokens::void(tx, user, Purpose::Activation).await?;
-        let letter = moved(edited.email_before, edited.name_before, &edited.email);
-        passwords::send(tx, letter.dressed(&Brand::default()), actor).await?;
+    match &email {
+        Some(new) if moves => addresses::ask(tx, user, new, link, actor).await?,
+        Some(_) => addresses::forget_change(tx, user).await?,
+        None => {}
     }
     let person = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
     let dropped_picture = edited.picture_before.filter(|_| !changes.avatar_url.is_undefined());
     Ok(Edited { user: person, dropped_picture })
-}
-
-/// Tells the old address that another one is signed in with from now on.
-fn moved(before: String, name: String, now: &str) -> Letter {
-    Letter {
-        to: before,
-        name,
-        subject: "You sign in with another address now".to_owned(),
-        lines: vec![format!(
-            "the address of your account was changed to {now}. This one doesn't open it any more."
-        )],
-        action: None,
-        after: vec!["If that wasn't you, tell whoever looks after your workspace at once.".to_owned()],
-    }
 }
 
 /// Copies a person's name, address and picture into their member of every workspace that they belong to

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::UserError;
+use super::{Email, UserError};
 use crate::{
     Actor, UserId,
     account_tokens::{self, Purpose},
@@ -42,8 +42,8 @@ pub async fn by_email(pool: &PgPool, email: &str) -> Result<Option<Account>, sql
     sqlx::query_as!(
         Account,
         "select id, email, name, is_active, is_staff, activated_at, last_login_at, created_at
-           from users where lower(email) = lower($1)",
-        email.trim(),
+           from users where email_key = $1",
+        Email::key_of(email),
     )
     .fetch_optional(pool)
     .await

@@ -69,7 +69,7 @@ impl From<MigrationError> for ProvisioningError {
 
 /// The account. Someone else has the address only if, after all that was under way has ended, the account
 /// is not ours: an insert that conflicts may have met a killed attempt's, whose row only a later statement
-/// can see.
+/// can see. The address is verified only where a code that was mailed there was needed to sign up.
 pub async fn create_user(
     database: &Database,
     signup: &Signup,
@@ -77,8 +77,10 @@ pub async fn create_user(
 ) -> Result<(), ProvisioningError> {
     let mut tx = database.begin().await?;
     let created = sqlx::query!(
-        "insert into users (id, email, name, password_hash, clerk_id, activated_at)
-         select user_id, email, full_name, password_hash, clerk_id, now() from signups
+        "insert into users (id, email, email_key, email_verified_at, name, password_hash, clerk_id, activated_at)
+         select user_id, email, email_key, case when door = 'stripe_invite' then now() end, full_name,
+                password_hash, clerk_id, now()
+           from signups
           where id = $1 and password_hash is not null
          on conflict do nothing",
         signup.id,

@@ -20,8 +20,8 @@ const PROBED: Duration = Duration::from_secs(2);
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A client of the server at that URL, which is given up when it acknowledges nothing for so long.
-pub(super) fn client(url: &str, ca: Option<&[u8]>, silence: Duration) -> Result<Client, RedisError> {
+/// Sees that a URL names one server.
+pub(super) fn check(url: &str) -> Result<(), RedisError> {
     let scheme = url.split("://").next().unwrap_or_default().to_ascii_lowercase();
     if scheme.contains("sentinel") {
         return Err(RedisError::Url(
@@ -34,17 +34,21 @@ pub(super) fn client(url: &str, ca: Option<&[u8]>, silence: Duration) -> Result<
     if url.split(['?', '#']).next().unwrap_or_default().contains(',') {
         return Err(RedisError::Url("names several servers; Redis Cluster and Sentinel are not supported"));
     }
+    url.into_connection_info().map(drop).map_err(|_| RedisError::Url(FORM))
+}
+
+/// What a URL looks like. What is wrong with one may be its password, so the parser's own words stay out.
+const FORM: &str = "expected redis://user:password@host:port/database, or rediss://… for TLS";
+
+/// A client of the server at that URL, which is given up when it acknowledges nothing for so long.
+pub(super) fn client(url: &str, ca: Option<&[u8]>, silence: Duration) -> Result<Client, RedisError> {
+    check(url)?;
     let (first, pause) = tcp::probes(silence);
     let settings = TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(TcpKeepalive::new().with_time(first).with_interval(pause))
         .set_user_timeout(silence);
-    let info = url
-        .into_connection_info()
-        .map_err(|_| {
-            RedisError::Url("is not of the form redis://[:password@]host:port/number or rediss://…")
-        })?
-        .set_tcp_settings(settings);
+    let info = url.into_connection_info().map_err(|_| RedisError::Url(FORM))?.set_tcp_settings(settings);
     let client = match ca {
         Some(ca) => {
             Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) })

@@ -6,12 +6,11 @@
 
 use std::{
     io,
-    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Database,
     database::{self, SHARED_PATH},
+    server,
 };
 
 /// Key of the leader's advisory lock: "millrace" in ASCII.
@@ -113,23 +113,26 @@ pub(super) async fn has_to_go(stop: &CancellationToken) {
 pub(super) async fn take(url: &str, silence: Duration) -> Result<Option<PgConnection>, sqlx::Error> {
     // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
     let milliseconds = silence.as_millis().to_string();
-    let options = PgConnectOptions::from_str(url)?.application_name("millrace leader").options([
-        ("search_path", SHARED_PATH),
-        ("enable_seqscan", "off"),
-        ("enable_bitmapscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("jit", "off"),
-        ("plan_cache_mode", "force_generic_plan"),
-        ("timezone", "UTC"),
-        // It writes nothing but what the next leader would write again.
-        ("synchronous_commit", "off"),
-        ("idle_session_timeout", milliseconds.as_str()),
-        ("statement_timeout", milliseconds.as_str()),
-    ]);
-    let options = database::limited(options, silence);
+    let limits = database::limits(silence);
+    let settings = server::settings(
+        [
+            ("search_path", SHARED_PATH),
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            // It writes nothing but what the next leader would write again.
+            ("synchronous_commit", "off"),
+            ("idle_session_timeout", milliseconds.as_str()),
+            ("statement_timeout", milliseconds.as_str()),
+        ]
+        .into_iter()
+        .chain(limits.iter().map(|(name, value)| (*name, value.as_str()))),
+    );
+    let options = server::options(url, "millrace leader")?;
     let taken = async {
-        let mut lock = PgConnection::connect_with(&options).await?;
+        let mut lock = server::connect(&options, &settings).await?;
         database::limit_silence(options.get_port(), silence).await;
         let leads = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "got!""#, LEADER_LOCK)
             .fetch_one(&mut lock)

@@ -252,6 +252,7 @@ async fn what_is_answered_is_what_is_documented() {
 async fn hold_workspaces(contract: &mut Contract, app: &TestApp, owner: &Client) {
     let bob = new_signup();
     app.anonymous().post("/auth/signup", bob.clone()).await.expect(201);
+    app.verify(&bob["email"]).await;
     let at = format!("/workspaces/{}", owner.workspace.as_deref().unwrap());
     contract.hold("list_workspaces", &owner.get("/workspaces").await);
     contract.hold("get_workspace", &owner.get(&at).await);

@@ -1,11 +1,13 @@
 //! Authentication: signing up, signing in, the tokens between, and what people do with their accounts.
 
 mod activation;
+mod addresses;
 pub(crate) mod avatar;
 mod billing;
 mod clerk;
 mod delivery;
 mod impersonation;
+mod letters;
 mod member_password;
 mod password;
 mod personal_tokens;
@@ -37,12 +39,13 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// Signs somebody up.
+    /// Signs somebody up whose address is verified.
     pub async fn new(app: &TestApp) -> Self {
         let signup = new_signup();
         let answer = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
         let client = app.anonymous().signed_in(&answer);
         let me = client.get("/auth/me").await.expect(200);
+        app.verify(&signup["email"]).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Self { client, email: text(&signup["email"]), id: text(&me["id"]).parse().unwrap() }
     }

@@ -24,6 +24,7 @@ pub(super) async fn path_of(person: &Client) -> String {
 pub(super) async fn stranger(app: &TestApp) -> (Client, String) {
     let signup = new_signup();
     let signed_up = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
+    app.verify(&signup["email"]).await;
     (app.anonymous().signed_in(&signed_up), signup["email"].as_str().unwrap().to_owned())
 }
 

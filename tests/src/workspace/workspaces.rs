@@ -23,13 +23,14 @@ fn own(client: &Client) -> String {
 async fn stranger(app: &TestApp) -> (Client, String) {
     let signup = new_signup();
     let signed_up = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
+    app.verify(&signup["email"]).await;
     (app.anonymous().signed_in(&signed_up), signup["email"].as_str().unwrap().to_owned())
 }
 
 /// Someone with an account that has no password yet, and no workspace; their address.
 async fn newcomer(app: &TestApp) -> String {
     let email = format!("grace.{}@example.com", Uuid::now_v7().simple());
-    sqlx::query("insert into control.users (id, email, name) values ($1, $2, 'Grace Hopper')")
+    sqlx::query("insert into control.users (id, email, email_key, name) values ($1, $2, $2, 'Grace Hopper')")
         .bind(Uuid::now_v7())
         .bind(&email)
         .execute(&app.database.pool)

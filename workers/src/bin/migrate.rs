@@ -1,6 +1,9 @@
 //! Brings every schema of the installation up to date, and ends. Safe at any time, many at once.
+//!
+//! usage: migrate                    after each release, before its processes start
+//!        migrate --after-restore    once, after a dump was restored into another cluster
 
-use std::{process::ExitCode, str::FromStr};
+use std::process::ExitCode;
 
 use domain::{
     migrations,
@@ -11,15 +14,29 @@ use sqlx::postgres::PgConnectOptions;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Settings::of_process();
-    let (_logging, server) = match start(&settings) {
-        Ok(started) => started,
-        Err(error) => {
-            eprintln!("{error}");
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let after_restore = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--after-restore"] => true,
+        _ => {
+            eprintln!("usage: migrate [--after-restore]");
             return ExitCode::from(2);
         }
     };
-    match migrations::migrate(&server).await {
+    let started = Settings::of_process().and_then(|settings| start(&settings));
+    let (_logging, server) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("{error}");
+            return error.exit_code();
+        }
+    };
+    let migrated = if after_restore {
+        migrations::migrate_restored(&server).await
+    } else {
+        migrations::migrate(&server).await
+    };
+    match migrated {
         Ok(behind) => {
             tracing::info!(workspaces = behind.len(), "all schemas are up to date");
             ExitCode::SUCCESS
@@ -36,6 +53,7 @@ fn start(settings: &Settings) -> Result<(Logging, PgConnectOptions), SettingErro
 }
 
 fn server(settings: &Settings) -> Result<PgConnectOptions, SettingError> {
-    PgConnectOptions::from_str(settings.required("DATABASE_URL")?)
+    let url = settings.required("DATABASE_URL")?;
+    jobs::server::options(url, "millrace migrate")
         .map_err(|error| SettingError::malformed("DATABASE_URL", error))
 }

@@ -148,7 +148,7 @@ impl TenantsApi {
             None => None,
             Some(user) => {
                 let mut reader = app.database.reader().await?;
-                tenants::of_caller(reader.conn(), user, email.as_str()).await?
+                tenants::of_caller(reader.conn(), user, &email).await?
             }
         };
         if theirs.is_none() {

@@ -3,7 +3,10 @@
 
 use api_kit::{Answer, ApiError, App, Envelope, Tag, Visitor};
 use bytes::Bytes;
-use domain::stripe::{NotConfigured, notices};
+use domain::stripe::{
+    NotConfigured,
+    notices::{self, Page},
+};
 use poem::{Request, RequestBody, error::ReadBodyError, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
@@ -34,9 +37,11 @@ pub struct StripeWebhookApi;
 impl StripeWebhookApi {
     /// Take a notice from Stripe
     ///
-    /// `checkout.session.completed` invites someone who has paid and has no account, and tells which plan a
-    /// workspace has; `customer.subscription.updated` and `customer.subscription.deleted` change it. Others are
-    /// taken, and nothing done. A signature is good for five minutes.
+    /// `checkout.session.completed` gives a workspace its plan, or mails a code to whoever has paid and has no
+    /// workspace for it. `customer.subscription.*` changes the plan. Other events are accepted and have no effect. An
+    /// event only names an object: its present state is fetched from Stripe, so events may come late, repeated or in any
+    /// order. 503 `stripe_unavailable` if Stripe does not answer; Stripe then sends the event again. A signature is
+    /// good for five minutes.
     #[oai(path = "/webhooks/stripe", method = "post", operation_id = "stripe_webhook")]
     async fn take(
         &self,
@@ -52,8 +57,14 @@ impl StripeWebhookApi {
         secret.check(&signature, &notice.0, jobs::clock::now()).map_err(|error| {
             ApiError::new(StatusCode::BAD_REQUEST, "signature_invalid", error.to_string())
         })?;
-        let register = |code: &str| app.config.app_link("register", &[("code", code)]);
-        notices::take(&app.database, &app.payments, &notice.0, &visitor.actor(), register).await?;
+        let link = |page: Page, code: &str| {
+            let page = match page {
+                Page::Register => "register",
+                Page::NewWorkspace => "new-workspace",
+            };
+            app.config.app_link(page, &[("code", code)])
+        };
+        notices::take(&app.database, &app.payments, &notice.0, &visitor.actor(), link).await?;
         Ok(Json(Envelope::new(Received { received: true }, visitor.request_id)))
     }
 }

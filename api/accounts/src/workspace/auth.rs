@@ -16,12 +16,15 @@ mod signup;
 mod tokens;
 
 use api_kit::{ApiError, App, Visitor, avatar_url};
+use chrono::{DateTime, Utc};
 use domain::{
     sessions::{Client, Opened},
+    throttle::Device,
     users::{self, User},
     workspaces::{self, Member, Membership},
 };
 use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
 
 pub(crate) use signup::{SignupStarted, is_ready};
 
@@ -58,14 +61,22 @@ pub struct Tokens {
 impl Tokens {
     /// The tokens of a session just opened or refreshed.
     fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
+        Self::as_of(app, opened, jobs::clock::now())
+    }
+
+    /// The tokens that a session has had since a moment.
+    fn as_of(app: &App, opened: Opened, at: DateTime<Utc>) -> Result<Self, ApiError> {
         let lifetime = app.config.access_token_lifetime;
-        let (access_token, _) =
-            app.keys.access_token(opened.user, opened.session, lifetime).map_err(ApiError::internal)?;
+        let (access_token, expires_at) = app
+            .keys
+            .access_token_of(opened.user, opened.session, at, lifetime)
+            .map_err(ApiError::internal)?;
+        let left = (expires_at - jobs::clock::now()).to_std().unwrap_or_default();
         Ok(Self {
             access_token,
             refresh_token: opened.refresh_token,
             token_type: "bearer".to_owned(),
-            expires_in: lifetime.as_secs(),
+            expires_in: left.as_secs() + u64::from(left.subsec_millis() >= 500),
         })
     }
 }
@@ -79,15 +90,26 @@ struct LoggedIn {
     user: User,
     /// Where they may go.
     workspaces: Vec<Membership>,
+    /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
+    /// lock it out. Good for 180 days, and for nothing else; null for a member of staff who acts as the person.
+    device_token: Option<String>,
 }
 
 impl LoggedIn {
+    /// Who has just been let in, on a device that may be known.
+    async fn on(app: &App, opened: Opened, device: Option<Device>) -> Result<Self, ApiError> {
+        let device = device.filter(|device| device.user == opened.user);
+        let device = device.unwrap_or_else(|| Device { user: opened.user, id: Uuid::now_v7() });
+        let token = app.keys.device_token(device).map_err(ApiError::internal)?;
+        Ok(Self { device_token: Some(token), ..Self::of(app, opened).await? })
+    }
+
     /// Who has just been let in.
     async fn of(app: &App, opened: Opened) -> Result<Self, ApiError> {
         let pool = &app.database.pool;
         let user = users::find(pool, opened.user).await?.ok_or_else(ApiError::token_invalid)?;
         let workspaces = workspaces::of_user(pool, opened.user).await?;
-        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces })
+        Ok(Self { tokens: Tokens::of(app, opened)?, user: shown(app, user), workspaces, device_token: None })
     }
 }
 

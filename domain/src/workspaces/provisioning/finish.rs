@@ -1,22 +1,18 @@
 //! The end of a sign-up: one commit opens the workspace, forgets the password's second copy, and writes to
 //! whoever doesn't stand at the door.
 
-use chrono::Duration;
-use jobs::{Database, NewJob, Origin, Tx};
+use jobs::{Database, Origin, Tx};
 use serde_json::json;
 use url::Url;
 
 use super::ProvisioningError;
 use crate::{
-    Actor,
-    mail::{Action, Brand, Letter},
-    secret,
+    Actor, UserId, WorkspaceId,
+    mail::{self, Action, Brand, Cause, Letter, PostError},
     signups::{Door, Signup},
+    users::activation,
     web_app,
 };
-
-/// How long a link to choose a first password is good for.
-const ACTIVATION: Duration = Duration::days(7);
 
 /// Opens the workspace, ends the sign-up and writes to the owner, in one commit. Does nothing when that has
 /// happened before.
@@ -61,9 +57,11 @@ pub async fn finish(
     .await?;
     announce(&mut tx, signup, actor).await?;
     if let Some(letter) = letter(&mut tx, signup, app_url, actor).await? {
-        // Of the installation, not of the workspace: nobody there has it in their list to cancel.
-        let mail = letter.dressed(&Brand::default());
-        jobs::enqueue(&mut tx, NewJob::new(&mail).origin(origin)).await?;
+        match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, &Actor::of_job(&origin)).await {
+            // They may ask for another link later.
+            Ok(()) | Err(PostError::LimitReached { .. }) => {}
+            Err(PostError::Database(error)) => return Err(error.into()),
+        }
     }
     tx.commit().await?;
     Ok(())
@@ -81,66 +79,84 @@ async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sql
     Ok(())
 }
 
-/// What the owner is written. Someone who has an account and made the workspace themselves sees it anyway.
+/// What the owner is written. Someone who has an account and made the workspace themselves sees it anyway. Whoever signed
+/// up may have typed anybody's address: until it is verified, the names that they gave are left out.
 async fn letter(
     tx: &mut Tx,
     signup: &Signup,
     app_url: &Url,
     actor: &Actor,
 ) -> Result<Option<Letter>, sqlx::Error> {
-    let name = &signup.company_name;
+    let name = mail::shown(&signup.company_name).filter(|_| signup.door != Door::Signup);
+    let named = name.map_or_else(String::new, |name| format!(" \"{name}\""));
     let letter = Letter {
         to: signup.email.clone(),
-        name: signup.full_name.clone(),
-        subject: format!("Your workspace {name} is ready"),
+        name: if signup.door == Door::Signup { String::new() } else { signup.full_name.clone() },
+        subject: "Your workspace is ready".to_owned(),
         lines: vec![],
         action: None,
         after: vec![],
     };
-    let ready = format!("your workspace \"{name}\" is ready. You are its owner");
+    let ready = format!("your workspace{named} is ready. You are its owner");
     Ok(match signup.door {
         Door::Create => None,
         Door::Signup => {
             let how = "sign in with this email address and the password that you chose.";
-            Some(Letter { lines: vec![format!("{ready}: {how}")], ..letter })
+            let confirm = "Confirm with that password that the address is yours: before, invitations to it can't find \
+                           your account.";
+            Some(Letter {
+                lines: vec![format!("{ready}: {how}"), confirm.to_owned()],
+                action: Some(Action {
+                    label: "Confirm the address".to_owned(),
+                    url: activation_link(tx, signup, app_url, actor).await?,
+                }),
+                after: vec![
+                    "The link is good for seven days, and once. If it wasn't you who signed up, do nothing, or choose \
+                     a password by the link: the account is yours then."
+                        .to_owned(),
+                ],
+                ..letter
+            })
         }
         Door::StripeInvite => {
             Some(Letter { lines: vec![format!("{ready}: sign in the way that you chose.")], ..letter })
         }
-        Door::Provision => Some(match activation_token(tx, signup, actor).await? {
-            Some(token) => {
-                let query = [("workspace_id", &*signup.workspace_id.to_string()), ("token", &*token)];
-                let url = web_app::link(app_url, "activate", &query);
-                Letter {
-                    lines: vec![format!("{ready}. Choose a password, and you are in.")],
-                    action: Some(Action { label: "Choose a password".to_owned(), url }),
-                    after: vec!["The link is good for seven days, and once.".to_owned()],
-                    ..letter
-                }
-            }
-            None => Letter { lines: vec![format!("{ready}: sign in as you always do.")], ..letter },
+        Door::Provision if never_signed_in(tx, signup).await? => Some(Letter {
+            lines: vec![format!("{ready}. Choose a password, and you are in.")],
+            action: Some(Action {
+                label: "Choose a password".to_owned(),
+                url: activation_link(tx, signup, app_url, actor).await?,
+            }),
+            after: vec!["The link is good for seven days, and once.".to_owned()],
+            ..letter
         }),
+        Door::Provision => {
+            Some(Letter { lines: vec![format!("{ready}: sign in as you always do.")], ..letter })
+        }
     })
 }
 
-/// A token to choose a first password with, for an owner who has none.
-async fn activation_token(
+/// Whether the owner has no password, and has signed in in no other way.
+async fn never_signed_in(tx: &mut Tx, signup: &Signup) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from users
+                           where id = $1 and password_hash is null and activated_at is null) as "never!""#,
+        signup.user_id,
+    )
+    .fetch_one(tx.conn())
+    .await
+}
+
+async fn activation_link(
     tx: &mut Tx,
     signup: &Signup,
+    app_url: &Url,
     actor: &Actor,
-) -> Result<Option<String>, sqlx::Error> {
-    let token = secret::generate();
-    let made = sqlx::query!(
-        "insert into account_tokens (hash, user_id, purpose, workspace_id, created_by, expires_at)
-         select $1, id, 'activation', $3, $4, $5 from users
-          where id = $2 and password_hash is null and activated_at is null",
-        secret::hash(&token),
-        signup.user_id,
-        signup.workspace_id,
-        actor.user_id.map(|id| id.0),
-        jobs::clock::now() + ACTIVATION,
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok((made.rows_affected() == 1).then_some(token))
+) -> Result<String, sqlx::Error> {
+    let workspace = Some(WorkspaceId(signup.workspace_id));
+    let owner = UserId(signup.user_id);
+    let created_by = actor.user_id.filter(|user| *user != owner);
+    let token = activation::issue(tx, owner, workspace, created_by).await?;
+    let query = [("workspace_id", &*activation::workspace_in_link(workspace)), ("token", &*token)];
+    Ok(web_app::link(app_url, "activate", &query))
 }

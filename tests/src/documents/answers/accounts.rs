@@ -37,6 +37,12 @@ pub(super) async fn hold(contract: &mut Contract, app: &TestApp) {
     let change = json!({"current_password": PASSWORD, "new_password": "a stitch in time"});
     contract.hold("change_password", &client.post("/auth/me/password", change).await);
 
+    let moved = json!({"email": "countess@example.com", "current_password": "a stitch in time"});
+    client.patch("/auth/me", moved).await.expect(200);
+    let link = app.mail("countess@example.com", "Confirm your new address", 1).await;
+    let confirm = json!({"token": link.in_link("token")});
+    contract.hold("confirm_email_change", &client.post("/auth/me/email/confirm", confirm).await);
+
     let registration = json!({"email": "grace@example.com", "name": "Grace"});
     contract.hold("register", &visitor.post("/auth/register", registration).await);
     app.mail("grace@example.com", "Activate your account", 1).await;

@@ -86,7 +86,7 @@ async fn an_operator_finds_an_account_and_deactivates_it() {
     let changed = app.operator().patch(&path, json!({"is_active": false})).await.expect(200);
     assert_eq!((&changed["is_active"], &changed["is_staff"]), (&json!(false), &json!(false)));
     assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");
-    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "credentials_invalid");
     app.operator().patch(&path, json!({"is_active": true})).await.expect(200);
     // Back in, but not by what was open before.
     assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");

@@ -39,8 +39,8 @@ async fn a_link_to_hand_over_is_good_for_a_day_and_mails_nothing() {
     let owner = Person::new(&app).await;
     let ada = Person::employee(&app, &owner, "member").await;
     let link = owner.client.post(&format!("{}/link", path(&owner, &ada)), json!({})).await.expect(200);
-    let hours =
-        "select (extract(epoch from expires_at - created_at) / 3600)::bigint from control.account_tokens";
+    let hours = "select (extract(epoch from expires_at - created_at) / 3600)::bigint
+                   from control.account_tokens where purpose = 'password_reset'";
     assert_eq!(app.count(hours).await, 24);
     assert!(app.mails(&ada.email, SUBJECT).is_empty());
     let reset = json!({"token": token_of(link["reset_url"].as_str().unwrap()), "password": NEW});

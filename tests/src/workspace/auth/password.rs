@@ -31,7 +31,7 @@ async fn a_forgotten_password_is_replaced_by_the_link_that_is_mailed() {
         json!({"message": "The password was changed. Sign in with the new one."})
     );
 
-    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "credentials_invalid");
     assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");
     sign_in(&app, &ada.email, NEW).await.expect(200);
     assert_eq!(reset(&app, &token, "another stitch in time").await.error(401), "token_invalid");
@@ -39,6 +39,28 @@ async fn a_forgotten_password_is_replaced_by_the_link_that_is_mailed() {
     assert!(audited(&app, Some(ada.id)).await.contains(&"password.changed".to_owned()));
     let ended = "select count(*) from control.sessions where revoked_for = 'password_changed'";
     assert_eq!(app.count(ended).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_revokes_personal_tokens_and_lists_the_keys_that_go_on() {
+    let app = TestApp::start().await;
+    let ada = Person::new(&app).await;
+    let made = ada.client.post("/auth/tokens", json!({"name": "My script"})).await.expect(201);
+    let script = ada.client.with_token(made["token"].as_str());
+    script.get("/recordsets").await.expect(200);
+    let key = json!({"name": "Nightly sync", "scopes": ["read"]});
+    let key = ada.client.post("/api-keys", key).await.expect(201);
+    let key = ada.client.with_token(key["key"].as_str());
+    key.get("/recordsets").await.expect(200);
+
+    ask(&app, &ada.email).await.expect(200);
+    let token = app.mail(&ada.email, SUBJECT, 1).await.in_link("token");
+    reset(&app, &token, NEW).await.expect(200);
+
+    assert_eq!(script.get("/recordsets").await.error(401), "token_invalid");
+    key.get("/recordsets").await.expect(200);
+    let told = app.mail(&ada.email, "Your password was changed", 1).await.text;
+    assert!(told.contains("- My script") && told.contains("- Nightly sync"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +92,8 @@ async fn an_address_that_nobody_has_is_answered_alike_and_gets_nothing() {
     app.mail(&ada.email, SUBJECT, 1).await;
     let waiting = "select count(*) from shard.jobs where kind in ('accounts.write', 'mail.send')";
     crate::cluster::wait_until("all letters are written", || async { app.count(waiting).await == 0 }).await;
-    assert_eq!(app.count("select count(*) from control.account_tokens").await, 1);
+    let links = "select count(*) from control.account_tokens where purpose = 'password_reset'";
+    assert_eq!(app.count(links).await, 1);
     assert!(app.mails("nobody@example.com", SUBJECT).is_empty());
     // The token is in the mail, and nowhere else.
     let token = app.mails(&ada.email, SUBJECT)[0].in_link("token");
@@ -102,8 +125,8 @@ async fn a_link_is_good_for_an_hour_and_until_there_is_a_newer_one() {
     ask(&app, &ada.email).await.expect(200);
     let newer = app.mail(&ada.email, SUBJECT, 2).await.in_link("token");
     assert_eq!(reset(&app, &older, NEW).await.error(401), "token_invalid");
-    let minutes =
-        "select (extract(epoch from expires_at - created_at) / 60)::bigint from control.account_tokens";
+    let minutes = "select (extract(epoch from expires_at - created_at) / 60)::bigint
+                     from control.account_tokens where purpose = 'password_reset'";
     assert_eq!(app.count(minutes).await, 60);
 
     sqlx::query("update control.account_tokens set expires_at = now()")
@@ -126,7 +149,8 @@ async fn nobodys_mailbox_is_filled_by_others() {
     }
     let waiting = "select count(*) from shard.jobs where kind in ('accounts.write', 'mail.send')";
     crate::cluster::wait_until("all letters are written", || async { app.count(waiting).await == 0 }).await;
-    assert_eq!(app.mails(&ada.email, SUBJECT).len(), 5);
+    // Five an hour, of which the first was about the sign-up.
+    assert_eq!(app.mails(&ada.email, SUBJECT).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

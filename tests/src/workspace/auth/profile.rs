@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{PASSWORD, Person, audited, sign_in};
-use crate::{TestApp, masked};
+use crate::{Client, TestApp, masked};
 
 async fn member(person: &Person, workspace: &str) -> Value {
     person.client.get(&format!("/auth/me?workspace_id={workspace}")).await.expect(200)["member"].clone()
@@ -27,8 +27,10 @@ async fn a_profile_changes_in_all_of_ones_workspaces_and_what_is_absent_stays() 
       "bio": "Two\nlines",
       "created_at": "[time]",
       "email": "[email]",
+      "email_verified": true,
       "id": "[id]",
       "name": "Ada King",
+      "pending_email": null,
       "phone": "+44 20 1",
       "title": "Countess"
     }
@@ -64,15 +66,56 @@ async fn another_address_takes_the_password_and_the_old_one_is_told() {
     assert!(wrong["fields"]["current_password"].is_array(), "{wrong}");
     let taken = json!({"email": eve.email.to_uppercase(), "current_password": PASSWORD});
     assert_eq!(patch(taken).await.error(409), "email_taken");
-    let edited = patch(json!({"email": new, "current_password": PASSWORD})).await.expect(200);
+    let elsewhere = ada.sign_in(&app).await;
+    let change = json!({"email": new, "current_password": PASSWORD, "title": "Countess"});
+    let edited = patch(change).await.expect(200);
 
-    assert_eq!(edited["email"], new);
+    // Until it is confirmed, nothing changes.
+    assert_eq!((&edited["email"], &edited["pending_email"]), (&json!(ada.email), &json!(new)));
+    app.mail(&ada.email, "Your address is about to change", 1).await;
+    sign_in(&app, &ada.email, PASSWORD).await.expect(200);
+    let token = app.mail(new, "Confirm your new address", 1).await.in_link("token");
+    let confirm = async |client: &Client, token: &str| {
+        client.post("/auth/me/email/confirm", json!({ "token": token })).await
+    };
+    assert_eq!(confirm(&app.anonymous(), &token).await.error(401), "token_missing");
+    assert_eq!(confirm(&eve.client, &token).await.error(401), "token_invalid", "the link is for one account");
+    let confirmed = confirm(&ada.client, &token).await.expect(200);
+
+    assert_eq!((&confirmed["email"], &confirmed["pending_email"]), (&json!(new), &Value::Null));
+    assert_eq!(confirmed["email_verified"], true);
     assert_eq!(member(&ada, ada.workspace()).await["email"], new);
     app.mail(&ada.email, "You sign in with another address now", 1).await;
-    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "token_invalid");
+    assert_eq!(elsewhere.get("/auth/me").await.error(401), "token_invalid", "other sessions end");
+    assert_eq!(confirm(&ada.client, &token).await.error(401), "token_invalid");
+    assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "credentials_invalid");
     sign_in(&app, new, PASSWORD).await.expect(200);
     // The same address, sent back with the rest of a form, takes nothing.
-    patch(json!({"email": new.to_uppercase(), "title": "Countess"})).await.expect(200);
+    let same = patch(json!({"email": new.to_uppercase(), "title": "Countess"})).await.expect(200);
+    assert_eq!((&same["email"], &same["pending_email"]), (&json!(new.to_uppercase()), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_address_is_given_up_by_sending_the_present_one_and_lost_to_who_was_first() {
+    let app = TestApp::start().await;
+    let (ada, eve) = (Person::new(&app).await, Person::new(&app).await);
+    let new = "countess@example.com";
+    let change = json!({"email": new, "current_password": PASSWORD});
+    ada.client.patch("/auth/me", change.clone()).await.expect(200);
+    let given_up = app.mail(new, "Confirm your new address", 1).await.in_link("token");
+    let back = ada.client.patch("/auth/me", json!({"email": ada.email})).await.expect(200);
+    assert_eq!((&back["email"], &back["pending_email"]), (&json!(ada.email), &Value::Null));
+    let confirm = async |person: &Person, token: &str| {
+        person.client.post("/auth/me/email/confirm", json!({ "token": token })).await
+    };
+    assert_eq!(confirm(&ada, &given_up).await.error(401), "token_invalid");
+
+    ada.client.patch("/auth/me", change.clone()).await.expect(200);
+    let adas = app.mail(new, "Confirm your new address", 2).await.in_link("token");
+    eve.client.patch("/auth/me", change).await.expect(200);
+    let eves = app.mail(new, "Confirm your new address", 3).await.in_link("token");
+    confirm(&eve, &eves).await.expect(200);
+    assert_eq!(confirm(&ada, &adas).await.error(409), "email_taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,8 +179,17 @@ async fn a_person_is_edited_by_an_admin_who_equals_or_outranks_them() {
     one.client.patch(&path(&one), title).await.expect(200);
     let moved = json!({"email": "moved@example.com"});
     assert_eq!(one.client.patch(&path(&one), moved.clone()).await.error(403), "forbidden");
-    assert_eq!(admin.client.patch(&path(&one), moved).await.expect(200)["email"], "moved@example.com");
-    app.mail(&one.email, "You sign in with another address now", 1).await;
+    let pending = admin.client.patch(&path(&one), moved).await.expect(200);
+    assert_eq!(
+        (&pending["email"], &pending["pending_email"]),
+        (&json!(one.email), &json!("moved@example.com"))
+    );
+    app.mail(&one.email, "Your address is about to change", 1).await;
+    let token = app.mail("moved@example.com", "Confirm your new address", 1).await.in_link("token");
+    let confirm = json!({ "token": token });
+    let by_admin = admin.client.post("/auth/me/email/confirm", confirm.clone()).await;
+    assert_eq!(by_admin.error(401), "token_invalid");
+    one.client.post("/auth/me/email/confirm", confirm).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

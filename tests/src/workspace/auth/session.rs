@@ -74,7 +74,7 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     assert_eq!(wrong.text, unknown.text);
     assert_eq!(
         wrong.json(),
-        json!({"error": "token_invalid", "detail": "the email or the password is wrong"})
+        json!({"error": "credentials_invalid", "detail": "the email or the password is wrong"})
     );
     for weird in
         [json!({"email": "", "password": ""}), json!({"email": "%", "password": "x".repeat(100_000)})]
@@ -89,7 +89,7 @@ async fn someone_who_was_deactivated_is_out_at_once() {
     let (login, owner) = account(&app).await;
     sqlx::query("update control.users set is_active = false").execute(&app.database.pool).await.unwrap();
 
-    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "token_invalid");
+    assert_eq!(app.anonymous().post("/auth/login", login).await.error(401), "credentials_invalid");
     assert_eq!(owner.get("/auth/me").await.error(401), "token_invalid");
     assert_eq!(owner.get("/recordsets").await.error(401), "token_invalid");
     assert_eq!(refresh(&app, owner.refresh_token.as_ref().unwrap()).await.error(401), "token_invalid");

@@ -261,8 +261,8 @@ pub async fn overtake(
     let mut other = app.database.begin().await.unwrap();
     // Others may read users meanwhile, and wait to write.
     sqlx::query("lock table control.users in exclusive mode").execute(other.conn()).await.unwrap();
-    let insert =
-        "insert into control.users (id, email, name, password_hash) values (gen_random_uuid(), $1, 'x', 'x')";
+    let insert = "insert into control.users (id, email, email_key, name, password_hash)
+         values (gen_random_uuid(), $1, $1, 'x', 'x')";
     sqlx::query(insert).bind(signup["email"].as_str()).execute(other.conn()).await.unwrap();
     let commit = async {
         crate::cluster::wait_until("the sign-up's job runs", || async {
@@ -310,14 +310,14 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
     let app = TestApp::start().await;
     let (id, user) = (Uuid::now_v7(), Uuid::now_v7());
     let reserve =
-        "insert into control.signups (id, token_hash, email, full_name, company_name, password_hash,
+        "insert into control.signups (id, token_hash, email, email_key, full_name, company_name, password_hash,
                                                 user_id, workspace_id, job_id)
-                   values ($1, 'token', 'ada@example.com', 'Ada', 'Engines', 'hash', $2, $2, $2)";
+                   values ($1, 'token', 'ada@example.com', 'ada@example.com', 'Ada', 'Engines', 'hash', $2, $2, $2)";
     sqlx::query(reserve).bind(id).bind(user).execute(&app.database.pool).await.unwrap();
     let signup = signups::find(&app.database.pool, id).await.unwrap().unwrap();
     let mut killed = app.database.begin().await.unwrap();
-    let insert = "insert into control.users (id, email, name, password_hash)
-                  values ($1, 'ada@example.com', 'Ada', 'hash')";
+    let insert = "insert into control.users (id, email, email_key, name, password_hash)
+                  values ($1, 'ada@example.com', 'ada@example.com', 'Ada', 'hash')";
     sqlx::query(insert).bind(user).execute(killed.conn()).await.unwrap();
 
     let commit = async {

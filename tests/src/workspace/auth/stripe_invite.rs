@@ -8,7 +8,7 @@ use crate::{
     Client, Stripe, TestApp,
     mailbox::{mails_to, parameter},
     masked,
-    stripe::paid_checkout,
+    stripe::{paid_checkout, subscribed},
 };
 
 const ADA: &str = "ada@example.com";
@@ -132,7 +132,7 @@ async fn guessing_at_access_codes_ends_soon_whether_or_not_there_is_an_invite() 
         for _ in 0..5 {
             assert_eq!(guess("0000-0000-0000").await.status, 404);
         }
-        assert_eq!(guess(&access_code).await.error(429), "rate_limited", "{email}");
+        assert_eq!(guess(&access_code).await.error(429), "sign_in_locked", "{email}");
     }
 }
 
@@ -204,7 +204,7 @@ async fn an_invite_that_expired_or_whose_subscription_is_over_is_gone() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let (code, access_code) = invite(&stripe, &app).await;
-    let over = json!({"id": format!("sub_{ADA}"), "status": "canceled", "trial_end": null});
+    let over = subscribed(&format!("sub_{ADA}"), "canceled", "price_growth");
     stripe.tell(&app, "customer.subscription.deleted", &over).await.expect(200);
 
     let visitor = app.anonymous();

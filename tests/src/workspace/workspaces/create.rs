@@ -71,7 +71,13 @@ async fn whoever_watches_a_workspace_being_made_is_told_which_and_given_no_token
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let id = ada.get("/auth/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();
-    let new = NewOwnedWorkspace { owner: UserId(id), name: "Second", skip_seed: true, at_most: 50 };
+    let new = NewOwnedWorkspace {
+        owner: UserId(id),
+        name: "Second",
+        skip_seed: true,
+        at_most: 50,
+        invite_code: None,
+    };
     let started = signups::create_workspace(&app.database, new, &Actor::default()).await.unwrap();
 
     let path = format!("/auth/signup/jobs/{}", started.token);

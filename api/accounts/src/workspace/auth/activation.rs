@@ -70,8 +70,10 @@ impl ActivationApi {
 
     /// Activate an account
     ///
-    /// Sets the chosen password and signs its owner in. A link is good once, for 7 days, while no newer one was
-    /// sent; a password that is refused doesn't use it up.
+    /// Verifies the address and signs its owner in. The password becomes that of the account; where it has one already,
+    /// after a sign-up, the same password keeps the sessions, and another one ends them all, with the personal tokens: the
+    /// address belongs to who reads its mail. A link is good once, for 7 days, while no newer one was sent; a password
+    /// that is refused doesn't use it up.
     #[oai(path = "/activate", method = "post", operation_id = "activate_account")]
     async fn activate(
         &self,
@@ -81,12 +83,13 @@ impl ActivationApi {
     ) -> Answer<Json<LoggedIn>> {
         let Activation { token, password } = activation.0;
         let (opened, _) = activation::activate(&app.database, &token, password, &visitor.actor()).await?;
-        LoggedIn::of(&app, opened).await.map(Json)
+        LoggedIn::on(&app, opened, None).await.map(Json)
     }
 
     /// Ask for another activation link
     ///
-    /// Answers the same whether or not somebody waits for one under that address.
+    /// Also for who has signed up and not verified the address yet. Answers the same whether or not somebody waits for
+    /// one under that address; at most five are mailed there in an hour.
     #[oai(path = "/activate/resend", method = "post", operation_id = "resend_activation")]
     async fn resend(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("activate", &[]);

@@ -41,7 +41,7 @@ struct ClerkCheck {
 }
 
 impl From<LoggedIn> for ClerkCheck {
-    fn from(LoggedIn { tokens, user, workspaces }: LoggedIn) -> Self {
+    fn from(LoggedIn { tokens, user, workspaces, .. }: LoggedIn) -> Self {
         let Tokens { access_token, refresh_token, token_type, expires_in } = tokens;
         Self {
             exists: true,
@@ -62,8 +62,8 @@ pub struct ClerkApi;
 impl ClerkApi {
     /// Tell whether somebody whom Clerk has signed in has an account
     ///
-    /// Known by their Clerk id, or the first time by their address; then this answers with a session. Never makes
-    /// an account. Only for who shows the installation's `CLERK_SECRET`.
+    /// Known by their Clerk id, or the first time by their address, if it is verified here or nobody can sign in to the
+    /// account yet; then this answers with a session. Never makes an account. Only for who shows the installation's `CLERK_SECRET`.
     #[oai(path = "/check", method = "post", operation_id = "check_clerk_user")]
     async fn check(
         &self,

@@ -48,7 +48,9 @@ impl PasswordApi {
 
     /// Choose a new password by a link
     ///
-    /// Ends all sessions. A password that is refused doesn't use the link up.
+    /// Ends all sessions and revokes the person's personal tokens; the mail about it lists the API keys that they have
+    /// made and that go on working. A mailed link also verifies the address. A password that is refused doesn't use the
+    /// link up.
     #[oai(path = "/reset-password", method = "post", operation_id = "reset_password")]
     async fn reset(
         &self,

@@ -6,7 +6,7 @@ use domain::{
     access::Role,
     avatars,
     users::{
-        self, User, peers,
+        self, User, addresses, peers,
         profile::{self, Edited, ProfileChanges},
     },
     workspaces::{self, Member, Membership},
@@ -39,8 +39,15 @@ struct Me {
 struct OwnProfileChanges {
     #[oai(flatten)]
     changes: ProfileChanges,
-    /// The caller's password: needed to sign in with another address from now on.
+    /// The caller's password: needed to change the address.
     current_password: Option<String>,
+}
+
+/// A new address to confirm.
+#[derive(Debug, Object)]
+struct EmailConfirmation {
+    /// The token of the link that was mailed there.
+    token: String,
 }
 
 /// What is to be different in somebody's profile.
@@ -83,7 +90,9 @@ impl ProfileApi {
 
     /// Edit the caller's profile
     ///
-    /// It changes in all of their workspaces. Another address takes the password, and the old one is told.
+    /// It changes in all of their workspaces. Another address takes the password; it waits as `pending_email` until the
+    /// link that is mailed there is used, within 24 hours, and the old address is told. To give a change up, set `email`
+    /// to the present address.
     #[oai(path = "/me", method = "patch", operation_id = "update_current_user")]
     async fn edit_own(
         &self,
@@ -94,9 +103,32 @@ impl ProfileApi {
         let OwnProfileChanges { changes, current_password } = changes.0;
         let changes = without_own_link(&app, caller.user, changes).await?;
         let who = (caller.user, caller.session);
-        let edited =
-            profile::edit_own(&app.database, who, changes, current_password, &caller.actor()).await?;
+        let edited = profile::edit_own(
+            &app.database,
+            who,
+            changes,
+            current_password,
+            &confirm_link(&app),
+            &caller.actor(),
+        )
+        .await?;
         Ok(Json(finish(&app, edited).await))
+    }
+
+    /// Confirm another address
+    ///
+    /// By the token of the link that was mailed there, signed in to the account. The session goes on, all others end,
+    /// and the old address is told.
+    #[oai(path = "/me/email/confirm", method = "post", operation_id = "confirm_email_change")]
+    async fn confirm_email(
+        &self,
+        app: Data<&App>,
+        caller: SignedIn,
+        confirmation: Body<EmailConfirmation>,
+    ) -> Answer<Json<User>> {
+        let who = (caller.user, caller.session);
+        let user = addresses::confirm(&app.database, who, &confirmation.token, &caller.actor()).await?;
+        Ok(Json(shown(&app, user)))
     }
 
     /// Show a person
@@ -133,7 +165,9 @@ impl ProfileApi {
         let UserChanges { changes, role } = changes.0;
         let (who, within) = ((caller.user, UserId(user_id.0)), workspace.0.map(WorkspaceId));
         let changes = without_own_link(&app, who.1, changes).await?;
-        let edited = peers::edit(&app.database, who, within, changes, role, &caller.actor()).await?;
+        let edited =
+            peers::edit(&app.database, who, within, changes, role, &confirm_link(&app), &caller.actor())
+                .await?;
         Ok(Json(finish(&app, edited).await))
     }
 }
@@ -145,6 +179,11 @@ async fn without_own_link(app: &App, user: UserId, changes: ProfileChanges) -> A
     let picture = users::find(&app.database.pool, user).await?.and_then(|user| user.avatar_url);
     let is_own = picture.as_deref().and_then(avatar_path).is_some_and(|own| own == path);
     Ok(if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes })
+}
+
+/// The page of the web app that confirms another address.
+fn confirm_link(app: &App) -> String {
+    app.config.app_link("confirm-email", &[])
 }
 
 async fn finish(app: &App, edited: Edited) -> User {

@@ -14,6 +14,8 @@ struct Login {
     email: String,
     /// Its password.
     password: String,
+    /// What an earlier sign-in on this device answered as `device_token`; one that is not good counts for nothing.
+    device_token: Option<String>,
 }
 
 /// A token to trade.
@@ -30,14 +32,17 @@ pub struct SessionApi;
 impl SessionApi {
     /// Sign in
     ///
-    /// After five failures in an hour an address is locked, for one minute at first and for up to 15 minutes as
-    /// they go on, whether or not somebody has it; after fifty, so is the client's address. Until then even the
-    /// right password is answered with 429 and `Retry-After`.
+    /// After five failures in an hour an address is locked for the client's network (an IPv4 address, an IPv6 /64), for
+    /// one minute at first and for up to 15 minutes as they go on, whether or not somebody has it; after 100 from
+    /// wherever, it is locked for all; after 50 failures from one network, that network is. While it is, even the right
+    /// password is answered with 429 `sign_in_locked` and `Retry-After`. A device that has signed in before and sends its
+    /// `device_token` is counted by itself: only its own five failures lock it.
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(&self, app: Data<&App>, visitor: Visitor, login: Body<Login>) -> Answer<Json<LoggedIn>> {
-        let Login { email, password } = login.0;
-        let opened = sessions::sign_in(&app.database, &email, password, &visitor.actor()).await?;
-        LoggedIn::of(&app, opened).await.map(Json)
+        let Login { email, password, device_token } = login.0;
+        let device = device_token.as_deref().and_then(|token| app.keys.check_device_token(token));
+        let opened = sessions::sign_in(&app.database, &email, password, device, &visitor.actor()).await?;
+        LoggedIn::on(&app, opened, device).await.map(Json)
     }
 
     /// Trade a refresh token for new tokens

@@ -4,12 +4,8 @@ mod invited;
 mod progress;
 mod started;
 
-use std::sync::Arc;
-
 use api_kit::{Accepted, Answer, ApiError, App, Body, Start, Tag, Visitor, unhurried};
 use domain::signups::{self, NewSignup, Started};
-use futures::FutureExt;
-use jobs::watch::Event;
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
@@ -81,8 +77,8 @@ impl SignupApi {
 
     /// Sign up, and watch the workspace being made
     ///
-    /// The stream's last event carries the tokens. Within 15 minutes they can be had from the status
-    /// route, too.
+    /// The stream's last event carries the tokens. For 15 minutes the same tokens can also be read from the
+    /// status route, until the refresh token is used.
     #[oai(path = "/async", method = "post", operation_id = "signup_async")]
     async fn signup_async(
         &self,
@@ -100,7 +96,7 @@ impl SignupApi {
     async fn status(&self, app: Data<&App>, job_id: Path<String>) -> Answer<Json<SignupEvent>> {
         let job = signups::job_of(&app.database.pool, &job_id).await?;
         let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-        Ok(Json(SignupEvent::of(&app, &job_id, snapshot.event).await))
+        Ok(Json(SignupEvent::of(&app, &job_id, snapshot.event).await?))
     }
 
     /// Stream a sign-up's events
@@ -122,12 +118,7 @@ impl SignupApi {
     ) -> Answer<SignupStream> {
         let job = signups::job_of(&app.database.pool, &job_id).await?;
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        let (of_app, token) = (app.clone(), job_id.0);
-        let shape = Arc::new(move |event: Event| {
-            let (app, token) = (of_app.clone(), token.clone());
-            async move { SignupEvent::of(&app, &token, event).await.into_json() }.boxed()
-        });
-        SignupStream::open(&app.hub, job, start, shape).await
+        SignupStream::open(&app, job, &job_id, start).await
     }
 }
 

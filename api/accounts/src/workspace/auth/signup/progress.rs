@@ -1,12 +1,15 @@
 //! A sign-up's events: those of its job under the sign-up's own token, in words for people, and with
 //! tokens at the end. The tokens are made here, when the end is delivered, and stored nowhere.
 
+use std::sync::Arc;
+
 use api_kit::{ApiError, App, JobStream, Shape, Start};
 use chrono::{DateTime, Utc};
 use domain::signups;
+use futures::FutureExt;
 use jobs::{
     JobId,
-    watch::{Event, Hub, Status},
+    watch::{Event, Status},
 };
 use poem::{IntoResponse, Response};
 use poem_openapi::{
@@ -14,7 +17,7 @@ use poem_openapi::{
     registry::{MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
-use serde_json::Value;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::super::Tokens;
@@ -49,7 +52,9 @@ pub struct SignupEvent {
 pub struct SignupResult {
     /// A sentence for people.
     message: String,
-    /// With COMPLETED, for 15 minutes, where an account was made: its first session's access token.
+    /// Access token of the account's first session. Present with COMPLETED, for 15 minutes, where the sign-up made
+    /// an account, and the same set of tokens at each reading; absent once its refresh token has been used or its
+    /// session has ended.
     #[oai(skip_serializing_if_is_none)]
     access_token: Option<String>,
     /// Its refresh token.
@@ -73,19 +78,20 @@ pub struct SignupResult {
 }
 
 impl SignupEvent {
-    /// A job's event as the holder of the sign-up's token sees it.
-    pub async fn of(app: &App, token: &str, event: Event) -> Self {
+    /// A job's event as the holder of the sign-up's token sees it. COMPLETED comes with what was made, or not at
+    /// all: whoever reads it has nothing left to ask for.
+    ///
+    /// # Errors
+    /// When the sign-up's end can't be delivered now.
+    pub async fn of(app: &App, token: &str, event: Event) -> Result<Self, ApiError> {
         let mut result = SignupResult {
             message: sentence(event.status, event.current_step.as_deref()).to_owned(),
             ..SignupResult::default()
         };
-        if event.status == Status::Completed
-            && let Err(error) = result.deliver(app, token).await
-        {
-            // The account is there all the same: whoever reads this signs in, or asks again.
-            tracing::error!(%error, "could not make the tokens of a sign-up");
+        if event.status == Status::Completed {
+            result.deliver(app, token).await?;
         }
-        Self {
+        Ok(Self {
             job_id: token.to_owned(),
             status: event.status,
             progress: event.progress,
@@ -95,12 +101,7 @@ impl SignupEvent {
             timestamp: event.timestamp,
             seq: event.seq,
             prev: event.prev,
-        }
-    }
-
-    /// As it goes into a stream.
-    pub fn into_json(self) -> Value {
-        self.to_json().unwrap_or_default()
+        })
     }
 }
 
@@ -111,7 +112,7 @@ impl SignupResult {
         self.workspace_name = Some(delivered.workspace_name);
         self.checkout_url = delivered.checkout_url;
         if let Some(opened) = delivered.session {
-            let tokens = Tokens::of(app, opened)?;
+            let tokens = Tokens::as_of(app, opened, delivered.opened_at)?;
             self.access_token = Some(tokens.access_token);
             self.refresh_token = Some(tokens.refresh_token);
             self.token_type = Some(tokens.token_type);
@@ -144,9 +145,27 @@ fn sentence(status: Status, step: Option<&str>) -> &'static str {
 pub struct SignupStream(JobStream);
 
 impl SignupStream {
-    /// Opens it.
-    pub async fn open(hub: &Hub, job: JobId, start: Start, shape: Shape) -> Result<Self, ApiError> {
-        Ok(Self(JobStream::open(hub, job, start, Some(shape), |_| Ok(())).await?))
+    /// Opens the stream of a sign-up's job. All that it says names the sign-up by its token.
+    ///
+    /// # Errors
+    /// 404 when there is no such job.
+    pub async fn open(app: &App, job: JobId, token: &str, start: Start) -> Result<Self, ApiError> {
+        let (of_app, of_token) = (app.clone(), token.to_owned());
+        let shape: Shape = Arc::new(move |event: Event| {
+            let (app, token) = (of_app.clone(), of_token.clone());
+            async move {
+                match SignupEvent::of(&app, &token, event).await {
+                    Ok(event) => event.to_json(),
+                    Err(error) => {
+                        tracing::error!(%error, "the end of a sign-up could not be delivered");
+                        None
+                    }
+                }
+            }
+            .boxed()
+        });
+        let named = json!(token);
+        Ok(Self(JobStream::open_as(&app.hub, job, named, start, Some(shape), |_| Ok(())).await?))
     }
 }
 

@@ -55,7 +55,7 @@ impl SignedUp {
         // A session that has just been opened can't be over.
         let opened = delivered.session.ok_or_else(ApiError::token_invalid)?;
         Ok(Self {
-            tokens: Tokens::of(app, opened)?,
+            tokens: Tokens::as_of(app, opened, delivered.opened_at)?,
             workspace_id: delivered.workspace_id,
             workspace_name: delivered.workspace_name,
             checkout_url: delivered.checkout_url,

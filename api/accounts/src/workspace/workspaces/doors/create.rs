@@ -15,6 +15,9 @@ use crate::workspace::auth::{SignupStarted, is_ready};
 pub struct NewWorkspace {
     /// What it will be called: one line, at most 200 characters.
     pub name: String,
+    /// Code of a payment that was made before there was a workspace for it, from the mail about it. The workspace then
+    /// has the plan that was paid for. Null makes a workspace on the free plan.
+    pub invite_code: Option<String>,
 }
 
 /// What making a workspace answers.
@@ -35,7 +38,13 @@ pub(in super::super) async fn create(
     skip_seed: bool,
 ) -> Answer<WorkspaceAnswer> {
     let at_most = app.config.max_owned_workspaces;
-    let new = NewOwnedWorkspace { owner: caller.user, name: &workspace.name, skip_seed, at_most };
+    let new = NewOwnedWorkspace {
+        owner: caller.user,
+        name: &workspace.name,
+        skip_seed,
+        at_most,
+        invite_code: workspace.invite_code.as_deref(),
+    };
     let started = signups::create_workspace(&app.database, new, &caller.actor()).await?;
     if !is_ready(app, &started, "provisioning_failed").await? {
         return Ok(WorkspaceAnswer::OnItsWay(Json(started.into())));

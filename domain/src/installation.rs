@@ -1,0 +1,120 @@
+//! Whether the database is what this release needs: its shared schemas are up to date, and its transaction numbers
+//! belong to the cluster that it is in. Asked at the start of each process, and by `/ready`.
+
+pub mod restore;
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::migrations;
+
+/// How often a process that waits for `migrate` looks again.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What a process finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installation {
+    /// Fit for use.
+    Ready,
+    /// A newer release has migrated the shared schemas. Migrations only add what the release before does not mind.
+    Newer,
+    /// The shared schemas lack migrations of this release.
+    Behind,
+    /// A dump was restored into another cluster, and `migrate --after-restore` has not run since.
+    Restored,
+}
+
+/// A database that no process may work on.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// See [`Installation::Restored`].
+    #[error(
+        "this database was restored from a dump into another PostgreSQL cluster; run `migrate --after-restore` once, \
+         before any process starts"
+    )]
+    Restored,
+    /// The database failed.
+    #[error("PostgreSQL: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Looks at the database. One round trip where all is well, two at the most.
+pub async fn inspect(conn: &mut PgConnection) -> Result<Installation, sqlx::Error> {
+    // Tables that a database which was never migrated lacks: no checked statement can name them.
+    let exist: bool = sqlx::query_scalar(
+        "select to_regclass('control._sqlx_migrations') is not null and to_regclass('shard._sqlx_migrations') is not null",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if !exist {
+        return Ok(Installation::Behind);
+    }
+    let (control, shard): (i64, i64) = sqlx::query_as(
+        "select coalesce((select max(version) from control._sqlx_migrations where success), 0),
+                coalesce((select max(version) from shard._sqlx_migrations where success), 0)",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let known = migrations::shared_versions();
+    if control < known.control || shard < known.shard {
+        return Ok(Installation::Behind);
+    }
+    let foreign = sqlx::query_scalar!(
+        r#"select exists (select from control.cluster
+                           where system_identifier <> (select system_identifier from pg_control_system()))
+           as "foreign!""#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(match () {
+        () if foreign => Installation::Restored,
+        () if control > known.control || shard > known.shard => Installation::Newer,
+        () => Installation::Ready,
+    })
+}
+
+/// Looks at the database by a connection of the pool.
+pub async fn inspect_once(pool: &PgPool) -> Result<Installation, sqlx::Error> {
+    inspect(&mut *pool.acquire().await?).await
+}
+
+/// Waits until the shared schemas are up to date, and says so meanwhile.
+///
+/// # Errors
+/// [`Unfit::Restored`], and when the database is out of reach.
+pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
+    let mut told = false;
+    loop {
+        let mut conn = pool.acquire().await?;
+        match inspect(&mut conn).await? {
+            Installation::Ready => return Ok(()),
+            Installation::Newer => {
+                tracing::info!("a newer release has migrated the database; this one goes on beside it");
+                return Ok(());
+            }
+            Installation::Restored => return Err(Unfit::Restored),
+            Installation::Behind if told => {}
+            Installation::Behind => {
+                tracing::warn!("waiting: the database lacks migrations of this release; run `migrate`");
+                told = true;
+            }
+        }
+        // Statements were prepared against tables that do not exist yet.
+        conn.clear_cached_statements().await?;
+        drop(conn);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Notes the cluster that the data's transaction numbers belong to, where none is noted.
+pub(crate) async fn note_cluster(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into control.cluster (system_identifier)
+         select system_identifier from pg_control_system()
+         on conflict (only_row) do nothing"
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

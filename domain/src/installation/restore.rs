@@ -1,0 +1,74 @@
+//! What a dump needs once it was restored into another cluster.
+//!
+//! Records, their versions, atomic imports and events carry the number of the transaction that wrote them (`xid8`), by
+//! which an export or the relay tells what its snapshot saw. Such numbers are the cluster's own: in a cluster whose
+//! counter is lower they lie in the future, and no snapshot sees those rows.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::workspaces::schema::identifier;
+
+/// The first transaction of any cluster, which every snapshot sees.
+const FIRST_TRANSACTION: &str = "3";
+
+/// Makes a restored database this cluster's own: rows whose transaction is still to come here count as written by the
+/// first one, and exports that are not complete begin anew. Answers with the number of workspaces.
+///
+/// Each workspace is a transaction of its own. Ended at any line, another run does what is left; the cluster is noted
+/// last. Where nothing was restored it only starts unfinished exports over. The shared schemas are up to date.
+pub(crate) async fn adopt(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
+    let tenants = tenants(conn).await?;
+    for tenant in &tenants {
+        adopt_workspace(conn, tenant).await?;
+    }
+    let mut tx = conn.begin().await?;
+    sqlx::query!(
+        "delete from shard.job_checkpoints
+          where job_id in (select id from shard.all_jobs where kind = 'records.export' and state <> 'completed')"
+    )
+    .execute(&mut *tx)
+    .await?;
+    let events =
+        format!("update shard.events set xid = '{FIRST_TRANSACTION}' where xid >= pg_current_xact_id()");
+    sqlx::raw_sql(AssertSqlSafe(events)).execute(&mut *tx).await?;
+    sqlx::query!(
+        "insert into control.cluster (system_identifier)
+         select system_identifier from pg_control_system()
+         on conflict (only_row) do update set system_identifier = excluded.system_identifier"
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(tenants.len())
+}
+
+/// The schemas of workspaces.
+async fn tenants(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select nspname::text as "name!" from pg_namespace
+            where nspname ~ '^ws_[0-9a-f]{32}$' and to_regclass(nspname || '.records') is not null
+            order by nspname"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn adopt_workspace(conn: &mut PgConnection, tenant: &str) -> Result<(), sqlx::Error> {
+    let tenant = identifier(tenant);
+    let statements = format!(
+        "set local search_path = {tenant};
+         update records set written_by = '{FIRST_TRANSACTION}' where written_by >= pg_current_xact_id();
+         update record_versions
+            set written_by = case when written_by >= pg_current_xact_id() then '{FIRST_TRANSACTION}' else written_by end,
+                replaced_by = '{FIRST_TRANSACTION}'
+          where replaced_by >= pg_current_xact_id();
+         update staged_imports set published_by = '{FIRST_TRANSACTION}' where published_by >= pg_current_xact_id();
+         delete from export_segments
+          where job_id not in (select id from shard.finished_jobs where state = 'completed');
+         update exports set snapshot = null, columns = null
+          where job_id not in (select id from shard.finished_jobs where state = 'completed');"
+    );
+    let mut tx = conn.begin().await?;
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await?;
+    tx.commit().await
+}

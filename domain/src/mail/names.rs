@@ -1,0 +1,47 @@
+//! Names in mail. Whoever names themselves, or their workspace, writes into mail that others receive in the
+//! installation's name: a name that could be read as anything but a name is left out.
+
+/// The most characters of a name in a mail.
+const MAX_SHOWN: usize = 100;
+
+/// A name as a mail may show it; none where it contains a link, or characters that change what is around them.
+#[must_use]
+pub fn shown(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let links = lower.contains("://") || lower.contains("www.");
+    // RFC 2047 would be decoded in a header, whatever it says.
+    let encodes = name.contains("=?");
+    let name = name.trim();
+    if links || encodes || name.is_empty() || name.chars().any(|c| c.is_control() || changes_others(c)) {
+        return None;
+    }
+    Some(name.chars().take(MAX_SHOWN).collect())
+}
+
+/// Marks of direction and other invisible characters, line and paragraph separators.
+fn changes_others(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_more_than_a_name_is_left_out() {
+        for name in [
+            "",
+            "You have won! Claim at https://evil.example/",
+            "HTTPS://evil.example",
+            "WWW.evil.example",
+            "two\nlines",
+            "\u{202e}gnp.exe",
+            "=?utf-8?q?Payment_overdue?=",
+        ] {
+            assert_eq!(shown(name), None, "{name:?}");
+        }
+        assert_eq!(shown(" Räder & <Söhne> ").as_deref(), Some("Räder & <Söhne>"));
+        assert_eq!(shown(&"n".repeat(200)).unwrap().len(), 100);
+    }
+}

@@ -1,0 +1,149 @@
+//! The servers that every process needs, as its environment names them.
+
+use std::time::Duration;
+
+use jobs::{Bus, Connect, ConnectError, Database};
+
+use crate::{
+    redis_tls,
+    settings::{SettingError, Settings},
+};
+
+/// The length of `REDIS_PREFIX` at the most.
+const MAX_PREFIX_LENGTH: usize = 64;
+/// Connections of a process to PostgreSQL at the most: no server takes more.
+const MAX_CONNECTIONS: u32 = 10_000;
+
+/// Where PostgreSQL and Redis are, and how they are used.
+#[derive(Clone)]
+pub struct Servers {
+    /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
+    pub database_url: String,
+    /// `REDIS_URL`.
+    pub redis_url: String,
+    /// `REDIS_TLS_CA_FILE`: the certificates that Redis' own is checked with, in place of the system's.
+    pub redis_ca: Option<Vec<u8>>,
+    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
+    pub redis_prefix: String,
+    /// `DATABASE_CONNECTIONS`: at the most, per process.
+    pub connections: u32,
+}
+
+impl Servers {
+    /// Reads the variables. `connections` is the default of `DATABASE_CONNECTIONS`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed.
+    pub fn from_settings(settings: &Settings, connections: u32) -> Result<Self, SettingError> {
+        Ok(Self {
+            database_url: database_url(settings)?,
+            redis_url: redis_url(settings)?,
+            redis_ca: redis_tls::ca(settings)?,
+            redis_prefix: redis_prefix(settings)?,
+            connections: settings.within("DATABASE_CONNECTIONS", connections, 1..=MAX_CONNECTIONS)?,
+        })
+    }
+
+    /// Connects to both. See [`Connect::silence`].
+    ///
+    /// # Errors
+    /// When a server is out of reach.
+    pub async fn connect(&self, silence: Duration) -> Result<Database, ConnectError> {
+        Database::connect(&Connect {
+            database_url: &self.database_url,
+            redis_url: &self.redis_url,
+            redis_ca: self.redis_ca.as_deref(),
+            redis_prefix: &self.redis_prefix,
+            connections: self.connections,
+            silence,
+        })
+        .await
+    }
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // URLs hold passwords.
+        f.debug_struct("Servers")
+            .field("redis_prefix", &self.redis_prefix)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `DATABASE_URL`.
+///
+/// # Errors
+/// When it is missing or malformed.
+pub fn database_url(settings: &Settings) -> Result<String, SettingError> {
+    const NAME: &str = "DATABASE_URL";
+    let url = settings.required(NAME)?.trim();
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(SettingError::malformed(NAME, "expected postgres://user:password@host/database"));
+    }
+    // What is wrong with a URL may be its password, so the parser's own words stay out.
+    jobs::server::options(url, "millrace").map_err(|error| {
+        let reason = match error {
+            sqlx::Error::Configuration(cause) if cause.is::<url::ParseError>() => cause.to_string(),
+            _ => "expected postgres://user:password@host/database".to_owned(),
+        };
+        SettingError::malformed(NAME, reason)
+    })?;
+    Ok(url.to_owned())
+}
+
+fn redis_url(settings: &Settings) -> Result<String, SettingError> {
+    const NAME: &str = "REDIS_URL";
+    let url = settings.required(NAME)?.trim();
+    Bus::check_url(url).map_err(|error| SettingError::malformed(NAME, error))?;
+    Ok(url.to_owned())
+}
+
+fn redis_prefix(settings: &Settings) -> Result<String, SettingError> {
+    let prefix = settings.get("REDIS_PREFIX").unwrap_or("mr");
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    if prefix.len() > MAX_PREFIX_LENGTH || !prefix.chars().all(is_good) {
+        let reason = format!("expected at most {MAX_PREFIX_LENGTH} letters, digits, '_', '-', '.' and ':'");
+        return Err(SettingError::malformed("REDIS_PREFIX", reason));
+    }
+    Ok(prefix.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(changed: (&str, &str)) -> Result<Servers, SettingError> {
+        let good =
+            [("DATABASE_URL", "postgres://m:p@localhost/m"), ("REDIS_URL", "redis://localhost:6379/0")];
+        let variables = good.into_iter().chain([changed]);
+        let settings = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Servers::from_settings(&settings, 16)
+    }
+
+    #[test]
+    fn servers_are_read_with_their_defaults() {
+        let servers = read(("REDIS_PREFIX", "staging:mr-1")).unwrap();
+        assert_eq!((servers.connections, servers.redis_prefix.as_str()), (16, "staging:mr-1"));
+    }
+
+    #[test]
+    fn malformed_servers_are_told_without_their_value() {
+        for (name, value) in [
+            ("DATABASE_URL", "mysql://m:hunter2@localhost/m"),
+            ("DATABASE_URL", "hunter2"),
+            ("DATABASE_URL", "postgres://m:hunter2@localhost:port/m"),
+            ("DATABASE_URL", "postgres://m:hunter2@localhost/m?sslmode=hunter2"),
+            ("DATABASE_CONNECTIONS", "0"),
+            ("DATABASE_CONNECTIONS", "99999"),
+            ("REDIS_URL", "http://localhost:6379?hunter2"),
+            ("REDIS_URL", "hunter2"),
+            ("REDIS_PREFIX", "a b"),
+            ("REDIS_PREFIX", "a*"),
+        ] {
+            let error = read((name, value)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name} is malformed: ")), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What a process does before it works: it reads its settings, and looks whether the database is fit for it.
+
+mod restored;
+mod schema;
+mod settings;
+
+use crate::Cluster;
+
+/// The processes' words in stderr are one line.
+fn one_line(said: &str) -> &str {
+    let mut lines = said.lines().filter(|line| !line.is_empty());
+    let line = lines.next().unwrap_or_else(|| panic!("nothing was said"));
+    assert_eq!(lines.next(), None, "more than one line: {said}");
+    line
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_processes_work_behind_a_pooler_in_session_mode() {
+    let cluster = Cluster::start_behind_pgbouncer().await;
+    let owner = cluster.owner().await;
+    let (_, end) = owner.import("People", "name\nAda\nGrace\n").await;
+    assert_eq!(end["status"], "COMPLETED");
+    let settings = "select count(distinct name)::bigint from pg_stat_activity, lateral (select application_name as name) a
+                     where datname = current_database() and application_name in ('millrace', 'millrace leader')";
+    assert_eq!(cluster.number(settings).await, 2, "the connections tell what they are");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_compile_no_plans_whatever_the_server_is_set_to() {
+    let app = crate::TestApp::start().await;
+    let own =
+        "select count(*) from pg_settings where name = 'jit' and setting = 'off' and source = 'session'";
+    assert_eq!(app.count(own).await, 1);
+}
