@@ -4,7 +4,6 @@
 //!
 //! A count is part of the transaction that enqueues: mail that is refused, or rolled back, is not counted.
 
-use chrono::Utc;
 use jobs::{Database, NewJob, Tx};
 use sha2::{Digest, Sha256};
 
