@@ -119,6 +119,7 @@ async fn connect(database_url: &str, redis_url: &str, ca: Option<&[u8]>) -> Resu
         redis_prefix: "tls",
         connections: 2,
         silence: Duration::from_secs(10),
+        fair_use: None,
     })
     .await
 }

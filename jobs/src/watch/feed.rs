@@ -350,7 +350,7 @@ async fn read_live(conn: &mut PgConnection, workspace: Uuid) -> Result<Vec<Snaps
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Row::into_snapshot).collect()
+    Ok(snapshot::keep_readable(rows))
 }
 
 /// The live jobs that were made in those workspaces after those times: of each one more than may be told of, at
@@ -380,7 +380,7 @@ async fn read_made(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Row::into_snapshot).collect()
+    Ok(snapshot::keep_readable(rows))
 }
 
 #[cfg(test)]

@@ -174,6 +174,18 @@ pub(crate) async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sn
     rows.into_iter().map(Row::into_snapshot).collect()
 }
 
+/// Those of many rows that can be read: one that is damaged hides its own job and no other.
+pub(crate) fn keep_readable(rows: Vec<Row>) -> Vec<Snapshot> {
+    rows.into_iter()
+        .filter_map(|row| {
+            let job = row.id;
+            row.into_snapshot()
+                .inspect_err(|error| tracing::error!(%job, %error, "a job's row can't be read"))
+                .ok()
+        })
+        .collect()
+}
+
 /// The events that Redis keeps of a job with a number above `after`, oldest first, and whether they
 /// follow on `after` without a hole. Nothing at all when Redis can't be asked.
 pub(crate) async fn history(bus: &Bus, id: JobId, after: i64) -> (Vec<Event>, bool) {

@@ -53,6 +53,7 @@ async fn a_statement_that_takes_too_long_is_said_to() {
     let impatient = Database::connect(&Connect {
         database_url: &url,
         redis_url: &variable("REDIS_URL"),
+        redis_ca: None,
         redis_prefix: "impatient",
         connections: 1,
         silence: Duration::from_secs(10),
