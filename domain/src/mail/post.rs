@@ -150,7 +150,7 @@ async fn count(tx: &mut Tx, subjects: Vec<(Subject, String)>) -> Result<(), Post
         .fetch_optional(tx.conn())
         .await?;
         if let Some(counted) = counted.filter(|counted| counted.mails > counted.most) {
-            let left = (counted.ends_at - Utc::now()).num_seconds();
+            let left = (counted.ends_at - jobs::clock::now()).num_seconds();
             let seconds = u64::try_from(left).unwrap_or(0).max(1);
             return Err(PostError::LimitReached { what: subject.reached(), seconds });
         }
