@@ -111,6 +111,9 @@ pub enum SignupError {
     /// The owner's account has been closed.
     #[error("the account with this email address is not active")]
     UserInactive,
+    /// The owner's account has a password, and an address that its owner has not verified.
+    #[error("the account with this email address has not verified it; it must be verified first")]
+    AddressNotVerified,
     /// The person has as many workspaces as one may have.
     #[error("you own {0} workspaces, which is as many as one may have")]
     TooManyWorkspaces(i64),
@@ -137,6 +140,7 @@ impl DomainError for SignupError {
             Self::ClerkIdTaken => Refusal::Conflict("clerk_id_taken".into()),
             Self::SignupPending => Refusal::Conflict("signup_pending".into()),
             Self::UserInactive => Refusal::Conflict("user_inactive".into()),
+            Self::AddressNotVerified => Refusal::Conflict("address_not_verified".into()),
             Self::TooManyWorkspaces(_) => Refusal::LimitExceeded,
             Self::NotFound => Refusal::NotFound,
             Self::Invite(error) => error.refusal(),

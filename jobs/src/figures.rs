@@ -8,13 +8,15 @@ pub const SECONDS: [f64; 16] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
 
 /// Counters without labels.
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 8] = [
     ("millrace_lease_renewals_failed_total", "Renewals of leases that failed"),
     ("millrace_dispatch_started_over_total", "Times that the leader found Redis without its memory"),
     ("millrace_dispatch_push_failed_total", "Pushes that Redis did not take"),
     ("millrace_jobs_rescued_total", "Jobs freed because their lease ran out"),
     ("millrace_job_log_lines_lost_total", "Log lines of jobs that were not stored"),
     ("millrace_rate_limits_counted_alone_total", "Requests counted by one process alone, without Redis"),
+    ("millrace_http_connections_refused_total", "Connections closed at once: their client had too many"),
+    ("millrace_schedule_runs_total", "Jobs enqueued by schedules"),
 ];
 /// Counters by pool.
 const BY_POOL: [(&str, &str); 3] = [
@@ -42,10 +44,6 @@ pub fn begin() {
     for what in ["wake", "event", "log"] {
         metrics::counter!("millrace_bus_lost_total", "what" => what).absolute(0);
     }
-    metrics::describe_counter!(
-        "millrace_schedule_runs_total",
-        "Occurrences of schedules, by what came of them"
-    );
     metrics::describe_counter!("millrace_jobs_started_total", "Attempts that began, by kind");
     metrics::describe_counter!("millrace_jobs_ended_total", "Attempts that ended, by kind and outcome");
     metrics::describe_counter!("millrace_import_rows_total", "Rows of imports, by outcome");

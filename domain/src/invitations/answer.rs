@@ -112,7 +112,9 @@ struct Found {
     role: Role,
     is_mailed: bool,
     profile: Json<InvitedProfile>,
+    invited_by: Option<Uuid>,
     inviter_name: Option<String>,
+    inviter_role: Option<Role>,
     expires_at: DateTime<Utc>,
     accepted_at: Option<DateTime<Utc>>,
     cancelled_at: Option<DateTime<Utc>>,
@@ -142,11 +144,12 @@ impl Found {
         let found = sqlx::query_as!(
             Self,
             r#"select i.id, i.workspace_id, w.name as workspace_name, i.email, i.email_key, i.role as "role: _",
-                      i.is_mailed, i.profile as "profile: _", b.name as "inviter_name?", i.expires_at,
-                      i.accepted_at, i.cancelled_at
+                      i.is_mailed, i.profile as "profile: _", i.invited_by, b.name as "inviter_name?",
+                      m.role as "inviter_role?: Role", i.expires_at, i.accepted_at, i.cancelled_at
                  from invitations i
                  join workspaces w on w.id = i.workspace_id
                  left join users b on b.id = i.invited_by
+                 left join live_memberships m on m.workspace_id = i.workspace_id and m.user_id = i.invited_by
                 where i.token_hash = $1 or i.id = $2"#,
             token,
             id,
@@ -156,10 +159,17 @@ impl Found {
         .ok_or(InvitationError::NotFound)?;
         match found {
             _ if found.accepted_at.is_some() => Err(InvitationError::Accepted),
-            _ if found.cancelled_at.is_some() => Err(InvitationError::Cancelled),
+            _ if found.cancelled_at.is_some() || found.has_outlived_its_inviter() => {
+                Err(InvitationError::Cancelled)
+            }
             _ if found.expires_at <= jobs::clock::now() => Err(InvitationError::Expired),
             _ => Ok(found),
         }
+    }
+
+    /// Whether the person who sent it could not give that role any more. One that a program sent names no person.
+    fn has_outlived_its_inviter(&self) -> bool {
+        self.invited_by.is_some() && self.inviter_role.is_none_or(|role| role < self.role)
     }
 
     /// The account of the invited address.

@@ -48,8 +48,11 @@ pub async fn update(
     changes: MemberChanges,
 ) -> Result<MemberProfile, MemberError> {
     let before = get(db, id).await?;
+    let is_own = db.user_id() == Some(before.user_id);
+    if !is_own && reach != Reach::Own && before.role > caller.role() {
+        return Err(MemberError::AboveYou(before.role));
+    }
     if reach == Reach::Own {
-        let is_own = db.user_id() == Some(before.user_id);
         if !is_own || changes.role.is_some() || changes.is_active.is_some() {
             return Err(MemberError::OthersOnlyWithPermission);
         }

@@ -376,7 +376,8 @@ pub async fn create_workspace(
 /// account has no password: its owner is written to when the workspace is ready.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::UserInactive`]; [`SignupError::SignupPending`].
+/// [`SignupError::Invalid`]; [`SignupError::UserInactive`]; [`SignupError::AddressNotVerified`];
+/// [`SignupError::SignupPending`].
 pub async fn provision(
     database: &Database,
     new: NewProvision<'_>,
@@ -403,7 +404,9 @@ pub async fn provision(
     .fetch_optional(tx.conn())
     .await?;
     let owner = sqlx::query!(
-        "select id, email, name, is_active from users where email_key = $1 for key share",
+        r#"select id, email, name, is_active,
+                  (email_verified_at is null and password_hash is not null) as "is_unproved!"
+             from users where email_key = $1 for key share"#,
         email.key(),
     )
     .fetch_optional(tx.conn())
@@ -411,6 +414,10 @@ pub async fn provision(
     .ok_or(SignupError::SignupPending)?;
     if !owner.is_active {
         return Err(SignupError::UserInactive);
+    }
+    // Whoever signed up under the address has not shown that it is theirs.
+    if owner.is_unproved {
+        return Err(SignupError::AddressNotVerified);
     }
     if let Some(user) = made {
         audit::record(

@@ -145,7 +145,10 @@ impl ScheduledJob {
         let (action_type, config) = Action::of(&plan.template).unwrap_or(("unknown", serde_json::Map::new()));
         let made_by_key =
             origin.credential_id.filter(|_| origin.credential_type == Some(CredentialType::ApiKey));
-        let signed = action_type == "webhook" && access.may::<ManageSchedules>();
+        let is_webhook = action_type == "webhook";
+        let signed = is_webhook && access.may::<ManageSchedules>();
+        // A webhook's URL and payload may hold secrets of whoever receives it.
+        let config = if is_webhook && !signed { serde_json::Map::new() } else { config };
         let (cron_expression, run_at, timezone) = match &plan.timing {
             Timing::Cron(cron) => (Some(cron.text().to_owned()), None, cron.zone()),
             Timing::Once(at) => (None, Some(*at), "UTC"),

@@ -63,6 +63,7 @@ pub(super) const FAILURES: [Failure; 14] = [
         name: "Conflict",
         codes: &[
             ("account_deactivated", "the account is switched off"),
+            ("address_not_verified", "the account's owner has not verified its email address"),
             ("already_in_team", "the person is in the team"),
             ("already_member", "the person is a member of the workspace"),
             ("clerk_id_taken", "another account has this Clerk id"),

@@ -96,11 +96,12 @@ async fn nobody_reaches_above_their_own_role() {
         (&owner, json!({ "role": "viewer" })),
         (&owner, json!({ "is_active": false })),
         (&own, json!({ "role": "owner" })),
+        (&owner, json!({ "display_name": "Nobody in particular" })),
     ] {
         assert_eq!(admin.patch(path, change).await.error(403), "forbidden");
     }
     assert_eq!(admin.delete(&owner).await.error(403), "forbidden");
-    admin.patch(&owner, json!({ "title": "Founder" })).await.expect(200);
+    admin.patch(&own, json!({ "title": "Deputy" })).await.expect(200);
     assert_eq!(member_of(&ada).await["role"], "owner");
 }
 
