@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::outage::is_outage;
 
-/// How long a look may take. Two in a row that take longer mean that the server is away.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a look may take. Two in a row that take longer mean that the server is away, and not only busy.
+const PATIENCE: Duration = Duration::from_millis(2500);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(400);
 

@@ -232,12 +232,13 @@ where
         Ok(database) => database,
         Err(error) => return cannot_start(&error),
     };
+    if let Err(error) = wait_until_fit(&database.pool).await {
+        return cannot_start(&error);
+    }
+    // Who asks before is let in, and answered from here on: a process that waits for migrations is not ready.
     if let Some((listener, figures)) = listening {
         let told = Told { figures, database: database.clone(), leadership };
         tokio::spawn(listen::listen(listener, told));
-    }
-    if let Err(error) = wait_until_fit(&database.pool).await {
-        return cannot_start(&error);
     }
     let stop = CancellationToken::new();
     let (asked, limit) = (stop.clone(), config.grace + BEYOND_GRACE);

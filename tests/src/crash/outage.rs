@@ -123,7 +123,11 @@ async fn a_scheduler_and_a_worker_tell_their_figures_from_the_beginning_and_whet
     assert!(figures.contains("\nmillrace_jobs_rescued_total 0\n"), "{figures}");
     let (_, figures) = read(&worker, "/metrics").await.unwrap();
     assert!(figures.contains("\nmillrace_lease_renewals_failed_total 0\n"), "{figures}");
-    assert!(figures.contains("\nmillrace_jobs_started_total{kind=\"engine.no_op\"} "), "{figures}");
+    wait_until("the figures of each kind have begun", || async {
+        let begun = "\nmillrace_jobs_started_total{kind=\"engine.no_op\"} ";
+        read(&worker, "/metrics").await.is_some_and(|(_, figures)| figures.contains(begun))
+    })
+    .await;
 
     let database = cluster.database().await;
     database.enqueue(jobs::NewJob::new(&jobs::kinds::NoOp::default())).await.unwrap();

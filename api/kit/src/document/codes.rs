@@ -63,6 +63,7 @@ pub(super) const FAILURES: [Failure; 14] = [
         name: "Conflict",
         codes: &[
             ("account_deactivated", "the account is switched off"),
+            ("account_not_managed", "the account belongs to its owner, not to the workspace"),
             ("address_not_verified", "the account's owner has not verified its email address"),
             ("already_in_team", "the person is in the team"),
             ("already_member", "the person is a member of the workspace"),
@@ -81,7 +82,6 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("name_taken", "another one has this name"),
             ("owner_immutable", "the owner's role cannot be changed"),
             ("payment_refused", "the means of payment was refused"),
-            ("password_not_chosen", "the person has not chosen a password yet"),
             ("provisioning_failed", "the workspace could not be made"),
             ("request_running", "a request with this Idempotency-Key is still running"),
             ("signup_failed", "the sign-up has failed"),
