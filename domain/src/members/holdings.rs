@@ -80,7 +80,7 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
                select 'export', 3, job_id, name, 'owner', created_at from exports where created_by = $1
                union all
                select 'scheduled_job', 4, id, name, 'owner', created_at
-                 from schedules where workspace_id = $3 and origin->>'actor' = $1::text
+                 from schedules where workspace_id = $3 and origin->>'user_id' = $1::text
                union all
                select 'api_key', 5, id, name, 'owner', created_at
                  from api_keys where workspace_id = $3 and created_by = $1 and revoked_at is null
@@ -151,8 +151,11 @@ pub async fn reassign(
            ), moved_exports as (
                update exports set created_by = $2 where 'export' = any($6) and created_by = $1 returning 1
            ), moved_schedules as (
-               update schedules set origin = jsonb_set(origin, '{actor}', to_jsonb($2::text)), updated_at = now()
-                where 'scheduled_job' = any($6) and workspace_id = $5 and origin->>'actor' = $1::uuid::text
+               update schedules
+                  set origin = (origin - array['credential_type', 'credential_id', 'impersonator_id'])
+                               || jsonb_build_object('user_id', $2::text),
+                      updated_at = now()
+                where 'scheduled_job' = any($6) and workspace_id = $5 and origin->>'user_id' = $1::uuid::text
                returning 1
            ), moved_keys as (
                update api_keys set created_by = $2, updated_at = now()
