@@ -106,16 +106,12 @@ where
         Some(connection) => connection,
         None => pool.acquire().await?,
     };
-    match timeout(ANSWER, run(&mut connection, items)).await {
-        Ok(answers) => {
-            if answers.is_ok() {
-                *kept = Some(connection);
-            }
-            answers
-        }
-        Err(_) => {
-            connection.close_on_drop();
-            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL does not answer")))
-        }
+    let Ok(answers) = timeout(ANSWER, run(&mut connection, items)).await else {
+        connection.close_on_drop();
+        return Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL does not answer")));
+    };
+    if answers.is_ok() {
+        *kept = Some(connection);
     }
+    answers
 }

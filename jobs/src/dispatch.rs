@@ -226,9 +226,9 @@ impl Leader {
             let others: Vec<_> = others.map(|(pool, queue)| (*pool, queue.may_go_on())).collect();
             for (pool, may_go_on) in others {
                 if may_go_on {
-                    self.go_on(lock, pool).await?
+                    self.go_on(lock, pool).await?;
                 } else {
-                    self.top_up(lock, pool).await?
+                    self.top_up(lock, pool).await?;
                 }
                 self.heard.now();
             }
@@ -261,7 +261,7 @@ impl Leader {
         match timeout(patience, deliver::empty_queues(bus)).await {
             Ok(Ok(())) => {}
             failed => {
-                tracing::warn!(?failed, "could not empty the queues; old ids in them find nothing to claim")
+                tracing::warn!(?failed, "could not empty the queues; old ids in them find nothing to claim");
             }
         }
         let mut connection = bus.connection();

@@ -78,9 +78,10 @@ async fn look_when_in_doubt(
             Seen::Trouble(why) => Some(why.into()),
         };
         if why.is_some() != away {
-            match &why {
-                Some(why) => tracing::error!(%why, "PostgreSQL is out of reach"),
-                None => tracing::info!("PostgreSQL is in reach again"),
+            if let Some(why) = &why {
+                tracing::error!(%why, "PostgreSQL is out of reach");
+            } else {
+                tracing::info!("PostgreSQL is in reach again");
             }
             metrics::gauge!("millrace_database_reachable").set(if why.is_some() { 0.0 } else { 1.0 });
             told.send_replace(why);
@@ -113,7 +114,8 @@ async fn look(options: &PgConnectOptions) -> Seen {
         // With 53300 it has answered, and those who have a connection go on.
         Ok(Err(error))
             if is_outage(&error)
-                && error.as_database_error().and_then(|e| e.code()).as_deref() != Some("53300") =>
+                && error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref()
+                    != Some("53300") =>
         {
             Seen::Trouble(error.to_string())
         }

@@ -4,7 +4,6 @@
 //!
 //! A count is part of the transaction that enqueues: mail that is refused, or rolled back, is not counted.
 
-use chrono::Utc;
 use jobs::{Database, NewJob, Tx};
 use sha2::{Digest, Sha256};
 
@@ -150,7 +149,7 @@ async fn count(tx: &mut Tx, subjects: Vec<(Subject, String)>) -> Result<(), Post
         .fetch_optional(tx.conn())
         .await?;
         if let Some(counted) = counted.filter(|counted| counted.mails > counted.most) {
-            let left = (counted.ends_at - Utc::now()).num_seconds();
+            let left = (counted.ends_at - jobs::clock::now()).num_seconds();
             let seconds = u64::try_from(left).unwrap_or(0).max(1);
             return Err(PostError::LimitReached { what: subject.reached(), seconds });
         }
