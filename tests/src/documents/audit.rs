@@ -131,8 +131,14 @@ async fn what_a_key_writes_is_the_key_s_and_nobody_s_else() {
 async fn what_is_done_in_somebody_s_place_names_both_in_jobs_too() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let staff = uuid::Uuid::now_v7();
-    sqlx::query("update control.sessions set impersonator_id = $1")
+    let staff = app.owner().await.get("/auth/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    let staff: uuid::Uuid = staff.parse().unwrap();
+    sqlx::query("update control.users set is_staff = true where id = $1")
+        .bind(staff)
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    sqlx::query("update control.sessions set impersonator_id = $1 where user_id <> $1")
         .bind(staff)
         .execute(&app.database.pool)
         .await
