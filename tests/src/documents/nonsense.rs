@@ -110,8 +110,11 @@ impl Walk {
         }
         if reply.status >= 400 {
             let error = reply.json();
+            // The Token API's errors have a form of their own.
+            let is_token_api = ["/v1/me", "/v1/books"].contains(&&*operation.path);
             let (fields, message) = match self.surface {
                 Surface::Workspace | Surface::Ops => (&error["fields"], &error["detail"]),
+                Surface::Platform if is_token_api => (&error["fields"], &error["detail"]),
                 Surface::Platform => (&error["error"]["fields"], &error["error"]["message"]),
             };
             let code = code_of(&error);
