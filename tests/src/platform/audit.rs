@@ -1,5 +1,7 @@
 //! The audit: who did what, as its readers see it.
 
+use api_kit::TypeId;
+use domain::UserId;
 use serde_json::{Value, json};
 
 use crate::TestApp;
@@ -40,17 +42,17 @@ async fn what_people_and_programs_do_is_listed_the_latest_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_acted_as_somebody_is_named() {
     let app = TestApp::start().await;
-    let owner = app.owner().await;
-    app.run("update sessions set impersonator_id = '01890a5d-ac96-774b-bcce-b302099a8057'").await;
-    owner.new_key(&["read"]).await;
+    let (owner, staff) = (app.owner().await, app.owner().await);
+    let staff = staff.get("/auth/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    app.run(&format!("update users set is_staff = true where id = '{staff}'")).await;
+    app.run(&format!("update sessions set impersonator_id = '{staff}' where user_id <> '{staff}'")).await;
+    owner.post("/recordsets", json!({"name": "Things"})).await.expect(201);
 
-    let audit = owner.get("/v1/audit-logs?action=api_key.created").await.expect(200);
+    let audit = owner.get("/v1/audit-logs?action=recordset.created").await.expect(200);
 
     let entry = &audit["data"]["logs"][0];
-    assert_eq!(
-        (&entry["is_impersonated"], &entry["impersonator_id"]),
-        (&json!(true), &json!("usr_01h455vb4pex5vsknk084sn02q"))
-    );
+    let named = TypeId(UserId(staff.parse().unwrap())).to_string();
+    assert_eq!((&entry["is_impersonated"], &entry["impersonator_id"]), (&json!(true), &json!(named)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

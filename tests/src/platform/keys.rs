@@ -24,7 +24,8 @@ async fn a_key_manages_keys_of_its_tenant_which_both_surfaces_show() {
         shown,
         json!({"id": "[id]", "label": "App", "prefix": "[prefix]", "scopes": ["read"],
                "ip_allowlist": ["127.0.0.1/32"], "rate_limit": 5, "is_active": true,
-               "created_at": "[time]", "updated_at": "[time]"})
+               "created_at": "[time]", "created_by": "[id]", "updated_at": "[time]"}),
+        "the person who answers for the key that made it answers for it, too"
     );
     let listed = program.get("/v1/keys").await.expect(200);
     assert_eq!((&listed["data"][0], listed["data"].as_array().unwrap().len()), (key, 2));
