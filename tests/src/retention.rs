@@ -116,8 +116,8 @@ async fn the_audit_is_kept_as_long_as_its_workspace_says() {
     let (careful, other) = (careful.workspace.unwrap(), other.workspace.unwrap());
     let nobodys = uuid::Uuid::nil();
     app.run(&format!(
-        "insert into audit_log (workspace_id, at, action, resource_type)
-         select w::uuid, now() - days * interval '1 day', 'test', days::text
+        "insert into audit_log (workspace_id, at, action, resource_type, actor_type)
+         select w::uuid, now() - days * interval '1 day', 'test', days::text, 'user'
            from (values ('{careful}'), ('{other}'), ('{nobodys}'), (null)) as of (w),
                 unnest(array[366, 364, 31, 29]) as days, generate_series(1, 600)
           order by days desc"
