@@ -48,6 +48,7 @@ pub(crate) async fn begin(
     silence: Duration,
     settings: &str,
 ) -> Result<(), sqlx::Error> {
+    #[expect(clippy::disallowed_methods, reason = "it reads /proc once per connection, for no request")]
     let limited = tokio::task::spawn_blocking(move || tcp::limit_silence(port, silence)).await;
     if let Ok(Err(error)) = limited {
         tracing::warn!(%error, "connections to PostgreSQL have no limit on their server's silence");
