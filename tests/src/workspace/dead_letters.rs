@@ -82,6 +82,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
     detail["log"][0]["id"] = "[id]".into();
     insta::assert_json_snapshot!(detail, @r#"
     {
+      "actor_type": "system",
       "attempts": 1,
       "code": "asked_to_fail",
       "crashes": 0,
