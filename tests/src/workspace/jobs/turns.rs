@@ -139,16 +139,14 @@ async fn within_a_workspace_a_higher_priority_goes_first() {
     let owner = app.owner().await;
     limit_no_ops(&app, Some(1), None, None).await;
     let mut ids = Vec::new();
+    // All of them at the same moment: what is due first goes first.
+    let due = jobs::clock::now() + chrono::TimeDelta::seconds(2);
     for priority in [9, 5, 0] {
         let job = NoOp { sleep_ms: 20, ..NoOp::default() };
         let mut tx = app.database.begin().await.unwrap();
         for _ in 0..3 {
             let job = NewJob::new(&job).workspace(Some(workspace_of(&owner))).priority(priority);
-            ids.push(
-                jobs::enqueue(&mut tx, job.run_at(jobs::clock::now() + chrono::TimeDelta::seconds(1)))
-                    .await
-                    .unwrap(),
-            );
+            ids.push(jobs::enqueue(&mut tx, job.run_at(due)).await.unwrap());
         }
         tx.commit().await.unwrap();
     }
