@@ -68,7 +68,7 @@ async fn a_key_holds_what_its_scopes_say() {
 
     let mine = program.get("/permissions/me").await.expect(200);
 
-    assert_eq!(mine["role"], "admin");
+    assert_eq!(mine["role"], "owner", "that of the person who made it");
     assert!(mine["permissions"].as_array().unwrap().contains(&json!("records:view")));
     assert_eq!(may(&program, "records:create").await, json!(false));
 }
