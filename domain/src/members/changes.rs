@@ -52,10 +52,8 @@ pub async fn update(
     if !is_own && reach != Reach::Own && before.role > caller.role() {
         return Err(MemberError::AboveYou(before.role));
     }
-    if reach == Reach::Own {
-        if !is_own || changes.role.is_some() || changes.is_active.is_some() {
-            return Err(MemberError::OthersOnlyWithPermission);
-        }
+    if reach == Reach::Own && (!is_own || changes.role.is_some() || changes.is_active.is_some()) {
+        return Err(MemberError::OthersOnlyWithPermission);
     }
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
