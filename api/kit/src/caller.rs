@@ -97,13 +97,11 @@ impl Caller {
         app: &App,
         named: Option<WorkspaceId>,
     ) -> Result<Vec<Authority>, ApiError> {
-        match named {
-            Some(workspace) => Ok(vec![self.authority_in(app, workspace).await?]),
-            None => {
-                let (pool, ip) = (&app.database.pool, self.visitor.ip);
-                Ok(callers::authorities(pool, self.credential(), ip).await?)
-            }
+        if let Some(workspace) = named {
+            return Ok(vec![self.authority_in(app, workspace).await?]);
         }
+        let (pool, ip) = (&app.database.pool, self.visitor.ip);
+        Ok(callers::authorities(pool, self.credential(), ip).await?)
     }
 }
 

@@ -35,9 +35,14 @@ pub struct ApiError {
     code: Cow<'static, str>,
     detail: String,
     fields: FieldErrors,
-    retry_after: Option<u64>,
-    allow: Option<String>,
+    retry_after: Option<u32>,
+    allow: Option<Box<str>>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// Seconds to wait, in as little room as an error has.
+fn wait(seconds: u64) -> Option<u32> {
+    Some(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// How the Workspace API and the operator's routes show an error.
@@ -116,7 +121,7 @@ impl ApiError {
     pub fn method_not_allowed(allow: impl Into<String>) -> Self {
         let detail = "the path exists, but not with this method";
         Self {
-            allow: Some(allow.into()),
+            allow: Some(allow.into().into_boxed_str()),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         }
     }
@@ -183,7 +188,7 @@ impl ApiError {
     /// 429: too often; how many seconds to wait.
     pub fn rate_limited(seconds: u64, detail: impl Into<String>) -> Self {
         Self {
-            retry_after: Some(seconds),
+            retry_after: wait(seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
         }
     }
@@ -205,7 +210,7 @@ impl ApiError {
     #[must_use]
     pub fn database_unreachable() -> Self {
         Self {
-            retry_after: Some(RETRY_AFTER_SECONDS),
+            retry_after: wait(RETRY_AFTER_SECONDS),
             ..Self::unavailable(DATABASE_UNREACHABLE, "the database is unreachable; try again")
         }
     }
@@ -281,7 +286,7 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
             Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "credentials_invalid", said),
             Refusal::TooMany(code, seconds) => {
-                Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said) }
+                Self { retry_after: wait(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said) }
             }
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
@@ -295,7 +300,7 @@ impl<E: DomainError> From<E> for ApiError {
             }
             Refusal::Overloaded(seconds) => {
                 let said = "too much is under way just now; try again after the seconds in Retry-After";
-                Self { retry_after: Some(seconds), ..Self::unavailable("overloaded", said) }
+                Self { retry_after: wait(seconds), ..Self::unavailable("overloaded", said) }
             }
             Refusal::Internal => Self::internal(error),
         }

@@ -263,13 +263,12 @@ impl Declared {
                 let Some(known) = self.members(schema) else { return };
                 for (name, value) in members {
                     let path = join(path, name);
-                    match known.iter().find(|(known, _)| known == name) {
-                        Some((_, schema)) => self.walk(schema, value, &path, unknown),
-                        None => {
-                            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                            let reason = format!("is not a member here; there are {}", names.join(", "));
-                            unknown.insert(shown(&path), vec![reason]);
-                        }
+                    if let Some((_, schema)) = known.iter().find(|(known, _)| known == name) {
+                        self.walk(schema, value, &path, unknown);
+                    } else {
+                        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                        let reason = format!("is not a member here; there are {}", names.join(", "));
+                        unknown.insert(shown(&path), vec![reason]);
                     }
                 }
             }
@@ -290,7 +289,7 @@ impl Declared {
             return None;
         }
         let mut all: Vec<_> = schema.properties.iter().map(|(name, schema)| (*name, schema)).collect();
-        let mut is_open = schema.properties.is_empty() && schema.ty != "";
+        let mut is_open = schema.properties.is_empty() && !schema.ty.is_empty();
         for part in &schema.all_of {
             // A part without a type only annotates.
             if let Some(part) = self.resolve(part).filter(|part| !part.ty.is_empty()) {
