@@ -121,7 +121,8 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
-        let answered = async {
+        // In a place of its own: what waits for it stays small.
+        let answered = Box::pin(async {
             if cors::is_preflight(&request) {
                 return match origin {
                     Some(_) => cors::preflight(&request),
@@ -142,7 +143,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
                 Some(charge) => charge.after(answered, render).await,
                 None => answered,
             }
-        }
+        })
         .instrument(span.clone());
         let mut response = tokio::select! {
             biased;

@@ -41,8 +41,8 @@ pub struct ApiError {
 }
 
 /// Seconds to wait, in as little room as an error has.
-fn wait(seconds: u64) -> Option<u32> {
-    Some(u32::try_from(seconds).unwrap_or(u32::MAX))
+fn wait(seconds: u64) -> u32 {
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 /// How the Workspace API and the operator's routes show an error.
@@ -188,7 +188,7 @@ impl ApiError {
     /// 429: too often; how many seconds to wait.
     pub fn rate_limited(seconds: u64, detail: impl Into<String>) -> Self {
         Self {
-            retry_after: wait(seconds),
+            retry_after: Some(wait(seconds)),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
         }
     }
@@ -210,7 +210,7 @@ impl ApiError {
     #[must_use]
     pub fn database_unreachable() -> Self {
         Self {
-            retry_after: wait(RETRY_AFTER_SECONDS),
+            retry_after: Some(wait(RETRY_AFTER_SECONDS)),
             ..Self::unavailable(DATABASE_UNREACHABLE, "the database is unreachable; try again")
         }
     }
@@ -285,9 +285,10 @@ impl<E: DomainError> From<E> for ApiError {
             Refusal::Forbidden => Self::forbidden(said),
             Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
             Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "credentials_invalid", said),
-            Refusal::TooMany(code, seconds) => {
-                Self { retry_after: wait(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said) }
-            }
+            Refusal::TooMany(code, seconds) => Self {
+                retry_after: Some(wait(seconds)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said)
+            },
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
@@ -300,7 +301,7 @@ impl<E: DomainError> From<E> for ApiError {
             }
             Refusal::Overloaded(seconds) => {
                 let said = "too much is under way just now; try again after the seconds in Retry-After";
-                Self { retry_after: wait(seconds), ..Self::unavailable("overloaded", said) }
+                Self { retry_after: Some(wait(seconds)), ..Self::unavailable("overloaded", said) }
             }
             Refusal::Internal => Self::internal(error),
         }
