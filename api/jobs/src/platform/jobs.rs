@@ -220,6 +220,7 @@ impl JobsApi {
     ///
     /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
     /// goes on beyond that.
+    #[allow(clippy::unused_async)] // a handler is async
     #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
     async fn stream_url(&self, can: Can<ViewJobs>) -> Wrapped<JobsStreamUrl> {
         Ok(Json(can.wrap(can.jobs_stream_url())))

@@ -207,6 +207,7 @@ impl JobsApi {
     ///
     /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
     /// goes on beyond that.
+    #[allow(clippy::unused_async)] // a handler is async
     #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
     async fn stream_url(&self, can: Can<ViewJobs>) -> Answer<Json<JobsStreamUrl>> {
         Ok(Json(can.jobs_stream_url()))
