@@ -88,7 +88,7 @@ impl Asset {
     fn tag(&self, packs: bool) -> String {
         let tag = self.0.tag.get_or_init(|| {
             let hash = Sha256::digest(&self.0.plain);
-            hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+            hex::encode(&hash[..12])
         });
         if packs { format!("\"{tag}-gzip\"") } else { format!("\"{tag}\"") }
     }
