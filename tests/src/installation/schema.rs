@@ -74,6 +74,7 @@ async fn a_migration_gives_way_to_whoever_holds_a_lock_and_tries_again() {
     let migrate = {
         let cluster = std::sync::Arc::new(cluster);
         let running = cluster.clone();
+        #[expect(clippy::disallowed_methods, reason = "a test's own process has no places to keep")]
         let migrate = tokio::task::spawn_blocking(move || running.run_to_end::<&str>("migrate", &[], &[]));
         // It has to come twice: the lock is held until its first try has ended.
         let gave_way = "select count(*) from pg_stat_activity
