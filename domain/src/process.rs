@@ -61,7 +61,9 @@ fn filter(text: &str) -> Result<EnvFilter, SettingError> {
             ));
         }
     }
-    EnvFilter::try_new(text).map_err(|error| SettingError::malformed(NAME, error))
+    // The filter's own syntax takes no spaces.
+    let text: Vec<_> = text.split(',').map(str::trim).collect();
+    EnvFilter::try_new(text.join(",")).map_err(|error| SettingError::malformed(NAME, error))
 }
 
 /// What the process's logging holds on to. Dropped at the end of `main`, it sends the last spans.
