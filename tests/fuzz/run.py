@@ -83,7 +83,6 @@ def millrace(database_url, folder):
         "STORAGE_URL": (folder / "files").as_uri(),
         "MAIL_URL": (folder / "mail").as_uri(),
         "CLERK_SECRET": CLERK_SECRET,
-        "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(32)}",
         "PORT": str(port),
         "LOG": "error,apalis_core=off",
     }
