@@ -44,7 +44,7 @@ pub struct Policy {
 /// What a policy says about a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether whoever asks gets it.
+    /// Whether the caller gets it.
     pub allowed: bool,
     /// Why, for people.
     pub reason: String,

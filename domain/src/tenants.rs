@@ -40,7 +40,7 @@ pub struct TenantConfig {
     pub governance: Governance,
 }
 
-/// A tenant that somebody belongs to.
+/// A tenant with a membership of the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantName {
     /// Which.

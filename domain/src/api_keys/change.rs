@@ -18,7 +18,7 @@ pub struct KeyChanges {
     pub name: Option<String>,
     /// What it is for, at most 2,000 characters; null clears it.
     pub description: MaybeUndefined<String>,
-    /// What it may do: at least one. Nobody gives what they don't have.
+    /// What it may do: at least one, and only what the issuer has.
     pub scopes: Option<Vec<crate::access::Scope>>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     pub ip_allowlist: Option<Vec<String>>,

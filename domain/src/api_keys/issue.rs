@@ -21,7 +21,7 @@ pub struct NewKey {
     pub name: String,
     /// What it is for, at most 2,000 characters.
     pub description: Option<String>,
-    /// What it may do: at least one. Nobody gives what they don't have.
+    /// What it may do: at least one, and only what the issuer has.
     pub scopes: Vec<Scope>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     #[oai(default)]

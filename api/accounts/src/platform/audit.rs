@@ -12,7 +12,7 @@ use serde_json::Value;
 
 permissions! { ViewAudit = "audit:view" }
 
-/// Something that somebody did.
+/// An action of a person, a program or a job.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditLog {
@@ -25,7 +25,7 @@ struct AuditLog {
     /// The id of the resource, as a TypeID; null where `data` names several.
     resource_id: Option<String>,
     /// The kind of actor: `user`, `impersonator` (staff acting as a person), `api_key`, `operator`, `job` (the
-    /// effect of a running job, on behalf of whoever asked for it), `visitor` (a client without a credential) or
+    /// effect of a running job, on behalf of its requester), `visitor` (a client without a credential) or
     /// `system`.
     actor_type: String,
     /// The person; null for programs of the tenant and for operators.

@@ -65,7 +65,7 @@ struct Simulation {
 struct RowDecision {
     /// The row's place in `sample_data`, from 0.
     row: i64,
-    /// Whether whoever asks gets it.
+    /// Whether the caller gets it.
     allowed: bool,
     /// Why, for people.
     reason: String,
@@ -115,7 +115,7 @@ impl GovernanceApi {
 
     /// Try out a row-level policy
     ///
-    /// On the rows that are sent, as whoever is described: nothing is read from the tenant's data, nothing is
+    /// On the rows that are sent, as the caller described: nothing is read from the tenant's data, nothing is
     /// written, and no SQL is run. What is compared with null, or is not of one type, is neither true nor false, and
     /// doesn't allow a row.
     #[oai(path = "/policies/simulate", method = "post", operation_id = "simulate_policy")]

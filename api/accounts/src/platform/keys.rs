@@ -78,7 +78,7 @@ impl From<ApiKey> for Key {
 struct KeyToCreate {
     /// What it is called: one line, at most 200 characters.
     label: String,
-    /// What it may do: at least one. Nobody gives what they don't have.
+    /// What it may do: at least one, and only what the issuer has.
     scopes: Vec<Scope>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     #[oai(default)]
@@ -94,7 +94,7 @@ struct KeyToCreate {
 struct KeyToUpdate {
     /// What it is called: one line, at most 200 characters.
     label: Option<String>,
-    /// What it may do: at least one. Nobody gives what they don't have.
+    /// What it may do: at least one, and only what the issuer has.
     scopes: Option<Vec<Scope>>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     ip_allowlist: Option<Vec<String>>,
@@ -169,7 +169,7 @@ impl KeysApi {
 
     /// Issue an API key
     ///
-    /// The whole key is in this answer and nowhere else. Nobody gives a key more than they may themselves (403). A
+    /// The whole key is in this answer and nowhere else. A key gets no more than its issuer may do (403). A
     /// tenant has at most 100 keys that are neither revoked nor expired (402 `limit_exceeded`).
     #[oai(path = "/", method = "post", operation_id = "create_key")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<KeyToCreate>) -> CreatedWrapped<CreatedKey> {

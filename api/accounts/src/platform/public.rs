@@ -60,7 +60,7 @@ struct TenantLookup {
     email: String,
 }
 
-/// A tenant that somebody belongs to.
+/// A tenant with a membership of the person.
 #[derive(Debug, Object)]
 struct FoundTenant {
     /// The tenant: a workspace.

@@ -37,7 +37,7 @@ pub struct StripeWebhookApi;
 impl StripeWebhookApi {
     /// Take a notice from Stripe
     ///
-    /// `checkout.session.completed` gives a workspace its plan, or mails a code to whoever has paid and has no
+    /// `checkout.session.completed` gives a workspace its plan, or mails a code to a payer who has no
     /// workspace for it. `customer.subscription.*` changes the plan. Other events are accepted and have no effect. An
     /// event only names an object: its present state is fetched from Stripe, so events may come late, repeated or in any
     /// order. 503 `stripe_unavailable` if Stripe does not answer; Stripe then sends the event again. A signature is

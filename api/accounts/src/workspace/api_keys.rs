@@ -28,7 +28,7 @@ struct ApiKeyCount {
     count: i64,
 }
 
-/// Changes the shared schemas for whoever calls, in one transaction.
+/// Changes the shared schemas for the caller, in one transaction.
 pub(crate) async fn act<T, E: Into<ApiError>>(
     can: &Access,
     work: impl AsyncFnOnce(&mut Tx, &Acting<'_>) -> Result<T, E>,
@@ -88,7 +88,7 @@ impl ApiKeysApi {
     /// Issue an API key
     ///
     /// The whole key is in this answer and nowhere else. With a key one does what admins do, within its
-    /// scopes; nobody gives a key more than they may themselves (403). A workspace has at most 100 keys that
+    /// scopes; a key gets no more than its issuer may do (403). A workspace has at most 100 keys that
     /// are neither revoked nor expired (402 `limit_exceeded`).
     #[oai(path = "/", method = "post", operation_id = "create_api_key")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {

@@ -19,7 +19,7 @@ struct ResetMailed {
 /// A link to hand over.
 #[derive(Debug, Object)]
 struct ResetLink {
-    /// Where the member chooses their new password. Whoever has it is let in once: hand it to nobody else.
+    /// Where the member chooses their new password. Its holder is let in once: hand it to the member only.
     reset_url: String,
     /// Until when it is good.
     expires_at: DateTime<Utc>,
@@ -54,7 +54,7 @@ impl MemberPasswordApi {
 
     /// Make a link for a member to choose a new password by
     ///
-    /// To be handed over; no mail is sent. Good once, for 24 hours. Whoever holds it gets the whole account, so only an
+    /// To be handed over; no mail is sent. Good once, for 24 hours. Its holder gets the whole account, so only an
     /// account that the workspace manages has one (403 otherwise).
     #[oai(
         path = "/:workspace_id/members/:user_id/password-reset/link",

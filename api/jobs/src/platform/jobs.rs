@@ -36,7 +36,7 @@ pub struct StartedJob {
 }
 
 impl StartedJob {
-    /// Links to a job for whoever started it.
+    /// Links to a job for the caller that started it.
     #[must_use]
     pub fn new(access: &Access, job: JobId) -> Self {
         let JobStarted { job_id, status_url, stream_url } = access.job_started(job);

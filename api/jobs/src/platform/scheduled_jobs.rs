@@ -112,7 +112,7 @@ struct ScheduledJob {
     action_type: String,
     /// How.
     action_config: JsonObject,
-    /// With `webhook`, for whoever may change it: what its requests are signed with, after the Standard
+    /// With `webhook`, for callers that may change it: what its requests are signed with, after the Standard
     /// Webhooks specification.
     signing_secret: Option<String>,
     /// Whether it comes at all.
@@ -389,7 +389,7 @@ async fn changed_action(
     Ok(Some(action))
 }
 
-/// What a scheduled job starts asks for its own permissions: whoever changes when it comes, starts it.
+/// What a scheduled job starts asks for its own permissions: changing when it comes is starting it.
 async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<()> {
     let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
     access.need_for(Act::Start, schedule.plan.template.parts().0)

@@ -22,7 +22,7 @@ struct Registration {
     name: String,
 }
 
-/// What registering answers, whoever has the address.
+/// The answer to a registration, the same for every address.
 #[derive(Debug, Object)]
 struct Registered {
     /// The address that was written to.
@@ -101,7 +101,7 @@ impl ActivationApi {
     ///
     /// New clients sign up instead. Answers the same whether or not the address has an account, and tells
     /// whoever reads its mail: a new account is activated by the link there, where its password is chosen, and
-    /// the owner of one that exists learns that somebody tried. A `password` sent along isn't kept, since whoever
+    /// the owner of one that exists learns of the attempt. A `password` sent along isn't kept, since whoever
     /// types an address needn't be who reads its mail.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(

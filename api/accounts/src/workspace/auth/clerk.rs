@@ -64,7 +64,7 @@ pub struct ClerkApi;
 
 #[OpenApi(prefix_path = "/auth/clerk", tag = "Tag::Authentication")]
 impl ClerkApi {
-    /// Tell whether somebody whom Clerk has signed in has an account
+    /// Tell whether a person signed in by Clerk has an account
     ///
     /// Known by their Clerk id, or the first time by their address, if it is verified here or nobody can sign in to the
     /// account yet; then this answers with a session. Never makes an account. Only for who shows the installation's `CLERK_SECRET`.

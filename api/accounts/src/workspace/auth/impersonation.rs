@@ -20,7 +20,7 @@ struct Exchange {
     token: String,
 }
 
-/// A session in which a member of staff acts as somebody.
+/// A session in which a member of staff acts as a user.
 #[derive(Debug, Object)]
 struct ActingAs {
     /// For the `Authorization` header, as `Bearer …`.

@@ -36,7 +36,7 @@ pub struct PasswordApi;
 impl PasswordApi {
     /// Ask for a link to choose a new password by
     ///
-    /// Mails it if somebody has the address; the answer is the same if not. A link is good once, for an hour,
+    /// Mails it if an account has the address; the answer is the same if not. A link is good once, for an hour,
     /// while no newer one was sent.
     #[oai(path = "/request-password-reset", method = "post", operation_id = "request_password_reset")]
     async fn request(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {

@@ -55,7 +55,7 @@ struct EmailConfirmation {
     token: String,
 }
 
-/// What is to be different in somebody's profile.
+/// Changes to a profile.
 #[derive(Debug, Object)]
 struct UserChanges {
     #[oai(flatten)]

@@ -33,7 +33,7 @@ impl SessionApi {
     /// Sign in
     ///
     /// After five failures in an hour an address is locked for the client's network (an IPv4 address, an IPv6 /64), for
-    /// one minute at first and for up to 15 minutes as they go on, whether or not somebody has it; after 100 from
+    /// one minute at first and for up to 15 minutes as they go on, whether or not an account has it; after 100 from
     /// wherever, it is locked for all; after 50 failures from one network, that network is. While it is, even the right
     /// password is answered with 429 `sign_in_locked` and `Retry-After`. A device that has signed in before and sends its
     /// `device_token` is counted by itself: only its own five failures lock it.

@@ -101,7 +101,7 @@ impl SignupApi {
 
     /// Stream a sign-up's events
     ///
-    /// Server-Sent Events; the last one carries the tokens. Whoever has the job id may watch.
+    /// Server-Sent Events; the last one carries the tokens. The job id alone admits.
     #[oai(
         path = "/jobs/:job_id/stream",
         method = "get",

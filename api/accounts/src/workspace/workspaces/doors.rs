@@ -14,7 +14,7 @@ pub struct ProvisionApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl ProvisionApi {
-    /// Make a workspace for somebody, as staff
+    /// Make a workspace for a person, as staff
     ///
     /// The owner's account is made when there is none with that address; they are then mailed a link, good for
     /// seven days, to choose a password with. Waits up to 30 seconds for the job, then answers with its links;

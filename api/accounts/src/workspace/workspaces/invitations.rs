@@ -171,7 +171,7 @@ impl InvitationsApi {
         Ok(Json(cancelled))
     }
 
-    /// Invite somebody by mail
+    /// Invite a person by mail
     ///
     /// A link is mailed to the address. The answer is the same whether or not the address has an account, and shows
     /// nothing of its owner before they have accepted. An address that is invited already is sent a new link for the

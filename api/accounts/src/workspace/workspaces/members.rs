@@ -28,7 +28,7 @@ impl MembersApi {
         Ok(Json(roster.map(shown).collect()))
     }
 
-    /// Take somebody out of a workspace
+    /// Take a person out of a workspace
     ///
     /// An invitation that was not accepted is withdrawn. A member loses their place, and their account with it if this
     /// workspace manages it: if it was made by accepting the workspace's invitation, and its owner is in no other

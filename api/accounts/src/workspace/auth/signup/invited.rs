@@ -53,7 +53,7 @@ pub struct StripeInviteApi;
 impl StripeInviteApi {
     /// Look at an invite
     ///
-    /// Whoever has the code may. 410 once the invite has been used or is too old.
+    /// The code alone admits. 410 once the invite has been used or is too old.
     #[oai(path = "/signup/stripe-invite/:invite_code", method = "get", operation_id = "get_stripe_invite")]
     async fn get(&self, app: Data<&App>, invite_code: Path<String>) -> Answer<Json<Invite>> {
         takes_payments(&app)?;

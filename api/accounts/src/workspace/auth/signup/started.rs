@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A workspace on its way.
 #[derive(Debug, Object)]
 pub struct SignupStarted {
-    /// Names it in its URLs. A secret: whoever has it gets the tokens.
+    /// Names it in its URLs. A secret: its holder gets the tokens.
     job_id: String,
     /// Its snapshot, for polling.
     status_url: String,

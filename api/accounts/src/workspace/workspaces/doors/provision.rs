@@ -23,7 +23,7 @@ pub struct WorkspaceForOwner {
     pub skip_seed: Option<bool>,
 }
 
-/// A workspace made for somebody.
+/// A workspace made for a person.
 #[derive(Debug, Object)]
 pub struct Provisioned {
     /// The workspace.
