@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, NewJob, Origin, Pool, Tx, clock,
+    Database, JobId, JobKind, NewJob, Origin, Pool, Tx, clock, control,
     enqueue::{self, Row},
     watch::{Event, Status},
 };
@@ -208,17 +208,13 @@ pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) 
     )
     .fetch_all(tx.conn())
     .await?;
-    tx.publish_after_commit(Event::transition(parent, Status::Running, epoch, clock::now()));
+    let mut beginnings = vec![Event::transition(parent, Status::Running, epoch, clock::now())];
     for child in children {
-        tx.publish_after_commit(Event::transition(
-            JobId(child.id),
-            Status::Queued,
-            child.epoch,
-            clock::now(),
-        ));
+        beginnings.push(Event::transition(JobId(child.id), Status::Queued, child.epoch, clock::now()));
         if let Some(pool) = Pool::named(&child.pool) {
             tx.wake_after_commit(pool);
         }
     }
+    control::begin_anew(tx, beginnings).await?;
     Ok(true)
 }

@@ -20,4 +20,5 @@ pub use filter::Filter;
 pub use list::{MAX_COUNTED, list};
 pub use logs::{LogLine, last_logs, logs};
 pub use priority::{Prioritize, prioritize};
+pub(crate) use retry::begin_anew;
 pub use retry::{Retry, retry};

@@ -68,7 +68,7 @@ async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<
     .fetch_optional(tx.conn())
     .await?;
     if let Some(row) = row {
-        tx.publish_after_commit(Event::transition(id, Status::Queued, row.epoch, clock::now()));
+        begin_anew(tx, vec![Event::transition(id, Status::Queued, row.epoch, clock::now())]).await?;
         if let Some(pool) = crate::Pool::named(&row.pool) {
             tx.wake_after_commit(pool);
         }
@@ -82,6 +82,27 @@ async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<
     .fetch_optional(tx.conn())
     .await?;
     Ok(if exists.is_some() { Retry::NotOver } else { Retry::NotFound })
+}
+
+/// Begins the events of another run of ended jobs: each is kept as its job's progress and published after the
+/// commit. What is kept is newer than all that Redis and the API processes have seen of the run before, so that its
+/// percent is never taken for the new run's.
+pub(crate) async fn begin_anew(tx: &mut Tx, beginnings: Vec<Event>) -> Result<(), sqlx::Error> {
+    let ids: Vec<_> = beginnings.iter().map(|event| event.job_id.0).collect();
+    let kept: Result<Vec<_>, _> = beginnings.iter().map(serde_json::to_value).collect();
+    sqlx::query!(
+        "update jobs j set progress = kept.event
+           from unnest($1::uuid[], $2::jsonb[]) as kept(id, event)
+          where j.id = kept.id",
+        &ids,
+        &kept.map_err(|error| sqlx::Error::Encode(error.into()))?,
+    )
+    .execute(tx.conn())
+    .await?;
+    for event in beginnings {
+        tx.publish_after_commit(event);
+    }
+    Ok(())
 }
 
 /// A failure has freed the job's unique key. Answers with the job that has taken it meanwhile, if any.

@@ -150,7 +150,7 @@ async fn retry_some(
     )
     .fetch_all(tx.conn())
     .await?;
-    let (mut retried, mut duplicates) = (Vec::new(), 0);
+    let (mut retried, mut beginnings, mut duplicates) = (Vec::new(), Vec::new(), 0);
     let last = rows.last().map(|row| (row.finished_at, row.id));
     for row in rows {
         let (Some(epoch), Some(pool)) = (row.epoch, row.pool) else {
@@ -164,11 +164,12 @@ async fn retry_some(
             continue;
         };
         retried.push(row.id);
-        tx.publish_after_commit(Event::transition(JobId(row.id), Status::Queued, epoch, clock::now()));
+        beginnings.push(Event::transition(JobId(row.id), Status::Queued, epoch, clock::now()));
         if let Some(pool) = Pool::named(&pool) {
             tx.wake_after_commit(pool);
         }
     }
+    control::begin_anew(&mut tx, beginnings).await?;
     if !retried.is_empty() {
         let data = json!({ "job_ids": retried });
         let change =

@@ -290,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_after_an_end_knows_nothing_of_the_percent_of_the_run_before() {
+        let queued = Event { status: Status::Queued, ..seen(4, 0, 0) };
+        for event in [Event { status: Status::Failed, ..seen(3, 0, 94) }, seen(2, 7, 94)] {
+            let mut snapshot = of_ledger("running", 5, Some(queued.clone()));
+            snapshot.take(&event);
+            assert_eq!(snapshot.event.progress, 0, "{event:?}");
+        }
+    }
+
+    #[test]
     fn an_end_is_the_ledgers_to_tell() {
         let mut snapshot = of_ledger("completed", 3, None);
         snapshot.take(&seen(2, 7, 40));

@@ -101,8 +101,7 @@ async fn an_upload_that_no_import_uses_is_swept_after_a_day() {
     assert_eq!(look(&old).await.status, 404);
     assert_eq!(look(&used).await.status, 200);
     assert_eq!(look(&fresh).await.status, 200);
-    let folder = app.folder.path().join("files");
-    let stored =
-        std::fs::read_dir(std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path().join("uploads"));
-    assert_eq!(stored.unwrap().count(), 2, "its bytes are gone too");
+    let folder = owner.workspace.as_ref().unwrap().replace('-', "");
+    let stored = std::fs::read_dir(app.folder.path().join("files").join(folder).join("uploads")).unwrap();
+    assert_eq!(stored.count(), 2, "its bytes are gone too");
 }
