@@ -6,6 +6,7 @@ mod audit;
 mod authority;
 mod codes;
 mod guards;
+mod in_person;
 mod nonsense;
 mod pages;
 mod permissions;

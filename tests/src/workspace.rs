@@ -5,6 +5,7 @@ pub(crate) mod auth;
 mod consent;
 mod conventions;
 mod dead_letters;
+mod downloads;
 mod jobs;
 pub(crate) mod members;
 mod modules;

@@ -1,6 +1,6 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
-use api_kit::{Anyone, ApiError, App, Caller, SignedIn, accept_link, prelude::*};
+use api_kit::{Anyone, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{
     UserId, WorkspaceId,
     access::Role,
@@ -156,7 +156,7 @@ impl InvitationsApi {
     async fn cancel(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         cancel: Body<CancelInvitation>,
     ) -> Answer<Json<Invitation>> {
         let CancelInvitation { invitation_id, workspace_id, email } = cancel.0;
