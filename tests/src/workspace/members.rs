@@ -1,6 +1,7 @@
 //! Members: who they are, and how lists find them.
 
 mod changes;
+mod events;
 mod holdings;
 mod leaving;
 mod picture;
