@@ -101,8 +101,8 @@ impl InvitationsApi {
     ///
     /// Those to the caller's email address, the newest first; none until that address is verified.
     #[oai(path = "/invitations", method = "get", operation_id = "list_own_invitations")]
-    async fn waiting(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<OwnInvitation>>> {
-        Ok(Json(invitations::waiting_for(&app.database.pool, caller.user).await?))
+    async fn waiting(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<OwnInvitation>>> {
+        Ok(Json(invitations::waiting_for(&app.database.pool, caller.user).await?.into()))
     }
 
     /// Look at an invitation
