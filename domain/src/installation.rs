@@ -3,9 +3,13 @@
 
 pub mod restore;
 
+mod probe;
+
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, PgPool};
+
+pub use probe::Probe;
 
 use crate::migrations;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::{
-    installation::wait_until_fit,
+    installation::{Probe, wait_until_fit},
     mail::{self, Mailer},
     process::{
         Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging, use_small_pages,
@@ -242,7 +242,8 @@ where
     }
     // Who asks before is let in, and answered from here on: a process that waits for migrations is not ready.
     if let Some((listener, figures)) = listening {
-        let told = Told { figures, database: database.clone(), leadership };
+        let probe = Arc::new(Probe::new(database.clone()));
+        let told = Told { figures, probe, bus: database.bus.clone(), leadership };
         tokio::spawn(listen::listen(listener, told));
     }
     let stop = CancellationToken::new();
