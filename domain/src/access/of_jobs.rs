@@ -56,7 +56,7 @@ impl Held {
     /// The kinds with whose jobs that may not be done: lists leave them out.
     #[must_use]
     pub fn kinds_denied(&self, act: Act) -> Vec<String> {
-        let denied = kinds::WITH_NEEDS.iter().filter(|(kind, _)| self.need_for_job(kind, act).is_err());
+        let denied = kinds::NEEDS.iter().filter(|(kind, _)| self.need_for_job(kind, act).is_err());
         denied.map(|(kind, _)| (*kind).to_owned()).collect()
     }
 }
@@ -64,8 +64,8 @@ impl Held {
 /// Every permission that kinds of jobs ask for is one of the catalogue's.
 const _: () = {
     let mut i = 0;
-    while i < kinds::WITH_NEEDS.len() {
-        let needs = &kinds::WITH_NEEDS[i].1;
+    while i < kinds::NEEDS.len() {
+        let needs = &kinds::NEEDS[i].1;
         assert!(
             all_listed(needs.view) && all_listed(needs.start),
             "a kind asks for a permission that isn't listed"
