@@ -49,8 +49,8 @@ pub async fn of(
     .fetch_one(reader.conn())
     .await?;
     let (plan, schedules) = (row.plan, row.schedules);
+    let limits = rate_limits::load(reader.conn()).await?;
     drop(reader);
-    let limits = rate_limits::load(&database.pool).await?;
     let requests = |bucket| limits.rate(Counted::ApiKey, bucket, &plan).map(|rate| rate.requests);
     let limits = PlanLimits {
         requests_per_minute: requests(Bucket::Plan),

@@ -19,5 +19,5 @@ mod workspace_health;
 pub(crate) mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
-pub(crate) use jobs::{enqueue, sleeper};
+pub(crate) use jobs::{enqueue, sleeper, workspace_of};
 pub(crate) use workspaces::post_and_wait;

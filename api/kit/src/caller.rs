@@ -218,7 +218,11 @@ pub(crate) async fn identify(
     let app = app(request)?;
     let database = &app.database;
     let found = match brought(request) {
-        Ok(brought) => callers::find(&database.pool, &brought, workspace, address(request)).await?,
+        Ok(brought) => {
+            // Whoever sends many requests at once waits for their own lookups, not others for them.
+            let _turn = app.lookups.take(brought.clone(), usize::MAX).await.map_err(ApiError::internal)?;
+            callers::find(&database.pool, &brought, workspace, address(request)).await?
+        }
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
             app.rates.charge_visitor(database, request).await?;
             return Err(error);

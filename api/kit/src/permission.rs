@@ -298,7 +298,7 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
     let (workspace, role) = (authority.workspace(), authority.role());
     arm(request, &principal, Some(workspace)).await?;
     let caller = Caller { principal, visitor };
-    Ok(Access { caller, workspace, role, permission, authority, reach, app: app.clone() })
+    Ok(Access { caller, workspace, role, permission, authority, reach, app: app.on_behalf_of(workspace) })
 }
 
 /// The workspace in the path, where it has one, or else in the header.

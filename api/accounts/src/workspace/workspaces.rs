@@ -94,8 +94,9 @@ impl WorkspacesApi {
     /// Show a workspace
     #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
     async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
-        let (pool, workspace) = (&can.app().database.pool, here(&can, workspace_id.0)?);
-        Ok(Json(details::get(pool, workspace, can.actor().user_id).await?))
+        let workspace = here(&can, workspace_id.0)?;
+        let mut reader = can.app().database.reader().await?;
+        Ok(Json(details::get(reader.conn(), workspace, can.actor().user_id).await?))
     }
 
     /// Change a workspace

@@ -234,8 +234,8 @@ impl ScheduledJobsApi {
         #[oai(default)] offset: Query<Offset>,
     ) -> Wrapped<Vec<ScheduledJob>> {
         let part = part_request(limit.0, offset.0);
-        let pool = &can.app().database.pool;
-        let found = schedules::list(pool, can.workspace.0, part.limit, part.offset).await?;
+        let mut reader = can.app().database.reader().await?;
+        let found = schedules::list(reader.conn(), can.workspace.0, part.limit, part.offset).await?;
         let shown = found.into_iter().map(|schedule| ScheduledJob::shown(&can, schedule)).collect();
         Ok(Json(can.wrap(shown)))
     }
@@ -354,9 +354,9 @@ impl ScheduledJobsApi {
         #[oai(default)] offset: Query<Offset>,
     ) -> Wrapped<Vec<ScheduledJobRun>> {
         let part = part_request(limit.0, offset.0);
-        let pool = &can.app().database.pool;
         let schedule = scheduled_jobs::get(&can.app().database, can.workspace, job_id.0.0).await?;
-        let runs = schedules::runs(pool, schedule.id, part.limit, part.offset).await?;
+        let mut reader = can.app().database.reader().await?;
+        let runs = schedules::runs(reader.conn(), schedule.id, part.limit, part.offset).await?;
         let watches = can.need_for(Act::View, schedule.plan.template.parts().0).is_ok();
         let shown = runs.iter().map(|run| ScheduledJobRun::shown(&can, run, watches)).collect();
         Ok(Json(can.wrap(shown)))
