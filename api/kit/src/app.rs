@@ -26,7 +26,7 @@ const MAX_REGION_LENGTH: usize = 64;
 #[derive(Clone)]
 pub struct App {
     /// PostgreSQL and the bus: for nobody in particular, or for a request of one workspace.
-    pub database: Database,
+    pub database: Arc<Database>,
     services: Arc<Services>,
 }
 
@@ -56,13 +56,14 @@ impl App {
     /// An app made of these parts.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self { database: services.database.clone(), services: Arc::new(services) }
+        Self { database: Arc::new(services.database.clone()), services: Arc::new(services) }
     }
 
     /// The same app for one request of a workspace, whose share of the connections it uses.
     #[must_use]
     pub fn on_behalf_of(&self, workspace: WorkspaceId) -> Self {
-        Self { database: self.database.on_behalf_of(workspace.0), services: Arc::clone(&self.services) }
+        let database = Arc::new(self.database.on_behalf_of(workspace.0));
+        Self { database, services: Arc::clone(&self.services) }
     }
 }
 

@@ -65,9 +65,12 @@ async fn what_may_be_there_at_the_next_start_is_code_1() {
     assert!(one_line(&said).starts_with("cannot start: Redis: "), "{said}");
 }
 
+/// A variable and its value.
+type Set = (&'static str, &'static str);
+
 /// Each setting, a process that reads it, a value that makes no sense, and what else must be set for it to count.
 #[rustfmt::skip]
-const NONSENSE: &[(&str, &str, &str, &[(&str, &str)])] = &[
+const NONSENSE: &[(&str, &str, &str, &[Set])] = &[
     ("DATABASE_URL", "api", "mysql://host/db", &[]),
     ("REDIS_URL", "api", "http://host", &[]),
     ("REDIS_TLS_CA_FILE", "api", "/no/such/file", &[]),
@@ -121,7 +124,7 @@ const NONSENSE: &[(&str, &str, &str, &[(&str, &str)])] = &[
     ("MAIL_FROM", "deliveries", "nobody", &[]),
     ("WEBHOOK_ALLOWED_NETWORKS", "deliveries", "10.0.0.0/33", &[]),
 ];
-const OTLP: &[(&str, &str)] = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
+const OTLP: &[Set] = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
 /// Any text makes sense, or no process reads it.
 const ANYTHING: [&str; 3] = ["OTEL_SERVICE_NAME", "MILLRACE_BIN", "MILLRACE_HOME"];
 
