@@ -25,7 +25,7 @@ const MAX_REGION_LENGTH: usize = 64;
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
 pub struct App {
-    /// PostgreSQL and the bus: for nobody in particular, or for a request of one workspace.
+    /// PostgreSQL and the bus: without a workspace, or for a request of one.
     pub database: Arc<Database>,
     services: Arc<Services>,
 }
@@ -181,7 +181,7 @@ fn region(settings: &Settings) -> Result<Option<String>, SettingError> {
     let Some(region) = settings.get(NAME).map(str::trim) else { return Ok(None) };
     let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if region.len() > MAX_REGION_LENGTH || !region.chars().all(is_good) {
-        let expected = format!("expected at most {MAX_REGION_LENGTH} letters, digits, '-', '_' and '.'");
+        let expected = format!("expected at most {MAX_REGION_LENGTH} of a-z, A-Z, 0-9, '-', '_' and '.'");
         return Err(SettingError::malformed(NAME, expected));
     }
     Ok(Some(region.to_owned()))
