@@ -64,7 +64,7 @@ struct Inner {
 /// A place that is taken. Connections that are held for the same thing share it.
 #[derive(Debug)]
 pub(crate) struct Held {
-    // Freed before the workspace's own, so that whoever is next of the workspace finds both free.
+    // Freed before the workspace's own, so that the next request of the workspace finds both free.
     _of_all: Option<OwnedSemaphorePermit>,
     _place: Place<Uuid>,
 }

@@ -25,8 +25,8 @@ const MAX_REGION_LENGTH: usize = 64;
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
 pub struct App {
-    /// PostgreSQL and the bus: for nobody in particular, or for a request of one workspace.
-    pub database: Database,
+    /// PostgreSQL and the bus: without a workspace, or for a request of one.
+    pub database: Arc<Database>,
     services: Arc<Services>,
 }
 
@@ -56,13 +56,14 @@ impl App {
     /// An app made of these parts.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self { database: services.database.clone(), services: Arc::new(services) }
+        Self { database: Arc::new(services.database.clone()), services: Arc::new(services) }
     }
 
     /// The same app for one request of a workspace, whose share of the connections it uses.
     #[must_use]
     pub fn on_behalf_of(&self, workspace: WorkspaceId) -> Self {
-        Self { database: self.database.on_behalf_of(workspace.0), services: Arc::clone(&self.services) }
+        let database = Arc::new(self.database.on_behalf_of(workspace.0));
+        Self { database, services: Arc::clone(&self.services) }
     }
 }
 
@@ -180,7 +181,7 @@ fn region(settings: &Settings) -> Result<Option<String>, SettingError> {
     let Some(region) = settings.get(NAME).map(str::trim) else { return Ok(None) };
     let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if region.len() > MAX_REGION_LENGTH || !region.chars().all(is_good) {
-        let expected = format!("expected at most {MAX_REGION_LENGTH} letters, digits, '-', '_' and '.'");
+        let expected = format!("expected at most {MAX_REGION_LENGTH} of a-z, A-Z, 0-9, '-', '_' and '.'");
         return Err(SettingError::malformed(NAME, expected));
     }
     Ok(Some(region.to_owned()))

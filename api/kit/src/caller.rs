@@ -219,7 +219,7 @@ pub(crate) async fn identify(
     let database = &app.database;
     let found = match brought(request) {
         Ok(brought) => {
-            // Whoever sends many requests at once waits for their own lookups, not others for them.
+            // Many requests with one credential wait for each other, and no other request waits for them.
             let _turn = app.lookups.take(brought.clone(), usize::MAX).await.map_err(ApiError::internal)?;
             callers::find(&database.pool, &brought, workspace, address(request)).await?
         }

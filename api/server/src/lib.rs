@@ -89,7 +89,7 @@ pub fn endpoint_until(app: App, figures: PrometheusHandle, leaving: Cancellation
     let workspace_pages = Pages::of(&workspace, Surface::Workspace, "/api/v1/openapi.json");
     let platform_pages = Pages::of(&platform, Surface::Platform, "/docs/openapi.json");
     let ops_pages = Pages::of(&ops, Surface::Ops, "/ops/openapi.json");
-    let gauge = Gauge::new(app.database.clone());
+    let gauge = Gauge::new((*app.database).clone());
     pages::add_viewer(Route::new())
         .nest("/api/v1", workspace)
         .at("/api/v1/docs", get(workspace_pages.send_page()))
@@ -99,7 +99,7 @@ pub fn endpoint_until(app: App, figures: PrometheusHandle, leaving: Cancellation
         .at("/ops/openapi.json", get(ops_pages.send_document()))
         .nest("/", platform)
         .at("/metrics", get(figures::render))
-        .data(public::Process::new(platform_pages, app.database.clone(), leaving))
+        .data(public::Process::new(platform_pages, (*app.database).clone(), leaving))
         .data(figures)
         .data(gauge)
         .with(Edge::of(app))

@@ -29,7 +29,7 @@ pub enum Attack {
     Bodies,
     /// Eight looks at a file that is large when unpacked, by clients who leave.
     Looks,
-    /// Twenty-four searches that find nothing among many records. Who is refused comes again when it is told to.
+    /// Twenty-four searches that find nothing among many records. A refused client comes again after `Retry-After`.
     Searches,
 }
 

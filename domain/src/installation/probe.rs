@@ -14,7 +14,7 @@ use super::{Installation, inspect};
 
 /// How long PostgreSQL may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long an answer holds: all who ask at once are told the same.
+/// For how long an answer holds: requests at the same time get the same one.
 const FRESH: Duration = Duration::from_millis(250);
 
 /// What asks. It holds one connection once it was asked.

@@ -9,7 +9,7 @@ use crate::{Database, ledger::interval};
 
 /// How often a leader asks whether Redis answers.
 const LOOK: Duration = Duration::from_millis(200);
-/// Whoever was seen to stand by this long ago still does.
+/// A scheduler that noted this long ago that it stands by still does.
 const SEEN: Duration = Duration::from_secs(3);
 
 /// Notes that a scheduler stands by that Redis answers.

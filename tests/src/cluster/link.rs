@@ -1,4 +1,4 @@
-//! A link to a server that can be cut: nothing comes through any more, and its clients are not told.
+//! A link to a server that can be cut: nothing comes through any more, and its clients do not notice.
 
 use tokio::{
     io::copy_bidirectional,

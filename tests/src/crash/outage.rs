@@ -77,7 +77,7 @@ async fn a_redis_that_forgets_everything_ends_no_stream_and_no_job() {
 
     cluster.flush_redis().await;
     let mut later = owner.events(stream, None).await;
-    assert_eq!(later.status, 200, "whoever comes now is let in, too");
+    assert_eq!(later.status, 200, "a further stream is admitted");
     assert_eq!(later.next().await.unwrap()["status"], "RUNNING", "the import still runs");
     let end = one.to_the_end().await;
     assert_eq!((&end["status"], &end["counts"]["done"]), (&json!("COMPLETED"), &json!(super::MANY)), "{end}");
@@ -88,7 +88,7 @@ async fn a_redis_that_forgets_everything_ends_no_stream_and_no_job() {
             break;
         }
     }
-    // What is asked for afterwards is done and told, too.
+    // What is asked for afterwards is done, and its stream ends.
     let next = start_import(&owner, 10).await;
     assert_eq!(owner.follow(&next).await["status"], "COMPLETED");
 }

@@ -19,7 +19,7 @@ use crate::{
 const WAITING: &str = "select count(*) from pg_stat_activity
                         where datname = current_database() and wait_event_type = 'Lock'";
 
-/// Holds the records of somebody's workspace: nobody reads them until this is rolled back.
+/// Holds the records of a client's workspace: no other statement reads them until this is rolled back.
 async fn hold_records(app: &TestApp, of: &Client) -> Transaction<'static, Postgres> {
     let workspace = workspace_of(of).simple();
     hold(&app.database.pool, &format!("ws_{workspace}.records")).await
@@ -192,7 +192,7 @@ async fn a_process_whose_connections_are_all_in_use_is_ready() {
     let variables = [("DATABASE_CONNECTIONS", "4"), ("WORKSPACE_CONNECTIONS", "4")];
     let app = TestApp::start_with(&variables).await;
     let owner = app.owner().await;
-    // Nobody is let in meanwhile.
+    // No caller is admitted meanwhile.
     let held = hold(&app.database.pool, "control.sessions").await;
     let requests = ask(&owner, (0..8).map(|_| "/recordsets".to_owned()));
     wait_until("all connections are in use", || async { app.count(WAITING).await >= 4 }).await;

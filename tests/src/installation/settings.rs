@@ -65,9 +65,12 @@ async fn what_may_be_there_at_the_next_start_is_code_1() {
     assert!(one_line(&said).starts_with("cannot start: Redis: "), "{said}");
 }
 
+/// A variable and its value.
+type Set = (&'static str, &'static str);
+
 /// Each setting, a process that reads it, a value that makes no sense, and what else must be set for it to count.
 #[rustfmt::skip]
-const NONSENSE: &[(&str, &str, &str, &[(&str, &str)])] = &[
+const NONSENSE: &[(&str, &str, &str, &[Set])] = &[
     ("DATABASE_URL", "api", "mysql://host/db", &[]),
     ("REDIS_URL", "api", "http://host", &[]),
     ("REDIS_TLS_CA_FILE", "api", "/no/such/file", &[]),
@@ -118,10 +121,10 @@ const NONSENSE: &[(&str, &str, &str, &[(&str, &str)])] = &[
     ("DELIVERIES_CONCURRENCY", "deliveries", "0", &[]),
     ("MAINTENANCE_CONCURRENCY", "maintenance", "0", &[]),
     ("MAIL_URL", "deliveries", "mail.example.com", &[]),
-    ("MAIL_FROM", "deliveries", "nobody", &[]),
+    ("MAIL_FROM", "deliveries", "no address", &[]),
     ("WEBHOOK_ALLOWED_NETWORKS", "deliveries", "10.0.0.0/33", &[]),
 ];
-const OTLP: &[(&str, &str)] = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
+const OTLP: &[Set] = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
 /// Any text makes sense, or no process reads it.
 const ANYTHING: [&str; 3] = ["OTEL_SERVICE_NAME", "MILLRACE_BIN", "MILLRACE_HOME"];
 
@@ -148,9 +151,9 @@ fn every_setting_that_is_described_has_values_that_are_refused() {
 async fn every_setting_refuses_nonsense_by_its_name() {
     let cluster = Cluster::prepare_only().await;
     // One that takes the value ends at once, too.
-    let nobody = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
+    let no_redis = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
     for (name, binary, value, further) in NONSENSE {
-        let mut variables = vec![("REDIS_URL", nobody.as_str())];
+        let mut variables = vec![("REDIS_URL", no_redis.as_str())];
         variables.extend(further.iter().copied());
         variables.push((name, value));
         let (code, said) = cluster.run_to_end(binary, &[], &variables);
