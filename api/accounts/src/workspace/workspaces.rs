@@ -51,9 +51,9 @@ impl WorkspacesApi {
     /// All that they may enter now, by name, each with their role in it: those whose allowlist refuses the caller's
     /// address, or that ask for a more recent sign-in, are left out.
     #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
-    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<Workspace>>> {
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<Workspace>>> {
         let entered = caller.authorities(&app, None).await?;
-        Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?))
+        Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?.into()))
     }
 
     /// Make a workspace of one's own

@@ -335,12 +335,11 @@ impl ScheduledJobsApi {
         can: Can<ManageSchedules>,
         job_id: Path<TypeId<ScheduleId>>,
     ) -> Wrapped<ScheduledJobRun> {
-        may_start(&can, job_id.0.0).await?;
+        let watches = can.need_for(Act::View, &may_start(&can, job_id.0.0).await?).is_ok();
         let mut tx = can.app().database.begin().await?;
         let run = scheduled_jobs::execute(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
         tx.commit().await?;
-        // Whoever starts a job may watch it.
-        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, true))))
+        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, watches))))
     }
 
     /// List what became of a scheduled job's occurrences, newest first
@@ -389,8 +388,11 @@ async fn changed_action(
     Ok(Some(action))
 }
 
-/// What a scheduled job starts asks for its own permissions: changing when it comes is starting it.
-async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<()> {
+/// What a scheduled job starts asks for its own permissions: changing when it comes is starting it. Answers the kind of
+/// job that it starts.
+async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<String> {
     let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
-    access.need_for(Act::Start, schedule.plan.template.parts().0)
+    let kind = schedule.plan.template.parts().0;
+    access.need_for(Act::Start, kind)?;
+    Ok(kind.to_owned())
 }
