@@ -127,7 +127,7 @@ pub async fn list(
 ) -> Result<(Vec<DeadLetter>, i64), sqlx::Error> {
     let mut reader = database.reader().await?;
     let all = sqlx::query_scalar!(
-        r#"select count(*) as "jobs!" from (
+        r#"select count(*) as "letters!" from (
                select from finished_jobs
                 where state = 'failed' and discarded_at is null
                   and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
@@ -184,8 +184,8 @@ pub async fn list(
     )
     .fetch_one(reader.conn())
     .await?;
-    let letters: Result<_, sqlx::Error> = rows.into_iter().map(DeadLetter::try_from).collect();
-    Ok((letters?, total))
+    let found: Result<_, sqlx::Error> = rows.into_iter().map(DeadLetter::try_from).collect();
+    Ok((found?, total))
 }
 
 /// A dead letter.

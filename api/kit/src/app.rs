@@ -164,7 +164,9 @@ fn origins(settings: &Settings) -> Result<Vec<HeaderValue>, SettingError> {
     let texts: Vec<String> = settings.list(NAME)?;
     let origin = |text: String| {
         let is_one = Url::parse(&text).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+            let is_web = matches!(url.scheme(), "http" | "https");
+            // A URL may have a `*` in its host, which stands for itself.
+            is_web && !text.contains('*') && url.origin().ascii_serialization() == text
         });
         HeaderValue::from_str(&text).ok().filter(|_| is_one).ok_or_else(|| {
             let expected = "expected scheme://host, with :port where it is not the scheme's own, and nothing behind \
