@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Failure, connect, generous_limits, variable};
+use crate::{Failure, variable};
 
 /// Everybody's.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -29,7 +29,6 @@ impl Client {
         let base = base(&variable("PORT")?);
         let http = reqwest::Client::new();
         ready(&http, &base).await?;
-        generous_limits(&connect().await?).await?;
         let email = format!("bench.{}@example.com", Uuid::now_v7().simple());
         let body = json!({
             "email": email,

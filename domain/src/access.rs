@@ -13,7 +13,7 @@ use poem_openapi::Enum;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::{Listed, catalogue, find, is_listed};
-pub use of_jobs::Denied;
+pub use of_jobs::{Denied, IN_PERSON};
 
 /// What someone is in a workspace. Each role may do all that the ones before it may.
 #[derive(
@@ -136,6 +136,7 @@ pub struct Held {
     role: Role,
     overrides: Vec<Override>,
     scopes: Option<Vec<Scope>>,
+    is_acting: bool,
 }
 
 /// Why someone is not let in.
@@ -145,6 +146,8 @@ pub enum Lacking {
     Permission,
     /// Their key or token doesn't have the scope.
     Scope(Scope),
+    /// They are a member of staff who acts as the person, and it would outlast that.
+    InPerson,
 }
 
 impl Held {
@@ -152,13 +155,20 @@ impl Held {
     #[must_use]
     pub fn of_role(role: Role, overrides: Vec<Override>) -> Self {
         let overrides = if role == Role::Owner { Vec::new() } else { overrides };
-        Self { role, overrides, scopes: None }
+        Self { role, overrides, scopes: None, is_acting: false }
     }
 
     /// No more than those scopes.
     #[must_use]
     pub fn within(self, scopes: Vec<Scope>) -> Self {
         Self { scopes: Some(scopes), ..self }
+    }
+
+    /// What a member of staff holds of it who acts as the person: nothing that outlasts that
+    /// ([`Listed::outlasts`]).
+    #[must_use]
+    pub fn acted_for(self) -> Self {
+        Self { is_acting: true, ..self }
     }
 
     /// The role.
@@ -173,6 +183,9 @@ impl Held {
     /// [`Lacking`], when it isn't held.
     pub fn reach(&self, permission: &str) -> Result<Reach, Lacking> {
         let listed = find(permission).ok_or(Lacking::Permission)?;
+        if self.is_acting && listed.outlasts() {
+            return Err(Lacking::InPerson);
+        }
         if let Some(scopes) = &self.scopes
             && !listed.scope.is_in(scopes)
         {
@@ -197,7 +210,7 @@ impl Held {
     /// whoever gave one more than they have would have it by that key.
     #[must_use]
     pub fn may_give(&self, scope: Scope) -> bool {
-        let is_covered = self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));
+        let is_covered = !self.is_acting && self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));
         let mut of_keys =
             catalogue().iter().filter(|listed| Role::Admin >= listed.least && listed.scope.is_in(&[scope]));
         is_covered && of_keys.all(|listed| self.role_holds(listed))
@@ -216,7 +229,9 @@ impl Held {
     /// All that is held, in the catalogue's order.
     pub fn permissions(&self) -> impl Iterator<Item = &'static Listed> {
         catalogue().iter().filter(|listed| {
-            self.role_holds(listed) && self.scopes.as_ref().is_none_or(|scopes| listed.scope.is_in(scopes))
+            self.role_holds(listed)
+                && self.scopes.as_ref().is_none_or(|scopes| listed.scope.is_in(scopes))
+                && !(self.is_acting && listed.outlasts())
         })
     }
 
@@ -290,6 +305,17 @@ mod tests {
         assert_eq!(reader.reach("records:create"), Err(Lacking::Scope(Scope::Write)));
         let all = Held::of_role(Role::Viewer, vec![]).within(vec![Scope::All]);
         assert_eq!(all.reach("records:create"), Err(Lacking::Permission));
+    }
+
+    #[test]
+    fn who_acts_as_a_person_holds_nothing_that_outlasts_it() {
+        let acting = Held::of_role(Role::Owner, vec![]).acted_for();
+        assert!(acting.may("records:create") && acting.may("members:view"));
+        for permission in ["members:edit_own", "api_keys:manage", "governance:manage", "schedules:manage"] {
+            assert_eq!(acting.reach(permission), Err(Lacking::InPerson), "{permission}");
+            assert!(acting.permissions().all(|listed| listed.name != permission), "{permission}");
+        }
+        assert!(!Scope::EACH.into_iter().any(|scope| acting.may_give(scope)));
     }
 
     #[test]

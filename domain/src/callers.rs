@@ -27,7 +27,7 @@ pub const API_KEY_PREFIX: &str = "mrk_";
 pub const PERSONAL_TOKEN_PREFIX: &str = "mrp_";
 
 /// A credential that a request brings, unchecked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Brought {
     /// The user and the session that an access token names; its signature is good.
     Session(UserId, SessionId),

@@ -3,9 +3,13 @@
 
 pub mod restore;
 
+mod probe;
+
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, PgPool};
+
+pub use probe::Probe;
 
 use crate::migrations;
 
@@ -108,7 +112,19 @@ pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
 }
 
 /// Notes the cluster that the data's transaction numbers belong to, where none is noted.
-pub(crate) async fn note_cluster(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// [`Unfit::Restored`] when some of the numbers can't be this cluster's.
+pub(crate) async fn note_cluster(conn: &mut PgConnection) -> Result<(), Unfit> {
+    let noted = sqlx::query_scalar!(r#"select exists (select from control.cluster) as "noted!""#)
+        .fetch_one(&mut *conn)
+        .await?;
+    if noted {
+        return Ok(());
+    }
+    if restore::is_from_elsewhere(conn).await? {
+        return Err(Unfit::Restored);
+    }
     sqlx::query!(
         "insert into control.cluster (system_identifier)
          select system_identifier from pg_control_system()

@@ -12,7 +12,7 @@ use sqlx::{
 
 use crate::{
     WorkspaceId,
-    installation::{self, Installation},
+    installation::{self, Installation, Unfit},
     workspaces::schema::{TENANTS, identifier},
 };
 
@@ -45,7 +45,7 @@ pub enum MigrationError {
     )]
     NoPostgis,
     /// A dump was restored into another cluster.
-    #[error("{}", installation::Unfit::Restored)]
+    #[error("{}", Unfit::Restored)]
     Restored,
     /// A migration was changed after it had run.
     #[error(
@@ -112,6 +112,10 @@ pub fn shared_versions() -> SharedVersions {
 /// [`MigrationError::Restored`] where [`installation::restore::adopt`] has to run first.
 pub async fn migrate(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, MigrationError> {
     let mut conn = migrate_shared(server).await?;
+    installation::note_cluster(&mut conn).await.map_err(|unfit| match unfit {
+        Unfit::Restored => MigrationError::Restored,
+        Unfit::Database(error) => error.into(),
+    })?;
     if installation::inspect(&mut conn).await? == Installation::Restored {
         return Err(MigrationError::Restored);
     }
@@ -151,7 +155,6 @@ async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, Migra
     run(&mut conn, "shard", "shard, ext", &SHARD, None).await?;
     run(&mut conn, "control", "control, ext", &CONTROL, None).await?;
     grant_to_tenants(&mut conn).await?;
-    installation::note_cluster(&mut conn).await?;
     Ok(conn)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,9 +95,9 @@ impl Limits {
 }
 
 /// Reads them. A row of this release's future is left out.
-pub async fn load(pool: &PgPool) -> Result<Limits, sqlx::Error> {
+pub async fn load(executor: impl PgExecutor<'_>) -> Result<Limits, sqlx::Error> {
     let rows = sqlx::query!("select principal, plan, bucket, requests, seconds from rate_limits")
-        .fetch_all(pool)
+        .fetch_all(executor)
         .await?;
     let known = rows.into_iter().filter_map(|row| {
         let counted = Counted::ALL.into_iter().find(|counted| counted.name() == row.principal)?;

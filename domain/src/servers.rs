@@ -27,6 +27,10 @@ pub struct Servers {
     pub redis_prefix: String,
     /// `DATABASE_CONNECTIONS`: at the most, per process.
     pub connections: u32,
+    /// `WORKSPACE_CONNECTIONS`: of these, what one workspace's requests hold at the most. A quarter.
+    pub workspace_connections: u32,
+    /// `LONG_READS`: long reads at once. A tenth of the connections.
+    pub long_reads: u32,
 }
 
 impl Servers {
@@ -35,13 +39,27 @@ impl Servers {
     /// # Errors
     /// The first variable that is missing or malformed.
     pub fn from_settings(settings: &Settings, connections: u32) -> Result<Self, SettingError> {
+        let connections = settings.within("DATABASE_CONNECTIONS", connections, 1..=MAX_CONNECTIONS)?;
+        let of_these = |name, default: u32| settings.within(name, default.max(1), 1..=connections);
         Ok(Self {
             database_url: database_url(settings)?,
             redis_url: redis_url(settings)?,
             redis_ca: redis_tls::ca(settings)?,
             redis_prefix: redis_prefix(settings)?,
-            connections: settings.within("DATABASE_CONNECTIONS", connections, 1..=MAX_CONNECTIONS)?,
+            connections,
+            workspace_connections: of_these("WORKSPACE_CONNECTIONS", connections / 4)?,
+            long_reads: of_these("LONG_READS", connections / 10)?,
         })
+    }
+
+    /// What use of the connections is fair in a process that answers requests.
+    #[must_use]
+    pub fn fair_use(&self, statement_timeout: Duration) -> FairUse {
+        FairUse {
+            per_workspace: self.workspace_connections as usize,
+            long_reads: self.long_reads as usize,
+            statement_timeout,
+        }
     }
 
     /// Connects to both. Either end of a connection, and an open transaction, may be silent for `silence`. Processes
@@ -131,6 +149,7 @@ mod tests {
     fn servers_are_read_with_their_defaults() {
         let servers = read(("REDIS_PREFIX", "staging:mr-1")).unwrap();
         assert_eq!((servers.connections, servers.redis_prefix.as_str()), (16, "staging:mr-1"));
+        assert_eq!((servers.workspace_connections, servers.long_reads), (4, 1));
     }
 
     #[test]
@@ -142,6 +161,10 @@ mod tests {
             ("DATABASE_URL", "postgres://m:hunter2@localhost/m?sslmode=hunter2"),
             ("DATABASE_CONNECTIONS", "0"),
             ("DATABASE_CONNECTIONS", "99999"),
+            ("WORKSPACE_CONNECTIONS", "0"),
+            ("WORKSPACE_CONNECTIONS", "17"),
+            ("LONG_READS", "0"),
+            ("LONG_READS", "many"),
             ("REDIS_URL", "http://localhost:6379?hunter2"),
             ("REDIS_URL", "hunter2"),
             ("REDIS_PREFIX", "a b"),

@@ -3,6 +3,11 @@
 
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, process::ExitCode, str::FromStr};
 
+use url::Url;
+
+/// How short a secret may be, in characters.
+pub const MIN_SECRET_LENGTH: usize = 32;
+
 /// A variable that is missing or makes no sense: one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
@@ -135,6 +140,44 @@ impl Settings {
         Err(SettingError::malformed(name, format!("expected {} to {}", range.start(), range.end())))
     }
 
+    /// A secret, if it is set.
+    ///
+    /// # Errors
+    /// When it has fewer than [`MIN_SECRET_LENGTH`] characters.
+    pub fn secret(&self, name: &'static str) -> Result<Option<&str>, SettingError> {
+        let secret = self.get(name);
+        if secret.is_some_and(|secret| secret.chars().count() < MIN_SECRET_LENGTH) {
+            return Err(SettingError::malformed(
+                name,
+                format!("needs {MIN_SECRET_LENGTH} characters or more"),
+            ));
+        }
+        Ok(secret)
+    }
+
+    /// The address of a site or an API, if it is set: paths are appended to it.
+    ///
+    /// # Errors
+    /// When it is no http:// or https:// URL of a host, or has more than a path.
+    pub fn base_url(&self, name: &'static str) -> Result<Option<Url>, SettingError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let malformed = |reason: &str| Err(SettingError::malformed(name, reason));
+        let url: Url = match text.trim().parse() {
+            Ok(url) => url,
+            Err(error) => return Err(SettingError::malformed(name, error)),
+        };
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return malformed("expected http:// or https:// and a host");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return malformed("expected a URL without a query or a fragment");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return malformed("expected a URL without a user or a password");
+        }
+        Ok(Some(url))
+    }
+
     /// Parsed values, separated by commas; none when it is not set.
     pub fn list<T>(&self, name: &'static str) -> Result<Vec<T>, SettingError>
     where
@@ -189,6 +232,23 @@ mod tests {
         let error = settings(&[("SLOTS", "0")]).within("SLOTS", 4_u32, 1..=9).unwrap_err();
         assert_eq!(error.to_string(), "SLOTS is malformed: expected 1 to 9");
         assert_eq!(settings(&[]).within("SLOTS", 4_u32, 1..=9), Ok(4));
+    }
+
+    #[test]
+    fn a_base_url_is_one_of_a_host_and_has_nothing_behind_its_path() {
+        let read = |text| settings(&[("SITE", text)]).base_url("SITE");
+        assert_eq!(read("https://example.com/app").unwrap().unwrap().path(), "/app");
+        assert_eq!(settings(&[]).base_url("SITE"), Ok(None));
+        for bad in [
+            "example.com",
+            "mailto:a@example.com",
+            "ftp://example.com",
+            "https://example.com?a=b",
+            "https://example.com#a",
+            "https://a:b@example.com",
+        ] {
+            assert!(read(bad).unwrap_err().to_string().starts_with("SITE is malformed: "), "{bad}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub use signature::{SignatureError, WebhookSecret};
 const API_URL: &str = "https://api.stripe.com";
 /// How long a subscription is free at first, in days, unless the installation says otherwise.
 const TRIAL_DAYS: u32 = 3;
+/// The longest trial that Stripe takes.
+const MAX_TRIAL_DAYS: u32 = 730;
 /// The plans that one may pay for.
 const PAID_PLANS: [&str; 3] = ["starter", "growth", "enterprise"];
 
@@ -243,7 +245,10 @@ impl Payments {
     /// # Panics
     /// Never: the address it expects is our own.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
-        let webhook_secret = settings.get("STRIPE_WEBHOOK_SECRET").map(WebhookSecret::new);
+        let webhook_secret = settings.optional("STRIPE_WEBHOOK_SECRET")?;
+        let url = settings.base_url("STRIPE_API_URL")?;
+        let prices: Vec<Price> = settings.list("STRIPE_PRICES")?;
+        let trial_days = settings.within("STRIPE_TRIAL_DAYS", TRIAL_DAYS, 0..=MAX_TRIAL_DAYS)?;
         let Some(key) = settings.get("STRIPE_SECRET_KEY") else {
             // What a notice is about is asked of Stripe.
             return match webhook_secret {
@@ -251,18 +256,11 @@ impl Payments {
                 None => Ok(Self::default()),
             };
         };
-        let malformed = |reason: String| SettingError::malformed("STRIPE_SECRET_KEY", reason);
-        let url: String = settings.parsed("STRIPE_API_URL", API_URL.to_owned())?;
-        let url = Url::parse(&url).map_err(|error| SettingError::malformed("STRIPE_API_URL", error))?;
-        let client = StripeClient::new(key.trim(), url).map_err(malformed)?;
-        let prices: Vec<Price> = settings.list("STRIPE_PRICES")?;
+        let url = url.unwrap_or_else(|| Url::parse(API_URL).expect("a URL of our own"));
+        let client = StripeClient::new(key.trim(), url)
+            .map_err(|reason| SettingError::malformed("STRIPE_SECRET_KEY", reason))?;
         let sign_up = prices.first().cloned().ok_or(SettingError::Missing("STRIPE_PRICES"))?;
-        let account = Account {
-            billing: Arc::new(client),
-            trial_days: settings.parsed("STRIPE_TRIAL_DAYS", TRIAL_DAYS)?,
-            prices: prices.into(),
-            sign_up,
-        };
+        let account = Account { billing: Arc::new(client), trial_days, prices: prices.into(), sign_up };
         Ok(Self { account: Some(account), webhook_secret })
     }
 

@@ -12,6 +12,7 @@ use poem_openapi::{Object, types::MaybeUndefined};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(crate) use people::leave_all;
 pub use people::{NewTeamMember, TeamMember, TeamMemberChanges, TeamRole, add, change, members, remove};
 
 use crate::{DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, access::Reach};

@@ -4,7 +4,7 @@
 //! spans cost what a disabled log line does. What the collector doesn't take is dropped and logged: a
 //! trace never holds work up.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 use opentelemetry::{KeyValue, global, trace::TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
@@ -18,6 +18,8 @@ use crate::settings::{SettingError, Settings};
 
 /// What every process belongs to.
 const NAMESPACE: &str = "millrace";
+/// What a time in milliseconds may be: no longer than an hour.
+const MILLISECONDS: RangeInclusive<u64> = 1..=3_600_000;
 /// How long spans that are left may take to go out when the process ends.
 const FLUSH: Duration = Duration::from_secs(3);
 
@@ -67,8 +69,8 @@ impl Export {
                 return Err(SettingError::malformed(name, "only http/protobuf is spoken"));
             }
         }
-        let timeout = settings.parsed("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000)?;
-        let timeout = settings.parsed("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", timeout)?;
+        let timeout = settings.within("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000, MILLISECONDS)?;
+        let timeout = settings.within("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", timeout, MILLISECONDS)?;
         let mut resource = pairs(settings, "OTEL_RESOURCE_ATTRIBUTES")?;
         for (name, value) in [
             ("service.namespace", NAMESPACE.to_owned()),
@@ -91,7 +93,7 @@ impl Export {
             endpoint,
             headers: headers.into_iter().collect(),
             timeout: Duration::from_millis(timeout),
-            delay: Duration::from_millis(settings.parsed("OTEL_BSP_SCHEDULE_DELAY", 5000)?),
+            delay: Duration::from_millis(settings.within("OTEL_BSP_SCHEDULE_DELAY", 5000, MILLISECONDS)?),
             sampler: Sampling::from_settings(settings)?,
             resource,
         }))

@@ -84,8 +84,8 @@ pub async fn of(
 ) -> Result<Usage, sqlx::Error> {
     let mut reader = database.reader().await?;
     let row = plan(reader.conn(), workspace).await?;
+    let limits = rate_limits::load(reader.conn()).await?;
     drop(reader);
-    let limits = rate_limits::load(&database.pool).await?;
     let requests = |bucket| limits.rate(Counted::ApiKey, bucket, &row.plan).map(|rate| rate.requests);
     let limits = PlanLimits {
         requests_per_minute: requests(Bucket::Plan),

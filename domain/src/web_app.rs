@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::settings::{SettingError, Settings};
+
 /// A page of the web app at `base`, with a query.
 #[must_use]
 pub fn link(base: &Url, page: &str, query: &[(&str, &str)]) -> String {
@@ -20,6 +22,14 @@ pub fn link(base: &Url, page: &str, query: &[(&str, &str)]) -> String {
 #[must_use]
 pub fn default_base() -> Url {
     Url::parse("http://localhost:3000").expect("a URL of our own")
+}
+
+/// `APP_URL`: where the web app is.
+///
+/// # Errors
+/// When it is malformed.
+pub fn base(settings: &Settings) -> Result<Url, SettingError> {
+    Ok(settings.base_url("APP_URL")?.unwrap_or_else(default_base))
 }
 
 #[cfg(test)]

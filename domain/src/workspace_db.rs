@@ -5,7 +5,7 @@
 //! service is waited for.
 
 pub use jobs::CredentialType;
-use jobs::{Database, Enqueued, JobId, JobKind, NewJob, Origin, TraceParent, Tx};
+use jobs::{Database, Enqueued, JobId, JobKind, NewJob, Origin, TraceParent, Tx, Unit};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -110,6 +110,18 @@ impl WorkspaceDb {
     ) -> Result<Self, sqlx::Error> {
         let tx = database.begin_as_workspace(workspace.0, true).await?;
         Ok(Self { tx, workspace, actor, unaudited: false })
+    }
+
+    /// Goes on reading more than [`jobs::MAX_QUICK_ROWS`], with a place among the long reads; the connection is given
+    /// back meanwhile. Nothing that was read before need be true any more.
+    pub async fn for_a_long_read(self) -> Result<Self, sqlx::Error> {
+        let Self { tx, workspace, actor, unaudited } = self;
+        if Unit::is_open() {
+            return Ok(Self { tx, workspace, actor, unaudited });
+        }
+        let database = tx.database().clone();
+        drop(tx);
+        Ok(Self { tx: database.begin_long_read(workspace.0).await?, workspace, actor, unaudited })
     }
 
     /// Opens it for writing.

@@ -3,20 +3,19 @@
 //! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
     postgres::PgPoolOptions,
 };
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    Bus, PayloadError, PayloadKeys, Pool, Reach,
+    Bus, FairUse, PayloadError, PayloadKeys, Pool, Reach,
     bus::RedisError,
     control::{self, Asked},
-    places::{Place, Places},
+    fair::{self, ACQUIRE, Fair, Held, OnBehalf},
     reach, server,
     unit::{Parked, Part, Unit},
     watch::Event,
@@ -30,13 +29,6 @@ pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 /// works, which costs a round trip. Should the server be gone and back within it, whoever takes the
 /// connection sees the error that those who were using theirs saw.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
-
-/// How long a request waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(10);
-
-/// How long a connection that comes back may take to finish what it was doing. One that takes longer is in a
-/// statement whose client has left.
-const FINISH: Duration = Duration::from_millis(500);
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -58,19 +50,14 @@ pub struct Database {
     pub bus: Bus,
     /// Whether PostgreSQL is in reach.
     pub reach: Reach,
+    /// How connections are made.
+    aside: server::Recipe,
     /// What secrets in payloads are sealed with.
     pub(crate) keys: PayloadKeys,
-    /// The connections that one workspace may hold at once, where that is limited.
-    places: Option<Places<Uuid>>,
-}
-
-/// What a process that answers requests does so that no tenant holds all of its connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FairUse {
-    /// Transactions of one workspace at once; more of them wait, without a connection.
-    pub per_workspace: usize,
-    /// The longest that a statement may run. One whose client leaves before ends within about a second.
-    pub statement_timeout: Duration,
+    /// What one workspace may hold at once, where that is limited.
+    fair: Option<Fair>,
+    /// The workspace that this handle works for.
+    on_behalf: Option<OnBehalf>,
 }
 
 /// How a process connects.
@@ -101,19 +88,17 @@ impl Database {
     /// When a URL is malformed or a server doesn't answer.
     pub async fn connect(to: &Connect<'_>) -> Result<Self, ConnectError> {
         let milliseconds = to.silence.as_millis().to_string();
-        let fair = to.fair_use.map(|fair| fair.statement_timeout.as_millis().to_string());
-        // The server ends a statement whose connection is closed, as [`has_finished`] has it closed.
-        let fair = fair.iter().flat_map(|timeout| {
-            [("statement_timeout", timeout.as_str()), ("client_connection_check_interval", "1000")]
-        });
+        let fair = to.fair_use.as_ref().map(fair::settings);
+        let fair = fair.iter().flatten().map(|(name, value)| (*name, value.as_str()));
         let own =
             [("search_path", SHARED_PATH), ("idle_in_transaction_session_timeout", milliseconds.as_str())];
         let settings = server::settings(to.silence, own.into_iter().chain(fair));
         let options = server::options(to.database_url, "millrace")?;
-        let (port, silence) = (options.get_port(), to.silence);
+        let recipe = server::Recipe::new(options.clone(), to.silence, settings);
+        let aside = recipe.clone();
         let mut pool = PgPoolOptions::new();
         if to.fair_use.is_some() {
-            pool = pool.after_release(|connection, _| Box::pin(has_finished(connection)));
+            pool = pool.after_release(|connection, _| Box::pin(fair::has_finished(connection)));
         }
         let pool = pool
             .max_connections(to.connections)
@@ -128,9 +113,9 @@ impl Database {
                 })
             })
             .after_connect(move |connection, _| {
-                let settings = settings.clone();
+                let recipe = recipe.clone();
                 Box::pin(async move {
-                    server::begin(connection, port, silence, &settings).await?;
+                    recipe.begin(connection).await?;
                     if reach::is_standby(connection).await? {
                         return Err(sqlx::Error::Io(io::Error::other(reach::STANDBY)));
                     }
@@ -144,9 +129,16 @@ impl Database {
             pool,
             bus: Bus::connect(to.redis_url, to.redis_ca, to.redis_prefix, to.silence).await?,
             reach: Reach::start(options),
+            aside,
             keys: PayloadKeys::default(),
-            places: to.fair_use.map(|fair| Places::of(fair.per_workspace)),
+            fair: to.fair_use.as_ref().map(Fair::new),
+            on_behalf: None,
         })
+    }
+
+    /// A connection beside the pool, for looks that must not wait for requests.
+    pub async fn connect_aside(&self) -> Result<PgConnection, sqlx::Error> {
+        self.aside.connect().await
     }
 
     /// The same handle, with the keys of secrets in payloads. Without them no job that has any can be
@@ -154,6 +146,12 @@ impl Database {
     #[must_use]
     pub fn with_keys(self, keys: PayloadKeys) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same handle for one request of a workspace: what it holds counts against the workspace's share.
+    #[must_use]
+    pub fn on_behalf_of(&self, workspace: Uuid) -> Self {
+        Self { on_behalf: Some(OnBehalf::of(workspace)), ..self.clone() }
     }
 
     /// Seals something secret that is to lie in the database, for one place.
@@ -174,10 +172,13 @@ impl Database {
 
     /// Begins a transaction on the shared schemas.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        // Before a connection is taken, not while one is held. What goes on with a transaction needs no other.
+        let place = if Unit::has_work() { None } else { self.place().await? };
         match Unit::part() {
             Part::GoesOn(parked) => Tx::going_on(self, parked).await,
             Part::First(unit) => {
                 let mut tx = Tx::new(self, self.pool.begin().await?);
+                tx.place = place;
                 if unit.begin(tx.conn()).await? {
                     tx.unit = Some(InUnit { unit, holds_others_work: false, is_read: false });
                 } else {
@@ -185,7 +186,11 @@ impl Database {
                 }
                 Ok(tx)
             }
-            Part::Apart => Ok(Tx::new(self, self.pool.begin().await?)),
+            Part::Apart => {
+                let mut tx = Tx::new(self, self.pool.begin().await?);
+                tx.place = place;
+                Ok(tx)
+            }
         }
     }
 
@@ -193,13 +198,24 @@ impl Database {
     /// the one that sees it. Outside of transactions, for readers that one statement serves.
     pub async fn reader(&self) -> Result<Reader, sqlx::Error> {
         let Some(parked) = Unit::parked() else {
-            return Ok(Reader(Source::Pool(self.pool.acquire().await?)));
+            let place = self.place().await?;
+            return Ok(Reader(Some(Source::Pool(self.pool.acquire().await?, place))));
         };
         let mut tx = Tx::going_on(self, parked).await?;
         if let Some(part) = &mut tx.unit {
             part.is_read = true;
         }
-        Ok(Reader(Source::Unit(Box::new(tx))))
+        Ok(Reader(Some(Source::Unit(Box::new(tx)))))
+    }
+
+    /// A connection for reading more than [`crate::MAX_QUICK_ROWS`] of the shared schemas on a workspace's behalf. To
+    /// be asked for while no other is held.
+    pub async fn long_reader(&self) -> Result<Reader, sqlx::Error> {
+        let place = match (&self.fair, &self.on_behalf) {
+            (Some(fair), Some(on_behalf)) => Some(fair.long_read(on_behalf.workspace).await?),
+            _ => None,
+        };
+        Ok(Reader(Some(Source::Pool(self.pool.acquire().await?, place))))
     }
 
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
@@ -217,15 +233,7 @@ impl Database {
                 tx
             }
             None if Unit::is_open() => self.begin().await?,
-            Some(None) | None => {
-                let mode = if read_only { " read only" } else { "" };
-                // One round trip.
-                let begin = format!("begin{mode}; {}", role_of(workspace));
-                let mut tx = Tx::new(self, self.pool.begin_with(AssertSqlSafe(begin)).await?);
-                tx.workspace = Some(workspace);
-                tx.place = place;
-                return Ok(tx);
-            }
+            Some(None) | None => return self.enter(workspace, read_only, place).await,
         };
         if place.is_some() {
             tx.place = place;
@@ -234,23 +242,45 @@ impl Database {
         Ok(tx)
     }
 
-    /// One of the connections that the workspace may hold.
-    async fn place_of(&self, workspace: Uuid) -> Result<Option<Place<Uuid>>, sqlx::Error> {
-        let Some(places) = &self.places else { return Ok(None) };
-        // Who waits is bounded by the requests that are open, and each of them by its deadline.
-        match timeout(ACQUIRE, places.take(workspace, usize::MAX)).await {
-            Ok(Ok(place)) => Ok(Some(place)),
-            Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+    /// The same for reading more than [`crate::MAX_QUICK_ROWS`]. To be asked for while no other is held.
+    pub async fn begin_long_read(&self, workspace: Uuid) -> Result<Tx, sqlx::Error> {
+        let place = match &self.fair {
+            Some(fair) => Some(fair.long_read(workspace).await?),
+            None => None,
+        };
+        self.enter(workspace, true, place).await
+    }
+
+    async fn enter(
+        &self,
+        workspace: Uuid,
+        read_only: bool,
+        place: Option<Arc<Held>>,
+    ) -> Result<Tx, sqlx::Error> {
+        let mode = if read_only { " read only" } else { "" };
+        // One round trip.
+        let begin = format!("begin{mode}; {}", role_of(workspace));
+        let mut tx = Tx::new(self, self.pool.begin_with(AssertSqlSafe(begin)).await?);
+        tx.workspace = Some(workspace);
+        tx.place = place;
+        Ok(tx)
+    }
+
+    /// A place of the workspace that this handle works for, if it works for one.
+    async fn place(&self) -> Result<Option<Arc<Held>>, sqlx::Error> {
+        match (&self.fair, &self.on_behalf) {
+            (Some(fair), Some(on_behalf)) => on_behalf.place(fair).await.map(Some),
+            _ => Ok(None),
         }
     }
-}
 
-/// Whether a connection that comes back can be used again: not while it is still in a statement, whose client
-/// must have left. That one is closed, so that the server ends the statement and the next request finds room.
-async fn has_finished(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    match timeout(FINISH, connection.flush()).await {
-        Ok(finished) => finished.map(|()| true),
-        Err(_) => Ok(false),
+    /// A place of that workspace.
+    async fn place_of(&self, workspace: Uuid) -> Result<Option<Arc<Held>>, sqlx::Error> {
+        match (&self.fair, &self.on_behalf) {
+            (Some(_), Some(on_behalf)) if on_behalf.workspace == workspace => self.place().await,
+            (Some(fair), _) => fair.place(workspace).await.map(Some),
+            (None, _) => Ok(None),
+        }
     }
 }
 
@@ -269,20 +299,31 @@ fn role_of(workspace: Uuid) -> String {
 
 /// See [`Database::reader`].
 #[derive(Debug)]
-pub struct Reader(Source);
+pub struct Reader(Option<Source>);
 
 #[derive(Debug)]
 enum Source {
-    Pool(PoolConnection<Postgres>),
+    Pool(PoolConnection<Postgres>, Option<Arc<Held>>),
     Unit(Box<Tx>),
 }
 
 impl Reader {
     /// The connection, for SQL.
+    ///
+    /// # Panics
+    /// Never: only dropping takes the connection away.
     pub fn conn(&mut self) -> &mut PgConnection {
-        match &mut self.0 {
-            Source::Pool(connection) => connection,
+        match self.0.as_mut().expect("a reader that is not dropped") {
+            Source::Pool(connection, _) => connection,
             Source::Unit(tx) => tx.conn(),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(Source::Pool(connection, Some(place))) = self.0.take() {
+            fair::give_back(connection, place);
         }
     }
 }
@@ -298,7 +339,7 @@ pub struct Tx {
     after: Aftermath,
     unit: Option<InUnit>,
     /// What it counts against its workspace.
-    place: Option<Place<Uuid>>,
+    place: Option<Arc<Held>>,
 }
 
 /// What goes out after a commit.
@@ -422,14 +463,20 @@ impl Tx {
 impl Drop for Tx {
     /// What a reader has seen stays in its unit; what a writer hasn't committed is rolled back.
     fn drop(&mut self) {
-        let (Some(inner), Some(part)) = (self.inner.take(), self.unit.take()) else { return };
-        if part.is_read {
-            let (after, place) = (std::mem::take(&mut self.after), self.place.take());
-            part.unit.park(Parked { transaction: inner, after, place });
-        } else if part.holds_others_work {
-            part.unit.lose();
-        } else {
-            part.unit.forget();
+        let Some(inner) = self.inner.take() else { return };
+        let (unit, place) = (self.unit.take(), self.place.take());
+        match unit {
+            Some(part) if part.is_read => {
+                let after = std::mem::take(&mut self.after);
+                part.unit.park(Parked { transaction: inner, after, place });
+                return;
+            }
+            Some(part) if part.holds_others_work => part.unit.lose(),
+            Some(part) => part.unit.forget(),
+            None => {}
+        }
+        if let Some(place) = place {
+            fair::give_back(inner, place);
         }
     }
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Database, JobId, Origin, payload};
+use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, payload};
 
 /// Dead letters that one transaction moves.
 const AT_ONCE: i64 = 500;
@@ -125,6 +125,22 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<DeadLetter>, i64), sqlx::Error> {
+    let mut reader = database.reader().await?;
+    let all = sqlx::query_scalar!(
+        r#"select count(*) as "letters!" from (
+               select from finished_jobs
+                where state = 'failed' and discarded_at is null
+                  and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
+                limit $2) counted"#,
+        workspace.unwrap_or_default(),
+        MAX_QUICK_ROWS + 1,
+    )
+    .fetch_one(reader.conn())
+    .await?;
+    if all > MAX_QUICK_ROWS {
+        drop(reader);
+        reader = database.long_reader().await?;
+    }
     let rows = sqlx::query_as!(
         Row,
         "select id, kind, version, pool, priority, payload, origin, error, attempt, max_attempts, crashes,
@@ -148,7 +164,7 @@ pub async fn list(
         limit,
         offset,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(reader.conn())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from finished_jobs
@@ -166,7 +182,7 @@ pub async fn list(
         filter.until,
         &filter.except,
     )
-    .fetch_one(&database.pool)
+    .fetch_one(reader.conn())
     .await?;
     let letters: Result<_, sqlx::Error> = rows.into_iter().map(DeadLetter::try_from).collect();
     Ok((letters?, total))
@@ -187,7 +203,7 @@ pub async fn find(
         id.0,
         workspace,
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(database.reader().await?.conn())
     .await?;
     row.map(DeadLetter::try_from).transpose()
 }

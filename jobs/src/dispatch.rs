@@ -5,13 +5,14 @@
 //! nothing of it is written to the ledger. An id that nobody claims is pushed again, and everything is
 //! when Redis has lost its memory. Leadership is an advisory lock on a connection of its own, the one
 //! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless. It ends
-//! with the leader's [`silence`]: see [`leadership`].
+//! with the leader's [`silence`]: see [`leadership`]; and, where [`standby`] knows somebody better, with Redis'.
 
 mod hand_back;
 pub(crate) mod lanes;
 mod leadership;
 mod queue;
 pub(crate) mod rescue;
+mod standby;
 mod turns;
 
 use std::{
@@ -104,7 +105,15 @@ async fn lead(
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
     let silence = leadership::silence(config.lease);
+    let has_redis = database.bus.probe().await.is_ok();
+    if !has_redis && standby::is_there(database).await? {
+        config.leadership.set(Standing::CutOff);
+        return Ok(());
+    }
     let Some(mut lock) = leadership::take(url, silence).await? else {
+        if has_redis {
+            standby::note(database).await?;
+        }
         config.leadership.set(Standing::StandingBy);
         return Ok(());
     };
@@ -118,6 +127,7 @@ async fn lead(
     let result = tokio::select! {
         result = leader.run(&mut lock, wakes, grace, stop) => result,
         error = heard.silent_for(silence) => Err(error),
+        error = standby::can_do_better(database, config.lease / 3) => Err(error),
         () = leadership::has_to_go(stop) => Ok(()),
     };
     listener.abort();

@@ -37,6 +37,7 @@ mod context;
 mod database;
 mod deliver;
 mod enqueue;
+mod fair;
 mod handler;
 mod id;
 mod kind;
@@ -56,8 +57,9 @@ pub mod worker;
 
 pub use bus::{Bus, RedisError};
 pub use context::{JobContext, Resumed};
-pub use database::{Connect, ConnectError, Database, FairUse, Reader, Tx, workspace_schema};
+pub use database::{Connect, ConnectError, Database, Reader, Tx, workspace_schema};
 pub use enqueue::{Enqueued, NewJob, enqueue, enqueue_all};
+pub use fair::{FairUse, MAX_QUICK_ROWS};
 pub use handler::{Answer, JobError, MAX_RETRY_AFTER, Outcome, Registry};
 pub use id::JobId;
 pub use kind::{Act, Jitter, JobKind, Needs, RetryPolicy};

@@ -14,7 +14,7 @@ use std::{str::FromStr, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{PgExecutor, PgPool, postgres::types::PgInterval};
+use sqlx::{PgConnection, PgExecutor, PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
 pub use due::enqueue_due;
@@ -445,12 +445,12 @@ pub async fn hold(tx: &mut Tx, workspace: Uuid, id: ScheduleId) -> Result<Option
 
 /// The schedules of a workspace, newest first.
 pub async fn list(
-    pool: &PgPool,
+    conn: &mut PgConnection,
     workspace: Uuid,
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Schedule>, sqlx::Error> {
-    select(pool, workspace, None, limit, offset).await
+    select(conn, workspace, None, limit, offset).await
 }
 
 async fn select(
@@ -520,7 +520,12 @@ pub async fn execute(
 }
 
 /// The history of a schedule, newest first.
-pub async fn runs(pool: &PgPool, id: ScheduleId, limit: i64, offset: i64) -> Result<Vec<Run>, sqlx::Error> {
+pub async fn runs(
+    conn: &mut PgConnection,
+    id: ScheduleId,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<Run>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select r.scheduled_for, r.outcome, r.manual, r.job_id, r.created_at,
                   j.state as "state?", j.run_at <= now() as "due?"
@@ -533,7 +538,7 @@ pub async fn runs(pool: &PgPool, id: ScheduleId, limit: i64, offset: i64) -> Res
         limit,
         offset,
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {

@@ -2,10 +2,10 @@
 //! such as `PgBouncer` refuses a start-up message with settings that it doesn't know, and in session mode keeps those
 //! that a statement has made.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool,
+    AssertSqlSafe, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgSslMode},
 };
 
@@ -55,6 +55,36 @@ pub(crate) async fn begin(
     }
     sqlx::raw_sql(AssertSqlSafe(settings.to_owned())).execute(connection).await?;
     Ok(())
+}
+
+/// How a process makes its connections; clones share it.
+#[derive(Clone)]
+pub(crate) struct Recipe(Arc<(PgConnectOptions, Duration, String)>);
+
+impl std::fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The options hold a password.
+        f.write_str("Recipe")
+    }
+}
+
+impl Recipe {
+    pub(crate) fn new(options: PgConnectOptions, silence: Duration, settings: String) -> Self {
+        Self(Arc::new((options, silence, settings)))
+    }
+
+    /// Makes a new connection of the pool what it should be.
+    pub(crate) async fn begin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let (options, silence, settings) = &*self.0;
+        begin(connection, options.get_port(), *silence, settings).await
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.0.0).await?;
+        self.begin(&mut connection).await?;
+        Ok(connection)
+    }
 }
 
 /// Says so where `sslmode=prefer`, which is also what holds without any, got no encryption.

@@ -13,9 +13,8 @@ use std::sync::{
 
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, Postgres, Transaction};
-use uuid::Uuid;
 
-use crate::{Tx, database::Aftermath, places::Place};
+use crate::{Tx, database::Aftermath, fair::Held};
 
 tokio::task_local! {
     static CURRENT: Unit;
@@ -40,7 +39,7 @@ struct Inner {
 pub(crate) struct Parked {
     pub(crate) transaction: Transaction<'static, Postgres>,
     pub(crate) after: Aftermath,
-    pub(crate) place: Option<Place<Uuid>>,
+    pub(crate) place: Option<Arc<Held>>,
 }
 
 /// What a transaction that begins inside a unit is.

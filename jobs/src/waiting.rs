@@ -91,7 +91,7 @@ pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx
         FARTHEST,
         interval(HEARD_OF),
     )
-    .fetch_optional(&database.pool)
+    .fetch_optional(database.reader().await?.conn())
     .await?;
     let Some(row) = row else { return Ok(None) };
     let waiting =

@@ -29,6 +29,48 @@ pub struct Reply {
     pub headers: reqwest::header::HeaderMap,
     /// The body.
     pub text: String,
+    /// How errors of what was asked look.
+    form: Form,
+}
+
+/// How errors look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `{"error", "detail"}`, of the Workspace API, the Token API and the operators' routes.
+    Plain,
+    /// `{"success": false, "error": {"code", "message"}, "request_id"}`, of the Platform API and what belongs to none.
+    Envelope,
+}
+
+impl Form {
+    fn of(path: &str) -> Self {
+        let plain = ["/api", "/api/", "/ops", "/ops/"];
+        let is_plain =
+            plain.iter().any(|root| path == *root || root.ends_with('/') && path.starts_with(root));
+        if is_plain || ["/v1/me", "/v1/books"].contains(&path) { Self::Plain } else { Self::Envelope }
+    }
+
+    /// The code of an error, which has this form and nothing beside it.
+    #[track_caller]
+    fn code_of(self, error: &Value, status: u16) -> String {
+        let (inner, text, allowed) = match self {
+            Self::Plain => (error, "detail", ["error", "detail", "fields", "request_id"]),
+            Self::Envelope => {
+                let members: Vec<_> = error.as_object().expect("an error is an object").keys().collect();
+                assert_eq!(members, ["error", "request_id", "success"], "{error}");
+                assert_eq!(error["success"], false, "{error}");
+                assert!(error["request_id"].is_string(), "{error}");
+                (&error["error"], "message", ["code", "message", "fields", "fields"])
+            }
+        };
+        let members = inner.as_object().unwrap_or_else(|| panic!("an error is an object: {error}"));
+        assert!(members.keys().all(|member| allowed.contains(&member.as_str())), "{error}");
+        assert!(inner[text].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+        assert!(inner["fields"].is_null() || status == 422, "only what is invalid has fields: {error}");
+        assert!(inner["request_id"].is_null() || status == 500, "only a fault shows its request: {error}");
+        let code = inner[allowed[0]].as_str().unwrap_or_else(|| panic!("an error has a code: {error}"));
+        code.to_owned()
+    }
 }
 
 impl Reply {
@@ -44,10 +86,17 @@ impl Reply {
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The error's code, if the status is that, in the shape of either surface.
+    /// The error's code, if the status is that, in the form of the surface that was asked.
     #[track_caller]
     pub fn error(self, status: u16) -> String {
-        code_of(&self.expect(status)).expect("an error has a code").to_owned()
+        let form = self.form;
+        form.code_of(&self.expect(status), status)
+    }
+
+    /// The code of an error, likewise; none for what is no error.
+    #[track_caller]
+    pub fn code(&self) -> Option<String> {
+        (self.status >= 400).then(|| self.form.code_of(&self.json(), self.status))
     }
 }
 
@@ -115,6 +164,13 @@ impl Client {
         send(self.request(Method::GET, path)).await
     }
 
+    /// The items of a list.
+    pub async fn items(&self, path: &str) -> Value {
+        let list = self.get(path).await.expect(200);
+        assert!(list["items"].is_array(), "{path} is a list: {list}");
+        list["items"].clone()
+    }
+
     /// POST with JSON, and with a key of its own, as careful clients send it.
     pub async fn post(&self, path: &str, body: Value) -> Reply {
         self.post_with_key(path, body, &uuid::Uuid::now_v7().to_string()).await
@@ -130,7 +186,8 @@ impl Client {
         let request = self.request(Method::POST, path).header("Idempotency-Key", key).json(body);
         let response = request.send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Some(Reply { status, headers, text: response.text().await.ok()? })
+        let form = Form::of(response.url().path());
+        Some(Reply { status, headers, text: response.text().await.ok()?, form })
     }
 
     /// PUT with JSON.
@@ -211,18 +268,14 @@ impl Client {
     }
 }
 
-/// The code of an error, in the shape of either surface.
-pub fn code_of(error: &Value) -> Option<&str> {
-    error["error"].as_str().or_else(|| error["error"]["code"].as_str())
-}
-
 /// Sends a request as it is.
 pub async fn send(request: RequestBuilder) -> Reply {
     let mut response = request.send().await.expect("the API answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let form = Form::of(response.url().path());
     let is_stream = headers.get("Content-Type").is_some_and(|kind| kind == "text/event-stream");
     if !is_stream {
-        return Reply { status, headers, text: response.text().await.expect("a body can be read") };
+        return Reply { status, headers, text: response.text().await.expect("a body can be read"), form };
     }
     // A stream may have no end: what comes without a pause is its body.
     let mut body = Vec::new();
@@ -232,5 +285,5 @@ pub async fn send(request: RequestBuilder) -> Reply {
     {
         body.extend_from_slice(&piece);
     }
-    Reply { status, headers, text: String::from_utf8(body).expect("a stream is text") }
+    Reply { status, headers, text: String::from_utf8(body).expect("a stream is text"), form }
 }

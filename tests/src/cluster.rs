@@ -1,6 +1,7 @@
 //! Millrace as it is deployed: one process per binary, a database of its own, a Redis of its own that
 //! may be killed and emptied and, where a test wants that, a PostgreSQL of its own. For tests that kill.
 
+mod link;
 mod pgbouncer;
 pub(crate) mod postgres;
 mod redis_server;
@@ -24,6 +25,7 @@ use crate::{
     app::{OPERATOR_TOKEN, new_signup, settings},
     database::{Server, TestDatabase, variable},
 };
+pub use link::Link;
 use pgbouncer::PgBouncer;
 use postgres::Postgres;
 use redis_server::RedisServer;
@@ -185,14 +187,24 @@ impl Cluster {
         }
     }
 
+    /// A link to its Redis.
+    pub async fn link_to_redis(&self) -> Link {
+        Link::to(self.redis.port()).await
+    }
+
     /// A handle like that of a process, for enqueueing behind the scenes.
     pub async fn database(&self) -> Database {
+        self.database_by(&self.redis.url()).await
+    }
+
+    /// The same with another way to Redis.
+    pub async fn database_by(&self, redis_url: &str) -> Database {
         let variable = |name: &str| {
             &self.variables.iter().find(|(known, _)| *known == name).expect("every process has it").1
         };
         Database::connect(&Connect {
             database_url: variable("DATABASE_URL"),
-            redis_url: variable("REDIS_URL"),
+            redis_url,
             redis_ca: None,
             redis_prefix: variable("REDIS_PREFIX"),
             connections: 4,

@@ -6,6 +6,8 @@ mod audit;
 mod authority;
 mod codes;
 mod guards;
+mod in_person;
+mod lists;
 mod nonsense;
 mod pages;
 mod permissions;
@@ -192,6 +194,39 @@ fn every_parameter_and_property_is_of_a_described_schema() {
                 assert!(described, "{name}.{property} has no description");
             }
         }
+    }
+}
+
+/// What comes from the comments of the sources is written for clients.
+#[test]
+fn no_description_speaks_of_the_sources() {
+    for surface in SURFACES {
+        descriptions(&document(surface), "", &mut |here, text| {
+            for path in text.match_indices("](").map(|(at, _)| &text[at + 2..]) {
+                assert!(path.starts_with("http"), "{surface:?} {here}: a link to a file: {text}");
+            }
+            let of_sources =
+                ["::", "[`", "crate", ".rs", "Query<", "Option<", "Vec<", "#[", "See the module"];
+            for mark in of_sources {
+                assert!(!text.contains(mark), "{surface:?} {here}: {mark} in {text}");
+            }
+        });
+    }
+}
+
+/// Calls with every text of a document that is for people, and where it is.
+fn descriptions(value: &Value, here: &str, call: &mut impl FnMut(&str, &str)) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str().filter(|_| ["description", "summary", "title"].contains(&&**name)) {
+                    Some(text) => call(here, text),
+                    None => descriptions(value, &format!("{here}/{name}"), call),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| descriptions(item, here, call)),
+        _ => {}
     }
 }
 

@@ -1,4 +1,6 @@
-//! Programs that come with a key or a token, and what a test does behind the scenes.
+//! Programs that come with a key or a token, staff who act as a person, and what a test does behind the scenes.
+
+use serde_json::json;
 
 use crate::{Client, TestApp};
 
@@ -9,6 +11,21 @@ impl TestApp {
             .execute(&self.database.pool)
             .await
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
+    /// A member of staff who acts as that person, and the id of the member of staff.
+    pub async fn acting_as(&self, person: &Client) -> (Client, String) {
+        let id = async |who: &Client| {
+            who.get("/auth/me").await.expect(200)["id"].as_str().expect("a person has an id").to_owned()
+        };
+        let (staff, user) = (id(&self.owner().await).await, id(person).await);
+        let operator = self.operator();
+        operator.patch(&format!("/users/{staff}"), json!({ "is_staff": true })).await.expect(200);
+        let path = format!("/users/{user}/impersonation");
+        let made = operator.post(&path, json!({ "staff": staff })).await.expect(201);
+        let token = json!({ "token": made["token"] });
+        let session = self.anonymous().post("/auth/impersonation/exchange", token).await.expect(200);
+        (person.with_token(session["access_token"].as_str()), staff)
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 mod consent;
 mod conventions;
 mod dead_letters;
+mod downloads;
 mod jobs;
 pub(crate) mod members;
 mod modules;
@@ -18,5 +19,5 @@ mod workspace_health;
 pub(crate) mod workspaces;
 
 pub(crate) use dead_letters::dead_letter;
-pub(crate) use jobs::sleeper;
+pub(crate) use jobs::{enqueue, sleeper, workspace_of};
 pub(crate) use workspaces::post_and_wait;

@@ -1,8 +1,9 @@
 //! What a process without an API of its own tells at `METRICS_LISTEN`: its figures, and whether it can work.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use domain::installation::Probe;
 use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1,
@@ -10,14 +11,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jobs::{
-    Database,
+    Bus,
     dispatch::{Leadership, Standing},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
 
-/// How long a server may take to answer a look.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take to ask.
 const HEAD: Duration = Duration::from_secs(10);
 /// Between two connections that can't be accepted.
@@ -27,7 +26,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Told {
     pub figures: PrometheusHandle,
-    pub database: Database,
+    /// Asks PostgreSQL.
+    pub probe: Arc<Probe>,
+    /// Redis.
+    pub bus: Bus,
     /// A scheduler's.
     pub leadership: Option<Leadership>,
 }
@@ -89,13 +91,10 @@ impl Told {
 
     /// Why the process can't do its work, if it can't.
     async fn trouble(&self) -> Option<(&'static str, String)> {
-        let database = &self.database;
-        match timeout(PATIENCE, sqlx::query!("select 1 as one").fetch_one(&database.pool)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Some(("database_unreachable", error.to_string())),
-            Err(_) => return Some(("database_unreachable", "PostgreSQL does not answer".to_owned())),
+        if let Err(why) = self.probe.look().await {
+            return Some(("database_unreachable", why));
         }
-        if let Err(error) = database.bus.probe().await {
+        if let Err(error) = self.bus.probe().await {
             return Some(("redis_unreachable", error.to_string()));
         }
         match self.leadership.as_ref().map(Leadership::standing) {

@@ -2,12 +2,12 @@
 //! SIGTERM or SIGINT, drain.
 
 use std::{
-    collections::HashMap, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
-    time::Duration,
+    collections::HashMap, error::Error, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
+    process::ExitCode, sync::Arc, time::Duration,
 };
 
 use domain::{
-    installation::wait_until_fit,
+    installation::{Probe, wait_until_fit},
     mail::{self, Mailer},
     process::{
         Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging, use_small_pages,
@@ -38,6 +38,8 @@ use crate::{
 
 /// Jobs of a pool at once, per process, at the most.
 const MAX_SLOTS: usize = 10_000;
+/// What `JOB_MEMORY_LIMIT_MB` may be: from what a process needs to run any job, to a TiB.
+const MEMORY_LIMITS: RangeInclusive<u64> = 256..=1 << 20;
 
 /// The configuration of a worker or scheduler process.
 #[derive(Debug, Clone)]
@@ -86,14 +88,17 @@ impl Config {
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
             lease: Duration::from_secs(settings.within("JOB_LEASE_SECONDS", 15, 2..=3600)?),
             grace: Duration::from_secs(settings.within("SHUTDOWN_GRACE_SECONDS", 25, 0..=86_400)?),
-            memory_limit: settings.optional("JOB_MEMORY_LIMIT_MB")?,
+            memory_limit: match settings.get("JOB_MEMORY_LIMIT_MB") {
+                None => None,
+                Some(_) => Some(settings.within("JOB_MEMORY_LIMIT_MB", 0, MEMORY_LIMITS)?),
+            },
             storage: Storage::from_settings(settings)?,
             slots,
             mailer: mail::from_settings(settings)?,
             webhooks: webhooks::from_settings(settings)?,
-            signing: settings.get("MILLRACE_SECRET").map(SigningKey::new),
+            signing: settings.secret("MILLRACE_SECRET")?.map(SigningKey::new),
             payments: Payments::from_settings(settings)?,
-            app_url: settings.parsed("APP_URL", web_app::default_base())?,
+            app_url: web_app::base(settings)?,
             metrics_listen: settings.optional("METRICS_LISTEN")?,
         })
     }
@@ -237,7 +242,8 @@ where
     }
     // Who asks before is let in, and answered from here on: a process that waits for migrations is not ready.
     if let Some((listener, figures)) = listening {
-        let told = Told { figures, database: database.clone(), leadership };
+        let probe = Arc::new(Probe::new(database.clone()));
+        let told = Told { figures, probe, bus: database.bus.clone(), leadership };
         tokio::spawn(listen::listen(listener, told));
     }
     let stop = CancellationToken::new();

@@ -1,6 +1,7 @@
-//! Who may go on watching. An answer that lasts (a stream, a long poll) is admitted once more every few
-//! seconds, by the same function as a request: when its credential, its membership, its permission or its
-//! address is no longer good, it ends and says why.
+//! Who may go on watching. An answer that lasts (a stream, a long poll, a download) is admitted once more every few
+//! seconds, by the same function as a request: when its credential, its membership, its permissions or its
+//! address is no longer good, it ends and says why. What shows jobs of several kinds follows which of them its
+//! reader may view.
 //!
 //! One look per process asks for all that is open, and streams of one credential in one workspace from one
 //! address share an admission: a look costs a query for each kind of credential, however many streams there are.
@@ -14,11 +15,13 @@ use std::{
 
 use domain::{
     WorkspaceId,
+    access::Held,
     callers::{self, Credential, Entry},
 };
-use jobs::{Database, watch::Hub};
+use jobs::{Act, Database, kinds, watch::Hub};
 use poem::http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use uuid::Uuid;
 
@@ -37,7 +40,10 @@ struct Inner {
     open: Mutex<HashMap<Key, Weak<Admission>>>,
 }
 
-type Key = (Uuid, WorkspaceId, Option<IpAddr>, String);
+type Key = (Uuid, WorkspaceId, Option<IpAddr>, String, &'static [&'static str]);
+
+/// Kinds of job that somebody may not view.
+pub(crate) type KindsDenied = Arc<[String]>;
 
 /// What was looked at when somebody was let in, and is looked at again.
 #[derive(Debug, Clone)]
@@ -50,12 +56,15 @@ pub struct Pass {
     pub from: Option<IpAddr>,
     /// By which permission.
     pub permission: String,
+    /// What is needed beside it: the permissions for what is shown.
+    pub also: &'static [&'static str],
 }
 
 struct Admission {
     pass: Pass,
     over: CancellationToken,
     why: OnceLock<Ended>,
+    denied: watch::Sender<KindsDenied>,
 }
 
 /// The right to go on, as long as it lasts. All who have come alike share it.
@@ -81,9 +90,13 @@ pub enum Ended {
 
 impl Ended {
     /// What ends a pass; none while it is good.
-    fn of(entry: &Entry, permission: &str) -> Option<Self> {
+    fn of(entry: &Entry, pass: &Pass) -> Option<Self> {
         match entry {
-            Entry::Open(_) | Entry::Behind(_) => (!entry.admits(permission)).then_some(Self::Permission),
+            Entry::Open(_) | Entry::Behind(_) => {
+                let is_admitted = entry.admits(&pass.permission)
+                    && pass.also.iter().all(|permission| entry.admits(permission));
+                (!is_admitted).then_some(Self::Permission)
+            }
             Entry::Gone => Some(Self::Credential),
             Entry::SignedInTooLongAgo => Some(Self::SignIn),
             Entry::Nowhere | Entry::Outside => Some(Self::Membership),
@@ -142,18 +155,20 @@ impl Admissions {
         admissions
     }
 
-    /// Takes in somebody who was let in just now.
+    /// Takes in somebody who was let in just now, with all that they hold.
     #[must_use]
-    pub fn enter(&self, pass: Pass) -> Admitted {
-        let key = (pass.credential.id(), pass.workspace, pass.from, pass.permission.clone());
+    pub fn enter(&self, pass: Pass, held: &Held) -> Admitted {
+        let key = (pass.credential.id(), pass.workspace, pass.from, pass.permission.clone(), pass.also);
         let mut open = self.open();
         if let Some(known) = open.get(&key).and_then(Weak::upgrade)
             && known.why.get().is_none()
         {
+            known.follow(held);
             return Admitted(known);
         }
         let over = self.0.closing.child_token();
-        let admission = Arc::new(Admission { pass, over, why: OnceLock::new() });
+        let denied = watch::Sender::new(held.kinds_denied(Act::View).into());
+        let admission = Arc::new(Admission { pass, over, why: OnceLock::new(), denied });
         open.insert(key, Arc::downgrade(&admission));
         drop(open);
         Admitted(admission)
@@ -164,12 +179,20 @@ impl Admissions {
     /// # Errors
     /// When the pass is not good, or no longer.
     pub async fn admit(&self, pass: Pass) -> Result<Admitted, ApiError> {
+        self.check(pass).await?.map_err(Ended::refusal)
+    }
+
+    /// The same for whoever answers a pass that is not good, or no longer, in another way.
+    ///
+    /// # Errors
+    /// When the database can't be asked.
+    pub async fn check(&self, pass: Pass) -> Result<Result<Admitted, Ended>, ApiError> {
         let entries = callers::still_admitted(&self.0.database.pool, &[pass.asked()]).await?;
         let entry = entries.into_iter().next().unwrap_or(Entry::Gone);
-        match Ended::of(&entry, &pass.permission) {
-            None => Ok(self.enter(pass)),
-            Some(ended) => Err(ended.refusal()),
-        }
+        Ok(match (Ended::of(&entry, &pass), entry.held()) {
+            (None, Some(held)) => Ok(self.enter(pass, held)),
+            (ended, _) => Err(ended.unwrap_or(Ended::Credential)),
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<Key, Weak<Admission>>> {
@@ -198,9 +221,11 @@ impl Admissions {
             match callers::still_admitted(&self.0.database.pool, &asked).await {
                 Ok(entries) => {
                     for (admission, entry) in open.iter().zip(&entries) {
-                        if let Some(ended) = Ended::of(entry, &admission.pass.permission) {
+                        if let Some(ended) = Ended::of(entry, &admission.pass) {
                             let _ = admission.why.set(ended);
                             admission.over.cancel();
+                        } else if let Some(held) = entry.held() {
+                            admission.follow(held);
                         }
                     }
                 }
@@ -208,6 +233,20 @@ impl Admissions {
                 Err(error) => tracing::warn!(%error, "could not see who may go on watching"),
             }
         }
+    }
+}
+
+impl Admission {
+    /// Tells those who follow it which kinds of job may be viewed now.
+    fn follow(&self, held: &Held) {
+        let now = held.kinds_denied(Act::View);
+        self.denied.send_if_modified(|denied| {
+            let is_other = **denied != *now;
+            if is_other {
+                *denied = now.into();
+            }
+            is_other
+        });
     }
 }
 
@@ -229,17 +268,34 @@ impl Admitted {
     pub fn why(&self) -> Option<Ended> {
         self.0.why.get().copied()
     }
+
+    /// The kinds of job that may not be viewed, as they change.
+    pub(crate) fn kinds_denied(&self) -> watch::Receiver<KindsDenied> {
+        self.0.denied.subscribe()
+    }
 }
 
 impl Access {
-    /// The right to go on with an answer that lasts.
+    /// The right to go on with an answer that lasts, about jobs of any kind.
     #[must_use]
     pub fn admitted(&self) -> Admitted {
-        self.app().admissions.enter(Pass {
+        self.enter(&[])
+    }
+
+    /// The same about one job of that kind.
+    #[must_use]
+    pub fn admitted_to(&self, kind: &str) -> Admitted {
+        self.enter(kinds::needs(kind, Act::View))
+    }
+
+    fn enter(&self, also: &'static [&'static str]) -> Admitted {
+        let pass = Pass {
             credential: self.caller.credential(),
             workspace: self.workspace,
             from: self.caller.visitor.ip,
             permission: self.permission.to_owned(),
-        })
+            also,
+        };
+        self.app().admissions.enter(pass, self.held())
     }
 }

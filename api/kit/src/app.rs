@@ -2,27 +2,46 @@
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
-use domain::settings::{SettingError, Settings};
+use domain::{
+    WorkspaceId,
+    callers::Brought,
+    settings::{SettingError, Settings},
+    web_app,
+};
 use ipnet::IpNet;
+use jobs::{Database, places::Places};
 use poem::http::HeaderValue;
 use url::Url;
 
 use crate::{Admissions, RateLimiter, SharedSecret, Signer};
 
+/// `MAX_UPLOAD_BYTES` at the most: a TiB.
+const MAX_UPLOAD: u64 = 1 << 40;
+/// `MAX_OWNED_WORKSPACES` at the most.
+const MAX_OWNED: i64 = 1_000_000;
+/// The length of `REGION` at the most.
+const MAX_REGION_LENGTH: usize = 64;
+
 /// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
-pub struct App(Arc<Services>);
+pub struct App {
+    /// PostgreSQL and the bus: for nobody in particular, or for a request of one workspace.
+    pub database: Database,
+    services: Arc<Services>,
+}
 
 /// The parts of an [`App`].
 pub struct Services {
     /// PostgreSQL and the bus.
-    pub database: jobs::Database,
+    pub database: Database,
     /// How this process is set up.
     pub config: ApiConfig,
     /// What signs tokens, tickets and links.
     pub keys: Signer,
     /// What counts requests.
     pub rates: RateLimiter,
+    /// How many requests with one credential are looked up at once.
+    pub lookups: Places<Brought>,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
     /// Who may go on watching.
@@ -37,7 +56,13 @@ impl App {
     /// An app made of these parts.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self(Arc::new(services))
+        Self { database: services.database.clone(), services: Arc::new(services) }
+    }
+
+    /// The same app for one request of a workspace, whose share of the connections it uses.
+    #[must_use]
+    pub fn on_behalf_of(&self, workspace: WorkspaceId) -> Self {
+        Self { database: self.database.on_behalf_of(workspace.0), services: Arc::clone(&self.services) }
     }
 }
 
@@ -45,7 +70,7 @@ impl Deref for App {
     type Target = Services;
 
     fn deref(&self) -> &Services {
-        &self.0
+        &self.services
     }
 }
 
@@ -86,7 +111,7 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
-            app_url: domain::web_app::default_base(),
+            app_url: web_app::default_base(),
             trusted_proxies: Vec::new(),
             max_upload_bytes: 1 << 30,
             region: "local".to_owned(),
@@ -104,22 +129,85 @@ impl ApiConfig {
     /// A page of the web app, for a link in a mail: `page` below [`Self::app_url`], with a query.
     #[must_use]
     pub fn app_link(&self, page: &str, query: &[(&str, &str)]) -> String {
-        domain::web_app::link(&self.app_url, page, query)
+        web_app::link(&self.app_url, page, query)
     }
 
     /// Reads it from a process's settings.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let defaults = Self::default();
         Ok(Self {
-            cors_origins: settings.list("CORS_ORIGINS")?,
-            app_url: settings.parsed("APP_URL", defaults.app_url)?,
+            cors_origins: origins(settings)?,
+            app_url: web_app::base(settings)?,
             trusted_proxies: settings.list("TRUSTED_PROXIES")?,
-            max_upload_bytes: settings.parsed("MAX_UPLOAD_BYTES", defaults.max_upload_bytes)?,
-            region: settings.get("REGION").map_or(defaults.region, str::to_owned),
+            max_upload_bytes: settings.within(
+                "MAX_UPLOAD_BYTES",
+                defaults.max_upload_bytes,
+                1..=MAX_UPLOAD,
+            )?,
+            region: region(settings)?.unwrap_or(defaults.region),
             operator_token: settings.optional("OPERATOR_TOKEN")?,
             clerk_secret: settings.optional("CLERK_SECRET")?,
-            max_owned_workspaces: settings.parsed("MAX_OWNED_WORKSPACES", defaults.max_owned_workspaces)?,
+            max_owned_workspaces: settings.within(
+                "MAX_OWNED_WORKSPACES",
+                defaults.max_owned_workspaces,
+                0..=MAX_OWNED,
+            )?,
             ..defaults
         })
+    }
+}
+
+/// `CORS_ORIGINS`: each as browsers write it in `Origin`, since it is compared with that.
+fn origins(settings: &Settings) -> Result<Vec<HeaderValue>, SettingError> {
+    const NAME: &str = "CORS_ORIGINS";
+    let texts: Vec<String> = settings.list(NAME)?;
+    let origin = |text: String| {
+        let is_one = Url::parse(&text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+        });
+        HeaderValue::from_str(&text).ok().filter(|_| is_one).ok_or_else(|| {
+            let expected = "expected scheme://host, with :port where it is not the scheme's own, and nothing behind \
+                            it, such as https://app.example.com";
+            SettingError::malformed(NAME, expected)
+        })
+    };
+    texts.into_iter().map(origin).collect()
+}
+
+/// `REGION`.
+fn region(settings: &Settings) -> Result<Option<String>, SettingError> {
+    const NAME: &str = "REGION";
+    let Some(region) = settings.get(NAME).map(str::trim) else { return Ok(None) };
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if region.len() > MAX_REGION_LENGTH || !region.chars().all(is_good) {
+        let expected = format!("expected at most {MAX_REGION_LENGTH} letters, digits, '-', '_' and '.'");
+        return Err(SettingError::malformed(NAME, expected));
+    }
+    Ok(Some(region.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, value: &str) -> Result<ApiConfig, SettingError> {
+        ApiConfig::from_settings(&[(name.to_owned(), value.to_owned())].into_iter().collect())
+    }
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        let good = read("CORS_ORIGINS", "https://app.example.com, http://localhost:5173").unwrap();
+        assert_eq!(good.cors_origins, ["https://app.example.com", "http://localhost:5173"]);
+        for bad in [
+            "*",
+            "app.example.com",
+            "https://app.example.com/",
+            "https://app.example.com:443",
+            "https://App.example.com",
+            "https://*.example.com",
+            "file:///a",
+        ] {
+            assert!(read("CORS_ORIGINS", bad).is_err(), "{bad}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{net::IpAddr, ops::Deref};
 use chrono::Duration;
 use domain::{
     Actor, SessionId, UserId, WorkspaceId,
+    access::IN_PERSON,
     callers::{
         self, API_KEY_PREFIX, Authority, Brought, Credential, Entry, Found, PERSONAL_TOKEN_PREFIX, Principal,
     },
@@ -32,6 +33,8 @@ pub(crate) const BEARER: &str = "bearer";
 pub(crate) const PERSON: &str = "person";
 /// How it recognises what is for whoever has a credential.
 pub(crate) const KNOWN: &str = "known";
+/// How it recognises what is for people themselves, not for staff who act as them.
+pub(crate) const IN_PERSON_ONLY: &str = "in person";
 
 /// Whoever sends a request: where from, in which one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,8 +126,8 @@ impl Deref for SignedIn {
     }
 }
 
-/// Proof that the caller has signed in and is nobody who acts as somebody else: for what makes credentials, or
-/// changes who gets in.
+/// Proof that the caller has signed in and is nobody who acts as somebody else: for what makes credentials, changes
+/// who gets in, or else outlasts whoever does it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPerson(SignedIn);
 
@@ -215,7 +218,11 @@ pub(crate) async fn identify(
     let app = app(request)?;
     let database = &app.database;
     let found = match brought(request) {
-        Ok(brought) => callers::find(&database.pool, &brought, workspace, address(request)).await?,
+        Ok(brought) => {
+            // Whoever sends many requests at once waits for their own lookups, not others for them.
+            let _turn = app.lookups.take(brought.clone(), usize::MAX).await.map_err(ApiError::internal)?;
+            callers::find(&database.pool, &brought, workspace, address(request)).await?
+        }
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
             app.rates.charge_visitor(database, request).await?;
             return Err(error);
@@ -343,9 +350,7 @@ async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
 async fn in_person(request: &Request) -> Result<InPerson, ApiError> {
     let signed_in = signed_in(request).await?;
     match signed_in.principal {
-        Principal::Session { impersonator: Some(_), .. } => {
-            Err(ApiError::forbidden("a member of staff who acts as somebody can't do this for them"))
-        }
+        Principal::Session { impersonator: Some(_), .. } => Err(ApiError::forbidden(IN_PERSON)),
         _ => Ok(InPerson(signed_in)),
     }
 }
@@ -389,7 +394,7 @@ macro_rules! proof {
 
 proof!(Known, KNOWN, known);
 proof!(SignedIn, PERSON, signed_in);
-proof!(InPerson, PERSON, in_person);
+proof!(InPerson, IN_PERSON_ONLY, in_person);
 
 impl<'a> ApiExtractor<'a> for Visitor {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::PoemExtractor];

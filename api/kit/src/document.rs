@@ -20,7 +20,7 @@ use domain::access;
 
 use crate::{
     absent,
-    caller::{BEARER, KNOWN, PERSON},
+    caller::{BEARER, IN_PERSON_ONLY, KNOWN, PERSON},
     idempotency::{self, takes_key},
     operator::OPERATOR,
     permission::WORKSPACE,
@@ -103,7 +103,8 @@ fn introduce(document: &mut Value, surface: Surface) {
 /// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
 /// where that is enough for one's own things, `x-permission-or` where another is enough, `x-permissions-also` where
 /// others are needed, and `x-scopes`, which keys and tokens need), `person` who has
-/// signed in, `known` for whoever has a credential, `operator`, or `anyone`.
+/// signed in, `known` for whoever has a credential, `operator`, or `anyone`. `x-in-person` tells that it is refused to
+/// staff who act as the person.
 ///
 /// `{"permission records:view": []}` and the other marks become the real schemes; other ways in, such as a
 /// ticket, stay beside them. A workspace in the path needs no header, and an API key none anyway.
@@ -112,7 +113,7 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     let also = take_marked(operation, ALSO);
     let or = take_marked(operation, OR);
     let mut caller = "anyone";
-    let mut permission = None;
+    let (mut permission, mut in_person) = (None, false);
     for requirement in operation["security"].as_array_mut().into_iter().flatten() {
         let Some(scheme) = requirement.as_object().and_then(|schemes| schemes.keys().next().cloned()) else {
             continue;
@@ -122,14 +123,18 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
             permission = Some(named.to_owned());
             *requirement =
                 if names_workspace { json!({ BEARER: [] }) } else { json!({ BEARER: [], WORKSPACE: [] }) };
-        } else if scheme == PERSON || scheme == KNOWN {
-            caller = if scheme == PERSON { "person" } else { "known" };
+        } else if [PERSON, KNOWN, IN_PERSON_ONLY].contains(&&*scheme) {
+            caller = if scheme == KNOWN { "known" } else { "person" };
+            in_person = scheme == IN_PERSON_ONLY;
             *requirement = json!({ BEARER: [] });
         } else if scheme == OPERATOR {
             caller = "operator";
         }
     }
     operation["x-caller"] = json!(caller);
+    if in_person {
+        operation["x-in-person"] = json!(true);
+    }
     let Some(asked) = permission else { return };
     if surface == Surface::Platform
         && !names_workspace
@@ -144,6 +149,10 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
         if !scopes.contains(&scope) {
             scopes.push(scope);
         }
+    }
+    let outlasts = |permission: &str| access::find(permission).is_some_and(access::Listed::outlasts);
+    if outlasts(permission) && or.iter().all(|or| outlasts(or)) || also.iter().any(|also| outlasts(also)) {
+        operation["x-in-person"] = json!(true);
     }
     operation["x-permission"] = json!(permission);
     operation["x-scopes"] = json!(scopes);

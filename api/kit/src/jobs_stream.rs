@@ -3,7 +3,8 @@
 //! A new client is told of the newest jobs that are not over, then of whatever happens. One that comes back
 //! is told what came after its `Last-Event-ID`, or that there is a gap, and then as if it were new. Each
 //! event shows its job whole, with the job's own `seq`: one that comes again is known by that. The stream
-//! has no end of its own.
+//! has no end of its own. It follows what its reader may view: when that changes, it says that there is a gap, and
+//! goes on as for a new client.
 
 use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
 
@@ -20,10 +21,12 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 use serde_json::json;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
     Admitted, ApiError, Start,
+    admissions::KindsDenied,
     sse::{HEARTBEAT, meta_of_stream, rendered, respond, retry_hint},
 };
 
@@ -40,15 +43,12 @@ pub struct JobsFilter {
     pub kind: Option<String>,
     /// Only with this status.
     pub status: Option<Status>,
-    /// None of these kinds: those that the client may not view.
-    pub except: Vec<String>,
 }
 
 impl JobsFilter {
     fn wants(&self, told: &Told) -> bool {
         self.kind.as_ref().is_none_or(|kind| **kind == *told.kind)
             && self.status.is_none_or(|status| status == told.event.status)
-            && !self.except.iter().any(|kind| **kind == *told.kind)
     }
 }
 
@@ -71,6 +71,7 @@ impl<E: ShownJobEvent> JobsStream<E> {
         let mut reader = Reader {
             watch: hub.watch_workspace(workspace),
             hub: hub.clone(),
+            denied: admitted.kinds_denied(),
             admitted,
             workspace,
             filter: (filter != JobsFilter::default()).then(|| Box::new(filter)),
@@ -94,6 +95,8 @@ impl<E: ShownJobEvent> JobsStream<E> {
 struct Reader {
     hub: Hub,
     admitted: Admitted,
+    /// The kinds that this client may not view.
+    denied: watch::Receiver<KindsDenied>,
     workspace: Uuid,
     watch: FeedWatch,
     filter: Option<Box<JobsFilter>>,
@@ -113,6 +116,13 @@ impl Reader {
     async fn begin(&mut self) -> Result<(), ApiError> {
         self.pending = self.hub.live(self.workspace).await?.into();
         Ok(())
+    }
+
+    /// Goes on as for a new client, which doesn't know of jobs that it may view now, and would show those that it
+    /// may not view any more.
+    async fn begin_again(&mut self) -> Result<(), ApiError> {
+        self.gap = true;
+        self.begin().await
     }
 
     /// Queues what came after an event, or says that it can't.
@@ -156,6 +166,12 @@ impl Reader {
                     self.admitted.why()?;
                     continue;
                 }
+                // The sender lives as long as the admission.
+                Ok(()) = self.denied.changed() => {
+                    // When the ledger is away, the client comes back with its last id.
+                    Box::pin(self.begin_again()).await.ok()?;
+                    continue;
+                }
             };
             match next {
                 Err(_) => {
@@ -177,7 +193,8 @@ impl Reader {
     /// An event on the wire, if this client wants it.
     fn piece(&mut self, told: &Told) -> Option<Bytes> {
         self.last = told.id;
-        if self.filter.as_ref().is_some_and(|filter| !filter.wants(told)) {
+        let is_denied = self.denied.borrow().iter().any(|kind| **kind == *told.kind);
+        if is_denied || self.filter.as_ref().is_some_and(|filter| !filter.wants(told)) {
             return None;
         }
         Some(Bytes::from(format!("id: {}\ndata: {}\n\n", told.id, (self.render)(told))))

@@ -61,7 +61,7 @@ pub use page::{
     per_page_request,
 };
 pub use paged::{PagedEnvelope, Pagination};
-pub use part::Part;
+pub use part::{Part, Whole};
 pub use permission::{Access, Can, Either, Permission};
 pub use rate_limit::RateLimiter;
 pub use shared_secret::SharedSecret;
@@ -85,7 +85,8 @@ pub mod prelude {
     };
 
     pub use crate::{
-        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, page_request, permissions,
+        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, Whole, page_request,
+        permissions,
     };
 }
 

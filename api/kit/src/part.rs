@@ -1,4 +1,4 @@
-//! Parts of lists of the Workspace API that count by `skip` and `limit` rather than by pages.
+//! Lists of the Workspace API that have no pages: those that come whole, and those that count by `skip` and `limit`.
 
 use domain::page::{PageOf, PageRequest};
 use poem_openapi::{
@@ -6,8 +6,21 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON},
 };
 
-/// A part of a list. Its parameters are `skip: Query<Offset>` and `limit: Query<Limit>`, read by
-/// [`crate::part_request`].
+/// Whole list.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Whole<T: ParseFromJSON + ToJSON> {
+    /// All of the list's items.
+    pub items: Vec<T>,
+}
+
+impl<T: ParseFromJSON + ToJSON> From<Vec<T>> for Whole<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { items }
+    }
+}
+
+// Its parameters are `skip: Query<Offset>` and `limit: Query<Limit>`, read by `part_request`.
+/// Part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Part<T: ParseFromJSON + ToJSON> {
     /// The items of this part.

@@ -290,17 +290,15 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
         Some(other) if !held.may(permission) && held.may(other) => other,
         _ => permission,
     };
-    let reach = held.reach(permission).map_err(|lacking| match lacking {
-        Lacking::Permission => ApiError::forbidden(format!("this needs the permission {permission}")),
-        Lacking::Scope(scope) => ApiError::forbidden(format!("this needs the scope {scope}")),
-    })?;
+    let refused = |lacking: Lacking| ApiError::forbidden(lacking.of(permission));
+    let reach = held.reach(permission).map_err(refused)?;
     if reach == Reach::Own && !or_own {
-        return Err(ApiError::forbidden(format!("this needs the permission {permission}")));
+        return Err(refused(Lacking::Permission));
     }
     let (workspace, role) = (authority.workspace(), authority.role());
     arm(request, &principal, Some(workspace)).await?;
     let caller = Caller { principal, visitor };
-    Ok(Access { caller, workspace, role, permission, authority, reach, app: app.clone() })
+    Ok(Access { caller, workspace, role, permission, authority, reach, app: app.on_behalf_of(workspace) })
 }
 
 /// The workspace in the path, where it has one, or else in the header.

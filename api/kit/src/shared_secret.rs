@@ -2,11 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use domain::settings::MIN_SECRET_LENGTH;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-/// How short such a secret may be, in characters.
-const SHORTEST: usize = 32;
 
 /// A secret from the settings, kept as a digest.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,8 +26,8 @@ impl FromStr for SharedSecret {
     type Err = String;
 
     fn from_str(secret: &str) -> Result<Self, String> {
-        if secret.chars().count() < SHORTEST {
-            return Err(format!("needs {SHORTEST} characters or more"));
+        if secret.chars().count() < MIN_SECRET_LENGTH {
+            return Err(format!("needs {MIN_SECRET_LENGTH} characters or more"));
         }
         Ok(Self(Self::digest(secret)))
     }

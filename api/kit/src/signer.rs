@@ -166,8 +166,8 @@ impl Signer {
         ticket.expires.is_none_or(|expires| expires > jobs::clock::now().timestamp()).then_some(ticket)
     }
 
-    /// The path with `exp` and `sig`, by which anyone who has the link may download it until then.
-    /// The path must have no query of its own.
+    /// The path with `exp` and `sig`, by which anyone who has the link may download it until then, whatever becomes
+    /// of whoever was given it. The path must have no query of its own.
     #[must_use]
     pub fn download_link(&self, path: &str, expires: DateTime<Utc>) -> String {
         let exp = expires.timestamp();
@@ -183,6 +183,32 @@ impl Signer {
         };
         exp > jobs::clock::now().timestamp()
             && is_signature(&self.downloads, format!("{path}\n{exp}").as_bytes(), &signature)
+    }
+}
+
+impl Signer {
+    /// The same, for as long as a credential is good: `sig` says which.
+    #[must_use]
+    pub fn bound_link(&self, path: &str, expires: DateTime<Utc>, credential: Credential) -> String {
+        let exp = expires.timestamp();
+        // An id and its kind: this always serialises.
+        let bound_to = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&credential).unwrap_or_default());
+        let signature = sign(&self.downloads, format!("{path}\n{exp}\n{bound_to}").as_bytes());
+        format!("{path}?exp={exp}&sig={bound_to}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The credential for which we signed that path until `exp`, if it is not over yet. Whether that is good still,
+    /// is asked elsewhere.
+    #[must_use]
+    pub fn check_bound_link(&self, path: &str, exp: i64, sig: &str) -> Option<Credential> {
+        let (bound_to, signature) = sig.split_once('.')?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let is_ours =
+            is_signature(&self.downloads, format!("{path}\n{exp}\n{bound_to}").as_bytes(), &signature);
+        if !is_ours || exp <= jobs::clock::now().timestamp() {
+            return None;
+        }
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(bound_to).ok()?).ok()
     }
 }
 
@@ -260,6 +286,28 @@ mod tests {
         let past = jobs::clock::now() - Duration::seconds(1);
         let link = signer().download_link("/files/1", past);
         assert!(!signer().check_download("/files/1", past.timestamp(), link.split_once("sig=").unwrap().1));
+    }
+
+    #[test]
+    fn a_bound_link_names_its_credential_until_it_expires() {
+        let later = jobs::clock::now() + Duration::minutes(5);
+        let credential = Credential::Session(SessionId::new());
+        let link = signer().bound_link("/files/1", later, credential);
+        let sig = link.split_once("sig=").unwrap().1;
+        let check = |path, exp, sig: &str| signer().check_bound_link(path, exp, sig);
+        assert_eq!(check("/files/1", later.timestamp(), sig), Some(credential));
+        assert_eq!(check("/files/2", later.timestamp(), sig), None);
+        assert_eq!(check("/files/1", later.timestamp() + 1, sig), None);
+        let other = signer().bound_link("/files/1", later, Credential::Session(SessionId::new()));
+        let forged = format!(
+            "{}.{}",
+            other.split_once("sig=").unwrap().1.split_once('.').unwrap().0,
+            sig.split_once('.').unwrap().1
+        );
+        assert_eq!(check("/files/1", later.timestamp(), &forged), None);
+        let unbound = signer().download_link("/files/1", later);
+        assert_eq!(check("/files/1", later.timestamp(), unbound.split_once("sig=").unwrap().1), None);
+        assert!(!signer().check_download("/files/1", later.timestamp(), sig));
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl<E: ShownEvent> JobStream<E> {
         shape: Option<Shape>,
         may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::begin(None, hub, job, E::job_id(job), start, shape, may_see).await
+        let may_see = |job: &Snapshot| may_see(job).map(|()| None);
+        Self::begin(hub, job, E::job_id(job), start, shape, may_see).await
     }
 
     /// The same, of a job that goes by another name here: all that the stream says names it by that.
@@ -109,34 +110,33 @@ impl<E: ShownEvent> JobStream<E> {
         shape: Option<Shape>,
         may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::begin(None, hub, job, name, start, shape, may_see).await
+        let may_see = |job: &Snapshot| may_see(job).map(|()| None);
+        Self::begin(hub, job, name, start, shape, may_see).await
     }
 
-    /// The same for somebody who was let in, for as long as they may stay.
+    /// The same for somebody who is admitted to what the snapshot shows, for as long as they may stay.
     pub(crate) async fn open_for(
-        admitted: Admitted,
         hub: &Hub,
         job: JobId,
         start: Start,
         shape: Option<Shape>,
-        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+        admit: impl FnOnce(&Snapshot) -> Result<Admitted, ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::begin(Some(admitted), hub, job, E::job_id(job), start, shape, may_see).await
+        Self::begin(hub, job, E::job_id(job), start, shape, |job| admit(job).map(Some)).await
     }
 
     async fn begin(
-        admitted: Option<Admitted>,
         hub: &Hub,
         job: JobId,
         name: Value,
         start: Start,
         shape: Option<Shape>,
-        may_see: impl FnOnce(&Snapshot) -> Result<(), ApiError> + Send,
+        admit: impl FnOnce(&Snapshot) -> Result<Option<Admitted>, ApiError> + Send,
     ) -> Result<Self, ApiError> {
         // Watch first, then look: nothing falls between.
         let watch = hub.watch(job);
         let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-        may_see(&snapshot)?;
+        let admitted = admit(&snapshot)?;
         let snapshot = snapshot.event;
         if let Start::After(seq) = start
             && snapshot.status.is_terminal()

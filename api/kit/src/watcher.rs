@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use chrono::Duration;
-use domain::{WorkspaceId, callers};
-use jobs::{Act, JobId, watch::Snapshot};
+use domain::WorkspaceId;
+use jobs::{Act, JobId, kinds, watch::Snapshot};
 use poem::{Request, RequestBody};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -50,13 +50,13 @@ impl Watcher {
     ) -> Result<JobStream<E>, ApiError> {
         match &self.0 {
             Way::Member(access) => {
-                let may_see = |snapshot: &Snapshot| may_see(access, snapshot);
-                let admitted = access.admitted();
-                JobStream::open_for(admitted, &access.app().hub, job, start, shape, may_see).await
+                let admit = |snapshot: &Snapshot| may_see(access, snapshot);
+                JobStream::open_for(&access.app().hub, job, start, shape, admit).await
             }
             Way::Ticket { app, .. } => {
                 let admitted = self.admit_ticket(job).await?;
-                JobStream::open_for(admitted, &app.hub, job, start, shape, ticket_lives).await
+                let lives = |snapshot: &Snapshot| ticket_lives(snapshot).map(|()| admitted);
+                JobStream::open_for(&app.hub, job, start, shape, lives).await
             }
         }
     }
@@ -69,8 +69,7 @@ impl Watcher {
         let (app, admitted) = match &self.0 {
             Way::Member(access) => {
                 let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                may_see(access, &snapshot)?;
-                (access.app(), access.admitted())
+                (access.app(), may_see(access, &snapshot)?)
             }
             Way::Ticket { app, .. } => (app, self.admit_ticket(job).await?),
         };
@@ -89,24 +88,19 @@ impl Watcher {
         match &self.0 {
             Way::Member(access) => {
                 let workspace = access.workspace.0;
-                let filter = JobsFilter { except: access.kinds_denied(Act::View), ..filter };
                 JobsStream::open(&access.app().hub, access.admitted(), workspace, start, filter).await
             }
             Way::Ticket { app, ticket, from } => {
                 let ticket = ticket.as_deref().ok_or_else(ApiError::token_invalid)?;
                 let Opens::JobsOf(workspace) = ticket.opens else { return Err(ApiError::token_invalid()) };
-                let admitted = app.admissions.admit(pass(ticket, workspace, *from)).await?;
-                let entry = callers::enter(&app.database.pool, ticket.credential, workspace, *from).await?;
-                // Between the two looks the holder may have been let out: then there is nothing to show.
-                let authority = entry.open().ok_or_else(ApiError::token_invalid)?;
-                let filter = JobsFilter { except: authority.held().kinds_denied(Act::View), ..filter };
+                let admitted = app.admissions.admit(pass(ticket, workspace, *from, &[])).await?;
                 JobsStream::open(&app.hub, admitted, workspace.0, start, filter).await
             }
         }
     }
 
     /// Admits a ticket for a job as if its credential had come in a header: from this address, into the job's
-    /// workspace, by the permission by which it was given.
+    /// workspace, by the permission by which it was given and those that the job's kind asks for.
     async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
         let Way::Ticket { app, ticket: Some(ticket), from } = &self.0 else {
             return Err(ApiError::token_invalid());
@@ -117,21 +111,28 @@ impl Watcher {
         let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
         ticket_lives(&snapshot)?;
         let workspace = snapshot.workspace.map(WorkspaceId).ok_or_else(ApiError::token_invalid)?;
-        app.admissions.admit(pass(ticket, workspace, *from)).await
+        let also = kinds::needs(&snapshot.kind, Act::View);
+        app.admissions.admit(pass(ticket, workspace, *from, also)).await
     }
 }
 
-fn pass(ticket: &Ticket, workspace: WorkspaceId, from: Option<IpAddr>) -> Pass {
+fn pass(
+    ticket: &Ticket,
+    workspace: WorkspaceId,
+    from: Option<IpAddr>,
+    also: &'static [&'static str],
+) -> Pass {
     let permission = ticket.permission.clone().into_owned();
-    Pass { credential: ticket.credential, workspace, from, permission }
+    Pass { credential: ticket.credential, workspace, from, permission, also }
 }
 
 /// A job of another workspace doesn't exist; one of a feature asks for that feature's permission.
-fn may_see(access: &Access, job: &Snapshot) -> Result<(), ApiError> {
+fn may_see(access: &Access, job: &Snapshot) -> Result<Admitted, ApiError> {
     if job.workspace != Some(access.workspace.0) {
         return Err(ApiError::not_found());
     }
-    access.need_for(Act::View, &job.kind)
+    access.need_for(Act::View, &job.kind)?;
+    Ok(access.admitted_to(&job.kind))
 }
 
 /// Counts a look by ticket as one of the credential that it was made for.

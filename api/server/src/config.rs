@@ -16,8 +16,10 @@ use jobs::PayloadKeys;
 
 use crate::Crowd;
 
-/// How short `MILLRACE_SECRET` may be.
-const SECRET_LENGTH: usize = 32;
+/// `SHUTDOWN_DELAY_SECONDS` at the most.
+const MAX_SHUTDOWN_DELAY: u64 = 3600;
+/// `MAX_CONNECTIONS_PER_ADDRESS` at the most: a process has no more files.
+const MAX_CONNECTIONS: usize = 1_000_000;
 
 /// What the API process is told by its environment.
 #[derive(Clone)]
@@ -49,23 +51,25 @@ impl Config {
     /// # Errors
     /// The first variable that is missing or malformed.
     pub fn read(settings: &Settings) -> Result<Self, SettingError> {
-        let secret = settings.required("MILLRACE_SECRET")?;
-        if secret.chars().count() < SECRET_LENGTH {
-            return Err(SettingError::malformed(
-                "MILLRACE_SECRET",
-                format!("needs {SECRET_LENGTH} characters or more"),
-            ));
-        }
+        let secret = settings.secret("MILLRACE_SECRET")?.ok_or(SettingError::Missing("MILLRACE_SECRET"))?;
         let host = settings.parsed("HOST", IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         Ok(Self {
             servers: Servers::from_settings(settings, 20)?,
             secret: secret.to_owned(),
             payload_keys: settings.required_as("JOB_ENCRYPTION_KEY")?,
-            listen: SocketAddr::new(host, settings.parsed("PORT", 8080)?),
-            shutdown_delay: Duration::from_secs(settings.parsed("SHUTDOWN_DELAY_SECONDS", 5)?),
+            listen: SocketAddr::new(host, settings.within("PORT", 8080, 1..=u16::MAX)?),
+            shutdown_delay: Duration::from_secs(settings.within(
+                "SHUTDOWN_DELAY_SECONDS",
+                5,
+                0..=MAX_SHUTDOWN_DELAY,
+            )?),
             storage: Storage::from_settings(settings)?,
             payments: Payments::from_settings(settings)?,
-            connections_per_address: settings.parsed("MAX_CONNECTIONS_PER_ADDRESS", 1000)?,
+            connections_per_address: settings.within(
+                "MAX_CONNECTIONS_PER_ADDRESS",
+                1000,
+                0..=MAX_CONNECTIONS,
+            )?,
             api: ApiConfig::from_settings(settings)?,
         })
     }

@@ -14,7 +14,7 @@ mod serve;
 use std::time::Duration;
 
 use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
-use jobs::{FairUse, Surface, queues::Gauge, watch::Hub};
+use jobs::{Surface, places::Places, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
 use tokio_util::sync::CancellationToken;
@@ -36,10 +36,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
     config.storage.probe().await?;
-    let fair = FairUse {
-        per_workspace: config.servers.connections.div_ceil(2) as usize,
-        statement_timeout: STATEMENT_TIMEOUT,
-    };
+    let fair = config.servers.fair_use(STATEMENT_TIMEOUT);
     let database = config.servers.connect(SILENCE, Some(fair)).await?;
     let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
@@ -50,6 +47,7 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
         config: config.api.clone(),
         keys,
         rates: RateLimiter::default(),
+        lookups: Places::of(fair.per_workspace),
         admissions,
         hub,
         storage: config.storage.clone(),
@@ -101,7 +99,7 @@ pub fn endpoint_until(app: App, figures: PrometheusHandle, leaving: Cancellation
         .at("/ops/openapi.json", get(ops_pages.send_document()))
         .nest("/", platform)
         .at("/metrics", get(figures::render))
-        .data(public::Process::new(platform_pages, leaving))
+        .data(public::Process::new(platform_pages, app.database.clone(), leaving))
         .data(figures)
         .data(gauge)
         .with(Edge::of(app))

@@ -9,24 +9,23 @@ use std::{
 use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
 use chrono::{DateTime, Utc};
 use domain::{
-    installation::{Installation, inspect_once},
+    installation::{Installation, Probe},
     storage::Storage,
 };
+use jobs::Database;
 use poem::{IntoResponse, Request, Response, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     payload::Json,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::pages::{self, Asset, Pages};
 
 /// For how long an answer of the store of files holds.
 const PROBE_AGE: Duration = Duration::from_secs(10);
-/// How long PostgreSQL may take to answer a look.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// What this service is called.
 const SERVICE: &str = "millrace";
 const HTML: &str = "text/html";
@@ -39,14 +38,22 @@ pub(crate) struct Process {
     pages: Pages,
     landing: Asset,
     store: Arc<StoreProbe>,
+    probe: Arc<Probe>,
     /// Cancelled when it is about to stop.
     leaving: CancellationToken,
 }
 
 impl Process {
     /// A process that starts now.
-    pub(crate) fn new(pages: Pages, leaving: CancellationToken) -> Self {
-        Self { started: Instant::now(), pages, landing: pages::landing(), store: Arc::default(), leaving }
+    pub(crate) fn new(pages: Pages, database: Database, leaving: CancellationToken) -> Self {
+        Self {
+            started: Instant::now(),
+            pages,
+            landing: pages::landing(),
+            store: Arc::default(),
+            probe: Arc::new(Probe::new(database)),
+            leaving,
+        }
     }
 }
 
@@ -196,8 +203,8 @@ impl PublicApi {
             return Err(ApiError::unavailable("stopping", "the process is stopping"));
         }
         let database = &app.database;
-        let installation = match timeout(PATIENCE, inspect_once(&database.pool)).await {
-            Ok(Ok(installation)) if database.reach.away().is_none() => installation,
+        let installation = match process.probe.look().await {
+            Ok(installation) if database.reach.away().is_none() => installation,
             _ => {
                 database.reach.doubt();
                 return Err(ApiError::database_unreachable());

@@ -29,7 +29,7 @@ pub enum Attack {
     Bodies,
     /// Eight looks at a file that is large when unpacked, by clients who leave.
     Looks,
-    /// Twenty-four searches that find nothing among many records.
+    /// Twenty-four searches that find nothing among many records. Who is refused comes again when it is told to.
     Searches,
 }
 
@@ -119,7 +119,7 @@ impl Attack {
                 for _ in 0..FORM / piece.len() {
                     socket.write_all(&piece).await?;
                 }
-                answer(&mut socket).await
+                answer(&mut socket).await.map(drop)
             }
             Self::Bodies => {
                 let headers =
@@ -141,14 +141,26 @@ impl Attack {
             Self::Searches => {
                 let head = attacker.head(&format!("GET {}", attacker.search), "");
                 socket.write_all(head.as_bytes()).await?;
-                answer(&mut socket).await
+                let head = answer(&mut socket).await?;
+                tokio::time::sleep(retry_after(&head)).await;
+                Ok(())
             }
         }
     }
 }
 
 /// Waits for the beginning of an answer, or the end of the connection.
-async fn answer(socket: &mut TcpStream) -> std::io::Result<()> {
-    let mut heard = [0; 1024];
-    socket.read(&mut heard).await.map(|_| ())
+async fn answer(socket: &mut TcpStream) -> std::io::Result<String> {
+    let mut heard = vec![0; 4096];
+    let length = socket.read(&mut heard).await?;
+    Ok(String::from_utf8_lossy(&heard[..length]).into_owned())
+}
+
+/// How long an answer says to wait.
+fn retry_after(head: &str) -> Duration {
+    let seconds = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("retry-after").then(|| value.trim().parse().ok())?
+    });
+    Duration::from_secs(seconds.unwrap_or(0))
 }

@@ -23,6 +23,13 @@ impl Listed {
         self.name.split_once(':').map_or(self.name, |(resource, _)| resource)
     }
 
+    /// Whether what it is for outlasts whoever does it, or goes on in their name: credentials, who gets in and what
+    /// they may do, what runs later by itself. Staff who act as a person don't hold these.
+    #[must_use]
+    pub fn outlasts(&self) -> bool {
+        matches!(self.scope, Scope::Auth) || self.name == "schedules:manage"
+    }
+
     /// What may be done with it: the part after the colon.
     #[must_use]
     pub fn verb(&self) -> &'static str {

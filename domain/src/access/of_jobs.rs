@@ -6,9 +6,13 @@ use jobs::{Act, kinds};
 use super::{Held, Lacking, Reach, is_listed};
 use crate::{DomainError, Refusal};
 
+/// What staff are told who act as a person.
+pub const IN_PERSON: &str =
+    "only the person can do this, not staff who act as the person: it would outlast that";
+
 /// A permission that something asks for and that is not held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this needs the {}", .lacking.named(.permission))]
+#[error("{}", .lacking.of(.permission))]
 pub struct Denied {
     /// Which.
     pub permission: &'static str,
@@ -23,11 +27,13 @@ impl DomainError for Denied {
 }
 
 impl Lacking {
-    /// What is lacking: the permission, or a scope.
-    fn named(self, permission: &str) -> String {
+    /// What is said of it to whoever asked for what takes that permission.
+    #[must_use]
+    pub fn of(self, permission: &str) -> String {
         match self {
-            Self::Permission => format!("permission {permission}"),
-            Self::Scope(scope) => format!("scope {scope}"),
+            Self::Permission => format!("this needs the permission {permission}"),
+            Self::Scope(scope) => format!("this needs the scope {scope}"),
+            Self::InPerson => IN_PERSON.to_owned(),
         }
     }
 }
@@ -56,7 +62,7 @@ impl Held {
     /// The kinds with whose jobs that may not be done: lists leave them out.
     #[must_use]
     pub fn kinds_denied(&self, act: Act) -> Vec<String> {
-        let denied = kinds::WITH_NEEDS.iter().filter(|(kind, _)| self.need_for_job(kind, act).is_err());
+        let denied = kinds::NEEDS.iter().filter(|(kind, _)| self.need_for_job(kind, act).is_err());
         denied.map(|(kind, _)| (*kind).to_owned()).collect()
     }
 }
@@ -64,8 +70,8 @@ impl Held {
 /// Every permission that kinds of jobs ask for is one of the catalogue's.
 const _: () = {
     let mut i = 0;
-    while i < kinds::WITH_NEEDS.len() {
-        let needs = &kinds::WITH_NEEDS[i].1;
+    while i < kinds::NEEDS.len() {
+        let needs = &kinds::NEEDS[i].1;
         assert!(
             all_listed(needs.view) && all_listed(needs.start),
             "a kind asks for a permission that isn't listed"

@@ -1,8 +1,8 @@
 //! Reading the audit.
 
 use chrono::{DateTime, Utc};
+use jobs::{Database, MAX_QUICK_ROWS};
 use serde_json::Value;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{PageOf, PageRequest, WorkspaceId};
@@ -55,11 +55,23 @@ pub struct Filter {
 
 /// A part of a workspace's audit, the latest first.
 pub async fn list(
-    conn: &mut PgConnection,
+    database: &Database,
     workspace: WorkspaceId,
     filter: &Filter,
     part: PageRequest,
 ) -> Result<PageOf<Noted>, sqlx::Error> {
+    let mut reader = database.reader().await?;
+    let all = sqlx::query_scalar!(
+        r#"select count(*) as "entries!" from (select from audit_log where workspace_id = $1 limit $2) counted"#,
+        workspace.0,
+        MAX_QUICK_ROWS + 1,
+    )
+    .fetch_one(reader.conn())
+    .await?;
+    if all > MAX_QUICK_ROWS {
+        drop(reader);
+        reader = database.long_reader().await?;
+    }
     let items = sqlx::query_as!(
         Noted,
         "select id, at, action, resource_type, resource_id, actor_type, user_id, credential_type, credential_id,
@@ -75,8 +87,11 @@ pub async fn list(
         part.limit,
         part.offset,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(reader.conn())
     .await?;
+    if all <= MAX_QUICK_ROWS && *filter == Filter::default() {
+        return Ok(PageOf { items, total: all });
+    }
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from audit_log
             where workspace_id = $1
@@ -86,7 +101,7 @@ pub async fn list(
         filter.action,
         filter.resource_type,
     )
-    .fetch_one(conn)
+    .fetch_one(reader.conn())
     .await?;
     Ok(PageOf { items, total })
 }

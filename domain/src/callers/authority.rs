@@ -12,9 +12,6 @@ use crate::{
     networks,
 };
 
-/// What a member of staff may do who acts as somebody: nothing about people, keys and what they may do.
-const ACTING_AS_SOMEBODY: [Scope; 5] = [Scope::Read, Scope::Write, Scope::Schema, Scope::Files, Scope::Ai];
-
 /// What a caller may do in one workspace, at one moment: the membership is active, the address is allowed, the
 /// sign-in is recent enough, the workspace serves, and whoever the credential hangs on still holds it.
 ///
@@ -103,16 +100,20 @@ impl Entry {
         }
     }
 
+    /// All that the holder may do there, for what is also served while the workspace's tables are behind.
+    #[must_use]
+    pub fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Open(authority) | Self::Behind(authority) => Some(&authority.held),
+            _ => None,
+        }
+    }
+
     /// Whether the holder is in and holds a permission, for what is also served while the workspace's tables are
     /// behind.
     #[must_use]
     pub fn admits(&self, permission: &str) -> bool {
-        match self {
-            Self::Open(authority) | Self::Behind(authority) => {
-                authority.held.reach(permission) == Ok(Reach::All)
-            }
-            _ => false,
-        }
+        self.held().is_some_and(|held| held.reach(permission) == Ok(Reach::All))
     }
 }
 
@@ -158,7 +159,7 @@ pub(super) fn judge(holder: &Holder, standing: Standing, from: Option<IpAddr>) -
     let is_impersonation = matches!(holder.principal, Principal::Session { impersonator: Some(_), .. });
     let held = match &holder.scopes {
         Some(scopes) => held.within(scopes.clone()),
-        None if is_impersonation => held.within(ACTING_AS_SOMEBODY.to_vec()),
+        None if is_impersonation => held.acted_for(),
         None => held,
     };
     let authority = Authority {
@@ -231,10 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn staff_who_act_as_somebody_decide_nothing_about_people_and_keys() {
+    fn staff_who_act_as_somebody_leave_nothing_behind_that_outlasts_it() {
         let authority = judge(&person(Some(UserId::new())), standing(), None).open().unwrap();
         assert!(authority.may("records:create") && authority.may("members:view"));
-        for permission in ["members:edit", "members:invite", "api_keys:manage", "governance:manage"] {
+        for permission in ["members:edit", "members:invite", "api_keys:manage", "schedules:manage"] {
             assert!(!authority.may(permission), "{permission}");
         }
     }

@@ -42,6 +42,35 @@ pub(crate) async fn adopt(conn: &mut PgConnection) -> Result<usize, sqlx::Error>
     Ok(tenants.len())
 }
 
+/// Whether the data has transaction numbers that are still to come in this cluster, as after the restore of a dump
+/// that does not say which cluster it is from. Reads every record: for a database whose cluster is not noted yet.
+pub(crate) async fn is_from_elsewhere(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let events = sqlx::query_scalar!(
+        r#"select exists (select from shard.events where xid >= pg_snapshot_xmax(pg_current_snapshot())) as "any!""#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if events {
+        return Ok(true);
+    }
+    for tenant in tenants(conn).await? {
+        let tenant = identifier(&tenant);
+        let statement = format!(
+            "select exists (select from {tenant}.records where written_by >= bound)
+                 or exists (select from {tenant}.record_versions where written_by >= bound or replaced_by >= bound)
+                 or exists (select from {tenant}.staged_imports where published_by >= bound)
+                 or exists (select from {tenant}.exports
+                             where pg_snapshot_xmax(snapshot::pg_snapshot) > bound
+                               and job_id not in (select id from shard.finished_jobs where state = 'completed'))
+               from pg_snapshot_xmax(pg_current_snapshot()) bound"
+        );
+        if sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut *conn).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The schemas of workspaces.
 async fn tenants(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(

@@ -13,7 +13,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{MemberError, MemberFilter, MemberProfile, error::invalid, get, only};
-use crate::{Event, WorkspaceDb, access::Held, callers::scopes};
+use crate::{Event, WorkspaceDb, access::Held, callers::scopes, teams::TeamRole};
 
 /// The types of what can be held, as bodies name them.
 const TYPES: [&str; 6] = ["recordset", "import", "export", "scheduled_job", "api_key", "team"];
@@ -160,20 +160,22 @@ pub async fn reassign(
            ), moved_keys as (
                update api_keys set created_by = $2, updated_at = now()
                 where 'api_key' = any($6) and workspace_id = $5 and created_by = $1 and revoked_at is null
-               returning 1
+               returning id
            ), led as (
                update team_members set role = 'member'
                 where 'team' = any($6) and member_id = $3 and role = 'lead' returning team_id
            ), moved_teams as (
                insert into team_members (team_id, member_id, role) select team_id, $4, 'lead' from led
-               on conflict (team_id, member_id) do update set role = 'lead' returning 1
+               on conflict (team_id, member_id) do update set role = 'lead'
+               returning team_id, xmax = 0 as is_new
            )
            select (select count(*) from moved_recordsets) as "recordset!",
                   (select count(*) from moved_imports) as "import!",
                   (select count(*) from moved_exports) as "export!",
                   (select count(*) from moved_schedules) as "scheduled_job!",
-                  (select count(*) from moved_keys) as "api_key!",
-                  (select count(*) from moved_teams) as "team!""#,
+                  array(select id from moved_keys) as "api_keys!",
+                  array(select team_id from moved_teams where is_new) as "joined!",
+                  array(select team_id from moved_teams where not is_new) as "raised!""#,
         giver.user_id,
         taker.user_id,
         giver.id,
@@ -183,10 +185,31 @@ pub async fn reassign(
     )
     .fetch_one(db.conn())
     .await?;
-    let counts = [row.recordset, row.import, row.export, row.scheduled_job, row.api_key, row.team];
+    let teams = row.joined.len() + row.raised.len();
+    let counted = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let counts = [
+        row.recordset,
+        row.import,
+        row.export,
+        row.scheduled_job,
+        counted(row.api_keys.len()),
+        counted(teams),
+    ];
     let of_types = TYPES.into_iter().zip(counts).filter(|(name, _)| types.iter().any(|named| named == name));
     let reassigned: BTreeMap<_, _> = of_types.map(|(name, count)| (name.to_owned(), count)).collect();
     let total = reassigned.values().sum();
+    for key in row.api_keys {
+        let told = json!({ "created_by": taker.user_id });
+        db.record(Event::new("api_key", "updated", key, told)).await?;
+    }
+    for (teams, verb) in [(&row.joined, "member_added"), (&row.raised, "member_updated")] {
+        for &team in teams {
+            let led_before = json!({ "member_id": giver.id, "role": TeamRole::Member });
+            db.record(Event::new("team", "member_updated", team, led_before)).await?;
+            let leads = json!({ "member_id": taker.id, "role": TeamRole::Lead });
+            db.record(Event::new("team", verb, team, leads)).await?;
+        }
+    }
     let moved = json!({ "to": to, "reassigned": reassigned });
     db.record(Event::new("member", "items_reassigned", from, moved)).await?;
     Ok(Reassigned { reassigned, total })

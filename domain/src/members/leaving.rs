@@ -9,7 +9,7 @@ use super::{
     changes::{hold_standing, keep_an_owner},
     get, standing,
 };
-use crate::{Event, UserId, WorkspaceDb, access::Role, audit, avatars};
+use crate::{Event, UserId, WorkspaceDb, access::Role, audit, avatars, teams};
 
 /// What deleting a member would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
@@ -74,8 +74,8 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
     )
     .execute(db.conn())
     .await?;
-    let here = db.workspace();
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id)).await?;
+    let (here, actor) = (db.workspace(), db.actor().clone());
+    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
     let kept = json!({
         "user_id": member.user_id,
         "membership": if for_good { "removed" } else { "kept" },
@@ -99,9 +99,11 @@ pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), M
     account_of(db, member.user_id).await?.1?;
     // Whatever hangs on the account goes with it, the membership first of all.
     sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
-    db.record(Event::new("member", "erased", id, json!({ "user_id": member.user_id }))).await?;
+    let (here, actor) = (db.workspace(), db.actor().clone());
+    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    let told = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
+    db.record(Event::new("member", "erased", id, told)).await?;
     let entry = audit::Entry::new("user", "deleted", member.user_id, json!({ "member_id": id }));
-    let actor = db.actor().clone();
     audit::append(db.conn(), None, &actor, entry).await?;
     Ok(())
 }
@@ -124,6 +126,8 @@ async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<Member
     if role == Role::Owner {
         keep_an_owner(db, id).await?;
     }
+    let (here, actor) = (db.workspace(), db.actor().clone());
+    teams::leave_all(db.conn(), here, id, &actor).await?;
     // Somebody else may have been quicker.
     let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
         .fetch_optional(db.conn())

@@ -2,11 +2,12 @@
 //! the Workspace API's members and for people's profiles alike.
 
 use jobs::Tx;
+use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    UserId, WorkspaceId,
+    Actor, Event, UserId, WorkspaceId,
     access::{Held, Override, Role},
     tenant_scope::TenantScope,
     users::Email,
@@ -158,16 +159,22 @@ pub(crate) async fn pause_keys(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     user: UserId,
-) -> Result<u64, sqlx::Error> {
-    let paused = sqlx::query!(
+    actor: &Actor,
+) -> Result<usize, sqlx::Error> {
+    let paused = sqlx::query_scalar!(
         "update api_keys set is_active = false, updated_at = now()
-          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null",
+          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null
+      returning id",
         workspace.0,
         user.0,
     )
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(paused.rows_affected())
+    for key in &paused {
+        let told = json!({ "is_active": false });
+        Event::new("api_key", "updated", *key, told).append(&mut *conn, workspace, actor).await?;
+    }
+    Ok(paused.len())
 }
 
 /// Changes what somebody is here, or whether they get in, as far as the caller reaches.

@@ -93,8 +93,10 @@ struct SaidError {
 impl StripeClient {
     /// A client for a key.
     pub(super) fn new(key: &str, base: Url) -> Result<Self, String> {
-        if base.host_str().is_none() || !key.chars().all(|c| c.is_ascii_graphic()) {
-            return Err("the key or the URL is none".to_owned());
+        let is_key =
+            ["sk_", "rk_"].iter().any(|prefix| key.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()));
+        if !is_key || !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err("expected sk_… or rk_…, as Stripe shows it".to_owned());
         }
         let transport = Transport::new().map_err(|error| error.to_string())?;
         Ok(Self { transport, key: key.to_owned(), base })

@@ -1,6 +1,8 @@
 //! Whether a notice is Stripe's: the header `Stripe-Signature` holds a time `t` and signatures `v1`, one of
 //! which is the HMAC-SHA256 of `t.payload` under the endpoint's secret.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Duration, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -17,13 +19,17 @@ pub struct WebhookSecret(String);
 #[error("the signature is not good")]
 pub struct SignatureError;
 
-impl WebhookSecret {
-    /// The secret as Stripe shows it (`whsec_…`).
-    #[must_use]
-    pub fn new(secret: &str) -> Self {
-        Self(secret.trim().to_owned())
-    }
+impl FromStr for WebhookSecret {
+    type Err = &'static str;
 
+    /// The secret as Stripe shows it (`whsec_…`).
+    fn from_str(secret: &str) -> Result<Self, Self::Err> {
+        let good = secret.strip_prefix("whsec_").is_some_and(|rest| !rest.is_empty());
+        if good { Ok(Self(secret.to_owned())) } else { Err("expected whsec_…, as Stripe shows it") }
+    }
+}
+
+impl WebhookSecret {
     /// Checks a notice's signature.
     ///
     /// # Errors
@@ -73,7 +79,7 @@ mod tests {
 
     fn check(header: &str, payload: &[u8], seconds_later: i64) -> Result<(), SignatureError> {
         let now = DateTime::from_timestamp(AT + seconds_later, 0).unwrap();
-        WebhookSecret::new("whsec_mine").check(header, payload, now)
+        WebhookSecret::from_str("whsec_mine").unwrap().check(header, payload, now)
     }
 
     #[test]

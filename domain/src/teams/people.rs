@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use serde_json::json;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{TeamError, get, invalid, may_change};
-use crate::{EntityError, Event, WorkspaceDb, access::Reach};
+use crate::{Actor, EntityError, Event, WorkspaceDb, WorkspaceId, access::Reach};
 
 /// What someone is in a team.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Enum, sqlx::Type)]
@@ -141,6 +142,24 @@ pub async fn remove(db: &mut WorkspaceDb, reach: Reach, team: Uuid, member: Uuid
     .fetch_one(db.conn())
     .await?;
     db.record(Event::new("team", "member_removed", team, json!({ "member_id": member }))).await?;
+    Ok(())
+}
+
+/// Takes a member who leaves the workspace out of all teams.
+pub(crate) async fn leave_all(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    member: Uuid,
+    actor: &Actor,
+) -> Result<(), sqlx::Error> {
+    let teams =
+        sqlx::query_scalar!("delete from team_members where member_id = $1 returning team_id", member)
+            .fetch_all(&mut *conn)
+            .await?;
+    for team in teams {
+        let said = json!({ "member_id": member });
+        Event::new("team", "member_removed", team, said).append(&mut *conn, workspace, actor).await?;
+    }
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use super::{
     profile::{self, Edited, ProfileChanges},
 };
 use crate::{
-    Actor, UserId, WorkspaceId,
+    Actor, Event, UserId, WorkspaceId,
     access::Role,
     account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
@@ -228,9 +228,8 @@ async fn change_role(
     let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
     let changed =
         standing::change(tx.conn(), workspace, shared.own.held(), Whose::Person(other.0), to).await?;
-    let change = json!({ "user_id": other, "from": changed.from, "to": role });
-    let entry = Entry::new("member", "role_changed", changed.member, change);
-    audit::record(tx, Some(workspace), actor, entry).await?;
+    let told = json!({ "user_id": other, "fields": ["role"], "from": changed.from, "role": role });
+    Event::new("member", "updated", changed.member, told).append(tx.conn(), workspace, actor).await?;
     Ok(())
 }
 

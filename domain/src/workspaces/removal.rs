@@ -18,6 +18,7 @@ use crate::{
     audit::{self, Entry},
     avatars,
     members::standing,
+    teams,
     tenant_scope::TenantScope,
 };
 
@@ -136,6 +137,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     }
 
     let mut scope = TenantScope::enter(tx, host.workspace).await?;
+    teams::leave_all(scope.conn(), host.workspace, member, host.actor).await?;
     let picture =
         sqlx::query_scalar!("delete from members where user_id = $1 returning avatar_url", found.user_id)
             .fetch_optional(scope.conn())
@@ -150,7 +152,8 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
         forget_workspace(tx, host, found.user_id).await?;
     }
 
-    let keys_paused = standing::pause_keys(tx.conn(), host.workspace, UserId(found.user_id)).await?;
+    let person = UserId(found.user_id);
+    let keys_paused = standing::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
     let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
                        "user_deleted": user_deleted, "api_keys_paused": keys_paused });
     Event::new("member", "removed", member, told).append(tx.conn(), host.workspace, host.actor).await?;

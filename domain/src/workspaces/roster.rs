@@ -36,7 +36,8 @@ pub struct RosterEntry {
     pub name: String,
     /// What they do.
     pub title: Option<String>,
-    /// Picture; null for somebody who is invited. As kept it is a reference; see [`crate::avatars`].
+    // A reference, of which the API makes a link.
+    /// Picture; null for somebody who is invited.
     pub avatar_url: Option<String>,
     /// What they are here, or will be.
     pub role: Role,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{JobId, watch::Status};
 
 /// Which of a workspace's jobs: those that match all that is set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only these kinds; empty: all.
     pub kinds: Vec<String>,
@@ -25,6 +25,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether all jobs match.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The status as the ledger has it: the state, and whether it is due.
     pub(crate) fn state(&self) -> (Option<&'static str>, Option<bool>) {
         match self.status {

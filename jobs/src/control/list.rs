@@ -1,10 +1,11 @@
 //! Lists of jobs.
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Filter;
 use crate::{
-    Database,
+    Database, MAX_QUICK_ROWS,
     watch::snapshot::{Row, Snapshot},
 };
 
@@ -19,6 +20,12 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Snapshot>, i64), sqlx::Error> {
+    let mut reader = database.reader().await?;
+    // A page of all jobs goes through those before it; one that a filter narrows may go through all there are.
+    if (!filter.is_none() || offset + limit > MAX_QUICK_ROWS) && has_many(reader.conn(), workspace).await? {
+        drop(reader);
+        reader = database.long_reader().await?;
+    }
     let (state, due) = filter.state();
     let rows = sqlx::query_as!(
         Row,
@@ -46,7 +53,7 @@ pub async fn list(
         limit,
         offset,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(reader.conn())
     .await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!" from (
@@ -67,8 +74,23 @@ pub async fn list(
         &filter.except,
         MAX_COUNTED + 1,
     )
-    .fetch_one(&database.pool)
+    .fetch_one(reader.conn())
     .await?;
     let jobs: Result<_, sqlx::Error> = rows.into_iter().map(Row::into_snapshot).collect();
     Ok((jobs?, total))
+}
+
+/// Whether going through a workspace's jobs is a long read.
+async fn has_many(conn: &mut PgConnection, workspace: Option<Uuid>) -> Result<bool, sqlx::Error> {
+    let jobs = sqlx::query_scalar!(
+        r#"select count(*) as "jobs!" from (
+               select from all_jobs
+                where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
+                limit $2) counted"#,
+        workspace,
+        MAX_QUICK_ROWS + 1,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(jobs > MAX_QUICK_ROWS)
 }

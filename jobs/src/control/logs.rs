@@ -36,7 +36,7 @@ pub async fn logs(
         after,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(database.reader().await?.conn())
     .await
 }
 
@@ -51,7 +51,7 @@ pub async fn last_logs(database: &Database, id: JobId, limit: i64) -> Result<Vec
         id.0,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(database.reader().await?.conn())
     .await?;
     lines.reverse();
     Ok(lines)

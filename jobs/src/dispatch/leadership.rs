@@ -41,7 +41,7 @@ pub enum Standing {
     Leading,
     /// Another one leads.
     StandingBy,
-    /// It can't take part: PostgreSQL doesn't answer it.
+    /// It can't take part: PostgreSQL doesn't answer it, or Redis answers only another.
     CutOff,
 }
 

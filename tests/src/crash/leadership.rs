@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use jobs::{
-    NewJob,
+    Database, NewJob,
     dispatch::{DispatchConfig, Leadership, Standing, dispatch},
     kinds::NoOp,
 };
@@ -50,6 +50,88 @@ async fn a_frozen_leader_loses_the_lead_to_the_one_that_stands_by_and_does_not_t
     stop.cancel();
     second.await.unwrap();
     wait_until("the process leads again", || async { cluster.number(LEADERS).await == 1 }).await;
+}
+
+/// A scheduler in the test's own process.
+struct Scheduler {
+    leadership: Leadership,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Scheduler {
+    fn start(database: Database, url: String) -> Self {
+        let (leadership, stop) = (Leadership::default(), CancellationToken::new());
+        let config =
+            DispatchConfig { lease: LEASE, leadership: leadership.clone(), ..DispatchConfig::default() };
+        let stopped = stop.clone();
+        let running = tokio::spawn(async move { dispatch(database, &url, config, stopped).await });
+        Self { leadership, stop, running }
+    }
+
+    async fn comes_to(&self, standing: Standing) {
+        let what = format!("{standing:?}");
+        wait_until(&what, || async { self.leadership.standing() == standing }).await;
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_redis_does_not_answer_gives_up_the_lead_to_one_that_it_answers() {
+    let mut cluster = Cluster::start().await;
+    cluster.terminate("scheduler");
+    let link = cluster.link_to_redis().await;
+    let redis = format!("redis://127.0.0.1:{}/0", link.port());
+    let first = Scheduler::start(cluster.database_by(&redis).await, cluster.database_url());
+    first.comes_to(Standing::Leading).await;
+    let second = Scheduler::start(cluster.database().await, cluster.database_url());
+    second.comes_to(Standing::StandingBy).await;
+
+    link.cut();
+    second.comes_to(Standing::Leading).await;
+    first.comes_to(Standing::StandingBy).await;
+    let database = cluster.database().await;
+    database.enqueue(NewJob::new(&NoOp::default())).await.unwrap();
+    let done = "select count(*) from shard.finished_jobs where kind = 'engine.no_op' and state = 'completed'";
+    wait_until("a job is done under the second one", || async { cluster.number(done).await == 1 }).await;
+
+    link.mend();
+    second.stop().await;
+    first.comes_to(Standing::Leading).await;
+    first.stop().await;
+    cluster.start_process("scheduler");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_keeps_the_lead_while_redis_answers_nobody() {
+    let mut cluster = Cluster::start().await;
+    cluster.terminate("scheduler");
+    let link = cluster.link_to_redis().await;
+    let redis = format!("redis://127.0.0.1:{}/0", link.port());
+    let first = Scheduler::start(cluster.database_by(&redis).await, cluster.database_url());
+    first.comes_to(Standing::Leading).await;
+    let second = cluster.database_by(&redis).await;
+    link.cut();
+    let second = Scheduler::start(second, cluster.database_url());
+    second.comes_to(Standing::StandingBy).await;
+    // Each of its looks is a session.
+    let sessions = "select sessions from pg_stat_database where datname = current_database()";
+    let before = cluster.number(sessions).await;
+    wait_until("it has looked for longer than a leader waits for Redis", || async {
+        cluster.number(sessions).await >= before + 4
+    })
+    .await;
+    assert_eq!(cluster.number("select count(*) from shard.leader_standby").await, 0);
+    assert_eq!(first.leadership.standing(), Standing::Leading);
+    link.mend();
+    first.stop().await;
+    second.comes_to(Standing::Leading).await;
+    second.stop().await;
+    cluster.start_process("scheduler");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,35 @@ async fn a_database_that_takes_no_writes_spends_no_attempt_of_a_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_everything_ends_no_stream_and_no_job() {
+    let cluster = Cluster::start().await;
+    let owner = cluster.owner().await;
+    let import = start_import(&owner, super::MANY).await;
+    let (job, stream) = (import["job_id"].clone(), import["stream_url"].as_str().unwrap());
+    let mut one = owner.events(stream, None).await;
+    let mut all = owner.events("/jobs/stream", None).await;
+    assert_eq!((one.status, all.status), (200, 200));
+    while one.next().await.expect("the import runs")["status"] != "RUNNING" {}
+
+    cluster.flush_redis().await;
+    let mut later = owner.events(stream, None).await;
+    assert_eq!(later.status, 200, "whoever comes now is let in, too");
+    assert_eq!(later.next().await.unwrap()["status"], "RUNNING", "the import still runs");
+    let end = one.to_the_end().await;
+    assert_eq!((&end["status"], &end["counts"]["done"]), (&json!("COMPLETED"), &json!(super::MANY)), "{end}");
+    assert_eq!(later.to_the_end().await["seq"], end["seq"]);
+    loop {
+        let (_, event) = all.next_line().await.expect("the stream of all jobs goes on");
+        if event["job_id"] == job && event["status"] == "COMPLETED" {
+            break;
+        }
+    }
+    // What is asked for afterwards is done and told, too.
+    let next = start_import(&owner, 10).await;
+    assert_eq!(owner.follow(&next).await["status"], "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_takes_no_writes_is_not_ready() {
     let cluster = Cluster::start().await;
     let says = |status: u16| {

@@ -261,20 +261,13 @@ async fn what_is_answered_is_what_is_documented() {
     let export = json!({"recordset_id": leads["id"]});
     let export = contract.hold("start_export", &owner.post("/recordsets/export", export).await);
     owner.follow(&export).await;
-    contract
-        .hold("cancel_all_import_jobs", &owner.post("/recordsets/import/jobs/cancel-all", json!({})).await);
-    contract.hold("cancel_jobs", &owner.post("/jobs/cancel", json!({"kind": "none"})).await);
     let dead = dead_letter(&app, &owner).await;
     contract.hold("list_dead_letters", &owner.get("/dead-letters").await);
     contract.hold("get_dead_letter", &owner.get(&format!("/dead-letters/{dead}")).await);
     contract.hold("retry_dead_letter", &owner.post(&format!("/dead-letters/{dead}/retry"), json!({})).await);
     owner.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
-    contract.hold("update_job", &owner.patch(&format!("/jobs/{dead}"), json!({})).await);
     contract.hold("discard_dead_letter", &owner.delete(&format!("/dead-letters/{dead}")).await);
-    for verb in ["retry", "discard"] {
-        let all = owner.post(&format!("/dead-letters/{verb}"), json!({"all": true})).await;
-        contract.hold(&format!("{verb}_dead_letters"), &all);
-    }
+    super::audit::hold_many(&mut contract, &app, &owner).await;
     contract.hold("delete_import_job", &owner.delete(&format!("/recordsets/import/jobs/{job}")).await);
     hold_workspaces(&mut contract, &app, &owner).await;
     hold_modules(&mut contract, &owner).await;

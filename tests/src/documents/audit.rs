@@ -1,12 +1,15 @@
 //! Every write is in the audit, with what acted: a call of every operation that writes, and its entry.
 
-use jobs::{Surface, kinds::NoOp};
+use jobs::{
+    JobId, NewJob, Surface,
+    kinds::{ExportRecords, NoOp},
+};
 use serde_json::json;
 
 use super::answers::{Contract, hold_modules, hold_permissions};
 use crate::{
     Client, TestApp,
-    workspace::{dead_letter, sleeper},
+    workspace::{dead_letter, enqueue, sleeper},
 };
 
 /// Operations that write nothing when they are called as these tests do, or nothing that is anybody's.
@@ -15,15 +18,10 @@ const NOTE_NOTHING: &[&str] = &[
     "check_clerk_user",
     "lookup_invite",
     "simulate_policy",
-    // Nothing matches.
-    "cancel_all_import_jobs",
-    "cancel_jobs",
-    "discard_dead_letters",
-    "retry_dead_letters",
+    // A notice of nothing that concerns this installation.
     "stripe_webhook",
     // Nothing is to change.
     "seed_permissions",
-    "update_job",
     // A session goes on as it was.
     "refresh_tokens",
     // Asks for a letter, which says by itself what it does where there is somebody to write to.
@@ -85,8 +83,7 @@ async fn write_all(app: &TestApp, client: &Client) -> Contract {
     contract.hold("cancel_job", &client.post(&format!("{path}/cancel"), json!({})).await);
     stream.to_the_end().await;
     contract.hold("retry_job", &client.post(&format!("{path}/retry"), json!({})).await);
-    let many = client.post("/jobs/cancel", json!({"kind": "engine.no_op"})).await;
-    contract.hold("cancel_jobs", &many);
+    hold_many(&mut contract, app, client).await;
     client.events(&format!("{path}/stream"), None).await.to_the_end().await;
     contract.hold("delete_job", &client.delete(&path).await);
 
@@ -95,6 +92,30 @@ async fn write_all(app: &TestApp, client: &Client) -> Contract {
     client.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
     contract.hold("discard_dead_letter", &client.delete(&format!("/dead-letters/{dead}")).await);
     contract
+}
+
+/// What is done with many jobs at once, each with something to do.
+pub(super) async fn hold_many(contract: &mut Contract, app: &TestApp, client: &Client) {
+    let later = jobs::clock::now() + chrono::Duration::hours(1);
+    let export = ExportRecords { export_id: JobId::new().0 };
+    enqueue(app, client, NewJob::new(&export).run_at(later)).await;
+    let cancelled = client.post("/recordsets/import/jobs/cancel-all", json!({})).await;
+    assert_eq!(contract.hold("cancel_all_import_jobs", &cancelled)["cancelled"], 1);
+
+    let waiting = enqueue(app, client, NewJob::new(&NoOp::default()).run_at(later)).await.id();
+    let first = client.patch(&format!("/jobs/{waiting}"), json!({"priority": 0})).await;
+    contract.hold("update_job", &first);
+    let cancelled = client.post("/jobs/cancel", json!({"kind": "engine.no_op"})).await;
+    assert_ne!(contract.hold("cancel_jobs", &cancelled)["cancelled"], 0);
+
+    for verb in ["retry", "discard"] {
+        let dead = dead_letter(app, client).await;
+        let many = client.post(&format!("/dead-letters/{verb}"), json!({"all": true})).await;
+        contract.hold(&format!("{verb}_dead_letters"), &many);
+        if verb == "retry" {
+            client.events(&format!("/jobs/{dead}/stream"), None).await.to_the_end().await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,7 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use super::{FOR_PEOPLE, Operation, PUBLIC, document, operations};
-use crate::{
-    Client, Reply, TestApp,
-    client::{code_of, send},
-    workspace::auth::Person,
-};
+use crate::{Client, Reply, TestApp, client::send, workspace::auth::Person};
 
 /// What is about the caller's own account, and stays theirs: the account, its sessions and tokens, and lists of
 /// the workspaces that they may enter.
@@ -260,7 +256,7 @@ async fn a_stranger_and_an_impersonator_who_is_staff_no_more_touch_nothing_of_th
     app.operator().patch(&staff_path, json!({"is_active": false})).await.expect(200);
     for operation in walked() {
         let reply = target.call(&acting, &operation).await;
-        let code = code_of(&reply.json()).map(str::to_owned);
+        let code = reply.code();
         let here = format!("{} {}: {}", operation.method, operation.path, reply.text);
         assert_eq!((reply.status, code.as_deref()), (401, Some("token_invalid")), "{here}");
     }
@@ -287,12 +283,12 @@ async fn who_was_demoted_keeps_what_the_lesser_role_holds_and_nothing_more() {
             }
             let reply = target.call(client, &operation).await;
             let here = format!("{} {}: {}", operation.method, operation.path, reply.text);
-            assert_eq!((reply.status, code_of(&reply.json())), (403, Some("forbidden")), "{here}");
+            assert_eq!((reply.status, reply.code().as_deref()), (403, Some("forbidden")), "{here}");
         }
         let user = format!("/auth/{}", target.owner.id);
         for change in [json!({"bio": "b"}), json!({"role": "viewer"}), json!({"email": "eve@example.com"})] {
             let reply = client.patch(&user, change).await;
-            assert_eq!((reply.status, code_of(&reply.json())), (403, Some("forbidden")), "{}", reply.text);
+            assert_eq!((reply.status, reply.code().as_deref()), (403, Some("forbidden")), "{}", reply.text);
         }
     }
     let value: Value = json!({"invitation_id": target.invitation});

@@ -5,11 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{FOR_PEOPLE, Operation, PUBLIC, document, operations};
-use crate::{
-    Client, Reply, TestApp,
-    client::{code_of, send},
-    platform::join_another_workspace,
-};
+use crate::{Client, Reply, TestApp, client::send, platform::join_another_workspace};
 
 fn all(surfaces: &[Surface]) -> Vec<Operation> {
     surfaces.iter().flat_map(|surface| operations(&document(*surface))).collect()
@@ -50,7 +46,7 @@ async fn nobody_gets_in_without_a_good_token() {
         let stranger = owner.with_token(Some("garbage"));
         for (client, code) in [(nobody, "token_missing"), (stranger, "token_invalid")] {
             let reply = call(&client, &operation).await;
-            assert_eq!((reply.status, code_of(&reply.json())), (401, Some(code)), "{here}: {}", reply.text);
+            assert_eq!((reply.status, reply.code().as_deref()), (401, Some(code)), "{here}: {}", reply.text);
         }
     }
 }
@@ -73,7 +69,7 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
         let here = format!("{} {}", operation.method, operation.path);
         let reply = call(&intruder, &operation).await;
         assert_eq!(
-            (reply.status, code_of(&reply.json())),
+            (reply.status, reply.code().as_deref()),
             (404, Some("record_not_found")),
             "{here}: {}",
             reply.text
@@ -85,7 +81,7 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
         } else {
             (422, Some("parameter_missing"))
         };
-        assert_eq!((reply.status, code_of(&reply.json())), refused, "{here}: {}", reply.text);
+        assert_eq!((reply.status, reply.code().as_deref()), refused, "{here}: {}", reply.text);
     }
 }
 
@@ -102,7 +98,7 @@ async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
         assert!(
             reply.status < 500 && reply.status != 401
                 || operation.id == "refresh_tokens"
-                || code_of(&reply.json()).is_some_and(|code| code.ends_with("_not_configured")),
+                || reply.code().as_deref().is_some_and(|code| code.ends_with("_not_configured")),
             "{here} {}",
             reply.text
         );

@@ -6,10 +6,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{FOR_PEOPLE, Operation, document, operations, types_of};
-use crate::{
-    Client, Reply, Stripe, TestApp,
-    client::{code_of, send},
-};
+use crate::{Client, Reply, Stripe, TestApp, client::send};
 
 const ID: &str = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
 
@@ -117,7 +114,8 @@ impl Walk {
                 Surface::Platform if is_token_api => (&error["fields"], &error["detail"]),
                 Surface::Platform => (&error["error"]["fields"], &error["error"]["message"]),
             };
-            let code = code_of(&error);
+            let code = reply.code();
+            let code = code.as_deref();
             assert!(code.is_some() && message.is_string(), "{said}");
             assert_eq!(
                 matches!(code, Some("record_invalid" | "parameter_missing" | "parameter_unknown")),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{FOR_PEOPLE, Operation, document, guards::call, operations};
-use crate::{Client, TestApp, client::code_of};
+use crate::{Client, TestApp};
 
 /// The permissions that an operation names, and whether each must be held.
 fn named(operation: &Operation) -> Vec<(String, bool)> {
@@ -64,7 +64,7 @@ async fn whoever_lacks_a_permission_is_refused_by_each_operation_that_needs_it()
             let reply = call(&admin, operation).await;
             let here = format!("{} {} without {permission}", operation.method, operation.path);
             assert_eq!(
-                (reply.status, code_of(&reply.json())),
+                (reply.status, reply.code().as_deref()),
                 (403, Some("forbidden")),
                 "{here}: {}",
                 reply.text

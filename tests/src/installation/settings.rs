@@ -64,3 +64,98 @@ async fn what_may_be_there_at_the_next_start_is_code_1() {
     assert_eq!(code, 1, "{said}");
     assert!(one_line(&said).starts_with("cannot start: Redis: "), "{said}");
 }
+
+/// Each setting, a process that reads it, a value that makes no sense, and what else must be set for it to count.
+#[rustfmt::skip]
+const NONSENSE: &[(&str, &str, &str, &[(&str, &str)])] = &[
+    ("DATABASE_URL", "api", "mysql://host/db", &[]),
+    ("REDIS_URL", "api", "http://host", &[]),
+    ("REDIS_TLS_CA_FILE", "api", "/no/such/file", &[]),
+    ("REDIS_PREFIX", "api", "a b", &[]),
+    ("DATABASE_CONNECTIONS", "api", "0", &[]),
+    ("WORKSPACE_CONNECTIONS", "api", "21", &[]),
+    ("LONG_READS", "api", "21", &[]),
+    ("STORAGE_URL", "api", "a folder", &[]),
+    ("JOB_ENCRYPTION_KEY", "api", "short", &[]),
+    ("LOG", "api", "loud", &[]),
+    ("LOG_FORMAT", "api", "xml", &[]),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "api", "collector", &[]),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "api", "ftp://collector", &[]),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "api", "name", OTLP),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "api", "0", OTLP),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "api", "grpc", OTLP),
+    ("OTEL_BSP_SCHEDULE_DELAY", "api", "0", OTLP),
+    ("OTEL_TRACES_SAMPLER", "api", "sometimes", OTLP),
+    ("OTEL_TRACES_SAMPLER_ARG", "api", "2", &[OTLP[0], ("OTEL_TRACES_SAMPLER", "traceidratio")]),
+    ("OTEL_RESOURCE_ATTRIBUTES", "api", "name", OTLP),
+    ("OTEL_TRACES_EXPORTER", "api", "zipkin", &[]),
+    ("OTEL_SDK_DISABLED", "api", "maybe", &[]),
+    ("MILLRACE_SECRET", "deliveries", "short", &[]),
+    ("HOST", "api", "localhost:80", &[]),
+    ("PORT", "api", "0", &[]),
+    ("SHUTDOWN_DELAY_SECONDS", "api", "86400", &[]),
+    ("OPERATOR_TOKEN", "api", "short", &[]),
+    ("CLERK_SECRET", "api", "short", &[]),
+    ("REGION", "api", "here and there", &[]),
+    ("CORS_ORIGINS", "api", "*", &[]),
+    ("APP_URL", "scheduler", "app.example.com", &[]),
+    ("MAX_OWNED_WORKSPACES", "api", "-1", &[]),
+    ("STRIPE_SECRET_KEY", "api", "key", &[("STRIPE_PRICES", "starter=price_1")]),
+    ("STRIPE_PRICES", "api", "starter", &[]),
+    ("STRIPE_TRIAL_DAYS", "api", "1000", &[]),
+    ("STRIPE_WEBHOOK_SECRET", "api", "secret", &[]),
+    ("STRIPE_API_URL", "api", "api.stripe.com", &[]),
+    ("TRUSTED_PROXIES", "api", "10.0.0.0/33", &[]),
+    ("MAX_CONNECTIONS_PER_ADDRESS", "api", "-1", &[]),
+    ("MAX_UPLOAD_BYTES", "api", "0", &[]),
+    ("JOB_LEASE_SECONDS", "scheduler", "1", &[]),
+    ("SHUTDOWN_GRACE_SECONDS", "scheduler", "-1", &[]),
+    ("JOB_MEMORY_LIMIT_MB", "imports", "1", &[]),
+    ("METRICS_LISTEN", "scheduler", "9101", &[]),
+    ("IMPORTS_CONCURRENCY", "imports", "0", &[]),
+    ("EXPORTS_CONCURRENCY", "exports", "0", &[]),
+    ("PROVISIONING_CONCURRENCY", "provisioning", "0", &[]),
+    ("DELIVERIES_CONCURRENCY", "deliveries", "0", &[]),
+    ("MAINTENANCE_CONCURRENCY", "maintenance", "0", &[]),
+    ("MAIL_URL", "deliveries", "mail.example.com", &[]),
+    ("MAIL_FROM", "deliveries", "nobody", &[]),
+    ("WEBHOOK_ALLOWED_NETWORKS", "deliveries", "10.0.0.0/33", &[]),
+];
+const OTLP: &[(&str, &str)] = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
+/// Any text makes sense, or no process reads it.
+const ANYTHING: [&str; 3] = ["OTEL_SERVICE_NAME", "MILLRACE_BIN", "MILLRACE_HOME"];
+
+/// The settings that are described for operators.
+fn described() -> Vec<&'static str> {
+    let is_name = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    include_str!("../../../.env.example")
+        .lines()
+        .filter_map(|line| line.trim_start_matches(['#', ' ']).split_once('='))
+        .map(|(name, _)| name)
+        .filter(is_name)
+        .collect()
+}
+
+#[test]
+fn every_setting_that_is_described_has_values_that_are_refused() {
+    for name in described() {
+        let is_tried = NONSENSE.iter().any(|(tried, ..)| *tried == name);
+        assert!(is_tried || ANYTHING.contains(&name), "{name} takes any value");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_setting_refuses_nonsense_by_its_name() {
+    let cluster = Cluster::prepare_only().await;
+    // One that takes the value ends at once, too.
+    let nobody = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
+    for (name, binary, value, further) in NONSENSE {
+        let mut variables = vec![("REDIS_URL", nobody.as_str())];
+        variables.extend(further.iter().copied());
+        variables.push((name, value));
+        let (code, said) = cluster.run_to_end(binary, &[], &variables);
+        let line = one_line(&said);
+        assert!(line.starts_with(&format!("{name} is malformed: ")), "{binary} {name}={value}: {line}");
+        assert_eq!(code, 2, "{binary} {name}={value}");
+    }
+}

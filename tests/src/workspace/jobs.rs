@@ -4,6 +4,7 @@ mod access;
 mod all;
 mod batches;
 mod control;
+mod following;
 mod kinds;
 mod logs;
 mod open_streams;

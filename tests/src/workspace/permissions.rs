@@ -20,8 +20,8 @@ async fn the_catalogue_is_listed_narrowed_and_grouped() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
 
-    let all = owner.get("/permissions").await.expect(200);
-    let records = owner.get("/permissions?resource=records").await.expect(200);
+    let all = owner.items("/permissions").await;
+    let records = owner.items("/permissions?resource=records").await;
     let grouped = owner.get("/permissions/grouped").await.expect(200);
 
     assert_eq!(
@@ -33,7 +33,7 @@ async fn the_catalogue_is_listed_narrowed_and_grouped() {
     let in_groups: usize =
         grouped.as_object().unwrap().values().map(|group| group.as_array().unwrap().len()).sum();
     assert_eq!(in_groups, all.as_array().unwrap().len());
-    assert_eq!(owner.get("/permissions?resource=dragons").await.expect(200), json!([]));
+    assert_eq!(owner.items("/permissions?resource=dragons").await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,6 +223,6 @@ async fn seeding_removes_what_there_is_no_more_and_does_nothing_the_second_time(
     let second = owner.post("/permissions/seed", json!({})).await.expect(201);
 
     assert_eq!((&first["removed"], &second["removed"]), (&json!(1), &json!(0)));
-    assert_eq!(first["permissions"], owner.get("/permissions").await.expect(200).as_array().unwrap().len());
+    assert_eq!(first["permissions"], owner.items("/permissions").await.as_array().unwrap().len());
     assert_eq!(app.count("select count(*) from role_permissions").await, 1, "what is listed stays");
 }

@@ -36,8 +36,8 @@ async fn a_team_is_created_found_changed_and_deleted() {
     let changed = ada.patch(&path, json!({ "name": "Trade", "description": null, "is_active": false })).await;
     let changed = changed.expect(200);
     assert_eq!((&changed["name"], &changed["description"]), (&json!("Trade"), &json!(null)));
-    assert_eq!(ada.get("/teams?is_active=true").await.expect(200), json!([]));
-    assert_eq!(ada.get("/teams?is_active=false&search=TRA").await.expect(200), json!([changed]));
+    assert_eq!(ada.items("/teams?is_active=true").await, json!([]));
+    assert_eq!(ada.items("/teams?is_active=false&search=TRA").await, json!([changed]));
     ada.delete(&path).await.expect(204);
     assert_eq!(ada.get(&path).await.error(404), "record_not_found");
     for event in ["team.created", "team.updated", "team.deleted"] {
@@ -57,9 +57,9 @@ async fn teams_stand_below_each_other_and_never_below_themselves() {
     ada.create("/teams", json!({ "name": "Aside" })).await;
 
     let below = |parent: &Value| format!("/teams?parent_team_id={}", parent.as_str().unwrap());
-    assert_eq!(names(&ada.get(&below(&top["id"])).await.expect(200)), ["Middle"]);
-    assert_eq!(names(&ada.get("/teams?parent_team_id=null").await.expect(200)), ["Aside", "Top"]);
-    assert_eq!(names(&ada.get("/teams").await.expect(200)), ["Aside", "Low", "Middle", "Top"]);
+    assert_eq!(names(&ada.items(&below(&top["id"])).await), ["Middle"]);
+    assert_eq!(names(&ada.items("/teams?parent_team_id=null").await), ["Aside", "Top"]);
+    assert_eq!(names(&ada.items("/teams").await), ["Aside", "Low", "Middle", "Top"]);
     for (path, parent) in [(&top_path, &top), (&top_path, &low), (&middle_path, &low)] {
         let circle = ada.patch(path, json!({ "parent_team_id": parent["id"] })).await.expect(422);
         assert!(circle["fields"]["parent_team_id"].is_array(), "{circle}");
@@ -127,7 +127,7 @@ async fn who_may_create_and_delete_teams_is_their_roles_matter() {
     let (path, team) = ada.create("/teams", json!({ "name": "Sales" })).await;
     for role in ["viewer", "member"] {
         let person = app.join(&ada, role).await;
-        assert_eq!(person.get("/teams").await.expect(200), json!([team]));
+        assert_eq!(person.items("/teams").await, json!([team]));
         person.get(&path).await.expect(200);
         assert_eq!(person.post("/teams", json!({ "name": "x" })).await.error(403), "forbidden");
         assert_eq!(person.patch(&path, json!({ "name": "x" })).await.error(403), "forbidden");
@@ -148,6 +148,6 @@ async fn a_team_of_another_workspace_does_not_exist() {
     assert_eq!(eve.get(&format!("{path}/members")).await.error(404), "record_not_found");
     let below = json!({ "name": "x", "parent_team_id": made["id"] });
     assert_eq!(eve.post("/teams", below).await.error(422), "record_invalid");
-    assert_eq!(eve.get("/teams").await.expect(200), json!([]));
+    assert_eq!(eve.items("/teams").await, json!([]));
     assert_eq!(ada.get(&path).await.expect(200), made);
 }

@@ -91,7 +91,7 @@ async fn look_at(app: &TestApp, token: &str) -> crate::Reply {
 
 /// Everybody of the workspace that somebody works in.
 async fn roster_of(client: &Client) -> Vec<Value> {
-    let roster = client.get(&format!("{}/members", own(client))).await.expect(200);
+    let roster = client.items(&format!("{}/members", own(client))).await;
     roster.as_array().unwrap().clone()
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use domain::{
     migrations,
     process::{Logging, start_logging},
+    servers,
     settings::{SettingError, Settings},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -53,7 +54,7 @@ fn start(settings: &Settings) -> Result<(Logging, PgConnectOptions), SettingErro
 }
 
 fn server(settings: &Settings) -> Result<PgConnectOptions, SettingError> {
-    let url = settings.required("DATABASE_URL")?;
-    jobs::server::options(url, "millrace migrate")
+    let url = servers::database_url(settings)?;
+    jobs::server::options(&url, "millrace migrate")
         .map_err(|error| SettingError::malformed("DATABASE_URL", error))
 }

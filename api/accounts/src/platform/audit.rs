@@ -114,8 +114,7 @@ impl AuditApi {
     ) -> Wrapped<AuditLogs> {
         let filter = Filter { action: action.0, resource_type: resource_type.0 };
         let part = part_request(limit.0, offset.0);
-        let mut reader = can.app().database.reader().await?;
-        let page = history::list(reader.conn(), can.workspace, &filter, part).await?;
+        let page = history::list(&can.app().database, can.workspace, &filter, part).await?;
         let logs = page.items.into_iter().map(AuditLog::from).collect();
         Ok(Json(can.wrap(AuditLogs { logs, total: page.total })))
     }

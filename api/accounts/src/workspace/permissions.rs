@@ -62,8 +62,8 @@ impl PermissionsApi {
         _can: Can<ViewPermissions>,
         /// Only those about that, for example `records`.
         resource: Query<Option<String>>,
-    ) -> Answer<Json<Vec<PermissionInfo>>> {
-        Ok(Json(permissions::all(resource.0.as_deref())))
+    ) -> Answer<Json<Whole<PermissionInfo>>> {
+        Ok(Json(permissions::all(resource.0.as_deref()).into()))
     }
 
     /// Tell whether the caller holds a permission

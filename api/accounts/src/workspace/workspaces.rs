@@ -51,9 +51,9 @@ impl WorkspacesApi {
     /// All that they may enter now, by name, each with their role in it: those whose allowlist refuses the caller's
     /// address, or that ask for a more recent sign-in, are left out.
     #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
-    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<Workspace>>> {
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<Workspace>>> {
         let entered = caller.authorities(&app, None).await?;
-        Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?))
+        Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?.into()))
     }
 
     /// Make a workspace of one's own
@@ -94,8 +94,9 @@ impl WorkspacesApi {
     /// Show a workspace
     #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
     async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
-        let (pool, workspace) = (&can.app().database.pool, here(&can, workspace_id.0)?);
-        Ok(Json(details::get(pool, workspace, can.actor().user_id).await?))
+        let workspace = here(&can, workspace_id.0)?;
+        let mut reader = can.app().database.reader().await?;
+        Ok(Json(details::get(reader.conn(), workspace, can.actor().user_id).await?))
     }
 
     /// Change a workspace

@@ -1,18 +1,21 @@
-//! Downloads by signed links: CSV, streamed, for a browser that sends no headers.
+//! Downloads by signed links: CSV, streamed, for a browser that sends no headers. A link is good for as long as the
+//! credential of whoever was given it, and what it shows may still be seen by that.
 
 use std::fmt::Write as _;
 
-use api_kit::{ApiError, App};
+use api_kit::{Access, Admitted, ApiError, App, Pass, Permission, Visitor, permissions};
 use bytes::Bytes;
 use chrono::Duration;
 use domain::{Actor, WorkspaceDb, WorkspaceId};
 use futures::{Stream, StreamExt, stream::BoxStream};
-use jobs::JobId;
+use jobs::{Act, JobId, kinds, watch::Snapshot};
 use poem::{Body, IntoResponse, Response, http::header};
 use poem_openapi::{
     ApiResponse,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
+
+permissions! { ViewRecords = "records:view" }
 
 /// How long a link is good.
 const VALID: Duration = Duration::hours(1);
@@ -35,22 +38,37 @@ impl Made {
         }
     }
 
-    /// A link that anyone who has it may follow for an hour.
-    pub fn link(self, app: &App, job: JobId) -> String {
-        app.keys.download_link(&self.path(job), jobs::clock::now() + VALID)
+    /// A link that is good for an hour, and no longer than the caller's credential.
+    pub fn link(self, access: &Access, job: JobId) -> String {
+        let (path, until) = (self.path(job), jobs::clock::now() + VALID);
+        access.app().keys.bound_link(&path, until, access.caller.credential())
     }
 
-    /// Opens the data of the job's workspace for whoever brings a good link.
+    /// Opens the data of the job's workspace for whoever brings a good link, and shows the job.
     ///
     /// # Errors
     /// 403 for a link that is not, or no longer, good; 404 when the job is gone.
-    pub async fn open(self, app: &App, job: JobId, exp: i64, sig: &str) -> Result<Source, ApiError> {
-        if !app.keys.check_download(&self.path(job), exp, sig) {
-            return Err(ApiError::forbidden("the link is not valid, or no longer; ask for a new one"));
-        }
-        let snapshot = app.hub.snapshot(job).await?;
-        let workspace = snapshot.and_then(|job| job.workspace).ok_or_else(ApiError::not_found)?;
-        Ok(Source { app: app.clone(), workspace: WorkspaceId(workspace) })
+    pub async fn open(
+        self,
+        app: &App,
+        visitor: &Visitor,
+        job: JobId,
+        (exp, sig): (i64, &str),
+    ) -> Result<(Source, Snapshot), ApiError> {
+        let refused = || ApiError::forbidden("the link is not valid, or no longer; ask for a new one");
+        let credential = app.keys.check_bound_link(&self.path(job), exp, sig).ok_or_else(refused)?;
+        let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+        let workspace = snapshot.workspace.map(WorkspaceId).ok_or_else(ApiError::not_found)?;
+        let pass = Pass {
+            credential,
+            workspace,
+            from: visitor.ip,
+            // Both files show records' values.
+            permission: ViewRecords::NAME.to_owned(),
+            also: kinds::needs(&snapshot.kind, Act::View),
+        };
+        let admitted = app.admissions.check(pass).await?.map_err(|_| refused())?;
+        Ok((Source { app: app.clone(), workspace, admitted }, snapshot))
     }
 }
 
@@ -59,12 +77,28 @@ impl Made {
 pub(super) struct Source {
     pub app: App,
     workspace: WorkspaceId,
+    admitted: Admitted,
 }
 
 impl Source {
     /// Opens the workspace's data for reading.
     pub async fn read(&self) -> Result<WorkspaceDb, ApiError> {
         Ok(WorkspaceDb::read(&self.app.database, self.workspace, Actor::default()).await?)
+    }
+
+    /// The file of that name, of those bytes. When they fail, or whoever was given the link may not go on, the
+    /// connection breaks off, so that a part is not taken for the whole.
+    pub fn file(
+        &self,
+        name: String,
+        bytes: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static,
+    ) -> CsvFile {
+        let admitted = self.admitted.clone();
+        let bytes = bytes.map(move |chunk| match admitted.why() {
+            Some(ended) => Err(ended.refusal()),
+            None => chunk,
+        });
+        CsvFile::new(name, bytes)
     }
 }
 
@@ -75,12 +109,7 @@ pub struct CsvFile {
 }
 
 impl CsvFile {
-    /// A file of that name. When `bytes` fails the connection breaks off, so that nobody takes a part
-    /// for the whole.
-    pub(super) fn new(
-        name: String,
-        bytes: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static,
-    ) -> Self {
+    fn new(name: String, bytes: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) -> Self {
         let logged = |error: ApiError| {
             tracing::error!(%error, "a download broke off");
             std::io::Error::other(error)

@@ -1,7 +1,7 @@
 //! Recordset Export: records into files. The contract counts `POST /recordsets/export` among
 //! "Recordset Import" (W-IMP-09); the download is ours.
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Can, JobStarted, Tag, permissions, unhurried};
+use api_kit::{Accepted, Answer, ApiError, App, Body, Can, JobStarted, Tag, Visitor, permissions, unhurried};
 use domain::{
     exports::{self, NewExport, Segment},
     storage::StorageError,
@@ -74,7 +74,8 @@ impl RecordsetExportApi {
 
     /// Download the file of an export
     ///
-    /// By the signed link of the job's detail; needs no headers.
+    /// By the signed link of the job's detail; needs no headers. The link ends with the credential that it was made
+    /// for, and with that credential's permission to see the export.
     #[oai(
         path = "/jobs/:job_id/download",
         method = "get",
@@ -84,13 +85,13 @@ impl RecordsetExportApi {
     async fn download(
         &self,
         app: Data<&App>,
+        visitor: Visitor,
         job_id: Path<Uuid>,
         exp: Query<i64>,
         sig: Query<String>,
     ) -> Answer<CsvFile> {
         let job = JobId(job_id.0);
-        let source = Made::Export.open(&app, job, exp.0, &sig).await?;
-        let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
+        let (source, snapshot) = Made::Export.open(&app, &visitor, job, (exp.0, &sig)).await?;
         if snapshot.event.status != Status::Completed {
             return Err(ApiError::conflict("export_not_finished", "the export is not finished"));
         }
@@ -98,7 +99,7 @@ impl RecordsetExportApi {
         let export = exports::find(&mut db, job).await?.ok_or_else(ApiError::not_found)?;
         let segments = exports::segments(&mut db, job).await?;
         drop(db);
-        Ok(CsvFile::new(export.name, strung_together(app.clone(), segments)))
+        Ok(source.file(export.name, strung_together(app.clone(), segments)))
     }
 }
 

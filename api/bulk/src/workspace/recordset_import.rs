@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use api_kit::{
     Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, FileUpload, JobStarted,
-    NoContent, PageNumber, PageSize, Tag, page_request, permissions, unhurried, watching,
+    NoContent, PageNumber, PageSize, Tag, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
 use domain::{
@@ -274,13 +274,14 @@ impl RecordsetImportApi {
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
         }
-        Ok(Json(ReportUrl { report_url: Made::ErrorReport.link(can.app(), job) }))
+        Ok(Json(ReportUrl { report_url: Made::ErrorReport.link(&can, job) }))
     }
 
     /// Download an import's error report
     ///
     /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the
-    /// signed link of the job's detail; needs no headers.
+    /// signed link of the job's detail; needs no headers. The link ends with the credential that it was made for, and
+    /// with that credential's permission to see the import.
     #[oai(
         path = "/error-reports/:job_id/download",
         method = "get",
@@ -290,16 +291,18 @@ impl RecordsetImportApi {
     async fn download_report(
         &self,
         app: Data<&App>,
+        visitor: Visitor,
         job_id: Path<Uuid>,
         exp: Query<i64>,
         sig: Query<String>,
     ) -> Answer<CsvFile> {
         let job = JobId(job_id.0);
-        let source = Made::ErrorReport.open(&app, job, exp.0, &sig).await?;
+        let (source, _) = Made::ErrorReport.open(&app, &visitor, job, (exp.0, &sig)).await?;
         let import = imports::find(&mut source.read().await?, job).await?.ok_or_else(ApiError::not_found)?;
         let stem = import.file_name.rsplit_once('.').map_or(import.file_name.as_str(), |(stem, _)| stem);
         let header = Bytes::from(report::header(&import.read_as.columns));
-        Ok(CsvFile::new(format!("{stem}-errors.csv"), report_bytes(source, job, header)))
+        let bytes = report_bytes(source.clone(), job, header);
+        Ok(source.file(format!("{stem}-errors.csv"), bytes))
     }
 
     /// Remove a finished import or export from the history

@@ -53,8 +53,7 @@ impl RecordsApi {
             sort_order: sort_order.0,
         };
         let page = page_request(page.0, page_size.0);
-        let mut db = can.read().await?;
-        Ok(Json(Page::new(page, records::list(&mut db, filter, page).await?)))
+        Ok(Json(Page::new(page, records::list(can.read().await?, filter, page).await?)))
     }
 
     /// Create a record

@@ -248,7 +248,7 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        let filter = JobsFilter { kind: kind.0, status: status.0, ..JobsFilter::default() };
+        let filter = JobsFilter { kind: kind.0, status: status.0 };
         watcher.open_all(start, filter).await
     }
 

@@ -234,8 +234,8 @@ impl ScheduledJobsApi {
         #[oai(default)] offset: Query<Offset>,
     ) -> Wrapped<Vec<ScheduledJob>> {
         let part = part_request(limit.0, offset.0);
-        let pool = &can.app().database.pool;
-        let found = schedules::list(pool, can.workspace.0, part.limit, part.offset).await?;
+        let mut reader = can.app().database.reader().await?;
+        let found = schedules::list(reader.conn(), can.workspace.0, part.limit, part.offset).await?;
         let shown = found.into_iter().map(|schedule| ScheduledJob::shown(&can, schedule)).collect();
         Ok(Json(can.wrap(shown)))
     }
@@ -335,12 +335,11 @@ impl ScheduledJobsApi {
         can: Can<ManageSchedules>,
         job_id: Path<TypeId<ScheduleId>>,
     ) -> Wrapped<ScheduledJobRun> {
-        may_start(&can, job_id.0.0).await?;
+        let watches = can.need_for(Act::View, &may_start(&can, job_id.0.0).await?).is_ok();
         let mut tx = can.app().database.begin().await?;
         let run = scheduled_jobs::execute(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
         tx.commit().await?;
-        // Whoever starts a job may watch it.
-        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, true))))
+        Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, watches))))
     }
 
     /// List what became of a scheduled job's occurrences, newest first
@@ -355,9 +354,9 @@ impl ScheduledJobsApi {
         #[oai(default)] offset: Query<Offset>,
     ) -> Wrapped<Vec<ScheduledJobRun>> {
         let part = part_request(limit.0, offset.0);
-        let pool = &can.app().database.pool;
         let schedule = scheduled_jobs::get(&can.app().database, can.workspace, job_id.0.0).await?;
-        let runs = schedules::runs(pool, schedule.id, part.limit, part.offset).await?;
+        let mut reader = can.app().database.reader().await?;
+        let runs = schedules::runs(reader.conn(), schedule.id, part.limit, part.offset).await?;
         let watches = can.need_for(Act::View, schedule.plan.template.parts().0).is_ok();
         let shown = runs.iter().map(|run| ScheduledJobRun::shown(&can, run, watches)).collect();
         Ok(Json(can.wrap(shown)))
@@ -389,8 +388,11 @@ async fn changed_action(
     Ok(Some(action))
 }
 
-/// What a scheduled job starts asks for its own permissions: changing when it comes is starting it.
-async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<()> {
+/// What a scheduled job starts asks for its own permissions: changing when it comes is starting it. Answers the kind of
+/// job that it starts.
+async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<String> {
     let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
-    access.need_for(Act::Start, schedule.plan.template.parts().0)
+    let kind = schedule.plan.template.parts().0;
+    access.need_for(Act::Start, kind)?;
+    Ok(kind.to_owned())
 }

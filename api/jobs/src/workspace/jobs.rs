@@ -235,7 +235,7 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        let filter = JobsFilter { kind: kind.0, status: status.0, ..JobsFilter::default() };
+        let filter = JobsFilter { kind: kind.0, status: status.0 };
         watcher.open_all(start, filter).await
     }
 
@@ -406,7 +406,7 @@ pub(crate) async fn look(
     let mut snapshot = find(access, job).await?;
     if let (Some(since), Some(seconds)) = (since, wait) {
         let mut watch = access.app().hub.watch(job);
-        let admitted = access.admitted();
+        let admitted = access.admitted_to(&snapshot.kind);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
         while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
             let next = tokio::select! {

@@ -144,9 +144,10 @@ impl MembersApi {
     ///
     /// For browsers to keep: whoever can be mentioned or be given something to do.
     #[oai(path = "/all", method = "get", operation_id = "list_all_members")]
-    async fn all(&self, can: Can<ViewMembers>) -> Answer<Json<Vec<MemberBrief>>> {
+    async fn all(&self, can: Can<ViewMembers>) -> Answer<Json<Whole<MemberBrief>>> {
         let all = members::all_active(&mut can.read().await?).await?;
-        Ok(Json(all.into_iter().map(|member| MemberBrief::of(can.app(), member)).collect()))
+        let all: Vec<_> = all.into_iter().map(|member| MemberBrief::of(can.app(), member)).collect();
+        Ok(Json(all.into()))
     }
 
     /// Show who the caller is here

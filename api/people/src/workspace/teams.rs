@@ -35,10 +35,10 @@ impl TeamsApi {
         is_active: Query<Option<bool>>,
         /// Only those right below that team; `null` for those below none.
         parent_team_id: Query<Option<String>>,
-    ) -> Answer<Json<Vec<Team>>> {
+    ) -> Answer<Json<Whole<Team>>> {
         let parent = parent_team_id.as_deref().map(str::parse).transpose()?;
         let filter = TeamFilter { search: search.0, is_active: is_active.0, parent };
-        Ok(Json(teams::list(&mut can.read().await?, &filter).await?))
+        Ok(Json(teams::list(&mut can.read().await?, &filter).await?.into()))
     }
 
     /// Create a team
@@ -80,9 +80,10 @@ impl TeamsApi {
     ///
     /// Those who lead it first, then by name.
     #[oai(path = "/:team_id/members", method = "get", operation_id = "list_team_members")]
-    async fn members(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Vec<TeamMember>>> {
+    async fn members(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Whole<TeamMember>>> {
         let members = teams::members(&mut can.read().await?, team_id.0).await?;
-        Ok(Json(members.into_iter().map(|member| shown(can.app(), member)).collect()))
+        let members: Vec<_> = members.into_iter().map(|member| shown(can.app(), member)).collect();
+        Ok(Json(members.into()))
     }
 
     /// Put a member into a team

@@ -290,8 +290,10 @@ async fn a_role_is_given_up_to_ones_own_and_a_workspace_keeps_an_owner() {
         owner.workspace()
     );
     assert_eq!(app.count(&owners).await, 1, "{one:?} {other:?}");
-    let changed = "select count(*) from shard.audit_log where action = 'member.role_changed'";
-    assert_eq!(app.count(changed).await, 3);
+    for table in ["shard.audit_log where action", "shard.events where type"] {
+        let changed = format!("select count(*) from {table} = 'member.updated' and data ? 'role'");
+        assert_eq!(app.count(&changed).await, 3, "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use super::{end_of, enqueue};
 use crate::{Client, TestApp};
 
 /// Takes permissions from a role, and gives back what was taken before.
-async fn take(owner: &Client, role: &str, permissions: &[&str]) {
+pub(super) async fn take(owner: &Client, role: &str, permissions: &[&str]) {
     owner.post(&format!("/permissions/roles/{role}/reset"), json!({})).await.expect(200);
     let denied: serde_json::Map<_, _> =
         permissions.iter().map(|permission| ((*permission).to_owned(), json!(false))).collect();

@@ -154,6 +154,49 @@ async fn a_changed_allowlist_ends_streams_from_elsewhere_and_refuses_their_ticke
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_staff_have_opened_in_a_person_s_place_ends_with_that() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = long_job(&app, &owner).await;
+    for end in [
+        "update sessions set created_at = now() - interval '1 h' where impersonator_id = $staff",
+        "update users set is_staff = false where id = $staff",
+    ] {
+        let (acting, staff) = app.acting_as(&owner).await;
+        let open = open_all(&app, &acting, &job).await;
+        let ticket = acting.get(&format!("/jobs/{job}")).await.expect(200)["stream_url"].clone();
+
+        app.run(&end.replace("$staff", &format!("'{staff}'"))).await;
+
+        all_closed(open, "credential_revoked").await;
+        assert_eq!(app.anonymous().get(ticket.as_str().unwrap()).await.error(401), "token_invalid", "{end}");
+    }
+    cancel(&owner, &job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_a_sign_in_end_when_it_is_older_than_the_workspace_allows() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let ada = app.join(&owner, "admin").await;
+    let job = long_job(&app, &owner).await;
+    owner.patch("/v1/governance", json!({ "session_duration_secs": 300 })).await.expect(200);
+    let open = open_all(&app, &ada, &job).await;
+    let ticket = ada.get(&format!("/jobs/{job}")).await.expect(200)["stream_url"].clone();
+
+    let email = ada.get("/auth/me").await.expect(200)["email"].as_str().unwrap().to_owned();
+    app.run(&format!(
+        "update sessions set created_at = now() - interval '301 s'
+          where user_id = (select id from users where email = '{email}')"
+    ))
+    .await;
+
+    all_closed(open, "sign_in_required").await;
+    assert_eq!(app.anonymous().get(ticket.as_str().unwrap()).await.error(401), "token_invalid");
+    cancel(&owner, &job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_that_shows_a_job_has_a_stream_url_for_whoever_asks() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -26,7 +26,7 @@ async fn members_are_put_into_a_team_change_their_part_and_go() {
 
     assert_eq!((&added["email"], &added["role"]), (&bob["email"], &json!("member")));
     let (my_id, bobs_id) = (me["id"].as_str().unwrap(), bob["id"].as_str().unwrap());
-    let listed = ada.get(&members).await.expect(200);
+    let listed = ada.items(&members).await;
     assert_eq!(roles(&listed), [(my_id, "lead"), (bobs_id, "member")]);
     assert_eq!(ada.get(&team).await.expect(200)["member_count"], 2);
     assert_eq!(ada.post(&members, json!({ "member_id": bob["id"] })).await.error(409), "already_in_team");

@@ -11,7 +11,7 @@ async fn a_person_sees_their_workspaces_each_with_their_role() {
     let ada = app.owner().await;
     let bob = app.join(&ada, "viewer").await;
 
-    let bobs = bob.get("/workspaces").await.expect(200);
+    let bobs = bob.items("/workspaces").await;
     let roles: Vec<_> = bobs.as_array().unwrap().iter().map(|workspace| &workspace["role"]).collect();
     assert_eq!(roles, ["viewer", "owner"]);
     let shared = bob.get(&own(&bob)).await.expect(200);
@@ -40,7 +40,7 @@ async fn a_person_sees_their_workspaces_each_with_their_role() {
 
     let eve = app.owner().await;
     assert_eq!(eve.get(&own(&ada)).await.error(404), "record_not_found");
-    assert_eq!(eve.get("/workspaces").await.expect(200).as_array().unwrap().len(), 1);
+    assert_eq!(eve.items("/workspaces").await.as_array().unwrap().len(), 1);
     assert_eq!(eve.get("/workspaces/no-id").await.error(404), "record_not_found");
     // The path says which, whatever a header says.
     let stray = eve.in_workspace(ada.workspace.as_deref());
@@ -116,7 +116,7 @@ async fn switching_is_remembered_and_leads_only_to_ones_own_workspaces() {
 
     let switched = bob.post("/workspaces/switch", workspace.clone()).await.expect(200);
     assert_eq!((&switched["role"], &switched["is_current"]), (&json!("member"), &json!(true)));
-    let bobs = bob.get("/workspaces").await.expect(200);
+    let bobs = bob.items("/workspaces").await;
     let current: Vec<_> =
         bobs.as_array().unwrap().iter().filter(|workspace| workspace["is_current"] == true).collect();
     assert_eq!(current.len(), 1);

@@ -32,7 +32,7 @@ async fn a_member_who_is_in_another_workspace_loses_their_place_and_keeps_their_
     }
     "#);
     assert_eq!(bob.get("/recordsets").await.error(404), "record_not_found");
-    let left = bob.get("/workspaces").await.expect(200);
+    let left = bob.items("/workspaces").await;
     assert_eq!(left.as_array().unwrap().len(), 1);
     assert_eq!(left[0]["is_current"], false);
     assert_eq!(roster_of(&ada).await.len(), 1);

@@ -46,8 +46,9 @@ impl ImpersonationApi {
     ///
     /// A token is good once, for five minutes. The session ends an hour after the exchange and can't be refreshed; it
     /// ends at once when the member of staff is deactivated or is staff no more. The person is told by mail. What is
-    /// done in the session is noted as done by the member of staff, who holds no permission of the scope `auth`, and
-    /// can't change the password, the address, sessions or tokens, nor make a workspace.
+    /// done in the session is noted as done by the member of staff. What would outlast it or goes on in the person's
+    /// name is refused: all that takes a permission of the scope `auth`, scheduled jobs, the password, the address,
+    /// sessions, tokens, and new workspaces.
     #[oai(path = "/exchange", method = "post", operation_id = "exchange_impersonation")]
     async fn exchange(
         &self,

@@ -1,6 +1,6 @@
 //! Profiles: one's own, and those of people one works with.
 
-use api_kit::{Answer, ApiError, App, Body, SignedIn, Tag, TypeId, avatar_path};
+use api_kit::{Answer, ApiError, App, Body, InPerson, SignedIn, Tag, TypeId, avatar_path};
 use domain::{
     UserId, WorkspaceDb, WorkspaceId,
     access::Role,
@@ -132,7 +132,7 @@ impl ProfileApi {
     async fn confirm_email(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         confirmation: Body<EmailConfirmation>,
     ) -> Answer<Json<User>> {
         let who = (caller.user, caller.session);

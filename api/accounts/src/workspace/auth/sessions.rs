@@ -1,6 +1,6 @@
 //! Where one is signed in, and ending that elsewhere. Not in the contract: what whoever loses a device needs.
 
-use api_kit::{Answer, App, InPerson, NoContent, SignedIn, Tag};
+use api_kit::{Answer, App, InPerson, NoContent, SignedIn, Tag, Whole};
 use domain::{
     SessionId,
     sessions::{self, Session},
@@ -8,13 +8,6 @@ use domain::{
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
-
-/// Where one is signed in.
-#[derive(Debug, Object)]
-struct Sessions {
-    /// The session used last first; at most 200.
-    items: Vec<Session>,
-}
 
 /// What was ended.
 #[derive(Debug, Object)]
@@ -29,10 +22,12 @@ pub struct SessionsApi;
 #[OpenApi(prefix_path = "/auth/sessions", tag = "Tag::Authentication")]
 impl SessionsApi {
     /// List the caller's sessions
+    ///
+    /// The session used last first; at most 200.
     #[oai(path = "/", method = "get", operation_id = "list_sessions")]
-    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Sessions>> {
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<Session>>> {
         let items = sessions::list(&app.database.pool, caller.user, caller.session).await?;
-        Ok(Json(Sessions { items }))
+        Ok(Json(Whole { items }))
     }
 
     /// End all of the caller's sessions but this one

@@ -1,6 +1,6 @@
 //! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
 
-use api_kit::{Answer, App, Body, Created, InPerson, NoContent, SignedIn, Tag};
+use api_kit::{Answer, App, Body, Created, InPerson, NoContent, SignedIn, Tag, Whole};
 use domain::{
     WorkspaceId,
     personal_tokens::{self, NewToken, PersonalToken},
@@ -8,13 +8,6 @@ use domain::{
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
-
-/// The caller's tokens.
-#[derive(Debug, Object)]
-struct PersonalTokens {
-    /// The newest first; not those that were revoked.
-    items: Vec<PersonalToken>,
-}
 
 /// A token just made.
 #[derive(Debug, Object)]
@@ -31,10 +24,12 @@ pub struct TokensApi;
 #[OpenApi(prefix_path = "/auth/tokens", tag = "Tag::Authentication")]
 impl TokensApi {
     /// List the caller's personal tokens
+    ///
+    /// The newest first, without those that were revoked.
     #[oai(path = "/", method = "get", operation_id = "list_personal_tokens")]
-    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<PersonalTokens>> {
+    async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<PersonalToken>>> {
         let mut reader = app.database.reader().await?;
-        Ok(Json(PersonalTokens { items: personal_tokens::of_user(reader.conn(), caller.user).await? }))
+        Ok(Json(personal_tokens::of_user(reader.conn(), caller.user).await?.into()))
     }
 
     /// Make a personal token

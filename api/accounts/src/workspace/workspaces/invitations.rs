@@ -1,6 +1,6 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
-use api_kit::{Anyone, ApiError, App, Caller, SignedIn, accept_link, prelude::*};
+use api_kit::{Anyone, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{
     UserId, WorkspaceId,
     access::Role,
@@ -101,8 +101,8 @@ impl InvitationsApi {
     ///
     /// Those to the caller's email address, the newest first; none until that address is verified.
     #[oai(path = "/invitations", method = "get", operation_id = "list_own_invitations")]
-    async fn waiting(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Vec<OwnInvitation>>> {
-        Ok(Json(invitations::waiting_for(&app.database.pool, caller.user).await?))
+    async fn waiting(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<OwnInvitation>>> {
+        Ok(Json(invitations::waiting_for(&app.database.pool, caller.user).await?.into()))
     }
 
     /// Look at an invitation
@@ -156,7 +156,7 @@ impl InvitationsApi {
     async fn cancel(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         cancel: Body<CancelInvitation>,
     ) -> Answer<Json<Invitation>> {
         let CancelInvitation { invitation_id, workspace_id, email } = cancel.0;

@@ -20,12 +20,16 @@ impl MembersApi {
     ///
     /// Its members, active or not, by name; then those whose invitation waits for them.
     #[oai(path = "/:workspace_id/members", method = "get", operation_id = "list_workspace_members")]
-    async fn list(&self, can: Can<ViewMembers>, workspace_id: Path<Uuid>) -> Answer<Json<Vec<RosterEntry>>> {
+    async fn list(
+        &self,
+        can: Can<ViewMembers>,
+        workspace_id: Path<Uuid>,
+    ) -> Answer<Json<Whole<RosterEntry>>> {
         let (app, workspace) = (can.app(), here(&can, workspace_id.0)?);
         let roster = roster::list(&app.database, workspace).await?.into_iter();
         let shown =
             |entry: RosterEntry| RosterEntry { avatar_url: avatar_url(app, entry.avatar_url), ..entry };
-        Ok(Json(roster.map(shown).collect()))
+        Ok(Json(roster.map(shown).collect::<Vec<_>>().into()))
     }
 
     /// Take a person out of a workspace

@@ -120,7 +120,6 @@ pub(super) struct TransferJobDetail {
 impl TransferJobDetail {
     /// Adds what the import or export knows about itself, with links to what shows records' values if that is to be.
     pub async fn load(access: &Access, snapshot: Snapshot, links: bool) -> Result<Self, ApiError> {
-        let app = access.app();
         let mut db = access.read().await?;
         let job = snapshot.event.job_id;
         let is_complete = snapshot.event.status == Status::Completed;
@@ -139,14 +138,14 @@ impl TransferJobDetail {
             if let Some(import) = imports::find(&mut db, job).await? {
                 let validation = imports::validation(&mut db, job).await?;
                 let has_errors = !validation.errors_by_code.is_empty();
-                detail.report_url = (has_errors && links).then(|| Made::ErrorReport.link(app, job));
+                detail.report_url = (has_errors && links).then(|| Made::ErrorReport.link(access, job));
                 detail.validation = Some(validation);
                 detail.describe(import);
             }
         } else if let Some(export) = exports::find(&mut db, job).await? {
             detail.recordset_id = Some(RecordsetId(export.recordset_id));
             detail.file_name = Some(export.name);
-            detail.download_url = (is_complete && links).then(|| Made::Export.link(app, job));
+            detail.download_url = (is_complete && links).then(|| Made::Export.link(access, job));
         }
         Ok(detail)
     }

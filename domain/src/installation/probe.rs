@@ -1,0 +1,78 @@
+//! Whether the database answers and is fit for use, for `/ready`: asked by a connection of its own, so that a process
+//! whose connections are all in use is not taken for one that has lost its database.
+
+use std::time::Duration;
+
+use jobs::Database;
+use sqlx::{Connection, PgConnection};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use super::{Installation, inspect};
+
+/// How long PostgreSQL may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long an answer holds: all who ask at once are told the same.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// What asks. It holds one connection once it was asked.
+#[derive(Debug)]
+pub struct Probe {
+    database: Database,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    connection: Option<PgConnection>,
+    seen: Option<(Instant, Result<Installation, String>)>,
+}
+
+impl Probe {
+    /// One that has not asked yet.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, last: Mutex::default() }
+    }
+
+    /// What the database is, within two seconds.
+    ///
+    /// # Errors
+    /// Why it does not answer.
+    pub async fn look(&self) -> Result<Installation, String> {
+        let mut last = self.last.lock().await;
+        if let Some((at, seen)) = &last.seen
+            && at.elapsed() < FRESH
+        {
+            return seen.clone();
+        }
+        let kept = last.connection.take();
+        let (connection, seen) = match timeout(PATIENCE, self.ask(kept)).await {
+            Ok(Ok((connection, found))) => (Some(connection), Ok(found)),
+            Ok(Err(error)) => (None, Err(error.to_string())),
+            Err(_) => (None, Err("PostgreSQL does not answer".to_owned())),
+        };
+        *last = Last { connection, seen: Some((Instant::now(), seen.clone())) };
+        seen
+    }
+
+    async fn ask(&self, kept: Option<PgConnection>) -> Result<(PgConnection, Installation), sqlx::Error> {
+        if let Some(connection) = kept
+            && let Ok(answered) = inspected(connection).await
+        {
+            return Ok(answered);
+        }
+        inspected(self.database.connect_aside().await?).await
+    }
+}
+
+async fn inspected(mut connection: PgConnection) -> Result<(PgConnection, Installation), sqlx::Error> {
+    let found = inspect(&mut connection).await?;
+    if found == Installation::Behind {
+        // Statements were prepared against tables that do not exist yet.
+        connection.clear_cached_statements().await?;
+    }
+    Ok((connection, found))
+}
