@@ -39,6 +39,8 @@ pub async fn measure() -> Result<(), Failure> {
     let imports = Process::start("imports", &[("IMPORTS_CONCURRENCY", "1")])?;
     let exports = Process::start("exports", &[("EXPORTS_CONCURRENCY", "1")])?;
     let client = Client::sign_up().await?;
+    // The runs together store more than the plan of a new workspace allows.
+    psql(&url, "update control.plan_limits set storage_bytes = null, upload_bytes = null")?;
     let records = format!("ws_{}.records", client.workspace.replace('-', ""));
 
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());

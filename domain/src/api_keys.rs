@@ -22,8 +22,6 @@ use crate::{
 pub use change::{KeyChanges, change, delete, revoke, toggle};
 pub use issue::{Issued, NewKey, Rotation, issue, rotate};
 
-/// Keys of one workspace that are neither revoked nor expired.
-pub const MOST_LIVE: i64 = 100;
 /// What is shown of a key: its beginning, so long.
 pub(crate) const SHOWN: usize = 12;
 
@@ -90,9 +88,11 @@ pub enum ApiKeyError {
     /// A successor would be over, too. 409 `key_expired`.
     #[error("the key has expired, and a successor would have, too: issue another one")]
     Expired,
-    /// The workspace has [`MOST_LIVE`]. 402.
-    #[error("a workspace has at most {MOST_LIVE} keys at a time")]
-    TooMany,
+    /// The workspace has as many as its plan allows. 402.
+    #[error(
+        "the plan allows {0} API keys that are neither revoked nor expired: revoke one, or choose a larger plan"
+    )]
+    TooMany(i64),
     /// The caller doesn't hold what the scope lets keys do. 403.
     #[error("a key with the scope {0} may do what you may not")]
     MoreThanHeld(Scope),
@@ -108,7 +108,7 @@ impl DomainError for ApiKeyError {
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
             Self::Revoked => Refusal::Conflict("key_revoked".into()),
             Self::Expired => Refusal::Conflict("key_expired".into()),
-            Self::TooMany => Refusal::LimitExceeded,
+            Self::TooMany(_) => Refusal::LimitExceeded,
             Self::MoreThanHeld(_) => Refusal::Forbidden,
             Self::Database(error) => error.refusal(),
         }

@@ -117,8 +117,8 @@ pub async fn set(
     Ok(reference(&key))
 }
 
-/// Gives a person another picture in one workspace: that of their member there. The caller has checked that the
-/// actor may do this. Answers with the reference to the picture.
+/// Gives a person another picture in one workspace: that of their member there, and removes the one before. The caller
+/// has checked that the actor may do this. Answers with the reference to the picture.
 ///
 /// # Errors
 /// As of [`set`].
@@ -149,6 +149,8 @@ pub async fn set_for_member(
     no_stray(&mut tx, &key).await?;
     note_stray(tx.conn(), member.picture_before.as_deref()).await?;
     tx.commit().await?;
+    // At once, so that many changes in a row take no more room than one.
+    remove(storage, member.picture_before.as_deref().and_then(key_of).map(str::to_owned)).await;
     Ok(reference(&key))
 }
 

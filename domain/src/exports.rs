@@ -17,6 +17,7 @@ pub use render::CsvRows;
 use crate::{
     DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb, records,
     recordsets::{self, Recordset, Schema},
+    storage_use::{self, StorageUseError},
 };
 
 /// A column of the file.
@@ -35,6 +36,8 @@ pub struct NewExport {
     pub recordset: String,
     /// Only these fields, in this order; all of them if absent.
     pub fields: Option<Vec<String>>,
+    /// Whether cells that a spreadsheet would take for formulas are marked; see [`tabular::formula`].
+    pub is_safe: bool,
 }
 
 /// What an export writes.
@@ -46,6 +49,8 @@ pub struct Export {
     pub recordset_id: Uuid,
     /// The name of the file.
     pub name: String,
+    /// Whether cells that a spreadsheet would take for formulas are marked.
+    pub is_safe: bool,
     /// Who asked for it.
     pub created_by: Option<Uuid>,
     /// When.
@@ -88,9 +93,21 @@ pub enum ExportError {
     /// About the recordset.
     #[error(transparent)]
     Recordset(#[from] EntityError),
+    /// The workspace stores as much as its plan allows.
+    #[error(transparent)]
+    Full(StorageUseError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<StorageUseError> for ExportError {
+    fn from(error: StorageUseError) -> Self {
+        match error {
+            StorageUseError::Database(error) => Self::Database(error),
+            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
+        }
+    }
 }
 
 impl DomainError for ExportError {
@@ -99,6 +116,7 @@ impl DomainError for ExportError {
             Self::NotFound => Refusal::NotFound,
             Self::Fields(errors) => Refusal::Invalid(errors.clone()),
             Self::Recordset(error) => error.refusal(),
+            Self::Full(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -126,8 +144,9 @@ pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, E
 /// Starts an export: its row and its job, in this transaction.
 ///
 /// # Errors
-/// See [`check`].
+/// See [`check`]; [`ExportError::Full`].
 pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, ExportError> {
+    storage_use::get(db).await?.require(1)?;
     let job = JobId::new();
     begin(db, job, new).await?;
     db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
@@ -145,13 +164,14 @@ pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(
     let recordset = check(db, &new).await?;
     let created_by = db.user_id();
     sqlx::query!(
-        "insert into exports (job_id, recordset_id, name, format, only_fields, created_by)
-         values ($1, $2, $3, 'csv', $4, $5)",
+        "insert into exports (job_id, recordset_id, name, format, only_fields, created_by, is_safe)
+         values ($1, $2, $3, 'csv', $4, $5, $6)",
         job.0,
         recordset.id.0,
         format!("{}.csv", recordset.slug),
         new.fields.as_deref(),
         created_by,
+        new.is_safe,
     )
     .execute(db.conn())
     .await?;
@@ -162,7 +182,7 @@ pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(
 pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Export>, sqlx::Error> {
     sqlx::query_as!(
         Export,
-        "select job_id, recordset_id, name, created_by, created_at from exports where job_id = $1",
+        "select job_id, recordset_id, name, is_safe, created_by, created_at from exports where job_id = $1",
         job.0,
     )
     .fetch_optional(db.conn())
@@ -222,7 +242,11 @@ pub fn segment_key(prefix: &str, number: i32) -> String {
 }
 
 /// Adds a segment to the file.
-pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much.
+pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) -> Result<(), StorageUseError> {
+    storage_use::add(db, segment.size).await?;
     sqlx::query!(
         "insert into export_segments (job_id, number, storage_key, size, rows) values ($1, $2, $3, $4, $5)",
         job.0,
@@ -247,8 +271,21 @@ pub async fn segments(db: &mut WorkspaceDb, job: JobId) -> Result<Vec<Segment>, 
     .await
 }
 
+/// Takes the segments out of the file. Their objects are the caller's to remove.
+pub async fn remove_segments(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
+    let bytes = sqlx::query_scalar!(
+        r#"with gone as (delete from export_segments where job_id = $1 returning size)
+           select coalesce(sum(size), 0)::bigint as "bytes!" from gone"#,
+        job.0,
+    )
+    .fetch_one(db.conn())
+    .await?;
+    storage_use::release(db, bytes).await
+}
+
 /// Forgets a finished export. Its objects are the caller's to remove, before this.
 pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
+    remove_segments(db, job).await?;
     sqlx::query!("delete from exports where job_id = $1", job.0).execute(db.conn()).await?;
     Ok(())
 }

@@ -13,6 +13,8 @@ use crate::{
     Actor, DomainError, Refusal, WorkspaceDb, WorkspaceId,
     audit::Entry,
     storage::{Storage, StorageError},
+    storage_use::{self, StorageUseError},
+    usage::UploadLimit,
 };
 
 /// The longest file name that is kept, in characters.
@@ -87,9 +89,21 @@ pub enum FileError {
     /// The store failed or refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The workspace would store more than its plan allows.
+    #[error(transparent)]
+    Full(StorageUseError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<StorageUseError> for FileError {
+    fn from(error: StorageUseError) -> Self {
+        match error {
+            StorageUseError::Database(error) => Self::Database(error),
+            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
+        }
+    }
 }
 
 impl DomainError for FileError {
@@ -97,6 +111,7 @@ impl DomainError for FileError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Storage(error) => error.refusal(),
+            Self::Full(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }
@@ -111,18 +126,18 @@ pub struct NewFile {
     pub content_type: Option<String>,
 }
 
-/// Takes in an upload of at most `limit` bytes. No transaction is open while the bytes arrive. When
+/// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
 /// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row.
 ///
 /// # Errors
-/// See [`StorageError`].
+/// See [`StorageError`]; [`FileError::Full`] as soon as the file has more bytes than the workspace has room for.
 pub async fn upload(
     database: &jobs::Database,
     storage: &Storage,
     (workspace, actor): (WorkspaceId, Actor),
     new: NewFile,
     bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
-    limit: u64,
+    limit: UploadLimit,
 ) -> Result<File, FileError> {
     let id = Uuid::now_v7();
     let key = format!("{}/uploads/{id}", workspace.0.simple());
@@ -144,23 +159,25 @@ pub async fn upload(
     .await?;
     db.commit().await?;
 
-    let stored = match storage.put_stream(&key, bytes, limit).await {
+    let stored = match storage.put_stream(&key, bytes, limit.bytes()).await {
         Ok(stored) => stored,
         Err(error) => {
             remove(database, storage, (workspace, actor), id, &key).await?;
-            return Err(error.into());
+            return Err(limit.passed(error));
         }
     };
 
-    let mut db = WorkspaceDb::write(database, workspace, actor).await?;
-    sqlx::query!(
-        "update files set size = $2, sha256 = $3 where id = $1",
-        id,
-        i64::try_from(stored.size).unwrap_or(i64::MAX),
-        stored.sha256,
-    )
-    .execute(db.conn())
-    .await?;
+    let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
+    let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
+    // What others have stored meanwhile counts, too.
+    if let Err(full) = storage_use::add(&mut db, size).await {
+        drop(db);
+        remove(database, storage, (workspace, actor), id, &key).await?;
+        return Err(full.into());
+    }
+    sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id, size, stored.sha256)
+        .execute(db.conn())
+        .await?;
     db.commit().await?;
     Ok(File {
         id,
@@ -219,7 +236,10 @@ pub async fn remove(
 ) -> Result<(), FileError> {
     storage.delete(key).await?;
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
-    sqlx::query!("delete from files where id = $1", id).execute(db.conn()).await?;
+    let size = sqlx::query_scalar!("delete from files where id = $1 returning size", id)
+        .fetch_optional(db.conn())
+        .await?;
+    storage_use::release(&mut db, size.flatten().unwrap_or(0)).await?;
     db.commit().await?;
     Ok(())
 }

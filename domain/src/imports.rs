@@ -33,6 +33,7 @@ use crate::{
     RecordsetId, WorkspaceDb,
     files::{self, File, FileUri},
     recordsets::{self, NewRecordset, RecordsetDetail, Schema},
+    storage_use,
 };
 
 /// How many bad rows the job's detail shows; the report has them all.
@@ -148,7 +149,8 @@ pub async fn start_new(
 /// same recordset is alive, it is that one.
 ///
 /// # Errors
-/// [`ImportError`] for a file that is gone or was never analysed, and for a mapping that doesn't fit.
+/// [`ImportError`] for a file that is gone or was never analysed, for a mapping that doesn't fit, and for a workspace
+/// that has no room for another record.
 pub async fn start(
     db: &mut WorkspaceDb,
     recordset: RecordsetId,
@@ -176,6 +178,7 @@ async fn keep(
     file: &File,
     new: &NewImport,
 ) -> Result<(), ImportError> {
+    storage_use::get(db).await?.require(1)?;
     let read_as = analysis::kept(file)?.resolved;
     let schema = Schema::load_for_write(db, recordset).await?;
     let mapping = match &new.mapping {
@@ -282,7 +285,7 @@ pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx:
     if i64::try_from(lines.rows_affected()).is_ok_and(|lines| lines >= FORGOTTEN_AT_ONCE) {
         return Ok(true);
     }
-    sqlx::query!("delete from import_error_counts where job_id = $1", job.0).execute(db.conn()).await?;
+    forget_counts(db, job.0).await?;
     sqlx::query!(
         "with gone as (delete from imports where job_id = $1 returning file_id)
          update files set deleted_at = now()
@@ -293,4 +296,16 @@ pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx:
     .execute(db.conn())
     .await?;
     Ok(false)
+}
+
+/// Forgets how often each code occurred; the lines of the report, which are gone, count as stored no more.
+async fn forget_counts(db: &mut WorkspaceDb, job: Uuid) -> Result<(), sqlx::Error> {
+    let lines = sqlx::query_scalar!(
+        r#"with gone as (delete from import_error_counts where job_id = $1 returning bytes)
+           select coalesce(sum(bytes), 0)::bigint as "bytes!" from gone"#,
+        job,
+    )
+    .fetch_one(db.conn())
+    .await?;
+    storage_use::release(db, lines).await
 }

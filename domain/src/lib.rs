@@ -41,6 +41,7 @@ pub mod sessions;
 pub mod settings;
 pub mod signups;
 pub mod storage;
+pub mod storage_use;
 pub mod stripe;
 pub mod teams;
 pub mod tenant_scope;

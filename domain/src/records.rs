@@ -2,7 +2,7 @@
 //!
 //! What a record may hold is said by its recordset's [`Schema`]. This module keeps what follows from a
 //! change in the same transaction: the version before it, the values of unique fields, the promoted
-//! columns, the count and the event. Changes to one record come one after the other.
+//! columns, the count, the bytes in use and the event. Changes to one record come one after the other.
 
 mod error;
 mod list;
@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::{
     Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb,
     recordsets::{Promoted, Schema},
+    storage_use,
 };
 
 /// A row of a recordset.
@@ -67,20 +68,22 @@ pub struct RecordChanges {
 ///
 /// # Errors
 /// [`RecordError::NoRecordset`]; [`RecordError::Invalid`] with the reasons by field, a unique value
-/// that another record has among them.
+/// that another record has among them; [`RecordError::Storage`].
 pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, RecordError> {
     let schema = Schema::load_for_write(db, new.recordset_id).await?;
     let stored = schema.accept(&new.data).map_err(RecordError::Invalid)?;
     let id = RecordId::new();
+    let bytes = storage_use::of_record(&stored.data)?;
+    storage_use::add(db, bytes.into()).await?;
     claim(db, new.recordset_id, id, &stored.unique).await?;
     let created = sqlx::query_as!(
         Record,
         r#"with counted as (insert into record_count_deltas (recordset_id, delta) values ($2, 1))
            insert into records (id, recordset_id, data, promoted_text_1, promoted_text_2, promoted_number_1,
                                 promoted_number_2, promoted_date_1, promoted_date_2, promoted_gis_1, created_by,
-                                updated_by)
+                                updated_by, bytes)
            values ($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric, $8::text::timestamptz,
-                   $9::text::timestamptz, $10::text::geometry, $11, $11)
+                   $9::text::timestamptz, $10::text::geometry, $11, $11, $12)
            returning id as "id: RecordId", recordset_id as "recordset_id: RecordsetId", data as "data: JsonObject",
                      version, created_by as "created_by: UserId", created_at, updated_by as "updated_by: UserId",
                      updated_at"#,
@@ -95,6 +98,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Reco
         stored.promoted(Promoted::Date2),
         stored.promoted(Promoted::Gis1),
         db.user_id(),
+        bytes,
     )
     .fetch_one(db.conn())
     .await?;
@@ -127,11 +131,12 @@ pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordErr
     .ok_or(RecordError::NotFound)
 }
 
-/// Changes a record and keeps what it was as a version. Changes that change nothing make no version.
+/// Changes a record and keeps what it was as a version, which goes on to count as stored. Changes that change
+/// nothing make no version.
 ///
 /// # Errors
 /// [`RecordError::NotFound`]; [`RecordError::VersionConflict`] if a version was expected and isn't
-/// there; [`RecordError::Invalid`] with the reasons by field.
+/// there; [`RecordError::Invalid`] with the reasons by field; [`RecordError::Storage`].
 pub async fn update(
     db: &mut WorkspaceDb,
     id: RecordId,
@@ -147,6 +152,8 @@ pub async fn update(
     if changed.is_empty() {
         return Ok(before);
     }
+    let bytes = storage_use::of_record(&stored.data)?;
+    storage_use::add(db, bytes.into()).await?;
     let held = schema.unique_values(before.data.members());
     let (claimed, freed) = (beyond(&stored.unique, &held), beyond(&held, &stored.unique));
     // Claims first: whoever waits for a claim has freed nothing yet that the other could be waiting for.
@@ -156,9 +163,9 @@ pub async fn update(
         Record,
         r#"with kept as (
                insert into record_versions (record_id, version, recordset_id, data, staged_by, written_by,
-                                            was_deleted, written_at, author)
+                                            was_deleted, written_at, author, bytes)
                select id, version, recordset_id, data, staged_by, written_by, deleted_at is not null, updated_at,
-                      updated_by
+                      updated_by, bytes
                  from records where id = $1)
            update records
               set data = $2,
@@ -173,6 +180,7 @@ pub async fn update(
                   promoted_gis_1 = $9::text::geometry,
                   written_by = pg_current_xact_id(),
                   updated_by = $10,
+                  bytes = $11,
                   updated_at = clock_timestamp()
             where id = $1
            returning id as "id: RecordId", recordset_id as "recordset_id: RecordsetId", data as "data: JsonObject",
@@ -188,6 +196,7 @@ pub async fn update(
         stored.promoted(Promoted::Date2),
         stored.promoted(Promoted::Gis1),
         db.user_id(),
+        bytes,
     )
     .fetch_one(db.conn())
     .await?;
@@ -196,7 +205,8 @@ pub async fn update(
     Ok(updated)
 }
 
-/// Deletes a record: it is visible no more, its unique values are free, and its versions stay.
+/// Deletes a record: it is visible no more, its unique values are free, and its versions stay. They count as
+/// stored, the last one in place of the record.
 ///
 /// # Errors
 /// [`RecordError::NotFound`], also if it was deleted before.
@@ -205,9 +215,9 @@ pub async fn delete(db: &mut WorkspaceDb, id: RecordId) -> Result<(), RecordErro
     let version = sqlx::query_scalar!(
         "with kept as (
              insert into record_versions (record_id, version, recordset_id, data, staged_by, written_by, was_deleted,
-                                          written_at, author)
+                                          written_at, author, bytes)
              select id, version, recordset_id, data, staged_by, written_by, deleted_at is not null, updated_at,
-                    updated_by
+                    updated_by, bytes
                from records where id = $1),
               freed as (delete from unique_values where record_id = $1),
               counted as (insert into record_count_deltas (recordset_id, delta) values ($2, -1))
@@ -216,6 +226,7 @@ pub async fn delete(db: &mut WorkspaceDb, id: RecordId) -> Result<(), RecordErro
                 staged_by = null,
                 written_by = pg_current_xact_id(),
                 updated_by = $3,
+                bytes = 0,
                 updated_at = clock_timestamp(),
                 deleted_at = clock_timestamp()
           where id = $1

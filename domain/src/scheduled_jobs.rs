@@ -17,6 +17,7 @@ use url::Url;
 use crate::{
     Actor, DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, WorkspaceId,
     exports::{self, ExportError, NewExport},
+    usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
     webhooks::{AddressError, Guard},
 };
 
@@ -83,6 +84,11 @@ pub enum ScheduledJobError {
     /// The workspace has as many as its plan allows.
     #[error("the plan allows {0} scheduled jobs: delete one, or choose a larger plan")]
     TooMany(i64),
+    /// Its occurrences follow each other sooner than the workspace's plan allows.
+    #[error(
+        "the plan allows a scheduled job every {0} seconds at the most: choose a rarer time, or a larger plan"
+    )]
+    TooOften(i32),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -93,7 +99,7 @@ impl DomainError for ScheduledJobError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::TooMany(_) => Refusal::LimitExceeded,
+            Self::TooMany(_) | Self::TooOften(_) => Refusal::LimitExceeded,
             Self::Database(error) => error.refusal(),
         }
     }
@@ -117,7 +123,11 @@ impl Action {
         match action_type {
             "export" => {
                 let config: ExportConfig = typed(config)?;
-                let new = NewExport { recordset: config.recordset_id.clone(), fields: config.fields.clone() };
+                let new = NewExport {
+                    recordset: config.recordset_id.clone(),
+                    fields: config.fields.clone(),
+                    is_safe: true,
+                };
                 match exports::check(db, &new).await {
                     Ok(_) => Ok(Self::Export(config)),
                     Err(
@@ -266,7 +276,8 @@ pub struct Changes {
 /// Makes a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::Invalid`] naming each field, [`ScheduledJobError::TooMany`] beyond the plan.
+/// [`ScheduledJobError::Invalid`] naming each field; [`ScheduledJobError::TooMany`] and
+/// [`ScheduledJobError::TooOften`] beyond the plan.
 pub async fn create(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -284,7 +295,8 @@ pub async fn create(
         jitter_seconds: new.jitter_seconds,
         enabled: new.enabled,
     })?;
-    has_room(tx, workspace).await?;
+    let allowed = has_room(tx, workspace).await?;
+    is_rare_enough(&plan.timing, &allowed)?;
     // Its jobs are asked for by who made it, and by no request from anywhere.
     let origin = Origin { request_id: None, ip: None, user_agent: None, traceparent: None, ..actor.origin() };
     let id = schedules::create(tx, workspace.0, &plan, &origin).await?;
@@ -293,20 +305,28 @@ pub async fn create(
 }
 
 /// Whether the plan allows another one. The workspace's row is held, so that of several at once not all pass.
-async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ScheduledJobError> {
-    let held = sqlx::query!("select plan from workspaces where id = $1 for no key update", workspace.0)
+async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, ScheduledJobError> {
+    sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_one(tx.conn())
         .await?;
-    let room = sqlx::query!(
-        r#"select (select schedules::bigint from plan_limits where plan = $2) as most,
-                  (select count(*) from schedules where workspace_id = $1) as "there!""#,
+    let allowed = usage::plan(tx.conn(), workspace).await?;
+    let there = sqlx::query_scalar!(
+        r#"select count(*) as "there!" from schedules where workspace_id = $1"#,
         workspace.0,
-        held.plan,
     )
     .fetch_one(tx.conn())
     .await?;
-    match room.most {
-        Some(most) if room.there >= most => Err(ScheduledJobError::TooMany(most)),
+    match allowed.schedules.map(i64::from) {
+        Some(most) if there >= most => Err(ScheduledJobError::TooMany(most)),
+        _ => Ok(allowed),
+    }
+}
+
+/// Whether the plan allows occurrences that follow each other as these do.
+fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), ScheduledJobError> {
+    let least = allowed.schedule_interval_secs.unwrap_or(MIN_SCHEDULE_INTERVAL);
+    match timing.shortest_interval() {
+        Some(interval) if interval.num_seconds() < least.into() => Err(ScheduledJobError::TooOften(least)),
         _ => Ok(()),
     }
 }
@@ -314,7 +334,8 @@ async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ScheduledJo
 /// Changes a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`], or [`ScheduledJobError::Invalid`] naming each field.
+/// [`ScheduledJobError::NotFound`]; [`ScheduledJobError::Invalid`] naming each field; [`ScheduledJobError::TooOften`]
+/// when it comes anew or otherwise than before, sooner than the plan allows.
 pub async fn update(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -334,6 +355,9 @@ pub async fn update(
         jitter_seconds: changes.jitter_seconds.unwrap_or(before.jitter_seconds),
         enabled: changes.enabled.unwrap_or(before.enabled),
     })?;
+    if plan.enabled && (!schedule.plan.enabled || plan.timing != schedule.plan.timing) {
+        is_rare_enough(&plan.timing, &usage::plan(tx.conn(), workspace).await?)?;
+    }
     schedules::update(tx, &schedule, &plan).await?;
     record(tx, workspace, actor, "updated", id, &plan).await
 }

@@ -61,7 +61,7 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
     };
     match services.webhooks.send(&delivery).await {
         Ok(status) => Ok(Outcome::Done(json!({ "status": status }))),
-        Err(DeliveryError::Address(error @ AddressError::Unknown)) => {
+        Err(DeliveryError::Address(error @ AddressError::Nowhere)) => {
             Err(JobError::RetryTold(error.to_string()))
         }
         Err(error @ DeliveryError::Address(_)) => Ok(fail("address_not_allowed", error.to_string())),

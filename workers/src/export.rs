@@ -17,6 +17,7 @@ use domain::{
     exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
     records::{self, SnapshotPage},
     storage::StorageError,
+    storage_use::StorageUseError,
 };
 use futures::TryStreamExt;
 use jobs::{
@@ -65,7 +66,7 @@ pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, con
         return Ok(fail("no_workspace", "an export belongs to a workspace"));
     };
     let mut db = WorkspaceDb::write(context.database(), workspace, Actor::of_job(&context.origin)).await?;
-    let new = NewExport { recordset: job.recordset, fields: job.fields };
+    let new = NewExport { recordset: job.recordset, fields: job.fields, is_safe: true };
     match exports::begin(&mut db, context.job_id, new).await {
         Ok(()) => db.commit().await?,
         Err(ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error))) => {
@@ -106,8 +107,13 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
     };
     if !run.cursor.finished {
         run.context.progress().step("Writing the file");
-        if let Some(outcome) = run.write_all().await? {
-            return Ok(outcome);
+        match run.write_all().await? {
+            End::Whole => {}
+            End::Stopped(outcome) => return Ok(outcome),
+            End::Full(error) => {
+                run.give_up().await?;
+                return Ok(fail("limit_exceeded", &error.to_string()));
+            }
         }
     }
     run.remove_remnants().await?;
@@ -117,6 +123,16 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
         "file_name": run.opened.export.name,
         "recordset_id": run.opened.export.recordset_id,
     })))
+}
+
+/// How writing came to an end.
+enum End {
+    /// All records are in the file.
+    Whole,
+    /// It goes on later, or not at all.
+    Stopped(Outcome),
+    /// The workspace would store more than its plan allows.
+    Full(StorageUseError),
 }
 
 struct Run {
@@ -132,9 +148,9 @@ struct Run {
 }
 
 impl Run {
-    /// Writes segment by segment to the end; an outcome if it is stopped before.
-    async fn write_all(&mut self) -> Result<Option<Outcome>, JobError> {
-        let csv = CsvRows::new(self.opened.columns.clone());
+    /// Writes segment by segment, to the end or to whatever stops it.
+    async fn write_all(&mut self) -> Result<End, JobError> {
+        let csv = CsvRows::new(self.opened.columns.clone(), self.opened.export.is_safe);
         let mut pages = self.read_pages();
         let mut stored: Option<Storing> = None;
         let mut file = segment_buffer();
@@ -145,7 +161,7 @@ impl Run {
         loop {
             let page = tokio::select! {
                 biased;
-                () = self.context.cancelled() => return Ok(Some(Outcome::Cancelled)),
+                () = self.context.cancelled() => return Ok(End::Stopped(Outcome::Cancelled)),
                 page = pages.next() => page?,
             };
             csv.rows(&page.records, &mut file).map_err(JobError::retry)?;
@@ -154,14 +170,19 @@ impl Run {
             self.context.progress().counts(self.counts.done + in_hand, 0, 0);
             let is_last = page.next.is_none();
             if is_last || file.len() >= SEGMENT_BYTES || rows >= SEGMENT_ROWS {
-                if let Some(before) = stored.take() {
-                    self.commit(before).await?;
+                if let Some(before) = stored.take()
+                    && let Some(full) = self.commit(before).await?
+                {
+                    return Ok(End::Full(full));
                 }
                 let full = std::mem::replace(&mut file, segment_buffer());
                 let storing = self.store(full, rows, page.next);
                 if is_last || self.context.should_hand_back() {
-                    self.commit(storing).await?;
-                    return Ok((!is_last).then_some(Outcome::HandBack));
+                    return Ok(match self.commit(storing).await? {
+                        Some(full) => End::Full(full),
+                        None if is_last => End::Whole,
+                        None => End::Stopped(Outcome::HandBack),
+                    });
                 }
                 stored = Some(storing);
                 rows = 0;
@@ -180,14 +201,19 @@ impl Run {
         Storing { task, segment: Segment { number, storage_key, size, rows }, after }
     }
 
-    /// Waits until a segment is stored, then commits that it is part of the file.
-    async fn commit(&mut self, mut storing: Storing) -> Result<(), JobError> {
+    /// Waits until a segment is stored, then commits that it is part of the file; unless the workspace would store
+    /// more than its plan allows.
+    async fn commit(&mut self, mut storing: Storing) -> Result<Option<StorageUseError>, JobError> {
         if let Some(stored) = storing.task.join_next().await {
             stored.map_err(JobError::retry)?.map_err(crate::storage_failed)?;
         }
         let Segment { number, size, rows, .. } = storing.segment;
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
-        exports::add_segment(&mut db, self.context.job_id, &storing.segment).await?;
+        match exports::add_segment(&mut db, self.context.job_id, &storing.segment).await {
+            Ok(()) => {}
+            Err(StorageUseError::Database(error)) => return Err(error.into()),
+            Err(full @ StorageUseError::Exceeded { .. }) => return Ok(Some(full)),
+        }
         if storing.after.is_none() {
             let export = &self.opened.export;
             let data = json!({ "recordset_id": export.recordset_id, "rows": self.counts.done + rows });
@@ -202,7 +228,17 @@ impl Run {
         let counts = Counts { done: self.counts.done + rows, ..self.counts };
         self.context.checkpoint(db.into_tx(), &cursor, counts).await?;
         (self.cursor, self.counts) = (cursor, counts);
-        Ok(())
+        Ok(None)
+    }
+
+    /// Removes what is there of a file that can't become whole. The next run, if there is one, begins at the
+    /// beginning.
+    async fn give_up(&mut self) -> Result<(), JobError> {
+        let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
+        exports::remove_segments(&mut db, self.context.job_id).await?;
+        (self.cursor, self.counts) = (Cursor::default(), Counts::default());
+        self.context.checkpoint(db.into_tx(), &self.cursor, self.counts).await?;
+        self.remove_remnants().await
     }
 
     /// Reads on behind the cursor, one page ahead of whoever takes them.

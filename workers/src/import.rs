@@ -23,6 +23,7 @@ use domain::{
     imports::{self, Batch, Import, Mode, RowWriter, staged},
     recordsets::Schema,
     storage::StorageError,
+    storage_use::StorageUseError,
 };
 use jobs::{
     Answer, JobContext, JobError, NewJob, Outcome,
@@ -66,6 +67,15 @@ enum End {
         code: &'static str,
         message: String,
     },
+}
+
+/// What became of a batch.
+enum Written {
+    Committed,
+    /// Nothing is written, because the fields have changed.
+    FieldsChanged,
+    /// Nothing is written, because the workspace would store more than its plan allows.
+    Full(StorageUseError),
 }
 
 fn failed(code: &'static str, message: impl Into<String>) -> End {
@@ -175,8 +185,10 @@ impl Run {
             };
             let Some(read) = next else { break };
             self.context.progress().bytes(read.consumed, size);
-            if !self.write(read.batch, read.position, &schema, &copy).await? {
-                return Ok(End::FieldsChanged);
+            match self.write(read.batch, read.position, &schema, &copy).await? {
+                Written::Committed => {}
+                Written::FieldsChanged => return Ok(End::FieldsChanged),
+                Written::Full(error) => return Ok(failed("limit_exceeded", error.to_string())),
             }
             if self.has_too_many_errors() {
                 return Ok(self.too_many_errors());
@@ -212,19 +224,23 @@ impl Run {
         }
     }
 
-    /// Commits a batch and the cursor behind it. False: nothing, because the fields have changed.
+    /// Commits a batch and the cursor behind it, or nothing.
     async fn write(
         &mut self,
         mut batch: Batch,
         position: Position,
         schema: &Schema,
         copy: &str,
-    ) -> Result<bool, JobError> {
+    ) -> Result<Written, JobError> {
         let mut db = self.write_db().await?;
         if !schema.hold(&mut db).await? {
-            return Ok(false);
+            return Ok(Written::FieldsChanged);
         }
-        batch.write(&mut db, &self.import, copy).await?;
+        match batch.write(&mut db, &self.import, copy).await {
+            Ok(()) => {}
+            Err(StorageUseError::Database(error)) => return Err(error.into()),
+            Err(full @ StorageUseError::Exceeded { .. }) => return Ok(Written::Full(full)),
+        }
         let counts = Counts {
             done: self.counts.done + batch.accepted,
             failed: self.counts.failed + batch.refused,
@@ -245,7 +261,7 @@ impl Run {
                 .increment(u64::try_from(rows).unwrap_or(0));
         }
         (self.cursor, self.counts) = (cursor, counts);
-        Ok(true)
+        Ok(Written::Committed)
     }
 
     fn has_too_many_errors(&self) -> bool {

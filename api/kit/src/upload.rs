@@ -64,6 +64,13 @@ impl FileUpload {
         ))
     }
 
+    /// The largest file that the body can hold, by its `Content-Length`, less than [`MAX_FORM`] of which is not the
+    /// file's; none where it has none. A file that is announced as larger than what is taken need not be read.
+    #[must_use]
+    pub fn least_size(&self) -> Option<u64> {
+        self.length.map(|length| length.saturating_sub(MAX_FORM))
+    }
+
     fn fault(&self, error: &ParseMultipartError) -> ApiError {
         if self.meter.is_exceeded() {
             ApiError::new(

@@ -5,10 +5,10 @@ use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 
-use super::{ApiKey, ApiKeyError, MOST_LIVE, SHOWN, get, locked};
+use super::{ApiKey, ApiKeyError, SHOWN, get, locked};
 use crate::{
     Acting, ApiKeyId, Event, FieldErrors, WorkspaceId, access::Scope, callers::API_KEY_PREFIX, networks,
-    secret, signups,
+    secret, signups, usage,
 };
 
 /// The longest description.
@@ -174,11 +174,12 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
     Ok(Issued { key: get(tx.conn(), by.workspace, id).await?, secret })
 }
 
-/// Sees to it that there is room for one more key, until the transaction is over.
+/// Makes sure that the plan allows one more key, until the transaction is over.
 async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ApiKeyError> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(tx.conn())
         .await?;
+    let Some(most) = usage::plan(tx.conn(), workspace).await?.api_keys.map(i64::from) else { return Ok(()) };
     let live = sqlx::query_scalar!(
         r#"select count(*) as "live!" from api_keys
             where workspace_id = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
@@ -186,7 +187,7 @@ async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ApiKeyErro
     )
     .fetch_one(tx.conn())
     .await?;
-    if live < MOST_LIVE { Ok(()) } else { Err(ApiKeyError::TooMany) }
+    if live < most { Ok(()) } else { Err(ApiKeyError::TooMany(most)) }
 }
 
 /// Issues a key with the settings of another one, which is revoked, in one transaction. Answers the old key and

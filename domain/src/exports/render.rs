@@ -1,6 +1,7 @@
 //! Records as lines of CSV (RFC 4180, UTF-8): the record's id, then its fields.
 //!
-//! Text stands as it is, other values as their JSON, so that an import reads back what an export wrote.
+//! Text stands as it is, other values as their JSON, so that an import reads back what an export wrote. In a *safe*
+//! file, what a spreadsheet would take for a formula has a mark in front that the import takes off ([`tabular::formula`]).
 
 use std::{borrow::Cow, collections::HashMap, fmt};
 
@@ -20,16 +21,18 @@ pub struct CsvRows {
     index: HashMap<String, usize>,
     /// The columns in the order in which `jsonb` has its members: shorter keys first.
     in_order: Vec<usize>,
+    push_cell: fn(&mut Vec<u8>, &str),
 }
 
 impl CsvRows {
-    /// For these columns.
+    /// For these columns, in a safe file or another.
     #[must_use]
-    pub fn new(columns: Vec<Column>) -> Self {
+    pub fn new(columns: Vec<Column>, is_safe: bool) -> Self {
+        let push_cell = if is_safe { csv::push_safe_cell } else { csv::push_cell };
         let index = columns.iter().enumerate().map(|(n, column)| (column.key.clone(), n)).collect();
         let mut in_order: Vec<usize> = (0..columns.len()).collect();
         in_order.sort_by(|a, b| jsonb_order(&columns[*a].key).cmp(&jsonb_order(&columns[*b].key)));
-        Self { columns, index, in_order }
+        Self { columns, index, in_order, push_cell }
     }
 
     /// Appends the header.
@@ -37,7 +40,7 @@ impl CsvRows {
         out.extend_from_slice(b"id");
         for column in &self.columns {
             out.push(b',');
-            csv::push_cell(out, &column.label);
+            (self.push_cell)(out, &column.label);
         }
         out.extend_from_slice(csv::LINE_END);
     }
@@ -57,7 +60,7 @@ impl CsvRows {
             for cell in &cells {
                 out.push(b',');
                 if let Some(value) = cell {
-                    csv::push_cell(out, &text_of(value)?);
+                    (self.push_cell)(out, &text_of(value)?);
                 }
             }
             out.extend_from_slice(csv::LINE_END);
@@ -100,7 +103,7 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<(), M::Error> {
-        let CsvRows { columns, index, in_order } = self.rows;
+        let CsvRows { columns, index, in_order, .. } = self.rows;
         let mut expected = in_order.iter().copied().peekable();
         while let Some(Key(key)) = members.next_key()? {
             let value = members.next_value::<&'de RawValue>()?;
@@ -121,11 +124,8 @@ mod tests {
 
     fn rendered(data: &str) -> String {
         let column = |key: &str, label: &str| Column { key: key.into(), label: label.into() };
-        let rows = CsvRows::new(vec![
-            column("name", "Full name"),
-            column("tags", "Tags, all"),
-            column("age", "Age"),
-        ]);
+        let columns = vec![column("name", "Full name"), column("tags", "Tags, all"), column("age", "Age")];
+        let rows = CsvRows::new(columns, true);
         let mut out = Vec::new();
         rows.header(&mut out);
         rows.rows(&[(RecordId(uuid::Uuid::nil()), data.to_owned())], &mut out).unwrap();
@@ -141,6 +141,20 @@ mod tests {
             rendered(r#"{"age": 36, "name": "Ada", "tags": ["a", "b"]}"#),
             "Ada,\"[\"\"a\"\", \"\"b\"\"]\",36\r\n"
         );
+    }
+
+    #[test]
+    fn no_cell_of_a_safe_file_is_a_formula_and_one_of_another_stands_as_it_is() {
+        let columns = || vec![Column { key: "a".into(), label: "=1+1".into() }];
+        let data = [(RecordId(uuid::Uuid::nil()), r#"{"a": "@SUM(1)"}"#.to_owned())];
+        for (is_safe, header, cell) in [(true, "'=1+1", "'@SUM(1)"), (false, "=1+1", "@SUM(1)")] {
+            let rows = CsvRows::new(columns(), is_safe);
+            let mut out = Vec::new();
+            rows.header(&mut out);
+            rows.rows(&data, &mut out).unwrap();
+            let id = uuid::Uuid::nil();
+            assert_eq!(String::from_utf8(out).unwrap(), format!("id,{header}\r\n{id},{cell}\r\n"));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     files::{self, File, NewFile},
     heavy::{HeavyError, HeavyPool, Whose, heavy},
     storage::Storage,
+    usage::UploadLimit,
 };
 
 /// Looks at once, and some that wait: each for [`LONGEST_LOOK`] at the most.
@@ -51,7 +52,7 @@ pub async fn take_in(
     whose: (WorkspaceId, Actor),
     new: NewFile,
     bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
-    limit: u64,
+    limit: UploadLimit,
 ) -> Result<(File, Analysis), ImportError> {
     let file = files::upload(database, storage, whose.clone(), new, bytes, limit).await?;
     match analyze(database, storage, whose.clone(), &file, &Options::default()).await {

@@ -12,13 +12,14 @@ use uuid::Uuid;
 
 use super::{
     Import, Mode,
-    copy::CopyRows,
+    copy::{CopyRows, JSONB_HEAD},
     ids::BatchIds,
     unique::{self, Candidates},
 };
 use crate::{
     Event, WorkspaceDb,
     recordsets::{Promoted, Schema},
+    storage_use::{self, StorageUseError},
 };
 
 const COPY_ERRORS: &str =
@@ -32,14 +33,23 @@ struct Reason<'a> {
     message: &'a str,
 }
 
+/// How often a code occurs, and what its lines of the report count for as stored.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    count: i64,
+    bytes: i64,
+}
+
 /// Rows for one transaction.
 #[derive(Debug)]
 pub struct Batch {
     ids: BatchIds,
     records: CopyRows,
     errors: CopyRows,
-    /// How often each code occurs.
-    codes: BTreeMap<String, i64>,
+    /// What the reasons of each code come to.
+    codes: BTreeMap<String, Tally>,
+    /// What its records count for as stored.
+    record_bytes: i64,
     /// Only of recordsets with unique fields.
     candidates: Candidates,
     /// Rows that a rule lets in.
@@ -59,6 +69,7 @@ impl Batch {
             records: CopyRows::default(),
             errors: CopyRows::default(),
             codes: BTreeMap::new(),
+            record_bytes: 0,
             candidates: Candidates::default(),
             accepted: 0,
             refused: 0,
@@ -86,16 +97,21 @@ impl Batch {
 
     /// Writes the batch: records, bad rows, the count, one event. Rows whose unique values are taken
     /// become bad ones here. `copy` is the [`RowWriter::copy`] of the writer that filled it; [`Batch::accepted`] and [`Batch::refused`] are final afterwards.
+    ///
+    /// # Errors
+    /// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much: nothing of the batch is to be
+    /// committed.
     pub async fn write(
         &mut self,
         db: &mut WorkspaceDb,
         import: &Import,
         copy: &str,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), StorageUseError> {
         let mut left_out = Vec::new();
         for taken in unique::claim(db.conn(), import.recordset_id, &self.candidates).await? {
             let row = &self.candidates.rows[taken.row];
             left_out.push(row.bytes.clone());
+            self.record_bytes -= row.stored;
             self.accepted -= 1;
             self.refused += 1;
             let reasons: Vec<_> = taken
@@ -110,6 +126,8 @@ impl Batch {
             let original = self.candidates.original(taken.row);
             write_reasons(&mut self.errors, &mut self.codes, import.job_id, row.number, &reasons, original);
         }
+        let report: i64 = self.codes.values().map(|tally| tally.bytes).sum();
+        storage_use::add(db, self.record_bytes + report).await?;
         if self.accepted > 0 {
             self.records.send(db.conn(), copy, &left_out).await?;
         }
@@ -134,14 +152,17 @@ impl Batch {
 
     async fn count_codes(&self, connection: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
         let codes: Vec<&str> = self.codes.keys().map(String::as_str).collect();
-        let counts: Vec<i64> = self.codes.values().copied().collect();
+        let counts: Vec<i64> = self.codes.values().map(|tally| tally.count).collect();
+        let bytes: Vec<i64> = self.codes.values().map(|tally| tally.bytes).collect();
         sqlx::query!(
-            "insert into import_error_counts as c (job_id, code, count)
-             select $1, code, count from unnest($2::text[], $3::bigint[]) as new (code, count)
-             on conflict (job_id, code) do update set count = c.count + excluded.count",
+            "insert into import_error_counts as c (job_id, code, count, bytes)
+             select $1, code, count, bytes from unnest($2::text[], $3::bigint[], $4::bigint[]) as new (code, count, bytes)
+             on conflict (job_id, code) do update
+                set count = c.count + excluded.count, bytes = c.bytes + excluded.bytes",
             job,
             &codes as _,
             &counts,
+            &bytes,
         )
         .execute(connection)
         .await?;
@@ -189,13 +210,14 @@ fn number(row: &Row) -> i64 {
 
 fn write_reasons(
     errors: &mut CopyRows,
-    codes: &mut BTreeMap<String, i64>,
+    codes: &mut BTreeMap<String, Tally>,
     job: Uuid,
     row_number: i64,
     reasons: &[Reason<'_>],
     original: &str,
 ) {
     for (ordinal, reason) in (0..).zip(reasons) {
+        let start = errors.len();
         errors.begin(7);
         errors.uuid(job);
         errors.int8(row_number);
@@ -207,10 +229,12 @@ fn write_reasons(
         errors.text(reason.code);
         errors.text(reason.message);
         errors.text(original);
-        if let Some(count) = codes.get_mut(reason.code) {
-            *count += 1;
+        let line = i64::try_from(errors.len() - start).unwrap_or(i64::MAX);
+        if let Some(tally) = codes.get_mut(reason.code) {
+            tally.count += 1;
+            tally.bytes += line;
         } else {
-            codes.insert(reason.code.to_owned(), 1);
+            codes.insert(reason.code.to_owned(), Tally { count: 1, bytes: line });
         }
     }
 }
@@ -289,7 +313,7 @@ impl RowWriter {
             has_unique: uniques > 0,
             targets,
             promoted_at: vec![None; promoted.len()],
-            columns: 6 + i16::try_from(promoted.len()).unwrap_or_default(), // seven at most
+            columns: 7 + i16::try_from(promoted.len()).unwrap_or_default(), // seven at most
             promoted,
         })
     }
@@ -297,7 +321,7 @@ impl RowWriter {
     /// The statement that takes in this writer's records.
     #[must_use]
     pub fn copy(&self) -> String {
-        let mut columns = "id, recordset_id, data, staged_by, created_by, updated_by".to_owned();
+        let mut columns = "id, recordset_id, data, staged_by, created_by, updated_by, bytes".to_owned();
         for promoted in &self.promoted {
             columns.push_str(", ");
             columns.push_str(promoted.column());
@@ -321,7 +345,10 @@ impl RowWriter {
         batch.records.begin(self.columns);
         batch.records.uuid(id);
         batch.records.uuid(self.recordset);
+        let before = batch.records.len();
         let wrong = self.write_data(row, batch);
+        // Without the length and the version that precede the text.
+        let stored = storage_use::of_json(batch.records.len() - before - JSONB_HEAD);
         if !wrong.is_empty() {
             batch.records.truncate(start);
             batch.ids.take_back();
@@ -332,15 +359,23 @@ impl RowWriter {
         batch.records.uuid_or_null(self.staged_by);
         batch.records.uuid_or_null(self.author);
         batch.records.uuid_or_null(self.author);
+        batch.records.int4(stored);
         self.write_promoted(&mut batch.records);
         batch.accepted += 1;
+        batch.record_bytes += i64::from(stored);
         if self.has_unique {
             let end = batch.records.len();
             let names = || {
                 let unique = self.targets.iter().filter(|target| target.unique.is_some());
                 unique.map(|target| (target.field.key.clone(), target.column_name.clone()))
             };
-            batch.candidates.add(id, start..end, number(row), &super::report::original(row), names);
+            batch.candidates.add(
+                (id, stored.into()),
+                start..end,
+                number(row),
+                &super::report::original(row),
+                names,
+            );
         }
     }
 

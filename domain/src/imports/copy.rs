@@ -18,6 +18,8 @@ const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 const MESSAGE: usize = 128 << 10;
 /// The version of jsonb's binary form: text follows.
 const JSONB: u8 = 1;
+/// Bytes of a `jsonb` before its text: its length and that version.
+pub(super) const JSONB_HEAD: usize = 5;
 
 /// Rows for one `COPY … from stdin (format binary)`.
 #[derive(Debug, Default)]
@@ -64,6 +66,11 @@ impl CopyRows {
     pub fn int8(&mut self, value: i64) {
         self.bytes.put_i32(8);
         self.bytes.put_i64(value);
+    }
+
+    pub fn int4(&mut self, value: i32) {
+        self.bytes.put_i32(4);
+        self.bytes.put_i32(value);
     }
 
     pub fn int2(&mut self, value: i16) {

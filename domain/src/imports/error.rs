@@ -1,6 +1,9 @@
 //! How imports say no.
 
-use crate::{DomainError, EntityError, FieldErrors, Refusal, files::FileError, heavy::HeavyError};
+use crate::{
+    DomainError, EntityError, FieldErrors, Refusal, files::FileError, heavy::HeavyError,
+    storage_use::StorageUseError,
+};
 
 /// Why an import could not be started, or found.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +40,21 @@ pub enum ImportError {
     /// The store failed or refused.
     #[error(transparent)]
     File(FileError),
+    /// The workspace stores as much as its plan allows.
+    #[error(transparent)]
+    Full(StorageUseError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<StorageUseError> for ImportError {
+    fn from(error: StorageUseError) -> Self {
+        match error {
+            StorageUseError::Database(error) => Self::Database(error),
+            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
+        }
+    }
 }
 
 impl From<FileError> for ImportError {
@@ -71,6 +86,7 @@ impl DomainError for ImportError {
             Self::Heavy(error) => error.refusal(),
             Self::Recordset(error) => error.refusal(),
             Self::File(error) => error.refusal(),
+            Self::Full(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }

@@ -1,5 +1,5 @@
 //! The error report of an import: every refused row with its reasons, as CSV, read page by page so that
-//! no transaction is open while a client downloads.
+//! no transaction is open while a client downloads. No cell of it is a formula to a spreadsheet.
 
 use jobs::JobId;
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub fn header(file_columns: &[String]) -> Vec<u8> {
     let mut line = b"row,column,code,reason".to_vec();
     for column in file_columns {
         line.push(b',');
-        csv::push_cell(&mut line, column);
+        csv::push_safe_cell(&mut line, column);
     }
     line.extend_from_slice(csv::LINE_END);
     line
@@ -87,7 +87,7 @@ pub async fn lines(
         lines.extend_from_slice(row.row_number.to_string().as_bytes());
         for cell in [row.column_name.as_deref().unwrap_or_default(), &row.code, &row.reason] {
             lines.push(b',');
-            csv::push_cell(&mut lines, cell);
+            csv::push_safe_cell(&mut lines, cell);
         }
         lines.push(b',');
         lines.extend_from_slice(row.original.as_bytes()); // is a line of CSV already
@@ -104,6 +104,6 @@ pub(super) fn original(row: &Row) -> String {
         return text;
     }
     let mut cell = Vec::with_capacity(text.len() + 2);
-    csv::push_cell(&mut cell, &text);
+    csv::push_safe_cell(&mut cell, &text);
     String::from_utf8(cell).unwrap_or(text)
 }

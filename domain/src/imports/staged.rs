@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::{Import, batch};
-use crate::WorkspaceDb;
+use crate::{WorkspaceDb, storage_use};
 
 /// Records removed by one transaction.
 const DISCARDED_AT_ONCE: i64 = 5_000;
@@ -62,9 +62,7 @@ pub async fn open(db: &mut WorkspaceDb, import: &Import) -> Result<Stage, sqlx::
         return Ok(if discarding { Stage::Discarding } else { Stage::Begun });
     }
     sqlx::query!("delete from import_errors where job_id = $1", import.job_id).execute(db.conn()).await?;
-    sqlx::query!("delete from import_error_counts where job_id = $1", import.job_id)
-        .execute(db.conn())
-        .await?;
+    super::forget_counts(db, import.job_id).await?;
     Ok(Stage::Fresh)
 }
 
@@ -91,23 +89,24 @@ pub async fn discard_some(db: &mut WorkspaceDb, job: Uuid) -> Result<bool, sqlx:
     let Some(staged) = staged else { return Ok(false) };
     // An import's records have ids after its job's, so the index leads past all older records.
     let removed = sqlx::query!(
-        "with gone as (
+        r#"with gone as (
              delete from records
               where id in (select id from records
                             where recordset_id = $1 and id > $2 and staged_by = $2
                             order by id limit $3)
-             returning id
+             returning id, bytes
          ), freed as (
              delete from unique_values where record_id in (select id from gone)
          )
-         select count(*) from gone",
+         select count(*) as "count!", coalesce(sum(bytes), 0)::bigint as "bytes!" from gone"#,
         staged.recordset_id,
         job,
         DISCARDED_AT_ONCE,
     )
     .fetch_one(db.conn())
     .await?;
-    if removed.count.unwrap_or(0) > 0 {
+    if removed.count > 0 {
+        storage_use::release(db, removed.bytes).await?;
         return Ok(true);
     }
     sqlx::query!("delete from staged_imports where job_id = $1", job).execute(db.conn()).await?;

@@ -32,6 +32,8 @@ pub(super) struct Candidate {
     id: Uuid,
     /// Where it stands in the `COPY` buffer.
     pub bytes: Range<usize>,
+    /// What the record would count for as stored.
+    pub stored: i64,
     /// Its number in the file.
     pub number: i64,
     original: Range<usize>,
@@ -71,7 +73,7 @@ impl Candidates {
     /// The row in hand is good so far.
     pub fn add<I: Iterator<Item = (FieldKey, String)>>(
         &mut self,
-        id: Uuid,
+        (id, stored): (Uuid, i64),
         bytes: Range<usize>,
         number: i64,
         original: &str,
@@ -89,6 +91,7 @@ impl Candidates {
         self.rows.push(Candidate {
             id,
             bytes,
+            stored,
             number,
             original: text_from..self.originals.len(),
             values: values_from..self.values.len(),
@@ -208,7 +211,7 @@ mod tests {
                 candidates.pend(*field, FieldType::Text, format!("{text:?}").as_bytes());
             }
             let names = || (0..2).map(|n| (FieldKey::from_label(&format!("f{n}")), format!("F{n}")));
-            candidates.add(Uuid::now_v7(), 0..0, number, "original", names);
+            candidates.add((Uuid::now_v7(), 0), 0..0, number, "original", names);
         }
         candidates
     }

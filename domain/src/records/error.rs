@@ -1,6 +1,6 @@
 //! How records say no.
 
-use crate::{DomainError, EntityError, FieldErrors, Refusal};
+use crate::{DomainError, EntityError, FieldErrors, Refusal, storage_use::StorageUseError};
 
 /// Why something about a record didn't happen. Nothing of the transaction may be committed then.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +20,21 @@ pub enum RecordError {
     /// It is somebody else's, and the caller may touch only their own.
     #[error("this is for records that one has created oneself")]
     NotTheirs,
+    /// The workspace would store more than its plan allows.
+    #[error(transparent)]
+    Storage(StorageUseError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<StorageUseError> for RecordError {
+    fn from(error: StorageUseError) -> Self {
+        match error {
+            StorageUseError::Database(error) => Self::Database(error),
+            exceeded @ StorageUseError::Exceeded { .. } => Self::Storage(exceeded),
+        }
+    }
 }
 
 impl RecordError {
@@ -49,6 +61,7 @@ impl DomainError for RecordError {
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
             Self::VersionConflict(_) => Refusal::Conflict("version_conflict".into()),
             Self::NotTheirs => Refusal::Forbidden,
+            Self::Storage(error) => error.refusal(),
             Self::Database(error) => error.refusal(),
         }
     }

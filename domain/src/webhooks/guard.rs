@@ -2,6 +2,7 @@
 //! the connection is made to just that, so that it can't lead elsewhere in between.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
@@ -24,10 +25,11 @@ pub enum AddressError {
     /// Not `http` or `https`, or with a user in it, or too long.
     #[error("must be an http or https URL without credentials, of at most {LONGEST} characters")]
     Url,
-    /// Its name leads nowhere, at least just now.
-    #[error("has a name that can't be resolved")]
-    Unknown,
-    /// It leads to an address that is not public.
+    /// Its name leads nowhere, or only to addresses that are not public, at least just now. One answer for both: which
+    /// names the house's own resolver knows is the operator's to tell.
+    #[error("has a name that leads to no public address")]
+    Nowhere,
+    /// It names an address that is not public.
     #[error("leads to an address that is not public")]
     NotPublic,
 }
@@ -51,6 +53,11 @@ impl Guard {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(name))
+                if is_this_host(name) && !self.lets_through(Ipv6Addr::LOCALHOST.into()) =>
+            {
+                Ipv4Addr::LOCALHOST.into()
+            }
             Some(Host::Domain(_)) => return Ok(()),
             None => return Err(AddressError::Url),
         };
@@ -60,22 +67,26 @@ impl Guard {
     /// The addresses that a URL leads to and that may be called; one at least.
     ///
     /// # Errors
-    /// See [`AddressError`]; [`AddressError::Unknown`] for a name that leads nowhere just now.
+    /// See [`AddressError`]; [`AddressError::Nowhere`] for a name that leads to none of them just now.
     pub async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, AddressError> {
         self.check(url)?;
         let port = url.port_or_known_default().ok_or(AddressError::Url)?;
-        let found: Vec<SocketAddr> = match url.host() {
-            Some(Host::Domain(name)) => {
-                let found = tokio::net::lookup_host((name, port)).await;
-                found.map_err(|_| AddressError::Unknown)?.collect()
-            }
-            Some(Host::Ipv4(address)) => vec![(address, port).into()],
-            Some(Host::Ipv6(address)) => vec![(address, port).into()],
-            None => return Err(AddressError::Url),
-        };
-        let open: Vec<SocketAddr> =
-            found.into_iter().filter(|address| self.lets_through(address.ip())).collect();
-        if open.is_empty() { Err(AddressError::NotPublic) } else { Ok(open) }
+        match url.host() {
+            Some(Host::Domain(name)) => self.open(tokio::net::lookup_host((name, port)).await),
+            Some(Host::Ipv4(address)) => Ok(vec![(address, port).into()]),
+            Some(Host::Ipv6(address)) => Ok(vec![(address, port).into()]),
+            None => Err(AddressError::Url),
+        }
+    }
+
+    /// Of the addresses that a name leads to, if it leads anywhere, those that may be called.
+    fn open(
+        &self,
+        found: io::Result<impl Iterator<Item = SocketAddr>>,
+    ) -> Result<Vec<SocketAddr>, AddressError> {
+        let found = found.map_err(|_| AddressError::Nowhere)?;
+        let open: Vec<SocketAddr> = found.filter(|address| self.lets_through(address.ip())).collect();
+        if open.is_empty() { Err(AddressError::Nowhere) } else { Ok(open) }
     }
 
     fn lets_through(&self, address: IpAddr) -> bool {
@@ -86,6 +97,12 @@ impl Guard {
                 IpAddr::V6(address) => is_public_v6(address),
             }
     }
+}
+
+/// Whether a name means this host, whatever a resolver says (RFC 6761, section 6.3).
+fn is_this_host(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether an address is one of the internet's at large (IANA's special-purpose registry lists the rest).
@@ -166,10 +183,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_into_the_house_is_refused_when_it_is_resolved() {
+    async fn the_name_of_this_host_is_its_address() {
         let url = "http://localhost:8080/".parse().unwrap();
+        for name in ["localhost:8080", "LOCALHOST.", "a.localhost"] {
+            assert_eq!(check(&format!("http://{name}/")), Err(AddressError::NotPublic), "{name}");
+        }
         assert_eq!(Guard::default().addresses(&url).await, Err(AddressError::NotPublic));
         let guard = Guard::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
         assert!(guard.addresses(&url).await.unwrap().iter().all(|address| address.port() == 8080));
+    }
+    #[test]
+    fn a_name_that_leads_into_the_house_is_answered_like_one_that_leads_nowhere() {
+        let guard = Guard::default();
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let inside = Ok(vec![address("10.0.0.1:80"), address("[fd00::1]:80")].into_iter());
+        let unknown = Err::<std::vec::IntoIter<_>, _>(io::Error::other("no such name"));
+        assert_eq!(guard.open(inside), Err(AddressError::Nowhere));
+        assert_eq!(guard.open(unknown), Err(AddressError::Nowhere));
+        let both = Ok(vec![address("10.0.0.1:80"), address("8.8.8.8:80")].into_iter());
+        assert_eq!(guard.open(both), Ok(vec![address("8.8.8.8:80")]), "never to the one inside");
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct DelimitedReader {
     ends: Vec<usize>,
     /// Lines that lie behind the window's start.
     line: u64,
+    /// Whether cells have marks that are taken off, see [`crate::formula`].
+    has_marks: bool,
 }
 
 /// How reading one record ended.
@@ -42,7 +44,13 @@ impl DelimitedReader {
             cells: vec![0; 4 << 10],
             ends: vec![0; 64],
             line: 0,
+            has_marks: true,
         }
+    }
+
+    pub(crate) fn with_marks(mut self, has_marks: bool) -> Self {
+        self.has_marks = has_marks;
+        self
     }
 
     /// Continues behind `position`.
@@ -71,6 +79,7 @@ impl DelimitedReader {
     /// Reads the next row; `false` at the end.
     pub(crate) fn next(&mut self, row: &mut Row) -> Result<bool, FileError> {
         row.clear();
+        row.has_marks = self.has_marks;
         if !self.skip_line_breaks()? {
             return Ok(false);
         }

@@ -10,6 +10,7 @@ mod bounds;
 mod columns;
 mod delimited;
 mod error;
+pub mod formula;
 mod infer;
 mod json;
 mod mapping;

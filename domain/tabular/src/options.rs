@@ -131,11 +131,21 @@ pub struct Options {
     pub has_header: bool,
     /// The sheet of a workbook; the first by default.
     pub sheet: Option<String>,
+    /// Whether a CSV file's cells have the marks of [`formula`](crate::formula), which are taken off. True by default.
+    pub formula_marks: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { format: None, delimiter: None, quote: None, encoding: None, has_header: true, sheet: None }
+        Self {
+            format: None,
+            delimiter: None,
+            quote: None,
+            encoding: None,
+            has_header: true,
+            sheet: None,
+            formula_marks: true,
+        }
     }
 }
 
@@ -158,8 +168,16 @@ pub struct Resolved {
     /// The sheet, for workbooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sheet: Option<String>,
+    /// Whether cells have marks that are taken off, for CSV.
+    #[serde(default = "yes")]
+    pub formula_marks: bool,
     /// The names of the columns: not blank, and each different from the others.
     pub columns: Vec<String>,
+}
+
+/// Files that were resolved before there was a choice.
+fn yes() -> bool {
+    true
 }
 
 /// Where a reader stands: behind so many rows.

@@ -58,6 +58,7 @@ impl Reader {
             quote: is_csv.then_some(quote),
             has_header: options.has_header,
             sheet: options.sheet.clone().filter(|_| format.is_spreadsheet()),
+            formula_marks: options.formula_marks,
             columns: Vec::new(),
         };
         let source_len = source.seek(SeekFrom::End(0))?;
@@ -254,6 +255,7 @@ fn delimited_in(window: Window, resolved: &Resolved, limits: &Limits) -> Delimit
         ascii(resolved.quote, b'"'),
         limits.max_row_bytes,
     )
+    .with_marks(resolved.formula_marks)
 }
 
 fn json(source: Box<dyn Source>, resolved: &Resolved, limits: &Limits) -> Result<JsonReader, FileError> {

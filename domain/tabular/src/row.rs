@@ -4,7 +4,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 use fields::Cell;
 use serde_json::Value;
 
-use crate::RowProblem;
+use crate::{RowProblem, formula};
 
 /// What most lines of a report fit in.
 const LINE: usize = 1 << 10;
@@ -18,6 +18,8 @@ pub struct Row {
     pub(crate) extra_keys: Vec<String>,
     /// The row's own text, where it says more than its cells would.
     pub(crate) raw: Option<String>,
+    /// Whether its text has marks that are taken off.
+    pub(crate) has_marks: bool,
     pub(crate) cells: Cells,
 }
 
@@ -86,6 +88,7 @@ impl Row {
                 let start = index.checked_sub(1).map_or(0, |before| ends[before]);
                 match &text[start..end] {
                     "" => Cell::Empty,
+                    text if self.has_marks => Cell::Text(formula::unmarked(text)),
                     text => Cell::Text(text),
                 }
             }
@@ -109,7 +112,8 @@ impl Row {
         &self.extra_keys
     }
 
-    /// The row as text for an error report: its JSON, or its cells joined as CSV.
+    /// The row as text for an error report: its JSON, or its cells joined as CSV, with marks where a spreadsheet would
+    /// take them for formulas.
     pub fn original(&self) -> String {
         if let Some(raw) = &self.raw {
             return raw.clone();
@@ -130,6 +134,7 @@ impl Row {
         self.problem = None;
         self.extra_keys.clear();
         self.raw = None;
+        self.has_marks = false;
         match &mut self.cells {
             Cells::Text { text, ends } => {
                 text.clear();
@@ -192,8 +197,8 @@ fn csv_of<'a>(cells: impl Iterator<Item = Cell<'a>>) -> String {
     let mut line = csv::WriterBuilder::new().buffer_capacity(LINE).from_writer(Vec::new());
     for cell in cells {
         let written = match cell {
-            Cell::Text(text) => line.write_field(text),
-            other => line.write_field(display(other)),
+            Cell::Text(text) => line.write_field(&*formula::marked(text)),
+            other => line.write_field(&*formula::marked(&display(other))),
         };
         written.expect("writing to memory can't fail");
     }
@@ -213,6 +218,7 @@ mod tests {
         let line =
             csv_of([Cell::Text("a,b"), Cell::Empty, Cell::Int(7), Cell::Text("two\nlines")].into_iter());
         assert_eq!(line, "\"a,b\",,7,\"two\nlines\"");
+        assert_eq!(csv_of([Cell::Text("=1+1"), Cell::Int(-5)].into_iter()), "'=1+1,-5");
         assert_eq!(csv_of([Cell::Text("say \"hi\"")].into_iter()), "\"say \"\"hi\"\"\"");
     }
 }

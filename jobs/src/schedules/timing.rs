@@ -17,6 +17,9 @@ use croner::{
 /// No clock change skips or repeats more than this.
 const LARGEST_CHANGE: TimeDelta = TimeDelta::hours(26);
 
+/// Occurrences of a cron pattern that are looked at for the shortest interval between two.
+const OCCURRENCES_COMPARED: usize = 1_000;
+
 /// When a schedule's occurrences are.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Timing {
@@ -97,6 +100,15 @@ impl CronTiming {
     /// The first time on the clock after (or at) one that the pattern matches.
     fn matching(&self, after: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
         self.pattern.find_next_occurrence(&after, inclusive).ok()
+    }
+
+    /// The shortest interval between two occurrences that follow each other, by the clock. A clock change may make
+    /// one shorter.
+    fn shortest_interval(&self) -> Option<TimeDelta> {
+        let since = DateTime::UNIX_EPOCH.naive_utc();
+        let times = std::iter::successors(self.matching(since, true), |time| self.matching(*time, false));
+        let times: Vec<NaiveDateTime> = times.take(OCCURRENCES_COMPARED).collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).min()
     }
 
     fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -180,6 +192,16 @@ impl Timing {
                 let steps = since.div_euclid(period) + 1;
                 Some(anchor + TimeDelta::microseconds(steps.checked_mul(period)?))
             }
+        }
+    }
+
+    /// The shortest interval between two occurrences that follow each other; none if there is only one.
+    #[must_use]
+    pub fn shortest_interval(&self) -> Option<TimeDelta> {
+        match self {
+            Self::Cron(cron) => cron.shortest_interval(),
+            Self::Once(_) => None,
+            Self::Every(period) => Some(TimeDelta::microseconds(microseconds(*period))),
         }
     }
 

@@ -286,6 +286,28 @@ async fn that_of_another_workspace_does_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn occurrences_follow_each_other_no_sooner_than_the_plan_allows() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let at = |cron: &str| json!({ "cron_expression": cron });
+    for often in ["* * * * *", "*/14 * * * *", "0,1 3 * * *", "59,0 23,0 * * *"] {
+        assert_eq!(owner.post(PATH, no_op(at(often))).await.error(402), "limit_exceeded", "{often}");
+    }
+    let refused = owner.post(PATH, no_op(at("* * * * *"))).await.expect(402);
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("every 900 seconds at the most"), "{message}");
+
+    let (_, path) = create(&owner, no_op(at("*/15 * * * *"))).await;
+    assert_eq!(owner.patch(&path, at("* * * * *")).await.error(402), "limit_exceeded");
+    app.run("update workspaces set plan = 'growth'").await;
+    owner.patch(&path, at("* * * * *")).await.expect(200);
+    app.run("update workspaces set plan = 'free'").await;
+    owner.patch(&path, json!({ "name": "As before" })).await.expect(200);
+    owner.patch(&path, json!({ "enabled": false })).await.expect(200);
+    assert_eq!(owner.patch(&path, json!({ "enabled": true })).await.error(402), "limit_exceeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_allows_so_many_scheduled_jobs_also_of_several_at_once() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -1,5 +1,7 @@
 //! A tenant's plan and storage.
 
+mod storage;
+
 use serde_json::json;
 
 use crate::TestApp;
@@ -16,7 +18,12 @@ async fn usage_tells_the_plan_its_limits_and_the_bytes_of_files() {
     assert!(usage["tenant_id"].as_str().unwrap().starts_with("tn_"));
     assert_eq!((&usage["plan_tier"], &usage["used_storage_bytes"]), (&json!("free"), &json!(0)));
     assert_eq!(usage["plan_limits"]["requests_per_day"], 30);
-    assert_eq!(usage["plan_limits"]["api_keys"], 100);
+    let limits = &usage["plan_limits"];
+    assert_eq!((&limits["api_keys"], &limits["storage_bytes"]), (&json!(20), &json!(1_u64 << 30)));
+    assert_eq!(
+        (&limits["max_upload_bytes"], &limits["schedule_interval_seconds"]),
+        (&json!(256 << 20), &json!(900))
+    );
 
     let csv = "name\nAda\n";
     owner.upload("/recordsets/import/upload", "data.csv", csv).await.expect(201);
@@ -26,7 +33,10 @@ async fn usage_tells_the_plan_its_limits_and_the_bytes_of_files() {
         (&usage["plan_tier"], &usage["used_storage_bytes"]),
         (&json!("enterprise"), &json!(csv.len()))
     );
-    assert!(usage["plan_limits"]["requests_per_day"].is_null(), "as many as it likes");
+    for unlimited in ["requests_per_day", "api_keys", "storage_bytes", "scheduled_jobs"] {
+        assert!(usage["plan_limits"][unlimited].is_null(), "{unlimited}");
+    }
+    assert_eq!(usage["plan_limits"]["max_upload_bytes"], 1_u64 << 30, "as the installation has it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

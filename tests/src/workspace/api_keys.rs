@@ -234,8 +234,9 @@ async fn a_deleted_key_is_gone_and_the_audit_remembers_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workspace_has_a_hundred_live_keys_and_no_more() {
+async fn a_workspace_has_as_many_live_keys_as_its_plan_allows_and_no_more() {
     let app = TestApp::start().await;
+    app.run("update plan_limits set api_keys = 100 where plan = 'free'").await;
     let owner = app.owner().await;
     let workspace = owner.workspace.as_deref().unwrap();
     app.run(&format!(

@@ -38,6 +38,51 @@ async fn an_export_is_the_recordset_in_the_order_of_its_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_spreadsheet_would_calculate_is_marked_in_the_file_and_comes_back_as_it_was() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let fields = json!([{ "label": "=Name", "key": "name", "field_type": "text" }, { "label": "@Number", "key": "number", "field_type": "decimal" }]);
+    let made = owner.post("/recordsets", json!({ "name": "Formulas", "fields": fields })).await.expect(201);
+    let values = ["=cmd|'/c calc'!A0", "@SUM(A1)", "+1+1", "-2+3", "'=1", "''@a", "'tis", "plain"];
+    for value in values {
+        let data = json!({ "name": value, "number": -5 });
+        owner.post("/records", json!({ "recordset_id": made["id"], "data": data })).await.expect(201);
+    }
+
+    let (_, detail) = exported(&owner, json!({ "recordset_id": made["id"] })).await;
+    let file = app.anonymous().get(detail["download_url"].as_str().unwrap()).await.text;
+    assert!(file.starts_with("id,'=Name,'@Number\r\n"), "{file}");
+    for (line, value) in file.lines().skip(1).zip(values) {
+        let marked = match value {
+            "'tis" | "plain" => value.to_owned(),
+            formula => format!("'{formula}"),
+        };
+        assert!(line.ends_with(&format!(",{marked},-5")), "{line}");
+    }
+    let (copy, _) = owner.import("Copy", file).await;
+    let labels: Vec<_> =
+        copy["fields"].as_array().unwrap().iter().map(|field| field["label"].clone()).collect();
+    assert_eq!(labels, ["id", "=Name", "@Number"]);
+    let key = copy["fields"][1]["key"].as_str().unwrap();
+    let list =
+        owner.get(&format!("/records?recordset_id={}", copy["id"].as_str().unwrap())).await.expect(200);
+    let mut back: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["data"][key].as_str().unwrap())
+        .collect();
+    let mut expected = values;
+    back.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(back, expected);
+
+    let (_, detail) = exported(&owner, json!({ "recordset_id": made["id"], "safe": false })).await;
+    let file = app.anonymous().get(detail["download_url"].as_str().unwrap()).await.text;
+    assert!(file.starts_with("id,=Name,@Number\r\n") && file.contains(",@SUM(A1),-5"), "{file}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_of_many_segments_has_every_record_once_and_in_order() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -90,6 +90,22 @@ async fn a_file_becomes_records_and_its_bad_rows_a_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_cell_of_a_report_is_a_formula_to_a_spreadsheet() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let fields = json!([{ "label": "=Name", "key": "name", "field_type": "text" }, { "label": "Age", "field_type": "integer" }]);
+    let id = recordset(&owner, fields).await;
+    let file_uri = uploaded(&owner, "people.csv", "=Name,Age,@x\n=1+1,old,'=2\n+a,@b,-3\n").await;
+    let asked = json!({ "file_uri": file_uri, "field_mappings": { "=Name": "name", "Age": "age" } });
+    let started = owner.post(&format!("/recordsets/import/records/{id}"), asked).await.expect(202);
+    assert_eq!(owner.follow(&started).await["counts"]["failed"], 2);
+    let report = report(&app, &owner, &started).await;
+    assert_eq!(report[0], "row,column,code,reason,'=Name,Age,'@x");
+    assert!(report[1].ends_with(",'=1+1,old,'=2"), "{report:?}");
+    assert!(report[2].ends_with(",'+a,'@b,-3"), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_without_fields_of_its_own_takes_those_of_the_file() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -169,8 +169,9 @@ impl KeysApi {
 
     /// Issue an API key
     ///
-    /// The whole key is in this answer and nowhere else. A key gets no more than its issuer may do (403). A
-    /// tenant has at most 100 keys that are neither revoked nor expired (402 `limit_exceeded`).
+    /// The whole key is in this answer and nowhere else. A key gets no more than its issuer may do (403). The
+    /// plan limits the keys that are neither revoked nor expired (402 `limit_exceeded`; `plan_limits.api_keys` of
+    /// `/v1/usage`).
     #[oai(path = "/", method = "post", operation_id = "create_key")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<KeyToCreate>) -> CreatedWrapped<CreatedKey> {
         let KeyToCreate { label, scopes, ip_allowlist, expires_at, rate_limit } = key.0;

@@ -16,7 +16,7 @@ struct TenantUsage {
     tenant_id: TypeId<WorkspaceId>,
     /// `free`, `starter`, `growth` or `enterprise`.
     plan_tier: String,
-    /// Bytes of stored files: uploads and exports.
+    /// Bytes in use: records with their versions, uploads, exports and reports of imports.
     used_storage_bytes: i64,
     /// What the plan allows.
     plan_limits: PlanLimits,

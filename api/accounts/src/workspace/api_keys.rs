@@ -88,8 +88,8 @@ impl ApiKeysApi {
     /// Issue an API key
     ///
     /// The whole key is in this answer and nowhere else. With a key one does what admins do, within its
-    /// scopes; a key gets no more than its issuer may do (403). A workspace has at most 100 keys that
-    /// are neither revoked nor expired (402 `limit_exceeded`).
+    /// scopes; a key gets no more than its issuer may do (403). The plan limits the keys that are
+    /// neither revoked nor expired (402 `limit_exceeded`).
     #[oai(path = "/", method = "post", operation_id = "create_api_key")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {
         let issued = act(&can, async |tx, by| api_keys::issue(tx, by, key.0).await).await?;

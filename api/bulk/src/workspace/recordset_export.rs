@@ -39,6 +39,14 @@ struct ExportRequest {
     format: ExportFormat,
     /// The keys of the fields to write, in this order; all of them if absent.
     fields: Option<Vec<String>>,
+    /// Whether a value that a spreadsheet would read as a formula gets an apostrophe in front, which an import removes
+    /// again. If false, values are written as they are: not for files that people open in a spreadsheet.
+    #[oai(default = "yes")]
+    safe: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// See the module.
@@ -56,9 +64,10 @@ impl RecordsetExportApi {
         can: Can<(CreateExport, ViewRecords)>,
         asked: Body<ExportRequest>,
     ) -> Answer<Accepted<JobStarted>> {
-        let ExportRequest { recordset_id, format: ExportFormat::Csv, fields } = asked.0;
+        let ExportRequest { recordset_id, format: ExportFormat::Csv, fields, safe } = asked.0;
         let mut db = can.write().await?;
-        let job = exports::start(&mut db, NewExport { recordset: recordset_id, fields }).await?;
+        let job =
+            exports::start(&mut db, NewExport { recordset: recordset_id, fields, is_safe: safe }).await?;
         db.commit().await?;
         Ok(Accepted(can.job_started(job)))
     }

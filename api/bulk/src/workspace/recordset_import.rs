@@ -17,6 +17,7 @@ use domain::{
     imports::{self, Mode, NewImport, report},
     page::PageOf,
     recordsets::{NewField, NewRecordset, RecordsetDetail},
+    usage::UploadLimit,
 };
 use futures::{Stream, TryStreamExt, stream};
 use jobs::{
@@ -103,13 +104,15 @@ impl RecordsetImportApi {
     /// Upload a file to import
     ///
     /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
-    /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day.
+    /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day. The plan limits
+    /// the file's size (413 `payload_too_large`) and the workspace's storage (402 `limit_exceeded`).
     #[oai(path = "/upload", method = "post", operation_id = "upload_import_file", transform = "unhurried")]
     async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
         let app = can.app();
-        let (new, bytes) = file.open().await?;
         let whose = (can.workspace, can.actor());
-        let limit = app.config.max_upload_bytes;
+        let limit = UploadLimit::of(&app.database, whose.clone(), app.config.max_upload_bytes).await?;
+        limit.check(file.least_size().unwrap_or(0))?;
+        let (new, bytes) = file.open().await?;
         let (file, found) = imports::take_in(&app.database, &app.storage, whose, new, bytes, limit).await?;
         Ok(Created(Uploaded::new(&file, found)))
     }

@@ -14,7 +14,7 @@ use poem_openapi::{
 use serde_json::Value;
 
 use crate::workspace::{
-    dead_letters::{DiscardDeadLetters, ViewDeadLetters, discard_one, retry_one},
+    dead_letters::{DiscardDeadLetters, ViewDeadLetters, discard_one, retry_one, shown_payload},
     jobs::RetryJobs,
 };
 
@@ -30,8 +30,8 @@ struct DlqMessage {
     error: DlqError,
     /// Attempts that it has had.
     attempts: i32,
-    /// What it was told, in the shape of its kind. What is secret is `***`.
-    payload: Value,
+    /// What it was told, in the shape of its kind, for callers who may start jobs of its kind. What is secret is `***`.
+    payload: Option<Value>,
     /// The request that started it.
     request_id: Option<String>,
     /// When it was asked for.
@@ -53,13 +53,14 @@ struct DlqError {
 
 impl DlqMessage {
     fn shown(access: &Access, letter: DeadLetter) -> Self {
+        let payload = shown_payload(access, &letter);
         Self {
             stream_url: access.stream_url(letter.id),
             id: TypeId(letter.id),
             kind: letter.kind,
             error: DlqError { code: letter.code, message: letter.message },
             attempts: letter.attempts,
-            payload: letter.payload,
+            payload,
             request_id: letter.origin.request_id,
             created_at: letter.created_at,
             failed_at: letter.failed_at,

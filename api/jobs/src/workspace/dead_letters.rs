@@ -92,8 +92,10 @@ impl DeadLetter {
 pub struct DeadLetterDetail {
     #[oai(flatten)]
     letter: DeadLetter,
-    /// What it was told, in the shape of its kind and version. What is secret is `***`.
-    payload: Value,
+    /// What it was told, in the shape of its kind and version, for callers who may start jobs of its kind. What is
+    /// secret is `***`.
+    #[oai(skip_serializing_if_is_none)]
+    payload: Option<Value>,
     /// The version of the payload's shape.
     version: i16,
     /// The person who asked for it, or else the API key.
@@ -208,7 +210,7 @@ impl DeadLettersApi {
         can.need_for(Act::View, &letter.kind)?;
         let log = control::last_logs(database, job, LOG_LINES).await?;
         Ok(Json(DeadLetterDetail {
-            payload: letter.payload.clone(),
+            payload: shown_payload(&can, &letter),
             version: letter.version,
             actor_id: letter.origin.user_id.or(letter.origin.credential_id),
             actor_type: letter.origin.actor_type().name().to_owned(),
@@ -272,6 +274,12 @@ impl DeadLettersApi {
             dead_letters::discard_all(database, whose, &filter, AT_MOST, &can.origin()).await?;
         Ok(Json(DeadLettersDiscarded { discarded, more }))
     }
+}
+
+/// What a dead letter was told, for callers who may start such jobs: those of webhooks hold what the receiver takes
+/// for a secret.
+pub(crate) fn shown_payload(access: &Access, letter: &dead_letters::DeadLetter) -> Option<Value> {
+    access.need_for(Act::Start, &letter.kind).is_ok().then(|| letter.payload.clone())
 }
 
 /// Tries a dead letter of the caller's workspace again.

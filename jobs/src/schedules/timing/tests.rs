@@ -108,6 +108,25 @@ fn the_newest_occurrences_of_a_long_downtime_are_found() {
     assert_eq!(Timing::Once(now).newest(now, first, 5), Vec::<DateTime<Utc>>::new());
 }
 
+#[test]
+fn the_shortest_interval_is_found_wherever_two_occurrences_are_close() {
+    let minutes = |pattern: &str| {
+        let shortest = Timing::cron(pattern, "Europe/Berlin").unwrap().shortest_interval();
+        shortest.unwrap().num_minutes()
+    };
+    assert_eq!(minutes("* * * * *"), 1);
+    assert_eq!(minutes("*/15 * * * *"), 15);
+    assert_eq!(minutes("0,1 3 * * *"), 1);
+    assert_eq!(minutes("50 23,0 1,2 * *"), 60);
+    assert_eq!(minutes("59,0 0,23 1,2 * *"), 1, "across midnight");
+    assert_eq!(minutes("0,59 12 29 2 *"), 59, "in leap years only");
+    assert_eq!(minutes("@hourly"), 60);
+    assert_eq!(minutes("@yearly"), 365 * 24 * 60);
+    let (ten, once) = (Duration::from_secs(10), Timing::Once(at("2026-01-01T00:00:00Z")));
+    assert_eq!(Timing::Every(ten).shortest_interval(), Some(TimeDelta::seconds(10)));
+    assert_eq!(once.shortest_interval(), None);
+}
+
 const ZONES: [&str; 7] = [
     "UTC",
     "Europe/Berlin",

@@ -74,6 +74,9 @@ pub(super) struct ReadOptions {
     has_header: Option<bool>,
     /// The sheet of a workbook; the first if absent.
     sheet: Option<String>,
+    /// Whether an apostrophe in front of a value of a CSV file that a spreadsheet would read as a formula is removed, as
+    /// exports write it. True if absent.
+    formula_apostrophes: Option<bool>,
 }
 
 impl ReadOptions {
@@ -86,6 +89,7 @@ impl ReadOptions {
             encoding: self.encoding,
             has_header: self.has_header.unwrap_or(true),
             sheet: self.sheet,
+            formula_marks: self.formula_apostrophes.unwrap_or(true),
         })
     }
 }
