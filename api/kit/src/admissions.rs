@@ -42,7 +42,7 @@ struct Inner {
 
 type Key = (Uuid, WorkspaceId, Option<IpAddr>, String, &'static [&'static str]);
 
-/// Kinds of job that somebody may not view.
+/// Kinds of job that a caller may not view.
 pub(crate) type KindsDenied = Arc<[String]>;
 
 /// What was looked at when somebody was let in, and is looked at again.
@@ -155,7 +155,7 @@ impl Admissions {
         admissions
     }
 
-    /// Takes in somebody who was let in just now, with all that they hold.
+    /// Takes in a caller who was let in just now, with all that they hold.
     #[must_use]
     pub fn enter(&self, pass: Pass, held: &Held) -> Admitted {
         let key = (pass.credential.id(), pass.workspace, pass.from, pass.permission.clone(), pass.also);
@@ -182,7 +182,7 @@ impl Admissions {
         self.check(pass).await?.map_err(Ended::refusal)
     }
 
-    /// The same for whoever answers a pass that is not good, or no longer, in another way.
+    /// The same, where a pass that is not good, or no longer, is answered in another way.
     ///
     /// # Errors
     /// When the database can't be asked.

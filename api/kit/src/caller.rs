@@ -126,8 +126,8 @@ impl Deref for SignedIn {
     }
 }
 
-/// Proof that the caller has signed in and is nobody who acts as somebody else: for what makes credentials, changes
-/// who gets in, or else outlasts whoever does it.
+/// Proof that the caller has signed in and is not staff who act as the person: for what makes credentials, changes who
+/// gets in, or outlasts the session in another way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPerson(SignedIn);
 

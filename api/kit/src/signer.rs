@@ -167,7 +167,7 @@ impl Signer {
     }
 
     /// The path with `exp` and `sig`, by which anyone who has the link may download it until then, whatever becomes
-    /// of whoever was given it. The path must have no query of its own.
+    /// of the caller that it was made for. The path must have no query of its own.
     #[must_use]
     pub fn download_link(&self, path: &str, expires: DateTime<Utc>) -> String {
         let exp = expires.timestamp();

@@ -114,7 +114,7 @@ impl<E: ShownEvent> JobStream<E> {
         Self::begin(hub, job, name, start, shape, may_see).await
     }
 
-    /// The same for somebody who is admitted to what the snapshot shows, for as long as they may stay.
+    /// The same for a caller who is admitted to what the snapshot shows, for as long as they may stay.
     pub(crate) async fn open_for(
         hub: &Hub,
         job: JobId,

@@ -34,7 +34,7 @@ pub struct Watcher(Way);
 #[derive(Debug)]
 enum Way {
     Member(Box<Access>),
-    Ticket { app: App, ticket: Option<Box<Ticket>>, from: Option<IpAddr> },
+    Ticket { app: Box<App>, ticket: Option<Box<Ticket>>, from: Option<IpAddr> },
 }
 
 impl Watcher {
@@ -71,7 +71,7 @@ impl Watcher {
                 let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
                 (access.app(), may_see(access, &snapshot)?)
             }
-            Way::Ticket { app, .. } => (app, self.admit_ticket(job).await?),
+            Way::Ticket { app, .. } => (&**app, self.admit_ticket(job).await?),
         };
         LogStream::open(app, admitted, job, after).await
     }
@@ -144,7 +144,7 @@ async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
         None => app.rates.charge_visitor(&app.database, request).await?,
     }
     let from = request.data::<ClientAddress>().map(|address| address.0);
-    Ok(Way::Ticket { app: app.clone(), ticket, from })
+    Ok(Way::Ticket { app: Box::new(app.clone()), ticket, from })
 }
 
 /// A job's ticket lives until an hour after the job's end.

@@ -23,7 +23,7 @@ impl Listed {
         self.name.split_once(':').map_or(self.name, |(resource, _)| resource)
     }
 
-    /// Whether what it is for outlasts whoever does it, or goes on in their name: credentials, who gets in and what
+    /// Whether its effect outlasts the session that uses it, or goes on in the person's name: credentials, who gets in and what
     /// they may do, what runs later by itself. Staff who act as a person don't hold these.
     #[must_use]
     pub fn outlasts(&self) -> bool {

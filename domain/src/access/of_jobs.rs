@@ -6,7 +6,7 @@ use jobs::{Act, kinds};
 use super::{Held, Lacking, Reach, is_listed};
 use crate::{DomainError, Refusal};
 
-/// What staff are told who act as a person.
+/// The refusal for staff who act as a person.
 pub const IN_PERSON: &str =
     "only the person can do this, not staff who act as the person: it would outlast that";
 
@@ -27,7 +27,7 @@ impl DomainError for Denied {
 }
 
 impl Lacking {
-    /// What is said of it to whoever asked for what takes that permission.
+    /// The refusal of what takes that permission.
     #[must_use]
     pub fn of(self, permission: &str) -> String {
         match self {

@@ -343,8 +343,8 @@ pub async fn accept(
     sqlx::query!("update invitations set accepted_at = now(), user_id = $2 where id = $1", found.id, user.0)
         .execute(tx.conn())
         .await?;
-    let told = json!({ "user_id": user, "email": found.email });
-    Event::new("invitation", "accepted", found.id, told).append(tx.conn(), workspace, &actor).await?;
+    let data = json!({ "user_id": user, "email": found.email });
+    Event::new("invitation", "accepted", found.id, data).append(tx.conn(), workspace, &actor).await?;
     // A membership that was kept when they were taken out is taken up again.
     let member = sqlx::query_scalar!(
         "insert into memberships as m (id, workspace_id, user_id, role) values ($1, $2, $3, $4)

@@ -199,8 +199,8 @@ pub async fn reassign(
     let reassigned: BTreeMap<_, _> = of_types.map(|(name, count)| (name.to_owned(), count)).collect();
     let total = reassigned.values().sum();
     for key in row.api_keys {
-        let told = json!({ "created_by": taker.user_id });
-        db.record(Event::new("api_key", "updated", key, told)).await?;
+        let data = json!({ "created_by": taker.user_id });
+        db.record(Event::new("api_key", "updated", key, data)).await?;
     }
     for (teams, verb) in [(&row.joined, "member_added"), (&row.raised, "member_updated")] {
         for &team in teams {

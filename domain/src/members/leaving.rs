@@ -101,8 +101,8 @@ pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), M
     sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
     let (here, actor) = (db.workspace(), db.actor().clone());
     let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
-    let told = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
-    db.record(Event::new("member", "erased", id, told)).await?;
+    let data = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
+    db.record(Event::new("member", "erased", id, data)).await?;
     let entry = audit::Entry::new("user", "deleted", member.user_id, json!({ "member_id": id }));
     audit::append(db.conn(), None, &actor, entry).await?;
     Ok(())

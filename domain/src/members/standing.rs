@@ -171,8 +171,8 @@ pub(crate) async fn pause_keys(
     .fetch_all(&mut *conn)
     .await?;
     for key in &paused {
-        let told = json!({ "is_active": false });
-        Event::new("api_key", "updated", *key, told).append(&mut *conn, workspace, actor).await?;
+        let data = json!({ "is_active": false });
+        Event::new("api_key", "updated", *key, data).append(&mut *conn, workspace, actor).await?;
     }
     Ok(paused.len())
 }

@@ -37,7 +37,7 @@ pub struct RosterEntry {
     /// What they do.
     pub title: Option<String>,
     // A reference, of which the API makes a link.
-    /// Picture; null for somebody who is invited.
+    /// Picture; null for an invitation.
     pub avatar_url: Option<String>,
     /// What they are here, or will be.
     pub role: Role,

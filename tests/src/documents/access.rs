@@ -17,7 +17,7 @@ struct Declared {
     own: Option<String>,
     scope: Option<String>,
     reads: bool,
-    /// What nonsense is answered with to whoever is let in.
+    /// The statuses for nonsense from a caller who is let in.
     answers: &'static [u16],
 }
 

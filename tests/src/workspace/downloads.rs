@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{Client, TestApp};
 
-/// An export and the report of an import, as somebody's jobs.
+/// An export and the report of an import, of one workspace.
 struct Files {
     paths: [String; 2],
 }

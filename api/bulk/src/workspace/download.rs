@@ -1,5 +1,5 @@
 //! Downloads by signed links: CSV, streamed, for a browser that sends no headers. A link is good for as long as the
-//! credential of whoever was given it, and what it shows may still be seen by that.
+//! credential that it was made for, and that credential's permission to see what it shows.
 
 use std::fmt::Write as _;
 
@@ -44,7 +44,7 @@ impl Made {
         access.app().keys.bound_link(&path, until, access.caller.credential())
     }
 
-    /// Opens the data of the job's workspace for whoever brings a good link, and shows the job.
+    /// Opens the data of the job's workspace by a good link, and shows the job.
     ///
     /// # Errors
     /// 403 for a link that is not, or no longer, good; 404 when the job is gone.
@@ -86,7 +86,7 @@ impl Source {
         Ok(WorkspaceDb::read(&self.app.database, self.workspace, Actor::default()).await?)
     }
 
-    /// The file of that name, of those bytes. When they fail, or whoever was given the link may not go on, the
+    /// The file of that name, of those bytes. When they fail, or the link's credential is no longer good, the
     /// connection breaks off, so that a part is not taken for the whole.
     pub fn file(
         &self,

@@ -65,7 +65,7 @@ async fn a_stream_and_its_ticket_end_with_the_permission_that_the_job_s_kind_ask
     cancel(&owner, &export).await;
 }
 
-/// Reads to the next gap; answers the jobs that were told of before it.
+/// Reads to the next gap; answers the jobs of the events before it.
 async fn to_the_gap(stream: &mut EventReader) -> Vec<Value> {
     let mut jobs = Vec::new();
     loop {
@@ -78,7 +78,7 @@ async fn to_the_gap(stream: &mut EventReader) -> Vec<Value> {
     }
 }
 
-/// Reads to an event of that job; answers the jobs that were told of on the way.
+/// Reads to an event of that job; answers the jobs of the events on the way.
 async fn to_job(stream: &mut EventReader, job: &str) -> Vec<Value> {
     let mut jobs = Vec::new();
     loop {
@@ -112,14 +112,17 @@ async fn the_stream_of_all_jobs_follows_which_of_them_its_reader_may_view() {
     let shown = sleeper(&app, &owner, NoOp::default()).await;
     super::end_of(&owner, &shown).await;
     for stream in &mut streams {
-        let told = to_job(stream, &shown).await;
-        assert!(!told.contains(&json!(first)) && !told.contains(&json!(hidden)), "{told:?}");
+        let shown_jobs = to_job(stream, &shown).await;
+        assert!(
+            !shown_jobs.contains(&json!(first)) && !shown_jobs.contains(&json!(hidden)),
+            "{shown_jobs:?}"
+        );
     }
 
     owner.post("/permissions/roles/viewer/reset", json!({})).await.expect(200);
     for stream in &mut streams {
-        let told = to_the_gap(stream).await;
-        assert!(!told.contains(&json!(hidden)), "{told:?}");
+        let shown_jobs = to_the_gap(stream).await;
+        assert!(!shown_jobs.contains(&json!(hidden)), "{shown_jobs:?}");
         to_job(stream, &hidden).await;
     }
     cancel(&owner, &hidden).await;

@@ -1,4 +1,4 @@
-//! Whatever changes a member, a team, a key or an invitation tells of it, by whichever route it comes.
+//! Each change of a member, a team, a key or an invitation has its event, by whichever route it comes.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,12 @@ use super::{member_of, path_of};
 use crate::{Client, TestApp, people::join, workspace::auth::Person};
 
 /// Events since the last look, in order: their types, what they are about, and their details.
-struct Told<'a> {
+struct Log<'a> {
     app: &'a TestApp,
     last: i64,
 }
 
-impl Told<'_> {
+impl Log<'_> {
     async fn next(&mut self) -> Vec<(String, String, Value)> {
         let events: Vec<(i64, String, String, Value)> = sqlx::query_as(
             "select id, type, subject_id::text, data from shard.events where id > $1 order by id",
@@ -34,18 +34,18 @@ fn id(value: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_and_a_profile_that_change_are_told_of_by_whatever_route() {
+async fn a_role_and_a_profile_that_change_are_reported_by_whatever_route() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let bob = Person::employee(&app, &owner, "viewer").await;
     let member = member_of(&bob.client).await;
     let (by_member, by_person) = (format!("/members/{}", id(&member)), format!("/auth/{}", bob.id));
-    let mut told = Told { app: &app, last: 0 };
-    told.next().await;
+    let mut log = Log { app: &app, last: 0 };
+    log.next().await;
 
     for (path, role) in [(&by_member, "member"), (&by_person, "admin")] {
         owner.client.patch(path, json!({ "role": role })).await.expect(200);
-        let events = told.next().await;
+        let events = log.next().await;
         let [(kind, subject, data)] = &*events else { panic!("one event by {path}: {events:?}") };
         assert_eq!((kind.as_str(), subject), ("member.updated", &id(&member)), "{path}");
         assert_eq!(data["role"], role, "{path}: {data}");
@@ -54,11 +54,11 @@ async fn a_role_and_a_profile_that_change_are_told_of_by_whatever_route() {
         who.client.patch(path, json!({ "title": "Clerk" })).await.expect(200);
     }
     owner.client.patch(&by_person, json!({ "name": "Bob" })).await.expect(200);
-    let types = told.types().await;
+    let types = log.types().await;
     assert!(types.len() >= 2 && types.iter().all(|kind| kind == "member.updated"), "{types:?}");
 }
 
-/// Somebody who leads a team and answers for a key.
+/// A member who leads a team and answers for a key.
 async fn busy_member(app: &TestApp, owner: &Client) -> (Client, String, String) {
     let bob = app.join(owner, "admin").await;
     let (_, team) = bob.create("/teams", json!({ "name": "Accounts" })).await;
@@ -67,15 +67,15 @@ async fn busy_member(app: &TestApp, owner: &Client) -> (Client, String, String) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_taken_out_leaves_teams_and_keys_behind_and_each_is_told_of_by_either_route() {
+async fn who_is_taken_out_leaves_teams_and_keys_behind_and_each_is_reported_by_either_route() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let mut told = Told { app: &app, last: 0 };
+    let mut log = Log { app: &app, last: 0 };
     let workspace = owner.workspace.clone().unwrap();
     for of_workspaces in [false, true] {
         let (bob, team, key) = busy_member(&app, &owner).await;
         let member = id(&member_of(&bob).await);
-        told.next().await;
+        log.next().await;
 
         if of_workspaces {
             owner.delete(&format!("/workspaces/{workspace}/members/{member}")).await.expect(200);
@@ -83,7 +83,7 @@ async fn who_is_taken_out_leaves_teams_and_keys_behind_and_each_is_told_of_by_ei
             owner.delete(&format!("/members/{member}")).await.expect(204);
         }
 
-        let events = told.next().await;
+        let events = log.next().await;
         let expected =
             [("team.member_removed", &team), ("api_key.updated", &key), ("member.removed", &member)];
         let found: Vec<_> = events.iter().map(|(kind, subject, _)| (kind.as_str(), subject)).collect();
@@ -94,19 +94,19 @@ async fn who_is_taken_out_leaves_teams_and_keys_behind_and_each_is_told_of_by_ei
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn teams_and_keys_that_are_handed_over_are_told_of_one_by_one() {
+async fn teams_and_keys_that_are_handed_over_are_reported_one_by_one() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (bob, team, key) = busy_member(&app, &owner).await;
     let cleo = app.join(&owner, "admin").await;
     let (giver, taker) = (id(&member_of(&bob).await), member_of(&cleo).await);
-    let mut told = Told { app: &app, last: 0 };
-    told.next().await;
+    let mut log = Log { app: &app, last: 0 };
+    log.next().await;
 
     let path = format!("{}/reassign", path_of(&bob).await);
     owner.post(&path, json!({ "to_member_id": taker["id"] })).await.expect(200);
 
-    let events = told.next().await;
+    let events = log.next().await;
     let found: Vec<_> = events.iter().map(|(kind, subject, _)| (kind.as_str(), subject)).collect();
     let expected = [
         ("api_key.updated", &key),
@@ -121,14 +121,14 @@ async fn teams_and_keys_that_are_handed_over_are_told_of_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invitation_is_told_of_from_its_offer_to_its_acceptance() {
+async fn an_invitation_is_reported_from_its_offer_to_its_acceptance() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (cleo, email) = super::stranger(&app).await;
-    let mut told = Told { app: &app, last: 0 };
-    told.next().await;
+    let mut log = Log { app: &app, last: 0 };
+    log.next().await;
 
     join(&owner, &cleo, &json!(email), "viewer").await;
 
-    assert_eq!(told.types().await, ["invitation.created", "invitation.accepted", "member.created"]);
+    assert_eq!(log.types().await, ["invitation.created", "invitation.accepted", "member.created"]);
 }
