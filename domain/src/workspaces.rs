@@ -34,13 +34,21 @@ pub struct Host<'a> {
     pub(crate) actor: &'a Actor,
     /// What they may do there.
     pub(crate) held: &'a Held,
+    /// Who answers for what they do: themselves, or whoever made the key.
+    pub(crate) answerable: UserId,
 }
 
 impl<'a> Host<'a> {
     /// Whoever has that authority, in one request.
     #[must_use]
     pub fn new(authority: &'a Authority, actor: &'a Actor) -> Self {
-        Self { workspace: authority.workspace(), role: authority.role(), actor, held: authority.held() }
+        Self {
+            workspace: authority.workspace(),
+            role: authority.role(),
+            actor,
+            held: authority.held(),
+            answerable: authority.answerable(),
+        }
     }
 }
 
