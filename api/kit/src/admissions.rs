@@ -131,7 +131,8 @@ impl Ended {
     #[must_use]
     pub fn refusal(self) -> ApiError {
         match self {
-            Self::Credential | Self::SignIn => ApiError::token_invalid(),
+            Self::Credential => ApiError::token_invalid(),
+            Self::SignIn => ApiError::sign_in_required(),
             // A workspace that the caller isn't in is, to them, one that doesn't exist.
             Self::Membership => ApiError::not_found(),
             Self::Address => ApiError::forbidden("this address is not on the allowlist"),

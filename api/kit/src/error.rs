@@ -143,6 +143,13 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "token_invalid", "the token is not valid, or no longer")
     }
 
+    /// 401: the workspace asks for a more recent sign-in. A refreshed token is of the same sign-in, and of no use.
+    #[must_use]
+    pub fn sign_in_required() -> Self {
+        let detail = "the workspace asks for a more recent sign-in: sign in again; refreshing does not help";
+        Self::new(StatusCode::UNAUTHORIZED, "sign_in_required", detail)
+    }
+
     /// 403: the caller is known and may not.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
@@ -261,8 +268,10 @@ impl ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6750: who sent no credential is told no error, and a wrong password is none of a bearer token.
+            // RFC 9470: a good token of a sign-in that is not good enough.
             let challenge = match &*self.code {
                 "token_invalid" => r#"Bearer realm="millrace", error="invalid_token""#,
+                "sign_in_required" => r#"Bearer realm="millrace", error="insufficient_user_authentication""#,
                 _ => r#"Bearer realm="millrace""#,
             };
             response

@@ -78,17 +78,18 @@ impl<I: Prefixed> FromStr for TypeId<I> {
     }
 }
 
-/// An id of something of any kind, such as an entry of the audit names: the kind's own prefix, or its name where the
-/// Platform API shows no such things otherwise.
+/// An id of something of any kind, such as an entry of the audit names: the prefix of what the id is, or the kind's name
+/// where the Platform API shows no such things otherwise. What has no id of its own is named by whose it is: a password
+/// by its account, a role and the rules by their workspace.
 #[must_use]
 pub fn type_id_of(kind: &str, id: Uuid) -> String {
     let prefix = match kind {
         "api_key" => ApiKeyId::PREFIX,
-        "job" => JobId::PREFIX,
+        "export" | "job" => JobId::PREFIX,
         "record" => RecordId::PREFIX,
         "scheduled_job" => ScheduleId::PREFIX,
-        "user" => UserId::PREFIX,
-        "workspace" => WorkspaceId::PREFIX,
+        "account_letter" | "impersonation" | "password" | "sign_in" | "user" => UserId::PREFIX,
+        "governance" | "role" | "workspace" => WorkspaceId::PREFIX,
         other => other,
     };
     render(prefix, id)

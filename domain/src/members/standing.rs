@@ -1,9 +1,11 @@
 //! Standing: what somebody is in a workspace, and whether they get in. One function changes it, under one lock, for
 //! the Workspace API's members and for people's profiles alike.
 
+use std::collections::BTreeMap;
+
 use jobs::Tx;
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -12,6 +14,14 @@ use crate::{
     tenant_scope::TenantScope,
     users::Email,
 };
+
+/// What a workspace has changed of a role, as a row has it.
+pub(crate) type Overrides = Json<BTreeMap<String, bool>>;
+
+/// What a role holds with what a workspace has changed of it.
+pub(crate) fn held(role: Role, overrides: Option<&Overrides>) -> Held {
+    Held::with(role, overrides.map(|Json(overrides)| overrides.clone()).unwrap_or_default())
+}
 
 /// Somebody whose standing changes.
 #[derive(Debug, Clone, Copy)]

@@ -1,10 +1,10 @@
 //! The audit: who did what, as its readers see it.
 
 use api_kit::TypeId;
-use domain::UserId;
+use domain::{UserId, WorkspaceId};
 use serde_json::{Value, json};
 
-use crate::TestApp;
+use crate::{TestApp, workspace::auth::Person};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_and_programs_do_is_listed_the_latest_first() {
@@ -37,6 +37,29 @@ async fn what_people_and_programs_do_is_listed_the_latest_first() {
     let none = owner.get("/v1/audit-logs?action=dragon.slain").await.expect(200);
     assert_eq!(none["data"], json!({"logs": [], "total": 0}));
     assert_eq!(owner.get("/v1/audit-logs?limit=x").await.error(422), "record_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_id_of_its_own_is_named_by_whose_it_is() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let member = Person::employee(&app, &owner, "member").await;
+    let path = format!("/workspaces/{}/members/{}/password-reset/link", owner.workspace(), member.id);
+    owner.client.post(&path, json!({})).await.expect(200);
+    let change = json!({"permission": "records:create", "granted": false});
+    owner.client.put("/permissions/roles/member/permission", change).await.expect(200);
+    owner.client.patch("/v1/governance", json!({"password_min_length": 20})).await.expect(200);
+
+    let person = TypeId(UserId(member.id)).to_string();
+    let workspace = TypeId(WorkspaceId(owner.workspace().parse().unwrap())).to_string();
+    for (action, named) in [
+        ("password.reset_allowed", &person),
+        ("role.permissions_changed", &workspace),
+        ("governance.updated", &workspace),
+    ] {
+        let audit = owner.client.get(&format!("/v1/audit-logs?action={action}")).await.expect(200);
+        assert_eq!(audit["data"]["logs"][0]["resource_id"], json!(named), "{action}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

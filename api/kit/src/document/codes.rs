@@ -26,6 +26,10 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("token_missing", "the request carries no credential"),
             ("credentials_invalid", "no account has this address and this password"),
             ("token_invalid", "the credential is not valid, or no longer"),
+            (
+                "sign_in_required",
+                "the workspace asks for a more recent sign-in, which a refresh does not replace",
+            ),
         ],
     },
     Failure {
