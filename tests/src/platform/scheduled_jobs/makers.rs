@@ -105,8 +105,12 @@ async fn an_occurrence_whose_maker_may_not_start_it_any_more_is_skipped() {
     let ((of_bob, due), (of_key, _)) = (yearly(&bob).await, yearly(&program).await);
     let (of_ada, _) = yearly(&ada).await;
     // What no request has told.
-    let user = member_of(&bob).await["user_id"].as_str().unwrap().to_owned();
-    app.run(&format!("update memberships set role = 'member' where user_id = '{user}'")).await;
+    let workspace = ada.workspace.as_deref().unwrap();
+    let denied = format!(
+        "insert into role_permissions (workspace_id, role, permission, granted)
+         values ('{workspace}', 'admin', 'schedules:manage', false)"
+    );
+    app.run(&denied).await;
     let key = key["id"].as_str().unwrap();
     app.run(&format!("update api_keys set expires_at = now() where id = '{key}'")).await;
 
