@@ -120,7 +120,8 @@ impl Ended {
 
     /// The last event of a stream that ends for it.
     pub(crate) fn event(self, job: Option<&Value>) -> String {
-        let mut event = json!({ "status": "CLOSED", "reason": self.name(), "timestamp": jobs::clock::now() });
+        let mut event =
+            json!({ "status": "CLOSED", "reason": self.name(), "timestamp": jobs::clock::now_in_millis() });
         if let Some(job) = job {
             event["job_id"] = job.clone();
         }

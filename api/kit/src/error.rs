@@ -289,6 +289,7 @@ impl<E: DomainError> From<E> for ApiError {
         match error.refusal() {
             Refusal::NotFound => Self::not_found(),
             Refusal::Invalid(fields) => Self::invalid_fields(fields),
+            Refusal::Unknown(fields) => Self::unknown(fields),
             Refusal::Missing(names) => Self::missing(names),
             Refusal::Conflict(code) => Self::conflict(code, said),
             Refusal::Forbidden => Self::forbidden(said),
@@ -299,6 +300,7 @@ impl<E: DomainError> From<E> for ApiError {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said)
             },
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
+            Refusal::PaymentRefused => Self::new(StatusCode::PAYMENT_REQUIRED, "payment_refused", said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
             Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
@@ -433,5 +435,11 @@ mod tests {
         fn refusal(&self) -> Refusal {
             Refusal::Internal
         }
+    }
+
+    #[test]
+    fn a_refused_means_of_payment_is_a_402_wherever_it_is_told() {
+        let refused = ApiError::from(domain::stripe::StripeError::Refused("Your card was declined.".into()));
+        assert_eq!((refused.status, &*refused.code), (StatusCode::PAYMENT_REQUIRED, "payment_refused"));
     }
 }

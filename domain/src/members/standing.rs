@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     Actor, Event, UserId, WorkspaceId,
     access::{Held, Override, Role},
+    scheduled_jobs::makers,
     tenant_scope::TenantScope,
     users::Email,
 };
@@ -164,7 +165,7 @@ pub(crate) async fn is_member(
 }
 
 /// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
-/// which the person comes back; answers how many.
+/// which the person comes back, and disables their scheduled jobs; answers how many keys. After the membership's end.
 pub(crate) async fn pause_keys(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -184,6 +185,7 @@ pub(crate) async fn pause_keys(
         let data = json!({ "is_active": false });
         Event::new("api_key", "updated", *key, data).append(&mut *conn, workspace, actor).await?;
     }
+    makers::disable_refused(conn, workspace, actor).await?;
     Ok(paused.len())
 }
 
@@ -191,7 +193,7 @@ pub(crate) async fn pause_keys(
 pub(crate) async fn change(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    caller: &Held,
+    (caller, actor): (&Held, &Actor),
     whose: Whose,
     to: To,
 ) -> Result<Changed, StandingError> {
@@ -229,7 +231,8 @@ pub(crate) async fn change(
         role.name(),
         to.is_active,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    makers::disable_refused(conn, workspace, actor).await?;
     Ok(Changed { member: current.id, from: current.role })
 }

@@ -230,7 +230,8 @@ async fn change_role(
     }
     let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
     let changed =
-        standing::change(tx.conn(), workspace, shared.own.held(), Whose::Person(other.0), to).await?;
+        standing::change(tx.conn(), workspace, (shared.own.held(), actor), Whose::Person(other.0), to)
+            .await?;
     let data = json!({ "user_id": other, "fields": ["role"], "from": changed.from, "role": role });
     Event::new("member", "updated", changed.member, data).append(tx.conn(), workspace, actor).await?;
     Ok(())

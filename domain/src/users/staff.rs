@@ -12,6 +12,8 @@ use crate::{
     Actor, UserId,
     account_tokens::{self, Purpose},
     audit::{self, Entry},
+    members::standing,
+    scheduled_jobs::makers,
     sessions::{self, Ended},
 };
 
@@ -79,6 +81,9 @@ pub async fn change(
         sessions::end_all(&mut tx, user, None, Ended::Deactivated).await?;
         account_tokens::void(&mut tx, user, Purpose::PasswordReset).await?;
         account_tokens::void(&mut tx, user, Purpose::Activation).await?;
+        for place in standing::keeping(tx.conn(), user).await? {
+            makers::disable_refused(tx.conn(), place.workspace, actor).await?;
+        }
     }
     let said = json!({ "is_staff": is_staff, "is_active": is_active });
     audit::record(&mut tx, None, actor, Entry::new("user", "updated", user.0, said)).await?;

@@ -85,7 +85,6 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("last_owner", "the workspace would have no owner"),
             ("name_taken", "another one has this name"),
             ("owner_immutable", "the owner's role cannot be changed"),
-            ("payment_refused", "the means of payment was refused"),
             ("provisioning_failed", "the workspace could not be made"),
             ("request_running", "a request with this Idempotency-Key is still running"),
             ("signup_failed", "the sign-up has failed"),
