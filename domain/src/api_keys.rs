@@ -96,6 +96,11 @@ pub enum ApiKeyError {
     /// The caller doesn't hold what the scope lets keys do. 403.
     #[error("a key with the scope {0} may do what you may not")]
     MoreThanHeld(Scope),
+    /// The key acts for a person who holds more than the caller, and the change would let it do more. 403.
+    #[error(
+        "this change lets the key do more for its maker, who may do more here than the caller: rotate the key instead"
+    )]
+    OfMore,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -109,7 +114,7 @@ impl DomainError for ApiKeyError {
             Self::Revoked => Refusal::Conflict("key_revoked".into()),
             Self::Expired => Refusal::Conflict("key_expired".into()),
             Self::TooMany(_) => Refusal::LimitExceeded,
-            Self::MoreThanHeld(_) => Refusal::Forbidden,
+            Self::MoreThanHeld(_) | Self::OfMore => Refusal::Forbidden,
             Self::Database(error) => error.refusal(),
         }
     }

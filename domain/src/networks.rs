@@ -60,6 +60,14 @@ pub(crate) fn let_in(list: &[String], ip: Option<IpAddr>) -> bool {
     list.is_empty() || ip.is_some_and(|ip| holds(ip.to_canonical()))
 }
 
+/// Whether one list lets in an address that another does not.
+pub(crate) fn is_wider(list: &[String], than: &[String]) -> bool {
+    let parsed = |list: &[String]| list.iter().filter_map(|text| text.parse().ok()).collect::<Vec<IpNet>>();
+    let within = parsed(than);
+    let is_new = |network: &IpNet| !within.iter().any(|old| old.contains(network));
+    !than.is_empty() && (list.is_empty() || parsed(list).iter().any(is_new))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -417,6 +417,18 @@ pub(crate) async fn end_all(
     Ok(ended.rows_affected())
 }
 
+/// Ends the sessions in which a member of staff acts as others.
+pub(crate) async fn end_acting(tx: &mut Tx, staff: UserId, why: Ended) -> Result<u64, sqlx::Error> {
+    let ended = sqlx::query!(
+        "update sessions set revoked_at = now(), revoked_for = $2 where impersonator_id = $1 and revoked_at is null",
+        staff.0,
+        why.name(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(ended.rows_affected())
+}
+
 async fn note_ended(tx: &mut Tx, actor: &Actor, session: SessionId, why: Ended) -> Result<(), sqlx::Error> {
     audit::record(tx, None, actor, Entry::new("session", "ended", session.0, json!({ "for": why.name() })))
         .await

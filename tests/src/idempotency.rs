@@ -164,3 +164,49 @@ async fn a_key_must_be_one() {
     let reply = owner.post_with_key("/recordsets", json!({}), &"k".repeat(256)).await;
     assert_eq!(reply.error(422), "record_invalid");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_repeated_to_the_credential_that_had_it_and_to_no_other_of_its_person() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let new = json!({ "name": "My script" });
+    let made = owner.post_with_key("/auth/tokens", new.clone(), "secret").await.expect(201);
+    let secret = made["token"].as_str().unwrap();
+
+    let (acting, _) = app.acting_as(&owner).await;
+    let refused = acting.post_with_key("/auth/tokens", new.clone(), "secret").await;
+    assert_eq!(refused.error(403), "forbidden");
+    let program = owner.with_token(Some(secret));
+    let refused = program.post_with_key("/auth/tokens", new.clone(), "secret").await;
+    assert_eq!(refused.error(403), "token_read_only");
+    // Also where the other credential may do the same: it is another request.
+    let team = json!({ "name": "Engineers" });
+    owner.post_with_key("/teams", team.clone(), "team").await.expect(201);
+    let other = acting.post_with_key("/teams", team, "team").await;
+    assert!(!is_replayed(&other), "{}", other.text);
+
+    let again = owner.post_with_key("/auth/tokens", new, "secret").await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.expect(201), made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_not_repeated_to_a_caller_whom_the_route_does_not_admit_any_more() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let admin = app.join(&owner, "admin").await;
+    let recordset = recordset(&owner).await;
+    let asked = json!({ "recordset_id": recordset, "format": "csv" });
+    let started = admin.post_with_key("/recordsets/export", asked.clone(), "export").await.expect(202);
+    admin.follow(&started).await;
+
+    for permission in ["records:view", "exports:view"] {
+        let change = |granted: bool| json!({ "permission": permission, "granted": granted });
+        owner.put("/permissions/roles/admin/permission", change(false)).await.expect(200);
+        let again = admin.post_with_key("/recordsets/export", asked.clone(), "export").await;
+        assert_eq!(again.error(403), "forbidden", "{permission}");
+        owner.put("/permissions/roles/admin/permission", change(true)).await.expect(200);
+        let again = admin.post_with_key("/recordsets/export", asked.clone(), "export").await;
+        assert!(is_replayed(&again), "{permission}: {}", again.text);
+    }
+}

@@ -91,6 +91,18 @@ impl Caller {
         entered(callers::enter(&app.database.pool, self.credential(), workspace, ip).await?)
     }
 
+    /// Checks that the sign-in is recent enough for every workspace of the caller.
+    ///
+    /// # Errors
+    /// 401 for a sign-in that is too old for one.
+    pub async fn admitted_by_all(&self, app: &App) -> Result<(), ApiError> {
+        let entries = callers::entries(&app.database.pool, self.credential(), self.visitor.ip).await?;
+        match entries.into_iter().find(|(_, entry)| *entry == Entry::SignedInTooLongAgo) {
+            Some((_, refused)) => entered(refused).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The caller's authority in the workspace that is named, or in all that they may enter now.
     ///
     /// # Errors
@@ -282,18 +294,22 @@ fn note_use(app: &App, found: &Found) {
     });
 }
 
-/// Tells whose request this is, for its `Idempotency-Key`.
+/// Tells whose request this is, for its `Idempotency-Key`, once all that the route asks of its caller is checked: an
+/// answer that was kept is given without it. It is the credential's, not the person's, whose credentials don't all open
+/// the same; a session stays the same one when it is refreshed.
 pub(crate) async fn arm(
     request: &Request,
     principal: &Principal,
-    workspace: Option<WorkspaceId>,
+    authority: Option<&Authority>,
 ) -> Result<(), ApiError> {
-    let who = match principal.user() {
-        Some(user) => format!("user:{user}"),
-        None => format!("credential:{}", principal.credential().id()),
+    let who = match principal.credential() {
+        Credential::Session(id) => format!("session:{}", id.0),
+        Credential::ApiKey(id) => format!("key:{id}"),
+        Credential::PersonalToken(id) => format!("token:{id}"),
     };
-    let holder = workspace.map(|workspace| Holder { credential: principal.credential(), workspace });
-    let workspace = workspace.map_or_else(String::new, |id| id.to_string());
+    let workspace = authority.map_or_else(String::new, |authority| authority.workspace().to_string());
+    let holder = authority
+        .map(|authority| Holder { credential: principal.credential(), authority: authority.clone() });
     idempotency::arm(request, &app(request)?.database, &who, &workspace, holder).await
 }
 
@@ -324,19 +340,30 @@ pub(crate) fn register_bearer(registry: &mut Registry) {
     );
 }
 
-async fn known(request: &Request) -> Result<Known, ApiError> {
+/// Whoever calls, while it isn't told yet whose request it is.
+async fn identified(request: &Request) -> Result<Caller, ApiError> {
     let (principal, entry) = identify(request, None).await?;
     // A key or token that is good in one workspace is good as far as that workspace lets it in.
     match entry {
         Entry::Nowhere | Entry::Open(_) | Entry::Behind(_) => {}
         refused => drop(entered(refused)?),
     }
-    arm(request, &principal, None).await?;
-    Ok(Known(Caller { principal, visitor: Visitor::of(request) }))
+    Ok(Caller { principal, visitor: Visitor::of(request) })
+}
+
+async fn known(request: &Request) -> Result<Known, ApiError> {
+    let caller = identified(request).await?;
+    arm(request, &caller.principal, None).await?;
+    Ok(Known(caller))
 }
 
 async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
-    let Known(caller) = known(request).await?;
+    let signed_in = session_of(identified(request).await?)?;
+    arm(request, &signed_in.principal, None).await?;
+    Ok(signed_in)
+}
+
+fn session_of(caller: Caller) -> Result<SignedIn, ApiError> {
     match caller.principal {
         Principal::Session { session, user, .. } => Ok(SignedIn { user, session, caller }),
         _ => Err(ApiError::forbidden("this is for people who have signed in, not for their programs")),
@@ -344,11 +371,12 @@ async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
 }
 
 async fn in_person(request: &Request) -> Result<InPerson, ApiError> {
-    let signed_in = signed_in(request).await?;
-    match signed_in.principal {
-        Principal::Session { impersonator: Some(_), .. } => Err(ApiError::forbidden(IN_PERSON)),
-        _ => Ok(InPerson(signed_in)),
+    let signed_in = session_of(identified(request).await?)?;
+    if let Principal::Session { impersonator: Some(_), .. } = signed_in.principal {
+        return Err(ApiError::forbidden(IN_PERSON));
     }
+    arm(request, &signed_in.principal, None).await?;
+    Ok(InPerson(signed_in))
 }
 
 async fn visit(request: &Request) -> Result<Visitor, ApiError> {

@@ -16,12 +16,11 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    WorkspaceId,
-    callers::Credential,
+    callers::{Authority, Credential},
     idempotency::{self, KeptTicket, KeyId, Remembered, RequestHash, Taken},
 };
 use futures::stream;
-use jobs::{Database, JobId, Unit};
+use jobs::{Act, Database, JobId, Unit};
 use poem::{
     Body, Request, Response,
     error::ReadBodyError,
@@ -69,11 +68,20 @@ struct Inner {
     made: Mutex<Vec<MadeTicket>>,
 }
 
-/// Whom tickets are made for: a caller in a workspace.
-#[derive(Debug, Clone, Copy)]
+/// Whom tickets are made for: a caller in a workspace, with all that they may do there.
+#[derive(Debug, Clone)]
 pub(crate) struct Holder {
     pub(crate) credential: Credential,
-    pub(crate) workspace: WorkspaceId,
+    pub(crate) authority: Authority,
+}
+
+impl Holder {
+    /// Checks that a job may be seen, by the permission by which a ticket for it was given and by those of its kind.
+    fn may_see(&self, kind: &str, permission: &str) -> Result<(), ApiError> {
+        let held = self.authority.held();
+        held.reach(permission).map_err(|lacking| ApiError::forbidden(lacking.of(permission)))?;
+        Ok(held.need_for_job(kind, Act::View)?)
+    }
 }
 
 /// A ticket that was made for an answer.
@@ -86,6 +94,11 @@ pub(crate) struct MadeTicket {
     pub(crate) job: JobId,
     /// The permission by which it is given.
     pub(crate) permission: &'static str,
+}
+
+/// Whether another attempt answers the current request: what comes of this one is not shown, and no fault.
+pub(crate) fn is_taken() -> bool {
+    CURRENT.try_with(|Attempt(attempt)| attempt.taken.get().is_some()).unwrap_or(false)
 }
 
 /// Notes a ticket that goes into the answer, where the request has a key.
@@ -219,16 +232,16 @@ impl Attempt {
         let taken = move |taken| {
             let _ = told.0.taken.set(taken);
         };
-        idempotency::unit(move || named.0.armed.get().map(|&(key, _)| key), taken)
+        idempotency::unit(move || named.0.armed.get().map(|(key, _)| *key), taken)
     }
 
     /// The answer: another attempt's, or this one's, which is remembered together with its effect.
     async fn settle(&self, app: &App, unit: &Unit, response: Response) -> Result<Response, ApiError> {
         match (self.0.taken.get(), self.0.armed.get()) {
             (Some(Taken::Running), _) => Err(running()),
-            (Some(Taken::Answered), Some(&armed)) => self.replay(app, armed).await,
+            (Some(Taken::Answered), Some(armed)) => self.replay(app, armed).await,
             _ if response.status().is_server_error() => Ok(response),
-            (_, Some(&armed)) if is_remembered(&response) => self.remember(app, unit, armed, response).await,
+            (_, Some(armed)) if is_remembered(&response) => self.remember(app, unit, armed, response).await,
             _ => {
                 if let Some(tx) = unit.take(&app.database).await? {
                     tx.commit().await?;
@@ -242,7 +255,7 @@ impl Attempt {
         &self,
         app: &App,
         unit: &Unit,
-        armed: (KeyId, Option<Holder>),
+        armed: &(KeyId, Option<Holder>),
         mut response: Response,
     ) -> Result<Response, ApiError> {
         let body = response.take_body().into_bytes().await.map_err(ApiError::internal)?;
@@ -266,8 +279,8 @@ impl Attempt {
     }
 
     /// The answer that was given before, with tickets that are good now.
-    async fn replay(&self, app: &App, (key, holder): (KeyId, Option<Holder>)) -> Result<Response, ApiError> {
-        let answer = idempotency::find(&app.database, key).await?.ok_or_else(running)?;
+    async fn replay(&self, app: &App, (key, holder): &(KeyId, Option<Holder>)) -> Result<Response, ApiError> {
+        let answer = idempotency::find(&app.database, *key).await?.ok_or_else(running)?;
         if answer.request != self.0.body.digest().await? {
             return Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -344,14 +357,18 @@ fn is_remembered(response: &Response) -> bool {
     is_json && !PASSING.contains(&response.status())
 }
 
-/// A kept answer whose tickets are for whoever asks now, as far as they may see the jobs: those of the
-/// workspace that they are in. Of another job only the path is left.
-async fn renewed(app: &App, holder: Holder, answer: Remembered) -> Result<Vec<u8>, ApiError> {
+/// A kept answer whose tickets are for whoever asks now. Of a job that isn't in their workspace any more only the path is
+/// left.
+///
+/// # Errors
+/// 403 for an answer that shows a job which the caller may not see any more.
+async fn renewed(app: &App, holder: &Holder, answer: Remembered) -> Result<Vec<u8>, ApiError> {
     let mut body: Value = serde_json::from_slice(&answer.body).map_err(ApiError::internal)?;
     for KeptTicket { member, path, job, permission } in answer.tickets {
         let snapshot = app.hub.snapshot(job).await?;
-        let is_theirs = snapshot.is_some_and(|job| job.workspace == Some(holder.workspace.0));
-        let url = if is_theirs {
+        let theirs = snapshot.filter(|job| job.workspace == Some(holder.authority.workspace().0));
+        let url = if let Some(shown) = theirs {
+            holder.may_see(&shown.kind, &permission)?;
             let (opens, credential) = (Opens::Job(job), holder.credential);
             let ticket = Ticket { opens, credential, permission: permission.into(), expires: None };
             format!("{path}?ticket={}", app.keys.ticket(&ticket))

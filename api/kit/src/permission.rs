@@ -296,7 +296,6 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
         return Err(refused(Lacking::Permission));
     }
     let (workspace, role) = (authority.workspace(), authority.role());
-    arm(request, &principal, Some(workspace)).await?;
     let caller = Caller { principal, visitor };
     Ok(Access { caller, workspace, role, permission, authority, reach, app: app.on_behalf_of(workspace) })
 }
@@ -371,6 +370,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
         for also in P::ALSO {
             access.held().need(also).map_err(ApiError::from)?;
         }
+        arm(request, &access.caller.principal, Some(&access.authority)).await?;
         Ok(Self { access, permission: PhantomData })
     }
 }

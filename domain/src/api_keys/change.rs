@@ -3,13 +3,16 @@
 use jobs::Tx;
 use poem_openapi::{Object, types::MaybeUndefined};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     ApiKey, ApiKeyError, get,
     issue::{Checks, may_give},
     locked,
 };
-use crate::{Acting, ApiKeyId, Event, scheduled_jobs::makers};
+use crate::{
+    Acting, ApiKeyId, Event, UserId, access::Scope, members::standing, networks, scheduled_jobs::makers,
+};
 
 /// Changes to a key; what is absent stays as it is. The secret is changed by rotating the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
@@ -19,7 +22,7 @@ pub struct KeyChanges {
     /// What it is for, at most 2,000 characters; null clears it.
     pub description: MaybeUndefined<String>,
     /// What it may do: at least one, and only what the issuer has.
-    pub scopes: Option<Vec<crate::access::Scope>>,
+    pub scopes: Option<Vec<Scope>>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     pub ip_allowlist: Option<Vec<String>>,
     /// Requests a minute; null: what the plan says.
@@ -31,7 +34,9 @@ pub struct KeyChanges {
 /// Changes a key's settings.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`], [`ApiKeyError::MoreThanHeld`] for a key of which the caller lacks a scope, and those of [`issue`](super::issue).
+/// [`ApiKeyError::Revoked`], [`ApiKeyError::MoreThanHeld`] for a key of which the caller lacks a scope,
+/// [`ApiKeyError::OfMore`] for a change by which the key may do more for a person who holds more than the caller, and
+/// those of [`issue`](super::issue).
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,
@@ -63,6 +68,14 @@ pub async fn change(
     checks.rate(rate);
     checks.done()?;
     may_give(by, changes.scopes.as_deref().unwrap_or_default())?;
+    let does_more =
+        changes.scopes.as_ref().is_some_and(|scopes| scopes.iter().any(|scope| !scope.is_in(&key.scopes)))
+            || ip_allowlist.as_ref().is_some_and(|list| networks::is_wider(list, &key.ip_allowlist))
+            || key.rate_per_minute.is_some_and(|old| rate.is_none_or(|new| new > old))
+            || (changes.is_active == Some(true) && !key.is_active);
+    if does_more {
+        may_act_as(tx, by, key.created_by, changes.scopes.unwrap_or(key.scopes)).await?;
+    }
     sqlx::query!(
         "update api_keys
             set name = coalesce($3, name), description = $4, scopes = coalesce($5, scopes),
@@ -93,10 +106,27 @@ pub async fn change(
     Ok(key)
 }
 
+/// Checks that a caller holds what a key with those scopes does for the person who answers for it. Whoever knows the
+/// key's secret would otherwise gain that person's authority by a change of the key.
+async fn may_act_as(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    person: Option<Uuid>,
+    scopes: Vec<Scope>,
+) -> Result<(), ApiKeyError> {
+    let is_covered = match person {
+        Some(person) => {
+            standing::covers_program(tx.conn(), by.workspace, by.held, UserId(person), scopes).await?
+        }
+        None => false,
+    };
+    if is_covered { Ok(()) } else { Err(ApiKeyError::OfMore) }
+}
+
 /// Pauses a key, or lets it go on.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`].
+/// [`ApiKeyError::Revoked`]; [`ApiKeyError::OfMore`] for letting it go on.
 pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
     let is_active = Some(!locked(tx.conn(), by.workspace, id).await?.is_active);
     change(tx, by, id, KeyChanges { is_active, ..KeyChanges::default() }).await

@@ -141,14 +141,15 @@ pub(super) struct Holder {
 
 /// How a holder stands in a workspace, from an address.
 pub(super) fn judge(holder: &Holder, standing: Standing, from: Option<IpAddr>) -> Entry {
-    if !networks::let_in(&standing.ip_allowlist, from) {
-        return Entry::FromElsewhere;
-    }
+    // Asked first: what a session is too old for, it is from every address.
     let longest = standing.session_duration_secs.map(|seconds| Duration::seconds(seconds.into()));
     if let (Some(longest), Some(at)) = (longest, holder.signed_in_at)
         && at + longest < jobs::clock::now()
     {
         return Entry::SignedInTooLongAgo;
+    }
+    if !networks::let_in(&standing.ip_allowlist, from) {
+        return Entry::FromElsewhere;
     }
     if standing.state != "ready" {
         return Entry::NotReady;

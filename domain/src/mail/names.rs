@@ -15,7 +15,28 @@ pub fn shown(name: &str) -> Option<String> {
     if links || encodes || name.is_empty() || name.chars().any(|c| c.is_control() || changes_others(c)) {
         return None;
     }
-    Some(name.chars().take(MAX_SHOWN).collect())
+    Some(without_domains(name).chars().take(MAX_SHOWN).collect())
+}
+
+/// A name with a space after each dot that mail programs would read as one of a domain, and so make a link of: one that
+/// stands between a letter or digit and two letters.
+fn without_domains(name: &str) -> String {
+    let is_dot = |c: char| matches!(c, '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}');
+    let mut shown = String::with_capacity(name.len());
+    let mut rest = name.chars();
+    let mut before = None;
+    while let Some(c) = rest.next() {
+        shown.push(c);
+        let mut after = rest.clone();
+        let is_label = before.is_some_and(char::is_alphanumeric)
+            && after.next().is_some_and(char::is_alphabetic)
+            && after.next().is_some_and(char::is_alphabetic);
+        if is_dot(c) && is_label {
+            shown.push(' ');
+        }
+        before = Some(c);
+    }
+    shown
 }
 
 /// Marks of direction and other invisible characters, line and paragraph separators.
@@ -42,6 +63,15 @@ mod tests {
             assert_eq!(shown(name), None, "{name:?}");
         }
         assert_eq!(shown(" Räder & <Söhne> ").as_deref(), Some("Räder & <Söhne>"));
+        for (name, neutral) in [
+            ("Evil.example/x", "Evil. example/x"),
+            ("pay@evil.co.uk now", "pay@evil. co. uk now"),
+            ("evil\u{3002}example", "evil\u{3002} example"),
+            ("Acme Inc.", "Acme Inc."),
+            ("U.S. Steel 2.0", "U.S. Steel 2.0"),
+        ] {
+            assert_eq!(shown(name).as_deref(), Some(neutral));
+        }
         assert_eq!(shown(&"n".repeat(200)).unwrap().len(), 100);
     }
 }

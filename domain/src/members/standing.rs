@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Actor, Event, UserId, WorkspaceId,
-    access::{Held, Override, Role},
+    access::{Held, Override, Role, Scope},
     scheduled_jobs::makers,
     tenant_scope::TenantScope,
     users::Email,
@@ -95,9 +95,32 @@ pub(crate) async fn may_give(
     held: &Held,
     role: Role,
 ) -> Result<bool, sqlx::Error> {
-    if role > held.role() {
-        return Ok(false);
-    }
+    Ok(role <= held.role() && held.covers(&held_by(conn, workspace, role).await?))
+}
+
+/// Whether a caller holds all that a program with those scopes does, or would do, for the person who answers for it:
+/// also while that person is kept and not let in, since the program does it again when they are. Where the person has
+/// no membership, what the program would do is unknown.
+pub(crate) async fn covers_program(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    held: &Held,
+    person: UserId,
+    scopes: Vec<Scope>,
+) -> Result<bool, sqlx::Error> {
+    let role = sqlx::query_scalar!(
+        r#"select role as "role: Role" from memberships where workspace_id = $1 and user_id = $2"#,
+        workspace.0,
+        person.0,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(role) = role.filter(|&role| role <= held.role()) else { return Ok(false) };
+    Ok(held.covers(&held_by(conn, workspace, role).await?.within(scopes)))
+}
+
+/// All that a role holds in a workspace.
+async fn held_by(conn: &mut PgConnection, workspace: WorkspaceId, role: Role) -> Result<Held, sqlx::Error> {
     let overrides = sqlx::query!(
         "select permission, granted from role_permissions where workspace_id = $1 and role = $2",
         workspace.0,
@@ -108,7 +131,7 @@ pub(crate) async fn may_give(
     let overrides = overrides.into_iter();
     let overrides =
         overrides.map(|row| Override { permission: row.permission, granted: row.granted }).collect();
-    Ok(held.covers(&Held::of_role(role, overrides)))
+    Ok(Held::of_role(role, overrides))
 }
 
 /// A workspace that keeps a person, whether or not they get in.

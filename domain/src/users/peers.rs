@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Actor, Event, UserId, WorkspaceId,
-    access::Role,
+    access::{Role, Scope},
     account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose},
     audit::{self, Entry},
     callers::Authority,
@@ -193,12 +193,15 @@ pub async fn edit(
     if let Some(role) = role {
         change_role(&mut tx, only(&over)?, other, role, actor).await?;
     }
+    let before = passwords::owner(tx.conn(), other).await?.email;
     if peer.caller != other && is_managed(tx.conn(), other, only(&over)?.own.workspace()).await? {
+        if changes.moves_from(&before) {
+            check_covers(&mut tx, only(&over)?.own, other).await?;
+        }
         let edited = profile::edit(&mut tx, other, changes, link, actor).await?;
         tx.commit().await?;
         return Ok(edited);
     }
-    let before = passwords::owner(tx.conn(), other).await?.email;
     if changes.moves_from(&before) {
         return Err(UserError::Forbidden(
             "the address is the account's: only its owner changes it, at /auth/me",
@@ -254,6 +257,7 @@ pub async fn mail_reset(
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
     let letter = if is_managed(tx.conn(), member, admin.workspace()).await? {
+        check_covers(&mut tx, admin, member).await?;
         let url = reset_link(&mut tx, admin, member, link, MAILED_RESET).await?;
         reset_letter((email, name), url, why)
     } else {
@@ -300,6 +304,7 @@ pub async fn hand_over_reset(
             "the account is its owner's: only they can choose a new password, by mail",
         ));
     }
+    check_covers(&mut tx, admin, member).await?;
     let url = reset_link(&mut tx, admin, member, link, HANDED_OVER_RESET).await?;
     note_reset(&mut tx, admin, member, "link", actor).await?;
     tx.commit().await?;
@@ -322,6 +327,17 @@ async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Resu
         return Err(UserError::Forbidden("this needs a role that equals or outranks theirs"));
     }
     Ok(Brand::of(&found.branding, &found.name))
+}
+
+/// Checks that an admin holds all that a member does: whoever opens an account, or moves it to another address, may do
+/// what its owner may.
+async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), UserError> {
+    let scopes = vec![Scope::All];
+    if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {
+        Ok(())
+    } else {
+        Err(StandingError::MoreThanHeld(admin.role()).into())
+    }
 }
 
 async fn reset_link(

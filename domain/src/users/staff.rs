@@ -52,7 +52,8 @@ pub async fn by_email(pool: &PgPool, email: &str) -> Result<Option<Account>, sql
 }
 
 /// Makes somebody staff or not, active or not; what is absent stays as it is. Who is deactivated is out at
-/// once, and no link lets them in again.
+/// once, and no link lets them in again. The sessions in which a member of staff acts as others end when the person is no
+/// staff any more, or inactive, and stay ended when that is taken back.
 ///
 /// # Errors
 /// [`UserError::NotFound`].
@@ -84,6 +85,9 @@ pub async fn change(
         for place in standing::keeping(tx.conn(), user).await? {
             makers::disable_refused(tx.conn(), place.workspace, actor).await?;
         }
+    }
+    if !(account.is_active && account.is_staff) {
+        sessions::end_acting(&mut tx, user, Ended::Revoked).await?;
     }
     let said = json!({ "is_staff": is_staff, "is_active": is_active });
     audit::record(&mut tx, None, actor, Entry::new("user", "updated", user.0, said)).await?;

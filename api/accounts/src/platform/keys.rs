@@ -190,6 +190,9 @@ impl KeysApi {
     }
 
     /// Change an API key's settings
+    ///
+    /// A change by which the key can do more (another scope, a wider allowlist, a higher rate, the end of a pause) needs all
+    /// that the key then holds through its maker, in a role not below the maker's (403 otherwise).
     #[oai(path = "/:key_id", method = "patch", operation_id = "update_key")]
     async fn update(
         &self,

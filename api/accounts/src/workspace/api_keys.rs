@@ -122,6 +122,9 @@ impl ApiKeysApi {
     }
 
     /// Change an API key's settings
+    ///
+    /// A change by which the key can do more (another scope, a wider allowlist, a higher rate, the end of a pause) needs all
+    /// that the key then holds through its maker, in a role not below the maker's (403 otherwise).
     #[oai(path = "/:api_key_id", method = "patch", operation_id = "update_api_key")]
     async fn update(
         &self,

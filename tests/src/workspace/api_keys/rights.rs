@@ -175,3 +175,51 @@ async fn who_may_manage_keys_without_being_an_admin_issues_none_that_does_more_t
         assert_eq!(refused.error(403), "forbidden", "{scope}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_does_not_become_an_owner_by_changing_an_owners_key() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let admin = app.join(&owner, "admin").await;
+    let new = json!({"name": "The owner's", "scopes": ["read", "auth"], "ip_allowlist": ["10.0.0.0/8"],
+                     "rate_per_minute": 5});
+    let key = owner.post("/api-keys", new).await.expect(201);
+    let id = key["id"].as_str().unwrap();
+    let path = format!("/api-keys/{id}");
+    let platform = format!("/v1/keys/{id}");
+
+    for more in [
+        json!({"scopes": ["read", "auth", "write"]}),
+        json!({"scopes": ["*"]}),
+        json!({"ip_allowlist": []}),
+        json!({"ip_allowlist": ["10.0.0.0/8", "127.0.0.1"]}),
+        json!({"ip_allowlist": ["0.0.0.0/0"]}),
+    ] {
+        assert_eq!(admin.patch(&path, more.clone()).await.error(403), "forbidden", "{more}");
+        assert_eq!(admin.patch(&platform, more.clone()).await.error(403), "forbidden", "{more}");
+    }
+    for more in [json!({"rate_per_minute": null}), json!({"rate_per_minute": 6})] {
+        assert_eq!(admin.patch(&path, more.clone()).await.error(403), "forbidden", "{more}");
+    }
+    assert_eq!(admin.patch(&platform, json!({"rate_limit": 6})).await.error(403), "forbidden");
+
+    // Less is no power: a name, fewer scopes, a narrower list, a lower rate, a pause.
+    let less = json!({"name": "x", "scopes": ["auth"], "ip_allowlist": ["10.1.0.0/16"], "rate_per_minute": 4,
+                      "is_active": false});
+    admin.patch(&path, less).await.expect(200);
+    assert_eq!(admin.patch(&path, json!({"is_active": true})).await.error(403), "forbidden");
+    assert_eq!(admin.post(&format!("{path}/toggle"), json!({})).await.error(403), "forbidden");
+    // The owner changes it, and an admin those of admins.
+    owner.patch(&path, json!({"is_active": true, "scopes": ["*"], "ip_allowlist": []})).await.expect(200);
+    let (own, _) = app.join(&owner, "admin").await.new_key(&["read"]).await;
+    let own = format!("/api-keys/{}", own["id"].as_str().unwrap());
+    admin.patch(&own, json!({"scopes": ["read", "auth"]})).await.expect(200);
+    // A successor is whose who rotates.
+    let rotated = admin.post(&format!("{path}/rotate"), json!({})).await.expect(200);
+    let me = admin.get("/auth/me").await.expect(200);
+    assert_eq!(rotated["created_by"], me["id"]);
+    let program = owner.program(rotated["key"].as_str().unwrap());
+    let member = admin.get("/members/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    let raise = json!({"role": "owner"});
+    assert_eq!(program.patch(&format!("/members/{member}"), raise).await.error(403), "forbidden");
+}

@@ -148,3 +148,21 @@ async fn an_operator_finds_an_account_and_deactivates_it() {
     let nobody = format!("/users/{}", Uuid::now_v7());
     assert_eq!(app.operator().patch(&nobody, json!({})).await.error(404), "record_not_found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_from_staff_does_not_bring_their_sessions_back_when_it_is_given_again() {
+    let app = TestApp::start().await;
+    for property in ["is_staff", "is_active"] {
+        let (ada, staff) = (Person::new(&app).await, staff(&app).await);
+        let made = token(&app, ada.id, &staff.email).await.expect(201);
+        let answer = exchange(&app, &made["token"]).await.expect(200);
+        let acting = ada.client.clone().signed_in(&answer);
+        acting.get("/recordsets").await.expect(200);
+        for value in [false, true] {
+            let change = json!({ (property): value });
+            app.operator().patch(&format!("/users/{}", staff.id), change).await.expect(200);
+            assert_eq!(acting.get("/recordsets").await.error(401), "token_invalid", "{property} {value}");
+        }
+        ada.client.get("/recordsets").await.expect(200);
+    }
+}

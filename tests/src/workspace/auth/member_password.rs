@@ -110,3 +110,27 @@ async fn a_link_by_an_admin_leaves_the_one_that_the_person_asked_for_as_good_as_
     let reset = json!({"token": own, "password": NEW});
     app.anonymous().post("/auth/reset-password", reset).await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_managed_account_is_opened_only_by_callers_who_hold_what_its_role_does() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let admin = Person::employee(&app, &owner, "admin").await;
+    let member = Person::employee(&app, &owner, "member").await;
+    let deny = json!({"permission": "records:view", "granted": false});
+    owner.client.put("/permissions/roles/admin/permission", deny).await.expect(200);
+
+    for suffix in ["", "/link"] {
+        let path = format!("{}{suffix}", path(&owner, &member));
+        assert_eq!(admin.client.post(&path, json!({})).await.error(403), "forbidden");
+    }
+    // Nor by the address that a link would be mailed to.
+    let elsewhere = json!({"email": "mallory@example.org"});
+    let profile = format!("/auth/{}", member.id);
+    assert_eq!(admin.client.patch(&profile, elsewhere).await.error(403), "forbidden");
+    assert!(app.mails(&member.email, SUBJECT).is_empty());
+
+    let grant = json!({"permission": "records:view", "granted": true});
+    owner.client.put("/permissions/roles/admin/permission", grant).await.expect(200);
+    admin.client.post(&format!("{}/link", path(&owner, &member)), json!({})).await.expect(200);
+}

@@ -110,3 +110,17 @@ async fn programs_and_whoever_acts_as_somebody_make_no_tokens() {
     app.run("update sessions set impersonator_id = user_id").await;
     assert_eq!(owner.post("/auth/tokens", named()).await.error(403), "forbidden");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_too_old_for_a_workspace_makes_no_token_that_opens_it() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    owner.patch("/v1/governance", json!({"session_duration_secs": 3600})).await.expect(200);
+    make(&owner, named()).await;
+    app.run("update control.sessions set created_at = created_at - interval '2 hours'").await;
+
+    assert_eq!(owner.get("/recordsets").await.error(401), "token_invalid");
+    assert_eq!(owner.post("/auth/tokens", named()).await.error(401), "token_invalid");
+    let bound = json!({"name": "x", "workspace_id": owner.workspace});
+    assert_eq!(owner.post("/auth/tokens", bound).await.error(401), "token_invalid");
+}

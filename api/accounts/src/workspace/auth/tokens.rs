@@ -35,7 +35,8 @@ impl TokensApi {
     /// Make a personal token
     ///
     /// It reads what its person may see, in all of their workspaces or in the one given, and changes nothing;
-    /// the operator grants more. A person has at most 50 at a time.
+    /// the operator grants more. A person has at most 50 at a time. While one of the workspaces that the token would be
+    /// for asks for a more recent sign-in, it is 401.
     #[oai(path = "/", method = "post", operation_id = "create_personal_token")]
     async fn create(
         &self,
@@ -44,7 +45,11 @@ impl TokensApi {
         token: Body<NewToken>,
     ) -> Answer<Created<NewPersonalToken>> {
         let within = match token.workspace_id {
-            None => None,
+            // It opens all of the person's workspaces, for longer than the session: so all must admit the session.
+            None => {
+                caller.admitted_by_all(&app).await?;
+                None
+            }
             Some(workspace) => {
                 let entry = caller.authority_in(&app, WorkspaceId(workspace)).await;
                 // What the caller isn't in is a wrong value of the body, told with all others.
