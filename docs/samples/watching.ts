@@ -77,10 +77,12 @@ export async function call<T>(session: Session, method: string, path: string, bo
       },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
-    if (answer.status === 401 && !tried && (await refresh(session, tokens))) continue;
     const text = await answer.text();
     const json = text ? JSON.parse(text) : undefined;
     if (answer.ok) return json as T;
+    // The workspace asks for a more recent sign-in. New tokens would be of the same one: show the sign-in.
+    if (json?.error === "sign_in_required") keepTokens(null);
+    else if (answer.status === 401 && !tried && (await refresh(session, tokens))) continue;
     const retryAfter = Number(answer.headers.get("Retry-After") ?? 0);
     throw new ApiError(answer.status, json?.error ?? "unknown", json?.detail ?? text, retryAfter);
   }

@@ -7,7 +7,7 @@
 mod catalogue;
 mod of_jobs;
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use poem_openapi::Enum;
 use serde::{Deserialize, Serialize};
@@ -156,6 +156,14 @@ impl Held {
     pub fn of_role(role: Role, overrides: Vec<Override>) -> Self {
         let overrides = if role == Role::Owner { Vec::new() } else { overrides };
         Self { role, overrides, scopes: None, is_acting: false }
+    }
+
+    /// The same, with the overrides as a row has them.
+    #[must_use]
+    pub fn with(role: Role, overrides: BTreeMap<String, bool>) -> Self {
+        let overrides = overrides.into_iter();
+        let overrides = overrides.map(|(permission, granted)| Override { permission, granted }).collect();
+        Self::of_role(role, overrides)
     }
 
     /// No more than those scopes.

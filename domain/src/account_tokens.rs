@@ -4,9 +4,15 @@
 
 use chrono::Duration;
 use jobs::Tx;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use crate::{DomainError, Refusal, UserId, WorkspaceId, secret};
+use crate::{
+    DomainError, Refusal, UserId, WorkspaceId,
+    access::Role,
+    members::standing::{self, Overrides},
+    secret,
+};
 
 /// How long a link to choose a new password is good that was mailed.
 pub const MAILED_RESET: Duration = Duration::hours(1);
@@ -69,7 +75,8 @@ pub struct Bearer {
 /// A token that isn't good.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It is unknown, was used, has expired, or a newer one took its place. It doesn't say which.
+    /// It is unknown, was used, has expired, or a newer one took its place; or whoever handed it over could not any
+    /// more. It doesn't say which.
     #[error("the link is not valid, or no longer: ask for a new one")]
     NotGood,
     /// The database failed.
@@ -141,21 +148,20 @@ pub async fn void(tx: &mut Tx, user: UserId, purpose: Purpose) -> Result<(), sql
 /// # Errors
 /// [`TokenError::NotGood`].
 pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
-    let found = sqlx::query!(
-        "select t.user_id, t.workspace_id, t.is_mailed
+    let hash = secret::hash(token);
+    let mut conn = pool.acquire().await?;
+    let found = sqlx::query_as!(
+        Found,
+        "select t.user_id, t.workspace_id, t.created_by, t.is_mailed
            from account_tokens t join users u on u.id = t.user_id and u.is_active
           where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()",
-        secret::hash(token),
+        hash,
         purpose.name(),
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *conn)
     .await?
     .ok_or(TokenError::NotGood)?;
-    Ok(Bearer {
-        user: UserId(found.user_id),
-        workspace: found.workspace_id.map(WorkspaceId),
-        is_mailed: found.is_mailed,
-    })
+    found.bearer(&mut conn, purpose).await
 }
 
 /// Uses a token up: nobody else can from now on, if this transaction commits.
@@ -163,21 +169,72 @@ pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer
 /// # Errors
 /// [`TokenError::NotGood`].
 pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
-    let found = sqlx::query!(
+    let hash = secret::hash(token);
+    // Whoever takes the account out of a workspace's hands meanwhile comes before this, or after it.
+    sqlx::query!(
+        "select id from users where id = (select user_id from account_tokens where hash = $1) for no key update",
+        hash,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let found = sqlx::query_as!(
+        Found,
         "update account_tokens t set used_at = now()
            from users u
           where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()
             and u.id = t.user_id and u.is_active
-      returning t.user_id, t.workspace_id, t.is_mailed",
-        secret::hash(token),
+      returning t.user_id, t.workspace_id, t.created_by, t.is_mailed",
+        hash,
         purpose.name(),
     )
     .fetch_optional(tx.conn())
     .await?
     .ok_or(TokenError::NotGood)?;
-    Ok(Bearer {
-        user: UserId(found.user_id),
-        workspace: found.workspace_id.map(WorkspaceId),
-        is_mailed: found.is_mailed,
-    })
+    found.bearer(tx.conn(), purpose).await
+}
+
+/// A token that has not expired and was not used.
+struct Found {
+    user_id: Uuid,
+    workspace_id: Option<Uuid>,
+    created_by: Option<Uuid>,
+    is_mailed: bool,
+}
+
+impl Found {
+    /// Whom it lets in. One that was mailed is in the hands of whoever reads the mailbox. One that was handed over is
+    /// in its maker's, and no better than they are now.
+    async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, TokenError> {
+        let is_handed_over = purpose == Purpose::PasswordReset && !self.is_mailed;
+        if is_handed_over && !self.has_entitled_maker(conn).await? {
+            return Err(TokenError::NotGood);
+        }
+        Ok(Bearer {
+            user: UserId(self.user_id),
+            workspace: self.workspace_id.map(WorkspaceId),
+            is_mailed: self.is_mailed,
+        })
+    }
+
+    /// Whether its maker could hand it over now: the workspace manages the account, and they may let its members choose
+    /// a new password, in a role that equals or outranks that of the account's owner.
+    async fn has_entitled_maker(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let found = sqlx::query!(
+            r#"select own.role as "own!: Role", maker.role as "maker!: Role",
+                      maker.overrides as "overrides?: Overrides"
+                 from users u
+                 join live_memberships own on own.user_id = u.id and own.workspace_id = u.managed_by
+                 join live_memberships maker on maker.user_id = $3 and maker.workspace_id = u.managed_by
+                where u.id = $1 and u.managed_by = $2 and not u.is_staff"#,
+            self.user_id,
+            self.workspace_id,
+            self.created_by,
+        )
+        .fetch_optional(conn)
+        .await?;
+        Ok(found.is_some_and(|found| {
+            found.maker >= found.own
+                && standing::held(found.maker, found.overrides.as_ref()).may("members:reset_password")
+        }))
+    }
 }

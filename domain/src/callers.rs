@@ -268,7 +268,7 @@ pub async fn note_use(pool: &PgPool, credential: Credential) -> Result<(), sqlx:
     Ok(())
 }
 
-fn role_named(name: &str) -> Result<Role, sqlx::Error> {
+pub(crate) fn role_named(name: &str) -> Result<Role, sqlx::Error> {
     name.parse().map_err(|error: UnknownName| sqlx::Error::Decode(error.into()))
 }
 

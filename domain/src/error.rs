@@ -17,6 +17,8 @@ pub enum Refusal {
     NotFound,
     /// Values that break a rule, by field. 422 `record_invalid`.
     Invalid(FieldErrors),
+    /// Members that there are not, by path, with those that there are. 422 `parameter_unknown`.
+    Unknown(FieldErrors),
     /// Required values that are absent, by name. 422 `parameter_missing`.
     Missing(Vec<String>),
     /// The state it is in doesn't allow that. 409, with the code given here.
@@ -31,6 +33,8 @@ pub enum Refusal {
     RateLimited(u64),
     /// Too much of something else than requests. 429 with the code given here, with the seconds to wait.
     TooMany(&'static str, u64),
+    /// The means of payment was refused. 402 `payment_refused`.
+    PaymentRefused,
     /// More than the plan allows. 402 `limit_exceeded`.
     LimitExceeded,
     /// More bytes than a route takes. 413 `payload_too_large`.

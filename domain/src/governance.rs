@@ -24,7 +24,7 @@ pub struct Governance {
     pub audit_retention_days: i32,
     /// How long people stay signed in here before they sign in again, in seconds; null: as long as they use it.
     pub session_duration_secs: Option<i32>,
-    /// The fewest characters of a new password of anybody here.
+    /// Minimum length of new passwords, in characters, of accounts that the workspace manages.
     pub password_min_length: i32,
     /// Networks that people and programs may come from; empty: from anywhere.
     pub ip_allowlist: Vec<String>,

@@ -6,10 +6,14 @@
 //! was mailed, which shows that its holder reads the mailbox, and a sign-in to the account whose verified address it
 //! is. A token that was handed over shows nothing by itself: its holder signs in, too.
 //!
+//! A person answers for it: whoever invited, or made the key that did. While they may not invite, or could not give that
+//! role, it can't be accepted, and is not listed.
+//!
 //! An account that is made by accepting is managed by the workspace that invited, until its person belongs to another.
 //! [`offer`] is for those who invite, [`answer`] for those who were invited.
 
 pub mod answer;
+mod backing;
 pub mod offer;
 
 use std::borrow::Cow;
@@ -20,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{DomainError, Refusal, access::Role, mail::PostError, users::HashError};
+
+pub(crate) use backing::Backing;
 
 pub use answer::{
     AcceptedInvitation, Answering, Came, InvitationPreview, OwnInvitation, accept, password_hash, preview,

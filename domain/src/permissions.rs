@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use crate::{
     Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId,
     access::{Held, Listed, Role, Scope, catalogue, find},
+    scheduled_jobs::makers,
 };
 
 /// A permission, as settings screens show it.
@@ -315,6 +316,7 @@ async fn put(
         };
         let told = json!({ "role": role, "granted": of(true), "denied": of(false) });
         by.record(tx, Event::new("role", verb, by.workspace.0, told)).await?;
+        makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     }
     Ok(of_role(tx.conn(), by.workspace, role).await?)
 }

@@ -4,6 +4,8 @@
 //! Here: what may be scheduled ([`Action`]), and the rules of a schedule's parts. When it comes and what
 //! becomes of its occurrences is [`jobs::schedules`]'.
 
+pub mod makers;
+
 use chrono::{DateTime, Utc};
 use jobs::{
     Database, JobKind, Origin, Tx, clock,
@@ -81,6 +83,9 @@ pub enum ScheduledJobError {
     /// Values that break a rule.
     #[error("the scheduled job is not valid")]
     Invalid(FieldErrors),
+    /// Members of `action_config` that the action does not have.
+    #[error("the action does not have all of these members")]
+    Unknown(FieldErrors),
     /// The workspace has as many as its plan allows.
     #[error("the plan allows {0} scheduled jobs: delete one, or choose a larger plan")]
     TooMany(i64),
@@ -99,6 +104,7 @@ impl DomainError for ScheduledJobError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::Unknown(errors) => Refusal::Unknown(errors.clone()),
             Self::TooMany(_) | Self::TooOften(_) => Refusal::LimitExceeded,
             Self::Database(error) => error.refusal(),
         }
@@ -122,7 +128,7 @@ impl Action {
     ) -> Result<Self, ScheduledJobError> {
         match action_type {
             "export" => {
-                let config: ExportConfig = typed(config)?;
+                let config: ExportConfig = typed(config, &["recordset_id", "fields"])?;
                 let new = NewExport {
                     recordset: config.recordset_id.clone(),
                     fields: config.fields.clone(),
@@ -143,7 +149,7 @@ impl Action {
                 }
             }
             "webhook" => {
-                let config: WebhookConfig = typed(config)?;
+                let config: WebhookConfig = typed(config, &["url", "payload"])?;
                 // What the operator allows beside is known where it is sent; names are resolved there too.
                 let checked = Url::parse(&config.url).map(|url| Guard::default().check(&url));
                 match checked {
@@ -152,7 +158,7 @@ impl Action {
                 }
             }
             "no_op" => {
-                let config: NoOpConfig = typed(config)?;
+                let config: NoOpConfig = typed(config, &["sleep_ms"])?;
                 if config.sleep_ms > LONGEST_SLEEP {
                     return Err(invalid(
                         "action_config.sleep_ms",
@@ -219,7 +225,20 @@ impl Action {
     }
 }
 
-fn typed<T: DeserializeOwned>(config: Map<String, Value>) -> Result<T, ScheduledJobError> {
+/// A configuration with no other members than those that it may have. Others are named by path, as those
+/// of bodies are.
+fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> Result<T, ScheduledJobError> {
+    let unknown: FieldErrors = config
+        .keys()
+        .filter(|name| !members.contains(&name.as_str()))
+        .map(|name| {
+            let there_are = format!("is not a member here; there are {}", members.join(", "));
+            (format!("action_config.{name}"), vec![there_are])
+        })
+        .collect();
+    if !unknown.is_empty() {
+        return Err(ScheduledJobError::Unknown(unknown));
+    }
     serde_json::from_value(Value::Object(config)).map_err(|error| invalid("action_config", error.to_string()))
 }
 
@@ -297,11 +316,14 @@ pub async fn create(
     })?;
     let allowed = has_room(tx, workspace).await?;
     is_rare_enough(&plan.timing, &allowed)?;
-    // Its jobs are asked for by who made it, and by no request from anywhere.
-    let origin = Origin { request_id: None, ip: None, user_agent: None, traceparent: None, ..actor.origin() };
-    let id = schedules::create(tx, workspace.0, &plan, &origin).await?;
+    let id = schedules::create(tx, workspace.0, &plan, &origin_of(actor)).await?;
     record(tx, workspace, actor, "created", id, &plan).await?;
     Ok(id)
+}
+
+/// Who asks for a schedule's jobs: who made or enabled it, and no request from anywhere.
+fn origin_of(actor: &Actor) -> Origin {
+    Origin { request_id: None, ip: None, user_agent: None, traceparent: None, ..actor.origin() }
 }
 
 /// Whether the plan allows another one. The workspace's row is held, so that of several at once not all pass.
@@ -358,7 +380,7 @@ pub async fn update(
     if plan.enabled && (!schedule.plan.enabled || plan.timing != schedule.plan.timing) {
         is_rare_enough(&plan.timing, &usage::plan(tx.conn(), workspace).await?)?;
     }
-    schedules::update(tx, &schedule, &plan).await?;
+    schedules::update(tx, &schedule, &plan, &origin_of(actor)).await?;
     record(tx, workspace, actor, "updated", id, &plan).await
 }
 

@@ -181,7 +181,7 @@ pub struct NotConfigured;
 impl DomainError for StripeError {
     fn refusal(&self) -> Refusal {
         match self {
-            Self::Refused(_) => Refusal::Conflict("payment_refused".into()),
+            Self::Refused(_) => Refusal::PaymentRefused,
             Self::NotNow(_) | Self::Misconfigured(_) => Refusal::Unavailable("stripe_unavailable"),
         }
     }

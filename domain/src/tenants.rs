@@ -18,6 +18,16 @@ use crate::{
 /// How often one address is written to at the most.
 const AT_MOST_EVERY: std::time::Duration = std::time::Duration::from_secs(900);
 
+/// Whether jobs may be those of that tenant: there is this workspace, or it is all zeros, the installation itself.
+pub async fn is_known(database: &Database, tenant: Uuid) -> Result<bool, sqlx::Error> {
+    if tenant.is_nil() {
+        return Ok(true);
+    }
+    sqlx::query_scalar!(r#"select exists (select from workspaces where id = $1) as "is!""#, tenant)
+        .fetch_one(&database.pool)
+        .await
+}
+
 /// Which tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {

@@ -35,7 +35,8 @@ pub struct User {
     /// Whether a link that was mailed to the address has been used. Until then, invitations, new members and Clerk
     /// are not matched with the account by it.
     pub email_verified: bool,
-    /// The address that is to replace it, once the link that was mailed there is used; null if none waits.
+    /// The address that is to replace it, once the link that was mailed there is used; null if none waits, and for
+    /// callers other than the person unless the workspace manages the account.
     pub pending_email: Option<String>,
     /// What they are called.
     pub name: String,

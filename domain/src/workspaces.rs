@@ -34,13 +34,21 @@ pub struct Host<'a> {
     pub(crate) actor: &'a Actor,
     /// What they may do there.
     pub(crate) held: &'a Held,
+    /// Who answers for what they do: themselves, or whoever made the key.
+    pub(crate) answerable: UserId,
 }
 
 impl<'a> Host<'a> {
     /// Whoever has that authority, in one request.
     #[must_use]
     pub fn new(authority: &'a Authority, actor: &'a Actor) -> Self {
-        Self { workspace: authority.workspace(), role: authority.role(), actor, held: authority.held() }
+        Self {
+            workspace: authority.workspace(),
+            role: authority.role(),
+            actor,
+            held: authority.held(),
+            answerable: authority.answerable(),
+        }
     }
 }
 
@@ -68,6 +76,8 @@ pub struct Member {
     pub name: String,
     /// Where they are reached.
     pub email: String,
+    /// Role in this workspace.
+    pub role: Role,
     /// What they do.
     pub title: Option<String>,
     /// Their telephone.
@@ -115,19 +125,21 @@ pub async fn switched_to(pool: &PgPool, user: UserId) -> Result<Option<Workspace
     Ok(current.flatten().map(WorkspaceId))
 }
 
-/// The member that the acting person is. Where they say nothing of themselves in this workspace, it is what
+/// The member that the acting person is, in that role. Where they say nothing of themselves in this workspace, it is what
 /// their account says.
-pub async fn own_member(db: &mut WorkspaceDb) -> Result<Option<Member>, sqlx::Error> {
+pub async fn own_member(db: &mut WorkspaceDb, role: Role) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();
     db.with_accounts().await?;
     sqlx::query_as!(
         Member,
-        r#"select m.id, m.user_id, m.name, m.email, coalesce(m.title, u.title) as title,
+        r#"select m.id, m.user_id, coalesce(m.display_name, m.name) as "name!", m.email,
+                  $2::text as "role!: Role", coalesce(m.title, u.title) as title,
                   coalesce(m.phone, u.phone) as phone, coalesce(m.bio, u.bio) as bio,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url, m.created_at
              from members m join users u on u.id = m.user_id
             where m.user_id = $1 and m.is_active"#,
         user,
+        role.name(),
     )
     .fetch_optional(db.conn())
     .await

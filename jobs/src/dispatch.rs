@@ -33,7 +33,7 @@ use uuid::Uuid;
 use crate::{
     Database, Pool, Recurring, batch, clock, deliver,
     ledger::{self},
-    schedules,
+    schedules::{self, DisableRefused},
 };
 use lanes::{Due, Lane, Running};
 use leadership::Heard;
@@ -64,6 +64,8 @@ pub struct DispatchConfig {
     pub crash_limit: i32,
     /// What is enqueued again and again.
     pub recurring: Vec<Recurring>,
+    /// What disables due schedules whose maker may not have them run any more.
+    pub disable_refused: Option<DisableRefused>,
     /// Whether this process leads, for whoever asks it.
     pub leadership: Leadership,
 }
@@ -74,6 +76,7 @@ impl Default for DispatchConfig {
             lease: Duration::from_secs(15),
             crash_limit: 3,
             recurring: Vec::new(),
+            disable_refused: None,
             leadership: Leadership::default(),
         }
     }
@@ -386,7 +389,7 @@ impl Leader {
         self.look_for_the_marker().await;
         self.still_leads(lock).await?;
         self.count_slots().await?;
-        schedules::enqueue_due(&self.database, clock::now()).await?;
+        schedules::enqueue_due(&self.database, clock::now(), self.config.disable_refused).await?;
         self.still_leads(lock).await?;
         batch::advance(&self.database).await?;
         self.still_leads(lock).await?;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor, PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
-pub use due::enqueue_due;
+pub use due::{DisableRefused, enqueue_due};
 pub use recurring::Recurring;
 pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
@@ -78,7 +78,7 @@ pub enum CatchUp {
 pub enum RunOutcome {
     /// Its job was enqueued.
     Enqueued,
-    /// It was passed over: the job of the one before was live.
+    /// It was passed over: the job of the one before was live, or the maker may not start it any more.
     Skipped,
     /// Its job was enqueued, and the one before cancelled for it.
     Replaced,
@@ -202,8 +202,10 @@ pub struct Schedule {
     pub id: ScheduleId,
     /// What it was told.
     pub plan: Plan,
-    /// Who asked for it.
+    /// Who asked for it, and is who asks for its jobs.
     pub origin: Origin,
+    /// Why it was disabled without a request for that; none while it is enabled.
+    pub disabled_reason: Option<String>,
     /// The next occurrence; none when there are no more, or it is not enabled.
     pub next_at: Option<DateTime<Utc>>,
     /// The newest occurrence.
@@ -254,6 +256,7 @@ struct Kept {
     catch_up: String,
     jitter_seconds: i32,
     enabled: bool,
+    disabled_reason: Option<String>,
     origin: Value,
     next_at: Option<DateTime<Utc>>,
     last_at: Option<DateTime<Utc>>,
@@ -297,6 +300,7 @@ impl TryFrom<Kept> for Schedule {
                 enabled: row.enabled,
             },
             origin: Origin::read(row.origin)?,
+            disabled_reason: row.disabled_reason,
             next_at: row.next_at.filter(|_| row.enabled),
             last_at: row.last_at,
             last_job: row.last_job.map(JobId),
@@ -376,12 +380,14 @@ pub async fn create(
 }
 
 /// Tells a schedule of a workspace something else. Its next occurrence stays, unless when it comes is
-/// changed, or it is enabled again: then it is counted from now.
-pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan) -> Result<(), sqlx::Error> {
+/// changed, or it is enabled again: then it is counted from now, and its jobs are asked for by who enables it.
+pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan, by: &Origin) -> Result<(), sqlx::Error> {
     let (cron, timezone, every, run_at) = plan.timing.columns();
     let template = &plan.template;
     let before = &schedule.plan;
-    let begins = before.timing != plan.timing || plan.enabled && !before.enabled;
+    let is_enabled = plan.enabled && !before.enabled;
+    let begins = before.timing != plan.timing || is_enabled;
+    let origin = if is_enabled { by } else { &schedule.origin };
     // A single time that has been is over.
     let over = matches!(plan.timing, Timing::Once(at) if schedule.last_at == Some(at));
     sqlx::query!(
@@ -389,7 +395,8 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan) -> Result<(),
             set name = $2, description = $3, kind = $4, version = $5, pool = $6, payload = $7, priority = $8,
                 max_attempts = $9, checkpoints = $10, cron = $11, timezone = $12, every = $13, run_at = $14,
                 overlap = $15, catch_up = $16, jitter_seconds = $17, enabled = $18,
-                next_at = case when $19 then $20 else next_at end, updated_at = now()
+                next_at = case when $19 then $20 else next_at end, origin = $21,
+                disabled_reason = case when not $18 then disabled_reason end, updated_at = now()
           where id = $1",
         schedule.id.0,
         plan.name,
@@ -411,6 +418,7 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan) -> Result<(),
         plan.enabled,
         begins,
         plan.timing.first(clock::now()).filter(|_| !over),
+        serde_json::to_value(origin).map_err(|e| sqlx::Error::Encode(e.into()))?,
     )
     .execute(tx.conn())
     .await?;
@@ -433,7 +441,7 @@ pub async fn hold(tx: &mut Tx, workspace: Uuid, id: ScheduleId) -> Result<Option
         Kept,
         "select id, workspace_id, name, description, kind, version, pool, payload, priority, max_attempts,
                 checkpoints, cron, timezone, every, run_at, overlap, catch_up, jitter_seconds, enabled, origin,
-                next_at, last_at, last_job, created_at, updated_at
+                disabled_reason, next_at, last_at, last_job, created_at, updated_at
            from schedules where id = $1 and workspace_id = $2 for update",
         id.0,
         workspace,
@@ -464,7 +472,7 @@ async fn select(
         Kept,
         "select id, workspace_id, name, description, kind, version, pool, payload, priority, max_attempts,
                 checkpoints, cron, timezone, every, run_at, overlap, catch_up, jitter_seconds, enabled, origin,
-                next_at, last_at, last_job, created_at, updated_at
+                disabled_reason, next_at, last_at, last_job, created_at, updated_at
            from schedules where workspace_id = $1 and ($2::uuid is null or id = $2)
           order by id desc limit $3 offset $4",
         workspace,

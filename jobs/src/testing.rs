@@ -168,5 +168,5 @@ pub async fn pass(database: &Database, time: Duration) {
 /// Does with recurring jobs what the leader does: declares them and enqueues what is due.
 pub async fn tick(database: &Database, declared: &[Recurring]) {
     schedules::declare(&database.pool, declared).await.expect("schedules can be declared");
-    schedules::enqueue_due(database, clock::now()).await.expect("what is due can be enqueued");
+    schedules::enqueue_due(database, clock::now(), None).await.expect("what is due can be enqueued");
 }

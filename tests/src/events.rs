@@ -137,6 +137,15 @@ pub fn is_over(event: &Value) -> bool {
     matches!(event["status"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))
 }
 
+/// Every event, also one that only tells of its stream, has its time in UTC to the millisecond.
+fn check_timestamp(event: &Value) {
+    let Some(time) = event.get("timestamp") else { return };
+    let digits = time.as_str().and_then(|time| time.strip_suffix('Z')).map(|time| time.split_once('.'));
+    let is_fine =
+        matches!(digits, Some(None)) || matches!(digits, Some(Some((_, digits))) if digits.len() == 3);
+    assert!(is_fine, "a timestamp ends in Z and has milliseconds at the most: {event}");
+}
+
 fn parts(block: &str) -> (Option<i64>, Option<Value>) {
     let mut id = None;
     let mut data = None;
@@ -144,7 +153,9 @@ fn parts(block: &str) -> (Option<i64>, Option<Value>) {
         if let Some(text) = line.strip_prefix("id: ") {
             id = Some(text.parse().expect("an id is a number"));
         } else if let Some(text) = line.strip_prefix("data: ") {
-            data = Some(serde_json::from_str(text).expect("data is JSON"));
+            let event: Value = serde_json::from_str(text).expect("data is JSON");
+            check_timestamp(&event);
+            data = Some(event);
         }
         assert!(!line.starts_with("event:"), "events are unnamed");
     }

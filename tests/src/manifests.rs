@@ -144,3 +144,43 @@ fn a_supervisor_waits_longer_than_a_process_takes_to_leave() {
         assert!(text.contains(name) && waits.all(|wait| wait >= grace + 5), "{path}");
     }
 }
+
+/// The variables of an example of `.env`, those left out by a `#` included.
+fn variables(example: &str) -> BTreeSet<&str> {
+    let is_name = |name: &&str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let lines = example.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name).filter(is_name).collect()
+}
+
+#[test]
+fn the_compose_file_passes_every_variable_that_the_processes_read() {
+    let (compose, example) = (read("ops/docker/compose.yaml"), read("ops/docker/.env.example"));
+    let there = read(".env.example");
+    // What the file says by itself,
+    let own = ["DATABASE_URL", "REDIS_URL", "STORAGE_URL", "HOST", "LOG_FORMAT", "SHUTDOWN_GRACE_SECONDS"];
+    // what would need a file in the containers, or an address of its own for each of them,
+    let not_here = ["REDIS_TLS_CA_FILE", "METRICS_LISTEN"];
+    // and what only the scripts read.
+    let of_scripts = ["MILLRACE_BIN", "MILLRACE_HOME"];
+    // Of tracing, what it takes to turn it on: the rest has defaults, and belongs in an override file.
+    let of_tracing = |name: &str| name.starts_with("OTEL_") && name != "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+    let variables = variables(&there);
+    assert!(variables.contains("TRUSTED_PROXIES") && variables.len() > 40, "it is read: {variables:?}");
+    for name in variables {
+        if not_here.contains(&name) || of_scripts.contains(&name) || of_tracing(name) {
+            continue;
+        }
+        if own.contains(&name) {
+            assert!(compose.contains(&format!(" {name}: ")), "compose.yaml doesn't set {name}");
+            continue;
+        }
+        let is_passed =
+            compose.contains(&format!("${{{name}:-")) || compose.contains(&format!("${{{name}:?}}"));
+        assert!(is_passed, "compose.yaml doesn't pass {name}");
+        let is_told = example.lines().any(|line| line.starts_with(&format!("{name}=")));
+        assert!(is_told, "the .env.example of compose.yaml doesn't tell of {name}");
+    }
+}

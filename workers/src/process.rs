@@ -186,8 +186,13 @@ pub async fn schedule() -> ExitCode {
     let leadership = Leadership::default();
     run("scheduler", &[], Some(leadership.clone()), |database, config, stop| async move {
         let recurring = crate::recurring().map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let dispatching =
-            DispatchConfig { lease: config.lease, recurring, leadership, ..DispatchConfig::default() };
+        let dispatching = DispatchConfig {
+            lease: config.lease,
+            recurring,
+            disable_refused: Some(domain::scheduled_jobs::makers::disable_refused_when_due),
+            leadership,
+            ..DispatchConfig::default()
+        };
         dispatch(database, &config.servers.database_url, dispatching, stop).await;
         Ok(())
     })

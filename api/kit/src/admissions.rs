@@ -120,7 +120,8 @@ impl Ended {
 
     /// The last event of a stream that ends for it.
     pub(crate) fn event(self, job: Option<&Value>) -> String {
-        let mut event = json!({ "status": "CLOSED", "reason": self.name(), "timestamp": jobs::clock::now() });
+        let mut event =
+            json!({ "status": "CLOSED", "reason": self.name(), "timestamp": jobs::clock::now_in_millis() });
         if let Some(job) = job {
             event["job_id"] = job.clone();
         }
@@ -131,7 +132,8 @@ impl Ended {
     #[must_use]
     pub fn refusal(self) -> ApiError {
         match self {
-            Self::Credential | Self::SignIn => ApiError::token_invalid(),
+            Self::Credential => ApiError::token_invalid(),
+            Self::SignIn => ApiError::sign_in_required(),
             // A workspace that the caller isn't in is, to them, one that doesn't exist.
             Self::Membership => ApiError::not_found(),
             Self::Address => ApiError::forbidden("this address is not on the allowlist"),

@@ -268,11 +268,7 @@ pub(crate) fn entered(entry: Entry) -> Result<Authority, ApiError> {
         Entry::Nowhere | Entry::Outside => Err(ApiError::not_found()),
         Entry::Gone => Err(ApiError::token_invalid()),
         Entry::FromElsewhere => Err(ApiError::forbidden("this address is not on the allowlist")),
-        Entry::SignedInTooLongAgo => Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "token_invalid",
-            "the workspace asks for a more recent sign-in: sign in again",
-        )),
+        Entry::SignedInTooLongAgo => Err(ApiError::sign_in_required()),
         Entry::NotReady => {
             Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"))
         }

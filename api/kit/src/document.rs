@@ -226,6 +226,8 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     // A signed link, or a token in one: the operation itself says what is wrong with it.
     let has_parameter = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
     let (has_signature, has_token) = (has_parameter("sig"), has_parameter("token"));
+    // Open to everybody, and refused to whoever has signed in as somebody else.
+    let is_for_one = operation["operationId"] == "accept_invitation";
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let is_operators = operation["security"]
@@ -241,7 +243,7 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
         "401" => is_guarded || has_body || has_token,
         "402" => changes,
         "409" => changes || has_key,
-        "403" => (is_guarded && !is_operators) || has_signature,
+        "403" => (is_guarded && !is_operators) || has_signature || is_for_one,
         "404" | "410" => names_something || has_parameters || has_body,
         "429" => !is_operators,
         _ => true,

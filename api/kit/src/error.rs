@@ -145,6 +145,13 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "token_invalid", "the token is not valid, or no longer")
     }
 
+    /// 401: the workspace asks for a more recent sign-in. A refreshed token is of the same sign-in, and of no use.
+    #[must_use]
+    pub fn sign_in_required() -> Self {
+        let detail = "the workspace asks for a more recent sign-in: sign in again; refreshing does not help";
+        Self::new(StatusCode::UNAUTHORIZED, "sign_in_required", detail)
+    }
+
     /// 403: the caller is known and may not.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
@@ -265,8 +272,10 @@ impl ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6750: who sent no credential is told no error, and a wrong password is none of a bearer token.
+            // RFC 9470: a good token of a sign-in that is not good enough.
             let challenge = match &*self.code {
                 "token_invalid" => r#"Bearer realm="millrace", error="invalid_token""#,
+                "sign_in_required" => r#"Bearer realm="millrace", error="insufficient_user_authentication""#,
                 _ => r#"Bearer realm="millrace""#,
             };
             response
@@ -284,6 +293,7 @@ impl<E: DomainError> From<E> for ApiError {
         match error.refusal() {
             Refusal::NotFound => Self::not_found(),
             Refusal::Invalid(fields) => Self::invalid_fields(fields),
+            Refusal::Unknown(fields) => Self::unknown(fields),
             Refusal::Missing(names) => Self::missing(names),
             Refusal::Conflict(code) => Self::conflict(code, said),
             Refusal::Forbidden => Self::forbidden(said),
@@ -294,6 +304,7 @@ impl<E: DomainError> From<E> for ApiError {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said)
             },
             Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
+            Refusal::PaymentRefused => Self::new(StatusCode::PAYMENT_REQUIRED, "payment_refused", said),
             Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
             Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
             Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
@@ -428,5 +439,11 @@ mod tests {
         fn refusal(&self) -> Refusal {
             Refusal::Internal
         }
+    }
+
+    #[test]
+    fn a_refused_means_of_payment_is_a_402_wherever_it_is_told() {
+        let refused = ApiError::from(domain::stripe::StripeError::Refused("Your card was declined.".into()));
+        assert_eq!((refused.status, &*refused.code), (StatusCode::PAYMENT_REQUIRED, "payment_refused"));
     }
 }

@@ -175,7 +175,7 @@ impl Reader {
             };
             match next {
                 Err(_) => {
-                    let beat = json!({ "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
+                    let beat = json!({ "status": "HEARTBEAT", "timestamp": jobs::clock::now_in_millis() });
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
                 Ok(Some(told)) => self.pending.push_back(told),

@@ -69,7 +69,7 @@ pub use signer::{AccessClaims, Opens, Signer, Ticket};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use strict::Strict;
 pub use tag::Tag;
-pub use type_id::{NotThatId, Prefixed, TypeId, type_id_of};
+pub use type_id::{NotThatId, Prefixed, TypeId, id_of_kind, type_id_of, with_type_ids};
 pub use upload::FileUpload;
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};

@@ -130,7 +130,8 @@ impl Reader {
             } else if let Some(status) = self.end {
                 self.over = true;
                 let (job, last) = (self.job, self.last);
-                let end = json!({ "job_id": job, "status": status, "timestamp": jobs::clock::now() });
+                let end =
+                    json!({ "job_id": job, "status": status, "timestamp": jobs::clock::now_in_millis() });
                 return Some((Bytes::from(format!("id: {last}\ndata: {end}\n\n")), self));
             } else if let Some(beat) = self.wait().await {
                 return Some((beat, self));
@@ -149,7 +150,7 @@ impl Reader {
             // The client is told why, or comes back with its last id, to another process.
             () = self.admitted.over() => self.over = self.admitted.why().is_none(),
             () = tokio::time::sleep(HEARTBEAT) => {
-                let (job, now) = (self.job, jobs::clock::now());
+                let (job, now) = (self.job, jobs::clock::now_in_millis());
                 let beat = json!({ "job_id": job, "status": "HEARTBEAT", "timestamp": now });
                 return Some(Bytes::from(format!("data: {beat}\n\n")));
             }

@@ -268,8 +268,7 @@ impl Reader {
             };
             match next {
                 Err(_) => {
-                    let beat =
-                        json!({ "job_id": self.id, "status": "HEARTBEAT", "timestamp": jobs::clock::now() });
+                    let beat = json!({ "job_id": self.id, "status": "HEARTBEAT", "timestamp": jobs::clock::now_in_millis() });
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
                 Ok(Some(event)) if event.seq <= self.last => {}

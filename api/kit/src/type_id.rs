@@ -2,6 +2,8 @@
 //! what it is of, and the UUID in Crockford's base32. It is the same id that the Workspace API shows as a
 //! plain UUID, and clients may send either.
 
+mod within;
+
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use domain::{ApiKeyId, RecordId, UserId, WorkspaceId};
@@ -12,6 +14,8 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+pub use within::with_type_ids;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// 130 bits in groups of five: a UUID with two zeros in front.
@@ -79,19 +83,31 @@ impl<I: Prefixed> FromStr for TypeId<I> {
 }
 
 /// An id of something of any kind, such as an entry of the audit names: the kind's own prefix, or its name where the
-/// Platform API shows no such things otherwise.
+/// Platform API shows no such things otherwise. What happens to several things, or to a part of one, is named after
+/// that, and has the id of what it happens to.
 #[must_use]
 pub fn type_id_of(kind: &str, id: Uuid) -> String {
-    let prefix = match kind {
+    render(prefix_of(kind), id)
+}
+
+/// An id that [`type_id_of`] made for that kind, or a plain UUID.
+#[must_use]
+pub fn id_of_kind(kind: &str, text: &str) -> Option<Uuid> {
+    read(prefix_of(kind), text)
+}
+
+fn prefix_of(kind: &str) -> &str {
+    match kind {
         "api_key" => ApiKeyId::PREFIX,
-        "job" => JobId::PREFIX,
+        "job" | "import" | "export" => JobId::PREFIX,
         "record" => RecordId::PREFIX,
         "scheduled_job" => ScheduleId::PREFIX,
-        "user" => UserId::PREFIX,
-        "workspace" => WorkspaceId::PREFIX,
+        "user" | "password" | "sign_in" | "account_letter" | "impersonation" => UserId::PREFIX,
+        "workspace" | "governance" | "role" => WorkspaceId::PREFIX,
+        // Many of them at once: the id is that of where they are.
+        "records" => "recordset",
         other => other,
-    };
-    render(prefix, id)
+    }
 }
 
 fn render(prefix: &str, id: Uuid) -> String {

@@ -7,7 +7,7 @@ use jobs::limits::{self, Limit, NewLimit, Scope};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
 
-use crate::pauses::refuse_unknown_kind;
+use crate::pauses::{refuse_unknown_kind, refuse_unknown_tenant};
 
 /// A limit to set, in place of the one of the same scope, tenant and kind. It needs `max_running`, or
 /// `max_starts` with `per_seconds`, or all three.
@@ -79,5 +79,6 @@ async fn checked(operator: &Operator, limit: LimitToSet) -> Result<NewLimit, Api
         (None, Some(_)) => return Err(ApiError::missing(["max_starts"])),
     };
     refuse_unknown_kind(operator, kind.as_deref()).await?;
+    refuse_unknown_tenant(operator, tenant).await?;
     Ok(NewLimit { scope, tenant, kind, max_running, starts })
 }

@@ -1,6 +1,7 @@
 //! Pauses: of a pool, a kind or a tenant, or of what matches several of them.
 
 use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator, Tag};
+use domain::tenants;
 use jobs::{
     Pool,
     pauses::{self, NewPause, Pause},
@@ -45,6 +46,16 @@ pub(crate) async fn refuse_unknown_kind(operator: &Operator, kind: Option<&str>)
     }
 }
 
+/// Nor is there such a workspace: a mistyped id would hold up nothing without a word.
+pub(crate) async fn refuse_unknown_tenant(operator: &Operator, tenant: Option<Uuid>) -> Answer<()> {
+    match tenant {
+        Some(tenant) if !tenants::is_known(operator.database(), tenant).await? => {
+            Err(ApiError::invalid("tenant", "is not the id of a workspace"))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[OpenApi(prefix_path = "/pauses", tag = "Tag::Pauses")]
 impl PausesApi {
     /// List what is paused
@@ -63,6 +74,7 @@ impl PausesApi {
             return Err(ApiError::invalid("body", "needs a pool, a kind or a tenant"));
         }
         refuse_unknown_kind(&operator, kind.as_deref()).await?;
+        refuse_unknown_tenant(&operator, tenant).await?;
         let new = NewPause { pool, kind, tenant, reason, paused_by };
         Ok(Created(pauses::pause(operator.database(), &new, &operator.origin()).await?))
     }

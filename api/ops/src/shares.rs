@@ -1,6 +1,7 @@
 //! Shares: a tenant's part of a busy pool, beside the others'.
 
 use api_kit::{Answer, ApiError, Body, NoContent, Operator, Tag};
+use domain::tenants;
 use jobs::shares::{self, Share};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
@@ -33,6 +34,9 @@ impl SharesApi {
     /// Set a tenant's share
     #[oai(path = "/:tenant", method = "put", operation_id = "set_share")]
     async fn put(&self, operator: Operator, tenant: Path<Uuid>, weight: Body<Weight>) -> Answer<Json<Share>> {
+        if !tenants::is_known(operator.database(), *tenant).await? {
+            return Err(ApiError::not_found());
+        }
         Ok(Json(shares::put(operator.database(), *tenant, weight.weight, &operator.origin()).await?))
     }
 

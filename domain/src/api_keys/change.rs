@@ -10,7 +10,9 @@ use super::{
     issue::{Checks, may_give},
     locked,
 };
-use crate::{Acting, ApiKeyId, Event, UserId, access::Scope, members::standing, networks};
+use crate::{
+    Acting, ApiKeyId, Event, UserId, access::Scope, members::standing, networks, scheduled_jobs::makers,
+};
 
 /// Changes to a key; what is absent stays as it is. The secret is changed by rotating the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
@@ -100,6 +102,7 @@ pub async fn change(
         "is_active": key.is_active,
     });
     by.record(tx, Event::new("api_key", "updated", id.0, told)).await?;
+    makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     Ok(key)
 }
 
@@ -147,6 +150,7 @@ pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
     .await?;
     by.record(tx, Event::new("api_key", "revoked", id.0, json!({ "name": key.name, "prefix": key.prefix })))
         .await?;
+    makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     get(tx.conn(), by.workspace, id).await
 }
 
@@ -162,5 +166,6 @@ pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), Ap
     .await?
     .ok_or(ApiKeyError::NotFound)?;
     let told = json!({ "name": gone.name, "prefix": gone.prefix });
-    Ok(by.record(tx, Event::new("api_key", "deleted", id.0, told)).await?)
+    by.record(tx, Event::new("api_key", "deleted", id.0, told)).await?;
+    Ok(makers::disable_refused(tx.conn(), by.workspace, by.actor).await?)
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{ApiKey, ApiKeyError, SHOWN, get, locked};
 use crate::{
     Acting, ApiKeyId, Event, FieldErrors, WorkspaceId, access::Scope, callers::API_KEY_PREFIX, networks,
-    secret, signups, usage,
+    scheduled_jobs::makers, secret, signups, usage,
 };
 
 /// The longest description.
@@ -247,6 +247,8 @@ pub async fn rotate(
     .await?;
     let told = json!({ "replaced_by": new, "name": name, "prefix": shown, "scopes": scopes });
     by.record(tx, Event::new("api_key", "rotated", id.0, told)).await?;
+    makers::hand_to_successor(tx.conn(), by.workspace, id.0, new.0).await?;
+    makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     let old = get(tx.conn(), by.workspace, id).await?;
     Ok((old, Issued { key: get(tx.conn(), by.workspace, new).await?, secret }))
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::Principal;
 use crate::{
     UserId, WorkspaceId,
-    access::{Held, Override, Reach, Role, Scope},
+    access::{Held, Reach, Role, Scope},
     networks,
 };
 
@@ -154,9 +154,7 @@ pub(super) fn judge(holder: &Holder, standing: Standing, from: Option<IpAddr>) -
     if standing.state != "ready" {
         return Entry::NotReady;
     }
-    let overrides = standing.overrides.into_iter();
-    let overrides = overrides.map(|(permission, granted)| Override { permission, granted }).collect();
-    let held = Held::of_role(standing.role, overrides);
+    let held = Held::with(standing.role, standing.overrides);
     let is_impersonation = matches!(holder.principal, Principal::Session { impersonator: Some(_), .. });
     let held = match &holder.scopes {
         Some(scopes) => held.within(scopes.clone()),

@@ -9,11 +9,12 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
-use super::{InvitationError, InvitedProfile};
+use super::{Backing, InvitationError, InvitedProfile};
 use crate::{
     Actor, Event, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
+    members::standing::Overrides,
     personal_tokens, secret,
     sessions::{self, Ended},
     signups,
@@ -112,9 +113,10 @@ struct Found {
     role: Role,
     is_mailed: bool,
     profile: Json<InvitedProfile>,
-    invited_by: Option<Uuid>,
     inviter_name: Option<String>,
-    inviter_role: Option<Role>,
+    backing_role: Option<Role>,
+    backing_overrides: Option<Overrides>,
+    offered_overrides: Option<Overrides>,
     expires_at: DateTime<Utc>,
     accepted_at: Option<DateTime<Utc>>,
     cancelled_at: Option<DateTime<Utc>>,
@@ -144,12 +146,14 @@ impl Found {
         let found = sqlx::query_as!(
             Self,
             r#"select i.id, i.workspace_id, w.name as workspace_name, i.email, i.email_key, i.role as "role: _",
-                      i.is_mailed, i.profile as "profile: _", i.invited_by, b.name as "inviter_name?",
-                      m.role as "inviter_role?: Role", i.expires_at, i.accepted_at, i.cancelled_at
+                      i.is_mailed, i.profile as "profile: _", u.name as "inviter_name?",
+                      b.role as "backing_role?: Role", b.overrides as "backing_overrides?: Overrides",
+                      b.offered_overrides as "offered_overrides?: Overrides",
+                      i.expires_at, i.accepted_at, i.cancelled_at
                  from invitations i
                  join workspaces w on w.id = i.workspace_id
-                 left join users b on b.id = i.invited_by
-                 left join live_memberships m on m.workspace_id = i.workspace_id and m.user_id = i.invited_by
+                 left join users u on u.id = i.invited_by
+                 left join invitation_backing b on b.invitation_id = i.id
                 where i.token_hash = $1 or i.id = $2"#,
             token,
             id,
@@ -159,17 +163,20 @@ impl Found {
         .ok_or(InvitationError::NotFound)?;
         match found {
             _ if found.accepted_at.is_some() => Err(InvitationError::Accepted),
-            _ if found.cancelled_at.is_some() || found.has_outlived_its_inviter() => {
-                Err(InvitationError::Cancelled)
-            }
+            _ if found.cancelled_at.is_some() || !found.is_backed() => Err(InvitationError::Cancelled),
             _ if found.expires_at <= jobs::clock::now() => Err(InvitationError::Expired),
             _ => Ok(found),
         }
     }
 
-    /// Whether the person who sent it could not give that role any more. One that a program sent names no person.
-    fn has_outlived_its_inviter(&self) -> bool {
-        self.invited_by.is_some() && self.inviter_role.is_none_or(|role| role < self.role)
+    /// Whether the person who answers for it could still send it.
+    fn is_backed(&self) -> bool {
+        let backing = Backing {
+            role: self.backing_role,
+            overrides: self.backing_overrides.clone(),
+            offered_overrides: self.offered_overrides.clone(),
+        };
+        backing.holds(self.role)
     }
 
     /// The account of the invited address.
@@ -244,23 +251,41 @@ pub async fn preview(database: &Database, token: &str) -> Result<InvitationPrevi
     })
 }
 
-/// The invitations that wait for a person's verified address, the newest first.
+/// The invitations that wait for a person's verified address and can be accepted, the newest first.
 pub async fn waiting_for(pool: &PgPool, user: UserId) -> Result<Vec<OwnInvitation>, sqlx::Error> {
-    sqlx::query_as!(
-        OwnInvitation,
-        r#"select i.id, i.workspace_id, w.name as workspace_name, b.name as "inviter_name?", i.role as "role: _",
-                  i.sent_at, i.expires_at
+    let rows = sqlx::query!(
+        r#"select i.id, i.workspace_id, w.name as workspace_name, s.name as "inviter_name?", i.role as "role: Role",
+                  i.sent_at, i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
+                  b.offered_overrides as "offered_overrides?: Overrides"
              from users u
              join invitations i on i.email_key = u.email_key and i.accepted_at is null and i.cancelled_at is null
                                and i.expires_at > now()
              join workspaces w on w.id = i.workspace_id and w.state = 'ready'
-             left join users b on b.id = i.invited_by
+             join invitation_backing b on b.invitation_id = i.id
+             left join users s on s.id = i.invited_by
             where u.id = $1 and u.email_verified_at is not null
             order by i.sent_at desc, i.id"#,
         user.0,
     )
     .fetch_all(pool)
-    .await
+    .await?;
+    let open = rows.into_iter().filter_map(|row| {
+        let backing = Backing {
+            role: row.backing_role,
+            overrides: row.overrides,
+            offered_overrides: row.offered_overrides,
+        };
+        backing.holds(row.role).then_some(OwnInvitation {
+            id: row.id,
+            workspace_id: row.workspace_id,
+            workspace_name: row.workspace_name,
+            inviter_name: row.inviter_name,
+            role: row.role,
+            sent_at: row.sent_at,
+            expires_at: row.expires_at,
+        })
+    });
+    Ok(open.collect())
 }
 
 /// Hashes the password that whoever accepts has to choose, before any transaction, since that takes a while. None

@@ -229,12 +229,12 @@ async fn put(
     }
     let id = sqlx::query_scalar!(
         "insert into invitations as i (id, workspace_id, email, email_key, role, token_hash, is_mailed, profile,
-                                       invited_by, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, '{}'::jsonb), $9, $10)
+                                       invited_by, expires_at, answerable)
+         values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, '{}'::jsonb), $9, $10, $11)
          on conflict (workspace_id, email_key) where accepted_at is null and cancelled_at is null
          do update set role = excluded.role, token_hash = excluded.token_hash, is_mailed = excluded.is_mailed,
                        profile = coalesce($8, i.profile), invited_by = excluded.invited_by, sent_at = now(),
-                       expires_at = excluded.expires_at
+                       expires_at = excluded.expires_at, answerable = excluded.answerable
          returning id",
         Uuid::now_v7(),
         host.workspace.0,
@@ -246,6 +246,7 @@ async fn put(
         profile.map(Json) as _,
         host.actor.user_id.map(|user| user.0),
         jobs::clock::now() + LIFETIME,
+        host.answerable.0,
     )
     .fetch_one(tx.conn())
     .await?;

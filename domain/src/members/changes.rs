@@ -57,8 +57,8 @@ pub async fn update(
     }
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
-        let workspace = db.workspace();
-        standing::change(db.conn(), workspace, caller, Whose::Member(before.id), to).await?;
+        let (workspace, actor) = (db.workspace(), db.actor().clone());
+        standing::change(db.conn(), workspace, (caller, &actor), Whose::Member(before.id), to).await?;
     }
     sqlx::query!(
         "update members

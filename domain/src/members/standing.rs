@@ -1,17 +1,28 @@
 //! Standing: what somebody is in a workspace, and whether they get in. One function changes it, under one lock, for
 //! the Workspace API's members and for people's profiles alike.
 
+use std::collections::BTreeMap;
+
 use jobs::Tx;
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Actor, Event, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope},
+    scheduled_jobs::makers,
     tenant_scope::TenantScope,
     users::Email,
 };
+
+/// What a workspace has changed of a role, as a row has it.
+pub(crate) type Overrides = Json<BTreeMap<String, bool>>;
+
+/// What a role holds with what a workspace has changed of it.
+pub(crate) fn held(role: Role, overrides: Option<&Overrides>) -> Held {
+    Held::with(role, overrides.map(|Json(overrides)| overrides.clone()).unwrap_or_default())
+}
 
 /// Somebody whose standing changes.
 #[derive(Debug, Clone, Copy)]
@@ -177,7 +188,7 @@ pub(crate) async fn is_member(
 }
 
 /// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
-/// which the person comes back; answers how many.
+/// which the person comes back, and disables their scheduled jobs; answers how many keys. After the membership's end.
 pub(crate) async fn pause_keys(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -197,6 +208,7 @@ pub(crate) async fn pause_keys(
         let data = json!({ "is_active": false });
         Event::new("api_key", "updated", *key, data).append(&mut *conn, workspace, actor).await?;
     }
+    makers::disable_refused(conn, workspace, actor).await?;
     Ok(paused.len())
 }
 
@@ -204,7 +216,7 @@ pub(crate) async fn pause_keys(
 pub(crate) async fn change(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    caller: &Held,
+    (caller, actor): (&Held, &Actor),
     whose: Whose,
     to: To,
 ) -> Result<Changed, StandingError> {
@@ -242,7 +254,8 @@ pub(crate) async fn change(
         role.name(),
         to.is_active,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    makers::disable_refused(conn, workspace, actor).await?;
     Ok(Changed { member: current.id, from: current.role })
 }

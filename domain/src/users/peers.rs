@@ -98,9 +98,11 @@ pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<
     shown_in(&mut tx, place.own.workspace(), other).await
 }
 
-/// Somebody as a workspace shows them: what is said of them there, and else what their account says.
+/// Somebody as a workspace shows them: what is said of them there, and else what their account says. The address that
+/// is to replace theirs is shown where the workspace manages the account.
 async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
     let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    let is_managed = is_managed(tx.conn(), user, workspace).await?;
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let member = sqlx::query!(
         "select display_name, title, phone, bio, avatar_url from members where user_id = $1",
@@ -116,6 +118,7 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
         phone: member.phone.or(account.phone),
         bio: member.bio.or(account.bio),
         avatar_url: member.avatar_url.or(account.avatar_url),
+        pending_email: account.pending_email.filter(|_| is_managed),
         ..account
     })
 }
@@ -230,7 +233,8 @@ async fn change_role(
     }
     let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
     let changed =
-        standing::change(tx.conn(), workspace, shared.own.held(), Whose::Person(other.0), to).await?;
+        standing::change(tx.conn(), workspace, (shared.own.held(), actor), Whose::Person(other.0), to)
+            .await?;
     let data = json!({ "user_id": other, "fields": ["role"], "from": changed.from, "role": role });
     Event::new("member", "updated", changed.member, data).append(tx.conn(), workspace, actor).await?;
     Ok(())

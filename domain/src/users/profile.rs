@@ -27,8 +27,9 @@ const LONGEST_LINK: usize = 2000;
 /// What is to be different in a profile; what is absent stays as it is, and what is null goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Object)]
 pub struct ProfileChanges {
-    /// What they are called; one line of at most 200 characters.
-    pub name: Option<String>,
+    /// What they are called; one line of at most 200 characters. Null leaves a member's name to the account, and is
+    /// refused for an account.
+    pub name: MaybeUndefined<String>,
     /// The address to sign in with. Another one takes effect when the link that is mailed there is used.
     pub email: Option<String>,
     /// What they do; at most 200 characters.
@@ -51,9 +52,16 @@ impl ProfileChanges {
         let mut note = |field: &str, reason: String| {
             invalid.entry(field.to_owned()).or_default().push(reason);
         };
-        let name = self
-            .name
-            .and_then(|name| signups::name(&name).map_err(|reason| note("name", reason.to_owned())).ok());
+        let name = match self.name {
+            MaybeUndefined::Value(name) => match signups::name(&name) {
+                Ok(name) => MaybeUndefined::Value(name),
+                Err(reason) => {
+                    note("name", reason.to_owned());
+                    MaybeUndefined::Undefined
+                }
+            },
+            absent => absent,
+        };
         let email = self
             .email
             .and_then(|email| email.parse::<Email>().map_err(|reason| note("email", reason.to_owned())).ok());
@@ -83,6 +91,17 @@ impl ProfileChanges {
         }
     }
 
+    /// The same for an account, which has a name.
+    ///
+    /// # Errors
+    /// [`UserError::Invalid`] of the name, if it is null.
+    fn of_account(self) -> Result<Self, UserError> {
+        if self.name.is_null() {
+            return Err(UserError::invalid("name", "cannot be null: an account has a name"));
+        }
+        self.checked()
+    }
+
     /// Whether the address is to be another one than that, however it is written.
     pub(super) fn moves_from(&self, before: &str) -> bool {
         self.email.as_deref().is_some_and(|email| Email::key_of(email) != Email::key_of(before))
@@ -91,7 +110,7 @@ impl ProfileChanges {
     /// The names of what is to be different, for the audit.
     fn fields(&self) -> Vec<&'static str> {
         let all = [
-            ("name", self.name.is_some()),
+            ("name", !self.name.is_undefined()),
             ("email", self.email.is_some()),
             ("title", !self.title.is_undefined()),
             ("phone", !self.phone.is_undefined()),
@@ -148,7 +167,7 @@ pub async fn edit(
     link: &str,
     actor: &Actor,
 ) -> Result<Edited, UserError> {
-    let changes = changes.checked()?;
+    let changes = changes.of_account()?;
     let before = passwords::owner(tx.conn(), user).await?.email;
     let moves = changes.moves_from(&before);
     let email = changes.email.as_deref().and_then(|email| email.parse::<Email>().ok());
@@ -169,7 +188,7 @@ pub async fn edit(
                   (before.avatar_key, before.avatar_url) is distinct from (u.avatar_key, u.avatar_url)
                       as "is_new_picture!""#,
         user.0,
-        changes.name,
+        changes.name.value(),
         respelled,
         !changes.title.is_undefined(),
         changes.title.value(),
@@ -216,7 +235,7 @@ pub(super) async fn edit_member(
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let edited = sqlx::query!(
         "update members m
-            set display_name = coalesce($2, m.display_name),
+            set display_name = case when $11 then $2 else m.display_name end,
                 title = case when $3 then $4 else m.title end,
                 phone = case when $5 then $6 else m.phone end,
                 bio = case when $7 then $8 else m.bio end,
@@ -226,7 +245,7 @@ pub(super) async fn edit_member(
           where m.id = before.id
       returning m.id, before.avatar_url as picture_before",
         user.0,
-        changes.name,
+        changes.name.value(),
         !changes.title.is_undefined(),
         changes.title.value(),
         !changes.phone.is_undefined(),
@@ -235,6 +254,7 @@ pub(super) async fn edit_member(
         changes.bio.value(),
         !changes.avatar_url.is_undefined(),
         changes.avatar_url.value(),
+        !changes.name.is_undefined(),
     )
     .fetch_optional(scope.conn())
     .await?
@@ -296,7 +316,7 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let changes = ProfileChanges {
-            name: Some(" ".to_owned()),
+            name: MaybeUndefined::Value(" ".to_owned()),
             email: Some("ada".to_owned()),
             title: MaybeUndefined::Value("two\nlines".to_owned()),
             phone: MaybeUndefined::Value("1".repeat(201)),

@@ -12,6 +12,8 @@ use crate::{
     Actor, UserId,
     account_tokens::{self, Purpose},
     audit::{self, Entry},
+    members::standing,
+    scheduled_jobs::makers,
     sessions::{self, Ended},
 };
 
@@ -80,6 +82,9 @@ pub async fn change(
         sessions::end_all(&mut tx, user, None, Ended::Deactivated).await?;
         account_tokens::void(&mut tx, user, Purpose::PasswordReset).await?;
         account_tokens::void(&mut tx, user, Purpose::Activation).await?;
+        for place in standing::keeping(tx.conn(), user).await? {
+            makers::disable_refused(tx.conn(), place.workspace, actor).await?;
+        }
     }
     if !(account.is_active && account.is_staff) {
         sessions::end_acting(&mut tx, user, Ended::Revoked).await?;

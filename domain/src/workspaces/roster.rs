@@ -9,7 +9,13 @@ use poem_openapi::{Enum, Object};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::{WorkspaceId, access::Role, invitations::InvitedProfile, tenant_scope::TenantScope};
+use crate::{
+    WorkspaceId,
+    access::Role,
+    invitations::{Backing, InvitedProfile},
+    members::standing::Overrides,
+    tenant_scope::TenantScope,
+};
 
 /// How somebody belongs to a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Enum)]
@@ -60,7 +66,8 @@ struct Profile {
     is_active: bool,
 }
 
-/// Everybody: those who are in, then those who are invited, by name.
+/// Everybody: those who are in, then those who are invited, by name. An invitation is not listed while the person who
+/// answers for it could not send it: it can't be accepted either.
 pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<RosterEntry>, sqlx::Error> {
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
@@ -75,9 +82,11 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
     .fetch_all(tx.conn())
     .await?;
     let invitations = sqlx::query!(
-        r#"select id, email, role as "role: Role", profile as "profile: Json<InvitedProfile>", sent_at, expires_at
-             from invitations
-            where workspace_id = $1 and accepted_at is null and cancelled_at is null"#,
+        r#"select i.id, i.email, i.role as "role: Role", i.profile as "profile: Json<InvitedProfile>", i.sent_at,
+                  i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
+                  b.offered_overrides as "offered_overrides?: Overrides"
+             from invitations i join invitation_backing b on b.invitation_id = i.id
+            where i.workspace_id = $1 and accepted_at is null and cancelled_at is null"#,
         workspace.0,
     )
     .fetch_all(tx.conn())
@@ -109,7 +118,15 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
             invitation_expires_at: None,
         }
     });
-    let invited = invitations.into_iter().map(|invitation| RosterEntry {
+    let backed = invitations.into_iter().filter(|invitation| {
+        let backing = Backing {
+            role: invitation.backing_role,
+            overrides: invitation.overrides.clone(),
+            offered_overrides: invitation.offered_overrides.clone(),
+        };
+        backing.holds(invitation.role)
+    });
+    let invited = backed.map(|invitation| RosterEntry {
         member_id: invitation.id,
         user_id: None,
         name: invitation.profile.0.display_name.unwrap_or_else(|| invitation.email.clone()),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -16,10 +17,19 @@ const ON_TIME: TimeDelta = TimeDelta::seconds(60);
 /// Occurrences of one schedule that are made up for at the most.
 const MOST: usize = 100;
 
+/// Disables those of the schedules whose maker may not have them run any more, and answers with them: their
+/// occurrences are skipped. What a maker may do, the ledger doesn't know.
+pub type DisableRefused =
+    for<'a> fn(&'a mut Tx, &'a [Uuid]) -> BoxFuture<'a, Result<HashSet<Uuid>, sqlx::Error>>;
+
 /// Enqueues the occurrences that are due at a time, and moves their schedules on, in one commit. Of two
 /// leaders, one finds nothing.
-pub async fn enqueue_due(database: &Database, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    while enqueue_some(database, now).await? == AT_ONCE {}
+pub async fn enqueue_due(
+    database: &Database,
+    now: DateTime<Utc>,
+    disable_refused: Option<DisableRefused>,
+) -> Result<(), sqlx::Error> {
+    while enqueue_some(database, now, disable_refused).await? == AT_ONCE {}
     Ok(())
 }
 
@@ -32,13 +42,17 @@ struct Occurrence<'a> {
     job: Option<JobId>,
 }
 
-async fn enqueue_some(database: &Database, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+async fn enqueue_some(
+    database: &Database,
+    now: DateTime<Utc>,
+    disable_refused: Option<DisableRefused>,
+) -> Result<i64, sqlx::Error> {
     let mut tx = database.begin().await?;
     let rows = sqlx::query_as!(
         Kept,
         "select id, workspace_id, name, description, kind, version, pool, payload, priority, max_attempts,
                 checkpoints, cron, timezone, every, run_at, overlap, catch_up, jitter_seconds, enabled, origin,
-                next_at, last_at, last_job, created_at, updated_at
+                disabled_reason, next_at, last_at, last_job, created_at, updated_at
            from schedules where enabled and next_at <= $1
           order by next_at limit $2
             for update skip locked",
@@ -52,6 +66,11 @@ async fn enqueue_some(database: &Database, now: DateTime<Utc>) -> Result<i64, sq
     }
     let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let live = live_jobs(&mut tx, &rows).await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let refused = match disable_refused {
+        Some(disable_refused) => disable_refused(&mut tx, &ids).await?,
+        None => HashSet::new(),
+    };
     let mut due = Vec::with_capacity(rows.len());
     for row in rows {
         let (id, workspace) = (row.id, row.workspace_id);
@@ -70,6 +89,7 @@ async fn enqueue_some(database: &Database, now: DateTime<Utc>) -> Result<i64, sq
     for (workspace, schedule) in &due {
         let before = schedule.last_job.filter(|job| live.contains(job));
         for (at, outcome) in decide(&schedule.plan, schedule.next_at, now, before.is_some()) {
+            let outcome = if refused.contains(&schedule.id.0) { RunOutcome::Skipped } else { outcome };
             let job = (outcome != RunOutcome::Skipped).then(JobId::new);
             if outcome == RunOutcome::Replaced {
                 replaced.extend(before.map(|before| (*workspace, before)));

@@ -166,7 +166,7 @@ impl Event {
             result: None,
             error_code: None,
             error_message: None,
-            timestamp,
+            timestamp: crate::clock::in_millis(timestamp),
             of: None,
             seq: Self::seq_of(epoch, 0),
             prev: Self::seq_of(epoch - 1, 0),

@@ -1,10 +1,17 @@
 //! The audit: who did what, as its readers see it.
 
 use api_kit::TypeId;
-use domain::UserId;
+use domain::{UserId, WorkspaceId};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::TestApp;
+use crate::{
+    TestApp,
+    workspace::{
+        auth::Person,
+        members::{member_of, path_of},
+    },
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_and_programs_do_is_listed_the_latest_first() {
@@ -37,6 +44,29 @@ async fn what_people_and_programs_do_is_listed_the_latest_first() {
     let none = owner.get("/v1/audit-logs?action=dragon.slain").await.expect(200);
     assert_eq!(none["data"], json!({"logs": [], "total": 0}));
     assert_eq!(owner.get("/v1/audit-logs?limit=x").await.error(422), "record_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_id_of_its_own_is_named_by_whose_it_is() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let member = Person::employee(&app, &owner, "member").await;
+    let path = format!("/workspaces/{}/members/{}/password-reset/link", owner.workspace(), member.id);
+    owner.client.post(&path, json!({})).await.expect(200);
+    let change = json!({"permission": "records:create", "granted": false});
+    owner.client.put("/permissions/roles/member/permission", change).await.expect(200);
+    owner.client.patch("/v1/governance", json!({"password_min_length": 20})).await.expect(200);
+
+    let person = TypeId(UserId(member.id)).to_string();
+    let workspace = TypeId(WorkspaceId(owner.workspace().parse().unwrap())).to_string();
+    for (action, named) in [
+        ("password.reset_allowed", &person),
+        ("role.permissions_changed", &workspace),
+        ("governance.updated", &workspace),
+    ] {
+        let audit = owner.client.get(&format!("/v1/audit-logs?action={action}")).await.expect(200);
+        assert_eq!(audit["data"]["logs"][0]["resource_id"], json!(named), "{action}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,4 +103,60 @@ async fn the_audit_is_for_admins_of_its_own_tenant_and_for_keys_with_the_scope()
     let (_, auth) = owner.new_key(&["auth"]).await;
     assert!(auth.get("/v1/audit-logs?action=api_key.created").await.expect(200)["data"]["total"] == 3);
     assert_eq!(eve.get("/v1/audit-logs?action=api_key.created").await.expect(200)["data"]["total"], 0);
+}
+
+/// Where in an answer plain UUIDs are. The id of a request is the client's own.
+fn plain_uuids(path: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(name, _)| *name != "request_id")
+            .for_each(|(name, value)| plain_uuids(&format!("{path}.{name}"), value, found)),
+        Value::Array(items) => items.iter().for_each(|item| plain_uuids(path, item, found)),
+        Value::String(text) if Uuid::try_parse(text).is_ok() => found.push(format!("{path}: {text}")),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_this_surface_shows_a_plain_uuid() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let bob = app.join(&ada, "admin").await;
+    let (_, ended) = ada.import("People", "Name\nAda\nGrace\n").await;
+    let recordset = ada.get("/recordsets/people").await.expect(200)["id"].clone();
+    let (_, record) =
+        ada.create("/records", json!({"recordset_id": recordset, "data": {"name": "Cleo"}})).await;
+    ada.delete(&format!("/records/{}", record["id"].as_str().unwrap())).await.expect(204);
+    let (key, _) = bob.new_key(&["read"]).await;
+    let rotated = ada.post(&format!("/api-keys/{}/rotate", key["id"].as_str().unwrap()), json!({})).await;
+    rotated.expect(200);
+    bob.create("/teams", json!({"name": "Accounts"})).await;
+    let schedule = json!({"name": "Export", "cron_expression": "0 0 1 1 *", "action_type": "export",
+                          "action_config": {"recordset_id": recordset}});
+    let schedule = bob.post("/v1/scheduled-jobs", schedule).await.expect(201)["data"].clone();
+    let path = format!("/v1/scheduled-jobs/{}", schedule["id"].as_str().unwrap());
+    let run = bob.post(&format!("{path}/execute"), json!({})).await.expect(200)["data"].clone();
+    let export = bob.events(run["stream_url"].as_str().unwrap(), None).await.to_the_end().await;
+    let (from, to) = (path_of(&bob).await, member_of(&ada).await["id"].clone());
+    ada.post(&format!("{from}/reassign"), json!({"to_member_id": to})).await.expect(200);
+    ada.delete(&from).await.expect(204);
+
+    let import = format!("/v1/jobs/{}", ended["job_id"].as_str().unwrap());
+    let mut found = Vec::new();
+    plain_uuids("event", &export, &mut found);
+    for path in ["/v1/audit-logs?limit=200", "/v1/scheduled-jobs", "/v1/keys", "/v1/dlq", &path, &import] {
+        plain_uuids(path, &ada.get(path).await.expect(200), &mut found);
+    }
+
+    assert!(found.is_empty(), "{found:#?}");
+    let id = api_kit::type_id_of("recordset", recordset.as_str().unwrap().parse().unwrap());
+    let records =
+        ada.get("/v1/audit-logs?action=records.imported").await.expect(200)["data"]["logs"][0].clone();
+    assert_eq!((&records["resource_id"], &records["data"]["recordset_id"]), (&json!(id), &json!(id)));
+    // What is shown is taken, too.
+    assert_eq!(schedule["action_config"], json!({"recordset_id": id}));
+    let same = json!({"action_config": {"recordset_id": id}});
+    let same = ada.patch(&path, same).await.expect(200)["data"]["action_config"].clone();
+    assert_eq!(same, schedule["action_config"]);
 }

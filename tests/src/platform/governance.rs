@@ -73,7 +73,10 @@ async fn the_rules_hold_from_the_next_request_on() {
     owner.patch(PATH, json!({"session_duration_secs": 300})).await.expect(200);
     owner.get(PATH).await.expect(200);
     app.run("update sessions set created_at = now() - interval '301 s'").await;
-    assert_eq!(owner.get(PATH).await.error(401), "token_invalid", "it's time to sign in again");
+    let refused = owner.get(PATH).await;
+    let challenge = refused.headers["www-authenticate"].to_str().unwrap().to_owned();
+    assert!(challenge.ends_with("error=\"insufficient_user_authentication\""), "{challenge}");
+    assert_eq!(refused.error(401), "sign_in_required", "a refresh does not help");
     program.get("/v1/usage").await.expect(200);
 
     // As somebody elsewhere would have set it.

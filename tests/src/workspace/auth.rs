@@ -6,6 +6,7 @@ pub(crate) mod avatar;
 mod billing;
 mod clerk;
 mod delivery;
+mod handed_over;
 mod impersonation;
 mod letters;
 mod member_password;
@@ -28,6 +29,7 @@ use crate::{Client, Reply, TestApp, app::new_signup, people::join};
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Someone who has signed up, and what they sign in with.
+#[derive(Clone)]
 pub(crate) struct Person {
     /// Their first session, in the workspace that is their own.
     pub client: Client,

@@ -17,7 +17,7 @@ pub(crate) async fn member_of(person: &Client) -> Value {
 }
 
 /// Their path in the section.
-pub(super) async fn path_of(person: &Client) -> String {
+pub(crate) async fn path_of(person: &Client) -> String {
     format!("/members/{}", member_of(person).await["id"].as_str().unwrap())
 }
 

@@ -1,6 +1,7 @@
 //! Workspaces, and who belongs to them.
 
 mod answering;
+mod backing;
 mod create;
 mod details;
 mod inviting;

@@ -1,6 +1,8 @@
 //! Who did what. Contract section "Audit" (P-AUD).
 
-use api_kit::{Can, Limit, Offset, Tag, TypeId, Wrapped, part_request, permissions, type_id_of};
+use api_kit::{
+    Can, Limit, Offset, Tag, TypeId, Wrapped, part_request, permissions, type_id_of, with_type_ids,
+};
 use chrono::{DateTime, Utc};
 use domain::{
     UserId,
@@ -69,6 +71,10 @@ impl From<Noted> for AuditLog {
             id: noted.id,
             action: noted.action,
             resource_id: noted.resource_id.map(|id| type_id_of(&noted.resource_type, id)),
+            data: noted
+                .data
+                .filter(|data| !data.is_null())
+                .map(|data| with_type_ids(data, Some(&noted.resource_type))),
             resource_type: noted.resource_type,
             actor_type: noted.actor_type,
             user_id: noted.user_id.map(|user| TypeId(UserId(user))),
@@ -83,7 +89,6 @@ impl From<Noted> for AuditLog {
             user_agent: noted.user_agent,
             request_id: noted.request_id,
             surface: noted.surface,
-            data: noted.data.filter(|data| !data.is_null()),
             created_at: noted.at,
         }
     }

@@ -3,14 +3,12 @@
 
 use api_kit::{
     Access, Answer, ApiError, Can, JobStarted, JobStream, JobsFilter, JobsStream, JobsStreamUrl, ShownEvent,
-    ShownJobEvent, Start, Tag, TypeId, ViewJobs, Watcher, Wrapped, watching,
+    ShownJobEvent, Start, Tag, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
 };
 use chrono::{DateTime, Utc};
-use domain::{ApiKeyId, RecordId, UserId, WorkspaceId};
 use jobs::{
     Act, JobId,
     control::{self, Cancel},
-    schedules::ScheduleId,
     watch::{Counts, Event, Snapshot, Status},
 };
 use poem_openapi::{
@@ -19,7 +17,6 @@ use poem_openapi::{
     payload::Json,
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::workspace::jobs::{CancelJobs, find, look};
 
@@ -95,43 +92,13 @@ impl From<Event> for JobEvent {
             message: event.message,
             cancel_requested: event.cancel_requested,
             attempt: event.attempt,
-            result: event.result.map(with_type_ids),
+            result: event.result.map(|result| with_type_ids(result, None)),
             error_code: event.error_code,
             error_message: event.error_message,
             timestamp: event.timestamp,
             seq: event.seq,
             prev: event.prev,
         }
-    }
-}
-
-/// A result with its ids as this surface shows them: those of things that it shows at all.
-fn with_type_ids(result: Value) -> Value {
-    let shown = |name: &str, id: Uuid| match name {
-        "api_key_id" => Some(TypeId(ApiKeyId(id)).to_string()),
-        "job_id" => Some(TypeId(JobId(id)).to_string()),
-        "record_id" => Some(TypeId(RecordId(id)).to_string()),
-        "scheduled_job_id" => Some(TypeId(ScheduleId(id)).to_string()),
-        "user_id" => Some(TypeId(UserId(id)).to_string()),
-        "workspace_id" => Some(TypeId(WorkspaceId(id)).to_string()),
-        _ => None,
-    };
-    match result {
-        Value::Object(members) => Value::Object(
-            members
-                .into_iter()
-                .map(|(name, value)| {
-                    let id = value.as_str().and_then(|text| text.parse().ok());
-                    let value = match id.and_then(|id| shown(&name, id)) {
-                        Some(id) => json!(id),
-                        None => with_type_ids(value),
-                    };
-                    (name, value)
-                })
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.into_iter().map(with_type_ids).collect()),
-        other => other,
     }
 }
 
@@ -283,21 +250,5 @@ impl JobsApi {
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_result_has_the_ids_that_this_surface_shows() {
-        let id = "01a20189-3c1e-7510-aa72-0a8fa32945d6";
-        let shown = with_type_ids(
-            json!({ "workspace_id": id, "recordset_id": id, "by": [{ "user_id": id }], "rows": 3 }),
-        );
-        assert!(shown["workspace_id"].as_str().unwrap().starts_with("tn_"));
-        assert!(shown["by"][0]["user_id"].as_str().unwrap().starts_with("usr_"));
-        assert_eq!((&shown["recordset_id"], &shown["rows"]), (&json!(id), &json!(3)));
     }
 }

@@ -2,8 +2,8 @@
 //! zone, the policies for overlap and catching up, the jitter and the list of runs are ours.
 
 use api_kit::{
-    Access, Body, Can, Created, CreatedWrapped, Deleted, Limit, Offset, Tag, TypeId, Wrapped, part_request,
-    permissions,
+    Access, Body, Can, Created, CreatedWrapped, Deleted, Limit, Offset, Tag, TypeId, Wrapped, id_of_kind,
+    part_request, permissions, with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use domain::{
@@ -21,8 +21,14 @@ use poem_openapi::{
     payload::Json,
     types::MaybeUndefined,
 };
+use serde_json::{Value, json};
 
 use super::jobs::StartedJob;
+
+type Members = serde_json::Map<String, Value>;
+
+/// The one id that configurations have.
+const RECORDSET_ID: &str = "recordset_id";
 
 permissions! { ViewSchedules = "schedules:view", ManageSchedules = "schedules:manage" }
 
@@ -117,6 +123,9 @@ struct ScheduledJob {
     signing_secret: Option<String>,
     /// Whether it comes at all.
     enabled: bool,
+    /// Why it was disabled without a request for that: the person or API key that it runs as may not start it any
+    /// more. Enabling it again clears this, and makes it run as the caller. Null otherwise.
+    disabled_reason: Option<String>,
     /// What happens to an occurrence while the job of the one before is live.
     overlap: Overlap,
     /// What happens to occurrences that fell into a downtime.
@@ -129,9 +138,9 @@ struct ScheduledJob {
     last_run_at: Option<DateTime<Utc>>,
     /// The newest job.
     last_job_id: Option<TypeId<JobId>>,
-    /// The person who made it; null for one that an API key made.
+    /// The person whom it runs as, who made it or enabled it last; null for an API key's.
     created_by: Option<TypeId<UserId>>,
-    /// The API key that made it; null for one that a person made.
+    /// The API key that it runs as, which made it or enabled it last; null for a person's.
     created_by_key: Option<TypeId<ApiKeyId>>,
     /// When it was made.
     created_at: DateTime<Utc>,
@@ -141,7 +150,17 @@ struct ScheduledJob {
 
 impl ScheduledJob {
     fn shown(access: &Access, schedule: Schedule) -> Self {
-        let Schedule { id, plan, origin, next_at, last_at, last_job, created_at, updated_at } = schedule;
+        let Schedule {
+            id,
+            plan,
+            origin,
+            disabled_reason,
+            next_at,
+            last_at,
+            last_job,
+            created_at,
+            updated_at,
+        } = schedule;
         let (action_type, config) = Action::of(&plan.template).unwrap_or(("unknown", serde_json::Map::new()));
         let made_by_key =
             origin.credential_id.filter(|_| origin.credential_type == Some(CredentialType::ApiKey));
@@ -162,9 +181,10 @@ impl ScheduledJob {
             run_at,
             timezone: timezone.to_owned(),
             action_type: action_type.to_owned(),
-            action_config: config.into(),
+            action_config: with_type_id(config).into(),
             signing_secret: signed.then(|| access.app().keys.webhook_secret(id.0)),
             enabled: plan.enabled,
+            disabled_reason,
             overlap: plan.overlap,
             catch_up: plan.catch_up,
             jitter_seconds: plan.jitter_seconds,
@@ -248,7 +268,7 @@ impl ScheduledJobsApi {
         job: Body<ScheduledJobRequest>,
     ) -> CreatedWrapped<ScheduledJob> {
         let job = job.0;
-        let config = job.action_config.into_members();
+        let config = with_uuids(job.action_config);
         let action = Action::read(&mut can.read().await?, &job.action_type, config).await?;
         can.need_for(Act::Start, action.kind())?;
         let new = NewScheduledJob {
@@ -363,6 +383,26 @@ impl ScheduledJobsApi {
     }
 }
 
+/// A configuration with the id in it as this surface shows it.
+fn with_type_id(mut config: Members) -> Members {
+    if let Some(id) = config.get_mut(RECORDSET_ID) {
+        let shown = json!({ RECORDSET_ID: id.take() });
+        *id = with_type_ids(shown, None)[RECORDSET_ID].take();
+    }
+    config
+}
+
+/// A configuration as the domain reads it, with a plain UUID for a TypeID.
+fn with_uuids(config: JsonObject) -> Members {
+    let mut config = config.into_members();
+    if let Some(Value::String(id)) = config.get_mut(RECORDSET_ID)
+        && let Some(uuid) = id_of_kind("recordset", id)
+    {
+        *id = uuid.to_string();
+    }
+    config
+}
+
 /// The scheduled job, if it is one of the caller's workspace.
 async fn find(access: &Access, id: ScheduleId) -> api_kit::Answer<ScheduledJob> {
     let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
@@ -376,7 +416,7 @@ async fn changed_action(
     action_type: Option<String>,
     config: Option<JsonObject>,
 ) -> api_kit::Answer<Option<Action>> {
-    let config = config.map(JsonObject::into_members);
+    let config = config.map(with_uuids);
     let action_type = match (action_type, &config) {
         (Some(action_type), _) => action_type,
         (None, Some(_)) => find(access, id).await?.action_type,

@@ -26,6 +26,10 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("token_missing", "the request carries no credential"),
             ("credentials_invalid", "no account has this address and this password"),
             ("token_invalid", "the credential is not valid, or no longer"),
+            (
+                "sign_in_required",
+                "the workspace asks for a more recent sign-in, which a refresh does not replace",
+            ),
         ],
     },
     Failure {
@@ -81,7 +85,6 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("last_owner", "the workspace would have no owner"),
             ("name_taken", "another one has this name"),
             ("owner_immutable", "the owner's role cannot be changed"),
-            ("payment_refused", "the means of payment was refused"),
             ("provisioning_failed", "the workspace could not be made"),
             ("request_running", "a request with this Idempotency-Key is still running"),
             ("signup_failed", "the sign-up has failed"),

@@ -2,7 +2,7 @@
 //! clock, so that the scheduler of the test's own process finds nothing.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jobs::schedules::enqueue_due;
+use domain::scheduled_jobs::makers::enqueue_due;
 use serde_json::{Value, json};
 
 use super::{create, no_op, runs};
@@ -29,7 +29,7 @@ async fn outcomes(owner: &Client, path: &str) -> Vec<String> {
 }
 
 /// Cancels what still runs, so that nothing is left over.
-async fn cancel_all(owner: &Client, path: &str) {
+pub(super) async fn cancel_all(owner: &Client, path: &str) {
     for run in runs(owner, path).await {
         if let Some(status_url) = run["status_url"].as_str() {
             owner.post(&format!("{status_url}/cancel"), json!({})).await;

@@ -214,8 +214,11 @@ async fn an_admin_edits_how_the_workspace_shows_somebody_and_nothing_of_their_ac
     assert_eq!((&account["name"], &account["title"]), (&json!("Ada Lovelace"), &json!("Countess")));
     assert_eq!(account["avatar_url"], Value::Null);
     assert_eq!(member(&ada, &own).await["title"], "Countess");
-    let left = owner.client.patch(&path, json!({"title": null})).await.expect(200);
-    assert_eq!(left["title"], "Countess");
+    let named = member(&ada, owner.workspace()).await;
+    assert_eq!((&named["name"], &named["role"]), (&json!("Augusta"), &json!("member")), "as others see it");
+    let left = owner.client.patch(&path, json!({"title": null, "name": null})).await.expect(200);
+    assert_eq!((&left["title"], &left["name"]), (&json!("Countess"), &json!("Ada Lovelace")));
+    assert_eq!(member(&ada, owner.workspace()).await["name"], "Ada Lovelace");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,6 +237,40 @@ async fn an_account_is_managed_by_the_workspace_that_it_was_made_for_until_its_p
     assert_eq!(ada.client.get("/auth/me").await.expect(200)["title"], "Engineer");
     let moved = json!({"email": "eve@example.com"});
     assert_eq!(owner.client.patch(&path, moved).await.error(403), "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_a_name() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::employee(&app, &owner, "member").await;
+    for reply in [
+        ada.client.patch("/auth/me", json!({"name": null})).await,
+        ada.client.patch(&format!("/auth/{}", ada.id), json!({"name": null})).await,
+        owner.client.patch(&format!("/auth/{}", ada.id), json!({"name": null})).await,
+    ] {
+        assert!(reply.expect(422)["fields"]["name"].is_array());
+    }
+    assert_eq!(ada.client.get("/auth/me").await.expect(200)["name"], "Ada Lovelace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_waits_is_shown_to_its_person_and_to_the_workspace_that_manages_the_account() {
+    let app = TestApp::start().await;
+    let owner = Person::new(&app).await;
+    let ada = Person::new(&app).await.join(&owner, "member").await;
+    let bob = Person::employee(&app, &owner, "member").await;
+    for (person, new, is_shown) in [(&ada, "a@example.com", false), (&bob, "b@example.com", true)] {
+        let change = json!({"email": new, "current_password": PASSWORD});
+        let own = person.client.patch("/auth/me", change).await.expect(200);
+        assert_eq!(own["pending_email"], new);
+        let path = format!("/auth/{}", person.id);
+        assert_eq!(person.client.get(&path).await.expect(200)["pending_email"], new);
+        let shown = if is_shown { json!(new) } else { Value::Null };
+        assert_eq!(owner.client.get(&path).await.expect(200)["pending_email"], shown);
+        let edited = owner.client.patch(&path, json!({"title": "Engineer"})).await.expect(200);
+        assert_eq!(edited["pending_email"], shown);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,7 +86,9 @@ impl ProfileApi {
             Some(id) => {
                 let authority = caller.authority_in(&app, WorkspaceId(id)).await?;
                 let mut db = WorkspaceDb::read(&app.database, authority.workspace(), caller.actor()).await?;
-                workspaces::own_member(&mut db).await?.map(|member| shown_member(&app, member))
+                workspaces::own_member(&mut db, authority.role())
+                    .await?
+                    .map(|member| shown_member(&app, member))
             }
         };
         let entered = caller.authorities(&app, None).await?;
@@ -162,7 +164,8 @@ impl ProfileApi {
     ///
     /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks
     /// theirs; `X-Workspace-Id` names it if both are in several. Changes how the workspace shows the person: name, title,
-    /// phone, bio and picture are those of its member, and null leaves them to the account. The account itself, and
+    /// phone, bio and picture are those of its member, and null leaves them to the account. An account itself has a name: null
+    /// is refused there (422). The account itself, and
     /// with it the address, changes only where the workspace manages it: where it was made by accepting the workspace's
     /// invitation and its owner is in no other workspace since. A role above the caller's is refused (403), and so is
     /// taking the role from the last owner (409 `last_owner`).

@@ -125,7 +125,8 @@ impl InvitationsApi {
     /// With the token of a mailed link, good once; or signed in with the invited address, which has to be verified, by
     /// the id of the invitation or the token of a link that was handed over (401 without a sign-in). With a mailed
     /// link somebody without an account, or whose account has no password or no verified address, chooses a password
-    /// here. Afterwards they can sign in and work in the workspace.
+    /// here. Afterwards they can sign in and work in the workspace. 403 for an invitation to another address than the
+    /// caller's, and while the address is not verified.
     #[oai(path = "/invitations/accept", method = "post", operation_id = "accept_invitation")]
     async fn accept(
         &self,
