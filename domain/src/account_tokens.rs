@@ -75,7 +75,7 @@ pub struct Bearer {
 /// A token that isn't good.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It is unknown, was used, has expired, or a newer one took its place; or whoever handed it over could not any
+    /// It is unknown, was used, has expired, or a newer one took its place; or its maker could not hand it over any
     /// more. It doesn't say which.
     #[error("the link is not valid, or no longer: ask for a new one")]
     NotGood,
@@ -170,7 +170,7 @@ pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer
 /// [`TokenError::NotGood`].
 pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
     let hash = secret::hash(token);
-    // Whoever takes the account out of a workspace's hands meanwhile comes before this, or after it.
+    // A change that takes the account out of a workspace's hands meanwhile comes before this, or after it.
     sqlx::query!(
         "select id from users where id = (select user_id from account_tokens where hash = $1) for no key update",
         hash,
@@ -202,7 +202,7 @@ struct Found {
 }
 
 impl Found {
-    /// Whom it lets in. One that was mailed is in the hands of whoever reads the mailbox. One that was handed over is
+    /// Whom it lets in. One that was mailed is in the hands of the mailbox's reader. One that was handed over is
     /// in its maker's, and no better than they are now.
     async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, TokenError> {
         let is_handed_over = purpose == Purpose::PasswordReset && !self.is_mailed;

@@ -6,7 +6,7 @@
 //! was mailed, which shows that its holder reads the mailbox, and a sign-in to the account whose verified address it
 //! is. A token that was handed over shows nothing by itself: its holder signs in, too.
 //!
-//! A person answers for it: whoever invited, or made the key that did. While they may not invite, or could not give that
+//! A person answers for it: its sender, or the maker of the key that sent it. While they may not invite, or could not give that
 //! role, it can't be accepted, and is not listed.
 //!
 //! An account that is made by accepting is managed by the workspace that invited, until its person belongs to another.

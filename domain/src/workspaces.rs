@@ -34,7 +34,7 @@ pub struct Host<'a> {
     pub(crate) actor: &'a Actor,
     /// What they may do there.
     pub(crate) held: &'a Held,
-    /// Who answers for what they do: themselves, or whoever made the key.
+    /// Who answers for what they do: themselves, or the maker of the key.
     pub(crate) answerable: UserId,
 }
 

@@ -248,8 +248,8 @@ where
     // Who asks before is let in, and answered from here on: a process that waits for migrations is not ready.
     if let Some((listener, figures)) = listening {
         let probe = Arc::new(Probe::new(database.clone()));
-        let told = Told { figures, probe, bus: database.bus.clone(), leadership };
-        tokio::spawn(listen::listen(listener, told));
+        let state = Told { figures, probe, bus: database.bus.clone(), leadership };
+        tokio::spawn(listen::listen(listener, state));
     }
     let stop = CancellationToken::new();
     let (asked, limit) = (stop.clone(), config.grace + BEYOND_GRACE);

@@ -226,7 +226,7 @@ fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
     // A signed link, or a token in one: the operation itself says what is wrong with it.
     let has_parameter = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
     let (has_signature, has_token) = (has_parameter("sig"), has_parameter("token"));
-    // Open to everybody, and refused to whoever has signed in as somebody else.
+    // Open to everybody, and refused to a person who has signed in under another account.
     let is_for_one = operation["operationId"] == "accept_invitation";
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();

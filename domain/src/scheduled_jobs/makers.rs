@@ -139,8 +139,8 @@ async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<H
         )
         .execute(&mut *conn)
         .await?;
-        let told = json!({ "name": schedule.name, "enabled": false, "disabled_reason": reason });
-        Event::new("scheduled_job", "updated", schedule.id, told)
+        let change = json!({ "name": schedule.name, "enabled": false, "disabled_reason": reason });
+        Event::new("scheduled_job", "updated", schedule.id, change)
             .append(&mut *conn, WorkspaceId(schedule.workspace_id), actor)
             .await?;
         disabled.insert(schedule.id);

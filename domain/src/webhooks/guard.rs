@@ -26,7 +26,7 @@ pub enum AddressError {
     #[error("must be an http or https URL without credentials, of at most {LONGEST} characters")]
     Url,
     /// Its name leads nowhere, or only to addresses that are not public, at least just now. One answer for both: which
-    /// names the house's own resolver knows is the operator's to tell.
+    /// names the installation's own resolver knows is not a client's to learn.
     #[error("has a name that leads to no public address")]
     Nowhere,
     /// It names an address that is not public.

@@ -27,7 +27,7 @@ pub fn unmarked(text: &str) -> &str {
     }
 }
 
-/// Whether a spreadsheet would take a cell for a formula, by how it begins. A number is one to nobody, whatever its
+/// Whether a spreadsheet would take a cell for a formula, by how it begins. A number never is one, whatever its
 /// sign.
 fn is_formula(text: &str) -> bool {
     match text.chars().next() {

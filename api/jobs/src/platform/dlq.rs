@@ -30,7 +30,7 @@ struct DlqMessage {
     error: DlqError,
     /// Attempts that it has had.
     attempts: i32,
-    /// What it was told, in the shape of its kind, for callers who may start jobs of its kind. What is secret is `***`.
+    /// Payload in the shape of its kind, for callers who may start jobs of its kind. What is secret is `***`.
     payload: Option<Value>,
     /// The request that started it.
     request_id: Option<String>,

@@ -92,7 +92,7 @@ impl DeadLetter {
 pub struct DeadLetterDetail {
     #[oai(flatten)]
     letter: DeadLetter,
-    /// What it was told, in the shape of its kind and version, for callers who may start jobs of its kind. What is
+    /// Payload in the shape of its kind and version, for callers who may start jobs of its kind. What is
     /// secret is `***`.
     #[oai(skip_serializing_if_is_none)]
     payload: Option<Value>,
@@ -276,10 +276,10 @@ impl DeadLettersApi {
     }
 }
 
-/// What a dead letter was told, for callers who may start such jobs: those of webhooks hold what the receiver takes
+/// The payload of a dead letter, for callers who may start such jobs: those of webhooks hold what the receiver takes
 /// for a secret.
-pub(crate) fn shown_payload(access: &Access, letter: &dead_letters::DeadLetter) -> Option<Value> {
-    access.need_for(Act::Start, &letter.kind).is_ok().then(|| letter.payload.clone())
+pub(crate) fn shown_payload(access: &Access, dead: &dead_letters::DeadLetter) -> Option<Value> {
+    access.need_for(Act::Start, &dead.kind).is_ok().then(|| dead.payload.clone())
 }
 
 /// Tries a dead letter of the caller's workspace again.

@@ -143,16 +143,16 @@ async fn a_webhook_into_the_house_is_not_sent() {
         assert_eq!(end["status"], "FAILED");
         assert_eq!(end["error_message"], "leads to an address that is not public", "{url}");
     }
-    // Of those that have failed for good, only who may make them is told where they were to go.
+    // Where failed ones were to go is shown only to callers who may make them.
     let member = app.join(&owner, "member").await;
-    for (who, is_told) in [(&owner, true), (&member, false)] {
-        let letters = who.get("/v1/dlq").await.expect(200)["data"]["messages"].clone();
-        assert_eq!(letters.as_array().unwrap().len(), 2, "{letters}");
-        assert_eq!(letters[0].get("payload").is_some(), is_told, "{letters}");
-        let letters = who.get("/dead-letters").await.expect(200);
-        let id = letters["items"][0]["job_id"].as_str().unwrap();
-        let letter = who.get(&format!("/dead-letters/{id}")).await.expect(200);
-        assert_eq!(letter.get("payload").is_some(), is_told, "{letter}");
+    for (who, is_shown) in [(&owner, true), (&member, false)] {
+        let messages = who.get("/v1/dlq").await.expect(200)["data"]["messages"].clone();
+        assert_eq!(messages.as_array().unwrap().len(), 2, "{messages}");
+        assert_eq!(messages[0].get("payload").is_some(), is_shown, "{messages}");
+        let messages = who.get("/dead-letters").await.expect(200);
+        let id = messages["items"][0]["job_id"].as_str().unwrap();
+        let message = who.get(&format!("/dead-letters/{id}")).await.expect(200);
+        assert_eq!(message.get("payload").is_some(), is_shown, "{message}");
     }
     assert!(receiver.received().is_empty());
 }

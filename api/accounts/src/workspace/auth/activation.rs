@@ -102,7 +102,7 @@ impl ActivationApi {
     /// New clients sign up instead. Answers the same whether or not the address has an account, and tells
     /// whoever reads its mail: a new account is activated by the link there, where its password is chosen, and
     /// the owner of one that exists learns of the attempt. A `password` is refused (422
-    /// `parameter_unknown`): whoever types an address need not be who reads its mail.
+    /// `parameter_unknown`): the person who types an address need not be the one who reads its mail.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
