@@ -340,7 +340,7 @@ pub(crate) fn register_bearer(registry: &mut Registry) {
     );
 }
 
-/// Whoever calls, while it isn't told yet whose request it is.
+/// The caller, before the route has admitted it.
 async fn identified(request: &Request) -> Result<Caller, ApiError> {
     let (principal, entry) = identify(request, None).await?;
     // A key or token that is good in one workspace is good as far as that workspace lets it in.

@@ -357,7 +357,7 @@ fn is_remembered(response: &Response) -> bool {
     is_json && !PASSING.contains(&response.status())
 }
 
-/// A kept answer whose tickets are for whoever asks now. Of a job that isn't in their workspace any more only the path is
+/// A kept answer whose tickets are for the present caller. Of a job that isn't in their workspace any more only the path is
 /// left.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use crate::{
     workspace::members::{member_of, path_of},
 };
 
-/// A yearly job of somebody, so that nothing comes by itself; answers with its path and when it is due.
+/// A yearly scheduled job, so that nothing comes by itself; answers with its path and when it is due.
 async fn yearly(maker: &Client) -> (String, DateTime<Utc>) {
     let (made, path) = create(maker, no_op(json!({ "cron_expression": "0 0 1 1 *" }))).await;
     (path, made["next_run_at"].as_str().unwrap().parse().unwrap())

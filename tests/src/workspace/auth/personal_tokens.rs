@@ -119,8 +119,8 @@ async fn a_session_that_is_too_old_for_a_workspace_makes_no_token_that_opens_it(
     make(&owner, named()).await;
     app.run("update control.sessions set created_at = created_at - interval '2 hours'").await;
 
-    assert_eq!(owner.get("/recordsets").await.error(401), "token_invalid");
-    assert_eq!(owner.post("/auth/tokens", named()).await.error(401), "token_invalid");
+    assert_eq!(owner.get("/recordsets").await.error(401), "sign_in_required");
+    assert_eq!(owner.post("/auth/tokens", named()).await.error(401), "sign_in_required");
     let bound = json!({"name": "x", "workspace_id": owner.workspace});
-    assert_eq!(owner.post("/auth/tokens", bound).await.error(401), "token_invalid");
+    assert_eq!(owner.post("/auth/tokens", bound).await.error(401), "sign_in_required");
 }
