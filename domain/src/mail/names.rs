@@ -19,7 +19,7 @@ pub fn shown(name: &str) -> Option<String> {
 }
 
 /// A name with a space after each dot that mail programs would read as one of a domain, and so make a link of: one that
-/// stands between a letter or digit and two letters.
+/// stands between an alphanumeric character and two alphabetic ones.
 fn without_domains(name: &str) -> String {
     let is_dot = |c: char| matches!(c, '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}');
     let mut shown = String::with_capacity(name.len());
