@@ -54,14 +54,26 @@ pub async fn inspect(conn: &mut PgConnection) -> Result<Installation, sqlx::Erro
     if !exist {
         return Ok(Installation::Behind);
     }
-    let (control, shard): (i64, i64) = sqlx::query_as(
-        "select coalesce((select max(version) from control._sqlx_migrations where success), 0),
-                coalesce((select max(version) from shard._sqlx_migrations where success), 0)",
+    let known = migrations::shared_versions();
+    // Each by itself: one that was written before another may be merged after it.
+    let (is_behind, is_newer): (bool, bool) = sqlx::query_as(
+        "with applied as (
+             select 'control' as of, version from control._sqlx_migrations where success
+             union all
+             select 'shard', version from shard._sqlx_migrations where success
+         ), known as (
+             select 'control' as of, version from unnest($1::bigint[]) as version
+             union all
+             select 'shard', version from unnest($2::bigint[]) as version
+         )
+         select exists (select * from known except select * from applied),
+                exists (select * from applied except select * from known)",
     )
+    .bind(&known.control)
+    .bind(&known.shard)
     .fetch_one(&mut *conn)
     .await?;
-    let known = migrations::shared_versions();
-    if control < known.control || shard < known.shard {
+    if is_behind {
         return Ok(Installation::Behind);
     }
     let foreign = sqlx::query_scalar!(
@@ -73,7 +85,7 @@ pub async fn inspect(conn: &mut PgConnection) -> Result<Installation, sqlx::Erro
     .await?;
     Ok(match () {
         () if foreign => Installation::Restored,
-        () if control > known.control || shard > known.shard => Installation::Newer,
+        () if is_newer => Installation::Newer,
         () => Installation::Ready,
     })
 }

@@ -89,20 +89,20 @@ pub fn workspace_version() -> i64 {
     WORKSPACE.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// The newest migrations of the shared schemas that this release knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Numbers of the migrations of the shared schemas.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedVersions {
     /// Of `control`.
-    pub control: i64,
+    pub control: Vec<i64>,
     /// Of `shard`.
-    pub shard: i64,
+    pub shard: Vec<i64>,
 }
 
-/// The newest migrations of the shared schemas that this release knows.
+/// The migrations of the shared schemas that this release knows.
 #[must_use]
 pub fn shared_versions() -> SharedVersions {
-    let newest = |migrator: &Migrator| migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
-    SharedVersions { control: newest(&CONTROL), shard: newest(&SHARD) }
+    let versions = |migrator: &Migrator| migrator.iter().map(|migration| migration.version).collect();
+    SharedVersions { control: versions(&CONTROL), shard: versions(&SHARD) }
 }
 
 /// Brings the shared schemas and every workspace that is behind up to date. Answers with the

@@ -251,6 +251,7 @@ async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
         "id": "[id]",
         "name": "Ada Lovelace",
         "phone": null,
+        "role": "owner",
         "title": null,
         "user_id": "[id]"
       },

@@ -192,7 +192,7 @@ async fn streams_of_a_sign_in_end_when_it_is_older_than_the_workspace_allows() {
     .await;
 
     all_closed(open, "sign_in_required").await;
-    assert_eq!(app.anonymous().get(ticket.as_str().unwrap()).await.error(401), "token_invalid");
+    assert_eq!(app.anonymous().get(ticket.as_str().unwrap()).await.error(401), "sign_in_required");
     cancel(&owner, &job).await;
 }
 
