@@ -210,7 +210,7 @@ impl Database {
 
     /// A connection for reading more than [`crate::MAX_QUICK_ROWS`] of the shared schemas on a workspace's behalf. To
     /// be asked for while no other is held.
-    pub async fn long_reader(&self) -> Result<Reader, sqlx::Error> {
+    async fn long_reader(&self) -> Result<Reader, sqlx::Error> {
         let place = match (&self.fair, &self.on_behalf) {
             (Some(fair), Some(on_behalf)) => Some(fair.long_read(on_behalf.workspace).await?),
             _ => None,
@@ -317,6 +317,16 @@ impl Reader {
             Source::Pool(connection, _) => connection,
             Source::Unit(tx) => tx.conn(),
         }
+    }
+
+    /// The same for going through so many rows: more than [`crate::MAX_QUICK_ROWS`] wait for a place among the long
+    /// reads, without a connection.
+    pub async fn for_rows(self, database: &Database, rows: i64) -> Result<Self, sqlx::Error> {
+        if rows <= crate::MAX_QUICK_ROWS {
+            return Ok(self);
+        }
+        drop(self);
+        database.long_reader().await
     }
 }
 

@@ -137,10 +137,7 @@ pub async fn list(
     )
     .fetch_one(reader.conn())
     .await?;
-    if all > MAX_QUICK_ROWS {
-        drop(reader);
-        reader = database.long_reader().await?;
-    }
+    reader = reader.for_rows(database, all).await?;
     let rows = sqlx::query_as!(
         Row,
         "select id, kind, version, pool, priority, payload, origin, error, attempt, max_attempts, crashes,

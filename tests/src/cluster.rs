@@ -197,8 +197,12 @@ impl Cluster {
         self.database_by(&self.redis.url()).await
     }
 
-    /// The same with another way to Redis.
-    pub async fn database_by(&self, redis_url: &str) -> Database {
+    /// The same by a link to Redis.
+    pub async fn database_behind(&self, link: &Link) -> Database {
+        self.database_by(&format!("redis://127.0.0.1:{}/0", link.port())).await
+    }
+
+    async fn database_by(&self, redis_url: &str) -> Database {
         let variable = |name: &str| {
             &self.variables.iter().find(|(known, _)| *known == name).expect("every process has it").1
         };

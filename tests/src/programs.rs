@@ -13,6 +13,16 @@ impl TestApp {
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 
+    /// Sets the allowlist of an owner's workspace, behind the scenes: also to one that shuts the owner out.
+    pub async fn let_in_from(&self, owner: &Client, networks: &str) {
+        let workspace = owner.workspace.as_deref().expect("an owner has a workspace");
+        self.run(&format!(
+            "insert into governance (workspace_id, ip_allowlist) values ('{workspace}', '{networks}')
+             on conflict (workspace_id) do update set ip_allowlist = excluded.ip_allowlist"
+        ))
+        .await;
+    }
+
     /// A member of staff who acts as that person, and the id of the member of staff.
     pub async fn acting_as(&self, person: &Client) -> (Client, String) {
         let id = async |who: &Client| {

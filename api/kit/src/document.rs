@@ -103,7 +103,7 @@ fn introduce(document: &mut Value, surface: Surface) {
 /// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
 /// where that is enough for one's own things, `x-permission-or` where another is enough, `x-permissions-also` where
 /// others are needed, and `x-scopes`, which keys and tokens need), `person` who has
-/// signed in, `known` for whoever has a credential, `operator`, or `anyone`. `x-in-person` tells that it is refused to
+/// signed in, `known` for the holder of any credential, `operator`, or `anyone`. `x-in-person` tells that it is refused to
 /// staff who act as the person.
 ///
 /// `{"permission records:view": []}` and the other marks become the real schemes; other ways in, such as a

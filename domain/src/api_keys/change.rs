@@ -106,8 +106,8 @@ pub async fn change(
     Ok(key)
 }
 
-/// Checks that a caller holds what a key with those scopes does for the person who answers for it. Whoever knows the
-/// key's secret would otherwise gain that person's authority by a change of the key.
+/// Checks that a caller holds what a key with those scopes does for the person who answers for it. A caller who knows
+/// the key's secret would otherwise gain that person's authority by a change of the key.
 async fn may_act_as(
     tx: &mut Tx,
     by: &Acting<'_>,

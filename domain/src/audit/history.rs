@@ -68,10 +68,7 @@ pub async fn list(
     )
     .fetch_one(reader.conn())
     .await?;
-    if all > MAX_QUICK_ROWS {
-        drop(reader);
-        reader = database.long_reader().await?;
-    }
+    reader = reader.for_rows(database, all).await?;
     let items = sqlx::query_as!(
         Noted,
         "select id, at, action, resource_type, resource_id, actor_type, user_id, credential_type, credential_id,

@@ -98,8 +98,8 @@ pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<
     shown_in(&mut tx, place.own.workspace(), other).await
 }
 
-/// Somebody as a workspace shows them: what is said of them there, and else what their account says. The address that
-/// is to replace theirs is shown where the workspace manages the account.
+/// An account as a workspace shows it: the values of the member there, and else those of the account. The address that
+/// is to replace the account's is shown where the workspace manages the account.
 async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
     let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
     let is_managed = is_managed(tx.conn(), user, workspace).await?;
@@ -329,8 +329,8 @@ async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Resu
     Ok(Brand::of(&found.branding, &found.name))
 }
 
-/// Checks that an admin holds all that a member does: whoever opens an account, or moves it to another address, may do
-/// what its owner may.
+/// Checks that an admin holds all that a member does: opening an account, or moving it to another address, gives all
+/// that its owner may do.
 async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), UserError> {
     let scopes = vec![Scope::All];
     if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {

@@ -22,9 +22,9 @@ pub async fn list(
 ) -> Result<(Vec<Snapshot>, i64), sqlx::Error> {
     let mut reader = database.reader().await?;
     // A page of all jobs goes through those before it; one that a filter narrows may go through all there are.
-    if (!filter.is_none() || offset + limit > MAX_QUICK_ROWS) && has_many(reader.conn(), workspace).await? {
-        drop(reader);
-        reader = database.long_reader().await?;
+    if !filter.is_none() || offset + limit > MAX_QUICK_ROWS {
+        let all = count_all(reader.conn(), workspace).await?;
+        reader = reader.for_rows(database, all).await?;
     }
     let (state, due) = filter.state();
     let rows = sqlx::query_as!(
@@ -80,9 +80,9 @@ pub async fn list(
     Ok((jobs?, total))
 }
 
-/// Whether going through a workspace's jobs is a long read.
-async fn has_many(conn: &mut PgConnection, workspace: Option<Uuid>) -> Result<bool, sqlx::Error> {
-    let jobs = sqlx::query_scalar!(
+/// How many jobs a workspace has, as far as it takes to tell whether going through them is a long read.
+async fn count_all(conn: &mut PgConnection, workspace: Option<Uuid>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
         r#"select count(*) as "jobs!" from (
                select from all_jobs
                 where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
@@ -91,6 +91,5 @@ async fn has_many(conn: &mut PgConnection, workspace: Option<Uuid>) -> Result<bo
         MAX_QUICK_ROWS + 1,
     )
     .fetch_one(conn)
-    .await?;
-    Ok(jobs > MAX_QUICK_ROWS)
+    .await
 }

@@ -85,8 +85,7 @@ async fn a_leader_that_redis_does_not_answer_gives_up_the_lead_to_one_that_it_an
     let mut cluster = Cluster::start().await;
     cluster.terminate("scheduler");
     let link = cluster.link_to_redis().await;
-    let redis = format!("redis://127.0.0.1:{}/0", link.port());
-    let first = Scheduler::start(cluster.database_by(&redis).await, cluster.database_url());
+    let first = Scheduler::start(cluster.database_behind(&link).await, cluster.database_url());
     first.comes_to(Standing::Leading).await;
     let second = Scheduler::start(cluster.database().await, cluster.database_url());
     second.comes_to(Standing::StandingBy).await;
@@ -111,10 +110,9 @@ async fn a_leader_keeps_the_lead_while_redis_answers_nobody() {
     let mut cluster = Cluster::start().await;
     cluster.terminate("scheduler");
     let link = cluster.link_to_redis().await;
-    let redis = format!("redis://127.0.0.1:{}/0", link.port());
-    let first = Scheduler::start(cluster.database_by(&redis).await, cluster.database_url());
+    let first = Scheduler::start(cluster.database_behind(&link).await, cluster.database_url());
     first.comes_to(Standing::Leading).await;
-    let second = cluster.database_by(&redis).await;
+    let second = cluster.database_behind(&link).await;
     link.cut();
     let second = Scheduler::start(second, cluster.database_url());
     second.comes_to(Standing::StandingBy).await;

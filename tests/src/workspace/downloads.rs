@@ -98,17 +98,9 @@ async fn a_link_is_good_only_from_where_the_workspace_lets_people_in() {
     let owner = app.owner().await;
     let files = Files::new(&owner).await;
     let links = files.links(&owner).await;
-    let workspace = owner.workspace.as_deref().unwrap();
-    let allow = async |list: &str| {
-        app.run(&format!(
-            "insert into governance (workspace_id, ip_allowlist) values ('{workspace}', '{list}')
-             on conflict (workspace_id) do update set ip_allowlist = excluded.ip_allowlist"
-        ))
-        .await;
-    };
 
-    allow("{10.0.0.0/8}").await;
+    app.let_in_from(&owner, "{10.0.0.0/8}").await;
     are_over(&app, &links).await;
-    allow("{127.0.0.0/8}").await;
+    app.let_in_from(&owner, "{127.0.0.0/8}").await;
     are_good(&app, &links).await;
 }

@@ -136,20 +136,12 @@ async fn a_changed_allowlist_ends_streams_from_elsewhere_and_refuses_their_ticke
     let job = long_job(&app, &owner).await;
     let open = open_all(&app, &owner, &job).await;
     let ticket = owner.get(&format!("/jobs/{job}")).await.expect(200)["stream_url"].clone();
-    let workspace = workspace_of(&owner);
-    let allow = async |list: &str| {
-        app.run(&format!(
-            "insert into governance (workspace_id, ip_allowlist) values ('{workspace}', '{list}')
-             on conflict (workspace_id) do update set ip_allowlist = excluded.ip_allowlist"
-        ))
-        .await;
-    };
 
-    allow("{10.0.0.0/8}").await;
+    app.let_in_from(&owner, "{10.0.0.0/8}").await;
 
     all_closed(open, "address_not_allowed").await;
     assert_eq!(app.anonymous().get(ticket.as_str().unwrap()).await.error(403), "forbidden");
-    allow("{}").await;
+    app.let_in_from(&owner, "{}").await;
     cancel(&owner, &job).await;
 }
 
