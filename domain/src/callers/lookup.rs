@@ -1,4 +1,8 @@
 //! Looking credentials up: one statement for each kind, for one credential or many.
+//!
+//! Each request does so, and planning these statements takes ten times as long as running them. So they hide from the
+//! planner how many credentials are asked for (`unnest((select $1))`): with that, a plan for the arguments at hand seems
+//! cheaper than the general one, and PostgreSQL would make one each time instead of keeping it (see `plan_cache_mode`).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -147,7 +151,8 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
                   m.state as "state?", m.schema_version as "schema_version?",
                   m.session_duration_secs as "session_duration_secs?", m.ip_allowlist as "ip_allowlist?",
                   m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
-             from unnest($1::uuid[], $2::uuid[], $3::boolean[]) with ordinality as q (id, workspace, each, n)
+             from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::boolean[]))
+                  with ordinality as q (id, workspace, each, n)
              join live_sessions s on s.id = q.id
              left join live_memberships m on m.user_id = s.user_id and (m.workspace_id = q.workspace or q.each)"#,
         &ids as &[Option<Uuid>],
@@ -189,7 +194,8 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
                   m.user_id as "maker!", m.role as "role!", m.state as "state!",
                   m.schema_version as "schema_version!", m.session_duration_secs,
                   m.ip_allowlist as "ip_allowlist!", m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
-             from unnest($1::uuid[], $2::bytea[], $3::uuid[]) with ordinality as q (id, hash, workspace, n)
+             from unnest((select $1::uuid[]), (select $2::bytea[]), (select $3::uuid[]))
+                  with ordinality as q (id, hash, workspace, n)
              join api_keys k on k.id = coalesce(q.id, (select h.id from api_keys h where h.hash = q.hash))
              join workspaces w on w.id = k.workspace_id
              join live_memberships m on m.workspace_id = k.workspace_id and m.user_id = k.created_by
@@ -242,8 +248,8 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
                   m.workspace_id as "workspace_id?", m.role as "role?", m.state as "state?",
                   m.schema_version as "schema_version?", m.session_duration_secs as "session_duration_secs?",
                   m.ip_allowlist as "ip_allowlist?", m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
-             from unnest($1::uuid[], $2::bytea[], $3::uuid[], $4::boolean[]) with ordinality
-                  as q (id, hash, workspace, each, n)
+             from unnest((select $1::uuid[]), (select $2::bytea[]), (select $3::uuid[]), (select $4::boolean[]))
+                  with ordinality as q (id, hash, workspace, each, n)
              join personal_tokens t
                on t.id = coalesce(q.id, (select h.id from personal_tokens h where h.hash = q.hash))
              join users u on u.id = t.user_id and u.is_active
