@@ -3,8 +3,8 @@
 //!
 //! `seq` = epoch × 2²⁰ + n. A transition increments the ledger's epoch and is n = 0; the holder of
 //! the fence numbers its progress n = 1, 2, …. See [`event`] for the shape, [`publish`] for the way
-//! out, [`hub`] for the fan-out inside an API process, [`feed`] for all jobs of a workspace, [`lines`] for the growth of logs, [`snapshot`] for
-//! what a poll answers.
+//! out, [`hub`] for the fan-out inside an API process, [`feed`] for all jobs of a workspace, [`lines`] for the growth of
+//! logs, [`snapshot`] for what a poll answers.
 
 pub mod event;
 mod feed;
@@ -15,6 +15,6 @@ pub mod snapshot;
 
 pub use event::{Counts, Event, Status};
 pub use feed::{FeedWatch, Told};
-pub use hub::{Hub, Subscription};
+pub use hub::{Hub, IN_FLIGHT, Subscription};
 pub use lines::LogWatch;
 pub use snapshot::Snapshot;

@@ -14,7 +14,7 @@ use futures::{
 };
 use jobs::{
     JobId,
-    watch::{Event, Hub, Snapshot, Subscription},
+    watch::{Event, Hub, IN_FLIGHT, Snapshot, Subscription},
 };
 use poem::{Body, IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
@@ -218,7 +218,13 @@ impl Reader {
         if snapshot.seq <= self.last {
             return;
         }
-        let (kept, whole) = self.hub.history(self.job, self.last).await;
+        let (mut kept, mut whole) = self.hub.history(self.job, self.last).await;
+        let reached = kept.last().map_or(self.last, |event| event.seq);
+        if whole && reached < snapshot.prev {
+            // The ledger tells of more than the history has: events between the two may be on their way.
+            tokio::time::sleep(IN_FLIGHT).await;
+            (kept, whole) = self.hub.history(self.job, self.last).await;
+        }
         if whole {
             self.pending.extend(kept);
         } else {

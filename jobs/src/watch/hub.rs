@@ -2,7 +2,7 @@
 //!
 //! A watcher costs no Redis connection and no database connection, and an event costs only the
 //! watchers of its job. What the bus loses, a comparison of all watched jobs with the ledger finds
-//! within [`RECONCILE`].
+//! within [`RECONCILE`] and [`IN_FLIGHT`].
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -26,6 +26,11 @@ use crate::{Database, JobId, Unit, coalesce::Coalescer};
 
 /// How often the watched jobs are compared with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);
+/// How long an event that the ledger already tells of may still be on its way over the bus. The ledger is ahead of the
+/// bus with each commit; its word in the place of events on their way would leave those out.
+pub const IN_FLIGHT: Duration = Duration::from_millis(500);
+/// Histories that are read at the same time.
+const FILLING: usize = 16;
 /// Events that wait for one watcher. One that falls further behind is told to catch up by itself.
 const BACKLOG: usize = 32;
 /// Jobs whose newest event is remembered after the last watcher has gone, so that a poll never
@@ -294,22 +299,54 @@ impl Hub {
                 continue;
             }
             match snapshot::readable(&self.0.database, &ids).await {
-                Ok(snapshots) => {
-                    let mut watched = self.watched();
-                    for mut snapshot in snapshots {
-                        if let Some(job) = watched.get_mut(&snapshot.event.job_id)
-                            && !job.filling
-                            && Event::epoch_of(snapshot.event.seq) > Event::epoch_of(job.last)
-                        {
-                            if let Some(newest) = &job.newest {
-                                snapshot.take(newest);
-                            }
-                            job.send(Event { prev: job.last, ..snapshot.event });
-                        }
+                Ok(mut snapshots) => {
+                    snapshots.retain(|snapshot| self.lags_behind(snapshot));
+                    if !snapshots.is_empty() {
+                        tokio::time::sleep(IN_FLIGHT).await;
+                        let missed = snapshots.into_iter().map(|snapshot| self.catch_up(snapshot));
+                        stream::iter(missed).for_each_concurrent(FILLING, |done| done).await;
                     }
                 }
                 Err(error) => tracing::warn!(%error, "could not compare the watched jobs with the ledger"),
             }
+        }
+    }
+
+    /// Whether the ledger tells of a transition that the job's watchers have not been sent.
+    fn lags_behind(&self, ledger: &Snapshot) -> bool {
+        let watched = self.watched();
+        let job = watched.get(&ledger.event.job_id).filter(|job| !job.filling);
+        job.is_some_and(|job| Event::epoch_of(ledger.event.seq) > Event::epoch_of(job.last))
+    }
+
+    /// Sends the watchers of a job that lags behind the ledger what its history has, and then what the ledger says.
+    async fn catch_up(&self, mut ledger: Snapshot) {
+        let id = ledger.event.job_id;
+        let after = {
+            let mut watched = self.watched();
+            let Some(job) = watched.get_mut(&id).filter(|job| !job.filling) else { return };
+            if Event::epoch_of(ledger.event.seq) <= Event::epoch_of(job.last) {
+                return; // it has come
+            }
+            job.filling = true;
+            job.last
+        };
+        let events = if after > 0 {
+            self.history(id, after).await.0
+        } else {
+            // By its number, those who have come back from elsewhere see what they have missed.
+            snapshot::newest(&self.0.database.bus, id).await.into_iter().collect()
+        };
+        let mut watched = self.watched();
+        if let Some(job) = watched.get_mut(&id) {
+            for event in events {
+                job.send(event);
+            }
+            if let Some(newest) = &job.newest {
+                ledger.take(newest);
+            }
+            job.send(Event { prev: job.last, ..ledger.event });
+            job.filling = false;
         }
     }
 }
