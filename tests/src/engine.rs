@@ -4,6 +4,7 @@ mod border;
 mod ledger;
 mod lookups;
 mod payloads;
+mod plans;
 
 use std::{collections::HashMap, time::Duration};
 

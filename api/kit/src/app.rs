@@ -4,12 +4,12 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use domain::{
     WorkspaceId,
-    callers::Brought,
+    callers::Lookups,
     settings::{SettingError, Settings},
     web_app,
 };
 use ipnet::IpNet;
-use jobs::{Database, places::Places};
+use jobs::Database;
 use poem::http::HeaderValue;
 use url::Url;
 
@@ -40,8 +40,8 @@ pub struct Services {
     pub keys: Signer,
     /// What counts requests.
     pub rates: RateLimiter,
-    /// How many requests with one credential are looked up at once.
-    pub lookups: Places<Brought>,
+    /// What looks up who calls.
+    pub lookups: Lookups,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
     /// Who may go on watching.
