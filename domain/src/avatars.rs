@@ -1,7 +1,7 @@
 //! Avatars: a person's picture, made square-bounded and small whatever was sent, and kept in the object store.
 //!
 //! A person has one picture, shown in all their workspaces, unless an admin has set another for the member that they
-//! are in one. What tables keep of it is a *reference* ([`reference`]), never a link: links are signed when they are
+//! are in one. What tables keep of it is a *reference* ([`reference()`]), never a link: links are signed when they are
 //! shown, and end. What is sent is decoded and encoded anew, so that nothing of the file but its pixels is ever
 //! served.
 //!

@@ -1,7 +1,7 @@
 //! Batches: jobs that belong together, under a parent job that anyone can watch like any other.
 //!
 //! A batch is opened, filled in as many transactions as its caller likes, and sealed. The leader moves
-//! the parent on ([`advance`]): its progress is that of its children, and when all of them are over it
+//! the parent on ([`advance()`]): its progress is that of its children, and when all of them are over it
 //! ends as its policy says and enqueues what is to come afterwards, in one commit. Cancelling the parent
 //! cancels the children. Killed at any line: what was counted is counted, the next leader goes on.
 

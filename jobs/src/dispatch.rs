@@ -5,7 +5,7 @@
 //! nothing of it is written to the ledger. An id that nobody claims is pushed again, and everything is
 //! when Redis has lost its memory. Leadership is an advisory lock on a connection of its own, the one
 //! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless. It ends
-//! with the leader's [`silence`]: see [`leadership`]; and with that of Redis, where [`standby`] knows a better one.
+//! with the leader's [`silence`](leadership::silence): see [`leadership`]; and with that of Redis, where [`standby`] knows a better one.
 
 mod hand_back;
 pub(crate) mod lanes;

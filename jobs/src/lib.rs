@@ -1,8 +1,8 @@
 //! The job engine: PostgreSQL decides, Redis delivers.
 //!
-//! The ledger (`shard.jobs`) is the truth. [`enqueue`] inserts a row in the caller's transaction; the
+//! The ledger (`shard.jobs`) is the truth. [`enqueue()`] inserts a row in the caller's transaction; the
 //! [`dispatch`] leader moves due ids to Redis; apalis carries an id to a worker of its pool
-//! ([`deliver`]); the [`runner`] claims the job, runs its handler and finishes it; [`watch`] shows
+//! ([`deliver`]); the [`worker`] claims the job, runs its handler and finishes it; [`watch`] shows
 //! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
 //! business of its kind ([`kinds`]) and its handler.
 

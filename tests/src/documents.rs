@@ -5,6 +5,7 @@ mod answers;
 mod audit;
 mod authority;
 mod codes;
+mod crud;
 mod guards;
 mod in_person;
 mod lists;

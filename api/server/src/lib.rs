@@ -1,6 +1,6 @@
 //! The HTTP front end: the surfaces, their documents, health and metrics, in one process.
 //!
-//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; [`serve`]
+//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; [`serve()`]
 //! serves it, in the binary as in the tests' own process.
 
 pub mod config;

@@ -36,7 +36,7 @@ pub struct KeyChanges {
 /// # Errors
 /// [`ApiKeyError::Revoked`], [`ApiKeyError::MoreThanHeld`] for a key of which the caller lacks a scope,
 /// [`ApiKeyError::OfMore`] for a change by which the key may do more for a person who holds more than the caller, and
-/// those of [`issue`](super::issue).
+/// those of [`issue`](super::issue()).
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,

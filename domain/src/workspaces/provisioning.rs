@@ -1,6 +1,6 @@
 //! The steps by which a sign-up becomes an account with a workspace. Each looks at what is there
 //! first, so that it can be run again after a kill at any line; `workers` runs them in order. Paying is a
-//! step of its own ([`start_billing`]), and so is the end ([`finish`]).
+//! step of its own ([`start_billing`]), and so is the end ([`finish()`]).
 
 mod billing;
 mod finish;

@@ -1,5 +1,5 @@
 //! A job whose worker died with it runs alone: in a child process that does nothing else. Here are both
-//! ends of that, the worker's ([`run`]) and the child's ([`run_isolated`]).
+//! ends of that, the worker's ([`mod@run`]) and the child's ([`run_isolated`]).
 //!
 //! The child works under the worker's claim and writes the job's end to the ledger itself, under the
 //! fence; what it says afterwards is for the worker's figures only. So there is no moment at which an

@@ -1,0 +1,303 @@
+//! A walk over every section that the documents show to be a plain one: a collection with POST and GET, and items with
+//! PATCH, PUT or DELETE. Each is created, read, listed, changed and deleted by the least role that may, is not there for
+//! another tenant, and is refused to whoever lacks the permission. A section's own tests say what is particular to it.
+
+mod sample;
+
+use std::collections::BTreeSet;
+
+use domain::access::Role;
+use serde_json::{Map, Value, json};
+
+use self::sample::{Sample, sample};
+use super::{
+    FOR_PEOPLE, Operation, SURFACES, answers::Contract, audit::writes_are_noted, document, operations,
+};
+use crate::{Client, Reply, TestApp};
+
+/// Sections that are not walked, and why.
+const LEFT_OUT: [(&str, &str); 3] = [
+    ("/auth/tokens", "of an account: there is no workspace and no permission to lack; workspace/auth"),
+    ("/workspaces", "what tenants are: what others see is the subject of workspace/workspaces"),
+    ("/pauses", "of the operator, who has no tenant and no permissions; ops/"),
+];
+
+/// A section, as its document has it.
+struct Section<'a> {
+    collection: &'a str,
+    /// The name of the last parameter of an item's path.
+    parameter: &'a str,
+    create: &'a Operation,
+    list: &'a Operation,
+    read: Option<&'a Operation>,
+    change: Option<&'a Operation>,
+    delete: Option<&'a Operation>,
+}
+
+fn sections<'a>(operations: &'a [Operation]) -> Vec<Section<'a>> {
+    let find = |method: &str, path: &str| {
+        operations.iter().find(|operation| operation.method == method && operation.path == path)
+    };
+    let section = |create: &'a Operation| {
+        let collection = &create.path;
+        let below = operations.iter().filter_map(|operation| operation.path.strip_prefix(&**collection));
+        let mut parameters = below.filter_map(|rest| rest.strip_prefix("/{")?.strip_suffix('}'));
+        let parameter = parameters.find(|name| !name.contains('/'))?;
+        let item = format!("{collection}/{{{parameter}}}");
+        let section = Section {
+            collection,
+            parameter,
+            create,
+            list: find("get", collection)?,
+            read: find("get", &item),
+            change: find("patch", &item).or_else(|| find("put", &item)),
+            delete: find("delete", &item),
+        };
+        (section.change.is_some() || section.delete.is_some()).then_some(section)
+    };
+    operations.iter().filter(|operation| operation.method == "post").filter_map(section).collect()
+}
+
+/// The members of a workspace, by role, the least first, and someone from elsewhere.
+struct People {
+    by_role: Vec<(Role, Client)>,
+    stranger: Client,
+}
+
+impl People {
+    async fn of(app: &TestApp) -> Self {
+        let owner = app.owner().await;
+        let mut by_role = Vec::new();
+        for role in [Role::Viewer, Role::Member, Role::Admin] {
+            by_role.push((role, app.join(&owner, role.name()).await));
+        }
+        by_role.push((Role::Owner, owner));
+        Self { by_role, stranger: app.owner().await }
+    }
+
+    fn owner(&self) -> &Client {
+        &self.by_role[3].1
+    }
+
+    /// The person with the least role that an operation lets in.
+    fn least(&self, operation: &Operation) -> &Client {
+        let permission = operation.body["x-permission"].as_str().unwrap_or_default();
+        let found = self.by_role.iter().find(|(role, _)| role.may(permission));
+        &found.unwrap_or_else(|| panic!("{}: nobody has {permission:?}", operation.id)).1
+    }
+}
+
+/// What an answer is about, without the envelope of the Platform API.
+fn thing(reply: &Reply) -> Value {
+    let body = reply.json();
+    let inner = if body["success"] == true { &body["data"] } else { &body };
+    // A new key is beside its token.
+    if inner["key"].is_object() { inner["key"].clone() } else { inner.clone() }
+}
+
+/// Whether two objects say the same wherever both say something.
+fn agree(one: &Value, other: &Value) -> bool {
+    let members = one.as_object().expect("an object");
+    members.iter().all(|(name, value)| other.get(name).is_none_or(|other| other == value))
+}
+
+/// One walk: a section, what is created in it, and where that is then.
+struct Walk<'a> {
+    section: Section<'a>,
+    sample: Sample,
+    item: String,
+}
+
+impl Walk<'_> {
+    async fn call(&self, client: &Client, operation: &Operation) -> Reply {
+        let Sample { collection, query, new, change, .. } = &self.sample;
+        let is_item = operation.path != self.section.collection;
+        match operation.method.as_str() {
+            "post" => client.post(collection, new.clone()).await,
+            "get" if is_item => client.get(&self.item).await,
+            "get" => client.get(&format!("{collection}{query}")).await,
+            "patch" => client.patch(&self.item, change.clone()).await,
+            "put" => client.put(&self.item, change.clone()).await,
+            _ => client.delete(&self.item).await,
+        }
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &Operation> {
+        let Section { create, list, read, change, delete, .. } = &self.section;
+        [Some(*create), Some(*list), *read, *change, *delete].into_iter().flatten()
+    }
+
+    /// Those that name an item.
+    fn of_item(&self) -> impl Iterator<Item = &Operation> {
+        self.operations().filter(|operation| operation.path != self.section.collection)
+    }
+
+    /// The names by which a body may have what the item's path ends with.
+    fn id_of(&self, thing: &Value) -> Option<String> {
+        let parameter = self.section.parameter;
+        let last = parameter.rsplit('_').next().unwrap_or(parameter);
+        [parameter, last, "id"].into_iter().find_map(|name| thing[name].as_str()).map(str::to_owned)
+    }
+
+    /// The item, as the list of that person has it.
+    async fn listed(&self, client: &Client) -> Option<Value> {
+        let reply = self.call(client, self.section.list).await;
+        assert_eq!(reply.status, 200, "{}: {}", self.section.list.id, reply.text);
+        let list = thing(&reply);
+        let items = list["items"].as_array().or(list.as_array()).cloned();
+        let items = items.unwrap_or_else(|| panic!("{}: no list: {list}", self.section.list.id));
+        let last = self.item.rsplit('/').next();
+        items.into_iter().find(|item| self.id_of(item).as_deref() == last)
+    }
+
+    /// The item, as it is read, or listed where it is not.
+    async fn present(&self, people: &People) -> Value {
+        let listed = self.listed(people.least(self.section.list)).await;
+        let listed = listed.unwrap_or_else(|| panic!("{} has no {}", self.section.list.id, self.item));
+        let Some(read) = self.section.read else { return listed };
+        let reply = self.call(people.least(read), read).await;
+        assert_eq!(reply.status, 200, "{}: {}", read.id, reply.text);
+        let read = thing(&reply);
+        assert!(agree(&read, &listed), "{}: {read} is listed as {listed}", self.section.collection);
+        read
+    }
+
+    fn refused(&self, who: &str, operation: &Operation, reply: &Reply, status: u16, code: &str) {
+        let found = (reply.status, reply.code());
+        assert_eq!(found, (status, Some(code.to_owned())), "{}: {who}: {}", operation.id, reply.text);
+    }
+
+    /// Creates what the sample says, unless it is there already.
+    async fn create(&mut self, contract: &mut Contract, people: &People) {
+        let there = if let Some(there) = &self.sample.there {
+            there.clone()
+        } else {
+            let create = self.section.create;
+            let reply = self.call(people.least(create), create).await;
+            contract.hold(&create.id, &reply);
+            assert_eq!(reply.status, 201, "{}", create.id);
+            let created = thing(&reply);
+            assert!(agree(&self.sample.new, &created), "{}: {created} of {}", create.id, self.sample.new);
+            created
+        };
+        let id =
+            self.id_of(&there).unwrap_or_else(|| panic!("{}: {there} has no id", self.section.create.id));
+        self.item = format!("{}/{id}", self.sample.collection);
+        let present = self.present(people).await;
+        assert!(agree(&there, &present), "{}: {there} is read as {present}", self.section.collection);
+        for operation in [Some(self.section.list), self.section.read].into_iter().flatten() {
+            contract.hold(&operation.id, &self.call(people.least(operation), operation).await);
+        }
+    }
+
+    /// Another tenant finds nothing, and nothing comes of what they try.
+    async fn keep_from_strangers(&self, people: &People) {
+        let before = self.present(people).await;
+        for operation in self.of_item() {
+            let reply = self.call(&people.stranger, operation).await;
+            self.refused("another tenant", operation, &reply, 404, "record_not_found");
+        }
+        if self.section.collection.contains('{') {
+            for operation in [self.section.list, self.section.create] {
+                let reply = self.call(&people.stranger, operation).await;
+                self.refused("another tenant", operation, &reply, 404, "record_not_found");
+            }
+        } else {
+            assert_eq!(self.listed(&people.stranger).await, None, "{}: another tenant", self.section.list.id);
+        }
+        assert_eq!(self.present(people).await, before, "{}: another tenant", self.section.collection);
+    }
+
+    /// Whoever lacks what an operation asks for is refused by it, and nothing comes of the attempt.
+    async fn keep_from_the_unpermitted(&self, people: &People) {
+        const ROLE: &str = "/permissions/roles/viewer";
+        let before = self.present(people).await;
+        for operation in self.operations() {
+            let asked = ["x-permission", "x-permission-own", "x-permission-or"];
+            let asked = asked.into_iter().filter_map(|name| operation.body[name].as_str());
+            let held = asked.filter(|permission| Role::Viewer.may(permission));
+            let denied: Map<_, _> = held.map(|permission| (permission.to_owned(), false.into())).collect();
+            if !denied.is_empty() {
+                people.owner().put(ROLE, json!({ "permissions": denied })).await.expect(200);
+            }
+            let reply = self.call(&people.by_role[0].1, operation).await;
+            self.refused("without the permission", operation, &reply, 403, "forbidden");
+            people.owner().post(&format!("{ROLE}/reset"), json!({})).await.expect(200);
+        }
+        assert_eq!(self.present(people).await, before, "{}: no permission", self.section.collection);
+    }
+
+    async fn change(&self, contract: &mut Contract, people: &People) {
+        let Some(change) = self.section.change else { return };
+        let before = self.present(people).await;
+        assert!(!agree(&self.sample.change, &before), "{}: {before} is so already", change.id);
+        let reply = self.call(people.least(change), change).await;
+        contract.hold(&change.id, &reply);
+        let changed = thing(&reply);
+        assert!(agree(&self.sample.change, &changed), "{}: {changed}", change.id);
+        let present = self.present(people).await;
+        assert!(agree(&changed, &present), "{}: {changed} is read as {present}", change.id);
+        let also = ["updated_at", "updated_by", "version"];
+        for (name, value) in before.as_object().expect("an object") {
+            let is_meant = self.sample.change.get(name).is_some() || also.contains(&name.as_str());
+            assert!(is_meant || present[name] == *value, "{}: {name} has changed, too", change.id);
+        }
+    }
+
+    async fn delete(&self, contract: &mut Contract, people: &People) {
+        let Some(delete) = self.section.delete else { return };
+        let by = people.least(delete);
+        contract.hold(&delete.id, &self.call(by, delete).await);
+        let listed = self.listed(people.least(self.section.list)).await;
+        if let Some(mark) = self.sample.stays_with {
+            let listed = listed.unwrap_or_else(|| panic!("{}: {} is gone", delete.id, self.item));
+            assert!(!listed[mark].is_null(), "{}: {listed} has no {mark}", delete.id);
+            return;
+        }
+        assert_eq!(listed, None, "{}: {} is listed still", delete.id, self.item);
+        for operation in self.of_item() {
+            let reply = self.call(people.owner(), operation).await;
+            self.refused("after the end", operation, &reply, 404, "record_not_found");
+        }
+    }
+}
+
+#[test]
+fn every_plain_section_is_walked_or_has_a_reason_not_to_be() {
+    let mut left = LEFT_OUT.iter().map(|(section, _)| *section).collect::<BTreeSet<_>>();
+    for surface in SURFACES {
+        let operations = operations(&document(surface));
+        for section in sections(&operations) {
+            let is_left = left.remove(section.collection);
+            let is_walkable =
+                FOR_PEOPLE.contains(&surface) && section.create.body["x-permission"].is_string();
+            assert!(is_left || is_walkable, "{surface:?} {} is not walked", section.collection);
+        }
+    }
+    assert!(left.is_empty(), "no sections: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_section_keeps_what_is_created_in_it_for_those_who_may_until_it_is_deleted() {
+    let app = TestApp::start().await;
+    let people = People::of(&app).await;
+    app.run("update control.workspaces set plan = 'enterprise'").await;
+    for surface in FOR_PEOPLE {
+        let document = document(surface);
+        let operations = operations(&document);
+        let mut contract = Contract::new(surface);
+        for section in sections(&operations) {
+            if LEFT_OUT.iter().any(|(left, _)| *left == section.collection) {
+                continue;
+            }
+            let sample = sample(&app, people.owner(), &document, &section).await;
+            let mut walk = Walk { section, sample, item: String::new() };
+            walk.create(&mut contract, &people).await;
+            walk.keep_from_strangers(&people).await;
+            walk.keep_from_the_unpermitted(&people).await;
+            walk.change(&mut contract, &people).await;
+            walk.delete(&mut contract, &people).await;
+        }
+        writes_are_noted(&app, &contract, "user").await;
+    }
+}
