@@ -13,7 +13,7 @@ use crate::{WorkspaceDb, migrations};
 pub struct WorkspaceHealth {
     /// It has a brand: a name or a logo to show.
     pub brand: bool,
-    /// Its tables are older than this release.
+    /// Its tables lack a migration of this release.
     pub migration_required: bool,
     /// The acting person has been shown around.
     pub personal_onboarding_complete: bool,
@@ -27,7 +27,7 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
     db.with_accounts().await?;
     // A member's row as JSON: the column comes with a migration that may not have run.
     let row = sqlx::query!(
-        r#"select w.schema_version,
+        r#"select w.migrations,
                   coalesce(nullif(trim(w.branding->>'brand_name'), ''), nullif(trim(w.branding->>'logo_url'), ''))
                       is not null as "brand!",
                   exists (select from members m where m.user_id = $2 and to_jsonb(m)->>'onboarded_at' is not null)
@@ -42,7 +42,7 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
     .await?;
     Ok(WorkspaceHealth {
         brand: row.brand,
-        migration_required: row.schema_version < migrations::workspace_version(),
+        migration_required: !migrations::are_complete(&row.migrations),
         personal_onboarding_complete: row.personal,
         company_onboarding_complete: row.company,
     })
