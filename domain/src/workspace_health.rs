@@ -4,8 +4,9 @@
 //! All of it works while the tables are behind: nothing here relies on what a migration brings.
 
 use jobs::{Enqueued, JobId, NewJob, kinds::MigrateWorkspace};
+use serde_json::json;
 
-use crate::{WorkspaceDb, migrations};
+use crate::{WorkspaceDb, audit::Entry, migrations};
 
 /// How far a workspace is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,5 +51,15 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
 
 /// Starts bringing the workspace's tables up to date. While that is under way, it is the same job.
 pub async fn start_migration(db: &mut WorkspaceDb) -> Result<JobId, sqlx::Error> {
-    db.enqueue(NewJob::new(&MigrateWorkspace {})).await.map(Enqueued::id)
+    match db.enqueue(NewJob::new(&MigrateWorkspace {})).await? {
+        Enqueued::New(job) => {
+            let told = json!({ "job_id": job });
+            db.note(Entry::new("workspace", "migration_requested", db.workspace().0, told)).await?;
+            Ok(job)
+        }
+        Enqueued::Duplicate(job) => {
+            db.is_noted_elsewhere();
+            Ok(job)
+        }
+    }
 }
