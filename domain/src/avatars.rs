@@ -188,7 +188,8 @@ async fn point_to(
     .await?
     .ok_or(AvatarError::NotFound)?;
     no_stray(&mut tx, key).await?;
-    profile::copy_to_members(&mut tx, user, true, actor).await?;
+    let new = profile::New { picture: true, ..profile::New::default() };
+    profile::copy_to_members(&mut tx, user, new, actor).await?;
     let entry = Entry::new("user", "updated", user.0, json!({ "fields": ["avatar_url"] }));
     audit::record(&mut tx, None, actor, entry).await?;
     tx.commit().await?;

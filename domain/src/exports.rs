@@ -9,13 +9,16 @@ mod render;
 use chrono::{DateTime, Utc};
 use jobs::{JobId, NewJob, kinds::ExportRecords};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 pub use render::CsvRows;
 
 use crate::{
-    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb, records,
+    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb,
+    audit::Entry,
+    records,
     recordsets::{self, Recordset, Schema},
     storage_use::{self, StorageUseError},
 };
@@ -141,15 +144,18 @@ pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, E
     if errors.is_empty() { Ok(found.recordset) } else { Err(ExportError::Fields(errors)) }
 }
 
-/// Starts an export: its row and its job, in this transaction.
+/// Starts an export: its row, its job and the audit's entry of who asked for it, in this transaction.
 ///
 /// # Errors
 /// See [`check`]; [`ExportError::Full`].
 pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, ExportError> {
     storage_use::get(db).await?.require(1)?;
     let job = JobId::new();
-    begin(db, job, new).await?;
+    let fields = new.fields.clone();
+    let recordset = keep(db, job, new).await?;
     db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
+    let told = json!({ "recordset_id": recordset.id.0, "fields": fields });
+    db.note(Entry::new("export", "requested", job.0, told)).await?;
     Ok(job)
 }
 
@@ -158,9 +164,14 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
 /// # Errors
 /// See [`check`].
 pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(), ExportError> {
-    if find(db, job).await?.is_some() {
-        return Ok(());
+    if find(db, job).await?.is_none() {
+        keep(db, job, new).await?;
     }
+    Ok(())
+}
+
+/// Keeps what the job is to export.
+async fn keep(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<Recordset, ExportError> {
     let recordset = check(db, &new).await?;
     let created_by = db.user_id();
     sqlx::query!(
@@ -175,7 +186,7 @@ pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(
     )
     .execute(db.conn())
     .await?;
-    Ok(())
+    Ok(recordset)
 }
 
 /// What a job is to export; none for a job that is no export, or whose export is deleted.

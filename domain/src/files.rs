@@ -127,7 +127,8 @@ pub struct NewFile {
 }
 
 /// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
-/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row.
+/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The caller notes
+/// the upload in the audit once the file is usable ([`uploaded`]).
 ///
 /// # Errors
 /// See [`StorageError`]; [`FileError::Full`] as soon as the file has more bytes than the workspace has room for.
@@ -157,6 +158,7 @@ pub async fn upload(
     )
     .fetch_one(db.conn())
     .await?;
+    db.is_noted_elsewhere();
     db.commit().await?;
 
     let stored = match storage.put_stream(&key, bytes, limit.bytes()).await {
@@ -178,6 +180,7 @@ pub async fn upload(
     sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id, size, stored.sha256)
         .execute(db.conn())
         .await?;
+    db.is_noted_elsewhere();
     db.commit().await?;
     Ok(File {
         id,
@@ -189,6 +192,17 @@ pub async fn upload(
         analysis: None,
         created_at,
     })
+}
+
+/// The audit's entry of an upload.
+#[must_use]
+pub fn uploaded(file: &File) -> Entry {
+    Entry::new(
+        "file",
+        "uploaded",
+        file.id,
+        json!({ "name": file.name, "size": file.size, "sha256": file.sha256 }),
+    )
 }
 
 /// A file, if all of it is there.
@@ -226,7 +240,8 @@ pub async fn keep_analysis(
     Ok(())
 }
 
-/// Removes a file: first its bytes, then its row.
+/// Removes a file that is of no use: first its bytes, then its row. The audit has the reason: a failed upload leaves no
+/// entry, and what expires is noted by [`mark_unused`].
 pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
@@ -240,6 +255,7 @@ pub async fn remove(
         .fetch_optional(db.conn())
         .await?;
     storage_use::release(&mut db, size.flatten().unwrap_or(0)).await?;
+    db.is_noted_elsewhere();
     db.commit().await?;
     Ok(())
 }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use jobs::{Enqueued, JobId, NewJob, Unique, kinds::ImportRecords};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::types::Json;
 use tabular::Resolved;
 use uuid::Uuid;
@@ -31,6 +32,7 @@ pub use mapping::Mapped;
 
 use crate::{
     RecordsetId, WorkspaceDb,
+    audit::Entry,
     files::{self, File, FileUri},
     recordsets::{self, NewRecordset, RecordsetDetail, Schema},
     storage_use,
@@ -130,6 +132,7 @@ pub async fn start_new(
     let job = match enqueue(db, &file, &place).await? {
         Enqueued::New(job) => job,
         Enqueued::Duplicate(job) => {
+            db.is_noted_elsewhere();
             let alive = find(db, job).await?.ok_or(ImportError::NotFound)?;
             return Ok((recordsets::get(db, &alive.recordset_id.to_string()).await?, job));
         }
@@ -159,7 +162,10 @@ pub async fn start(
     let file = files::get(db, new.file).await?;
     match enqueue(db, &file, &recordset.to_string()).await? {
         Enqueued::New(job) => keep(db, job, recordset, &file, &new).await.map(|()| job),
-        Enqueued::Duplicate(job) => Ok(job),
+        Enqueued::Duplicate(job) => {
+            db.is_noted_elsewhere();
+            Ok(job)
+        }
     }
 }
 
@@ -170,7 +176,7 @@ async fn enqueue(db: &mut WorkspaceDb, file: &File, place: &str) -> Result<Enque
     db.enqueue(NewJob::new(&kind).id(job).unique(same)).await
 }
 
-/// Keeps what the job is to import.
+/// Keeps what the job is to import, and notes who asked for it.
 async fn keep(
     db: &mut WorkspaceDb,
     job: JobId,
@@ -207,7 +213,9 @@ async fn keep(
     if used.rows_affected() == 0 {
         return Err(ImportError::FileNotFound); // swept since we looked
     }
-    Ok(())
+    let told =
+        json!({ "recordset_id": recordset.0, "file_id": file.id, "file": file.name, "mode": new.mode });
+    Ok(db.note(Entry::new("import", "requested", job.0, told)).await?)
 }
 
 /// What a job is to import; none for a job that is no import, or whose import is deleted.

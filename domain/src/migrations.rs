@@ -83,10 +83,20 @@ pub enum MigrationError {
     Database(#[from] sqlx::Error),
 }
 
-/// The newest migration of workspaces that this release knows.
+static WORKSPACE_VERSIONS: LazyLock<Vec<i64>> =
+    LazyLock::new(|| WORKSPACE.iter().map(|migration| migration.version).collect());
+
+/// The migrations of workspaces that this release knows, the newest last.
 #[must_use]
-pub fn workspace_version() -> i64 {
-    WORKSPACE.iter().map(|migration| migration.version).max().unwrap_or(0)
+pub fn workspace_versions() -> &'static [i64] {
+    &WORKSPACE_VERSIONS
+}
+
+/// Whether a workspace's schema that has those migrations lacks none that this release knows. Each counts by itself: one
+/// that was written before another may be merged after it.
+#[must_use]
+pub fn are_complete(applied: &[i64]) -> bool {
+    workspace_versions().iter().all(|version| applied.contains(version))
 }
 
 /// Numbers of the migrations of the shared schemas.
@@ -135,8 +145,8 @@ async fn migrate_workspaces(
     mut conn: PgConnection,
 ) -> Result<Vec<WorkspaceId>, MigrationError> {
     let behind = sqlx::query_scalar!(
-        "select id from control.workspaces where state = 'ready' and schema_version < $1 order by id",
-        workspace_version(),
+        "select id from control.workspaces where state = 'ready' and not migrations @> $1 order by id",
+        workspace_versions(),
     )
     .fetch_all(&mut conn)
     .await?;
@@ -201,25 +211,25 @@ pub async fn migrate_workspace_by_steps(
         "revoke all on {schema}._sqlx_migrations from {schema}, {schema}_sql; set search_path = control"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(hide)).execute(&mut conn).await?;
-    sqlx::query!(
-        "update workspaces set schema_version = $2, updated_at = now()
-          where id = $1 and schema_version < $2",
-        workspace.0,
-        workspace_version(),
-    )
-    .execute(&mut conn)
-    .await?;
+    let mark = format!(
+        "update workspaces set migrations = applied.versions, updated_at = now()
+           from (select array_agg(version order by version) as versions
+                   from {schema}._sqlx_migrations where success) applied
+          where id = $1 and migrations is distinct from applied.versions"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(mark)).bind(workspace.0).execute(&mut conn).await?;
     Ok(conn.close().await?)
 }
 
 /// What a workspace lacks. Some of it may be there, from a go that was killed before its end.
 async fn steps(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Vec<Step>, sqlx::Error> {
     sqlx::raw_sql("set search_path = control").execute(&mut *conn).await?;
-    let version = sqlx::query_scalar!("select schema_version from workspaces where id = $1", workspace.0)
+    let applied = sqlx::query_scalar!("select migrations from workspaces where id = $1", workspace.0)
         .fetch_optional(&mut *conn)
         .await?
-        .unwrap_or(0);
-    let lacking: Vec<_> = WORKSPACE.iter().filter(|migration| migration.version > version).collect();
+        .unwrap_or_default();
+    let lacking: Vec<_> =
+        WORKSPACE.iter().filter(|migration| !applied.contains(&migration.version)).collect();
     let of = i64::try_from(lacking.len()).unwrap_or(i64::MAX);
     let step = |(done, migration): (i64, &&Migration)| Step {
         version: migration.version,

@@ -183,6 +183,12 @@ impl WorkspaceDb {
         audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await
     }
 
+    /// This transaction wants no entry of its own: it changes nothing, or is a step of a change whose entry another
+    /// transaction of it makes.
+    pub fn is_noted_elsewhere(&mut self) {
+        self.unaudited = false;
+    }
+
     /// Enqueues a job of this workspace on behalf of this actor; it exists if and only if this
     /// transaction commits.
     pub async fn enqueue<K: JobKind>(&mut self, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {

@@ -4,8 +4,9 @@
 //! All of it works while the tables are behind: nothing here relies on what a migration brings.
 
 use jobs::{Enqueued, JobId, NewJob, kinds::MigrateWorkspace};
+use serde_json::json;
 
-use crate::{WorkspaceDb, migrations};
+use crate::{WorkspaceDb, audit::Entry, migrations};
 
 /// How far a workspace is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,7 @@ use crate::{WorkspaceDb, migrations};
 pub struct WorkspaceHealth {
     /// It has a brand: a name or a logo to show.
     pub brand: bool,
-    /// Its tables are older than this release.
+    /// Its tables lack a migration of this release.
     pub migration_required: bool,
     /// The acting person has been shown around.
     pub personal_onboarding_complete: bool,
@@ -27,7 +28,7 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
     db.with_accounts().await?;
     // A member's row as JSON: the column comes with a migration that may not have run.
     let row = sqlx::query!(
-        r#"select w.schema_version,
+        r#"select w.migrations,
                   coalesce(nullif(trim(w.branding->>'brand_name'), ''), nullif(trim(w.branding->>'logo_url'), ''))
                       is not null as "brand!",
                   exists (select from members m where m.user_id = $2 and to_jsonb(m)->>'onboarded_at' is not null)
@@ -42,7 +43,7 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
     .await?;
     Ok(WorkspaceHealth {
         brand: row.brand,
-        migration_required: row.schema_version < migrations::workspace_version(),
+        migration_required: !migrations::are_complete(&row.migrations),
         personal_onboarding_complete: row.personal,
         company_onboarding_complete: row.company,
     })
@@ -50,5 +51,15 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
 
 /// Starts bringing the workspace's tables up to date. While that is under way, it is the same job.
 pub async fn start_migration(db: &mut WorkspaceDb) -> Result<JobId, sqlx::Error> {
-    db.enqueue(NewJob::new(&MigrateWorkspace {})).await.map(Enqueued::id)
+    match db.enqueue(NewJob::new(&MigrateWorkspace {})).await? {
+        Enqueued::New(job) => {
+            let told = json!({ "job_id": job });
+            db.note(Entry::new("workspace", "migration_requested", db.workspace().0, told)).await?;
+            Ok(job)
+        }
+        Enqueued::Duplicate(job) => {
+            db.is_noted_elsewhere();
+            Ok(job)
+        }
+    }
 }

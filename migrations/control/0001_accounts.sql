@@ -19,7 +19,7 @@ create table workspaces (
     name           text not null,
     slug           text not null,
     state          text not null default 'provisioning' check (state in ('provisioning', 'ready')),
-    schema_version bigint not null default 0,     -- the newest migration that its schema has
+    migrations     bigint[] not null default '{}', -- those that its schema has
     created_at     timestamptz not null default now(),
     updated_at     timestamptz not null default now(),
     constraint workspaces_slug_key unique (slug)

@@ -10,7 +10,7 @@ select m.id,
        m.role,
        m.created_at,
        w.state,
-       w.schema_version,
+       w.migrations,
        g.session_duration_secs,
        coalesce(g.ip_allowlist, '{}') as ip_allowlist,
        (select json_object_agg(p.permission, p.granted)

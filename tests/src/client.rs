@@ -240,6 +240,12 @@ impl Client {
         EventReader::new(request.send().await.expect("the API answers"))
     }
 
+    /// Goes on with a stream after an id, as it came.
+    pub async fn events_after(&self, path: &str, id: &str) -> EventReader {
+        let request = self.request(Method::GET, path).header("Last-Event-ID", id);
+        EventReader::new(request.send().await.expect("the API answers"))
+    }
+
     /// Goes on reading a stream after what was seen of it, unless the API is down just now.
     pub async fn events_if_up(&self, path: &str, seen: Seen) -> Option<EventReader> {
         let mut request = self.request(Method::GET, path);

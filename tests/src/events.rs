@@ -13,6 +13,8 @@ pub struct EventReader {
     buffer: String,
     /// The number of the last event, and its percent.
     pub last: i64,
+    /// The id of the last event of a stream with other rules, as it came.
+    pub id: String,
     percent: i64,
     told_of_a_gap: bool,
 }
@@ -29,7 +31,15 @@ impl EventReader {
     pub(crate) fn new(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let body = response.bytes_stream().map(|piece| piece.map(|bytes| bytes.to_vec())).boxed();
-        Self { status, body, buffer: String::new(), last: 0, percent: 0, told_of_a_gap: false }
+        Self {
+            status,
+            body,
+            buffer: String::new(),
+            last: 0,
+            id: String::new(),
+            percent: 0,
+            told_of_a_gap: false,
+        }
     }
 
     /// A further connection of the same reader: what holds between events holds across connections.
@@ -77,6 +87,9 @@ impl EventReader {
         loop {
             while let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let (id, data) = parts(block);
+                if let Some(id) = id_of(block) {
+                    id.clone_into(&mut self.id);
+                }
                 self.buffer = String::from(rest);
                 if let Some(data) = data.filter(|data| data["status"] != "HEARTBEAT") {
                     return Some((id, data));
@@ -146,13 +159,18 @@ fn check_timestamp(event: &Value) {
     assert!(is_fine, "a timestamp ends in Z and has milliseconds at the most: {event}");
 }
 
+/// The id of an event, as it came.
+fn id_of(block: &str) -> Option<&str> {
+    block.lines().find_map(|line| line.strip_prefix("id: "))
+}
+
+/// The number of an event, before the mark of what its reader may view, and what it says.
 fn parts(block: &str) -> (Option<i64>, Option<Value>) {
-    let mut id = None;
+    let number = |id: &str| id.split('-').next().and_then(|id| id.parse().ok()).expect("an id has a number");
+    let id = id_of(block).map(number);
     let mut data = None;
     for line in block.lines() {
-        if let Some(text) = line.strip_prefix("id: ") {
-            id = Some(text.parse().expect("an id is a number"));
-        } else if let Some(text) = line.strip_prefix("data: ") {
+        if let Some(text) = line.strip_prefix("data: ") {
             let event: Value = serde_json::from_str(text).expect("data is JSON");
             check_timestamp(&event);
             data = Some(event);

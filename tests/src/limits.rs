@@ -1,6 +1,7 @@
 //! Rate limits, as data and under concurrency.
 
 use futures::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -130,11 +131,16 @@ async fn a_plan_s_limit_is_the_workspace_s_however_many_keys_it_has_and_a_key_s_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_counted_whatever_they_ask_for_and_use_up_nobody_else_s_limit() {
-    let app = TestApp::start().await;
-    limit_from_the_start(&app, "visitor", "ip", 12).await;
+    let page = "https://app.example.com";
+    let app = TestApp::start_with(&[("CORS_ORIGINS", page)]).await;
+    limit_from_the_start(&app, "visitor", "ip", 15).await;
     let owner = app.owner().await;
     let (stranger, wrong) = (app.anonymous(), app.anonymous().with_token(Some("mrk_wrong")));
     let missing = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
+    let preflight = async |client: &Client, origin: &str| {
+        let request = client.request(Method::OPTIONS, "/recordsets").header("Origin", origin);
+        send(request.header("Access-Control-Request-Method", "GET")).await
+    };
     // The sign-up was the first.
     let asked = [
         stranger.get("/nowhere").await,
@@ -148,15 +154,22 @@ async fn strangers_are_counted_whatever_they_ask_for_and_use_up_nobody_else_s_li
         stranger.get("/docs").await,
         wrong.get("/recordsets").await,
         wrong.get("/ops/jobs").await,
+        preflight(&stranger, page).await,
+        preflight(&stranger, "https://evil.example.com").await,
+        preflight(&owner, page).await,
     ];
     for (place, reply) in asked.iter().enumerate() {
         assert_ne!(reply.status, 429, "request {place}");
         let standing = reply.headers["RateLimit"].to_str().unwrap();
-        assert!(standing.starts_with(&format!("\"ip\";r={};", 10 - place)), "request {place}: {standing}");
+        assert!(standing.starts_with(&format!("\"ip\";r={};", 13 - place)), "request {place}: {standing}");
     }
-    for refused in
-        [stranger.get("/nowhere").await, wrong.get("/recordsets").await, wrong.get("/ops/jobs").await]
-    {
+    for refused in [
+        stranger.get("/nowhere").await,
+        wrong.get("/recordsets").await,
+        wrong.get("/ops/jobs").await,
+        preflight(&stranger, page).await,
+        preflight(&owner, page).await,
+    ] {
         assert_eq!(refused.error(429), "rate_limited");
     }
     owner.get("/recordsets").await.expect(200);

@@ -31,7 +31,7 @@ pub async fn migrate_workspace(services: Arc<Services>, _: MigrateWorkspace, con
     migrated.await.map_err(|error| failed(error, last.as_deref()))?;
     context.progress().counts(count, 0, 0).step("Opening the workspace");
     let actor = Actor::of_job(&context.origin);
-    let result = json!({ "migrations": count, "schema_version": migrations::workspace_version() });
+    let result = json!({ "migrations": count, "schema_version": migrations::workspace_versions().last() });
     let mut db = WorkspaceDb::write(&services.database, workspace, actor).await?;
     db.record(Event::new("workspace", "migrated", workspace.0, &result)).await?;
     db.commit().await?;

@@ -1,5 +1,6 @@
 //! `Anyone`: for routes that are open to everybody and tell a little more to those who say who they are.
 
+use domain::{UserId, access::IN_PERSON, callers::Principal};
 use poem::{Request, RequestBody, http::StatusCode};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
@@ -13,6 +14,20 @@ pub struct Anyone {
     pub visitor: Visitor,
     /// Who, if they have shown a good credential.
     pub caller: Option<Caller>,
+}
+
+impl Anyone {
+    /// The person who has signed in, if one has.
+    ///
+    /// # Errors
+    /// 403 for staff who act as a person.
+    pub fn in_person(&self) -> Result<Option<UserId>, ApiError> {
+        match self.caller.as_ref().map(|caller| &caller.principal) {
+            Some(Principal::Session { impersonator: Some(_), .. }) => Err(ApiError::forbidden(IN_PERSON)),
+            Some(Principal::Session { user, .. }) => Ok(Some(*user)),
+            _ => Ok(None),
+        }
+    }
 }
 
 async fn nobody(request: &Request) -> Result<Anyone, ApiError> {

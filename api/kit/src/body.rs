@@ -1,8 +1,10 @@
 //! `Body<T>`: a JSON body, read so that every fault has its documented answer: not JSON 400, wrong
-//! content type 415, too large 413, absent fields 422 with all of their names, wrong ones 422 by field.
+//! content type 415, too large 413, absent fields 422 with all of their names, wrong ones and those that are given twice
+//! 422 by field.
 
 mod diagnosis;
 mod maybe;
+mod once;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -86,10 +88,13 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiErr
     body.into_bytes_limit(limit).await.map_err(|error| ApiError::of_body(&error))
 }
 
-/// JSON without NUL characters, which PostgreSQL can't store.
+/// JSON that names each member once, without NUL characters, which PostgreSQL can't store.
 fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
-    let value: Value = serde_json::from_slice(bytes)
+    let (value, twice) = once::read(bytes)
         .map_err(|error| ApiError::invalid_json(format!("the body is not JSON: {error}")))?;
+    if !twice.is_empty() {
+        return Err(ApiError::invalid_fields(twice));
+    }
     // In JSON a NUL is always escaped, so most bodies need no second look.
     if bytes.windows(6).any(|window| window == br"\u0000")
         && let Some(field) = with_nul(&value, &mut String::new())
@@ -186,6 +191,16 @@ mod tests {
         assert!(take(JSON, "").await.unwrap_err().starts_with("invalid_json"));
         assert!(take("text/plain", "{}").await.unwrap_err().starts_with("unsupported_media_type"));
         assert_eq!(take(JSON, "[]").await.unwrap_err(), "record_invalid: body: must be an object");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_named_twice_is_refused_with_its_path() {
+        let body = r#"{"name": "n", "size": 1, "size": 1, "parts": [{"id": "y", "id": "y"}]}"#;
+        let error = take(JSON, body).await.unwrap_err();
+        assert_eq!(
+            error,
+            "record_invalid: parts.0.id: is given more than once; size: is given more than once"
+        );
     }
 
     #[tokio::test]

@@ -123,18 +123,23 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         request.set_data(traceparent);
         // In a place of its own: what waits for it stays small.
         let answered = Box::pin(async {
-            if cors::is_preflight(&request) {
-                return match origin {
-                    Some(_) => cors::preflight(&request),
-                    None => cors::refusal(&request).render(form, &id.0),
-                };
-            }
             let render = |error: ApiError| error.render(form, &id.0);
             let charge = self.app.as_ref().map(|app| Charge::new(app, &request, &standing));
             if let Some(charge) = &charge
                 && let Err(refused) = charge.before(&request).await
             {
                 return render(refused);
+            }
+            if cors::is_preflight(&request) {
+                let answered = match origin {
+                    Some(_) => cors::preflight(&request),
+                    None => render(cors::refusal(&request)),
+                };
+                // A browser's has no credential; one that has is counted all the same.
+                return match charge {
+                    Some(charge) => charge.after(answered, render).await,
+                    None => answered,
+                };
             }
             let answer = async |request| self.rendered(request, &deadline, form, &id).await;
             let answered = idempotency::answer(self.app.as_ref(), request, answer).await;

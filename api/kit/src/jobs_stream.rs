@@ -6,7 +6,7 @@
 //! has no end of its own. It follows what its reader may view: when that changes, it says that there is a gap, and
 //! goes on as for a new client.
 
-use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+use std::{collections::VecDeque, fmt, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use futures::{
@@ -21,6 +21,7 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -52,6 +53,53 @@ impl JobsFilter {
     }
 }
 
+/// Where a client's reading of all jobs begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobsStart {
+    start: Start,
+    view: View,
+}
+
+impl JobsStart {
+    /// What a request asks for, as of [`Start::asked`]. The id of an event says what its reader could view.
+    #[must_use]
+    pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
+        let id = last_event_id.map(str::trim).unwrap_or_default();
+        let (place, view) = id.split_once('-').map_or((id, None), |(place, view)| (place, Some(view)));
+        let view = view.map_or(Some(View::ALL), |view| u32::from_str_radix(view, 16).ok().map(View));
+        match view {
+            Some(view) => Self { start: Start::asked(Some(place), since), view },
+            // No id of ours.
+            None => Self { start: Start::asked(None, since), view: View::ALL },
+        }
+    }
+}
+
+/// Which kinds of job a reader could view: a short mark of those that it could not. It is part of an event's id, so that
+/// a client that comes back learns that it sees others now, in whatever process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct View(u32);
+
+impl View {
+    /// All kinds. Ids of such readers are plain numbers.
+    const ALL: Self = Self(0);
+
+    fn without(denied: &[String]) -> Self {
+        if denied.is_empty() {
+            return Self::ALL;
+        }
+        let hash = Sha256::digest(denied.join(",").as_bytes());
+        let mark = hash.iter().take(4).fold(0, |mark, byte| (mark << 8) | u32::from(*byte));
+        Self(mark.max(1))
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ALL { Ok(()) } else { write!(f, "-{:x}", self.0) }
+    }
+}
+
 /// The answer of the stream.
 pub struct JobsStream<E>(BoxStream<'static, Bytes>, PhantomData<fn() -> E>);
 
@@ -64,14 +112,17 @@ impl<E: ShownJobEvent> JobsStream<E> {
         hub: &Hub,
         admitted: Admitted,
         workspace: Uuid,
-        start: Start,
+        JobsStart { start, view }: JobsStart,
         filter: JobsFilter,
     ) -> Result<Self, ApiError> {
+        let mut denied = admitted.kinds_denied();
+        let own = View::without(&denied.borrow_and_update());
         // Watch first, then look: nothing falls between.
         let mut reader = Reader {
             watch: hub.watch_workspace(workspace),
             hub: hub.clone(),
-            denied: admitted.kinds_denied(),
+            denied,
+            view: own,
             admitted,
             workspace,
             filter: (filter != JobsFilter::default()).then(|| Box::new(filter)),
@@ -85,7 +136,11 @@ impl<E: ShownJobEvent> JobsStream<E> {
         match start {
             Start::Snapshot => reader.begin().await?,
             Start::All => reader.resume(0, false).await?,
-            Start::After(id) => reader.resume(id, false).await?,
+            Start::After(id) if view == own => reader.resume(id, false).await?,
+            Start::After(id) => {
+                reader.last = id;
+                reader.begin_again().await?;
+            }
         }
         Ok(Self(stream::unfold(reader, Reader::next).boxed(), PhantomData))
     }
@@ -97,6 +152,8 @@ struct Reader {
     admitted: Admitted,
     /// The kinds that this client may not view.
     denied: watch::Receiver<KindsDenied>,
+    /// What it could view when it was last told all that it may.
+    view: View,
     workspace: Uuid,
     watch: FeedWatch,
     filter: Option<Box<JobsFilter>>,
@@ -122,6 +179,7 @@ impl Reader {
     /// may not view any more.
     async fn begin_again(&mut self) -> Result<(), ApiError> {
         self.gap = true;
+        self.view = View::without(&self.denied.borrow_and_update());
         self.begin().await
     }
 
@@ -197,7 +255,7 @@ impl Reader {
         if is_denied || self.filter.as_ref().is_some_and(|filter| !filter.wants(told)) {
             return None;
         }
-        Some(Bytes::from(format!("id: {}\ndata: {}\n\n", told.id, (self.render)(told))))
+        Some(Bytes::from(format!("id: {}{}\ndata: {}\n\n", told.id, self.view, (self.render)(told))))
     }
 }
 
@@ -216,5 +274,24 @@ impl<E: ShownJobEvent + Send> ApiResponse for JobsStream<E> {
 
     fn register(registry: &mut Registry) {
         E::register(registry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_what_its_reader_could_view() {
+        let asked = |id: &str| JobsStart::asked(Some(id), None);
+        let denied = ["records.import".to_owned()];
+        for view in [View::ALL, View::without(&denied)] {
+            assert_eq!(asked(&format!("17{view}")), JobsStart { start: Start::After(17), view });
+        }
+        assert_ne!(View::without(&denied), View::ALL);
+        for not_ours in ["", "x", "17-x", "-", "x-1f"] {
+            assert_eq!(asked(not_ours).start, Start::Snapshot, "{not_ours}");
+        }
+        assert_eq!(JobsStart::asked(Some("17-x"), Some(5)).start, Start::After(5));
     }
 }

@@ -53,7 +53,7 @@ pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
 pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
 pub use job_started::{JobStarted, JobsStreamUrl};
-pub use jobs_stream::{JobsFilter, JobsStream, ShownJobEvent};
+pub use jobs_stream::{JobsFilter, JobsStart, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{

@@ -330,7 +330,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// A name that comes from a request, cut and without what a terminal would obey.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 100;
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect()
 }

@@ -13,8 +13,8 @@ use poem_openapi::{
 };
 
 use crate::{
-    Access, Admitted, ApiError, App, ClientAddress, JobStream, JobsFilter, JobsStream, LogStream, Opens,
-    Pass, Permission, Shape, ShownEvent, ShownJobEvent, Start, Ticket,
+    Access, Admitted, ApiError, App, ClientAddress, JobStream, JobsFilter, JobsStart, JobsStream, LogStream,
+    Opens, Pass, Permission, Shape, ShownEvent, ShownJobEvent, Start, Ticket,
     caller::app,
     permission::{Asked, admit, register_schemes},
     permissions,
@@ -82,7 +82,7 @@ impl Watcher {
     /// 401 for a ticket that is not, or no longer, good.
     pub async fn open_all<E: ShownJobEvent>(
         &self,
-        start: Start,
+        start: JobsStart,
         filter: JobsFilter,
     ) -> Result<JobsStream<E>, ApiError> {
         match &self.0 {

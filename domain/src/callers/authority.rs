@@ -123,7 +123,7 @@ pub(super) struct Standing {
     pub(super) role: Role,
     pub(super) overrides: BTreeMap<String, bool>,
     pub(super) state: String,
-    pub(super) schema_version: i64,
+    pub(super) migrations: Vec<i64>,
     pub(super) session_duration_secs: Option<i32>,
     pub(super) ip_allowlist: Vec<String>,
 }
@@ -167,10 +167,10 @@ pub(super) fn judge(holder: &Holder, standing: Standing, from: Option<IpAddr>) -
         answerable: holder.answerable,
         held,
     };
-    if standing.schema_version < crate::migrations::workspace_version() {
-        Entry::Behind(authority)
-    } else {
+    if crate::migrations::are_complete(&standing.migrations) {
         Entry::Open(authority)
+    } else {
+        Entry::Behind(authority)
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
             role: Role::Owner,
             overrides: BTreeMap::new(),
             state: "ready".to_owned(),
-            schema_version: crate::migrations::workspace_version(),
+            migrations: crate::migrations::workspace_versions().to_vec(),
             session_duration_secs: None,
             ip_allowlist: Vec::new(),
         }
@@ -226,8 +226,17 @@ mod tests {
     fn a_workspace_that_does_not_serve_gives_no_authority() {
         let state = Standing { state: "provisioning".to_owned(), ..standing() };
         assert_eq!(judge(&person(None), state, None), Entry::NotReady);
-        let behind = judge(&person(None), Standing { schema_version: 0, ..standing() }, None);
-        assert!(matches!(behind, Entry::Behind(_)) && behind.admits("jobs:view") && behind.open().is_none());
+        let all = standing().migrations;
+        for lacking in 0..all.len() {
+            let mut migrations = all.clone();
+            migrations.remove(lacking);
+            let behind = judge(&person(None), Standing { migrations, ..standing() }, None);
+            assert!(
+                matches!(behind, Entry::Behind(_)) && behind.admits("jobs:view") && behind.open().is_none()
+            );
+        }
+        let newer = Standing { migrations: [all, vec![i64::MAX]].concat(), ..standing() };
+        assert!(judge(&person(None), newer, None).open().is_some(), "a newer release has migrated it");
     }
 
     #[test]

@@ -99,7 +99,7 @@ struct Found {
     role: Option<String>,
     overrides: Option<Json<BTreeMap<String, bool>>>,
     state: Option<String>,
-    schema_version: Option<i64>,
+    migrations: Option<Vec<i64>>,
     session_duration_secs: Option<i32>,
     ip_allowlist: Option<Vec<String>>,
 }
@@ -112,7 +112,7 @@ impl Found {
             role: role_named(&role)?,
             overrides: self.overrides.map(|Json(overrides)| overrides).unwrap_or_default(),
             state: self.state.unwrap_or_default(),
-            schema_version: self.schema_version.unwrap_or_default(),
+            migrations: self.migrations.unwrap_or_default(),
             session_duration_secs: self.session_duration_secs,
             ip_allowlist: self.ip_allowlist.unwrap_or_default(),
         }))
@@ -148,7 +148,7 @@ pub(super) async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<V
     let rows = sqlx::query!(
         r#"select q.n as "n!", s.id as "id!", s.user_id as "user_id!", s.impersonator_id,
                   s.created_at as "created_at!", m.workspace_id as "workspace_id?", m.role as "role?",
-                  m.state as "state?", m.schema_version as "schema_version?",
+                  m.state as "state?", m.migrations as "migrations?",
                   m.session_duration_secs as "session_duration_secs?", m.ip_allowlist as "ip_allowlist?",
                   m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
              from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::boolean[]))
@@ -176,7 +176,7 @@ pub(super) async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<V
                 role: row.role,
                 overrides: row.overrides,
                 state: row.state,
-                schema_version: row.schema_version,
+                migrations: row.migrations,
                 session_duration_secs: row.session_duration_secs,
                 ip_allowlist: row.ip_allowlist,
             };
@@ -192,7 +192,7 @@ pub(super) async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<V
         r#"select q.n as "n!", k.id, k.workspace_id, k.scopes, k.ip_allowlist as own_allowlist, k.rate_per_minute,
                   k.last_used_at, w.plan, (q.workspace is not null and q.workspace <> k.workspace_id) as "elsewhere!",
                   m.user_id as "maker!", m.role as "role!", m.state as "state!",
-                  m.schema_version as "schema_version!", m.session_duration_secs,
+                  m.migrations as "migrations!", m.session_duration_secs,
                   m.ip_allowlist as "ip_allowlist!", m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
              from unnest((select $1::uuid[]), (select $2::bytea[]), (select $3::uuid[]))
                   with ordinality as q (id, hash, workspace, n)
@@ -226,7 +226,7 @@ pub(super) async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<V
                 role: Some(row.role),
                 overrides: row.overrides,
                 state: Some(row.state),
-                schema_version: Some(row.schema_version),
+                migrations: Some(row.migrations),
                 session_duration_secs: row.session_duration_secs,
                 ip_allowlist: Some(row.ip_allowlist),
             };
@@ -249,7 +249,7 @@ pub(super) async fn personal_tokens(
         r#"select q.n as "n!", t.id, t.user_id, t.workspace_id as bound_to, t.scopes,
                   t.ip_allowlist as own_allowlist, t.last_used_at,
                   m.workspace_id as "workspace_id?", m.role as "role?", m.state as "state?",
-                  m.schema_version as "schema_version?", m.session_duration_secs as "session_duration_secs?",
+                  m.migrations as "migrations?", m.session_duration_secs as "session_duration_secs?",
                   m.ip_allowlist as "ip_allowlist?", m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
              from unnest((select $1::uuid[]), (select $2::bytea[]), (select $3::uuid[]), (select $4::boolean[]))
                   with ordinality as q (id, hash, workspace, each, n)
@@ -290,7 +290,7 @@ pub(super) async fn personal_tokens(
                 role: row.role,
                 overrides: row.overrides,
                 state: row.state,
-                schema_version: row.schema_version,
+                migrations: row.migrations,
                 session_duration_secs: row.session_duration_secs,
                 ip_allowlist: row.ip_allowlist,
             };

@@ -8,12 +8,13 @@ use std::{
 use bytes::Bytes;
 use fields::Field;
 use futures::Stream;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tabular::{Analysis, Bounds, Limits, Options};
 
 use super::ImportError;
 use crate::{
     Actor, WorkspaceDb, WorkspaceId,
+    audit::Entry,
     files::{self, File, NewFile},
     heavy::{HeavyError, HeavyPool, Whose, heavy},
     storage::Storage,
@@ -55,7 +56,8 @@ pub async fn take_in(
     limit: UploadLimit,
 ) -> Result<(File, Analysis), ImportError> {
     let file = files::upload(database, storage, whose.clone(), new, bytes, limit).await?;
-    match analyze(database, storage, whose.clone(), &file, &Options::default()).await {
+    let uploaded = files::uploaded(&file);
+    match look(database, storage, whose.clone(), &file, &Options::default(), uploaded).await {
         Ok(analysis) => Ok((file, analysis)),
         Err(error) => {
             files::remove(database, storage, whose, file.id, &file.storage_key).await?;
@@ -72,9 +74,22 @@ pub async fn take_in(
 pub async fn analyze(
     database: &jobs::Database,
     storage: &Storage,
+    whose: (WorkspaceId, Actor),
+    file: &File,
+    options: &Options,
+) -> Result<Analysis, ImportError> {
+    let analyzed = Entry::new("file", "analyzed", file.id, json!({ "name": file.name, "options": options }));
+    look(database, storage, whose, file, options, analyzed).await
+}
+
+/// Looks at a stored file and keeps what it finds, with that entry of the audit.
+async fn look(
+    database: &jobs::Database,
+    storage: &Storage,
     (workspace, actor): (WorkspaceId, Actor),
     file: &File,
     options: &Options,
+    entry: Entry,
 ) -> Result<Analysis, ImportError> {
     let source = storage.reader(&file.storage_key).await.map_err(files::FileError::from)?;
     let (options, name) = (options.clone(), file.name.clone());
@@ -98,6 +113,7 @@ pub async fn analyze(
     };
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
     files::keep_analysis(&mut db, file.id, &analysis).await?;
+    db.note(entry).await?;
     db.commit().await?;
     Ok(analysis)
 }

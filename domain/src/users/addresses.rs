@@ -139,7 +139,7 @@ pub async fn confirm(
     sessions::end_all(&mut tx, user, Some(session), Ended::EmailChanged).await?;
     account_tokens::void(&mut tx, user, Purpose::PasswordReset).await?;
     account_tokens::void(&mut tx, user, Purpose::Activation).await?;
-    profile::copy_to_members(&mut tx, user, false, actor).await?;
+    profile::copy_to_members(&mut tx, user, profile::New::default(), actor).await?;
     audit::record(&mut tx, None, actor, Entry::new("user", "email_changed", user.0, json!({}))).await?;
     mail::notify(&mut tx, changed(moved.email_before, moved.name, &moved.email), actor).await?;
     let user = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;

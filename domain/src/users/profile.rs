@@ -182,11 +182,15 @@ pub async fn edit(
                   avatar_url = case when $10 then $11 else u.avatar_url end,
                   avatar_key = case when $10 then null else u.avatar_key end,
                   updated_at = now()
-             from (select id, avatar_key, avatar_url from users where id = $1 and is_active for update) before
+             from (select id, avatar_key, avatar_url, title, phone, bio
+                     from users where id = $1 and is_active for update) before
             where u.id = before.id
         returning before.avatar_key as picture_before,
                   (before.avatar_key, before.avatar_url) is distinct from (u.avatar_key, u.avatar_url)
-                      as "is_new_picture!""#,
+                      as "is_new_picture!",
+                  before.title is distinct from u.title as "is_new_title!",
+                  before.phone is distinct from u.phone as "is_new_phone!",
+                  before.bio is distinct from u.bio as "is_new_bio!""#,
         user.0,
         changes.name.value(),
         respelled,
@@ -202,7 +206,13 @@ pub async fn edit(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(UserError::NotFound)?;
-    copy_to_members(tx, user, edited.is_new_picture, actor).await?;
+    let new = New {
+        picture: edited.is_new_picture,
+        title: edited.is_new_title,
+        phone: edited.is_new_phone,
+        bio: edited.is_new_bio,
+    };
+    copy_to_members(tx, user, new, actor).await?;
     audit::record(
         tx,
         None,
@@ -268,16 +278,25 @@ pub(super) async fn edit_member(
     Ok(())
 }
 
+/// What is new in an account, beside name and address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools)] // flags of different things
+pub struct New {
+    /// The picture.
+    pub picture: bool,
+    /// The title.
+    pub title: bool,
+    /// The phone number.
+    pub phone: bool,
+    /// The text about the person.
+    pub bio: bool,
+}
+
 /// Copies a person's name and address into their member of every workspace that they belong to (what is said of
 /// them there stays, and where nothing is the account's is shown). A new picture of theirs is shown in all of
-/// them, also where an admin has set another. `member.updated` is told in each that it changed. The transaction is
-/// on the shared schemas before and after.
-pub async fn copy_to_members(
-    tx: &mut Tx,
-    user: UserId,
-    is_new_picture: bool,
-    actor: &Actor,
-) -> Result<(), sqlx::Error> {
+/// them, also where an admin has set another. `member.updated` is told in each that shows the person otherwise than
+/// before. The transaction is on the shared schemas before and after.
+pub async fn copy_to_members(tx: &mut Tx, user: UserId, new: New, actor: &Actor) -> Result<(), sqlx::Error> {
     let profile =
         sqlx::query!("select name, email from users where id = $1", user.0).fetch_one(tx.conn()).await?;
     let keeping = standing::keeping(tx.conn(), user).await?;
@@ -288,12 +307,17 @@ pub async fn copy_to_members(
                 set name = $2, email = $3, avatar_url = case when $4 then null else m.avatar_url end,
                     updated_at = now()
                from (select id, avatar_url from members where user_id = $1 for update) before
-              where m.id = before.id and ($4 or (m.name, m.email) is distinct from ($2, $3))
+              where m.id = before.id
+                and ($4 or (m.name, m.email) is distinct from ($2, $3)
+                     or ($5 and m.title is null) or ($6 and m.phone is null) or ($7 and m.bio is null))
           returning m.id, before.avatar_url as picture_before",
             user.0,
             profile.name,
             profile.email,
-            is_new_picture,
+            new.picture,
+            new.title,
+            new.phone,
+            new.bio,
         )
         .fetch_optional(scope.conn())
         .await?;
@@ -303,7 +327,7 @@ pub async fn copy_to_members(
             event.append(scope.conn(), workspace, actor).await?;
         }
         scope.leave().await?;
-        let replaced = member.and_then(|member| member.picture_before).filter(|_| is_new_picture);
+        let replaced = member.and_then(|member| member.picture_before).filter(|_| new.picture);
         avatars::note_stray(tx.conn(), replaced.as_deref()).await?;
     }
     Ok(())

@@ -28,29 +28,45 @@ const NOTE_NOTHING: &[&str] = &[
     "look_up_tenants",
 ];
 
-/// Checks that each write has an entry with its request, and with that kind of actor where a caller is known.
+/// Operations on several jobs at once, whose ids are in the entry's details.
+const OF_SEVERAL: &[&str] =
+    &["cancel_all_import_jobs", "cancel_jobs", "discard_dead_letters", "retry_dead_letters"];
+
+/// Checks that each write has an entry with its request, and with that kind of actor where a caller is known. The entry
+/// names what was changed, and it is the only one of that change.
 pub(super) async fn writes_are_noted(app: &TestApp, contract: &Contract, actor: &str) {
     let mut faults = Vec::new();
     for (operation, caller, request) in &contract.writes {
         if NOTE_NOTHING.contains(&operation.as_str()) {
             continue;
         }
-        let found: Vec<String> =
-            sqlx::query_scalar("select distinct actor_type from shard.audit_log where request_id = $1")
-                .bind(request)
-                .fetch_all(&app.database.pool)
-                .await
-                .unwrap();
+        let found: Vec<(String, String, String, Option<uuid::Uuid>, String)> = sqlx::query_as(
+            "select actor_type, action, resource_type, resource_id, data::text from shard.audit_log
+              where request_id = $1",
+        )
+        .bind(request)
+        .fetch_all(&app.database.pool)
+        .await
+        .unwrap();
         let is_noted = match caller.as_str() {
             "anyone" => !found.is_empty(),
             // On the Platform API a program calls some of them.
-            _ => found.iter().any(|found| found == actor || actor == "user" && found == "api_key"),
+            _ => found.iter().any(|(by, ..)| by == actor || actor == "user" && by == "api_key"),
         };
-        if !is_noted {
+        let by_route = found.iter().any(|(_, _, resource, ..)| resource == "request");
+        let names_it =
+            found.iter().any(|(.., id, _)| id.is_some()) != OF_SEVERAL.contains(&operation.as_str());
+        let mut once = found.clone();
+        once.sort();
+        once.dedup();
+        if !is_noted || by_route || !names_it || once.len() != found.len() {
             faults.push(format!("{operation}: {found:?}"));
         }
     }
-    assert!(faults.is_empty(), "without an entry by {actor}: {faults:#?}");
+    assert!(
+        faults.is_empty(),
+        "without one entry of each change by {actor}, naming the resource: {faults:#?}"
+    );
 }
 
 /// Writes of a workspace by that client, held against the document.

@@ -12,7 +12,7 @@ use crate::{Client, TestApp};
 
 const HEALTH: &str = "/workspace-health";
 const MIGRATIONS: &str = "/workspace-health/migrations";
-/// The release before had these migrations.
+/// The release before had the migrations up to this one.
 const BEFORE: i64 = 2;
 
 /// Puts a workspace back to where an earlier release has left it: its people in the tables of that time.
@@ -41,7 +41,7 @@ async fn put_back(app: &TestApp, owner: &Client) {
     run(format!(
         "insert into {schema}.members (id, user_id, name, email) select * from public.kept;
          drop table public.kept;
-         update control.workspaces set schema_version = {BEFORE} where id = '{workspace}';"
+         update control.workspaces set migrations = '{{1, 2}}' where id = '{workspace}';"
     ))
     .await;
 }
@@ -54,12 +54,15 @@ async fn lacking() -> usize {
 }
 
 fn newest() -> i64 {
-    domain::migrations::workspace_version()
+    *domain::migrations::workspace_versions().last().unwrap()
 }
 
 async fn version(app: &TestApp, owner: &Client) -> i64 {
     let workspace = owner.workspace.as_ref().unwrap();
-    app.count(&format!("select schema_version from control.workspaces where id = '{workspace}'")).await
+    app.count(&format!(
+        "select max(m) from control.workspaces, unnest(migrations) m where id = '{workspace}'"
+    ))
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +169,7 @@ async fn what_an_attempt_has_done_before_it_died_is_not_done_again() {
     let ada = app.owner().await;
     let workspace = ada.workspace.clone().unwrap();
     // All migrations have run, and the mark of that is missing: so does a kill leave it.
-    let mark = format!("update control.workspaces set schema_version = {BEFORE} where id = '{workspace}'");
+    let mark = format!("update control.workspaces set migrations = '{{1, 2}}' where id = '{workspace}'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&app.database.pool).await.unwrap();
     ada.get(HEALTH).await.expect(503);
 
@@ -174,6 +177,29 @@ async fn what_an_attempt_has_done_before_it_died_is_not_done_again() {
 
     assert_eq!(ada.follow(&started).await["status"], "COMPLETED");
     ada.get(HEALTH).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_that_lacks_a_migration_before_the_newest_is_behind() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let workspace: Uuid = ada.workspace.as_ref().unwrap().parse().unwrap();
+    let schema = workspace_schema(workspace);
+    app.run(&format!("delete from {schema}._sqlx_migrations where version = 12")).await;
+    app.run(&format!(
+        "update control.workspaces set migrations = array_remove(migrations, 12) where id = '{workspace}'"
+    ))
+    .await;
+
+    assert_eq!(ada.get(HEALTH).await.expect(503)["migration_required"], true);
+    assert_eq!(ada.get("/members").await.error(503), "migration_required");
+    let started = ada.post(MIGRATIONS, json!({})).await.expect(202);
+    let end = ada.follow(&started).await;
+
+    assert_eq!(end["status"], "COMPLETED", "{end}");
+    let job = ada.get(&format!("/jobs/{}", started["job_id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(job["result"], json!({ "migrations": 1, "schema_version": newest() }));
+    ada.get("/members").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -328,11 +328,13 @@ impl RecordsetImportApi {
         while more {
             let mut db = can.write().await?;
             more = imports::forget_some(&mut db, job).await?;
+            db.is_noted_elsewhere(); // it is part of what was deleted
             db.commit().await?;
         }
         let mut db = can.write().await?;
         let prefix = exports::prefix(&db, job);
         exports::forget(&mut db, job).await?;
+        db.is_noted_elsewhere();
         db.commit().await?;
         let storage = &can.app().storage;
         storage.keys(&prefix).try_for_each(|key| async move { storage.delete(&key).await }).await?;

@@ -2,8 +2,8 @@
 //! the Workspace API's, with ids as this surface shows them.
 
 use api_kit::{
-    Access, Answer, ApiError, Can, JobStarted, JobStream, JobsFilter, JobsStream, JobsStreamUrl, ShownEvent,
-    ShownJobEvent, Start, Tag, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
+    Access, Answer, ApiError, Can, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream, JobsStreamUrl,
+    ShownEvent, ShownJobEvent, Start, Tag, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
@@ -208,13 +208,13 @@ impl JobsApi {
         kind: Query<Option<String>>,
         /// Only events with this status.
         status: Query<Option<Status>>,
-        /// Begin after the event with this id.
+        /// Begin after the event whose id has this number.
         since: Query<Option<i64>>,
         /// The id of the last event seen, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
-        let start = Start::asked(last_event_id.as_deref(), since.0);
+        let start = JobsStart::asked(last_event_id.as_deref(), since.0);
         let filter = JobsFilter { kind: kind.0, status: status.0 };
         watcher.open_all(start, filter).await
     }

@@ -5,9 +5,9 @@ pub(crate) mod selection;
 use std::time::Duration;
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStream,
-    JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, Tag, ViewJobs, Watcher,
-    page_request, permissions, watching,
+    Access, Answer, ApiError, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStart,
+    JobsStream, JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, Tag,
+    ViewJobs, Watcher, page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -228,13 +228,13 @@ impl JobsApi {
         kind: Query<Option<String>>,
         /// Only events with this status.
         status: Query<Option<Status>>,
-        /// Begin after the event with this id.
+        /// Begin after the event whose id has this number.
         since: Query<Option<i64>>,
         /// The id of the last event seen, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
-        let start = Start::asked(last_event_id.as_deref(), since.0);
+        let start = JobsStart::asked(last_event_id.as_deref(), since.0);
         let filter = JobsFilter { kind: kind.0, status: status.0 };
         watcher.open_all(start, filter).await
     }

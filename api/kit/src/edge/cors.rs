@@ -30,12 +30,15 @@ pub(super) fn refusal(request: &Request) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail)
 }
 
+/// How long browsers keep the answer to a preflight, in seconds: as long as any of them does, since each is counted.
+const MAX_AGE: &str = "7200";
+
 /// The answer to such a question.
 pub(super) fn preflight(request: &Request) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
     if let Some(wanted) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }

@@ -127,3 +127,60 @@ async fn the_stream_of_all_jobs_follows_which_of_them_its_reader_may_view() {
     }
     cancel(&owner, &hidden).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_all_jobs_who_comes_back_is_told_when_it_may_view_others_now() {
+    let app = TestApp::start().await;
+    let (owner, visitor) = (app.owner().await, app.anonymous());
+    let bob = app.join(&owner, "viewer").await;
+    let url = bob.get("/jobs/stream-url").await.expect(200)["stream_url"].as_str().unwrap().to_owned();
+    let ways = [(&bob, "/jobs/stream"), (&visitor, &*url)];
+    let first = waiting_export(&app, &owner).await;
+    let mut streams = Vec::new();
+    for (client, path) in ways {
+        let mut stream = client.events(path, None).await;
+        to_job(&mut stream, &first).await;
+        streams.push(stream);
+    }
+    // Ids of events that are kept.
+    let told = sleeper(&app, &owner, NoOp::default()).await;
+    let mut seen = Vec::new();
+    for stream in &mut streams {
+        to_job(stream, &told).await;
+        seen.push(stream.id.clone());
+    }
+    let hidden = waiting_export(&app, &owner).await;
+    for ((client, path), id) in ways.into_iter().zip(&seen) {
+        to_job(&mut client.events_after(path, id).await, &hidden).await;
+    }
+
+    take(&owner, "viewer", &["exports:view"]).await;
+    let shown = sleeper(&app, &owner, NoOp { sleep_ms: 600_000, ..NoOp::default() }).await;
+    streams.clear();
+    for ((client, path), id) in ways.into_iter().zip(&seen) {
+        let mut stream = client.events_after(path, id).await;
+        assert_eq!(stream.next_line().await.unwrap().1["status"], "GAP");
+        let before = to_job(&mut stream, &shown).await;
+        assert!(!before.contains(&json!(first)) && !before.contains(&json!(hidden)), "{before:?}");
+        streams.push(stream);
+    }
+    let told = sleeper(&app, &owner, NoOp::default()).await;
+    for (stream, id) in streams.iter_mut().zip(&mut seen) {
+        to_job(stream, &told).await;
+        stream.id.clone_into(id);
+    }
+    let next = sleeper(&app, &owner, NoOp::default()).await;
+    for ((client, path), id) in ways.into_iter().zip(&seen) {
+        to_job(&mut client.events_after(path, id).await, &next).await;
+    }
+
+    owner.post("/permissions/roles/viewer/reset", json!({})).await.expect(200);
+    for ((client, path), id) in ways.into_iter().zip(&seen) {
+        let mut stream = client.events_after(path, id).await;
+        assert_eq!(stream.next_line().await.unwrap().1["status"], "GAP");
+        to_job(&mut stream, &hidden).await;
+    }
+    for job in [&first, &hidden, &shown] {
+        cancel(&owner, job).await;
+    }
+}

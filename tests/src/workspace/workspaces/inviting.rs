@@ -147,6 +147,23 @@ async fn whoever_invites_again_renews_the_invitation_and_the_token_before_is_wor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn staff_who_act_as_a_person_accept_no_invitation_for_them() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let (bob, email) = stranger(&app).await;
+    let invitation = invite(&ada, &email, "admin").await;
+    let token = mailed_token(&app, &email, 1).await;
+    let (acting, _) = app.acting_as(&bob).await;
+
+    let by_id = json!({ "invitation_id": invitation["id"] });
+    for body in [json!({ "token": token }), by_id] {
+        let refused = acting.post("/workspaces/invitations/accept", body.clone()).await;
+        assert_eq!(refused.error(403), "forbidden", "{body}");
+    }
+    bob.post("/workspaces/invitations/accept", json!({ "token": token })).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_invitation_is_gone_until_it_is_sent_again() {
     let app = TestApp::start().await;
     let ada = app.owner().await;

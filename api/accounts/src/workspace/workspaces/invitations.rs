@@ -2,9 +2,8 @@
 
 use api_kit::{Anyone, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{
-    UserId, WorkspaceId,
+    WorkspaceId,
     access::Role,
-    callers::Principal,
     invitations::{
         self, AcceptedInvitation, Answering, Came, Invitation, InvitationPreview, Invitee, OwnInvitation,
     },
@@ -84,14 +83,6 @@ struct InvitationLink {
     invitation: Invitation,
 }
 
-/// The person who has signed in, in person: nobody who acts as them accepts for them, and no program.
-fn signed_in(anyone: &Anyone) -> Option<UserId> {
-    match anyone.caller.as_ref()?.principal {
-        Principal::Session { user, impersonator: None, .. } => Some(user),
-        _ => None,
-    }
-}
-
 /// See the module.
 pub struct InvitationsApi;
 
@@ -126,7 +117,7 @@ impl InvitationsApi {
     /// the id of the invitation or the token of a link that was handed over (401 without a sign-in). With a mailed
     /// link somebody without an account, or whose account has no password or no verified address, chooses a password
     /// here. Afterwards they can sign in and work in the workspace. 403 for an invitation to another address than the
-    /// caller's, and while the address is not verified.
+    /// caller's, while the address is not verified, and for staff who act as a person.
     #[oai(path = "/invitations/accept", method = "post", operation_id = "accept_invitation")]
     async fn accept(
         &self,
@@ -140,7 +131,7 @@ impl InvitationsApi {
             (None, Some(id)) => Came::ToAccept(id),
             (None, None) => return Err(ApiError::missing(["token"])),
         };
-        let answering = Answering { came, signed_in: signed_in(&anyone), name };
+        let answering = Answering { came, signed_in: anyone.in_person()?, name };
         let actor = anyone.caller.as_ref().map_or_else(|| anyone.visitor.actor(), Caller::actor);
         let hash = invitations::password_hash(&app.database, &answering, password).await?;
         let mut tx = app.database.begin().await?;

@@ -47,7 +47,7 @@ impl Workload for SignUps {
     /// In steps that leave a trace.
     async fn done(&self, cluster: &Cluster) -> i64 {
         let steps = format!(
-            "select count(u.id) + count(w.id) + count(n.oid) + count(w.id) filter (where w.schema_version > 0)
+            "select count(u.id) + count(w.id) + count(n.oid) + count(w.id) filter (where w.migrations <> '{{}}')
                   + count(*) filter (where s.state = 'completed')
                from control.signups s
                left join control.users u on u.id = s.user_id
