@@ -154,8 +154,8 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
     let fields = new.fields.clone();
     let recordset = keep(db, job, new).await?;
     db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
-    let told = json!({ "recordset_id": recordset.id.0, "fields": fields });
-    db.note(Entry::new("export", "requested", job.0, told)).await?;
+    let details = json!({ "recordset_id": recordset.id.0, "fields": fields });
+    db.note(Entry::new("export", "requested", job.0, details)).await?;
     Ok(job)
 }
 

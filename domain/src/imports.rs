@@ -213,9 +213,9 @@ async fn keep(
     if used.rows_affected() == 0 {
         return Err(ImportError::FileNotFound); // swept since we looked
     }
-    let told =
+    let details =
         json!({ "recordset_id": recordset.0, "file_id": file.id, "file": file.name, "mode": new.mode });
-    Ok(db.note(Entry::new("import", "requested", job.0, told)).await?)
+    Ok(db.note(Entry::new("import", "requested", job.0, details)).await?)
 }
 
 /// What a job is to import; none for a job that is no import, or whose import is deleted.

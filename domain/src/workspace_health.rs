@@ -53,8 +53,8 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
 pub async fn start_migration(db: &mut WorkspaceDb) -> Result<JobId, sqlx::Error> {
     match db.enqueue(NewJob::new(&MigrateWorkspace {})).await? {
         Enqueued::New(job) => {
-            let told = json!({ "job_id": job });
-            db.note(Entry::new("workspace", "migration_requested", db.workspace().0, told)).await?;
+            let details = json!({ "job_id": job });
+            db.note(Entry::new("workspace", "migration_requested", db.workspace().0, details)).await?;
             Ok(job)
         }
         Enqueued::Duplicate(job) => {

@@ -152,7 +152,7 @@ struct Reader {
     admitted: Admitted,
     /// The kinds that this client may not view.
     denied: watch::Receiver<KindsDenied>,
-    /// What it could view when it was last told all that it may.
+    /// What it could view at the last snapshot of all that it may view.
     view: View,
     workspace: Uuid,
     watch: FeedWatch,

@@ -294,7 +294,7 @@ pub struct New {
 
 /// Copies a person's name and address into their member of every workspace that they belong to (what is said of
 /// them there stays, and where nothing is the account's is shown). A new picture of theirs is shown in all of
-/// them, also where an admin has set another. `member.updated` is told in each that shows the person otherwise than
+/// them, also where an admin has set another. `member.updated` is appended in each that shows the person otherwise than
 /// before. The transaction is on the shared schemas before and after.
 pub async fn copy_to_members(tx: &mut Tx, user: UserId, new: New, actor: &Actor) -> Result<(), sqlx::Error> {
     let profile =

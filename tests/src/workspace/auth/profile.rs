@@ -46,23 +46,23 @@ async fn a_profile_changes_in_all_of_ones_workspaces_and_what_is_absent_stays() 
     assert_eq!(cleared["phone"], "+44 20 1");
     assert_eq!(member(&ada, &own).await["title"], Value::Null);
     assert!(audited(&app, Some(ada.id)).await.contains(&"user.updated".to_owned()));
-    let told = "select count(*) from shard.events where type = 'member.updated'";
-    assert_eq!(app.count(told).await, 4, "twice in each of the two workspaces");
+    let events = "select count(*) from shard.events where type = 'member.updated'";
+    assert_eq!(app.count(events).await, 4, "twice in each of the two workspaces");
     for change in [json!({"phone": "+44 20 2"}), json!({"title": "Enchantress"}), json!({"bio": "Numbers."})]
     {
-        let before = app.count(told).await;
+        let before = app.count(events).await;
         ada.client.patch("/auth/me", change.clone()).await.expect(200);
-        assert_eq!(app.count(told).await, before + 2, "{change}");
-        // Nothing is told where nothing has changed.
+        assert_eq!(app.count(events).await, before + 2, "{change}");
+        // No event where nothing has changed.
         ada.client.patch("/auth/me", change.clone()).await.expect(200);
-        assert_eq!(app.count(told).await, before + 2, "{change}");
+        assert_eq!(app.count(events).await, before + 2, "{change}");
     }
     // Nor where the workspace shows a value of its own.
     let user = format!("/auth/{}", ada.id);
     owner.client.patch(&user, json!({"title": "Analyst"})).await.expect(200);
-    let before = app.count(told).await;
+    let before = app.count(events).await;
     ada.client.patch("/auth/me", json!({"title": "Countess"})).await.expect(200);
-    assert_eq!(app.count(told).await, before + 1);
+    assert_eq!(app.count(events).await, before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

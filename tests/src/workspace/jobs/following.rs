@@ -143,10 +143,10 @@ async fn a_reader_of_all_jobs_who_comes_back_is_told_when_it_may_view_others_now
         streams.push(stream);
     }
     // Ids of events that are kept.
-    let told = sleeper(&app, &owner, NoOp::default()).await;
+    let noticed = sleeper(&app, &owner, NoOp::default()).await;
     let mut seen = Vec::new();
     for stream in &mut streams {
-        to_job(stream, &told).await;
+        to_job(stream, &noticed).await;
         seen.push(stream.id.clone());
     }
     let hidden = waiting_export(&app, &owner).await;
@@ -164,9 +164,9 @@ async fn a_reader_of_all_jobs_who_comes_back_is_told_when_it_may_view_others_now
         assert!(!before.contains(&json!(first)) && !before.contains(&json!(hidden)), "{before:?}");
         streams.push(stream);
     }
-    let told = sleeper(&app, &owner, NoOp::default()).await;
+    let noticed = sleeper(&app, &owner, NoOp::default()).await;
     for (stream, id) in streams.iter_mut().zip(&mut seen) {
-        to_job(stream, &told).await;
+        to_job(stream, &noticed).await;
         stream.id.clone_into(id);
     }
     let next = sleeper(&app, &owner, NoOp::default()).await;
