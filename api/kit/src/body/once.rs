@@ -124,15 +124,15 @@ mod tests {
     fn json_is_read_as_it_is() {
         for json in [
             r#"{"a": [1, -1, 1.5, 18446744073709551615, 1e300, "x\u0041\n", true, null, {}, []], "b": {"a": 1}}"#,
-            r#"{"$serde_json::private::RawValue": "[1]"}"#,
             "\"x\"",
             " null ",
         ] {
             let (value, twice) = read(json.as_bytes()).unwrap();
-            assert_eq!(twice, FieldErrors::new(), "{json}");
-            assert_eq!(value.to_string().parse::<Value>().ok(), Some(value.clone()), "{json}");
-            assert!(json.starts_with(r#"{"$"#) || value == json.parse::<Value>().unwrap(), "{json}");
+            assert_eq!((value, twice), (json.parse().unwrap(), FieldErrors::new()), "{json}");
         }
+        // A name that means something to the parser itself means nothing here.
+        let (value, _) = read(br#"{"$serde_json::private::RawValue": "[1]"}"#).unwrap();
+        assert_eq!(value["$serde_json::private::RawValue"], "[1]");
         let deep = "[".repeat(1000);
         for broken in ["", "{", "{} {}", "[1,]", "nul", &deep] {
             let ours = read(broken.as_bytes()).unwrap_err();
