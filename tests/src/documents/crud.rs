@@ -1,6 +1,6 @@
 //! A walk over every section that the documents show to be a plain one: a collection with POST and GET, and items with
 //! PATCH, PUT or DELETE. Each is created, read, listed, changed and deleted by the least role that may, is not there for
-//! another tenant, and is refused to whoever lacks the permission. A section's own tests say what is particular to it.
+//! another tenant, and is refused to a caller without the permission. A section's own tests say what is particular to it.
 
 mod sample;
 
@@ -58,7 +58,7 @@ fn sections<'a>(operations: &'a [Operation]) -> Vec<Section<'a>> {
     operations.iter().filter(|operation| operation.method == "post").filter_map(section).collect()
 }
 
-/// The members of a workspace, by role, the least first, and someone from elsewhere.
+/// The members of a workspace, by role, the least first, and a person from elsewhere.
 struct People {
     by_role: Vec<(Role, Client)>,
     stranger: Client,
@@ -83,7 +83,7 @@ impl People {
     fn least(&self, operation: &Operation) -> &Client {
         let permission = operation.body["x-permission"].as_str().unwrap_or_default();
         let found = self.by_role.iter().find(|(role, _)| role.may(permission));
-        &found.unwrap_or_else(|| panic!("{}: nobody has {permission:?}", operation.id)).1
+        &found.unwrap_or_else(|| panic!("{}: no role has {permission:?}", operation.id)).1
     }
 }
 
@@ -208,7 +208,7 @@ impl Walk<'_> {
         assert_eq!(self.present(people).await, before, "{}: another tenant", self.section.collection);
     }
 
-    /// Whoever lacks what an operation asks for is refused by it, and nothing comes of the attempt.
+    /// A caller without the permission that an operation asks for is refused by it, and nothing comes of the attempt.
     async fn keep_from_the_unpermitted(&self, people: &People) {
         const ROLE: &str = "/permissions/roles/viewer";
         let before = self.present(people).await;
