@@ -101,6 +101,12 @@ fn agree(one: &Value, other: &Value) -> bool {
     members.iter().all(|(name, value)| other.get(name).is_none_or(|other| other == value))
 }
 
+#[track_caller]
+fn refused(who: &str, operation: &Operation, reply: &Reply, status: u16, code: &str) {
+    let found = (reply.status, reply.code());
+    assert_eq!(found, (status, Some(code.to_owned())), "{}: {who}: {}", operation.id, reply.text);
+}
+
 /// One walk: a section, what is created in it, and where that is then.
 struct Walk<'a> {
     section: Section<'a>,
@@ -162,11 +168,6 @@ impl Walk<'_> {
         read
     }
 
-    fn refused(&self, who: &str, operation: &Operation, reply: &Reply, status: u16, code: &str) {
-        let found = (reply.status, reply.code());
-        assert_eq!(found, (status, Some(code.to_owned())), "{}: {who}: {}", operation.id, reply.text);
-    }
-
     /// Creates what the sample says, unless it is there already.
     async fn create(&mut self, contract: &mut Contract, people: &People) {
         let there = if let Some(there) = &self.sample.there {
@@ -195,12 +196,12 @@ impl Walk<'_> {
         let before = self.present(people).await;
         for operation in self.of_item() {
             let reply = self.call(&people.stranger, operation).await;
-            self.refused("another tenant", operation, &reply, 404, "record_not_found");
+            refused("another tenant", operation, &reply, 404, "record_not_found");
         }
         if self.section.collection.contains('{') {
             for operation in [self.section.list, self.section.create] {
                 let reply = self.call(&people.stranger, operation).await;
-                self.refused("another tenant", operation, &reply, 404, "record_not_found");
+                refused("another tenant", operation, &reply, 404, "record_not_found");
             }
         } else {
             assert_eq!(self.listed(&people.stranger).await, None, "{}: another tenant", self.section.list.id);
@@ -221,7 +222,7 @@ impl Walk<'_> {
                 people.owner().put(ROLE, json!({ "permissions": denied })).await.expect(200);
             }
             let reply = self.call(&people.by_role[0].1, operation).await;
-            self.refused("without the permission", operation, &reply, 403, "forbidden");
+            refused("without the permission", operation, &reply, 403, "forbidden");
             people.owner().post(&format!("{ROLE}/reset"), json!({})).await.expect(200);
         }
         assert_eq!(self.present(people).await, before, "{}: no permission", self.section.collection);
@@ -257,7 +258,7 @@ impl Walk<'_> {
         assert_eq!(listed, None, "{}: {} is listed still", delete.id, self.item);
         for operation in self.of_item() {
             let reply = self.call(people.owner(), operation).await;
-            self.refused("after the end", operation, &reply, 404, "record_not_found");
+            refused("after the end", operation, &reply, 404, "record_not_found");
         }
     }
 }
