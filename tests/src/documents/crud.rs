@@ -1,6 +1,6 @@
 //! A walk over every section that the documents show to be a plain one: a collection with POST and GET, and items with
 //! PATCH, PUT or DELETE. Each is created, read, listed, changed and deleted by the least role that may, is not there for
-//! another tenant, and is refused to whoever lacks the permission. A section's own tests say what is particular to it.
+//! another tenant, and is refused to a caller without the permission. A section's own tests say what is particular to it.
 
 mod sample;
 
@@ -58,7 +58,7 @@ fn sections<'a>(operations: &'a [Operation]) -> Vec<Section<'a>> {
     operations.iter().filter(|operation| operation.method == "post").filter_map(section).collect()
 }
 
-/// The members of a workspace, by role, the least first, and a member of another workspace.
+/// The members of a workspace, by role, the least first, and a person from elsewhere.
 struct People {
     by_role: Vec<(Role, Client)>,
     stranger: Client,
@@ -83,7 +83,7 @@ impl People {
     fn least(&self, operation: &Operation) -> &Client {
         let permission = operation.body["x-permission"].as_str().unwrap_or_default();
         let found = self.by_role.iter().find(|(role, _)| role.may(permission));
-        &found.unwrap_or_else(|| panic!("{}: nobody has {permission:?}", operation.id)).1
+        &found.unwrap_or_else(|| panic!("{}: no role has {permission:?}", operation.id)).1
     }
 }
 
@@ -99,6 +99,12 @@ fn thing(reply: &Reply) -> Value {
 fn agree(one: &Value, other: &Value) -> bool {
     let members = one.as_object().expect("an object");
     members.iter().all(|(name, value)| other.get(name).is_none_or(|other| other == value))
+}
+
+#[track_caller]
+fn refused(who: &str, operation: &Operation, reply: &Reply, status: u16, code: &str) {
+    let found = (reply.status, reply.code());
+    assert_eq!(found, (status, Some(code.to_owned())), "{}: {who}: {}", operation.id, reply.text);
 }
 
 /// One walk: a section, what is created in it, and where that is then.
@@ -203,7 +209,7 @@ impl Walk<'_> {
         assert_eq!(self.present(people).await, before, "{}: another tenant", self.section.collection);
     }
 
-    /// Whoever lacks what an operation asks for is refused by it, and nothing comes of the attempt.
+    /// A caller without the permission that an operation asks for is refused by it, and nothing comes of the attempt.
     async fn keep_from_the_unpermitted(&self, people: &People) {
         const ROLE: &str = "/permissions/roles/viewer";
         let before = self.present(people).await;
@@ -295,9 +301,4 @@ async fn a_section_keeps_what_is_created_in_it_for_those_who_may_until_it_is_del
         }
         writes_are_noted(&app, &contract, "user").await;
     }
-}
-
-fn refused(who: &str, operation: &Operation, reply: &Reply, status: u16, code: &str) {
-    let found = (reply.status, reply.code());
-    assert_eq!(found, (status, Some(code.to_owned())), "{}: {who}: {}", operation.id, reply.text);
 }

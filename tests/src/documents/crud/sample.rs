@@ -44,7 +44,7 @@ pub(super) async fn sample(app: &TestApp, owner: &Client, document: &Value, sect
             new(json!({ "cron_expression": "@yearly", "action_type": "no_op" }));
             sample.change = json!({ "name": "changed" });
         }
-        // POST invites; whoever accepts is a member.
+        // POST invites; who accepts is a member.
         "/members" => sample.there = Some(member_of(&app.join(owner, "viewer").await).await),
         "/teams/{team_id}/members" => {
             let (team, _) = owner.create("/teams", json!({ "name": "Those" })).await;
