@@ -496,17 +496,17 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
         operator.get("/workers").await.expect(200)["items"] != json!([])
     })
     .await;
-    // The worker is drained below, and no other takes what still waits.
-    crate::cluster::wait_until("all jobs are over", || async {
-        app.count("select count(*) from shard.jobs").await == 0
-    })
-    .await;
     let workers = contract.hold("list_workers", &operator.get("/workers").await);
     let worker = format!("/workers/{}", workers["items"][0]["id"].as_str().unwrap());
     contract.hold("pause_worker", &operator.post(&format!("{worker}/pause"), json!({})).await);
     contract.hold("resume_worker", &operator.post(&format!("{worker}/resume"), json!({})).await);
     app.wait_for_end(job).await;
     accounts::hold_operators(&mut contract, &app).await;
+    // No other worker takes what waits when this one is drained.
+    crate::cluster::wait_until("all jobs are over", || async {
+        app.count("select count(*) from shard.jobs").await == 0
+    })
+    .await;
     contract.hold("drain_worker", &operator.post(&format!("{worker}/drain"), json!({})).await);
 
     let all = contract.operations.iter().map(|operation| operation.id.as_str());
