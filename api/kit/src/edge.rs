@@ -18,7 +18,7 @@ use futures::FutureExt;
 use jobs::{Surface, TraceParent, trace};
 use poem::{
     Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, Result,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Version, header},
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -113,6 +113,8 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         // Both begin with the head, whatever is done before a handler runs.
         let deadline = Deadline::new(began, self.config.request_timeout);
         Pace::set(&mut request, deadline.of_body());
+        let pace = Pace::of(&request);
+        let is_one_at_a_time = request.version() <= Version::HTTP_11;
         request.set_data(deadline.clone());
 
         let span =
@@ -160,6 +162,11 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
 
         if let Some(origin) = origin {
             cors::allow(&mut response, origin);
+        }
+        // The connection can't be used again before all of the body has come, and a refusal doesn't wait for that: a client
+        // who isn't told so sends its next request into a connection that is being closed.
+        if response.status().as_u16() >= 400 && pace.is_unread() && is_one_at_a_time {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         finish(&mut response, &id);
         locate(&mut response).await;
@@ -414,6 +421,14 @@ mod tests {
         client().get("/api/%00").send().await.assert_status(StatusCode::NOT_FOUND);
         let response = client().get("/naps").header("Content-Length", "100000").send().await;
         response.assert_status(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_before_the_body_has_come_closes_the_connection() {
+        let response = client().post("/nowhere").body("unread").send().await;
+        response.assert_status(StatusCode::NOT_FOUND);
+        response.assert_header(header::CONNECTION, "close");
+        client().post("/nowhere").send().await.assert_header_is_not_exist(header::CONNECTION);
     }
 
     #[tokio::test]

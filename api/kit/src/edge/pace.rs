@@ -32,6 +32,7 @@ pub(crate) struct Pace(Arc<State>);
 struct State {
     is_upload: AtomicBool,
     was_too_slow: AtomicBool,
+    is_unread: AtomicBool,
 }
 
 impl Pace {
@@ -40,6 +41,7 @@ impl Pace {
         let pace = Self::default();
         let body = request.take_body();
         if !body.is_empty() {
+            pace.0.is_unread.store(true, Ordering::Relaxed);
             let inner: BoxBody<Bytes, io::Error> = body.into();
             let paced = Paced {
                 inner,
@@ -63,6 +65,11 @@ impl Pace {
     /// The body may take as long as it needs, as long as it keeps coming.
     pub(crate) fn is_of_an_upload(&self) {
         self.0.is_upload.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether some of the body has not been read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.0.is_unread.load(Ordering::Relaxed)
     }
 
     /// Whether the body was given up because it came too slowly: what the edge then answers.
@@ -108,6 +115,9 @@ impl HttpBody for Paced {
             }
             if let Some(Ok(frame)) = &frame {
                 this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            if frame.is_none() || this.inner.is_end_stream() {
+                this.pace.0.is_unread.store(false, Ordering::Relaxed);
             }
             return Poll::Ready(frame);
         }
