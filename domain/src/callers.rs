@@ -4,7 +4,6 @@
 
 mod authority;
 mod lookup;
-mod lookups;
 
 use std::net::IpAddr;
 
@@ -14,13 +13,13 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use authority::{Authority, Entry};
-pub use lookups::Lookups;
 
 use crate::{
     Actor, CredentialType, SessionId, UserId, WorkspaceId,
     access::{Role, Scope, UnknownName},
+    secret,
 };
-use lookup::{Details, Place, Tried};
+use lookup::{Details, Key, Place, Tried, Try};
 
 /// What an API key begins with.
 pub const API_KEY_PREFIX: &str = "mrk_";
@@ -80,7 +79,7 @@ pub enum Credential {
     PersonalToken(Uuid),
 }
 
-/// A good credential, as [`Lookups::find`] has found it. What its holder may do shows in [`Found::checked`].
+/// A good credential, as [`find`] has found it. What its holder may do shows in [`Found::checked`].
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Who calls.
@@ -176,6 +175,30 @@ impl Found {
     }
 }
 
+/// Looks a credential up, and how its holder stands, from an address, in a workspace: the one that is named, or
+/// else the only one that the key or token is good in. None when the credential is not good, or no longer.
+pub async fn find(
+    pool: &PgPool,
+    brought: &Brought,
+    workspace: Option<WorkspaceId>,
+    from: Option<IpAddr>,
+) -> Result<Option<Found>, sqlx::Error> {
+    let place = Place::One(workspace);
+    let hashed = |secret: &str| [Try { key: Key::Hash(secret::hash(secret)), place, from }];
+    let found = match brought {
+        Brought::Session(user, session) => {
+            let mut found = lookup::sessions(pool, &[Try { key: Key::Id(session.0), place, from }]).await?;
+            found.retain(|tried| tried.principal.user() == Some(*user));
+            found
+        }
+        Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
+            lookup::api_keys(pool, &hashed(secret)).await?
+        }
+        Brought::Secret(secret) => lookup::personal_tokens(pool, &hashed(secret)).await?,
+    };
+    Ok(found.into_iter().next().map(Found::of))
+}
+
 /// How a caller stands in a workspace, for routes that learn which one it is only from a body.
 pub async fn enter(
     pool: &PgPool,
@@ -193,7 +216,7 @@ pub async fn still_admitted(pool: &PgPool, asked: &[Admitted]) -> Result<Vec<Ent
     let tries: Vec<_> =
         asked.iter().map(|asked| (asked.credential, Place::One(Some(asked.workspace)), asked.from)).collect();
     let mut entries = vec![Entry::Gone; asked.len()];
-    for tried in lookup::by_id(&mut *pool.acquire().await?, &tries).await? {
+    for tried in lookup::by_id(pool, &tries).await? {
         let index = tried.index;
         entries[index] = Found::of(tried).checked().1;
     }
@@ -207,7 +230,7 @@ pub async fn entries(
     credential: Credential,
     from: Option<IpAddr>,
 ) -> Result<Vec<(WorkspaceId, Entry)>, sqlx::Error> {
-    let tried = lookup::by_id(&mut *pool.acquire().await?, &[(credential, Place::Each, from)]).await?;
+    let tried = lookup::by_id(pool, &[(credential, Place::Each, from)]).await?;
     let found = tried.into_iter().map(Found::of);
     Ok(found.filter_map(|found| found.workspace.map(|workspace| (workspace, found.checked().1))).collect())
 }
@@ -225,7 +248,7 @@ pub async fn authorities(
 
 /// Whether a credential is good at all, wherever: for what hangs on it and on no workspace.
 pub async fn is_alive(pool: &PgPool, credential: Credential) -> Result<bool, sqlx::Error> {
-    let tried = lookup::by_id(&mut *pool.acquire().await?, &[(credential, Place::One(None), None)]).await?;
+    let tried = lookup::by_id(pool, &[(credential, Place::One(None), None)]).await?;
     Ok(!tried.is_empty())
 }
 

@@ -2,7 +2,7 @@
 //! What all of them share is that they can tell a [`Refusal`], which one place in `api` turns into an answer
 //! per surface.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// The code of what can't be done since PostgreSQL is out of reach, or takes no writes.
 pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
@@ -83,13 +83,6 @@ impl DomainError for sqlx::Error {
             error if jobs::is_outage(error) => Refusal::Unavailable(DATABASE_UNREACHABLE),
             _ => Refusal::Internal,
         }
-    }
-}
-
-/// The error of a statement that was made for many.
-impl DomainError for Arc<sqlx::Error> {
-    fn refusal(&self) -> Refusal {
-        self.as_ref().refusal()
     }
 }
 

@@ -6,7 +6,7 @@
 //! One request never fails another: where the database refuses a statement, its requests are run again, each
 //! in a statement of its own. And none waits for ever: a connection that doesn't answer is given up.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
@@ -22,13 +22,10 @@ const BATCH: usize = 500;
 /// How long a statement may take. The longest waits for a lock; what takes longer has no server any more.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The answer of one request; an error is that of all which its statement was for.
-pub type Answer<O> = Result<O, Arc<sqlx::Error>>;
-
-type Waiting<I, O> = (I, oneshot::Sender<Answer<O>>);
+type Waiting<I, O> = (I, oneshot::Sender<Result<O, Arc<sqlx::Error>>>);
 
 /// Takes requests one by one and runs them together.
-pub struct Coalescer<I, O>(mpsc::UnboundedSender<Waiting<I, O>>);
+pub(crate) struct Coalescer<I, O>(mpsc::UnboundedSender<Waiting<I, O>>);
 
 impl<I, O> Clone for Coalescer<I, O> {
     fn clone(&self) -> Self {
@@ -42,7 +39,7 @@ where
     O: Send + 'static,
 {
     /// Starts with the function that runs a batch; it answers in the order of its input.
-    pub fn start<F>(pool: PgPool, run: F) -> Self
+    pub(crate) fn start<F>(pool: PgPool, run: F) -> Self
     where
         F: for<'a> Fn(&'a mut PgConnection, &'a [I]) -> BoxFuture<'a, Result<Vec<O>, sqlx::Error>>
             + Send
@@ -85,22 +82,13 @@ where
         Self(sender)
     }
 
-    /// Runs one request, together with whatever else waits. Its statement begins after this was called.
-    ///
-    /// # Errors
-    /// Those of the statement.
-    pub async fn call(&self, item: I) -> Answer<O> {
+    /// Runs one request, together with whatever else waits.
+    pub(crate) async fn call(&self, item: I) -> Result<O, Arc<sqlx::Error>> {
         let (reply, answer) = oneshot::channel();
         if self.0.send((item, reply)).is_err() {
             return Err(Arc::new(sqlx::Error::WorkerCrashed));
         }
         answer.await.unwrap_or_else(|_| Err(Arc::new(sqlx::Error::WorkerCrashed)))
-    }
-}
-
-impl<I, O> fmt::Debug for Coalescer<I, O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Coalescer").finish_non_exhaustive()
     }
 }
 

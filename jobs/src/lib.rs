@@ -32,7 +32,7 @@ pub mod trace;
 pub mod watch;
 
 mod bus;
-pub mod coalesce;
+mod coalesce;
 mod context;
 mod database;
 mod deliver;

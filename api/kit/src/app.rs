@@ -4,12 +4,12 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use domain::{
     WorkspaceId,
-    callers::Lookups,
+    callers::Brought,
     settings::{SettingError, Settings},
     web_app,
 };
 use ipnet::IpNet;
-use jobs::Database;
+use jobs::{Database, places::Places};
 use poem::http::HeaderValue;
 use url::Url;
 
@@ -40,8 +40,8 @@ pub struct Services {
     pub keys: Signer,
     /// What counts requests.
     pub rates: RateLimiter,
-    /// What looks up who calls.
-    pub lookups: Lookups,
+    /// How many requests with one credential are looked up at once.
+    pub lookups: Places<Brought>,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
     /// Who may go on watching.

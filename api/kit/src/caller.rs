@@ -230,7 +230,11 @@ pub(crate) async fn identify(
     let app = app(request)?;
     let database = &app.database;
     let found = match brought(request) {
-        Ok(brought) => app.lookups.find(&brought, workspace, address(request)).await?,
+        Ok(brought) => {
+            // Many requests with one credential wait for each other, and no other request waits for them.
+            let _turn = app.lookups.take(brought.clone(), usize::MAX).await.map_err(ApiError::internal)?;
+            callers::find(&database.pool, &brought, workspace, address(request)).await?
+        }
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
             app.rates.charge_visitor(database, request).await?;
             return Err(error);

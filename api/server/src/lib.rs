@@ -14,8 +14,7 @@ mod serve;
 use std::time::Duration;
 
 use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
-use domain::callers::Lookups;
-use jobs::{Surface, queues::Gauge, watch::Hub};
+use jobs::{Surface, places::Places, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +39,6 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     let fair = config.servers.fair_use(STATEMENT_TIMEOUT);
     let database = config.servers.connect(SILENCE, Some(fair)).await?;
     let database = database.with_keys(config.payload_keys.clone());
-    let lookups = Lookups::start(&database.pool, fair.per_workspace);
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
     let admissions = Admissions::start(database.clone(), &hub);
@@ -49,7 +47,7 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
         config: config.api.clone(),
         keys,
         rates: RateLimiter::default(),
-        lookups,
+        lookups: Places::of(fair.per_workspace),
         admissions,
         hub,
         storage: config.storage.clone(),

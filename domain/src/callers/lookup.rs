@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgPool, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -143,7 +143,7 @@ fn tried(
 }
 
 /// Sessions.
-pub(super) async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, workspaces, each, .. } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", s.id as "id!", s.user_id as "user_id!", s.impersonator_id,
@@ -159,7 +159,7 @@ pub(super) async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<V
         &workspaces as &[Option<Uuid>],
         &each,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -186,7 +186,7 @@ pub(super) async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<V
 }
 
 /// API keys. One whose maker is out is good for nothing before it is handed to somebody else.
-pub(super) async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, .. } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", k.id, k.workspace_id, k.scopes, k.ip_allowlist as own_allowlist, k.rate_per_minute,
@@ -204,7 +204,7 @@ pub(super) async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<V
         &hashes as &[Option<Vec<u8>>],
         &workspaces as &[Option<Uuid>],
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -240,10 +240,7 @@ pub(super) async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<V
 }
 
 /// Personal tokens. One for a single workspace is good for nothing where its person is out.
-pub(super) async fn personal_tokens(
-    conn: &mut PgConnection,
-    tries: &[Try],
-) -> Result<Vec<Tried>, sqlx::Error> {
+pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, each } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", t.id, t.user_id, t.workspace_id as bound_to, t.scopes,
@@ -266,7 +263,7 @@ pub(super) async fn personal_tokens(
         &workspaces as &[Option<Uuid>],
         &each,
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -307,7 +304,7 @@ pub(super) async fn personal_tokens(
 
 /// Credentials by their ids, all of them; what is not good is left out.
 pub(super) async fn by_id(
-    conn: &mut PgConnection,
+    pool: &PgPool,
     asked: &[(Credential, Place, Option<IpAddr>)],
 ) -> Result<Vec<Tried>, sqlx::Error> {
     let mut all = Vec::with_capacity(asked.len());
@@ -324,9 +321,9 @@ pub(super) async fn by_id(
             continue;
         }
         let found = match kind {
-            Kind::Session => sessions(&mut *conn, &tries).await?,
-            Kind::ApiKey => api_keys(&mut *conn, &tries).await?,
-            Kind::PersonalToken => personal_tokens(&mut *conn, &tries).await?,
+            Kind::Session => sessions(pool, &tries).await?,
+            Kind::ApiKey => api_keys(pool, &tries).await?,
+            Kind::PersonalToken => personal_tokens(pool, &tries).await?,
         };
         all.extend(found.into_iter().map(|tried| Tried { index: places[tried.index], ..tried }));
     }

@@ -2,7 +2,7 @@
 
 use domain::{
     SessionId, UserId,
-    callers::{Brought, Lookups},
+    callers::{self, Brought},
     secret,
 };
 use sqlx::PgPool;
@@ -23,10 +23,9 @@ async fn the_lookup_of_a_credential_is_planned_once() {
     let settings = "set search_path = control, shard, shard_api, ext; set random_page_cost = 40";
     sqlx::raw_sql(settings).execute(&pool).await.unwrap();
     let credentials = credentials(&pool).await;
-    let lookups = Lookups::start(&pool, 1);
     for brought in &credentials {
         for _ in 0..LOOKUPS {
-            assert!(lookups.find(brought, None, None).await.unwrap().is_some());
+            assert!(callers::find(&pool, brought, None, None).await.unwrap().is_some());
         }
     }
     let planned: Vec<(String, i64, i64)> = sqlx::query_as(

@@ -192,9 +192,9 @@ async fn a_process_whose_connections_are_all_in_use_is_ready() {
     let variables = [("DATABASE_CONNECTIONS", "4"), ("WORKSPACE_CONNECTIONS", "4")];
     let app = TestApp::start_with(&variables).await;
     let owner = app.owner().await;
-    let (_, search) = search_of(&owner).await;
-    let held = hold_records(&app, &owner).await;
-    let requests = ask(&owner, (0..8).map(|_| search.clone()));
+    // No caller is admitted meanwhile.
+    let held = hold(&app.database.pool, "control.sessions").await;
+    let requests = ask(&owner, (0..8).map(|_| "/recordsets".to_owned()));
     wait_until("all connections are in use", || async { app.count(WAITING).await >= 4 }).await;
     app.anonymous().get("/ready").await.expect(200);
 
