@@ -114,7 +114,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let deadline = Deadline::new(began, self.config.request_timeout);
         Pace::set(&mut request, deadline.of_body());
         let pace = Pace::of(&request);
-        let is_one_at_a_time = request.version() <= Version::HTTP_11;
+        let is_http1 = request.version() <= Version::HTTP_11;
         request.set_data(deadline.clone());
 
         let span =
@@ -132,20 +132,17 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
             {
                 return render(refused);
             }
-            if cors::is_preflight(&request) {
-                let answered = match origin {
+            let answered = if cors::is_preflight(&request) {
+                match origin {
                     Some(_) => cors::preflight(&request),
                     None => render(cors::refusal(&request)),
-                };
-                // A browser's has no credential; one that has is counted all the same.
-                return match charge {
-                    Some(charge) => charge.after(answered, render).await,
-                    None => answered,
-                };
-            }
-            let answer = async |request| self.rendered(request, &deadline, form, &id).await;
-            let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
-            let answered = answered.unwrap_or_else(render);
+                }
+            } else {
+                let answer = async |request| self.rendered(request, &deadline, form, &id).await;
+                let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
+                answered.unwrap_or_else(render)
+            };
+            // A browser's preflight has no credential; one that has is counted all the same.
             match charge {
                 Some(charge) => charge.after(answered, render).await,
                 None => answered,
@@ -165,7 +162,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         }
         // The connection can't be used again before all of the body has come, and a refusal doesn't wait for that: a client
         // who isn't told so sends its next request into a connection that is being closed.
-        if response.status().as_u16() >= 400 && pace.is_unread() && is_one_at_a_time {
+        if response.status().as_u16() >= 400 && pace.is_unread() && is_http1 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         finish(&mut response, &id);

@@ -6,7 +6,9 @@
 //! has no end of its own. It follows what its reader may view: when that changes, it says that there is a gap, and
 //! goes on as for a new client.
 
-use std::{collections::VecDeque, fmt, marker::PhantomData, sync::Arc};
+mod start;
+
+use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use futures::{
@@ -21,7 +23,6 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -30,6 +31,9 @@ use crate::{
     admissions::KindsDenied,
     sse::{HEARTBEAT, meta_of_stream, rendered, respond, retry_hint},
 };
+use start::View;
+
+pub use start::JobsStart;
 
 /// An event of some job as a surface shows it.
 pub trait ShownJobEvent: Type + ToJSON + 'static {
@@ -50,53 +54,6 @@ impl JobsFilter {
     fn wants(&self, told: &Told) -> bool {
         self.kind.as_ref().is_none_or(|kind| **kind == *told.kind)
             && self.status.is_none_or(|status| status == told.event.status)
-    }
-}
-
-/// Where a client's reading of all jobs begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JobsStart {
-    start: Start,
-    view: View,
-}
-
-impl JobsStart {
-    /// What a request asks for, as of [`Start::asked`]. The id of an event says what its reader could view.
-    #[must_use]
-    pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
-        let id = last_event_id.map(str::trim).unwrap_or_default();
-        let (place, view) = id.split_once('-').map_or((id, None), |(place, view)| (place, Some(view)));
-        let view = view.map_or(Some(View::ALL), |view| u32::from_str_radix(view, 16).ok().map(View));
-        match view {
-            Some(view) => Self { start: Start::asked(Some(place), since), view },
-            // No id of ours.
-            None => Self { start: Start::asked(None, since), view: View::ALL },
-        }
-    }
-}
-
-/// Which kinds of job a reader could view: a short mark of those that it could not. It is part of an event's id, so that
-/// a client that comes back learns that it sees others now, in whatever process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct View(u32);
-
-impl View {
-    /// All kinds. Ids of such readers are plain numbers.
-    const ALL: Self = Self(0);
-
-    fn without(denied: &[String]) -> Self {
-        if denied.is_empty() {
-            return Self::ALL;
-        }
-        let hash = Sha256::digest(denied.join(",").as_bytes());
-        let mark = hash.iter().take(4).fold(0, |mark, byte| (mark << 8) | u32::from(*byte));
-        Self(mark.max(1))
-    }
-}
-
-impl fmt::Display for View {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::ALL { Ok(()) } else { write!(f, "-{:x}", self.0) }
     }
 }
 
@@ -274,24 +231,5 @@ impl<E: ShownJobEvent + Send> ApiResponse for JobsStream<E> {
 
     fn register(registry: &mut Registry) {
         E::register(registry);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_says_what_its_reader_could_view() {
-        let asked = |id: &str| JobsStart::asked(Some(id), None);
-        let denied = ["records.import".to_owned()];
-        for view in [View::ALL, View::without(&denied)] {
-            assert_eq!(asked(&format!("17{view}")), JobsStart { start: Start::After(17), view });
-        }
-        assert_ne!(View::without(&denied), View::ALL);
-        for not_ours in ["", "x", "17-x", "-", "x-1f"] {
-            assert_eq!(asked(not_ours).start, Start::Snapshot, "{not_ours}");
-        }
-        assert_eq!(JobsStart::asked(Some("17-x"), Some(5)).start, Start::After(5));
     }
 }

@@ -1,0 +1,74 @@
+//! The ids of the events of all jobs: the place in the workspace's feed, with a mark of what their reader may view.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::sse::Start;
+
+/// Where a client's reading of all jobs begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobsStart {
+    pub(super) start: Start,
+    pub(super) view: View,
+}
+
+impl JobsStart {
+    /// What a request asks for, as of [`Start::asked`]. The id of an event says what its reader could view.
+    #[must_use]
+    pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
+        let id = last_event_id.map(str::trim).unwrap_or_default();
+        let (place, view) = id.split_once('-').map_or((id, None), |(place, view)| (place, Some(view)));
+        let view = view.map_or(Some(View::ALL), |view| u32::from_str_radix(view, 16).ok().map(View));
+        match view {
+            Some(view) => Self { start: Start::asked(Some(place), since), view },
+            // No id of ours.
+            None => Self { start: Start::asked(None, since), view: View::ALL },
+        }
+    }
+}
+
+/// Which kinds of job a reader could view: a short mark of those that it could not. It is part of an event's id, so that
+/// a client that comes back learns that it sees others now, in whatever process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct View(u32);
+
+impl View {
+    /// All kinds. Ids of such readers are plain numbers.
+    pub(super) const ALL: Self = Self(0);
+
+    /// What a reader may view to whom those kinds are denied.
+    pub(super) fn without(denied: &[String]) -> Self {
+        if denied.is_empty() {
+            return Self::ALL;
+        }
+        let hash = Sha256::digest(denied.join(",").as_bytes());
+        let mark = hash.iter().take(4).fold(0, |mark, byte| (mark << 8) | u32::from(*byte));
+        Self(mark.max(1))
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ALL { Ok(()) } else { write!(f, "-{:x}", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_what_its_reader_could_view() {
+        let asked = |id: &str| JobsStart::asked(Some(id), None);
+        let denied = ["records.import".to_owned()];
+        for view in [View::ALL, View::without(&denied)] {
+            assert_eq!(asked(&format!("17{view}")), JobsStart { start: Start::After(17), view });
+        }
+        assert_ne!(View::without(&denied), View::ALL);
+        for not_ours in ["", "x", "17-x", "-", "x-1f"] {
+            assert_eq!(asked(not_ours).start, Start::Snapshot, "{not_ours}");
+        }
+        assert_eq!(JobsStart::asked(Some("17-x"), Some(5)).start, Start::After(5));
+    }
+}
