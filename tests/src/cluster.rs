@@ -17,6 +17,7 @@ use std::{
 
 use domain::settings::Settings;
 use jobs::{Connect, Database};
+use reqwest::Url;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
@@ -192,32 +193,50 @@ impl Cluster {
         Link::to(self.redis.port()).await
     }
 
+    /// A link to its PostgreSQL.
+    pub async fn link_to_postgres(&self) -> Link {
+        Link::to(self.postgres_url().port().expect("the test's URL has a port")).await
+    }
+
+    fn postgres_url(&self) -> Url {
+        self.variable("DATABASE_URL").parse().expect("the test's URL is one")
+    }
+
     /// A handle like that of a process, for enqueueing behind the scenes.
     pub async fn database(&self) -> Database {
-        self.database_by(&self.redis.url()).await
+        self.database_by(&self.redis.url(), self.variable("DATABASE_URL")).await
     }
 
     /// The same by a link to Redis.
-    pub async fn database_behind(&self, link: &Link) -> Database {
-        self.database_by(&format!("redis://127.0.0.1:{}/0", link.port())).await
+    pub async fn database_behind(&self, redis: &Link) -> Database {
+        self.database_by(&url_behind(redis), self.variable("DATABASE_URL")).await
     }
 
-    async fn database_by(&self, redis_url: &str) -> Database {
-        let variable = |name: &str| {
-            &self.variables.iter().find(|(known, _)| *known == name).expect("every process has it").1
-        };
+    /// The same by links to both servers.
+    pub async fn database_behind_both(&self, redis: &Link, postgres: &Link) -> Database {
+        let mut url = self.postgres_url();
+        url.set_port(Some(postgres.port())).expect("such a URL has a port");
+        self.database_by(&url_behind(redis), url.as_str()).await
+    }
+
+    /// What every process has as that variable.
+    fn variable(&self, name: &str) -> &str {
+        &self.variables.iter().find(|(known, _)| *known == name).expect("every process has it").1
+    }
+
+    async fn database_by(&self, redis_url: &str, database_url: &str) -> Database {
         Database::connect(&Connect {
-            database_url: variable("DATABASE_URL"),
+            database_url,
             redis_url,
             redis_ca: None,
-            redis_prefix: variable("REDIS_PREFIX"),
+            redis_prefix: self.variable("REDIS_PREFIX"),
             connections: 4,
             silence: Duration::from_secs(10),
             fair_use: None,
         })
         .await
         .expect("the test's servers answer")
-        .with_keys(variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
+        .with_keys(self.variable("JOB_ENCRYPTION_KEY").parse().expect("the test's key is one"))
     }
 
     /// Where its database is.
@@ -416,6 +435,10 @@ impl Cluster {
     pub async fn wait_until_ready(&self) {
         wait_until("the API is ready", || self.is_ready()).await;
     }
+}
+
+fn url_behind(redis: &Link) -> String {
+    format!("redis://127.0.0.1:{}/0", redis.port())
 }
 
 /// Asks until the answer is yes, for half a minute.

@@ -11,6 +11,7 @@ mod outage;
 mod quarantine;
 mod schedules;
 mod traces;
+mod watching;
 
 use std::time::Duration;
 

@@ -6,13 +6,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, stream};
 use sqlx::PgConnection;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use uuid::Uuid;
 
@@ -30,7 +33,7 @@ const RECONCILE: Duration = Duration::from_secs(2);
 /// bus with each commit; its word in the place of events on their way would leave those out.
 pub const IN_FLIGHT: Duration = Duration::from_millis(500);
 /// Histories that are read at the same time.
-const FILLING: usize = 16;
+const FILLING: usize = 256;
 /// Events that wait for one watcher. One that falls further behind is told to catch up by itself.
 const BACKLOG: usize = 32;
 /// Jobs whose newest event is remembered after the last watcher has gone, so that a poll never
@@ -303,7 +306,9 @@ impl Hub {
                     snapshots.retain(|snapshot| self.lags_behind(snapshot));
                     if !snapshots.is_empty() {
                         tokio::time::sleep(IN_FLIGHT).await;
-                        let missed = snapshots.into_iter().map(|snapshot| self.catch_up(snapshot));
+                        let is_silent = AtomicBool::new(false);
+                        let missed =
+                            snapshots.into_iter().map(|snapshot| self.catch_up(snapshot, &is_silent));
                         stream::iter(missed).for_each_concurrent(FILLING, |done| done).await;
                     }
                 }
@@ -319,8 +324,9 @@ impl Hub {
         job.is_some_and(|job| Event::epoch_of(ledger.event.seq) > Event::epoch_of(job.last))
     }
 
-    /// Sends the watchers of a job that lags behind the ledger what its history has, and then what the ledger says.
-    async fn catch_up(&self, mut ledger: Snapshot) {
+    /// Sends the watchers of a job that lags behind the ledger what its history has, and then what the ledger says. Of
+    /// many jobs, only the first wait for a Redis that does not answer.
+    async fn catch_up(&self, mut ledger: Snapshot, is_silent: &AtomicBool) {
         let id = ledger.event.job_id;
         let after = {
             let mut watched = self.watched();
@@ -331,11 +337,20 @@ impl Hub {
             job.filling = true;
             job.last
         };
-        let events = if after > 0 {
-            self.history(id, after).await.0
-        } else {
+        let kept = async {
+            if after > 0 {
+                return self.history(id, after).await.0;
+            }
             // By its number, those who have come back from elsewhere see what they have missed.
             snapshot::newest(&self.0.database.bus, id).await.into_iter().collect()
+        };
+        let events = if is_silent.load(Ordering::Relaxed) {
+            Vec::new()
+        } else {
+            timeout(IN_FLIGHT, kept).await.unwrap_or_else(|_| {
+                is_silent.store(true, Ordering::Relaxed);
+                Vec::new()
+            })
         };
         let mut watched = self.watched();
         if let Some(job) = watched.get_mut(&id) {
