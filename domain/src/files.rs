@@ -127,8 +127,8 @@ pub struct NewFile {
 }
 
 /// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
-/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The caller notes
-/// the upload in the audit once the file is usable ([`uploaded`]).
+/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The audit's entry
+/// comes with the size, from which on the file counts.
 ///
 /// # Errors
 /// See [`StorageError`]; [`FileError::Full`] as soon as the file has more bytes than the workspace has room for.
@@ -164,7 +164,7 @@ pub async fn upload(
     let stored = match storage.put_stream(&key, bytes, limit.bytes()).await {
         Ok(stored) => stored,
         Err(error) => {
-            remove(database, storage, (workspace, actor), id, &key).await?;
+            remove(database, storage, (workspace, actor), id, &key, None).await?;
             return Err(limit.passed(error));
         }
     };
@@ -174,13 +174,14 @@ pub async fn upload(
     // What others have stored meanwhile counts, too.
     if let Err(full) = storage_use::add(&mut db, size).await {
         drop(db);
-        remove(database, storage, (workspace, actor), id, &key).await?;
+        remove(database, storage, (workspace, actor), id, &key, None).await?;
         return Err(full.into());
     }
     sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id, size, stored.sha256)
         .execute(db.conn())
         .await?;
-    db.is_noted_elsewhere();
+    let details = json!({ "name": name, "size": size, "sha256": stored.sha256 });
+    db.note(Entry::new("file", "uploaded", id, details)).await?;
     db.commit().await?;
     Ok(File {
         id,
@@ -192,17 +193,6 @@ pub async fn upload(
         analysis: None,
         created_at,
     })
-}
-
-/// The audit's entry of an upload.
-#[must_use]
-pub fn uploaded(file: &File) -> Entry {
-    Entry::new(
-        "file",
-        "uploaded",
-        file.id,
-        json!({ "name": file.name, "size": file.size, "sha256": file.sha256 }),
-    )
 }
 
 /// A file, if all of it is there.
@@ -240,14 +230,15 @@ pub async fn keep_analysis(
     Ok(())
 }
 
-/// Removes a file that is of no use: first its bytes, then its row. The audit has the reason: a failed upload leaves no
-/// entry, and what expires is noted by [`mark_unused`].
+/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the removal
+/// already, as [`mark_unused`] notes it, or has never had the file.
 pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
     (workspace, actor): (WorkspaceId, Actor),
     id: Uuid,
     key: &str,
+    entry: Option<Entry>,
 ) -> Result<(), FileError> {
     storage.delete(key).await?;
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
@@ -255,7 +246,10 @@ pub async fn remove(
         .fetch_optional(db.conn())
         .await?;
     storage_use::release(&mut db, size.flatten().unwrap_or(0)).await?;
-    db.is_noted_elsewhere();
+    match entry {
+        Some(entry) => db.note(entry).await?,
+        None => db.is_noted_elsewhere(),
+    }
     db.commit().await?;
     Ok(())
 }

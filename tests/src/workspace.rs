@@ -6,7 +6,7 @@ mod consent;
 mod conventions;
 mod dead_letters;
 mod downloads;
-mod jobs;
+pub(crate) mod jobs;
 pub(crate) mod members;
 mod modules;
 mod permissions;

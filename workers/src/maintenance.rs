@@ -61,7 +61,7 @@ impl Sweep<'_> {
         db.commit().await?;
         for (id, key) in &unused {
             let whose = (self.workspace, actor.clone());
-            files::remove(database, &self.services.storage, whose, *id, key)
+            files::remove(database, &self.services.storage, whose, *id, key, None)
                 .await
                 .map_err(JobError::retry)?;
         }

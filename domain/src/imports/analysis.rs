@@ -56,11 +56,11 @@ pub async fn take_in(
     limit: UploadLimit,
 ) -> Result<(File, Analysis), ImportError> {
     let file = files::upload(database, storage, whose.clone(), new, bytes, limit).await?;
-    let uploaded = files::uploaded(&file);
-    match look(database, storage, whose.clone(), &file, &Options::default(), uploaded).await {
+    match look(database, storage, whose.clone(), &file, &Options::default(), None).await {
         Ok(analysis) => Ok((file, analysis)),
         Err(error) => {
-            files::remove(database, storage, whose, file.id, &file.storage_key).await?;
+            let removed = Entry::new("file", "removed", file.id, json!({ "reason": error.to_string() }));
+            files::remove(database, storage, whose, file.id, &file.storage_key, Some(removed)).await?;
             Err(error)
         }
     }
@@ -79,17 +79,17 @@ pub async fn analyze(
     options: &Options,
 ) -> Result<Analysis, ImportError> {
     let analyzed = Entry::new("file", "analyzed", file.id, json!({ "name": file.name, "options": options }));
-    look(database, storage, whose, file, options, analyzed).await
+    look(database, storage, whose, file, options, Some(analyzed)).await
 }
 
-/// Looks at a stored file and keeps what it finds, with that entry of the audit.
+/// Looks at a stored file and keeps what it finds, with an entry of the audit where it has none of the request yet.
 async fn look(
     database: &jobs::Database,
     storage: &Storage,
     (workspace, actor): (WorkspaceId, Actor),
     file: &File,
     options: &Options,
-    entry: Entry,
+    entry: Option<Entry>,
 ) -> Result<Analysis, ImportError> {
     let source = storage.reader(&file.storage_key).await.map_err(files::FileError::from)?;
     let (options, name) = (options.clone(), file.name.clone());
@@ -113,7 +113,10 @@ async fn look(
     };
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
     files::keep_analysis(&mut db, file.id, &analysis).await?;
-    db.note(entry).await?;
+    match entry {
+        Some(entry) => db.note(entry).await?,
+        None => db.is_noted_elsewhere(),
+    }
     db.commit().await?;
     Ok(analysis)
 }

@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use crate::{
     TestApp,
+    cluster::wait_until,
     workspace::{
         auth::Person,
+        jobs::workspace_of,
         members::{member_of, path_of},
     },
 };
@@ -159,4 +161,33 @@ async fn no_answer_of_this_surface_shows_a_plain_uuid() {
     let same = json!({"action_config": {"recordset_id": id}});
     let same = ada.patch(&path, same).await.expect(200)["data"]["action_config"].clone();
     assert_eq!(same, schedule["action_config"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_counts_is_noted_also_where_its_client_has_left_or_it_cannot_be_read() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let schema = format!("ws_{}", workspace_of(&owner).simple());
+    let stored = format!("select count(*) from {schema}.files where size is not null");
+    let rows = "a,b,c,d\n".repeat(600_000);
+    tokio::select! {
+        _ = owner.upload("/recordsets/import/upload", "left.csv", rows) => {}
+        () = wait_until("it is stored", || async { app.count(&stored).await == 1 }) => {}
+    }
+    let noted = format!(
+        "select count(*) from shard.audit_log a join {schema}.files f on f.id = a.resource_id
+          where a.action = 'file.uploaded' and a.user_id is not null"
+    );
+    assert_eq!(app.count(&noted).await, 1);
+
+    let broken = owner.upload("/recordsets/import/upload", "broken.xlsx", "PK\u{3}\u{4} nothing").await;
+    assert_eq!(broken.status, 422, "{}", broken.text);
+    let request = broken.headers["X-Request-Id"].to_str().unwrap().to_owned();
+    let actions: Vec<String> =
+        sqlx::query_scalar("select action from shard.audit_log where request_id = $1 order by id")
+            .bind(request)
+            .fetch_all(&app.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(actions, ["file.uploaded", "file.removed"]);
 }
