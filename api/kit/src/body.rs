@@ -204,6 +204,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_many_members_that_are_named_twice_the_first_are_named() {
+        let members: String = (0..1000).map(|n| format!(r#""m{n}": 1, "m{n}": 1,"#)).collect();
+        let error = take(JSON, &format!(r#"{{{members} "name": "n"}}"#)).await.unwrap_err();
+        assert_eq!(error.matches("is given more than once").count(), 20, "{error}");
+    }
+
+    #[tokio::test]
     async fn a_nul_character_is_refused_with_its_field() {
         let error = take(JSON, r#"{"name": "a\u0000b", "size": 1}"#).await.unwrap_err();
         assert_eq!(error, "record_invalid: name: must not contain a NUL character");

@@ -9,13 +9,33 @@ use serde_json::{Map, Number, Value};
 
 use crate::strict;
 
-/// Reads JSON; also the members that are named more than once, by path.
+/// Reads JSON; also the members that are named more than once, the first of them, by path.
 pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {
-    let mut twice = FieldErrors::new();
+    let mut twice = Twice::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Reading { at: &Place::Body, twice: &mut twice }.deserialize(&mut reader)?;
     reader.end()?;
-    Ok((value, twice))
+    Ok((value, twice.fields))
+}
+
+/// Members that an answer names at the most: writing their paths must not take longer than reading them.
+const MAX_NAMED: usize = 20;
+
+/// The members that were given more than once.
+#[derive(Default)]
+struct Twice {
+    fields: FieldErrors,
+    found: usize,
+}
+
+impl Twice {
+    fn note(&mut self, at: &Place<'_>) {
+        self.found += 1;
+        if self.found <= MAX_NAMED {
+            let reason = vec!["is given more than once".to_owned()];
+            self.fields.insert(strict::shown(&at.to_string()), reason);
+        }
+    }
 }
 
 /// Where a value stands. It becomes a path only where something is wrong.
@@ -44,7 +64,7 @@ impl fmt::Display for Place<'_> {
 
 struct Reading<'a> {
     at: &'a Place<'a>,
-    twice: &'a mut FieldErrors,
+    twice: &'a mut Twice,
 }
 
 impl<'de> DeserializeSeed<'de> for Reading<'_> {
@@ -107,8 +127,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
             let at = &Place::Member(self.at, &name);
             let value = from.next_value_seed(Reading { at, twice: &mut *self.twice })?;
             if members.contains_key(&name) {
-                let reason = vec!["is given more than once".to_owned()];
-                self.twice.insert(strict::shown(&at.to_string()), reason);
+                self.twice.note(at);
             }
             members.insert(name, value);
         }
