@@ -19,6 +19,8 @@ pub enum Counted {
     Watching,
     /// A supervisor that asks whether a process is up.
     Probe,
+    /// A browser that asks whether a page of another origin may ask: without a credential, whoever uses it.
+    Preflight,
 }
 
 /// One of the things that are counted for a request.
@@ -55,8 +57,15 @@ impl Bucket {
 
 impl Counted {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Visitor, Self::User, Self::ApiKey, Self::PersonalToken, Self::Watching, Self::Probe];
+    pub const ALL: [Self; 7] = [
+        Self::Visitor,
+        Self::User,
+        Self::ApiKey,
+        Self::PersonalToken,
+        Self::Watching,
+        Self::Probe,
+        Self::Preflight,
+    ];
 
     /// The name in the database.
     #[must_use]
@@ -68,6 +77,7 @@ impl Counted {
             Self::PersonalToken => "personal_token",
             Self::Watching => "watching",
             Self::Probe => "probe",
+            Self::Preflight => "preflight",
         }
     }
 }

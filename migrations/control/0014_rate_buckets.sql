@@ -11,11 +11,13 @@ update rate_limits set bucket = 'plan' where principal = 'api_key' and bucket = 
 -- A person has 600 a minute; an office of them has one address.
 update rate_limits set requests = 100000 where principal = 'user' and bucket = 'ip' and requests = 10000;
 
-insert into rate_limits (principal, plan, bucket, requests, seconds) values ('probe', '', 'ip', 600, 60);
+insert into rate_limits (principal, plan, bucket, requests, seconds) values
+    ('probe',     '', 'ip', 600,    60),
+    ('preflight', '', 'ip', 100000, 3600);        -- as many as the requests of the people at an address
 
 alter table rate_limits
     add constraint rate_limits_principal_check
-        check (principal in ('visitor', 'user', 'api_key', 'personal_token', 'watching', 'probe')),
+        check (principal in ('visitor', 'user', 'api_key', 'personal_token', 'watching', 'probe', 'preflight')),
     add constraint rate_limits_bucket_check
         check (bucket in ('principal', 'plan', 'company', 'ip', 'day'));
 

@@ -133,7 +133,8 @@ async fn a_plan_s_limit_is_the_workspace_s_however_many_keys_it_has_and_a_key_s_
 async fn strangers_are_counted_whatever_they_ask_for_and_use_up_nobody_else_s_limit() {
     let page = "https://app.example.com";
     let app = TestApp::start_with(&[("CORS_ORIGINS", page)]).await;
-    limit_from_the_start(&app, "visitor", "ip", 15).await;
+    limit_from_the_start(&app, "visitor", "ip", 12).await;
+    limit_from_the_start(&app, "preflight", "ip", 3).await;
     let owner = app.owner().await;
     let (stranger, wrong) = (app.anonymous(), app.anonymous().with_token(Some("mrk_wrong")));
     let missing = "0190b5a4-7e2f-7c3a-9b1d-2f4e6a8c0d1e";
@@ -154,25 +155,28 @@ async fn strangers_are_counted_whatever_they_ask_for_and_use_up_nobody_else_s_li
         stranger.get("/docs").await,
         wrong.get("/recordsets").await,
         wrong.get("/ops/jobs").await,
-        preflight(&stranger, page).await,
-        preflight(&stranger, "https://evil.example.com").await,
-        preflight(&owner, page).await,
     ];
     for (place, reply) in asked.iter().enumerate() {
         assert_ne!(reply.status, 429, "request {place}");
         let standing = reply.headers["RateLimit"].to_str().unwrap();
-        assert!(standing.starts_with(&format!("\"ip\";r={};", 13 - place)), "request {place}: {standing}");
+        assert!(standing.starts_with(&format!("\"ip\";r={};", 10 - place)), "request {place}: {standing}");
     }
-    for refused in [
-        stranger.get("/nowhere").await,
-        wrong.get("/recordsets").await,
-        wrong.get("/ops/jobs").await,
-        preflight(&stranger, page).await,
-        preflight(&owner, page).await,
-    ] {
+    for refused in
+        [stranger.get("/nowhere").await, wrong.get("/recordsets").await, wrong.get("/ops/jobs").await]
+    {
         assert_eq!(refused.error(429), "rate_limited");
     }
     owner.get("/recordsets").await.expect(200);
+    // Those of the people's pages are counted apart.
+    for (left, client, origin) in
+        [(2, &stranger, page), (1, &stranger, "https://evil.example.com"), (0, &owner, page)]
+    {
+        let asked = preflight(client, origin).await;
+        assert!(asked.headers["RateLimit"].to_str().unwrap().starts_with(&format!("\"ip\";r={left};")));
+    }
+    for client in [&stranger, &owner] {
+        assert_eq!(preflight(client, page).await.error(429), "rate_limited");
+    }
     app.operator().get("/jobs").await.expect(200);
     for probe in ["/health", "/ready"] {
         stranger.get(probe).await.expect(200);

@@ -114,7 +114,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let deadline = Deadline::new(began, self.config.request_timeout);
         Pace::set(&mut request, deadline.of_body());
         let pace = Pace::of(&request);
-        let is_http1 = request.version() <= Version::HTTP_11;
+        let is_http1 = request.version() == Version::HTTP_11;
         request.set_data(deadline.clone());
 
         let span =
@@ -142,7 +142,6 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
                 let answered = idempotency::answer(self.app.as_ref(), request, answer).await;
                 answered.unwrap_or_else(render)
             };
-            // A browser's preflight has no credential; one that has is counted all the same.
             match charge {
                 Some(charge) => charge.after(answered, render).await,
                 None => answered,
@@ -160,9 +159,9 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         if let Some(origin) = origin {
             cors::allow(&mut response, origin);
         }
-        // The connection can't be used again before all of the body has come, and a refusal doesn't wait for that: a client
-        // who isn't told so sends its next request into a connection that is being closed.
-        if response.status().as_u16() >= 400 && pace.is_unread() && is_http1 {
+        // The connection can't be used again before all of the body has come, and an answer doesn't wait for a long one: a
+        // client that isn't told so sends its next request into a connection that is being closed.
+        if is_http1 && !pace.read_rest().await {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         finish(&mut response, &id);
@@ -339,9 +338,11 @@ fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCod
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{io, time::Duration};
 
-    use poem::{EndpointExt, Route, get, handler, test::TestClient};
+    use bytes::Bytes;
+    use futures::stream;
+    use poem::{Body, EndpointExt, Route, get, handler, test::TestClient};
     use serde_json::json;
 
     use super::*;
@@ -421,11 +422,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_before_the_body_has_come_closes_the_connection() {
-        let response = client().post("/nowhere").body("unread").send().await;
-        response.assert_status(StatusCode::NOT_FOUND);
-        response.assert_header(header::CONNECTION, "close");
-        client().post("/nowhere").send().await.assert_header_is_not_exist(header::CONNECTION);
+    async fn an_answer_before_a_long_body_has_come_closes_the_connection() {
+        let client = client();
+        let long = || stream::iter([Ok(Bytes::from(vec![b'x'; 70_000])), Ok::<_, io::Error>(Bytes::new())]);
+        for path in ["/nowhere", "/naps"] {
+            let body = || Body::from_bytes_stream(long());
+            client.get(path).body(body()).send().await.assert_header(header::CONNECTION, "close");
+            client.get(path).body("short").send().await.assert_header_is_not_exist(header::CONNECTION);
+            client.get(path).send().await.assert_header_is_not_exist(header::CONNECTION);
+            // Whoever waits for a sign to send the body is not given it after the answer.
+            let waits = client.get(path).header("Expect", "100-continue").body("short").send().await;
+            waits.assert_header(header::CONNECTION, "close");
+        }
     }
 
     #[tokio::test]

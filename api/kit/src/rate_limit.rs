@@ -166,8 +166,27 @@ impl RateLimiter {
         database: &Database,
         asking: Asking<'_>,
     ) -> Result<(), ApiError> {
-        self.charge(database, asking, Counted::Visitor, "", None, |bucket| match bucket {
-            Bucket::Ip => asking.address(Counted::Visitor).into_iter().collect(),
+        self.charge_address(database, asking, Counted::Visitor).await
+    }
+
+    /// Counts a browser's preflight request: apart, so that strangers at an address don't use up those that the pages of
+    /// the people who work there need.
+    pub(crate) async fn charge_preflight(
+        &self,
+        database: &Database,
+        asking: Asking<'_>,
+    ) -> Result<(), ApiError> {
+        self.charge_address(database, asking, Counted::Preflight).await
+    }
+
+    async fn charge_address(
+        &self,
+        database: &Database,
+        asking: Asking<'_>,
+        counted: Counted,
+    ) -> Result<(), ApiError> {
+        self.charge(database, asking, counted, "", None, |bucket| match bucket {
+            Bucket::Ip => asking.address(counted).into_iter().collect(),
             _ => Vec::new(),
         })
         .await

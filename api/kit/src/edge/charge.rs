@@ -8,6 +8,7 @@ use poem::{
     http::{Method, header},
 };
 
+use super::cors;
 use crate::{
     App, ClientAddress,
     error::ApiError,
@@ -41,7 +42,7 @@ impl Charge {
         Asking { ip: self.ip, standing: Some(&self.standing) }
     }
 
-    /// Counts a request that brings no credential.
+    /// Counts a request that brings no credential, and a preflight request whatever it brings.
     ///
     /// # Errors
     /// 429, when it is one too many.
@@ -49,6 +50,9 @@ impl Charge {
         let (app, uri) = (&self.app, request.uri());
         if PROBES.contains(&uri.path()) {
             return app.rates.charge_probe(&app.database, self.asking()).await;
+        }
+        if cors::is_preflight(request) {
+            return app.rates.charge_preflight(&app.database, self.asking()).await;
         }
         let brings_ticket =
             uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("ticket=")));

@@ -30,7 +30,7 @@ pub(super) fn refusal(request: &Request) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail)
 }
 
-/// How long browsers keep the answer to a preflight, in seconds: as long as any of them does, since each is counted.
+/// How long a browser may keep the answer to a preflight, in seconds. Some keep it less long.
 const MAX_AGE: &str = "7200";
 
 /// The answer to such a question.

@@ -6,7 +6,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -15,14 +15,18 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::combinators::BoxBody;
-use poem::{Body, Request};
-use tokio::time::{Instant, Sleep, sleep_until};
+use http_body_util::{BodyExt, Limited, combinators::BoxBody};
+use poem::{Body, Request, http::header};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 /// The longest wait for the next piece of a body.
 const MAX_IDLE: Duration = Duration::from_secs(10);
 /// Bytes a second that a body has at least, on average, once it has been waited for longer than [`MAX_IDLE`].
 const MIN_RATE: u32 = 1 << 10;
+
+/// The most that is read of a body that its reader has left, in bytes, and how long it is waited for.
+const MAX_REST: usize = 64 << 10;
+const MAX_WAIT_FOR_REST: Duration = Duration::from_millis(250);
 
 /// How a request's body is coming. Clones speak of the same body.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +36,17 @@ pub(crate) struct Pace(Arc<State>);
 struct State {
     is_upload: AtomicBool,
     was_too_slow: AtomicBool,
-    is_unread: AtomicBool,
+    /// What its reader has left of it; nothing is read of a body whose client waits for a sign.
+    rest: Mutex<Rest>,
+}
+
+#[derive(Debug, Default)]
+enum Rest {
+    #[default]
+    Nothing,
+    /// Its reader has it, or it is not to be read.
+    Unread,
+    Left(BoxBody<Bytes, io::Error>),
 }
 
 impl Pace {
@@ -41,10 +55,11 @@ impl Pace {
         let pace = Self::default();
         let body = request.take_body();
         if !body.is_empty() {
-            pace.0.is_unread.store(true, Ordering::Relaxed);
+            pace.leave(Rest::Unread);
             let inner: BoxBody<Bytes, io::Error> = body.into();
             let paced = Paced {
-                inner,
+                inner: Some(inner),
+                waits_for_sign: request.headers().contains_key(header::EXPECT),
                 pace: pace.clone(),
                 until,
                 received: 0,
@@ -67,9 +82,29 @@ impl Pace {
         self.0.is_upload.store(true, Ordering::Relaxed);
     }
 
-    /// Whether some of the body has not been read.
-    pub(super) fn is_unread(&self) -> bool {
-        self.0.is_unread.load(Ordering::Relaxed)
+    fn leave(&self, rest: Rest) {
+        *self.0.rest.lock().unwrap_or_else(PoisonError::into_inner) = rest;
+    }
+
+    /// Reads what the body's reader has left of it, unless that is long or does not come at once. Whether nothing is
+    /// left.
+    pub(super) async fn read_rest(&self) -> bool {
+        let rest =
+            std::mem::replace(&mut *self.0.rest.lock().unwrap_or_else(PoisonError::into_inner), Rest::Unread);
+        let mut body = match rest {
+            Rest::Nothing => return true,
+            Rest::Unread => return false,
+            Rest::Left(body) => Limited::new(body, MAX_REST),
+        };
+        let read = async {
+            loop {
+                match body.frame().await {
+                    Some(Ok(_)) => {}
+                    ended => return ended.is_none(),
+                }
+            }
+        };
+        timeout(MAX_WAIT_FOR_REST, read).await.unwrap_or(false)
     }
 
     /// Whether the body was given up because it came too slowly: what the edge then answers.
@@ -80,7 +115,9 @@ impl Pace {
 
 /// A body that fails when it comes too slowly. Only time in which it was waited for counts.
 struct Paced {
-    inner: BoxBody<Bytes, io::Error>,
+    /// Until it is left to others.
+    inner: Option<BoxBody<Bytes, io::Error>>,
+    waits_for_sign: bool,
     pace: Pace,
     until: Instant,
     received: u64,
@@ -109,15 +146,17 @@ impl HttpBody for Paced {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
-        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(context) {
             if let Some(since) = this.waiting_since.take() {
                 this.waited += since.elapsed();
             }
             if let Some(Ok(frame)) = &frame {
                 this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-            if frame.is_none() || this.inner.is_end_stream() {
-                this.pace.0.is_unread.store(false, Ordering::Relaxed);
+            if frame.is_none() || inner.is_end_stream() {
+                this.pace.leave(Rest::Nothing);
+                this.inner = None;
             }
             return Poll::Ready(frame);
         }
@@ -135,11 +174,21 @@ impl HttpBody for Paced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take()
+            && !self.waits_for_sign
+        {
+            self.pace.leave(Rest::Left(inner));
+        }
     }
 }
 
