@@ -64,6 +64,8 @@ struct Watched {
     next_watcher: u64,
     watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
     filling: bool,
+    /// The newest event that came while its hole was being filled.
+    held: Option<Event>,
 }
 
 /// The live events of one job, for one watcher. Dropping it ends the watch.
@@ -267,8 +269,15 @@ impl Hub {
         let Some(job) = watched.get_mut(&event.job_id) else {
             return;
         };
-        if event.seq <= job.last || job.filling {
-            return; // the fill reads everything up to the newest
+        if event.seq <= job.last {
+            return;
+        }
+        if job.filling {
+            // Those before it are in the history.
+            if job.held.as_ref().is_none_or(|held| held.seq < event.seq) {
+                job.held = Some(event);
+            }
+            return;
         }
         if job.last > 0 && event.prev > job.last {
             job.filling = true;
@@ -282,12 +291,24 @@ impl Hub {
     /// Sends what the history has after `after`, then the event that showed the hole.
     async fn fill(&self, id: JobId, after: i64, event: Event) {
         let (events, _) = self.history(id, after).await;
+        self.filled(id, events, |_| event);
+    }
+
+    /// Sends the watchers of a job what was missing, then the event that is made of what they have, and what came
+    /// meanwhile.
+    fn filled(&self, id: JobId, events: Vec<Event>, then: impl FnOnce(&Watched) -> Event) {
         let mut watched = self.watched();
-        if let Some(job) = watched.get_mut(&id) {
-            for event in events.into_iter().chain([event]) {
-                job.send(event);
-            }
-            job.filling = false;
+        let Some(job) = watched.get_mut(&id) else { return };
+        for event in events {
+            job.send(event);
+        }
+        let event = then(job);
+        job.send(event);
+        job.filling = false;
+        let held = job.held.take();
+        drop(watched);
+        if let Some(held) = held {
+            self.deliver(held);
         }
     }
 
@@ -352,17 +373,12 @@ impl Hub {
                 Vec::new()
             })
         };
-        let mut watched = self.watched();
-        if let Some(job) = watched.get_mut(&id) {
-            for event in events {
-                job.send(event);
-            }
+        self.filled(id, events, |job| {
             if let Some(newest) = &job.newest {
                 ledger.take(newest);
             }
-            job.send(Event { prev: job.last, ..ledger.event });
-            job.filling = false;
-        }
+            Event { prev: job.last, ..ledger.event }
+        });
     }
 }
 
