@@ -1,10 +1,16 @@
 //! `Anyone`: for routes that are open to everybody and tell a little more to those who say who they are.
 
+use std::ops::Deref;
+
 use domain::{UserId, access::IN_PERSON, callers::Principal};
 use poem::{Request, RequestBody, http::StatusCode};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::{ApiError, Caller, Known, Visitor, caller::app, idempotency};
+use crate::{
+    ApiError, Caller, Known, Visitor,
+    caller::{ANYONE_IN_PERSON, app},
+    idempotency,
+};
 
 /// Whoever sends a request, and who they are, if they show it. A credential that isn't good here counts for
 /// nothing.
@@ -16,17 +22,46 @@ pub struct Anyone {
     pub caller: Option<Caller>,
 }
 
-impl Anyone {
+/// The same for routes that are closed to staff who act as a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnyoneInPerson {
     /// The person who has signed in, if one has.
-    ///
-    /// # Errors
-    /// 403 for staff who act as a person.
-    pub fn in_person(&self) -> Result<Option<UserId>, ApiError> {
-        match self.caller.as_ref().map(|caller| &caller.principal) {
-            Some(Principal::Session { impersonator: Some(_), .. }) => Err(ApiError::forbidden(IN_PERSON)),
-            Some(Principal::Session { user, .. }) => Ok(Some(*user)),
-            _ => Ok(None),
-        }
+    pub user: Option<UserId>,
+    anyone: Anyone,
+}
+
+impl Deref for AnyoneInPerson {
+    type Target = Anyone;
+
+    fn deref(&self) -> &Anyone {
+        &self.anyone
+    }
+}
+
+impl<'a> ApiExtractor<'a> for AnyoneInPerson {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![ANYONE_IN_PERSON]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let anyone = Anyone::from_request(request, body, options).await?;
+        let user = match anyone.caller.as_ref().map(|caller| &caller.principal) {
+            Some(Principal::Session { impersonator: Some(_), .. }) => {
+                return Err(ApiError::forbidden(IN_PERSON).into());
+            }
+            Some(Principal::Session { user, .. }) => Some(*user),
+            _ => None,
+        };
+        Ok(Self { user, anyone })
     }
 }
 

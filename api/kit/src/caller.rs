@@ -35,6 +35,8 @@ pub(crate) const PERSON: &str = "person";
 pub(crate) const KNOWN: &str = "known";
 /// How it recognises what is for people themselves, not for staff who act as them.
 pub(crate) const IN_PERSON_ONLY: &str = "in person";
+/// How it recognises what is for any caller but staff who act as a person.
+pub(crate) const ANYONE_IN_PERSON: &str = "anyone in person";
 
 /// Whoever sends a request: where from, in which one.
 #[derive(Debug, Clone, PartialEq, Eq)]

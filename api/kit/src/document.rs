@@ -20,7 +20,7 @@ use domain::access;
 
 use crate::{
     absent,
-    caller::{BEARER, IN_PERSON_ONLY, KNOWN, PERSON},
+    caller::{ANYONE_IN_PERSON, BEARER, IN_PERSON_ONLY, KNOWN, PERSON},
     idempotency::{self, takes_key},
     operator::OPERATOR,
     permission::WORKSPACE,
@@ -113,7 +113,10 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     let also = take_marked(operation, ALSO);
     let or = take_marked(operation, OR);
     let mut caller = "anyone";
-    let (mut permission, mut in_person) = (None, false);
+    let (mut permission, mut in_person) = (None, !take_marked(operation, ANYONE_IN_PERSON).is_empty());
+    if operation["security"].as_array().is_some_and(Vec::is_empty) {
+        operation.as_object_mut().map(|operation| operation.remove("security"));
+    }
     for requirement in operation["security"].as_array_mut().into_iter().flatten() {
         let Some(scheme) = requirement.as_object().and_then(|schemes| schemes.keys().next().cloned()) else {
             continue;
@@ -125,7 +128,7 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
                 if names_workspace { json!({ BEARER: [] }) } else { json!({ BEARER: [], WORKSPACE: [] }) };
         } else if [PERSON, KNOWN, IN_PERSON_ONLY].contains(&&*scheme) {
             caller = if scheme == KNOWN { "known" } else { "person" };
-            in_person = scheme == IN_PERSON_ONLY;
+            in_person |= scheme == IN_PERSON_ONLY;
             *requirement = json!({ BEARER: [] });
         } else if scheme == OPERATOR {
             caller = "operator";

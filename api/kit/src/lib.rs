@@ -45,7 +45,7 @@ pub use accept::accept_link;
 pub use admissions::{Admissions, Admitted, Ended, Pass};
 pub use always::Always;
 pub use answer::{Accepted, Answer, Created, CreatedWrapped, Deleted, Envelope, NoContent, Wrapped};
-pub use anyone::Anyone;
+pub use anyone::{Anyone, AnyoneInPerson};
 pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};

@@ -116,12 +116,12 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     async fn call(&self, client: &Client, operation: &Operation) -> Reply {
-        let Sample { collection, query, new, change, .. } = &self.sample;
+        let Sample { collection, new, change, .. } = &self.sample;
         let is_item = operation.path != self.section.collection;
         match operation.method.as_str() {
             "post" => client.post(collection, new.clone()).await,
             "get" if is_item => client.get(&self.item).await,
-            "get" => client.get(&format!("{collection}{query}")).await,
+            "get" => client.get(collection).await,
             "patch" => client.patch(&self.item, change.clone()).await,
             "put" => client.put(&self.item, change.clone()).await,
             _ => client.delete(&self.item).await,

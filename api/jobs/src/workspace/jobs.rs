@@ -217,7 +217,9 @@ impl JobsApi {
     ///
     /// Server-Sent Events, unnamed, each a job as its newest event shows it. Begins with the newest 100 jobs
     /// that are not over. The id of an event is its place in this stream, by which `Last-Event-ID` resumes;
-    /// where what came after it is not kept any more, `GAP` tells so. `seq` is the job's own: an event whose
+    /// where what came after it is not kept any more, or the caller may view other kinds of job than before, `GAP`
+    /// tells so, and the stream begins anew. For a caller who may not view all kinds the id has a mark after the
+    /// number, and `since`, which takes the number alone, is the place of one who may. `seq` is the job's own: an event whose
     /// `seq` is not greater than the last seen of its job comes again. The ticket of
     /// `GET /api/v1/jobs/stream-url` stands in for the headers.
     #[oai(path = "/stream", method = "get", operation_id = "stream_jobs", transform = "watching")]

@@ -18,12 +18,14 @@ impl JobsStart {
     #[must_use]
     pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
         let id = last_event_id.map(str::trim).unwrap_or_default();
-        let (place, view) = id.split_once('-').map_or((id, None), |(place, view)| (place, Some(view)));
-        let view = view.map_or(Some(View::ALL), |view| u32::from_str_radix(view, 16).ok().map(View));
-        match view {
-            Some(view) => Self { start: Start::asked(Some(place), since), view },
+        let (place, view) = match id.split_once('-') {
+            Some((place, mark)) => (place, View::named(mark)),
+            None => (id, Some(View::ALL)),
+        };
+        match (place.parse(), view) {
+            (Ok(place), Some(view)) => Self { start: Start::After(place), view },
             // No id of ours.
-            None => Self { start: Start::asked(None, since), view: View::ALL },
+            _ => Self { start: Start::asked(None, since), view: View::ALL },
         }
     }
 }
@@ -36,6 +38,11 @@ pub(super) struct View(u32);
 impl View {
     /// All kinds. Ids of such readers are plain numbers.
     pub(super) const ALL: Self = Self(0);
+
+    fn named(mark: &str) -> Option<Self> {
+        let is_ours = mark.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_ours.then(|| u32::from_str_radix(mark, 16).ok()).flatten().map(Self)
+    }
 
     /// What a reader may view to whom those kinds are denied.
     pub(super) fn without(denied: &[String]) -> Self {
@@ -66,7 +73,7 @@ mod tests {
             assert_eq!(asked(&format!("17{view}")), JobsStart { start: Start::After(17), view });
         }
         assert_ne!(View::without(&denied), View::ALL);
-        for not_ours in ["", "x", "17-x", "-", "x-1f"] {
+        for not_ours in ["", "x", "17-x", "-", "-1", "x-1f", "17-+1f", "17-1-1"] {
             assert_eq!(asked(not_ours).start, Start::Snapshot, "{not_ours}");
         }
         assert_eq!(JobsStart::asked(Some("17-x"), Some(5)).start, Start::After(5));

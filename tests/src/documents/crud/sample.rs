@@ -13,8 +13,6 @@ use crate::{Client, TestApp, workspace::members::member_of};
 pub(super) struct Sample {
     /// The collection's path, with what it lies in.
     pub collection: String,
-    /// What the list needs to be asked.
-    pub query: &'static str,
     pub new: Value,
     pub change: Value,
     /// What is there without being created, where POST creates something else.

@@ -1,6 +1,6 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
-use api_kit::{Anyone, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
+use api_kit::{AnyoneInPerson, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{
     WorkspaceId,
     access::Role,
@@ -122,7 +122,7 @@ impl InvitationsApi {
     async fn accept(
         &self,
         app: Data<&App>,
-        anyone: Anyone,
+        anyone: AnyoneInPerson,
         accept: Body<AcceptInvitation>,
     ) -> Answer<Json<AcceptedInvitation>> {
         let AcceptInvitation { token, invitation_id, password, name } = accept.0;
@@ -131,7 +131,7 @@ impl InvitationsApi {
             (None, Some(id)) => Came::ToAccept(id),
             (None, None) => return Err(ApiError::missing(["token"])),
         };
-        let answering = Answering { came, signed_in: anyone.in_person()?, name };
+        let answering = Answering { came, signed_in: anyone.user, name };
         let actor = anyone.caller.as_ref().map_or_else(|| anyone.visitor.actor(), Caller::actor);
         let hash = invitations::password_hash(&app.database, &answering, password).await?;
         let mut tx = app.database.begin().await?;
