@@ -129,7 +129,7 @@ pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), ApiKeyEr
 }
 
 /// A new secret, and its beginning.
-fn new_secret() -> (String, String) {
+pub(super) fn new_secret() -> (String, String) {
     let secret = format!("{API_KEY_PREFIX}{}", secret::generate());
     let shown = secret.chars().take(SHOWN).collect();
     (secret, shown)
