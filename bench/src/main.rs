@@ -14,8 +14,8 @@ mod sse;
 
 use std::{process::ExitCode, time::Duration};
 
-use domain::settings::Settings;
 use jobs::{Connect, Database};
+use runtime::settings::Settings;
 
 /// A variable that `script/bench` sets.
 fn variable(name: &'static str) -> Result<String, Failure> {

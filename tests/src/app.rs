@@ -8,13 +8,13 @@ use std::{
 };
 
 use api_server::Config;
-use domain::{process::Logging, settings::Settings};
 use jobs::{
     Database, Pool,
     dispatch::{DispatchConfig, dispatch},
     worker::{WorkerConfig, work},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
+use runtime::{process::Logging, settings::Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,7 @@ fn start_logging() {
     static LOGGING: OnceLock<Logging> = OnceLock::new();
     LOGGING.get_or_init(|| {
         let quiet = [("LOG".to_owned(), "off".to_owned())].into_iter().collect();
-        domain::process::start_logging(&quiet, "tests").expect("logging can be started")
+        runtime::process::start_logging(&quiet, "tests").expect("logging can be started")
     });
 }
 

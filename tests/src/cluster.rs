@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use domain::settings::Settings;
 use jobs::{Connect, Database};
 use reqwest::Url;
+use runtime::settings::Settings;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 

@@ -24,7 +24,9 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 
 fn operations() -> Vec<Known> {
     let mut all = Vec::new();
-    for (surface, prefix) in [(Surface::Workspace, "/api/v1"), (Surface::Platform, ""), (Surface::Ops, "/ops")] {
+    for (surface, prefix) in
+        [(Surface::Workspace, "/api/v1"), (Surface::Platform, ""), (Surface::Ops, "/ops")]
+    {
         let document = api_server::documents::document(surface).expect("the documents are JSON");
         for (path, item) in document["paths"].as_object().expect("a document has paths") {
             for (method, operation) in item.as_object().expect("a path has methods") {
@@ -52,7 +54,8 @@ fn errors(document: &Value, operation: &Value) -> Vec<(u16, Vec<String>)> {
             Some(reference) => document.pointer(reference.trim_start_matches('#'))?,
             None => response,
         };
-        let codes = response["content"]["application/json"]["examples"].as_object()?.keys().cloned().collect();
+        let codes =
+            response["content"]["application/json"]["examples"].as_object()?.keys().cloned().collect();
         Some((status, codes))
     });
     errors.collect()
@@ -64,10 +67,13 @@ pub fn check(method: &Method, path: &str, status: u16, code: &str) {
     let known = OPERATIONS.get_or_init(operations).iter().find(|known| {
         known.method == *method
             && segments(path).count() == known.segments.len()
-            && segments(path).zip(&known.segments).all(|(asked, own)| own.as_ref().is_none_or(|own| own == asked))
+            && segments(path)
+                .zip(&known.segments)
+                .all(|(asked, own)| own.as_ref().is_none_or(|own| own == asked))
     });
     let Some(known) = known else { return };
-    let lists = |(listed, codes): &(u16, Vec<String>)| *listed == status && codes.iter().any(|listed| listed == code);
+    let lists =
+        |(listed, codes): &(u16, Vec<String>)| *listed == status && codes.iter().any(|listed| listed == code);
     assert!(
         known.errors.iter().any(lists),
         "{method} {path} answers {status} {code}, which its document does not list: declare it beside the route"

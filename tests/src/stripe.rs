@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use domain::settings::Settings;
 use hmac::{Hmac, KeyInit, Mac};
 use poem::{
     EndpointExt, Request, Response, Route, Server, get, handler,
@@ -16,6 +15,7 @@ use poem::{
     web::{Data, Form, Path},
 };
 use reqwest::Method;
+use runtime::settings::Settings;
 use serde_json::{Value, json};
 use sha2::Sha256;
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Actor, mail, throttle, upkeep,
+use domain::{Actor, mail, throttle};
+use domain_accounts::{
+    upkeep,
     users::letters::{self, LetterError},
 };
 use jobs::{

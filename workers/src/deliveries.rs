@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Actor,
-    mail::{Mail, MailError},
-    tenants,
-    webhooks::{AddressError, Delivery, DeliveryError},
-};
+use domain::Actor;
+use domain_accounts::tenants;
 use jobs::{
     Answer, JobContext, JobError, Outcome, clock,
     kinds::{CallWebhook, MailWorkspaces, SendMail},
     schedules,
+};
+use runtime::{
+    mail::{Mail, MailError},
+    webhooks::{AddressError, Delivery, DeliveryError},
 };
 use serde_json::json;
 

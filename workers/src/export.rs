@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    Actor, EntityError, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId,
+    Actor, EntityError, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError,
+};
+use domain_data::{
     exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
     records::{self, SnapshotPage},
-    storage::StorageError,
-    storage_use::StorageUseError,
 };
 use futures::TryStreamExt;
 use jobs::{
@@ -25,6 +25,7 @@ use jobs::{
     kinds::{ExportRecords, ScheduledExport},
     watch::Counts,
 };
+use runtime::storage::StorageError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet};

@@ -18,18 +18,17 @@ pub use discard::discard_import;
 
 use std::sync::Arc;
 
-use domain::{
-    Actor, EntityError, RecordsetId, WorkspaceDb, WorkspaceId,
+use domain::{Actor, EntityError, RecordsetId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError};
+use domain_data::{
     imports::{self, Batch, Import, Mode, RowWriter, staged},
     recordsets::Schema,
-    storage::StorageError,
-    storage_use::StorageUseError,
 };
 use jobs::{
     Answer, JobContext, JobError, NewJob, Outcome,
     kinds::{DiscardImport, ImportRecords},
     watch::Counts,
 };
+use runtime::storage::StorageError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tabular::{FileError, Position};

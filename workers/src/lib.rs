@@ -17,15 +17,15 @@ pub mod retention;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{
+use jobs::{
+    JobError, Recurring, Registry,
+    kinds::{PruneJobs, SweepAccounts, SweepUploads},
+};
+use runtime::{
     settings::SettingError,
     storage::{Storage, StorageError},
     stripe::Payments,
     webhooks::{SigningKey, WebhookSender},
-};
-use jobs::{
-    JobError, Recurring, Registry,
-    kinds::{PruneJobs, SweepAccounts, SweepUploads},
 };
 use url::Url;
 
@@ -37,7 +37,7 @@ pub struct Services {
     /// Where files' bytes are.
     pub storage: Storage,
     /// What carries mail away.
-    pub mailer: Arc<dyn domain::mail::Mailer>,
+    pub mailer: Arc<dyn runtime::mail::Mailer>,
     /// What sends webhooks.
     pub webhooks: Arc<dyn WebhookSender>,
     /// What they are signed with, if this process knows the installation's secret.

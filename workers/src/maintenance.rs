@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Actor, WorkspaceDb, WorkspaceId, avatars, exports, files,
+use domain::{Actor, WorkspaceDb, WorkspaceId};
+use domain_accounts::{avatars, upkeep};
+use domain_data::{
+    exports, files,
     imports::{self, staged},
-    storage::StorageError,
-    upkeep,
 };
 use futures::TryStreamExt;
 use jobs::{Answer, JobContext, JobError, Outcome, kinds::SweepUploads};
+use runtime::storage::StorageError;
 use serde_json::json;
 
 use crate::{Services, import};

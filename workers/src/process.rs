@@ -6,8 +6,15 @@ use std::{
     process::ExitCode, sync::Arc, time::Duration,
 };
 
-use domain::{
-    installation::{Probe, wait_until_fit},
+use domain::installation::{Probe, wait_until_fit};
+use jobs::{
+    ConnectError, Database, PayloadKeys, Pool, Registry,
+    dispatch::{DispatchConfig, Leadership, dispatch},
+    figures,
+    worker::{BEYOND_GRACE, IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use runtime::{
     mail::{self, Mailer},
     process::{
         Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging, use_small_pages,
@@ -19,13 +26,6 @@ use domain::{
     web_app,
     webhooks::{self, SigningKey, WebhookSender},
 };
-use jobs::{
-    ConnectError, Database, PayloadKeys, Pool, Registry,
-    dispatch::{DispatchConfig, Leadership, dispatch},
-    figures,
-    worker::{BEYOND_GRACE, IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
-};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -189,7 +189,7 @@ pub async fn schedule() -> ExitCode {
         let dispatching = DispatchConfig {
             lease: config.lease,
             recurring,
-            disable_refused: Some(domain::scheduled_jobs::makers::disable_refused_when_due),
+            disable_refused: Some(domain::makers::disable_refused_when_due),
             leadership,
             ..DispatchConfig::default()
         };

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Actor, UserId,
+use domain::{Actor, UserId};
+use domain_accounts::{
     signups::{self, Door, Signup},
-    stripe::StripeError,
-    workspaces::provisioning::{self as steps, ProvisioningError},
+    workspaces::{provisioning as steps, provisioning::ProvisioningError},
 };
 use jobs::{Answer, JobContext, JobError, Outcome, kinds::ProvisionWorkspace};
+use runtime::stripe::StripeError;
 use serde_json::json;
 
 use crate::Services;
@@ -118,7 +118,15 @@ async fn provision(
             Step::Schema => steps::create_schema(database, signup.workspace_id).await?,
             Step::Migrations => steps::run_migrations(database, signup.workspace_id).await?,
             Step::Member => steps::create_member(database, signup, actor.clone()).await?,
-            Step::Defaults => steps::seed_defaults(database, signup, actor.clone()).await?,
+            Step::Defaults => {
+                steps::seed_defaults(
+                    database,
+                    signup,
+                    actor.clone(),
+                    domain_data::recordsets::create_example,
+                )
+                .await?;
+            }
             Step::Billing => {
                 steps::start_billing(database, &services.payments, signup, app_url, &actor).await?;
             }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use domain::{audit::retention as audit, idempotency, upkeep};
+use domain::{audit::retention as audit, idempotency};
+use domain_accounts::upkeep;
 use jobs::{
     Answer, JobContext, Outcome,
     kinds::PruneJobs,

@@ -1,6 +1,6 @@
 //! The link by which an invitation is accepted, for whatever invites.
 
-use domain::invitations::Link;
+use domain::invitation_link::Link;
 
 use crate::App;
 

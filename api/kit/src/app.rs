@@ -2,15 +2,14 @@
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
-use domain::{
-    WorkspaceId,
-    callers::Brought,
-    settings::{SettingError, Settings},
-    web_app,
-};
+use domain::{WorkspaceId, callers::Brought};
 use ipnet::IpNet;
 use jobs::{Database, places::Places};
 use poem::http::HeaderValue;
+use runtime::{
+    settings::{SettingError, Settings},
+    web_app,
+};
 use url::Url;
 
 use crate::{Admissions, RateLimiter, SharedSecret, Signer};
@@ -47,9 +46,9 @@ pub struct Services {
     /// Who may go on watching.
     pub admissions: Admissions,
     /// Where files' bytes are.
-    pub storage: domain::storage::Storage,
+    pub storage: runtime::storage::Storage,
     /// How payments are taken.
-    pub payments: domain::stripe::Payments,
+    pub payments: runtime::stripe::Payments,
 }
 
 impl App {

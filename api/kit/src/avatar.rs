@@ -1,8 +1,8 @@
-//! Links to people's pictures. Tables keep references ([`domain::avatars`]); whoever shows a person makes the
+//! Links to people's pictures. Tables keep references ([`domain::pictures`]); whoever shows a person makes the
 //! link of it here, so that the browser can fetch it without headers, and only for a while.
 
 use chrono::{DateTime, Duration, Utc};
-use domain::avatars;
+use domain::pictures;
 
 use crate::App;
 
@@ -23,7 +23,7 @@ pub fn avatar_url(app: &App, reference: Option<String>) -> Option<String> {
 /// The path of a picture that we have.
 #[must_use]
 pub fn avatar_path(reference: &str) -> Option<String> {
-    let (folder, file) = avatars::key_of(reference)?.split_once("/profile-image/")?;
+    let (folder, file) = pictures::key_of(reference)?.split_once("/profile-image/")?;
     Some(format!("{AVATARS}/{folder}/{file}"))
 }
 

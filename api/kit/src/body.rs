@@ -205,7 +205,8 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_members_that_are_named_twice_the_first_are_named() {
-        let members: String = (0..1000).map(|n| format!(r#""m{n}": 1, "m{n}": 1,"#)).collect();
+        let members: Vec<_> = (0..1000).map(|n| format!(r#""m{n}": 1, "m{n}": 1,"#)).collect();
+        let members = members.concat();
         let error = take(JSON, format!(r#"{{{members} "name": "n"}}"#)).await.unwrap_err();
         assert_eq!(error.matches("is given more than once").count(), 20, "{error}");
     }

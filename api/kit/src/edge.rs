@@ -13,13 +13,13 @@ mod request_id;
 
 use std::panic::AssertUnwindSafe;
 
-use domain::heavy;
 use futures::FutureExt;
 use jobs::{Surface, TraceParent, trace};
 use poem::{
     Endpoint, IntoResponse, Middleware, PathPattern, Request, Response, Result,
     http::{HeaderName, HeaderValue, Method, StatusCode, Version, header},
 };
+use runtime::heavy;
 use tokio::time::Instant;
 use tracing::Instrument;
 

@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_refused_means_of_payment_is_a_402_wherever_it_is_told() {
-        let refused = ApiError::from(domain::stripe::StripeError::Refused("Your card was declined.".into()));
+        let refused = ApiError::from(runtime::stripe::StripeError::Refused("Your card was declined.".into()));
         assert_eq!((refused.status, &*refused.code), (StatusCode::PAYMENT_REQUIRED, "payment_refused"));
     }
 }

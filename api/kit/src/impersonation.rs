@@ -2,7 +2,7 @@
 //! somebody else. Signed with a key of their own; that each is good once is for whoever exchanges it to see to.
 
 use chrono::{DateTime, Duration};
-use domain::{UserId, users::impersonation::Impersonation};
+use domain::{UserId, impersonation::Impersonation};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -7,7 +7,6 @@ use domain::{
     Actor, UserId, WorkspaceDb, WorkspaceId,
     access::{Held, Lacking, Reach, Role},
     callers::{self, Authority, Entry, Principal},
-    workspaces,
 };
 use jobs::{Database, Surface};
 use poem::{Request, RequestBody};
@@ -322,7 +321,7 @@ async fn only_entry(app: &App, principal: &Principal, visitor: &Visitor) -> Resu
         return Ok(served.remove(0).1);
     }
     let Principal::Session { user, .. } = *principal else { return Ok(Entry::Nowhere) };
-    let current = workspaces::switched_to(&app.database.pool, user).await?;
+    let current = callers::switched_to(&app.database.pool, user).await?;
     let entry = served.into_iter().find(|(workspace, _)| Some(*workspace) == current);
     Ok(entry.map_or(Entry::Nowhere, |(_, entry)| entry))
 }

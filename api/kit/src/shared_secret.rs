@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use domain::settings::MIN_SECRET_LENGTH;
+use runtime::settings::MIN_SECRET_LENGTH;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 

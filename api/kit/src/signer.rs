@@ -6,10 +6,11 @@ use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, UserId, WorkspaceId, callers::Credential, webhooks::SigningKey};
+use domain::{SessionId, UserId, WorkspaceId, callers::Credential};
 use hmac::{Hmac, KeyInit, Mac};
 use jobs::JobId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use runtime::webhooks::SigningKey;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;

@@ -6,7 +6,7 @@ mod meter;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use domain::files::NewFile;
+use domain::NewFile;
 use futures::{Stream, TryStreamExt};
 use poem::{
     Body, FromRequest, Request, RequestBody,

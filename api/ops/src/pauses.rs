@@ -1,7 +1,7 @@
 //! Pauses: of a pool, a kind or a workspace, or of what matches several of them.
 
 use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator, Tag};
-use domain::tenants;
+use domain_accounts::tenants;
 use jobs::{
     Pool,
     pauses::{self, NewPause, Pause},

@@ -1,10 +1,8 @@
 //! Personal tokens: what each may do. People make read-only ones; more is granted here.
 
 use api_kit::{Answer, Body, Fails, Operator, Tag};
-use domain::{
-    access::Scope,
-    personal_tokens::{self, PersonalToken},
-};
+use domain::access::Scope;
+use domain_accounts::personal_tokens::{self, PersonalToken};
 use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},

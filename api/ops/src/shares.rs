@@ -1,7 +1,7 @@
 //! Shares: a workspace's part of a busy pool, beside the others'.
 
 use api_kit::{Answer, ApiError, Body, NoContent, Operator, Tag};
-use domain::tenants;
+use domain_accounts::tenants;
 use jobs::shares::{self, Share};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;

@@ -2,12 +2,10 @@
 
 use api_kit::{Answer, ApiError, Body, Created, Operator, Tag};
 use chrono::{DateTime, Utc};
-use domain::{
-    UserId,
-    users::{
-        impersonation,
-        staff::{self, Account},
-    },
+use domain::UserId;
+use domain_accounts::users::{
+    impersonation,
+    staff::{self, Account},
 };
 use poem_openapi::{
     Object, OpenApi,

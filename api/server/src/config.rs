@@ -6,13 +6,13 @@ use std::{
 };
 
 use api_kit::ApiConfig;
-use domain::{
+use jobs::PayloadKeys;
+use runtime::{
     servers::Servers,
     settings::{SettingError, Settings},
     storage::Storage,
     stripe::Payments,
 };
-use jobs::PayloadKeys;
 
 use crate::Crowd;
 

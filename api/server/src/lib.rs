@@ -63,7 +63,7 @@ pub enum StartError {
     Connect(#[from] jobs::ConnectError),
     /// The store of files.
     #[error("STORAGE_URL: {0}")]
-    Storage(#[from] domain::storage::StorageError),
+    Storage(#[from] runtime::storage::StorageError),
 }
 
 /// What keeps the process's figures.

@@ -6,14 +6,15 @@
 use std::{process::ExitCode, time::Duration};
 
 use api_server::{Config, documents, endpoint_until, figures, listen, serve, start};
-use domain::{
-    installation::{Installation, Unfit, inspect_once},
+use domain::installation::{Installation, Unfit, inspect_once};
+use jobs::Surface;
+use runtime::{
     process::{
-        Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging, use_small_pages,
+        Allocator, Logging, asked_to_stop, cannot_start, end_within, keep_files_private, start_logging,
+        use_small_pages,
     },
     settings::{SettingError, Settings},
 };
-use jobs::Surface;
 use tokio_util::sync::CancellationToken;
 
 /// How long requests in flight may take after SIGTERM. Streams and long polls end at once, and go on
@@ -21,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(10);
 /// How much longer the process may take to end, whatever hangs.
 const BEYOND_GRACE: Duration = Duration::from_secs(3);
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -8,10 +8,7 @@ use std::{
 
 use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
 use chrono::{DateTime, Utc};
-use domain::{
-    installation::{Installation, Probe},
-    storage::Storage,
-};
+use domain::installation::{Installation, Probe};
 use jobs::Database;
 use poem::{IntoResponse, Request, Response, http::StatusCode, web::Data};
 use poem_openapi::{
@@ -19,6 +16,7 @@ use poem_openapi::{
     payload::Json,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
 };
+use runtime::storage::Storage;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 

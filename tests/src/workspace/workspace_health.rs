@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ::jobs::{watch::Status, workspace_schema};
-use domain::{WorkspaceId, workspaces};
+use domain::{WorkspaceId, workspace_schema};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, migrate::Migrator};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ async fn put_back(app: &TestApp, owner: &Client) {
     ))
     .await;
     let mut tx = app.database.begin().await.unwrap();
-    workspaces::schema::create(&mut tx, WorkspaceId(workspace)).await.unwrap();
+    workspace_schema::create(&mut tx, WorkspaceId(workspace)).await.unwrap();
     tx.commit().await.unwrap();
     let mut conn = PgConnection::connect_with(&app.database.pool.connect_options()).await.unwrap();
     let path = format!("set search_path = {schema}, shard_api, ext");

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use runtime::process::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     workers::process::serve(&[jobs::Pool::Exports]).await

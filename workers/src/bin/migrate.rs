@@ -5,13 +5,16 @@
 
 use std::process::ExitCode;
 
-use domain::{
-    migrations,
-    process::{Logging, start_logging},
+use domain::migrations;
+use runtime::{
+    process::{Allocator, Logging, start_logging},
     servers,
     settings::{SettingError, Settings},
 };
 use sqlx::postgres::PgConnectOptions;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, Event, WorkspaceDb, WorkspaceId, imports::staged};
+use domain::{Actor, Event, WorkspaceDb, WorkspaceId};
+use domain_data::imports::staged;
 use jobs::{Answer, Database, JobContext, Outcome, kinds::DiscardImport};
 use serde_json::json;
 use uuid::Uuid;

@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{
-    imports::{Batch, RowWriter},
-    storage::ObjectReader,
-};
+use domain_data::imports::{Batch, RowWriter};
+use runtime::storage::ObjectReader;
 use tabular::{FileError, Position, Reader, Resolved};
 use tokio::sync::mpsc::Sender;
 

@@ -4,8 +4,8 @@ use api_kit::{Body, Can, Tag, Wrapped, permissions};
 use domain::{
     JsonObject,
     governance::{self, Governance, GovernanceChanges},
-    policies::{Decision, Policy},
 };
+use domain_accounts::policies::{Decision, Policy};
 use poem_openapi::{Enum, Object, OpenApi, payload::Json};
 use serde_json::Value;
 

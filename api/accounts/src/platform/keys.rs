@@ -5,11 +5,8 @@ use api_kit::{
     Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, Tag, TypeId, Wrapped, part_request,
 };
 use chrono::{DateTime, Utc};
-use domain::{
-    Acting, ApiKeyId, UserId,
-    access::Scope,
-    api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation},
-};
+use domain::{Acting, ApiKeyId, UserId, access::Scope};
+use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::{
     Object, OpenApi,

@@ -2,12 +2,8 @@
 //! server's.
 
 use api_kit::{Anyone, ApiError, App, Body, Envelope, Fails, Tag, TypeId, Wrapped};
-use domain::{
-    WorkspaceId,
-    callers::Principal,
-    tenants::{self, Named, TenantConfig},
-    users::Email,
-};
+use domain::{Email, WorkspaceId, callers::Principal};
+use domain_accounts::tenants::{self, Named, TenantConfig};
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,

@@ -4,10 +4,7 @@
 
 use api_kit::{Answer, ApiError, App, Envelope, Tag, Visitor};
 use bytes::Bytes;
-use domain::stripe::{
-    NotConfigured,
-    notices::{self, Page},
-};
+use domain_accounts::stripe::notices::{self, Page};
 use poem::{Request, RequestBody, error::ReadBodyError, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
@@ -16,6 +13,7 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, Registry},
     types::Type,
 };
+use runtime::stripe::NotConfigured;
 use serde_json::Value;
 
 /// The largest notice.

@@ -7,8 +7,8 @@ use domain::{
     ApiKeyId, UserId, WorkspaceId,
     access::{Role, Scope},
     callers::Principal,
-    token_api::{self, Bearer, Book, Person},
 };
+use domain_accounts::token_api::{self, Bearer, Book, Person};
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi, param::Query, payload::Json};
 

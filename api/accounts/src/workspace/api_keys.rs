@@ -2,10 +2,8 @@
 //! API's, which calls them by other names.
 
 use api_kit::{Access, ApiError, Limit, Offset, part_request, prelude::*};
-use domain::{
-    Acting, ApiKeyId,
-    api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation},
-};
+use domain::{Acting, ApiKeyId};
+use domain_accounts::api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::Object;
 use uuid::Uuid;

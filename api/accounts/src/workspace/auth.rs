@@ -2,7 +2,7 @@
 //! holds its token may watch; signing in opens a session; the rest of the section builds on the two.
 //!
 //! Nothing here tells whether an address has an account: what anybody may ask for by naming one is answered
-//! alike, after the same work ([`domain::users::letters`]).
+//! alike, after the same work ([`domain_accounts::users::letters`]).
 
 mod activation;
 mod avatar;
@@ -17,10 +17,9 @@ mod tokens;
 
 use api_kit::{ApiError, App, Credential, Visitor, avatar_url};
 use chrono::{DateTime, Utc};
-use domain::{
-    SessionId, UserId, callers,
+use domain::{SessionId, UserId, callers, throttle::Device};
+use domain_accounts::{
     sessions::{Client, Opened},
-    throttle::Device,
     users::{self, User},
     workspaces::{self, Member, Membership},
 };

@@ -3,7 +3,8 @@
 
 use api_kit::{Answer, ApiError, Can, Tag, permissions};
 use chrono::{DateTime, Utc};
-use domain::{UserId, account_tokens::HANDED_OVER_RESET, callers::Authority, users::peers};
+use domain::{UserId, callers::Authority};
+use domain_accounts::{account_tokens::HANDED_OVER_RESET, users::peers};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
 

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use api_kit::prelude::*;
-use domain::{
-    Acting,
-    access::Role,
-    permissions::{self, PermissionInfo, RoleSettings, Seeded},
-};
+use domain::{Acting, access::Role};
+use domain_accounts::permissions::{self, PermissionInfo, RoleSettings, Seeded};
 use jobs::Tx;
 use poem_openapi::{Object, Union};
 

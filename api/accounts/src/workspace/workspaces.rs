@@ -6,10 +6,8 @@ mod invitations;
 mod members;
 
 use api_kit::{Access, ApiError, App, InPerson, SignedIn, prelude::*, unhurried};
-use domain::{
-    Actor, WorkspaceId,
-    workspaces::{Host, Workspace, WorkspaceChanges, details},
-};
+use domain::{Actor, WorkspaceId};
+use domain_accounts::workspaces::{Host, Workspace, WorkspaceChanges, details};
 use poem::web::Data;
 use poem_openapi::Object;
 use uuid::Uuid;

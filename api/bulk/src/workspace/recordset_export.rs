@@ -4,10 +4,7 @@
 use api_kit::{
     Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Tag, Visitor, permissions, unhurried,
 };
-use domain::{
-    exports::{self, NewExport, Segment},
-    storage::StorageError,
-};
+use domain_data::exports::{self, NewExport, Segment};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jobs::{JobId, watch::Status};
 use poem::web::Data;
@@ -15,6 +12,7 @@ use poem_openapi::{
     Enum, Object, OpenApi,
     param::{Path, Query},
 };
+use runtime::storage::StorageError;
 use uuid::Uuid;
 
 use super::download::{CsvFile, Made};

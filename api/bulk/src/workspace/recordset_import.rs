@@ -11,13 +11,12 @@ use api_kit::{
     NoContent, PageNumber, PageSize, Tag, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
-use domain::{
-    RecordsetId, exports,
-    files::{self, FileUri},
+use domain::{RecordsetId, page::PageOf};
+use domain_data::{
+    exports,
+    files::{self, FileUri, UploadLimit},
     imports::{self, Mode, NewImport, report},
-    page::PageOf,
     recordsets::{NewField, NewRecordset, RecordsetDetail},
-    usage::UploadLimit,
 };
 use futures::{Stream, TryStreamExt, stream};
 use jobs::{

@@ -2,7 +2,7 @@
 //! Settings" (W-MOD).
 
 use api_kit::prelude::*;
-use domain::modules::{self, Module, ModuleChanges, NewModule};
+use domain_data::modules::{self, Module, ModuleChanges, NewModule};
 
 permissions! { ViewModules = "modules:view", ManageModules = "modules:manage" }
 

@@ -1,10 +1,8 @@
 //! Records: the rows of recordsets. Contract section "Records" (W-REC).
 
 use api_kit::prelude::*;
-use domain::{
-    RecordId, RecordsetId,
-    records::{self, NewRecord, Record, RecordChanges, RecordFilter, SortOrder},
-};
+use domain::{RecordId, RecordsetId};
+use domain_data::records::{self, NewRecord, Record, RecordChanges, RecordFilter, SortOrder};
 
 permissions! {
     ViewRecords = "records:view",

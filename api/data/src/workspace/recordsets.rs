@@ -1,7 +1,9 @@
 //! Recordsets: tables of typed records. Contract section "Recordsets" (W-RS).
 
 use api_kit::prelude::*;
-use domain::recordsets::{self, NewRecordset, Recordset, RecordsetChanges, RecordsetDetail, RecordsetFilter};
+use domain_data::recordsets::{
+    self, NewRecordset, Recordset, RecordsetChanges, RecordsetDetail, RecordsetFilter,
+};
 
 permissions! {
     ViewRecordsets = "recordsets:view",

@@ -6,10 +6,8 @@ use api_kit::{
     id_of_kind, part_request, permissions, with_type_ids,
 };
 use chrono::{DateTime, Utc};
-use domain::{
-    ApiKeyId, JsonObject, UserId,
-    scheduled_jobs::{self, Action, Changes, NewScheduledJob},
-};
+use domain::{ApiKeyId, JsonObject, UserId};
+use domain_jobs::scheduled_jobs::{self, Action, Changes, NewScheduledJob};
 use jobs::{
     Act, CredentialType, JobId,
     schedules::{self, CatchUp, Overlap, RunOutcome, Schedule, ScheduleId, Timing},

@@ -4,7 +4,7 @@
 mod migration;
 
 use api_kit::{Accepted, ApiError, App, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
-use domain::workspace_health;
+use domain_people::workspace_health;
 use jobs::{JobId, JobKind, kinds::MigrateWorkspace};
 use poem::{IntoResponse, Response, http::StatusCode, web::Data};
 use poem_openapi::{

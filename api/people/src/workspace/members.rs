@@ -6,15 +6,15 @@ use api_kit::{
     App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, part_request, prelude::*,
     unhurried,
 };
-use domain::{
-    access::Role,
+use domain::access::Role;
+use domain_accounts::{
     avatars::{self, MOST_BYTES},
     invitations::{self, Invitation, InvitedProfile, NewInvitation},
-    members::{
-        self, DeletionInfo, Holdings, MemberChanges, MemberFilter, MemberPictureOf, MemberProfile,
-        Reassigned, TourProgress,
-    },
     workspaces::Host,
+};
+use domain_people::members::{
+    self, DeletionInfo, Holdings, MemberChanges, MemberFilter, MemberPictureOf, MemberProfile, Reassigned,
+    TourProgress,
 };
 use poem_openapi::Object;
 use uuid::Uuid;

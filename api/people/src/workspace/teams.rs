@@ -1,7 +1,7 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 
 use api_kit::{App, avatar_url, prelude::*};
-use domain::teams::{
+use domain_people::teams::{
     self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamMember, TeamMemberChanges,
 };
 use uuid::Uuid;

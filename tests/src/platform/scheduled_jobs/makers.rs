@@ -1,7 +1,7 @@
 //! Scheduled jobs whose maker may not have them run any more.
 
 use chrono::{DateTime, Utc};
-use domain::scheduled_jobs::makers::enqueue_due;
+use domain::makers::enqueue_due;
 use serde_json::{Value, json};
 
 use super::{PATH, create, no_op, policies::cancel_all, runs};

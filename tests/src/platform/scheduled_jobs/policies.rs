@@ -2,7 +2,7 @@
 //! clock, so that the scheduler of the test's own process finds nothing.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::scheduled_jobs::makers::enqueue_due;
+use domain::makers::enqueue_due;
 use serde_json::{Value, json};
 
 use super::{create, no_op, runs};

@@ -1,6 +1,8 @@
 //! Sign-ups where payments are taken: with something to pay with, without, and when paying fails.
 
-use domain::{Actor, signups, stripe::Payments, web_app, workspaces::provisioning::start_billing};
+use domain::Actor;
+use domain_accounts::{signups, workspaces::provisioning::start_billing};
+use runtime::{stripe::Payments, web_app};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

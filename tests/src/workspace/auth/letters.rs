@@ -149,5 +149,5 @@ fn mail_is_enqueued_in_one_place() {
     }
     found.sort();
     // Where a mail is made, and where it is sent. The former is called by `mail::post` alone.
-    assert_eq!(found, ["domain/src/mail/letter.rs", "workers/src/deliveries.rs"]);
+    assert_eq!(found, ["domain/core/src/mail/letter.rs", "workers/src/deliveries.rs"]);
 }

@@ -1,6 +1,7 @@
 //! Sign-ups: watched, waited for, refused, and delivered to whoever holds their token.
 
-use domain::{Actor, signups, workspaces::provisioning};
+use domain::Actor;
+use domain_accounts::{signups, workspaces::provisioning};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,9 +1,7 @@
 //! Making a workspace of one's own.
 
-use domain::{
-    Actor, UserId,
-    signups::{self, NewOwnedWorkspace},
-};
+use domain::{Actor, UserId};
+use domain_accounts::signups::{self, NewOwnedWorkspace};
 use futures::future::join_all;
 use serde_json::json;
 

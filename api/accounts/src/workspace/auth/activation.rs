@@ -1,7 +1,7 @@
 //! Accounts that wait for their owner to choose a password: registering one, activating it, another link.
 
 use api_kit::{Answer, App, Body, Created, Fails, Tag, Visitor};
-use domain::users::{
+use domain_accounts::users::{
     activation::{self, Activating},
     letters::{self, AccountLetter},
 };

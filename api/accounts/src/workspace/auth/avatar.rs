@@ -2,8 +2,8 @@
 
 use api_kit::{Answer, ApiError, App, FileUpload, InPerson, Tag, TypeId, avatar_url, unhurried};
 use bytes::Bytes;
-use domain::{
-    Actor, UserId, WorkspaceId,
+use domain::{Actor, UserId, WorkspaceId};
+use domain_accounts::{
     avatars::{self, MOST_BYTES},
     users::peers::{self, Peer, PictureOf},
 };
@@ -108,7 +108,8 @@ impl AvatarApi {
         sig: Query<String>,
     ) -> Answer<Picture> {
         let key = avatars::key(folder_id.0, &file).ok_or_else(ApiError::not_found)?;
-        let path = api_kit::avatar_path(&avatars::reference(&key)).ok_or_else(ApiError::not_found)?;
+        let path =
+            api_kit::avatar_path(&domain::pictures::reference(&key)).ok_or_else(ApiError::not_found)?;
         if !app.keys.check_download(&path, exp.0, &sig) {
             return Err(ApiError::forbidden("the link is not valid, or no longer; ask for a new one"));
         }

@@ -1,7 +1,7 @@
 //! People who signed in with Clerk. Whoever asks shows the secret that the installation shares with them.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, Tag, Visitor};
-use domain::{
+use domain_accounts::{
     users::{User, clerk},
     workspaces::Membership,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api_kit::{Answer, ApiError, App, Body, Fails, Tag, Visitor};
-use domain::{
+use domain_accounts::{
     users::{User, impersonation},
     workspaces::Membership,
 };

@@ -1,7 +1,7 @@
 //! Passwords: forgotten ones, and new ones in place of old.
 
 use api_kit::{Answer, App, Body, Fails, InPerson, Tag, Visitor};
-use domain::users::{
+use domain_accounts::users::{
     letters::{self, AccountLetter},
     passwords,
 };

@@ -1,11 +1,9 @@
 //! Profiles: one's own, and those of people one works with.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, Tag, TypeId, avatar_path};
-use domain::{
-    UserId, WorkspaceDb, WorkspaceId,
-    access::Role,
+use domain::{UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
+use domain_accounts::{
     avatars,
-    callers::Authority,
     users::{
         self, User, addresses,
         peers::{self, Peer},

@@ -1,7 +1,7 @@
 //! Signing in and out.
 
 use api_kit::{Answer, App, Body, Fails, SignedIn, Tag, Visitor};
-use domain::sessions;
+use domain_accounts::sessions;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 

@@ -5,7 +5,7 @@ mod progress;
 mod started;
 
 use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Tag, Visitor, unhurried};
-use domain::signups::{self, NewSignup, Started};
+use domain_accounts::signups::{self, NewSignup, Started};
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,

@@ -1,12 +1,9 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
 use api_kit::{AnyoneInPerson, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
-use domain::{
-    WorkspaceId,
-    access::Role,
-    invitations::{
-        self, AcceptedInvitation, Answering, Came, Invitation, InvitationPreview, Invitee, OwnInvitation,
-    },
+use domain::{WorkspaceId, access::Role};
+use domain_accounts::invitations::{
+    self, AcceptedInvitation, Answering, Came, Invitation, InvitationPreview, Invitee, OwnInvitation,
 };
 use poem::web::Data;
 use poem_openapi::Object;

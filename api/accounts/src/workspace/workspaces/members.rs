@@ -1,7 +1,7 @@
 //! Who belongs to a workspace: the roster, and taking somebody out.
 
 use api_kit::{avatar_url, prelude::*};
-use domain::workspaces::{
+use domain_accounts::workspaces::{
     removal::{self, RemovedMember},
     roster::{self, RosterEntry},
 };

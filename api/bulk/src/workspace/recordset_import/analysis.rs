@@ -1,7 +1,7 @@
 //! What is in a file, as the API shows it, and how a client says to read it.
 
 use api_kit::ApiError;
-use domain::{
+use domain_data::{
     files::{File, FileUri},
     imports,
 };

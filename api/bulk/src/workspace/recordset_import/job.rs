@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use api_kit::{Access, ApiError};
 use chrono::{DateTime, Utc};
-use domain::{
-    RecordsetId, exports,
+use domain::RecordsetId;
+use domain_data::{
+    exports,
     imports::{self, Import, Mode, Validation},
 };
 use jobs::{

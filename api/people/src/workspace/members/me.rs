@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use api_kit::{Answer, App};
 use chrono::{DateTime, Utc};
-use domain::{
-    WorkspaceDb,
-    members::{self, MemberProfile},
-};
+use domain::WorkspaceDb;
+use domain_people::members::{self, MemberProfile};
 use poem_openapi::Object;
 
 /// Tours by their ids, with whether each was completed.

@@ -1,7 +1,7 @@
 //! Signing up with an invite: of someone who has paid through Stripe before they had an account.
 
 use api_kit::{Accepted, Answer, App, Body, Fails, Tag, Visitor, unhurried};
-use domain::{
+use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api_kit::{ApiError, App, JobStream, Shape, Start};
 use chrono::{DateTime, Utc};
-use domain::signups;
+use domain_accounts::signups;
 use futures::FutureExt;
 use jobs::{
     JobId,

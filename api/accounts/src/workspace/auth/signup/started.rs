@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use api_kit::{Answer, ApiError, App, wait_for_end};
-use domain::signups::{Delivered, Started};
+use domain_accounts::signups::{Delivered, Started};
 use jobs::{
     Unit,
     watch::{Snapshot, Status},
@@ -92,7 +92,7 @@ fn failed(end: &Snapshot, code: &'static str) -> ApiError {
 
 /// Refuses what has to do with payments where none are taken.
 pub(crate) fn takes_payments(app: &App) -> Answer<()> {
-    let refused = |error: domain::stripe::NotConfigured| {
+    let refused = |error: runtime::stripe::NotConfigured| {
         ApiError::unavailable("stripe_not_configured", error.to_string())
     };
     app.payments.account().map(|_| ()).map_err(refused)

@@ -1,8 +1,8 @@
 //! Making a workspace of one's own.
 
 use api_kit::{Answer, App, SignedIn};
-use domain::{
-    WorkspaceId,
+use domain::WorkspaceId;
+use domain_accounts::{
     signups::{self, NewOwnedWorkspace},
     workspaces::{Workspace, details},
 };

@@ -1,7 +1,7 @@
 //! Making a workspace for somebody, which is for staff.
 
 use api_kit::{Answer, ApiError, App, SignedIn};
-use domain::{
+use domain_accounts::{
     signups::{self, NewProvision},
     users,
 };

@@ -1,0 +1,149 @@
+//! From any picture to a small one: decoded within limits, turned upright, scaled down, encoded anew.
+//! Few at a time, since a large picture takes memory.
+
+use std::{io::Cursor, sync::LazyLock};
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
+use runtime::heavy::{HeavyPool, Whose, heavy};
+
+use super::{AvatarError, MOST_BYTES};
+
+/// What pictures are stored as; the format is WebP without loss.
+pub(super) const EXTENSION: &str = "webp";
+/// The formats that are taken.
+const TAKEN: [ImageFormat; 4] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
+/// The longest side of what is stored, in pixels.
+const LONGEST_SIDE: u32 = 512;
+/// The longest side of what is taken, in pixels.
+const LONGEST_SIDE_TAKEN: u32 = 8192;
+/// What a decoder may allocate: 8192 × 8192 pixels of three bytes, and what it works with.
+const MOST_MEMORY: u64 = 256 << 20;
+
+/// Each may take [`MOST_MEMORY`]: two at once. Those that wait hold what was sent, [`MOST_BYTES`] at the most.
+static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, 10));
+
+/// The small picture of what was sent.
+pub(super) async fn of(file: Bytes) -> Result<Bytes, AvatarError> {
+    if file.len() as u64 > MOST_BYTES {
+        return Err(AvatarError::TooLarge);
+    }
+    heavy(&PAINTERS, Whose::client(), move |_| small(&file)).await?
+}
+
+fn small(file: &[u8]) -> Result<Bytes, AvatarError> {
+    let reader = ImageReader::new(Cursor::new(file)).with_guessed_format();
+    let mut reader = reader.map_err(|_| AvatarError::NotAPicture("can't be read"))?;
+    if !reader.format().is_some_and(|format| TAKEN.contains(&format)) {
+        return Err(AvatarError::NotAPicture("must be a PNG, JPEG, WebP or GIF picture"));
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LONGEST_SIDE_TAKEN);
+    limits.max_image_height = Some(LONGEST_SIDE_TAKEN);
+    limits.max_alloc = Some(MOST_MEMORY);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(|error| refused(&error))?;
+    let orientation = decoder.orientation().map_err(|error| refused(&error))?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
+    let mut picture = if picture.width().max(picture.height()) > LONGEST_SIDE {
+        picture.resize(LONGEST_SIDE, LONGEST_SIDE, FilterType::Triangle)
+    } else {
+        picture
+    };
+    picture.apply_orientation(orientation);
+    // Eight bits a channel: all that WebP has.
+    let picture = if picture.color().has_alpha() {
+        DynamicImage::from(picture.into_rgba8())
+    } else {
+        DynamicImage::from(picture.into_rgb8())
+    };
+    let mut encoded = Cursor::new(Vec::new());
+    let written = picture.write_to(&mut encoded, ImageFormat::WebP);
+    written.map_err(|error| AvatarError::Encoding(error.to_string()))?;
+    Ok(encoded.into_inner().into())
+}
+
+/// Why a decoder gave up: the sender's doing in any case.
+fn refused(error: &image::ImageError) -> AvatarError {
+    AvatarError::NotAPicture(match error {
+        image::ImageError::Limits(_) => "must have at most 8192 by 8192 pixels",
+        _ => "is broken",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    fn encoded(picture: &RgbaImage, format: ImageFormat) -> Vec<u8> {
+        let picture = DynamicImage::from(picture.clone());
+        // JPEG has no alpha.
+        let picture =
+            if format == ImageFormat::Jpeg { DynamicImage::from(picture.into_rgb8()) } else { picture };
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn decoded(bytes: &[u8]) -> DynamicImage {
+        image::load_from_memory_with_format(bytes, ImageFormat::WebP).unwrap()
+    }
+
+    #[test]
+    fn every_format_becomes_a_small_webp_of_the_same_shape() {
+        let wide = RgbaImage::from_pixel(1024, 300, Rgba([200, 30, 30, 255]));
+        for format in TAKEN {
+            let small = decoded(&small(&encoded(&wide, format)).unwrap());
+            assert_eq!((small.width(), small.height()), (512, 150), "{format:?}");
+        }
+        let tiny = RgbaImage::from_pixel(3, 2, Rgba([1, 2, 3, 4]));
+        let kept = decoded(&small(&encoded(&tiny, ImageFormat::Png)).unwrap()).into_rgba8();
+        assert_eq!(kept, tiny);
+    }
+
+    #[test]
+    fn a_picture_that_lies_on_its_side_is_turned_upright() {
+        let bytes = encoded(&RgbaImage::from_pixel(40, 20, Rgba([9, 9, 9, 255])), ImageFormat::Jpeg);
+        // Behind the first marker: an EXIF block that says "turn me by 90 degrees".
+        let tiff = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let length = u16::try_from(tiff.len() + 2).unwrap().to_be_bytes();
+        let turned = [&bytes[..2], b"\xff\xe1", &length, tiff, &bytes[2..]].concat();
+        let small = decoded(&small(&turned).unwrap());
+        assert_eq!((small.width(), small.height()), (20, 40));
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
+        let broken = &encoded(&RgbaImage::new(20, 20), ImageFormat::Png)[..60];
+        for (file, reason) in [
+            (&svg[..], "must be a PNG, JPEG, WebP or GIF picture"),
+            (b"", "must be a PNG, JPEG, WebP or GIF picture"),
+            (b"BM123456789012345678901234567890", "must be a PNG, JPEG, WebP or GIF picture"),
+            (broken, "is broken"),
+        ] {
+            let refused = small(file).unwrap_err();
+            assert!(matches!(refused, AvatarError::NotAPicture(said) if said == reason), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_would_take_too_much_memory_is_refused_before_it_does() {
+        let mut png = encoded(&RgbaImage::new(1, 1), ImageFormat::Png);
+        // Its head says 60,000 × 60,000, with the checksum that goes with it.
+        png[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
+        png[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
+        let checksum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&checksum.to_be_bytes());
+        let refused = small(&png).unwrap_err();
+        assert_eq!(refused.to_string(), "must have at most 8192 by 8192 pixels");
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+        })
+    }
+}

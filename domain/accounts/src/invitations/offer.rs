@@ -1,0 +1,309 @@
+//! Inviting: by mail, or by a link to hand over; sending again, and withdrawing.
+//!
+//! Inviting an address that is invited already renews its invitation. Nobody offers more than their own role, nor
+//! touches an invitation to a higher one.
+
+use chrono::Duration;
+use domain::{
+    Actor, Email, Event, WorkspaceId,
+    access::Role,
+    callers::Authority,
+    invitation_link::Link,
+    mail::{self, Action, Brand, Cause, Letter},
+    secret, standing,
+};
+use jobs::Tx;
+use serde_json::json;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Invitation, InvitationError, InvitationStatus, InvitedProfile};
+use crate::workspaces::Host;
+
+/// How long an invitation waits.
+const LIFETIME: Duration = Duration::days(7);
+
+/// Whom to invite, and as what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewInvitation {
+    /// The address.
+    pub email: String,
+    /// As before if absent, or as a member who is new.
+    pub role: Option<Role>,
+    /// What the member is to begin with; as before if absent.
+    pub profile: Option<InvitedProfile>,
+}
+
+/// Which of the invitations that wait: by whatever is given, and by all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Invitee {
+    /// The invitation, which is also the member to be.
+    pub id: Option<Uuid>,
+    /// The address.
+    pub email: Option<String>,
+}
+
+/// What is offered.
+struct Offer<'a> {
+    email: &'a Email,
+    role: Option<Role>,
+    profile: Option<InvitedProfile>,
+    /// Whether it may be the first that they hear of it.
+    may_be_new: bool,
+    is_mailed: bool,
+}
+
+/// Invites an address, or renews its invitation, and mails the link there.
+///
+/// # Errors
+/// [`InvitationError::AlreadyMember`], [`InvitationError::AboveOwnRole`], [`InvitationError::NotAnAddress`].
+pub async fn invite(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    new: NewInvitation,
+    link: &Link,
+) -> Result<Invitation, InvitationError> {
+    let NewInvitation { email, role, profile } = new;
+    let email = email.parse().map_err(InvitationError::NotAnAddress)?;
+    let offer = Offer { email: &email, role, profile, may_be_new: true, is_mailed: true };
+    let invitation = put(tx, host, offer, link).await?;
+    write(tx, host, &invitation, &email, link).await?;
+    Ok(invitation)
+}
+
+/// Makes a link to hand over, and mails nothing: for an invitation that waits, or for an address. Whoever holds it
+/// signs in with that address to accept.
+///
+/// # Errors
+/// Those of [`invite`]; [`InvitationError::NotFound`] when none like that waits.
+pub async fn make_link(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    invitee: &Invitee,
+    role: Option<Role>,
+    link: &Link,
+) -> Result<Invitation, InvitationError> {
+    let (email, may_be_new) = match invitee {
+        Invitee { id: None, email: Some(email) } => {
+            (email.parse().map_err(InvitationError::NotAnAddress)?, true)
+        }
+        _ => (waiting(tx, host, invitee).await?, false),
+    };
+    put(tx, host, Offer { email: &email, role, profile: None, may_be_new, is_mailed: false }, link).await
+}
+
+/// Mails an invitation again, under a new token.
+///
+/// # Errors
+/// [`InvitationError::NotFound`] when none like that waits.
+pub async fn resend(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    invitee: &Invitee,
+    link: &Link,
+) -> Result<Invitation, InvitationError> {
+    let email = waiting(tx, host, invitee).await?;
+    let offer = Offer { email: &email, role: None, profile: None, may_be_new: false, is_mailed: true };
+    let invitation = put(tx, host, offer, link).await?;
+    write(tx, host, &invitation, &email, link).await?;
+    Ok(invitation)
+}
+
+/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
+///
+/// # Errors
+/// [`InvitationError::NotFound`] where there is none, or the caller may not invite.
+pub async fn cancel(
+    tx: &mut Tx,
+    entered: &[Authority],
+    actor: &Actor,
+    invitee: &Invitee,
+) -> Result<Invitation, InvitationError> {
+    if *invitee == Invitee::default() {
+        return Err(InvitationError::Nobody(&["invitation_id"]));
+    }
+    let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
+    let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
+    let found = sqlx::query!(
+        r#"select id, workspace_id, role as "role: Role"
+             from invitations
+            where workspace_id = any($1) and accepted_at is null and cancelled_at is null
+              and ($2::uuid is null or id = $2)
+              and (not $4 or email_key = $3)
+              for update"#,
+        &workspaces,
+        invitee.id,
+        key_of(invitee),
+        invitee.email.is_some(),
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(InvitationError::NotFound)?;
+    let reaches = |authority: &&Authority| {
+        authority.workspace().0 == found.workspace_id && authority.role() >= found.role
+    };
+    if !inviting.into_iter().any(|authority| reaches(&authority)) {
+        return Err(InvitationError::AboveOwnRole);
+    }
+    sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id)
+        .execute(tx.conn())
+        .await?;
+    let invitation = find(tx, found.id).await?;
+    let event = Event::new("invitation", "cancelled", invitation.id, json!({ "email": invitation.email }));
+    event.append(tx.conn(), WorkspaceId(found.workspace_id), actor).await?;
+    Ok(invitation)
+}
+
+/// What an address is compared by; none for what is no address, which nobody was invited by.
+fn key_of(invitee: &Invitee) -> Option<String> {
+    invitee.email.as_deref().and_then(|email| email.parse::<Email>().ok()).map(|email| email.key().to_owned())
+}
+
+/// The address of an invitation that waits.
+async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, InvitationError> {
+    if *invitee == Invitee::default() {
+        return Err(InvitationError::Nobody(&["member_id"]));
+    }
+    let email = sqlx::query_scalar!(
+        "select email from invitations
+          where workspace_id = $1 and accepted_at is null and cancelled_at is null
+            and ($2::uuid is null or id = $2) and (not $4 or email_key = $3)",
+        host.workspace.0,
+        invitee.id,
+        key_of(invitee),
+        invitee.email.is_some(),
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(InvitationError::NotFound)?;
+    email.parse().map_err(InvitationError::NotAnAddress)
+}
+
+/// Makes the invitation of an address, or renews the one that waits, under a new token.
+async fn put(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    offer: Offer<'_>,
+    link: &Link,
+) -> Result<Invitation, InvitationError> {
+    let Offer { email, role, profile, may_be_new, is_mailed } = offer;
+    if standing::is_member(tx, host.workspace, email).await? {
+        return Err(InvitationError::AlreadyMember);
+    }
+    let had = sqlx::query_scalar!(
+        r#"select role as "role: Role" from invitations
+            where workspace_id = $1 and email_key = $2 and accepted_at is null and cancelled_at is null
+              for update"#,
+        host.workspace.0,
+        email.key(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    if had.is_none() && !may_be_new {
+        return Err(InvitationError::NotFound);
+    }
+    let role = role.or(had).unwrap_or(Role::Member);
+    if role > host.role || had.is_some_and(|had| had > host.role) {
+        return Err(InvitationError::AboveOwnRole);
+    }
+    if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
+        return Err(InvitationError::MoreThanHeld);
+    }
+    let id = sqlx::query_scalar!(
+        "insert into invitations as i (id, workspace_id, email, email_key, role, token_hash, is_mailed, profile,
+                                       invited_by, expires_at, answerable)
+         values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, '{}'::jsonb), $9, $10, $11)
+         on conflict (workspace_id, email_key) where accepted_at is null and cancelled_at is null
+         do update set role = excluded.role, token_hash = excluded.token_hash, is_mailed = excluded.is_mailed,
+                       profile = coalesce($8, i.profile), invited_by = excluded.invited_by, sent_at = now(),
+                       expires_at = excluded.expires_at, answerable = excluded.answerable
+         returning id",
+        Uuid::now_v7(),
+        host.workspace.0,
+        email.as_str(),
+        email.key(),
+        role.name(),
+        secret::hash(&link.token),
+        is_mailed,
+        profile.map(Json) as _,
+        host.actor.user_id.map(|user| user.0),
+        jobs::clock::now() + LIFETIME,
+        host.answerable.0,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let verb = if had.is_some() { "renewed" } else { "created" };
+    let told = json!({ "email": email.as_str(), "role": role, "is_mailed": is_mailed });
+    Event::new("invitation", verb, id, told).append(tx.conn(), host.workspace, host.actor).await?;
+    find(tx, id).await
+}
+
+/// An invitation that has not been accepted, as it is in this transaction.
+async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
+    let row = sqlx::query!(
+        r#"select id, workspace_id, email, role as "role: Role", profile as "profile: Json<InvitedProfile>",
+                  invited_by, created_at, sent_at, expires_at, cancelled_at
+             from invitations where id = $1"#,
+        id,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let status = match row.cancelled_at {
+        Some(_) => InvitationStatus::Cancelled,
+        None if row.expires_at <= jobs::clock::now() => InvitationStatus::Expired,
+        None => InvitationStatus::Pending,
+    };
+    Ok(Invitation {
+        id: row.id,
+        workspace_id: row.workspace_id,
+        email: row.email,
+        role: row.role,
+        status,
+        profile: row.profile.0,
+        invited_by: row.invited_by,
+        created_at: row.created_at,
+        sent_at: row.sent_at,
+        expires_at: row.expires_at,
+    })
+}
+
+/// Mails the link, in the workspace's name. The name in it is the account's: nothing that the inviter wrote.
+async fn write(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    invitation: &Invitation,
+    email: &Email,
+    link: &Link,
+) -> Result<(), InvitationError> {
+    let from = sqlx::query!(
+        r#"select w.name, w.branding, i.name as "inviter?", u.name as "invited?"
+             from workspaces w
+             left join users i on i.id = $2
+             left join users u on u.email_key = $3
+            where w.id = $1"#,
+        host.workspace.0,
+        invitation.invited_by,
+        email.key(),
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let inviter = from.inviter.as_deref().and_then(mail::shown);
+    let invites = inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let (title, workspace) = match mail::shown(&from.name) {
+        Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
+        None => ("a workspace".to_owned(), "a workspace".to_owned()),
+    };
+    let letter = Letter {
+        to: invitation.email.clone(),
+        name: from.invited.unwrap_or_default(),
+        subject: format!("You are invited to {title}"),
+        lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
+        action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),
+        after: vec![
+            "The link is good once, and for seven days. If you don't want to join, you need do nothing."
+                .to_owned(),
+        ],
+    };
+    let brand = Brand::of(&from.branding, &from.name);
+    Ok(mail::post(tx, letter, &brand, Cause::Member(host.workspace), host.actor).await?)
+}

@@ -1,0 +1,18 @@
+//! Accounts and how they come into workspaces: people, sessions, sign-ups, invitations, keys, payments; and what
+//! operators do with tenants.
+
+pub mod account_tokens;
+pub mod api_keys;
+pub mod avatars;
+pub mod invitations;
+pub mod permissions;
+pub mod personal_tokens;
+pub mod policies;
+pub mod sessions;
+pub mod signups;
+pub mod stripe;
+pub mod tenants;
+pub mod token_api;
+pub mod upkeep;
+pub mod users;
+pub mod workspaces;

@@ -1,0 +1,340 @@
+//! What each role may do in a workspace. The catalogue is code ([`domain::access`]); the table
+//! `role_permissions` holds what a workspace wants otherwise, and nothing else. It is read with every request,
+//! so that a change holds from the next one on.
+//!
+//! The owner's role can't be changed, and nobody grants what they don't hold, by resetting a role neither.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId,
+    access::{Held, Listed, Role, Scope, catalogue, find},
+    makers,
+};
+use jobs::Tx;
+use poem_openapi::Object;
+use serde_json::json;
+use sqlx::PgConnection;
+
+/// A permission, as settings screens show it.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct PermissionInfo {
+    /// Its name: `resource:action`.
+    pub name: String,
+    /// What it is about.
+    pub resource: String,
+    /// What may be done with it.
+    pub action: String,
+    /// What it lets people do.
+    pub description: String,
+    /// The least role that has it by default.
+    pub least_role: Role,
+    /// What an API key or a personal token needs for it.
+    pub scope: Scope,
+}
+
+/// How one permission is set for a role.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct RolePermission {
+    /// Its name.
+    pub permission: String,
+    /// Whether the role has it.
+    pub granted: bool,
+    /// Whether the role has it where nothing was changed.
+    pub default: bool,
+}
+
+/// What a role may do.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct RoleSettings {
+    /// The role.
+    pub role: Role,
+    /// Whether its permissions can be changed: not the owner's.
+    pub is_editable: bool,
+    /// Every permission that there is.
+    pub permissions: Vec<RolePermission>,
+}
+
+/// What setting up a workspace's permissions came to.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Seeded {
+    /// Permissions that there are.
+    pub permissions: i64,
+    /// Settings of permissions that there are no more, which have been removed.
+    pub removed: i64,
+}
+
+/// Why permissions were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PermissionError {
+    /// The owner may do everything. 409 `owner_immutable`.
+    #[error("what owners may do can't be changed")]
+    OwnerImmutable,
+    /// There are no such permissions; 422, by field.
+    #[error("there is no such permission")]
+    Unknown(FieldErrors),
+    /// The caller doesn't hold it. 403.
+    #[error("nobody grants what they don't have: {0}")]
+    NotHeld(&'static str),
+    /// The role is above the caller's. 403.
+    #[error("what the role {0} may do is changed by that role or one above it")]
+    AboveOwnRole(Role),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl DomainError for PermissionError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::OwnerImmutable => Refusal::Conflict("owner_immutable".into()),
+            Self::Unknown(errors) => Refusal::Invalid(errors.clone()),
+            Self::NotHeld(_) | Self::AboveOwnRole(_) => Refusal::Forbidden,
+            Self::Database(error) => error.refusal(),
+        }
+    }
+}
+
+impl PermissionError {
+    /// That there are no permissions of those names, which `field` has.
+    fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let shown = |name: &str| name.chars().take(64).collect::<String>();
+        let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
+        Self::Unknown(FieldErrors::from([(field.to_owned(), reasons)]))
+    }
+}
+
+impl From<&Listed> for PermissionInfo {
+    fn from(listed: &Listed) -> Self {
+        Self {
+            name: listed.name.to_owned(),
+            resource: listed.resource().to_owned(),
+            action: listed.verb().to_owned(),
+            description: listed.about.to_owned(),
+            least_role: listed.least,
+            scope: listed.scope,
+        }
+    }
+}
+
+/// The catalogue, or the part of it that is about a resource.
+#[must_use]
+pub fn all(resource: Option<&str>) -> Vec<PermissionInfo> {
+    let asked = |listed: &&Listed| resource.is_none_or(|resource| listed.resource() == resource);
+    catalogue().iter().filter(asked).map(PermissionInfo::from).collect()
+}
+
+/// The catalogue by resource.
+#[must_use]
+pub fn grouped() -> BTreeMap<String, Vec<PermissionInfo>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for info in all(None) {
+        groups.entry(info.resource.clone()).or_default().push(info);
+    }
+    groups
+}
+
+/// Whether a caller holds a permission.
+///
+/// # Errors
+/// [`PermissionError::Unknown`].
+pub fn is_held(held: &Held, permission: &str) -> Result<bool, PermissionError> {
+    match find(permission) {
+        Some(listed) => Ok(held.may(listed.name)),
+        None => Err(PermissionError::unknown("permission", [permission])),
+    }
+}
+
+/// What a workspace wants otherwise for a role.
+async fn overrides(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    role: Role,
+) -> Result<BTreeMap<String, bool>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select permission, granted from role_permissions where workspace_id = $1 and role = $2",
+        workspace.0,
+        role.name(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.permission, row.granted)).collect())
+}
+
+/// What a role may do in a workspace.
+pub async fn of_role(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    role: Role,
+) -> Result<RoleSettings, sqlx::Error> {
+    let overrides = match role {
+        Role::Owner => BTreeMap::new(),
+        _ => overrides(conn, workspace, role).await?,
+    };
+    let permissions = catalogue()
+        .iter()
+        .map(|listed| {
+            let default = role.may(listed.name);
+            let granted = overrides.get(listed.name).copied().unwrap_or(default);
+            RolePermission { permission: listed.name.to_owned(), granted, default }
+        })
+        .collect();
+    Ok(RoleSettings { role, is_editable: role != Role::Owner, permissions })
+}
+
+/// Every role, and the permissions that it has.
+pub async fn of_roles(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+) -> Result<BTreeMap<String, Vec<String>>, sqlx::Error> {
+    let mut roles = BTreeMap::new();
+    for role in Role::ALL {
+        let settings = of_role(conn, workspace, role).await?;
+        let granted = settings.permissions.into_iter().filter(|permission| permission.granted);
+        roles.insert(role.name().to_owned(), granted.map(|permission| permission.permission).collect());
+    }
+    Ok(roles)
+}
+
+/// Takes the lock under which one change of a workspace's roles comes after the other.
+async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
+    sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Grants and denies a role what is named; the rest stays as it is.
+///
+/// # Errors
+/// [`PermissionError::OwnerImmutable`]; [`PermissionError::Unknown`], with all names that are none;
+/// [`PermissionError::NotHeld`].
+pub async fn change(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    role: Role,
+    changes: &BTreeMap<String, bool>,
+) -> Result<RoleSettings, PermissionError> {
+    let unknown: Vec<_> = changes.keys().map(String::as_str).filter(|name| find(name).is_none()).collect();
+    if !unknown.is_empty() {
+        return Err(PermissionError::unknown("permissions", unknown));
+    }
+    let named: Vec<_> = changes.iter().filter_map(|(name, &granted)| Some((find(name)?, granted))).collect();
+    put(tx, by, role, &named, "permissions_changed").await
+}
+
+/// Grants a role one permission, or denies it.
+///
+/// # Errors
+/// As [`change`].
+pub async fn change_one(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    role: Role,
+    permission: &str,
+    granted: bool,
+) -> Result<RoleSettings, PermissionError> {
+    let listed = find(permission).ok_or_else(|| PermissionError::unknown("permission", [permission]))?;
+    put(tx, by, role, &[(listed, granted)], "permissions_changed").await
+}
+
+/// Grants a role what is named, and denies it everything else.
+///
+/// # Errors
+/// As [`change`].
+pub async fn set(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    role: Role,
+    granted: &[String],
+) -> Result<RoleSettings, PermissionError> {
+    let mut changes: BTreeMap<_, _> =
+        catalogue().iter().map(|listed| (listed.name.to_owned(), false)).collect();
+    changes.extend(granted.iter().map(|name| (name.clone(), true)));
+    change(tx, by, role, &changes).await
+}
+
+/// Lets a role have what it has by default.
+///
+/// # Errors
+/// [`PermissionError::OwnerImmutable`], [`PermissionError::NotHeld`].
+pub async fn reset(tx: &mut Tx, by: &Acting<'_>, role: Role) -> Result<RoleSettings, PermissionError> {
+    let defaults: Vec<_> = catalogue().iter().map(|listed| (listed, role.may(listed.name))).collect();
+    put(tx, by, role, &defaults, "permissions_reset").await
+}
+
+async fn put(
+    tx: &mut Tx,
+    by: &Acting<'_>,
+    role: Role,
+    wanted: &[(&'static Listed, bool)],
+    verb: &str,
+) -> Result<RoleSettings, PermissionError> {
+    if role == Role::Owner {
+        return Err(PermissionError::OwnerImmutable);
+    }
+    if role > by.held.role() {
+        return Err(PermissionError::AboveOwnRole(role));
+    }
+    lock(tx, by.workspace).await?;
+    let before = overrides(tx.conn(), by.workspace, role).await?;
+    let has = |listed: &Listed| before.get(listed.name).copied().unwrap_or(role >= listed.least);
+    let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
+    if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
+    {
+        return Err(PermissionError::NotHeld(listed.name));
+    }
+    let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();
+    sqlx::query!(
+        "delete from role_permissions where workspace_id = $1 and role = $2 and permission = any($3)",
+        by.workspace.0,
+        role.name(),
+        &names,
+    )
+    .execute(tx.conn())
+    .await?;
+    // What is as by default needs no row, and follows the default when a release changes it.
+    let differing = wanted.iter().filter(|(listed, granted)| (role >= listed.least) != *granted);
+    let (names, granted): (Vec<_>, Vec<_>) =
+        differing.map(|(listed, granted)| (listed.name.to_owned(), *granted)).unzip();
+    sqlx::query!(
+        "insert into role_permissions (workspace_id, role, permission, granted, updated_by)
+         select $1, $2, wanted.permission, wanted.granted, $5
+           from unnest($3::text[], $4::boolean[]) as wanted (permission, granted)",
+        by.workspace.0,
+        role.name(),
+        &names,
+        &granted,
+        by.actor.user_id.map(|user| user.0),
+    )
+    .execute(tx.conn())
+    .await?;
+    if !changed.is_empty() {
+        let of = |wanted: bool| -> Vec<_> {
+            changed.iter().filter(|(_, granted)| *granted == wanted).map(|(listed, _)| listed.name).collect()
+        };
+        let told = json!({ "role": role, "granted": of(true), "denied": of(false) });
+        by.record(tx, Event::new("role", verb, by.workspace.0, told)).await?;
+        makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
+    }
+    Ok(of_role(tx.conn(), by.workspace, role).await?)
+}
+
+/// Brings a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
+/// what is left to do is to remove settings of permissions that there are no more. Done twice, it does nothing.
+pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, PermissionError> {
+    let known: Vec<_> = catalogue().iter().map(|listed| listed.name.to_owned()).collect();
+    let removed: Vec<String> = sqlx::query_scalar!(
+        "delete from role_permissions where workspace_id = $1 and permission <> all($2) returning permission",
+        by.workspace.0,
+        &known,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    if !removed.is_empty() {
+        let told = json!({ "removed": removed });
+        by.record(tx, Event::new("role", "permissions_seeded", by.workspace.0, told)).await?;
+    }
+    let count = |items: usize| i64::try_from(items).unwrap_or(i64::MAX);
+    Ok(Seeded { permissions: count(known.len()), removed: count(removed.len()) })
+}

@@ -1,0 +1,5 @@
+//! What Stripe brings about: invitations to sign up that were paid for, and what its webhook events say of
+//! subscriptions. The client is [`runtime::stripe`].
+
+pub mod invites;
+pub mod notices;

@@ -1,0 +1,178 @@
+//! Tenants, as apps see workspaces before anybody has signed in: how one shows itself, and which ones somebody
+//! belongs to. The latter is told to nobody but that person.
+
+use domain::{
+    Actor, Email, UserId, WorkspaceId,
+    callers::Authority,
+    governance::{self, Governance},
+    mail::{self, Action, Brand, Cause, Letter, PostError},
+};
+use jobs::{Database, NewJob, Tx, Unique, kinds::MailWorkspaces};
+use serde_json::Value;
+use sqlx::PgConnection;
+use url::Url;
+use uuid::Uuid;
+
+/// How often one address is written to at the most.
+const AT_MOST_EVERY: std::time::Duration = std::time::Duration::from_secs(900);
+
+/// Whether jobs may be those of that tenant: there is this workspace, or it is all zeros, the installation itself.
+pub async fn is_known(database: &Database, tenant: Uuid) -> Result<bool, sqlx::Error> {
+    if tenant.is_nil() {
+        return Ok(true);
+    }
+    sqlx::query_scalar!(r#"select exists (select from workspaces where id = $1) as "is!""#, tenant)
+        .fetch_one(&database.pool)
+        .await
+}
+
+/// Which tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// The one of that id.
+    Id(WorkspaceId),
+    /// The one of that name for URLs.
+    Slug(String),
+}
+
+/// How a tenant shows itself, and how one signs in to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantConfig {
+    /// Which.
+    pub id: Uuid,
+    /// Its name for URLs.
+    pub slug: String,
+    /// How it shows itself.
+    pub brand: Brand,
+    /// Its rules.
+    pub governance: Governance,
+}
+
+/// A tenant with a membership of the person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantName {
+    /// Which.
+    pub id: Uuid,
+    /// What it is called.
+    pub brand_name: String,
+}
+
+/// How a tenant shows itself; none if there is none, or not yet.
+pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<TenantConfig>, sqlx::Error> {
+    let (id, slug) = match named {
+        Named::Id(id) => (Some(id.0), None),
+        Named::Slug(slug) => (None, Some(slug)),
+    };
+    let found = sqlx::query!(
+        "select id, name, slug, branding from workspaces
+          where state = 'ready' and (id = $1 or slug = $2)",
+        id,
+        slug,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let governance = governance::get(conn, WorkspaceId(found.id)).await?;
+    let brand = Brand::of(&found.branding, &found.name);
+    Ok(Some(TenantConfig { id: found.id, slug: found.slug, brand, governance }))
+}
+
+/// The tenants that a person may enter now, if the address is theirs; else none.
+pub async fn of_caller(
+    conn: &mut PgConnection,
+    caller: UserId,
+    entered: &[Authority],
+    email: &Email,
+) -> Result<Option<Vec<TenantName>>, sqlx::Error> {
+    let is_theirs = sqlx::query_scalar!(
+        r#"select exists (select from users where id = $1 and email_key = $2 and is_active) as "is!""#,
+        caller.0,
+        email.key(),
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if !is_theirs {
+        return Ok(None);
+    }
+    let mut tenants = of_user(conn, caller).await?;
+    tenants.retain(|tenant| entered.iter().any(|authority| authority.workspace().0 == tenant.id));
+    Ok(Some(tenants))
+}
+
+async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select w.id, w.name, w.branding from live_memberships m join workspaces w on w.id = m.workspace_id
+          where m.user_id = $1 and w.state = 'ready' order by w.name, w.id",
+        user.0,
+    )
+    .fetch_all(conn)
+    .await?;
+    let named =
+        |id, branding: Value, name: String| TenantName { id, brand_name: Brand::of(&branding, &name).name };
+    Ok(rows.into_iter().map(|row| named(row.id, row.branding, row.name)).collect())
+}
+
+/// Asks for a letter that tells whoever has an address where they belong: the same work whether or not anybody
+/// has it. An address is written to every quarter of an hour at the most, whoever asks.
+///
+/// # Errors
+/// [`PostError::LimitReached`] for who has asked for too many.
+pub async fn ask_for_letter(
+    database: &Database,
+    email: &Email,
+    link: String,
+    actor: &Actor,
+) -> Result<(), PostError> {
+    let email = email.key().to_owned();
+    let unique = Unique::within(AT_MOST_EVERY, Unique::key_of(&email));
+    let job = MailWorkspaces { email, link };
+    let mut tx = database.begin().await?;
+    mail::count_asker(&mut tx, actor).await?;
+    jobs::enqueue(&mut tx, NewJob::new(&job).unique(unique).origin(actor.origin())).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Writes that letter. Answers whether anybody has the address and belongs somewhere.
+pub async fn write_letter(
+    database: &Database,
+    job: &MailWorkspaces,
+    actor: &Actor,
+) -> Result<bool, sqlx::Error> {
+    let mut tx: Tx = database.begin().await?;
+    let found = sqlx::query!(
+        "select id, email, name from users
+          where email_key = $1 and email_verified_at is not null and is_active",
+        Email::key_of(&job.email),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(person) = found else { return Ok(false) };
+    let tenants = of_user(tx.conn(), UserId(person.id)).await?;
+    if tenants.is_empty() {
+        return Ok(false);
+    }
+    let names: Vec<_> = tenants
+        .iter()
+        .map(|tenant| {
+            format!("- {}", mail::shown(&tenant.brand_name).unwrap_or_else(|| "(unnamed)".to_owned()))
+        })
+        .collect();
+    let letter = Letter {
+        to: person.email,
+        name: person.name,
+        subject: "Your workspaces".to_owned(),
+        lines: vec![
+            "somebody, most likely you, asked which workspaces you belong to:".to_owned(),
+            names.join("\n"),
+        ],
+        action: Url::parse(&job.link).ok().map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
+        after: vec!["Whoever asked was told nothing: this letter is the only answer.".to_owned()],
+    };
+    match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
+        Ok(()) => {}
+        Err(PostError::LimitReached { .. }) => return Ok(false),
+        Err(PostError::Database(error)) => return Err(error),
+    }
+    tx.commit().await?;
+    Ok(true)
+}

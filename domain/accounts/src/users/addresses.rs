@@ -1,0 +1,198 @@
+//! Addresses: that one is its account's, and changing it for another.
+//!
+//! An address is verified by what was mailed there and comes back: an activation or reset link, an invitation, or
+//! by Clerk, which has checked it. Until then anybody may have typed it, so nothing that is meant for its owner goes by
+//! it. Whoever verifies it without knowing the account's password becomes its owner: the password, sessions, personal
+//! tokens and Clerk identity of whoever came before end with that ("pre-hijacking", Sudhodanan and Paverd, USENIX
+//! Security 2022).
+
+use domain::{
+    Actor, Email, SessionId, UserId,
+    audit::{self, Entry},
+    mail::{self, Action, Brand, Cause, Letter},
+};
+use jobs::{Database, Tx};
+use serde_json::json;
+use url::Url;
+
+use super::{User, UserError, find, letters::page, profile};
+use crate::{
+    account_tokens::{self, EMAIL_CHANGE, NewToken, Purpose, TokenError},
+    sessions::{self, Ended},
+};
+
+/// Notes that an address is its account's.
+pub(crate) async fn verify(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update users set email_verified_at = now(), updated_at = now()
+          where id = $1 and email_verified_at is null",
+        user.0,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The same, by somebody who has not shown that they know the account's password: an identity at Clerk that was linked
+/// before is not theirs.
+pub(crate) async fn take_over(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update users set email_verified_at = now(), clerk_id = null, updated_at = now()
+          where id = $1 and email_verified_at is null",
+        user.0,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Asks for another address: a link to it confirms it, and the old one is told. Until then nothing changes.
+///
+/// # Errors
+/// [`UserError::EmailTaken`]; [`UserError::Mail`].
+pub(super) async fn ask(
+    tx: &mut Tx,
+    user: UserId,
+    new: &Email,
+    link: &str,
+    actor: &Actor,
+) -> Result<(), UserError> {
+    let is_taken = sqlx::query_scalar!(
+        r#"select exists (select from users where email_key = $1 and id <> $2) as "is!""#,
+        new.key(),
+        user.0,
+    );
+    if is_taken.fetch_one(tx.conn()).await? {
+        return Err(UserError::EmailTaken);
+    }
+    let before = sqlx::query!(
+        "update users set pending_email = $2, pending_email_key = $3, updated_at = now()
+          where id = $1 and is_active returning email, name",
+        user.0,
+        new.as_str(),
+        new.key(),
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(UserError::NotFound)?;
+    let token = account_tokens::issue(
+        tx,
+        NewToken {
+            user,
+            purpose: Purpose::EmailChange,
+            workspace: None,
+            created_by: actor.user_id,
+            lifetime: EMAIL_CHANGE,
+            is_mailed: true,
+        },
+    )
+    .await?;
+    let link: Url = link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))?;
+    mail::count_asker(tx, actor).await?;
+    mail::post(
+        tx,
+        confirmation(new, page(link, "confirm-email", &[("token", &token)])),
+        &Brand::default(),
+        Cause::Asked,
+        actor,
+    )
+    .await?;
+    mail::notify(tx, announced(before.email, before.name, new), actor).await?;
+    Ok(())
+}
+
+/// Gives up a change that waits.
+pub(super) async fn forget_change(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!("update users set pending_email = null, pending_email_key = null where id = $1", user.0)
+        .execute(tx.conn())
+        .await?;
+    account_tokens::void(tx, user, Purpose::EmailChange).await
+}
+
+/// Changes the address to the one that the link was mailed to. The session in which that is done goes on, all others
+/// end, as do links that were mailed to the old address, which is told.
+///
+/// # Errors
+/// [`UserError::Token`], also where the link is another person's; [`UserError::EmailTaken`] where somebody has got the
+/// address meanwhile.
+pub async fn confirm(
+    database: &Database,
+    (user, session): (UserId, SessionId),
+    token: &str,
+    actor: &Actor,
+) -> Result<User, UserError> {
+    let mut tx = database.begin().await?;
+    let bearer = account_tokens::redeem(&mut tx, token, Purpose::EmailChange).await?;
+    if bearer.user != user {
+        return Err(TokenError::NotGood.into());
+    }
+    let moved = sqlx::query!(
+        "update users u
+            set email = before.pending_email, email_key = before.pending_email_key, email_verified_at = now(),
+                pending_email = null, pending_email_key = null, updated_at = now()
+           from (select id, email, pending_email, pending_email_key from users where id = $1 for update) before
+          where u.id = before.id and before.pending_email is not null
+      returning before.email as email_before, u.email, u.name",
+        user.0,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(TokenError::NotGood)?;
+    sessions::end_all(&mut tx, user, Some(session), Ended::EmailChanged).await?;
+    account_tokens::void(&mut tx, user, Purpose::PasswordReset).await?;
+    account_tokens::void(&mut tx, user, Purpose::Activation).await?;
+    profile::copy_to_members(&mut tx, user, profile::New::default(), actor).await?;
+    audit::record(&mut tx, None, actor, Entry::new("user", "email_changed", user.0, json!({}))).await?;
+    mail::notify(&mut tx, changed(moved.email_before, moved.name, &moved.email), actor).await?;
+    let user = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// To the new address, of which nobody knows yet whose it is: so without a name.
+fn confirmation(to: &Email, url: String) -> Letter {
+    Letter {
+        to: to.to_string(),
+        name: String::new(),
+        subject: "Confirm your new address".to_owned(),
+        lines: vec!["an account is to be signed in to with this address from now on.".to_owned()],
+        action: Some(Action { label: "Confirm the address".to_owned(), url }),
+        after: vec![
+            "The link is good for 24 hours, and once, for a browser that is signed in to the account."
+                .to_owned(),
+            "If you don't know what this is about, do nothing: then nothing changes.".to_owned(),
+        ],
+    }
+}
+
+/// Tells the old address that it is to be replaced.
+fn announced(to: String, name: String, new: &Email) -> Letter {
+    Letter {
+        to,
+        name,
+        subject: "Your address is about to change".to_owned(),
+        lines: vec![format!(
+            "a change of your account's address to {new} was requested. It takes effect when it is confirmed from there."
+        )],
+        action: None,
+        after: vec![NOT_YOU.to_owned()],
+    }
+}
+
+/// Tells the old address that another one is signed in with from now on.
+fn changed(to: String, name: String, now: &str) -> Letter {
+    Letter {
+        to,
+        name,
+        subject: "You sign in with another address now".to_owned(),
+        lines: vec![format!(
+            "the address of your account was changed to {now}, and every other session was signed out. This address \
+             doesn't open it any more."
+        )],
+        action: None,
+        after: vec![NOT_YOU.to_owned()],
+    }
+}
+
+const NOT_YOU: &str =
+    "If that wasn't you, choose a new password at once, and tell whoever looks after your workspace.";

@@ -1,0 +1,64 @@
+//! People who signed in with Clerk: whether they have an account here, and a session for those who do.
+
+use domain::{
+    Actor, Email, UserId,
+    audit::{self, Entry},
+};
+use jobs::Database;
+use serde_json::json;
+
+use super::UserError;
+use crate::sessions::{self, Client, Opened};
+
+/// A session for whoever Clerk knows by that id or, the first time, by that address, whose ownership Clerk has
+/// checked; the id is kept then. None for people without an account: this never makes one. An account whose address
+/// was not verified here is matched only while nobody can sign in to it: else whoever typed the address first would keep
+/// their password to what is then another person's account.
+///
+/// # Errors
+/// [`UserError::Deactivated`] for someone who was deactivated.
+pub async fn sign_in(
+    database: &Database,
+    clerk_id: &str,
+    email: Option<&str>,
+    actor: &Actor,
+) -> Result<Option<Opened>, UserError> {
+    let email =
+        email.map(str::parse::<Email>).transpose().map_err(|reason| UserError::invalid("email", reason))?;
+    let mut tx = database.begin().await?;
+    // An account that is another Clerk person's isn't this one's for having the same address.
+    let found = sqlx::query!(
+        r#"select id, is_active, clerk_id is null as "is_new!"
+             from users
+            where clerk_id = $1 or (clerk_id is null and email_key = $2
+                                      and (email_verified_at is not null or password_hash is null))
+            order by clerk_id is null limit 1 for update"#,
+        clerk_id,
+        email.as_ref().map(Email::key),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    if !found.is_active {
+        return Err(UserError::Deactivated);
+    }
+    let user = UserId(found.id);
+    let actor = Actor { user_id: Some(user), ..actor.clone() };
+    if found.is_new {
+        sqlx::query!(
+            "update users set clerk_id = $2, activated_at = coalesce(activated_at, now()),
+                    email_verified_at = coalesce(email_verified_at, now()), updated_at = now()
+              where id = $1",
+            user.0,
+            clerk_id,
+        )
+        .execute(tx.conn())
+        .await?;
+        audit::record(&mut tx, None, &actor, Entry::new("user", "linked", user.0, json!({ "to": "clerk" })))
+            .await?;
+    }
+    let opened = sessions::open(&mut tx, user, &Client::of(&actor)).await?;
+    sessions::note_opened(&mut tx, &actor, opened.session, "clerk").await?;
+    tx.commit().await?;
+    Ok(Some(opened))
+}

@@ -1,0 +1,108 @@
+//! Staff who act as somebody else: an operator hands out a short-lived token, good once, for a session that
+//! says who really acts.
+
+use chrono::Duration;
+use domain::{
+    Actor, SessionId, UserId,
+    audit::{self, Entry},
+    impersonation::Impersonation,
+    mail::{self, Letter},
+};
+use jobs::{Database, Tx};
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::{
+    UserError,
+    passwords::{self, Owner},
+};
+use crate::{
+    account_tokens::TokenError,
+    sessions::{self, Client},
+};
+
+/// Checks that a member of staff may act as somebody, and notes that they were allowed to.
+///
+/// # Errors
+/// [`UserError::NotFound`] for nobody, or nobody active; [`UserError::Invalid`] of `staff` for who isn't.
+pub async fn allow(database: &Database, asked: &Impersonation, actor: &Actor) -> Result<(), UserError> {
+    check(&database.pool, asked).await?;
+    let mut tx = database.begin().await?;
+    let entry = Entry::new("impersonation", "allowed", asked.user.0, json!({ "staff_id": asked.staff }));
+    audit::record(&mut tx, None, actor, entry).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn check(pool: &PgPool, asked: &Impersonation) -> Result<(), UserError> {
+    let found = sqlx::query!(
+        r#"select exists (select from users where id = $1 and is_active) as "user!",
+                  exists (select from users where id = $2 and is_active and is_staff) as "staff!""#,
+        asked.user.0,
+        asked.staff.0,
+    )
+    .fetch_one(pool)
+    .await?;
+    if !found.user {
+        return Err(UserError::NotFound);
+    }
+    if !found.staff {
+        return Err(UserError::invalid("staff", "must be an active member of staff"));
+    }
+    Ok(())
+}
+
+/// How long staff may act as somebody, counted from the exchange: as `live_sessions` has it. There is no refresh.
+pub const LIFETIME: Duration = Duration::hours(1);
+
+/// Exchanges a token for a session, of which the person is told by mail. Of any number of tries at once one succeeds.
+///
+/// # Errors
+/// [`UserError::Token`] when it was used, or either of the two isn't what they were.
+pub async fn exchange(
+    database: &Database,
+    token: &Impersonation,
+    actor: &Actor,
+) -> Result<SessionId, UserError> {
+    match check(&database.pool, token).await {
+        Err(UserError::NotFound | UserError::Invalid(_)) => return Err(TokenError::NotGood.into()),
+        checked => checked?,
+    }
+    let mut tx = database.begin().await?;
+    let used = sqlx::query!(
+        "insert into used_impersonations (id, expires_at) values ($1, $2) on conflict do nothing",
+        token.id,
+        token.expires,
+    )
+    .execute(tx.conn())
+    .await?;
+    if used.rows_affected() == 0 {
+        return Err(TokenError::NotGood.into());
+    }
+    let actor = Actor { user_id: Some(token.user), impersonator_id: Some(token.staff), ..actor.clone() };
+    let session = sessions::open_as(&mut tx, token.user, Some(token.staff), &Client::of(&actor)).await?;
+    sessions::note_opened(&mut tx, &actor, session, "impersonation").await?;
+    tell(&mut tx, token.user, &actor).await?;
+    tx.commit().await?;
+    Ok(session)
+}
+
+/// Tells the person that staff act as them, until when, and how to end it.
+async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), UserError> {
+    let Owner { email, name } = passwords::owner(tx.conn(), user).await?;
+    let until = (jobs::clock::now() + LIFETIME).format("%H:%M UTC on %e %B %Y");
+    let letter = Letter {
+        to: email,
+        name,
+        subject: "Support staff signed in to your account".to_owned(),
+        lines: vec![format!(
+            "a member of the support staff of this installation signed in as you. The session ends at {until} at the \
+             latest. It can't change your password, your address, or who has access to your workspaces."
+        )],
+        action: None,
+        after: vec![
+            "To end it now, open the list of your sessions and end the one that is marked as support's."
+                .to_owned(),
+        ],
+    };
+    Ok(mail::notify(tx, letter, actor).await?)
+}

@@ -1,0 +1,230 @@
+//! Choosing a new password: by a link, or with the old one. Whatever the way, the person's other sessions end,
+//! and so does every link that would let somebody choose another.
+
+use domain::{
+    Actor, Email, SessionId, UserId, WorkspaceId,
+    audit::{self, Entry},
+    mail::{self, Letter},
+    throttle::{self, Subjects, Target, Verdict},
+};
+use jobs::{Database, Tx};
+use serde_json::json;
+use sqlx::{PgExecutor, PgPool};
+
+use super::{Account, Password, UserError, addresses, password::FEWEST};
+use crate::{
+    account_tokens::{self, Purpose},
+    api_keys, personal_tokens,
+    sessions::{self, Ended},
+};
+
+/// Whom a new password is for, as far as its rules are concerned.
+pub(super) struct Owner {
+    pub(super) email: String,
+    pub(super) name: String,
+}
+
+pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result<Owner, UserError> {
+    sqlx::query_as!(Owner, "select email, name from users where id = $1 and is_active", user.0)
+        .fetch_optional(database)
+        .await?
+        .ok_or(UserError::NotFound)
+}
+
+/// The fewest characters that a person's password must have: as many as the workspace asks for that manages the
+/// account. A password is the account's, so that no other workspace has a say in it.
+pub async fn fewest_characters(database: impl PgExecutor<'_>, user: UserId) -> Result<usize, sqlx::Error> {
+    let asked = sqlx::query_scalar!(
+        "select g.password_min_length
+           from users u join governance g on g.workspace_id = u.managed_by where u.id = $1",
+        user.0,
+    )
+    .fetch_optional(database)
+    .await?;
+    Ok(at_least(asked))
+}
+
+/// The fewest characters that a workspace asks for in the accounts that it manages.
+pub(crate) async fn fewest_characters_in(
+    database: impl PgExecutor<'_>,
+    workspace: WorkspaceId,
+) -> Result<usize, sqlx::Error> {
+    let asked = sqlx::query_scalar!(
+        "select password_min_length from governance where workspace_id = $1",
+        workspace.0,
+    )
+    .fetch_optional(database)
+    .await?;
+    Ok(at_least(asked))
+}
+
+fn at_least(asked: Option<i32>) -> usize {
+    asked.and_then(|asked| usize::try_from(asked).ok()).map_or(FEWEST, |asked| asked.max(FEWEST))
+}
+
+/// The hash of a password that a person has chosen, if it keeps to the rules that hold for them.
+///
+/// # Errors
+/// [`UserError::Invalid`] of that field.
+pub(super) async fn hash_of(
+    pool: &PgPool,
+    user: UserId,
+    email: &str,
+    password: String,
+    field: &'static str,
+) -> Result<String, UserError> {
+    let fewest = fewest_characters(pool, user).await?;
+    let email = email.parse::<Email>().ok();
+    let password = Password::parse_at_least(password, email.as_ref(), fewest)
+        .map_err(|reason| UserError::invalid(field, reason))?;
+    Ok(password.hash().await?)
+}
+
+/// Makes a hash the person's password. All of their sessions end but the one given, and all links that let
+/// somebody choose another are void.
+pub(super) async fn put(
+    tx: &mut Tx,
+    user: UserId,
+    hash: &str,
+    keep: Option<SessionId>,
+    actor: &Actor,
+) -> Result<(), UserError> {
+    sqlx::query!(
+        "update users set password_hash = $2, activated_at = coalesce(activated_at, now()), updated_at = now()
+          where id = $1 and is_active returning id",
+        user.0,
+        hash,
+    )
+    .fetch_optional(tx.conn())
+    .await?
+    .ok_or(UserError::NotFound)?;
+    sessions::end_all(tx, user, keep, Ended::PasswordChanged).await?;
+    account_tokens::void(tx, user, Purpose::PasswordReset).await?;
+    account_tokens::void(tx, user, Purpose::Activation).await?;
+    Ok(throttle::forget(tx, user, actor.ip.as_deref()).await?)
+}
+
+/// Chooses a new password by the token of a link. Of any number of tries at once one succeeds. Whoever needs it may have
+/// lost more than the password: personal tokens end too, and the mail about it lists the keys that go on.
+///
+/// # Errors
+/// [`UserError::Token`]; [`UserError::Invalid`], after which the link is as good as before.
+pub async fn reset(
+    database: &Database,
+    token: &str,
+    password: String,
+    actor: &Actor,
+) -> Result<(), UserError> {
+    let bearer = account_tokens::look(&database.pool, token, Purpose::PasswordReset).await?;
+    let Owner { email, name } = owner(&database.pool, bearer.user).await?;
+    // Hashing takes a while: not inside the transaction.
+    let hash = hash_of(&database.pool, bearer.user, &email, password, "password").await?;
+    let mut tx = database.begin().await?;
+    let bearer = account_tokens::redeem(&mut tx, token, Purpose::PasswordReset).await?;
+    let actor = Actor { user_id: Some(bearer.user), ..actor.clone() };
+    put(&mut tx, bearer.user, &hash, None, &actor).await?;
+    if bearer.is_mailed {
+        addresses::take_over(&mut tx, bearer.user).await?;
+    }
+    let tokens = personal_tokens::revoke_all(&mut tx, bearer.user, &actor).await?;
+    let mut told = vec![];
+    if !tokens.is_empty() {
+        told.push(format!("These personal tokens were revoked with it:\n{}", listed(&tokens)));
+    }
+    let keys = api_keys::made_by(&mut tx, bearer.user).await?;
+    if !keys.is_empty() {
+        told.push(format!(
+            "These API keys that you have made belong to their workspaces and go on working; revoke those that you \
+             don't know:\n{}",
+            listed(&keys)
+        ));
+    }
+    changed(&mut tx, &actor, bearer.user, (email, name), "link", told).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Names in a mail, one to a line.
+fn listed(names: &[String]) -> String {
+    let lines = names.iter().map(|name| format!("- {}", mail::shown(name).unwrap_or_default()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Chooses a new password with the old one. The session it is done in goes on, all others end.
+///
+/// # Errors
+/// [`UserError::Invalid`] of `current_password` or `new_password`; [`UserError::Throttled`].
+pub async fn change(
+    database: &Database,
+    user: UserId,
+    session: SessionId,
+    (current, new): (String, String),
+    actor: &Actor,
+) -> Result<(), UserError> {
+    let Owner { email, name } = owner(&database.pool, user).await?;
+    confirm(database, user, session, current, actor).await?;
+    let hash = hash_of(&database.pool, user, &email, new, "new_password").await?;
+    let mut tx = database.begin().await?;
+    put(&mut tx, user, &hash, Some(session), actor).await?;
+    changed(&mut tx, actor, user, (email, name), "current_password", vec![]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Checks that it is the person who sits there, by their password. Staff who act as them may not do what
+/// needs that. Failures count as those of sign-ins do.
+pub(super) async fn confirm(
+    database: &Database,
+    user: UserId,
+    session: SessionId,
+    password: String,
+    actor: &Actor,
+) -> Result<(), UserError> {
+    if sessions::is_impersonation(&database.pool, session).await? {
+        return Err(UserError::Forbidden("only the person may do this, not somebody who acts as them"));
+    }
+    let subjects = Subjects::of(Target::Account(user), actor.ip.as_deref(), None);
+    if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
+        return Err(UserError::Throttled(seconds));
+    }
+    let account = Account::of_user(&database.pool, user).await?;
+    let is_right = Account::has_password(account, password).await?;
+    let mut tx = database.begin().await?;
+    let verdict = if is_right {
+        throttle::succeeded(&mut tx, &subjects).await?
+    } else {
+        sessions::count_failure(&mut tx, &subjects, Some(user), actor).await?
+    };
+    tx.commit().await?;
+    match verdict {
+        Verdict::Locked(seconds) => Err(UserError::Throttled(seconds)),
+        _ if is_right => Ok(()),
+        _ => Err(UserError::invalid("current_password", "is not the current password")),
+    }
+}
+
+/// Notes that a password was changed, and tells its owner, who may not have been the one.
+async fn changed(
+    tx: &mut Tx,
+    actor: &Actor,
+    user: UserId,
+    (to, name): (String, String),
+    by: &str,
+    told: Vec<String>,
+) -> Result<(), sqlx::Error> {
+    audit::record(tx, None, actor, Entry::new("password", "changed", user.0, json!({ "by": by }))).await?;
+    let what = "the password of your account was changed, and every other session was signed out.";
+    let letter = Letter {
+        to,
+        name,
+        subject: "Your password was changed".to_owned(),
+        lines: [what.to_owned()].into_iter().chain(told).collect(),
+        action: None,
+        after: vec![
+            "If that wasn't you, ask for a new password on the sign-in page at once, and tell whoever looks \
+             after your workspace."
+                .to_owned(),
+        ],
+    };
+    mail::notify(tx, letter, actor).await
+}

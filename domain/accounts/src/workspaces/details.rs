@@ -1,0 +1,297 @@
+//! A workspace as its people see it: what it is called and how it shows itself, and which of theirs
+//! somebody works in.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Actor, EntityError, Event, FieldErrors, UserId, WorkspaceId,
+    access::Role,
+    audit::{self, Entry},
+    callers::Authority,
+    tenant_scope::TenantScope,
+};
+use jobs::Tx;
+use poem_openapi::{Object, types::MaybeUndefined};
+use serde_json::{Map, Value, json};
+use sqlx::{PgExecutor, types::Json};
+use uuid::Uuid;
+
+use super::{Branding, BrandingChanges, slug};
+use crate::signups;
+
+/// The longest description.
+const LONGEST_DESCRIPTION: usize = 2000;
+
+/// A workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct Workspace {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// Its name for URLs.
+    pub slug: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// How it shows itself.
+    pub branding: Branding,
+    /// `free`, `starter`, `growth` or `enterprise`.
+    pub plan: String,
+    /// What the caller is in it; none for a program.
+    pub role: Option<Role>,
+    /// Whether it is the one that the caller works in.
+    pub is_current: bool,
+    /// Since when the caller belongs to it.
+    pub joined_at: Option<DateTime<Utc>>,
+    /// Since when there is such a workspace.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Changes to a workspace; what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
+pub struct WorkspaceChanges {
+    /// What it is called: one line, at most 200 characters.
+    pub name: Option<String>,
+    /// Its name for URLs, which no other workspace has: small letters, digits and hyphens.
+    pub slug: Option<String>,
+    /// What it is for, at most 2,000 characters; null clears it.
+    pub description: MaybeUndefined<String>,
+    /// How it shows itself.
+    pub branding: Option<BrandingChanges>,
+    /// Whether the workspace's own setting up is done, as `company_onboarding_complete` of its health then says.
+    pub onboarding_completed: Option<bool>,
+}
+
+/// A row of either query.
+struct Row {
+    id: Uuid,
+    name: String,
+    slug: String,
+    description: Option<String>,
+    branding: Json<Branding>,
+    plan: String,
+    role: Option<Role>,
+    is_current: bool,
+    joined_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Row> for Workspace {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            slug: row.slug,
+            description: row.description,
+            branding: row.branding.0,
+            plan: row.plan,
+            role: row.role,
+            is_current: row.is_current,
+            joined_at: row.joined_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// The workspaces that a person may enter now, by name.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    user: UserId,
+    entered: &[Authority],
+) -> Result<Vec<Workspace>, sqlx::Error> {
+    let ids: Vec<_> = entered.iter().map(|authority| authority.workspace().0).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select w.id, w.name, w.slug, w.description, w.branding as "branding: _", w.plan,
+                  m.role as "role: _", u.current_workspace_id is not distinct from w.id as "is_current!",
+                  m.created_at as "joined_at?", w.created_at, w.updated_at
+             from live_memberships m
+             join workspaces w on w.id = m.workspace_id
+             join users u on u.id = m.user_id
+            where m.user_id = $1 and m.workspace_id = any($2)
+            order by lower(w.name), w.id"#,
+        user.0,
+        &ids,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(Workspace::from).collect())
+}
+
+/// A workspace, for one of its people or for a program.
+///
+/// # Errors
+/// [`EntityError::NotFound`] when it isn't there.
+pub async fn get(
+    executor: impl PgExecutor<'_>,
+    workspace: WorkspaceId,
+    user: Option<UserId>,
+) -> Result<Workspace, EntityError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select w.id, w.name, w.slug, w.description, w.branding as "branding: _", w.plan,
+                  m.role as "role?: _", u.current_workspace_id is not distinct from w.id as "is_current!",
+                  m.created_at as "joined_at?", w.created_at, w.updated_at
+             from workspaces w
+             left join live_memberships m on m.workspace_id = w.id and m.user_id = $2
+             left join users u on u.id = m.user_id
+            where w.id = $1"#,
+        workspace.0,
+        user.map(|user| user.0),
+    );
+    Ok(row.fetch_one(executor).await?.into())
+}
+
+/// Changes a workspace, and answers how it is now.
+///
+/// # Errors
+/// [`EntityError::Taken`] for another workspace's slug; [`EntityError::Invalid`] for what breaks a rule.
+pub async fn update(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    actor: &Actor,
+    changes: WorkspaceChanges,
+) -> Result<Workspace, EntityError> {
+    let changes = checked(changes).map_err(EntityError::Invalid)?;
+    if !changes.is_empty() {
+        let text = |name: &str| changes.get(name).and_then(Value::as_str);
+        sqlx::query!(
+            "update workspaces
+                set name = coalesce($2, name), slug = coalesce($3, slug),
+                    description = case when $4 then $5 else description end,
+                    branding = jsonb_strip_nulls(branding || $6), updated_at = now()
+              where id = $1",
+            workspace.0,
+            text("name"),
+            text("slug"),
+            changes.contains_key("description"),
+            text("description"),
+            changes.get("branding").cloned().unwrap_or_else(|| json!({})),
+        )
+        .execute(tx.conn())
+        .await?;
+        if let Some(completed) = changes.get("onboarding_completed") {
+            let mut scope = TenantScope::enter(tx, workspace).await?;
+            sqlx::query!(
+                "insert into settings (key, value) values ('onboarding', jsonb_build_object('completed', $1::jsonb))
+                 on conflict (key) do update set value = settings.value || excluded.value, updated_at = now()",
+                completed,
+            )
+            .execute(scope.conn())
+            .await?;
+            scope.leave().await?;
+        }
+        let event = Event::new("workspace", "updated", workspace.0, &changes);
+        event.append(tx.conn(), workspace, actor).await?;
+    }
+    get(tx.conn(), workspace, actor.user_id).await
+}
+
+/// What changes, by name.
+fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors> {
+    let mut errors = FieldErrors::new();
+    let mut checked = Map::new();
+    if let Some(name) = changes.name {
+        match signups::name(&name) {
+            Ok(name) => drop(checked.insert("name".to_owned(), name.into())),
+            Err(reason) => drop(errors.insert("name".to_owned(), vec![reason.to_owned()])),
+        }
+    }
+    if let Some(slug) = changes.slug {
+        match slug::check(&slug) {
+            Ok(()) => drop(checked.insert("slug".to_owned(), slug.into())),
+            Err(reason) => drop(errors.insert("slug".to_owned(), vec![reason.to_owned()])),
+        }
+    }
+    match changes.description {
+        MaybeUndefined::Undefined => {}
+        MaybeUndefined::Null => drop(checked.insert("description".to_owned(), Value::Null)),
+        MaybeUndefined::Value(text) if text.chars().count() > LONGEST_DESCRIPTION => {
+            errors.insert("description".to_owned(), vec!["must have at most 2,000 characters".to_owned()]);
+        }
+        MaybeUndefined::Value(text) => drop(checked.insert("description".to_owned(), text.into())),
+    }
+    if let Some(completed) = changes.onboarding_completed {
+        checked.insert("onboarding_completed".to_owned(), completed.into());
+    }
+    let branding = changes.branding.map(|branding| branding.checked(&mut errors));
+    if let Some(branding) = branding.filter(|branding| !branding.is_empty()) {
+        checked.insert("branding".to_owned(), branding.into());
+    }
+    if errors.is_empty() { Ok(checked) } else { Err(errors) }
+}
+
+/// Makes a workspace the one that a person works in.
+///
+/// # Errors
+/// [`EntityError::NotFound`] when it has gone.
+pub async fn switch(
+    tx: &mut Tx,
+    authority: &Authority,
+    user: UserId,
+    actor: &Actor,
+) -> Result<Workspace, EntityError> {
+    let workspace = authority.workspace();
+    sqlx::query!(
+        "update users set current_workspace_id = $2, updated_at = now() where id = $1 returning id",
+        user.0,
+        workspace.0,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let entry = Entry::new("user", "switched_workspace", user.0, json!({ "workspace_id": workspace }));
+    audit::record(tx, None, actor, entry).await?;
+    get(tx.conn(), workspace, Some(user)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wrong_with_a_change_is_said_at_once() {
+        let given = |text: &str| MaybeUndefined::Value(text.to_owned());
+        let changes = WorkspaceChanges {
+            name: Some(" ".to_owned()),
+            slug: Some("No Slug".to_owned()),
+            description: given(&"x".repeat(2001)),
+            branding: Some(BrandingChanges {
+                brand_name: given("Two\nlines"),
+                logo_url: given("javascript:alert(1)"),
+                color: given("red"),
+                support_email: given("nobody"),
+            }),
+            onboarding_completed: None,
+        };
+        let errors = checked(changes).unwrap_err();
+        let fields: Vec<_> = errors.keys().map(String::as_str).collect();
+        assert_eq!(
+            fields,
+            [
+                "branding.brand_name",
+                "branding.color",
+                "branding.logo_url",
+                "branding.support_email",
+                "description",
+                "name",
+                "slug"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_no_change_and_null_takes_away() {
+        assert_eq!(checked(WorkspaceChanges::default()), Ok(Map::new()));
+        let branding = BrandingChanges {
+            logo_url: MaybeUndefined::Null,
+            color: MaybeUndefined::Value("#00FFaa".to_owned()),
+            ..BrandingChanges::default()
+        };
+        let changes = WorkspaceChanges { branding: Some(branding), ..WorkspaceChanges::default() };
+        let changes = Value::from(checked(changes).unwrap());
+        assert_eq!(changes, json!({ "branding": { "logo_url": null, "color": "#00ffaa" } }));
+    }
+}

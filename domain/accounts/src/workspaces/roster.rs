@@ -1,0 +1,142 @@
+//! The roster: everybody of a workspace, those who are in and those who are invited. Who may enter is
+//! in the shared schemas, who they are in the workspace's own; this is where the two are put together.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use domain::{WorkspaceId, access::Role, standing::Overrides, tenant_scope::TenantScope};
+use jobs::Database;
+use poem_openapi::{Enum, Object};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::invitations::{Backing, InvitedProfile};
+
+/// How somebody belongs to a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum RosterStatus {
+    /// They work here.
+    Active,
+    /// Their membership is switched off, or was kept when they were taken out.
+    Inactive,
+    /// They are invited.
+    Pending,
+}
+
+/// Somebody of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct RosterEntry {
+    /// The member; of somebody who is invited, the invitation, which is the member to be.
+    pub member_id: Uuid,
+    /// The person; null for somebody who is invited, since an invitation shows nothing of an account.
+    pub user_id: Option<Uuid>,
+    /// Their address.
+    pub email: String,
+    /// Name shown here; of somebody who is invited, the name that the inviter wrote, or else the address.
+    pub name: String,
+    /// What they do.
+    pub title: Option<String>,
+    // A reference, of which the API makes a link.
+    /// Picture; null for an invitation.
+    pub avatar_url: Option<String>,
+    /// What they are here, or will be.
+    pub role: Role,
+    /// How they belong here.
+    pub status: RosterStatus,
+    /// Since when they are here.
+    pub joined_at: Option<DateTime<Utc>>,
+    /// When they were last sent an invitation that they have not answered yet.
+    pub invited_at: Option<DateTime<Utc>>,
+    /// Until when they can accept it; it may have passed.
+    pub invitation_expires_at: Option<DateTime<Utc>>,
+}
+
+/// Who somebody is in the workspace's own schema.
+struct Profile {
+    id: Uuid,
+    display_name: Option<String>,
+    title: Option<String>,
+    avatar_url: Option<String>,
+    is_active: bool,
+}
+
+/// Everybody: those who are in, then those who are invited, by name. An invitation is not listed while the person who
+/// answers for it could not send it: it can't be accepted either.
+pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<RosterEntry>, sqlx::Error> {
+    // Nothing is written: dropped, it rolls back.
+    let mut tx = database.begin().await?;
+    let members = sqlx::query!(
+        r#"select m.id, u.id as user_id, u.email, u.name, u.title, m.role as "role: Role",
+                  coalesce('avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
+                  (m.is_active and u.is_active) as "is_active!", m.created_at as joined_at
+             from memberships m join users u on u.id = m.user_id
+            where m.workspace_id = $1"#,
+        workspace.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let invitations = sqlx::query!(
+        r#"select i.id, i.email, i.role as "role: Role", i.profile as "profile: Json<InvitedProfile>", i.sent_at,
+                  i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
+                  b.offered_overrides as "offered_overrides?: Overrides"
+             from invitations i join invitation_backing b on b.invitation_id = i.id
+            where i.workspace_id = $1 and accepted_at is null and cancelled_at is null"#,
+        workspace.0,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut scope = TenantScope::enter(&mut tx, workspace).await?;
+    let profiles =
+        sqlx::query_as!(Profile, "select id, display_name, title, avatar_url, is_active from members")
+            .fetch_all(scope.conn())
+            .await?;
+    let mut profiles: HashMap<_, _> = profiles.into_iter().map(|profile| (profile.id, profile)).collect();
+    let members = members.into_iter().map(|person| {
+        // Whoever was taken out, and whose membership was kept, has none.
+        let profile = profiles.remove(&person.id);
+        let is_active = person.is_active && profile.as_ref().is_some_and(|profile| profile.is_active);
+        let (display_name, title, avatar_url) = profile
+            .map(|profile| (profile.display_name, profile.title, profile.avatar_url))
+            .unwrap_or_default();
+        RosterEntry {
+            member_id: person.id,
+            user_id: Some(person.user_id),
+            email: person.email,
+            name: display_name.unwrap_or(person.name),
+            title: title.or(person.title),
+            avatar_url: avatar_url.or(person.avatar_url),
+            role: person.role,
+            status: if is_active { RosterStatus::Active } else { RosterStatus::Inactive },
+            joined_at: Some(person.joined_at),
+            invited_at: None,
+            invitation_expires_at: None,
+        }
+    });
+    let backed = invitations.into_iter().filter(|invitation| {
+        let backing = Backing {
+            role: invitation.backing_role,
+            overrides: invitation.overrides.clone(),
+            offered_overrides: invitation.offered_overrides.clone(),
+        };
+        backing.holds(invitation.role)
+    });
+    let invited = backed.map(|invitation| RosterEntry {
+        member_id: invitation.id,
+        user_id: None,
+        name: invitation.profile.0.display_name.unwrap_or_else(|| invitation.email.clone()),
+        email: invitation.email,
+        title: invitation.profile.0.title,
+        avatar_url: None,
+        role: invitation.role,
+        status: RosterStatus::Pending,
+        joined_at: None,
+        invited_at: Some(invitation.sent_at),
+        invitation_expires_at: Some(invitation.expires_at),
+    });
+    let mut entries: Vec<_> = members.chain(invited).collect();
+    entries.sort_by_cached_key(|entry| {
+        (entry.status == RosterStatus::Pending, entry.name.to_lowercase(), entry.member_id)
+    });
+    Ok(entries)
+}

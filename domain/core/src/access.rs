@@ -1,0 +1,366 @@
+//! Roles, permissions and scopes: what each caller may do in a workspace.
+//!
+//! A permission is named where its route is declared. People hold what their role holds by default, as
+//! their workspace has changed it; keys and tokens hold no more than their scopes say. Nothing here
+//! reads the database: [`Held`] is made of what one query found.
+
+mod catalogue;
+mod of_jobs;
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use poem_openapi::Enum;
+use serde::{Deserialize, Serialize};
+
+pub use catalogue::{Listed, catalogue, find, is_listed};
+pub use of_jobs::{Denied, IN_PERSON};
+
+/// What someone is in a workspace. Each role may do all that the ones before it may.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum, sqlx::Type,
+)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Works with what is there.
+    Member,
+    /// Decides what is there and who works with it.
+    Admin,
+    /// Answers for the workspace.
+    Owner,
+}
+
+impl Role {
+    /// All of them, the least first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// Whether this role holds a permission where nothing was changed.
+    ///
+    /// ```
+    /// use crate::access::Role;
+    /// assert!(Role::Viewer.may("records:view"));
+    /// assert!(!Role::Viewer.may("records:create"));
+    /// assert!(!Role::Owner.may("records:invent"));
+    /// ```
+    #[must_use]
+    pub fn may(self, permission: &str) -> bool {
+        find(permission).is_some_and(|listed| self >= listed.least)
+    }
+
+    /// The name in the database and on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+/// What a key or token is for. Each stands for itself: `write` without `read` writes and doesn't read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case")]
+pub enum Scope {
+    /// Reading.
+    Read,
+    /// Changing data.
+    Write,
+    /// Changing what data looks like, and how the workspace is set up.
+    Schema,
+    /// Files in and out.
+    Files,
+    /// People, keys and what they may do.
+    Auth,
+    /// Whatever asks a model.
+    Ai,
+    /// All of these.
+    #[serde(rename = "*")]
+    #[oai(rename = "*")]
+    All,
+}
+
+impl Scope {
+    /// All of them.
+    pub const EACH: [Self; 7] =
+        [Self::Read, Self::Write, Self::Schema, Self::Files, Self::Auth, Self::Ai, Self::All];
+
+    /// The name in the database and on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Schema => "schema",
+            Self::Files => "files",
+            Self::Auth => "auth",
+            Self::Ai => "ai",
+            Self::All => "*",
+        }
+    }
+
+    /// Whether these scopes cover this one.
+    #[must_use]
+    pub fn is_in(self, scopes: &[Self]) -> bool {
+        scopes.iter().any(|&scope| scope == self || scope == Self::All)
+    }
+}
+
+/// How far a permission reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To everything.
+    All,
+    /// To what one has made oneself: only the `_own` variant is held.
+    Own,
+}
+
+/// A role's permission that a workspace has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Which.
+    pub permission: String,
+    /// Whether the role has it now.
+    pub granted: bool,
+}
+
+/// What a caller holds in a workspace: their role, as the workspace has changed it, within the scopes
+/// of their credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    role: Role,
+    overrides: Vec<Override>,
+    scopes: Option<Vec<Scope>>,
+    is_acting: bool,
+}
+
+/// Why someone is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacking {
+    /// Their role doesn't hold the permission.
+    Permission,
+    /// Their key or token doesn't have the scope.
+    Scope(Scope),
+    /// They are a member of staff who acts as the person, and it would outlast that.
+    InPerson,
+}
+
+impl Held {
+    /// What a role holds with a workspace's overrides of it. The owner's can't be changed.
+    #[must_use]
+    pub fn of_role(role: Role, overrides: Vec<Override>) -> Self {
+        let overrides = if role == Role::Owner { Vec::new() } else { overrides };
+        Self { role, overrides, scopes: None, is_acting: false }
+    }
+
+    /// The same, with the overrides as a row has them.
+    #[must_use]
+    pub fn with(role: Role, overrides: BTreeMap<String, bool>) -> Self {
+        let overrides = overrides.into_iter();
+        let overrides = overrides.map(|(permission, granted)| Override { permission, granted }).collect();
+        Self::of_role(role, overrides)
+    }
+
+    /// No more than those scopes.
+    #[must_use]
+    pub fn within(self, scopes: Vec<Scope>) -> Self {
+        Self { scopes: Some(scopes), ..self }
+    }
+
+    /// What a member of staff holds of it who acts as the person: nothing that outlasts that
+    /// ([`Listed::outlasts`]).
+    #[must_use]
+    pub fn acted_for(self) -> Self {
+        Self { is_acting: true, ..self }
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How far a permission reaches for this caller.
+    ///
+    /// # Errors
+    /// [`Lacking`], when it isn't held.
+    pub fn reach(&self, permission: &str) -> Result<Reach, Lacking> {
+        let listed = find(permission).ok_or(Lacking::Permission)?;
+        if self.is_acting && listed.outlasts() {
+            return Err(Lacking::InPerson);
+        }
+        if let Some(scopes) = &self.scopes
+            && !listed.scope.is_in(scopes)
+        {
+            return Err(Lacking::Scope(listed.scope));
+        }
+        if self.role_holds(listed) {
+            return Ok(Reach::All);
+        }
+        match catalogue::own_variant(permission) {
+            Some(own) if self.role_holds(own) => Ok(Reach::Own),
+            _ => Err(Lacking::Permission),
+        }
+    }
+
+    /// Whether a permission is held, to everything.
+    #[must_use]
+    pub fn may(&self, permission: &str) -> bool {
+        self.reach(permission) == Ok(Reach::All)
+    }
+
+    /// Whether someone may give a scope to a key: a key does all that admins do, within its scopes, so that
+    /// whoever gave one more than they have would have it by that key.
+    #[must_use]
+    pub fn may_give(&self, scope: Scope) -> bool {
+        let is_covered = !self.is_acting && self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));
+        let mut of_keys =
+            catalogue().iter().filter(|listed| Role::Admin >= listed.least && listed.scope.is_in(&[scope]));
+        is_covered && of_keys.all(|listed| self.role_holds(listed))
+    }
+
+    /// Whether all that another holds is held here, too: who gives a role must hold what it does.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let holds = |listed: &Listed| {
+            let wider = listed.name.strip_suffix("_own");
+            self.may(listed.name) || wider.is_some_and(|wider| self.may(wider))
+        };
+        other.permissions().all(holds)
+    }
+
+    /// All that is held, in the catalogue's order.
+    pub fn permissions(&self) -> impl Iterator<Item = &'static Listed> {
+        catalogue().iter().filter(|listed| {
+            self.role_holds(listed)
+                && self.scopes.as_ref().is_none_or(|scopes| listed.scope.is_in(scopes))
+                && !(self.is_acting && listed.outlasts())
+        })
+    }
+
+    fn role_holds(&self, listed: &Listed) -> bool {
+        let changed = self.overrides.iter().find(|changed| changed.permission == listed.name);
+        changed.map_or(self.role >= listed.least, |changed| changed.granted)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A role or scope that doesn't exist.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no such role or scope")]
+pub struct UnknownName;
+
+impl FromStr for Role {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|role| role.name() == name).ok_or(UnknownName)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::EACH.into_iter().find(|scope| scope.name() == name).ok_or(UnknownName)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(permission: &str, granted: bool) -> Override {
+        Override { permission: permission.to_owned(), granted }
+    }
+
+    #[test]
+    fn a_workspace_changes_what_a_role_may_but_never_the_owners() {
+        let changes = vec![granted("records:create", false), granted("recordsets:delete", true)];
+        let member = Held::of_role(Role::Member, changes.clone());
+        assert!(!member.may("records:create") && member.may("recordsets:delete"));
+        assert!(Held::of_role(Role::Owner, changes).may("records:create"));
+    }
+
+    #[test]
+    fn without_the_permission_its_own_variant_reaches_what_one_has_made() {
+        let member = Held::of_role(Role::Member, vec![granted("records:edit", false)]);
+        assert_eq!(member.reach("records:edit"), Ok(Reach::Own));
+        assert!(!member.may("records:edit"));
+        assert_eq!(Held::of_role(Role::Viewer, vec![]).reach("records:edit"), Err(Lacking::Permission));
+    }
+
+    #[test]
+    fn a_scope_narrows_and_never_widens() {
+        let reader = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Read]);
+        assert!(reader.may("records:view"));
+        assert_eq!(reader.reach("records:create"), Err(Lacking::Scope(Scope::Write)));
+        let all = Held::of_role(Role::Viewer, vec![]).within(vec![Scope::All]);
+        assert_eq!(all.reach("records:create"), Err(Lacking::Permission));
+    }
+
+    #[test]
+    fn who_acts_as_a_person_holds_nothing_that_outlasts_it() {
+        let acting = Held::of_role(Role::Owner, vec![]).acted_for();
+        assert!(acting.may("records:create") && acting.may("members:view"));
+        for permission in ["members:edit_own", "api_keys:manage", "governance:manage", "schedules:manage"] {
+            assert_eq!(acting.reach(permission), Err(Lacking::InPerson), "{permission}");
+            assert!(acting.permissions().all(|listed| listed.name != permission), "{permission}");
+        }
+        assert!(!Scope::EACH.into_iter().any(|scope| acting.may_give(scope)));
+    }
+
+    #[test]
+    fn nobody_gives_a_scope_by_which_a_key_may_what_they_may_not() {
+        let admin = || Held::of_role(Role::Admin, vec![]);
+        assert!(Scope::EACH.into_iter().all(|scope| admin().may_give(scope)));
+        let member = Held::of_role(Role::Member, vec![granted("api_keys:manage", true)]);
+        assert!(
+            member.may_give(Scope::Read) && !member.may_give(Scope::Write) && !member.may_give(Scope::All)
+        );
+        let restricted = Held::of_role(Role::Admin, vec![granted("records:delete", false)]);
+        assert!(!restricted.may_give(Scope::Write) && !restricted.may_give(Scope::All));
+        assert!(restricted.may_give(Scope::Auth));
+        let key = admin().within(vec![Scope::Read, Scope::Auth]);
+        assert!(key.may_give(Scope::Read) && !key.may_give(Scope::Write) && !key.may_give(Scope::All));
+    }
+
+    #[test]
+    fn who_gives_a_role_holds_all_that_it_does() {
+        let of = |role| Held::of_role(role, vec![]);
+        assert!(of(Role::Admin).covers(&of(Role::Member)) && !of(Role::Admin).covers(&of(Role::Owner)));
+        let key = |scopes: &[Scope]| of(Role::Owner).within(scopes.to_vec());
+        assert!(key(&[Scope::All]).covers(&of(Role::Owner)));
+        assert!(!key(&[Scope::Auth]).covers(&of(Role::Viewer)));
+        assert!(key(&[Scope::Auth, Scope::Read]).covers(&of(Role::Viewer)));
+        let raised = Held::of_role(Role::Member, vec![granted("recordsets:delete", true)]);
+        let lowered = Held::of_role(Role::Admin, vec![granted("recordsets:delete", false)]);
+        assert!(!lowered.covers(&raised));
+    }
+
+    #[test]
+    fn names_are_listed_once_and_an_own_variant_has_its_permission() {
+        for (i, listed) in catalogue().iter().enumerate() {
+            assert!(!catalogue()[..i].iter().any(|before| before.name == listed.name), "{}", listed.name);
+            if let Some(wider) = listed.name.strip_suffix("_own") {
+                assert!(find(wider).is_some(), "{}", listed.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Events: what others care about, appended in the transaction that made it so.
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{Actor, WorkspaceId};
+
+/// Something that happened to a subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// `subject.verb`, for example `record.updated`.
+    pub kind: String,
+    /// What it happened to, for example `record`.
+    pub subject: &'static str,
+    /// Which one.
+    pub subject_id: Uuid,
+    /// The subject's version after it, where it has versions; consumers order by it.
+    pub subject_version: Option<i64>,
+    /// The details; an error where they can't be written down, which fails the change.
+    pub data: Result<Value, String>,
+}
+
+impl Event {
+    /// `subject.verb` with details that serialise.
+    pub fn new(subject: &'static str, verb: &str, id: Uuid, data: impl Serialize) -> Self {
+        Self {
+            kind: format!("{subject}.{verb}"),
+            subject,
+            subject_id: id,
+            subject_version: None,
+            data: serde_json::to_value(data).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Appends it; it exists if and only if the connection's transaction commits.
+    pub async fn append(
+        self,
+        conn: &mut PgConnection,
+        workspace: WorkspaceId,
+        actor: &Actor,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "select append_event($1, $2, $3, $4, $5, $6, $7)",
+            workspace.0,
+            self.kind,
+            actor.origin().as_actor(),
+            self.subject,
+            self.subject_id,
+            self.subject_version,
+            self.data.map_err(|error| sqlx::Error::Encode(error.into()))?,
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    /// With the subject's version.
+    #[must_use]
+    pub fn version(mut self, version: i64) -> Self {
+        self.subject_version = Some(version);
+        self
+    }
+}

@@ -1,0 +1,186 @@
+//! Who answers for scheduled jobs: the person or the API key in whose name their jobs run. A scheduled job whose
+//! maker may not start it any more is disabled, with the reason, when the maker's standing changes; and at its
+//! next occurrence, for what changes by itself, such as a key that expires.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use jobs::{Act, Database, Tx};
+use serde_json::json;
+use sqlx::{PgConnection, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    Actor, Event, WorkspaceId,
+    access::{Denied, Held, Override},
+    callers::{role_named, scopes},
+};
+
+/// The permission that making, changing and so keeping a scheduled job takes.
+const MANAGE: &str = "schedules:manage";
+
+/// Which scheduled jobs are looked at.
+#[derive(Debug, Clone, Copy)]
+enum Of<'a> {
+    Workspace(WorkspaceId),
+    These(&'a [Uuid]),
+}
+
+/// An enabled scheduled job of a workspace, with what its maker is there now.
+struct Made {
+    id: Uuid,
+    workspace_id: Uuid,
+    name: String,
+    kind: String,
+    by_key: bool,
+    key_is_active: Option<bool>,
+    key_has_expired: Option<bool>,
+    key_scopes: Option<Vec<String>>,
+    role: Option<String>,
+    overrides: Option<Json<BTreeMap<String, bool>>>,
+}
+
+impl Made {
+    /// Why its maker may not have it run any more; none while they may.
+    fn refused(&self) -> Result<Option<String>, sqlx::Error> {
+        let maker = if self.by_key { "the API key that it runs as" } else { "the person whom it runs as" };
+        if self.by_key {
+            match (self.key_is_active, self.key_has_expired) {
+                (Some(true), Some(true)) => return Ok(Some(format!("{maker} has expired"))),
+                (Some(true), _) => {}
+                _ => return Ok(Some(format!("{maker} is revoked, paused or deleted"))),
+            }
+        }
+        let Some(role) = &self.role else {
+            let out = "is not an active member of the workspace any more";
+            return Ok(Some(if self.by_key {
+                format!("the person who answers for {maker} {out}")
+            } else {
+                format!("{maker} {out}")
+            }));
+        };
+        let overrides = self.overrides.iter().flat_map(|Json(overrides)| overrides);
+        let overrides = overrides
+            .map(|(permission, granted)| Override { permission: permission.clone(), granted: *granted })
+            .collect();
+        let mut held = Held::of_role(role_named(role)?, overrides);
+        if let Some(names) = &self.key_scopes {
+            held = held.within(scopes(names)?);
+        }
+        let lacking = held.need(MANAGE).and_then(|()| held.need_for_job(&self.kind, Act::Start));
+        Ok(lacking
+            .err()
+            .map(|Denied { permission, .. }| format!("{maker} does not hold {permission} any more")))
+    }
+}
+
+/// Disables the scheduled jobs of a workspace whose makers may not have them run any more.
+pub async fn disable_refused(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    actor: &Actor,
+) -> Result<(), sqlx::Error> {
+    disable(conn, Of::Workspace(workspace), actor).await?;
+    Ok(())
+}
+
+/// The same at their occurrence, for the leader; answers with those that it disabled.
+pub fn disable_refused_when_due<'a>(
+    tx: &'a mut Tx,
+    schedules: &'a [Uuid],
+) -> BoxFuture<'a, Result<HashSet<Uuid>, sqlx::Error>> {
+    Box::pin(async move { disable(tx.conn(), Of::These(schedules), &Actor::default()).await })
+}
+
+/// Enqueues what is due, as the leader does.
+pub async fn enqueue_due(database: &Database, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    jobs::schedules::enqueue_due(database, now, Some(disable_refused_when_due)).await
+}
+
+/// Of scheduled jobs, why the maker of the first one may not have it run; none where all may.
+pub async fn first_refused(
+    conn: &mut PgConnection,
+    schedules: &[Uuid],
+) -> Result<Option<String>, sqlx::Error> {
+    for made in enabled(conn, Of::These(schedules)).await? {
+        if let Some(reason) = made.refused()? {
+            return Ok(Some(format!("of the scheduled job {:?}, {reason}", made.name)));
+        }
+    }
+    Ok(None)
+}
+
+/// The enabled ones among those, with their makers. None of them changes before the transaction is over.
+async fn enabled(conn: &mut PgConnection, of: Of<'_>) -> Result<Vec<Made>, sqlx::Error> {
+    let (workspace, ids) = match of {
+        Of::Workspace(workspace) => (Some(workspace.0), None),
+        Of::These(ids) => (None, Some(ids)),
+    };
+    // The installation's own and those that operators made have neither a person nor a key.
+    sqlx::query_as!(
+        Made,
+        r#"select s.id, s.workspace_id as "workspace_id!", s.name, s.kind,
+                  coalesce(s.origin->>'credential_type' = $3, false) as "by_key!",
+                  k.is_active and k.revoked_at is null as "key_is_active?",
+                  k.expires_at <= now() as "key_has_expired?", k.scopes as "key_scopes?",
+                  m.role as "role?", m.overrides as "overrides?: Json<BTreeMap<String, bool>>"
+             from schedules s
+             left join api_keys k on s.origin->>'credential_type' = $3
+                                 and k.id = (s.origin->>'credential_id')::uuid and k.workspace_id = s.workspace_id
+             left join live_memberships m
+               on m.workspace_id = s.workspace_id
+              and m.user_id = case when s.origin->>'credential_type' = $3 then k.created_by
+                                   else (s.origin->>'user_id')::uuid end
+            where s.enabled and s.workspace_id is not null
+              and (s.origin->>'credential_type' = $3 or s.origin->>'user_id' is not null)
+              and ($1::uuid is null or s.workspace_id = $1) and ($2::uuid[] is null or s.id = any($2))
+            order by s.id
+              for update of s"#,
+        workspace,
+        ids,
+        "api_key",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let mut disabled = HashSet::new();
+    for schedule in enabled(&mut *conn, of).await? {
+        let Some(reason) = schedule.refused()? else { continue };
+        sqlx::query!(
+            "update schedules set enabled = false, disabled_reason = $2, updated_at = now() where id = $1",
+            schedule.id,
+            reason,
+        )
+        .execute(&mut *conn)
+        .await?;
+        let change = json!({ "name": schedule.name, "enabled": false, "disabled_reason": reason });
+        Event::new("scheduled_job", "updated", schedule.id, change)
+            .append(&mut *conn, WorkspaceId(schedule.workspace_id), actor)
+            .await?;
+        disabled.insert(schedule.id);
+    }
+    Ok(disabled)
+}
+
+/// Lets the successor of a rotated key answer for what the key answered for.
+pub async fn hand_to_successor(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    old: Uuid,
+    new: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update schedules set origin = origin || jsonb_build_object('credential_id', $3::uuid::text), updated_at = now()
+          where workspace_id = $1 and origin->>'credential_type' = 'api_key'
+            and origin->>'credential_id' = $2::uuid::text",
+        workspace.0,
+        old,
+        new,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

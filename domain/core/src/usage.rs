@@ -1,0 +1,110 @@
+//! Usage: a workspace's plan, what it allows and what is used of it.
+
+use jobs::Database;
+use poem_openapi::Object;
+use sqlx::PgConnection;
+
+use crate::{
+    Actor, WorkspaceDb, WorkspaceId,
+    rate_limits::{self, Bucket, Counted},
+    storage_use::{self, StorageUse},
+};
+
+/// A workspace's plan and storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// `free`, `starter`, `growth` or `enterprise`.
+    pub plan: String,
+    /// Bytes in use: records with their versions, uploads, exports and reports.
+    pub storage_bytes: i64,
+    /// What the plan allows.
+    pub limits: PlanLimits,
+}
+
+/// What a plan allows.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub struct PlanLimits {
+    /// Requests a minute of all API keys together; null if they are not limited.
+    pub requests_per_minute: Option<u32>,
+    /// Requests a day of all API keys together; null if they are not limited.
+    pub requests_per_day: Option<u32>,
+    /// Scheduled jobs of the workspace; null if they are not limited.
+    pub scheduled_jobs: Option<i64>,
+    /// Least time between two occurrences of a scheduled job, in seconds.
+    pub schedule_interval_seconds: i64,
+    /// API keys that are neither revoked nor expired; null if they are not limited.
+    pub api_keys: Option<i64>,
+    /// The largest file that an upload takes, in bytes.
+    pub max_upload_bytes: u64,
+    /// Storage in bytes: records with their versions, uploads, exports and reports; null if it is not limited.
+    pub storage_bytes: Option<i64>,
+}
+
+/// The row of a workspace's plan in `plan_limits`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRow {
+    /// Name of the plan.
+    pub plan: String,
+    /// Scheduled jobs; none if they are not limited.
+    pub schedules: Option<i32>,
+    /// Least time between two occurrences, in seconds; none for the installation's own minimum.
+    pub schedule_interval_secs: Option<i32>,
+    /// API keys; none if they are not limited.
+    pub api_keys: Option<i32>,
+    /// Largest upload, in bytes; none for the installation's own maximum.
+    pub upload_bytes: Option<i64>,
+    /// Storage, in bytes; none if it is not limited.
+    pub storage_bytes: Option<i64>,
+}
+
+impl PlanRow {
+    /// The largest file, where the installation takes files of at most so many bytes.
+    #[must_use]
+    pub fn upload_bytes(&self, installation: u64) -> u64 {
+        let plan = self.upload_bytes.and_then(|bytes| bytes.try_into().ok());
+        plan.map_or(installation, |plan: u64| plan.min(installation))
+    }
+}
+
+/// What a workspace's plan allows, on a connection that sees the shared schemas.
+pub async fn plan(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<PlanRow, sqlx::Error> {
+    sqlx::query_as!(
+        PlanRow,
+        r#"select w.plan, l.schedules as "schedules?", l.schedule_interval_secs as "schedule_interval_secs?",
+                  l.api_keys as "api_keys?", l.upload_bytes as "upload_bytes?", l.storage_bytes as "storage_bytes?"
+             from workspaces w left join plan_limits l on l.plan = w.plan
+            where w.id = $1"#,
+        workspace.0,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// What a workspace uses of what it may.
+pub async fn of(
+    database: &Database,
+    workspace: WorkspaceId,
+    actor: Actor,
+    max_upload_bytes: u64,
+) -> Result<Usage, sqlx::Error> {
+    let mut reader = database.reader().await?;
+    let row = plan(reader.conn(), workspace).await?;
+    let limits = rate_limits::load(reader.conn()).await?;
+    drop(reader);
+    let requests = |bucket| limits.rate(Counted::ApiKey, bucket, &row.plan).map(|rate| rate.requests);
+    let limits = PlanLimits {
+        requests_per_minute: requests(Bucket::Plan),
+        requests_per_day: requests(Bucket::Day),
+        scheduled_jobs: row.schedules.map(i64::from),
+        schedule_interval_seconds: row.schedule_interval_secs.unwrap_or(MIN_SCHEDULE_INTERVAL).into(),
+        api_keys: row.api_keys.map(i64::from),
+        max_upload_bytes: row.upload_bytes(max_upload_bytes),
+        storage_bytes: row.storage_bytes,
+    };
+    let mut db = WorkspaceDb::read(database, workspace, actor).await?;
+    let StorageUse { used, .. } = storage_use::get(&mut db).await?;
+    Ok(Usage { plan: row.plan, storage_bytes: used, limits })
+}
+
+/// Seconds between two occurrences of a schedule, where no plan asks for more: as fine as cron expressions are.
+pub const MIN_SCHEDULE_INTERVAL: i32 = 60;

@@ -1,0 +1,10 @@
+//! Recordsets and records, and what brings them in and out: files, imports, exports.
+
+pub mod exports;
+pub mod files;
+pub mod imports;
+pub mod modules;
+pub mod records;
+pub mod recordsets;
+
+mod csv;

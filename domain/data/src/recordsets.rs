@@ -1,0 +1,430 @@
+//! Recordsets: tables of typed records that a workspace defines for itself.
+//!
+//! This module keeps the recordsets and the definitions of their fields, and tells by a [`Schema`] what
+//! a record of one may hold. The records themselves are [`crate::records`]'. A deleted recordset lies
+//! in the trash, where neither it nor its records are visible; its slug stays taken, so that it can come back.
+
+pub mod ewkb;
+
+mod definitions;
+mod example;
+mod promoted;
+mod schema;
+mod slug;
+mod unique;
+
+pub use definitions::{MAX_FIELDS, NewField};
+pub use example::create_example;
+pub use promoted::Promoted;
+pub use schema::{Schema, SchemaField, Stored};
+pub use slug::{InvalidSlug, Slug};
+pub use unique::unique_value;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    EntityError, Event, FieldErrors, JsonObject, RecordsetId, UserId, WorkspaceDb,
+    page::{PageOf, PageRequest},
+    storage_use,
+};
+use fields::{Field, FieldType};
+use poem_openapi::{Object, types::MaybeUndefined};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A table of records.
+#[derive(Debug, Clone, PartialEq, Serialize, Object)]
+pub struct Recordset {
+    /// Its id.
+    pub id: RecordsetId,
+    /// Its name in URLs; it never changes.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Settings of the screens that show it, kept as they are given.
+    pub settings: JsonObject,
+    /// Whether it is in use.
+    pub is_active: bool,
+    /// How many records it has.
+    pub record_count: i64,
+    /// Who created it.
+    pub created_by: Option<UserId>,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it or its fields last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A recordset with its fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Object)]
+pub struct RecordsetDetail {
+    /// The recordset.
+    #[serde(flatten)]
+    #[oai(flatten)]
+    pub recordset: Recordset,
+    /// Its fields, in order.
+    pub fields: Vec<Field>,
+}
+
+/// A recordset to create.
+#[derive(Debug, Clone, Default, PartialEq, Object)]
+pub struct NewRecordset {
+    /// Its name for people, 1 to 255 characters.
+    pub name: String,
+    /// Its name in URLs; derived from the name and made unique if absent.
+    pub slug: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Settings of the screens that show it.
+    #[oai(default)]
+    pub settings: JsonObject,
+    /// Its fields, in order; at most 2,000.
+    #[oai(default)]
+    pub fields: Vec<NewField>,
+}
+
+/// Changes to a recordset; what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Object)]
+pub struct RecordsetChanges {
+    /// Its name for people, 1 to 255 characters.
+    pub name: Option<String>,
+    /// What it is for; null clears it.
+    pub description: MaybeUndefined<String>,
+    /// Settings of the screens that show it; they replace those before.
+    pub settings: Option<JsonObject>,
+    /// Whether it is in use.
+    pub is_active: Option<bool>,
+    /// Fields to change, by their keys, and fields to add; others stay as they are.
+    pub fields: Option<Vec<NewField>>,
+}
+
+/// Which recordsets to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordsetFilter<'a> {
+    /// A part of the name, the slug or the description.
+    pub search: Option<&'a str>,
+    /// In use or not.
+    pub is_active: Option<bool>,
+}
+
+/// Creates a recordset.
+///
+/// # Errors
+/// [`EntityError::Taken`] if a slug is asked for that another recordset has;
+/// [`EntityError::Invalid`] for what is wrong with it or its fields; [`EntityError::LimitExceeded`].
+pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, EntityError> {
+    let mut errors = FieldErrors::new();
+    check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
+    let slug = new.slug.as_deref().map(str::parse::<Slug>).transpose();
+    if let Err(invalid) = &slug {
+        errors.insert("slug".to_owned(), vec![invalid.to_string()]);
+    }
+    let definitions = definitions::define(&[], new.fields.clone());
+    errors.extend(definitions.as_ref().err().cloned().unwrap_or_default());
+    let (Ok(slug), Ok(definitions), true) = (slug, definitions, errors.is_empty()) else {
+        return Err(EntityError::Invalid(errors));
+    };
+
+    let id = insert(db, &new, slug).await?;
+    definitions.store(db, id).await?;
+    count_bytes(db, id).await?;
+    let created = detail(db, Handle::id(id)).await?;
+    db.record(Event::new("recordset", "created", id.0, &created.recordset)).await?;
+    Ok(created)
+}
+
+/// Inserts the row under the slug that was asked for, or under the first free one.
+async fn insert(
+    db: &mut WorkspaceDb,
+    new: &NewRecordset,
+    asked: Option<Slug>,
+) -> Result<RecordsetId, EntityError> {
+    const TRIES: usize = 100; // each failed one means that somebody else has just succeeded
+    let derived = Slug::from_name(&new.name);
+    for _ in 0..if asked.is_some() { 1 } else { TRIES } {
+        let slug = match &asked {
+            Some(slug) => slug.clone(),
+            None => derived.clone().unique(&slugs_like(db, &derived).await?),
+        };
+        let inserted = sqlx::query_scalar!(
+            r#"insert into recordsets (id, slug, name, description, settings, created_by)
+               values ($1, $2, $3, $4, $5, $6)
+               on conflict on constraint recordsets_slug_key do nothing
+               returning id as "id: RecordsetId""#,
+            RecordsetId::new().0,
+            slug.as_str(),
+            new.name.trim(),
+            new.description,
+            &new.settings as &JsonObject,
+            db.user_id(),
+        )
+        .fetch_optional(db.conn())
+        .await?;
+        if let Some(id) = inserted {
+            return Ok(id);
+        }
+    }
+    Err(EntityError::Taken("slug".into()))
+}
+
+/// The slugs that begin like this one, those in the trash too.
+async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sqlx::Error> {
+    // Long slugs are cut to make room for a number, so that only their beginning is the same.
+    let beginning: String = slug.as_str().chars().take(60).collect();
+    sqlx::query_scalar!("select slug from recordsets where starts_with(slug, $1)", beginning)
+        .fetch_all(db.conn())
+        .await
+}
+
+/// A page of the recordsets outside the trash, by name.
+///
+/// # Errors
+/// [`EntityError::Invalid`] for a search that can't be.
+pub async fn list(
+    db: &mut WorkspaceDb,
+    filter: RecordsetFilter<'_>,
+    page: PageRequest,
+) -> Result<PageOf<Recordset>, EntityError> {
+    if filter.search.is_some_and(|search| search.contains('\0')) {
+        let reasons = vec!["must not contain U+0000".to_owned()];
+        return Err(EntityError::Invalid(FieldErrors::from([("search".to_owned(), reasons)])));
+    }
+    let total = sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from recordsets
+            where deleted_at is null
+              and ($1::boolean is null or is_active = $1)
+              and ($2::text is null or position(lower($2) in lower(concat_ws(' ', name, slug, description))) > 0)"#,
+        filter.is_active,
+        filter.search,
+    )
+    .fetch_one(db.conn())
+    .await?;
+    let items = sqlx::query_as!(
+        Recordset,
+        r#"select s.id as "id: RecordsetId",
+                  s.slug,
+                  s.name,
+                  s.description,
+                  s.settings as "settings: JsonObject",
+                  s.is_active,
+                  (select coalesce(sum(d.delta), 0)::bigint from record_count_deltas d where d.recordset_id = s.id)
+                      as "record_count!",
+                  s.created_by as "created_by: UserId",
+                  s.created_at,
+                  s.updated_at
+             from recordsets s
+            where deleted_at is null
+              and ($1::boolean is null or is_active = $1)
+              and ($2::text is null or position(lower($2) in lower(concat_ws(' ', name, slug, description))) > 0)
+            order by lower(s.name), s.id
+            limit $3 offset $4"#,
+        filter.is_active,
+        filter.search,
+        page.limit,
+        page.offset,
+    )
+    .fetch_all(db.conn())
+    .await?;
+    Ok(PageOf { items, total })
+}
+
+/// One recordset, by its slug or its id, with its fields and the exact count of its records.
+///
+/// # Errors
+/// [`EntityError::NotFound`], also for a recordset in the trash.
+pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, EntityError> {
+    detail(db, Handle::of(slug_or_id)).await
+}
+
+/// Changes a recordset or its fields.
+///
+/// # Errors
+/// [`EntityError::NotFound`]; [`EntityError::Invalid`], among others for a field whose type would
+/// change, and for one that would become unique while there are records; [`EntityError::LimitExceeded`].
+pub async fn update(
+    db: &mut WorkspaceDb,
+    slug_or_id: &str,
+    changes: RecordsetChanges,
+) -> Result<RecordsetDetail, EntityError> {
+    let handle = Handle::of(slug_or_id);
+    let mut errors = FieldErrors::new();
+    let (describe, description) = match &changes.description {
+        MaybeUndefined::Undefined => (false, None),
+        MaybeUndefined::Null => (true, None),
+        MaybeUndefined::Value(text) => (true, Some(text.as_str())),
+    };
+    check_texts(changes.name.as_deref(), description, changes.settings.as_ref(), &mut errors);
+    let fields_change = changes.fields.is_some();
+    if let Some(asked) = changes.fields {
+        let id = hold_alone(db, handle).await?;
+        let existing = schema::fields_of(db, id).await?;
+        match definitions::define(&existing, asked) {
+            Ok(definitions) if errors.is_empty() => definitions.store(db, id).await?,
+            Ok(_) => {}
+            Err(more) => errors.extend(more),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(EntityError::Invalid(errors));
+    }
+    let id = sqlx::query_scalar!(
+        "update recordsets
+            set name = coalesce($3, name),
+                description = case when $4 then $5 else description end,
+                settings = coalesce($6, settings),
+                is_active = coalesce($7, is_active),
+                schema_version = schema_version + $8::boolean::integer,
+                updated_at = clock_timestamp()
+          where (slug = $1 or id = $2) and deleted_at is null
+         returning id",
+        handle.slug,
+        handle.id,
+        changes.name.as_deref().map(str::trim),
+        describe,
+        description,
+        changes.settings as Option<JsonObject>,
+        changes.is_active,
+        fields_change,
+    )
+    .fetch_optional(db.conn())
+    .await?
+    .ok_or(EntityError::NotFound)?;
+    count_bytes(db, RecordsetId(id)).await?;
+    let updated = detail(db, Handle::id(RecordsetId(id))).await?;
+    db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
+    Ok(updated)
+}
+
+/// Counts what a recordset's definition takes, in the place of what it took: its texts, settings and fields, and for the
+/// rows themselves and their places in the indexes 1,024 bytes and 256 for each field.
+async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), EntityError> {
+    let added = sqlx::query_scalar!(
+        r#"update recordsets r
+              set bytes = taken.bytes
+             from (select b.bytes as before,
+                          1024 + octet_length(b.name) + coalesce(octet_length(b.description), 0)
+                          + octet_length(b.settings::text)
+                          + (select coalesce(sum(256 + octet_length(f.label) + octet_length(f.options::text)), 0)
+                               from fields f where f.recordset_id = b.id) as bytes
+                     from recordsets b where b.id = $1) taken
+            where r.id = $1
+           returning taken.bytes - taken.before as "added!""#,
+        id.0,
+    )
+    .fetch_one(db.conn())
+    .await?;
+    if added < 0 {
+        return Ok(storage_use::release(db, -added).await?);
+    }
+    Ok(storage_use::add(db, added).await?)
+}
+
+/// Moves a recordset to the trash: neither it nor its records are visible there, and nothing is lost.
+///
+/// # Errors
+/// [`EntityError::NotFound`], also if it lies there already.
+pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), EntityError> {
+    let handle = Handle::of(slug_or_id);
+    let deleted = sqlx::query!(
+        "update recordsets
+            set is_active = false, deleted_at = clock_timestamp(), updated_at = clock_timestamp()
+          where (slug = $1 or id = $2) and deleted_at is null
+         returning id, slug, name",
+        handle.slug,
+        handle.id,
+    )
+    .fetch_optional(db.conn())
+    .await?
+    .ok_or(EntityError::NotFound)?;
+    let what = json!({"slug": deleted.slug, "name": deleted.name});
+    db.record(Event::new("recordset", "deleted", deleted.id, what)).await?;
+    Ok(())
+}
+
+/// What a client names a recordset by. No slug looks like an id, so that one never means two.
+#[derive(Clone, Copy)]
+struct Handle<'a> {
+    slug: Option<&'a str>,
+    id: Option<Uuid>,
+}
+
+impl<'a> Handle<'a> {
+    fn of(slug_or_id: &'a str) -> Self {
+        match Uuid::try_parse(slug_or_id) {
+            Ok(id) => Self { slug: None, id: Some(id) },
+            Err(_) => Self { slug: Some(slug_or_id).filter(|slug| !slug.contains('\0')), id: None },
+        }
+    }
+
+    fn id(id: RecordsetId) -> Self {
+        Self { slug: None, id: Some(id.0) }
+    }
+}
+
+/// Waits for the transactions that write records by the fields as they are, and keeps others waiting.
+async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, EntityError> {
+    sqlx::query_scalar!(
+        r#"select id as "id: RecordsetId"
+             from recordsets where (slug = $1 or id = $2) and deleted_at is null for update"#,
+        handle.slug,
+        handle.id,
+    )
+    .fetch_optional(db.conn())
+    .await?
+    .ok_or(EntityError::NotFound)
+}
+
+async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, EntityError> {
+    let recordset = sqlx::query_as!(
+        Recordset,
+        r#"select s.id as "id: RecordsetId",
+                  s.slug,
+                  s.name,
+                  s.description,
+                  s.settings as "settings: JsonObject",
+                  s.is_active,
+                  (select coalesce(sum(d.delta), 0)::bigint from record_count_deltas d where d.recordset_id = s.id)
+                      as "record_count!",
+                  s.created_by as "created_by: UserId",
+                  s.created_at,
+                  s.updated_at
+             from recordsets s
+            where (s.slug = $1 or s.id = $2) and s.deleted_at is null"#,
+        handle.slug,
+        handle.id,
+    )
+    .fetch_optional(db.conn())
+    .await?
+    .ok_or(EntityError::NotFound)?;
+    let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
+    Ok(RecordsetDetail { recordset, fields })
+}
+
+/// Checks what the columns themselves can't: lengths, blanks, and the character that PostgreSQL can't store.
+fn check_texts(
+    name: Option<&str>,
+    description: Option<&str>,
+    settings: Option<&JsonObject>,
+    errors: &mut FieldErrors,
+) {
+    let mut complain = |field: &str, reason: &str| {
+        errors.entry(field.to_owned()).or_default().push(reason.to_owned());
+    };
+    if name.is_some_and(|name| {
+        name.trim().is_empty() || name.trim().chars().count() > 255 || name.contains('\0')
+    }) {
+        complain("name", "must have 1 to 255 characters, none of them U+0000");
+    }
+    if description.is_some_and(|text| text.chars().count() > 10_000 || text.contains('\0')) {
+        complain("description", "must have at most 10,000 characters, none of them U+0000");
+    }
+    if let Some(settings) = settings {
+        let value = Value::Object(settings.members().clone());
+        if let Err(invalid) = Field::new("settings", FieldType::Json).accept_json(&value) {
+            complain("settings", &invalid.message);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Jobs as clients set them up: scheduled jobs.
+
+pub mod scheduled_jobs;

@@ -1,0 +1,5 @@
+//! A workspace's people: members and their tours, teams; and how its database stands.
+
+pub mod members;
+pub mod teams;
+pub mod workspace_health;

@@ -1,0 +1,254 @@
+//! What members answer for, and how it is handed to somebody else.
+//!
+//! Held is what names one person as responsible: recordsets, imports, exports, scheduled jobs and API keys
+//! that they made and that are still there, and teams that they lead. Records name who created them, but
+//! that is history and nobody's duty: they stay as they are.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Event, UserId, WorkspaceDb,
+    access::Held,
+    callers::scopes,
+    handed_keys::{self, HandedOverKey},
+    makers,
+};
+use poem_openapi::Object;
+use serde_json::json;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{MemberError, MemberFilter, MemberProfile, error::invalid, get, only};
+use crate::teams::TeamRole;
+
+/// The types of what can be held, as bodies name them.
+const TYPES: [&str; 6] = ["recordset", "import", "export", "scheduled_job", "api_key", "team"];
+/// How many of each are shown.
+const SHOWN: i64 = 50;
+
+/// All that a member holds.
+#[derive(Debug, Clone, PartialEq, Object)]
+pub struct Holdings {
+    /// Whose.
+    pub member_id: Uuid,
+    /// How many there are, of all types.
+    pub total: i64,
+    /// By type; without those of which there are none.
+    pub groups: Vec<HeldItems>,
+}
+
+/// What a member holds of one type.
+#[derive(Debug, Clone, PartialEq, Object)]
+pub struct HeldItems {
+    /// `recordset`, `import`, `export`, `scheduled_job`, `api_key` or `team`.
+    #[oai(rename = "type")]
+    pub of_type: String,
+    /// How many there are.
+    pub count: i64,
+    /// The newest 50 of them.
+    pub items: Vec<HeldItem>,
+}
+
+/// Something that a member holds.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, Object)]
+pub struct HeldItem {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// `owner`, or `lead` of a team.
+    pub relation: String,
+    /// Since when it is there.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What was handed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
+pub struct Reassigned {
+    /// How many of each type.
+    pub reassigned: BTreeMap<String, i64>,
+    /// How many altogether.
+    pub total: i64,
+    /// API keys among them. Each has a new secret, shown here once; the old one ends at this moment.
+    pub api_keys: Vec<HandedOverKey>,
+}
+
+/// What a member holds, by type.
+pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, MemberError> {
+    let member = get(db, id).await?;
+    let workspace = db.workspace().0;
+    let groups = sqlx::query!(
+        r#"with held as (
+               select 'recordset' as of_type, 1 as place, id, name, 'owner' as relation, created_at
+                 from recordsets where created_by = $1 and deleted_at is null
+               union all
+               select 'import', 2, i.job_id, f.name, 'owner', i.created_at
+                 from imports i join files f on f.id = i.file_id where i.created_by = $1
+               union all
+               select 'export', 3, job_id, name, 'owner', created_at from exports where created_by = $1
+               union all
+               select 'scheduled_job', 4, id, name, 'owner', created_at
+                 from schedules where workspace_id = $3 and origin->>'user_id' = $1::text
+               union all
+               select 'api_key', 5, id, name, 'owner', created_at
+                 from api_keys where workspace_id = $3 and created_by = $1 and revoked_at is null
+               union all
+               select 'team', 6, t.id, t.name, 'lead', m.created_at
+                 from team_members m join teams t on t.id = m.team_id
+                where m.member_id = $2 and m.role = 'lead'
+           ), numbered as (
+               select *, row_number() over (partition by of_type order by created_at desc, id) as n from held
+           )
+           select of_type as "of_type!",
+                  count(*) as "count!",
+                  coalesce(jsonb_agg(jsonb_build_object('id', id, 'name', name, 'relation', relation,
+                                                        'created_at', created_at)
+                                     order by n) filter (where n <= $4), '[]')
+                      as "items!: Json<Vec<HeldItem>>"
+             from numbered group by of_type, place order by place"#,
+        member.user_id,
+        id,
+        workspace,
+        SHOWN,
+    )
+    .fetch_all(db.conn())
+    .await?;
+    let groups: Vec<_> = groups
+        .into_iter()
+        .map(|row| HeldItems { of_type: row.of_type, count: row.count, items: row.items.0 })
+        .collect();
+    Ok(Holdings { member_id: id, total: groups.iter().map(|group| group.count).sum(), groups })
+}
+
+/// Hands all that a member holds to another, or only what is of those types. Where they lead a team, the
+/// other leads it, and they stay in it. Keys get new secrets ([`handed_keys::hand_over`]).
+///
+/// # Errors
+/// [`MemberError::KeysOfMore`] when keys among it would do more than the caller may; [`MemberError::Invalid`]
+/// when the other is the same, not here, doesn't get in, or may not have one of the scheduled jobs run, or for a type that
+/// there isn't.
+pub async fn reassign(
+    db: &mut WorkspaceDb,
+    caller: &Held,
+    from: Uuid,
+    to: Uuid,
+    types: Option<&[String]>,
+) -> Result<Reassigned, MemberError> {
+    if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
+        return Err(invalid("types", &format!("must be some of {}", TYPES.join(", "))));
+    }
+    let giver = get(db, from).await?;
+    let taker = only(db, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
+    let taker = match taker.await {
+        Err(MemberError::NotFound) => None,
+        found => Some(found?),
+    };
+    let taker = taker
+        .filter(|taker| taker.id != giver.id)
+        .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
+    let mut keys = Vec::new();
+    if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
+        may_hand_over_keys(db, caller, &giver, &taker).await?;
+        keys = handed_keys::hand_over(db, UserId(giver.user_id), UserId(taker.user_id)).await?;
+    }
+    let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
+    let workspace = db.workspace().0;
+    let row = sqlx::query!(
+        r#"with moved_recordsets as (
+               update recordsets set created_by = $2
+                where 'recordset' = any($6) and created_by = $1 and deleted_at is null returning 1
+           ), moved_imports as (
+               update imports set created_by = $2 where 'import' = any($6) and created_by = $1 returning 1
+           ), moved_exports as (
+               update exports set created_by = $2 where 'export' = any($6) and created_by = $1 returning 1
+           ), moved_schedules as (
+               update schedules
+                  set origin = (origin - array['credential_type', 'credential_id', 'impersonator_id'])
+                               || jsonb_build_object('user_id', $2::text),
+                      updated_at = now()
+                where 'scheduled_job' = any($6) and workspace_id = $5 and origin->>'user_id' = $1::uuid::text
+               returning id
+           ), moved_keys as (
+               update api_keys set created_by = $2, updated_at = now()
+                where 'api_key' = any($6) and workspace_id = $5 and created_by = $1 and revoked_at is null
+               returning 1
+           ), led as (
+               update team_members set role = 'member'
+                where 'team' = any($6) and member_id = $3 and role = 'lead' returning team_id
+           ), moved_teams as (
+               insert into team_members (team_id, member_id, role) select team_id, $4, 'lead' from led
+               on conflict (team_id, member_id) do update set role = 'lead'
+               returning team_id, xmax = 0 as is_new
+           )
+           select (select count(*) from moved_recordsets) as "recordset!",
+                  (select count(*) from moved_imports) as "import!",
+                  (select count(*) from moved_exports) as "export!",
+                  array(select id from moved_schedules) as "schedules!",
+                  (select count(*) from moved_keys) as "expired_keys!",
+                  array(select team_id from moved_teams where is_new) as "joined!",
+                  array(select team_id from moved_teams where not is_new) as "raised!""#,
+        giver.user_id,
+        taker.user_id,
+        giver.id,
+        taker.id,
+        workspace,
+        &types,
+    )
+    .fetch_one(db.conn())
+    .await?;
+    if let Some(reason) = makers::first_refused(db.conn(), &row.schedules).await? {
+        return Err(invalid(
+            "to_member_id",
+            &format!("must be a member who may run what is handed over: {reason}"),
+        ));
+    }
+    let teams = row.joined.len() + row.raised.len();
+    let counted = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let counts = [
+        row.recordset,
+        row.import,
+        row.export,
+        counted(row.schedules.len()),
+        row.expired_keys + counted(keys.len()),
+        counted(teams),
+    ];
+    let of_types = TYPES.into_iter().zip(counts).filter(|(name, _)| types.iter().any(|named| named == name));
+    let reassigned: BTreeMap<_, _> = of_types.map(|(name, count)| (name.to_owned(), count)).collect();
+    let total = reassigned.values().sum();
+    for (teams, verb) in [(&row.joined, "member_added"), (&row.raised, "member_updated")] {
+        for &team in teams {
+            let led_before = json!({ "member_id": giver.id, "role": TeamRole::Member });
+            db.record(Event::new("team", "member_updated", team, led_before)).await?;
+            let leads = json!({ "member_id": taker.id, "role": TeamRole::Lead });
+            db.record(Event::new("team", verb, team, leads)).await?;
+        }
+    }
+    let moved = json!({ "to": to, "reassigned": reassigned });
+    db.record(Event::new("member", "items_reassigned", from, moved)).await?;
+    Ok(Reassigned { reassigned, total, api_keys: keys })
+}
+
+/// A key does what the person may who answers for it, so that handing one to somebody gives it what they hold.
+async fn may_hand_over_keys(
+    db: &mut WorkspaceDb,
+    caller: &Held,
+    giver: &MemberProfile,
+    taker: &MemberProfile,
+) -> Result<(), MemberError> {
+    let workspace = db.workspace().0;
+    let keys = sqlx::query_scalar!(
+        "select scopes from api_keys where workspace_id = $1 and created_by = $2 and revoked_at is null",
+        workspace,
+        giver.user_id,
+    )
+    .fetch_all(db.conn())
+    .await?;
+    for names in &keys {
+        let covered = scopes(names)?.into_iter().all(|scope| caller.may_give(scope));
+        if taker.role > caller.role() || !covered {
+            return Err(MemberError::KeysOfMore);
+        }
+    }
+    Ok(())
+}
