@@ -33,6 +33,7 @@ pub enum Fails {
     KeyRevoked,
     LastOwner,
     LimitExceeded,
+    ModuleTaken,
     NameTaken,
     OwnerImmutable,
     PaymentRefused,

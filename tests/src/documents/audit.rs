@@ -32,8 +32,10 @@ const NOTE_NOTHING: &[&str] = &[
 const OF_SEVERAL: &[&str] =
     &["cancel_all_import_jobs", "cancel_jobs", "discard_dead_letters", "retry_dead_letters"];
 
-/// Actions that one request takes several times on one thing, in ways that only the details tell apart: who of a team.
-const DIFFER_IN_DETAILS: &[&str] = &["team.member_updated"];
+/// Operations and actions that they take several times on one thing, in ways that only the details tell apart: a role and
+/// a profile, two members of a team.
+const DIFFER_IN_DETAILS: &[(&str, &str)] =
+    &[("update_user", "member.updated"), ("reassign_member_items", "team.member_updated")];
 
 /// Checks that each write has an entry with its request, and with that kind of actor where a caller is known. The entry
 /// names what was changed, and it is the only one of that change: two of one action about one thing are one effect noted
@@ -63,7 +65,8 @@ pub(super) async fn writes_are_noted(app: &TestApp, contract: &Contract, actor: 
         let mut once: Vec<_> = found
             .iter()
             .map(|(_, action, resource, id, data)| {
-                let details = DIFFER_IN_DETAILS.contains(&action.as_str()).then_some(data);
+                let of = (operation.as_str(), action.as_str());
+                let details = DIFFER_IN_DETAILS.contains(&of).then_some(data);
                 (action, resource, id, details)
             })
             .collect();

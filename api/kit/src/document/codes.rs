@@ -90,6 +90,7 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("key_expired", "the key has expired"),
             ("key_revoked", "the key is revoked"),
             ("last_owner", "the workspace would have no owner"),
+            ("module_taken", "the workspace has settings of this module"),
             ("name_taken", "another one has this name"),
             ("owner_immutable", "the owner's role cannot be changed"),
             ("provisioning_failed", "the workspace could not be made"),
