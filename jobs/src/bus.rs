@@ -50,7 +50,7 @@ pub enum RedisError {
 pub struct Bus {
     client: redis::Client,
     connection: Arc<RwLock<ConnectionManager>>,
-    /// Told when the connection leads to a server that takes writes, after one that refused them.
+    /// Notified when the connection leads to a server that takes writes, after one that refused them.
     moved: watch::Receiver<()>,
     prefix: Arc<str>,
     wakes: mpsc::UnboundedSender<Option<Pool>>,

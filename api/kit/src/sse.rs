@@ -165,8 +165,8 @@ struct Reader {
     retry: bool,
     /// What is to be sent before anything live.
     pending: VecDeque<Event>,
-    /// The client has been told that the next event follows a hole.
-    told_of_gap: bool,
+    /// The client has had a GAP, and the next event follows it.
+    gap_sent: bool,
     last: i64,
     shape: Option<Shape>,
     /// How the surface shows the job's id, and an event that has no shape of its own.
@@ -191,7 +191,7 @@ impl Reader {
             admitted: None,
             retry: true,
             pending: VecDeque::new(),
-            told_of_gap: false,
+            gap_sent: false,
             last: 0,
             shape,
             id: json!(job),
@@ -255,7 +255,7 @@ impl Reader {
                 if event.seq <= self.last {
                     continue;
                 }
-                if self.misses_some_before(&event) && !std::mem::replace(&mut self.told_of_gap, true) {
+                if self.misses_some_before(&event) && !std::mem::replace(&mut self.gap_sent, true) {
                     self.pending.push_front(event);
                     let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
                     return Some((Bytes::from(format!("data: {gap}\n\n")), self));
@@ -304,7 +304,7 @@ impl Reader {
 
     async fn send(mut self, event: Event) -> Option<(Bytes, Self)> {
         self.last = event.seq;
-        self.told_of_gap = false;
+        self.gap_sent = false;
         self.over = event.status.is_terminal();
         let seq = event.seq;
         let data = match &self.shape {

@@ -84,9 +84,9 @@ pub async fn hand_over(
     let mut handed = Vec::with_capacity(keys.len());
     for ((key, new), (secret, shown)) in keys.into_iter().zip(new).zip(secrets) {
         makers::hand_to_successor(db.conn(), workspace, key.id, new).await?;
-        let told = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
+        let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
                            "created_by": to });
-        db.record(Event::new("api_key", "rotated", key.id, told)).await?;
+        db.record(Event::new("api_key", "rotated", key.id, details)).await?;
         handed.push(HandedOverKey {
             id: ApiKeyId(new),
             replaces: ApiKeyId(key.id),

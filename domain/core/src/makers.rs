@@ -111,7 +111,7 @@ pub async fn first_refused(
     Ok(None)
 }
 
-/// The enabled ones among those, with their makers. None of them changes before the transaction is over.
+/// The enabled ones among those, with their makers. None of them changes before the transaction has ended.
 async fn enabled(conn: &mut PgConnection, of: Of<'_>) -> Result<Vec<Made>, sqlx::Error> {
     let (workspace, ids) = match of {
         Of::Workspace(workspace) => (Some(workspace.0), None),

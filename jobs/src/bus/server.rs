@@ -112,7 +112,7 @@ pub(super) async fn write(connection: &mut ConnectionManager, key: &str) -> Resu
 
 /// Sees now and then whether the server takes writes, until the last handle is dropped. A connection whose
 /// server refuses them is dropped and made anew: after a failover the name may lead to another one. Once that takes writes,
-/// `moves` is told.
+/// `moves` is notified.
 pub(super) async fn keep_writable(
     connection: Weak<RwLock<ConnectionManager>>,
     client: Client,

@@ -49,7 +49,7 @@ impl RedisServer {
         redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("it forgets");
     }
 
-    /// How many channels anybody listens to.
+    /// How many channels have a subscriber.
     pub async fn number_of_channels(&self) -> usize {
         let mut connection = self.client().get_multiplexed_async_connection().await.expect("Redis answers");
         let mut channels = redis::cmd("PUBSUB");

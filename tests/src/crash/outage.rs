@@ -134,7 +134,7 @@ async fn whoever_uses_redis_follows_its_name_when_the_old_one_refuses_writes() {
     cluster.redis(&["REPLICAOF", "127.0.0.1", "1", ""]).await;
     wait_until("writes are taken", || async { database.bus.probe().await.is_ok() }).await;
 
-    // Who listened to the old one is told to listen anew.
+    // A subscription at the old one ends, so that its holder subscribes anew.
     assert!(heard.next().await.is_none());
     let mut heard = database.bus.messages("news").await.unwrap();
     let mut publish = redis::cmd("PUBLISH");
