@@ -218,6 +218,7 @@ where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
 {
+    domain_jobs::install_kinds();
     let started = Settings::of_process().and_then(|settings| start(&settings, service, pools));
     let (_logging, config) = match started {
         Ok(started) => started,

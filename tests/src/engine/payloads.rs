@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use domain::job_kinds::SendMail;
 use jobs::{
     Answer, JobContext, JobError, JobId, JobKind, NewJob, Outcome, PayloadError, PayloadKeys, Pool, Registry,
-    RetryPolicy, kinds::SendMail,
+    RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
