@@ -13,6 +13,8 @@ use crate::{Act, JobKind, Needs, Pool, Retention, RetryPolicy};
 pub struct Kind {
     /// Name in the ledger.
     pub name: &'static str,
+    /// Pool that runs it.
+    pub pool: Pool,
     /// Permissions that jobs of the kind ask for, beside those of jobs in general.
     pub needs: Needs,
     /// Row of the table of policies in `docs/add-a-job-kind.md`.
@@ -23,7 +25,7 @@ impl Kind {
     /// A kind by its type.
     #[must_use]
     pub const fn of<K: JobKind>() -> Self {
-        Self { name: K::NAME, needs: K::NEEDS, row: row::<K> }
+        Self { name: K::NAME, pool: K::POOL, needs: K::NEEDS, row: row::<K> }
     }
 }
 
@@ -78,7 +80,7 @@ pub struct PruneJobs {}
 
 impl JobKind for PruneJobs {
     const NAME: &'static str = "jobs.prune";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
     const TIMEOUT: Duration = Duration::from_secs(3600);
     const RETENTION: Retention = Retention::of_days(1, 30);
@@ -123,7 +125,7 @@ pub enum Crash {
 
 impl JobKind for NoOp {
     const NAME: &'static str = "engine.no_op";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     // Whoever tries the engine out does not want to wait.
     const RETRY: RetryPolicy = RetryPolicy { base: Duration::from_secs(1), ..RetryPolicy::DEFAULT };
     const PRIORITY: i16 = 9;
@@ -141,7 +143,7 @@ pub struct Steps {
 
 impl JobKind for Steps {
     const NAME: &'static str = "engine.steps";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
     const PRIORITY: i16 = 9;

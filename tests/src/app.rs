@@ -71,9 +71,9 @@ impl TestApp {
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
 
-        let process = workers::process::Config::read(&settings, &Pool::ALL).expect("the settings are good");
+        let process = workers::process::Config::read(&settings, Pool::all()).expect("the settings are good");
         let services = Arc::new(workers::Services::new(database.clone(), &process).expect("services"));
-        let slots: HashMap<_, _> = Pool::ALL.into_iter().map(|pool| (pool, 4)).collect();
+        let slots: HashMap<_, _> = Pool::all().iter().copied().map(|pool| (pool, 4)).collect();
         let (registry, connection) = (workers::registry(&services), database.clone());
         let kinds_handled = registry.names().collect();
         tokio::spawn(work(connection, registry, WorkerConfig::new(slots), stop.clone()));

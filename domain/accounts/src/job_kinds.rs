@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::job_kinds::{DELIVERIES, PROVISIONING};
 use jobs::{JobKind, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -24,7 +25,7 @@ pub struct ProvisionWorkspace {
 
 impl JobKind for ProvisionWorkspace {
     const NAME: &'static str = "workspaces.provision";
-    const POOL: Pool = Pool::Provisioning;
+    const POOL: Pool = PROVISIONING;
     const TIMEOUT: Duration = Duration::from_secs(120);
     const PRIORITY: i16 = 1;
 }
@@ -58,7 +59,7 @@ pub struct WriteToAccount {
 
 impl JobKind for WriteToAccount {
     const NAME: &'static str = "accounts.write";
-    const POOL: Pool = Pool::Deliveries;
+    const POOL: Pool = DELIVERIES;
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
@@ -69,7 +70,7 @@ pub struct SweepAccounts {}
 
 impl JobKind for SweepAccounts {
     const NAME: &'static str = "accounts.sweep";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 
@@ -85,6 +86,6 @@ pub struct MailWorkspaces {
 
 impl JobKind for MailWorkspaces {
     const NAME: &'static str = "accounts.mail_workspaces";
-    const POOL: Pool = Pool::Deliveries;
+    const POOL: Pool = DELIVERIES;
     const TIMEOUT: Duration = Duration::from_secs(60);
 }

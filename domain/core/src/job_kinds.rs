@@ -5,6 +5,12 @@ use std::time::Duration;
 use jobs::{JobKind, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
 
+/// Email, webhooks and notifications.
+pub const DELIVERIES: Pool = Pool::new("deliveries", 32);
+
+/// New workspaces and tenants' migrations.
+pub const PROVISIONING: Pool = Pool::new("provisioning", 4);
+
 /// The kinds.
 pub const KINDS: &[Kind] = &[Kind::of::<SendMail>()];
 
@@ -25,7 +31,7 @@ pub struct SendMail {
 
 impl JobKind for SendMail {
     const NAME: &'static str = "mail.send";
-    const POOL: Pool = Pool::Deliveries;
+    const POOL: Pool = DELIVERIES;
     // A server that is down, or wants a stranger to come back later, does so for hours.
     const RETRY: RetryPolicy = RetryPolicy::OUTWARD;
     const TIMEOUT: Duration = Duration::from_secs(60);

@@ -22,6 +22,12 @@ const OF_EXPORTS: Needs = Needs {
     delete: &["exports:delete"],
 };
 
+/// Files into records.
+pub const IMPORTS: Pool = Pool::new("imports", 2);
+
+/// Records into files.
+pub const EXPORTS: Pool = Pool::new("exports", 2);
+
 /// The kinds.
 pub const KINDS: &[Kind] = &[
     Kind::of::<ImportRecords>(),
@@ -41,7 +47,7 @@ pub struct ImportRecords {
 
 impl JobKind for ImportRecords {
     const NAME: &'static str = "records.import";
-    const POOL: Pool = Pool::Imports;
+    const POOL: Pool = IMPORTS;
     const NEEDS: Needs = OF_IMPORTS;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
@@ -57,7 +63,7 @@ pub struct DiscardImport {
 
 impl JobKind for DiscardImport {
     const NAME: &'static str = "records.discard_import";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const NEEDS: Needs = OF_IMPORTS;
     const TIMEOUT: Duration = Duration::from_secs(3600);
     const PRIORITY: i16 = 3;
@@ -74,7 +80,7 @@ pub struct ExportRecords {
 
 impl JobKind for ExportRecords {
     const NAME: &'static str = "records.export";
-    const POOL: Pool = Pool::Exports;
+    const POOL: Pool = EXPORTS;
     const NEEDS: Needs = OF_EXPORTS;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
@@ -93,7 +99,7 @@ pub struct ScheduledExport {
 
 impl JobKind for ScheduledExport {
     const NAME: &'static str = "records.export_scheduled";
-    const POOL: Pool = Pool::Exports;
+    const POOL: Pool = EXPORTS;
     const NEEDS: Needs = OF_EXPORTS;
     const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
     const CHECKPOINTS: bool = true;
@@ -106,7 +112,7 @@ pub struct SweepUploads {}
 
 impl JobKind for SweepUploads {
     const NAME: &'static str = "uploads.sweep";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 

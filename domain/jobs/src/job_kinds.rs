@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::job_kinds::DELIVERIES;
 use jobs::{JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,7 +31,7 @@ pub struct CallWebhook {
 
 impl JobKind for CallWebhook {
     const NAME: &'static str = "webhooks.call";
-    const POOL: Pool = Pool::Deliveries;
+    const POOL: Pool = DELIVERIES;
     const RETRY: RetryPolicy = RetryPolicy::OUTWARD;
     const NEEDS: Needs = OF_WEBHOOKS;
     const TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::job_kinds::PROVISIONING;
 use jobs::{JobKind, Needs, Pool, RetryPolicy, Unique, kinds::Kind};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub struct MigrateWorkspace {}
 
 impl JobKind for MigrateWorkspace {
     const NAME: &'static str = "workspaces.migrate";
-    const POOL: Pool = Pool::Provisioning;
+    const POOL: Pool = PROVISIONING;
     const NEEDS: Needs = Needs {
         view: &[],
         start: &["workspace:migrate"],
