@@ -43,7 +43,7 @@ pub fn install(areas: &[&[Kind]]) {
 /// Every kind of job, of the engine and of the areas.
 ///
 /// # Panics
-/// Before [`install`]: nobody would be asked for the permissions of a kind that is not known.
+/// Before [`install`]: a kind that is not known asks for no permission.
 #[must_use]
 pub fn all() -> &'static [Kind] {
     INSTALLED.get().expect("the program has installed the kinds of job when it started")
