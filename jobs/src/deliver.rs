@@ -164,10 +164,7 @@ pub(crate) async fn receive(
 /// Turns the pool's wake channel into wake-ups, whatever becomes of the connection.
 async fn listen(bus: Bus, pool: Pool, waker: mpsc::Sender<()>) {
     loop {
-        if let Ok(mut subscriber) = bus.subscriber().await
-            && subscriber.subscribe(bus.wake_channel(pool)).await.is_ok()
-        {
-            let mut messages = subscriber.into_on_message();
+        if let Ok(mut messages) = bus.messages(bus.wake_channel(pool)).await {
             while messages.next().await.is_some() {
                 // Full means that a wake-up is on its way already.
                 let _ = waker.try_send(());

@@ -143,10 +143,7 @@ async fn lead(
 /// Turns wake-ups from the bus into pools to look at; `None` means all of them.
 async fn listen(database: Database, waker: mpsc::Sender<Option<Pool>>) {
     loop {
-        if let Ok(mut subscriber) = database.bus.subscriber().await
-            && subscriber.subscribe(database.bus.dispatch_channel()).await.is_ok()
-        {
-            let mut messages = subscriber.into_on_message();
+        if let Ok(mut messages) = database.bus.messages(database.bus.dispatch_channel()).await {
             while let Some(message) = messages.next().await {
                 let pool = message.get_payload::<String>().ok().and_then(|name| Pool::named(&name));
                 // Full means that the leader is about to look anyway.

@@ -25,7 +25,7 @@ pub struct Pause {
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub kind: Option<String>,
     /// Only jobs of this workspace; all zeros: of the installation itself.
-    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace_id", skip_serializing_if_is_none))]
     pub tenant: Option<Uuid>,
     /// Why, in the words of whoever paused.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]

@@ -86,11 +86,12 @@ impl PoolQueue {
     }
 }
 
-/// How one tenant's jobs in a pool stand.
+/// How one workspace's jobs in a pool stand.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "WorkspaceQueue"))]
 pub struct TenantQueue {
     /// The workspace; all zeros: the installation itself.
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace_id"))]
     pub tenant: Uuid,
     /// Due and not paused.
     pub ready: i64,

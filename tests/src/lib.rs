@@ -11,6 +11,7 @@ pub mod client;
 pub mod cluster;
 pub mod collector;
 pub mod database;
+mod documented;
 pub mod events;
 pub mod mailbox;
 mod mask;

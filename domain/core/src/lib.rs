@@ -12,6 +12,7 @@ pub mod audit;
 pub mod callers;
 pub mod event;
 pub mod governance;
+pub mod handed_keys;
 pub mod idempotency;
 pub mod impersonation;
 pub mod installation;
