@@ -168,7 +168,7 @@ struct Leader {
 
 impl Leader {
     fn new(database: Database, config: DispatchConfig, heard: Heard) -> Self {
-        let queues = Pool::ALL.into_iter().map(|pool| (pool, Queue::default())).collect();
+        let queues = Pool::all().iter().copied().map(|pool| (pool, Queue::default())).collect();
         Self { database, config, queues, claims: 0, heard, rescue_from: Instant::now() }
     }
 
@@ -221,7 +221,7 @@ impl Leader {
                 }
             }
             if Instant::now() >= next_poll {
-                woken.extend(Pool::ALL);
+                woken.extend(Pool::all());
                 next_poll = Instant::now() + POLL;
             }
             looked = Instant::now();
@@ -483,6 +483,6 @@ fn note(woken: &mut HashSet<Pool>, wake: Option<Pool>) {
         Some(pool) => {
             woken.insert(pool);
         }
-        None => woken.extend(Pool::ALL),
+        None => woken.extend(Pool::all()),
     }
 }

@@ -192,8 +192,9 @@ pub async fn count(database: &Database) -> Result<Figures, sqlx::Error> {
 
     #[allow(clippy::cast_precision_loss)] // milliseconds of two minutes
     let minutes = (at - since).num_milliseconds() as f64 / 60_000.0;
-    let mut pools: BTreeMap<String, PoolQueue> = Pool::ALL
-        .into_iter()
+    let mut pools: BTreeMap<String, PoolQueue> = Pool::all()
+        .iter()
+        .copied()
         .map(|pool| (pool.name().to_owned(), PoolQueue { pool: pool.name().into(), ..PoolQueue::default() }))
         .collect();
     for kind in &mut kinds {

@@ -44,6 +44,8 @@ mod inline;
 #[cfg(test)]
 mod installation;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod mail;

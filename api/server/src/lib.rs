@@ -35,6 +35,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
+    domain_jobs::install_kinds();
     config.storage.probe().await?;
     let fair = config.servers.fair_use(STATEMENT_TIMEOUT);
     let database = config.servers.connect(SILENCE, Some(fair)).await?;

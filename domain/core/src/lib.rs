@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod impersonation;
 pub mod installation;
 pub mod invitation_link;
+pub mod job_kinds;
 pub mod mail;
 pub mod makers;
 pub mod migrations;

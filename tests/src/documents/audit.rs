@@ -1,9 +1,7 @@
 //! Every write is in the audit, with what acted: a call of every operation that writes, and its entry.
 
-use jobs::{
-    JobId, NewJob, Surface,
-    kinds::{ExportRecords, NoOp},
-};
+use domain_data::job_kinds::ExportRecords;
+use jobs::{JobId, NewJob, Surface, kinds::NoOp};
 use serde_json::json;
 
 use super::answers::{Contract, hold_modules, hold_permissions};

@@ -3,10 +3,8 @@
 mod access;
 mod many;
 
-use ::jobs::{
-    NewJob, Unique,
-    kinds::{NoOp, SendMail},
-};
+use ::jobs::{NewJob, Unique, kinds::NoOp};
+use domain::job_kinds::SendMail;
 use serde_json::{Value, json};
 
 use super::jobs::{end_of, enqueue, sleeper};
