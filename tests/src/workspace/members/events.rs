@@ -85,7 +85,7 @@ async fn who_is_taken_out_leaves_teams_and_keys_behind_and_each_is_reported_by_e
 
         let events = log.next().await;
         let expected =
-            [("team.member_removed", &team), ("api_key.rotated", &key), ("member.removed", &member)];
+            [("team.member_removed", &team), ("api_key.updated", &key), ("member.removed", &member)];
         let found: Vec<_> = events.iter().map(|(kind, subject, _)| (kind.as_str(), subject)).collect();
         assert_eq!(found, expected);
         assert_eq!((&events[0].2["member_id"], &events[1].2["is_active"]), (&json!(member), &json!(false)));
@@ -109,7 +109,7 @@ async fn teams_and_keys_that_are_handed_over_are_reported_one_by_one() {
     let events = log.next().await;
     let found: Vec<_> = events.iter().map(|(kind, subject, _)| (kind.as_str(), subject)).collect();
     let expected = [
-        ("api_key.updated", &key),
+        ("api_key.rotated", &key),
         ("team.member_updated", &team),
         ("team.member_added", &team),
         ("member.items_reassigned", &giver),
