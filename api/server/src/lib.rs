@@ -72,6 +72,7 @@ pub enum StartError {
 /// # Errors
 /// When the process keeps some already.
 pub fn figures() -> Result<PrometheusHandle, BuildError> {
+    domain_jobs::install_kinds();
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &jobs::figures::SECONDS)?
         .install_recorder()?;
