@@ -56,7 +56,7 @@ impl ActivationApi {
     /// Look an activation link up
     ///
     /// Whom it is for and where it leads, to fill the form with. Looking doesn't use it up.
-    #[oai(path = "/activate", method = "get", operation_id = "get_activation", tag = "Fails::TokenInvalid")]
+    #[oai(path = "/activate", method = "get", operation_id = "get_activation", tag = "Fails::RecordNotFound")]
     async fn look(
         &self,
         app: Data<&App>,
