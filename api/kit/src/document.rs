@@ -49,7 +49,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
         show_key(prefix, path, method, operation);
         let declared = errors::take_declared(operation);
         leave_out_errors(path, operation, &declared);
-        errors::keep_codes(operation, declared);
+        errors::keep_codes(operation, &declared);
         describe_success(operation);
     }
     keep_used_tags(&mut document);
