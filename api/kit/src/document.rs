@@ -190,7 +190,7 @@ fn take_marked(operation: &mut Value, mark: &str) -> Vec<String> {
 fn show_key(prefix: &str, path: &str, method: &str, operation: &mut Value) {
     let content = &operation["requestBody"]["content"];
     let is_upload = content.is_object() && !content["application/json"].is_object();
-    if !takes_key(method, &format!("{prefix}{path}"), is_upload) || prefix == "/ops" {
+    if !takes_key(method, &format!("{prefix}{path}"), is_upload) {
         return;
     }
     let parameter = json!({
