@@ -56,16 +56,16 @@ pub async fn prioritize(
         .await?;
         return Ok(if exists.is_some() { Prioritize::NotWaiting } else { Prioritize::NotFound });
     };
-    if job.before != priority {
-        let data = json!({ "from": job.before, "to": priority });
-        audit::note(tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
-        let status = if job.due { Status::Queued } else { Status::Pending };
-        let before = snapshot::newest(&tx.database().bus, id).await;
-        let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);
-        event.attempt = job.attempt;
-        tx.publish_after_commit(event);
-    } else {
+    if job.before == priority {
         tx.mark_noted(); // nothing has changed
+        return Ok(Prioritize::Done);
     }
+    let data = json!({ "from": job.before, "to": priority });
+    audit::note(tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
+    let status = if job.due { Status::Queued } else { Status::Pending };
+    let before = snapshot::newest(&tx.database().bus, id).await;
+    let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);
+    event.attempt = job.attempt;
+    tx.publish_after_commit(event);
     Ok(Prioritize::Done)
 }
