@@ -309,15 +309,15 @@ async fn put(
     )
     .execute(tx.conn())
     .await?;
-    if !changed.is_empty() {
+    if changed.is_empty() {
+        tx.mark_noted(); // nothing has changed
+    } else {
         let of = |wanted: bool| -> Vec<_> {
             changed.iter().filter(|(_, granted)| *granted == wanted).map(|(listed, _)| listed.name).collect()
         };
         let told = json!({ "role": role, "granted": of(true), "denied": of(false) });
         by.record(tx, Event::new("role", verb, by.workspace.0, told)).await?;
         makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
-    } else {
-        tx.mark_noted(); // nothing has changed
     }
     Ok(of_role(tx.conn(), by.workspace, role).await?)
 }

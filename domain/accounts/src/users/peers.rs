@@ -209,10 +209,10 @@ pub async fn edit(
         profile::edit(tx, other, changes, link, actor).await
     } else {
         let place = only(&over)?.own.workspace();
-        if changes != ProfileChanges::default() {
-            profile::edit_member(tx, (place, other), changes, actor).await?;
-        } else {
+        if changes == ProfileChanges::default() {
             tx.mark_noted(); // nothing changes but the role, which is noted
+        } else {
+            profile::edit_member(tx, (place, other), changes, actor).await?;
         }
         Ok(Edited { user: shown_in(tx, place, other).await?, dropped_picture: None })
     }
