@@ -125,6 +125,7 @@ impl RecordsetImportApi {
     )]
     async fn analyze(&self, can: Can<CreateImport>, asked: Body<AnalyzeRequest>) -> Answer<Json<Uploaded>> {
         let AnalyzeRequest { file_uri, options } = asked.0;
+        imports::require_room(can.workspace)?;
         let file = files::get(&mut can.read().await?, uri(&file_uri)?).await?;
         let found = look(&can, &file, options.unwrap_or_default()).await?;
         Ok(Json(Uploaded::new(&file, found)))
