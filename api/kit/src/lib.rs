@@ -17,6 +17,7 @@ mod body;
 mod caller;
 mod edge;
 mod error;
+mod fails;
 mod idempotency;
 mod impersonation;
 mod job_started;
@@ -52,6 +53,7 @@ pub use body::{Body, MaybeBody};
 pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
 pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
+pub use fails::Fails;
 pub use job_started::{JobStarted, JobsStreamUrl};
 pub use jobs_stream::{JobsFilter, JobsStart, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
@@ -85,7 +87,7 @@ pub mod prelude {
     };
 
     pub use crate::{
-        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Tag, Whole, page_request,
+        Answer, Body, Can, Created, Fails, NoContent, Page, PageNumber, PageSize, Tag, Whole, page_request,
         permissions,
     };
 }

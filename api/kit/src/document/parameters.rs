@@ -21,7 +21,6 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("path", "role", "Role name."),
     ("path", "session_id", "Session id."),
     ("path", "team_id", "Team id."),
-    ("path", "tenant", "Tenant: a workspace id, or the name of a share without a workspace."),
     ("path", "token_id", "Personal token id."),
     ("path", "user_id", "Account id."),
     ("path", "worker_id", "Worker id."),

@@ -3,7 +3,7 @@
 pub(super) mod create;
 mod provision;
 
-use api_kit::{Answer, App, Body, InPerson, Tag, unhurried};
+use api_kit::{Answer, App, Body, Fails, InPerson, Tag, unhurried};
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
@@ -23,7 +23,11 @@ impl ProvisionApi {
         path = "/provision",
         method = "post",
         operation_id = "provision_workspace",
-        transform = "unhurried"
+        transform = "unhurried",
+        tag = "Fails::UserInactive",
+        tag = "Fails::AddressNotVerified",
+        tag = "Fails::SignupPending",
+        tag = "Fails::ProvisioningFailed"
     )]
     async fn provision(
         &self,
