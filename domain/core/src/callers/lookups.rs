@@ -52,7 +52,7 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     asked: Asked,
-    answer: oneshot::Sender<Option<Found>>,
+    answer: oneshot::Sender<Result<Option<Found>, sqlx::Error>>,
 }
 
 /// The right to run a statement. Whoever has it and is done, or gives up, passes it on to those who wait.
@@ -85,7 +85,7 @@ impl Lookups {
             return find(&self.pool, &asked).await;
         };
         match answer.await {
-            Ok(found) => Ok(found),
+            Ok(found) => found,
             // What went wrong was perhaps about another one.
             Err(_) => find(&self.pool, &asked).await,
         }
@@ -103,7 +103,13 @@ impl Lookups {
                     // Before the answers, so that the next statement need not wait for those who have one.
                     drop(turn);
                     for (answer, found) in answers.into_iter().zip(found) {
-                        let _ = answer.send(found); // its client may have left
+                        let _ = answer.send(Ok(found)); // its client may have left
+                    }
+                }
+                // They have waited for a connection as long as one may.
+                Err(sqlx::Error::PoolTimedOut) => {
+                    for answer in answers {
+                        let _ = answer.send(Err(sqlx::Error::PoolTimedOut));
                     }
                 }
                 Err(error) => tracing::warn!(%error, requests = asked.len(), "a lookup of several failed"),
