@@ -55,6 +55,12 @@ impl<K: Eq + Hash + Clone> Places<K> {
         Ok(Place { _place: place, _interest: interest })
     }
 
+    /// Whether `most` are held or waited for by this holder already: whether [`Places::take`] would refuse now.
+    #[must_use]
+    pub fn is_crowded(&self, holder: &K, most: usize) -> bool {
+        self.0.lock().get(holder).is_some_and(|held| held.interested >= most.max(1))
+    }
+
     /// How many holders have a place, or wait for one.
     #[must_use]
     pub fn holders(&self) -> usize {
@@ -154,6 +160,7 @@ mod tests {
         let mut waiting = Box::pin(places.take("a", 2));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(places.take("a", 2).await.unwrap_err(), Crowded);
+        assert!(places.is_crowded(&"a", 2) && !places.is_crowded(&"b", 2));
         // One that has given up waiting doesn't count any more.
         drop(waiting);
         assert!(places.take("a", 2).now_or_never().is_none());

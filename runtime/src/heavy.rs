@@ -88,6 +88,15 @@ impl HeavyPool {
         self.now.load(Ordering::Acquire)
     }
 
+    /// Refuses what [`heavy`] would refuse now: for requests that do some work before.
+    ///
+    /// # Errors
+    /// [`HeavyError::Overloaded`].
+    pub fn require_room(&self, whose: &Whose) -> Result<(), HeavyError> {
+        let is_full = self.under_way() >= self.most || self.holders.is_crowded(whose, self.most_of_one);
+        if is_full { Err(HeavyError::Overloaded) } else { Ok(()) }
+    }
+
     fn enter(&self) -> Result<Entered, HeavyError> {
         let entered = Entered(Arc::clone(&self.now));
         // Counted before it is compared, so that of two at once only one is the last.
@@ -249,7 +258,9 @@ mod tests {
             .unzip();
         let mut works = Box::pin(join_all(works));
         assert!(works.as_mut().now_or_never().is_none());
+        assert!(matches!(pool.require_room(&holder(1)), Err(HeavyError::Overloaded)));
         assert!(matches!(heavy(&pool, holder(1), |_| ()).await, Err(HeavyError::Overloaded)));
+        pool.require_room(&holder(2)).unwrap();
         heavy(&pool, holder(2), |_| ()).await.unwrap();
         drop(works);
     }
@@ -263,6 +274,7 @@ mod tests {
         assert!(first.as_mut().now_or_never().is_none());
         let mut second = Box::pin(heavy(&pool, holder(2), |_| ()));
         assert!(second.as_mut().now_or_never().is_none());
+        assert!(pool.require_room(&holder(3)).is_err());
         let refused = heavy(&pool, holder(3), |_| ()).await.unwrap_err();
         assert!(matches!(refused, HeavyError::Overloaded), "{refused}");
     }

@@ -30,6 +30,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use linger::Closing;
 use poem::{
     Endpoint, Request,
     http::{self, Version, header, uri::Scheme},
@@ -75,7 +76,7 @@ pub async fn serve<E>(
 ) where
     E: Endpoint + 'static,
 {
-    let endpoint = Arc::new(endpoint);
+    let (endpoint, closing) = (Arc::new(endpoint), Arc::new(Closing::default()));
     let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
     let connections = TaskTracker::new();
     let mut stop = pin!(stop);
@@ -95,8 +96,11 @@ pub async fn serve<E>(
                     }
                 };
                 let connection = connection(socket, peer, Arc::clone(&endpoint), leaving.clone());
+                let closing = Arc::clone(&closing);
                 let connection = async move {
-                    connection.await;
+                    if let Some(socket) = connection.await {
+                        closing.close(socket).await;
+                    }
                     drop(held);
                 };
                 connections.spawn(over.clone().run_until_cancelled_owned(connection));
@@ -138,13 +142,18 @@ fn check_host(request: &mut http::Request<Incoming>) {
     }
 }
 
-/// One connection, to its end. An error of it is the peer's business.
-async fn connection<E>(socket: TcpStream, peer: SocketAddr, endpoint: Arc<E>, leaving: CancellationToken)
+/// One connection, to its end: its socket, where it is still to be closed. An error of it is the peer's business.
+async fn connection<E>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    endpoint: Arc<E>,
+    leaving: CancellationToken,
+) -> Option<TcpStream>
 where
     E: Endpoint + 'static,
 {
     // An event is a small packet that should leave at once.
-    let (Ok(local), Ok(())) = (socket.local_addr(), socket.set_nodelay(true)) else { return };
+    let (Ok(local), Ok(())) = (socket.local_addr(), socket.set_nodelay(true)) else { return None };
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         check_host(&mut request);
         let endpoint = Arc::clone(&endpoint);
@@ -158,9 +167,9 @@ where
     let mut first = [0; PREFACE.len()];
     let looked = tokio::select! {
         looked = timeout(HEAD, socket.peek(&mut first)) => looked,
-        () = leaving.cancelled() => return,
+        () = leaving.cancelled() => return None,
     };
-    let Ok(looked) = looked else { return };
+    let looked = looked.ok()?;
     let socket = TokioIo::new(socket);
     if looked.is_ok() && first == *PREFACE {
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -169,17 +178,18 @@ where
         let connection = builder.serve_connection(socket, service);
         let mut connection = Box::pin(connection);
         tokio::select! {
-            _ = connection.as_mut() => return,
+            _ = connection.as_mut() => return None,
             () = leaving.cancelled() => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
+        None
     } else {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
         let mut connection = builder.serve_connection(socket, service);
         let mut is_leaving = pin!(leaving.cancelled());
         let mut asked = false;
-        // Without closing the connection, which is done below.
+        // Without closing the connection, which is the caller's to do.
         let ended = poll_fn(|context| {
             if !asked && is_leaving.as_mut().poll(context).is_ready() {
                 asked = true;
@@ -189,8 +199,6 @@ where
         });
         // Who has been told that this process leaves sends nothing more.
         let ended = ended.await;
-        if ended.is_ok() && !leaving.is_cancelled() {
-            linger::close(connection.into_parts().io.into_inner()).await;
-        }
+        (ended.is_ok() && !leaving.is_cancelled()).then(|| connection.into_parts().io.into_inner())
     }
 }

@@ -131,6 +131,7 @@ impl RecordsetImportApi {
     )]
     async fn analyze(&self, can: Can<CreateImport>, asked: Body<AnalyzeRequest>) -> Answer<Json<Uploaded>> {
         let AnalyzeRequest { file_uri, options } = asked.0;
+        imports::require_room(can.workspace)?;
         let file = files::get(&mut can.read().await?, uri(&file_uri)?).await?;
         let look = Look::at(&can, file, options.unwrap_or_default()).await?;
         can.change(async |db| look.keep(db).await).await?;

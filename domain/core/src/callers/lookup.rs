@@ -7,15 +7,15 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, types::Json};
+use sqlx::{PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
 use super::{
-    Credential, Principal,
+    API_KEY_PREFIX, Asked, Brought, Credential, Principal,
     authority::{Entry, Holder, Standing, judge},
     role_named, scopes,
 };
-use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks};
+use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks, secret};
 
 /// How a credential is named.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ fn tried(
 }
 
 /// Sessions.
-pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, workspaces, each, .. } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", s.id as "id!", s.user_id as "user_id!", s.impersonator_id,
@@ -159,7 +159,7 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
         &workspaces as &[Option<Uuid>],
         &each,
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -186,7 +186,7 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
 }
 
 /// API keys. One whose maker is out is good for nothing before it is handed to somebody else.
-pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, .. } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", k.id, k.workspace_id, k.scopes, k.ip_allowlist as own_allowlist, k.rate_per_minute,
@@ -204,7 +204,7 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
         &hashes as &[Option<Vec<u8>>],
         &workspaces as &[Option<Uuid>],
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -240,7 +240,7 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
 }
 
 /// Personal tokens. One for a single workspace is good for nothing where its person is out.
-pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+async fn personal_tokens(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, each } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", t.id, t.user_id, t.workspace_id as bound_to, t.scopes,
@@ -263,7 +263,7 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
         &workspaces as &[Option<Uuid>],
         &each,
     )
-    .fetch_all(pool)
+    .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -302,30 +302,63 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
         .collect()
 }
 
+/// Credentials that requests bring, each in the one workspace that is asked about; none for what is not good.
+pub(super) async fn brought(pool: &PgPool, asked: &[Asked]) -> Result<Vec<Option<Tried>>, sqlx::Error> {
+    let tries = asked.iter().map(|Asked { brought, workspace, from }| {
+        let (kind, key) = match brought {
+            Brought::Session(_, session) => (Kind::Session, Key::Id(session.0)),
+            Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
+                (Kind::ApiKey, Key::Hash(secret::hash(secret)))
+            }
+            Brought::Secret(secret) => (Kind::PersonalToken, Key::Hash(secret::hash(secret))),
+        };
+        (kind, Try { key, place: Place::One(*workspace), from: *from })
+    });
+    let mut found = vec![None; asked.len()];
+    for tried in of_each_kind(pool, tries.collect()).await? {
+        let is_theirs = match &asked[tried.index].brought {
+            Brought::Session(user, _) => tried.principal.user() == Some(*user),
+            Brought::Secret(_) => true,
+        };
+        if is_theirs {
+            let index = tried.index;
+            found[index] = Some(tried);
+        }
+    }
+    Ok(found)
+}
+
 /// Credentials by their ids, all of them; what is not good is left out.
 pub(super) async fn by_id(
     pool: &PgPool,
     asked: &[(Credential, Place, Option<IpAddr>)],
 ) -> Result<Vec<Tried>, sqlx::Error> {
-    let mut all = Vec::with_capacity(asked.len());
-    for kind in [Kind::Session, Kind::ApiKey, Kind::PersonalToken] {
-        let (places, tries): (Vec<_>, Vec<_>) = asked
-            .iter()
-            .enumerate()
-            .filter(|(_, (credential, ..))| Kind::of(*credential) == kind)
-            .map(|(index, &(credential, place, from))| {
-                (index, Try { key: Key::Id(credential.id()), place, from })
-            })
-            .unzip();
+    let tries = asked.iter().map(|&(credential, place, from)| {
+        (Kind::of(credential), Try { key: Key::Id(credential.id()), place, from })
+    });
+    of_each_kind(pool, tries.collect()).await
+}
+
+/// Tries credentials by one statement for each kind that is among them.
+async fn of_each_kind(pool: &PgPool, tries: Vec<(Kind, Try)>) -> Result<Vec<Tried>, sqlx::Error> {
+    let mut of_kinds: [(Vec<usize>, Vec<Try>); 3] = Default::default();
+    for (index, (kind, tried)) in tries.into_iter().enumerate() {
+        let (indices, of_kind) = &mut of_kinds[kind as usize];
+        indices.push(index);
+        of_kind.push(tried);
+    }
+    let mut conn = pool.acquire().await?;
+    let mut all = Vec::new();
+    for (kind, (indices, tries)) in Kind::ALL.into_iter().zip(of_kinds) {
         if tries.is_empty() {
             continue;
         }
         let found = match kind {
-            Kind::Session => sessions(pool, &tries).await?,
-            Kind::ApiKey => api_keys(pool, &tries).await?,
-            Kind::PersonalToken => personal_tokens(pool, &tries).await?,
+            Kind::Session => sessions(&mut conn, &tries).await?,
+            Kind::ApiKey => api_keys(&mut conn, &tries).await?,
+            Kind::PersonalToken => personal_tokens(&mut conn, &tries).await?,
         };
-        all.extend(found.into_iter().map(|tried| Tried { index: places[tried.index], ..tried }));
+        all.extend(found.into_iter().map(|tried| Tried { index: indices[tried.index], ..tried }));
     }
     Ok(all)
 }
@@ -338,6 +371,9 @@ enum Kind {
 }
 
 impl Kind {
+    /// In the order of their declaration.
+    const ALL: [Self; 3] = [Self::Session, Self::ApiKey, Self::PersonalToken];
+
     fn of(credential: Credential) -> Self {
         match credential {
             Credential::Session(_) => Self::Session,

@@ -40,6 +40,14 @@ fn limits() -> Limits {
     Limits { max_held_bytes: 128 << 20, max_cells: 4 << 20, ..Limits::default() }
 }
 
+/// Refuses a look at a file that would be refused once the file is found, or has come.
+///
+/// # Errors
+/// [`ImportError`] while too many files are looked at, of all or of this workspace.
+pub fn require_room(workspace: WorkspaceId) -> Result<(), ImportError> {
+    Ok(LOOKERS.require_room(&Whose::Workspace(workspace.0))?)
+}
+
 /// Takes in a file and looks at it. A file that can't be read is removed again.
 ///
 /// # Errors
