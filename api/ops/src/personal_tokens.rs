@@ -1,10 +1,10 @@
 //! Personal tokens: what each may do. People make read-only ones; more is granted here.
 
-use api_kit::{Answer, Body, Operator, Tag};
+use api_kit::{Answer, Body, Operator};
 use domain::access::Scope;
 use domain_accounts::personal_tokens::{self, PersonalToken};
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -22,6 +22,13 @@ struct PersonalTokens {
 struct Grant {
     /// In place of those that it has: at least one.
     scopes: Vec<Scope>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Tokens for people's programs.
+    #[oai(rename = "Personal Tokens")]
+    PersonalTokens,
 }
 
 pub(crate) struct PersonalTokensApi;

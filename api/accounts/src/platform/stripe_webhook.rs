@@ -1,12 +1,12 @@
 //! What Stripe tells us: contract section "Billing" (P-BILL-01). A notice is believed by its signature, which
 //! is of the very bytes that came; so they are read as they are.
 
-use api_kit::{Answer, ApiError, App, Envelope, Tag, Visitor};
+use api_kit::{Answer, ApiError, App, Envelope, Visitor};
 use bytes::Bytes;
 use domain_accounts::stripe::notices::{self, Page};
 use poem::{Request, RequestBody, error::ReadBodyError, http::StatusCode, web::Data};
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi, Tags,
     param::Header,
     payload::Json,
     registry::{MetaMediaType, MetaRequest, Registry},
@@ -26,6 +26,12 @@ struct Notice(Bytes);
 struct Received {
     /// Always true.
     received: bool,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// What Stripe tells about payments.
+    Billing,
 }
 
 /// See the module.

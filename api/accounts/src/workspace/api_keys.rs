@@ -38,6 +38,13 @@ pub(crate) async fn act<T, E: Into<ApiError>>(
     Ok(done)
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// Keys for programs: issue them, pause them, end them.
+    #[oai(rename = "API Keys")]
+    ApiKeys,
+}
+
 /// See the module.
 pub struct ApiKeysApi;
 

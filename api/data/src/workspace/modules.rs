@@ -6,6 +6,13 @@ use domain_data::modules::{self, Module, ModuleChanges, NewModule};
 
 permissions! { ViewModules = "modules:view", ManageModules = "modules:manage" }
 
+#[derive(Tags)]
+enum Tag {
+    /// Which parts of the product are on, and how they are set up.
+    #[oai(rename = "Module Settings")]
+    ModuleSettings,
+}
+
 pub struct ModulesApi;
 
 #[OpenApi(prefix_path = "/modules", tag = "Tag::ModuleSettings")]

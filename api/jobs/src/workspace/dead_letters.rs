@@ -2,8 +2,8 @@
 //! section DLQ.
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, JobLogLine, NoContent, Page, PageNumber, PageSize, Tag,
-    page_request, permissions,
+    Access, Answer, ApiError, Body, Can, JobLogLine, NoContent, Page, PageNumber, PageSize, page_request,
+    permissions,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -13,7 +13,7 @@ use jobs::{
     dead_letters::{self, DiscardedAll, Filter, RetriedAll},
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -155,6 +155,13 @@ struct DeadLettersDiscarded {
     discarded: i64,
     /// There may be more: call again.
     more: bool,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Jobs that have failed for good: look why, try again, or put away.
+    #[oai(rename = "Dead Letters")]
+    DeadLetters,
 }
 
 /// See the module.

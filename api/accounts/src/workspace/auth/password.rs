@@ -1,6 +1,6 @@
 //! Passwords: forgotten ones, and new ones in place of old.
 
-use api_kit::{Answer, App, Body, InPerson, Tag, Visitor};
+use api_kit::{Answer, App, Body, InPerson, Visitor};
 use domain_accounts::users::{
     letters::{self, AccountLetter},
     passwords,
@@ -8,7 +8,7 @@ use domain_accounts::users::{
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{Done, activation::Address};
+use super::{Done, Tag, activation::Address};
 
 /// A password to choose by a link.
 #[derive(Debug, Object)]

@@ -1,11 +1,11 @@
 //! Signing in and out.
 
-use api_kit::{Answer, App, Body, SignedIn, Tag, Visitor};
+use api_kit::{Answer, App, Body, SignedIn, Visitor};
 use domain_accounts::sessions;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{Done, LoggedIn, Tokens};
+use super::{Done, LoggedIn, Tag, Tokens};
 
 /// Who signs in.
 #[derive(Debug, Object)]

@@ -1,6 +1,6 @@
 //! Signing up with an invite: of someone who has paid through Stripe before they had an account.
 
-use api_kit::{Accepted, Answer, App, Body, Tag, Visitor, unhurried};
+use api_kit::{Accepted, Answer, App, Body, Visitor, unhurried};
 use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
@@ -8,7 +8,10 @@ use domain_accounts::{
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
-use super::{super::client, SignupAnswer, SignupStarted, takes_payments};
+use super::{
+    super::{Tag, client},
+    SignupAnswer, SignupStarted, takes_payments,
+};
 
 /// Who looks for their invite.
 #[derive(Debug, Object)]
