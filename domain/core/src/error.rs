@@ -109,6 +109,13 @@ pub enum EntityError {
     Database(sqlx::Error),
 }
 
+impl EntityError {
+    /// One field, one reason.
+    pub fn invalid(field: &str, reason: &str) -> Self {
+        Self::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])]))
+    }
+}
+
 impl From<sqlx::Error> for EntityError {
     fn from(error: sqlx::Error) -> Self {
         let violated = error.as_database_error().filter(|error| error.is_unique_violation());

@@ -30,7 +30,7 @@ impl ModulesApi {
     async fn get(
         &self,
         can: Can<ViewModules>,
-        /// Its name.
+        /// Module name.
         module: Path<String>,
     ) -> Answer<Json<Module>> {
         Ok(Json(modules::get(&mut can.read().await?, &module).await?))
@@ -49,7 +49,7 @@ impl ModulesApi {
     async fn toggle(
         &self,
         can: Can<ManageModules>,
-        /// Its name.
+        /// Module name.
         module: Path<String>,
     ) -> Answer<Json<Module>> {
         can.change(async |db| modules::toggle(db, &module).await).await.map(Json)
@@ -62,7 +62,7 @@ impl ModulesApi {
     async fn update(
         &self,
         can: Can<ManageModules>,
-        /// Its name.
+        /// Module name.
         module: Path<String>,
         changes: Body<ModuleChanges>,
     ) -> Answer<Json<Module>> {
