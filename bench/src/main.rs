@@ -24,6 +24,7 @@ fn variable(name: &'static str) -> Result<String, Failure> {
 
 /// The servers that the measured processes use.
 async fn connect() -> Result<Database, Failure> {
+    jobs::kinds::install(&[]);
     Ok(Database::connect(&Connect {
         database_url: &variable("DATABASE_URL")?,
         redis_url: &variable("REDIS_URL")?,

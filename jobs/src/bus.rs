@@ -12,8 +12,12 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream::BoxStream};
 use redis::aio::ConnectionManager;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use uuid::Uuid;
 
 use crate::{JobId, Pool};
@@ -46,6 +50,8 @@ pub enum RedisError {
 pub struct Bus {
     client: redis::Client,
     connection: Arc<RwLock<ConnectionManager>>,
+    /// Notified when the connection leads to a server that takes writes, after one that refused them.
+    moved: watch::Receiver<()>,
     prefix: Arc<str>,
     wakes: mpsc::UnboundedSender<Option<Pool>>,
 }
@@ -66,12 +72,14 @@ impl Bus {
         server::look_at(&mut connection).await?;
         let connection = Arc::new(RwLock::new(connection));
         let (wakes, due) = mpsc::unbounded_channel();
-        let bus = Self { client, connection, prefix: prefix.into(), wakes };
+        let (moves, moved) = watch::channel(());
+        let bus = Self { client, connection, moved, prefix: prefix.into(), wakes };
         tokio::spawn(send_wakes(Arc::downgrade(&bus.connection), bus.dispatch_channel(), due));
         tokio::spawn(server::keep_writable(
             Arc::downgrade(&bus.connection),
             bus.client.clone(),
             bus.probe_key(),
+            moves,
         ));
         Ok(bus)
     }
@@ -110,12 +118,25 @@ impl Bus {
         format!("{}:probe", self.prefix)
     }
 
-    /// A connection of its own for pub/sub.
-    pub async fn subscriber(&self) -> Result<redis::aio::PubSub, redis::RedisError> {
-        timeout(server::CONNECT, self.client.get_async_pubsub()).await.unwrap_or_else(|_| {
+    /// What is published on channels from now on, over a connection of its own. It ends when that breaks off, and when
+    /// the bus has moved to another server: what is published there is not heard on the old one.
+    pub async fn messages(
+        &self,
+        channels: impl redis::ToRedisArgs,
+    ) -> Result<BoxStream<'static, redis::Msg>, redis::RedisError> {
+        let mut moved = self.moved.clone();
+        moved.mark_unchanged();
+        let connect = async {
+            let mut subscriber = self.client.get_async_pubsub().await?;
+            subscriber.subscribe(channels).await?;
+            Ok(subscriber)
+        };
+        let subscriber = timeout(server::CONNECT, connect).await.unwrap_or_else(|_| {
             let silent = io::Error::new(io::ErrorKind::TimedOut, "Redis does not answer");
-            Err(silent.into())
-        })
+            Err(redis::RedisError::from(silent))
+        })?;
+        let moved = async move { moved.changed().await };
+        Ok(subscriber.into_on_message().take_until(moved).boxed())
     }
 
     /// The channel on which the dispatcher hears that a pool has due jobs.

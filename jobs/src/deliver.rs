@@ -85,7 +85,7 @@ pub(crate) struct PushError(String);
 /// Forgets everything queued, and every trace of deliveries, of all pools.
 pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
     let mut connection = bus.connection();
-    for pool in Pool::ALL {
+    for pool in Pool::all().iter().copied() {
         let pattern = format!("{}:*", bus.queue(pool));
         let mut cursor = 0u64;
         loop {
@@ -164,10 +164,7 @@ pub(crate) async fn receive(
 /// Turns the pool's wake channel into wake-ups, whatever becomes of the connection.
 async fn listen(bus: Bus, pool: Pool, waker: mpsc::Sender<()>) {
     loop {
-        if let Ok(mut subscriber) = bus.subscriber().await
-            && subscriber.subscribe(bus.wake_channel(pool)).await.is_ok()
-        {
-            let mut messages = subscriber.into_on_message();
+        if let Ok(mut messages) = bus.messages(bus.wake_channel(pool)).await {
             while messages.next().await.is_some() {
                 // Full means that a wake-up is on its way already.
                 let _ = waker.try_send(());

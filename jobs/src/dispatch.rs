@@ -143,10 +143,7 @@ async fn lead(
 /// Turns wake-ups from the bus into pools to look at; `None` means all of them.
 async fn listen(database: Database, waker: mpsc::Sender<Option<Pool>>) {
     loop {
-        if let Ok(mut subscriber) = database.bus.subscriber().await
-            && subscriber.subscribe(database.bus.dispatch_channel()).await.is_ok()
-        {
-            let mut messages = subscriber.into_on_message();
+        if let Ok(mut messages) = database.bus.messages(database.bus.dispatch_channel()).await {
             while let Some(message) = messages.next().await {
                 let pool = message.get_payload::<String>().ok().and_then(|name| Pool::named(&name));
                 // Full means that the leader is about to look anyway.
@@ -171,7 +168,7 @@ struct Leader {
 
 impl Leader {
     fn new(database: Database, config: DispatchConfig, heard: Heard) -> Self {
-        let queues = Pool::ALL.into_iter().map(|pool| (pool, Queue::default())).collect();
+        let queues = Pool::all().iter().copied().map(|pool| (pool, Queue::default())).collect();
         Self { database, config, queues, claims: 0, heard, rescue_from: Instant::now() }
     }
 
@@ -224,7 +221,7 @@ impl Leader {
                 }
             }
             if Instant::now() >= next_poll {
-                woken.extend(Pool::ALL);
+                woken.extend(Pool::all());
                 next_poll = Instant::now() + POLL;
             }
             looked = Instant::now();
@@ -486,6 +483,6 @@ fn note(woken: &mut HashSet<Pool>, wake: Option<Pool>) {
         Some(pool) => {
             woken.insert(pool);
         }
-        None => woken.extend(Pool::ALL),
+        None => woken.extend(Pool::all()),
     }
 }

@@ -240,8 +240,8 @@ impl Registry {
         Policies::new(self.entries.iter().map(|(name, entry)| (*name, entry.retention)))
     }
 
-    /// The names of the kinds.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+    /// The names of the kinds, a kind's as often as it has former names and once more.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.entries.values().map(|entry| entry.name)
     }
 

@@ -23,9 +23,11 @@ use crate::{
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Those of all tenants.
+    /// Those of all workspaces.
     Installation,
-    /// Those of one tenant; without a tenant named, each tenant's by themselves.
+    /// Those of one workspace; without one named, each workspace's by themselves.
+    #[serde(rename = "workspace")]
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace"))]
     Tenant,
 }
 
@@ -46,9 +48,9 @@ pub struct Limit {
     pub id: Uuid,
     /// Whose jobs it counts together.
     pub scope: Scope,
-    /// The workspace it is for. One of scope `tenant` without it is for every workspace that has none of
+    /// The workspace it is for. One of scope `workspace` without it is for every workspace that has none of
     /// its own for the same kind.
-    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace_id", skip_serializing_if_is_none))]
     pub tenant: Option<Uuid>,
     /// The kind it counts; without one, all kinds together.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]

@@ -25,7 +25,7 @@ pub struct Pause {
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub kind: Option<String>,
     /// Only jobs of this workspace; all zeros: of the installation itself.
-    #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace_id", skip_serializing_if_is_none))]
     pub tenant: Option<Uuid>,
     /// Why, in the words of whoever paused.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
@@ -64,7 +64,7 @@ pub async fn list(database: &Database) -> Result<Vec<Pause>, sqlx::Error> {
 
 /// Whether jobs of that kind may exist: this release has it, or there is one that another release has enqueued.
 pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Error> {
-    if kinds::NAMES.contains(&kind) {
+    if kinds::all().iter().any(|known| known.name == kind) {
         return Ok(true);
     }
     sqlx::query_scalar!(r#"select exists (select from jobs where kind = $1) as "known!""#, kind)

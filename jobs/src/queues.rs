@@ -86,11 +86,12 @@ impl PoolQueue {
     }
 }
 
-/// How one tenant's jobs in a pool stand.
+/// How one workspace's jobs in a pool stand.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
+#[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "WorkspaceQueue"))]
 pub struct TenantQueue {
     /// The workspace; all zeros: the installation itself.
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace_id"))]
     pub tenant: Uuid,
     /// Due and not paused.
     pub ready: i64,
@@ -191,8 +192,9 @@ pub async fn count(database: &Database) -> Result<Figures, sqlx::Error> {
 
     #[allow(clippy::cast_precision_loss)] // milliseconds of two minutes
     let minutes = (at - since).num_milliseconds() as f64 / 60_000.0;
-    let mut pools: BTreeMap<String, PoolQueue> = Pool::ALL
-        .into_iter()
+    let mut pools: BTreeMap<String, PoolQueue> = Pool::all()
+        .iter()
+        .copied()
         .map(|pool| (pool.name().to_owned(), PoolQueue { pool: pool.name().into(), ..PoolQueue::default() }))
         .collect();
     for kind in &mut kinds {

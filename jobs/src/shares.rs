@@ -10,11 +10,12 @@ use crate::{
     audit::{self, Change},
 };
 
-/// A tenant's share.
+/// A workspace's share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Share {
     /// The workspace; all zeros: the installation's own jobs.
+    #[cfg_attr(feature = "openapi", oai(rename = "workspace_id"))]
     pub tenant: Uuid,
     /// Beside the others': with 2, twice as much as with 1.
     pub weight: i32,

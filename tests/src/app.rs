@@ -2,7 +2,7 @@
 //! and a Redis prefix of the test's own. Dropped with jobs left over, it fails the test.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub struct TestApp {
     pub database: Database,
     /// Where files and mail go.
     pub folder: TempDir,
+    /// The kinds of job that its workers handle.
+    pub kinds_handled: BTreeSet<&'static str>,
     clone: Option<TestDatabase>,
     stop: CancellationToken,
 }
@@ -69,13 +71,14 @@ impl TestApp {
         let (scheduler, url, stopped) = (database.clone(), clone.url.clone(), stop.clone());
         tokio::spawn(async move { dispatch(scheduler, &url, DispatchConfig::default(), stopped).await });
 
-        let process = workers::process::Config::read(&settings, &Pool::ALL).expect("the settings are good");
+        let process = workers::process::Config::read(&settings, Pool::all()).expect("the settings are good");
         let services = Arc::new(workers::Services::new(database.clone(), &process).expect("services"));
-        let slots: HashMap<_, _> = Pool::ALL.into_iter().map(|pool| (pool, 4)).collect();
+        let slots: HashMap<_, _> = Pool::all().iter().copied().map(|pool| (pool, 4)).collect();
         let (registry, connection) = (workers::registry(&services), database.clone());
+        let kinds_handled = registry.names().collect();
         tokio::spawn(work(connection, registry, WorkerConfig::new(slots), stop.clone()));
 
-        Self { base, database, folder, clone: Some(clone), stop }
+        Self { base, database, folder, clone: Some(clone), stop, kinds_handled }
     }
 
     /// Someone who has not signed in.

@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder, multipart};
 use serde_json::{Value, json};
 
-use crate::{EventReader, events::Seen};
+use crate::{EventReader, documented, events::Seen};
 
 /// Sends requests as one person in one workspace.
 #[derive(Clone, Debug)]
@@ -48,6 +48,14 @@ impl Form {
         let is_plain =
             plain.iter().any(|root| path == *root || root.ends_with('/') && path.starts_with(root));
         if is_plain || ["/v1/me", "/v1/books"].contains(&path) { Self::Plain } else { Self::Envelope }
+    }
+
+    /// The code of an error, if it has this form.
+    fn find_code(self, error: &Value) -> Option<&str> {
+        match self {
+            Self::Plain => error["error"].as_str(),
+            Self::Envelope => error["error"]["code"].as_str(),
+        }
     }
 
     /// The code of an error, which has this form and nothing beside it.
@@ -276,12 +284,21 @@ impl Client {
 
 /// Sends a request as it is.
 pub async fn send(request: RequestBuilder) -> Reply {
-    let mut response = request.send().await.expect("the API answers");
+    let (http, request) = request.build_split();
+    let request = request.expect("a request can be made");
+    let method = request.method().clone();
+    let mut response = http.execute(request).await.expect("the API answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let form = Form::of(response.url().path());
+    let path = response.url().path().to_owned();
+    let form = Form::of(&path);
     let is_stream = headers.get("Content-Type").is_some_and(|kind| kind == "text/event-stream");
     if !is_stream {
-        return Reply { status, headers, text: response.text().await.expect("a body can be read"), form };
+        let reply = Reply { status, headers, text: response.text().await.expect("a body can be read"), form };
+        let error = serde_json::from_str(&reply.text).ok().filter(|_| status >= 400);
+        if let Some(code) = error.as_ref().and_then(|error| form.find_code(error)) {
+            documented::check(&method, &path, status, code);
+        }
+        return reply;
     }
     // A stream may have no end: what comes without a pause is its body.
     let mut body = Vec::new();

@@ -193,6 +193,11 @@ impl Cluster {
         Link::to(self.redis.port()).await
     }
 
+    /// Another Redis, empty, which no process knows.
+    pub async fn another_redis(&self) -> RedisServer {
+        RedisServer::start(self.folder.path().join("another-redis")).await
+    }
+
     /// A link to its PostgreSQL.
     pub async fn link_to_postgres(&self) -> Link {
         Link::to(self.postgres_url().port().expect("the test's URL has a port")).await

@@ -49,6 +49,7 @@ impl TestDatabase {
 
     /// The same, on another server.
     pub async fn create_on(server: Server) -> Self {
+        domain_jobs::install_kinds();
         let template = template(&server).await;
         let name = format!("test_{}", Uuid::now_v7().simple());
         let mut admin = connect(&server.url).await;

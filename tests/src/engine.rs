@@ -40,7 +40,7 @@ impl Engine {
     /// Starts a worker of every pool, until the token is cancelled or the engine stops.
     fn worker(&self, database: Database, registry: Registry) -> CancellationToken {
         let stop = self.stop.child_token();
-        let slots: HashMap<_, _> = Pool::ALL.into_iter().map(|pool| (pool, 4)).collect();
+        let slots: HashMap<_, _> = Pool::all().iter().copied().map(|pool| (pool, 4)).collect();
         tokio::spawn(work(database, registry, WorkerConfig::new(slots), stop.clone()));
         stop
     }

@@ -25,7 +25,7 @@ struct Greet {
 
 impl JobKind for Greet {
     const NAME: &'static str = "tests.greet";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const RETRY: RetryPolicy = RetryPolicy { attempts: 3, base: HOUR, cap: Duration::from_secs(86_400) };
 }
 

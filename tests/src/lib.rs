@@ -11,6 +11,7 @@ pub mod client;
 pub mod cluster;
 pub mod collector;
 pub mod database;
+mod documented;
 pub mod events;
 pub mod mailbox;
 mod mask;
@@ -42,6 +43,8 @@ mod idempotency;
 mod inline;
 #[cfg(test)]
 mod installation;
+#[cfg(test)]
+mod kinds;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]

@@ -101,13 +101,14 @@ fn every_figure_is_in_the_operators_table() {
 
 #[test]
 fn every_pool_has_its_processes_in_every_example() {
+    domain_jobs::install_kinds();
     let (compose, prometheus) = (read("ops/docker/compose.yaml"), read("ops/prometheus/prometheus.yml"));
     let (workers, keda, hpa) = (
         read("ops/kubernetes/workers.yaml"),
         read("ops/kubernetes/keda.yaml"),
         read("ops/kubernetes/hpa.yaml"),
     );
-    for pool in Pool::ALL {
+    for pool in Pool::all().iter().copied() {
         assert!(compose.contains(&format!("command: [{pool}]")), "compose.yaml has no {pool}");
         assert!(prometheus.contains(pool.name()), "prometheus.yml has no {pool}");
         assert!(workers.contains(&format!("args: [{pool}]")), "workers.yaml has no {pool}");

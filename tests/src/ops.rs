@@ -33,7 +33,7 @@ async fn enqueue_no_ops(app: &TestApp, count: usize, workspace: Option<Uuid>) ->
 
 /// Runs a job of another kind in the same pool to its end: whatever was due before has had its chance.
 async fn let_another_job_pass(app: &TestApp) {
-    let sweep = ::jobs::kinds::SweepUploads {};
+    let sweep = domain_data::job_kinds::SweepUploads {};
     let id = app.database.enqueue(NewJob::new(&sweep)).await.unwrap().id();
     assert_eq!(app.wait_for_end(id).await["status"], "COMPLETED");
 }

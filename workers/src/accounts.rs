@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use domain::{Actor, mail, throttle};
 use domain_accounts::{
+    job_kinds::{SweepAccounts, WriteToAccount},
     upkeep,
     users::letters::{self, LetterError},
 };
-use jobs::{
-    Answer, JobContext, JobError, Outcome,
-    kinds::{SweepAccounts, WriteToAccount},
-};
+use jobs::{Answer, JobContext, JobError, Outcome};
 use serde_json::json;
 
 use crate::Services;

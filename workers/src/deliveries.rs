@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::Actor;
-use domain_accounts::tenants;
-use jobs::{
-    Answer, JobContext, JobError, Outcome, clock,
-    kinds::{CallWebhook, MailWorkspaces, SendMail},
-    schedules,
-};
+use domain::{Actor, job_kinds::SendMail};
+use domain_accounts::{job_kinds::MailWorkspaces, tenants};
+use domain_jobs::job_kinds::CallWebhook;
+use jobs::{Answer, JobContext, JobError, Outcome, clock, schedules};
 use runtime::{
     mail::{Mail, MailError},
     webhooks::{AddressError, Delivery, DeliveryError},

@@ -17,14 +17,11 @@ use domain::{
 };
 use domain_data::{
     exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
+    job_kinds::{ExportRecords, ScheduledExport},
     records::{self, SnapshotPage},
 };
 use futures::TryStreamExt;
-use jobs::{
-    Answer, Database, JobContext, JobError, Outcome,
-    kinds::{ExportRecords, ScheduledExport},
-    watch::Counts,
-};
+use jobs::{Answer, Database, JobContext, JobError, Outcome, watch::Counts};
 use runtime::storage::StorageError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -21,13 +21,10 @@ use std::sync::Arc;
 use domain::{Actor, EntityError, RecordsetId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError};
 use domain_data::{
     imports::{self, Batch, Import, Mode, RowWriter, staged},
+    job_kinds::{DiscardImport, ImportRecords},
     recordsets::Schema,
 };
-use jobs::{
-    Answer, JobContext, JobError, NewJob, Outcome,
-    kinds::{DiscardImport, ImportRecords},
-    watch::Counts,
-};
+use jobs::{Answer, JobContext, JobError, NewJob, Outcome, watch::Counts};
 use runtime::storage::StorageError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -17,10 +17,9 @@ pub mod retention;
 
 use std::{sync::Arc, time::Duration};
 
-use jobs::{
-    JobError, Recurring, Registry,
-    kinds::{PruneJobs, SweepAccounts, SweepUploads},
-};
+use domain_accounts::job_kinds::SweepAccounts;
+use domain_data::job_kinds::SweepUploads;
+use jobs::{JobError, Recurring, Registry, kinds::PruneJobs};
 use runtime::{
     settings::SettingError,
     storage::{Storage, StorageError},
@@ -69,6 +68,7 @@ impl Services {
 /// Every kind that this release handles.
 #[must_use]
 pub fn registry(services: &Arc<Services>) -> Registry {
+    domain_jobs::install_kinds();
     let registry = Registry::new()
         .on(services, engine::no_op)
         .on(services, engine::steps)

@@ -10,9 +10,10 @@ use domain_accounts::{avatars, upkeep};
 use domain_data::{
     exports, files,
     imports::{self, staged},
+    job_kinds::SweepUploads,
 };
 use futures::TryStreamExt;
-use jobs::{Answer, JobContext, JobError, Outcome, kinds::SweepUploads};
+use jobs::{Answer, JobContext, JobError, Outcome};
 use runtime::storage::StorageError;
 use serde_json::json;
 

@@ -6,7 +6,8 @@ use domain::{
     Actor, Event, WorkspaceDb, WorkspaceId,
     migrations::{self, MigrationError, Step},
 };
-use jobs::{Answer, JobContext, JobError, Outcome, kinds::MigrateWorkspace};
+use domain_people::job_kinds::MigrateWorkspace;
+use jobs::{Answer, JobContext, JobError, Outcome};
 use serde_json::json;
 use sqlx::migrate::MigrateError;
 

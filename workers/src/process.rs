@@ -81,7 +81,7 @@ impl Config {
         let mut slots = HashMap::new();
         for &pool in pools {
             let name = concurrency_variable(pool);
-            slots.insert(pool, settings.within(name, default_slots(pool), 1..=MAX_SLOTS)?);
+            slots.insert(pool, settings.within(name, pool.slots(), 1..=MAX_SLOTS)?);
         }
         Ok(Self {
             servers: Servers::from_settings(settings, 16)?,
@@ -110,24 +110,15 @@ impl Config {
     }
 }
 
-const fn concurrency_variable(pool: Pool) -> &'static str {
-    match pool {
-        Pool::Imports => "IMPORTS_CONCURRENCY",
-        Pool::Exports => "EXPORTS_CONCURRENCY",
-        Pool::Provisioning => "PROVISIONING_CONCURRENCY",
-        Pool::Deliveries => "DELIVERIES_CONCURRENCY",
-        Pool::Maintenance => "MAINTENANCE_CONCURRENCY",
-    }
+/// The setting of a pool's jobs at once. Settings are named by text that lasts; there are few pools.
+fn concurrency_variable(pool: Pool) -> &'static str {
+    format!("{}_CONCURRENCY", pool.name().to_uppercase()).leak()
 }
 
-/// Bulk work holds memory and a core; the rest mostly waits.
-const fn default_slots(pool: Pool) -> usize {
-    match pool {
-        Pool::Imports | Pool::Exports => 2,
-        Pool::Provisioning => 4,
-        Pool::Deliveries => 32,
-        Pool::Maintenance => 8,
-    }
+/// Serves every pool. The whole of `main` of a binary for small installations.
+pub async fn serve_all() -> ExitCode {
+    domain_jobs::install_kinds();
+    serve(Pool::all()).await
 }
 
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
@@ -218,6 +209,7 @@ where
     F: FnOnce(Database, Config, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), sqlx::Error>>,
 {
+    domain_jobs::install_kinds();
     let started = Settings::of_process().and_then(|settings| start(&settings, service, pools));
     let (_logging, config) = match started {
         Ok(started) => started,

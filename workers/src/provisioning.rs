@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use domain::{Actor, UserId};
 use domain_accounts::{
+    job_kinds::ProvisionWorkspace,
     signups::{self, Door, Signup},
     workspaces::{provisioning as steps, provisioning::ProvisioningError},
 };
-use jobs::{Answer, JobContext, JobError, Outcome, kinds::ProvisionWorkspace};
+use jobs::{Answer, JobContext, JobError, Outcome};
 use runtime::stripe::StripeError;
 use serde_json::json;
 

@@ -212,6 +212,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_many_members_that_are_missing_the_first_are_named() {
+        let parts = vec!["{}"; 1000].join(",");
+        let error =
+            take(JSON, format!(r#"{{"name": "n", "size": 1, "parts": [{parts}]}}"#)).await.unwrap_err();
+        assert!(error.starts_with("parameter_missing"), "{error}");
+        assert_eq!(error.matches("parts.").count(), 20, "{error}");
+    }
+
+    #[tokio::test]
     async fn a_nul_character_is_refused_with_its_field() {
         let error = take(JSON, r#"{"name": "a\u0000b", "size": 1}"#).await.unwrap_err();
         assert_eq!(error, "record_invalid: name: must not contain a NUL character");

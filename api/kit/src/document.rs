@@ -47,7 +47,9 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     for (path, method, operation) in described_mut(&mut document) {
         show_caller(path, operation, surface);
         show_key(prefix, path, method, operation);
-        leave_out_errors(path, method, operation);
+        let declared = errors::take_declared(operation);
+        leave_out_errors(path, operation, &declared);
+        errors::keep_codes(operation, declared);
         describe_success(operation);
     }
     keep_used_tags(&mut document);
@@ -220,36 +222,33 @@ fn keep_used_tags(document: &mut Value) {
     }
 }
 
-/// Without a body nothing can be wrong with one; without a credential nobody is refused.
-fn leave_out_errors(path: &str, method: &str, operation: &mut Value) {
+/// Without a body nothing can be wrong with one; without a credential none is refused. What depends on the state of
+/// things is documented where the operation declares it ([`crate::Fails`]).
+fn leave_out_errors(path: &str, operation: &mut Value, declared: &[String]) {
     let has_body = operation.get("requestBody").is_some();
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has_key = parameters.iter().any(|parameter| parameter["name"] == idempotency::HEADER);
-    let has_parameters = parameters.len() > usize::from(has_key);
-    // A signed link, or a token in one: the operation itself says what is wrong with it.
-    let has_parameter = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
-    let (has_signature, has_token) = (has_parameter("sig"), has_parameter("token"));
-    // Open to everybody, and refused to a person who has signed in under another account.
-    let is_for_one = operation["operationId"] == "accept_invitation";
     let is_guarded = operation["security"].as_array().is_some_and(|security| !security.is_empty());
     let in_workspace = operation.get("x-permission").is_some();
     let is_operators = operation["security"]
         .as_array()
         .is_some_and(|ways| ways.iter().any(|way| way.get(OPERATOR).is_some()));
     let names_something = path.contains('{') || in_workspace;
-    let changes = method != "get" && (has_body || in_workspace || is_operators);
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };
-    responses.retain(|status, _| match status.as_str() {
-        "400" | "408" | "413" | "415" => has_body,
-        "401" => is_guarded || has_body || has_token,
-        "402" => changes,
-        "409" => changes || has_key,
-        "403" => (is_guarded && !is_operators) || has_signature || is_for_one,
-        "404" | "410" => names_something || has_parameters || has_body,
-        "429" => !is_operators,
-        _ => true,
+    responses.retain(|status, _| {
+        errors::declares(declared, status)
+            || match status.as_str() {
+                "400" | "408" | "413" | "415" => has_body,
+                "401" => is_guarded,
+                "402" | "410" => false,
+                // Another request with the key may be running.
+                "409" => has_key,
+                "403" => is_guarded && !is_operators,
+                "404" => names_something,
+                _ => true,
+            }
     });
 }
 
@@ -272,7 +271,7 @@ mod tests {
     use poem_openapi::{OpenApi, OpenApiService, param::Path, payload::Json};
 
     use super::*;
-    use crate::{Answer, Body, Can, Created, Page, SignedIn, permissions};
+    use crate::{Answer, Body, Can, Created, Fails, Page, SignedIn, permissions};
 
     permissions! { ViewRecords = "records:view", CreateRecords = "records:create" }
 
@@ -296,7 +295,7 @@ mod tests {
             Err(crate::ApiError::not_found())
         }
 
-        #[oai(path = "/things/:id", method = "put", operation_id = "put")]
+        #[oai(path = "/things/:id", method = "put", operation_id = "put", tag = "Fails::NameTaken")]
         async fn put(
             &self,
             can: Can<CreateRecords>,
@@ -333,6 +332,18 @@ mod tests {
         assert_eq!(statuses(&operation("/open", "get")), ["200", "422", "429", "500", "503"]);
         assert_eq!(statuses(&operation("/mine", "get")), ["200", "401", "403", "422", "429", "500", "503"]);
         assert_eq!(operation("/mine", "get")["security"], json!([{ "bearer": [] }]));
+    }
+
+    #[test]
+    fn an_error_about_state_is_listed_where_it_is_declared_with_its_codes() {
+        let put = operation("/things/{id}", "put");
+        let conflict = &put["responses"]["409"];
+        let examples = conflict["content"]["application/json"]["examples"].as_object().unwrap();
+        assert_eq!(examples.keys().collect::<Vec<_>>(), ["name_taken"]);
+        assert!(conflict["description"].as_str().unwrap().contains("`name_taken`"));
+        let codes = statuses(&put);
+        assert!(!codes.contains(&"402".to_owned()) && !codes.contains(&"410".to_owned()), "{codes:?}");
+        assert!(put.get("tags").is_none_or(|tags| tags.as_array().unwrap().is_empty()));
     }
 
     #[test]

@@ -32,6 +32,9 @@ use crate::{ApiError, App, Opens, Ticket};
 
 /// The header that names a request.
 pub(crate) const HEADER: &str = "Idempotency-Key";
+
+/// The code of a request whose key belongs to one that is still running.
+pub(crate) const RUNNING: &str = "request_running";
 /// As long as a key may be.
 const LONGEST_KEY: usize = 255;
 /// The header of an answer that was given before.
@@ -211,7 +214,7 @@ pub(crate) async fn arm(
 }
 
 fn running() -> ApiError {
-    ApiError::conflict("request_running", "a request with this Idempotency-Key is still running")
+    ApiError::conflict(RUNNING, "a request with this Idempotency-Key is still running")
 }
 
 impl Attempt {

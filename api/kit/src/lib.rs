@@ -17,6 +17,7 @@ mod body;
 mod caller;
 mod edge;
 mod error;
+mod fails;
 mod idempotency;
 mod impersonation;
 mod job_started;
@@ -51,6 +52,7 @@ pub use body::{Body, MaybeBody};
 pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
 pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
 pub use error::ApiError;
+pub use fails::Fails;
 pub use job_started::{JobStarted, JobsStreamUrl};
 pub use jobs_stream::{JobsFilter, JobsStart, JobsStream, ShownJobEvent};
 pub use log_stream::{JobLogLine, LogStream};
@@ -83,7 +85,8 @@ pub mod prelude {
     };
 
     pub use crate::{
-        Answer, Body, Can, Created, NoContent, Page, PageNumber, PageSize, Whole, page_request, permissions,
+        Answer, Body, Can, Created, Fails, NoContent, Page, PageNumber, PageSize, Whole, page_request,
+        permissions,
     };
 }
 

@@ -165,8 +165,8 @@ struct Reader {
     retry: bool,
     /// What is to be sent before anything live.
     pending: VecDeque<Event>,
-    /// What the client missed is gone: say so before the rest.
-    gap: bool,
+    /// The client has had a GAP, and the next event follows it.
+    gap_sent: bool,
     last: i64,
     shape: Option<Shape>,
     /// How the surface shows the job's id, and an event that has no shape of its own.
@@ -191,7 +191,7 @@ impl Reader {
             admitted: None,
             retry: true,
             pending: VecDeque::new(),
-            gap: false,
+            gap_sent: false,
             last: 0,
             shape,
             id: json!(job),
@@ -227,8 +227,6 @@ impl Reader {
         }
         if whole {
             self.pending.extend(kept);
-        } else {
-            self.gap = snapshot.prev > self.last || snapshot.prev == 0;
         }
         self.end_with(snapshot);
     }
@@ -252,15 +250,17 @@ impl Reader {
             self.over = true;
             return Some((Bytes::from(ended.event(Some(&self.id))), self));
         }
-        if std::mem::take(&mut self.gap) {
-            let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
-            return Some((Bytes::from(format!("data: {gap}\n\n")), self));
-        }
         loop {
             while let Some(event) = self.pending.pop_front() {
-                if event.seq > self.last {
-                    return self.send(event).await;
+                if event.seq <= self.last {
+                    continue;
                 }
+                if self.misses_some_before(&event) && !std::mem::replace(&mut self.gap_sent, true) {
+                    self.pending.push_front(event);
+                    let gap = json!({ "job_id": self.id, "status": "GAP", "after": self.last });
+                    return Some((Bytes::from(format!("data: {gap}\n\n")), self));
+                }
+                return self.send(event).await;
             }
             self.pending = VecDeque::new(); // gives its room back
             let next = tokio::select! {
@@ -281,9 +281,6 @@ impl Reader {
                 // A hole before this event: read what is kept, which includes it.
                 Ok(Some(event)) if event.prev > self.last && self.last > 0 => {
                     Box::pin(self.catch_up(Arc::unwrap_or_clone(event))).await;
-                    if self.gap {
-                        return Box::pin(self.next()).await;
-                    }
                 }
                 Ok(Some(event)) => self.pending.push_back(Arc::unwrap_or_clone(event)),
                 // Fallen behind: begin again where this client is.
@@ -299,8 +296,15 @@ impl Reader {
         }
     }
 
+    /// Whether events between the last that the client has seen and this one are gone: no history has them, not even after
+    /// a wait for those on their way.
+    fn misses_some_before(&self, event: &Event) -> bool {
+        self.last > 0 && (event.prev > self.last || event.prev == 0)
+    }
+
     async fn send(mut self, event: Event) -> Option<(Bytes, Self)> {
         self.last = event.seq;
+        self.gap_sent = false;
         self.over = event.status.is_terminal();
         let seq = event.seq;
         let data = match &self.shape {

@@ -30,6 +30,9 @@ use url::form_urlencoded;
 
 use crate::{ApiError, times::Plans};
 
+/// Faults of a request that an answer names at the most: writing them must not take longer than reading the request.
+pub(crate) const MAX_NAMED: usize = 20;
+
 /// The methods that a path may have. HEAD is answered as GET is.
 const METHODS: [Method; 8] = [
     Method::GET,
@@ -223,7 +226,7 @@ impl Declared {
         let Some(query) = request.uri().query() else { return Ok(()) };
         let mut unknown = FieldErrors::new();
         for (name, _) in form_urlencoded::parse(query.as_bytes()) {
-            if !name.is_empty() && !self.query.contains(&*name) {
+            if !name.is_empty() && !self.query.contains(&*name) && unknown.len() < MAX_NAMED {
                 unknown.insert(shown(&name), vec![self.parameters()]);
             }
         }
@@ -240,7 +243,7 @@ impl Declared {
         }
     }
 
-    /// The members of a body that its schema doesn't have, by path.
+    /// The members of a body that its schema doesn't have, the first [`MAX_NAMED`] of them, by path.
     pub(crate) fn unknown_members(&self, body: &Value) -> FieldErrors {
         let mut unknown = FieldErrors::new();
         if let Some(schema) = &self.body {
@@ -262,6 +265,9 @@ impl Declared {
             Value::Object(members) => {
                 let Some(known) = self.members(schema) else { return };
                 for (name, value) in members {
+                    if unknown.len() >= MAX_NAMED {
+                        return;
+                    }
                     let path = join(path, name);
                     if let Some((_, schema)) = known.iter().find(|(known, _)| known == name) {
                         self.walk(schema, value, &path, unknown);
@@ -329,8 +335,36 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// A name that comes from a request, cut and without what a terminal would obey.
-pub(crate) fn shown(name: &str) -> String {
-    const LONGEST: usize = 100;
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect()
+/// A name or path that comes from a request, without what a terminal would obey. A long one is cut in the middle: its
+/// end is what there is a fault with.
+pub(crate) fn shown(path: &str) -> String {
+    const MAX_SHOWN: usize = 100;
+    let clean: Vec<char> = path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if clean.len() <= MAX_SHOWN {
+        return clean.into_iter().collect();
+    }
+    let name = clean.iter().rev().position(|c| *c == '.').unwrap_or(clean.len());
+    let (head, tail) = match name {
+        // The last member whole, and as much as there is room for of where it is.
+        1..MAX_SHOWN => (MAX_SHOWN - name - 1, name),
+        _ => (MAX_SHOWN / 2, MAX_SHOWN / 2 - 1),
+    };
+    clean[..head].iter().chain(&['\u{2026}']).chain(&clean[clean.len() - tail..]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_cut_before_its_last_member() {
+        assert_eq!(shown("fields.0.label"), "fields.0.label");
+        assert_eq!(shown("a\u{7}b"), "a\u{fffd}b");
+        let cut = shown(&format!("{}.feild", vec!["fields"; 40].join(".")));
+        assert!(cut.starts_with("fields.fields.") && cut.ends_with("\u{2026}feild"), "{cut}");
+        assert_eq!(cut.chars().count(), 100);
+        for long in ["x".repeat(500), format!("a.{}", "x".repeat(500)), format!("{}.", "x".repeat(500))] {
+            assert_eq!(shown(&long).chars().count(), 100);
+        }
+    }
 }

@@ -27,7 +27,7 @@ impl DeadLettersApi {
         &self,
         operator: Operator,
         /// Only of this workspace; all zeros: the installation's own.
-        tenant: Query<Option<Uuid>>,
+        workspace_id: Query<Option<Uuid>>,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
         /// Only those enqueued before this one.
@@ -36,7 +36,7 @@ impl DeadLettersApi {
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
-            tenant: tenant.0,
+            tenant: workspace_id.0,
             pool: pool.0,
             kind: kind.0,
             dead: true,

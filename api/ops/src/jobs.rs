@@ -1,6 +1,6 @@
 //! Jobs of every workspace: find them, cancel them, try them again.
 
-use api_kit::{Answer, ApiError, Operator};
+use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::{
     JobId, Pool,
     control::{Cancel, Retry},
@@ -44,7 +44,7 @@ impl JobsApi {
         &self,
         operator: Operator,
         /// Only of this workspace; all zeros: the installation's own.
-        tenant: Query<Option<Uuid>>,
+        workspace_id: Query<Option<Uuid>>,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
         status: Query<Option<Status>>,
@@ -57,7 +57,7 @@ impl JobsApi {
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
             job: None,
-            tenant: tenant.0,
+            tenant: workspace_id.0,
             pool: pool.0,
             kind: kind.0,
             status: status.0,
@@ -77,7 +77,7 @@ impl JobsApi {
     /// Cancel a job
     ///
     /// A waiting job is over at once. A running one is asked to stop, and ends within about two seconds.
-    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job")]
+    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job", tag = "Fails::JobOver")]
     async fn cancel(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(*job_id);
         match operator::cancel(operator.database(), job, &operator.origin()).await? {
@@ -88,7 +88,13 @@ impl JobsApi {
     }
 
     /// Run a failed or cancelled job again
-    #[oai(path = "/:job_id/retry", method = "post", operation_id = "retry_any_job")]
+    #[oai(
+        path = "/:job_id/retry",
+        method = "post",
+        operation_id = "retry_any_job",
+        tag = "Fails::JobNotFailed",
+        tag = "Fails::DuplicateJob"
+    )]
     async fn retry(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(*job_id);
         match operator::retry(operator.database(), job, &operator.origin()).await? {

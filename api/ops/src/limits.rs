@@ -7,17 +7,17 @@ use jobs::limits::{self, Limit, NewLimit, Scope};
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
-use crate::pauses::{refuse_unknown_kind, refuse_unknown_tenant};
+use crate::pauses::{refuse_unknown_kind, refuse_unknown_workspace};
 
-/// A limit to set, in place of the one of the same scope, tenant and kind. It needs `max_running`, or
+/// A limit to set, in place of the one of the same scope, workspace and kind. It needs `max_running`, or
 /// `max_starts` with `per_seconds`, or all three.
 #[derive(Debug, Clone, Object)]
 struct LimitToSet {
     /// Whose jobs it counts together.
     scope: Scope,
-    /// The workspace it is for, with scope `tenant`. Without it, for every workspace that has none of its
+    /// The workspace it is for, with scope `workspace`. Without it, for every workspace that has none of its
     /// own for the same kind.
-    tenant: Option<Uuid>,
+    workspace_id: Option<Uuid>,
     /// The kind it counts; without one, all kinds together.
     #[oai(validator(min_length = 1, max_length = 100))]
     kind: Option<String>,
@@ -73,9 +73,9 @@ impl LimitsApi {
 }
 
 async fn checked(operator: &Operator, limit: LimitToSet) -> Result<NewLimit, ApiError> {
-    let LimitToSet { scope, tenant, kind, max_running, max_starts, per_seconds } = limit;
-    if scope == Scope::Installation && tenant.is_some() {
-        return Err(ApiError::invalid("tenant", "only goes with the scope tenant"));
+    let LimitToSet { scope, workspace_id, kind, max_running, max_starts, per_seconds } = limit;
+    if scope == Scope::Installation && workspace_id.is_some() {
+        return Err(ApiError::invalid("workspace_id", "only goes with the scope workspace"));
     }
     let starts = match (max_starts, per_seconds) {
         (Some(starts), Some(seconds)) => Some((starts, Duration::from_secs(seconds.into()))),
@@ -85,6 +85,6 @@ async fn checked(operator: &Operator, limit: LimitToSet) -> Result<NewLimit, Api
         (None, Some(_)) => return Err(ApiError::missing(["max_starts"])),
     };
     refuse_unknown_kind(operator, kind.as_deref()).await?;
-    refuse_unknown_tenant(operator, tenant).await?;
-    Ok(NewLimit { scope, tenant, kind, max_running, starts })
+    refuse_unknown_workspace(operator, workspace_id).await?;
+    Ok(NewLimit { scope, tenant: workspace_id, kind, max_running, starts })
 }

@@ -1,4 +1,4 @@
-//! Pauses: of a pool, a kind or a tenant, or of what matches several of them.
+//! Pauses: of a pool, a kind or a workspace, or of what matches several of them.
 
 use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator};
 use domain_accounts::tenants;
@@ -9,7 +9,8 @@ use jobs::{
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
-/// What to pause: jobs that match everything that is set. At least one of pool, kind and tenant is.
+/// What to pause: jobs that match everything that is set. At least one of `pool`, `kind` and
+/// `workspace_id` is.
 #[derive(Debug, Clone, Object)]
 struct PauseToSet {
     /// Only jobs of this pool.
@@ -18,7 +19,7 @@ struct PauseToSet {
     #[oai(validator(min_length = 1, max_length = 100))]
     kind: Option<String>,
     /// Only jobs of this workspace; all zeros: of the installation itself.
-    tenant: Option<Uuid>,
+    workspace_id: Option<Uuid>,
     /// Why.
     #[oai(validator(max_length = 1000))]
     reason: Option<String>,
@@ -53,10 +54,10 @@ pub(crate) async fn refuse_unknown_kind(operator: &Operator, kind: Option<&str>)
 }
 
 /// Nor is there such a workspace: a mistyped id would hold up nothing without a word.
-pub(crate) async fn refuse_unknown_tenant(operator: &Operator, tenant: Option<Uuid>) -> Answer<()> {
-    match tenant {
-        Some(tenant) if !tenants::is_known(operator.database(), tenant).await? => {
-            Err(ApiError::invalid("tenant", "is not the id of a workspace"))
+pub(crate) async fn refuse_unknown_workspace(operator: &Operator, workspace: Option<Uuid>) -> Answer<()> {
+    match workspace {
+        Some(workspace) if !tenants::is_known(operator.database(), workspace).await? => {
+            Err(ApiError::invalid("workspace_id", "is not the id of a workspace"))
         }
         _ => Ok(()),
     }
@@ -70,18 +71,18 @@ impl PausesApi {
         Ok(Json(Pauses { items: pauses::list(operator.database()).await? }))
     }
 
-    /// Pause a pool, a kind or a tenant
+    /// Pause a pool, a kind or a workspace
     ///
     /// Jobs that match wait; those that run go on. What is paused already stays so, under its old id.
     #[oai(path = "/", method = "post", operation_id = "create_pause")]
     async fn create(&self, operator: Operator, pause: Body<PauseToSet>) -> Answer<Created<Pause>> {
-        let PauseToSet { pool, kind, tenant, reason, paused_by } = pause.0;
-        if pool.is_none() && kind.is_none() && tenant.is_none() {
-            return Err(ApiError::invalid("body", "needs a pool, a kind or a tenant"));
+        let PauseToSet { pool, kind, workspace_id, reason, paused_by } = pause.0;
+        if pool.is_none() && kind.is_none() && workspace_id.is_none() {
+            return Err(ApiError::invalid("body", "needs a pool, a kind or a workspace_id"));
         }
         refuse_unknown_kind(&operator, kind.as_deref()).await?;
-        refuse_unknown_tenant(&operator, tenant).await?;
-        let new = NewPause { pool, kind, tenant, reason, paused_by };
+        refuse_unknown_workspace(&operator, workspace_id).await?;
+        let new = NewPause { pool, kind, tenant: workspace_id, reason, paused_by };
         Ok(Created(pauses::pause(operator.database(), &new, &operator.origin()).await?))
     }
 

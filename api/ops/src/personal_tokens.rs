@@ -1,6 +1,6 @@
 //! Personal tokens: what each may do. People make read-only ones; more is granted here.
 
-use api_kit::{Answer, Body, Operator};
+use api_kit::{Answer, Body, Fails, Operator};
 use domain::access::Scope;
 use domain_accounts::personal_tokens::{self, PersonalToken};
 use poem_openapi::{
@@ -45,7 +45,12 @@ impl PersonalTokensApi {
     /// Say what a personal token may do
     ///
     /// From its next request on.
-    #[oai(path = "/:token_id", method = "patch", operation_id = "grant_personal_token")]
+    #[oai(
+        path = "/:token_id",
+        method = "patch",
+        operation_id = "grant_personal_token",
+        tag = "Fails::TokenRevoked"
+    )]
     async fn grant(
         &self,
         operator: Operator,

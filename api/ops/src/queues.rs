@@ -35,8 +35,8 @@ struct Queue {
     pool: PoolQueue,
     /// Its kinds that have live jobs.
     kinds: Vec<KindQueue>,
-    /// The tenants with the most live jobs in it, counted now.
-    tenants: Vec<TenantQueue>,
+    /// The workspaces with the most live jobs in it, counted now.
+    workspaces: Vec<TenantQueue>,
     /// When the others were counted.
     at: DateTime<Utc>,
 }
@@ -58,14 +58,14 @@ impl QueuesApi {
         Ok(Json(Queues { pools: figures.pools.clone(), led: figures.led, at: figures.at }))
     }
 
-    /// See how a pool stands, by kind and by tenant
+    /// See how a pool stands, by kind and by workspace
     #[oai(path = "/:pool", method = "get", operation_id = "get_queue")]
     async fn get(
         &self,
         operator: Operator,
         gauge: Data<&Gauge>,
         pool: Path<Pool>,
-        /// Tenants to show: 20, and at the most 200.
+        /// Workspaces to show: 20, and at the most 200.
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Queue>> {
         let figures = gauge.read().await?;
@@ -74,7 +74,7 @@ impl QueuesApi {
         Ok(Json(Queue {
             pool: figures.pool(*pool).cloned().ok_or_else(ApiError::not_found)?,
             kinds,
-            tenants: queues::tenants(operator.database(), *pool, limit).await?,
+            workspaces: queues::tenants(operator.database(), *pool, limit).await?,
             at: figures.at,
         }))
     }

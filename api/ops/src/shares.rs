@@ -1,4 +1,4 @@
-//! Shares: a tenant's part of a busy pool, beside the others'.
+//! Shares: a workspace's part of a busy pool, beside the others'.
 
 use api_kit::{Answer, ApiError, Body, NoContent, Operator};
 use domain_accounts::tenants;
@@ -6,7 +6,7 @@ use jobs::shares::{self, Share};
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
-/// A tenant's weight.
+/// A workspace's weight.
 #[derive(Debug, Clone, Object)]
 struct Weight {
     /// From 1, which everybody has, to 1,000.
@@ -37,19 +37,30 @@ impl SharesApi {
         Ok(Json(Shares { items: shares::list(operator.database()).await? }))
     }
 
-    /// Set a tenant's share
-    #[oai(path = "/:tenant", method = "put", operation_id = "set_share")]
-    async fn put(&self, operator: Operator, tenant: Path<Uuid>, weight: Body<Weight>) -> Answer<Json<Share>> {
-        if !tenants::is_known(operator.database(), *tenant).await? {
+    /// Set a workspace's share
+    #[oai(path = "/:workspace_id", method = "put", operation_id = "set_share")]
+    async fn put(
+        &self,
+        operator: Operator,
+        /// Workspace id; all zeros for the installation's own jobs.
+        workspace_id: Path<Uuid>,
+        weight: Body<Weight>,
+    ) -> Answer<Json<Share>> {
+        if !tenants::is_known(operator.database(), *workspace_id).await? {
             return Err(ApiError::not_found());
         }
-        Ok(Json(shares::put(operator.database(), *tenant, weight.weight, &operator.origin()).await?))
+        Ok(Json(shares::put(operator.database(), *workspace_id, weight.weight, &operator.origin()).await?))
     }
 
-    /// Give a tenant the share that everybody has
-    #[oai(path = "/:tenant", method = "delete", operation_id = "delete_share")]
-    async fn delete(&self, operator: Operator, tenant: Path<Uuid>) -> Answer<NoContent> {
-        let gone = shares::delete(operator.database(), *tenant, &operator.origin()).await?;
+    /// Give a workspace the share that all have at first
+    #[oai(path = "/:workspace_id", method = "delete", operation_id = "delete_share")]
+    async fn delete(
+        &self,
+        operator: Operator,
+        /// Workspace id; all zeros for the installation's own jobs.
+        workspace_id: Path<Uuid>,
+    ) -> Answer<NoContent> {
+        let gone = shares::delete(operator.database(), *workspace_id, &operator.origin()).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

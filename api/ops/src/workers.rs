@@ -1,6 +1,6 @@
 //! Workers: who is there, with what in hand; and asking one to pause, to go on, or to leave.
 
-use api_kit::{Answer, ApiError, Operator};
+use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::roster::{self, Ask, Asked, Worker};
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
@@ -33,13 +33,23 @@ impl WorkersApi {
     /// Have a worker take nothing more
     ///
     /// Jobs in hand go on. It hears of it at once, or within a third of its lease.
-    #[oai(path = "/:worker_id/pause", method = "post", operation_id = "pause_worker")]
+    #[oai(
+        path = "/:worker_id/pause",
+        method = "post",
+        operation_id = "pause_worker",
+        tag = "Fails::WorkerLeaving"
+    )]
     async fn pause(&self, operator: Operator, worker_id: Path<Uuid>) -> Answer<Json<Worker>> {
         ask(&operator, *worker_id, Some(Asked::Pause)).await
     }
 
     /// Have a paused worker go on
-    #[oai(path = "/:worker_id/resume", method = "post", operation_id = "resume_worker")]
+    #[oai(
+        path = "/:worker_id/resume",
+        method = "post",
+        operation_id = "resume_worker",
+        tag = "Fails::WorkerLeaving"
+    )]
     async fn resume(&self, operator: Operator, worker_id: Path<Uuid>) -> Answer<Json<Worker>> {
         ask(&operator, *worker_id, None).await
     }
@@ -48,7 +58,12 @@ impl WorkersApi {
     ///
     /// As on SIGTERM: it takes nothing more, hands back what has checkpoints, lets the rest go on for its
     /// grace period, and exits with 0. A supervisor that restarts whatever exits will start it again.
-    #[oai(path = "/:worker_id/drain", method = "post", operation_id = "drain_worker")]
+    #[oai(
+        path = "/:worker_id/drain",
+        method = "post",
+        operation_id = "drain_worker",
+        tag = "Fails::WorkerLeaving"
+    )]
     async fn drain(&self, operator: Operator, worker_id: Path<Uuid>) -> Answer<Json<Worker>> {
         ask(&operator, *worker_id, Some(Asked::Drain)).await
     }

@@ -39,6 +39,7 @@ fn service<T: OpenApi>(sections: T, title: &str, at: &str) -> OpenApiService<Str
 /// # Errors
 /// When the framework's document isn't JSON, which would be a bug.
 pub fn document(surface: Surface) -> serde_json::Result<serde_json::Value> {
+    domain_jobs::install_kinds();
     let spec = match surface {
         Surface::Workspace => workspace().spec(),
         Surface::Platform => platform().spec(),

@@ -35,6 +35,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When PostgreSQL, Redis or the file storage is out of reach.
 pub async fn start(config: &Config) -> Result<App, StartError> {
+    domain_jobs::install_kinds();
     config.storage.probe().await?;
     let fair = config.servers.fair_use(STATEMENT_TIMEOUT);
     let database = config.servers.connect(SILENCE, Some(fair)).await?;
@@ -71,6 +72,7 @@ pub enum StartError {
 /// # Errors
 /// When the process keeps some already.
 pub fn figures() -> Result<PrometheusHandle, BuildError> {
+    domain_jobs::install_kinds();
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &jobs::figures::SECONDS)?
         .install_recorder()?;

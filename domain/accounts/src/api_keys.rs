@@ -2,7 +2,7 @@
 //! afterwards is its beginning. Revoking is for good, pausing isn't; rotating puts a successor in a key's place.
 //!
 //! A key may do what its scopes say, as far as the person may who answers for it (`created_by`): who made it, or was
-//! handed it. Once they are out, so is the key. Nobody gives a key more than they hold
+//! handed it under a new secret. Once they are out, so is the key. Nobody gives a key more than they hold
 //! ([`Held::may_give`](domain::access::Held::may_give)), and nobody touches one of which they lack a scope: its
 //! secret, its allowlist and its life are its holder's power.
 
@@ -20,9 +20,6 @@ use uuid::Uuid;
 
 pub use change::{KeyChanges, change, delete, revoke, toggle};
 pub use issue::{Issued, NewKey, Rotation, issue, rotate};
-
-/// What is shown of a key: its beginning, so long.
-pub(crate) const SHOWN: usize = 12;
 
 /// A key, without the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -49,7 +46,7 @@ pub struct ApiKey {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// The person who issued it.
+    /// Person it acts for: its maker, or the member it was handed to.
     pub created_by: Option<Uuid>,
     /// Since when there is this key.
     pub created_at: DateTime<Utc>,

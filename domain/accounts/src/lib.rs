@@ -5,6 +5,7 @@ pub mod account_tokens;
 pub mod api_keys;
 pub mod avatars;
 pub mod invitations;
+pub mod job_kinds;
 pub mod permissions;
 pub mod personal_tokens;
 pub mod policies;

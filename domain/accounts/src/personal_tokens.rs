@@ -15,7 +15,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{api_keys::SHOWN, signups};
+use crate::signups;
 
 /// Tokens of one person that are neither revoked nor expired.
 pub const MOST_LIVE: i64 = 50;
@@ -226,7 +226,7 @@ pub async fn create(
     }
     make_room(tx, user).await?;
     let (id, secret) = (Uuid::now_v7(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
-    let shown: String = secret.chars().take(SHOWN).collect();
+    let shown: String = secret.chars().take(secret::SHOWN).collect();
     sqlx::query!(
         "insert into personal_tokens (id, user_id, workspace_id, name, prefix, hash, ip_allowlist, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",

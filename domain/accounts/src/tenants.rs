@@ -1,13 +1,14 @@
 //! Tenants, as apps see workspaces before anybody has signed in: how one shows itself, and which ones somebody
 //! belongs to. The latter is told to nobody but that person.
 
+use crate::job_kinds::MailWorkspaces;
 use domain::{
     Actor, Email, UserId, WorkspaceId,
     callers::Authority,
     governance::{self, Governance},
     mail::{self, Action, Brand, Cause, Letter, PostError},
 };
-use jobs::{Database, NewJob, Tx, Unique, kinds::MailWorkspaces};
+use jobs::{Database, NewJob, Tx, Unique};
 use serde_json::Value;
 use sqlx::PgConnection;
 use url::Url;

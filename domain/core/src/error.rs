@@ -6,6 +6,8 @@ mod of_runtime;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use crate::storage_use::StorageUseError;
+
 /// The code of what can't be done since PostgreSQL is out of reach, or takes no writes.
 pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
 
@@ -104,6 +106,9 @@ pub enum EntityError {
     /// Values that break a rule, by field. 422 `record_invalid`.
     #[error("some values are not valid")]
     Invalid(FieldErrors),
+    /// The plan doesn't allow to store that much. 402 `limit_exceeded`.
+    #[error("{0}")]
+    LimitExceeded(String),
     /// The database failed.
     #[error(transparent)]
     Database(sqlx::Error),
@@ -113,6 +118,15 @@ impl EntityError {
     /// One field, one reason.
     pub fn invalid(field: &str, reason: &str) -> Self {
         Self::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])]))
+    }
+}
+
+impl From<StorageUseError> for EntityError {
+    fn from(error: StorageUseError) -> Self {
+        match error {
+            StorageUseError::Database(error) => error.into(),
+            exceeded @ StorageUseError::Exceeded { .. } => Self::LimitExceeded(exceeded.to_string()),
+        }
     }
 }
 
@@ -140,6 +154,7 @@ impl DomainError for EntityError {
             Self::NotFound => Refusal::NotFound,
             Self::Taken(field) => Refusal::Conflict(format!("{field}_taken").into()),
             Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
+            Self::LimitExceeded(_) => Refusal::LimitExceeded,
             Self::Database(error) => error.refusal(),
         }
     }

@@ -98,13 +98,27 @@ pub async fn enqueue_due(database: &Database, now: DateTime<Utc>) -> Result<(), 
     jobs::schedules::enqueue_due(database, now, Some(disable_refused_when_due)).await
 }
 
-async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<HashSet<Uuid>, sqlx::Error> {
+/// Of scheduled jobs, why the maker of the first one may not have it run; none where all may.
+pub async fn first_refused(
+    conn: &mut PgConnection,
+    schedules: &[Uuid],
+) -> Result<Option<String>, sqlx::Error> {
+    for made in enabled(conn, Of::These(schedules)).await? {
+        if let Some(reason) = made.refused()? {
+            return Ok(Some(format!("of the scheduled job {:?}, {reason}", made.name)));
+        }
+    }
+    Ok(None)
+}
+
+/// The enabled ones among those, with their makers. None of them changes before the transaction has ended.
+async fn enabled(conn: &mut PgConnection, of: Of<'_>) -> Result<Vec<Made>, sqlx::Error> {
     let (workspace, ids) = match of {
         Of::Workspace(workspace) => (Some(workspace.0), None),
         Of::These(ids) => (None, Some(ids)),
     };
     // The installation's own and those that operators made have neither a person nor a key.
-    let made = sqlx::query_as!(
+    sqlx::query_as!(
         Made,
         r#"select s.id, s.workspace_id as "workspace_id!", s.name, s.kind,
                   coalesce(s.origin->>'credential_type' = $3, false) as "by_key!",
@@ -127,10 +141,13 @@ async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<H
         ids,
         "api_key",
     )
-    .fetch_all(&mut *conn)
-    .await?;
+    .fetch_all(conn)
+    .await
+}
+
+async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut disabled = HashSet::new();
-    for schedule in made {
+    for schedule in enabled(&mut *conn, of).await? {
         let Some(reason) = schedule.refused()? else { continue };
         sqlx::query!(
             "update schedules set enabled = false, disabled_reason = $2, updated_at = now() where id = $1",

@@ -11,6 +11,9 @@ pub fn generate() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// How many characters of a credential are shown of it later on: by its beginning people tell keys apart.
+pub const SHOWN: usize = 12;
+
 /// What makes one secret out of another, with the other at hand: neither is worth anything without it.
 pub type Salt = [u8; 32];
 

@@ -6,24 +6,24 @@
 
 mod render;
 
+use crate::{
+    job_kinds::ExportRecords,
+    records,
+    recordsets::{self, Recordset, Schema},
+};
 use chrono::{DateTime, Utc};
 use domain::{
     DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb,
     audit::Entry,
     storage_use::{self, StorageUseError},
 };
-use jobs::{JobId, NewJob, kinds::ExportRecords};
+use jobs::{JobId, NewJob};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 pub use render::CsvRows;
-
-use crate::{
-    records,
-    recordsets::{self, Recordset, Schema},
-};
 
 /// A column of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

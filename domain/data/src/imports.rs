@@ -17,9 +17,14 @@ mod unique;
 
 use std::collections::BTreeMap;
 
+use crate::{
+    files::{self, File, FileUri},
+    job_kinds::ImportRecords,
+    recordsets::{self, NewRecordset, RecordsetDetail, Schema},
+};
 use chrono::{DateTime, Utc};
 use domain::{RecordsetId, WorkspaceDb, audit::Entry, storage_use};
-use jobs::{Enqueued, JobId, NewJob, Unique, kinds::ImportRecords};
+use jobs::{Enqueued, JobId, NewJob, Unique};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
@@ -30,11 +35,6 @@ pub use analysis::{analyze, suggested_fields, take_in};
 pub use batch::{Batch, FieldsChanged, RowWriter};
 pub use error::ImportError;
 pub use mapping::Mapped;
-
-use crate::{
-    files::{self, File, FileUri},
-    recordsets::{self, NewRecordset, RecordsetDetail, Schema},
-};
 
 /// How many bad rows the job's detail shows; the report has them all.
 const FIRST_ERRORS: i64 = 20;

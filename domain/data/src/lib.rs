@@ -3,6 +3,7 @@
 pub mod exports;
 pub mod files;
 pub mod imports;
+pub mod job_kinds;
 pub mod modules;
 pub mod records;
 pub mod recordsets;

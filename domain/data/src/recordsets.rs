@@ -24,6 +24,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     EntityError, Event, FieldErrors, JsonObject, RecordsetId, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
+    storage_use,
 };
 use fields::{Field, FieldType};
 use poem_openapi::{Object, types::MaybeUndefined};
@@ -112,7 +113,7 @@ pub struct RecordsetFilter<'a> {
 ///
 /// # Errors
 /// [`EntityError::Taken`] if a slug is asked for that another recordset has;
-/// [`EntityError::Invalid`] for what is wrong with it or its fields.
+/// [`EntityError::Invalid`] for what is wrong with it or its fields; [`EntityError::LimitExceeded`].
 pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, EntityError> {
     let mut errors = FieldErrors::new();
     check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
@@ -128,6 +129,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
 
     let id = insert(db, &new, slug).await?;
     definitions.store(db, id).await?;
+    count_bytes(db, id).await?;
     let created = detail(db, Handle::id(id)).await?;
     db.record(Event::new("recordset", "created", id.0, &created.recordset)).await?;
     Ok(created)
@@ -241,7 +243,7 @@ pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDeta
 ///
 /// # Errors
 /// [`EntityError::NotFound`]; [`EntityError::Invalid`], among others for a field whose type would
-/// change, and for one that would become unique while there are records.
+/// change, and for one that would become unique while there are records; [`EntityError::LimitExceeded`].
 pub async fn update(
     db: &mut WorkspaceDb,
     slug_or_id: &str,
@@ -290,9 +292,34 @@ pub async fn update(
     .fetch_optional(db.conn())
     .await?
     .ok_or(EntityError::NotFound)?;
+    count_bytes(db, RecordsetId(id)).await?;
     let updated = detail(db, Handle::id(RecordsetId(id))).await?;
     db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
     Ok(updated)
+}
+
+/// Counts what a recordset's definition takes, in the place of what it took: its texts, settings and fields, and for the
+/// rows themselves and their places in the indexes 1,024 bytes and 256 for each field.
+async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), EntityError> {
+    let added = sqlx::query_scalar!(
+        r#"update recordsets r
+              set bytes = taken.bytes
+             from (select b.bytes as before,
+                          1024 + octet_length(b.name) + coalesce(octet_length(b.description), 0)
+                          + octet_length(b.settings::text)
+                          + (select coalesce(sum(256 + octet_length(f.label) + octet_length(f.options::text)), 0)
+                               from fields f where f.recordset_id = b.id) as bytes
+                     from recordsets b where b.id = $1) taken
+            where r.id = $1
+           returning taken.bytes - taken.before as "added!""#,
+        id.0,
+    )
+    .fetch_one(db.conn())
+    .await?;
+    if added < 0 {
+        return Ok(storage_use::release(db, -added).await?);
+    }
+    Ok(storage_use::add(db, added).await?)
 }
 
 /// Moves a recordset to the trash: neither it nor its records are visible there, and nothing is lost.

@@ -4,15 +4,19 @@
 //! Here: what may be scheduled ([`Action`]), and the rules of a schedule's parts. When it comes and what
 //! becomes of its occurrences is [`jobs::schedules`]'.
 
+use crate::job_kinds::CallWebhook;
 use chrono::{DateTime, Utc};
 use domain::{
     Actor, DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, WorkspaceId,
     usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
 };
-use domain_data::exports::{self, ExportError, NewExport};
+use domain_data::{
+    exports::{self, ExportError, NewExport},
+    job_kinds::ScheduledExport,
+};
 use jobs::{
     Database, JobKind, Origin, Tx, clock,
-    kinds::{CallWebhook, NoOp, ScheduledExport},
+    kinds::NoOp,
     schedules::{self, CatchUp, Overlap, Plan, Run, Schedule, ScheduleId, Template, Timing, TimingError},
 };
 use runtime::webhooks::{AddressError, Guard};

@@ -3,8 +3,9 @@
 //!
 //! All of it works while the tables are behind: nothing here relies on what a migration brings.
 
+use crate::job_kinds::MigrateWorkspace;
 use domain::{WorkspaceDb, audit::Entry, migrations};
-use jobs::{Enqueued, JobId, NewJob, kinds::MigrateWorkspace};
+use jobs::{Enqueued, JobId, NewJob};
 use serde_json::json;
 
 /// How far a workspace is set up.

@@ -11,6 +11,8 @@ use redis::{
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
+use tokio::sync::watch;
+
 use super::RedisError;
 use crate::tcp;
 
@@ -109,11 +111,17 @@ pub(super) async fn write(connection: &mut ConnectionManager, key: &str) -> Resu
 }
 
 /// Sees now and then whether the server takes writes, until the last handle is dropped. A connection whose
-/// server refuses them is dropped and made anew: after a failover the name may lead to another one.
-pub(super) async fn keep_writable(connection: Weak<RwLock<ConnectionManager>>, client: Client, key: String) {
+/// server refuses them is dropped and made anew: after a failover the name may lead to another one. Once that takes writes,
+/// `moves` is notified.
+pub(super) async fn keep_writable(
+    connection: Weak<RwLock<ConnectionManager>>,
+    client: Client,
+    key: String,
+    moves: watch::Sender<()>,
+) {
     let mut ticks = tokio::time::interval(PROBED);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut writable = true;
+    let (mut writable, mut made_anew) = (true, false);
     loop {
         ticks.tick().await;
         let Some(shared) = connection.upgrade() else { return };
@@ -127,10 +135,16 @@ pub(super) async fn keep_writable(connection: Weak<RwLock<ConnectionManager>>, c
                 Err(error) => tracing::error!(%error, "Redis takes no writes"),
             }
         }
+        if written.is_ok() && std::mem::take(&mut made_anew) {
+            moves.send_replace(());
+        }
         // A connection that broke repairs itself.
         if written.is_err_and(|error| refuses(&error)) {
             match connect(&client).await {
-                Ok(new) => *shared.write().unwrap_or_else(PoisonError::into_inner) = new,
+                Ok(new) => {
+                    *shared.write().unwrap_or_else(PoisonError::into_inner) = new;
+                    made_anew = true;
+                }
                 Err(error) => tracing::debug!(%error, "could not connect to Redis anew"),
             }
         }

@@ -215,12 +215,10 @@ impl Hub {
     /// Hears all live events of the installation, and passes on those of watched jobs.
     async fn listen(self) {
         loop {
-            if let Ok(mut subscriber) = self.0.database.bus.subscriber().await
-                && subscriber.subscribe(self.0.database.bus.event_channels()).await.is_ok()
+            if let Ok(mut messages) = self.0.database.bus.messages(self.0.database.bus.event_channels()).await
             {
                 // Whatever was published before this subscription was not heard.
                 self.0.feeds.lost();
-                let mut messages = subscriber.into_on_message();
                 while let Some(message) = messages.next().await {
                     let has_feeds = !self.0.feeds.is_empty();
                     // Most events are nobody's business here: look at the id before parsing the rest.

@@ -78,10 +78,7 @@ impl Lines {
 
     async fn listen(self, database: Database) {
         loop {
-            if let Ok(mut subscriber) = database.bus.subscriber().await
-                && subscriber.subscribe(database.bus.log_channels()).await.is_ok()
-            {
-                let mut messages = subscriber.into_on_message();
+            if let Ok(mut messages) = database.bus.messages(database.bus.log_channels()).await {
                 while let Some(message) = messages.next().await {
                     if let Ok(text) = message.get_payload::<String>()
                         && let Some((job, line)) = text.split_once(' ')

@@ -218,10 +218,7 @@ pub(crate) async fn watch_for_cancels(shared: Arc<Shared>, stop: CancellationTok
 
 async fn listen(shared: Arc<Shared>, database: Database) {
     loop {
-        if let Ok(mut subscriber) = database.bus.subscriber().await
-            && subscriber.subscribe(database.bus.control_channel()).await.is_ok()
-        {
-            let mut messages = subscriber.into_on_message();
+        if let Ok(mut messages) = database.bus.messages(database.bus.control_channel()).await {
             while let Some(message) = messages.next().await {
                 let Ok(text) = message.get_payload::<String>() else {
                     continue;

@@ -9,6 +9,7 @@ use tokio::{
 /// A port that leads to a server. Dropped, it is closed.
 pub struct Link {
     port: u16,
+    to: watch::Sender<u16>,
     cut: watch::Sender<bool>,
     passing: tokio::task::JoinHandle<()>,
 }
@@ -19,17 +20,24 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let own = listener.local_addr().expect("an address").port();
         let (cut, seen) = watch::channel(false);
+        let (to, target) = watch::channel(port);
         let passing = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let port = *target.borrow();
                 tokio::spawn(pass(client, port, seen.clone()));
             }
         });
-        Self { port: own, cut, passing }
+        Self { port: own, to, cut, passing }
     }
 
     /// Where it begins, on this machine.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads to another port what is opened from now on, as a name that was moved does. What is open stays where it is.
+    pub fn lead_to(&self, port: u16) {
+        self.to.send_replace(port);
     }
 
     /// Lets nothing through from now on.

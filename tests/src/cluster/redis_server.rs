@@ -9,7 +9,7 @@ use std::{
 use super::{free_port, wait_until};
 
 /// A running server; it ends with this.
-pub(super) struct RedisServer {
+pub struct RedisServer {
     port: u16,
     /// Where it keeps what it knows, so that it can be killed without forgetting.
     folder: PathBuf,
@@ -24,7 +24,7 @@ impl RedisServer {
         server
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
@@ -47,6 +47,15 @@ impl RedisServer {
     pub(super) async fn flush(&self) {
         let mut connection = self.client().get_multiplexed_async_connection().await.expect("Redis answers");
         redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("it forgets");
+    }
+
+    /// How many channels have a subscriber.
+    pub async fn number_of_channels(&self) -> usize {
+        let mut connection = self.client().get_multiplexed_async_connection().await.expect("Redis answers");
+        let mut channels = redis::cmd("PUBSUB");
+        channels.arg("CHANNELS");
+        let channels: Vec<String> = channels.query_async(&mut connection).await.expect("it tells");
+        channels.len()
     }
 
     /// Sends a command.

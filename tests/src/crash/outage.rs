@@ -1,5 +1,6 @@
 //! Servers that are away or take no writes: whoever asks is told so at once, and no job pays for it.
 
+use futures::StreamExt;
 use serde_json::json;
 
 use super::start_import;
@@ -112,6 +113,41 @@ async fn a_redis_that_takes_no_writes_is_not_ready() {
         cluster.redis(&accept).await;
         wait_until("ready again", says(200)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_uses_redis_follows_its_name_when_the_old_one_refuses_writes() {
+    let mut cluster = Cluster::start().await;
+    let link = cluster.link_to_redis().await;
+    let url = format!("redis://127.0.0.1:{}/0", link.port());
+    for process in ["api", "scheduler", "imports"] {
+        cluster.start_process_with(process, &[("REDIS_URL", &url)]);
+    }
+    wait_until("ready", || cluster.is_ready()).await;
+    let owner = cluster.owner().await;
+    assert_eq!(owner.follow(&start_import(&owner, 10).await).await["status"], "COMPLETED");
+    let database = cluster.database_behind(&link).await;
+    let mut heard = database.bus.messages("news").await.unwrap();
+
+    let other = cluster.another_redis().await;
+    link.lead_to(other.port());
+    cluster.redis(&["REPLICAOF", "127.0.0.1", "1", ""]).await;
+    wait_until("writes are taken", || async { database.bus.probe().await.is_ok() }).await;
+
+    // A subscription at the old one ends, so that its holder subscribes anew.
+    assert!(heard.next().await.is_none());
+    let mut heard = database.bus.messages("news").await.unwrap();
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg("news").arg("good");
+    assert_eq!(publish.query_async::<i64>(&mut database.bus.connection()).await.unwrap(), 1);
+    assert_eq!(heard.next().await.unwrap().get_payload::<String>().unwrap(), "good");
+    // The processes have followed: jobs are handed out and watched by the other one.
+    wait_until("ready again", || cluster.is_ready()).await;
+    assert_eq!(owner.follow(&start_import(&owner, 10).await).await["status"], "COMPLETED");
+    // Those of events and of logs, and what the scheduler and the worker are woken and asked by.
+    let channels = 2 * database.bus.event_channels().len() + 3;
+    wait_until("all listen there", || async { other.number_of_channels().await >= channels }).await;
+    assert_eq!(cluster.restart_the_fallen(), Vec::<&str>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -442,10 +442,11 @@ async fn what_an_operator_is_answered_is_what_is_documented() {
     let email = owner.get("/auth/me").await.expect(200)["email"].as_str().unwrap().to_owned();
     contract.hold("find_personal_tokens", &operator.get(&format!("/personal-tokens?email={email}")).await);
     let tenant = owner.workspace.unwrap();
-    let held = json!({"kind": "engine.no_op", "tenant": tenant, "reason": "a test", "paused_by": "Ada"});
+    let held =
+        json!({"kind": "engine.no_op", "workspace_id": tenant, "reason": "a test", "paused_by": "Ada"});
     let pause = contract.hold("create_pause", &operator.post("/pauses", held).await);
     contract.hold("list_pauses", &operator.get("/pauses").await);
-    let limit = json!({"scope": "tenant", "tenant": tenant, "kind": "engine.no_op", "max_running": 3,
+    let limit = json!({"scope": "workspace", "workspace_id": tenant, "kind": "engine.no_op", "max_running": 3,
                        "max_starts": 100, "per_seconds": 60});
     let limit = contract.hold("set_limit", &operator.put("/limits", limit).await);
     contract.hold("list_limits", &operator.get("/limits").await);

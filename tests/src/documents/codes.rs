@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{SURFACES, document};
+use super::{SURFACES, document, operations};
 
 /// What stands before a code in the sources.
 const MARKS: [&str; 6] = [
@@ -91,4 +91,25 @@ fn every_error_code_of_the_sources_is_in_the_documents() {
             "{file}: list {code} in api/kit/src/document/codes.rs, and in docs/conventions.md"
         );
     }
+}
+
+#[test]
+fn every_error_about_state_is_one_that_an_operation_declares() {
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    let mut listed: BTreeSet<String> = BTreeSet::new();
+    for surface in SURFACES {
+        let document = document(surface);
+        for operation in operations(&document) {
+            for status in ["402", "409", "410"] {
+                let examples =
+                    &operation.body["responses"][status]["content"]["application/json"]["examples"];
+                shown.extend(examples.as_object().into_iter().flat_map(|all| all.keys().cloned()));
+            }
+        }
+        for name in ["PaymentRequiredError", "ConflictError", "GoneError"] {
+            let codes = document["components"]["schemas"][name]["properties"]["error"]["enum"].as_array();
+            listed.extend(codes.into_iter().flatten().map(|code| code.as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(shown, listed, "a code that no operation has is of no use");
 }

@@ -5,8 +5,9 @@ use serde_json::json;
 use super::{FOR_PEOPLE, PUBLIC, document, guards::call, operations};
 use crate::TestApp;
 
-/// The operations whose effect is a credential, who gets in, what they may do, or what runs later by itself.
-const OUTLASTS: [&str; 58] = [
+/// The operations whose effect is a credential, who gets in, what they may do, what runs later by itself, or what the
+/// person's account says.
+const OUTLASTS: [&str; 62] = [
     "add_team_member",
     "cancel_invitation",
     "change_password",
@@ -54,17 +55,21 @@ const OUTLASTS: [&str; 58] = [
     "seed_permissions",
     "set_member_avatar",
     "set_my_tour",
+    "set_own_avatar",
     "set_role_permission",
     "set_role_permissions",
+    "set_user_avatar",
     "simulate_policy",
     "toggle_api_key",
     "update_api_key",
+    "update_current_user",
     "update_governance",
     "update_key",
     "update_member",
     "update_scheduled_job",
     "update_team",
     "update_team_member",
+    "update_user",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +97,22 @@ async fn staff_who_act_as_a_person_do_nothing_that_outlasts_it_and_all_else() {
     }
     refused.sort();
     assert_eq!(refused, OUTLASTS, "what outlasts it is listed in the test, and nothing else");
-    // It is only the person's own that is left.
-    let email = json!({ "email": "staff@example.com", "current_password": "guessed" });
-    assert_eq!(acting.patch("/auth/me", email).await.error(403), "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_who_act_as_a_person_leave_the_account_as_it_is() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (acting, _) = app.acting_as(&owner).await;
+    let before = owner.get("/auth/me").await.expect(200);
+    let own = format!("/auth/{}", before["id"].as_str().unwrap());
+    for changes in [json!({ "name": "Eve" }), json!({ "title": "Mole" }), json!({ "avatar_url": null })] {
+        for path in ["/auth/me", &own] {
+            assert_eq!(acting.patch(path, changes.clone()).await.error(403), "forbidden", "{path} {changes}");
+        }
+    }
+    for path in ["/auth/me/avatar", &format!("{own}/avatar")] {
+        assert_eq!(acting.upload(path, "face.png", "no picture").await.error(403), "forbidden", "{path}");
+    }
+    assert_eq!(owner.get("/auth/me").await.expect(200), before);
 }

@@ -106,6 +106,22 @@ async fn a_slip_within_a_body_is_named_by_its_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_unknown_members_the_first_are_named() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let members: serde_json::Map<_, _> = (0..40_000).map(|n| (format!("m{n}"), json!(1))).collect();
+    let reply = owner.post("/recordsets", Value::Object(members)).await;
+    assert_eq!(reply.code().as_deref(), Some("parameter_unknown"));
+    assert_eq!(fields(&reply).as_object().unwrap().len(), 20);
+    assert!(reply.text.len() < 10_000, "{} bytes", reply.text.len());
+    let long =
+        json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text", "x".repeat(500): 1}]});
+    let named = fields(&owner.post("/recordsets", long).await);
+    let name = named.as_object().unwrap().keys().next().unwrap();
+    assert!(name.starts_with("fields.0.xxx") && name.ends_with('x'), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_a_path_does_not_have_is_told_which_it_has() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -42,7 +42,7 @@ enum Talk {
 
 impl JobKind for Talker {
     const NAME: &'static str = "tests.talk";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 
@@ -79,7 +79,7 @@ async fn engine(slots: usize) -> Engine {
     let registry = Registry::new().on(&Arc::new(()), talk);
     let config = WorkerConfig {
         lease: Duration::from_secs(2),
-        ..WorkerConfig::new(HashMap::from([(Pool::Maintenance, slots)]))
+        ..WorkerConfig::new(HashMap::from([(Pool::MAINTENANCE, slots)]))
     };
     tokio::spawn(work(engine.database.clone(), registry, config, engine.stop.child_token()));
     engine

@@ -112,7 +112,7 @@ impl World {
         match *step {
             Step::Enqueue { jobs, tenant } => self.enqueue(jobs, tenant).await,
             Step::Dispatch { dispatcher } => {
-                let due = steps::due(&self.database, Pool::Maintenance, 3).await;
+                let due = steps::due(&self.database, Pool::MAINTENANCE, 3).await;
                 *self.delivered[dispatcher].lock().await = due;
             }
             Step::Claim { worker, dispatcher } => {
@@ -301,7 +301,7 @@ impl World {
         steps::expire(&self.database, None).await;
         for _ in 0..200 {
             self.take(&Step::Rescue).await;
-            let due = steps::due(&self.database, Pool::Maintenance, 50).await;
+            let due = steps::due(&self.database, Pool::MAINTENANCE, 50).await;
             let process = self.processes[0].lock().await;
             for held in process.worker.claim(&due).await {
                 self.note_claim(held).await;
@@ -314,7 +314,7 @@ impl World {
                 .await
                 .unwrap();
             if left == 0 {
-                steps::due(&self.database, Pool::Maintenance, 1).await;
+                steps::due(&self.database, Pool::MAINTENANCE, 1).await;
                 let notes: i64 = sqlx::query_scalar("select count(*) from shard.job_claims")
                     .fetch_one(&self.database.pool)
                     .await
@@ -340,9 +340,9 @@ async fn who_goes_on_from_where_a_walk_ended_sees_each_of_the_other_jobs_once() 
     let claimed = world.processes[0].lock().await.worker.claim(&world.jobs.lock().await[..3]).await;
     assert_eq!(claimed.len(), 3);
 
-    let mut seen = steps::due(&database, Pool::Maintenance, 2).await;
+    let mut seen = steps::due(&database, Pool::MAINTENANCE, 2).await;
     assert_eq!(seen.len(), 6, "two of each lane, and what runs is passed over");
-    seen.extend(steps::due_beyond(&database, Pool::Maintenance, 2).await);
+    seen.extend(steps::due_beyond(&database, Pool::MAINTENANCE, 2).await);
     seen.extend(claimed.iter().map(|held| held.job));
     seen.sort();
     let mut all = world.jobs.lock().await.clone();
@@ -367,12 +367,12 @@ async fn of_a_lane_that_a_limit_holds_back_a_walk_shows_what_there_is_room_for_a
         .unwrap();
     world.enqueue(9, 1).await;
 
-    assert_eq!(steps::due(&database, Pool::Maintenance, 5).await.len(), 3);
+    assert_eq!(steps::due(&database, Pool::MAINTENANCE, 5).await.len(), 3);
     let jobs = world.jobs.lock().await.clone();
     assert_eq!(world.processes[0].lock().await.worker.claim(&jobs).await.len(), 2);
-    assert_eq!(steps::due(&database, Pool::Maintenance, 5).await.len(), 1);
+    assert_eq!(steps::due(&database, Pool::MAINTENANCE, 5).await.len(), 1);
     world.enqueue(9, 2).await;
-    assert_eq!(steps::due(&database, Pool::Maintenance, 5).await.len(), 6, "the others are not held back");
+    assert_eq!(steps::due(&database, Pool::MAINTENANCE, 5).await.len(), 6, "the others are not held back");
     drop(world);
     database.pool.close().await;
     clone.remove().await;

@@ -29,7 +29,7 @@ async fn a_look_at_what_runs_reads_what_runs_however_much_waits() {
     assert_few_were_read(tx).await;
 
     let mut tx = database.begin().await.unwrap();
-    assert_eq!(steps::running(tx.conn(), Pool::Maintenance).await, RUNNING);
+    assert_eq!(steps::running(tx.conn(), Pool::MAINTENANCE).await, RUNNING);
     assert_few_were_read(tx).await;
 
     database.pool.close().await;

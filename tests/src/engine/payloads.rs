@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use domain::job_kinds::SendMail;
 use jobs::{
     Answer, JobContext, JobError, JobId, JobKind, NewJob, Outcome, PayloadError, PayloadKeys, Pool, Registry,
-    RetryPolicy, kinds::SendMail,
+    RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ struct OldGreeting {
 
 impl JobKind for OldGreeting {
     const NAME: &'static str = "tests.hello";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
 }
 
 /// The same as the release before this one knew it.
@@ -31,7 +32,7 @@ struct LastGreeting {
 impl JobKind for LastGreeting {
     const NAME: &'static str = "tests.greet";
     const VERSION: i16 = 2;
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
 }
 
 /// The same as it is now: renamed once, changed twice, and version 1 is forgotten.
@@ -44,7 +45,7 @@ impl JobKind for Greeting {
     const NAME: &'static str = "tests.greet";
     const FORMER_NAMES: &'static [&'static str] = &["tests.hello"];
     const VERSION: i16 = 3;
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
 
     fn upgrade(version: i16, mut payload: Value) -> Result<Value, PayloadError> {
         match version {
@@ -63,7 +64,7 @@ struct NextGreeting {
 impl JobKind for NextGreeting {
     const NAME: &'static str = "tests.greet";
     const VERSION: i16 = 4;
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
 }
 
 /// Something with a password, of which the handler tells the length.
@@ -80,7 +81,7 @@ struct Account {
 
 impl JobKind for Login {
     const NAME: &'static str = "tests.login";
-    const POOL: Pool = Pool::Maintenance;
+    const POOL: Pool = Pool::MAINTENANCE;
     const RETRY: RetryPolicy = RetryPolicy { attempts: 2, ..RetryPolicy::DEFAULT };
     const SECRETS: &'static [&'static str] = &["account.password"];
 }

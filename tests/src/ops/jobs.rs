@@ -30,8 +30,8 @@ async fn jobs_of_all_workspaces_are_listed_newest_first_page_by_page() {
     assert_eq!((ids(&second), &second["next"]), (all[4..].to_vec(), &Value::Null));
 
     let listed = async |query: &str| ids(&operator.get(&format!("/jobs?{query}")).await.expect(200));
-    assert_eq!(listed(&format!("tenant={}&kind=engine.no_op", workspace(&ada))).await, all[4..]);
-    assert_eq!(listed(&format!("tenant={}", Uuid::nil())).await[..2], all[2..4]);
+    assert_eq!(listed(&format!("workspace_id={}&kind=engine.no_op", workspace(&ada))).await, all[4..]);
+    assert_eq!(listed(&format!("workspace_id={}", Uuid::nil())).await[..2], all[2..4]);
     assert_eq!(listed("status=QUEUED&pool=maintenance").await, all);
     assert!(listed("status=RUNNING&pool=maintenance").await.is_empty());
     assert!(!listed("status=COMPLETED&pool=provisioning").await.is_empty(), "two have signed up");
@@ -88,7 +88,8 @@ async fn dead_letters_of_all_workspaces_are_listed_until_they_are_tried_again() 
         (&json!("x"), &json!("y"))
     );
     assert!(
-        ids(&operator.get(&format!("/dead-letters?tenant={}", Uuid::nil())).await.expect(200)).is_empty()
+        ids(&operator.get(&format!("/dead-letters?workspace_id={}", Uuid::nil())).await.expect(200))
+            .is_empty()
     );
     operator.post(&format!("/jobs/{job}/retry"), json!({})).await.expect(200);
     app.wait_for_end(job).await;

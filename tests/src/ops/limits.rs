@@ -51,7 +51,8 @@ async fn no_more_jobs_start_in_a_period_than_may() {
 async fn a_limit_of_one_workspace_concerns_no_other() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
-    let limit = set(&app, json!({"scope": "tenant", "tenant": workspace(&ada), "max_running": 0})).await;
+    let limit =
+        set(&app, json!({"scope": "workspace", "workspace_id": workspace(&ada), "max_running": 0})).await;
     let held = enqueue_no_ops(&app, 1, Some(workspace(&ada))).await[0];
     let free = enqueue_no_ops(&app, 1, Some(workspace(&eve))).await[0];
 
@@ -69,13 +70,13 @@ async fn a_limit_that_makes_no_sense_is_refused() {
     for (body, code) in [
         (json!({"max_running": 1}), "parameter_missing"),
         (json!({"scope": "installation"}), "parameter_missing"),
-        (json!({"scope": "tenant", "max_starts": 1}), "parameter_missing"),
-        (json!({"scope": "tenant", "max_running": 1, "per_seconds": 1}), "parameter_missing"),
-        (json!({"scope": "tenant", "max_running": -1}), "record_invalid"),
-        (json!({"scope": "tenant", "max_starts": 1, "per_seconds": 0}), "record_invalid"),
-        (json!({"scope": "installation", "tenant": tenant, "max_running": 1}), "record_invalid"),
+        (json!({"scope": "workspace", "max_starts": 1}), "parameter_missing"),
+        (json!({"scope": "workspace", "max_running": 1, "per_seconds": 1}), "parameter_missing"),
+        (json!({"scope": "workspace", "max_running": -1}), "record_invalid"),
+        (json!({"scope": "workspace", "max_starts": 1, "per_seconds": 0}), "record_invalid"),
+        (json!({"scope": "installation", "workspace_id": tenant, "max_running": 1}), "record_invalid"),
         (json!({"scope": "galaxy", "max_running": 1}), "record_invalid"),
-        (json!({"scope": "tenant", "kind": "records.imprt", "max_running": 1}), "record_invalid"),
+        (json!({"scope": "workspace", "kind": "records.imprt", "max_running": 1}), "record_invalid"),
     ] {
         assert_eq!(app.operator().put("/limits", body.clone()).await.error(422), code, "{body}");
     }

@@ -42,7 +42,7 @@ async fn a_paused_kind_holds_back_no_other_kind_of_its_pool() {
 async fn a_paused_workspace_holds_back_no_other_workspace() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
-    let pause = app.operator().post("/pauses", json!({"tenant": workspace(&ada)})).await.expect(201);
+    let pause = app.operator().post("/pauses", json!({"workspace_id": workspace(&ada)})).await.expect(201);
     let held = enqueue_no_ops(&app, 1, Some(workspace(&ada))).await[0];
     let free = enqueue_no_ops(&app, 1, Some(workspace(&eve))).await[0];
 

@@ -18,7 +18,7 @@ async fn a_queue_shows_what_waits_by_kind_and_by_tenant() {
     let ada = app.owner().await;
     let limit = json!({"scope": "installation", "kind": "engine.no_op", "max_running": 0});
     operator.put("/limits", limit).await.expect(200);
-    let held = json!({"tenant": workspace(&ada), "pool": "maintenance"});
+    let held = json!({"workspace_id": workspace(&ada), "pool": "maintenance"});
     operator.post("/pauses", held).await.expect(201);
     let mut jobs = enqueue_no_ops(&app, 2, Some(workspace(&ada))).await;
     jobs.extend(enqueue_no_ops(&app, 3, None).await);
@@ -38,13 +38,13 @@ async fn a_queue_shows_what_waits_by_kind_and_by_tenant() {
     assert_eq!(some(&queue["kinds"][0], &names), all);
     let installation = json!({"ready": 3, "paused": 0, "scheduled": 1, "running": 0});
     let adas = json!({"ready": 0, "paused": 2, "scheduled": 0, "running": 0});
-    assert_eq!(queue["tenants"][0]["tenant"], uuid::Uuid::nil().to_string());
-    assert_eq!(some(&queue["tenants"][0], &names), installation);
-    assert_eq!(queue["tenants"][1]["tenant"], workspace(&ada).to_string());
-    assert_eq!(some(&queue["tenants"][1], &names), adas);
+    assert_eq!(queue["workspaces"][0]["workspace_id"], uuid::Uuid::nil().to_string());
+    assert_eq!(some(&queue["workspaces"][0], &names), installation);
+    assert_eq!(queue["workspaces"][1]["workspace_id"], workspace(&ada).to_string());
+    assert_eq!(some(&queue["workspaces"][1], &names), adas);
 
     let fewer = operator.get("/queues/maintenance?limit=1").await.expect(200);
-    assert_eq!(fewer["tenants"].as_array().unwrap().len(), 1);
+    assert_eq!(fewer["workspaces"].as_array().unwrap().len(), 1);
     let queues = operator.get("/queues").await.expect(200);
     let pools: Vec<_> = queues["pools"].as_array().unwrap().iter().map(|pool| &pool["pool"]).collect();
     assert_eq!(pools, ["deliveries", "exports", "imports", "maintenance", "provisioning"]);

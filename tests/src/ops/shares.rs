@@ -28,9 +28,9 @@ async fn only_a_workspace_that_there_is_or_the_installation_is_a_tenant() {
     let app = TestApp::start().await;
     let (operator, unknown) = (app.operator(), Uuid::now_v7());
     let by_tenant = async |tenant: Uuid| {
-        let limit = json!({"scope": "tenant", "tenant": tenant, "max_running": 1});
+        let limit = json!({"scope": "workspace", "workspace_id": tenant, "max_running": 1});
         [
-            operator.post("/pauses", json!({"tenant": tenant})).await,
+            operator.post("/pauses", json!({"workspace_id": tenant})).await,
             operator.put("/limits", limit).await,
             operator.put(&format!("/shares/{tenant}"), json!({"weight": 2})).await,
         ]
@@ -40,7 +40,7 @@ async fn only_a_workspace_that_there_is_or_the_installation_is_a_tenant() {
 
     for refused in [pause, limit] {
         let refused = refused.expect(422);
-        assert_eq!(refused["fields"]["tenant"], json!(["is not the id of a workspace"]), "{refused}");
+        assert_eq!(refused["fields"]["workspace_id"], json!(["is not the id of a workspace"]), "{refused}");
     }
     assert_eq!(share.error(404), "record_not_found");
     for collection in ["/pauses", "/limits", "/shares"] {

@@ -22,10 +22,8 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
         {
           "attempts": 1,
           "created_at": "[time]",
-          "error": {
-            "code": "asked_to_fail",
-            "message": "asked to fail for good"
-          },
+          "error_code": "asked_to_fail",
+          "error_message": "asked to fail for good",
           "failed_at": "[time]",
           "id": "[id]",
           "kind": "engine.no_op",

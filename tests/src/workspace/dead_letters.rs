@@ -3,10 +3,8 @@
 mod access;
 mod many;
 
-use ::jobs::{
-    NewJob, Unique,
-    kinds::{NoOp, SendMail},
-};
+use ::jobs::{NewJob, Unique, kinds::NoOp};
+use domain::job_kinds::SendMail;
 use serde_json::{Value, json};
 
 use super::jobs::{end_of, enqueue, sleeper};
@@ -58,14 +56,14 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
       "items": [
         {
           "attempts": 1,
-          "code": "asked_to_fail",
           "crashes": 0,
           "created_at": "[time]",
+          "error_code": "asked_to_fail",
+          "error_message": "asked to fail for good",
           "failed_at": "[time]",
           "job_id": "[id]",
           "kind": "engine.no_op",
           "max_attempts": 8,
-          "message": "asked to fail for good",
           "pool": "maintenance",
           "priority": 9,
           "started_at": "[time]"
@@ -84,9 +82,10 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
     {
       "actor_type": "system",
       "attempts": 1,
-      "code": "asked_to_fail",
       "crashes": 0,
       "created_at": "[time]",
+      "error_code": "asked_to_fail",
+      "error_message": "asked to fail for good",
       "failed_at": "[time]",
       "job_id": "[id]",
       "kind": "engine.no_op",
@@ -100,7 +99,6 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
         }
       ],
       "max_attempts": 8,
-      "message": "asked to fail for good",
       "payload": {
         "deaf": false,
         "fails": true,
@@ -131,7 +129,7 @@ async fn what_is_secret_in_a_dead_letter_is_masked() {
     let messages = owner.get("/v1/dlq").await.expect(200);
 
     let shown = json!({"to": "nobody", "subject": "Come in", "text": "***", "html": null});
-    assert_eq!((&letter["payload"], &letter["code"]), (&shown, &json!("mail_refused")));
+    assert_eq!((&letter["payload"], &letter["error_code"]), (&shown, &json!("mail_refused")));
     assert_eq!(messages["data"]["messages"][0]["payload"], shown);
     // And all the same it can be sent once the address is right.
     sqlx::query(

@@ -207,6 +207,36 @@ async fn a_job_without_progress_takes_no_room_in_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_comes_back_is_told_where_events_are_lost_behind_those_that_are_kept() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 600, report_ms: 20, ..NoOp::default() }).await;
+    let path = format!("/jobs/{job}/stream");
+    let mut stream = owner.events(&format!("{path}?since=0"), None).await;
+    let mut seen = Vec::new();
+    while let Some(event) = stream.next().await {
+        seen.push(event["seq"].as_i64().unwrap());
+    }
+    assert!(seen.len() > 6, "{seen:?}");
+    // Redis has lost what it was sent last.
+    let history = app.database.bus.history_key(jobs::JobId(job.parse().unwrap()));
+    let lost: Vec<String> = seen[4..].iter().map(|seq| format!("{seq}-0")).collect();
+    let mut redis = app.database.bus.connection();
+    let gone: usize = redis::cmd("XDEL").arg(&history).arg(lost).query_async(&mut redis).await.unwrap();
+    assert!(gone > 1, "{gone}");
+
+    let mut again = owner.events(&path, Some(seen[1])).await;
+    for kept in &seen[2..4] {
+        assert_eq!(again.next().await.unwrap()["seq"], *kept);
+    }
+    let gap = again.next().await.unwrap();
+    assert_eq!((&gap["status"], &gap["after"]), (&json!("GAP"), &json!(seen[3])), "{gap}");
+    let end = again.next().await.unwrap();
+    assert_eq!((&end["status"], &end["seq"]), (&json!("COMPLETED"), &json!(seen.last())), "{end}");
+    assert_eq!(again.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_counted_up_to_ten_thousand_jobs_and_says_so() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -9,5 +9,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    workers::process::serve(&jobs::Pool::ALL).await
+    workers::process::serve_all().await
 }

@@ -9,5 +9,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    workers::process::serve(&[jobs::Pool::Deliveries]).await
+    workers::process::serve(&[domain::job_kinds::DELIVERIES]).await
 }

@@ -9,5 +9,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    workers::process::serve(&[jobs::Pool::Exports]).await
+    workers::process::serve(&[domain_data::job_kinds::EXPORTS]).await
 }

@@ -9,5 +9,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    workers::process::serve(&[jobs::Pool::Maintenance]).await
+    workers::process::serve(&[jobs::Pool::MAINTENANCE]).await
 }

@@ -9,5 +9,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    workers::process::serve(&[jobs::Pool::Provisioning]).await
+    workers::process::serve(&[domain::job_kinds::PROVISIONING]).await
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use domain::{Actor, Event, WorkspaceDb, WorkspaceId};
-use domain_data::imports::staged;
-use jobs::{Answer, Database, JobContext, Outcome, kinds::DiscardImport};
+use domain_data::{imports::staged, job_kinds::DiscardImport};
+use jobs::{Answer, Database, JobContext, Outcome};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! API keys, as apps on the platform know them. Contract section "API Keys" (P-KEY). The same keys as the
 //! Workspace API's; here a key is deleted by being revoked.
 
-use api_kit::{Body, Can, CreatedWrapped, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
+use api_kit::{Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use domain::{Acting, ApiKeyId, UserId, access::Scope};
 use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
@@ -176,7 +176,7 @@ impl KeysApi {
     /// The whole key is in this answer and nowhere else. A key gets no more than its issuer may do (403). The
     /// plan limits the keys that are neither revoked nor expired (402 `limit_exceeded`; `plan_limits.api_keys` of
     /// `/v1/usage`).
-    #[oai(path = "/", method = "post", operation_id = "create_key")]
+    #[oai(path = "/", method = "post", operation_id = "create_key", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<KeyToCreate>) -> CreatedWrapped<CreatedKey> {
         let KeyToCreate { label, scopes, ip_allowlist, expires_at, rate_limit } = key.0;
         let new = NewKey {
@@ -197,7 +197,7 @@ impl KeysApi {
     ///
     /// A change by which the key can do more (another scope, a wider allowlist, a higher rate, the end of a pause) needs all
     /// that the key then holds through its maker, in a role not below the maker's (403 otherwise).
-    #[oai(path = "/:key_id", method = "patch", operation_id = "update_key")]
+    #[oai(path = "/:key_id", method = "patch", operation_id = "update_key", tag = "Fails::KeyRevoked")]
     async fn update(
         &self,
         can: Can<ManageApiKeys>,
@@ -233,7 +233,13 @@ impl KeysApi {
     ///
     /// The new one has the same settings but for what is given here, and is shown here alone; the old one is
     /// revoked at the same moment.
-    #[oai(path = "/:key_id/rotate", method = "post", operation_id = "rotate_key")]
+    #[oai(
+        path = "/:key_id/rotate",
+        method = "post",
+        operation_id = "rotate_key",
+        tag = "Fails::KeyRevoked",
+        tag = "Fails::KeyExpired"
+    )]
     async fn rotate(
         &self,
         can: Can<ManageApiKeys>,

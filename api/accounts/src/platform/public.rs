@@ -1,7 +1,7 @@
 //! What apps ask before anybody has signed in. Contract section "Public" (P-PUB-06, P-PUB-07); the rest of it is the
 //! server's.
 
-use api_kit::{Anyone, ApiError, App, Body, Envelope, TypeId, Wrapped};
+use api_kit::{Anyone, ApiError, App, Body, Envelope, Fails, TypeId, Wrapped};
 use domain::{Email, WorkspaceId, callers::Principal};
 use domain_accounts::tenants::{self, Named, TenantConfig};
 use poem::web::Data;
@@ -117,7 +117,12 @@ impl TenantsApi {
     ///
     /// For everybody. The tenant is the one that `tenant` names, or else the header, or else that of the API key that
     /// the request comes with.
-    #[oai(path = "/tenant-config", method = "get", operation_id = "get_tenant_config")]
+    #[oai(
+        path = "/tenant-config",
+        method = "get",
+        operation_id = "get_tenant_config",
+        tag = "Fails::RecordNotFound"
+    )]
     async fn config(
         &self,
         app: Data<&App>,

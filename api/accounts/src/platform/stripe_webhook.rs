@@ -1,5 +1,6 @@
 //! What Stripe tells us: contract section "Billing" (P-BILL-01). A notice is believed by its signature, which
-//! is of the very bytes that came; so they are read as they are.
+//! is of the very bytes that came; so they are read as they are. Members given twice are not looked for as in other
+//! bodies: nothing but Stripe can sign a notice, and all that is taken from one is which object to fetch.
 
 use api_kit::{Answer, ApiError, App, Envelope, Visitor};
 use bytes::Bytes;

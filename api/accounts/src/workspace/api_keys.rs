@@ -95,7 +95,7 @@ impl ApiKeysApi {
     /// The whole key is in this answer and nowhere else. With a key one does what admins do, within its
     /// scopes; a key gets no more than its issuer may do (403). The plan limits the keys that are
     /// neither revoked nor expired (402 `limit_exceeded`).
-    #[oai(path = "/", method = "post", operation_id = "create_api_key")]
+    #[oai(path = "/", method = "post", operation_id = "create_api_key", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {
         let issued = act(&can, async |tx, by| api_keys::issue(tx, by, key.0).await).await?;
         Ok(Created(IssuedApiKey { api_key: issued.key, key: issued.secret }))
@@ -112,7 +112,13 @@ impl ApiKeysApi {
     /// Put a new API key in an API key's place
     ///
     /// The new one has the same settings, and is shown here alone; the old one is revoked at the same moment.
-    #[oai(path = "/:api_key_id/rotate", method = "post", operation_id = "rotate_api_key")]
+    #[oai(
+        path = "/:api_key_id/rotate",
+        method = "post",
+        operation_id = "rotate_api_key",
+        tag = "Fails::KeyRevoked",
+        tag = "Fails::KeyExpired"
+    )]
     async fn rotate(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<IssuedApiKey>> {
         let id = ApiKeyId(*api_key_id);
         let (_, new) =
@@ -121,7 +127,12 @@ impl ApiKeysApi {
     }
 
     /// Pause an API key, or let it go on
-    #[oai(path = "/:api_key_id/toggle", method = "post", operation_id = "toggle_api_key")]
+    #[oai(
+        path = "/:api_key_id/toggle",
+        method = "post",
+        operation_id = "toggle_api_key",
+        tag = "Fails::KeyRevoked"
+    )]
     async fn toggle(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
         act(&can, async |tx, by| api_keys::toggle(tx, by, ApiKeyId(*api_key_id)).await).await.map(Json)
     }
@@ -130,7 +141,12 @@ impl ApiKeysApi {
     ///
     /// A change by which the key can do more (another scope, a wider allowlist, a higher rate, the end of a pause) needs all
     /// that the key then holds through its maker, in a role not below the maker's (403 otherwise).
-    #[oai(path = "/:api_key_id", method = "patch", operation_id = "update_api_key")]
+    #[oai(
+        path = "/:api_key_id",
+        method = "patch",
+        operation_id = "update_api_key",
+        tag = "Fails::KeyRevoked"
+    )]
     async fn update(
         &self,
         can: Can<ManageApiKeys>,

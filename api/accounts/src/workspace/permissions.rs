@@ -110,7 +110,12 @@ impl PermissionsApi {
     /// Let a role have what it has by default
     ///
     /// Refused (403) where that would grant what the caller doesn't have.
-    #[oai(path = "/roles/:role/reset", method = "post", operation_id = "reset_role_permissions")]
+    #[oai(
+        path = "/roles/:role/reset",
+        method = "post",
+        operation_id = "reset_role_permissions",
+        tag = "Fails::OwnerImmutable"
+    )]
     async fn reset(&self, can: Can<ManagePermissions>, role: Path<Role>) -> Answer<Json<RoleSettings>> {
         act(&can, async |tx, by| permissions::reset(tx, by, role.0).await).await.map(Json)
     }
@@ -128,7 +133,12 @@ impl PermissionsApi {
     ///
     /// From the next request on. The owner's role can't be changed (409 `owner_immutable`), and nobody grants
     /// what they don't have (403).
-    #[oai(path = "/roles/:role", method = "put", operation_id = "set_role_permissions")]
+    #[oai(
+        path = "/roles/:role",
+        method = "put",
+        operation_id = "set_role_permissions",
+        tag = "Fails::OwnerImmutable"
+    )]
     async fn set(
         &self,
         can: Can<ManagePermissions>,
@@ -143,7 +153,12 @@ impl PermissionsApi {
     }
 
     /// Grant a role one permission, or deny it
-    #[oai(path = "/roles/:role/permission", method = "put", operation_id = "set_role_permission")]
+    #[oai(
+        path = "/roles/:role/permission",
+        method = "put",
+        operation_id = "set_role_permission",
+        tag = "Fails::OwnerImmutable"
+    )]
     async fn set_one(
         &self,
         can: Can<ManagePermissions>,

@@ -65,7 +65,18 @@ impl WorkspacesApi {
     /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job
     /// that makes it, then answers with the job's links, whose COMPLETED event names the workspace. With an
     /// `Idempotency-Key` it answers with the links at once: the answer is kept together with the job.
-    #[oai(path = "/", method = "post", operation_id = "create_workspace", transform = "unhurried")]
+    #[oai(
+        path = "/",
+        method = "post",
+        operation_id = "create_workspace",
+        transform = "unhurried",
+        tag = "Fails::LimitExceeded",
+        tag = "Fails::RecordNotFound",
+        tag = "Fails::UserInactive",
+        tag = "Fails::SignupPending",
+        tag = "Fails::ProvisioningFailed",
+        tag = "Fails::Gone"
+    )]
     async fn create(
         &self,
         app: Data<&App>,
@@ -81,7 +92,12 @@ impl WorkspacesApi {
     ///
     /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform API
     /// that name no workspace are about it. A request that names one is about that one.
-    #[oai(path = "/switch", method = "post", operation_id = "switch_workspace")]
+    #[oai(
+        path = "/switch",
+        method = "post",
+        operation_id = "switch_workspace",
+        tag = "Fails::RecordNotFound"
+    )]
     async fn switch(
         &self,
         app: Data<&App>,
@@ -106,7 +122,12 @@ impl WorkspacesApi {
     /// Change a workspace
     ///
     /// Its name, its slug, its description and its branding. What is absent stays as it is.
-    #[oai(path = "/:workspace_id", method = "patch", operation_id = "update_workspace")]
+    #[oai(
+        path = "/:workspace_id",
+        method = "patch",
+        operation_id = "update_workspace",
+        tag = "Fails::SlugTaken"
+    )]
     async fn update(
         &self,
         can: Can<EditWorkspace>,

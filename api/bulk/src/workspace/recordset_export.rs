@@ -1,7 +1,9 @@
 //! Recordset Export: records into files. The contract counts `POST /recordsets/export` among
 //! "Recordset Import" (W-IMP-09); the download is ours.
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Can, JobStarted, Visitor, permissions, unhurried};
+use api_kit::{
+    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Visitor, permissions, unhurried,
+};
 use domain_data::exports::{self, NewExport, Segment};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jobs::{JobId, watch::Status};
@@ -63,7 +65,7 @@ impl RecordsetExportApi {
     ///
     /// The file holds the records as they are when the job begins. Once the job is over, its detail
     /// (`/recordsets/import/jobs/{job_id}`) has the link to it.
-    #[oai(path = "/", method = "post", operation_id = "start_export")]
+    #[oai(path = "/", method = "post", operation_id = "start_export", tag = "Fails::LimitExceeded")]
     async fn start(
         &self,
         can: Can<(CreateExport, ViewRecords)>,
@@ -85,7 +87,9 @@ impl RecordsetExportApi {
         path = "/jobs/:job_id/download",
         method = "get",
         operation_id = "download_export",
-        transform = "unhurried"
+        transform = "unhurried",
+        tag = "Fails::Forbidden",
+        tag = "Fails::ExportNotFinished"
     )]
     async fn download(
         &self,

@@ -7,7 +7,7 @@ mod job;
 use std::collections::BTreeMap;
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, FileUpload, JobStarted,
+    Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, Fails, FileUpload, JobStarted,
     NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
@@ -112,7 +112,13 @@ impl RecordsetImportApi {
     /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
     /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day. The plan limits
     /// the file's size (413 `payload_too_large`) and the workspace's storage (402 `limit_exceeded`).
-    #[oai(path = "/upload", method = "post", operation_id = "upload_import_file", transform = "unhurried")]
+    #[oai(
+        path = "/upload",
+        method = "post",
+        operation_id = "upload_import_file",
+        transform = "unhurried",
+        tag = "Fails::LimitExceeded"
+    )]
     async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
         let app = can.app();
         let whose = (can.workspace, can.actor());
@@ -138,7 +144,13 @@ impl RecordsetImportApi {
     }
 
     /// Create a recordset and import a file into it
-    #[oai(path = "/", method = "post", operation_id = "start_recordset_import", transform = "unhurried")]
+    #[oai(
+        path = "/",
+        method = "post",
+        operation_id = "start_recordset_import",
+        transform = "unhurried",
+        tag = "Fails::LimitExceeded"
+    )]
     async fn start(
         &self,
         can: Can<(CreateImport, CreateRecords, CreateRecordsets)>,
@@ -162,7 +174,8 @@ impl RecordsetImportApi {
         path = "/records/:recordset_id",
         method = "post",
         operation_id = "start_records_import",
-        transform = "unhurried"
+        transform = "unhurried",
+        tag = "Fails::LimitExceeded"
     )]
     async fn start_into(
         &self,
@@ -239,7 +252,12 @@ impl RecordsetImportApi {
     ///
     /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
     /// what it has written stays, unless it is atomic.
-    #[oai(path = "/jobs/:job_id/cancel", method = "post", operation_id = "cancel_import_job")]
+    #[oai(
+        path = "/jobs/:job_id/cancel",
+        method = "post",
+        operation_id = "cancel_import_job",
+        tag = "Fails::JobOver"
+    )]
     async fn cancel(
         &self,
         can: Can<Either<CancelImport, CancelExport>>,
@@ -292,7 +310,8 @@ impl RecordsetImportApi {
         path = "/error-reports/:job_id/download",
         method = "get",
         operation_id = "download_import_report",
-        transform = "unhurried"
+        transform = "unhurried",
+        tag = "Fails::Forbidden"
     )]
     async fn download_report(
         &self,
@@ -314,7 +333,12 @@ impl RecordsetImportApi {
     /// Remove a finished import or export from the history
     ///
     /// The imported records stay; the report, and the file of an export, go.
-    #[oai(path = "/jobs/:job_id", method = "delete", operation_id = "delete_import_job")]
+    #[oai(
+        path = "/jobs/:job_id",
+        method = "delete",
+        operation_id = "delete_import_job",
+        tag = "Fails::JobNotOver"
+    )]
     async fn delete(
         &self,
         can: Can<Either<DeleteImport, DeleteExport>>,

@@ -37,7 +37,7 @@ impl ModulesApi {
     }
 
     /// Set a module up
-    #[oai(path = "/", method = "post", operation_id = "create_module")]
+    #[oai(path = "/", method = "post", operation_id = "create_module", tag = "Fails::ModuleTaken")]
     async fn create(&self, can: Can<ManageModules>, new: Body<NewModule>) -> Answer<Created<Module>> {
         can.change(async |db| modules::create(db, new.0).await).await.map(Created)
     }

@@ -61,7 +61,7 @@ impl RecordsApi {
     }
 
     /// Create a record
-    #[oai(path = "/", method = "post", operation_id = "create_record")]
+    #[oai(path = "/", method = "post", operation_id = "create_record", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<CreateRecords>, record: Body<NewRecord>) -> Answer<Created<Record>> {
         let mut db = can.write().await?;
         let created = records::create(&mut db, record.0).await?;
@@ -80,7 +80,13 @@ impl RecordsApi {
     ///
     /// The values before are kept as a version. With `expected_version` the answer is 409
     /// `version_conflict` if the record has changed meanwhile.
-    #[oai(path = "/:record_id", method = "patch", operation_id = "update_record")]
+    #[oai(
+        path = "/:record_id",
+        method = "patch",
+        operation_id = "update_record",
+        tag = "Fails::LimitExceeded",
+        tag = "Fails::VersionConflict"
+    )]
     async fn update(
         &self,
         can: Can<EditRecords>,

@@ -47,7 +47,13 @@ impl RecordsetsApi {
     }
 
     /// Create a recordset
-    #[oai(path = "/", method = "post", operation_id = "create_recordset")]
+    #[oai(
+        path = "/",
+        method = "post",
+        operation_id = "create_recordset",
+        tag = "Fails::SlugTaken",
+        tag = "Fails::LimitExceeded"
+    )]
     async fn create(
         &self,
         can: Can<CreateRecordsets>,
@@ -77,7 +83,12 @@ impl RecordsetsApi {
     ///
     /// What is absent stays as it is, and so does the slug always. Fields named by their keys are
     /// changed, others are added.
-    #[oai(path = "/:recordset_slug", method = "patch", operation_id = "update_recordset")]
+    #[oai(
+        path = "/:recordset_slug",
+        method = "patch",
+        operation_id = "update_recordset",
+        tag = "Fails::LimitExceeded"
+    )]
     async fn update(
         &self,
         can: Can<EditRecordsets>,

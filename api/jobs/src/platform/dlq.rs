@@ -1,6 +1,6 @@
 //! DLQ: jobs that have failed for good, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
 
-use api_kit::{Access, Can, Limit, Offset, TypeId, Wrapped, part_request};
+use api_kit::{Access, Can, Fails, Limit, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use jobs::{
     Act, JobId,
@@ -26,8 +26,10 @@ struct DlqMessage {
     id: TypeId<JobId>,
     /// What it was to do, for example `records.import`.
     kind: String,
-    /// Why it failed.
-    error: DlqError,
+    /// Why it failed, for programs.
+    error_code: String,
+    /// Why it failed, for people.
+    error_message: String,
     /// Attempts that it has had.
     attempts: i32,
     /// Payload in the shape of its kind, for callers who may start jobs of its kind. What is secret is `***`.
@@ -42,15 +44,6 @@ struct DlqMessage {
     stream_url: String,
 }
 
-/// Why a job failed.
-#[derive(Debug, Clone, Object)]
-struct DlqError {
-    /// For programs.
-    code: String,
-    /// For people.
-    message: String,
-}
-
 impl DlqMessage {
     fn shown(access: &Access, letter: DeadLetter) -> Self {
         let payload = shown_payload(access, &letter);
@@ -58,7 +51,8 @@ impl DlqMessage {
             stream_url: access.stream_url(letter.id),
             id: TypeId(letter.id),
             kind: letter.kind,
-            error: DlqError { code: letter.code, message: letter.message },
+            error_code: letter.code,
+            error_message: letter.message,
             attempts: letter.attempts,
             payload,
             request_id: letter.origin.request_id,
@@ -130,7 +124,12 @@ impl DlqApi {
     ///
     /// Its job waits again with its attempts given back, and goes on after the last batch that it
     /// committed.
-    #[oai(path = "/:msg_id/retry", method = "post", operation_id = "retry_dlq_message")]
+    #[oai(
+        path = "/:msg_id/retry",
+        method = "post",
+        operation_id = "retry_dlq_message",
+        tag = "Fails::DuplicateJob"
+    )]
     async fn retry(&self, can: Can<RetryJobs>, msg_id: Path<TypeId<JobId>>) -> Wrapped<DlqRetried> {
         let job = msg_id.0.0;
         retry_one(&can, job).await?;

@@ -2,8 +2,9 @@
 //! the Workspace API's, with ids as this surface shows them.
 
 use api_kit::{
-    Access, Answer, ApiError, Can, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream, JobsStreamUrl,
-    ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
+    Access, Answer, ApiError, Can, Fails, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream,
+    JobsStreamUrl, ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching,
+    with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
@@ -247,7 +248,7 @@ impl JobsApi {
     ///
     /// A waiting job is over at once. A running one is asked to stop: the answer says
     /// `cancel_requested`, and the end follows within about two seconds.
-    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job")]
+    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
         let job = job_id.0.0;
         can.allowed(Act::Cancel, find(&can, job).await?)?;

@@ -2,7 +2,7 @@
 //! zone, the policies for overlap and catching up, the jitter and the list of runs are ours.
 
 use api_kit::{
-    Access, Body, Can, Created, CreatedWrapped, Deleted, Limit, Offset, TypeId, Wrapped, id_of_kind,
+    Access, Body, Can, Created, CreatedWrapped, Deleted, Fails, Limit, Offset, TypeId, Wrapped, id_of_kind,
     part_request, permissions, with_type_ids,
 };
 use chrono::{DateTime, Utc};
@@ -266,7 +266,7 @@ impl ScheduledJobsApi {
     }
 
     /// Create a scheduled job
-    #[oai(path = "/", method = "post", operation_id = "create_scheduled_job")]
+    #[oai(path = "/", method = "post", operation_id = "create_scheduled_job", tag = "Fails::LimitExceeded")]
     async fn create(
         &self,
         can: Can<ManageSchedules>,
@@ -304,7 +304,12 @@ impl ScheduledJobsApi {
     ///
     /// The next occurrence is counted anew when its timing changes or it is enabled again. Jobs that are
     /// there already stay what they are.
-    #[oai(path = "/:job_id", method = "patch", operation_id = "update_scheduled_job")]
+    #[oai(
+        path = "/:job_id",
+        method = "patch",
+        operation_id = "update_scheduled_job",
+        tag = "Fails::LimitExceeded"
+    )]
     async fn update(
         &self,
         can: Can<ManageSchedules>,

@@ -2,8 +2,8 @@
 //! section DLQ.
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, JobLogLine, NoContent, Page, PageNumber, PageSize, page_request,
-    permissions,
+    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, NoContent, Page, PageNumber, PageSize,
+    page_request, permissions,
 };
 use chrono::{DateTime, Utc};
 use domain::page::PageOf;
@@ -42,9 +42,9 @@ pub struct DeadLetter {
     /// 0 (first) to 9 (last).
     priority: i16,
     /// Why it failed, for programs.
-    code: String,
+    error_code: String,
     /// Why it failed, for people.
-    message: String,
+    error_message: String,
     /// Attempts that it has had.
     attempts: i32,
     /// Attempts that it has altogether.
@@ -73,8 +73,8 @@ impl DeadLetter {
             kind: letter.kind,
             pool: letter.pool,
             priority: letter.priority,
-            code: letter.code,
-            message: letter.message,
+            error_code: letter.code,
+            error_message: letter.message,
             attempts: letter.attempts,
             max_attempts: letter.max_attempts,
             crashes: letter.crashes,
@@ -114,8 +114,8 @@ pub struct DeadLetterDetail {
 struct DeadLetterSelection {
     /// Only this kind, for example `records.import`.
     kind: Option<String>,
-    /// Only with this code.
-    code: Option<String>,
+    /// Only with this error code.
+    error_code: Option<String>,
     /// Only those that failed at this time or later.
     since: Option<DateTime<Utc>>,
     /// Only those that failed before this time.
@@ -127,12 +127,12 @@ struct DeadLetterSelection {
 
 impl DeadLetterSelection {
     fn into_filter(self) -> Answer<Filter> {
-        let Self { kind, code, since, until, all } = self;
-        let says_which = kind.is_some() || code.is_some() || since.is_some() || until.is_some();
+        let Self { kind, error_code, since, until, all } = self;
+        let says_which = kind.is_some() || error_code.is_some() || since.is_some() || until.is_some();
         if !says_which && !all {
             return Err(nothing_said());
         }
-        let (kinds, codes) = (kind.into_iter().collect(), code.into_iter().collect());
+        let (kinds, codes) = (kind.into_iter().collect(), error_code.into_iter().collect());
         Ok(Filter { kinds, except: Vec::new(), codes, since, until })
     }
 }
@@ -177,8 +177,8 @@ impl DeadLettersApi {
         can: Can<ViewDeadLetters>,
         /// Only this kind, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only with this code.
-        code: Query<Option<String>>,
+        /// Only with this error code.
+        error_code: Query<Option<String>>,
         /// Only those that failed at this time or later.
         since: Query<Option<DateTime<Utc>>>,
         /// Only those that failed before this time.
@@ -193,7 +193,7 @@ impl DeadLettersApi {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
             except: can.kinds_denied(Act::View),
-            codes: code.0.into_iter().collect(),
+            codes: error_code.0.into_iter().collect(),
             since: since.0,
             until: until.0,
         };
@@ -234,7 +234,12 @@ impl DeadLettersApi {
     /// Try a dead letter again
     ///
     /// Its attempts are given back, and it goes on after the last batch that it committed.
-    #[oai(path = "/:job_id/retry", method = "post", operation_id = "retry_dead_letter")]
+    #[oai(
+        path = "/:job_id/retry",
+        method = "post",
+        operation_id = "retry_dead_letter",
+        tag = "Fails::DuplicateJob"
+    )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         retry_one(&can, job).await?;

@@ -5,7 +5,7 @@ pub(crate) mod selection;
 use std::time::Duration;
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, CappedPage, JobLogLine, JobStream, JobsFilter, JobsStart,
+    Access, Answer, ApiError, Body, Can, CappedPage, Fails, JobLogLine, JobStream, JobsFilter, JobsStart,
     JobsStream, JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, ViewJobs,
     Watcher, page_request, permissions, watching,
 };
@@ -308,7 +308,7 @@ impl JobsApi {
     ///
     /// A waiting job is over at once. A running one is asked to stop: the answer says
     /// `cancel_requested`, and the end follows within about two seconds.
-    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job")]
+    #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         can.allowed(Act::Cancel, find(&can, job).await?)?;
@@ -337,7 +337,7 @@ impl JobsApi {
     }
 
     /// Change a waiting job's priority
-    #[oai(path = "/:job_id", method = "patch", operation_id = "update_job")]
+    #[oai(path = "/:job_id", method = "patch", operation_id = "update_job", tag = "Fails::JobNotWaiting")]
     async fn update(
         &self,
         can: Can<EditJobs>,
@@ -366,7 +366,13 @@ impl JobsApi {
     /// Run a failed or cancelled job again
     ///
     /// It goes on after the last batch that it committed.
-    #[oai(path = "/:job_id/retry", method = "post", operation_id = "retry_job")]
+    #[oai(
+        path = "/:job_id/retry",
+        method = "post",
+        operation_id = "retry_job",
+        tag = "Fails::JobNotFailed",
+        tag = "Fails::DuplicateJob"
+    )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         can.allowed(Act::Start, find(&can, job).await?)?;
@@ -388,7 +394,7 @@ impl JobsApi {
     }
 
     /// Remove a finished job from the history
-    #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job")]
+    #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job", tag = "Fails::JobNotOver")]
     async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
         let job = JobId(job_id.0);
         can.allowed(Act::Delete, find(&can, job).await?)?;

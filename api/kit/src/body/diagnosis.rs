@@ -1,5 +1,5 @@
 //! What is wrong with a JSON value, by field. poem-openapi stops at the first fault and doesn't say
-//! where it is; this walks the documented schema beside the value and names them all.
+//! where it is; this walks the documented schema beside the value and names the first [`MAX_NAMED`].
 
 use domain::FieldErrors;
 use poem_openapi::{
@@ -8,7 +8,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use crate::{ApiError, error::plain_reason};
+use crate::{ApiError, error::plain_reason, strict::MAX_NAMED};
 
 /// The error for a value that `T` refused with `message`.
 pub(super) fn of<T: Type>(value: &Value, message: &str) -> ApiError {
@@ -53,6 +53,9 @@ impl Walk<'_> {
     }
 
     fn inline(&mut self, schema: &MetaSchema, value: &Value, path: &str) {
+        if self.missing.len() + self.invalid.len() >= MAX_NAMED {
+            return;
+        }
         for part in &schema.all_of {
             self.value(part, value, path);
         }

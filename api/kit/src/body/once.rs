@@ -7,7 +7,7 @@ use domain::FieldErrors;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::strict;
+use crate::strict::{self, MAX_NAMED};
 
 /// Reads JSON; also the members that are named more than once, the first of them, by path.
 pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {
@@ -17,9 +17,6 @@ pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {
     reader.end()?;
     Ok((value, twice.fields))
 }
-
-/// Members that an answer names at the most: writing their paths must not take longer than reading them.
-const MAX_NAMED: usize = 20;
 
 /// The members that were given more than once.
 #[derive(Default)]

@@ -8,6 +8,13 @@ pub(super) struct Failure {
     pub(super) codes: &'static [(&'static str, &'static str)],
 }
 
+impl Failure {
+    /// Whether that is one of its codes.
+    pub(super) fn has(&self, code: &str) -> bool {
+        self.codes.iter().any(|(listed, _)| *listed == code)
+    }
+}
+
 /// Every code, with what it means.
 pub(super) const FAILURES: [Failure; 14] = [
     Failure {
@@ -83,6 +90,7 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("key_expired", "the key has expired"),
             ("key_revoked", "the key is revoked"),
             ("last_owner", "the workspace would have no owner"),
+            ("module_taken", "the workspace has settings of this module"),
             ("name_taken", "another one has this name"),
             ("owner_immutable", "the owner's role cannot be changed"),
             ("provisioning_failed", "the workspace could not be made"),
@@ -159,3 +167,26 @@ pub(super) const FAILURES: [Failure; 14] = [
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::{Tags, registry::Registry};
+
+    use super::FAILURES;
+    use crate::Fails;
+
+    #[test]
+    fn what_operations_can_declare_is_listed_and_every_code_about_state_can_be_declared() {
+        let mut registry = Registry::default();
+        Fails::Gone.register(&mut registry);
+        let declarable: Vec<_> = registry.tags.iter().map(|tag| tag.name).collect();
+        for code in &declarable {
+            assert!(FAILURES.iter().any(|failure| failure.has(code)), "{code} is not listed");
+        }
+        for failure in FAILURES.iter().filter(|failure| ["402", "409", "410"].contains(&failure.status)) {
+            for (code, _) in failure.codes {
+                assert!(declarable.contains(code) || *code == crate::idempotency::RUNNING, "{code}");
+            }
+        }
+    }
+}

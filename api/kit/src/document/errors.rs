@@ -4,40 +4,99 @@ use jobs::Surface;
 use serde_json::{Map, Value, json};
 
 use super::codes::{FAILURES, Failure};
-use crate::edge::form_of;
+use crate::{edge::form_of, idempotency};
+
+/// Where an operation's declared codes are kept until its errors are described.
+const DECLARED: &str = "x-fails";
+
+/// The statuses of which an operation's answer lists its own codes only.
+const ABOUT_STATE: [&str; 3] = ["402", "409", "410"];
 
 /// How the framework refers to the schema of an error.
 const FRAMEWORK: &str = "#/components/schemas/Error";
 
-/// Replaces each error by a reference to a component of its status, and adds the headers of answers.
+/// Takes the codes that an operation declares ([`crate::Fails`]) out of its tags.
+pub(super) fn take_declared(operation: &mut Value) -> Vec<String> {
+    let mut declared = Vec::new();
+    if let Some(tags) = operation["tags"].as_array_mut() {
+        tags.retain(|tag| {
+            let code = tag.as_str().filter(|tag| FAILURES.iter().any(|failure| failure.has(tag)));
+            declared.extend(code.map(str::to_owned));
+            code.is_none()
+        });
+    }
+    declared
+}
+
+/// Whether one of the codes has that status.
+pub(super) fn declares(declared: &[String], status: &str) -> bool {
+    FAILURES
+        .iter()
+        .filter(|failure| failure.status == status)
+        .any(|failure| declared.iter().any(|code| failure.has(code)))
+}
+
+/// Keeps the declared codes until [`share`].
+pub(super) fn keep_codes(operation: &mut Value, declared: Vec<String>) {
+    operation[DECLARED] = json!(declared);
+}
+
+/// The codes of a status that an operation can answer with, where it declares them.
+fn own_codes(
+    failure: &Failure,
+    declared: &Value,
+    takes_key: bool,
+) -> Option<Vec<(&'static str, &'static str)>> {
+    if !ABOUT_STATE.contains(&failure.status) {
+        return None;
+    }
+    let is_declared = |code: &str| declared.as_array().is_some_and(|all| all.iter().any(|one| one == code));
+    let is_own = |code: &str| is_declared(code) || (takes_key && code == idempotency::RUNNING);
+    Some(failure.codes.iter().filter(|(code, _)| is_own(code)).copied().collect())
+}
+
+/// Replaces each error by a reference to a component of its status, and adds the headers of answers. An error about
+/// state stays in the operation, with the operation's own codes.
 pub(super) fn share(document: &mut Value, surface: Surface) {
     // The Token API shows errors in a form of its own, without the envelope of its surface.
     let forms = [("", surface), ("Token", form_of("/v1/me", surface))];
     let mut used = [[false; FAILURES.len()]; 2];
+    let mut shown = used;
     let counts = surface != Surface::Ops;
     for (path, _, operation) in super::described_mut(document) {
         let form = usize::from(form_of(path, surface) != surface);
         let takes_key = operation["parameters"]
             .as_array()
-            .is_some_and(|all| all.iter().any(|one| one["name"] == crate::idempotency::HEADER));
+            .is_some_and(|all| all.iter().any(|one| one["name"] == idempotency::HEADER));
+        let declared = operation[DECLARED].take();
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
             let failure = FAILURES.iter().position(|failure| failure.status == status);
             match failure.filter(|_| is_error(response)) {
                 Some(i) => {
                     used[form][i] = true;
                     let name = format!("{}{}", forms[form].0, FAILURES[i].name);
-                    *response = json!({ "$ref": format!("#/components/responses/{name}") });
+                    *response = match own_codes(&FAILURES[i], &declared, takes_key) {
+                        Some(codes) => {
+                            described(&FAILURES[i], &codes, &format!("{name}Error"), forms[form].1)
+                        }
+                        None => {
+                            shown[form][i] = true;
+                            json!({ "$ref": format!("#/components/responses/{name}") })
+                        }
+                    };
                 }
                 None => add_headers(response, status, counts, takes_key),
             }
         }
     }
     let (mut responses, mut schemas) = (Map::new(), Map::new());
-    for ((prefix, form), used) in forms.into_iter().zip(used) {
-        for (failure, _) in FAILURES.iter().zip(used).filter(|(_, used)| *used) {
+    for (of, (prefix, form)) in forms.into_iter().enumerate() {
+        for (i, failure) in FAILURES.iter().enumerate().filter(|(i, _)| used[of][*i]) {
             let name = format!("{prefix}{}", failure.name);
             let schema = format!("{name}Error");
-            responses.insert(name, response(failure, &schema, form));
+            if shown[of][i] {
+                responses.insert(name, described(failure, failure.codes, &schema, form));
+            }
             schemas.insert(schema, shape(failure, form));
         }
     }
@@ -101,18 +160,16 @@ fn headers() -> Value {
 }
 
 /// The answer, with an example of each code.
-fn response(failure: &Failure, schema: &str, surface: Surface) -> Value {
-    let codes: Vec<_> =
-        failure.codes.iter().map(|(code, meaning)| format!("- `{code}`: {meaning}")).collect();
-    let examples: Map<String, Value> = failure
-        .codes
+fn described(failure: &Failure, codes: &[(&str, &str)], schema: &str, surface: Surface) -> Value {
+    let lines: Vec<_> = codes.iter().map(|(code, meaning)| format!("- `{code}`: {meaning}")).collect();
+    let examples: Map<String, Value> = codes
         .iter()
         .map(|(code, meaning)| {
             ((*code).to_owned(), json!({ "value": example(failure, code, meaning, surface) }))
         })
         .collect();
     let mut response = json!({
-        "description": format!("{}\n\n{}", title(failure.status), codes.join("\n")),
+        "description": format!("{}\n\n{}", title(failure.status), lines.join("\n")),
         "content": { "application/json": {
             "schema": { "$ref": format!("#/components/schemas/{schema}") },
             "examples": examples,

@@ -16,7 +16,6 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("path", "permission", "Permission, as the catalogue names it."),
     ("path", "pool", "Pool name."),
     ("path", "role", "Role name."),
-    ("path", "tenant", "Tenant: a workspace id, or the name of a share without a workspace."),
     ("path", "token_id", "Personal token id."),
     ("path", "user_id", "Account id."),
     ("query", "email", "Only the account with this email address."),

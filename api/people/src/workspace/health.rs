@@ -4,8 +4,8 @@
 mod migration;
 
 use api_kit::{Accepted, ApiError, App, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
-use domain_people::workspace_health;
-use jobs::{JobId, JobKind, kinds::MigrateWorkspace};
+use domain_people::{job_kinds::MigrateWorkspace, workspace_health};
+use jobs::{JobId, JobKind};
 use poem::{IntoResponse, Response, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiResponse, Object,

@@ -194,7 +194,7 @@ impl MembersApi {
     /// The address is invited, and its owner becomes a member by accepting; then the member begins with what is given
     /// here. The answer is the invitation, the same whether or not the address has an account. An address that is
     /// invited already is sent a new link. A role above the caller's is refused (403).
-    #[oai(path = "/", method = "post", operation_id = "create_member")]
+    #[oai(path = "/", method = "post", operation_id = "create_member", tag = "Fails::AlreadyMember")]
     async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<Invitation>> {
         let NewMember { email, role, display_name, title, phone, bio } = new.0;
         let profile = InvitedProfile { display_name, title, phone, bio };
@@ -219,7 +219,7 @@ impl MembersApi {
     /// One's own profile, or with `members:edit` anybody's. The caller can't change the role or the
     /// access of someone who is more than they are, nor give a role above their own; the last owner stays
     /// one (409 `last_owner`).
-    #[oai(path = "/:member_id", method = "patch", operation_id = "update_member")]
+    #[oai(path = "/:member_id", method = "patch", operation_id = "update_member", tag = "Fails::LastOwner")]
     async fn update(
         &self,
         can: Can<EditMembers>,
@@ -284,7 +284,8 @@ impl MembersApi {
 
     /// Hand what a member holds to another
     ///
-    /// All of it, or only some types, at once or not at all.
+    /// All of it, or only some types, at once or not at all. API keys get new secrets, shown in the answer and never again;
+    /// the old ones end. Scheduled jobs are only for a member who may have them run (422).
     #[oai(path = "/:member_id/reassign", method = "post", operation_id = "reassign_member_items")]
     async fn reassign(
         &self,
@@ -299,7 +300,7 @@ impl MembersApi {
     /// Take a member out
     ///
     /// They don't get in any more from that moment. The last owner stays (409 `last_owner`).
-    #[oai(path = "/:member_id", method = "delete", operation_id = "delete_member")]
+    #[oai(path = "/:member_id", method = "delete", operation_id = "delete_member", tag = "Fails::LastOwner")]
     async fn delete(
         &self,
         can: Can<DeleteMembers>,
@@ -318,7 +319,14 @@ impl MembersApi {
     ///
     /// Only of an account that this workspace manages: that was made by accepting its invitation (409
     /// `account_not_managed`), and whose owner belongs to no other workspace (409 `in_other_workspaces`).
-    #[oai(path = "/:member_id/permanent", method = "delete", operation_id = "erase_member")]
+    #[oai(
+        path = "/:member_id/permanent",
+        method = "delete",
+        operation_id = "erase_member",
+        tag = "Fails::LastOwner",
+        tag = "Fails::InOtherWorkspaces",
+        tag = "Fails::AccountNotManaged"
+    )]
     async fn erase(&self, can: Can<DeleteMembers>, member_id: Path<Uuid>) -> Answer<NoContent> {
         can.change(async |db| members::erase(db, can.role, member_id.0).await).await.map(|()| NoContent)
     }

@@ -50,7 +50,7 @@ impl TeamsApi {
     /// Create a team
     ///
     /// The caller leads it. A name is taken once below the same team (409 `name_taken`).
-    #[oai(path = "/", method = "post", operation_id = "create_team")]
+    #[oai(path = "/", method = "post", operation_id = "create_team", tag = "Fails::NameTaken")]
     async fn create(&self, can: Can<CreateTeams>, new: Body<NewTeam>) -> Answer<Created<Team>> {
         can.change(async |db| teams::create(db, new.0).await).await.map(Created)
     }
@@ -64,7 +64,7 @@ impl TeamsApi {
     /// Change a team
     ///
     /// Any, or with `teams:edit_own` alone one that the caller leads. No team stands below itself.
-    #[oai(path = "/:team_id", method = "patch", operation_id = "update_team")]
+    #[oai(path = "/:team_id", method = "patch", operation_id = "update_team", tag = "Fails::NameTaken")]
     async fn update(
         &self,
         can: Can<EditTeams>,
@@ -77,7 +77,12 @@ impl TeamsApi {
     /// Delete a team
     ///
     /// Its members stay in the workspace. Not while there are teams below it (409 `team_has_children`).
-    #[oai(path = "/:team_id", method = "delete", operation_id = "delete_team")]
+    #[oai(
+        path = "/:team_id",
+        method = "delete",
+        operation_id = "delete_team",
+        tag = "Fails::TeamHasChildren"
+    )]
     async fn delete(&self, can: Can<DeleteTeams>, team_id: Path<Uuid>) -> Answer<NoContent> {
         can.change(async |db| teams::delete(db, team_id.0).await).await.map(|()| NoContent)
     }
@@ -93,7 +98,12 @@ impl TeamsApi {
     }
 
     /// Put a member into a team
-    #[oai(path = "/:team_id/members", method = "post", operation_id = "add_team_member")]
+    #[oai(
+        path = "/:team_id/members",
+        method = "post",
+        operation_id = "add_team_member",
+        tag = "Fails::AlreadyInTeam"
+    )]
     async fn add_member(
         &self,
         can: Can<EditTeams>,

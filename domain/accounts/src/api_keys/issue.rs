@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Acting, ApiKeyId, Event, FieldErrors, WorkspaceId, access::Scope, callers::API_KEY_PREFIX, makers,
+    Acting, ApiKeyId, Event, FieldErrors, WorkspaceId, access::Scope, handed_keys::new_secret, makers,
     networks, secret, usage,
 };
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 
-use super::{ApiKey, ApiKeyError, SHOWN, get, locked};
+use super::{ApiKey, ApiKeyError, get, locked};
 use crate::signups;
 
 /// The longest description.
@@ -127,13 +127,6 @@ pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), ApiKeyEr
         Some(&scope) => Err(ApiKeyError::MoreThanHeld(scope)),
         None => Ok(()),
     }
-}
-
-/// A new secret, and its beginning.
-fn new_secret() -> (String, String) {
-    let secret = format!("{API_KEY_PREFIX}{}", secret::generate());
-    let shown = secret.chars().take(SHOWN).collect();
-    (secret, shown)
 }
 
 /// Issues a key.

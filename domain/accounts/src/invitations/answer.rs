@@ -14,7 +14,7 @@ use domain::{
 use jobs::{Database, Tx};
 use poem_openapi::Object;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool, types::Json};
+use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::{Backing, InvitationError, InvitedProfile};
@@ -255,7 +255,10 @@ pub async fn preview(database: &Database, token: &str) -> Result<InvitationPrevi
 }
 
 /// The invitations that wait for a person's verified address and can be accepted, the newest first.
-pub async fn waiting_for(pool: &PgPool, user: UserId) -> Result<Vec<OwnInvitation>, sqlx::Error> {
+pub async fn waiting_for(
+    database: impl PgExecutor<'_>,
+    user: UserId,
+) -> Result<Vec<OwnInvitation>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select i.id, i.workspace_id, w.name as workspace_name, s.name as "inviter_name?", i.role as "role: Role",
                   i.sent_at, i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
@@ -270,7 +273,7 @@ pub async fn waiting_for(pool: &PgPool, user: UserId) -> Result<Vec<OwnInvitatio
             order by i.sent_at desc, i.id"#,
         user.0,
     )
-    .fetch_all(pool)
+    .fetch_all(database)
     .await?;
     let open = rows.into_iter().filter_map(|row| {
         let backing = Backing {

@@ -1,21 +1,22 @@
 //! The requests by which someone comes to a workspace. Each ends with one commit: a row of `signups`, what it
 //! reserves, and its job.
 
+use crate::{
+    job_kinds::ProvisionWorkspace,
+    sessions::Client,
+    stripe::invites::{self, InviteError},
+    users::Password,
+};
 use domain::{
     Actor, Email, UserId,
     audit::{self, Entry},
     secret,
 };
-use jobs::{Database, JobId, NewJob, Origin, Tx, kinds::ProvisionWorkspace};
+use jobs::{Database, JobId, NewJob, Origin, Tx};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Door, Reader, SignupError, Started, undo};
-use crate::{
-    sessions::Client,
-    stripe::invites::{self, InviteError},
-    users::Password,
-};
 
 /// What someone who wants an account says.
 #[derive(Debug)]

@@ -3,23 +3,24 @@
 //! A request does the same whether or not somebody has the address: it enqueues a job. Looking who that is,
 //! making tokens and mail is the job's, so neither an answer nor its time tells who has an account.
 
+use crate::{
+    account_tokens::{self, MAILED_RESET, NewToken, Purpose},
+    job_kinds::WriteToAccount,
+    signups,
+};
 use domain::{
     Actor, Email, FieldErrors, UserId, WorkspaceId,
     audit::{self, Entry},
     mail::{self, Action, Brand, Cause, Letter, PostError},
 };
-use jobs::{Database, Tx, kinds::WriteToAccount};
+use jobs::{Database, Tx};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
 use super::{UserError, activation};
-use crate::{
-    account_tokens::{self, MAILED_RESET, NewToken, Purpose},
-    signups,
-};
 
-pub use jobs::kinds::AccountLetter;
+pub use crate::job_kinds::AccountLetter;
 
 /// Why a letter was not written.
 #[derive(Debug, thiserror::Error)]

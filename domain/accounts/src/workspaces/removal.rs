@@ -19,6 +19,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Host;
+use crate::invitations;
 
 /// What was taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -168,15 +169,16 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     })
 }
 
-/// Deletes a person who is in no workspace, is invited to none, and has none being made; with their
-/// sessions, tokens and links.
+/// Deletes a person who is in no workspace, has no invitation that can be accepted by a sign-in to the account, and has no
+/// workspace being made; with their sessions, tokens and links.
 async fn delete_if_nowhere(tx: &mut Tx, user: Uuid) -> Result<bool, sqlx::Error> {
+    if !invitations::waiting_for(tx.conn(), UserId(user)).await?.is_empty() {
+        return Ok(false);
+    }
     let deleted = sqlx::query!(
         "delete from users u
           where u.id = $1
             and not exists (select from memberships where user_id = u.id)
-            and not exists (select from invitations
-                             where email_key = u.email_key and accepted_at is null and cancelled_at is null)
             and not exists (select from signups where user_id = u.id and state = 'pending')",
         user,
     )

@@ -3,7 +3,7 @@
 
 use jobs::{Act, kinds};
 
-use super::{Held, Lacking, Reach, is_listed};
+use super::{Held, Lacking, Reach};
 use crate::{DomainError, Refusal};
 
 /// The refusal for staff who act as a person.
@@ -62,63 +62,7 @@ impl Held {
     /// The kinds with whose jobs that may not be done: lists leave them out.
     #[must_use]
     pub fn kinds_denied(&self, act: Act) -> Vec<String> {
-        let denied = kinds::NEEDS.iter().filter(|(kind, _)| self.need_for_job(kind, act).is_err());
-        denied.map(|(kind, _)| (*kind).to_owned()).collect()
-    }
-}
-
-/// Every permission that kinds of jobs ask for is one of the catalogue's.
-const _: () = {
-    let mut i = 0;
-    while i < kinds::NEEDS.len() {
-        let needs = &kinds::NEEDS[i].1;
-        assert!(
-            all_listed(needs.view) && all_listed(needs.start),
-            "a kind asks for a permission that isn't listed"
-        );
-        assert!(
-            all_listed(needs.cancel) && all_listed(needs.delete),
-            "a kind asks for a permission that isn't listed"
-        );
-        i += 1;
-    }
-};
-
-const fn all_listed(permissions: &[&str]) -> bool {
-    let mut i = 0;
-    while i < permissions.len() {
-        if !is_listed(permissions[i]) {
-            return false;
-        }
-        i += 1;
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use jobs::{
-        JobKind,
-        kinds::{ExportRecords, ImportRecords, NoOp},
-    };
-
-    use super::*;
-    use crate::access::{Override, Role, Scope};
-
-    #[test]
-    fn jobs_ask_for_what_their_feature_asks_for_and_for_what_they_touch() {
-        let denied = vec![Override { permission: "records:view".to_owned(), granted: false }];
-        let member = Held::of_role(Role::Member, denied);
-        let refused = member.need_for_job(ExportRecords::NAME, Act::Start);
-        assert_eq!(refused, Err(Denied { permission: "records:view", lacking: Lacking::Permission }));
-        assert_eq!(member.need_for_job(ImportRecords::NAME, Act::Start), Ok(()));
-        assert_eq!(member.need_for_job(NoOp::NAME, Act::Delete), Ok(()));
-        assert!(member.kinds_denied(Act::View).is_empty());
-        let files = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Files]);
-        let refused = files.need_for_job(ImportRecords::NAME, Act::Start);
-        assert_eq!(
-            refused,
-            Err(Denied { permission: "records:create", lacking: Lacking::Scope(Scope::Write) })
-        );
+        let denied = kinds::all().iter().filter(|kind| self.need_for_job(kind.name, act).is_err());
+        denied.map(|kind| kind.name.to_owned()).collect()
     }
 }

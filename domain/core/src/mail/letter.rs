@@ -1,6 +1,6 @@
 //! What Millrace writes to people: a few lines, mostly with one thing to do, in the name of a workspace.
 
-use jobs::kinds::SendMail;
+use crate::job_kinds::SendMail;
 
 use super::{Brand, layout, shown};
 

@@ -49,7 +49,9 @@ impl From<EntityError> for RecordError {
         match error {
             EntityError::Database(error) => Self::Database(error),
             EntityError::Invalid(errors) => Self::Invalid(errors),
-            EntityError::NotFound | EntityError::Taken(_) => Self::NoRecordset,
+            EntityError::NotFound | EntityError::Taken(_) | EntityError::LimitExceeded(_) => {
+                Self::NoRecordset
+            }
         }
     }
 }

@@ -7,7 +7,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::{Event, WorkspaceDb, access::Held, callers::scopes};
+use domain::{
+    Event, UserId, WorkspaceDb,
+    access::Held,
+    callers::scopes,
+    handed_keys::{self, HandedOverKey},
+    makers,
+};
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::types::Json;
@@ -64,6 +70,8 @@ pub struct Reassigned {
     pub reassigned: BTreeMap<String, i64>,
     /// How many altogether.
     pub total: i64,
+    /// API keys among them. Each has a new secret, shown here once; the old one ends at this moment.
+    pub api_keys: Vec<HandedOverKey>,
 }
 
 /// What a member holds, by type.
@@ -114,11 +122,12 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
 }
 
 /// Hands all that a member holds to another, or only what is of those types. Where they lead a team, the
-/// other leads it, and they stay in it.
+/// other leads it, and they stay in it. Keys get new secrets ([`handed_keys::hand_over`]).
 ///
 /// # Errors
 /// [`MemberError::KeysOfMore`] when keys among it would do more than the caller may; [`MemberError::Invalid`]
-/// when the other is the same, not here, or doesn't get in, or for a type that there isn't.
+/// when the other is the same, not here, doesn't get in, or may not have one of the scheduled jobs run, or for a type that
+/// there isn't.
 pub async fn reassign(
     db: &mut WorkspaceDb,
     caller: &Held,
@@ -138,8 +147,10 @@ pub async fn reassign(
     let taker = taker
         .filter(|taker| taker.id != giver.id)
         .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
+    let mut keys = Vec::new();
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
         may_hand_over_keys(db, caller, &giver, &taker).await?;
+        keys = handed_keys::hand_over(db, UserId(giver.user_id), UserId(taker.user_id)).await?;
     }
     let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
     let workspace = db.workspace().0;
@@ -157,11 +168,11 @@ pub async fn reassign(
                                || jsonb_build_object('user_id', $2::text),
                       updated_at = now()
                 where 'scheduled_job' = any($6) and workspace_id = $5 and origin->>'user_id' = $1::uuid::text
-               returning 1
+               returning id
            ), moved_keys as (
                update api_keys set created_by = $2, updated_at = now()
                 where 'api_key' = any($6) and workspace_id = $5 and created_by = $1 and revoked_at is null
-               returning id
+               returning 1
            ), led as (
                update team_members set role = 'member'
                 where 'team' = any($6) and member_id = $3 and role = 'lead' returning team_id
@@ -173,8 +184,8 @@ pub async fn reassign(
            select (select count(*) from moved_recordsets) as "recordset!",
                   (select count(*) from moved_imports) as "import!",
                   (select count(*) from moved_exports) as "export!",
-                  (select count(*) from moved_schedules) as "scheduled_job!",
-                  array(select id from moved_keys) as "api_keys!",
+                  array(select id from moved_schedules) as "schedules!",
+                  (select count(*) from moved_keys) as "expired_keys!",
                   array(select team_id from moved_teams where is_new) as "joined!",
                   array(select team_id from moved_teams where not is_new) as "raised!""#,
         giver.user_id,
@@ -186,23 +197,25 @@ pub async fn reassign(
     )
     .fetch_one(db.conn())
     .await?;
+    if let Some(reason) = makers::first_refused(db.conn(), &row.schedules).await? {
+        return Err(invalid(
+            "to_member_id",
+            &format!("must be a member who may run what is handed over: {reason}"),
+        ));
+    }
     let teams = row.joined.len() + row.raised.len();
     let counted = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let counts = [
         row.recordset,
         row.import,
         row.export,
-        row.scheduled_job,
-        counted(row.api_keys.len()),
+        counted(row.schedules.len()),
+        row.expired_keys + counted(keys.len()),
         counted(teams),
     ];
     let of_types = TYPES.into_iter().zip(counts).filter(|(name, _)| types.iter().any(|named| named == name));
     let reassigned: BTreeMap<_, _> = of_types.map(|(name, count)| (name.to_owned(), count)).collect();
     let total = reassigned.values().sum();
-    for key in row.api_keys {
-        let data = json!({ "created_by": taker.user_id });
-        db.record(Event::new("api_key", "updated", key, data)).await?;
-    }
     for (teams, verb) in [(&row.joined, "member_added"), (&row.raised, "member_updated")] {
         for &team in teams {
             let led_before = json!({ "member_id": giver.id, "role": TeamRole::Member });
@@ -213,7 +226,7 @@ pub async fn reassign(
     }
     let moved = json!({ "to": to, "reassigned": reassigned });
     db.record(Event::new("member", "items_reassigned", from, moved)).await?;
-    Ok(Reassigned { reassigned, total })
+    Ok(Reassigned { reassigned, total, api_keys: keys })
 }
 
 /// A key does what the person may who answers for it, so that handing one to somebody gives it what they hold.

@@ -48,15 +48,41 @@ async fn records_count_with_their_versions_as_long_as_those_are_kept() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let recordset = people(&owner).await;
-    assert_eq!(used(&owner).await, 0);
+    let definition = used(&owner).await;
 
     let new = json!({ "recordset_id": recordset, "data": { "name": "Ada" } });
     let (path, _) = owner.create("/records", new).await;
-    assert_eq!(used(&owner).await, 128 + 14, "its values as JSON, and its place");
+    assert_eq!(used(&owner).await - definition, 128 + 14, "its values as JSON, and its place");
     owner.patch(&path, json!({ "data": { "name": "Adele" } })).await.expect(200);
-    assert_eq!(used(&owner).await, 2 * 128 + 14 + 16, "and the version before");
+    assert_eq!(used(&owner).await - definition, 2 * 128 + 14 + 16, "and the version before");
     owner.delete(&path).await.expect(204);
-    assert_eq!(used(&owner).await, 2 * 128 + 14 + 16, "both versions are kept");
+    assert_eq!(used(&owner).await - definition, 2 * 128 + 14 + 16, "both versions are kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recordset_counts_with_its_fields_and_settings_and_is_refused_without_room() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    assert_eq!(used(&owner).await, 0);
+    let new = json!({ "name": "Ada", "settings": { "note": "x".repeat(1000) } });
+    let (path, _) = owner.create("/recordsets", new.clone()).await;
+    let empty = used(&owner).await;
+    assert!((2027..2100).contains(&empty), "{empty}");
+
+    let field =
+        json!({ "fields": [{ "label": "Stage", "field_type": "choice", "options": ["y".repeat(100)] }] });
+    owner.patch(&path, field).await.expect(200);
+    let with_field = used(&owner).await;
+    assert!((empty + 361..empty + 400).contains(&with_field), "{with_field}");
+    owner.patch(&path, json!({ "settings": {} })).await.expect(200);
+    assert!(used(&owner).await < with_field - 1000, "what becomes smaller makes room");
+
+    leave_room(&app, &owner, 500).await;
+    let refused = owner.post("/recordsets", new.clone()).await;
+    assert_eq!(refused.error(402), "limit_exceeded");
+    let refused = owner.patch(&path, json!({ "settings": new["settings"] })).await;
+    assert_eq!(refused.error(402), "limit_exceeded");
+    assert_eq!(owner.items("/recordsets").await.as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,8 +101,14 @@ async fn files_exports_and_reports_count_until_they_are_removed() {
     let asked = json!({ "file_uri": file, "name": "People", "fields": fields });
     let import = owner.post("/recordsets/import", asked).await.expect(202);
     assert_eq!(owner.follow(&import).await["counts"]["failed"], 1);
-    let record_bytes =
-        2 * 128 + i64::try_from(r#"{"name":"Ada","age":36}{"name":"Eve","age":7}"#.len()).unwrap();
+    // A recordset with two fields, its settings (`{}`), and its records.
+    let definition = 1024
+        + i64::try_from("People{}".len()).unwrap()
+        + 2 * 256
+        + i64::try_from("NameAge[][]".len()).unwrap();
+    let record_bytes = definition
+        + 2 * 128
+        + i64::try_from(r#"{"name":"Ada","age":36}{"name":"Eve","age":7}"#.len()).unwrap();
     let with_report = used(&owner).await;
     assert!(with_report > file_bytes + record_bytes, "{with_report}");
 
@@ -156,7 +188,8 @@ async fn an_atomic_import_that_fills_the_storage_leaves_nothing_there() {
     let started = start_import(&owner, &file, "Rows", "atomic").await;
     let end = owner.follow(&started).await;
     assert_eq!((&end["status"], &end["error_code"]), (&json!("FAILED"), &json!("limit_exceeded")), "{end}");
-    assert_eq!((records(&app, &owner).await, used(&owner).await), (0, before));
+    let definition = 1024 + 256 + i64::try_from("Rows{}n[]".len()).unwrap();
+    assert_eq!((records(&app, &owner).await, used(&owner).await), (0, before + definition));
 }
 
 #[tokio::test(flavor = "multi_thread")]

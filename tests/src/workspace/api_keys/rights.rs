@@ -122,11 +122,18 @@ async fn a_key_is_as_good_as_the_person_who_answers_for_it() {
     owner.client.patch(&path, json!({"is_active": true, "role": "admin"})).await.expect(200);
     program.get("/members").await.expect(200);
 
-    // Handed to somebody in the same step it goes on, as theirs.
+    // Handed over, it goes on under a new secret: the member who gave it knows the old one.
     let handover = json!({"to_member_id": member(&heir), "types": ["api_key"]});
-    owner.client.post(&format!("{path}/reassign"), handover).await.expect(200);
+    let handed = owner.client.post(&format!("{path}/reassign"), handover).await.expect(200);
+    assert_eq!((&handed["total"], &handed["api_keys"][0]["replaces"]), (&json!(1), &key["id"]));
+    assert_eq!(program.get("/members").await.error(401), "token_invalid");
+    let program = program.with_token(handed["api_keys"][0]["key"].as_str());
     owner.client.delete(&path).await.expect(204);
     program.get("/members").await.expect(200);
+    let shown =
+        owner.client.get(&format!("/api-keys/{}", handed["api_keys"][0]["id"].as_str().unwrap())).await;
+    let shown = shown.expect(200);
+    assert_eq!((&shown["created_by"], &shown["name"]), (&json!(heir.id), &key["name"]));
     // Nobody raises a key by handing it to somebody above them.
     let (_, own) = heir.client.new_key(&["*"]).await;
     let handover = json!({"to_member_id": member(&owner), "types": ["api_key"]});
@@ -136,7 +143,6 @@ async fn a_key_is_as_good_as_the_person_who_answers_for_it() {
     for gone in [&program, &own] {
         assert_eq!(gone.get("/members").await.error(401), "token_invalid");
     }
-    assert!(key["id"].is_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

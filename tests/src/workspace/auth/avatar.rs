@@ -163,7 +163,7 @@ async fn pictures_that_are_nobodys_any_more_are_swept() {
         .execute(&app.database.pool)
         .await
         .unwrap();
-    let sweep = jobs::kinds::SweepUploads {};
+    let sweep = domain_data::job_kinds::SweepUploads {};
     let job = app.database.enqueue(jobs::NewJob::new(&sweep)).await.unwrap().id();
     app.wait_for_end(job).await;
 

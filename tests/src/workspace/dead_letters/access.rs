@@ -14,7 +14,7 @@ async fn looks(who: &Client, job: &str) -> [Reply; 3] {
 
 async fn retries(who: &Client, job: &str) -> [Reply; 3] {
     [
-        who.post("/dead-letters/retry", json!({"code": "none"})).await,
+        who.post("/dead-letters/retry", json!({"error_code": "none"})).await,
         who.post(&format!("/dead-letters/{job}/retry"), json!({})).await,
         who.post(&format!("/v1/dlq/{job}/retry"), json!({})).await,
     ]
@@ -22,7 +22,7 @@ async fn retries(who: &Client, job: &str) -> [Reply; 3] {
 
 async fn discards(who: &Client, job: &str) -> [Reply; 3] {
     [
-        who.post("/dead-letters/discard", json!({"code": "none"})).await,
+        who.post("/dead-letters/discard", json!({"error_code": "none"})).await,
         who.delete(&format!("/dead-letters/{job}")).await,
         who.delete(&format!("/v1/dlq/{job}")).await,
     ]

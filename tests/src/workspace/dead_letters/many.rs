@@ -51,8 +51,8 @@ async fn dead_letters_are_found_retried_and_discarded_by_kind_code_and_time() {
     assert_eq!(listed(&owner, "").await, ids, "the latest comes first");
     assert_eq!(listed(&owner, "?page=2&page_size=2").await, ids[2..]);
     assert_eq!(listed(&owner, "?kind=engine.no_op").await, ids[..2]);
-    assert_eq!(listed(&owner, "?code=crashed&kind=engine.no_op").await, ids[..1]);
-    assert_eq!(listed(&owner, &format!("?since={}&code=crashed", ago(90))).await, ids[..1]);
+    assert_eq!(listed(&owner, "?error_code=crashed&kind=engine.no_op").await, ids[..1]);
+    assert_eq!(listed(&owner, &format!("?since={}&error_code=crashed", ago(90))).await, ids[..1]);
     assert_eq!(listed(&owner, &format!("?until={}&since={}", ago(90), ago(150))).await, ids[1..2]);
     assert_eq!(owner.get("/dead-letters?since=yesterday").await.error(422), "record_invalid");
 
@@ -62,7 +62,8 @@ async fn dead_letters_are_found_retried_and_discarded_by_kind_code_and_time() {
         assert_eq!((&refused["error"], &refused["fields"]), (&json!("record_invalid"), &reason));
         assert_eq!(owner.post(path, json!({"kind": []})).await.error(422), "record_invalid");
     }
-    let retried = owner.post("/dead-letters/retry", json!({"code": "attempts_exhausted"})).await.expect(200);
+    let retried =
+        owner.post("/dead-letters/retry", json!({"error_code": "attempts_exhausted"})).await.expect(200);
     assert_eq!(retried, json!({"retried": 1, "duplicates": 0, "more": false}));
     end_of(&owner, &ids[1]).await;
     let discarded = owner.post("/dead-letters/discard", json!({"kind": "a.b"})).await.expect(200);

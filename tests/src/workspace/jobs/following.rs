@@ -1,9 +1,7 @@
 //! Streams and tickets follow the permissions that the kinds of jobs ask for, as these change.
 
-use jobs::{
-    JobId, NewJob,
-    kinds::{ExportRecords, NoOp},
-};
+use domain_data::job_kinds::ExportRecords;
+use jobs::{JobId, NewJob, kinds::NoOp};
 use serde_json::{Value, json};
 
 use super::{enqueue, kinds::take, sleeper};

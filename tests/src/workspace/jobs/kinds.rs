@@ -1,7 +1,8 @@
 //! A job is its feature's by whatever route one comes to it: it asks for the feature's permissions, and for those of
 //! what it touches.
 
-use jobs::{JobId, NewJob, kinds::ExportRecords};
+use domain_data::job_kinds::ExportRecords;
+use jobs::{JobId, NewJob};
 use serde_json::{Value, json};
 
 use super::{end_of, enqueue};

@@ -109,7 +109,7 @@ async fn teams_and_keys_that_are_handed_over_are_reported_one_by_one() {
     let events = log.next().await;
     let found: Vec<_> = events.iter().map(|(kind, subject, _)| (kind.as_str(), subject)).collect();
     let expected = [
-        ("api_key.updated", &key),
+        ("api_key.rotated", &key),
         ("team.member_updated", &team),
         ("team.member_added", &team),
         ("member.items_reassigned", &giver),

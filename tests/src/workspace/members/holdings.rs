@@ -15,7 +15,7 @@ async fn all_that_a_member_holds_is_listed_and_handed_on() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let bob = app.join(&ada, "admin").await;
-    let cleo = app.join(&ada, "member").await;
+    let cleo = app.join(&ada, "admin").await;
     bob.import("People", "Name\nAda\n").await;
     let (_, gone) = bob.create("/recordsets", json!({ "name": "Gone" })).await;
     bob.delete(&format!("/recordsets/{}", gone["slug"].as_str().unwrap())).await.expect(204);
@@ -41,7 +41,7 @@ async fn all_that_a_member_holds_is_listed_and_handed_on() {
 
     let only_teams = json!({ "to_member_id": to["id"], "types": ["team"] });
     let moved = ada.post(&format!("{from}/reassign"), only_teams).await.expect(200);
-    assert_eq!(moved, json!({ "reassigned": { "team": 1 }, "total": 1 }));
+    assert_eq!(moved, json!({ "reassigned": { "team": 1 }, "total": 1, "api_keys": [] }));
     let moved = ada.post(&format!("{from}/reassign"), json!({ "to_member_id": to["id"] })).await.expect(200);
     assert_eq!(moved["total"], 4);
 
@@ -52,6 +52,29 @@ async fn all_that_a_member_holds_is_listed_and_handed_on() {
     assert_eq!(recordset["created_by"], to["user_id"]);
     let event = "select count(*) from shard.events where type = 'member.items_reassigned'";
     assert_eq!(app.count(event).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_job_is_not_handed_to_a_member_who_may_not_have_it_run() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let bob = app.join(&ada, "admin").await;
+    let cleo = app.join(&ada, "viewer").await;
+    let (from, to) = (path_of(&bob).await, member_of(&cleo).await["id"].clone());
+    let schedule = json!({ "name": "nightly", "cron_expression": "0 3 * * *", "action_type": "no_op" });
+    bob.post("/v1/scheduled-jobs", schedule).await.expect(201);
+    let path = format!("{from}/reassign");
+
+    let refused = ada.post(&path, json!({ "to_member_id": to })).await.expect(422);
+
+    let reason = refused["fields"]["to_member_id"][0].as_str().unwrap();
+    assert!(reason.contains("nightly") && reason.contains("schedules:manage"), "{reason}");
+    let held = ada.get(&format!("{from}/items")).await.expect(200);
+    assert_eq!(held["total"], 1, "nothing has moved: {held}");
+    // What the others may take goes without it.
+    bob.create("/teams", json!({ "name": "Accounts" })).await;
+    let teams = json!({ "to_member_id": to, "types": ["team"] });
+    assert_eq!(ada.post(&path, teams).await.expect(200)["total"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

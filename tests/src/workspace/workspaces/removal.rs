@@ -123,6 +123,30 @@ async fn somebody_who_is_invited_elsewhere_or_is_staff_keeps_their_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_can_not_be_accepted_keeps_no_account() {
+    let app = TestApp::start().await;
+    let (ada, eve) = (app.owner().await, app.owner().await);
+    for why in ["expired", "unbacked"] {
+        let email = unregistered();
+        invite(&ada, &email, "member").await;
+        let token = mailed_token(&app, &email, 1).await;
+        let password = json!({ "token": token, "password": "a password of one's own" });
+        let accepted = app.anonymous().post("/workspaces/invitations/accept", password).await.expect(200);
+        if why == "expired" {
+            let invitation = invite(&eve, &email, "member").await;
+            let id = invitation["id"].as_str().unwrap();
+            app.run(&format!("update control.invitations set expires_at = now() where id = '{id}'")).await;
+        } else {
+            let bob = app.join(&eve, "admin").await;
+            invite(&bob, &email, "member").await;
+            eve.delete(&place(&bob).await).await.expect(200);
+        }
+        let at = format!("{}/members/{}", own(&ada), accepted["member_id"].as_str().unwrap());
+        assert_eq!(ada.delete(&at).await.expect(200)["user_deleted"], true, "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_that_is_taken_out_leads_nowhere() {
     let app = TestApp::start().await;
     let ada = app.owner().await;

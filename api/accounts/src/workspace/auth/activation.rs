@@ -1,6 +1,6 @@
 //! Accounts that wait for their owner to choose a password: registering one, activating it, another link.
 
-use api_kit::{Answer, App, Body, Created, Visitor};
+use api_kit::{Answer, App, Body, Created, Fails, Visitor};
 use domain_accounts::users::{
     activation::{self, Activating},
     letters::{self, AccountLetter},
@@ -56,7 +56,7 @@ impl ActivationApi {
     /// Look an activation link up
     ///
     /// Whom it is for and where it leads, to fill the form with. Looking doesn't use it up.
-    #[oai(path = "/activate", method = "get", operation_id = "get_activation")]
+    #[oai(path = "/activate", method = "get", operation_id = "get_activation", tag = "Fails::TokenInvalid")]
     async fn look(
         &self,
         app: Data<&App>,
@@ -74,7 +74,12 @@ impl ActivationApi {
     /// after a sign-up, the same password keeps the sessions, and another one ends them all, with the personal tokens: the
     /// address belongs to who reads its mail. A link is good once, for 7 days, while no newer one was sent; a password
     /// that is refused doesn't use it up.
-    #[oai(path = "/activate", method = "post", operation_id = "activate_account")]
+    #[oai(
+        path = "/activate",
+        method = "post",
+        operation_id = "activate_account",
+        tag = "Fails::TokenInvalid"
+    )]
     async fn activate(
         &self,
         app: Data<&App>,

@@ -1,6 +1,6 @@
 //! People's pictures: uploading them, and the links by which browsers fetch them.
 
-use api_kit::{Answer, ApiError, App, FileUpload, SignedIn, TypeId, avatar_url, unhurried};
+use api_kit::{Answer, ApiError, App, FileUpload, InPerson, TypeId, avatar_url, unhurried};
 use bytes::Bytes;
 use domain::{Actor, UserId, WorkspaceId};
 use domain_accounts::{
@@ -48,7 +48,7 @@ impl AvatarApi {
     async fn set_own(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         file: FileUpload,
     ) -> Answer<Json<Avatar>> {
@@ -73,7 +73,7 @@ impl AvatarApi {
     async fn set(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         user_id: Path<Uuid>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         file: FileUpload,

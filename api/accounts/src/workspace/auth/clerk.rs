@@ -1,6 +1,6 @@
 //! People who signed in with Clerk. Whoever asks shows the secret that the installation shares with them.
 
-use api_kit::{Answer, ApiError, App, Body, Visitor};
+use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
 use domain_accounts::{
     users::{User, clerk},
     workspaces::Membership,
@@ -68,7 +68,13 @@ impl ClerkApi {
     ///
     /// Known by their Clerk id, or the first time by their address, if it is verified here or nobody can sign in to the
     /// account yet; then this answers with a session. Never makes an account. Only for who shows the installation's `CLERK_SECRET`.
-    #[oai(path = "/check", method = "post", operation_id = "check_clerk_user")]
+    #[oai(
+        path = "/check",
+        method = "post",
+        operation_id = "check_clerk_user",
+        tag = "Fails::TokenInvalid",
+        tag = "Fails::AccountDeactivated"
+    )]
     async fn check(
         &self,
         app: Data<&App>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_kit::{Answer, ApiError, App, Body, Visitor};
+use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
 use domain_accounts::{
     users::{User, impersonation},
     workspaces::Membership,
@@ -49,7 +49,12 @@ impl ImpersonationApi {
     /// done in the session is noted as done by the member of staff. What would outlast it or goes on in the person's
     /// name is refused: all that takes a permission of the scope `auth`, scheduled jobs, the password, the address,
     /// sessions, tokens, and new workspaces.
-    #[oai(path = "/exchange", method = "post", operation_id = "exchange_impersonation")]
+    #[oai(
+        path = "/exchange",
+        method = "post",
+        operation_id = "exchange_impersonation",
+        tag = "Fails::TokenInvalid"
+    )]
     async fn exchange(
         &self,
         app: Data<&App>,

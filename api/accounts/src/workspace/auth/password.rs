@@ -1,6 +1,6 @@
 //! Passwords: forgotten ones, and new ones in place of old.
 
-use api_kit::{Answer, App, Body, InPerson, Visitor};
+use api_kit::{Answer, App, Body, Fails, InPerson, Visitor};
 use domain_accounts::users::{
     letters::{self, AccountLetter},
     passwords,
@@ -51,7 +51,12 @@ impl PasswordApi {
     /// Ends all sessions and revokes the person's personal tokens; the mail about it lists the API keys that they have
     /// made and that go on working. A mailed link also verifies the address. A password that is refused doesn't use the
     /// link up.
-    #[oai(path = "/reset-password", method = "post", operation_id = "reset_password")]
+    #[oai(
+        path = "/reset-password",
+        method = "post",
+        operation_id = "reset_password",
+        tag = "Fails::TokenInvalid"
+    )]
     async fn reset(
         &self,
         app: Data<&App>,

@@ -1,6 +1,6 @@
 //! Profiles: one's own, and those of people one works with.
 
-use api_kit::{Answer, ApiError, App, Body, InPerson, SignedIn, TypeId, avatar_path};
+use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, TypeId, avatar_path};
 use domain::{UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
 use domain_accounts::{
     avatars,
@@ -69,7 +69,7 @@ pub struct ProfileApi;
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl ProfileApi {
     /// Tell the caller who they are
-    #[oai(path = "/me", method = "get", operation_id = "get_current_user")]
+    #[oai(path = "/me", method = "get", operation_id = "get_current_user", tag = "Fails::RecordNotFound")]
     async fn me(
         &self,
         app: Data<&App>,
@@ -101,11 +101,11 @@ impl ProfileApi {
     /// It changes in all of their workspaces. Another address takes the password; it waits as `pending_email` until the
     /// link that is mailed there is used, within 24 hours, and the old address is told. To give a change up, set `email`
     /// to the present address.
-    #[oai(path = "/me", method = "patch", operation_id = "update_current_user")]
+    #[oai(path = "/me", method = "patch", operation_id = "update_current_user", tag = "Fails::EmailTaken")]
     async fn edit_own(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         changes: Body<OwnProfileChanges>,
     ) -> Answer<Json<User>> {
         let OwnProfileChanges { changes, current_password } = changes.0;
@@ -128,7 +128,12 @@ impl ProfileApi {
     ///
     /// By the token of the link that was mailed there, signed in to the account. The session goes on, all others end,
     /// and the old address is told.
-    #[oai(path = "/me/email/confirm", method = "post", operation_id = "confirm_email_change")]
+    #[oai(
+        path = "/me/email/confirm",
+        method = "post",
+        operation_id = "confirm_email_change",
+        tag = "Fails::EmailTaken"
+    )]
     async fn confirm_email(
         &self,
         app: Data<&App>,
@@ -167,11 +172,17 @@ impl ProfileApi {
     /// with it the address, changes only where the workspace manages it: where it was made by accepting the workspace's
     /// invitation and its owner is in no other workspace since. A role above the caller's is refused (403), and so is
     /// taking the role from the last owner (409 `last_owner`).
-    #[oai(path = "/:user_id", method = "patch", operation_id = "update_user")]
+    #[oai(
+        path = "/:user_id",
+        method = "patch",
+        operation_id = "update_user",
+        tag = "Fails::EmailTaken",
+        tag = "Fails::LastOwner"
+    )]
     async fn edit(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         user_id: Path<Uuid>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         changes: Body<UserChanges>,

@@ -1,6 +1,6 @@
 //! Signing in and out.
 
-use api_kit::{Answer, App, Body, SignedIn, Visitor};
+use api_kit::{Answer, App, Body, Fails, SignedIn, Visitor};
 use domain_accounts::sessions;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
@@ -37,7 +37,7 @@ impl SessionApi {
     /// wherever, it is locked for all; after 50 failures from one network, that network is. While it is, even the right
     /// password is answered with 429 `sign_in_locked` and `Retry-After`. A device that has signed in before and sends its
     /// `device_token` is counted by itself: only its own five failures lock it.
-    #[oai(path = "/login", method = "post", operation_id = "login")]
+    #[oai(path = "/login", method = "post", operation_id = "login", tag = "Fails::CredentialsInvalid")]
     async fn login(&self, app: Data<&App>, visitor: Visitor, login: Body<Login>) -> Answer<Json<LoggedIn>> {
         let Login { email, password, device_token } = login.0;
         let device = device_token.as_deref().and_then(|token| app.keys.check_device_token(token));
@@ -50,7 +50,7 @@ impl SessionApi {
     /// Each refresh token is good once. For 10 seconds after that it answers the same successor again, for
     /// tabs that refresh at the same time and for lost answers. One that comes later ends its session at
     /// once, because two parties hold it.
-    #[oai(path = "/refresh", method = "post", operation_id = "refresh_tokens")]
+    #[oai(path = "/refresh", method = "post", operation_id = "refresh_tokens", tag = "Fails::TokenInvalid")]
     async fn refresh(&self, app: Data<&App>, refresh: Body<Refresh>) -> Answer<Json<Tokens>> {
         let opened = sessions::refresh(&app.database, &refresh.refresh_token).await?;
         Ok(Json(Tokens::of(&app, opened)?))

@@ -4,7 +4,7 @@ mod invited;
 mod progress;
 mod started;
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Start, Visitor, unhurried};
+use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, unhurried};
 use domain_accounts::signups::{self, NewSignup, Started};
 use poem::web::Data;
 use poem_openapi::{
@@ -69,7 +69,15 @@ impl SignupApi {
     /// Sign up, and wait for the workspace
     ///
     /// Waits up to 30 seconds for the same job as the asynchronous sign-up, then answers with its links.
-    #[oai(path = "/", method = "post", operation_id = "signup", transform = "unhurried")]
+    #[oai(
+        path = "/",
+        method = "post",
+        operation_id = "signup",
+        transform = "unhurried",
+        tag = "Fails::EmailTaken",
+        tag = "Fails::SignupFailed",
+        tag = "Fails::PaymentRefused"
+    )]
     async fn signup(&self, app: Data<&App>, visitor: Visitor, signup: Body<Signup>) -> Answer<SignupAnswer> {
         let started = start(&app, &visitor, signup.0).await?;
         SignupAnswer::when_ready(&app, started).await
@@ -79,7 +87,7 @@ impl SignupApi {
     ///
     /// The stream's last event carries the tokens. For 15 minutes the same tokens can also be read from the
     /// status route, until the refresh token is used.
-    #[oai(path = "/async", method = "post", operation_id = "signup_async")]
+    #[oai(path = "/async", method = "post", operation_id = "signup_async", tag = "Fails::EmailTaken")]
     async fn signup_async(
         &self,
         app: Data<&App>,

@@ -1,6 +1,6 @@
 //! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
 
-use api_kit::{Answer, App, Body, Created, InPerson, NoContent, SignedIn, Whole};
+use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Whole};
 use domain::WorkspaceId;
 use domain_accounts::personal_tokens::{self, NewToken, PersonalToken};
 use poem::web::Data;
@@ -37,7 +37,7 @@ impl TokensApi {
     /// It reads what its person may see, in all of their workspaces or in the one given, and changes nothing;
     /// the operator grants more. A person has at most 50 at a time. While one of the workspaces that the token would be
     /// for asks for a more recent sign-in, it is 401.
-    #[oai(path = "/", method = "post", operation_id = "create_personal_token")]
+    #[oai(path = "/", method = "post", operation_id = "create_personal_token", tag = "Fails::LimitExceeded")]
     async fn create(
         &self,
         app: Data<&App>,

@@ -98,7 +98,13 @@ impl InvitationsApi {
     /// What its token leads to, without accepting it, and what accepting takes. The token is the credential. 410 says
     /// that the invitation has expired, was withdrawn or has been accepted; a token that a newer one has replaced is
     /// unknown.
-    #[oai(path = "/invitations/details", method = "get", operation_id = "get_invitation_details")]
+    #[oai(
+        path = "/invitations/details",
+        method = "get",
+        operation_id = "get_invitation_details",
+        tag = "Fails::RecordNotFound",
+        tag = "Fails::Gone"
+    )]
     async fn details(
         &self,
         app: Data<&App>,
@@ -115,7 +121,16 @@ impl InvitationsApi {
     /// link somebody without an account, or whose account has no password or no verified address, chooses a password
     /// here. Afterwards they can sign in and work in the workspace. 403 for an invitation to another address than the
     /// caller's, while the address is not verified, and for staff who act as a person.
-    #[oai(path = "/invitations/accept", method = "post", operation_id = "accept_invitation")]
+    #[oai(
+        path = "/invitations/accept",
+        method = "post",
+        operation_id = "accept_invitation",
+        tag = "Fails::TokenInvalid",
+        tag = "Fails::Forbidden",
+        tag = "Fails::RecordNotFound",
+        tag = "Fails::AlreadyMember",
+        tag = "Fails::Gone"
+    )]
     async fn accept(
         &self,
         app: Data<&App>,
@@ -141,7 +156,12 @@ impl InvitationsApi {
     ///
     /// One that was not accepted yet, to a workspace in which the caller may invite: by `invitation_id`, or
     /// by `workspace_id` with `email`.
-    #[oai(path = "/invitations/cancel", method = "post", operation_id = "cancel_invitation")]
+    #[oai(
+        path = "/invitations/cancel",
+        method = "post",
+        operation_id = "cancel_invitation",
+        tag = "Fails::RecordNotFound"
+    )]
     async fn cancel(
         &self,
         app: Data<&App>,
@@ -165,7 +185,12 @@ impl InvitationsApi {
     /// A link is mailed to the address. The answer is the same whether or not the address has an account, and shows
     /// nothing of its owner before they have accepted. An address that is invited already is sent a new link for the
     /// same invitation, and the one before stops working. 409 `already_member` for the address of a member.
-    #[oai(path = "/:workspace_id/invitations", method = "post", operation_id = "invite_member")]
+    #[oai(
+        path = "/:workspace_id/invitations",
+        method = "post",
+        operation_id = "invite_member",
+        tag = "Fails::AlreadyMember"
+    )]
     async fn invite(
         &self,
         can: Can<Invite>,
@@ -187,7 +212,12 @@ impl InvitationsApi {
     /// Mails nothing. Links that were made or mailed before stop working. The link shows where to go and not who comes:
     /// to accept, its holder signs in with the invited address. The answer is the same whether or not the address has an
     /// account.
-    #[oai(path = "/:workspace_id/invitations/link", method = "post", operation_id = "create_invitation_link")]
+    #[oai(
+        path = "/:workspace_id/invitations/link",
+        method = "post",
+        operation_id = "create_invitation_link",
+        tag = "Fails::AlreadyMember"
+    )]
     async fn link(
         &self,
         can: Can<Invite>,
@@ -207,7 +237,12 @@ impl InvitationsApi {
     /// Send an invitation again
     ///
     /// Under a new token, good for another week; the one before stops working.
-    #[oai(path = "/:workspace_id/invitations/resend", method = "post", operation_id = "resend_invitation")]
+    #[oai(
+        path = "/:workspace_id/invitations/resend",
+        method = "post",
+        operation_id = "resend_invitation",
+        tag = "Fails::AlreadyMember"
+    )]
     async fn resend(
         &self,
         can: Can<Invite>,

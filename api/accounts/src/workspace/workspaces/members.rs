@@ -41,7 +41,8 @@ impl MembersApi {
     #[oai(
         path = "/:workspace_id/members/:member_id",
         method = "delete",
-        operation_id = "remove_workspace_member"
+        operation_id = "remove_workspace_member",
+        tag = "Fails::LastOwner"
     )]
     async fn remove(
         &self,

@@ -8,10 +8,10 @@ use domain::RecordsetId;
 use domain_data::{
     exports,
     imports::{self, Import, Mode, Validation},
+    job_kinds::{ExportRecords, ImportRecords, ScheduledExport},
 };
 use jobs::{
     JobKind,
-    kinds::{ExportRecords, ImportRecords, ScheduledExport},
     watch::{Event, Snapshot, Status},
 };
 use poem_openapi::{Enum, Object};

@@ -1,10 +1,11 @@
 //! A batch of thousands, after which one mail goes out.
 
 use async_trait::async_trait;
+use domain::job_kinds::SendMail;
 use jobs::{
     JobId, NewJob,
     batch::{self, NewBatch},
-    kinds::{NoOp, SendMail},
+    kinds::NoOp,
 };
 
 use super::{Findings, Lot, Tally, Workload, count, outbox};

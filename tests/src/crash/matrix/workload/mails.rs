@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use jobs::{JobId, NewJob, kinds::SendMail};
+use domain::job_kinds::SendMail;
+use jobs::{JobId, NewJob};
 
 use super::{Findings, Lot, Tally, Workload, count, outbox};
 use crate::{Client, cluster::Cluster, crash::watch_to_the_end};

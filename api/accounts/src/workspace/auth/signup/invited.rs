@@ -1,6 +1,6 @@
 //! Signing up with an invite: of someone who has paid through Stripe before they had an account.
 
-use api_kit::{Accepted, Answer, App, Body, Visitor, unhurried};
+use api_kit::{Accepted, Answer, App, Body, Fails, Visitor, unhurried};
 use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
@@ -57,7 +57,12 @@ impl StripeInviteApi {
     /// Look at an invite
     ///
     /// The code alone admits. 410 once the invite has been used or is too old.
-    #[oai(path = "/signup/stripe-invite/:invite_code", method = "get", operation_id = "get_stripe_invite")]
+    #[oai(
+        path = "/signup/stripe-invite/:invite_code",
+        method = "get",
+        operation_id = "get_stripe_invite",
+        tag = "Fails::Gone"
+    )]
     async fn get(&self, app: Data<&App>, invite_code: Path<String>) -> Answer<Json<Invite>> {
         takes_payments(&app)?;
         Ok(Json(invites::find(&app.database.pool, &invite_code).await?))
@@ -66,7 +71,14 @@ impl StripeInviteApi {
     /// Find an invite by address and access code
     ///
     /// Answers 404 whichever of the two is wrong, and 429 after too many wrong guesses.
-    #[oai(path = "/lookup-invite", method = "post", operation_id = "lookup_invite")]
+    #[oai(
+        path = "/lookup-invite",
+        method = "post",
+        operation_id = "lookup_invite",
+        tag = "Fails::RecordNotFound",
+        tag = "Fails::CredentialsInvalid",
+        tag = "Fails::Gone"
+    )]
     async fn look_up(
         &self,
         app: Data<&App>,
@@ -89,7 +101,12 @@ impl StripeInviteApi {
         path = "/signup/stripe-invite",
         method = "post",
         operation_id = "signup_stripe_invite",
-        transform = "unhurried"
+        transform = "unhurried",
+        tag = "Fails::RecordNotFound",
+        tag = "Fails::EmailTaken",
+        tag = "Fails::ClerkIdTaken",
+        tag = "Fails::SignupFailed",
+        tag = "Fails::Gone"
     )]
     async fn signup(
         &self,
@@ -104,7 +121,15 @@ impl StripeInviteApi {
     /// Sign up with an invite, and watch the workspace being made
     ///
     /// As the asynchronous sign-up: the stream's last event carries the tokens.
-    #[oai(path = "/signup/stripe-invite/async", method = "post", operation_id = "signup_stripe_invite_async")]
+    #[oai(
+        path = "/signup/stripe-invite/async",
+        method = "post",
+        operation_id = "signup_stripe_invite_async",
+        tag = "Fails::RecordNotFound",
+        tag = "Fails::EmailTaken",
+        tag = "Fails::ClerkIdTaken",
+        tag = "Fails::Gone"
+    )]
     async fn signup_async(
         &self,
         app: Data<&App>,

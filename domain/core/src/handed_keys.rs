@@ -1,0 +1,98 @@
+//! Handing a member's keys to another member. A key acts for the person in its `created_by`, and the person who gives it away
+//! may have kept its secret: so what is handed over is a successor with the same settings, and the old key is revoked.
+
+use poem_openapi::Object;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{ApiKeyId, Event, UserId, WorkspaceDb, callers::API_KEY_PREFIX, makers, secret};
+
+/// A new secret of a key, and its beginning.
+#[must_use]
+pub fn new_secret() -> (String, String) {
+    let secret = format!("{API_KEY_PREFIX}{}", secret::generate());
+    let shown = secret.chars().take(secret::SHOWN).collect();
+    (secret, shown)
+}
+
+/// A key that was handed over, under its new secret.
+#[derive(Clone, PartialEq, Eq, Object)]
+pub struct HandedOverKey {
+    /// Id of the new key.
+    pub id: ApiKeyId,
+    /// Id of the key whose place it takes, which is revoked.
+    pub replaces: ApiKeyId,
+    /// Name, as before.
+    pub name: String,
+    /// Secret of the new key. It is shown this once.
+    pub key: String,
+}
+
+impl std::fmt::Debug for HandedOverKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandedOverKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Puts successors that act for `to` in the place of the keys that act for `from` and can still be used, or resumed. The
+/// caller has checked that the actor may.
+pub async fn hand_over(
+    db: &mut WorkspaceDb,
+    from: UserId,
+    to: UserId,
+) -> Result<Vec<HandedOverKey>, sqlx::Error> {
+    let workspace = db.workspace();
+    let keys = sqlx::query!(
+        "select id, name, scopes from api_keys
+          where workspace_id = $1 and created_by = $2 and revoked_at is null
+            and (expires_at is null or expires_at > now())
+          order by id
+            for update",
+        workspace.0,
+        from.0,
+    )
+    .fetch_all(db.conn())
+    .await?;
+    let secrets: Vec<(String, String)> = keys.iter().map(|_| new_secret()).collect();
+    let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
+    let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
+    let prefixes: Vec<String> = secrets.iter().map(|(_, shown)| shown.clone()).collect();
+    let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret).to_vec()).collect();
+    let revoked_by = db.actor().user_id.map(|user| user.0);
+    sqlx::query!(
+        "with handed as (
+             select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[]) as h (old, new, prefix, hash)
+         ), made as (
+             insert into api_keys (id, workspace_id, name, description, prefix, hash, scopes, ip_allowlist,
+                                   rate_per_minute, is_active, expires_at, created_by)
+             select h.new, k.workspace_id, k.name, k.description, h.prefix, h.hash, k.scopes, k.ip_allowlist,
+                    k.rate_per_minute, k.is_active, k.expires_at, $5
+               from api_keys k join handed h on h.old = k.id
+         )
+         update api_keys k
+            set is_active = false, revoked_at = now(), revoked_by = $6, replaced_by = h.new, updated_at = now()
+           from handed h where h.old = k.id",
+        &old,
+        &new,
+        &prefixes,
+        &hashes,
+        to.0,
+        revoked_by,
+    )
+    .execute(db.conn())
+    .await?;
+    let mut handed = Vec::with_capacity(keys.len());
+    for ((key, new), (secret, shown)) in keys.into_iter().zip(new).zip(secrets) {
+        makers::hand_to_successor(db.conn(), workspace, key.id, new).await?;
+        let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
+                           "created_by": to });
+        db.record(Event::new("api_key", "rotated", key.id, details)).await?;
+        handed.push(HandedOverKey {
+            id: ApiKeyId(new),
+            replaces: ApiKeyId(key.id),
+            name: key.name,
+            key: secret,
+        });
+    }
+    Ok(handed)
+}

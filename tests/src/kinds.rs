@@ -1,0 +1,52 @@
+//! The kinds of job: each area declares its own, and every process knows those of all areas.
+
+use std::{collections::BTreeSet, path::Path};
+
+use jobs::{Act, kinds};
+use serde_json::json;
+
+use crate::{Cluster, TestApp};
+
+const ACTS: [Act; 4] = [Act::View, Act::Start, Act::Cancel, Act::Delete];
+
+fn names() -> BTreeSet<&'static str> {
+    kinds::all().iter().map(|kind| kind.name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_has_a_handler_and_every_handler_a_kind() {
+    let app = TestApp::start().await;
+    assert_eq!(names(), app.kinds_handled);
+    assert_eq!(kinds::all().len(), names().len(), "a kind is declared twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_of_the_api_knows_the_kinds_of_all_areas() {
+    domain_jobs::install_kinds();
+    let cluster = Cluster::start().await;
+    for kind in names() {
+        cluster.operator().post("/pauses", json!({ "kind": kind })).await.expect(201);
+    }
+    assert_eq!(cluster.operator().post("/pauses", json!({ "kind": "records.none" })).await.status, 422);
+}
+
+#[test]
+fn kinds_ask_for_permissions_of_the_catalogue_only() {
+    domain_jobs::install_kinds();
+    for kind in kinds::all() {
+        for permission in ACTS.iter().flat_map(|&act| kind.needs.to(act)) {
+            assert!(domain::access::is_listed(permission), "{} asks for {permission}", kind.name);
+        }
+    }
+}
+
+#[test]
+fn the_table_of_policies_says_what_the_code_does() {
+    domain_jobs::install_kinds();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/add-a-job-kind.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for kind in kinds::all() {
+        let row = (kind.row)();
+        assert!(page.contains(&row), "docs/add-a-job-kind.md lacks\n{row}");
+    }
+}
