@@ -81,7 +81,9 @@ pub async fn measure() -> Result<(), Failure> {
     // Every job reports at least once more, and then every stream sees its job's end.
     tokio::time::sleep(2 * REPORT).await;
     for job in &jobs {
-        control::cancel(&database, Some(workspace), *job, &jobs::Origin::default()).await?;
+        let mut tx = database.begin().await?;
+        control::cancel(&mut tx, Some(workspace), *job, &jobs::Origin::default()).await?;
+        tx.commit().await?;
     }
     let refusals = audience.refusals();
     let received = audience.ended(PATIENCE).await?;

@@ -30,7 +30,9 @@ impl<'a> Change<'a> {
 
 /// Notes a change in its transaction.
 pub(crate) async fn note(tx: &mut Tx, by: &Origin, change: Change<'_>) -> Result<(), sqlx::Error> {
-    append(tx.conn(), by, change).await
+    append(tx.conn(), by, change).await?;
+    tx.mark_noted();
+    Ok(())
 }
 
 /// Notes a change, by the connection of its transaction.

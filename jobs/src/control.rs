@@ -12,8 +12,8 @@ mod logs;
 mod priority;
 mod retry;
 
-pub(crate) use cancel::{Asked, announce, cancel_within, end_if_asked};
-pub use cancel::{Cancel, CancelledAll, cancel, cancel_all};
+pub(crate) use cancel::{Asked, announce, end_if_asked};
+pub use cancel::{Cancel, CancelAll, CancelledAll, cancel};
 pub use delete::{Delete, delete};
 pub use figures::{LiveCount, count_live};
 pub use filter::Filter;

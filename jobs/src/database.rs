@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
     postgres::PgPoolOptions,
@@ -16,8 +17,7 @@ use crate::{
     bus::RedisError,
     control::{self, Asked},
     fair::{self, ACQUIRE, Fair, Held, OnBehalf},
-    reach, server,
-    unit::{Parked, Part, Unit},
+    reach, roster, server,
     watch::Event,
     watch::publish,
 };
@@ -29,6 +29,9 @@ pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 /// works, which costs a round trip. Should the server be gone and back within it, whoever takes the
 /// connection sees the error that those who were using theirs saw.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
+
+/// Workers that are told at the same time, after a commit, to stop a job.
+const TOLD_AT_ONCE: usize = 16;
 
 /// A server that a process needs is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -172,40 +175,17 @@ impl Database {
 
     /// Begins a transaction on the shared schemas.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        // Before a connection is taken, not while one is held. What goes on with a transaction needs no other.
-        let place = if Unit::has_work() { None } else { self.place().await? };
-        match Unit::part() {
-            Part::GoesOn(parked) => Tx::going_on(self, parked).await,
-            Part::First(unit) => {
-                let mut tx = Tx::new(self, self.pool.begin().await?);
-                tx.place = place;
-                if unit.begin(tx.conn()).await? {
-                    tx.unit = Some(InUnit { unit, holds_others_work: false, is_read: false });
-                } else {
-                    unit.forget();
-                }
-                Ok(tx)
-            }
-            Part::Apart => {
-                let mut tx = Tx::new(self, self.pool.begin().await?);
-                tx.place = place;
-                Ok(tx)
-            }
-        }
+        // Before a connection is taken, not while one is held.
+        let place = self.place().await?;
+        let mut tx = Tx::new(self, self.pool.begin().await?);
+        tx.place = place;
+        Ok(tx)
     }
 
-    /// A connection for reading the shared schemas: any, or inside a [`Unit`] that has written something
-    /// the one that sees it. Outside of transactions, for readers that one statement serves.
+    /// A connection for reading the shared schemas, outside of transactions, for readers that one statement serves.
     pub async fn reader(&self) -> Result<Reader, sqlx::Error> {
-        let Some(parked) = Unit::parked() else {
-            let place = self.place().await?;
-            return Ok(Reader(Some(Source::Pool(self.pool.acquire().await?, place))));
-        };
-        let mut tx = Tx::going_on(self, parked).await?;
-        if let Some(part) = &mut tx.unit {
-            part.is_read = true;
-        }
-        Ok(Reader(Some(Source::Unit(Box::new(tx)))))
+        let place = self.place().await?;
+        Ok(Reader(Some((self.pool.acquire().await?, place))))
     }
 
     /// A connection for reading more than [`crate::MAX_QUICK_ROWS`] of the shared schemas on a workspace's behalf. To
@@ -215,31 +195,15 @@ impl Database {
             (Some(fair), Some(on_behalf)) => Some(fair.long_read(on_behalf.workspace).await?),
             _ => None,
         };
-        Ok(Reader(Some(Source::Pool(self.pool.acquire().await?, place))))
+        Ok(Reader(Some((self.pool.acquire().await?, place))))
     }
 
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
     /// `set local` ends with the transaction, so the pooled connection goes back clean.
     pub async fn begin_as_workspace(&self, workspace: Uuid, read_only: bool) -> Result<Tx, sqlx::Error> {
-        // Before a connection is taken, not while one is held. What goes on with a transaction needs no other.
-        let place = if Unit::has_work() { None } else { self.place_of(workspace).await? };
-        // A reader goes on with a unit's transaction, whose work it must see, but begins none.
-        let mut tx = match read_only.then(Unit::parked) {
-            Some(Some(parked)) => {
-                let mut tx = Tx::going_on(self, parked).await?;
-                if let Some(part) = &mut tx.unit {
-                    part.is_read = true;
-                }
-                tx
-            }
-            None if Unit::is_open() => self.begin().await?,
-            Some(None) | None => return self.enter(workspace, read_only, place).await,
-        };
-        if place.is_some() {
-            tx.place = place;
-        }
-        tx.enter_workspace(workspace).await?;
-        Ok(tx)
+        // Before a connection is taken, not while one is held.
+        let place = self.place_of(workspace).await?;
+        self.enter(workspace, read_only, place).await
     }
 
     /// The same for reading more than [`crate::MAX_QUICK_ROWS`]. To be asked for while no other is held.
@@ -299,13 +263,7 @@ fn role_of(workspace: Uuid) -> String {
 
 /// See [`Database::reader`].
 #[derive(Debug)]
-pub struct Reader(Option<Source>);
-
-#[derive(Debug)]
-enum Source {
-    Pool(PoolConnection<Postgres>, Option<Arc<Held>>),
-    Unit(Box<Tx>),
-}
+pub struct Reader(Option<(PoolConnection<Postgres>, Option<Arc<Held>>)>);
 
 impl Reader {
     /// The connection, for SQL.
@@ -313,10 +271,8 @@ impl Reader {
     /// # Panics
     /// Never: only dropping takes the connection away.
     pub fn conn(&mut self) -> &mut PgConnection {
-        match self.0.as_mut().expect("a reader that is not dropped") {
-            Source::Pool(connection, _) => connection,
-            Source::Unit(tx) => tx.conn(),
-        }
+        let (connection, _) = self.0.as_mut().expect("a reader that is not dropped");
+        connection
     }
 
     /// The same for going through so many rows: more than [`crate::MAX_QUICK_ROWS`] wait for a place among the long
@@ -332,42 +288,36 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let Some(Source::Pool(connection, Some(place))) = self.0.take() {
+        if let Some((connection, Some(place))) = self.0.take() {
             fair::give_back(connection, place);
         }
     }
 }
 
 /// A transaction. Dropped without [`Tx::commit`], it rolls back, and the jobs it enqueued never were.
-/// Inside a [`Unit`], committing leaves it to the unit.
 #[derive(Debug)]
 pub struct Tx {
     /// Taken only by [`Tx::commit`] and by dropping.
     inner: Option<Transaction<'static, Postgres>>,
     database: Database,
     workspace: Option<Uuid>,
-    after: Aftermath,
-    unit: Option<InUnit>,
+    after: AfterCommit,
     /// What it counts against its workspace.
     place: Option<Arc<Held>>,
+    /// The audit has an entry of it, or needs none.
+    is_noted: bool,
 }
 
 /// What goes out after a commit.
 #[derive(Debug, Default)]
-pub(crate) struct Aftermath {
+struct AfterCommit {
     wakes: BTreeSet<Pool>,
+    /// Wakes all pools: how jobs are run has changed.
+    wakes_all: bool,
     events: Vec<Event>,
     asked: Vec<Asked>,
-}
-
-/// A transaction's part in a unit of work.
-#[derive(Debug)]
-struct InUnit {
-    unit: Unit,
-    /// Others have committed into it before.
-    holds_others_work: bool,
-    /// It was begun for reading, and is never committed.
-    is_read: bool,
+    /// Workers that are to look at their rows.
+    looks: Vec<Uuid>,
 }
 
 impl Tx {
@@ -376,20 +326,10 @@ impl Tx {
             inner: Some(inner),
             database: database.clone(),
             workspace: None,
-            after: Aftermath::default(),
-            unit: None,
+            after: AfterCommit::default(),
             place: None,
+            is_noted: false,
         }
-    }
-
-    /// Goes on with a unit's transaction, on the shared schemas.
-    pub(crate) async fn going_on(database: &Database, parked: Parked) -> Result<Self, sqlx::Error> {
-        let mut tx = Self::new(database, parked.transaction);
-        tx.after = parked.after;
-        tx.place = parked.place;
-        tx.unit = Unit::current().map(|unit| InUnit { unit, holds_others_work: true, is_read: false });
-        tx.leave_workspace().await?;
-        Ok(tx)
     }
 
     /// Takes a workspace's role, and sees its schema only. From here on statements can reach nothing else.
@@ -429,9 +369,31 @@ impl Tx {
         &self.database
     }
 
+    /// Whether the audit has an entry of this transaction, or needs none.
+    #[must_use]
+    pub fn is_noted(&self) -> bool {
+        self.is_noted
+    }
+
+    /// The audit has an entry of this transaction. Also for one that needs none of its own: it changes no resource,
+    /// or another transaction of the same change makes the entry.
+    pub fn mark_noted(&mut self) {
+        self.is_noted = true;
+    }
+
     /// Wakes the dispatcher for that pool after the commit.
     pub(crate) fn wake_after_commit(&mut self, pool: Pool) {
         self.after.wakes.insert(pool);
+    }
+
+    /// Wakes the dispatcher for all pools after the commit.
+    pub(crate) fn wake_all_after_commit(&mut self) {
+        self.after.wakes_all = true;
+    }
+
+    /// Tells a worker after the commit to look at its row.
+    pub(crate) fn look_after_commit(&mut self, worker: Uuid) {
+        self.after.looks.push(worker);
     }
 
     /// Publishes a job's event after the commit.
@@ -449,43 +411,29 @@ impl Tx {
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         let Some(inner) = self.inner.take() else { return Ok(()) };
         let after = std::mem::take(&mut self.after);
-        if let Some(InUnit { unit, .. }) = self.unit.take() {
-            unit.park(Parked { transaction: inner, after, place: self.place.take() });
-            return Ok(());
-        }
         inner.commit().await?;
         publish::after_commit(&self.database.bus, &after.events).await;
         for pool in after.wakes {
             self.database.bus.wake(Some(pool));
         }
-        for asked in after.asked {
-            control::announce(&self.database, asked).await;
+        if after.wakes_all {
+            self.database.bus.wake(None);
+        }
+        let database = &self.database;
+        stream::iter(after.asked)
+            .for_each_concurrent(TOLD_AT_ONCE, |asked| control::announce(database, asked))
+            .await;
+        for worker in after.looks {
+            roster::tell_to_look(&database.bus, worker).await;
         }
         Ok(())
-    }
-
-    /// Takes the transaction out of its unit: [`Tx::commit`] commits it.
-    pub(crate) fn leave_unit(&mut self) {
-        self.unit = None;
     }
 }
 
 impl Drop for Tx {
-    /// What a reader has seen stays in its unit; what a writer hasn't committed is rolled back.
+    /// What isn't committed is rolled back.
     fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else { return };
-        let (unit, place) = (self.unit.take(), self.place.take());
-        match unit {
-            Some(part) if part.is_read => {
-                let after = std::mem::take(&mut self.after);
-                part.unit.park(Parked { transaction: inner, after, place });
-                return;
-            }
-            Some(part) if part.holds_others_work => part.unit.lose(),
-            Some(part) => part.unit.forget(),
-            None => {}
-        }
-        if let Some(place) = place {
+        if let (Some(inner), Some(place)) = (self.inner.take(), self.place.take()) {
             fair::give_back(inner, place);
         }
     }

@@ -7,8 +7,8 @@
 mod discard;
 mod retry;
 
-pub use discard::{DiscardedAll, discard, discard_all};
-pub use retry::{RetriedAll, retry, retry_all};
+pub use discard::{DiscardAll, DiscardedAll, discard};
+pub use retry::{RetriedAll, RetryAll, retry};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

@@ -9,9 +9,7 @@ use sqlx::PgConnection;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::{
-    Database, JobId, JobKind, Origin, PayloadKeys, Pool, TraceParent, Tx, Unique, Unit, payload, trace,
-};
+use crate::{Database, JobId, JobKind, Origin, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace};
 
 /// A job about to be enqueued, with what differs from its kind's defaults.
 #[derive(Debug)]
@@ -162,17 +160,10 @@ pub async fn enqueue_all<K: JobKind>(
 
 impl Database {
     /// Inserts a job in a commit of its own, which costs one round trip to PostgreSQL instead of three.
-    /// Inside a [`Unit`] it is a part of the unit's work.
     ///
     /// # Errors
     /// As [`enqueue`].
     pub async fn enqueue<K: JobKind>(&self, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
-        if Unit::is_open() {
-            let mut tx = self.begin().await?;
-            let enqueued = enqueue(&mut tx, job).await?;
-            tx.commit().await?;
-            return Ok(enqueued);
-        }
         let (id, workspace) = (job.id, job.workspace);
         let (rows, span) = prepare(&self.keys, job.origin.traceparent, vec![job])?;
         let inserting = async {

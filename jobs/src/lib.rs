@@ -25,6 +25,7 @@ pub mod roster;
 pub mod schedules;
 pub mod server;
 pub mod shares;
+pub mod steps;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod throughput;
@@ -51,7 +52,6 @@ mod progress;
 mod reach;
 mod tcp;
 mod unique;
-mod unit;
 pub mod waiting;
 pub mod worker;
 
@@ -72,6 +72,6 @@ pub use progress::Progress;
 pub use reach::Reach;
 pub use retention::Retention;
 pub use schedules::Recurring;
+pub use steps::Steps;
 pub use trace::TraceParent;
 pub use unique::Unique;
-pub use unit::Unit;

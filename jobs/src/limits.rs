@@ -121,8 +121,7 @@ pub async fn list(database: &Database) -> Result<Vec<Limit>, sqlx::Error> {
 ///
 /// # Errors
 /// Refused by the database when it says neither how many may run nor how many may start.
-pub async fn put(database: &Database, new: &NewLimit, by: &Origin) -> Result<Limit, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn put(tx: &mut Tx, new: &NewLimit, by: &Origin) -> Result<Limit, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"insert into job_limits (id, scope, tenant, kind, max_running, max_starts, per)
@@ -143,15 +142,13 @@ pub async fn put(database: &Database, new: &NewLimit, by: &Origin) -> Result<Lim
     .fetch_one(tx.conn())
     .await?;
     let limit = row.into();
-    note(&mut tx, by, "job_limit.set", &limit).await?;
-    tx.commit().await?;
-    database.bus.wake(None);
+    note(tx, by, "job_limit.set", &limit).await?;
+    tx.wake_all_after_commit();
     Ok(limit)
 }
 
 /// Removes a limit. False: there was none.
-pub async fn delete(database: &Database, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn delete(tx: &mut Tx, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query_as!(
         Row,
         r#"delete from job_limits where id = $1
@@ -162,9 +159,8 @@ pub async fn delete(database: &Database, id: Uuid, by: &Origin) -> Result<bool, 
     .fetch_optional(tx.conn())
     .await?;
     let Some(gone) = gone else { return Ok(false) };
-    note(&mut tx, by, "job_limit.deleted", &gone.into()).await?;
-    tx.commit().await?;
-    database.bus.wake(None);
+    note(tx, by, "job_limit.deleted", &gone.into()).await?;
+    tx.wake_all_after_commit();
     Ok(true)
 }
 

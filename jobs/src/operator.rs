@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin, Pool,
+    Database, JobId, Origin, Pool, Tx,
     control::{self, Cancel, Retry},
     watch::Status,
 };
@@ -90,6 +91,10 @@ pub struct Filter {
 
 /// Jobs of all workspaces, newest first.
 pub async fn list(database: &Database, filter: &Filter, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
+    select(&mut *database.pool.acquire().await?, filter, limit).await
+}
+
+async fn select(conn: &mut PgConnection, filter: &Filter, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
     let (state, due) = match filter.status {
         None => (None, None),
         Some(Status::Pending) => (Some("waiting"), Some(false)),
@@ -129,7 +134,7 @@ pub async fn list(database: &Database, filter: &Filter, limit: i64) -> Result<Ve
         filter.dead,
         limit,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(conn)
     .await?;
     let said = |error: &Option<Value>, part: &str| {
         error.as_ref().and_then(|error| error.get(part)?.as_str().map(str::to_owned))
@@ -164,24 +169,26 @@ pub async fn list(database: &Database, filter: &Filter, limit: i64) -> Result<Ve
 
 /// The job of that id.
 pub async fn get(database: &Database, id: JobId) -> Result<Option<Job>, sqlx::Error> {
-    Ok(list(database, &Filter { job: Some(id), ..Filter::default() }, 1).await?.pop())
+    get_within(&mut *database.pool.acquire().await?, id).await
+}
+
+/// The same, by a connection.
+pub async fn get_within(conn: &mut PgConnection, id: JobId) -> Result<Option<Job>, sqlx::Error> {
+    Ok(select(conn, &Filter { job: Some(id), ..Filter::default() }, 1).await?.pop())
 }
 
 /// Stops a job, as [`control::cancel`] does for its workspace.
-pub async fn cancel(database: &Database, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
-    match get(database, id).await? {
-        Some(job) => control::cancel(database, job.workspace_id, id, by).await,
+pub async fn cancel(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
+    match get_within(tx.conn(), id).await? {
+        Some(job) => control::cancel(tx, job.workspace_id, id, by).await,
         None => Ok(Cancel::NotFound),
     }
 }
 
 /// Runs a failed or cancelled job again, as [`control::retry`] does for its workspace.
-pub async fn retry(database: &Database, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
-    let Some(job) = get(database, id).await? else { return Ok(Retry::NotFound) };
-    let mut tx = database.begin().await?;
-    let retried = control::retry(&mut tx, job.workspace_id, id, by).await?;
-    if retried == Retry::Queued {
-        tx.commit().await?;
+pub async fn retry(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
+    match get_within(tx.conn(), id).await? {
+        Some(job) => control::retry(tx, job.workspace_id, id, by).await,
+        None => Ok(Retry::NotFound),
     }
-    Ok(retried)
 }

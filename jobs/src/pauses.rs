@@ -76,8 +76,7 @@ pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Erro
 ///
 /// # Errors
 /// Refused by the database when neither pool, kind nor tenant is set.
-pub async fn pause(database: &Database, new: &NewPause, by: &Origin) -> Result<Pause, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn pause(tx: &mut Tx, new: &NewPause, by: &Origin) -> Result<Pause, sqlx::Error> {
     let pause = sqlx::query_as!(
         Pause,
         "insert into job_pauses (id, pool, kind, tenant, reason, paused_by)
@@ -95,15 +94,13 @@ pub async fn pause(database: &Database, new: &NewPause, by: &Origin) -> Result<P
     )
     .fetch_one(tx.conn())
     .await?;
-    note(&mut tx, by, "job_pause.created", &pause).await?;
-    tx.commit().await?;
-    database.bus.wake(None);
+    note(tx, by, "job_pause.created", &pause).await?;
+    tx.wake_all_after_commit();
     Ok(pause)
 }
 
 /// Lifts a pause; its jobs go on at once. False: there was none.
-pub async fn resume(database: &Database, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn resume(tx: &mut Tx, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
     let lifted = sqlx::query_as!(
         Pause,
         "delete from job_pauses where id = $1
@@ -113,9 +110,8 @@ pub async fn resume(database: &Database, id: Uuid, by: &Origin) -> Result<bool, 
     .fetch_optional(tx.conn())
     .await?;
     let Some(lifted) = lifted else { return Ok(false) };
-    note(&mut tx, by, "job_pause.deleted", &lifted).await?;
-    tx.commit().await?;
-    database.bus.wake(None);
+    note(tx, by, "job_pause.deleted", &lifted).await?;
+    tx.wake_all_after_commit();
     Ok(true)
 }
 

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin,
+    Bus, Database, JobId, Origin, Tx,
     audit::{self, Change},
     ledger::interval,
 };
@@ -137,18 +137,12 @@ pub enum Ask {
 /// Every worker that the installation knows, the longest-serving first. Rows of workers that are gone
 /// stay for an hour.
 pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
-    select(database, None).await
+    select(&mut *database.pool.acquire().await?, None).await
 }
 
 /// Asks a worker to pause or drain, or with `None` to go on. Jobs in hand go on under a pause; a drain
 /// has those with checkpoints handed back.
-pub async fn ask(
-    database: &Database,
-    id: Uuid,
-    asked: Option<Asked>,
-    by: &Origin,
-) -> Result<Ask, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn ask(tx: &mut Tx, id: Uuid, asked: Option<Asked>, by: &Origin) -> Result<Ask, sqlx::Error> {
     let changed = sqlx::query!(
         "update workers set asked = $2 where id = $1 and (asked is distinct from 'drain' or $2 = 'drain')",
         id,
@@ -170,22 +164,23 @@ pub async fn ask(
             resource_id: Some(id),
             data: json!({}),
         };
-        audit::note(&mut tx, by, change).await?;
-        tx.commit().await?;
+        audit::note(tx, by, change).await?;
+        tx.look_after_commit(id);
     }
-    let Some(worker) = select(database, Some(id)).await?.pop() else { return Ok(Ask::NotFound) };
-    if changed == 0 {
-        return Ok(Ask::Leaving);
-    }
+    let Some(worker) = select(tx.conn(), Some(id)).await?.pop() else { return Ok(Ask::NotFound) };
+    Ok(if changed == 0 { Ask::Leaving } else { Ask::Told(Box::new(worker)) })
+}
+
+/// Tells a worker to look at its row. What is lost, its next heartbeat finds.
+pub(crate) async fn tell_to_look(bus: &Bus, worker: Uuid) {
     let told = redis::cmd("PUBLISH")
-        .arg(database.bus.control_channel())
-        .arg(format!("{LOOK}{id}"))
-        .query_async::<()>(&mut database.bus.connection())
+        .arg(bus.control_channel())
+        .arg(format!("{LOOK}{worker}"))
+        .query_async::<()>(&mut bus.connection())
         .await;
     if let Err(error) = told {
         tracing::debug!(%error, "the worker will find it in its row");
     }
-    Ok(Ask::Told(Box::new(worker)))
 }
 
 /// How a message on the control channel begins that tells a worker to look at its row.
@@ -196,7 +191,7 @@ pub(crate) fn is_look(message: &str, worker: Uuid) -> bool {
     message.strip_prefix(LOOK).is_some_and(|id| id.parse() == Ok(worker))
 }
 
-async fn select(database: &Database, id: Option<Uuid>) -> Result<Vec<Worker>, sqlx::Error> {
+async fn select(conn: &mut PgConnection, id: Option<Uuid>) -> Result<Vec<Worker>, sqlx::Error> {
     let workers = sqlx::query!(
         r#"select id, host, pid, version, slots, state, asked, started_at,
                   heartbeat_at > now() - 2 * lease as "live!",
@@ -206,7 +201,7 @@ async fn select(database: &Database, id: Option<Uuid>) -> Result<Vec<Worker>, sq
             order by started_at, id"#,
         id,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(&mut *conn)
     .await?;
     let mut jobs = sqlx::query!(
         r#"select id as "id!", kind as "kind!", workspace_id, worker as "worker!", coalesce(claimed_at, now()) as "since!"
@@ -215,7 +210,7 @@ async fn select(database: &Database, id: Option<Uuid>) -> Result<Vec<Worker>, sq
             order by claimed_at, id"#,
         id,
     )
-    .fetch_all(&database.pool)
+    .fetch_all(conn)
     .await?;
     let mut list = Vec::with_capacity(workers.len());
     for row in workers {

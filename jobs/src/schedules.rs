@@ -23,7 +23,7 @@ pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
 
 use crate::{
-    Database, JobId, JobKind, Origin, Pool, Tx, clock,
+    JobId, JobKind, Origin, Pool, Tx, clock,
     enqueue::{self, Row},
     ledger::interval,
     watch::Status,
@@ -427,12 +427,11 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan, by: &Origin) 
 
 /// A schedule of a workspace.
 pub async fn find(
-    database: &Database,
+    conn: &mut PgConnection,
     workspace: Uuid,
     id: ScheduleId,
 ) -> Result<Option<Schedule>, sqlx::Error> {
-    let mut reader = database.reader().await?;
-    Ok(select(reader.conn(), workspace, Some(id), 1, 0).await?.pop())
+    Ok(select(conn, workspace, Some(id), 1, 0).await?.pop())
 }
 
 /// The same, held until the transaction ends, so that it stays what it is found to be.

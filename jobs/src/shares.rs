@@ -34,8 +34,7 @@ pub async fn list(database: &Database) -> Result<Vec<Share>, sqlx::Error> {
 ///
 /// # Errors
 /// Refused by the database when the weight is not between 1 and 1,000.
-pub async fn put(database: &Database, tenant: Uuid, weight: i32, by: &Origin) -> Result<Share, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn put(tx: &mut Tx, tenant: Uuid, weight: i32, by: &Origin) -> Result<Share, sqlx::Error> {
     let share = sqlx::query_as!(
         Share,
         "insert into job_shares (tenant, weight) values ($1, $2)
@@ -46,22 +45,19 @@ pub async fn put(database: &Database, tenant: Uuid, weight: i32, by: &Origin) ->
     )
     .fetch_one(tx.conn())
     .await?;
-    note(&mut tx, by, "job_share.set", tenant, weight).await?;
-    tx.commit().await?;
-    database.bus.wake(None);
+    note(tx, by, "job_share.set", tenant, weight).await?;
+    tx.wake_all_after_commit();
     Ok(share)
 }
 
 /// Gives a tenant the weight that everybody has. False: it had that already.
-pub async fn delete(database: &Database, tenant: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn delete(tx: &mut Tx, tenant: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query_scalar!("delete from job_shares where tenant = $1 returning weight", tenant)
         .fetch_optional(tx.conn())
         .await?;
     let Some(weight) = gone else { return Ok(false) };
-    note(&mut tx, by, "job_share.deleted", tenant, weight).await?;
-    tx.commit().await?;
-    database.bus.wake(None);
+    note(tx, by, "job_share.deleted", tenant, weight).await?;
+    tx.wake_all_after_commit();
     Ok(true)
 }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     Database, JobId, JobKind, Origin, Recurring, Registry, Tx, clock,
+    control::{self, Cancel},
     ledger::interval,
     payload,
     roster::Registration,
@@ -139,6 +140,15 @@ pub async fn enqueued<K: JobKind>(tx: &mut Tx) -> Vec<Waiting<K>> {
 
 async fn run_sql(tx: &mut Tx, sql: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(tx.conn()).await.expect(sql);
+}
+
+/// Stops a job, in a transaction of its own.
+pub async fn cancel(database: &Database, workspace: Option<Uuid>, job: JobId) -> Cancel {
+    let mut tx = database.begin().await.expect("PostgreSQL answers");
+    let cancelled =
+        control::cancel(&mut tx, workspace, job, &Origin::default()).await.expect("a job can be stopped");
+    tx.commit().await.expect("PostgreSQL answers");
+    cancelled
 }
 
 /// Lets that much time pass for all that waits: jobs for their time or their backoff, schedules for their

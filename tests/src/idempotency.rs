@@ -210,3 +210,50 @@ async fn an_answer_is_not_repeated_to_a_caller_whom_the_route_does_not_admit_any
         assert!(is_replayed(&again), "{permission}: {}", again.text);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_s_request_sent_again_has_one_effect_and_the_same_answer() {
+    let app = TestApp::start().await;
+    let operator = app.operator();
+    let pause = json!({ "kind": "engine.no_op", "reason": "a test" });
+    let first = operator.post_with_key("/pauses", pause.clone(), "pause").await;
+    assert!(first.status == 201 && !is_replayed(&first), "{}", first.text);
+    let again = operator.post_with_key("/pauses", pause, "pause").await;
+    assert!(again.status == 201 && is_replayed(&again), "{}", again.text);
+    assert_eq!(again.json(), first.json());
+    let noted = "select count(*) from shard.audit_log where action = 'job_pause.created'";
+    assert_eq!(app.count(noted).await, 1);
+    let other = operator.post_with_key("/pauses", json!({ "kind": "jobs.prune" }), "pause").await;
+    assert_eq!(other.error(422), "idempotency_key_reused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_keeps_nothing_of_the_change_it_ended() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let recordset = recordset(&owner).await;
+    let asked = json!({ "recordset_id": recordset, "format": "csv", "fields": ["name", "missing"] });
+    let refused = owner.post_with_key("/recordsets/export", asked.clone(), "refused").await;
+    assert!((400..500).contains(&refused.status), "{}", refused.text);
+    let kept = "select (select count(*) from jobs where kind = 'records.export')
+                     + (select count(*) from shard.audit_log where action = 'export.requested')";
+    assert_eq!(app.count(kept).await, 0);
+    let again = owner.post_with_key("/recordsets/export", asked, "refused").await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.json(), refused.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_key_has_its_effect_each_time_it_is_sent() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let recordset = recordset(&owner).await;
+    let record = json!({ "recordset_id": recordset, "data": { "name": "one" } });
+    for sent in 1..=2 {
+        let request = owner.request(reqwest::Method::POST, "/records").json(&record);
+        assert_eq!(request.send().await.unwrap().status(), 201);
+        assert_eq!(records(&owner, &recordset).await, sent, "it is committed before it is answered");
+    }
+    let entries = "select count(*) from shard.audit_log where action = 'record.created'";
+    assert_eq!(app.count(entries).await, 2);
+}

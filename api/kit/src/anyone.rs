@@ -2,19 +2,15 @@
 
 use std::ops::Deref;
 
-use domain::{UserId, access::IN_PERSON, callers::Principal};
+use domain::{Actor, UserId, access::IN_PERSON, callers::Principal};
 use poem::{Request, RequestBody, http::StatusCode};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::{
-    ApiError, Caller, Known, Visitor,
-    caller::{ANYONE_IN_PERSON, app},
-    idempotency,
-};
+use crate::{ApiError, Caller, Known, Visitor, caller::ANYONE_IN_PERSON};
 
 /// Whoever sends a request, and who they are, if they show it. A credential that isn't good here counts for
 /// nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Anyone {
     /// The request.
     pub visitor: Visitor,
@@ -22,8 +18,16 @@ pub struct Anyone {
     pub caller: Option<Caller>,
 }
 
+impl Anyone {
+    /// Who acts, as far as the request shows it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.caller.as_ref().map_or_else(|| self.visitor.actor(), Caller::actor)
+    }
+}
+
 /// The same for routes that are closed to staff who act as a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AnyoneInPerson {
     /// The person who has signed in, if one has.
     pub user: Option<UserId>,
@@ -66,9 +70,8 @@ impl<'a> ApiExtractor<'a> for AnyoneInPerson {
 }
 
 async fn nobody(request: &Request) -> Result<Anyone, ApiError> {
-    let visitor = Visitor::of(request);
-    let who = visitor.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
-    idempotency::arm(request, &app(request)?.database, &who, "", None).await?;
+    let mut visitor = Visitor::of(request);
+    visitor.arm(request).await?;
     Ok(Anyone { visitor, caller: None })
 }
 

@@ -24,7 +24,7 @@ use poem_openapi::{
 
 use crate::{
     ApiError, App, ClientAddress, RequestId,
-    idempotency::{self, Holder},
+    idempotency::{self, Claim, Holder},
 };
 
 /// The name of the bearer scheme in the documents.
@@ -39,7 +39,7 @@ pub(crate) const IN_PERSON_ONLY: &str = "in person";
 pub(crate) const ANYONE_IN_PERSON: &str = "anyone in person";
 
 /// Whoever sends a request: where from, in which one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Visitor {
     /// The request.
     pub request_id: String,
@@ -53,10 +53,12 @@ pub struct Visitor {
     pub route: String,
     /// The request's place in a trace.
     pub traceparent: Option<TraceParent>,
+    /// By which it writes, where it has an `Idempotency-Key`.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// Whoever has shown a good credential: a person, or a program of theirs or of a workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// Who.
     pub principal: Principal,
@@ -123,7 +125,7 @@ impl Caller {
 }
 
 /// Proof that the caller is a person who has signed in; of no workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SignedIn {
     /// The person.
     pub user: UserId,
@@ -142,7 +144,7 @@ impl Deref for SignedIn {
 
 /// Proof that the caller has signed in and is not staff who act as the person: for what makes credentials, changes who
 /// gets in, or outlasts the session in another way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct InPerson(SignedIn);
 
 impl Deref for InPerson {
@@ -154,7 +156,7 @@ impl Deref for InPerson {
 }
 
 /// Proof that the caller is somebody, with whatever credential; of no workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Known(pub Caller);
 
 impl Deref for Known {
@@ -181,6 +183,7 @@ impl Visitor {
             surface: request.data().copied().unwrap_or_default(),
             route: format!("{} {}", request.method(), pattern(request)),
             traceparent: request.data().copied(),
+            claim: None,
         }
     }
 
@@ -296,23 +299,36 @@ fn note_use(app: &App, found: &Found) {
     });
 }
 
-/// Tells whose request this is, for its `Idempotency-Key`, once all that the route asks of its caller is checked: an
-/// answer that was kept is given without it. It is the credential's, not the person's, whose credentials don't all open
-/// the same; a session stays the same one when it is refreshed.
-pub(crate) async fn arm(
-    request: &Request,
-    principal: &Principal,
-    authority: Option<&Authority>,
-) -> Result<(), ApiError> {
-    let who = match principal.credential() {
-        Credential::Session(id) => format!("session:{}", id.0),
-        Credential::ApiKey(id) => format!("key:{id}"),
-        Credential::PersonalToken(id) => format!("token:{id}"),
-    };
-    let workspace = authority.map_or_else(String::new, |authority| authority.workspace().to_string());
-    let holder = authority
-        .map(|authority| Holder { credential: principal.credential(), authority: authority.clone() });
-    idempotency::arm(request, &app(request)?.database, &who, &workspace, holder).await
+impl Caller {
+    /// Tells whose request this is, for its `Idempotency-Key`, once all that the route asks of its caller is checked: an
+    /// answer that was kept is given without it. It is the credential's, not the person's, whose credentials don't all
+    /// open the same; a session stays the same one when it is refreshed.
+    pub(crate) async fn arm(
+        &mut self,
+        request: &Request,
+        authority: Option<&Authority>,
+    ) -> Result<(), ApiError> {
+        let credential = self.credential();
+        let who = match credential {
+            Credential::Session(id) => format!("session:{}", id.0),
+            Credential::ApiKey(id) => format!("key:{id}"),
+            Credential::PersonalToken(id) => format!("token:{id}"),
+        };
+        let workspace = authority.map_or_else(String::new, |authority| authority.workspace().to_string());
+        let holder = authority.map(|authority| Holder { credential, authority: authority.clone() });
+        let database = &app(request)?.database;
+        self.visitor.claim = idempotency::arm(request, database, &who, &workspace, holder).await?;
+        Ok(())
+    }
+}
+
+impl Visitor {
+    /// Binds the request's `Idempotency-Key` to the client's address.
+    pub(crate) async fn arm(&mut self, request: &Request) -> Result<(), ApiError> {
+        let who = self.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
+        self.claim = idempotency::arm(request, &app(request)?.database, &who, "", None).await?;
+        Ok(())
+    }
 }
 
 /// The request's bearer token, whatever it is.
@@ -354,14 +370,14 @@ async fn identified(request: &Request) -> Result<Caller, ApiError> {
 }
 
 async fn known(request: &Request) -> Result<Known, ApiError> {
-    let caller = identified(request).await?;
-    arm(request, &caller.principal, None).await?;
+    let mut caller = identified(request).await?;
+    caller.arm(request, None).await?;
     Ok(Known(caller))
 }
 
 async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
-    let signed_in = session_of(identified(request).await?)?;
-    arm(request, &signed_in.principal, None).await?;
+    let mut signed_in = session_of(identified(request).await?)?;
+    signed_in.caller.arm(request, None).await?;
     Ok(signed_in)
 }
 
@@ -373,20 +389,19 @@ fn session_of(caller: Caller) -> Result<SignedIn, ApiError> {
 }
 
 async fn in_person(request: &Request) -> Result<InPerson, ApiError> {
-    let signed_in = session_of(identified(request).await?)?;
+    let mut signed_in = session_of(identified(request).await?)?;
     if let Principal::Session { impersonator: Some(_), .. } = signed_in.principal {
         return Err(ApiError::forbidden(IN_PERSON));
     }
-    arm(request, &signed_in.principal, None).await?;
+    signed_in.caller.arm(request, None).await?;
     Ok(InPerson(signed_in))
 }
 
 async fn visit(request: &Request) -> Result<Visitor, ApiError> {
     let app = app(request)?;
     app.rates.charge_visitor(&app.database, request).await?;
-    let visitor = Visitor::of(request);
-    let who = visitor.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
-    idempotency::arm(request, &app.database, &who, "", None).await?;
+    let mut visitor = Visitor::of(request);
+    visitor.arm(request).await?;
     Ok(visitor)
 }
 

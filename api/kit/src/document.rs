@@ -49,7 +49,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
         show_key(prefix, path, method, operation);
         let declared = errors::take_declared(operation);
         leave_out_errors(path, operation, &declared);
-        errors::keep_codes(operation, declared);
+        errors::keep_codes(operation, &declared);
         describe_success(operation);
     }
     keep_used_tags(&mut document);
@@ -190,7 +190,7 @@ fn take_marked(operation: &mut Value, mark: &str) -> Vec<String> {
 fn show_key(prefix: &str, path: &str, method: &str, operation: &mut Value) {
     let content = &operation["requestBody"]["content"];
     let is_upload = content.is_object() && !content["application/json"].is_object();
-    if !takes_key(method, &format!("{prefix}{path}"), is_upload) || prefix == "/ops" {
+    if !takes_key(method, &format!("{prefix}{path}"), is_upload) {
         return;
     }
     let parameter = json!({

@@ -25,8 +25,6 @@ use poem_openapi::{
 };
 use serde_json::json;
 
-use crate::idempotency;
-
 /// When to try again what needs a database that is unreachable: it may be back at any time.
 const RETRY_AFTER_SECONDS: u64 = 2;
 
@@ -239,9 +237,7 @@ impl ApiError {
     /// The answer of a surface. The cause of an internal error is logged here, inside the request's
     /// span.
     pub(crate) fn render(&self, surface: Surface, request_id: &str) -> Response {
-        if let Some(cause) = &self.cause
-            && !idempotency::is_taken()
-        {
+        if let Some(cause) = &self.cause {
             tracing::error!(error = ?cause, "request failed: {cause}");
         }
         let mut body = match surface {

@@ -1,17 +1,18 @@
 //! `Idempotency-Key`: a POST that is sent again has one effect and the same answer.
 //!
-//! The edge puts such a request into a [`Unit`] of work; when the caller is admitted, and not before, its body
-//! is read and the key looked up ([`arm`]); the handler's transaction stays open until its answer is rendered,
-//! and is committed together with it. So there is an answer to repeat if and only if there was an effect,
-//! wherever the process dies. Signing in, uploads and streams are not repeated.
+//! The edge holds such a request's [`Attempt`]; when the caller is admitted, and not before, its body is read and the key
+//! looked up ([`arm`]), and the caller's access gets the [`Claim`]. The request's change ([`crate::write`]) begins with
+//! it and leaves its finished transaction there; the edge renders the answer and commits both together. So there is an
+//! answer to repeat if and only if there was an effect, wherever the process dies. Signing in, uploads and streams are
+//! not repeated.
 //!
 //! Tickets end with the credential that they were made for, and whoever asks again may have another. So
-//! those that this process has put into an answer are noted beside it ([`note`]), and made anew when it is
+//! those that this process has put into an answer are noted beside it ([`Claim::note`]), and made anew when it is
 //! repeated. Text that looks like a ticket is not touched: clients write such text, too.
 
 use std::{
-    io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use domain::{
     idempotency::{self, KeptTicket, KeyId, Remembered, RequestHash, Taken},
 };
 use futures::stream;
-use jobs::{Act, Database, JobId, Unit};
+use jobs::{Act, Database, JobId, Tx};
 use poem::{
     Body, Request, Response,
     error::ReadBodyError,
@@ -51,13 +52,16 @@ pub(crate) const SIGN_IN: &[&str] = &[
     "/api/v1/auth/impersonation/exchange",
 ];
 
-tokio::task_local! {
-    static CURRENT: Attempt;
-}
+/// Routes of others' notices, each of which has an id by which it is taken once.
+const NOTICES: &[&str] = &["/webhooks/stripe"];
 
 /// One request with a key.
 #[derive(Clone)]
 struct Attempt(Arc<Inner>);
+
+/// The right of an attempt, whose caller is known, to do what its request asks for: once, and no other attempt meanwhile.
+#[derive(Clone)]
+pub(crate) struct Claim(Arc<Inner>, KeyId);
 
 struct Inner {
     key: String,
@@ -67,6 +71,8 @@ struct Inner {
     armed: OnceLock<(KeyId, Option<Holder>)>,
     /// Another attempt answers, or has answered.
     taken: OnceLock<Taken>,
+    /// The transaction of its change, with all that belongs into it but the answer.
+    changed: Mutex<Option<Tx>>,
     /// The tickets that were made for the answer.
     made: Mutex<Vec<MadeTicket>>,
 }
@@ -99,17 +105,50 @@ pub(crate) struct MadeTicket {
     pub(crate) permission: &'static str,
 }
 
-/// Whether another attempt answers the current request: what comes of this one is not shown, and no fault.
-pub(crate) fn is_taken() -> bool {
-    CURRENT.try_with(|Attempt(attempt)| attempt.taken.get().is_some()).unwrap_or(false)
+impl Claim {
+    /// Begins the transaction of the request's change: the only one in which the request is under way.
+    ///
+    /// # Errors
+    /// An end to the request, when another attempt answers it; 500 for a second change, which nothing could commit
+    /// together with the first and the answer.
+    pub(crate) async fn begin(&self, database: &Database) -> Result<Tx, ApiError> {
+        if self.has_changed() {
+            return Err(ApiError::internal("a request makes one change"));
+        }
+        let mut tx = database.begin().await?;
+        if let Some(taken) = idempotency::claim(&mut tx, self.1).await? {
+            let _ = self.0.taken.set(taken);
+            return Err(running());
+        }
+        Ok(tx)
+    }
+
+    /// Leaves the transaction of the change to be committed together with the answer.
+    pub(crate) fn leave(&self, tx: Tx) {
+        *self.0.changed() = Some(tx);
+    }
+
+    /// Whether the change was made, and isn't committed yet: other connections don't see it.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.0.changed().is_some()
+    }
+
+    /// Notes a ticket that goes into the answer.
+    pub(crate) fn note(&self, made: MadeTicket) {
+        self.0.made.lock().unwrap_or_else(PoisonError::into_inner).push(made);
+    }
 }
 
-/// Notes a ticket that goes into the answer, where the request has a key.
-pub(crate) fn note(made: impl FnOnce() -> MadeTicket) {
-    // Outside of a request with a key there is nothing to be repeated.
-    let _ = CURRENT.try_with(|Attempt(attempt)| {
-        attempt.made.lock().unwrap_or_else(PoisonError::into_inner).push(made());
-    });
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Claim").field(&self.0.path).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn changed(&self) -> MutexGuard<'_, Option<Tx>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The body of a request with a key, which is read whole or not at all.
@@ -150,7 +189,8 @@ impl Held {
 
 /// Whether requests to a path may have a key: [`crate::document`] says so to clients.
 pub(crate) fn takes_key(method: &str, path: &str, is_upload: bool) -> bool {
-    method.eq_ignore_ascii_case("post") && !is_upload && !SIGN_IN.contains(&path.trim_end_matches('/'))
+    let path = path.trim_end_matches('/');
+    method.eq_ignore_ascii_case("post") && !is_upload && !SIGN_IN.contains(&path) && !NOTICES.contains(&path)
 }
 
 /// The request's key.
@@ -183,16 +223,17 @@ pub(crate) async fn answer(
         body: Held::new(request.take_body(), app.config.max_json_bytes),
         armed: OnceLock::new(),
         taken: OnceLock::new(),
+        changed: Mutex::default(),
         made: Mutex::default(),
     }));
     request.set_body(attempt.body());
     request.set_data(attempt.clone());
-    let unit = attempt.unit();
-    let response = CURRENT.scope(attempt.clone(), unit.scope(inner(request))).await;
-    attempt.settle(app, &unit, response).await
+    let response = inner(request).await;
+    attempt.settle(app, response).await
 }
 
-/// Tells whose request this is; an extractor does, as soon as it knows.
+/// Tells whose request this is; an extractor does, as soon as it knows. Answers the claim by which the caller's access
+/// writes, where the request has a key.
 ///
 /// # Errors
 /// An end to the request, when it was answered before.
@@ -202,15 +243,16 @@ pub(crate) async fn arm(
     who: &str,
     workspace: &str,
     holder: Option<Holder>,
-) -> Result<(), ApiError> {
-    let Some(Attempt(attempt)) = request.data::<Attempt>() else { return Ok(()) };
+) -> Result<Option<Claim>, ApiError> {
+    let Some(Attempt(attempt)) = request.data::<Attempt>() else { return Ok(None) };
     attempt.body.read().await.map_err(|error| ApiError::of_body(&error))?;
     let key = KeyId::of(&[who, workspace, attempt.method.as_str(), &attempt.path, &attempt.key]);
     if attempt.armed.set((key, holder)).is_ok() && idempotency::find(database, key).await?.is_some() {
         let _ = attempt.taken.set(Taken::Answered);
         return Err(running());
     }
-    Ok(())
+    // Of several extractors, the first has said whose it is.
+    Ok(attempt.armed.get().map(|(key, _)| Claim(Arc::clone(attempt), *key)))
 }
 
 fn running() -> ApiError {
@@ -229,24 +271,19 @@ impl Attempt {
         }))
     }
 
-    /// The unit of work of this attempt: before anything is written, no other attempt is under way.
-    fn unit(&self) -> Unit {
-        let (named, told) = (self.clone(), self.clone());
-        let taken = move |taken| {
-            let _ = told.0.taken.set(taken);
-        };
-        idempotency::unit(move || named.0.armed.get().map(|(key, _)| *key), taken)
-    }
-
     /// The answer: another attempt's, or this one's, which is remembered together with its effect.
-    async fn settle(&self, app: &App, unit: &Unit, response: Response) -> Result<Response, ApiError> {
+    async fn settle(&self, app: &App, response: Response) -> Result<Response, ApiError> {
+        let changed = self.0.changed().take();
         match (self.0.taken.get(), self.0.armed.get()) {
             (Some(Taken::Running), _) => Err(running()),
             (Some(Taken::Answered), Some(armed)) => self.replay(app, armed).await,
+            // What was changed is rolled back, so that the request can be sent again.
             _ if response.status().is_server_error() => Ok(response),
-            (_, Some(armed)) if is_remembered(&response) => self.remember(app, unit, armed, response).await,
+            (_, Some(armed)) if is_remembered(&response) => {
+                self.remember(app, changed, armed, response).await
+            }
             _ => {
-                if let Some(tx) = unit.take(&app.database).await? {
+                if let Some(tx) = changed {
                     tx.commit().await?;
                 }
                 Ok(response)
@@ -257,7 +294,7 @@ impl Attempt {
     async fn remember(
         &self,
         app: &App,
-        unit: &Unit,
+        changed: Option<Tx>,
         armed: &(KeyId, Option<Holder>),
         mut response: Response,
     ) -> Result<Response, ApiError> {
@@ -268,8 +305,11 @@ impl Attempt {
             tickets: self.tickets_in(&body),
             body: body.to_vec(),
         };
-        let mut tx = match unit.take(&app.database).await? {
-            Some(tx) => tx,
+        let mut tx = match changed {
+            Some(mut tx) => {
+                tx.leave_workspace().await?;
+                tx
+            }
             None => app.database.begin().await?,
         };
         if !idempotency::remember(&mut tx, armed.0, &answer).await? {

@@ -5,10 +5,7 @@ use jobs::{JobId, Surface};
 use poem_openapi::Object;
 use uuid::Uuid;
 
-use crate::{
-    Access, Opens, Ticket, TypeId,
-    idempotency::{self, MadeTicket},
-};
+use crate::{Access, Opens, Ticket, TypeId, idempotency::MadeTicket};
 
 /// How long a ticket for the jobs of a workspace is good, in seconds: they have no end that could tell.
 const WORKSPACE_TICKET: i64 = 24 * 3600;
@@ -54,7 +51,9 @@ impl Access {
     pub fn ticketed(&self, job: JobId, path: String) -> String {
         let ticket = self.ticket(Opens::Job(job), None);
         let url = format!("{path}?ticket={ticket}");
-        idempotency::note(|| MadeTicket { url: url.clone(), path, job, permission: self.permission });
+        if let Some(claim) = self.claim() {
+            claim.note(MadeTicket { url: url.clone(), path, job, permission: self.permission });
+        }
         url
     }
 

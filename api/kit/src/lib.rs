@@ -40,6 +40,7 @@ mod type_id;
 mod upload;
 mod wait;
 mod watcher;
+mod write;
 
 pub use accept::accept_link;
 pub use admissions::{Admissions, Admitted, Ended, Pass};

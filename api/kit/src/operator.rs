@@ -12,6 +12,7 @@ use poem_openapi::{
 use crate::{
     ApiError, App, Visitor,
     caller::{app, bearer_token},
+    idempotency::{self, Claim},
 };
 
 /// The name of the operator's scheme in the documents.
@@ -43,6 +44,10 @@ impl Operator {
         self.visitor.actor()
     }
 
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.visitor.claim.as_ref()
+    }
+
     /// Who asks, for what is done with jobs and with how they are run.
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -62,7 +67,9 @@ async fn admit(request: &Request) -> Result<Operator, ApiError> {
         Ok(brought) if token.is(brought) => {
             // An operator is not kept out by a limit.
             app.rates.let_pass(request);
-            return Ok(Operator { app: app.clone(), visitor: Visitor::of(request) });
+            let mut visitor = Visitor::of(request);
+            visitor.claim = idempotency::arm(request, &app.database, "operator", "", None).await?;
+            return Ok(Operator { app: app.clone(), visitor });
         }
         Ok(_) => ApiError::token_invalid(),
         Err(error) => error,

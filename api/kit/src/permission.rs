@@ -17,8 +17,9 @@ use poem_openapi::{
 };
 
 use crate::{
-    Answer, ApiError, App, Caller, Envelope, TypeId, Visitor,
-    caller::{app, arm, entered, identify, register_bearer},
+    ApiError, App, Caller, Envelope, TypeId, Visitor,
+    caller::{app, entered, identify, register_bearer},
+    idempotency::Claim,
 };
 
 /// The header that names the workspace.
@@ -154,28 +155,14 @@ pub struct Access {
 
 impl Access {
     /// Opens the workspace's data for reading.
-    pub async fn read(&self) -> Result<WorkspaceDb, ApiError> {
-        Ok(WorkspaceDb::read(self.database(), self.workspace, self.actor()).await?)
-    }
-
-    /// Opens the workspace's data for writing. Nothing is kept without `commit`.
-    pub async fn write(&self) -> Result<WorkspaceDb, ApiError> {
-        Ok(WorkspaceDb::write(self.database(), self.workspace, self.actor()).await?)
-    }
-
-    /// Changes the workspace's data: all that `work` does is kept if it succeeds, and none of it otherwise.
     ///
-    /// ```ignore
-    /// can.change(async |db| teams::create(db, new.0).await).await.map(Created)
-    /// ```
-    pub async fn change<T, E: Into<ApiError>>(
-        &self,
-        work: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<T, E>,
-    ) -> Answer<T> {
-        let mut db = self.write().await?;
-        let changed = work(&mut db).await.map_err(Into::into)?;
-        db.commit().await?;
-        Ok(changed)
+    /// # Errors
+    /// 500 after the change of a request with an `Idempotency-Key`, which this wouldn't see.
+    pub async fn read(&self) -> Result<WorkspaceDb, ApiError> {
+        if self.claim().is_some_and(Claim::has_changed) {
+            return Err(ApiError::internal("what an answer shows of a change is read within the change"));
+        }
+        Ok(WorkspaceDb::read(self.database(), self.workspace, self.actor()).await?)
     }
 
     /// Who acts.
@@ -365,11 +352,11 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let access = admit(request, Asked::of::<P>()).await?;
+        let mut access = admit(request, Asked::of::<P>()).await?;
         for also in P::ALSO {
             access.held().need(also).map_err(ApiError::from)?;
         }
-        arm(request, &access.caller.principal, Some(&access.authority)).await?;
+        access.caller.arm(request, Some(&access.authority)).await?;
         Ok(Self { access, permission: PhantomData })
     }
 }

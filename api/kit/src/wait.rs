@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use jobs::{
-    JobId, Unit,
+    JobId,
     watch::{Hub, Snapshot},
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::ApiError;
+use crate::{ApiError, Visitor};
 
 /// The job's snapshot once it is over; none when that takes longer than `patience`, or than this process
 /// stays, or at once where the request has an `Idempotency-Key`. For routes that are `unhurried`.
 ///
 /// # Errors
 /// 404 when there is no such job.
-pub async fn wait_for_end(hub: &Hub, job: JobId, patience: Duration) -> Result<Option<Snapshot>, ApiError> {
-    if Unit::is_open() {
+pub async fn wait_for_end(
+    hub: &Hub,
+    visitor: &Visitor,
+    job: JobId,
+    patience: Duration,
+) -> Result<Option<Snapshot>, ApiError> {
+    if visitor.claim.is_some() {
         // The job isn't committed before this request is answered.
         return Ok(None);
     }

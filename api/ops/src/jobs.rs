@@ -2,7 +2,7 @@
 
 use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::{
-    JobId, Pool,
+    JobId, Pool, Tx,
     control::{Cancel, Retry},
     operator::{self, Filter, Job},
     watch::Status,
@@ -71,7 +71,8 @@ impl JobsApi {
     /// Look at a job
     #[oai(path = "/:job_id", method = "get", operation_id = "get_any_job")]
     async fn get(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        find(&operator, JobId(*job_id)).await
+        let job = operator::get(operator.database(), JobId(*job_id)).await?;
+        job.map(Json).ok_or_else(ApiError::not_found)
     }
 
     /// Cancel a job
@@ -80,11 +81,12 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job", tag = "Fails::JobOver")]
     async fn cancel(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(*job_id);
-        match operator::cancel(operator.database(), job, &operator.origin()).await? {
-            Cancel::Cancelled | Cancel::Requested => find(&operator, job).await,
+        let cancel = async |tx: &mut Tx| match operator::cancel(tx, job, &operator.origin()).await? {
+            Cancel::Cancelled | Cancel::Requested => within(tx, job).await,
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
-        }
+        };
+        operator.change_shared(cancel).await.map(Json)
     }
 
     /// Run a failed or cancelled job again
@@ -97,8 +99,8 @@ impl JobsApi {
     )]
     async fn retry(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(*job_id);
-        match operator::retry(operator.database(), job, &operator.origin()).await? {
-            Retry::Queued => find(&operator, job).await,
+        let retry = async |tx: &mut Tx| match operator::retry(tx, job, &operator.origin()).await? {
+            Retry::Queued => within(tx, job).await,
             Retry::NotOver => {
                 Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
             }
@@ -106,7 +108,8 @@ impl JobsApi {
                 Err(ApiError::conflict("duplicate_job", format!("job {other} has taken its place")))
             }
             Retry::NotFound => Err(ApiError::not_found()),
-        }
+        };
+        operator.change_shared(retry).await.map(Json)
     }
 }
 
@@ -122,6 +125,7 @@ pub(crate) async fn part(operator: &Operator, filter: &Filter, limit: Option<i64
     Ok(Jobs { items, next })
 }
 
-async fn find(operator: &Operator, job: JobId) -> Answer<Json<Job>> {
-    operator::get(operator.database(), job).await?.map(Json).ok_or_else(ApiError::not_found)
+/// The job as it will be when the transaction commits.
+async fn within(tx: &mut Tx, job: JobId) -> Answer<Job> {
+    operator::get_within(tx.conn(), job).await?.ok_or_else(ApiError::not_found)
 }

@@ -61,13 +61,15 @@ impl LimitsApi {
     #[oai(path = "/", method = "put", operation_id = "set_limit")]
     async fn put(&self, operator: Operator, limit: Body<LimitToSet>) -> Answer<Json<Limit>> {
         let limit = checked(&operator, limit.0).await?;
-        Ok(Json(limits::put(operator.database(), &limit, &operator.origin()).await?))
+        let by = operator.origin();
+        operator.change_shared(async |tx| limits::put(tx, &limit, &by).await).await.map(Json)
     }
 
     /// Remove a limit
     #[oai(path = "/:limit_id", method = "delete", operation_id = "delete_limit")]
     async fn delete(&self, operator: Operator, limit_id: Path<Uuid>) -> Answer<NoContent> {
-        let gone = limits::delete(operator.database(), *limit_id, &operator.origin()).await?;
+        let by = operator.origin();
+        let gone = operator.change_shared(async |tx| limits::delete(tx, *limit_id, &by).await).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

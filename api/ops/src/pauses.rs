@@ -83,13 +83,15 @@ impl PausesApi {
         refuse_unknown_kind(&operator, kind.as_deref()).await?;
         refuse_unknown_workspace(&operator, workspace_id).await?;
         let new = NewPause { pool, kind, tenant: workspace_id, reason, paused_by };
-        Ok(Created(pauses::pause(operator.database(), &new, &operator.origin()).await?))
+        let by = operator.origin();
+        operator.change_shared(async |tx| pauses::pause(tx, &new, &by).await).await.map(Created)
     }
 
     /// Lift a pause
     #[oai(path = "/:pause_id", method = "delete", operation_id = "delete_pause")]
     async fn delete(&self, operator: Operator, pause_id: Path<Uuid>) -> Answer<NoContent> {
-        let lifted = pauses::resume(operator.database(), *pause_id, &operator.origin()).await?;
+        let by = operator.origin();
+        let lifted = operator.change_shared(async |tx| pauses::resume(tx, *pause_id, &by).await).await?;
         lifted.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

@@ -3,6 +3,7 @@
 use api_kit::{Answer, Body, Fails, Operator};
 use domain::access::Scope;
 use domain_accounts::personal_tokens::{self, PersonalToken};
+use jobs::Tx;
 use poem_openapi::{
     Object, OpenApi, Tags,
     param::{Path, Query},
@@ -57,9 +58,8 @@ impl PersonalTokensApi {
         token_id: Path<Uuid>,
         grant: Body<Grant>,
     ) -> Answer<Json<PersonalToken>> {
-        let mut tx = operator.database().begin().await?;
-        let token = personal_tokens::grant(&mut tx, &operator.actor(), *token_id, &grant.scopes).await?;
-        tx.commit().await?;
-        Ok(Json(token))
+        let actor = operator.actor();
+        let grant = async |tx: &mut Tx| personal_tokens::grant(tx, &actor, *token_id, &grant.scopes).await;
+        operator.change_shared(grant).await.map(Json)
     }
 }

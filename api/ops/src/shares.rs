@@ -49,7 +49,8 @@ impl SharesApi {
         if !tenants::is_known(operator.database(), *workspace_id).await? {
             return Err(ApiError::not_found());
         }
-        Ok(Json(shares::put(operator.database(), *workspace_id, weight.weight, &operator.origin()).await?))
+        let (by, weight) = (operator.origin(), weight.weight);
+        operator.change_shared(async |tx| shares::put(tx, *workspace_id, weight, &by).await).await.map(Json)
     }
 
     /// Give a workspace the share that all have at first
@@ -60,7 +61,8 @@ impl SharesApi {
         /// Workspace id; all zeros for the installation's own jobs.
         workspace_id: Path<Uuid>,
     ) -> Answer<NoContent> {
-        let gone = shares::delete(operator.database(), *workspace_id, &operator.origin()).await?;
+        let by = operator.origin();
+        let gone = operator.change_shared(async |tx| shares::delete(tx, *workspace_id, &by).await).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

@@ -73,8 +73,11 @@ impl UsersApi {
         changes: Body<AccountChanges>,
     ) -> Answer<Json<Account>> {
         let AccountChanges { is_staff, is_active } = changes.0;
-        let (database, user) = (operator.database(), UserId(user_id.0));
-        Ok(Json(staff::change(database, user, is_staff, is_active, &operator.actor()).await?))
+        let (user, actor) = (UserId(user_id.0), operator.actor());
+        operator
+            .change_shared(async |tx| staff::change(tx, user, is_staff, is_active, &actor).await)
+            .await
+            .map(Json)
     }
 
     /// Hand out a token to act as somebody
@@ -97,7 +100,8 @@ impl UsersApi {
         };
         let (token, said) =
             app.keys.impersonation_token(UserId(user_id.0), staff).map_err(ApiError::internal)?;
-        impersonation::allow(database, &said, &operator.actor()).await?;
+        let actor = operator.actor();
+        operator.change_shared(async |tx| impersonation::allow(tx, &said, &actor).await).await?;
         Ok(Created(ImpersonationToken { token, expires_at: said.expires }))
     }
 }

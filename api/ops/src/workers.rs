@@ -70,7 +70,8 @@ impl WorkersApi {
 }
 
 async fn ask(operator: &Operator, worker: Uuid, asked: Option<Asked>) -> Answer<Json<Worker>> {
-    match roster::ask(operator.database(), worker, asked, &operator.origin()).await? {
+    let by = operator.origin();
+    match operator.change_shared(async |tx| roster::ask(tx, worker, asked, &by).await).await? {
         Ask::Told(worker) => Ok(Json(*worker)),
         Ask::Leaving => Err(ApiError::conflict("worker_leaving", "the worker has been asked to leave")),
         Ask::NotFound => Err(ApiError::not_found()),

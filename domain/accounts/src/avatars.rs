@@ -131,7 +131,7 @@ pub async fn set_for_member(
     .await?
     .ok_or(AvatarError::NotFound)?;
     let told = json!({ "user_id": user, "fields": ["avatar_url"] });
-    Event::new("member", "updated", member.id, told).append(scope.conn(), workspace, actor).await?;
+    scope.record(Event::new("member", "updated", member.id, told), workspace, actor).await?;
     scope.leave().await?;
     no_stray(&mut tx, &key).await?;
     note_stray(tx.conn(), member.picture_before.as_deref()).await?;

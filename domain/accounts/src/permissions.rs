@@ -316,6 +316,8 @@ async fn put(
         let told = json!({ "role": role, "granted": of(true), "denied": of(false) });
         by.record(tx, Event::new("role", verb, by.workspace.0, told)).await?;
         makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
+    } else {
+        tx.mark_noted(); // nothing has changed
     }
     Ok(of_role(tx.conn(), by.workspace, role).await?)
 }

@@ -383,8 +383,7 @@ async fn end_reused(tx: &mut Tx, hash: &[u8]) -> Result<(), sqlx::Error> {
 }
 
 /// Signs out: the session's access tokens, refresh tokens and tickets are worthless from now on.
-pub async fn end(database: &Database, session: SessionId, actor: &Actor) -> Result<(), sqlx::Error> {
-    let mut tx = database.begin().await?;
+pub async fn end(tx: &mut Tx, session: SessionId, actor: &Actor) -> Result<(), sqlx::Error> {
     let ended = sqlx::query!(
         "update sessions set revoked_at = now(), revoked_for = $2 where id = $1 and revoked_at is null",
         session.0,
@@ -392,10 +391,7 @@ pub async fn end(database: &Database, session: SessionId, actor: &Actor) -> Resu
     )
     .execute(tx.conn())
     .await?;
-    if ended.rows_affected() > 0 {
-        note_ended(&mut tx, actor, session, Ended::Logout).await?;
-    }
-    tx.commit().await
+    if ended.rows_affected() > 0 { note_ended(tx, actor, session, Ended::Logout).await } else { Ok(()) }
 }
 
 /// Ends all of a person's sessions, but the one given; answers how many those were. Whoever calls notes why.

@@ -19,8 +19,8 @@ use crate::{
 };
 pub use delivery::{Delivered, deliver};
 pub use doors::{
-    NewInvitedSignup, NewOwnedWorkspace, NewProvision, NewSignup, create_workspace, provision, start,
-    start_invited,
+    HashedSignup, NewInvitedSignup, NewOwnedWorkspace, NewProvision, NewSignup, ReadInvitedSignup,
+    create_workspace, provision, read_invited, start, start_invited,
 };
 pub(crate) use undo::sweep as give_up;
 pub use undo::{abandon, undo};

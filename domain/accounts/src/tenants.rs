@@ -119,7 +119,7 @@ async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName
 /// # Errors
 /// [`PostError::LimitReached`] for who has asked for too many.
 pub async fn ask_for_letter(
-    database: &Database,
+    tx: &mut Tx,
     email: &Email,
     link: String,
     actor: &Actor,
@@ -127,10 +127,11 @@ pub async fn ask_for_letter(
     let email = email.key().to_owned();
     let unique = Unique::within(AT_MOST_EVERY, Unique::key_of(&email));
     let job = MailWorkspaces { email, link };
-    let mut tx = database.begin().await?;
-    mail::count_asker(&mut tx, actor).await?;
-    jobs::enqueue(&mut tx, NewJob::new(&job).unique(unique).origin(actor.origin())).await?;
-    Ok(tx.commit().await?)
+    mail::count_asker(tx, actor).await?;
+    jobs::enqueue(tx, NewJob::new(&job).unique(unique).origin(actor.origin())).await?;
+    // A request for an email changes no resource.
+    tx.mark_noted();
+    Ok(())
 }
 
 /// Writes that letter. Answers whether anybody has the address and belongs somewhere.

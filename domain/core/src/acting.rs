@@ -30,6 +30,6 @@ impl<'a> Acting<'a> {
 
     /// Appends an event of the workspace, and with it an entry of its audit.
     pub async fn record(&self, tx: &mut jobs::Tx, event: Event) -> Result<(), sqlx::Error> {
-        event.append(tx.conn(), self.workspace, self.actor).await
+        event.record(tx, self.workspace, self.actor).await
     }
 }

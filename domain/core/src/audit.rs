@@ -43,6 +43,13 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The entry of a change that has no other: it names no resource.
+    pub(crate) fn by_route(route: &str) -> Self {
+        Self { action: route.to_owned(), resource_type: "request", resource_id: None, data: Ok(Value::Null) }
+    }
+}
+
 /// Notes a change of the shared schemas, in its transaction: of a workspace, or of an account.
 pub async fn record(
     tx: &mut Tx,
@@ -50,7 +57,20 @@ pub async fn record(
     actor: &Actor,
     entry: Entry,
 ) -> Result<(), sqlx::Error> {
-    append(tx.conn(), workspace, actor, entry).await
+    append(tx.conn(), workspace, actor, entry).await?;
+    tx.mark_noted();
+    Ok(())
+}
+
+/// Notes a change of the shared schemas that has no entry yet by its route, before its transaction is committed. What
+/// has written nothing needs no entry.
+pub async fn complete(tx: &mut Tx, workspace: Option<WorkspaceId>, actor: &Actor) -> Result<(), sqlx::Error> {
+    let Some(route) = actor.route.as_deref().filter(|_| !tx.is_noted()) else { return Ok(()) };
+    let has_written =
+        sqlx::query_scalar!(r#"select pg_current_xact_id_if_assigned() is not null as "has_written!""#)
+            .fetch_one(tx.conn())
+            .await?;
+    if has_written { record(tx, workspace, actor, Entry::by_route(route)).await } else { Ok(()) }
 }
 
 /// Appends an entry on a connection whose transaction the caller ends; a workspace's own when it is of one.

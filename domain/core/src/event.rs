@@ -1,5 +1,6 @@
 //! Events: what others care about, appended in the transaction that made it so.
 
+use jobs::Tx;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -53,6 +54,13 @@ impl Event {
         )
         .execute(conn)
         .await?;
+        Ok(())
+    }
+
+    /// Appends it in a transaction of the shared schemas, which then has its entry of the audit.
+    pub async fn record(self, tx: &mut Tx, workspace: WorkspaceId, actor: &Actor) -> Result<(), sqlx::Error> {
+        self.append(tx.conn(), workspace, actor).await?;
+        tx.mark_noted();
         Ok(())
     }
 

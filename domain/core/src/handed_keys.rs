@@ -57,7 +57,7 @@ pub async fn hand_over(
     let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
     let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
     let prefixes: Vec<String> = secrets.iter().map(|(_, shown)| shown.clone()).collect();
-    let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret).to_vec()).collect();
+    let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret)).collect();
     let revoked_by = db.actor().user_id.map(|user| user.0);
     sqlx::query!(
         "with handed as (

@@ -1,13 +1,10 @@
 //! Requests that were answered once: a key, whom it is from, what was asked and what was answered. The
 //! row is written in the transaction of the effect, so that there is one if and only if the other is.
 
-use std::sync::Arc;
-
-use futures::FutureExt;
-use jobs::{Database, JobId, Tx, Unit};
+use jobs::{Database, JobId, Tx};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgExecutor, types::Json};
+use sqlx::{PgExecutor, types::Json};
 
 /// Keys are remembered for a day.
 const REMEMBERED: &str = "24 hours";
@@ -119,35 +116,16 @@ pub enum Taken {
     Answered,
 }
 
-/// A unit of work in which this request is under way, and nowhere else. `key` tells which request it is,
-/// once that is known; `taken` hears why it must not go on, and its first transaction then doesn't begin.
-pub fn unit(
-    key: impl Fn() -> Option<KeyId> + Send + Sync + 'static,
-    taken: impl Fn(Taken) + Send + Sync + 'static,
-) -> Unit {
-    let hooks = Arc::new((key, taken));
-    Unit::new(move |conn| {
-        let hooks = hooks.clone();
-        async move {
-            let Some(key) = hooks.0() else { return Ok(false) };
-            let Some(found) = claim(conn, key).await? else { return Ok(true) };
-            hooks.1(found);
-            Err(sqlx::Error::WorkerCrashed)
-        }
-        .boxed()
-    })
-}
-
-/// Makes a transaction the only one in which this request is under way. None: it is.
-async fn claim(conn: &mut PgConnection, key: KeyId) -> Result<Option<Taken>, sqlx::Error> {
+/// Makes a transaction, before it does anything else, the only one in which this request is under way. None: it is.
+pub async fn claim(tx: &mut Tx, key: KeyId) -> Result<Option<Taken>, sqlx::Error> {
     let locked = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "locked!""#, key.lock())
-        .fetch_one(&mut *conn)
+        .fetch_one(tx.conn())
         .await?;
     if !locked {
         return Ok(Some(Taken::Running));
     }
     // Whoever had the lock may have answered since this request was first looked up.
-    Ok(row(conn, key).await?.map(|_| Taken::Answered))
+    Ok(row(tx.conn(), key).await?.map(|_| Taken::Answered))
 }
 
 /// Remembers an answer, in the transaction of its effect. False: another one was remembered before.

@@ -8,7 +8,7 @@
 use jobs::Tx;
 use sqlx::PgConnection;
 
-use crate::WorkspaceId;
+use crate::{Actor, Event, WorkspaceId};
 
 /// A transaction that is in a workspace's schema until [`TenantScope::leave`].
 #[derive(Debug)]
@@ -27,6 +27,16 @@ impl<'a> TenantScope<'a> {
     /// The connection, for SQL.
     pub fn conn(&mut self) -> &mut PgConnection {
         self.tx.conn()
+    }
+
+    /// Appends an event of the workspace, which is the transaction's entry in the audit, too.
+    pub async fn record(
+        &mut self,
+        event: Event,
+        workspace: WorkspaceId,
+        actor: &Actor,
+    ) -> Result<(), sqlx::Error> {
+        event.record(self.tx, workspace, actor).await
     }
 
     /// Goes back to the shared schemas, under our own role.

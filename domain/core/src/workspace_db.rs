@@ -5,8 +5,7 @@
 //! service is waited for.
 
 pub use jobs::CredentialType;
-use jobs::{Database, Enqueued, JobId, JobKind, NewJob, Origin, TraceParent, Tx, Unit};
-use serde_json::Value;
+use jobs::{Database, Enqueued, JobId, JobKind, NewJob, Origin, TraceParent, Tx};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -116,9 +115,6 @@ impl WorkspaceDb {
     /// back meanwhile. Nothing that was read before need be true any more.
     pub async fn for_a_long_read(self) -> Result<Self, sqlx::Error> {
         let Self { tx, workspace, actor, unaudited } = self;
-        if Unit::is_open() {
-            return Ok(Self { tx, workspace, actor, unaudited });
-        }
         let database = tx.database().clone();
         drop(tx);
         Ok(Self { tx: database.begin_long_read(workspace.0).await?, workspace, actor, unaudited })
@@ -131,6 +127,13 @@ impl WorkspaceDb {
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
         let tx = database.begin_as_workspace(workspace.0, false).await?;
+        let unaudited = actor.route.is_some();
+        Ok(Self { tx, workspace, actor, unaudited })
+    }
+
+    /// The same, in a transaction that has begun on the shared schemas.
+    pub async fn enter(mut tx: Tx, workspace: WorkspaceId, actor: Actor) -> Result<Self, sqlx::Error> {
+        tx.enter_workspace(workspace.0).await?;
         let unaudited = actor.route.is_some();
         Ok(Self { tx, workspace, actor, unaudited })
     }
@@ -197,15 +200,19 @@ impl WorkspaceDb {
 
     /// Commits; wake-ups and events go out afterwards. What a request has written without an event
     /// is in the audit by its route.
-    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.finish().await?.commit().await
+    }
+
+    /// The transaction with all that belongs into it, still to be committed.
+    pub async fn finish(mut self) -> Result<Tx, sqlx::Error> {
         if self.unaudited
             && let Some(route) = self.actor.route.clone()
         {
-            let entry =
-                Entry { action: route, resource_type: "request", resource_id: None, data: Ok(Value::Null) };
+            let entry = Entry::by_route(&route);
             audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await?;
         }
-        self.tx.commit().await
+        Ok(self.tx)
     }
 
     /// The transaction itself, for [`jobs::JobContext::checkpoint`], which commits it.

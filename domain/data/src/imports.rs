@@ -31,7 +31,7 @@ use sqlx::types::Json;
 use tabular::Resolved;
 use uuid::Uuid;
 
-pub use analysis::{analyze, suggested_fields, take_in};
+pub use analysis::{keep_analysis, look, suggested_fields, take_in};
 pub use batch::{Batch, FieldsChanged, RowWriter};
 pub use error::ImportError;
 pub use mapping::Mapped;

@@ -15,13 +15,14 @@ use domain_data::{
     job_kinds::ScheduledExport,
 };
 use jobs::{
-    Database, JobKind, Origin, Tx, clock,
+    JobKind, Origin, Tx, clock,
     kinds::NoOp,
     schedules::{self, CatchUp, Overlap, Plan, Run, Schedule, ScheduleId, Template, Timing, TimingError},
 };
 use runtime::webhooks::{AddressError, Guard};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use sqlx::PgConnection;
 use url::Url;
 
 const LONGEST_NAME: usize = 200;
@@ -413,7 +414,7 @@ pub async fn execute(
     let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
     let run = schedules::execute(tx, workspace.0, &schedule, actor.origin()).await?;
     let data = serde_json::json!({ "name": schedule.plan.name, "job_id": run.job });
-    Event::new("scheduled_job", "executed", id.0, data).append(tx.conn(), workspace, actor).await?;
+    Event::new("scheduled_job", "executed", id.0, data).record(tx, workspace, actor).await?;
     Ok(run)
 }
 
@@ -422,11 +423,11 @@ pub async fn execute(
 /// # Errors
 /// [`ScheduledJobError::NotFound`].
 pub async fn get(
-    database: &Database,
+    conn: &mut PgConnection,
     workspace: WorkspaceId,
     id: ScheduleId,
 ) -> Result<Schedule, ScheduledJobError> {
-    schedules::find(database, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)
+    schedules::find(conn, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)
 }
 
 /// The event that tells others.
@@ -439,7 +440,7 @@ async fn record(
     plan: &Plan,
 ) -> Result<(), ScheduledJobError> {
     let data = serde_json::json!({ "name": plan.name, "enabled": plan.enabled });
-    Ok(Event::new("scheduled_job", verb, id.0, data).append(tx.conn(), workspace, actor).await?)
+    Ok(Event::new("scheduled_job", verb, id.0, data).record(tx, workspace, actor).await?)
 }
 
 /// A new schedule's timing.

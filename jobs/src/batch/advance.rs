@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     Database, JobId, Origin, Tx, clock,
-    control::{self, Filter},
+    control::{CancelAll, Filter},
     enqueue::{self, Row},
     watch::{Counts, Event, Status},
 };
@@ -194,7 +194,8 @@ async fn stop_children(
 ) -> Result<(), sqlx::Error> {
     let children = Filter { batch: Some(batch), ..Filter::default() };
     let by = Origin::default().of_run(batch);
-    control::cancel_all(database, workspace, &children, CANCELLED_AT_ONCE, &by).await?;
+    let all = CancelAll::new(workspace, &children, CANCELLED_AT_ONCE, &by);
+    database.in_steps(all).await?;
     // Nobody else is going to say that this is over if nothing ran.
     sqlx::query!(
         "with sealed as (

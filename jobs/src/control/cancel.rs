@@ -1,12 +1,13 @@
 //! Stopping jobs: a waiting one is over at once, a running one's handler is asked.
 
-use futures::{StreamExt, stream};
+use std::ops::ControlFlow;
+
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Filter;
 use crate::{
-    Database, JobId, Origin, Tx,
+    Database, JobId, Origin, Steps, Tx,
     audit::{self, Change},
     clock,
     watch::{Event, Status, publish, snapshot},
@@ -14,8 +15,6 @@ use crate::{
 
 /// Jobs that one transaction stops.
 const AT_ONCE: i64 = 500;
-/// Workers that are told at the same time.
-const TOLD_AT_ONCE: usize = 16;
 
 /// What came of asking a job to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,29 +48,13 @@ pub(crate) struct Asked {
     attempt: i32,
 }
 
-/// Stops a job: a waiting one at once, a running one by asking its handler.
+/// Stops a job: a waiting one at once, a running one by asking its handler, which is told after the commit.
 pub async fn cancel(
-    database: &Database,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<Cancel, sqlx::Error> {
-    let mut tx = database.begin().await?;
-    let (outcome, asked) = cancel_within(&mut tx, workspace, id, by).await?;
-    if let Some(asked) = asked {
-        tx.announce_after_commit(asked);
-    }
-    tx.commit().await?;
-    Ok(outcome)
-}
-
-/// Stops a job within a transaction. Whoever is to be told is [`announce`]'s, after the commit.
-pub(crate) async fn cancel_within(
     tx: &mut Tx,
     workspace: Option<Uuid>,
     id: JobId,
     by: &Origin,
-) -> Result<(Cancel, Option<Asked>), sqlx::Error> {
+) -> Result<Cancel, sqlx::Error> {
     // Held until the commit, so that the job stays what it is found to be.
     let state = sqlx::query_scalar!(
         "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
@@ -84,7 +67,7 @@ pub(crate) async fn cancel_within(
         Some("waiting") => {
             end_waiting(tx, &[id.0]).await?;
             audit::note(tx, by, Change::of_job(workspace, "job.cancelled", id, json!({}))).await?;
-            Ok((Cancel::Cancelled, None))
+            Ok(Cancel::Cancelled)
         }
         Some(_) => {
             let asked = sqlx::query!(
@@ -98,7 +81,8 @@ pub(crate) async fn cancel_within(
             .fetch_one(tx.conn())
             .await?;
             audit::note(tx, by, Change::of_job(workspace, "job.cancel_requested", id, json!({}))).await?;
-            Ok((Cancel::Requested, Some(Asked { id, epoch: asked.epoch, attempt: asked.attempt })))
+            tx.announce_after_commit(Asked { id, epoch: asked.epoch, attempt: asked.attempt });
+            Ok(Cancel::Requested)
         }
         None => {
             let over = sqlx::query_scalar!(
@@ -109,57 +93,65 @@ pub(crate) async fn cancel_within(
             )
             .fetch_optional(tx.conn())
             .await?;
-            Ok((if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound }, None))
+            Ok(if over.is_some() { Cancel::AlreadyOver } else { Cancel::NotFound })
         }
     }
 }
 
-/// Stops the jobs that match, some hundred in a transaction, until none is left or `at_most` have been
-/// stopped. What has been stopped stays so when a later transaction fails.
-pub async fn cancel_all(
-    database: &Database,
+/// Stops the jobs that match, some hundred in a step, until none is left or `at_most` have been stopped.
+#[derive(Debug)]
+pub struct CancelAll<'a> {
     workspace: Option<Uuid>,
-    filter: &Filter,
+    filter: &'a Filter,
     at_most: i64,
-    by: &Origin,
-) -> Result<CancelledAll, sqlx::Error> {
-    let mut all = CancelledAll::default();
-    // The waiting ones first: those that are claimed meanwhile are found among the running.
-    loop {
-        let room = AT_ONCE.min(at_most - all.cancelled);
-        let ended = cancel_waiting(database, workspace, filter, room, by).await?;
-        all.cancelled += ended;
-        if ended < room {
-            break;
-        }
-        if all.cancelled >= at_most {
-            return Ok(CancelledAll { more: true, ..all });
-        }
+    by: &'a Origin,
+    done: CancelledAll,
+    is_at_running: bool,
+}
+
+impl<'a> CancelAll<'a> {
+    /// Those of a workspace that match, or of the installation.
+    #[must_use]
+    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+        Self { workspace, filter, at_most, by, done: CancelledAll::default(), is_at_running: false }
     }
-    loop {
-        let room = AT_ONCE.min(at_most - all.cancelled - all.requested);
-        let asked = ask_running(database, workspace, filter, room, by).await?;
-        let count = i64::try_from(asked.len()).unwrap_or(i64::MAX);
-        all.requested += count;
-        stream::iter(asked).for_each_concurrent(TOLD_AT_ONCE, |asked| announce(database, asked)).await;
-        if count < room {
-            return Ok(all);
+}
+
+impl Steps for CancelAll<'_> {
+    type Done = CancelledAll;
+
+    async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<CancelledAll>, sqlx::Error> {
+        let room = AT_ONCE.min(self.at_most - self.done.cancelled - self.done.requested);
+        // The waiting ones first: those that are claimed meanwhile are found among the running.
+        let stopped = if self.is_at_running {
+            let asked = ask_running(tx, self.workspace, self.filter, room, self.by).await?;
+            self.done.requested += asked;
+            asked
+        } else {
+            let ended = cancel_waiting(tx, self.workspace, self.filter, room, self.by).await?;
+            self.done.cancelled += ended;
+            ended
+        };
+        if stopped < room {
+            if self.is_at_running {
+                return Ok(ControlFlow::Break(self.done));
+            }
+            self.is_at_running = true;
+        } else if self.done.cancelled + self.done.requested >= self.at_most {
+            return Ok(ControlFlow::Break(CancelledAll { more: true, ..self.done }));
         }
-        if all.cancelled + all.requested >= at_most {
-            return Ok(CancelledAll { more: true, ..all });
-        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
 async fn cancel_waiting(
-    database: &Database,
+    tx: &mut Tx,
     workspace: Option<Uuid>,
     filter: &Filter,
     limit: i64,
     by: &Origin,
 ) -> Result<i64, sqlx::Error> {
     let (state, due) = filter.state();
-    let mut tx = database.begin().await?;
     let held = sqlx::query_scalar!(
         "select id from jobs
           where state = 'waiting'
@@ -183,21 +175,19 @@ async fn cancel_waiting(
     )
     .fetch_all(tx.conn())
     .await?;
-    end_waiting(&mut tx, &held).await?;
-    note_many(&mut tx, by, workspace, "jobs.cancelled", &held).await?;
-    tx.commit().await?;
+    end_waiting(tx, &held).await?;
+    note_many(tx, by, workspace, "jobs.cancelled", &held).await?;
     Ok(i64::try_from(held.len()).unwrap_or(i64::MAX))
 }
 
 async fn ask_running(
-    database: &Database,
+    tx: &mut Tx,
     workspace: Option<Uuid>,
     filter: &Filter,
     limit: i64,
     by: &Origin,
-) -> Result<Vec<Asked>, sqlx::Error> {
+) -> Result<i64, sqlx::Error> {
     let (state, due) = filter.state();
-    let mut tx = database.begin().await?;
     let rows = sqlx::query!(
         "with held as (
              select id from jobs
@@ -230,12 +220,11 @@ async fn ask_running(
     .fetch_all(tx.conn())
     .await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    note_many(&mut tx, by, workspace, "jobs.cancel_requested", &ids).await?;
-    tx.commit().await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt })
-        .collect())
+    note_many(tx, by, workspace, "jobs.cancel_requested", &ids).await?;
+    for row in rows {
+        tx.announce_after_commit(Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt });
+    }
+    Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
 }
 
 /// One entry of the audit for the jobs of a transaction.

@@ -4,10 +4,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin,
+    JobId, Origin, Tx,
     audit::{self, Change},
     clock,
-    watch::{Event, Status, publish, snapshot},
+    watch::{Event, Status, snapshot},
 };
 
 /// What came of asking for another priority.
@@ -24,13 +24,12 @@ pub enum Prioritize {
 /// Gives a waiting job another priority, 0 (first) to 9 (last). A change is a transition, which its
 /// watchers see; an id that is on its way to a worker already isn't called back.
 pub async fn prioritize(
-    database: &Database,
+    tx: &mut Tx,
     workspace: Option<Uuid>,
     id: JobId,
     priority: i16,
     by: &Origin,
 ) -> Result<Prioritize, sqlx::Error> {
-    let mut tx = database.begin().await?;
     let job = sqlx::query!(
         r#"with held as (
                select id, priority as before from jobs
@@ -57,15 +56,16 @@ pub async fn prioritize(
         .await?;
         return Ok(if exists.is_some() { Prioritize::NotWaiting } else { Prioritize::NotFound });
     };
-    if job.before != priority {
-        let data = json!({ "from": job.before, "to": priority });
-        audit::note(&mut tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
-        tx.commit().await?;
-        let status = if job.due { Status::Queued } else { Status::Pending };
-        let before = snapshot::newest(&database.bus, id).await;
-        let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);
-        event.attempt = job.attempt;
-        publish::send(&database.bus, &[event]).await;
+    if job.before == priority {
+        tx.mark_noted(); // nothing has changed
+        return Ok(Prioritize::Done);
     }
+    let data = json!({ "from": job.before, "to": priority });
+    audit::note(tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
+    let status = if job.due { Status::Queued } else { Status::Pending };
+    let before = snapshot::newest(&tx.database().bus, id).await;
+    let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);
+    event.attempt = job.attempt;
+    tx.publish_after_commit(event);
     Ok(Prioritize::Done)
 }

@@ -1,11 +1,13 @@
 //! Putting dead letters away. The history keeps them until it forgets them by its own rules.
 
+use std::ops::ControlFlow;
+
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
 use crate::{
-    Database, JobId, Origin,
+    JobId, Origin, Steps, Tx,
     audit::{self, Change},
 };
 
@@ -20,12 +22,11 @@ pub struct DiscardedAll {
 
 /// Discards a dead letter. False: there is none of that id.
 pub async fn discard(
-    database: &Database,
+    tx: &mut Tx,
     workspace: Option<Uuid>,
     id: JobId,
     by: &Origin,
 ) -> Result<bool, sqlx::Error> {
-    let mut tx = database.begin().await?;
     let discarded = sqlx::query!(
         "update finished_jobs set discarded_at = now()
           where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null",
@@ -37,23 +38,34 @@ pub async fn discard(
     if discarded.rows_affected() == 0 {
         return Ok(false);
     }
-    audit::note(&mut tx, by, Change::of_job(workspace, "job.discarded", id, json!({}))).await?;
-    tx.commit().await?;
+    audit::note(tx, by, Change::of_job(workspace, "job.discarded", id, json!({}))).await?;
     Ok(true)
 }
 
-/// Discards the dead letters that match, the oldest first, some hundred in a transaction, until none is
-/// left or about `at_most` have been discarded.
-pub async fn discard_all(
-    database: &Database,
+/// Discards the dead letters that match, the oldest first, some hundred in a step, until none is left or about
+/// `at_most` have been discarded.
+#[derive(Debug)]
+pub struct DiscardAll<'a> {
     workspace: Option<Uuid>,
-    filter: &Filter,
+    filter: &'a Filter,
     at_most: i64,
-    by: &Origin,
-) -> Result<DiscardedAll, sqlx::Error> {
-    let mut all = DiscardedAll::default();
-    loop {
-        let mut tx = database.begin().await?;
+    by: &'a Origin,
+    done: DiscardedAll,
+}
+
+impl<'a> DiscardAll<'a> {
+    /// Those of a workspace that match, or of the installation.
+    #[must_use]
+    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+        Self { workspace, filter, at_most, by, done: DiscardedAll::default() }
+    }
+}
+
+impl Steps for DiscardAll<'_> {
+    type Done = DiscardedAll;
+
+    async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<DiscardedAll>, sqlx::Error> {
+        let (workspace, filter) = (self.workspace, self.filter);
         let discarded = sqlx::query_scalar!(
             "update finished_jobs set discarded_at = now()
               where id in (
@@ -83,16 +95,16 @@ pub async fn discard_all(
             let data = json!({ "job_ids": discarded });
             let change =
                 Change { workspace, action: "jobs.discarded", resource_type: "job", resource_id: None, data };
-            audit::note(&mut tx, by, change).await?;
-            tx.commit().await?;
+            audit::note(tx, self.by, change).await?;
         }
         let discarded = i64::try_from(discarded.len()).unwrap_or(i64::MAX);
-        all.discarded += discarded;
+        self.done.discarded += discarded;
         if discarded < AT_ONCE {
-            return Ok(all);
+            return Ok(ControlFlow::Break(self.done));
         }
-        if all.discarded >= at_most {
-            return Ok(DiscardedAll { more: true, ..all });
+        if self.done.discarded >= self.at_most {
+            return Ok(ControlFlow::Break(DiscardedAll { more: true, ..self.done }));
         }
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -1,12 +1,14 @@
 //! Another run for dead letters, their attempts given back.
 
+use std::ops::ControlFlow;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
 use crate::{
-    Database, JobId, Origin, Pool,
+    JobId, Origin, Pool, Steps, Tx,
     audit::{self, Change},
     batch, clock,
     control::{self, Retry},
@@ -29,12 +31,11 @@ type Place = (DateTime<Utc>, Uuid);
 
 /// Tries a dead letter again, as [`control::retry`] does. Other jobs are not found.
 pub async fn retry(
-    database: &Database,
+    tx: &mut Tx,
     workspace: Option<Uuid>,
     id: JobId,
     by: &Origin,
 ) -> Result<Retry, sqlx::Error> {
-    let mut tx = database.begin().await?;
     let dead = sqlx::query_scalar!(
         r#"select true as "dead!" from finished_jobs
             where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null
@@ -47,50 +48,66 @@ pub async fn retry(
     if dead.is_none() {
         return Ok(Retry::NotFound);
     }
-    let answer = control::retry(&mut tx, workspace, id, by).await?;
-    if answer == Retry::Queued {
-        tx.commit().await?;
-    }
-    Ok(answer)
+    control::retry(tx, workspace, id, by).await
 }
 
-/// Tries the dead letters that match again, the oldest first, some hundred in a transaction, until none
-/// is left that was there at the call, or about `at_most` have been looked at. A batch is opened again.
-pub async fn retry_all(
-    database: &Database,
+/// Tries the dead letters that match again, the oldest first, some hundred in a step, until none is left that was there
+/// at the call, or about `at_most` have been looked at. A batch is opened again.
+#[derive(Debug)]
+pub struct RetryAll<'a> {
     workspace: Option<Uuid>,
-    filter: &Filter,
+    filter: &'a Filter,
     at_most: i64,
-    by: &Origin,
-) -> Result<RetriedAll, sqlx::Error> {
-    let mut all = RetriedAll::default();
-    // What fails again meanwhile fails later than this, and is not tried once more.
-    let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&database.pool).await?;
-    let until = filter.until.map_or(now, |until| until.min(now));
-    let mut after = None;
-    loop {
-        let (retried, duplicates, last) = retry_some(database, workspace, filter, (until, after), by).await?;
-        all.retried += retried;
-        all.duplicates += duplicates;
-        if retried + duplicates < AT_ONCE {
-            return Ok(all);
-        }
-        if all.retried + all.duplicates >= at_most {
-            return Ok(RetriedAll { more: true, ..all });
-        }
-        after = last;
+    by: &'a Origin,
+    done: RetriedAll,
+    until: Option<DateTime<Utc>>,
+    after: Option<Place>,
+}
+
+impl<'a> RetryAll<'a> {
+    /// Those of a workspace that match, or of the installation.
+    #[must_use]
+    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+        let done = RetriedAll::default();
+        Self { workspace, filter, at_most, by, done, until: None, after: None }
     }
 }
 
-/// One transaction of it: how many wait again, how many have a duplicate, and where it ended.
+impl Steps for RetryAll<'_> {
+    type Done = RetriedAll;
+
+    async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<RetriedAll>, sqlx::Error> {
+        // What fails again meanwhile fails later than the first step, and is not tried once more.
+        let until = if let Some(until) = self.until {
+            until
+        } else {
+            let now = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(tx.conn()).await?;
+            *self.until.insert(self.filter.until.map_or(now, |until| until.min(now)))
+        };
+        let bounds = (until, self.after);
+        let (retried, duplicates, last) =
+            retry_some(tx, self.workspace, self.filter, bounds, self.by).await?;
+        self.done.retried += retried;
+        self.done.duplicates += duplicates;
+        self.after = last;
+        if retried + duplicates < AT_ONCE {
+            return Ok(ControlFlow::Break(self.done));
+        }
+        if self.done.retried + self.done.duplicates >= self.at_most {
+            return Ok(ControlFlow::Break(RetriedAll { more: true, ..self.done }));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// One step of it: how many wait again, how many have a duplicate, and where it ended.
 async fn retry_some(
-    database: &Database,
+    tx: &mut Tx,
     workspace: Option<Uuid>,
     filter: &Filter,
     (until, after): (DateTime<Utc>, Option<Place>),
     by: &Origin,
 ) -> Result<(i64, i64, Option<Place>), sqlx::Error> {
-    let mut tx = database.begin().await?;
     let rows = sqlx::query!(
         r#"with dead as (
                select id, kind, unique_key, finished_at from finished_jobs
@@ -154,8 +171,7 @@ async fn retry_some(
     let last = rows.last().map(|row| (row.finished_at, row.id));
     for row in rows {
         let (Some(epoch), Some(pool)) = (row.epoch, row.pool) else {
-            let reopened =
-                row.kind == batch::KIND && batch::reopen(&mut tx, workspace, JobId(row.id)).await?;
+            let reopened = row.kind == batch::KIND && batch::reopen(tx, workspace, JobId(row.id)).await?;
             if reopened {
                 retried.push(row.id);
             } else {
@@ -169,13 +185,12 @@ async fn retry_some(
             tx.wake_after_commit(pool);
         }
     }
-    control::begin_anew(&mut tx, beginnings).await?;
+    control::begin_anew(tx, beginnings).await?;
     if !retried.is_empty() {
         let data = json!({ "job_ids": retried });
         let change =
             Change { workspace, action: "jobs.retried", resource_type: "job", resource_id: None, data };
-        audit::note(&mut tx, by, change).await?;
+        audit::note(tx, by, change).await?;
     }
-    tx.commit().await?;
     Ok((i64::try_from(retried.len()).unwrap_or(i64::MAX), duplicates, last))
 }

@@ -107,9 +107,7 @@ async fn enqueue_some(
     }
     advance(&mut tx, &due, &occurrences, now).await?;
     for (workspace, job) in replaced {
-        if let (_, Some(asked)) = control::cancel_within(&mut tx, workspace, job, &Origin::default()).await? {
-            tx.announce_after_commit(asked);
-        }
+        control::cancel(&mut tx, workspace, job, &Origin::default()).await?;
     }
     tx.commit().await?;
     metrics::counter!("millrace_schedule_runs_total")

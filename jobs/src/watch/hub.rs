@@ -25,7 +25,7 @@ use super::{
     lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
-use crate::{Database, JobId, Unit, coalesce::Coalescer};
+use crate::{Database, JobId, Tx, coalesce::Coalescer};
 
 /// How often the watched jobs are compared with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);
@@ -175,10 +175,6 @@ impl Hub {
 
     /// The job as it is now: the newest of what the ledger, Redis and this process know.
     pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
-        if Unit::has_work() {
-            // What isn't committed yet is for this caller only.
-            return Ok(snapshot::from_ledger(&self.0.database, &[job.0]).await?.pop());
-        }
         let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| told(&error))? else {
             return Ok(None);
         };
@@ -199,6 +195,17 @@ impl Hub {
         drop(recent);
         if let Some(job) = self.watched().get_mut(&job) {
             job.note(event);
+        }
+        Ok(Some(snapshot))
+    }
+
+    /// The job as it will be when the transaction commits.
+    pub async fn snapshot_within(&self, tx: &mut Tx, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
+        let Some(mut snapshot) = snapshot::read(tx.conn(), &[job.0]).await?.pop() else { return Ok(None) };
+        if !snapshot.event.status.is_terminal()
+            && let Some(event) = snapshot::newest(&self.0.database.bus, job).await
+        {
+            snapshot.take(&event);
         }
         Ok(Some(snapshot))
     }

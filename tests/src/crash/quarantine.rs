@@ -96,7 +96,7 @@ async fn a_job_that_runs_alone_hears_of_a_cancel_and_dies_with_its_worker() {
     let alone = "select count(*) from shard.jobs where state = 'running' and ran_alone = fence";
     wait_for(&cluster, alone, 2).await;
 
-    jobs::control::cancel(&database, None, cancelled, &jobs::Origin::default()).await.unwrap();
+    jobs::testing::cancel(&database, None, cancelled).await;
     let over = "select count(*) from shard.finished_jobs where state = 'cancelled'";
     wait_for(&cluster, over, 1).await;
     assert_eq!(cluster.number(RUNNING).await, 1, "the other one goes on");
@@ -108,7 +108,7 @@ async fn a_job_that_runs_alone_hears_of_a_cancel_and_dies_with_its_worker() {
     wait_until("the child ends with its worker", || async { parent_of(children[0]).is_none() }).await;
     cluster.start_process("maintenance");
     wait_for(&cluster, alone, 1).await;
-    jobs::control::cancel(&database, None, killed, &jobs::Origin::default()).await.unwrap();
+    jobs::testing::cancel(&database, None, killed).await;
     wait_for(&cluster, over, 2).await;
 }
 

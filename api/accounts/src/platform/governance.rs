@@ -9,8 +9,6 @@ use domain_accounts::policies::{Decision, Policy};
 use poem_openapi::{Enum, Object, OpenApi, Tags, payload::Json};
 use serde_json::Value;
 
-use crate::workspace::api_keys::act;
-
 permissions! { ViewGovernance = "governance:view", ManageGovernance = "governance:manage" }
 
 /// What a policy is about.
@@ -115,7 +113,7 @@ impl GovernanceApi {
         can: Can<ManageGovernance>,
         changes: Body<GovernanceChanges>,
     ) -> Wrapped<Governance> {
-        let rules = act(&can, async |tx, by| governance::change(tx, by, changes.0).await).await?;
+        let rules = can.change_shared(async |tx, by| governance::change(tx, by, changes.0).await).await?;
         Ok(Json(can.wrap(rules)))
     }
 

@@ -13,7 +13,7 @@ use poem_openapi::{
     types::MaybeUndefined,
 };
 
-use crate::workspace::api_keys::{ManageApiKeys, ViewApiKeys, act};
+use crate::workspace::api_keys::{ManageApiKeys, ViewApiKeys};
 
 /// A key, without the secret.
 #[derive(Debug, Object)]
@@ -189,7 +189,7 @@ impl KeysApi {
         };
         let work =
             async |tx: &mut Tx, by: &Acting<'_>| api_keys::issue(tx, by, new).await.map_err(relabelled);
-        let issued = act(&can, work).await?;
+        let issued = can.change_shared(work).await?;
         Ok(api_kit::Created(can.wrap(CreatedKey { key: issued.key.into(), token: issued.secret })))
     }
 
@@ -216,7 +216,7 @@ impl KeysApi {
         let work = async |tx: &mut Tx, by: &Acting<'_>| {
             api_keys::change(tx, by, id, changes).await.map_err(relabelled)
         };
-        let key = act(&can, work).await?;
+        let key = can.change_shared(work).await?;
         Ok(Json(can.wrap(key.into())))
     }
 
@@ -225,7 +225,7 @@ impl KeysApi {
     /// For good: it never opens anything again. It stays in the list.
     #[oai(path = "/:key_id", method = "delete", operation_id = "revoke_key")]
     async fn revoke(&self, can: Can<ManageApiKeys>, key_id: Path<TypeId<ApiKeyId>>) -> Wrapped<Key> {
-        let key = act(&can, async |tx, by| api_keys::revoke(tx, by, key_id.0.0).await).await?;
+        let key = can.change_shared(async |tx, by| api_keys::revoke(tx, by, key_id.0.0).await).await?;
         Ok(Json(can.wrap(key.into())))
     }
 
@@ -251,7 +251,7 @@ impl KeysApi {
         let work = async |tx: &mut Tx, by: &Acting<'_>| {
             api_keys::rotate(tx, by, id, rotation).await.map_err(relabelled)
         };
-        let (old, new) = act(&can, work).await?;
+        let (old, new) = can.change_shared(work).await?;
         let rotated = RotatedKey { old_key: old.into(), new_key: new.key.into(), token: new.secret };
         Ok(Json(can.wrap(rotated)))
     }

@@ -4,6 +4,7 @@
 use api_kit::{Anyone, ApiError, App, Body, Envelope, Fails, TypeId, Wrapped};
 use domain::{Email, WorkspaceId, callers::Principal};
 use domain_accounts::tenants::{self, Named, TenantConfig};
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -161,9 +162,9 @@ impl TenantsApi {
             }
         };
         if theirs.is_none() {
-            let actor = anyone.caller.as_ref().map_or_else(|| anyone.visitor.actor(), api_kit::Caller::actor);
-            let link = app.config.app_link("login", &[("email", email.as_str())]);
-            tenants::ask_for_letter(&app.database, &email, link, &actor).await?;
+            let (link, actor) = (app.config.app_link("login", &[("email", email.as_str())]), anyone.actor());
+            let ask = async |tx: &mut Tx| tenants::ask_for_letter(tx, &email, link, &actor).await;
+            anyone.change_shared(&app, ask).await?;
         }
         let found = theirs.unwrap_or_default().into_iter().map(|tenant| FoundTenant {
             tenant_id: TypeId(WorkspaceId(tenant.id)),

@@ -1,10 +1,9 @@
 //! API keys, for programs of a workspace. Contract section "API Keys" (W-KEY). The same keys as the Platform
 //! API's, which calls them by other names.
 
-use api_kit::{Access, ApiError, Limit, Offset, part_request, prelude::*};
-use domain::{Acting, ApiKeyId};
+use api_kit::{Limit, Offset, part_request, prelude::*};
+use domain::ApiKeyId;
 use domain_accounts::api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation};
-use jobs::Tx;
 use poem_openapi::Object;
 use uuid::Uuid;
 
@@ -24,18 +23,6 @@ struct IssuedApiKey {
 struct ApiKeyCount {
     /// That many.
     count: i64,
-}
-
-/// Changes the shared schemas for the caller, in one transaction.
-pub(crate) async fn act<T, E: Into<ApiError>>(
-    can: &Access,
-    work: impl AsyncFnOnce(&mut Tx, &Acting<'_>) -> Result<T, E>,
-) -> Answer<T> {
-    let (actor, mut tx) = (can.actor(), can.app().database.begin().await?);
-    let by = Acting::new(can.authority(), &actor);
-    let done = work(&mut tx, &by).await.map_err(Into::into)?;
-    tx.commit().await?;
-    Ok(done)
 }
 
 #[derive(Tags)]
@@ -97,7 +84,7 @@ impl ApiKeysApi {
     /// neither revoked nor expired (402 `limit_exceeded`).
     #[oai(path = "/", method = "post", operation_id = "create_api_key", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {
-        let issued = act(&can, async |tx, by| api_keys::issue(tx, by, key.0).await).await?;
+        let issued = can.change_shared(async |tx, by| api_keys::issue(tx, by, key.0).await).await?;
         Ok(Created(IssuedApiKey { api_key: issued.key, key: issued.secret }))
     }
 
@@ -106,7 +93,9 @@ impl ApiKeysApi {
     /// For good: it never opens anything again, and can't be changed any more. It stays in the list.
     #[oai(path = "/:api_key_id/revoke", method = "post", operation_id = "revoke_api_key")]
     async fn revoke(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
-        act(&can, async |tx, by| api_keys::revoke(tx, by, ApiKeyId(*api_key_id)).await).await.map(Json)
+        can.change_shared(async |tx, by| api_keys::revoke(tx, by, ApiKeyId(*api_key_id)).await)
+            .await
+            .map(Json)
     }
 
     /// Put a new API key in an API key's place
@@ -122,7 +111,7 @@ impl ApiKeysApi {
     async fn rotate(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<IssuedApiKey>> {
         let id = ApiKeyId(*api_key_id);
         let (_, new) =
-            act(&can, async |tx, by| api_keys::rotate(tx, by, id, Rotation::default()).await).await?;
+            can.change_shared(async |tx, by| api_keys::rotate(tx, by, id, Rotation::default()).await).await?;
         Ok(Json(IssuedApiKey { api_key: new.key, key: new.secret }))
     }
 
@@ -134,7 +123,9 @@ impl ApiKeysApi {
         tag = "Fails::KeyRevoked"
     )]
     async fn toggle(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
-        act(&can, async |tx, by| api_keys::toggle(tx, by, ApiKeyId(*api_key_id)).await).await.map(Json)
+        can.change_shared(async |tx, by| api_keys::toggle(tx, by, ApiKeyId(*api_key_id)).await)
+            .await
+            .map(Json)
     }
 
     /// Change an API key's settings
@@ -154,7 +145,7 @@ impl ApiKeysApi {
         changes: Body<KeyChanges>,
     ) -> Answer<Json<ApiKey>> {
         let id = ApiKeyId(*api_key_id);
-        act(&can, async |tx, by| api_keys::change(tx, by, id, changes.0).await).await.map(Json)
+        can.change_shared(async |tx, by| api_keys::change(tx, by, id, changes.0).await).await.map(Json)
     }
 
     /// Erase an API key
@@ -163,7 +154,7 @@ impl ApiKeysApi {
     #[oai(path = "/:api_key_id", method = "delete", operation_id = "delete_api_key")]
     async fn delete(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<NoContent> {
         let id = ApiKeyId(*api_key_id);
-        act(&can, async |tx, by| api_keys::delete(tx, by, id).await).await?;
+        can.change_shared(async |tx, by| api_keys::delete(tx, by, id).await).await?;
         Ok(NoContent)
     }
 }

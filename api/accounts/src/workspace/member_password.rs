@@ -3,8 +3,9 @@
 
 use api_kit::{Answer, ApiError, Can, permissions};
 use chrono::{DateTime, Utc};
-use domain::{UserId, callers::Authority};
+use domain::{Acting, UserId, callers::Authority};
 use domain_accounts::{account_tokens::HANDED_OVER_RESET, users::peers};
+use jobs::Tx;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
 
@@ -50,8 +51,9 @@ impl MemberPasswordApi {
         user_id: Path<Uuid>,
     ) -> Answer<Json<ResetMailed>> {
         let link = can.app().config.app_link("reset-password", &[]);
-        let (database, member) = (&can.app().database, UserId(user_id.0));
-        peers::mail_reset(database, admin(&can, workspace_id.0)?, member, &link, &can.actor()).await?;
+        let (admin, member) = (admin(&can, workspace_id.0)?, UserId(user_id.0));
+        can.change_shared(async |tx, _| peers::mail_reset(tx, admin, member, &link, &can.actor()).await)
+            .await?;
         Ok(Json(ResetMailed { message: "A mail about choosing a new password is on its way.".to_owned() }))
     }
 
@@ -71,9 +73,11 @@ impl MemberPasswordApi {
         user_id: Path<Uuid>,
     ) -> Answer<Json<ResetLink>> {
         let link = can.app().config.app_link("reset-password", &[]);
-        let (database, member) = (&can.app().database, UserId(user_id.0));
-        let admin = admin(&can, workspace_id.0)?;
-        let reset_url = peers::hand_over_reset(database, admin, member, &link, &can.actor()).await?;
+        let (admin, member) = (admin(&can, workspace_id.0)?, UserId(user_id.0));
+        let work = async |tx: &mut Tx, _: &Acting<'_>| {
+            peers::hand_over_reset(tx, admin, member, &link, &can.actor()).await
+        };
+        let reset_url = can.change_shared(work).await?;
         Ok(Json(ResetLink { reset_url, expires_at: jobs::clock::now() + HANDED_OVER_RESET }))
     }
 }

@@ -8,8 +8,6 @@ use domain_accounts::permissions::{self, PermissionInfo, RoleSettings, Seeded};
 use jobs::Tx;
 use poem_openapi::{Object, Union};
 
-use super::api_keys::act;
-
 permissions! { ViewPermissions = "permissions:view", ManagePermissions = "permissions:manage" }
 
 /// What the caller may do.
@@ -117,7 +115,7 @@ impl PermissionsApi {
         tag = "Fails::OwnerImmutable"
     )]
     async fn reset(&self, can: Can<ManagePermissions>, role: Path<Role>) -> Answer<Json<RoleSettings>> {
-        act(&can, async |tx, by| permissions::reset(tx, by, role.0).await).await.map(Json)
+        can.change_shared(async |tx, by| permissions::reset(tx, by, role.0).await).await.map(Json)
     }
 
     /// Bring the workspace's settings to this release's permissions
@@ -126,7 +124,7 @@ impl PermissionsApi {
     /// permissions that there are no more. Done again, it changes nothing.
     #[oai(path = "/seed", method = "post", operation_id = "seed_permissions")]
     async fn seed(&self, can: Can<ManagePermissions>) -> Answer<Created<Seeded>> {
-        act(&can, async |tx, by| permissions::seed(tx, by).await).await.map(Created)
+        can.change_shared(async |tx, by| permissions::seed(tx, by).await).await.map(Created)
     }
 
     /// Change what a role may do
@@ -149,7 +147,7 @@ impl PermissionsApi {
             Wanted::Changes(changes) => permissions::change(tx, by, role.0, changes).await,
             Wanted::All(granted) => permissions::set(tx, by, role.0, granted).await,
         };
-        act(&can, work).await.map(Json)
+        can.change_shared(work).await.map(Json)
     }
 
     /// Grant a role one permission, or deny it
@@ -169,6 +167,6 @@ impl PermissionsApi {
         let work = async |tx: &mut Tx, by: &Acting<'_>| {
             permissions::change_one(tx, by, role.0, &permission, granted).await
         };
-        act(&can, work).await.map(Json)
+        can.change_shared(work).await.map(Json)
     }
 }

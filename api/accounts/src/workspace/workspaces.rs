@@ -8,6 +8,7 @@ mod members;
 use api_kit::{Access, ApiError, App, InPerson, SignedIn, prelude::*, unhurried};
 use domain::{Actor, WorkspaceId};
 use domain_accounts::workspaces::{Host, Workspace, WorkspaceChanges, details};
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::Object;
 use uuid::Uuid;
@@ -105,10 +106,8 @@ impl WorkspacesApi {
         switch: Body<SwitchWorkspace>,
     ) -> Answer<Json<Workspace>> {
         let authority = caller.authority_in(&app, WorkspaceId(switch.workspace_id)).await?;
-        let mut tx = app.database.begin().await?;
-        let switched = details::switch(&mut tx, &authority, caller.user, &caller.actor()).await?;
-        tx.commit().await?;
-        Ok(Json(switched))
+        let switch = async |tx: &mut Tx| details::switch(tx, &authority, caller.user, &caller.actor()).await;
+        caller.change_shared(&app, switch).await.map(Json)
     }
 
     /// Show a workspace
@@ -135,9 +134,8 @@ impl WorkspacesApi {
         changes: Body<WorkspaceChanges>,
     ) -> Answer<Json<Workspace>> {
         let workspace = here(&can, workspace_id.0)?;
-        let mut tx = can.app().database.begin().await?;
-        let updated = details::update(&mut tx, workspace, &can.actor(), changes.0).await?;
-        tx.commit().await?;
-        Ok(Json(updated))
+        can.change_shared(async |tx, _| details::update(tx, workspace, &can.actor(), changes.0).await)
+            .await
+            .map(Json)
     }
 }

@@ -72,10 +72,8 @@ impl RecordsetExportApi {
         asked: Body<ExportRequest>,
     ) -> Answer<Accepted<JobStarted>> {
         let ExportRequest { recordset_id, format: ExportFormat::Csv, fields, safe } = asked.0;
-        let mut db = can.write().await?;
-        let job =
-            exports::start(&mut db, NewExport { recordset: recordset_id, fields, is_safe: safe }).await?;
-        db.commit().await?;
+        let new = NewExport { recordset: recordset_id, fields, is_safe: safe };
+        let job = can.change(async |db| exports::start(db, new).await).await?;
         Ok(Accepted(can.job_started(job)))
     }
 

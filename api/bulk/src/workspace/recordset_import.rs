@@ -11,17 +11,17 @@ use api_kit::{
     NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
-use domain::{RecordsetId, page::PageOf};
+use domain::{Acting, RecordsetId, WorkspaceDb, page::PageOf};
 use domain_data::{
     exports,
     files::{self, FileUri, UploadLimit},
-    imports::{self, Mode, NewImport, report},
+    imports::{self, ImportError, Mode, NewImport, report},
     recordsets::{NewField, NewRecordset, RecordsetDetail},
 };
 use futures::{Stream, TryStreamExt, stream};
 use jobs::{
-    Act, JobId,
-    control::{self, Cancel, CancelledAll, Delete, Filter},
+    Act, JobId, Tx,
+    control::{self, Cancel, CancelAll, CancelledAll, Delete, Filter},
     watch::{Snapshot, Status},
 };
 use poem::web::Data;
@@ -139,8 +139,9 @@ impl RecordsetImportApi {
     async fn analyze(&self, can: Can<CreateImport>, asked: Body<AnalyzeRequest>) -> Answer<Json<Uploaded>> {
         let AnalyzeRequest { file_uri, options } = asked.0;
         let file = files::get(&mut can.read().await?, uri(&file_uri)?).await?;
-        let found = look(&can, &file, options.unwrap_or_default()).await?;
-        Ok(Json(Uploaded::new(&file, found)))
+        let look = Look::at(&can, file, options.unwrap_or_default()).await?;
+        can.change(async |db| look.keep(db).await).await?;
+        Ok(Json(Uploaded::new(&look.file, look.found)))
     }
 
     /// Create a recordset and import a file into it
@@ -157,11 +158,13 @@ impl RecordsetImportApi {
         asked: Body<RecordsetImport>,
     ) -> Answer<Accepted<ImportStarted>> {
         let RecordsetImport { name, slug, description, fields, import } = asked.0;
-        let new = import.prepared(&can).await?;
+        let (new, look) = import.prepared(&can).await?;
         let recordset = NewRecordset { name, slug, description, fields, ..NewRecordset::default() };
-        let mut db = can.write().await?;
-        let (created, job) = imports::start_new(&mut db, recordset, new).await?;
-        db.commit().await?;
+        let start = async |db: &mut WorkspaceDb| {
+            keep(look, db).await?;
+            imports::start_new(db, recordset, new).await
+        };
+        let (created, job) = can.change(start).await?;
         Ok(Accepted(ImportStarted {
             recordset_id: created.recordset.id,
             recordset: Some(created),
@@ -184,10 +187,12 @@ impl RecordsetImportApi {
         asked: Body<RecordsImport>,
     ) -> Answer<Accepted<ImportStarted>> {
         let recordset_id = RecordsetId(recordset_id.0);
-        let new = asked.0.prepared(&can).await?;
-        let mut db = can.write().await?;
-        let job = imports::start(&mut db, recordset_id, new).await?;
-        db.commit().await?;
+        let (new, look) = asked.0.prepared(&can).await?;
+        let start = async |db: &mut WorkspaceDb| {
+            keep(look, db).await?;
+            imports::start(db, recordset_id, new).await
+        };
+        let job = can.change(start).await?;
         Ok(Accepted(ImportStarted { recordset_id, recordset: None, job: can.job_started(job) }))
     }
 
@@ -264,13 +269,21 @@ impl RecordsetImportApi {
         job_id: Path<Uuid>,
     ) -> Answer<Json<TransferJob>> {
         let job = find(&can, JobId(job_id.0), Act::Cancel).await?.event.job_id;
-        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
+        let cancel = async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(
+            tx,
+            Some(can.workspace.0),
+            job,
+            &can.origin(),
+        )
+        .await?
+        {
             Cancel::Cancelled | Cancel::Requested => {
-                Ok(Json(TransferJob::shown(&can, find(&can, job, Act::Cancel).await?)))
+                can.app().hub.snapshot_within(tx, job).await?.ok_or_else(ApiError::not_found)
             }
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
             Cancel::NotFound => Err(ApiError::not_found()),
-        }
+        };
+        Ok(Json(TransferJob::shown(&can, can.change_shared(cancel).await?)))
     }
 
     /// Cancel all imports and exports that are not over
@@ -280,9 +293,9 @@ impl RecordsetImportApi {
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
         let except = can.kinds_denied(Act::Cancel);
         let filter = Filter { kinds: JobType::kinds(None), except, ..Filter::default() };
-        let whose = Some(can.workspace.0);
+        let (whose, by) = (Some(can.workspace.0), can.origin());
         let CancelledAll { cancelled, requested, .. } =
-            control::cancel_all(&can.app().database, whose, &filter, i64::MAX, &can.origin()).await?;
+            can.change_in_steps(CancelAll::new(whose, &filter, i64::MAX, &by)).await?;
         Ok(Json(CancelledJobs { cancelled, requested }))
     }
 
@@ -345,27 +358,36 @@ impl RecordsetImportApi {
         job_id: Path<Uuid>,
     ) -> Answer<NoContent> {
         let job = find(&can, JobId(job_id.0), Act::Delete).await?.event.job_id;
-        let mut tx = can.app().database.begin().await?;
-        match control::delete(&mut tx, Some(can.workspace.0), job, &can.origin()).await? {
-            Delete::Deleted => tx.commit().await?,
+        let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
+            tx,
+            Some(can.workspace.0),
+            job,
+            &can.origin(),
+        )
+        .await?
+        {
+            Delete::Deleted => Ok(()),
             Delete::NotOver => {
-                return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"));
+                Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"))
             }
-            Delete::NotFound => return Err(ApiError::not_found()),
-        }
+            Delete::NotFound => Err(ApiError::not_found()),
+        };
+        can.change_shared(delete).await?;
         // What is left if this process dies here is found by the sweep.
         let mut more = true;
         while more {
-            let mut db = can.write().await?;
-            more = imports::forget_some(&mut db, job).await?;
-            db.is_noted_elsewhere(); // it is part of what was deleted
-            db.commit().await?;
+            let forget = async |db: &mut WorkspaceDb| {
+                db.is_noted_elsewhere(); // it is part of what was deleted
+                imports::forget_some(db, job).await
+            };
+            more = can.change(forget).await?;
         }
-        let mut db = can.write().await?;
-        let prefix = exports::prefix(&db, job);
-        exports::forget(&mut db, job).await?;
-        db.is_noted_elsewhere();
-        db.commit().await?;
+        let forget = async |db: &mut WorkspaceDb| {
+            db.is_noted_elsewhere();
+            exports::forget(db, job).await?;
+            Ok::<_, ApiError>(exports::prefix(db, job))
+        };
+        let prefix = can.change(forget).await?;
         let storage = &can.app().storage;
         storage.keys(&prefix).try_for_each(|key| async move { storage.delete(&key).await }).await?;
         Ok(NoContent)
@@ -374,29 +396,50 @@ impl RecordsetImportApi {
 
 impl RecordsImport {
     /// Reads what is asked for; looks at the file again if it is to be read otherwise.
-    async fn prepared<P>(self, can: &Can<P>) -> Result<NewImport, ApiError> {
+    async fn prepared<P>(self, can: &Can<P>) -> Result<(NewImport, Option<Look>), ApiError> {
         let file = uri(&self.file_uri)?;
-        if let Some(options) = self.options {
-            let found = files::get(&mut can.read().await?, file).await.map_err(imports::ImportError::from)?;
-            look(can, &found, options).await?;
-        }
-        Ok(NewImport {
+        let look = match self.options {
+            None => None,
+            Some(options) => {
+                let found = files::get(&mut can.read().await?, file).await.map_err(ImportError::from)?;
+                Some(Look::at(can, found, options).await?)
+            }
+        };
+        let new = NewImport {
             file,
             mapping: self.field_mappings,
             mode: self.mode,
             stop_after_errors: self.stop_after_errors,
-        })
+        };
+        Ok((new, look))
     }
 }
 
-async fn look<P>(
-    can: &Can<P>,
-    file: &files::File,
-    options: ReadOptions,
-) -> Result<tabular::Analysis, ApiError> {
-    let app = can.app();
-    let whose = (can.workspace, can.actor());
-    Ok(imports::analyze(&app.database, &app.storage, whose, file, &options.checked()?).await?)
+/// What was found in an uploaded file, as the options say.
+struct Look {
+    file: files::File,
+    options: tabular::Options,
+    found: tabular::Analysis,
+}
+
+impl Look {
+    async fn at<P>(can: &Can<P>, file: files::File, options: ReadOptions) -> Result<Self, ApiError> {
+        let options = options.checked()?;
+        let found = imports::look(&can.app().storage, can.workspace, &file, &options).await?;
+        Ok(Self { file, options, found })
+    }
+
+    /// Keeps it for imports that don't say otherwise.
+    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+        imports::keep_analysis(db, &self.file, &self.options, &self.found).await
+    }
+}
+
+async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+    match look {
+        Some(look) => look.keep(db).await,
+        None => Ok(()),
+    }
 }
 
 fn uri(text: &str) -> Result<FileUri, ApiError> {

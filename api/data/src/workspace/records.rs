@@ -1,7 +1,7 @@
 //! Records: the rows of recordsets. Contract section "Records" (W-REC).
 
 use api_kit::prelude::*;
-use domain::{RecordId, RecordsetId};
+use domain::{RecordId, RecordsetId, WorkspaceDb};
 use domain_data::records::{self, NewRecord, Record, RecordChanges, RecordFilter, SortOrder};
 
 permissions! {
@@ -63,10 +63,7 @@ impl RecordsApi {
     /// Create a record
     #[oai(path = "/", method = "post", operation_id = "create_record", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<CreateRecords>, record: Body<NewRecord>) -> Answer<Created<Record>> {
-        let mut db = can.write().await?;
-        let created = records::create(&mut db, record.0).await?;
-        db.commit().await?;
-        Ok(Created(created))
+        can.change(async |db| records::create(db, record.0).await).await.map(Created)
     }
 
     /// Show a record
@@ -93,13 +90,14 @@ impl RecordsApi {
         record_id: Path<RecordId>,
         changes: Body<RecordChanges>,
     ) -> Answer<Json<Record>> {
-        let mut db = can.write().await?;
-        if let Some(user) = can.only_of()? {
-            records::require_creator(&mut db, record_id.0, user).await?;
-        }
-        let updated = records::update(&mut db, record_id.0, changes.0).await?;
-        db.commit().await?;
-        Ok(Json(updated))
+        let only_of = can.only_of()?;
+        let update = async |db: &mut WorkspaceDb| {
+            if let Some(user) = only_of {
+                records::require_creator(db, record_id.0, user).await?;
+            }
+            records::update(db, record_id.0, changes.0).await
+        };
+        can.change(update).await.map(Json)
     }
 
     /// Delete a record
@@ -107,12 +105,13 @@ impl RecordsApi {
     /// Its versions are kept, and its unique values are free again.
     #[oai(path = "/:record_id", method = "delete", operation_id = "delete_record")]
     async fn delete(&self, can: Can<DeleteRecords>, record_id: Path<RecordId>) -> Answer<NoContent> {
-        let mut db = can.write().await?;
-        if let Some(user) = can.only_of()? {
-            records::require_creator(&mut db, record_id.0, user).await?;
-        }
-        records::delete(&mut db, record_id.0).await?;
-        db.commit().await?;
-        Ok(NoContent)
+        let only_of = can.only_of()?;
+        let delete = async |db: &mut WorkspaceDb| {
+            if let Some(user) = only_of {
+                records::require_creator(db, record_id.0, user).await?;
+            }
+            records::delete(db, record_id.0).await
+        };
+        can.change(delete).await.map(|()| NoContent)
     }
 }

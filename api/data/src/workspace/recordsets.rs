@@ -59,10 +59,7 @@ impl RecordsetsApi {
         can: Can<CreateRecordsets>,
         recordset: Body<NewRecordset>,
     ) -> Answer<Created<RecordsetDetail>> {
-        let mut db = can.write().await?;
-        let created = recordsets::create(&mut db, recordset.0).await?;
-        db.commit().await?;
-        Ok(Created(created))
+        can.change(async |db| recordsets::create(db, recordset.0).await).await.map(Created)
     }
 
     /// Show a recordset
@@ -96,10 +93,7 @@ impl RecordsetsApi {
         recordset_slug: Path<String>,
         changes: Body<RecordsetChanges>,
     ) -> Answer<Json<RecordsetDetail>> {
-        let mut db = can.write().await?;
-        let updated = recordsets::update(&mut db, &recordset_slug, changes.0).await?;
-        db.commit().await?;
-        Ok(Json(updated))
+        can.change(async |db| recordsets::update(db, &recordset_slug, changes.0).await).await.map(Json)
     }
 
     /// Move a recordset to the trash
@@ -112,9 +106,6 @@ impl RecordsetsApi {
         /// Its slug, or its id.
         recordset_slug: Path<String>,
     ) -> Answer<NoContent> {
-        let mut db = can.write().await?;
-        recordsets::delete(&mut db, &recordset_slug).await?;
-        db.commit().await?;
-        Ok(NoContent)
+        can.change(async |db| recordsets::delete(db, &recordset_slug).await).await.map(|()| NoContent)
     }
 }

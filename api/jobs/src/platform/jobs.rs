@@ -2,14 +2,12 @@
 //! the Workspace API's, with ids as this surface shows them.
 
 use api_kit::{
-    Access, Answer, ApiError, Can, Fails, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream,
-    JobsStreamUrl, ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching,
-    with_type_ids,
+    Access, Answer, Can, Fails, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream, JobsStreamUrl,
+    ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
     Act, JobId,
-    control::{self, Cancel},
     watch::{Counts, Event, Snapshot, Status},
 };
 use poem_openapi::{
@@ -19,7 +17,7 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use crate::workspace::jobs::{CancelJobs, find, look};
+use crate::workspace::jobs::{CancelJobs, cancel, find, look};
 
 /// A job that a request started, and where to watch it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -252,12 +250,6 @@ impl JobsApi {
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
         let job = job_id.0.0;
         can.allowed(Act::Cancel, find(&can, job).await?)?;
-        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
-            Cancel::Cancelled | Cancel::Requested => {
-                Ok(Json(can.wrap(Job::shown(&can, find(&can, job).await?))))
-            }
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-            Cancel::NotFound => Err(ApiError::not_found()),
-        }
+        Ok(Json(can.wrap(Job::shown(&can, cancel(&can, job).await?))))
     }
 }

@@ -2,14 +2,14 @@
 //! zone, the policies for overlap and catching up, the jitter and the list of runs are ours.
 
 use api_kit::{
-    Access, Body, Can, Created, CreatedWrapped, Deleted, Fails, Limit, Offset, TypeId, Wrapped, id_of_kind,
-    part_request, permissions, with_type_ids,
+    Access, Answer, Body, Can, Created, CreatedWrapped, Deleted, Fails, Limit, Offset, TypeId, Wrapped,
+    id_of_kind, part_request, permissions, with_type_ids,
 };
 use chrono::{DateTime, Utc};
-use domain::{ApiKeyId, JsonObject, UserId};
+use domain::{Acting, ApiKeyId, JsonObject, UserId};
 use domain_jobs::scheduled_jobs::{self, Action, Changes, NewScheduledJob};
 use jobs::{
-    Act, CredentialType, JobId,
+    Act, CredentialType, JobId, Tx,
     schedules::{self, CatchUp, Overlap, RunOutcome, Schedule, ScheduleId, Timing},
     watch::Status,
 };
@@ -288,16 +288,17 @@ impl ScheduledJobsApi {
             catch_up: job.catch_up,
             jitter_seconds: job.jitter_seconds,
         };
-        let mut tx = can.app().database.begin().await?;
-        let id = scheduled_jobs::create(&mut tx, can.workspace, &can.actor(), new).await?;
-        tx.commit().await?;
-        Ok(Created(can.wrap(find(&can, id).await?)))
+        let create = async |tx: &mut Tx, _: &Acting<'_>| {
+            let id = scheduled_jobs::create(tx, can.workspace, &can.actor(), new).await?;
+            scheduled_jobs::get(tx.conn(), can.workspace, id).await
+        };
+        Ok(Created(can.wrap(ScheduledJob::shown(&can, can.change_shared(create).await?))))
     }
 
     /// Look at a scheduled job
     #[oai(path = "/:job_id", method = "get", operation_id = "get_scheduled_job")]
     async fn get(&self, can: Can<ViewSchedules>, job_id: Path<TypeId<ScheduleId>>) -> Wrapped<ScheduledJob> {
-        Ok(Json(can.wrap(find(&can, job_id.0.0).await?)))
+        Ok(Json(can.wrap(ScheduledJob::shown(&can, find(&can, job_id.0.0).await?))))
     }
 
     /// Change a scheduled job
@@ -335,10 +336,11 @@ impl ScheduledJobsApi {
             catch_up: changes.catch_up,
             jitter_seconds: changes.jitter_seconds,
         };
-        let mut tx = can.app().database.begin().await?;
-        scheduled_jobs::update(&mut tx, can.workspace, &can.actor(), id, changes).await?;
-        tx.commit().await?;
-        Ok(Json(can.wrap(find(&can, id).await?)))
+        let update = async |tx: &mut Tx, _: &Acting<'_>| {
+            scheduled_jobs::update(tx, can.workspace, &can.actor(), id, changes).await?;
+            scheduled_jobs::get(tx.conn(), can.workspace, id).await
+        };
+        Ok(Json(can.wrap(ScheduledJob::shown(&can, can.change_shared(update).await?))))
     }
 
     /// Delete a scheduled job
@@ -350,9 +352,8 @@ impl ScheduledJobsApi {
         can: Can<ManageSchedules>,
         job_id: Path<TypeId<ScheduleId>>,
     ) -> Wrapped<Deleted<TypeId<ScheduleId>>> {
-        let mut tx = can.app().database.begin().await?;
-        scheduled_jobs::delete(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
-        tx.commit().await?;
+        let (actor, id) = (can.actor(), job_id.0.0);
+        can.change_shared(async |tx, _| scheduled_jobs::delete(tx, can.workspace, &actor, id).await).await?;
         Ok(Json(can.wrap(Deleted::new(job_id.0.0))))
     }
 
@@ -366,9 +367,10 @@ impl ScheduledJobsApi {
         job_id: Path<TypeId<ScheduleId>>,
     ) -> Wrapped<ScheduledJobRun> {
         let watches = can.need_for(Act::View, &may_start(&can, job_id.0.0).await?).is_ok();
-        let mut tx = can.app().database.begin().await?;
-        let run = scheduled_jobs::execute(&mut tx, can.workspace, &can.actor(), job_id.0.0).await?;
-        tx.commit().await?;
+        let (actor, id) = (can.actor(), job_id.0.0);
+        let run = can
+            .change_shared(async |tx, _| scheduled_jobs::execute(tx, can.workspace, &actor, id).await)
+            .await?;
         Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, watches))))
     }
 
@@ -384,7 +386,7 @@ impl ScheduledJobsApi {
         #[oai(default)] offset: Query<Offset>,
     ) -> Wrapped<Vec<ScheduledJobRun>> {
         let part = part_request(limit.0, offset.0);
-        let schedule = scheduled_jobs::get(&can.app().database, can.workspace, job_id.0.0).await?;
+        let schedule = find(&can, job_id.0.0).await?;
         let mut reader = can.app().database.reader().await?;
         let runs = schedules::runs(reader.conn(), schedule.id, part.limit, part.offset).await?;
         let watches = can.need_for(Act::View, schedule.plan.template.parts().0).is_ok();
@@ -414,9 +416,9 @@ fn with_uuids(config: JsonObject) -> Members {
 }
 
 /// The scheduled job, if it is one of the caller's workspace.
-async fn find(access: &Access, id: ScheduleId) -> api_kit::Answer<ScheduledJob> {
-    let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
-    Ok(ScheduledJob::shown(access, schedule))
+async fn find(access: &Access, id: ScheduleId) -> Answer<Schedule> {
+    let mut reader = access.app().database.reader().await?;
+    Ok(scheduled_jobs::get(reader.conn(), access.workspace, id).await?)
 }
 
 /// The action that a change asks for; a configuration alone is one of the action that is there.
@@ -425,11 +427,11 @@ async fn changed_action(
     id: ScheduleId,
     action_type: Option<String>,
     config: Option<JsonObject>,
-) -> api_kit::Answer<Option<Action>> {
+) -> Answer<Option<Action>> {
     let config = config.map(with_uuids);
     let action_type = match (action_type, &config) {
         (Some(action_type), _) => action_type,
-        (None, Some(_)) => find(access, id).await?.action_type,
+        (None, Some(_)) => ScheduledJob::shown(access, find(access, id).await?).action_type,
         (None, None) => return Ok(None),
     };
     let mut db = access.read().await?;
@@ -440,8 +442,8 @@ async fn changed_action(
 
 /// What a scheduled job starts asks for its own permissions: changing when it comes is starting it. Answers the kind of
 /// job that it starts.
-async fn may_start(access: &Access, id: ScheduleId) -> api_kit::Answer<String> {
-    let schedule = scheduled_jobs::get(&access.app().database, access.workspace, id).await?;
+async fn may_start(access: &Access, id: ScheduleId) -> Answer<String> {
+    let schedule = find(access, id).await?;
     let kind = schedule.plan.template.parts().0;
     access.need_for(Act::Start, kind)?;
     Ok(kind.to_owned())

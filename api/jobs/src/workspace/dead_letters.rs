@@ -6,11 +6,12 @@ use api_kit::{
     page_request, permissions,
 };
 use chrono::{DateTime, Utc};
-use domain::page::PageOf;
+use domain::{Acting, page::PageOf};
 use jobs::{
-    Act, JobId, Surface,
+    Act, JobId, Surface, Tx,
     control::{self, Retry},
-    dead_letters::{self, DiscardedAll, Filter, RetriedAll},
+    dead_letters::{self, DiscardAll, DiscardedAll, Filter, RetriedAll, RetryAll},
+    watch::Snapshot,
 };
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -20,7 +21,7 @@ use poem_openapi::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::jobs::{Job, RetryJobs, find, selection::nothing_said};
+use super::jobs::{Job, RetryJobs, find, selection::nothing_said, within};
 
 permissions! { ViewDeadLetters = "dead_letters:view", DiscardDeadLetters = "dead_letters:discard" }
 
@@ -242,8 +243,7 @@ impl DeadLettersApi {
     )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
-        retry_one(&can, job).await?;
-        Ok(Json(Job::shown(&can, find(&can, job).await?)))
+        Ok(Json(Job::shown(&can, retry_one(&can, job).await?)))
     }
 
     /// Discard a dead letter
@@ -265,9 +265,9 @@ impl DeadLettersApi {
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersRetried>> {
         let filter = Filter { except: can.kinds_denied(Act::Start), ..selection.0.into_filter()? };
-        let (database, whose) = (&can.app().database, Some(can.workspace.0));
+        let (whose, by) = (Some(can.workspace.0), can.origin());
         let RetriedAll { retried, duplicates, more } =
-            dead_letters::retry_all(database, whose, &filter, AT_MOST, &can.origin()).await?;
+            can.change_in_steps(RetryAll::new(whose, &filter, AT_MOST, &by)).await?;
         Ok(Json(DeadLettersRetried { retried, duplicates, more }))
     }
 
@@ -281,9 +281,9 @@ impl DeadLettersApi {
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersDiscarded>> {
         let filter = Filter { except: can.kinds_denied(Act::Delete), ..selection.0.into_filter()? };
-        let (database, whose) = (&can.app().database, Some(can.workspace.0));
+        let (whose, by) = (Some(can.workspace.0), can.origin());
         let DiscardedAll { discarded, more } =
-            dead_letters::discard_all(database, whose, &filter, AT_MOST, &can.origin()).await?;
+            can.change_in_steps(DiscardAll::new(whose, &filter, AT_MOST, &by)).await?;
         Ok(Json(DeadLettersDiscarded { discarded, more }))
     }
 }
@@ -294,23 +294,31 @@ pub(crate) fn shown_payload(access: &Access, dead: &dead_letters::DeadLetter) ->
     access.need_for(Act::Start, &dead.kind).is_ok().then(|| dead.payload.clone())
 }
 
-/// Tries a dead letter of the caller's workspace again.
-pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<()> {
+/// Tries a dead letter of the caller's workspace again, and shows its job as it is then.
+pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<Snapshot> {
     access.allowed(Act::Start, find(access, job).await?)?;
-    let (database, whose) = (&access.app().database, Some(access.workspace.0));
-    match dead_letters::retry(database, whose, job, &access.origin()).await? {
-        Retry::Queued => Ok(()),
+    let retry = async |tx: &mut Tx, _: &Acting<'_>| match dead_letters::retry(
+        tx,
+        Some(access.workspace.0),
+        job,
+        &access.origin(),
+    )
+    .await?
+    {
+        Retry::Queued => within(access, tx, job).await,
         Retry::Duplicate(_) => {
             Err(ApiError::conflict("duplicate_job", "another job does the same meanwhile"))
         }
         Retry::NotOver | Retry::NotFound => Err(ApiError::not_found()),
-    }
+    };
+    access.change_shared(retry).await
 }
 
 /// Discards a dead letter of the caller's workspace.
 pub(crate) async fn discard_one(access: &Access, job: JobId) -> Answer<()> {
     access.allowed(Act::Delete, find(access, job).await?)?;
-    let (database, whose) = (&access.app().database, Some(access.workspace.0));
-    let discarded = dead_letters::discard(database, whose, job, &access.origin()).await?;
+    let (whose, by) = (Some(access.workspace.0), access.origin());
+    let discarded =
+        access.change_shared(async |tx, _| dead_letters::discard(tx, whose, job, &by).await).await?;
     if discarded { Ok(()) } else { Err(ApiError::not_found()) }
 }

@@ -10,10 +10,10 @@ use api_kit::{
     Watcher, page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
-use domain::page::PageOf;
+use domain::{Acting, page::PageOf};
 use jobs::{
-    Act, JobId,
-    control::{self, Cancel, Delete, Filter, Prioritize, Retry},
+    Act, JobId, Tx,
+    control::{self, Cancel, CancelAll, Delete, Filter, Prioritize, Retry},
     waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
@@ -312,11 +312,7 @@ impl JobsApi {
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         can.allowed(Act::Cancel, find(&can, job).await?)?;
-        match control::cancel(&can.app().database, Some(can.workspace.0), job, &can.origin()).await? {
-            Cancel::Cancelled | Cancel::Requested => Ok(Json(Job::shown(&can, find(&can, job).await?))),
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-            Cancel::NotFound => Err(ApiError::not_found()),
-        }
+        Ok(Json(Job::shown(&can, cancel(&can, job).await?)))
     }
 
     /// Cancel many jobs
@@ -330,10 +326,9 @@ impl JobsApi {
         selection: Body<JobSelection>,
     ) -> Answer<Json<JobsCancelled>> {
         let filter = Filter { except: can.kinds_denied(Act::Cancel), ..selection.0.into_filter()? };
-        let (database, whose) = (&can.app().database, Some(can.workspace.0));
-        let cancelled =
-            control::cancel_all(database, whose, &filter, CANCELLED_AT_MOST, &can.origin()).await?;
-        Ok(Json(cancelled.into()))
+        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let all = CancelAll::new(whose, &filter, CANCELLED_AT_MOST, &by);
+        Ok(Json(can.change_in_steps(all).await?.into()))
     }
 
     /// Change a waiting job's priority
@@ -352,13 +347,22 @@ impl JobsApi {
                 return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
             }
             let whose = Some(can.workspace.0);
-            match control::prioritize(&can.app().database, whose, job, priority, &can.origin()).await? {
-                Prioritize::Done => {}
+            let prioritize = async |tx: &mut Tx, _: &Acting<'_>| match control::prioritize(
+                tx,
+                whose,
+                job,
+                priority,
+                &can.origin(),
+            )
+            .await?
+            {
+                Prioritize::Done => Ok(()),
                 Prioritize::NotWaiting => {
-                    return Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"));
+                    Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"))
                 }
-                Prioritize::NotFound => return Err(ApiError::not_found()),
-            }
+                Prioritize::NotFound => Err(ApiError::not_found()),
+            };
+            can.change_shared(prioritize).await?;
         }
         Ok(Json(Job::shown(&can, find(&can, job).await?)))
     }
@@ -376,21 +380,24 @@ impl JobsApi {
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         can.allowed(Act::Start, find(&can, job).await?)?;
-        let mut tx = can.app().database.begin().await?;
-        match control::retry(&mut tx, Some(can.workspace.0), job, &can.origin()).await? {
-            Retry::Queued => tx.commit().await?,
+        let retry = async |tx: &mut Tx, _: &Acting<'_>| match control::retry(
+            tx,
+            Some(can.workspace.0),
+            job,
+            &can.origin(),
+        )
+        .await?
+        {
+            Retry::Queued => within(&can, tx, job).await,
             Retry::NotOver => {
-                return Err(ApiError::conflict(
-                    "job_not_failed",
-                    "only a failed or cancelled job can be retried",
-                ));
+                Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
             }
             Retry::Duplicate(other) => {
-                return Err(ApiError::conflict("duplicate_job", format!("job {other} has taken its place")));
+                Err(ApiError::conflict("duplicate_job", format!("job {other} has taken its place")))
             }
-            Retry::NotFound => return Err(ApiError::not_found()),
-        }
-        Ok(Json(Job::shown(&can, find(&can, job).await?)))
+            Retry::NotFound => Err(ApiError::not_found()),
+        };
+        Ok(Json(Job::shown(&can, can.change_shared(retry).await?)))
     }
 
     /// Remove a finished job from the history
@@ -398,14 +405,7 @@ impl JobsApi {
     async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
         let job = JobId(job_id.0);
         can.allowed(Act::Delete, find(&can, job).await?)?;
-        let mut tx = can.app().database.begin().await?;
-        match control::delete(&mut tx, Some(can.workspace.0), job, &can.origin()).await? {
-            Delete::Deleted => tx.commit().await?,
-            Delete::NotOver => {
-                return Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"));
-            }
-            Delete::NotFound => return Err(ApiError::not_found()),
-        }
+        delete(&can, job).await?;
         Ok(NoContent)
     }
 }
@@ -440,6 +440,51 @@ pub(crate) async fn look(
         }
     }
     Ok(snapshot)
+}
+
+/// Stops a job of the caller's workspace, and shows it as it is then.
+///
+/// # Errors
+/// 409 for a job that is over.
+pub(crate) async fn cancel(access: &Access, job: JobId) -> Answer<Snapshot> {
+    let cancel = async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(
+        tx,
+        Some(access.workspace.0),
+        job,
+        &access.origin(),
+    )
+    .await?
+    {
+        Cancel::Cancelled | Cancel::Requested => within(access, tx, job).await,
+        Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
+        Cancel::NotFound => Err(ApiError::not_found()),
+    };
+    access.change_shared(cancel).await
+}
+
+/// Removes a finished job of the caller's workspace from the history.
+///
+/// # Errors
+/// 409 for a job that is not over.
+async fn delete(access: &Access, job: JobId) -> Answer<()> {
+    let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
+        tx,
+        Some(access.workspace.0),
+        job,
+        &access.origin(),
+    )
+    .await?
+    {
+        Delete::Deleted => Ok(()),
+        Delete::NotOver => Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first")),
+        Delete::NotFound => Err(ApiError::not_found()),
+    };
+    access.change_shared(delete).await
+}
+
+/// A job as it will be when the transaction commits, which has found it in the caller's workspace.
+pub(crate) async fn within(access: &Access, tx: &mut Tx, job: JobId) -> Answer<Snapshot> {
+    access.app().hub.snapshot_within(tx, job).await?.ok_or_else(ApiError::not_found)
 }
 
 /// The job, if it is one of the caller's workspace and of a kind that they may look at.

@@ -37,7 +37,7 @@ pub(super) fn declares(declared: &[String], status: &str) -> bool {
 }
 
 /// Keeps the declared codes until [`share`].
-pub(super) fn keep_codes(operation: &mut Value, declared: Vec<String>) {
+pub(super) fn keep_codes(operation: &mut Value, declared: &[String]) {
     operation[DECLARED] = json!(declared);
 }
 
@@ -75,14 +75,11 @@ pub(super) fn share(document: &mut Value, surface: Surface) {
                 Some(i) => {
                     used[form][i] = true;
                     let name = format!("{}{}", forms[form].0, FAILURES[i].name);
-                    *response = match own_codes(&FAILURES[i], &declared, takes_key) {
-                        Some(codes) => {
-                            described(&FAILURES[i], &codes, &format!("{name}Error"), forms[form].1)
-                        }
-                        None => {
-                            shown[form][i] = true;
-                            json!({ "$ref": format!("#/components/responses/{name}") })
-                        }
+                    *response = if let Some(codes) = own_codes(&FAILURES[i], &declared, takes_key) {
+                        described(&FAILURES[i], &codes, &format!("{name}Error"), forms[form].1)
+                    } else {
+                        shown[form][i] = true;
+                        json!({ "$ref": format!("#/components/responses/{name}") })
                     };
                 }
                 None => add_headers(response, status, counts, takes_key),

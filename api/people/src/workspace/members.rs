@@ -201,11 +201,8 @@ impl MembersApi {
         let profile = (profile != InvitedProfile::default()).then_some(profile);
         let (actor, link) = (can.actor(), accept_link(can.app()));
         let host = Host::new(can.authority(), &actor);
-        let mut tx = can.app().database.begin().await?;
         let new = NewInvitation { email, role, profile };
-        let invitation = invitations::invite(&mut tx, &host, new, &link).await?;
-        tx.commit().await?;
-        Ok(Created(invitation))
+        can.change_shared(async |tx, _| invitations::invite(tx, &host, new, &link).await).await.map(Created)
     }
 
     /// Show a member

@@ -135,6 +135,7 @@ pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
     let key = locked(tx.conn(), by.workspace, id).await?;
     may_give(by, &key.scopes)?;
     if key.is_revoked {
+        tx.mark_noted(); // nothing changes
         return Ok(key);
     }
     sqlx::query!(

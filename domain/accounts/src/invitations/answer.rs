@@ -375,7 +375,7 @@ pub async fn accept(
         .execute(tx.conn())
         .await?;
     let data = json!({ "user_id": user, "email": found.email });
-    Event::new("invitation", "accepted", found.id, data).append(tx.conn(), workspace, &actor).await?;
+    Event::new("invitation", "accepted", found.id, data).record(tx, workspace, &actor).await?;
     // A membership that was kept when they were taken out is taken up again.
     let member = sqlx::query_scalar!(
         "insert into memberships as m (id, workspace_id, user_id, role) values ($1, $2, $3, $4)
@@ -392,7 +392,7 @@ pub async fn accept(
     .ok_or(InvitationError::AlreadyMember)?;
     create_member(tx, workspace, user, member, found.profile.0).await?;
     let told = json!({ "user_id": user, "role": found.role });
-    Event::new("member", "created", member, told).append(tx.conn(), workspace, &actor).await?;
+    Event::new("member", "created", member, told).record(tx, workspace, &actor).await?;
     Ok(AcceptedInvitation {
         workspace_id: workspace.0,
         workspace_name: found.workspace_name,

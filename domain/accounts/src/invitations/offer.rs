@@ -150,7 +150,7 @@ pub async fn cancel(
         .await?;
     let invitation = find(tx, found.id).await?;
     let event = Event::new("invitation", "cancelled", invitation.id, json!({ "email": invitation.email }));
-    event.append(tx.conn(), WorkspaceId(found.workspace_id), actor).await?;
+    event.record(tx, WorkspaceId(found.workspace_id), actor).await?;
     Ok(invitation)
 }
 
@@ -234,7 +234,7 @@ async fn put(
     .await?;
     let verb = if had.is_some() { "renewed" } else { "created" };
     let told = json!({ "email": email.as_str(), "role": role, "is_mailed": is_mailed });
-    Event::new("invitation", verb, id, told).append(tx.conn(), host.workspace, host.actor).await?;
+    Event::new("invitation", verb, id, told).record(tx, host.workspace, host.actor).await?;
     find(tx, id).await
 }
 

@@ -5,7 +5,7 @@ use domain::{
     Actor, SessionId, UserId,
     audit::{self, Entry},
 };
-use jobs::Database;
+use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
@@ -66,12 +66,11 @@ pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec
 /// # Errors
 /// [`SessionError::NotFound`] when it isn't theirs, or has ended.
 pub async fn revoke(
-    database: &Database,
+    tx: &mut Tx,
     user: UserId,
     session: SessionId,
     actor: &Actor,
 ) -> Result<(), SessionError> {
-    let mut tx = database.begin().await?;
     let ended = sqlx::query!(
         "update sessions set revoked_at = now(), revoked_for = $3
           where id = $1 and user_id = $2 and revoked_at is null",
@@ -84,21 +83,18 @@ pub async fn revoke(
     if ended.rows_affected() == 0 {
         return Err(SessionError::NotFound);
     }
-    note_ended(&mut tx, actor, session, Ended::Revoked).await?;
-    Ok(tx.commit().await?)
+    Ok(note_ended(tx, actor, session, Ended::Revoked).await?)
 }
 
 /// Ends all of a person's sessions but the current one; answers how many those were.
 pub async fn revoke_others(
-    database: &Database,
+    tx: &mut Tx,
     user: UserId,
     current: SessionId,
     actor: &Actor,
 ) -> Result<u64, sqlx::Error> {
-    let mut tx = database.begin().await?;
-    let ended = end_all(&mut tx, user, Some(current), Ended::Revoked).await?;
+    let ended = end_all(tx, user, Some(current), Ended::Revoked).await?;
     let entry = Entry::new("session", "others_ended", current.0, json!({ "sessions": ended }));
-    audit::record(&mut tx, None, actor, entry).await?;
-    tx.commit().await?;
+    audit::record(tx, None, actor, entry).await?;
     Ok(ended)
 }

@@ -1,4 +1,4 @@
-//! The requests by which someone comes to a workspace. Each ends with one commit: a row of `signups`, what it
+//! The requests by which someone comes to a workspace. Each is one transaction: a row of `signups`, what it
 //! reserves, and its job.
 
 use crate::{
@@ -12,8 +12,9 @@ use domain::{
     audit::{self, Entry},
     secret,
 };
-use jobs::{Database, JobId, NewJob, Origin, Tx};
+use jobs::{JobId, NewJob, Origin, Tx};
 use serde_json::json;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Door, Reader, SignupError, Started, undo};
@@ -193,26 +194,46 @@ async fn hash(password: Password) -> Result<String, SignupError> {
     Ok(password.hash().await?)
 }
 
-/// Reserves the address and enqueues the job that makes the account, in one commit.
+/// A sign-up whose password is hashed, which takes too long for a transaction.
+#[derive(Clone)]
+pub struct HashedSignup {
+    email: Email,
+    password_hash: String,
+    full_name: String,
+    company_name: String,
+    payment_method_id: Option<String>,
+    skip_seed: bool,
+}
+
+impl NewSignup {
+    /// Hashes the password.
+    ///
+    /// # Errors
+    /// [`SignupError::Hash`].
+    pub async fn hashed(self) -> Result<HashedSignup, SignupError> {
+        let Self { email, password, full_name, company_name, payment_method_id, skip_seed } = self;
+        let password_hash = hash(password).await?;
+        Ok(HashedSignup { email, password_hash, full_name, company_name, payment_method_id, skip_seed })
+    }
+}
+
+/// Reserves the address and enqueues the job that makes the account.
 ///
 /// # Errors
 /// [`SignupError::EmailTaken`] when an account or another live sign-up has the address.
 pub async fn start(
-    database: &Database,
-    new: NewSignup,
+    tx: &mut Tx,
+    new: HashedSignup,
     client: &Client,
     origin: Origin,
 ) -> Result<Started, SignupError> {
-    // Hashing takes a while: not inside the transaction.
-    let password_hash = hash(new.password).await?;
-    let mut tx = database.begin().await?;
-    undo::give_back(&mut tx, new.email.key()).await?;
+    undo::give_back(tx, new.email.key()).await?;
     let reservation = Reservation {
         door: Door::Signup,
         email: &new.email,
         full_name: &new.full_name,
         company_name: &new.company_name,
-        password_hash: Some(password_hash),
+        password_hash: Some(new.password_hash),
         user: UserId(Uuid::now_v7()),
         makes_user: true,
         skip_seed: new.skip_seed,
@@ -220,35 +241,39 @@ pub async fn start(
         stripe_invite_id: None,
         payment_method_id: new.payment_method_id.as_deref(),
     };
-    let started = reserve(&mut tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
+    let started = reserve(tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
     // After the reservation: whoever held it before has committed the account by now.
-    if has_account(&mut tx, &new.email).await? {
+    if has_account(tx, &new.email).await? {
         return Err(SignupError::EmailTaken);
     }
-    tx.commit().await?;
+    // The job makes the entries of what it makes.
+    tx.mark_noted();
     Ok(started)
 }
 
-/// Uses an invite, reserves its address and enqueues the job that makes the account, in one commit.
+/// An invited sign-up, read, with the password hashed.
+pub struct ReadInvitedSignup {
+    invite_code: String,
+    password_hash: String,
+    full_name: Option<String>,
+    company_name: Option<String>,
+    clerk_id: Option<String>,
+    skip_seed: bool,
+}
+
+/// Reads an invited sign-up; all that is wrong is said at once.
 ///
 /// # Errors
-/// [`SignupError::Invite`] when the invite is not there or was used; [`SignupError::EmailTaken`] and
-/// [`SignupError::ClerkIdTaken`].
-pub async fn start_invited(
-    database: &Database,
-    new: NewInvitedSignup,
-    client: &Client,
-    origin: Origin,
-) -> Result<Started, SignupError> {
-    // Looked at before anything costs us a hash; used below.
-    let invite = invites::find(&database.pool, &new.invite_code).await;
+/// [`SignupError::Invite`] when there is no such invite; [`SignupError::Invalid`] and [`SignupError::Missing`].
+pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadInvitedSignup, SignupError> {
+    // Looked at before anything costs us a hash; used when the sign-up starts.
+    let invite = invites::find(pool, &new.invite_code).await;
     let seen = match invite {
-        // One that a failed sign-up has used is given back below.
+        // One that a failed sign-up has used is given back then.
         Err(InviteError::Over) | Ok(_) => invite.ok(),
         Err(error) => return Err(error.into()),
     };
     let mut reader = Reader::default();
-    let address = |invite: &invites::Invite| invite.email.parse::<Email>().map_err(|_| InviteError::NotFound);
     let email = seen.as_ref().map(address).transpose()?;
     let clerk_id = new.clerk_id.as_deref().and_then(|id| reader.foreign_id("clerk_id", id));
     let password = match new.password {
@@ -261,14 +286,32 @@ pub async fn start_invited(
     let full_name = new.full_name.as_deref().and_then(|name| reader.name("full_name", name));
     let company_name = new.company_name.as_deref().and_then(|name| reader.name("company_name", name));
     let password_hash = hash(reader.finish(password)?).await?;
+    let NewInvitedSignup { invite_code, skip_seed, .. } = new;
+    Ok(ReadInvitedSignup { invite_code, password_hash, full_name, company_name, clerk_id, skip_seed })
+}
 
-    let mut tx = database.begin().await?;
-    let wanted = invites::wanted(&mut tx, &new.invite_code).await?;
+/// The address that has paid.
+fn address(invite: &invites::Invite) -> Result<Email, InviteError> {
+    invite.email.parse().map_err(|_| InviteError::NotFound)
+}
+
+/// Uses an invite, reserves its address and enqueues the job that makes the account.
+///
+/// # Errors
+/// [`SignupError::Invite`] when the invite is not there or was used; [`SignupError::EmailTaken`] and
+/// [`SignupError::ClerkIdTaken`].
+pub async fn start_invited(
+    tx: &mut Tx,
+    new: ReadInvitedSignup,
+    client: &Client,
+    origin: Origin,
+) -> Result<Started, SignupError> {
+    let wanted = invites::wanted(tx, &new.invite_code).await?;
     let email = address(&wanted.invite)?;
-    undo::give_back(&mut tx, email.key()).await?;
-    invites::mark_used(&mut tx, wanted.id).await?;
+    undo::give_back(tx, email.key()).await?;
+    invites::mark_used(tx, wanted.id).await?;
     let (full_name, company_name) =
-        (full_name.or(wanted.invite.name), company_name.or(wanted.invite.company_name));
+        (new.full_name.or(wanted.invite.name), new.company_name.or(wanted.invite.company_name));
     let (Some(full_name), Some(company_name)) = (&full_name, &company_name) else {
         let absent = [("full_name", full_name.is_none()), ("company_name", company_name.is_none())];
         let names = absent.into_iter().filter(|(_, is_absent)| *is_absent);
@@ -279,28 +322,29 @@ pub async fn start_invited(
         email: &email,
         full_name,
         company_name,
-        password_hash: Some(password_hash),
+        password_hash: Some(new.password_hash),
         user: UserId(Uuid::now_v7()),
         makes_user: true,
         skip_seed: new.skip_seed,
-        clerk_id: clerk_id.as_deref(),
+        clerk_id: new.clerk_id.as_deref(),
         stripe_invite_id: Some(wanted.id),
         payment_method_id: None,
     };
-    let started = reserve(&mut tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
-    if has_account(&mut tx, &email).await? {
+    let started = reserve(tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
+    if has_account(tx, &email).await? {
         return Err(SignupError::EmailTaken);
     }
     let is_known = sqlx::query_scalar!(
         r#"select exists (select from users where clerk_id = $1) as "known!""#,
-        clerk_id.as_deref(),
+        new.clerk_id.as_deref(),
     )
     .fetch_one(tx.conn())
     .await?;
     if is_known {
         return Err(SignupError::ClerkIdTaken);
     }
-    tx.commit().await?;
+    // The job makes the entries of what it makes.
+    tx.mark_noted();
     Ok(started)
 }
 
@@ -309,19 +353,18 @@ pub async fn start_invited(
 /// # Errors
 /// [`SignupError::Invalid`]; [`SignupError::Invite`] for a code that is not good; [`SignupError::TooManyWorkspaces`], also when those under way would be too many.
 pub async fn create_workspace(
-    database: &Database,
+    tx: &mut Tx,
     new: NewOwnedWorkspace<'_>,
     actor: &Actor,
 ) -> Result<Started, SignupError> {
     let mut reader = Reader::default();
     let name = reader.name("name", new.name);
     let name = reader.finish(name)?;
-    let mut tx = database.begin().await?;
     let email_key = sqlx::query_scalar!("select email_key from users where id = $1", new.owner.0)
         .fetch_optional(tx.conn())
         .await?;
     if let Some(email_key) = email_key {
-        undo::give_back(&mut tx, &email_key).await?;
+        undo::give_back(tx, &email_key).await?;
     }
     // One at a time for one person, so that they are counted right.
     let owner = sqlx::query!(
@@ -348,8 +391,8 @@ pub async fn create_workspace(
     let invite = match new.invite_code {
         None => None,
         Some(code) => {
-            let wanted = invites::wanted(&mut tx, code).await?;
-            invites::mark_used(&mut tx, wanted.id).await?;
+            let wanted = invites::wanted(tx, code).await?;
+            invites::mark_used(tx, wanted.id).await?;
             Some(wanted.id)
         }
     };
@@ -367,25 +410,20 @@ pub async fn create_workspace(
         payment_method_id: None,
     };
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
-    let started = reserve(&mut tx, reservation, &client, actor.origin()).await?;
+    let started = reserve(tx, reservation, &client, actor.origin()).await?;
     let started = started.ok_or(SignupError::SignupPending)?;
     let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
-    audit::record(&mut tx, None, actor, entry).await?;
-    tx.commit().await?;
+    audit::record(tx, None, actor, entry).await?;
     Ok(started)
 }
 
-/// Finds or makes the owner's account, and enqueues the job that makes their workspace, in one commit. A new
+/// Finds or makes the owner's account, and enqueues the job that makes their workspace. A new
 /// account has no password: its owner is written to when the workspace is ready.
 ///
 /// # Errors
 /// [`SignupError::Invalid`]; [`SignupError::UserInactive`]; [`SignupError::AddressNotVerified`];
 /// [`SignupError::SignupPending`].
-pub async fn provision(
-    database: &Database,
-    new: NewProvision<'_>,
-    actor: &Actor,
-) -> Result<Started, SignupError> {
+pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Result<Started, SignupError> {
     let mut reader = Reader::default();
     let email = reader.email(new.email);
     let full_name = reader.name("full_name", new.full_name);
@@ -393,8 +431,7 @@ pub async fn provision(
     let (email, full_name, name) =
         reader.finish(email.zip(full_name).zip(name).map(|((e, f), n)| (e, f, n)))?;
 
-    let mut tx = database.begin().await?;
-    undo::give_back(&mut tx, email.key()).await?;
+    undo::give_back(tx, email.key()).await?;
     // Of two at once, the second waits for the first's commit, and then finds its account.
     let made = sqlx::query_scalar!(
         "insert into users (id, email, email_key, name) values ($1, $2, $3, $4)
@@ -423,13 +460,8 @@ pub async fn provision(
         return Err(SignupError::AddressNotVerified);
     }
     if let Some(user) = made {
-        audit::record(
-            &mut tx,
-            None,
-            actor,
-            Entry::new("user", "created", user, json!({ "by": "provision" })),
-        )
-        .await?;
+        audit::record(tx, None, actor, Entry::new("user", "created", user, json!({ "by": "provision" })))
+            .await?;
     }
     let reservation = Reservation {
         door: Door::Provision,
@@ -445,11 +477,10 @@ pub async fn provision(
         payment_method_id: None,
     };
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
-    let started = reserve(&mut tx, reservation, &client, actor.origin()).await?;
+    let started = reserve(tx, reservation, &client, actor.origin()).await?;
     let started = started.ok_or(SignupError::SignupPending)?;
     let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
-    audit::record(&mut tx, None, actor, entry).await?;
-    tx.commit().await?;
+    audit::record(tx, None, actor, entry).await?;
     Ok(started)
 }
 

@@ -11,7 +11,7 @@ use domain::{
     audit::{self, Entry},
     mail::{self, Action, Brand, Cause, Letter},
 };
-use jobs::{Database, Tx};
+use jobs::Tx;
 use serde_json::json;
 use url::Url;
 
@@ -116,13 +116,12 @@ pub(super) async fn forget_change(tx: &mut Tx, user: UserId) -> Result<(), sqlx:
 /// [`UserError::Token`], also where the link is another person's; [`UserError::EmailTaken`] where somebody has got the
 /// address meanwhile.
 pub async fn confirm(
-    database: &Database,
+    tx: &mut Tx,
     (user, session): (UserId, SessionId),
     token: &str,
     actor: &Actor,
 ) -> Result<User, UserError> {
-    let mut tx = database.begin().await?;
-    let bearer = account_tokens::redeem(&mut tx, token, Purpose::EmailChange).await?;
+    let bearer = account_tokens::redeem(tx, token, Purpose::EmailChange).await?;
     if bearer.user != user {
         return Err(TokenError::NotGood.into());
     }
@@ -138,15 +137,13 @@ pub async fn confirm(
     .fetch_optional(tx.conn())
     .await?
     .ok_or(TokenError::NotGood)?;
-    sessions::end_all(&mut tx, user, Some(session), Ended::EmailChanged).await?;
-    account_tokens::void(&mut tx, user, Purpose::PasswordReset).await?;
-    account_tokens::void(&mut tx, user, Purpose::Activation).await?;
-    profile::copy_to_members(&mut tx, user, profile::New::default(), actor).await?;
-    audit::record(&mut tx, None, actor, Entry::new("user", "email_changed", user.0, json!({}))).await?;
-    mail::notify(&mut tx, changed(moved.email_before, moved.name, &moved.email), actor).await?;
-    let user = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
-    tx.commit().await?;
-    Ok(user)
+    sessions::end_all(tx, user, Some(session), Ended::EmailChanged).await?;
+    account_tokens::void(tx, user, Purpose::PasswordReset).await?;
+    account_tokens::void(tx, user, Purpose::Activation).await?;
+    profile::copy_to_members(tx, user, profile::New::default(), actor).await?;
+    audit::record(tx, None, actor, Entry::new("user", "email_changed", user.0, json!({}))).await?;
+    mail::notify(tx, changed(moved.email_before, moved.name, &moved.email), actor).await?;
+    find(tx.conn(), user).await?.ok_or(UserError::NotFound)
 }
 
 /// To the new address, of which nobody knows yet whose it is: so without a name.

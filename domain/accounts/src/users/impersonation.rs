@@ -10,7 +10,7 @@ use domain::{
 };
 use jobs::{Database, Tx};
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 use super::{
     UserError,
@@ -25,22 +25,20 @@ use crate::{
 ///
 /// # Errors
 /// [`UserError::NotFound`] for nobody, or nobody active; [`UserError::Invalid`] of `staff` for who isn't.
-pub async fn allow(database: &Database, asked: &Impersonation, actor: &Actor) -> Result<(), UserError> {
-    check(&database.pool, asked).await?;
-    let mut tx = database.begin().await?;
+pub async fn allow(tx: &mut Tx, asked: &Impersonation, actor: &Actor) -> Result<(), UserError> {
+    check(tx.conn(), asked).await?;
     let entry = Entry::new("impersonation", "allowed", asked.user.0, json!({ "staff_id": asked.staff }));
-    audit::record(&mut tx, None, actor, entry).await?;
-    Ok(tx.commit().await?)
+    Ok(audit::record(tx, None, actor, entry).await?)
 }
 
-async fn check(pool: &PgPool, asked: &Impersonation) -> Result<(), UserError> {
+async fn check(database: impl PgExecutor<'_>, asked: &Impersonation) -> Result<(), UserError> {
     let found = sqlx::query!(
         r#"select exists (select from users where id = $1 and is_active) as "user!",
                   exists (select from users where id = $2 and is_active and is_staff) as "staff!""#,
         asked.user.0,
         asked.staff.0,
     )
-    .fetch_one(pool)
+    .fetch_one(database)
     .await?;
     if !found.user {
         return Err(UserError::NotFound);

@@ -56,17 +56,18 @@ pub fn registration(email: &str, name: &str) -> Result<(Email, String), UserErro
 /// # Errors
 /// [`PostError::LimitReached`] for who has asked for too many.
 pub async fn ask(
-    database: &Database,
+    tx: &mut Tx,
     letter: AccountLetter,
     email: &str,
     link: String,
     actor: &Actor,
 ) -> Result<(), PostError> {
-    let mut tx = database.begin().await?;
-    mail::count_asker(&mut tx, actor).await?;
+    mail::count_asker(tx, actor).await?;
     let job = WriteToAccount { letter, email: email.trim().to_owned(), link };
-    jobs::enqueue(&mut tx, jobs::NewJob::new(&job).origin(actor.origin())).await?;
-    Ok(tx.commit().await?)
+    jobs::enqueue(tx, jobs::NewJob::new(&job).origin(actor.origin())).await?;
+    // The job makes the entry, where an account has the address.
+    tx.mark_noted();
+    Ok(())
 }
 
 /// Whoever has an address.

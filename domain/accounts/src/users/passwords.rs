@@ -104,34 +104,46 @@ pub(super) async fn put(
     Ok(throttle::forget(tx, user, actor.ip.as_deref()).await?)
 }
 
+/// A new password that keeps to its owner's rules, hashed, which takes too long for a transaction.
+pub struct NewPassword {
+    owner: Owner,
+    hash: String,
+}
+
+/// Checks a new password against the rules of the account that a link is for. The link is as good as before.
+///
+/// # Errors
+/// [`UserError::Token`]; [`UserError::Invalid`].
+pub async fn read_reset(pool: &PgPool, token: &str, password: String) -> Result<NewPassword, UserError> {
+    let bearer = account_tokens::look(pool, token, Purpose::PasswordReset).await?;
+    let owner = owner(pool, bearer.user).await?;
+    let hash = hash_of(pool, bearer.user, &owner.email, password, "password").await?;
+    Ok(NewPassword { owner, hash })
+}
+
 /// Chooses a new password by the token of a link. Of any number of tries at once one succeeds. Whoever needs it may have
 /// lost more than the password: personal tokens end too, and the mail about it lists the keys that go on.
 ///
 /// # Errors
-/// [`UserError::Token`]; [`UserError::Invalid`], after which the link is as good as before.
+/// [`UserError::Token`].
 pub async fn reset(
-    database: &Database,
+    tx: &mut Tx,
     token: &str,
-    password: String,
+    NewPassword { owner: Owner { email, name }, hash }: NewPassword,
     actor: &Actor,
 ) -> Result<(), UserError> {
-    let bearer = account_tokens::look(&database.pool, token, Purpose::PasswordReset).await?;
-    let Owner { email, name } = owner(&database.pool, bearer.user).await?;
-    // Hashing takes a while: not inside the transaction.
-    let hash = hash_of(&database.pool, bearer.user, &email, password, "password").await?;
-    let mut tx = database.begin().await?;
-    let bearer = account_tokens::redeem(&mut tx, token, Purpose::PasswordReset).await?;
+    let bearer = account_tokens::redeem(tx, token, Purpose::PasswordReset).await?;
     let actor = Actor { user_id: Some(bearer.user), ..actor.clone() };
-    put(&mut tx, bearer.user, &hash, None, &actor).await?;
+    put(tx, bearer.user, &hash, None, &actor).await?;
     if bearer.is_mailed {
-        addresses::take_over(&mut tx, bearer.user).await?;
+        addresses::take_over(tx, bearer.user).await?;
     }
-    let tokens = personal_tokens::revoke_all(&mut tx, bearer.user, &actor).await?;
+    let tokens = personal_tokens::revoke_all(tx, bearer.user, &actor).await?;
     let mut told = vec![];
     if !tokens.is_empty() {
         told.push(format!("These personal tokens were revoked with it:\n{}", listed(&tokens)));
     }
-    let keys = api_keys::made_by(&mut tx, bearer.user).await?;
+    let keys = api_keys::made_by(tx, bearer.user).await?;
     if !keys.is_empty() {
         told.push(format!(
             "These API keys that you have made belong to their workspaces and go on working; revoke those that you \
@@ -139,9 +151,7 @@ pub async fn reset(
             listed(&keys)
         ));
     }
-    changed(&mut tx, &actor, bearer.user, (email, name), "link", told).await?;
-    tx.commit().await?;
-    Ok(())
+    Ok(changed(tx, &actor, bearer.user, (email, name), "link", told).await?)
 }
 
 /// Names in a mail, one to a line.
@@ -150,25 +160,33 @@ fn listed(names: &[String]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Chooses a new password with the old one. The session it is done in goes on, all others end.
+/// Checks the old password and the new one. Wrong old ones are counted at once, whatever comes of the request.
 ///
 /// # Errors
 /// [`UserError::Invalid`] of `current_password` or `new_password`; [`UserError::Throttled`].
-pub async fn change(
+pub async fn read_change(
     database: &Database,
     user: UserId,
     session: SessionId,
     (current, new): (String, String),
     actor: &Actor,
-) -> Result<(), UserError> {
-    let Owner { email, name } = owner(&database.pool, user).await?;
+) -> Result<NewPassword, UserError> {
+    let owner = owner(&database.pool, user).await?;
     confirm(database, user, session, current, actor).await?;
-    let hash = hash_of(&database.pool, user, &email, new, "new_password").await?;
-    let mut tx = database.begin().await?;
-    put(&mut tx, user, &hash, Some(session), actor).await?;
-    changed(&mut tx, actor, user, (email, name), "current_password", vec![]).await?;
-    tx.commit().await?;
-    Ok(())
+    let hash = hash_of(&database.pool, user, &owner.email, new, "new_password").await?;
+    Ok(NewPassword { owner, hash })
+}
+
+/// Chooses a new password with the old one. The session it is done in goes on, all others end.
+pub async fn change(
+    tx: &mut Tx,
+    user: UserId,
+    session: SessionId,
+    NewPassword { owner: Owner { email, name }, hash }: NewPassword,
+    actor: &Actor,
+) -> Result<(), UserError> {
+    put(tx, user, &hash, Some(session), actor).await?;
+    Ok(changed(tx, actor, user, (email, name), "current_password", vec![]).await?)
 }
 
 /// Checks that it is the person who sits there, by their password. Staff who act as them may not do what

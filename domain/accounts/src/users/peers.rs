@@ -178,7 +178,7 @@ fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
 /// [`UserError::Forbidden`] also for a role above one's own, and for the address of an account that the workspace
 /// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
 pub async fn edit(
-    database: &Database,
+    tx: &mut Tx,
     peer: Peer<'_>,
     other: UserId,
     changes: ProfileChanges,
@@ -186,21 +186,18 @@ pub async fn edit(
     link: &str,
     actor: &Actor,
 ) -> Result<Edited, UserError> {
-    let mut tx = database.begin().await?;
     let both = peer.shared(tx.conn(), other).await?;
     // One's own profile takes no permission; one's own role does.
     let over = if peer.caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
     if let Some(role) = role {
-        change_role(&mut tx, only(&over)?, other, role, actor).await?;
+        change_role(tx, only(&over)?, other, role, actor).await?;
     }
     let before = passwords::owner(tx.conn(), other).await?.email;
     if peer.caller != other && is_managed(tx.conn(), other, only(&over)?.own.workspace()).await? {
         if changes.moves_from(&before) {
-            check_covers(&mut tx, only(&over)?.own, other).await?;
+            check_covers(tx, only(&over)?.own, other).await?;
         }
-        let edited = profile::edit(&mut tx, other, changes, link, actor).await?;
-        tx.commit().await?;
-        return Ok(edited);
+        return profile::edit(tx, other, changes, link, actor).await;
     }
     if changes.moves_from(&before) {
         return Err(UserError::Forbidden(
@@ -208,17 +205,17 @@ pub async fn edit(
         ));
     }
     let changes = ProfileChanges { email: None, ..changes };
-    let edited = if peer.caller == other {
-        profile::edit(&mut tx, other, changes, link, actor).await?
+    if peer.caller == other {
+        profile::edit(tx, other, changes, link, actor).await
     } else {
         let place = only(&over)?.own.workspace();
         if changes != ProfileChanges::default() {
-            profile::edit_member(&mut tx, (place, other), changes, actor).await?;
+            profile::edit_member(tx, (place, other), changes, actor).await?;
+        } else {
+            tx.mark_noted(); // nothing changes but the role, which is noted
         }
-        Edited { user: shown_in(&mut tx, place, other).await?, dropped_picture: None }
-    };
-    tx.commit().await?;
-    Ok(edited)
+        Ok(Edited { user: shown_in(tx, place, other).await?, dropped_picture: None })
+    }
 }
 
 async fn change_role(
@@ -236,7 +233,7 @@ async fn change_role(
         standing::change(tx.conn(), workspace, (shared.own.held(), actor), Whose::Person(other.0), to)
             .await?;
     let data = json!({ "user_id": other, "fields": ["role"], "from": changed.from, "role": role });
-    Event::new("member", "updated", changed.member, data).append(tx.conn(), workspace, actor).await?;
+    Event::new("member", "updated", changed.member, data).record(tx, workspace, actor).await?;
     Ok(())
 }
 
@@ -246,26 +243,24 @@ async fn change_role(
 /// # Errors
 /// [`UserError::NotFound`] for who isn't a member; [`UserError::Forbidden`] for who outranks the caller.
 pub async fn mail_reset(
-    database: &Database,
+    tx: &mut Tx,
     admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
 ) -> Result<(), UserError> {
-    let mut tx = database.begin().await?;
-    let brand = check_may_reset(&mut tx, admin, member).await?;
+    let brand = check_may_reset(tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
     let letter = if is_managed(tx.conn(), member, admin.workspace()).await? {
-        check_covers(&mut tx, admin, member).await?;
-        let url = reset_link(&mut tx, admin, member, link, MAILED_RESET).await?;
+        check_covers(tx, admin, member).await?;
+        let url = reset_link(tx, admin, member, link, MAILED_RESET).await?;
         reset_letter((email, name), url, why)
     } else {
         ask_for_reset((email, name), page(parsed(link)?, "forgot-password", &[]), why)
     };
-    note_reset(&mut tx, admin, member, "mail", actor).await?;
-    mail::post(&mut tx, letter, &brand, Cause::Member(admin.workspace()), actor).await?;
-    Ok(tx.commit().await?)
+    note_reset(tx, admin, member, "mail", actor).await?;
+    Ok(mail::post(tx, letter, &brand, Cause::Member(admin.workspace()), actor).await?)
 }
 
 /// The letter to a person whose account is their own: what they are asked, and where they would do it. It lets nobody
@@ -288,7 +283,7 @@ fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter
 /// As of [`mail_reset`]; [`UserError::Forbidden`] also for an account that the workspace doesn't manage, and for
 /// programs.
 pub async fn hand_over_reset(
-    database: &Database,
+    tx: &mut Tx,
     admin: &Authority,
     member: UserId,
     link: &str,
@@ -297,17 +292,15 @@ pub async fn hand_over_reset(
     if admin.user().is_none() {
         return Err(UserError::Forbidden("this is for people, not for programs"));
     }
-    let mut tx = database.begin().await?;
-    check_may_reset(&mut tx, admin, member).await?;
+    check_may_reset(tx, admin, member).await?;
     if !is_managed(tx.conn(), member, admin.workspace()).await? {
         return Err(UserError::Forbidden(
             "the account is its owner's: only they can choose a new password, by mail",
         ));
     }
-    check_covers(&mut tx, admin, member).await?;
-    let url = reset_link(&mut tx, admin, member, link, HANDED_OVER_RESET).await?;
-    note_reset(&mut tx, admin, member, "link", actor).await?;
-    tx.commit().await?;
+    check_covers(tx, admin, member).await?;
+    let url = reset_link(tx, admin, member, link, HANDED_OVER_RESET).await?;
+    note_reset(tx, admin, member, "link", actor).await?;
     Ok(url)
 }
 

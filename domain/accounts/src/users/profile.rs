@@ -129,28 +129,24 @@ pub struct Edited {
     pub dropped_picture: Option<String>,
 }
 
-/// Edits the profile of the person who asks. Another address takes their password, and is confirmed by `link`, a page of
-/// the web app.
+/// Checks that the person who asks may make those changes of their own profile: another address takes their password.
+/// Wrong ones are counted at once, whatever comes of the request.
 ///
 /// # Errors
-/// [`UserError::Invalid`]; [`UserError::Missing`] of the password; [`UserError::EmailTaken`].
-pub async fn edit_own(
+/// [`UserError::Missing`] of the password; [`UserError::Invalid`]; [`UserError::Throttled`].
+pub async fn check_own(
     database: &Database,
     (user, session): (UserId, SessionId),
-    changes: ProfileChanges,
+    changes: &ProfileChanges,
     current_password: Option<String>,
-    link: &str,
     actor: &Actor,
-) -> Result<Edited, UserError> {
+) -> Result<(), UserError> {
     let before = passwords::owner(&database.pool, user).await?.email;
     if changes.moves_from(&before) {
         let password = current_password.ok_or_else(|| UserError::Missing(vec!["current_password".into()]))?;
         passwords::confirm(database, user, session, password, actor).await?;
     }
-    let mut tx = database.begin().await?;
-    let edited = edit(&mut tx, user, changes, link, actor).await?;
-    tx.commit().await?;
-    Ok(edited)
+    Ok(())
 }
 
 /// Edits a person's profile, wherever it is kept, in a transaction on the shared schemas. Another address waits until
@@ -269,7 +265,7 @@ pub(super) async fn edit_member(
     .await?
     .ok_or(UserError::NotFound)?;
     let told = json!({ "user_id": user, "fields": changes.fields() });
-    Event::new("member", "updated", edited.id, told).append(scope.conn(), workspace, actor).await?;
+    scope.record(Event::new("member", "updated", edited.id, told), workspace, actor).await?;
     scope.leave().await?;
     if !changes.avatar_url.is_undefined() {
         pictures::note_stray(tx.conn(), edited.picture_before.as_deref()).await?;
@@ -323,7 +319,7 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, new: New, actor: &Actor)
         if let Some(member) = &member {
             let event =
                 Event::new("member", "updated", member.id, json!({ "user_id": user, "name": profile.name }));
-            event.append(scope.conn(), workspace, actor).await?;
+            scope.record(event, workspace, actor).await?;
         }
         scope.leave().await?;
         let replaced = member.and_then(|member| member.picture_before).filter(|_| new.picture);

@@ -6,7 +6,7 @@ use domain::{
     audit::{self, Entry},
     makers, standing,
 };
-use jobs::Database;
+use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
@@ -59,13 +59,12 @@ pub async fn by_email(pool: &PgPool, email: &str) -> Result<Option<Account>, sql
 /// # Errors
 /// [`UserError::NotFound`].
 pub async fn change(
-    database: &Database,
+    tx: &mut Tx,
     user: UserId,
     is_staff: Option<bool>,
     is_active: Option<bool>,
     actor: &Actor,
 ) -> Result<Account, UserError> {
-    let mut tx = database.begin().await?;
     let account = sqlx::query_as!(
         Account,
         "update users
@@ -80,18 +79,17 @@ pub async fn change(
     .await?
     .ok_or(UserError::NotFound)?;
     if !account.is_active {
-        sessions::end_all(&mut tx, user, None, Ended::Deactivated).await?;
-        account_tokens::void(&mut tx, user, Purpose::PasswordReset).await?;
-        account_tokens::void(&mut tx, user, Purpose::Activation).await?;
+        sessions::end_all(tx, user, None, Ended::Deactivated).await?;
+        account_tokens::void(tx, user, Purpose::PasswordReset).await?;
+        account_tokens::void(tx, user, Purpose::Activation).await?;
         for place in standing::keeping(tx.conn(), user).await? {
             makers::disable_refused(tx.conn(), place.workspace, actor).await?;
         }
     }
     if !(account.is_active && account.is_staff) {
-        sessions::end_acting(&mut tx, user, Ended::Revoked).await?;
+        sessions::end_acting(tx, user, Ended::Revoked).await?;
     }
     let said = json!({ "is_staff": is_staff, "is_active": is_active });
-    audit::record(&mut tx, None, actor, Entry::new("user", "updated", user.0, said)).await?;
-    tx.commit().await?;
+    audit::record(tx, None, actor, Entry::new("user", "updated", user.0, said)).await?;
     Ok(account)
 }

@@ -185,7 +185,7 @@ pub async fn update(
             scope.leave().await?;
         }
         let event = Event::new("workspace", "updated", workspace.0, &changes);
-        event.append(tx.conn(), workspace, actor).await?;
+        event.record(tx, workspace, actor).await?;
     }
     get(tx.conn(), workspace, actor.user_id).await
 }

@@ -103,9 +103,7 @@ async fn remove_invitation(
         return Err(RemovalError::AboveOwnRole);
     }
     let told = json!({ "email": dropped.email });
-    Event::new("invitation", "cancelled", invitation, told)
-        .append(tx.conn(), host.workspace, host.actor)
-        .await?;
+    Event::new("invitation", "cancelled", invitation, told).record(tx, host.workspace, host.actor).await?;
     Ok(Some(RemovedMember {
         member_id: invitation,
         user_id: None,
@@ -155,7 +153,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     let keys_paused = standing::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
     let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
                        "user_deleted": user_deleted, "api_keys_paused": keys_paused });
-    Event::new("member", "removed", member, told).append(tx.conn(), host.workspace, host.actor).await?;
+    Event::new("member", "removed", member, told).record(tx, host.workspace, host.actor).await?;
     if user_deleted {
         let entry = Entry::new("user", "deleted", found.user_id, json!({ "email": found.email }));
         audit::record(tx, None, host.actor, entry).await?;

@@ -54,8 +54,14 @@ pub async fn take_in(
     limit: UploadLimit,
 ) -> Result<(File, Analysis), ImportError> {
     let file = files::upload(database, storage, whose.clone(), new, bytes, limit).await?;
-    match look(database, storage, whose.clone(), &file, &Options::default(), None).await {
-        Ok(analysis) => Ok((file, analysis)),
+    match look(storage, whose.0, &file, &Options::default()).await {
+        Ok(analysis) => {
+            let mut db = WorkspaceDb::write(database, whose.0, whose.1).await?;
+            files::keep_analysis(&mut db, file.id, &analysis).await?;
+            db.is_noted_elsewhere(); // the entry is that of the upload
+            db.commit().await?;
+            Ok((file, analysis))
+        }
         Err(error) => {
             let removed = Entry::new("file", "removed", file.id, json!({ "reason": error.to_string() }));
             files::remove(database, storage, whose, file.id, &file.storage_key, Some(removed)).await?;
@@ -64,30 +70,27 @@ pub async fn take_in(
     }
 }
 
-/// Looks at a stored file, as the options say, and keeps what it finds for imports that don't say
-/// otherwise.
+/// Keeps what was found in a file for imports that don't say otherwise.
+pub async fn keep_analysis(
+    db: &mut WorkspaceDb,
+    file: &File,
+    options: &Options,
+    analysis: &Analysis,
+) -> Result<(), ImportError> {
+    files::keep_analysis(db, file.id, analysis).await?;
+    let details = json!({ "name": file.name, "options": options });
+    Ok(db.note(Entry::new("file", "analyzed", file.id, details)).await?)
+}
+
+/// Looks at a stored file, as the options say. No transaction is open meanwhile.
 ///
 /// # Errors
 /// [`ImportError::Unreadable`].
-pub async fn analyze(
-    database: &jobs::Database,
+pub async fn look(
     storage: &Storage,
-    whose: (WorkspaceId, Actor),
+    workspace: WorkspaceId,
     file: &File,
     options: &Options,
-) -> Result<Analysis, ImportError> {
-    let analyzed = Entry::new("file", "analyzed", file.id, json!({ "name": file.name, "options": options }));
-    look(database, storage, whose, file, options, Some(analyzed)).await
-}
-
-/// Looks at a stored file and keeps what it finds, with an entry of the audit where it has none of the request yet.
-async fn look(
-    database: &jobs::Database,
-    storage: &Storage,
-    (workspace, actor): (WorkspaceId, Actor),
-    file: &File,
-    options: &Options,
-    entry: Option<Entry>,
 ) -> Result<Analysis, ImportError> {
     let source = storage.reader(&file.storage_key).await.map_err(files::FileError::from)?;
     let (options, name) = (options.clone(), file.name.clone());
@@ -96,27 +99,17 @@ async fn look(
         let bounds = Bounds { is_abandoned: Some(Arc::new(move || stop.is_asked_for())), ..bounds() };
         tabular::look(|| Ok(source.clone()), &options, &name, &limits(), &bounds)
     });
-    let analysis = match looked.await {
-        Ok(Ok(analysis)) => without_nul(analysis),
-        Ok(Err(tabular::FileError::Io(error))) => return Err(ImportError::Reading(error)),
-        Ok(Err(error)) => {
-            return Err(ImportError::Unreadable { code: error.code(), message: error.to_string() });
-        }
+    match looked.await {
+        Ok(Ok(analysis)) => Ok(without_nul(analysis)),
+        Ok(Err(tabular::FileError::Io(error))) => Err(ImportError::Reading(error)),
+        Ok(Err(error)) => Err(ImportError::Unreadable { code: error.code(), message: error.to_string() }),
         // A parser that panics has met a file that is not what it says.
         Err(HeavyError::BrokenOff(_)) => {
             let message = "the file is damaged in a way that broke its reader".to_owned();
-            return Err(ImportError::Unreadable { code: "corrupt_file", message });
+            Err(ImportError::Unreadable { code: "corrupt_file", message })
         }
-        Err(error @ HeavyError::Overloaded) => return Err(error.into()),
-    };
-    let mut db = WorkspaceDb::write(database, workspace, actor).await?;
-    files::keep_analysis(&mut db, file.id, &analysis).await?;
-    match entry {
-        Some(entry) => db.note(entry).await?,
-        None => db.is_noted_elsewhere(),
+        Err(error @ HeavyError::Overloaded) => Err(error.into()),
     }
-    db.commit().await?;
-    Ok(analysis)
 }
 
 /// Samples may have a U+0000, which PostgreSQL can't store: a stand-in takes its place.

@@ -76,7 +76,9 @@ async fn whoever_watches_a_workspace_being_made_is_told_which_and_given_no_token
         at_most: 50,
         invite_code: None,
     };
-    let started = signups::create_workspace(&app.database, new, &Actor::default()).await.unwrap();
+    let mut tx = app.database.begin().await.unwrap();
+    let started = signups::create_workspace(&mut tx, new, &Actor::default()).await.unwrap();
+    tx.commit().await.unwrap();
 
     let path = format!("/auth/signup/jobs/{}", started.token);
     let end = app.anonymous().events(&format!("{path}/stream"), None).await.to_the_end().await;

@@ -5,6 +5,7 @@ use domain_accounts::users::{
     activation::{self, Activating},
     letters::{self, AccountLetter},
 };
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use uuid::Uuid;
@@ -56,7 +57,7 @@ impl ActivationApi {
     /// Look an activation link up
     ///
     /// Whom it is for and where it leads, to fill the form with. Looking doesn't use it up.
-    #[oai(path = "/activate", method = "get", operation_id = "get_activation", tag = "Fails::TokenInvalid")]
+    #[oai(path = "/activate", method = "get", operation_id = "get_activation", tag = "Fails::RecordNotFound")]
     async fn look(
         &self,
         app: Data<&App>,
@@ -98,7 +99,9 @@ impl ActivationApi {
     #[oai(path = "/activate/resend", method = "post", operation_id = "resend_activation")]
     async fn resend(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("activate", &[]);
-        letters::ask(&app.database, AccountLetter::Activation, &to.email, link, &visitor.actor()).await?;
+        let (kind, actor) = (AccountLetter::Activation, visitor.actor());
+        let ask = async |tx: &mut Tx| letters::ask(tx, kind, &to.email, link, &actor).await;
+        visitor.change_shared(&app, ask).await?;
         Ok(Json(Done::saying("If an account with this address waits to be activated, a link is on its way.")))
     }
 
@@ -118,8 +121,9 @@ impl ActivationApi {
         let Registration { email, name } = registration.0;
         let (email, name) = letters::registration(&email, &name)?;
         let link = app.config.app_link("activate", &[]);
-        let letter = AccountLetter::Welcome { name };
-        letters::ask(&app.database, letter, email.as_str(), link, &visitor.actor()).await?;
+        let (kind, actor) = (AccountLetter::Welcome { name }, visitor.actor());
+        let ask = async |tx: &mut Tx| letters::ask(tx, kind, email.as_str(), link, &actor).await;
+        visitor.change_shared(&app, ask).await?;
         let message = "A mail with all that is needed is on its way to this address.".to_owned();
         Ok(Created(Registered { email: email.to_string(), message }))
     }

@@ -1,6 +1,6 @@
 //! People's pictures: uploading them, and the links by which browsers fetch them.
 
-use api_kit::{Answer, ApiError, App, FileUpload, InPerson, TypeId, avatar_url, unhurried};
+use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar_url, unhurried};
 use bytes::Bytes;
 use domain::{Actor, UserId, WorkspaceId};
 use domain_accounts::{
@@ -43,7 +43,8 @@ impl AvatarApi {
         path = "/auth/me/avatar",
         method = "post",
         operation_id = "set_own_avatar",
-        transform = "unhurried"
+        transform = "unhurried",
+        tag = "Fails::RecordNotFound"
     )]
     async fn set_own(
         &self,
@@ -96,7 +97,12 @@ impl AvatarApi {
     /// Fetch a picture
     ///
     /// By a link of an answer, without headers.
-    #[oai(path = "/avatars/:folder_id/:file", method = "get", operation_id = "get_avatar")]
+    #[oai(
+        path = "/avatars/:folder_id/:file",
+        method = "get",
+        operation_id = "get_avatar",
+        tag = "Fails::Forbidden"
+    )]
     async fn fetch(
         &self,
         app: Data<&App>,

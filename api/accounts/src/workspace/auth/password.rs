@@ -5,6 +5,7 @@ use domain_accounts::users::{
     letters::{self, AccountLetter},
     passwords,
 };
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
@@ -41,8 +42,9 @@ impl PasswordApi {
     #[oai(path = "/request-password-reset", method = "post", operation_id = "request_password_reset")]
     async fn request(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("reset-password", &[]);
-        let letter = AccountLetter::PasswordReset;
-        letters::ask(&app.database, letter, &to.email, link, &visitor.actor()).await?;
+        let (kind, actor) = (AccountLetter::PasswordReset, visitor.actor());
+        let ask = async |tx: &mut Tx| letters::ask(tx, kind, &to.email, link, &actor).await;
+        visitor.change_shared(&app, ask).await?;
         Ok(Json(Done::saying("If there is an account with this address, a link is on its way.")))
     }
 
@@ -64,7 +66,9 @@ impl PasswordApi {
         reset: Body<PasswordReset>,
     ) -> Answer<Json<Done>> {
         let PasswordReset { token, new } = reset.0;
-        passwords::reset(&app.database, &token, new, &visitor.actor()).await?;
+        let new = passwords::read_reset(&app.database.pool, &token, new).await?;
+        let reset = async |tx: &mut Tx| passwords::reset(tx, &token, new, &visitor.actor()).await;
+        visitor.change_shared(&app, reset).await?;
         Ok(Json(Done::saying("The password was changed. Sign in with the new one.")))
     }
 
@@ -79,8 +83,11 @@ impl PasswordApi {
         change: Body<PasswordChange>,
     ) -> Answer<Json<Done>> {
         let PasswordChange { current_password, new_password } = change.0;
+        let (user, session, actor) = (caller.user, caller.session, caller.actor());
         let passwords = (current_password, new_password);
-        passwords::change(&app.database, caller.user, caller.session, passwords, &caller.actor()).await?;
+        let new = passwords::read_change(&app.database, user, session, passwords, &actor).await?;
+        let change = async |tx: &mut Tx| passwords::change(tx, user, session, new, &actor).await;
+        caller.change_shared(&app, change).await?;
         Ok(Json(Done::saying("The password was changed, and every other session was signed out.")))
     }
 }

@@ -11,6 +11,7 @@ use domain_accounts::{
     },
     workspaces::{self, Member, Membership},
 };
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
@@ -112,15 +113,10 @@ impl ProfileApi {
         let shown = users::find(&app.database.pool, caller.user).await?;
         let changes = without_own_link(shown, changes);
         let who = (caller.user, caller.session);
-        let edited = profile::edit_own(
-            &app.database,
-            who,
-            changes,
-            current_password,
-            &confirm_link(&app),
-            &caller.actor(),
-        )
-        .await?;
+        let (link, actor) = (confirm_link(&app), caller.actor());
+        profile::check_own(&app.database, who, &changes, current_password, &actor).await?;
+        let edit = async |tx: &mut Tx| profile::edit(tx, caller.user, changes, &link, &actor).await;
+        let edited = caller.change_shared(&app, edit).await?;
         Ok(Json(finish(&app, edited).await))
     }
 
@@ -141,7 +137,9 @@ impl ProfileApi {
         confirmation: Body<EmailConfirmation>,
     ) -> Answer<Json<User>> {
         let who = (caller.user, caller.session);
-        let user = addresses::confirm(&app.database, who, &confirmation.token, &caller.actor()).await?;
+        let confirm =
+            async |tx: &mut Tx| addresses::confirm(tx, who, &confirmation.token, &caller.actor()).await;
+        let user = caller.change_shared(&app, confirm).await?;
         Ok(Json(shown(&app, user)))
     }
 
@@ -194,7 +192,8 @@ impl ProfileApi {
         let shown = peers::view(&app.database, peer, other).await.ok();
         let changes = without_own_link(shown, changes);
         let (link, actor) = (confirm_link(&app), caller.actor());
-        let edited = peers::edit(&app.database, peer, other, changes, role, &link, &actor).await?;
+        let edit = async |tx: &mut Tx| peers::edit(tx, peer, other, changes, role, &link, &actor).await;
+        let edited = caller.change_shared(&app, edit).await?;
         Ok(Json(finish(&app, edited).await))
     }
 }

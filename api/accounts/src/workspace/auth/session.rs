@@ -2,6 +2,7 @@
 
 use api_kit::{Answer, App, Body, Fails, SignedIn, Visitor};
 use domain_accounts::sessions;
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
@@ -61,7 +62,8 @@ impl SessionApi {
     /// The session's tokens, and the tickets of its jobs' streams, are worthless at once.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Done>> {
-        sessions::end(&app.database, caller.session, &caller.actor()).await?;
+        let end = async |tx: &mut Tx| sessions::end(tx, caller.session, &caller.actor()).await;
+        caller.change_shared(&app, end).await?;
         Ok(Json(Done::saying("Signed out.")))
     }
 }

@@ -3,6 +3,7 @@
 use api_kit::{Answer, App, InPerson, NoContent, SignedIn, Whole};
 use domain::SessionId;
 use domain_accounts::sessions::{self, Session};
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
@@ -34,7 +35,8 @@ impl SessionsApi {
     #[oai(path = "/", method = "delete", operation_id = "end_other_sessions")]
     async fn end_others(&self, app: Data<&App>, caller: InPerson) -> Answer<Json<EndedSessions>> {
         let (user, session) = (caller.user, caller.session);
-        let ended = sessions::revoke_others(&app.database, user, session, &caller.actor()).await?;
+        let revoke = async |tx: &mut Tx| sessions::revoke_others(tx, user, session, &caller.actor()).await;
+        let ended = caller.change_shared(&app, revoke).await?;
         Ok(Json(EndedSessions { ended }))
     }
 
@@ -43,7 +45,8 @@ impl SessionsApi {
     /// Its tokens, and the tickets of its jobs' streams, are worthless at once.
     #[oai(path = "/:session_id", method = "delete", operation_id = "end_session")]
     async fn end(&self, app: Data<&App>, caller: InPerson, session_id: Path<Uuid>) -> Answer<NoContent> {
-        sessions::revoke(&app.database, caller.user, SessionId(session_id.0), &caller.actor()).await?;
-        Ok(NoContent)
+        let (user, session) = (caller.user, SessionId(session_id.0));
+        let revoke = async |tx: &mut Tx| sessions::revoke(tx, user, session, &caller.actor()).await;
+        caller.change_shared(&app, revoke).await.map(|()| NoContent)
     }
 }

@@ -6,6 +6,7 @@ mod started;
 
 use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, unhurried};
 use domain_accounts::signups::{self, NewSignup, Started};
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
@@ -51,8 +52,8 @@ enum SignupAnswer {
 
 impl SignupAnswer {
     /// Waits for the job, for as long as a request may.
-    async fn when_ready(app: &App, started: Started) -> Answer<Self> {
-        if is_ready(app, &started, "signup_failed").await? {
+    async fn when_ready(app: &App, visitor: &Visitor, started: Started) -> Answer<Self> {
+        if is_ready(app, visitor, &started, "signup_failed").await? {
             let delivered = signups::deliver(&app.database, &started.token).await?;
             Ok(Self::Done(Json(SignedUp::of(app, delivered)?)))
         } else {
@@ -80,7 +81,7 @@ impl SignupApi {
     )]
     async fn signup(&self, app: Data<&App>, visitor: Visitor, signup: Body<Signup>) -> Answer<SignupAnswer> {
         let started = start(&app, &visitor, signup.0).await?;
-        SignupAnswer::when_ready(&app, started).await
+        SignupAnswer::when_ready(&app, &visitor, started).await
     }
 
     /// Sign up, and watch the workspace being made
@@ -137,5 +138,7 @@ async fn start(app: &App, visitor: &Visitor, signup: Signup) -> Answer<Started> 
         takes_payments(app)?;
         new = new.paid_with(&id)?;
     }
-    Ok(signups::start(&app.database, new, &client(visitor), visitor.actor().origin()).await?)
+    let (new, client, origin) = (new.hashed().await?, client(visitor), visitor.actor().origin());
+    let start = async |tx: &mut Tx| signups::start(tx, new, &client, origin).await;
+    visitor.change_shared(app, start).await
 }

@@ -3,6 +3,7 @@
 use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Whole};
 use domain::WorkspaceId;
 use domain_accounts::personal_tokens::{self, NewToken, PersonalToken};
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
@@ -56,19 +57,18 @@ impl TokensApi {
                 entry.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?
             }
         };
-        let mut tx = app.database.begin().await?;
-        let (personal_token, token) =
-            personal_tokens::create(&mut tx, caller.user, &caller.actor(), within.as_ref(), token.0).await?;
-        tx.commit().await?;
+        let (user, actor) = (caller.user, caller.actor());
+        let create =
+            async |tx: &mut Tx| personal_tokens::create(tx, user, &actor, within.as_ref(), token.0).await;
+        let (personal_token, token) = caller.change_shared(&app, create).await?;
         Ok(Created(NewPersonalToken { personal_token, token }))
     }
 
     /// Revoke one of the caller's personal tokens
     #[oai(path = "/:token_id", method = "delete", operation_id = "revoke_personal_token")]
     async fn revoke(&self, app: Data<&App>, caller: InPerson, token_id: Path<Uuid>) -> Answer<NoContent> {
-        let mut tx = app.database.begin().await?;
-        personal_tokens::revoke(&mut tx, caller.user, &caller.actor(), *token_id).await?;
-        tx.commit().await?;
-        Ok(NoContent)
+        let (user, actor) = (caller.user, caller.actor());
+        let revoke = async |tx: &mut Tx| personal_tokens::revoke(tx, user, &actor, *token_id).await;
+        caller.change_shared(&app, revoke).await.map(|()| NoContent)
     }
 }

@@ -1,10 +1,11 @@
 //! Invitations into a workspace: offering them, withdrawing them, and taking them up.
 
-use api_kit::{AnyoneInPerson, ApiError, App, Caller, InPerson, SignedIn, accept_link, prelude::*};
+use api_kit::{AnyoneInPerson, ApiError, App, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{WorkspaceId, access::Role};
 use domain_accounts::invitations::{
     self, AcceptedInvitation, Answering, Came, Invitation, InvitationPreview, Invitee, OwnInvitation,
 };
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::Object;
 use uuid::Uuid;
@@ -144,12 +145,10 @@ impl InvitationsApi {
             (None, None) => return Err(ApiError::missing(["token"])),
         };
         let answering = Answering { came, signed_in: anyone.user, name };
-        let actor = anyone.caller.as_ref().map_or_else(|| anyone.visitor.actor(), Caller::actor);
+        let actor = anyone.actor();
         let hash = invitations::password_hash(&app.database, &answering, password).await?;
-        let mut tx = app.database.begin().await?;
-        let accepted = invitations::accept(&mut tx, &answering, hash.as_deref(), &actor).await?;
-        tx.commit().await?;
-        Ok(Json(accepted))
+        let accept = async |tx: &mut Tx| invitations::accept(tx, &answering, hash.as_deref(), &actor).await;
+        anyone.change_shared(&app, accept).await.map(Json)
     }
 
     /// Withdraw an invitation
@@ -174,10 +173,8 @@ impl InvitationsApi {
         }
         let invitee = Invitee { id: invitation_id, email };
         let entered = caller.authorities(&app, workspace_id.map(WorkspaceId)).await?;
-        let mut tx = app.database.begin().await?;
-        let cancelled = invitations::cancel(&mut tx, &entered, &caller.actor(), &invitee).await?;
-        tx.commit().await?;
-        Ok(Json(cancelled))
+        let cancel = async |tx: &mut Tx| invitations::cancel(tx, &entered, &caller.actor(), &invitee).await;
+        caller.change_shared(&app, cancel).await.map(Json)
     }
 
     /// Invite a person by mail
@@ -198,13 +195,10 @@ impl InvitationsApi {
         new: Body<NewInvitation>,
     ) -> Answer<Created<Invitation>> {
         let (actor, link) = (can.actor(), accept_link(can.app()));
-        let mut tx = can.app().database.begin().await?;
         let host = host(&can, workspace_id.0, &actor)?;
         let NewInvitation { email, role } = new.0;
         let new = invitations::NewInvitation { email, role, profile: None };
-        let invitation = invitations::invite(&mut tx, &host, new, &link).await?;
-        tx.commit().await?;
-        Ok(Created(invitation))
+        can.change_shared(async |tx, _| invitations::invite(tx, &host, new, &link).await).await.map(Created)
     }
 
     /// Make a link to hand over
@@ -227,10 +221,10 @@ impl InvitationsApi {
         let NewInvitationLink { member_id, email, role } = link_for.0;
         let invitee = Invitee { id: member_id, email };
         let (actor, link) = (can.actor(), accept_link(can.app()));
-        let mut tx = can.app().database.begin().await?;
         let host = host(&can, workspace_id.0, &actor)?;
-        let invitation = invitations::make_link(&mut tx, &host, &invitee, role, &link).await?;
-        tx.commit().await?;
+        let invitation = can
+            .change_shared(async |tx, _| invitations::make_link(tx, &host, &invitee, role, &link).await)
+            .await?;
         Ok(Json(InvitationLink { invite_url: link.url, token: link.token, invitation }))
     }
 
@@ -252,10 +246,7 @@ impl InvitationsApi {
         let ResendInvitation { member_id, email } = resend.0;
         let invitee = Invitee { id: member_id, email };
         let (actor, link) = (can.actor(), accept_link(can.app()));
-        let mut tx = can.app().database.begin().await?;
-        let invitation =
-            invitations::resend(&mut tx, &host(&can, workspace_id.0, &actor)?, &invitee, &link).await?;
-        tx.commit().await?;
-        Ok(Json(invitation))
+        let host = host(&can, workspace_id.0, &actor)?;
+        can.change_shared(async |tx, _| invitations::resend(tx, &host, &invitee, &link).await).await.map(Json)
     }
 }

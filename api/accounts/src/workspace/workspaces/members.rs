@@ -52,9 +52,7 @@ impl MembersApi {
         member_id: Path<Uuid>,
     ) -> Answer<Json<RemovedMember>> {
         let actor = can.actor();
-        let mut tx = can.app().database.begin().await?;
-        let removed = removal::remove(&mut tx, &host(&can, workspace_id.0, &actor)?, member_id.0).await?;
-        tx.commit().await?;
-        Ok(Json(removed))
+        let host = host(&can, workspace_id.0, &actor)?;
+        can.change_shared(async |tx, _| removal::remove(tx, &host, member_id.0).await).await.map(Json)
     }
 }

@@ -5,6 +5,7 @@ use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
 };
+use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
@@ -115,7 +116,7 @@ impl StripeInviteApi {
         signup: Body<InvitedSignup>,
     ) -> Answer<SignupAnswer> {
         let started = start(&app, &visitor, signup.0).await?;
-        SignupAnswer::when_ready(&app, started).await
+        SignupAnswer::when_ready(&app, &visitor, started).await
     }
 
     /// Sign up with an invite, and watch the workspace being made
@@ -144,5 +145,8 @@ async fn start(app: &App, visitor: &Visitor, signup: InvitedSignup) -> Answer<St
     takes_payments(app)?;
     let InvitedSignup { invite_code, password, full_name, company_name, clerk_id, skip_seed } = signup;
     let new = NewInvitedSignup { invite_code, password, full_name, company_name, clerk_id, skip_seed };
-    Ok(signups::start_invited(&app.database, new, &client(visitor), visitor.actor().origin()).await?)
+    let new = signups::read_invited(&app.database.pool, new).await?;
+    let (client, origin) = (client(visitor), visitor.actor().origin());
+    let start = async |tx: &mut Tx| signups::start_invited(tx, new, &client, origin).await;
+    visitor.change_shared(app, start).await
 }

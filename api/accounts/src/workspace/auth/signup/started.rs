@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
-use api_kit::{Answer, ApiError, App, wait_for_end};
+use api_kit::{Answer, ApiError, App, Visitor, wait_for_end};
 use domain_accounts::signups::{Delivered, Started};
-use jobs::{
-    Unit,
-    watch::{Snapshot, Status},
-};
+use jobs::watch::{Snapshot, Status};
 use poem::http::StatusCode;
 use poem_openapi::Object;
 use uuid::Uuid;
@@ -68,11 +65,13 @@ impl SignedUp {
 ///
 /// # Errors
 /// Why it never will be; with the code that is given, unless there is a better one.
-pub(crate) async fn is_ready(app: &App, started: &Started, code: &'static str) -> Answer<bool> {
-    if Unit::is_open() {
-        return Ok(false);
-    }
-    match wait_for_end(&app.hub, started.job, PATIENCE).await? {
+pub(crate) async fn is_ready(
+    app: &App,
+    visitor: &Visitor,
+    started: &Started,
+    code: &'static str,
+) -> Answer<bool> {
+    match wait_for_end(&app.hub, visitor, started.job, PATIENCE).await? {
         Some(end) if end.event.status == Status::Completed => Ok(true),
         Some(end) => Err(failed(&end, code)),
         None => Ok(false),

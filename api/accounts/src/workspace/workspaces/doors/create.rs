@@ -6,6 +6,7 @@ use domain_accounts::{
     signups::{self, NewOwnedWorkspace},
     workspaces::{Workspace, details},
 };
+use jobs::Tx;
 use poem_openapi::{ApiResponse, Object, payload::Json};
 
 use crate::workspace::auth::{SignupStarted, is_ready};
@@ -45,8 +46,9 @@ pub(in super::super) async fn create(
         at_most,
         invite_code: workspace.invite_code.as_deref(),
     };
-    let started = signups::create_workspace(&app.database, new, &caller.actor()).await?;
-    if !is_ready(app, &started, "provisioning_failed").await? {
+    let create = async |tx: &mut Tx| signups::create_workspace(tx, new, &caller.actor()).await;
+    let started = caller.change_shared(app, create).await?;
+    if !is_ready(app, &caller.visitor, &started, "provisioning_failed").await? {
         return Ok(WorkspaceAnswer::OnItsWay(Json(started.into())));
     }
     let made = details::get(&app.database.pool, WorkspaceId(started.workspace_id), Some(caller.user)).await?;

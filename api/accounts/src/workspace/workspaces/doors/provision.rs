@@ -5,6 +5,7 @@ use domain_accounts::{
     signups::{self, NewProvision},
     users,
 };
+use jobs::Tx;
 use poem_openapi::{ApiResponse, Object, payload::Json};
 use uuid::Uuid;
 
@@ -57,8 +58,9 @@ pub(super) async fn provision(
         workspace_name: &workspace.workspace_name,
         skip_seed: workspace.skip_seed.unwrap_or(true),
     };
-    let started = signups::provision(&app.database, new, &caller.actor()).await?;
-    if !is_ready(app, &started, "provisioning_failed").await? {
+    let provision = async |tx: &mut Tx| signups::provision(tx, new, &caller.actor()).await;
+    let started = caller.change_shared(app, provision).await?;
+    if !is_ready(app, &caller.visitor, &started, "provisioning_failed").await? {
         return Ok(ProvisionAnswer::OnItsWay(Json(started.into())));
     }
     let delivered = signups::deliver(&app.database, &started.token).await?;

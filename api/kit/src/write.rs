@@ -1,0 +1,143 @@
+//! How handlers write: by the access of their caller, and in no other way. Each function here begins a transaction, runs
+//! the work in it, sees to it that the audit has an entry, and commits; what fails is rolled back.
+//!
+//! The transaction of a request with an `Idempotency-Key` begins with the request's claim, and is committed by the
+//! edge, together with the answer ([`crate::idempotency`]). No other connection sees before what it has done, and a
+//! request makes one change. So what the answer shows of it is read in the work, in the same transaction.
+
+use domain::{Acting, Actor, WorkspaceDb, WorkspaceId, audit};
+use jobs::{Database, Steps, Tx};
+
+use crate::{Access, Answer, Anyone, ApiError, App, Caller, Operator, Visitor, idempotency::Claim};
+
+impl Access {
+    /// Changes the workspace's data: all that `work` does is kept if it succeeds, and none of it otherwise.
+    ///
+    /// ```ignore
+    /// can.change(async |db| teams::create(db, new.0).await).await.map(Created)
+    /// ```
+    pub async fn change<T, E: Into<ApiError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<T, E>,
+    ) -> Answer<T> {
+        let (database, claim) = (&self.app().database, self.claim());
+        let mut db = match claim {
+            None => WorkspaceDb::write(database, self.workspace, self.actor()).await?,
+            Some(claim) => {
+                WorkspaceDb::enter(claim.begin(database).await?, self.workspace, self.actor()).await?
+            }
+        };
+        let changed = work(&mut db).await.map_err(Into::into)?;
+        finish(claim, db.finish().await?).await?;
+        Ok(changed)
+    }
+
+    /// Changes what all workspaces share, as a caller of this one: all that `work` does is kept if it succeeds, and
+    /// none of it otherwise.
+    ///
+    /// ```ignore
+    /// can.change_shared(async |tx, by| api_keys::revoke(tx, by, id).await).await.map(Json)
+    /// ```
+    pub async fn change_shared<T, E: Into<ApiError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx, &Acting<'_>) -> Result<T, E>,
+    ) -> Answer<T> {
+        let actor = self.actor();
+        let by = Acting::new(self.authority(), &actor);
+        let mut tx = begin(&self.app().database, self.claim()).await?;
+        let changed = work(&mut tx, &by).await.map_err(Into::into)?;
+        audit::complete(&mut tx, Some(self.workspace), &actor).await?;
+        finish(self.claim(), tx).await?;
+        Ok(changed)
+    }
+
+    /// Changes many things that all workspaces share, some hundred in a transaction: what was done stays when a later
+    /// step fails. With an `Idempotency-Key` all steps are one transaction. Each step makes its own entry of the audit.
+    pub async fn change_in_steps<S: Steps>(&self, steps: S) -> Answer<S::Done> {
+        let database = &self.app().database;
+        let Some(claim) = self.claim() else { return Ok(database.in_steps(steps).await?) };
+        let mut tx = claim.begin(database).await?;
+        let done = tx.all_steps(steps).await?;
+        claim.leave(tx);
+        Ok(done)
+    }
+
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.caller.visitor.claim.as_ref()
+    }
+}
+
+impl Caller {
+    /// Changes what all workspaces share: all that `work` does is kept if it succeeds, and none of it otherwise.
+    pub async fn change_shared<T, E: Into<ApiError>>(
+        &self,
+        app: &App,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Answer<T> {
+        change_shared(&app.database, self.visitor.claim.as_ref(), &self.actor(), work).await
+    }
+}
+
+impl Visitor {
+    /// Changes what all workspaces share, for an unauthenticated caller: all that `work` does is kept if it succeeds,
+    /// and none of it otherwise.
+    pub async fn change_shared<T, E: Into<ApiError>>(
+        &self,
+        app: &App,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Answer<T> {
+        change_shared(&app.database, self.claim.as_ref(), &self.actor(), work).await
+    }
+}
+
+impl Anyone {
+    /// Changes what all workspaces share: all that `work` does is kept if it succeeds, and none of it otherwise.
+    pub async fn change_shared<T, E: Into<ApiError>>(
+        &self,
+        app: &App,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Answer<T> {
+        change_shared(&app.database, self.visitor.claim.as_ref(), &self.actor(), work).await
+    }
+}
+
+impl Operator {
+    /// Changes what all workspaces share: all that `work` does is kept if it succeeds, and none of it otherwise.
+    pub async fn change_shared<T, E: Into<ApiError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Answer<T> {
+        change_shared(self.database(), self.claim(), &self.actor(), work).await
+    }
+}
+
+async fn change_shared<T, E: Into<ApiError>>(
+    database: &Database,
+    claim: Option<&Claim>,
+    actor: &Actor,
+    work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
+) -> Answer<T> {
+    let mut tx = begin(database, claim).await?;
+    let changed = work(&mut tx).await.map_err(Into::into)?;
+    audit::complete(&mut tx, None::<WorkspaceId>, actor).await?;
+    finish(claim, tx).await?;
+    Ok(changed)
+}
+
+async fn begin(database: &Database, claim: Option<&Claim>) -> Result<Tx, ApiError> {
+    match claim {
+        None => Ok(database.begin().await?),
+        Some(claim) => claim.begin(database).await,
+    }
+}
+
+/// Commits, or leaves that to the edge.
+async fn finish(claim: Option<&Claim>, tx: Tx) -> Result<(), ApiError> {
+    match claim {
+        None => Ok(tx.commit().await?),
+        Some(claim) => {
+            claim.leave(tx);
+            Ok(())
+        }
+    }
+}

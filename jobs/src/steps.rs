@@ -1,0 +1,48 @@
+//! Changes of many things, some hundred in a step, so that no transaction holds all of them.
+
+use std::ops::ControlFlow;
+
+use crate::{Database, Tx};
+
+/// A change that is made in steps. Each step continues where the one before has ended.
+pub trait Steps: Send {
+    /// What the steps have done, all together.
+    type Done: Send;
+
+    /// Makes the next step; breaks with what was done when it was the last.
+    fn step(
+        &mut self,
+        tx: &mut Tx,
+    ) -> impl Future<Output = Result<ControlFlow<Self::Done>, sqlx::Error>> + Send;
+}
+
+impl Database {
+    /// Makes each step in a transaction of its own: what was done stays when a later one fails.
+    ///
+    /// # Errors
+    /// Those of the steps.
+    pub async fn in_steps<S: Steps>(&self, mut steps: S) -> Result<S::Done, sqlx::Error> {
+        loop {
+            let mut tx = self.begin().await?;
+            let flow = steps.step(&mut tx).await?;
+            tx.commit().await?;
+            if let ControlFlow::Break(done) = flow {
+                return Ok(done);
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Makes all steps in this transaction.
+    ///
+    /// # Errors
+    /// Those of the steps.
+    pub async fn all_steps<S: Steps>(&mut self, mut steps: S) -> Result<S::Done, sqlx::Error> {
+        loop {
+            if let ControlFlow::Break(done) = steps.step(self).await? {
+                return Ok(done);
+            }
+        }
+    }
+}
