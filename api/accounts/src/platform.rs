@@ -10,6 +10,8 @@ mod token_api;
 
 use poem_openapi::OpenApi;
 
+pub use public::Tag as PublicTag;
+
 /// All of them.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {

@@ -35,7 +35,6 @@ mod shared_secret;
 mod signer;
 mod sse;
 mod strict;
-mod tag;
 mod times;
 mod type_id;
 mod upload;
@@ -71,7 +70,6 @@ pub use shared_secret::SharedSecret;
 pub use signer::{AccessClaims, Opens, Signer, Ticket};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use strict::Strict;
-pub use tag::Tag;
 pub use type_id::{NotThatId, Prefixed, TypeId, id_of_kind, type_id_of, with_type_ids};
 pub use upload::FileUpload;
 pub use wait::wait_for_end;
@@ -82,13 +80,13 @@ pub use domain::{access::Reach, callers::Credential};
 /// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
 pub mod prelude {
     pub use poem_openapi::{
-        OpenApi,
+        OpenApi, Tags,
         param::{Path, Query},
         payload::Json,
     };
 
     pub use crate::{
-        Answer, Body, Can, Created, Fails, NoContent, Page, PageNumber, PageSize, Tag, Whole, page_request,
+        Answer, Body, Can, Created, Fails, NoContent, Page, PageNumber, PageSize, Whole, page_request,
         permissions,
     };
 }

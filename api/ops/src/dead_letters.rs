@@ -1,12 +1,19 @@
 //! Dead letters of every workspace. They are tried again as any failed job is; putting them away is their
 //! workspace's business.
 
-use api_kit::{Answer, Operator, Tag};
+use api_kit::{Answer, Operator};
 use jobs::{JobId, Pool, operator::Filter};
-use poem_openapi::{OpenApi, param::Query, payload::Json};
+use poem_openapi::{OpenApi, Tags, param::Query, payload::Json};
 use uuid::Uuid;
 
 use crate::jobs::{Jobs, part};
+
+#[derive(Tags)]
+enum Tag {
+    /// Jobs that have failed for good: look why, try again, or put away.
+    #[oai(rename = "Dead Letters")]
+    DeadLetters,
+}
 
 pub(crate) struct DeadLettersApi;
 

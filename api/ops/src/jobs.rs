@@ -1,6 +1,6 @@
 //! Jobs of every workspace: find them, cancel them, try them again.
 
-use api_kit::{Answer, ApiError, Fails, Operator, Tag};
+use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::{
     JobId, Pool, Tx,
     control::{Cancel, Retry},
@@ -8,7 +8,7 @@ use jobs::{
     watch::Status,
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -25,6 +25,12 @@ pub(crate) struct Jobs {
     /// Ask for `before` this one to go on; absent at the end.
     #[oai(skip_serializing_if_is_none)]
     next: Option<JobId>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Long work: watch it, cancel it, try it again.
+    Jobs,
 }
 
 pub(crate) struct JobsApi;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use api_kit::{Answer, ApiError, Body, NoContent, Operator, Tag};
+use api_kit::{Answer, ApiError, Body, NoContent, Operator};
 use jobs::limits::{self, Limit, NewLimit, Scope};
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
 use crate::pauses::{refuse_unknown_kind, refuse_unknown_workspace};
@@ -37,6 +37,12 @@ struct LimitToSet {
 struct Limits {
     /// Those of the installation first.
     items: Vec<Limit>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// How many jobs may run at once, and start in a period.
+    Limits,
 }
 
 pub(crate) struct LimitsApi;

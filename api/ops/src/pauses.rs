@@ -1,12 +1,12 @@
 //! Pauses: of a pool, a kind or a workspace, or of what matches several of them.
 
-use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator, Tag};
+use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator};
 use domain_accounts::tenants;
 use jobs::{
     Pool,
     pauses::{self, NewPause, Pause},
 };
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
 /// What to pause: jobs that match everything that is set. At least one of `pool`, `kind` and
@@ -33,6 +33,12 @@ struct PauseToSet {
 struct Pauses {
     /// Oldest first.
     items: Vec<Pause>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// What is not to begin for now.
+    Pauses,
 }
 
 pub(crate) struct PausesApi;

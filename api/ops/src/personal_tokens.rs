@@ -1,11 +1,11 @@
 //! Personal tokens: what each may do. People make read-only ones; more is granted here.
 
-use api_kit::{Answer, Body, Fails, Operator, Tag};
+use api_kit::{Answer, Body, Fails, Operator};
 use domain::access::Scope;
 use domain_accounts::personal_tokens::{self, PersonalToken};
 use jobs::Tx;
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -23,6 +23,13 @@ struct PersonalTokens {
 struct Grant {
     /// In place of those that it has: at least one.
     scopes: Vec<Scope>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Tokens for people's programs.
+    #[oai(rename = "Personal Tokens")]
+    PersonalTokens,
 }
 
 pub(crate) struct PersonalTokensApi;

@@ -1,6 +1,6 @@
 //! Queues: how each pool stands, and why.
 
-use api_kit::{Answer, ApiError, Operator, Tag};
+use api_kit::{Answer, ApiError, Operator};
 use chrono::{DateTime, Utc};
 use jobs::{
     Pool,
@@ -8,7 +8,7 @@ use jobs::{
 };
 use poem::web::Data;
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -39,6 +39,12 @@ struct Queue {
     workspaces: Vec<TenantQueue>,
     /// When the others were counted.
     at: DateTime<Utc>,
+}
+
+#[derive(Tags)]
+pub(crate) enum Tag {
+    /// What waits and runs in each pool.
+    Queues,
 }
 
 pub(crate) struct QueuesApi;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_kit::{Answer, ApiError, Operator, Tag};
+use api_kit::{Answer, ApiError, Operator};
 use jobs::{Pool, queues::Gauge};
 use poem::web::Data;
 use poem_openapi::{
@@ -10,6 +10,8 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
 };
+
+use crate::queues::Tag;
 
 /// Within what time the ready jobs should be through, in seconds, unless asked otherwise, and at the most.
 const TARGET: (u64, u64) = (60, 86_400);

@@ -1,9 +1,9 @@
 //! Shares: a workspace's part of a busy pool, beside the others'.
 
-use api_kit::{Answer, ApiError, Body, NoContent, Operator, Tag};
+use api_kit::{Answer, ApiError, Body, NoContent, Operator};
 use domain_accounts::tenants;
 use jobs::shares::{self, Share};
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
 /// A workspace's weight.
@@ -19,6 +19,12 @@ struct Weight {
 struct Shares {
     /// The largest first.
     items: Vec<Share>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Tenants' parts of a busy pool.
+    Shares,
 }
 
 pub(crate) struct SharesApi;

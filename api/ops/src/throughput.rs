@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use api_kit::{Answer, ApiError, Operator, Tag};
+use api_kit::{Answer, ApiError, Operator};
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::{
     Pool, clock,
     throughput::{self, KEPT, Span, Throughput, minute_of},
 };
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, param::Query, payload::Json};
 
 /// Steps in one answer.
 const STEPS: i64 = 1440;
@@ -26,6 +26,12 @@ struct History {
     step: i64,
     /// Oldest first, one for each kind that had runs in a step.
     items: Vec<Throughput>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// What ran in the past.
+    Throughput,
 }
 
 pub(crate) struct ThroughputApi;

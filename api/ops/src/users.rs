@@ -1,6 +1,6 @@
 //! Accounts: finding one, making somebody staff, letting nobody in by one, and acting as somebody.
 
-use api_kit::{Answer, ApiError, Body, Created, Operator, Tag};
+use api_kit::{Answer, ApiError, Body, Created, Operator};
 use chrono::{DateTime, Utc};
 use domain::UserId;
 use domain_accounts::users::{
@@ -8,7 +8,7 @@ use domain_accounts::users::{
     staff::{self, Account},
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -45,6 +45,12 @@ struct ImpersonationToken {
     token: String,
     /// Until when it may be exchanged.
     expires_at: DateTime<Utc>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Accounts: who may sign in, who is staff.
+    Accounts,
 }
 
 pub(crate) struct UsersApi;

@@ -1,8 +1,8 @@
 //! Workers: who is there, with what in hand; and asking one to pause, to go on, or to leave.
 
-use api_kit::{Answer, ApiError, Fails, Operator, Tag};
+use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::roster::{self, Ask, Asked, Worker};
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 use uuid::Uuid;
 
 /// Every worker process.
@@ -10,6 +10,12 @@ use uuid::Uuid;
 struct Workers {
     /// The longest-serving first.
     items: Vec<Worker>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// The processes that run jobs.
+    Workers,
 }
 
 pub(crate) struct WorkersApi;

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api_kit::{Answer, ApiError, App, Envelope, RequestId, Tag, Wrapped};
+use api_accounts::platform::PublicTag;
+use api_kit::{Answer, ApiError, App, Envelope, RequestId, Wrapped};
 use chrono::{DateTime, Utc};
 use domain::installation::{Installation, Probe};
 use jobs::Database;
@@ -162,7 +163,7 @@ impl ApiResponse for Document {
 /// See the module.
 pub struct PublicApi;
 
-#[OpenApi(tag = "Tag::Public")]
+#[OpenApi(tag = "PublicTag::Public")]
 #[allow(clippy::unused_async)] // a handler is async
 impl PublicApi {
     /// Tell whether the process is up

@@ -114,6 +114,13 @@ pub enum EntityError {
     Database(sqlx::Error),
 }
 
+impl EntityError {
+    /// One field, one reason.
+    pub fn invalid(field: &str, reason: &str) -> Self {
+        Self::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])]))
+    }
+}
+
 impl From<StorageUseError> for EntityError {
     fn from(error: StorageUseError) -> Self {
         match error {

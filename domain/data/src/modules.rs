@@ -1,44 +1,43 @@
-//! Modules: the parts of the product that a workspace switches on and off, each with settings of its
-//! own. What a module's settings mean is its own business; here they are a JSON object, kept as given.
+//! Modules: the parts of the product that a workspace switches on and off, each with settings of its own: a JSON object,
+//! kept as given.
 
 use chrono::{DateTime, Utc};
-use domain::{EntityError, Event, FieldErrors, JsonObject, WorkspaceDb};
+use domain::{EntityError, Event, JsonObject, WorkspaceDb};
 use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The most that a module's settings take, as JSON.
+/// Maximum size of a module's settings, in bytes of JSON.
 const MAX_SETTINGS: usize = 64 * 1024;
-/// The longest name of a module.
-const LONGEST_NAME: usize = 63;
 
 /// A module, as a workspace has set it up.
 #[derive(Debug, Clone, PartialEq, Serialize, Object)]
 pub struct Module {
-    /// Its id.
+    /// Module id.
     pub id: Uuid,
-    /// Its name, which addresses it.
+    /// Name, as in the module's path.
     pub module: String,
-    /// Whether it is on.
+    /// Whether the module is on.
     pub is_enabled: bool,
-    /// How it is set up.
+    /// Settings.
     pub settings: JsonObject,
-    /// When it was first set up.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A module to set up.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct NewModule {
-    /// Its name: a small letter, then up to 62 small letters, digits and underscores.
+    /// Name, unique in the workspace: a small letter, then up to 62 small letters, digits and underscores.
+    #[oai(validator(pattern = "^[a-z][a-z0-9_]{0,62}$"))]
     pub module: String,
-    /// Whether it is on.
+    /// Whether the module is on.
     #[oai(default = "on")]
     pub is_enabled: bool,
-    /// How it is set up; at most 64 KiB as JSON.
+    /// Settings; at most 64 KiB as JSON.
     #[oai(default)]
     pub settings: JsonObject,
 }
@@ -46,9 +45,9 @@ pub struct NewModule {
 /// Changes to a module; what is absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct ModuleChanges {
-    /// Whether it is on.
+    /// Whether the module is on.
     pub is_enabled: Option<bool>,
-    /// How it is set up, in place of what was there; at most 64 KiB as JSON.
+    /// Settings, in place of the present ones; at most 64 KiB as JSON.
     pub settings: Option<JsonObject>,
 }
 
@@ -67,30 +66,19 @@ pub async fn list(db: &mut WorkspaceDb) -> Result<Vec<Module>, EntityError> {
 }
 
 /// The module of that name.
-pub async fn get(db: &mut WorkspaceDb, module: &str) -> Result<Module, EntityError> {
+pub async fn get(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityError> {
     let module = sqlx::query_as!(
         Module,
         r#"select id, module, is_enabled, settings as "settings: _", created_at, updated_at
              from modules where module = $1"#,
-        module,
+        name,
     );
     Ok(module.fetch_one(db.conn()).await?)
 }
 
-/// Sets a module up that wasn't.
-///
-/// # Errors
-/// [`EntityError::Taken`] when it was; [`EntityError::Invalid`].
+/// Sets a module up.
 pub async fn create(db: &mut WorkspaceDb, new: NewModule) -> Result<Module, EntityError> {
-    let mut errors = FieldErrors::new();
-    if !is_name(&new.module) {
-        let reason = "must be a small letter, then up to 62 small letters, digits and underscores";
-        errors.insert("module".to_owned(), vec![reason.to_owned()]);
-    }
-    check_settings(&new.settings, &mut errors);
-    if !errors.is_empty() {
-        return Err(EntityError::Invalid(errors));
-    }
+    check(&new.settings)?;
     let created = sqlx::query_as!(
         Module,
         r#"insert into modules (id, module, is_enabled, settings) values ($1, $2, $3, $4)
@@ -101,70 +89,47 @@ pub async fn create(db: &mut WorkspaceDb, new: NewModule) -> Result<Module, Enti
         Value::Object(new.settings.into_members()),
     );
     let created = created.fetch_one(db.conn()).await?;
-    record(db, "created", &created).await?;
-    Ok(created)
+    record(db, "created", created).await
 }
 
 /// Switches a module on that is off, and off that is on.
-pub async fn toggle(db: &mut WorkspaceDb, module: &str) -> Result<Module, EntityError> {
+pub async fn toggle(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityError> {
     let toggled = sqlx::query_as!(
         Module,
         r#"update modules set is_enabled = not is_enabled, updated_at = now() where module = $1
            returning id, module, is_enabled, settings as "settings: _", created_at, updated_at"#,
-        module,
+        name,
     );
     let toggled = toggled.fetch_one(db.conn()).await?;
-    record(db, "updated", &toggled).await?;
-    Ok(toggled)
+    record(db, "updated", toggled).await
 }
 
-/// Changes how a module is set up.
-///
-/// # Errors
-/// [`EntityError::Invalid`].
-pub async fn update(
-    db: &mut WorkspaceDb,
-    module: &str,
-    changes: ModuleChanges,
-) -> Result<Module, EntityError> {
-    let mut errors = FieldErrors::new();
-    if let Some(settings) = &changes.settings {
-        check_settings(settings, &mut errors);
-    }
-    if !errors.is_empty() {
-        return Err(EntityError::Invalid(errors));
-    }
+/// Changes a module.
+pub async fn update(db: &mut WorkspaceDb, name: &str, changes: ModuleChanges) -> Result<Module, EntityError> {
+    changes.settings.as_ref().map_or(Ok(()), check)?;
     let updated = sqlx::query_as!(
         Module,
         r#"update modules set is_enabled = coalesce($2, is_enabled), settings = coalesce($3, settings),
                               updated_at = now()
             where module = $1
            returning id, module, is_enabled, settings as "settings: _", created_at, updated_at"#,
-        module,
+        name,
         changes.is_enabled,
         changes.settings.map(|settings| Value::Object(settings.into_members())),
     );
     let updated = updated.fetch_one(db.conn()).await?;
-    record(db, "updated", &updated).await?;
-    Ok(updated)
+    record(db, "updated", updated).await
 }
 
-/// Settings may hold what is nobody else's business, such as credentials: the event says that they are there.
-async fn record(db: &mut WorkspaceDb, verb: &str, module: &Module) -> Result<(), sqlx::Error> {
+/// The event names the module without its settings, which may hold credentials.
+async fn record(db: &mut WorkspaceDb, verb: &str, module: Module) -> Result<Module, EntityError> {
     let told = json!({ "module": module.module, "is_enabled": module.is_enabled });
-    db.record(Event::new("module", verb, module.id, told)).await
+    db.record(Event::new("module", verb, module.id, told)).await?;
+    Ok(module)
 }
 
-fn is_name(text: &str) -> bool {
-    let is_next = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    text.len() <= LONGEST_NAME
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(is_next)
-}
-
-fn check_settings(settings: &JsonObject, errors: &mut FieldErrors) {
+fn check(settings: &JsonObject) -> Result<(), EntityError> {
     let size = serde_json::to_vec(settings.members()).map_or(usize::MAX, |json| json.len());
-    if size > MAX_SETTINGS {
-        errors.insert("settings".to_owned(), vec!["must be at most 64 KiB as JSON".to_owned()]);
-    }
+    let reason = "must be at most 64 KiB as JSON";
+    (size <= MAX_SETTINGS).then_some(()).ok_or_else(|| EntityError::invalid("settings", reason))
 }

@@ -4,7 +4,10 @@ use domain_data::job_kinds::ExportRecords;
 use jobs::{JobId, NewJob, Surface, kinds::NoOp};
 use serde_json::json;
 
-use super::answers::{Contract, hold_modules, hold_permissions};
+use super::{
+    answers::{Contract, hold_modules, hold_permissions},
+    crud,
+};
 use crate::{
     Client, TestApp,
     workspace::{dead_letter, enqueue, sleeper},
@@ -81,16 +84,12 @@ pub(super) async fn writes_are_noted(app: &TestApp, contract: &Contract, actor: 
 }
 
 /// Writes of a workspace by that client, held against the document.
-async fn write_all(app: &TestApp, client: &Client) -> Contract {
+async fn write_all(app: &TestApp, owner: &Client, client: &Client) -> Contract {
     let mut contract = Contract::new(Surface::Workspace);
+    crud::write_all(app, &mut contract, owner, client).await;
     hold_modules(&mut contract, client).await;
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"}]});
-    contract
-        .hold_section(client, "recordset", "/recordsets", leads.clone(), json!({"description": "x"}))
-        .await;
     let leads = client.post("/recordsets", leads).await.expect(201);
-    let record = json!({"recordset_id": leads["id"], "data": {"name": "Ada"}});
-    contract.hold_section(client, "record", "/records", record, json!({"data": {"name": "Eve"}})).await;
 
     let upload = client.upload("/recordsets/import/upload", "people.csv", "Name\nAda\n").await;
     let file = json!({"file_uri": contract.hold("upload_import_file", &upload)["file_uri"]});
@@ -156,7 +155,7 @@ async fn what_a_key_writes_is_the_key_s_and_nobody_s_else() {
         .execute(&app.database.pool)
         .await
         .unwrap();
-    let mut contract = write_all(&app, &program).await;
+    let mut contract = write_all(&app, &owner, &program).await;
     hold_permissions(&mut contract, &program).await;
 
     writes_are_noted(&app, &contract, "api_key").await;

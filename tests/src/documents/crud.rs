@@ -1,89 +1,53 @@
 //! A walk over every section that the documents show to be a plain one: a collection with POST and GET, and items with
-//! PATCH, PUT or DELETE. Each is created, read, listed, changed and deleted by the least role that may, is not there for
-//! another tenant, and is refused to a caller without the permission. A section's own tests say what is particular to it.
+//! PATCH, PUT or DELETE. What it holds is created, read, listed, changed and deleted by the least role that may and by a
+//! key, is not there for another tenant, is refused to a caller without the permission, and keeps the rules that its
+//! schemas tell. A section's own tests say what is particular to it.
 
+mod people;
+mod rules;
 mod sample;
+mod section;
 
 use std::collections::BTreeSet;
 
 use domain::access::Role;
+use jobs::Surface;
 use serde_json::{Map, Value, json};
 
-use self::sample::{Sample, sample};
+use self::{
+    people::People,
+    sample::{OF_INVITED, Sample, sample},
+    section::{LEFT_OUT, Section, sections, walked_sections},
+};
 use super::{
     FOR_PEOPLE, Operation, SURFACES, answers::Contract, audit::writes_are_noted, document, operations,
 };
 use crate::{Client, Reply, TestApp};
 
-/// Sections that are not walked, and why.
-const LEFT_OUT: [(&str, &str); 3] = [
-    ("/auth/tokens", "of an account: there is no workspace and no permission to lack; workspace/auth"),
-    ("/workspaces", "what tenants are: what others see is the subject of workspace/workspaces"),
-    ("/pauses", "of the operator, who has no tenant and no permissions; ops/"),
-];
-
-/// A section, as its document has it.
-struct Section<'a> {
-    collection: &'a str,
-    /// The name of the last parameter of an item's path.
-    parameter: &'a str,
-    create: &'a Operation,
-    list: &'a Operation,
-    read: Option<&'a Operation>,
-    change: Option<&'a Operation>,
-    delete: Option<&'a Operation>,
-}
-
-fn sections<'a>(operations: &'a [Operation]) -> Vec<Section<'a>> {
-    let find = |method: &str, path: &str| {
-        operations.iter().find(|operation| operation.method == method && operation.path == path)
+/// The operations whose answers the walk holds against the document.
+pub(super) fn walked(surface: Surface) -> BTreeSet<String> {
+    let document = document(surface);
+    let operations = operations(&document);
+    let of_section = |Section { collection, create, list, read, change, delete, jobs, .. }: Section| {
+        let create = (collection != OF_INVITED).then_some(create);
+        let plain = [create, Some(list), read, change, delete].into_iter().flatten();
+        plain.chain(jobs).map(|operation| operation.id.clone()).collect::<Vec<_>>()
     };
-    let section = |create: &'a Operation| {
-        let collection = &create.path;
-        let below = operations.iter().filter_map(|operation| operation.path.strip_prefix(&**collection));
-        let mut parameters = below.filter_map(|rest| rest.strip_prefix("/{")?.strip_suffix('}'));
-        let parameter = parameters.find(|name| !name.contains('/'))?;
-        let item = format!("{collection}/{{{parameter}}}");
-        let section = Section {
-            collection,
-            parameter,
-            create,
-            list: find("get", collection)?,
-            read: find("get", &item),
-            change: find("patch", &item).or_else(|| find("put", &item)),
-            delete: find("delete", &item),
-        };
-        (section.change.is_some() || section.delete.is_some()).then_some(section)
-    };
-    operations.iter().filter(|operation| operation.method == "post").filter_map(section).collect()
+    walked_sections(&document, &operations).flat_map(of_section).collect()
 }
 
-/// The members of a workspace, by role, the least first, and a person from elsewhere.
-struct People {
-    by_role: Vec<(Role, Client)>,
-    stranger: Client,
-}
-
-impl People {
-    async fn of(app: &TestApp) -> Self {
-        let owner = app.owner().await;
-        let mut by_role = Vec::new();
-        for role in [Role::Viewer, Role::Member, Role::Admin] {
-            by_role.push((role, app.join(&owner, role.name()).await));
-        }
-        by_role.push((Role::Owner, owner));
-        Self { by_role, stranger: app.owner().await }
-    }
-
-    fn owner(&self) -> &Client {
-        &self.by_role[3].1
-    }
-
-    /// The person with the least role that an operation lets in.
-    fn least(&self, operation: &Operation) -> &Client {
-        let permission = operation.body["x-permission"].as_str().unwrap_or_default();
-        let found = self.by_role.iter().find(|(role, _)| role.may(permission));
-        &found.unwrap_or_else(|| panic!("{}: no role has {permission:?}", operation.id)).1
+/// Creates, changes and deletes in each section of a surface by that client; the owner makes what is needed for it.
+pub(super) async fn write_all(app: &TestApp, contract: &mut Contract, owner: &Client, client: &Client) {
+    let people = People { by_role: vec![(Role::Owner, client.clone())], stranger: app.anonymous() };
+    let document = document(contract.surface);
+    let operations = operations(&document);
+    for section in walked_sections(&document, &operations) {
+        let sample = sample(app, owner, &document, &section).await;
+        let mut walk = Walk { section, sample, item: String::new() };
+        walk.create(contract, &people).await;
+        walk.change(contract, &people).await;
+        walk.run_jobs(contract, &people).await;
+        walk.delete(contract, &people).await;
     }
 }
 
@@ -116,16 +80,30 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     async fn call(&self, client: &Client, operation: &Operation) -> Reply {
-        let Sample { collection, new, change, .. } = &self.sample;
-        let is_item = operation.path != self.section.collection;
+        let Sample { new, change, .. } = &self.sample;
+        self.send(client, operation, if operation.method == "post" { new } else { change }).await
+    }
+
+    /// The same with another body, where one is taken.
+    async fn send(&self, client: &Client, operation: &Operation, body: &Value) -> Reply {
+        let Section { collection, parameter, .. } = &self.section;
+        let below = operation.path.strip_prefix(collection).expect("an operation of the section");
+        let path = match below.strip_prefix(&format!("/{{{parameter}}}")) {
+            Some(below) => format!("{}{below}", self.item),
+            None => format!("{}{below}", self.sample.collection),
+        };
         match operation.method.as_str() {
-            "post" => client.post(collection, new.clone()).await,
-            "get" if is_item => client.get(&self.item).await,
-            "get" => client.get(collection).await,
-            "patch" => client.patch(&self.item, change.clone()).await,
-            "put" => client.put(&self.item, change.clone()).await,
-            _ => client.delete(&self.item).await,
+            "post" => client.post(&path, body.clone()).await,
+            "get" => client.get(&path).await,
+            "patch" => client.patch(&path, body.clone()).await,
+            "put" => client.put(&path, body.clone()).await,
+            _ => client.delete(&path).await,
         }
+    }
+
+    /// The same of what needs no body.
+    async fn act(&self, client: &Client, action: &Operation) -> Reply {
+        self.send(client, action, &json!({})).await
     }
 
     fn operations(&self) -> impl Iterator<Item = &Operation> {
@@ -198,6 +176,10 @@ impl Walk<'_> {
             let reply = self.call(&people.stranger, operation).await;
             refused("another tenant", operation, &reply, 404, "record_not_found");
         }
+        for action in &self.section.actions {
+            let reply = self.act(&people.stranger, action).await;
+            refused("another tenant", action, &reply, 404, "record_not_found");
+        }
         if self.section.collection.contains('{') {
             for operation in [self.section.list, self.section.create] {
                 let reply = self.call(&people.stranger, operation).await;
@@ -213,7 +195,9 @@ impl Walk<'_> {
     async fn keep_from_the_unpermitted(&self, people: &People) {
         const ROLE: &str = "/permissions/roles/viewer";
         let before = self.present(people).await;
-        for operation in self.operations() {
+        let Section { actions, jobs, .. } = &self.section;
+        let others: Vec<_> = actions.iter().chain(jobs).copied().collect();
+        for operation in self.operations().chain(others.iter().copied()) {
             let asked = ["x-permission", "x-permission-own", "x-permission-or"];
             let asked = asked.into_iter().filter_map(|name| operation.body[name].as_str());
             let held = asked.filter(|permission| Role::Viewer.may(permission));
@@ -221,7 +205,12 @@ impl Walk<'_> {
             if !denied.is_empty() {
                 people.owner().put(ROLE, json!({ "permissions": denied })).await.expect(200);
             }
-            let reply = self.call(&people.by_role[0].1, operation).await;
+            let viewer = &people.by_role[0].1;
+            let reply = if others.iter().any(|other| other.id == operation.id) {
+                self.act(viewer, operation).await
+            } else {
+                self.call(viewer, operation).await
+            };
             refused("without the permission", operation, &reply, 403, "forbidden");
             people.owner().post(&format!("{ROLE}/reset"), json!({})).await.expect(200);
         }
@@ -242,6 +231,16 @@ impl Walk<'_> {
         for (name, value) in before.as_object().expect("an object") {
             let is_meant = self.sample.change.get(name).is_some() || also.contains(&name.as_str());
             assert!(is_meant || present[name] == *value, "{}: {name} has changed, too", change.id);
+        }
+    }
+
+    /// Starts each job, and waits for its end.
+    async fn run_jobs(&self, contract: &mut Contract, people: &People) {
+        for start in &self.section.jobs {
+            let by = people.least(start);
+            let started = contract.hold(&start.id, &self.act(by, start).await);
+            let end = by.follow(&started).await;
+            assert_eq!(end["status"], "COMPLETED", "{}: {end}", start.id);
         }
     }
 
@@ -267,8 +266,9 @@ impl Walk<'_> {
 fn every_plain_section_is_walked_or_has_a_reason_not_to_be() {
     let mut left = LEFT_OUT.iter().map(|(section, _)| *section).collect::<BTreeSet<_>>();
     for surface in SURFACES {
-        let operations = operations(&document(surface));
-        for section in sections(&operations) {
+        let document = document(surface);
+        let operations = operations(&document);
+        for section in sections(&document, &operations) {
             let is_left = left.remove(section.collection);
             let is_walkable =
                 FOR_PEOPLE.contains(&surface) && section.create.body["x-permission"].is_string();
@@ -287,18 +287,19 @@ async fn a_section_keeps_what_is_created_in_it_for_those_who_may_until_it_is_del
         let document = document(surface);
         let operations = operations(&document);
         let mut contract = Contract::new(surface);
-        for section in sections(&operations) {
-            if LEFT_OUT.iter().any(|(left, _)| *left == section.collection) {
-                continue;
-            }
+        for section in walked_sections(&document, &operations) {
             let sample = sample(&app, people.owner(), &document, &section).await;
             let mut walk = Walk { section, sample, item: String::new() };
             walk.create(&mut contract, &people).await;
             walk.keep_from_strangers(&people).await;
             walk.keep_from_the_unpermitted(&people).await;
+            walk.keep_the_rules(&document, &people).await;
+            walk.keep_unique(&document, &people).await;
             walk.change(&mut contract, &people).await;
+            walk.run_jobs(&mut contract, &people).await;
             walk.delete(&mut contract, &people).await;
         }
+        assert_eq!(*contract.held(), walked(surface), "what is said to be walked is held");
         writes_are_noted(&app, &contract, "user").await;
     }
 }

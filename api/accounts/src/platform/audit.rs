@@ -1,15 +1,13 @@
 //! Who did what. Contract section "Audit" (P-AUD).
 
-use api_kit::{
-    Can, Limit, Offset, Tag, TypeId, Wrapped, part_request, permissions, type_id_of, with_type_ids,
-};
+use api_kit::{Can, Limit, Offset, TypeId, Wrapped, part_request, permissions, type_id_of, with_type_ids};
 use chrono::{DateTime, Utc};
 use domain::{
     UserId,
     audit::history::{self, Filter, Noted},
 };
 use jobs::JobId;
-use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, param::Query, payload::Json};
 use serde_json::Value;
 
 permissions! { ViewAudit = "audit:view" }
@@ -92,6 +90,12 @@ impl From<Noted> for AuditLog {
             created_at: noted.at,
         }
     }
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Who did what.
+    Audit,
 }
 
 /// See the module.

@@ -1,12 +1,12 @@
 //! How a tenant wants to be kept, and trying out row-level policies. Contract section "Governance" (P-GOV).
 
-use api_kit::{Body, Can, Tag, Wrapped, permissions};
+use api_kit::{Body, Can, Wrapped, permissions};
 use domain::{
     JsonObject,
     governance::{self, Governance, GovernanceChanges},
 };
 use domain_accounts::policies::{Decision, Policy};
-use poem_openapi::{Enum, Object, OpenApi, payload::Json};
+use poem_openapi::{Enum, Object, OpenApi, Tags, payload::Json};
 use serde_json::Value;
 
 permissions! { ViewGovernance = "governance:view", ManageGovernance = "governance:manage" }
@@ -83,6 +83,12 @@ struct SimulationResult {
     denied: i64,
     /// Row by row.
     results: Vec<RowDecision>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// How a workspace wants to be kept.
+    Governance,
 }
 
 /// See the module.

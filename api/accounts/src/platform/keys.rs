@@ -1,15 +1,13 @@
 //! API keys, as apps on the platform know them. Contract section "API Keys" (P-KEY). The same keys as the
 //! Workspace API's; here a key is deleted by being revoked.
 
-use api_kit::{
-    Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, Tag, TypeId, Wrapped, part_request,
-};
+use api_kit::{Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use domain::{Acting, ApiKeyId, UserId, access::Scope};
 use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
     types::MaybeUndefined,
@@ -139,6 +137,13 @@ fn relabelled(error: ApiKeyError) -> ApiKeyError {
         _ => field,
     };
     ApiKeyError::Invalid(errors.into_iter().map(|(field, reasons)| (renamed(field), reasons)).collect())
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Keys for programs: issue them, pause them, end them.
+    #[oai(rename = "API Keys")]
+    ApiKeys,
 }
 
 /// See the module.

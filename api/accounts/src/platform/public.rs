@@ -1,13 +1,13 @@
 //! What apps ask before anybody has signed in. Contract section "Public" (P-PUB-06, P-PUB-07); the rest of it is the
 //! server's.
 
-use api_kit::{Anyone, ApiError, App, Body, Envelope, Fails, Tag, TypeId, Wrapped};
+use api_kit::{Anyone, ApiError, App, Body, Envelope, Fails, TypeId, Wrapped};
 use domain::{Email, WorkspaceId, callers::Principal};
 use domain_accounts::tenants::{self, Named, TenantConfig};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Header, Query},
     payload::Json,
 };
@@ -100,6 +100,13 @@ fn named(tenant: Option<String>, header: Option<String>, anyone: &Anyone) -> Res
         Some(Principal::ApiKey { workspace, .. }) => Ok(Named::Id(*workspace)),
         _ => Err(ApiError::missing(["tenant"])),
     }
+}
+
+/// The tag of what is for anyone.
+#[derive(Debug, Tags)]
+pub enum Tag {
+    /// Whether the service is up, its documentation, and what apps ask before anybody has signed in.
+    Public,
 }
 
 /// See the module.

@@ -2,12 +2,12 @@
 //! is of the very bytes that came; so they are read as they are. Members given twice are not looked for as in other
 //! bodies: nothing but Stripe can sign a notice, and all that is taken from one is which object to fetch.
 
-use api_kit::{Answer, ApiError, App, Envelope, Tag, Visitor};
+use api_kit::{Answer, ApiError, App, Envelope, Visitor};
 use bytes::Bytes;
 use domain_accounts::stripe::notices::{self, Page};
 use poem::{Request, RequestBody, error::ReadBodyError, http::StatusCode, web::Data};
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi,
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi, Tags,
     param::Header,
     payload::Json,
     registry::{MetaMediaType, MetaRequest, Registry},
@@ -27,6 +27,12 @@ struct Notice(Bytes);
 struct Received {
     /// Always true.
     received: bool,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// What Stripe tells about payments.
+    Billing,
 }
 
 /// See the module.

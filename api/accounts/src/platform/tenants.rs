@@ -1,11 +1,11 @@
 //! A tenant's plan, and what is used of it. Contract section "Tenants" (P-TEN).
 
-use api_kit::{Can, Tag, TypeId, Wrapped, permissions};
+use api_kit::{Can, TypeId, Wrapped, permissions};
 use domain::{
     WorkspaceId,
     usage::{self, PlanLimits},
 };
-use poem_openapi::{Object, OpenApi, payload::Json};
+use poem_openapi::{Object, OpenApi, Tags, payload::Json};
 
 permissions! { ViewUsage = "usage:view" }
 
@@ -20,6 +20,12 @@ struct TenantUsage {
     used_storage_bytes: i64,
     /// What the plan allows.
     plan_limits: PlanLimits,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Plan, limits and what is used of them.
+    Tenants,
 }
 
 /// See the module.

@@ -1,7 +1,7 @@
 //! Who is behind a token, and which workspaces it opens. Contract section "Token API" (P-TOK), whose answers and
 //! errors have a form of their own: no envelope, and `{"error", "detail"}`.
 
-use api_kit::{Answer, ApiError, App, Known, PageNumber, Pagination, PerPage, Tag, TypeId, per_page_request};
+use api_kit::{Answer, ApiError, App, Known, PageNumber, Pagination, PerPage, TypeId, per_page_request};
 use chrono::{DateTime, Utc};
 use domain::{
     ApiKeyId, UserId, WorkspaceId,
@@ -10,7 +10,7 @@ use domain::{
 };
 use domain_accounts::token_api::{self, Bearer, Book, Person};
 use poem::web::Data;
-use poem_openapi::{Enum, Object, OpenApi, param::Query, payload::Json};
+use poem_openapi::{Enum, Object, OpenApi, Tags, param::Query, payload::Json};
 
 /// With what a caller came.
 #[derive(Debug, Clone, Copy, Enum)]
@@ -104,6 +104,13 @@ impl TokenCredential {
             },
         }
     }
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Who is behind a token, and what it opens.
+    #[oai(rename = "Token API")]
+    TokenApi,
 }
 
 /// See the module.

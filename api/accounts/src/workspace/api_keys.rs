@@ -25,6 +25,13 @@ struct ApiKeyCount {
     count: i64,
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// Keys for programs: issue them, pause them, end them.
+    #[oai(rename = "API Keys")]
+    ApiKeys,
+}
+
 /// See the module.
 pub struct ApiKeysApi;
 

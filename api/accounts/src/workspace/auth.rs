@@ -23,10 +23,16 @@ use domain_accounts::{
     users::{self, User},
     workspaces::{self, Member, Membership},
 };
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::{Object, OpenApi, Tags};
 use uuid::Uuid;
 
 pub(crate) use signup::{SignupStarted, is_ready};
+
+#[derive(Tags)]
+enum Tag {
+    /// Signing up, in and out.
+    Authentication,
+}
 
 /// All routes of the section.
 pub fn api() -> impl OpenApi + 'static {

@@ -1,13 +1,15 @@
 //! A member's forgotten password, seen from their admin: W-WS-13 and W-WS-14 of the contract's section
 //! "Workspaces".
 
-use api_kit::{Answer, ApiError, Can, Tag, permissions};
+use api_kit::{Answer, ApiError, Can, permissions};
 use chrono::{DateTime, Utc};
 use domain::{Acting, UserId, callers::Authority};
 use domain_accounts::{account_tokens::HANDED_OVER_RESET, users::peers};
 use jobs::Tx;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
+
+use super::workspaces::Tag;
 
 permissions! { ResetPassword = "members:reset_password" }
 

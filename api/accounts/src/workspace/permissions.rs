@@ -44,6 +44,12 @@ struct PermissionChange {
     granted: bool,
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// What each role may do.
+    Permissions,
+}
+
 /// See the module.
 pub struct PermissionsApi;
 

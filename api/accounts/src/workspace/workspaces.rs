@@ -43,6 +43,12 @@ fn host<'a>(can: &'a Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> 
 /// See the module.
 struct WorkspacesApi;
 
+#[derive(Tags)]
+pub(crate) enum Tag {
+    /// Where people work together, and who they are.
+    Workspaces,
+}
+
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl WorkspacesApi {
     /// List the caller's workspaces

@@ -2,14 +2,14 @@
 //! "Recordset Import" (W-IMP-09); the download is ours.
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Tag, Visitor, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Visitor, permissions, unhurried,
 };
 use domain_data::exports::{self, NewExport, Segment};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jobs::{JobId, watch::Status};
 use poem::web::Data;
 use poem_openapi::{
-    Enum, Object, OpenApi,
+    Enum, Object, OpenApi, Tags,
     param::{Path, Query},
 };
 use runtime::storage::StorageError;
@@ -47,6 +47,13 @@ struct ExportRequest {
 
 fn yes() -> bool {
     true
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Records into files.
+    #[oai(rename = "Recordset Export")]
+    RecordsetExport,
 }
 
 /// See the module.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use api_kit::{
     Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, Fails, FileUpload, JobStarted,
-    NoContent, PageNumber, PageSize, Tag, Visitor, page_request, permissions, unhurried, watching,
+    NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
 use domain::{Acting, RecordsetId, WorkspaceDb, page::PageOf};
@@ -26,7 +26,7 @@ use jobs::{
 };
 use poem::web::Data;
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -93,6 +93,13 @@ struct ImportStarted {
     recordset: Option<RecordsetDetail>,
     #[oai(flatten)]
     job: JobStarted,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Files into records.
+    #[oai(rename = "Recordset Import")]
+    RecordsetImport,
 }
 
 /// See the module.

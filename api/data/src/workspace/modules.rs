@@ -6,6 +6,13 @@ use domain_data::modules::{self, Module, ModuleChanges, NewModule};
 
 permissions! { ViewModules = "modules:view", ManageModules = "modules:manage" }
 
+#[derive(Tags)]
+enum Tag {
+    /// Which parts of the product are on, and how they are set up.
+    #[oai(rename = "Module Settings")]
+    ModuleSettings,
+}
+
 pub struct ModulesApi;
 
 #[OpenApi(prefix_path = "/modules", tag = "Tag::ModuleSettings")]
@@ -23,7 +30,7 @@ impl ModulesApi {
     async fn get(
         &self,
         can: Can<ViewModules>,
-        /// Its name.
+        /// Module name.
         module: Path<String>,
     ) -> Answer<Json<Module>> {
         Ok(Json(modules::get(&mut can.read().await?, &module).await?))
@@ -42,7 +49,7 @@ impl ModulesApi {
     async fn toggle(
         &self,
         can: Can<ManageModules>,
-        /// Its name.
+        /// Module name.
         module: Path<String>,
     ) -> Answer<Json<Module>> {
         can.change(async |db| modules::toggle(db, &module).await).await.map(Json)
@@ -55,7 +62,7 @@ impl ModulesApi {
     async fn update(
         &self,
         can: Can<ManageModules>,
-        /// Its name.
+        /// Module name.
         module: Path<String>,
         changes: Body<ModuleChanges>,
     ) -> Answer<Json<Module>> {

@@ -11,6 +11,12 @@ permissions! {
     DeleteRecords = "records:delete" or own,
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// The rows of recordsets.
+    Records,
+}
+
 pub struct RecordsApi;
 
 #[OpenApi(prefix_path = "/records", tag = "Tag::Records")]

@@ -12,6 +12,12 @@ permissions! {
     DeleteRecordsets = "recordsets:delete",
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// Tables of records, and their fields.
+    Recordsets,
+}
+
 pub struct RecordsetsApi;
 
 #[OpenApi(prefix_path = "/recordsets", tag = "Tag::Recordsets")]

@@ -1,13 +1,13 @@
 //! DLQ: jobs that have failed for good, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
 
-use api_kit::{Access, Can, Fails, Limit, Offset, Tag, TypeId, Wrapped, part_request};
+use api_kit::{Access, Can, Fails, Limit, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use jobs::{
     Act, JobId,
     dead_letters::{self, DeadLetter, Filter},
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -85,6 +85,13 @@ struct DlqRetried {
     retried: bool,
     /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
     stream_url: String,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Jobs that have failed for good, as messages of a dead-letter queue.
+    #[oai(rename = "DLQ")]
+    Dlq,
 }
 
 /// See the module.

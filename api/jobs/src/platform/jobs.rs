@@ -3,7 +3,7 @@
 
 use api_kit::{
     Access, Answer, Can, Fails, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream, JobsStreamUrl,
-    ShownEvent, ShownJobEvent, Start, Tag, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
+    ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
@@ -11,7 +11,7 @@ use jobs::{
     watch::{Counts, Event, Snapshot, Status},
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -159,6 +159,12 @@ impl ShownJobEvent for JobOfWorkspaceEvent {
     fn of(kind: &str, event: Event) -> Self {
         Self { event: event.into(), kind: kind.to_owned() }
     }
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Long work: watch it, cancel it, try it again.
+    Jobs,
 }
 
 /// See the module.

@@ -2,7 +2,7 @@
 //! zone, the policies for overlap and catching up, the jitter and the list of runs are ours.
 
 use api_kit::{
-    Access, Answer, Body, Can, Created, CreatedWrapped, Deleted, Fails, Limit, Offset, Tag, TypeId, Wrapped,
+    Access, Answer, Body, Can, Created, CreatedWrapped, Deleted, Fails, Limit, Offset, TypeId, Wrapped,
     id_of_kind, part_request, permissions, with_type_ids,
 };
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ use jobs::{
     watch::Status,
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
     types::MaybeUndefined,
@@ -236,6 +236,13 @@ impl ScheduledJobRun {
             created_at: run.created_at,
         }
     }
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Work at times of your choice: once, or again and again.
+    #[oai(rename = "Scheduled Jobs")]
+    ScheduledJobs,
 }
 
 /// See the module.

@@ -2,7 +2,7 @@
 //! section DLQ.
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, NoContent, Page, PageNumber, PageSize, Tag,
+    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, NoContent, Page, PageNumber, PageSize,
     page_request, permissions,
 };
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ use jobs::{
     watch::Snapshot,
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
 };
@@ -156,6 +156,13 @@ struct DeadLettersDiscarded {
     discarded: i64,
     /// There may be more: call again.
     more: bool,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Jobs that have failed for good: look why, try again, or put away.
+    #[oai(rename = "Dead Letters")]
+    DeadLetters,
 }
 
 /// See the module.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use api_kit::{
     Access, Answer, ApiError, Body, Can, CappedPage, Fails, JobLogLine, JobStream, JobsFilter, JobsStart,
-    JobsStream, JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, Tag,
-    ViewJobs, Watcher, page_request, permissions, watching,
+    JobsStream, JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, ViewJobs,
+    Watcher, page_request, permissions, watching,
 };
 use chrono::{DateTime, Utc};
 use domain::{Acting, page::PageOf};
@@ -18,7 +18,7 @@ use jobs::{
     watch::{Event, Snapshot, Status},
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Header, Path, Query},
     payload::Json,
 };
@@ -130,6 +130,12 @@ pub struct JobLog {
 struct JobChanges {
     /// 0 (first) to 9 (last), among the waiting jobs of the workspace in its pool.
     priority: Option<i16>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Long work: watch it, cancel it, try it again.
+    Jobs,
 }
 
 /// See the module.

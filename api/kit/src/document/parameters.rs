@@ -1,4 +1,5 @@
-//! Parameters that mean the same wherever they stand are described in one place; an operation's own words win.
+//! Parameters that mean the same in every operation are described in one place; an operation's own words win, and an
+//! id in a path needs none: `team_id` is "Team id.".
 
 use serde_json::{Value, json};
 
@@ -10,21 +11,13 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("path", "invite_code", "Code of the invitation, from its link."),
     ("path", "job_id", "Job id; for a sign-up, the token that its start answered."),
     ("path", "key_id", "API key id."),
-    ("path", "limit_id", "Limit id."),
     ("path", "member_id", "Member id: a person within one workspace, not the account."),
     ("path", "msg_id", "Message id."),
-    ("path", "pause_id", "Pause id."),
     ("path", "permission", "Permission, as the catalogue names it."),
     ("path", "pool", "Pool name."),
-    ("path", "record_id", "Record id."),
-    ("path", "recordset_id", "Recordset id."),
     ("path", "role", "Role name."),
-    ("path", "session_id", "Session id."),
-    ("path", "team_id", "Team id."),
     ("path", "token_id", "Personal token id."),
     ("path", "user_id", "Account id."),
-    ("path", "worker_id", "Worker id."),
-    ("path", "workspace_id", "Workspace id."),
     ("query", "email", "Only the account with this email address."),
     ("query", "exp", "Expiry time of the link, in seconds since 1970; part of the link."),
     ("query", "is_active", "Only entries that are active (true) or switched off (false)."),
@@ -55,12 +48,33 @@ pub(super) fn describe(document: &mut Value) {
             if parameter["description"].as_str().is_some_and(|text| !text.is_empty()) {
                 continue;
             }
-            let meaning = MEANINGS
-                .iter()
-                .find(|(place, name, _)| parameter["in"] == *place && parameter["name"] == *name);
-            if let Some((_, _, meaning)) = meaning {
+            if let (Some(place), Some(name)) = (parameter["in"].as_str(), parameter["name"].as_str())
+                && let Some(meaning) = meaning(place, name)
+            {
                 parameter["description"] = json!(meaning);
             }
         }
+    }
+}
+
+fn meaning(place: &str, name: &str) -> Option<String> {
+    let listed = MEANINGS.iter().find(|(in_place, of, _)| (*in_place, *of) == (place, name));
+    listed.map(|(_, _, meaning)| (*meaning).to_owned()).or_else(|| {
+        let thing = name.strip_suffix("_id").filter(|thing| place == "path" && !thing.is_empty())?;
+        let (first, rest) = thing.split_at_checked(1)?;
+        Some(format!("{}{} id.", first.to_ascii_uppercase(), rest.replace('_', " ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_in_a_path_is_the_id_of_its_thing_unless_the_table_has_better_words() {
+        assert_eq!(meaning("path", "data_source_id").as_deref(), Some("Data source id."));
+        assert_eq!(meaning("path", "msg_id").as_deref(), Some("Message id."));
+        assert_eq!(meaning("query", "team_id"), None);
+        assert_eq!(meaning("path", "slug"), None);
     }
 }

@@ -75,6 +75,13 @@ impl ApiResponse for HealthAnswer {
     }
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// Whether a workspace is set up, and its tables are up to date.
+    #[oai(rename = "Workspace Health")]
+    WorkspaceHealth,
+}
+
 pub struct WorkspaceHealthApi;
 
 #[OpenApi(prefix_path = "/workspace-health", tag = "Tag::WorkspaceHealth")]

@@ -112,6 +112,12 @@ struct TourReset {
     tour_id: Option<String>,
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// The people of a workspace.
+    Members,
+}
+
 pub struct MembersApi;
 
 #[OpenApi(prefix_path = "/members", tag = "Tag::Members")]

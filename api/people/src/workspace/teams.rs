@@ -18,6 +18,12 @@ fn shown(app: &App, member: TeamMember) -> TeamMember {
     TeamMember { avatar_url: avatar_url(app, member.avatar_url), ..member }
 }
 
+#[derive(Tags)]
+enum Tag {
+    /// Groups of members.
+    Teams,
+}
+
 pub struct TeamsApi;
 
 #[OpenApi(prefix_path = "/teams", tag = "Tag::Teams")]

@@ -4,9 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::{resolved, types_of},
-    Operation, Section,
+    Operation,
+    section::Section,
 };
 use crate::{Client, TestApp, workspace::members::member_of};
+
+/// The section whose POST invites: who accepts is a member.
+pub(super) const OF_INVITED: &str = "/members";
 
 /// A thing to create in a section, and how it is changed.
 #[derive(Default)]
@@ -31,7 +35,6 @@ pub(super) async fn sample(app: &TestApp, owner: &Client, document: &Value, sect
     };
     let mut new = |more: Value| sample.new.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     match section.collection {
-        "/api-keys" | "/v1/keys" => new(json!({ "scopes": ["read"] })),
         "/records" => {
             let things = json!({ "name": "Things", "fields": [{ "label": "Name", "field_type": "text" }] });
             let things = owner.post("/recordsets", things).await.expect(201);
@@ -42,8 +45,7 @@ pub(super) async fn sample(app: &TestApp, owner: &Client, document: &Value, sect
             new(json!({ "cron_expression": "@yearly", "action_type": "no_op" }));
             sample.change = json!({ "name": "changed" });
         }
-        // POST invites; who accepts is a member.
-        "/members" => sample.there = Some(member_of(&app.join(owner, "viewer").await).await),
+        OF_INVITED => sample.there = Some(member_of(&app.join(owner, "viewer").await).await),
         "/teams/{team_id}/members" => {
             let (team, _) = owner.create("/teams", json!({ "name": "Those" })).await;
             let member = member_of(&app.join(owner, "viewer").await).await;
@@ -59,34 +61,83 @@ pub(super) async fn sample(app: &TestApp, owner: &Client, document: &Value, sect
     sample
 }
 
-/// A body with what its schema requires, or, of one that requires nothing, with its first text, else its first switch.
+/// The properties of the body that an operation takes.
+pub(super) fn properties<'a>(document: &'a Value, operation: &'a Operation) -> &'a Map<String, Value> {
+    body(document, operation)["properties"].as_object().expect("a body has properties")
+}
+
+fn body<'a>(document: &'a Value, operation: &'a Operation) -> &'a Value {
+    resolved(document, &operation.body["requestBody"]["content"]["application/json"]["schema"])
+}
+
+/// Whether an operation can be called without a body, or with an empty one.
+pub(super) fn needs_no_body(document: &Value, operation: &Operation) -> bool {
+    let content = &operation.body["requestBody"]["content"];
+    let required = &body(document, operation)["required"];
+    content.is_null()
+        || content["application/json"].is_object() && required.as_array().is_none_or(Vec::is_empty)
+}
+
+/// The schema of a property without null.
+pub(super) fn present<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let ways = schema["anyOf"].as_array().or(schema["allOf"].as_array());
+    let way = ways.and_then(|ways| ways.iter().find(|way| way["type"] != "null"));
+    resolved(document, way.unwrap_or(schema))
+}
+
+/// A body with what its schema requires, or, of one that requires nothing, with its first text, else its first number
+/// or switch.
 fn required(document: &Value, operation: &Operation, text: &str) -> Value {
-    let schema = resolved(document, &operation.body["requestBody"]["content"]["application/json"]["schema"]);
-    let properties = schema["properties"].as_object().expect("a body has properties");
-    let of_type = |ty: &'static str| {
+    let properties = properties(document, operation);
+    let of_type = |ty: &str| {
         let found = properties.iter().find(|(_, schema)| {
             types_of(schema).contains(&ty) && schema["enum"].is_null() && schema["format"].is_null()
         });
         found.map(|(name, _)| name.as_str())
     };
+    let schema = body(document, operation);
     let mut names: Vec<_> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if names.is_empty() {
-        names.extend(of_type("string").or_else(|| of_type("boolean")));
+        names.extend(["string", "integer", "number", "boolean"].into_iter().find_map(of_type));
     }
-    let value = |name: &str| {
-        let schema = resolved(document, &properties[name]);
-        let ty = types_of(schema);
-        match ty.first() {
-            Some(&"boolean") => json!(false),
-            Some(&"integer" | &"number") => json!(1),
-            Some(&"object") => json!({}),
-            Some(&"array") => json!([]),
-            _ if schema["pattern"].as_str().is_some_and(|pattern| pattern.starts_with("^http")) => {
-                format!("https://example.com/{text}").into()
-            }
-            _ => schema["enum"].get(0).cloned().unwrap_or_else(|| text.into()),
-        }
+    // What the type itself gives as an example goes before what its properties say.
+    let example = &schema["examples"][0];
+    let value = |name: &str| match &example[name] {
+        Value::Null => value(document, &properties[name], text),
+        given => given.clone(),
     };
     names.into_iter().map(|name| (name.to_owned(), value(name))).collect::<Map<_, _>>().into()
+}
+
+/// A value that a schema takes, with that text in it where it is free.
+fn value(document: &Value, schema: &Value, text: &str) -> Value {
+    let schema = present(document, schema);
+    for given in [&schema["examples"][0], &schema["const"], &schema["enum"][0]] {
+        if !given.is_null() {
+            return given.clone();
+        }
+    }
+    let is_for_urls = schema["pattern"].as_str().is_some_and(|pattern| pattern.starts_with("^http"));
+    match (types_of(schema).first().copied(), schema["format"].as_str()) {
+        (Some("boolean"), _) => json!(false),
+        (Some("integer" | "number"), _) => match &schema["minimum"] {
+            Value::Null => json!(1),
+            least => least.clone(),
+        },
+        (Some("object"), _) => {
+            let names = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let members =
+                names.map(|name| (name.to_owned(), value(document, &schema["properties"][name], text)));
+            members.collect::<Map<_, _>>().into()
+        }
+        (Some("array"), _) => json!([value(document, &schema["items"], text)]),
+        (_, Some("uuid")) => json!(uuid::Uuid::now_v7()),
+        (_, Some("date-time")) => json!("2100-01-01T00:00:00Z"),
+        (_, Some("date")) => json!("2100-01-01"),
+        (_, Some("email")) => format!("{text}@example.com").into(),
+        (_, Some("uri" | "url")) => format!("https://example.com/{text}").into(),
+        _ if is_for_urls => format!("https://example.com/{text}").into(),
+        _ => text.into(),
+    }
 }

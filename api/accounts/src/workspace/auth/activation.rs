@@ -1,6 +1,6 @@
 //! Accounts that wait for their owner to choose a password: registering one, activating it, another link.
 
-use api_kit::{Answer, App, Body, Created, Fails, Tag, Visitor};
+use api_kit::{Answer, App, Body, Created, Fails, Visitor};
 use domain_accounts::users::{
     activation::{self, Activating},
     letters::{self, AccountLetter},
@@ -10,7 +10,7 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 use uuid::Uuid;
 
-use super::{Done, LoggedIn};
+use super::{Done, LoggedIn, Tag};
 
 /// Who wants an account.
 #[derive(Debug, Object)]

@@ -1,6 +1,6 @@
 //! People's pictures: uploading them, and the links by which browsers fetch them.
 
-use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, Tag, TypeId, avatar_url, unhurried};
+use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar_url, unhurried};
 use bytes::Bytes;
 use domain::{Actor, UserId, WorkspaceId};
 use domain_accounts::{
@@ -17,7 +17,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use super::profile::within;
+use super::{Tag, profile::within};
 
 const WEBP: &str = "image/webp";
 /// A picture never changes under its address, and its link ends.

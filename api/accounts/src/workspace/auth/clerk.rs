@@ -1,6 +1,6 @@
 //! People who signed in with Clerk. Whoever asks shows the secret that the installation shares with them.
 
-use api_kit::{Answer, ApiError, App, Body, Fails, Tag, Visitor};
+use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
 use domain_accounts::{
     users::{User, clerk},
     workspaces::Membership,
@@ -9,7 +9,7 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Header, payload::Json};
 use uuid::Uuid;
 
-use super::{LoggedIn, Tokens};
+use super::{LoggedIn, Tag, Tokens};
 
 /// Whom Clerk has signed in.
 #[derive(Debug, Object)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_kit::{Answer, ApiError, App, Body, Fails, Tag, Visitor};
+use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
 use domain_accounts::{
     users::{User, impersonation},
     workspaces::Membership,
@@ -11,7 +11,7 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 use uuid::Uuid;
 
-use super::Doors;
+use super::{Doors, Tag};
 
 /// A token to exchange.
 #[derive(Debug, Object)]

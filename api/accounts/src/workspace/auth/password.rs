@@ -1,6 +1,6 @@
 //! Passwords: forgotten ones, and new ones in place of old.
 
-use api_kit::{Answer, App, Body, Fails, InPerson, Tag, Visitor};
+use api_kit::{Answer, App, Body, Fails, InPerson, Visitor};
 use domain_accounts::users::{
     letters::{self, AccountLetter},
     passwords,
@@ -9,7 +9,7 @@ use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{Done, activation::Address};
+use super::{Done, Tag, activation::Address};
 
 /// A password to choose by a link.
 #[derive(Debug, Object)]

@@ -1,6 +1,6 @@
 //! Profiles: one's own, and those of people one works with.
 
-use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, Tag, TypeId, avatar_path};
+use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, TypeId, avatar_path};
 use domain::{UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
 use domain_accounts::{
     avatars,
@@ -21,7 +21,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use super::{shown, shown_member};
+use super::{Tag, shown, shown_member};
 
 /// Who the caller is.
 #[derive(Debug, Object)]

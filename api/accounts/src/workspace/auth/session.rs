@@ -1,12 +1,12 @@
 //! Signing in and out.
 
-use api_kit::{Answer, App, Body, Fails, SignedIn, Tag, Visitor};
+use api_kit::{Answer, App, Body, Fails, SignedIn, Visitor};
 use domain_accounts::sessions;
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{Done, LoggedIn, Tokens};
+use super::{Done, LoggedIn, Tag, Tokens};
 
 /// Who signs in.
 #[derive(Debug, Object)]

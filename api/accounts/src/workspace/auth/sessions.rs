@@ -1,12 +1,14 @@
 //! Where one is signed in, and ending that elsewhere. Not in the contract: what whoever loses a device needs.
 
-use api_kit::{Answer, App, InPerson, NoContent, SignedIn, Tag, Whole};
+use api_kit::{Answer, App, InPerson, NoContent, SignedIn, Whole};
 use domain::SessionId;
 use domain_accounts::sessions::{self, Session};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
+
+use super::Tag;
 
 /// What was ended.
 #[derive(Debug, Object)]

@@ -4,7 +4,7 @@ mod invited;
 mod progress;
 mod started;
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Tag, Visitor, unhurried};
+use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, unhurried};
 use domain_accounts::signups::{self, NewSignup, Started};
 use jobs::Tx;
 use poem::web::Data;
@@ -14,7 +14,7 @@ use poem_openapi::{
     payload::Json,
 };
 
-use super::client;
+use super::{Tag, client};
 pub use invited::StripeInviteApi;
 use progress::{SignupEvent, SignupStream};
 use started::{SignedUp, takes_payments};

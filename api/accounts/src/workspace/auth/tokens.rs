@@ -1,12 +1,14 @@
 //! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
 
-use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Tag, Whole};
+use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Whole};
 use domain::WorkspaceId;
 use domain_accounts::personal_tokens::{self, NewToken, PersonalToken};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 use uuid::Uuid;
+
+use super::Tag;
 
 /// A token just made.
 #[derive(Debug, Object)]

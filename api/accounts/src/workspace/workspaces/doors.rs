@@ -3,11 +3,13 @@
 pub(super) mod create;
 mod provision;
 
-use api_kit::{Answer, App, Body, Fails, InPerson, Tag, unhurried};
+use api_kit::{Answer, App, Body, Fails, InPerson, unhurried};
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
 use provision::{ProvisionAnswer, WorkspaceForOwner};
+
+use super::Tag;
 
 /// What staff does; [`create`] is the section's own, since it shares its path with the list.
 pub struct ProvisionApi;

@@ -10,7 +10,7 @@ use poem::web::Data;
 use poem_openapi::Object;
 use uuid::Uuid;
 
-use super::host;
+use super::{Tag, host};
 
 permissions! { Invite = "members:invite" }
 

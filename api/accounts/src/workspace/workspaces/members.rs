@@ -7,7 +7,7 @@ use domain_accounts::workspaces::{
 };
 use uuid::Uuid;
 
-use super::{here, host};
+use super::{Tag, here, host};
 
 permissions! { ViewMembers = "members:view", RemoveMember = "members:delete" }
 

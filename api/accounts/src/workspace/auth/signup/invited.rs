@@ -1,6 +1,6 @@
 //! Signing up with an invite: of someone who has paid through Stripe before they had an account.
 
-use api_kit::{Accepted, Answer, App, Body, Fails, Tag, Visitor, unhurried};
+use api_kit::{Accepted, Answer, App, Body, Fails, Visitor, unhurried};
 use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
@@ -9,7 +9,10 @@ use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
-use super::{super::client, SignupAnswer, SignupStarted, takes_payments};
+use super::{
+    super::{Tag, client},
+    SignupAnswer, SignupStarted, takes_payments,
+};
 
 /// Who looks for their invite.
 #[derive(Debug, Object)]
