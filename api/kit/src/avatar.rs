@@ -1,4 +1,4 @@
-//! Links to people's pictures. Tables keep references ([`domain::pictures`]); whoever shows a person makes the
+//! Links to people's pictures. Tables keep references ([`domain::pictures`]); the code that shows a person makes the
 //! link of it here, so that the browser can fetch it without headers, and only for a while.
 
 use chrono::{DateTime, Duration, Utc};

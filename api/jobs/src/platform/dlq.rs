@@ -1,4 +1,4 @@
-//! DLQ: jobs that have failed for good, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
+//! DLQ: jobs that have finally failed, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
 
 use api_kit::{Access, Can, Fails, Limit, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};

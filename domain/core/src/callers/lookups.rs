@@ -55,7 +55,7 @@ struct Waiting {
     answer: oneshot::Sender<Result<Option<Found>, sqlx::Error>>,
 }
 
-/// The right to run a statement. Whoever has it and is done, or gives up, passes it on to those who wait.
+/// The right to run a statement. Dropped, it goes to the requests that wait.
 struct Turn(Lookups);
 
 impl Lookups {

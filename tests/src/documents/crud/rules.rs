@@ -8,7 +8,7 @@ use super::{People, Walk, sample, sample::Sample};
 
 /// How a description says that no two things of a workspace have the same value.
 const UNIQUE: &str = "unique in the workspace";
-/// How it says that small and capital letters are the same there.
+/// How it says that upper and lower case are the same there.
 const WITHOUT_CASE: &str = "without regard to case";
 
 /// Texts that names, addresses and the like don't often admit. A link may be one that runs a script in whoever follows it.
