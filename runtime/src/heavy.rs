@@ -34,7 +34,7 @@ pub struct HeavyPool {
     holders: Places<Whose>,
     /// Works that run or wait: at the most, of one holder, and now.
     most: usize,
-    most_of_one: usize,
+    max_of_one: usize,
     now: Arc<AtomicUsize>,
     /// How much the threads give way to those that answer requests, see nice(2).
     gives_way: i32,
@@ -76,7 +76,7 @@ impl HeavyPool {
             threads: Arc::new(Semaphore::new(threads)),
             holders: Places::of(threads.saturating_sub(1)),
             most,
-            most_of_one: most.div_ceil(2),
+            max_of_one: most.div_ceil(2),
             now: Arc::default(),
             gives_way,
         }
@@ -93,7 +93,7 @@ impl HeavyPool {
     /// # Errors
     /// [`HeavyError::Overloaded`].
     pub fn require_room(&self, whose: &Whose) -> Result<(), HeavyError> {
-        let is_full = self.under_way() >= self.most || self.holders.is_crowded(whose, self.most_of_one);
+        let is_full = self.under_way() >= self.most || self.holders.is_crowded(whose, self.max_of_one);
         if is_full { Err(HeavyError::Overloaded) } else { Ok(()) }
     }
 
@@ -160,7 +160,7 @@ pub async fn heavy<T: Send + 'static>(
     work: impl FnOnce(&Stop) -> T + Send + 'static,
 ) -> Result<T, HeavyError> {
     let entered = pool.enter()?;
-    let place = pool.holders.take(whose, pool.most_of_one).await.map_err(|_| HeavyError::Overloaded)?;
+    let place = pool.holders.take(whose, pool.max_of_one).await.map_err(|_| HeavyError::Overloaded)?;
     let thread = Arc::clone(&pool.threads).acquire_owned().await;
     let thread = thread.map_err(|_| HeavyError::BrokenOff(pool.name))?;
     let asks = AsksForStop(Stop::default());
