@@ -4,6 +4,8 @@ mod restored;
 mod schema;
 mod settings;
 
+use serde_json::json;
+
 use crate::Cluster;
 
 /// The processes' words in stderr are one line.
@@ -31,4 +33,14 @@ async fn connections_compile_no_plans_whatever_the_server_is_set_to() {
     let own =
         "select count(*) from pg_settings where name = 'jit' and setting = 'off' and source = 'session'";
     assert_eq!(app.count(own).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_of_the_api_knows_the_kinds_of_job_of_all_areas() {
+    domain_jobs::install_kinds();
+    let cluster = Cluster::start().await;
+    for kind in jobs::kinds::all() {
+        cluster.operator().post("/pauses", json!({ "kind": kind.name })).await.expect(201);
+    }
+    assert_eq!(cluster.operator().post("/pauses", json!({ "kind": "records.none" })).await.status, 422);
 }

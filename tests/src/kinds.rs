@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use jobs::{Act, kinds};
-use serde_json::json;
 
-use crate::{Cluster, TestApp};
+use crate::TestApp;
 
 const ACTS: [Act; 4] = [Act::View, Act::Start, Act::Cancel, Act::Delete];
 
@@ -18,16 +17,6 @@ async fn every_kind_has_a_handler_and_every_handler_a_kind() {
     let app = TestApp::start().await;
     assert_eq!(names(), app.kinds_handled);
     assert_eq!(kinds::all().len(), names().len(), "a kind is declared twice");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_program_of_the_api_knows_the_kinds_of_all_areas() {
-    domain_jobs::install_kinds();
-    let cluster = Cluster::start().await;
-    for kind in names() {
-        cluster.operator().post("/pauses", json!({ "kind": kind })).await.expect(201);
-    }
-    assert_eq!(cluster.operator().post("/pauses", json!({ "kind": "records.none" })).await.status, 422);
 }
 
 #[test]
