@@ -40,7 +40,7 @@ impl Role {
     /// Whether this role holds a permission where nothing was changed.
     ///
     /// ```
-    /// use crate::access::Role;
+    /// use domain::access::Role;
     /// assert!(Role::Viewer.may("records:view"));
     /// assert!(!Role::Viewer.may("records:create"));
     /// assert!(!Role::Owner.may("records:invent"));
