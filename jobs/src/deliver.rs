@@ -85,7 +85,7 @@ pub(crate) struct PushError(String);
 /// Forgets everything queued, and every trace of deliveries, of all pools.
 pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
     let mut connection = bus.connection();
-    for pool in Pool::all().iter().copied() {
+    for &pool in Pool::all() {
         let pattern = format!("{}:*", bus.queue(pool));
         let mut cursor = 0u64;
         loop {

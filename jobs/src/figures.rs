@@ -33,7 +33,7 @@ pub fn begin() {
     }
     for (name, help) in BY_POOL {
         metrics::describe_counter!(name, help);
-        for pool in Pool::all().iter().copied() {
+        for &pool in Pool::all() {
             metrics::counter!(name, "pool" => pool.name()).absolute(0);
         }
     }

@@ -240,7 +240,7 @@ impl Registry {
         Policies::new(self.entries.iter().map(|(name, entry)| (*name, entry.retention)))
     }
 
-    /// The names of the kinds, a kind's as often as it has former names and once more.
+    /// The name of each entry's kind. A kind with former names has an entry for each of them, too.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.entries.values().map(|entry| entry.name)
     }

@@ -49,10 +49,16 @@ pub fn all() -> &'static [Kind] {
     INSTALLED.get().expect("the program has installed the kinds of job when it started")
 }
 
+/// The kind of that name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Kind> {
+    all().iter().find(|kind| kind.name == name)
+}
+
 /// The permissions that something done with a job of that kind asks for, beside those of jobs in general.
 #[must_use]
 pub fn needs(kind: &str, act: Act) -> &'static [&'static str] {
-    all().iter().find(|known| known.name == kind).map_or(&[], |known| known.needs.to(act))
+    named(kind).map_or(&[], |kind| kind.needs.to(act))
 }
 
 fn row<K: JobKind>() -> String {

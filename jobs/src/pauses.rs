@@ -64,7 +64,7 @@ pub async fn list(database: &Database) -> Result<Vec<Pause>, sqlx::Error> {
 
 /// Whether jobs of that kind may exist: this release has it, or there is one that another release has enqueued.
 pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Error> {
-    if kinds::all().iter().any(|known| known.name == kind) {
+    if kinds::named(kind).is_some() {
         return Ok(true);
     }
     sqlx::query_scalar!(r#"select exists (select from jobs where kind = $1) as "known!""#, kind)

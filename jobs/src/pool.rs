@@ -18,7 +18,7 @@ impl Pool {
     /// The engine's own pool: sweeping, folding, pruning.
     pub const MAINTENANCE: Self = Self::new("maintenance", 8);
 
-    /// A pool whose processes run so many jobs at once unless the operator says otherwise. Bulk work holds memory and a
+    /// A pool whose processes run at most `slots` jobs at once by default. Bulk work holds memory and a
     /// core; the rest mostly waits.
     #[must_use]
     pub const fn new(name: &'static str, slots: usize) -> Self {

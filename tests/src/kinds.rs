@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use jobs::{Act, kinds};
+use jobs::{Act, Pool, kinds};
 
 use crate::TestApp;
 
@@ -17,6 +17,8 @@ async fn every_kind_has_a_handler_and_every_handler_a_kind() {
     let app = TestApp::start().await;
     assert_eq!(names(), app.kinds_handled);
     assert_eq!(kinds::all().len(), names().len(), "a kind is declared twice");
+    let pools: BTreeSet<_> = Pool::all().iter().map(|pool| pool.name()).collect();
+    assert_eq!(pools.len(), Pool::all().len(), "a pool is declared twice");
 }
 
 #[test]

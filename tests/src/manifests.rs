@@ -108,7 +108,7 @@ fn every_pool_has_its_processes_in_every_example() {
         read("ops/kubernetes/keda.yaml"),
         read("ops/kubernetes/hpa.yaml"),
     );
-    for pool in Pool::all().iter().copied() {
+    for &pool in Pool::all() {
         assert!(compose.contains(&format!("command: [{pool}]")), "compose.yaml has no {pool}");
         assert!(prometheus.contains(pool.name()), "prometheus.yml has no {pool}");
         assert!(workers.contains(&format!("args: [{pool}]")), "workers.yaml has no {pool}");

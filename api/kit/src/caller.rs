@@ -123,6 +123,27 @@ impl Caller {
         let (pool, ip) = (&app.database.pool, self.visitor.ip);
         Ok(callers::authorities(pool, self.credential(), ip).await?)
     }
+
+    /// Tells whose request this is, for its `Idempotency-Key`, once all that the route asks of its caller is checked: an
+    /// answer that was kept is given without it. It is the credential's, not the person's, whose credentials don't all
+    /// open the same; a session stays the same one when it is refreshed.
+    pub(crate) async fn arm(
+        &mut self,
+        request: &Request,
+        authority: Option<&Authority>,
+    ) -> Result<(), ApiError> {
+        let credential = self.credential();
+        let who = match credential {
+            Credential::Session(id) => format!("session:{}", id.0),
+            Credential::ApiKey(id) => format!("key:{id}"),
+            Credential::PersonalToken(id) => format!("token:{id}"),
+        };
+        let workspace = authority.map_or_else(String::new, |authority| authority.workspace().to_string());
+        let holder = authority.map(|authority| Holder { credential, authority: authority.clone() });
+        let database = &app(request)?.database;
+        self.visitor.claim = idempotency::arm(request, database, &who, &workspace, holder).await?;
+        Ok(())
+    }
 }
 
 /// Proof that the caller is a person who has signed in; of no workspace.
@@ -200,6 +221,13 @@ impl Visitor {
             traceparent: self.traceparent,
             ..Actor::default()
         }
+    }
+
+    /// Binds the request's `Idempotency-Key` to the client's address.
+    pub(crate) async fn arm(&mut self, request: &Request) -> Result<(), ApiError> {
+        let who = self.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
+        self.claim = idempotency::arm(request, &app(request)?.database, &who, "", None).await?;
+        Ok(())
     }
 }
 
@@ -294,38 +322,6 @@ fn note_use(app: &App, found: &Found) {
             tracing::warn!(%error, "the use of a key could not be noted");
         }
     });
-}
-
-impl Caller {
-    /// Tells whose request this is, for its `Idempotency-Key`, once all that the route asks of its caller is checked: an
-    /// answer that was kept is given without it. It is the credential's, not the person's, whose credentials don't all
-    /// open the same; a session stays the same one when it is refreshed.
-    pub(crate) async fn arm(
-        &mut self,
-        request: &Request,
-        authority: Option<&Authority>,
-    ) -> Result<(), ApiError> {
-        let credential = self.credential();
-        let who = match credential {
-            Credential::Session(id) => format!("session:{}", id.0),
-            Credential::ApiKey(id) => format!("key:{id}"),
-            Credential::PersonalToken(id) => format!("token:{id}"),
-        };
-        let workspace = authority.map_or_else(String::new, |authority| authority.workspace().to_string());
-        let holder = authority.map(|authority| Holder { credential, authority: authority.clone() });
-        let database = &app(request)?.database;
-        self.visitor.claim = idempotency::arm(request, database, &who, &workspace, holder).await?;
-        Ok(())
-    }
-}
-
-impl Visitor {
-    /// Binds the request's `Idempotency-Key` to the client's address.
-    pub(crate) async fn arm(&mut self, request: &Request) -> Result<(), ApiError> {
-        let who = self.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
-        self.claim = idempotency::arm(request, &app(request)?.database, &who, "", None).await?;
-        Ok(())
-    }
 }
 
 /// The request's bearer token, whatever it is.

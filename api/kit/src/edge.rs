@@ -28,10 +28,11 @@ pub use deadline::{unhurried, watching};
 pub(crate) use pace::Pace;
 pub use request_id::RequestId;
 
-use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing, strict};
 use charge::Charge;
 use deadline::Deadline;
 use mask::{masked_path, masked_query};
+
+use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing, strict};
 
 /// The edge as a middleware. It goes outside everything else.
 #[derive(Debug, Clone)]
@@ -430,7 +431,7 @@ mod tests {
             client.get(path).body(body()).send().await.assert_header(header::CONNECTION, "close");
             client.get(path).body("short").send().await.assert_header_is_not_exist(header::CONNECTION);
             client.get(path).send().await.assert_header_is_not_exist(header::CONNECTION);
-            // Whoever waits for a sign to send the body is not given it after the answer.
+            // A client that waits for "100 Continue" is not sent it after the answer.
             let waits = client.get(path).header("Expect", "100-continue").body("short").send().await;
             waits.assert_header(header::CONNECTION, "close");
         }

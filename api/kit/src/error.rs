@@ -25,6 +25,9 @@ use poem_openapi::{
 };
 use serde_json::json;
 
+/// Faults of a request that an answer names at the most: writing them must not take longer than reading the request.
+pub(crate) const MAX_NAMED: usize = 20;
+
 /// When to try again what needs a database that is unreachable: it may be back at any time.
 const RETRY_AFTER_SECONDS: u64 = 2;
 

@@ -28,10 +28,7 @@ use poem_openapi::{
 use serde_json::Value;
 use url::form_urlencoded;
 
-use crate::{ApiError, times::Plans};
-
-/// Faults of a request that an answer names at the most: writing them must not take longer than reading the request.
-pub(crate) const MAX_NAMED: usize = 20;
+use crate::{ApiError, error::MAX_NAMED, times::Plans};
 
 /// The methods that a path may have. HEAD is answered as GET is.
 const METHODS: [Method; 8] = [

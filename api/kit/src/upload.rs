@@ -20,8 +20,9 @@ use poem_openapi::{
 };
 use tokio_util::io::ReaderStream;
 
-use crate::{ApiError, edge::Pace};
 use meter::{MAX_FORM, Meter};
+
+use crate::{ApiError, edge::Pace};
 
 const FORM: &str = "multipart/form-data";
 /// The part that holds the file.

@@ -44,11 +44,8 @@ impl Access {
     ) -> Answer<T> {
         let actor = self.actor();
         let by = Acting::new(self.authority(), &actor);
-        let mut tx = begin(&self.app().database, self.claim()).await?;
-        let changed = work(&mut tx, &by).await.map_err(Into::into)?;
-        audit::complete(&mut tx, Some(self.workspace), &actor).await?;
-        finish(self.claim(), tx).await?;
-        Ok(changed)
+        let work = async |tx: &mut Tx| work(tx, &by).await;
+        change_shared(&self.app().database, self.claim(), Some(self.workspace), &actor, work).await
     }
 
     /// Changes many things that all workspaces share, some hundred in a transaction: what was done stays when a later
@@ -74,7 +71,7 @@ impl Caller {
         app: &App,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Answer<T> {
-        change_shared(&app.database, self.visitor.claim.as_ref(), &self.actor(), work).await
+        change_shared(&app.database, self.visitor.claim.as_ref(), None, &self.actor(), work).await
     }
 }
 
@@ -86,7 +83,7 @@ impl Visitor {
         app: &App,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Answer<T> {
-        change_shared(&app.database, self.claim.as_ref(), &self.actor(), work).await
+        change_shared(&app.database, self.claim.as_ref(), None, &self.actor(), work).await
     }
 }
 
@@ -97,7 +94,7 @@ impl Anyone {
         app: &App,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Answer<T> {
-        change_shared(&app.database, self.visitor.claim.as_ref(), &self.actor(), work).await
+        change_shared(&app.database, self.visitor.claim.as_ref(), None, &self.actor(), work).await
     }
 }
 
@@ -107,19 +104,20 @@ impl Operator {
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
     ) -> Answer<T> {
-        change_shared(self.database(), self.claim(), &self.actor(), work).await
+        change_shared(self.database(), self.claim(), None, &self.actor(), work).await
     }
 }
 
 async fn change_shared<T, E: Into<ApiError>>(
     database: &Database,
     claim: Option<&Claim>,
+    workspace: Option<WorkspaceId>,
     actor: &Actor,
     work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
 ) -> Answer<T> {
     let mut tx = begin(database, claim).await?;
     let changed = work(&mut tx).await.map_err(Into::into)?;
-    audit::complete(&mut tx, None::<WorkspaceId>, actor).await?;
+    audit::complete(&mut tx, workspace, actor).await?;
     finish(claim, tx).await?;
     Ok(changed)
 }

@@ -26,8 +26,9 @@ use runtime::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::users::profile;
 use picture::EXTENSION;
+
+use crate::users::profile;
 
 /// The largest file that is taken.
 pub const MOST_BYTES: u64 = 5 << 20;

@@ -1,7 +1,6 @@
 //! Tenants, as apps see workspaces before anybody has signed in: how one shows itself, and which ones somebody
 //! belongs to. The latter is told to nobody but that person.
 
-use crate::job_kinds::MailWorkspaces;
 use domain::{
     Actor, Email, UserId, WorkspaceId,
     callers::Authority,
@@ -13,6 +12,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use url::Url;
 use uuid::Uuid;
+
+use crate::job_kinds::MailWorkspaces;
 
 /// How often one address is written to at the most.
 const AT_MOST_EVERY: std::time::Duration = std::time::Duration::from_secs(900);

@@ -41,16 +41,14 @@ impl Entry {
             data: serde_json::to_value(data).map_err(|error| error.to_string()),
         }
     }
-}
 
-impl Entry {
     /// The entry of a change that has no other: it names no resource.
-    pub(crate) fn by_route(route: &str) -> Self {
+    fn by_route(route: &str) -> Self {
         Self { action: route.to_owned(), resource_type: "request", resource_id: None, data: Ok(Value::Null) }
     }
 }
 
-/// Notes a change of the shared schemas, in its transaction: of a workspace, or of an account.
+/// Notes a change in its transaction: of a workspace, or of an account.
 pub async fn record(
     tx: &mut Tx,
     workspace: Option<WorkspaceId>,
@@ -62,7 +60,7 @@ pub async fn record(
     Ok(())
 }
 
-/// Notes a change of the shared schemas that has no entry yet by its route, before its transaction is committed. What
+/// Notes a change that has no entry yet by its route, before its transaction is committed. What
 /// has written nothing needs no entry.
 pub async fn complete(tx: &mut Tx, workspace: Option<WorkspaceId>, actor: &Actor) -> Result<(), sqlx::Error> {
     let Some(route) = actor.route.as_deref().filter(|_| !tx.is_noted()) else { return Ok(()) };

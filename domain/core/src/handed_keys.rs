@@ -1,5 +1,5 @@
-//! Handing a member's keys to another member. A key acts for the person in its `created_by`, and the person who gives it away
-//! may have kept its secret: so what is handed over is a successor with the same settings, and the old key is revoked.
+//! Handing a member's keys to another member. A key acts for the person in its `created_by`, and that person may have kept its
+//! secret: so what is handed over is a successor with the same settings, and the old key is revoked.
 
 use poem_openapi::Object;
 use serde_json::json;

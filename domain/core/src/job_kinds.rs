@@ -1,4 +1,5 @@
-//! The kind of job that sends email. Its handler is in `workers`.
+//! The kind of job that sends email, whose handler is in `workers`; and the pools to which kinds of several areas
+//! belong.
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ pub enum Counted {
     Watching,
     /// A supervisor that asks whether a process is up.
     Probe,
-    /// A browser that asks whether a page of another origin may ask: without a credential, whoever uses it.
+    /// A browser's CORS preflight request, which never has a credential.
     Preflight,
 }
 

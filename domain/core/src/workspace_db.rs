@@ -96,8 +96,6 @@ pub struct WorkspaceDb {
     tx: Tx,
     workspace: WorkspaceId,
     actor: Actor,
-    /// The audit has no entry of this transaction yet, and wants one.
-    unaudited: bool,
 }
 
 impl WorkspaceDb {
@@ -108,16 +106,16 @@ impl WorkspaceDb {
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
         let tx = database.begin_as_workspace(workspace.0, true).await?;
-        Ok(Self { tx, workspace, actor, unaudited: false })
+        Ok(Self { tx, workspace, actor })
     }
 
     /// Goes on reading more than [`jobs::MAX_QUICK_ROWS`], with a place among the long reads; the connection is given
     /// back meanwhile. Nothing that was read before need be true any more.
     pub async fn for_a_long_read(self) -> Result<Self, sqlx::Error> {
-        let Self { tx, workspace, actor, unaudited } = self;
+        let Self { tx, workspace, actor } = self;
         let database = tx.database().clone();
         drop(tx);
-        Ok(Self { tx: database.begin_long_read(workspace.0).await?, workspace, actor, unaudited })
+        Ok(Self { tx: database.begin_long_read(workspace.0).await?, workspace, actor })
     }
 
     /// Opens it for writing.
@@ -127,15 +125,13 @@ impl WorkspaceDb {
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
         let tx = database.begin_as_workspace(workspace.0, false).await?;
-        let unaudited = actor.route.is_some();
-        Ok(Self { tx, workspace, actor, unaudited })
+        Ok(Self { tx, workspace, actor })
     }
 
     /// The same, in a transaction that has begun on the shared schemas.
     pub async fn enter(mut tx: Tx, workspace: WorkspaceId, actor: Actor) -> Result<Self, sqlx::Error> {
         tx.enter_workspace(workspace.0).await?;
-        let unaudited = actor.route.is_some();
-        Ok(Self { tx, workspace, actor, unaudited })
+        Ok(Self { tx, workspace, actor })
     }
 
     /// From here on, this transaction's statements also see the shared schemas, under our own login: for
@@ -176,20 +172,18 @@ impl WorkspaceDb {
 
     /// Appends an event, and with it an entry of the audit; both exist if and only if this transaction commits.
     pub async fn record(&mut self, event: Event) -> Result<(), sqlx::Error> {
-        self.unaudited = false;
-        event.append(self.tx.conn(), self.workspace, &self.actor).await
+        event.record(&mut self.tx, self.workspace, &self.actor).await
     }
 
     /// Notes what is no event, such as what maintenance does, in the audit.
     pub async fn note(&mut self, entry: Entry) -> Result<(), sqlx::Error> {
-        self.unaudited = false;
-        audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await
+        audit::record(&mut self.tx, Some(self.workspace), &self.actor, entry).await
     }
 
     /// This transaction wants no entry of its own: it changes nothing, or is a step of a change whose entry another
     /// transaction of it makes.
     pub fn is_noted_elsewhere(&mut self) {
-        self.unaudited = false;
+        self.tx.mark_noted();
     }
 
     /// Enqueues a job of this workspace on behalf of this actor; it exists if and only if this
@@ -206,12 +200,7 @@ impl WorkspaceDb {
 
     /// The transaction with all that belongs into it, still to be committed.
     pub async fn finish(mut self) -> Result<Tx, sqlx::Error> {
-        if self.unaudited
-            && let Some(route) = self.actor.route.clone()
-        {
-            let entry = Entry::by_route(&route);
-            audit::append(self.tx.conn(), Some(self.workspace), &self.actor, entry).await?;
-        }
+        audit::complete(&mut self.tx, Some(self.workspace), &self.actor).await?;
         Ok(self.tx)
     }
 

@@ -6,11 +6,6 @@
 
 mod render;
 
-use crate::{
-    job_kinds::ExportRecords,
-    records,
-    recordsets::{self, Recordset, Schema},
-};
 use chrono::{DateTime, Utc};
 use domain::{
     DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb,
@@ -22,6 +17,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
+
+use crate::{
+    job_kinds::ExportRecords,
+    records,
+    recordsets::{self, Recordset, Schema},
+};
 
 pub use render::CsvRows;
 

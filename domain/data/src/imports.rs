@@ -17,11 +17,6 @@ mod unique;
 
 use std::collections::BTreeMap;
 
-use crate::{
-    files::{self, File, FileUri},
-    job_kinds::ImportRecords,
-    recordsets::{self, NewRecordset, RecordsetDetail, Schema},
-};
 use chrono::{DateTime, Utc};
 use domain::{RecordsetId, WorkspaceDb, audit::Entry, storage_use};
 use jobs::{Enqueued, JobId, NewJob, Unique};
@@ -30,6 +25,12 @@ use serde_json::json;
 use sqlx::types::Json;
 use tabular::Resolved;
 use uuid::Uuid;
+
+use crate::{
+    files::{self, File, FileUri},
+    job_kinds::ImportRecords,
+    recordsets::{self, NewRecordset, RecordsetDetail, Schema},
+};
 
 pub use analysis::{keep_analysis, look, require_room, suggested_fields, take_in};
 pub use batch::{Batch, FieldsChanged, RowWriter};

@@ -4,7 +4,6 @@
 //! Here: what may be scheduled ([`Action`]), and the rules of a schedule's parts. When it comes and what
 //! becomes of its occurrences is [`jobs::schedules`]'.
 
-use crate::job_kinds::CallWebhook;
 use chrono::{DateTime, Utc};
 use domain::{
     Actor, DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, WorkspaceId,
@@ -24,6 +23,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use url::Url;
+
+use crate::job_kinds::CallWebhook;
 
 const LONGEST_NAME: usize = 200;
 const LONGEST_DESCRIPTION: usize = 2000;

@@ -3,10 +3,11 @@
 //!
 //! All of it works while the tables are behind: nothing here relies on what a migration brings.
 
-use crate::job_kinds::MigrateWorkspace;
 use domain::{WorkspaceDb, audit::Entry, migrations};
 use jobs::{Enqueued, JobId, NewJob};
 use serde_json::json;
+
+use crate::job_kinds::MigrateWorkspace;
 
 /// How far a workspace is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

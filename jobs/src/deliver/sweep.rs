@@ -38,7 +38,7 @@ pub(crate) async fn keep_swept(database: Database, lease: Duration) {
                 continue;
             }
         };
-        for pool in Pool::all().iter().copied() {
+        for &pool in Pool::all() {
             match sweep(&database.bus, pool, &alive).await {
                 Ok(0) => {}
                 Ok(swept) => {

@@ -8,7 +8,10 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use crate::{ApiError, error::plain_reason, strict::MAX_NAMED};
+use crate::{
+    ApiError,
+    error::{MAX_NAMED, plain_reason},
+};
 
 /// The error for a value that `T` refused with `message`.
 pub(super) fn of<T: Type>(value: &Value, message: &str) -> ApiError {

@@ -7,7 +7,7 @@ use domain::FieldErrors;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::strict::{self, MAX_NAMED};
+use crate::{error::MAX_NAMED, strict};
 
 /// Reads JSON; also the members that are named more than once, the first of them, by path.
 pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {

@@ -68,7 +68,7 @@ pub(super) fn share(document: &mut Value, surface: Surface) {
         let takes_key = operation["parameters"]
             .as_array()
             .is_some_and(|all| all.iter().any(|one| one["name"] == idempotency::HEADER));
-        let declared = operation[DECLARED].take();
+        let declared = operation.as_object_mut().and_then(|all| all.remove(DECLARED)).unwrap_or_default();
         for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
             let failure = FAILURES.iter().position(|failure| failure.status == status);
             match failure.filter(|_| is_error(response)) {

@@ -36,7 +36,7 @@ pub(crate) struct Pace(Arc<State>);
 struct State {
     is_upload: AtomicBool,
     was_too_slow: AtomicBool,
-    /// What its reader has left of it; nothing is read of a body whose client waits for a sign.
+    /// The part that its reader did not read. A body whose client waits for "100 Continue" is not read.
     rest: Mutex<Rest>,
 }
 
@@ -59,7 +59,7 @@ impl Pace {
             let inner: BoxBody<Bytes, io::Error> = body.into();
             let paced = Paced {
                 inner: Some(inner),
-                waits_for_sign: request.headers().contains_key(header::EXPECT),
+                expects_continue: request.headers().contains_key(header::EXPECT),
                 pace: pace.clone(),
                 until,
                 received: 0,
@@ -117,7 +117,7 @@ impl Pace {
 struct Paced {
     /// Until it is left to others.
     inner: Option<BoxBody<Bytes, io::Error>>,
-    waits_for_sign: bool,
+    expects_continue: bool,
     pace: Pace,
     until: Instant,
     received: u64,
@@ -185,7 +185,7 @@ impl HttpBody for Paced {
 impl Drop for Paced {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.take()
-            && !self.waits_for_sign
+            && !self.expects_continue
         {
             self.pace.leave(Rest::Left(inner));
         }

@@ -1,12 +1,6 @@
 //! The requests by which someone comes to a workspace. Each is one transaction: a row of `signups`, what it
 //! reserves, and its job.
 
-use crate::{
-    job_kinds::ProvisionWorkspace,
-    sessions::Client,
-    stripe::invites::{self, InviteError},
-    users::Password,
-};
 use domain::{
     Actor, Email, UserId,
     audit::{self, Entry},
@@ -18,6 +12,12 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Door, Reader, SignupError, Started, undo};
+use crate::{
+    job_kinds::ProvisionWorkspace,
+    sessions::Client,
+    stripe::invites::{self, InviteError},
+    users::Password,
+};
 
 /// What someone who wants an account says.
 #[derive(Debug)]
@@ -195,7 +195,6 @@ async fn hash(password: Password) -> Result<String, SignupError> {
 }
 
 /// A sign-up whose password is hashed, which takes too long for a transaction.
-#[derive(Clone)]
 pub struct HashedSignup {
     email: Email,
     password_hash: String,
@@ -409,12 +408,7 @@ pub async fn create_workspace(
         stripe_invite_id: invite,
         payment_method_id: None,
     };
-    let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
-    let started = reserve(tx, reservation, &client, actor.origin()).await?;
-    let started = started.ok_or(SignupError::SignupPending)?;
-    let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
-    audit::record(tx, None, actor, entry).await?;
-    Ok(started)
+    request(tx, reservation, actor).await
 }
 
 /// Finds or makes the owner's account, and enqueues the job that makes their workspace. A new
@@ -476,9 +470,13 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
         stripe_invite_id: None,
         payment_method_id: None,
     };
+    request(tx, reservation, actor).await
+}
+
+/// Reserves a workspace for an account that exists, and notes the request.
+async fn request(tx: &mut Tx, new: Reservation<'_>, actor: &Actor) -> Result<Started, SignupError> {
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
-    let started = reserve(tx, reservation, &client, actor.origin()).await?;
-    let started = started.ok_or(SignupError::SignupPending)?;
+    let started = reserve(tx, new, &client, actor.origin()).await?.ok_or(SignupError::SignupPending)?;
     let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
     audit::record(tx, None, actor, entry).await?;
     Ok(started)

@@ -3,11 +3,6 @@
 //! A request does the same whether or not somebody has the address: it enqueues a job. Looking who that is,
 //! making tokens and mail is the job's, so neither an answer nor its time tells who has an account.
 
-use crate::{
-    account_tokens::{self, MAILED_RESET, NewToken, Purpose},
-    job_kinds::WriteToAccount,
-    signups,
-};
 use domain::{
     Actor, Email, FieldErrors, UserId, WorkspaceId,
     audit::{self, Entry},
@@ -19,6 +14,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{UserError, activation};
+use crate::{
+    account_tokens::{self, MAILED_RESET, NewToken, Purpose},
+    job_kinds::WriteToAccount,
+    signups,
+};
 
 pub use crate::job_kinds::AccountLetter;
 

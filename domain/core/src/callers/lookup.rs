@@ -341,15 +341,12 @@ pub(super) async fn by_id(
 
 /// Tries credentials by one statement for each kind that is among them.
 async fn of_each_kind(pool: &PgPool, tries: Vec<(Kind, Try)>) -> Result<Vec<Tried>, sqlx::Error> {
-    let mut of_kinds: [(Vec<usize>, Vec<Try>); 3] = Default::default();
-    for (index, (kind, tried)) in tries.into_iter().enumerate() {
-        let (indices, of_kind) = &mut of_kinds[kind as usize];
-        indices.push(index);
-        of_kind.push(tried);
-    }
     let mut conn = pool.acquire().await?;
     let mut all = Vec::new();
-    for (kind, (indices, tries)) in Kind::ALL.into_iter().zip(of_kinds) {
+    for kind in Kind::ALL {
+        let of_kind = tries.iter().enumerate().filter(|(_, (of, _))| *of == kind);
+        let (indices, tries): (Vec<_>, Vec<_>) =
+            of_kind.map(|(index, (_, tried))| (index, tried.clone())).unzip();
         if tries.is_empty() {
             continue;
         }
@@ -371,7 +368,6 @@ enum Kind {
 }
 
 impl Kind {
-    /// In the order of their declaration.
     const ALL: [Self; 3] = [Self::Session, Self::ApiKey, Self::PersonalToken];
 
     fn of(credential: Credential) -> Self {

@@ -91,7 +91,7 @@ impl Lookups {
         }
     }
 
-    /// Looks all of them up who wait, or as many as one statement takes.
+    /// Looks up the waiting requests by one statement.
     fn go_on(&self, turn: Turn, together: Vec<Waiting>) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pool = self.pool.clone();

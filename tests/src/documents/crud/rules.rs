@@ -11,7 +11,7 @@ const UNIQUE: &str = "unique in the workspace";
 /// How it says that upper and lower case are the same there.
 const WITHOUT_CASE: &str = "without regard to case";
 
-/// Texts that names, addresses and the like don't often admit. A link may be one that runs a script in whoever follows it.
+/// Texts that names, addresses and the like don't often admit. A link may be one that runs a script in the browser that opens it.
 const UNUSUAL: [&str; 9] = ["", " ", "CRM", "1st", "_x", "a-b", "a b", "\u{e4}", "javascript:alert(1)"];
 
 /// Values that break the rules of a schema.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Client, TestApp, workspace::members::member_of};
 
-/// The section whose POST invites: who accepts is a member.
+/// The section whose POST creates an invitation; the member exists once it is accepted.
 pub(super) const OF_INVITED: &str = "/members";
 
 /// A thing to create in a section, and how it is changed.
