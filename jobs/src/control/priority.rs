@@ -4,10 +4,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    JobId, Origin, Tx,
+    Origin, Tx,
     audit::{self, Change},
     clock,
-    watch::{Event, Status, snapshot},
+    watch::{Event, Status},
 };
 
 /// What came of asking for another priority.
@@ -21,15 +21,16 @@ pub enum Prioritize {
     NotFound,
 }
 
-/// Gives a waiting job another priority, 0 (first) to 9 (last). A change is a transition, which its
-/// watchers see; an id that is on its way to a worker already isn't called back.
+/// Gives a waiting job, of which `seen` is the newest event, another priority, 0 (first) to 9 (last). A change is a
+/// transition, which its watchers see; an id that is on its way to a worker already isn't called back.
 pub async fn prioritize(
     tx: &mut Tx,
     workspace: Option<Uuid>,
-    id: JobId,
+    seen: &Event,
     priority: i16,
     by: &Origin,
 ) -> Result<Prioritize, sqlx::Error> {
+    let id = seen.job_id;
     let job = sqlx::query!(
         r#"with held as (
                select id, priority as before from jobs
@@ -63,8 +64,8 @@ pub async fn prioritize(
     let data = json!({ "from": job.before, "to": priority });
     audit::note(tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
     let status = if job.due { Status::Queued } else { Status::Pending };
-    let before = snapshot::newest(&tx.database().bus, id).await;
-    let mut event = Event::transition(id, status, job.epoch, clock::now()).carrying_on(before);
+    let transition = Event::transition(id, status, job.epoch, clock::now());
+    let mut event = transition.carrying_on(Some(seen.clone()));
     event.attempt = job.attempt;
     tx.publish_after_commit(event);
     Ok(Prioritize::Done)

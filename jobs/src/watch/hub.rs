@@ -199,17 +199,6 @@ impl Hub {
         Ok(Some(snapshot))
     }
 
-    /// The job as it will be when the transaction commits.
-    pub async fn snapshot_within(&self, tx: &mut Tx, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
-        let Some(mut snapshot) = snapshot::read(tx.conn(), &[job.0]).await?.pop() else { return Ok(None) };
-        if !snapshot.event.status.is_terminal()
-            && let Some(event) = snapshot::newest(&self.0.database.bus, job).await
-        {
-            snapshot.take(&event);
-        }
-        Ok(Some(snapshot))
-    }
-
     /// The kept events after `after`, oldest first, and whether they follow on it without a hole.
     pub async fn history(&self, job: JobId, after: i64) -> (Vec<Event>, bool) {
         snapshot::history(&self.0.database.bus, job, after).await

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Event, Status};
-use crate::{Bus, Database, JobId, Origin};
+use crate::{Bus, Database, JobId, Origin, Tx};
 
 /// A job as the ledger has it, with its newest event.
 #[derive(Debug, Clone)]
@@ -41,6 +41,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The job as it will be when the transaction commits. Nothing but the ledger is asked, since the transaction holds the
+    /// job's row; what else is known of it was before.
+    pub async fn within(&self, tx: &mut Tx) -> Result<Option<Self>, sqlx::Error> {
+        let job = self.event.job_id;
+        let Some(mut snapshot) = read(tx.conn(), &[job.0]).await?.pop() else { return Ok(None) };
+        if !snapshot.event.status.is_terminal() {
+            snapshot.take(&self.event);
+        }
+        Ok(Some(snapshot))
+    }
+
     /// Takes in an event of the same job that was seen elsewhere. A newer one is the snapshot's event from
     /// now on. An older one still knows how far the job had come where the ledger doesn't, since leases
     /// carry progress there only now and then: so the percent never goes back.

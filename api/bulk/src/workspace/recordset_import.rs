@@ -151,7 +151,8 @@ impl RecordsetImportApi {
         method = "post",
         operation_id = "start_recordset_import",
         transform = "unhurried",
-        tag = "Fails::LimitExceeded"
+        tag = "Fails::LimitExceeded",
+        tag = "Fails::SlugTaken"
     )]
     async fn start(
         &self,
@@ -269,21 +270,18 @@ impl RecordsetImportApi {
         can: Can<Either<CancelImport, CancelExport>>,
         job_id: Path<Uuid>,
     ) -> Answer<Json<TransferJob>> {
-        let job = find(&can, JobId(job_id.0), Act::Cancel).await?.event.job_id;
-        let cancel = async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(
-            tx,
-            Some(can.workspace.0),
-            job,
-            &can.origin(),
-        )
-        .await?
-        {
-            Cancel::Cancelled | Cancel::Requested => {
-                can.app().hub.snapshot_within(tx, job).await?.ok_or_else(ApiError::not_found)
-            }
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-            Cancel::NotFound => Err(ApiError::not_found()),
-        };
+        let before = find(&can, JobId(job_id.0), Act::Cancel).await?;
+        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let cancel =
+            async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by)
+                .await?
+            {
+                Cancel::Cancelled | Cancel::Requested => {
+                    before.within(tx).await?.ok_or_else(ApiError::not_found)
+                }
+                Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
+                Cancel::NotFound => Err(ApiError::not_found()),
+            };
         Ok(Json(TransferJob::shown(&can, can.change_shared(cancel).await?)))
     }
 

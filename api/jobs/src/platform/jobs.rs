@@ -249,7 +249,7 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
         let job = job_id.0.0;
-        can.allowed(Act::Cancel, find(&can, job).await?)?;
-        Ok(Json(can.wrap(Job::shown(&can, cancel(&can, job).await?))))
+        let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
+        Ok(Json(can.wrap(Job::shown(&can, cancel(&can, &before).await?))))
     }
 }

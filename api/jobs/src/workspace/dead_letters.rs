@@ -296,16 +296,10 @@ pub(crate) fn shown_payload(access: &Access, dead: &dead_letters::DeadLetter) ->
 
 /// Tries a dead letter of the caller's workspace again, and shows its job as it is then.
 pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<Snapshot> {
-    access.allowed(Act::Start, find(access, job).await?)?;
-    let retry = async |tx: &mut Tx, _: &Acting<'_>| match dead_letters::retry(
-        tx,
-        Some(access.workspace.0),
-        job,
-        &access.origin(),
-    )
-    .await?
-    {
-        Retry::Queued => within(access, tx, job).await,
+    let before = access.allowed(Act::Start, find(access, job).await?)?;
+    let (whose, by) = (Some(access.workspace.0), access.origin());
+    let retry = async |tx: &mut Tx, _: &Acting<'_>| match dead_letters::retry(tx, whose, job, &by).await? {
+        Retry::Queued => within(tx, &before).await,
         Retry::Duplicate(_) => {
             Err(ApiError::conflict("duplicate_job", "another job does the same meanwhile"))
         }

@@ -311,8 +311,8 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
-        can.allowed(Act::Cancel, find(&can, job).await?)?;
-        Ok(Json(Job::shown(&can, cancel(&can, job).await?)))
+        let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
+        Ok(Json(Job::shown(&can, cancel(&can, &before).await?)))
     }
 
     /// Cancel many jobs
@@ -341,30 +341,28 @@ impl JobsApi {
     ) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
         let before = find(&can, job).await?;
-        if let Some(priority) = changes.priority {
-            can.allowed(Act::Start, before)?;
-            if !(0..=9).contains(&priority) {
-                return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
-            }
-            let whose = Some(can.workspace.0);
-            let prioritize = async |tx: &mut Tx, _: &Acting<'_>| match control::prioritize(
-                tx,
-                whose,
-                job,
-                priority,
-                &can.origin(),
-            )
-            .await?
-            {
-                Prioritize::Done => Ok(()),
-                Prioritize::NotWaiting => {
-                    Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"))
-                }
-                Prioritize::NotFound => Err(ApiError::not_found()),
-            };
-            can.change_shared(prioritize).await?;
+        let Some(priority) = changes.priority else { return Ok(Json(Job::shown(&can, before))) };
+        let before = can.allowed(Act::Start, before)?;
+        if !(0..=9).contains(&priority) {
+            return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
         }
-        Ok(Json(Job::shown(&can, find(&can, job).await?)))
+        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let prioritize = async |tx: &mut Tx, _: &Acting<'_>| match control::prioritize(
+            tx,
+            whose,
+            &before.event,
+            priority,
+            &by,
+        )
+        .await?
+        {
+            Prioritize::Done => within(tx, &before).await,
+            Prioritize::NotWaiting => {
+                Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"))
+            }
+            Prioritize::NotFound => Err(ApiError::not_found()),
+        };
+        Ok(Json(Job::shown(&can, can.change_shared(prioritize).await?)))
     }
 
     /// Run a failed or cancelled job again
@@ -379,16 +377,10 @@ impl JobsApi {
     )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
         let job = JobId(job_id.0);
-        can.allowed(Act::Start, find(&can, job).await?)?;
-        let retry = async |tx: &mut Tx, _: &Acting<'_>| match control::retry(
-            tx,
-            Some(can.workspace.0),
-            job,
-            &can.origin(),
-        )
-        .await?
-        {
-            Retry::Queued => within(&can, tx, job).await,
+        let before = can.allowed(Act::Start, find(&can, job).await?)?;
+        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let retry = async |tx: &mut Tx, _: &Acting<'_>| match control::retry(tx, whose, job, &by).await? {
+            Retry::Queued => within(tx, &before).await,
             Retry::NotOver => {
                 Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
             }
@@ -446,19 +438,15 @@ pub(crate) async fn look(
 ///
 /// # Errors
 /// 409 for a job that is over.
-pub(crate) async fn cancel(access: &Access, job: JobId) -> Answer<Snapshot> {
-    let cancel = async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(
-        tx,
-        Some(access.workspace.0),
-        job,
-        &access.origin(),
-    )
-    .await?
-    {
-        Cancel::Cancelled | Cancel::Requested => within(access, tx, job).await,
-        Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-        Cancel::NotFound => Err(ApiError::not_found()),
-    };
+pub(crate) async fn cancel(access: &Access, before: &Snapshot) -> Answer<Snapshot> {
+    let (whose, by) = (Some(access.workspace.0), access.origin());
+    let cancel =
+        async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by).await?
+        {
+            Cancel::Cancelled | Cancel::Requested => within(tx, before).await,
+            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
+            Cancel::NotFound => Err(ApiError::not_found()),
+        };
     access.change_shared(cancel).await
 }
 
@@ -483,8 +471,8 @@ async fn delete(access: &Access, job: JobId) -> Answer<()> {
 }
 
 /// A job as it will be when the transaction commits, which has found it in the caller's workspace.
-pub(crate) async fn within(access: &Access, tx: &mut Tx, job: JobId) -> Answer<Snapshot> {
-    access.app().hub.snapshot_within(tx, job).await?.ok_or_else(ApiError::not_found)
+pub(crate) async fn within(tx: &mut Tx, before: &Snapshot) -> Answer<Snapshot> {
+    before.within(tx).await?.ok_or_else(ApiError::not_found)
 }
 
 /// The job, if it is one of the caller's workspace and of a kind that they may look at.
