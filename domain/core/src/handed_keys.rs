@@ -5,7 +5,12 @@ use poem_openapi::Object;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{ApiKeyId, Event, UserId, WorkspaceDb, callers::API_KEY_PREFIX, makers, secret};
+use crate::{
+    ApiKeyId, Event, UserId, WorkspaceDb,
+    access::Scope,
+    callers::{API_KEY_PREFIX, scopes},
+    makers, secret,
+};
 
 /// A new secret of a key, and its beginning.
 #[must_use]
@@ -34,15 +39,28 @@ impl std::fmt::Debug for HandedOverKey {
     }
 }
 
-/// Puts successors that act for `to` in the place of the keys that act for `from` and can still be used, or resumed. The
-/// caller has checked that the actor may.
-pub async fn hand_over(
-    db: &mut WorkspaceDb,
-    from: UserId,
-    to: UserId,
-) -> Result<Vec<HandedOverKey>, sqlx::Error> {
+/// A key that can still be used, or resumed.
+pub struct Usable {
+    id: Uuid,
+    name: String,
+    scopes: Vec<String>,
+}
+
+impl Usable {
+    /// Its scopes.
+    ///
+    /// # Errors
+    /// [`sqlx::Error::Decode`] for one that this release does not know.
+    pub fn scopes(&self) -> Result<Vec<Scope>, sqlx::Error> {
+        scopes(&self.scopes)
+    }
+}
+
+/// The keys that act for a person and can still be used, or resumed. None of them changes before the transaction has ended.
+pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
     let workspace = db.workspace();
-    let keys = sqlx::query!(
+    sqlx::query_as!(
+        Usable,
         "select id, name, scopes from api_keys
           where workspace_id = $1 and created_by = $2 and revoked_at is null
             and (expires_at is null or expires_at > now())
@@ -52,7 +70,18 @@ pub async fn hand_over(
         from.0,
     )
     .fetch_all(db.conn())
-    .await?;
+    .await
+}
+
+/// Puts successors that act for `to` in the place of keys that [`lock_usable`] has found; answers with them, and with the
+/// scheduled jobs that run as them. The caller has checked that the actor may, and checks that the successors may have
+/// these run.
+pub async fn hand_over(
+    db: &mut WorkspaceDb,
+    keys: Vec<Usable>,
+    to: UserId,
+) -> Result<(Vec<HandedOverKey>, Vec<Uuid>), sqlx::Error> {
+    let workspace = db.workspace();
     let secrets: Vec<(String, String)> = keys.iter().map(|_| new_secret()).collect();
     let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
     let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
@@ -81,9 +110,9 @@ pub async fn hand_over(
     )
     .execute(db.conn())
     .await?;
-    let mut handed = Vec::with_capacity(keys.len());
+    let (mut handed, mut schedules) = (Vec::with_capacity(keys.len()), Vec::new());
     for ((key, new), (secret, shown)) in keys.into_iter().zip(new).zip(secrets) {
-        makers::hand_to_successor(db.conn(), workspace, key.id, new).await?;
+        schedules.extend(makers::hand_to_successor(db.conn(), workspace, key.id, new).await?);
         let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
                            "created_by": to });
         db.record(Event::new("api_key", "rotated", key.id, details)).await?;
@@ -94,5 +123,5 @@ pub async fn hand_over(
             key: secret,
         });
     }
-    Ok(handed)
+    Ok((handed, schedules))
 }

@@ -165,22 +165,22 @@ async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<H
     Ok(disabled)
 }
 
-/// Lets the successor of a rotated key answer for what the key answered for.
+/// Lets the successor of a rotated key answer for the scheduled jobs that the key answered for; answers with their ids.
 pub async fn hand_to_successor(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     old: Uuid,
     new: Uuid,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
         "update schedules set origin = origin || jsonb_build_object('credential_id', $3::uuid::text), updated_at = now()
           where workspace_id = $1 and origin->>'credential_type' = 'api_key'
-            and origin->>'credential_id' = $2::uuid::text",
+            and origin->>'credential_id' = $2::uuid::text
+      returning id",
         workspace.0,
         old,
         new,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await
 }

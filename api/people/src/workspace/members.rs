@@ -282,7 +282,8 @@ impl MembersApi {
     /// Hand what a member holds to another
     ///
     /// All of it, or only some types, at once or not at all. API keys get new secrets, shown in the answer and never again;
-    /// the old ones end. Scheduled jobs are only for a member who may have them run (422).
+    /// the old ones end; this needs `api_keys:manage`, too. Scheduled jobs, also those that run as these keys, are only for a
+    /// member who may have them run (422).
     #[oai(path = "/:member_id/reassign", method = "post", operation_id = "reassign_member_items")]
     async fn reassign(
         &self,

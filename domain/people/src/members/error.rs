@@ -1,6 +1,10 @@
 //! How members say no.
 
-use domain::{DomainError, FieldErrors, Refusal, access::Role, standing::StandingError};
+use domain::{
+    DomainError, FieldErrors, Refusal,
+    access::{Denied, Role},
+    standing::StandingError,
+};
 
 /// Why something about a member didn't happen.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum MemberError {
     /// Nobody gives a role that holds more than they do.
     #[error("the role {0} may do what the caller may not")]
     MoreThanHeld(Role),
+    /// A permission that the request needs beside its route's.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// Nobody makes a key do more than they may, by handing it to somebody who may neither.
     #[error("among what is handed over is an API key that would then do what the caller may not")]
     KeysOfMore,
@@ -57,6 +64,7 @@ impl DomainError for MemberError {
             | Self::OthersOnlyWithPermission
             | Self::AboveYou(_)
             | Self::MoreThanHeld(_)
+            | Self::Denied(_)
             | Self::KeysOfMore
             | Self::OfStaff => Refusal::Forbidden,
             Self::LastOwner => Refusal::Conflict("last_owner".into()),

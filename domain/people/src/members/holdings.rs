@@ -10,9 +10,8 @@ use chrono::{DateTime, Utc};
 use domain::{
     Event, UserId, WorkspaceDb,
     access::Held,
-    callers::scopes,
-    handed_keys::{self, HandedOverKey},
-    makers,
+    handed_keys::{self, HandedOverKey, Usable},
+    makers, standing,
 };
 use poem_openapi::Object;
 use serde_json::json;
@@ -125,7 +124,8 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
 /// other leads it, and they stay in it. Keys get new secrets ([`handed_keys::hand_over`]).
 ///
 /// # Errors
-/// [`MemberError::KeysOfMore`] when keys among it would do more than the caller may; [`MemberError::Invalid`]
+/// [`MemberError::Denied`] when keys are among it and the caller may not manage keys; [`MemberError::KeysOfMore`] when keys
+/// among it would do more than the caller may; [`MemberError::Invalid`]
 /// when the other is the same, not here, doesn't get in, or may not have one of the scheduled jobs run, or for a type that
 /// there isn't.
 pub async fn reassign(
@@ -147,10 +147,11 @@ pub async fn reassign(
     let taker = taker
         .filter(|taker| taker.id != giver.id)
         .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
-    let mut keys = Vec::new();
+    let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
-        may_hand_over_keys(db, caller, &giver, &taker).await?;
-        keys = handed_keys::hand_over(db, UserId(giver.user_id), UserId(taker.user_id)).await?;
+        let usable = handed_keys::lock_usable(db, UserId(giver.user_id)).await?;
+        may_hand_over(db, caller, &usable, UserId(taker.user_id)).await?;
+        (keys, schedules) = handed_keys::hand_over(db, usable, UserId(taker.user_id)).await?;
     }
     let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
     let workspace = db.workspace().0;
@@ -197,7 +198,8 @@ pub async fn reassign(
     )
     .fetch_one(db.conn())
     .await?;
-    if let Some(reason) = makers::first_refused(db.conn(), &row.schedules).await? {
+    schedules.extend(&row.schedules);
+    if let Some(reason) = makers::first_refused(db.conn(), &schedules).await? {
         return Err(invalid(
             "to_member_id",
             &format!("must be a member who may run what is handed over: {reason}"),
@@ -229,24 +231,19 @@ pub async fn reassign(
     Ok(Reassigned { reassigned, total, api_keys: keys })
 }
 
-/// A key does what the person may who answers for it, so that handing one to somebody gives it what they hold.
-async fn may_hand_over_keys(
+/// A key does what the person may who answers for it, so that handing one over gives it what that person holds.
+async fn may_hand_over(
     db: &mut WorkspaceDb,
     caller: &Held,
-    giver: &MemberProfile,
-    taker: &MemberProfile,
+    keys: &[Usable],
+    to: UserId,
 ) -> Result<(), MemberError> {
-    let workspace = db.workspace().0;
-    let keys = sqlx::query_scalar!(
-        "select scopes from api_keys where workspace_id = $1 and created_by = $2 and revoked_at is null",
-        workspace,
-        giver.user_id,
-    )
-    .fetch_all(db.conn())
-    .await?;
-    for names in &keys {
-        let covered = scopes(names)?.into_iter().all(|scope| caller.may_give(scope));
-        if taker.role > caller.role() || !covered {
+    if !keys.is_empty() {
+        caller.need("api_keys:manage")?;
+    }
+    let workspace = db.workspace();
+    for key in keys {
+        if !standing::covers_program(db.conn(), workspace, caller, to, key.scopes()?).await? {
             return Err(MemberError::KeysOfMore);
         }
     }

@@ -78,6 +78,49 @@ async fn a_scheduled_job_is_not_handed_to_a_member_who_may_not_have_it_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_not_handed_to_a_member_who_may_not_have_its_scheduled_jobs_run() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let bob = app.join(&ada, "admin").await;
+    let (cleo, dora) = (app.join(&ada, "member").await, app.join(&ada, "admin").await);
+    let (_, program) = bob.new_key(&["*"]).await;
+    let schedule = json!({ "name": "nightly", "cron_expression": "0 3 * * *", "action_type": "no_op" });
+    program.post("/v1/scheduled-jobs", schedule).await.expect(201);
+    let path = format!("{}/reassign", path_of(&bob).await);
+
+    let refused = ada.post(&path, json!({ "to_member_id": member_of(&cleo).await["id"] })).await.expect(422);
+
+    let reason = refused["fields"]["to_member_id"][0].as_str().unwrap();
+    assert!(reason.contains("nightly") && reason.contains("schedules:manage"), "{reason}");
+    program.get("/v1/me").await.expect(200);
+    let moved = ada.post(&path, json!({ "to_member_id": member_of(&dora).await["id"] })).await.expect(200);
+    assert_eq!(moved["reassigned"]["api_key"], 1);
+    assert_eq!(
+        app.count("select count(*) from shard.schedules where enabled and workspace_id is not null").await,
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_handed_over_by_those_who_may_manage_keys() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let (bob, cleo) = (app.join(&ada, "admin").await, app.join(&ada, "admin").await);
+    let (_, program) = bob.new_key(&["read"]).await;
+    let denied = json!({ "permission": "api_keys:manage", "granted": false });
+    ada.put("/permissions/roles/admin/permission", denied).await.expect(200);
+    let (path, to) = (format!("{}/reassign", path_of(&bob).await), member_of(&cleo).await["id"].clone());
+
+    let refused = cleo.post(&path, json!({ "to_member_id": to })).await;
+
+    assert!(refused.text.contains("api_keys:manage"), "{}", refused.text);
+    assert_eq!(refused.error(403), "forbidden");
+    program.get("/v1/me").await.expect(200);
+    // What is no key goes on.
+    cleo.post(&path, json!({ "to_member_id": to, "types": ["team"] })).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_takes_over_is_another_active_member() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
