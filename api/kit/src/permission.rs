@@ -38,7 +38,7 @@ pub trait Permission: Send + Sync + 'static {
     const SCHEME: &'static str;
     /// Whether it is for workspaces whose tables are older than this release, too.
     const WHILE_BEHIND: bool = false;
-    /// Whether it lets in those who hold the `_own` variant only: the handler asks [`Access::only_of`].
+    /// Whether it lets in those who hold the `_own` variant only: the domain is handed [`Access::reach`].
     const OR_OWN: bool = false;
     /// Another permission that is enough by itself: the handler asks for what the thing in question wants.
     const OR: Option<&'static str> = None;
@@ -109,7 +109,7 @@ impl<A: Permission, B: Permission> Permission for Either<A, B> {
 ///
 /// `permissions! { ViewRecords = "records:view" }` expands to the unit struct `ViewRecords` with its
 /// [`Permission`] implementation. A route that lets in whoever holds `records:edit_own` only says
-/// `EditRecords = "records:edit" or own`, and asks [`Access::only_of`]; one that must serve a workspace
+/// `EditRecords = "records:edit" or own`, and hands on [`Access::reach`]; one that must serve a workspace
 /// which has to be migrated first says `ViewHealth = "workspace:view" while behind`.
 #[macro_export]
 macro_rules! permissions {
@@ -177,24 +177,11 @@ impl Access {
         self.authority.may(P::NAME)
     }
 
-    /// How far the permission of this route reaches for the caller: with [`Reach::Own`] the handler must
-    /// see to it that they touch nothing but what they have made.
+    /// How far the permission of this route reaches for the caller: a parameter of the functions of the domain that
+    /// see to it that with [`Reach::Own`] nothing is touched but what the caller has made.
     #[must_use]
     pub fn reach(&self) -> Reach {
         self.reach
-    }
-
-    /// The person whose things alone the caller may touch, where the route's permission reaches no
-    /// further.
-    ///
-    /// # Errors
-    /// 403 for a program, which owns nothing.
-    pub fn only_of(&self) -> Result<Option<UserId>, ApiError> {
-        match (self.reach, self.caller.user()) {
-            (Reach::All, _) => Ok(None),
-            (Reach::Own, Some(user)) => Ok(Some(user)),
-            (Reach::Own, None) => Err(ApiError::forbidden("this is for what one has made oneself")),
-        }
     }
 
     /// All that the caller may do here.

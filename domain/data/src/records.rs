@@ -13,7 +13,9 @@ pub use list::{RecordFilter, SortOrder, list};
 pub use snapshot::{SnapshotPage, snapshot, visible_in};
 
 use chrono::{DateTime, Utc};
-use domain::{Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb, storage_use};
+use domain::{
+    Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb, access::Reach, storage_use,
+};
 use fields::FieldKey;
 use poem_openapi::Object;
 use serde::Serialize;
@@ -128,18 +130,19 @@ pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordErr
     .ok_or(RecordError::NotFound)
 }
 
-/// Changes a record and keeps what it was as a version, which goes on to count as stored. Changes that change
+/// Changes a record, one that the actor has created where their reach is [`Reach::Own`], and keeps what it was as a version, which goes on to count as stored. Changes that change
 /// nothing make no version.
 ///
 /// # Errors
 /// [`RecordError::NotFound`]; [`RecordError::VersionConflict`] if a version was expected and isn't
-/// there; [`RecordError::Invalid`] with the reasons by field; [`RecordError::Storage`].
+/// there; [`RecordError::Invalid`] with the reasons by field; [`RecordError::NotTheirs`]; [`RecordError::Storage`].
 pub async fn update(
     db: &mut WorkspaceDb,
+    reach: Reach,
     id: RecordId,
     changes: RecordChanges,
 ) -> Result<Record, RecordError> {
-    let before = get_for_change(db, id).await?;
+    let before = get_for_change(db, reach, id).await?;
     if changes.expected_version.is_some_and(|expected| expected != before.version) {
         return Err(RecordError::VersionConflict(before.version));
     }
@@ -202,13 +205,13 @@ pub async fn update(
     Ok(updated)
 }
 
-/// Deletes a record: it is visible no more, its unique values are free, and its versions stay. They count as
+/// Deletes a record, one that the actor has created where their reach is [`Reach::Own`]: it is visible no more, its unique values are free, and its versions stay. They count as
 /// stored, the last one in place of the record.
 ///
 /// # Errors
-/// [`RecordError::NotFound`], also if it was deleted before.
-pub async fn delete(db: &mut WorkspaceDb, id: RecordId) -> Result<(), RecordError> {
-    let before = get_for_change(db, id).await?;
+/// [`RecordError::NotFound`], also if it was deleted before; [`RecordError::NotTheirs`].
+pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<(), RecordError> {
+    let before = get_for_change(db, reach, id).await?;
     let version = sqlx::query_scalar!(
         "with kept as (
              insert into record_versions (record_id, version, recordset_id, data, staged_by, written_by, was_deleted,
@@ -239,18 +242,10 @@ pub async fn delete(db: &mut WorkspaceDb, id: RecordId) -> Result<(), RecordErro
     Ok(())
 }
 
-/// Makes sure that a record is one that this person has created, and stays so until the transaction ends.
-///
-/// # Errors
-/// [`RecordError::NotTheirs`] when somebody else has.
-pub async fn require_creator(db: &mut WorkspaceDb, id: RecordId, user: UserId) -> Result<(), RecordError> {
-    let record = get_for_change(db, id).await?;
-    if record.created_by == Some(user) { Ok(()) } else { Err(RecordError::NotTheirs) }
-}
-
-/// A record as it is now and stays until this transaction changes it or ends.
-async fn get_for_change(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordError> {
-    sqlx::query_as!(
+/// A record within the actor's reach, as it is now and stays until this transaction changes it or ends. A program has
+/// created no record of its own.
+async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<Record, RecordError> {
+    let record = sqlx::query_as!(
         Record,
         r#"select r.id as "id: RecordId",
                   r.recordset_id as "recordset_id: RecordsetId",
@@ -271,7 +266,10 @@ async fn get_for_change(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, Re
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordError::NotFound)
+    .ok_or(RecordError::NotFound)?;
+    let user = db.user_id().map(UserId);
+    let is_theirs = user.is_some() && record.created_by == user;
+    if reach == Reach::All || is_theirs { Ok(record) } else { Err(RecordError::NotTheirs) }
 }
 
 /// The keys whose values differ, in order.

@@ -90,13 +90,7 @@ impl RecordsApi {
         record_id: Path<RecordId>,
         changes: Body<RecordChanges>,
     ) -> Answer<Json<Record>> {
-        let only_of = can.only_of()?;
-        let update = async |db: &mut WorkspaceDb| {
-            if let Some(user) = only_of {
-                records::require_creator(db, record_id.0, user).await?;
-            }
-            records::update(db, record_id.0, changes.0).await
-        };
+        let update = async |db: &mut _| records::update(db, can.reach(), record_id.0, changes.0).await;
         can.change(update).await.map(Json)
     }
 
@@ -105,13 +99,6 @@ impl RecordsApi {
     /// Its versions are kept, and its unique values are free again.
     #[oai(path = "/:record_id", method = "delete", operation_id = "delete_record")]
     async fn delete(&self, can: Can<DeleteRecords>, record_id: Path<RecordId>) -> Answer<NoContent> {
-        let only_of = can.only_of()?;
-        let delete = async |db: &mut WorkspaceDb| {
-            if let Some(user) = only_of {
-                records::require_creator(db, record_id.0, user).await?;
-            }
-            records::delete(db, record_id.0).await
-        };
-        can.change(delete).await.map(|()| NoContent)
+        can.change(async |db| records::delete(db, can.reach(), record_id.0).await).await.map(|()| NoContent)
     }
 }
