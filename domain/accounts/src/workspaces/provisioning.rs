@@ -190,6 +190,8 @@ pub async fn seed_defaults(
     match seed(&mut db).await {
         // An attempt before this one has made it.
         Ok(()) | Err(EntityError::Taken(_)) => {}
+        // The plan has no room for it, and a workspace is made without.
+        Err(EntityError::LimitExceeded(_)) => return Ok(()),
         Err(EntityError::Database(error)) => return Err(error.into()),
         Err(error) => return Err(ProvisioningError::Seed(error)),
     }
