@@ -33,7 +33,8 @@ fn figures_after(text: &str, before: &str) -> BTreeSet<String> {
 
 /// Every figure that a source file of the processes names, in a string of its own.
 fn exported() -> BTreeSet<String> {
-    let mut folders: Vec<_> = ["api", "domain", "jobs", "workers"].map(|name| root().join(name)).into();
+    let mut folders: Vec<_> =
+        ["api", "domain", "jobs", "runtime", "workers"].map(|name| root().join(name)).into();
     let mut figures = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("the sources are beside the tests") {

@@ -50,7 +50,7 @@ fn only_what_changes_memberships_reads_them_as_they_are() {
     assert!(!names_it("from live_memberships m") && !names_it("/// from memberships"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    for folder in ["domain", "api", "jobs", "workers"] {
+    for folder in ["domain", "api", "jobs", "runtime", "workers"] {
         visit(&root.join(folder), root, &mut found);
     }
     assert!(found.is_empty(), "these read memberships past live_memberships: {found:?}");

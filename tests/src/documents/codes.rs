@@ -48,7 +48,7 @@ fn code(rest: &str) -> Option<&str> {
 fn every_error_code_of_the_sources_is_in_the_documents() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
-    for part in ["api", "domain", "jobs/src"] {
+    for part in ["api", "domain", "jobs/src", "runtime"] {
         sources(&root.join(part), &mut files);
     }
     let mut made: BTreeMap<String, String> = BTreeMap::new();

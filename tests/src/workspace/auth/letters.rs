@@ -133,7 +133,8 @@ async fn who_is_written_to_without_having_asked_reads_nothing_of_the_senders() {
 #[test]
 fn mail_is_enqueued_in_one_place() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut folders: Vec<_> = ["api", "domain", "workers"].iter().map(|name| root.join(name)).collect();
+    let mut folders: Vec<_> =
+        ["api", "domain", "runtime", "workers"].iter().map(|name| root.join(name)).collect();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -77,7 +77,6 @@ impl StripeInviteApi {
         method = "post",
         operation_id = "lookup_invite",
         tag = "Fails::RecordNotFound",
-        tag = "Fails::CredentialsInvalid",
         tag = "Fails::Gone"
     )]
     async fn look_up(
