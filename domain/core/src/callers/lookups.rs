@@ -52,7 +52,7 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     asked: Asked,
-    answer: oneshot::Sender<Result<Option<Found>, sqlx::Error>>,
+    answer: oneshot::Sender<Option<Found>>,
 }
 
 /// The right to run a statement. Dropped, it goes to the requests that wait.
@@ -85,7 +85,7 @@ impl Lookups {
             return find(&self.pool, &asked).await;
         };
         match answer.await {
-            Ok(found) => found,
+            Ok(found) => Ok(found),
             // What went wrong was perhaps about another one.
             Err(_) => find(&self.pool, &asked).await,
         }
@@ -103,13 +103,7 @@ impl Lookups {
                     // Before the answers, so that the next statement need not wait for those who have one.
                     drop(turn);
                     for (answer, found) in answers.into_iter().zip(found) {
-                        let _ = answer.send(Ok(found)); // its client may have left
-                    }
-                }
-                // They have waited for a connection as long as one may.
-                Err(sqlx::Error::PoolTimedOut) => {
-                    for answer in answers {
-                        let _ = answer.send(Err(sqlx::Error::PoolTimedOut));
+                        let _ = answer.send(found); // its client may have left
                     }
                 }
                 Err(error) => tracing::warn!(%error, requests = asked.len(), "a lookup of several failed"),
