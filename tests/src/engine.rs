@@ -1,7 +1,6 @@
 //! The engine by itself: a dispatcher and workers over kinds of the test's own, without an API.
 
 mod border;
-mod callers;
 mod ledger;
 mod lookups;
 mod payloads;

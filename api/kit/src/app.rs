@@ -2,9 +2,9 @@
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
-use domain::{WorkspaceId, callers::Lookups};
+use domain::{WorkspaceId, callers::Brought};
 use ipnet::IpNet;
-use jobs::Database;
+use jobs::{Database, places::Places};
 use poem::http::HeaderValue;
 use runtime::{
     settings::{SettingError, Settings},
@@ -39,8 +39,8 @@ pub struct Services {
     pub keys: Signer,
     /// What counts requests.
     pub rates: RateLimiter,
-    /// What finds out who calls.
-    pub lookups: Lookups,
+    /// How many requests with one credential are looked up at once.
+    pub lookups: Places<Brought>,
     /// Who watches which job.
     pub hub: jobs::watch::Hub,
     /// Who may go on watching.

@@ -14,8 +14,7 @@ mod serve;
 use std::time::Duration;
 
 use api_kit::{Admissions, App, Edge, RateLimiter, Services, Signer};
-use domain::callers::Lookups;
-use jobs::{Surface, queues::Gauge, watch::Hub};
+use jobs::{Surface, places::Places, queues::Gauge, watch::Hub};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Route, get};
 use tokio_util::sync::CancellationToken;
@@ -43,14 +42,13 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     let database = database.with_keys(config.payload_keys.clone());
     let hub = Hub::start(database.clone());
     let keys = Signer::new(&config.secret);
-    let lookups = Lookups::new(database.pool.clone());
     let admissions = Admissions::start(database.clone(), &hub);
     Ok(App::new(Services {
         database,
         config: config.api.clone(),
         keys,
         rates: RateLimiter::default(),
-        lookups,
+        lookups: Places::of(fair.per_workspace),
         admissions,
         hub,
         storage: config.storage.clone(),

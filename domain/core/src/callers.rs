@@ -4,9 +4,8 @@
 
 mod authority;
 mod lookup;
-mod lookups;
 
-use std::{net::IpAddr, slice};
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,13 +13,13 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use authority::{Authority, Entry};
-pub use lookups::{Asked, Lookups};
 
 use crate::{
     Actor, CredentialType, SessionId, UserId, WorkspaceId,
     access::{Role, Scope, UnknownName},
+    secret,
 };
-use lookup::{Details, Place, Tried};
+use lookup::{Details, Key, Place, Tried, Try};
 
 /// What an API key begins with.
 pub const API_KEY_PREFIX: &str = "mrk_";
@@ -176,17 +175,28 @@ impl Found {
     }
 }
 
-/// Looks a credential up, and how its holder stands in the workspace that is asked about. None when the credential is
-/// not good, or no longer. Requests ask [`Lookups`].
-pub async fn find(pool: &PgPool, asked: &Asked) -> Result<Option<Found>, sqlx::Error> {
-    let found = find_all(pool, slice::from_ref(asked)).await?;
-    Ok(found.into_iter().next().flatten())
-}
-
-/// The same for many, in that order: one statement for each kind of credential.
-async fn find_all(pool: &PgPool, asked: &[Asked]) -> Result<Vec<Option<Found>>, sqlx::Error> {
-    let tried = lookup::brought(pool, asked).await?;
-    Ok(tried.into_iter().map(|tried| tried.map(Found::of)).collect())
+/// Looks a credential up, and how its holder stands, from an address, in a workspace: the one that is named, or
+/// else the only one that the key or token is good in. None when the credential is not good, or no longer.
+pub async fn find(
+    pool: &PgPool,
+    brought: &Brought,
+    workspace: Option<WorkspaceId>,
+    from: Option<IpAddr>,
+) -> Result<Option<Found>, sqlx::Error> {
+    let place = Place::One(workspace);
+    let hashed = |secret: &str| [Try { key: Key::Hash(secret::hash(secret)), place, from }];
+    let found = match brought {
+        Brought::Session(user, session) => {
+            let mut found = lookup::sessions(pool, &[Try { key: Key::Id(session.0), place, from }]).await?;
+            found.retain(|tried| tried.principal.user() == Some(*user));
+            found
+        }
+        Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
+            lookup::api_keys(pool, &hashed(secret)).await?
+        }
+        Brought::Secret(secret) => lookup::personal_tokens(pool, &hashed(secret)).await?,
+    };
+    Ok(found.into_iter().next().map(Found::of))
 }
 
 /// How a caller stands in a workspace, for routes that learn which one it is only from a body.

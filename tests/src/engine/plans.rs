@@ -2,7 +2,7 @@
 
 use domain::{
     SessionId, UserId,
-    callers::{self, Asked, Brought},
+    callers::{self, Brought},
     secret,
 };
 use sqlx::PgPool;
@@ -25,8 +25,7 @@ async fn the_lookup_of_a_credential_is_planned_once() {
     let credentials = credentials(&pool).await;
     for brought in &credentials {
         for _ in 0..LOOKUPS {
-            let asked = Asked { brought: brought.clone(), workspace: None, from: None };
-            assert!(callers::find(&pool, &asked).await.unwrap().is_some());
+            assert!(callers::find(&pool, brought, None, None).await.unwrap().is_some());
         }
     }
     let planned: Vec<(String, i64, i64)> = sqlx::query_as(
@@ -46,7 +45,7 @@ async fn the_lookup_of_a_credential_is_planned_once() {
 }
 
 /// One credential of each kind, in an installation of some thousand people that the planner knows of.
-pub(super) async fn credentials(pool: &PgPool) -> [Brought; 3] {
+async fn credentials(pool: &PgPool) -> [Brought; 3] {
     let (user, session) = (UserId::new(), SessionId::new());
     let (key, token) = (format!("mrk_{}", secret::generate()), format!("mrp_{}", secret::generate()));
     let people = format!(

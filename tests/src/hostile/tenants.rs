@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{DomainError, Refusal};
 use jobs::{Connect, Database, FairUse, JobId, kinds::NoOp};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -21,8 +21,13 @@ const WAITING: &str = "select count(*) from pg_stat_activity
 
 /// Holds the records of a client's workspace: no other statement reads them until this is rolled back.
 async fn hold_records(app: &TestApp, of: &Client) -> Transaction<'static, Postgres> {
-    let mut held = app.database.pool.begin().await.unwrap();
-    let lock = format!("lock table ws_{}.records in access exclusive mode", workspace_of(of).simple());
+    let workspace = workspace_of(of).simple();
+    hold(&app.database.pool, &format!("ws_{workspace}.records")).await
+}
+
+async fn hold(pool: &PgPool, table: &str) -> Transaction<'static, Postgres> {
+    let mut held = pool.begin().await.unwrap();
+    let lock = format!("lock table {table} in access exclusive mode");
     sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *held).await.unwrap();
     held
 }
@@ -187,9 +192,9 @@ async fn a_process_whose_connections_are_all_in_use_is_ready() {
     let variables = [("DATABASE_CONNECTIONS", "4"), ("WORKSPACE_CONNECTIONS", "4")];
     let app = TestApp::start_with(&variables).await;
     let owner = app.owner().await;
-    let (_, search) = search_of(&owner).await;
-    let held = hold_records(&app, &owner).await;
-    let requests = ask(&owner, (0..8).map(|_| search.clone()));
+    // No caller is admitted meanwhile.
+    let held = hold(&app.database.pool, "control.sessions").await;
+    let requests = ask(&owner, (0..8).map(|_| "/recordsets".to_owned()));
     wait_until("all connections are in use", || async { app.count(WAITING).await >= 4 }).await;
     app.anonymous().get("/ready").await.expect(200);
 

@@ -7,15 +7,15 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool, types::Json};
+use sqlx::{PgPool, types::Json};
 use uuid::Uuid;
 
 use super::{
-    API_KEY_PREFIX, Asked, Brought, Credential, Principal,
+    Credential, Principal,
     authority::{Entry, Holder, Standing, judge},
     role_named, scopes,
 };
-use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks, secret};
+use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks};
 
 /// How a credential is named.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ fn tried(
 }
 
 /// Sessions.
-async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, workspaces, each, .. } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", s.id as "id!", s.user_id as "user_id!", s.impersonator_id,
@@ -159,7 +159,7 @@ async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, 
         &workspaces as &[Option<Uuid>],
         &each,
     )
-    .fetch_all(conn)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -186,7 +186,7 @@ async fn sessions(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, 
 }
 
 /// API keys. One whose maker is out is good for nothing before it is handed to somebody else.
-async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, .. } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", k.id, k.workspace_id, k.scopes, k.ip_allowlist as own_allowlist, k.rate_per_minute,
@@ -204,7 +204,7 @@ async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, 
         &hashes as &[Option<Vec<u8>>],
         &workspaces as &[Option<Uuid>],
     )
-    .fetch_all(conn)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -240,7 +240,7 @@ async fn api_keys(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, 
 }
 
 /// Personal tokens. One for a single workspace is good for nothing where its person is out.
-async fn personal_tokens(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
+pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, each } = Columns::of(tries);
     let rows = sqlx::query!(
         r#"select q.n as "n!", t.id, t.user_id, t.workspace_id as bound_to, t.scopes,
@@ -263,7 +263,7 @@ async fn personal_tokens(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<T
         &workspaces as &[Option<Uuid>],
         &each,
     )
-    .fetch_all(conn)
+    .fetch_all(pool)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -302,60 +302,30 @@ async fn personal_tokens(conn: &mut PgConnection, tries: &[Try]) -> Result<Vec<T
         .collect()
 }
 
-/// Credentials that requests bring, each in the one workspace that is asked about; none for what is not good.
-pub(super) async fn brought(pool: &PgPool, asked: &[Asked]) -> Result<Vec<Option<Tried>>, sqlx::Error> {
-    let tries = asked.iter().map(|Asked { brought, workspace, from }| {
-        let (kind, key) = match brought {
-            Brought::Session(_, session) => (Kind::Session, Key::Id(session.0)),
-            Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
-                (Kind::ApiKey, Key::Hash(secret::hash(secret)))
-            }
-            Brought::Secret(secret) => (Kind::PersonalToken, Key::Hash(secret::hash(secret))),
-        };
-        (kind, Try { key, place: Place::One(*workspace), from: *from })
-    });
-    let mut found = vec![None; asked.len()];
-    for tried in of_each_kind(pool, tries.collect()).await? {
-        let is_theirs = match &asked[tried.index].brought {
-            Brought::Session(user, _) => tried.principal.user() == Some(*user),
-            Brought::Secret(_) => true,
-        };
-        if is_theirs {
-            let index = tried.index;
-            found[index] = Some(tried);
-        }
-    }
-    Ok(found)
-}
-
 /// Credentials by their ids, all of them; what is not good is left out.
 pub(super) async fn by_id(
     pool: &PgPool,
     asked: &[(Credential, Place, Option<IpAddr>)],
 ) -> Result<Vec<Tried>, sqlx::Error> {
-    let tries = asked.iter().map(|&(credential, place, from)| {
-        (Kind::of(credential), Try { key: Key::Id(credential.id()), place, from })
-    });
-    of_each_kind(pool, tries.collect()).await
-}
-
-/// Tries credentials by one statement for each kind that is among them.
-async fn of_each_kind(pool: &PgPool, tries: Vec<(Kind, Try)>) -> Result<Vec<Tried>, sqlx::Error> {
-    let mut conn = pool.acquire().await?;
-    let mut all = Vec::new();
-    for kind in Kind::ALL {
-        let of_kind = tries.iter().enumerate().filter(|(_, (of, _))| *of == kind);
-        let (indices, tries): (Vec<_>, Vec<_>) =
-            of_kind.map(|(index, (_, tried))| (index, tried.clone())).unzip();
+    let mut all = Vec::with_capacity(asked.len());
+    for kind in [Kind::Session, Kind::ApiKey, Kind::PersonalToken] {
+        let (places, tries): (Vec<_>, Vec<_>) = asked
+            .iter()
+            .enumerate()
+            .filter(|(_, (credential, ..))| Kind::of(*credential) == kind)
+            .map(|(index, &(credential, place, from))| {
+                (index, Try { key: Key::Id(credential.id()), place, from })
+            })
+            .unzip();
         if tries.is_empty() {
             continue;
         }
         let found = match kind {
-            Kind::Session => sessions(&mut conn, &tries).await?,
-            Kind::ApiKey => api_keys(&mut conn, &tries).await?,
-            Kind::PersonalToken => personal_tokens(&mut conn, &tries).await?,
+            Kind::Session => sessions(pool, &tries).await?,
+            Kind::ApiKey => api_keys(pool, &tries).await?,
+            Kind::PersonalToken => personal_tokens(pool, &tries).await?,
         };
-        all.extend(found.into_iter().map(|tried| Tried { index: indices[tried.index], ..tried }));
+        all.extend(found.into_iter().map(|tried| Tried { index: places[tried.index], ..tried }));
     }
     Ok(all)
 }
@@ -368,8 +338,6 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Session, Self::ApiKey, Self::PersonalToken];
-
     fn of(credential: Credential) -> Self {
         match credential {
             Credential::Session(_) => Self::Session,
