@@ -102,6 +102,26 @@ async fn a_key_is_not_handed_to_a_member_who_may_not_have_its_scheduled_jobs_run
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_not_handed_to_a_member_for_whom_it_would_do_more_than_the_caller_may() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let (bob, cleo) = (app.join(&ada, "admin").await, app.join(&ada, "member").await);
+    let more = json!({ "permission": "governance:manage", "granted": true });
+    ada.put("/permissions/roles/member/permission", more).await.expect(200);
+    let (_, program) = bob.new_key(&["auth"]).await;
+    let to = json!({ "to_member_id": member_of(&cleo).await["id"], "types": ["api_key"] });
+
+    assert_eq!(
+        bob.post(&format!("{}/reassign", path_of(&bob).await), to.clone()).await.error(403),
+        "forbidden"
+    );
+
+    program.get("/v1/me").await.expect(200);
+    let moved = ada.post(&format!("{}/reassign", path_of(&bob).await), to).await.expect(200);
+    assert_eq!(moved["api_keys"].as_array().unwrap().len(), 1, "an owner may: {moved}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_handed_over_by_those_who_may_manage_keys() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
