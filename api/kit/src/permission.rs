@@ -4,7 +4,7 @@
 use std::{marker::PhantomData, ops::Deref};
 
 use domain::{
-    Actor, UserId, WorkspaceDb, WorkspaceId,
+    Actor, WorkspaceDb, WorkspaceId,
     access::{Held, Lacking, Reach, Role},
     callers::{self, Authority, Entry, Principal},
 };

@@ -25,7 +25,7 @@ use super::{
     lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
-use crate::{Database, JobId, Tx, coalesce::Coalescer};
+use crate::{Database, JobId, coalesce::Coalescer};
 
 /// How often the watched jobs are compared with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);

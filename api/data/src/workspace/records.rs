@@ -1,7 +1,7 @@
 //! Records: the rows of recordsets. Contract section "Records" (W-REC).
 
 use api_kit::prelude::*;
-use domain::{RecordId, RecordsetId, WorkspaceDb};
+use domain::{RecordId, RecordsetId};
 use domain_data::records::{self, NewRecord, Record, RecordChanges, RecordFilter, SortOrder};
 
 permissions! {

@@ -18,7 +18,7 @@ use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, MemberProfile, error::invalid, get, only};
+use super::{MemberError, MemberFilter, error::invalid, get, only};
 use crate::teams::TeamRole;
 
 /// The types of what can be held, as bodies name them.
