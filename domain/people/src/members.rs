@@ -13,13 +13,12 @@ mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    WorkspaceDb,
+    MemberId, UserId, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
 use poem_openapi::Object;
 use serde::Serialize;
-use uuid::Uuid;
 
 pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
 pub use error::MemberError;
@@ -31,9 +30,9 @@ pub use tours::{TourProgress, TourStatus, Tours, reset_tours, set_tour, tours};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct MemberProfile {
     /// The member; their membership has the same id.
-    pub id: Uuid,
+    pub id: MemberId,
     /// The person's account.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Where they are reached, as their account says.
     pub email: String,
     /// What they are called, as their account says.
@@ -64,9 +63,9 @@ pub struct MemberProfile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberFilter {
     /// Only this one.
-    pub id: Option<Uuid>,
+    pub id: Option<MemberId>,
     /// Only this person.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// A part of their name, address or title.
     pub search: Option<String>,
     /// Those who get in, or those who don't.
@@ -79,9 +78,6 @@ pub async fn list(
     filter: MemberFilter,
     page: PageRequest,
 ) -> Result<PageOf<MemberProfile>, MemberError> {
-    if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
-        return Err(error::invalid("search", "must not contain U+0000"));
-    }
     db.with_accounts().await?;
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!"
@@ -110,7 +106,7 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 ///
 /// # Errors
 /// [`MemberError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, MemberError> {
+pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, MemberError> {
     db.with_accounts().await?;
     only(db, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
@@ -120,13 +116,13 @@ pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, Member
 /// # Errors
 /// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
 pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
-    let user_id = db.user_id().ok_or(MemberError::NotAPerson)?;
+    let user_id = db.actor().user_id.ok_or(MemberError::NotAPerson)?;
     db.with_accounts().await?;
     only(db, MemberFilter { user_id: Some(user_id), ..MemberFilter::default() }).await
 }
 
 async fn only(db: &mut WorkspaceDb, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
-    let found = find(db, &filter, PageRequest { limit: 1, offset: 0 }).await?;
+    let found = find(db, &filter, PageRequest::ONE).await?;
     found.into_iter().next().ok_or(MemberError::NotFound)
 }
 
@@ -147,7 +143,7 @@ async fn find(
                   coalesce(m.phone, u.phone) as phone,
                   coalesce(m.bio, u.bio) as bio,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
-                  p.role as "role: Role",
+                  p.role,
                   (p.is_active and m.is_active and u.is_active) as "is_active!",
                   m.onboarded_at,
                   m.created_at,
@@ -163,8 +159,8 @@ async fn find(
             order by lower(coalesce(m.display_name, u.name)), m.id
             limit $6 offset $7"#,
         db.workspace().0,
-        filter.id,
-        filter.user_id,
+        filter.id.map(|id| id.0),
+        filter.user_id.map(|id| id.0),
         filter.is_active,
         filter.search,
         page.limit,

@@ -1,9 +1,8 @@
 //! How members go: out of the workspace, or with their account for good.
 
-use domain::{Event, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
+use domain::{Event, MemberId, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
 use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     MemberError, MemberProfile,
@@ -21,7 +20,7 @@ pub struct DeletionInfo {
 }
 
 /// What deleting a member would mean.
-pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, MemberError> {
+pub async fn deletion_info(db: &mut WorkspaceDb, id: MemberId) -> Result<DeletionInfo, MemberError> {
     let member = get(db, id).await?;
     Ok(account_of(db, member.user_id).await?.0)
 }
@@ -29,21 +28,21 @@ pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInf
 /// In how many workspaces an account is, and why it can't be deleted, if so.
 async fn account_of(
     db: &mut WorkspaceDb,
-    user: Uuid,
+    user: UserId,
 ) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
     let row = sqlx::query!(
         r#"select u.is_staff, u.managed_by,
                   (select count(*) from memberships m where m.user_id = u.id)
                   + (select count(*) from signups s where s.user_id = u.id and s.state = 'pending') as "count!"
              from users u where u.id = $1"#,
-        user,
+        user.0,
     )
     .fetch_one(db.conn())
     .await?;
     let may = match row.count {
         count if count > 1 => Err(MemberError::InOtherWorkspaces),
         _ if row.is_staff => Err(MemberError::OfStaff),
-        _ if row.managed_by != Some(db.workspace().0) => Err(MemberError::NotManaged),
+        _ if row.managed_by != Some(db.workspace()) => Err(MemberError::NotManaged),
         _ => Ok(()),
     };
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
@@ -55,13 +54,20 @@ async fn account_of(
 ///
 /// # Errors
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool) -> Result<(), MemberError> {
+pub async fn remove(
+    db: &mut WorkspaceDb,
+    caller: Role,
+    id: MemberId,
+    for_good: bool,
+) -> Result<(), MemberError> {
     let member = take_out(db, caller, id).await?;
     let workspace = db.workspace().0;
     if for_good {
-        sqlx::query!("delete from memberships where id = $1", id).execute(db.conn()).await?;
+        sqlx::query!("delete from memberships where id = $1", id.0).execute(db.conn()).await?;
     } else {
-        sqlx::query!("update memberships set is_active = false where id = $1", id).execute(db.conn()).await?;
+        sqlx::query!("update memberships set is_active = false where id = $1", id.0)
+            .execute(db.conn())
+            .await?;
     }
     sqlx::query!(
         "with revoked as (
@@ -69,13 +75,13 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
               where user_id = $1 and workspace_id = $2 and revoked_at is null
          )
          update users set current_workspace_id = null where id = $1 and current_workspace_id = $2",
-        member.user_id,
+        member.user_id.0,
         workspace,
     )
     .execute(db.conn())
     .await?;
     let (here, actor) = (db.workspace(), db.actor().clone());
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    let keys_paused = standing::pause_keys(db.conn(), here, member.user_id, &actor).await?;
     let kept = json!({
         "user_id": member.user_id,
         "membership": if for_good { "removed" } else { "kept" },
@@ -91,16 +97,16 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
 /// # Errors
 /// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`], [`MemberError::AboveYou`],
 /// [`MemberError::LastOwner`]
-pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
+pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: MemberId) -> Result<(), MemberError> {
     let member = get(db, id).await?;
     hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
     take_out(db, caller, id).await?;
     account_of(db, member.user_id).await?.1?;
     // Whatever hangs on the account goes with it, the membership first of all.
-    sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
+    sqlx::query!("delete from users where id = $1", member.user_id.0).execute(db.conn()).await?;
     let (here, actor) = (db.workspace(), db.actor().clone());
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    let keys_paused = standing::pause_keys(db.conn(), here, member.user_id, &actor).await?;
     let data = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
     db.record(Event::new("member", "erased", id, data)).await?;
     let entry = audit::Entry::new("user", "deleted", member.user_id, json!({ "member_id": id }));
@@ -110,13 +116,13 @@ pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), M
 
 /// Locks the account, after its workspace as everybody does. Whoever adds it to another workspace
 /// meanwhile waits, and may find nobody.
-async fn hold_account(db: &mut WorkspaceDb, user: Uuid) -> Result<(), MemberError> {
-    let held = sqlx::query_scalar!("select id from users where id = $1 for update", user);
+async fn hold_account(db: &mut WorkspaceDb, user: UserId) -> Result<(), MemberError> {
+    let held = sqlx::query_scalar!("select id from users where id = $1 for update", user.0);
     held.fetch_optional(db.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
 }
 
 /// The member's row goes, if the caller reaches that far and an owner is left.
-async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
+async fn take_out(db: &mut WorkspaceDb, caller: Role, id: MemberId) -> Result<MemberProfile, MemberError> {
     let member = get(db, id).await?;
     let role = hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
@@ -129,7 +135,7 @@ async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<Member
     let (here, actor) = (db.workspace(), db.actor().clone());
     standing::leave_teams(db.conn(), here, id, &actor).await?;
     // Somebody else may have been quicker.
-    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
+    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id.0)
         .fetch_optional(db.conn())
         .await?
         .ok_or(MemberError::NotFound)?;
