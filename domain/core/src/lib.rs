@@ -18,6 +18,7 @@ pub mod impersonation;
 pub mod installation;
 pub mod invitation_link;
 pub mod job_kinds;
+pub mod leaving;
 pub mod mail;
 pub mod makers;
 pub mod migrations;
@@ -52,7 +53,7 @@ pub use new_file::NewFile;
 pub use page::{PageOf, PageRequest};
 pub use patch::Patch;
 pub use text::{Name, Text};
-pub use workspace_db::{Actor, CredentialType, WorkspaceDb};
+pub use workspace_db::{Accounts, Actor, CredentialType, WorkspaceDb};
 
 // A change of the file rebuilds the crate.
 const _: &str = include_str!("../sqlx.toml");

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use jobs::Tx;
-use serde_json::json;
 use sqlx::{PgConnection, PgExecutor, types::Json};
 
 use crate::{
-    Actor, Email, Event, MemberId, UserId, WorkspaceId,
+    Actor, Email, MemberId, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope},
     makers,
     tenant_scope::TenantScope,
@@ -190,31 +189,6 @@ pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Re
     }
 }
 
-/// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
-/// which the person comes back, and disables their scheduled jobs; answers how many keys. After the membership's end.
-pub async fn pause_keys(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    user: UserId,
-    actor: &Actor,
-) -> Result<usize, sqlx::Error> {
-    let paused = sqlx::query_scalar!(
-        "update api_keys set is_active = false, updated_at = now()
-          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null
-      returning id",
-        workspace.0,
-        user.0,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    for key in &paused {
-        let data = json!({ "is_active": false });
-        Event::new("api_key", "updated", *key, data).append(&mut *conn, workspace, actor).await?;
-    }
-    makers::disable_refused(conn, workspace, actor).await?;
-    Ok(paused.len())
-}
-
 /// Changes what somebody is here, or whether they get in, as far as the caller reaches.
 pub async fn change(
     conn: &mut PgConnection,
@@ -277,22 +251,4 @@ pub async fn is_managed(
     )
     .fetch_one(database)
     .await
-}
-
-/// Takes a member who leaves the workspace out of all teams.
-pub async fn leave_teams(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    member: MemberId,
-    actor: &Actor,
-) -> Result<(), sqlx::Error> {
-    let teams =
-        sqlx::query_scalar!("delete from team_members where member_id = $1 returning team_id", member.0)
-            .fetch_all(&mut *conn)
-            .await?;
-    for team in teams {
-        let said = json!({ "member_id": member });
-        Event::new("team", "member_removed", team, said).append(&mut *conn, workspace, actor).await?;
-    }
-    Ok(())
 }

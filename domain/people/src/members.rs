@@ -2,7 +2,7 @@
 //!
 //! A member is a row of the workspace (what they show of themselves here) with the membership of the same
 //! id (whether they get in, and as what) and the person's account (name and address): all three are read
-//! and written together, by [`WorkspaceDb::with_accounts`]. What a member doesn't say here is as their
+//! and written together, within [`WorkspaceDb::with_accounts`]. What a member doesn't say here is as their
 //! account says. Pictures are references; see [`domain::pictures`].
 
 mod changes;
@@ -13,7 +13,7 @@ mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    MemberId, UserId, WorkspaceDb,
+    Accounts, MemberId, UserId, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
@@ -78,7 +78,14 @@ pub async fn list(
     filter: MemberFilter,
     page: PageRequest,
 ) -> Result<PageOf<MemberProfile>, MemberError> {
-    db.with_accounts().await?;
+    db.with_accounts(async |accounts| Ok(page_of(accounts, &filter, page).await?)).await
+}
+
+async fn page_of(
+    accounts: &mut Accounts<'_>,
+    filter: &MemberFilter,
+    page: PageRequest,
+) -> Result<PageOf<MemberProfile>, sqlx::Error> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!"
              from members m
@@ -87,19 +94,19 @@ pub async fn list(
             where ($2::boolean is null or (p.is_active and m.is_active and u.is_active) = $2)
               and ($3::text is null or position(lower($3) in
                    lower(concat_ws(' ', u.name, m.display_name, u.email, coalesce(m.title, u.title)))) > 0)"#,
-        db.workspace().0,
+        accounts.workspace().0,
         filter.is_active,
         filter.search,
     );
-    let total = total.fetch_one(db.conn()).await?;
-    Ok(PageOf { items: find(db, &filter, page).await?, total })
+    let total = total.fetch_one(accounts.conn()).await?;
+    Ok(PageOf { items: find(accounts, filter, page).await?, total })
 }
 
 /// All members who get in, by name.
 pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, MemberError> {
-    db.with_accounts().await?;
     let active = MemberFilter { is_active: Some(true), ..MemberFilter::default() };
-    Ok(find(db, &active, PageRequest { limit: i64::MAX, offset: 0 }).await?)
+    let all = PageRequest { limit: i64::MAX, offset: 0 };
+    db.with_accounts(async |accounts| Ok(find(accounts, &active, all).await?)).await
 }
 
 /// One member.
@@ -107,8 +114,11 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 /// # Errors
 /// [`MemberError::NotFound`]
 pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, MemberError> {
-    db.with_accounts().await?;
-    only(db, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
+    db.with_accounts(async |accounts| by_id(accounts, id).await).await
+}
+
+async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, MemberError> {
+    only(accounts, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
 
 /// The member that the acting person is.
@@ -117,18 +127,17 @@ pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, Me
 /// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
 pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
     let user_id = db.actor().user_id.ok_or(MemberError::NotAPerson)?;
-    db.with_accounts().await?;
-    only(db, MemberFilter { user_id: Some(user_id), ..MemberFilter::default() }).await
+    let own = MemberFilter { user_id: Some(user_id), ..MemberFilter::default() };
+    db.with_accounts(async |accounts| only(accounts, own).await).await
 }
 
-async fn only(db: &mut WorkspaceDb, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
-    let found = find(db, &filter, PageRequest::ONE).await?;
+async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
+    let found = find(accounts, &filter, PageRequest::ONE).await?;
     found.into_iter().next().ok_or(MemberError::NotFound)
 }
 
-/// Needs [`WorkspaceDb::with_accounts`].
 async fn find(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     filter: &MemberFilter,
     page: PageRequest,
 ) -> Result<Vec<MemberProfile>, sqlx::Error> {
@@ -158,7 +167,7 @@ async fn find(
                    lower(concat_ws(' ', u.name, m.display_name, u.email, coalesce(m.title, u.title)))) > 0)
             order by lower(coalesce(m.display_name, u.name)), m.id
             limit $6 offset $7"#,
-        db.workspace().0,
+        accounts.workspace().0,
         filter.id.map(|id| id.0),
         filter.user_id.map(|id| id.0),
         filter.is_active,
@@ -166,6 +175,6 @@ async fn find(
         page.limit,
         page.offset,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await
 }

@@ -158,8 +158,7 @@ async fn find(
     team: TeamId,
     member: Option<MemberId>,
 ) -> Result<Vec<TeamMember>, TeamError> {
-    db.with_accounts().await?;
-    let found = sqlx::query_as!(
+    let query = sqlx::query_as!(
         TeamMember,
         "select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
@@ -171,8 +170,6 @@ async fn find(
             order by t.role, lower(coalesce(m.display_name, u.name)), m.id",
         team.0,
         member.map(|id| id.0),
-    )
-    .fetch_all(db.conn())
-    .await?;
-    Ok(found)
+    );
+    Ok(db.with_accounts(async |accounts| query.fetch_all(accounts.conn()).await).await?)
 }
