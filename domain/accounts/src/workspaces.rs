@@ -10,13 +10,12 @@ mod slug;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, UserId, WorkspaceDb, WorkspaceId,
+    Actor, MemberId, UserId, WorkspaceDb, WorkspaceId,
     access::{Held, Role},
     callers::{Authority, switched_to},
 };
 use poem_openapi::Object;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 pub use branding::{Branding, BrandingChanges};
 pub use details::{Workspace, WorkspaceChanges};
@@ -54,7 +53,7 @@ impl<'a> Host<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Membership {
     /// The workspace.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// What it is called.
     pub name: String,
     /// Its name for URLs.
@@ -67,9 +66,9 @@ pub struct Membership {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Member {
     /// The member.
-    pub id: Uuid,
+    pub id: MemberId,
     /// The person.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// What they are called here.
     pub name: String,
     /// Where they are reached.
