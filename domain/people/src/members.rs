@@ -6,14 +6,13 @@
 //! account says. Pictures are references; see [`domain::pictures`].
 
 mod changes;
-mod error;
 mod holdings;
 mod leaving;
 mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    WorkspaceDb,
+    Error, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
@@ -22,7 +21,6 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
-pub use error::MemberError;
 pub use holdings::{HeldItem, HeldItems, Holdings, Reassigned, holdings, reassign};
 pub use leaving::{DeletionInfo, deletion_info, erase, remove};
 pub use tours::{TourProgress, TourStatus, Tours, reset_tours, set_tour, tours};
@@ -78,9 +76,9 @@ pub async fn list(
     db: &mut WorkspaceDb,
     filter: MemberFilter,
     page: PageRequest,
-) -> Result<PageOf<MemberProfile>, MemberError> {
+) -> Result<PageOf<MemberProfile>, Error> {
     if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
-        return Err(error::invalid("search", "must not contain U+0000"));
+        return Err(Error::invalid("search", "must not contain U+0000"));
     }
     db.with_accounts().await?;
     let total = sqlx::query_scalar!(
@@ -100,7 +98,7 @@ pub async fn list(
 }
 
 /// All members who get in, by name.
-pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, MemberError> {
+pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Error> {
     db.with_accounts().await?;
     let active = MemberFilter { is_active: Some(true), ..MemberFilter::default() };
     Ok(find(db, &active, PageRequest { limit: i64::MAX, offset: 0 }).await?)
@@ -109,8 +107,8 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 /// One member.
 ///
 /// # Errors
-/// [`MemberError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, MemberError> {
+/// `record_not_found`
+pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, Error> {
     db.with_accounts().await?;
     only(db, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
@@ -118,16 +116,21 @@ pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, Member
 /// The member that the acting person is.
 ///
 /// # Errors
-/// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
-pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
-    let user_id = db.user_id().ok_or(MemberError::NotAPerson)?;
+/// `forbidden` for a key; `record_not_found`
+pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, Error> {
+    let user_id = acting_person(db)?;
     db.with_accounts().await?;
     only(db, MemberFilter { user_id: Some(user_id), ..MemberFilter::default() }).await
 }
 
-async fn only(db: &mut WorkspaceDb, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
+/// The account that acts; a key has no profile and no tours.
+fn acting_person(db: &WorkspaceDb) -> Result<Uuid, Error> {
+    db.user_id().ok_or_else(|| Error::forbidden("this is about the person who calls, and no person does"))
+}
+
+async fn only(db: &mut WorkspaceDb, filter: MemberFilter) -> Result<MemberProfile, Error> {
     let found = find(db, &filter, PageRequest { limit: 1, offset: 0 }).await?;
-    found.into_iter().next().ok_or(MemberError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 /// Needs [`WorkspaceDb::with_accounts`].

@@ -5,10 +5,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use domain::{
-    Event, WorkspaceDb,
-    storage_use::{self, StorageUseError},
-};
+use domain::{Error, Event, WorkspaceDb, storage_use};
 use fields::{Field, Invalid, Written};
 use sqlx::PgConnection;
 use tabular::Row;
@@ -99,14 +96,9 @@ impl Batch {
     /// become bad ones here. `copy` is the [`RowWriter::copy`] of the writer that filled it; [`Batch::accepted`] and [`Batch::refused`] are final afterwards.
     ///
     /// # Errors
-    /// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much: nothing of the batch is to be
+    /// `limit_exceeded` when the plan doesn't allow to store that much: nothing of the batch is to be
     /// committed.
-    pub async fn write(
-        &mut self,
-        db: &mut WorkspaceDb,
-        import: &Import,
-        copy: &str,
-    ) -> Result<(), StorageUseError> {
+    pub async fn write(&mut self, db: &mut WorkspaceDb, import: &Import, copy: &str) -> Result<(), Error> {
         let mut left_out = Vec::new();
         for taken in unique::claim(db.conn(), import.recordset_id, &self.candidates).await? {
             let row = &self.candidates.rows[taken.row];

@@ -2,14 +2,17 @@
 //! changes somebody who is more than they are, and the last owner stays one.
 
 use domain::{
-    Event, UserId, WorkspaceDb,
-    access::{Held, Reach, Role},
+    Error, Event, UserId, WorkspaceDb,
+    access::{Denied, Held, Lacking, Reach, Role},
     standing::{self, To, Whose},
 };
 use poem_openapi::{Object, types::MaybeUndefined};
 use uuid::Uuid;
 
-use super::{MemberError, MemberProfile, get};
+use super::{MemberProfile, get};
+
+/// The refusal of what members do to others, and to their own role and access.
+const NEEDS_EDIT: Denied = Denied { permission: "members:edit", lacking: Lacking::Permission };
 
 /// Changes to a member; what is absent stays as it is, and null leaves it to the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
@@ -37,20 +40,20 @@ pub struct MemberChanges {
 /// Changes a member, as far as the caller reaches.
 ///
 /// # Errors
-/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`], [`MemberError::LastOwner`]
+/// `forbidden`, `last_owner`
 pub async fn update(
     db: &mut WorkspaceDb,
     (caller, reach): (&Held, Reach),
     id: Uuid,
     changes: MemberChanges,
-) -> Result<MemberProfile, MemberError> {
+) -> Result<MemberProfile, Error> {
     let before = get(db, id).await?;
     let is_own = db.user_id() == Some(before.user_id);
     if !is_own && reach != Reach::Own && before.role > caller.role() {
-        return Err(MemberError::AboveYou(before.role));
+        return Err(standing::above_caller(before.role));
     }
     if reach == Reach::Own && (!is_own || changes.role.is_some() || changes.is_active.is_some()) {
-        return Err(MemberError::OthersOnlyWithPermission);
+        return Err(NEEDS_EDIT.into());
     }
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
@@ -100,18 +103,18 @@ pub enum MemberPictureOf {
 /// that the workspace manages; with the permission, that of whoever isn't more than the caller, here.
 ///
 /// # Errors
-/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`]
+/// `forbidden`
 pub async fn may_picture(
     db: &mut WorkspaceDb,
     (caller, reach): (Role, Reach),
     id: Uuid,
-) -> Result<MemberPictureOf, MemberError> {
+) -> Result<MemberPictureOf, Error> {
     let member = get(db, id).await?;
     let user = UserId(member.user_id);
     match reach {
         _ if db.user_id() == Some(member.user_id) => return Ok(MemberPictureOf::Account(user)),
-        Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
-        Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
+        Reach::Own => return Err(NEEDS_EDIT.into()),
+        Reach::All if member.role > caller => return Err(standing::above_caller(member.role)),
         Reach::All => {}
     }
     let workspace = db.workspace();
@@ -121,7 +124,7 @@ pub async fn may_picture(
 
 /// Locks the workspace's row, as everybody does first who changes who owns it, so that two owners can't
 /// take each other out; answers with this member's role as it is now.
-pub(super) async fn hold_standing(db: &mut WorkspaceDb, id: Uuid) -> Result<Role, MemberError> {
+pub(super) async fn hold_standing(db: &mut WorkspaceDb, id: Uuid) -> Result<Role, Error> {
     let workspace = db.workspace();
     standing::hold(db.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
@@ -129,12 +132,12 @@ pub(super) async fn hold_standing(db: &mut WorkspaceDb, id: Uuid) -> Result<Role
         id,
         workspace.0,
     );
-    role.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
+    role.fetch_optional(db.conn()).await?.ok_or_else(Error::not_found)
 }
 
 /// Says no when nobody else is an owner who gets in. After [`hold_standing`].
-pub(super) async fn keep_an_owner(db: &mut WorkspaceDb, leaving: Uuid) -> Result<(), MemberError> {
+pub(super) async fn keep_an_owner(db: &mut WorkspaceDb, leaving: Uuid) -> Result<(), Error> {
     let workspace = db.workspace();
     let another = standing::has_another_owner(db.conn(), workspace, leaving).await?;
-    if another { Ok(()) } else { Err(MemberError::LastOwner) }
+    if another { Ok(()) } else { Err(Error::last_owner()) }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Event, UserId, WorkspaceDb,
+    Error, Event, UserId, WorkspaceDb,
     access::Held,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
@@ -18,7 +18,7 @@ use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, error::invalid, get, only};
+use super::{MemberFilter, get, only};
 use crate::teams::TeamRole;
 
 /// The types of what can be held, as bodies name them.
@@ -74,7 +74,7 @@ pub struct Reassigned {
 }
 
 /// What a member holds, by type.
-pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, MemberError> {
+pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Error> {
     let member = get(db, id).await?;
     let workspace = db.workspace().0;
     let groups = sqlx::query!(
@@ -124,8 +124,8 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
 /// other leads it, and they stay in it. Keys get new secrets ([`handed_keys::hand_over`]).
 ///
 /// # Errors
-/// [`MemberError::Denied`] when keys are among it and the caller may not manage keys; [`MemberError::KeysOfMore`] when keys
-/// among it would do more than the caller may; [`MemberError::Invalid`]
+/// `forbidden` when keys are among it and the caller may not manage keys, or they would do more than the caller may;
+/// `record_invalid`
 /// when the other is the same, not here, doesn't get in, or may not have one of the scheduled jobs run, or for a type that
 /// there isn't.
 pub async fn reassign(
@@ -134,19 +134,19 @@ pub async fn reassign(
     from: Uuid,
     to: Uuid,
     types: Option<&[String]>,
-) -> Result<Reassigned, MemberError> {
+) -> Result<Reassigned, Error> {
     if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
-        return Err(invalid("types", &format!("must be some of {}", TYPES.join(", "))));
+        return Err(Error::invalid("types", format!("must be some of {}", TYPES.join(", "))));
     }
     let giver = get(db, from).await?;
     let taker = only(db, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
     let taker = match taker.await {
-        Err(MemberError::NotFound) => None,
+        Err(error) if error.is_not_found() => None,
         found => Some(found?),
     };
     let taker = taker
         .filter(|taker| taker.id != giver.id)
-        .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
+        .ok_or_else(|| Error::invalid("to_member_id", "must be another active member of the workspace"))?;
     let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
         let usable = handed_keys::lock_usable(db, UserId(giver.user_id)).await?;
@@ -200,9 +200,9 @@ pub async fn reassign(
     .await?;
     schedules.extend(&row.schedules);
     if let Some(reason) = makers::first_refused(db.conn(), &schedules).await? {
-        return Err(invalid(
+        return Err(Error::invalid(
             "to_member_id",
-            &format!("must be a member who may run what is handed over: {reason}"),
+            format!("must be a member who may run what is handed over: {reason}"),
         ));
     }
     let teams = row.joined.len() + row.raised.len();
@@ -237,14 +237,16 @@ async fn may_hand_over(
     caller: &Held,
     keys: &[Usable],
     to: UserId,
-) -> Result<(), MemberError> {
+) -> Result<(), Error> {
     if !keys.is_empty() {
         caller.need("api_keys:manage")?;
     }
     let workspace = db.workspace();
     for key in keys {
         if !standing::covers_program(db.conn(), workspace, caller, to, key.scopes()?).await? {
-            return Err(MemberError::KeysOfMore);
+            return Err(Error::forbidden(
+                "among what is handed over is an API key that would then do what the caller may not",
+            ));
         }
     }
     Ok(())

@@ -1,12 +1,12 @@
 //! How members go: out of the workspace, or with their account for good.
 
-use domain::{Event, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
+use domain::{Error, Event, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
 use poem_openapi::Object;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    MemberError, MemberProfile,
+    MemberProfile,
     changes::{hold_standing, keep_an_owner},
     get,
 };
@@ -21,16 +21,13 @@ pub struct DeletionInfo {
 }
 
 /// What deleting a member would mean.
-pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, MemberError> {
+pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, Error> {
     let member = get(db, id).await?;
     Ok(account_of(db, member.user_id).await?.0)
 }
 
 /// In how many workspaces an account is, and why it can't be deleted, if so.
-async fn account_of(
-    db: &mut WorkspaceDb,
-    user: Uuid,
-) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
+async fn account_of(db: &mut WorkspaceDb, user: Uuid) -> Result<(DeletionInfo, Result<(), Error>), Error> {
     let row = sqlx::query!(
         r#"select u.is_staff, u.managed_by,
                   (select count(*) from memberships m where m.user_id = u.id)
@@ -41,9 +38,14 @@ async fn account_of(
     .fetch_one(db.conn())
     .await?;
     let may = match row.count {
-        count if count > 1 => Err(MemberError::InOtherWorkspaces),
-        _ if row.is_staff => Err(MemberError::OfStaff),
-        _ if row.managed_by != Some(db.workspace().0) => Err(MemberError::NotManaged),
+        count if count > 1 => {
+            Err(Error::conflict("in_other_workspaces", "this person belongs to other workspaces, too"))
+        }
+        _ if row.is_staff => Err(Error::forbidden("this account belongs to the staff of the installation")),
+        _ if row.managed_by != Some(db.workspace().0) => Err(Error::conflict(
+            "account_not_managed",
+            "this account is its owner's: the workspace can remove the member, not delete the account",
+        )),
         _ => Ok(()),
     };
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
@@ -54,8 +56,8 @@ async fn account_of(
 /// tokens that were good here only, and the API keys that they answer for are paused.
 ///
 /// # Errors
-/// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool) -> Result<(), MemberError> {
+/// `forbidden`, `last_owner`
+pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool) -> Result<(), Error> {
     let member = take_out(db, caller, id).await?;
     let workspace = db.workspace().0;
     if for_good {
@@ -89,9 +91,8 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
 /// account may.
 ///
 /// # Errors
-/// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`], [`MemberError::AboveYou`],
-/// [`MemberError::LastOwner`]
-pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
+/// `in_other_workspaces`, `account_not_managed`, `forbidden`, `last_owner`
+pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), Error> {
     let member = get(db, id).await?;
     hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
@@ -110,18 +111,18 @@ pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), M
 
 /// Locks the account, after its workspace as everybody does. Whoever adds it to another workspace
 /// meanwhile waits, and may find nobody.
-async fn hold_account(db: &mut WorkspaceDb, user: Uuid) -> Result<(), MemberError> {
+async fn hold_account(db: &mut WorkspaceDb, user: Uuid) -> Result<(), Error> {
     let held = sqlx::query_scalar!("select id from users where id = $1 for update", user);
-    held.fetch_optional(db.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
+    held.fetch_optional(db.conn()).await?.map(|_| ()).ok_or_else(Error::not_found)
 }
 
 /// The member's row goes, if the caller reaches that far and an owner is left.
-async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
+async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<MemberProfile, Error> {
     let member = get(db, id).await?;
     let role = hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
     if role > caller {
-        return Err(MemberError::AboveYou(role));
+        return Err(standing::above_caller(role));
     }
     if role == Role::Owner {
         keep_an_owner(db, id).await?;
@@ -132,7 +133,7 @@ async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<Member
     let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
         .fetch_optional(db.conn())
         .await?
-        .ok_or(MemberError::NotFound)?;
+        .ok_or_else(Error::not_found)?;
     pictures::note_stray(db.conn(), picture.as_deref()).await?;
     Ok(member)
 }
