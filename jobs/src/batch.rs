@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, NewJob, Origin, Pool, Tx, clock, control,
+    Database, JobId, JobKind, NewJob, Origin, Owner, Pool, Tx, clock, control,
     enqueue::{self, Row},
     watch::{Event, Status},
 };
@@ -165,7 +165,7 @@ pub async fn seal(tx: &mut Tx, batch: JobId) -> Result<(), BatchError> {
 
 /// Opens a batch that has failed or was cancelled again, and runs those of its jobs that did not
 /// complete. False for a job that is no such batch. Unique keys stay with whoever has taken them.
-pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn reopen(tx: &mut Tx, owner: Owner, parent: JobId) -> Result<bool, sqlx::Error> {
     let Some(epoch) = sqlx::query_scalar!(
         "with gone as (
              delete from finished_jobs
@@ -180,7 +180,7 @@ pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) 
            from gone
          returning epoch",
         parent.0,
-        workspace,
+        owner.workspace(),
         KIND,
     )
     .fetch_optional(tx.conn())

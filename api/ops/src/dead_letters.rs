@@ -2,7 +2,7 @@
 //! workspace's business.
 
 use api_kit::{Answer, Operator};
-use jobs::{JobId, Pool, operator::Filter};
+use jobs::{JobId, Owner, Pool, operator::Filter};
 use poem_openapi::{OpenApi, Tags, param::Query, payload::Json};
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ impl DeadLettersApi {
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
-            tenant: workspace_id.0,
+            owner: workspace_id.map(Owner::of_tenant),
             pool: pool.0,
             kind: kind.0,
             dead: true,

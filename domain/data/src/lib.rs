@@ -7,5 +7,6 @@ pub mod job_kinds;
 pub mod modules;
 pub mod records;
 pub mod recordsets;
+pub mod remains;
 
 mod csv;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin, Tx, clock,
+    Database, JobId, Origin, Owner, Tx, clock,
     control::{CancelAll, Filter},
     enqueue::{self, Row},
     watch::{Counts, Event, Status},
@@ -87,7 +87,7 @@ pub(crate) async fn advance(database: &Database) -> Result<(), sqlx::Error> {
     .fetch_all(&database.pool)
     .await?;
     for batch in stopping {
-        stop_children(database, JobId(batch.job_id), batch.workspace_id).await?;
+        stop_children(database, JobId(batch.job_id), Owner::of_row(batch.workspace_id)).await?;
     }
     Ok(())
 }
@@ -190,11 +190,11 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
 async fn stop_children(
     database: &Database,
     batch: JobId,
-    workspace: Option<Uuid>,
+    owner: Owner,
 ) -> Result<(), sqlx::Error> {
     let children = Filter { batch: Some(batch), ..Filter::default() };
     let by = Origin::default().of_run(batch);
-    let all = CancelAll::new(workspace, &children, CANCELLED_AT_ONCE, &by);
+    let all = CancelAll::new(owner, &children, CANCELLED_AT_ONCE, &by);
     database.in_steps(all).await?;
     // Nobody else is going to say that this is over if nothing ran.
     sqlx::query!(

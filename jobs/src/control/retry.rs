@@ -1,10 +1,9 @@
 //! Another run of a job that is over.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
-    JobId, Origin, Tx,
+    JobId, Origin, Owner, Tx,
     audit::{self, Change},
     batch, clock,
     watch::{Event, Status},
@@ -27,22 +26,22 @@ pub enum Retry {
 /// can tell them; its attempts are given back. Of a batch, the jobs that failed or were cancelled run again.
 pub async fn retry(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     id: JobId,
     by: &Origin,
 ) -> Result<Retry, sqlx::Error> {
-    let outcome = put_in_line(tx, workspace, id).await?;
+    let outcome = put_in_line(tx, owner, id).await?;
     if outcome == Retry::Queued {
-        audit::note(tx, by, Change::of_job(workspace, "job.retried", id, json!({}))).await?;
+        audit::note(tx, by, Change::of_job(owner, "job.retried", id, json!({}))).await?;
     }
     Ok(outcome)
 }
 
-async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
-    if batch::reopen(tx, workspace, id).await? {
+async fn put_in_line(tx: &mut Tx, owner: Owner, id: JobId) -> Result<Retry, sqlx::Error> {
+    if batch::reopen(tx, owner, id).await? {
         return Ok(Retry::Queued);
     }
-    if let Some(other) = take_key_again(tx, workspace, id).await? {
+    if let Some(other) = take_key_again(tx, owner, id).await? {
         return Ok(Retry::Duplicate(other));
     }
     let row = sqlx::query!(
@@ -63,7 +62,7 @@ async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<
              from gone
            returning epoch, pool"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -77,7 +76,7 @@ async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<
     let exists = sqlx::query_scalar!(
         r#"select true as "exists!" from all_jobs where id = $1 and workspace_id is not distinct from $2"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -108,7 +107,7 @@ pub(crate) async fn begin_anew(tx: &mut Tx, beginnings: Vec<Event>) -> Result<()
 /// A failure has freed the job's unique key. Answers with the job that has taken it meanwhile, if any.
 async fn take_key_again(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     id: JobId,
 ) -> Result<Option<JobId>, sqlx::Error> {
     let holder = sqlx::query_scalar!(
@@ -123,7 +122,7 @@ async fn take_key_again(
                   expires_at = case when k.expires_at < now() then null else k.expires_at end
            returning job_id"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
