@@ -179,10 +179,13 @@ begin
 end
 $$;
 
--- Moves jobs to the finished ones, and answers for those whose fence is still their holder's: the epoch of
--- the transition, and the counts of the last checkpoint where there was one.
-create or replace function end_jobs(ids uuid[], fences bigint[], states text[], progresses jsonb[], results jsonb[],
-                                    errors jsonb[])
+-- Moves jobs to the finished ones, and answers for those that it has moved: the epoch of the transition, and the counts
+-- of the last checkpoint where there was one. A job is moved if its fence is still its holder's or, where no fence is
+-- given, in any case: the caller holds its row, and its progress stays. Arrays may be null, except for ids and states.
+drop function end_jobs(uuid[], bigint[], text[], jsonb[], jsonb[], jsonb[]);
+
+create function end_jobs(ids uuid[], fences bigint[], states text[], progresses jsonb[], results jsonb[],
+                         errors jsonb[], crashed integer[])
 returns table (id uuid, epoch bigint, done bigint, failed bigint, skipped bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -200,14 +203,17 @@ begin
         with gone as (
             -- Row by row in the order of the ids: `ordered` is small, and a primary key leads from it.
             delete from jobs j
-             using (select * from unnest(ids, fences, states, progresses, results, errors)
-                               as e(id, fence, state, progress, result, error)
+             using (select * from unnest(ids, fences, states, progresses, results, errors, crashed)
+                               as e(id, fence, state, progress, result, error, crashes)
                      order by id) ordered
-             where j.id = ordered.id and j.fence = ordered.fence and j.state = 'running'
+             where j.id = ordered.id
+               and (ordered.fence is null or j.fence = ordered.fence and j.state = 'running')
             returning j.id, j.workspace_id, j.kind, j.version, j.pool, j.payload, j.origin, j.priority, ordered.state,
-                      j.attempt, j.max_attempts, case when ordered.state = 'completed' then 0 else j.crashes end,
-                      j.epoch + 1, ordered.progress, ordered.result, coalesce(ordered.error, j.error), j.created_at,
-                      j.started_at, j.checkpoints, j.unique_key, j.batch_id
+                      j.attempt, j.max_attempts,
+                      case when ordered.state = 'completed' then 0 else coalesce(ordered.crashes, j.crashes) end,
+                      j.epoch + 1, case when ordered.fence is null then j.progress else ordered.progress end,
+                      ordered.result, coalesce(ordered.error, j.error), j.created_at, j.started_at, j.checkpoints,
+                      j.unique_key, j.batch_id
         )
         insert into finished_jobs as f (id, workspace_id, kind, version, pool, payload, origin, priority, state,
                attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at,

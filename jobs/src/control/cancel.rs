@@ -49,12 +49,7 @@ pub(crate) struct Asked {
 }
 
 /// Stops a job: a waiting one at once, a running one by asking its handler, which is told after the commit.
-pub async fn cancel(
-    tx: &mut Tx,
-    owner: Owner,
-    id: JobId,
-    by: &Origin,
-) -> Result<Cancel, sqlx::Error> {
+pub async fn cancel(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
     // Held until the commit, so that the job stays what it is found to be.
     let state = sqlx::query_scalar!(
         "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
@@ -239,7 +234,12 @@ async fn note_many(
         return Ok(());
     }
     let data = json!({ "job_ids": ids });
-    audit::note(tx, by, Change { workspace: owner.workspace(), action, resource_type: "job", resource_id: None, data }).await
+    audit::note(
+        tx,
+        by,
+        Change { workspace: owner.workspace(), action, resource_type: "job", resource_id: None, data },
+    )
+    .await
 }
 
 /// Ends a job that has been put back although someone had asked to cancel it: its attempt failed, or
@@ -267,17 +267,8 @@ async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
         return Ok(());
     }
     let ended = sqlx::query!(
-        "with gone as (
-             delete from jobs where id = any($1) returning *
-         )
-         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
-                unique_key, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
-                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at, checkpoints,
-                unique_key, batch_id
-           from gone
-         returning id, epoch",
+        r#"select id as "id!", epoch as "epoch!"
+             from end_jobs($1::uuid[], null, array_fill('cancelled'::text, array[cardinality($1)]), null, null, null, null)"#,
         ids,
     )
     .fetch_all(tx.conn())
