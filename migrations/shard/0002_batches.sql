@@ -2,6 +2,8 @@
 -- without a worker; the dispatcher's leader moves it on. Children count by deltas, so that no child's end
 -- waits for another's.
 
+-- Runs with search_path = shard.
+
 create table job_batches (
     job_id       uuid primary key,                -- the parent
     workspace_id uuid,
@@ -76,6 +78,4 @@ begin
 end
 $$;
 
-revoke execute on function shard_api.open_batch(uuid, uuid, text, jsonb, text, jsonb) from public;
-revoke execute on function shard_api.grow_batch(uuid, bigint) from public;
-revoke execute on function shard_api.seal_batch(uuid) from public;
+revoke execute on all functions in schema shard_api from public;
