@@ -172,6 +172,9 @@ pub(crate) async fn reopen(tx: &mut Tx, owner: Owner, parent: JobId) -> Result<b
               where id = $1 and workspace_id is not distinct from $2 and kind = $3
                 and state in ('failed', 'cancelled')
              returning *
+         ), seen as (
+             -- Looked at even if none of its jobs runs again.
+             insert into job_batch_deltas (batch_id) select id from gone
          )
          insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state, run_at, attempt,
                 max_attempts, epoch, created_at, started_at, fence)
@@ -189,21 +192,11 @@ pub(crate) async fn reopen(tx: &mut Tx, owner: Owner, parent: JobId) -> Result<b
         return Ok(false);
     };
     let children = sqlx::query!(
-        "with gone as (
-             delete from finished_jobs
-              where batch_id = $1 and state in ('failed', 'cancelled') and discarded_at is null
-             returning *
-         ), uncounted as (
-             insert into job_batch_deltas (batch_id, failed, cancelled)
-             select $1, -count(*) filter (where state = 'failed'), -count(*) filter (where state = 'cancelled')
-               from gone
-         )
-         insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
-                max_attempts, epoch, error, created_at, fence, checkpoints, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0, max_attempts, epoch + 1,
-                error, created_at, epoch + 1, checkpoints, batch_id
-           from gone
-         returning id, epoch, pool",
+        r#"select r.id as "id!", r.epoch as "epoch!", r.pool as "pool!"
+             from (select array(select id from finished_jobs
+                                 where batch_id = $1 and state in ('failed', 'cancelled') and discarded_at is null
+                                   for update) as ids) held,
+                  restart_jobs(held.ids, false) r"#,
         parent.0,
     )
     .fetch_all(tx.conn())
