@@ -13,12 +13,7 @@ use sqlx::PgPool;
 use super::{Door, Reader, Started, undo};
 use crate::signups::SignupId;
 use crate::stripe::StripeInviteId;
-use crate::{
-    job_kinds::ProvisionWorkspace,
-    sessions::Client,
-    stripe::invites::{self},
-    users::Password,
-};
+use crate::{job_kinds::ProvisionWorkspace, sessions::Client, stripe::invites, users::Password};
 
 /// What someone who wants an account says.
 #[derive(Debug)]

@@ -73,7 +73,7 @@ pub fn workspace_in_link(workspace: Option<WorkspaceId>) -> String {
 /// Looks an activation link up.
 ///
 /// # Errors
-/// [`Error::not_found()`] when it isn't good, or the workspace is not the link's.
+/// `record_not_found` when it isn't good, or the workspace is not the link's.
 pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, Error> {
     let found = match not_yet(pool, token).await {
         Err(error) if *error.kind() == ErrorKind::Unauthenticated => None,
