@@ -40,8 +40,7 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
             }
         }
     }
-    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await;
-    let pictures = pictures.map_err(JobError::retry)?;
+    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await?;
     Ok(Outcome::Done(json!({ "files": swept, "pictures": pictures })))
 }
 
@@ -63,9 +62,7 @@ impl Sweep<'_> {
         db.commit().await?;
         for (id, key) in &unused {
             let whose = (self.workspace, actor.clone());
-            files::remove(database, &self.services.storage, whose, *id, key, None)
-                .await
-                .map_err(JobError::retry)?;
+            files::remove(database, &self.services.storage, whose, *id, key, None).await?;
         }
         Ok(unused.len())
     }

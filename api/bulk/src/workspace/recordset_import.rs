@@ -15,7 +15,7 @@ use domain::{Acting, RecordsetId, WorkspaceDb, page::PageOf};
 use domain_data::{
     exports,
     files::{self, FileUri, UploadLimit},
-    imports::{self, ImportError, Mode, NewImport, report},
+    imports::{self, Mode, NewImport, report},
     recordsets::{NewField, NewRecordset, RecordsetDetail},
 };
 use futures::{Stream, TryStreamExt, stream};
@@ -399,7 +399,7 @@ impl RecordsImport {
         let look = match self.options {
             None => None,
             Some(options) => {
-                let found = files::get(&mut can.read().await?, file).await.map_err(ImportError::from)?;
+                let found = imports::uploaded(&mut can.read().await?, file).await?;
                 Some(Look::at(can, found, options).await?)
             }
         };
@@ -428,12 +428,12 @@ impl Look {
     }
 
     /// Keeps it for imports that don't say otherwise.
-    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
         imports::keep_analysis(db, &self.file, &self.options, &self.found).await
     }
 }
 
-async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
     match look {
         Some(look) => look.keep(db).await,
         None => Ok(()),

@@ -7,12 +7,12 @@
 
 use chrono::Duration;
 use domain::{
-    Actor, Event, UserId, WorkspaceId,
+    Actor, Error, Event, UserId, WorkspaceId,
     access::{Role, Scope},
     audit::{self, Entry},
     callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
-    standing::{self, StandingError, To, Whose, is_managed},
+    standing::{self, To, Whose, is_managed},
     tenant_scope::TenantScope,
 };
 use jobs::{Database, Tx};
@@ -21,7 +21,7 @@ use sqlx::PgExecutor;
 use url::Url;
 
 use super::{
-    User, UserError, find,
+    User, find,
     letters::{page, reset_letter},
     passwords,
     profile::{self, Edited, ProfileChanges},
@@ -85,23 +85,23 @@ impl Shared<'_> {
 /// Somebody's profile as it is in a workspace that the two share, for who may see it; one's own is the account's.
 ///
 /// # Errors
-/// [`UserError::NotFound`] where the two share no workspace; [`UserError::Forbidden`] where the other one
+/// `record_not_found` where the two share no workspace; `forbidden` where the other one
 /// outranks the caller in all that they share.
-pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, UserError> {
+pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, Error> {
     if peer.caller == other {
-        return find(&database.pool, other).await?.ok_or(UserError::NotFound);
+        return find(&database.pool, other).await?.ok_or_else(Error::not_found);
     }
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
     let over = authority(peer.shared(tx.conn(), other).await?, "members:view")?;
-    let Some(place) = over.first() else { return Err(UserError::NotFound) };
+    let Some(place) = over.first() else { return Err(Error::not_found()) };
     shown_in(&mut tx, place.own.workspace(), other).await
 }
 
 /// An account as a workspace shows it: the values of the member there, and else those of the account. The address that
 /// is to replace the account's is shown where the workspace manages the account.
-async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
-    let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, Error> {
+    let account = find(tx.conn(), user).await?.ok_or_else(Error::not_found)?;
     let is_managed = is_managed(tx.conn(), user, workspace).await?;
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let member = sqlx::query!(
@@ -110,7 +110,7 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     scope.leave().await?;
     Ok(User {
         name: member.display_name.unwrap_or(account.name),
@@ -124,13 +124,13 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
 }
 
 /// Those of the shared workspaces in which the caller has a say over the other one; at least one.
-fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, UserError> {
+fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, Error> {
     if shared.is_empty() {
-        return Err(UserError::NotFound);
+        return Err(Error::not_found());
     }
     let over: Vec<_> = shared.into_iter().filter(|shared| shared.outranks(permission)).collect();
     if over.is_empty() {
-        return Err(UserError::Forbidden(
+        return Err(Error::forbidden(
             "this needs a role that equals or outranks theirs, with the permission for it",
         ));
     }
@@ -150,7 +150,7 @@ pub enum PictureOf {
 ///
 /// # Errors
 /// As of [`edit`].
-pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, UserError> {
+pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, Error> {
     if peer.caller == other {
         return Ok(PictureOf::Account);
     }
@@ -162,10 +162,10 @@ pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> R
 }
 
 /// The one workspace that a change is about.
-fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
+fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, Error> {
     match over {
         [only] => Ok(only),
-        _ => Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])),
+        _ => Err(Error::missing(["X-Workspace-Id"])),
     }
 }
 
@@ -174,9 +174,9 @@ fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
 /// member.
 ///
 /// # Errors
-/// [`UserError::NotFound`] and [`UserError::Forbidden`] as of [`view`], with the permission `members:edit`;
-/// [`UserError::Forbidden`] also for a role above one's own, and for the address of an account that the workspace
-/// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
+/// `record_not_found` and `forbidden` as of [`view`], with the permission `members:edit`;
+/// `forbidden` also for a role above one's own, and for the address of an account that the workspace
+/// doesn't manage; `parameter_missing` of the workspace where the two share several; `last_owner`.
 pub async fn edit(
     tx: &mut Tx,
     peer: Peer<'_>,
@@ -185,7 +185,7 @@ pub async fn edit(
     role: Option<Role>,
     link: &str,
     actor: &Actor,
-) -> Result<Edited, UserError> {
+) -> Result<Edited, Error> {
     let both = peer.shared(tx.conn(), other).await?;
     // One's own profile takes no permission; one's own role does.
     let over = if peer.caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
@@ -200,9 +200,7 @@ pub async fn edit(
         return profile::edit(tx, other, changes, link, actor).await;
     }
     if changes.moves_from(&before) {
-        return Err(UserError::Forbidden(
-            "the address is the account's: only its owner changes it, at /auth/me",
-        ));
+        return Err(Error::forbidden("the address is the account's: only its owner changes it, at /auth/me"));
     }
     let changes = ProfileChanges { email: None, ..changes };
     if peer.caller == other {
@@ -224,7 +222,7 @@ async fn change_role(
     other: UserId,
     role: Role,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     if role == shared.theirs {
         return Ok(());
     }
@@ -240,14 +238,14 @@ async fn change_role(
 /// manages their account; and else the page on which they ask for one themselves.
 ///
 /// # Errors
-/// [`UserError::NotFound`] for who isn't a member; [`UserError::Forbidden`] for who outranks the caller.
+/// `record_not_found` for who isn't a member; `forbidden` for who outranks the caller.
 pub async fn mail_reset(
     tx: &mut Tx,
     admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let brand = check_may_reset(tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "an admin of your workspace asks you to choose a new password.";
@@ -279,7 +277,7 @@ fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter
 /// is let in, so it is only for accounts that the workspace manages.
 ///
 /// # Errors
-/// As of [`mail_reset`]; [`UserError::Forbidden`] also for an account that the workspace doesn't manage, and for
+/// As of [`mail_reset`]; `forbidden` also for an account that the workspace doesn't manage, and for
 /// programs.
 pub async fn hand_over_reset(
     tx: &mut Tx,
@@ -287,13 +285,13 @@ pub async fn hand_over_reset(
     member: UserId,
     link: &str,
     actor: &Actor,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     if admin.user().is_none() {
-        return Err(UserError::Forbidden("this is for people, not for programs"));
+        return Err(Error::forbidden("this is for people, not for programs"));
     }
     check_may_reset(tx, admin, member).await?;
     if !is_managed(tx.conn(), member, admin.workspace()).await? {
-        return Err(UserError::Forbidden(
+        return Err(Error::forbidden(
             "the account is its owner's: only they can choose a new password, by mail",
         ));
     }
@@ -304,7 +302,7 @@ pub async fn hand_over_reset(
 }
 
 /// Checks that an admin may let a member choose a new password; answers in which brand they write.
-async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, UserError> {
+async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, Error> {
     let found = sqlx::query!(
         r#"select m.role as "role!", w.name, w.branding
            from live_memberships m join workspaces w on w.id = m.workspace_id
@@ -314,21 +312,21 @@ async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Resu
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if found.role > admin.role() {
-        return Err(UserError::Forbidden("this needs a role that equals or outranks theirs"));
+        return Err(Error::forbidden("this needs a role that equals or outranks theirs"));
     }
     Ok(Brand::of(&found.branding, &found.name))
 }
 
 /// Checks that an admin holds all that a member does: opening an account, or moving it to another address, gives all
 /// that its owner may do.
-async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), UserError> {
+async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), Error> {
     let scopes = vec![Scope::All];
     if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {
         Ok(())
     } else {
-        Err(StandingError::MoreThanHeld(admin.role()).into())
+        Err(Error::forbidden("the account may do what the caller may not"))
     }
 }
 
@@ -338,7 +336,7 @@ async fn reset_link(
     member: UserId,
     link: &str,
     lifetime: Duration,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     let new = NewToken {
         user: member,
         purpose: Purpose::PasswordReset,
@@ -364,16 +362,4 @@ async fn note_reset(
 
 fn parsed(link: &str) -> Result<Url, sqlx::Error> {
     link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))
-}
-
-impl From<StandingError> for UserError {
-    fn from(error: StandingError) -> Self {
-        match error {
-            StandingError::NotFound => Self::NotFound,
-            StandingError::Above(_) => Self::Forbidden("nobody can give a role above their own"),
-            StandingError::MoreThanHeld(_) => Self::Forbidden("that role may do what the caller may not"),
-            StandingError::LastOwner => Self::LastOwner,
-            StandingError::Database(error) => Self::Database(error),
-        }
-    }
 }
