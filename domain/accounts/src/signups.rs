@@ -8,7 +8,9 @@ mod delivery;
 mod doors;
 mod undo;
 
-use domain::{Email, Error, FieldErrors, UserId, WorkspaceId, secret};
+use std::borrow::Cow;
+
+use domain::{Email, Error, FieldErrors, Name, UserId, WorkspaceId, secret};
 use jobs::JobId;
 use sqlx::PgPool;
 
@@ -25,9 +27,6 @@ domain::ids! {
     /// A sign-up.
     SignupId = "signup",
 }
-
-/// The longest name of a person or company.
-const LONGEST_NAME: usize = 200;
 
 /// The way by which someone comes to a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -109,7 +108,7 @@ impl Reader {
     }
 
     fn name(&mut self, field: &str, text: &str) -> Option<String> {
-        name(text).map_err(|reason| self.note(field, reason)).ok()
+        name(text).map_err(|reason| self.note(field, &reason)).ok()
     }
 
     /// An id that somebody else's system has given, of the characters that those have.
@@ -132,18 +131,9 @@ impl Reader {
     }
 }
 
-/// The name of a person or company: one line with something on it.
-pub(crate) fn name(text: &str) -> Result<String, &'static str> {
-    let text = text.trim();
-    if text.is_empty() {
-        Err("must not be empty")
-    } else if text.chars().count() > LONGEST_NAME {
-        Err("must have at most 200 characters")
-    } else if text.chars().any(char::is_control) {
-        Err("must be one line")
-    } else {
-        Ok(text.to_owned())
-    }
+/// The name of a person or company.
+pub(crate) fn name(text: &str) -> Result<String, Cow<'static, str>> {
+    text.parse::<Name<200>>().map(String::from).map_err(|invalid| invalid.to_string().into())
 }
 
 /// The sign-up of that id.
