@@ -1,7 +1,6 @@
 //! What people may do with jobs: list, look, cancel, retry, put first or last, delete, read the log.
 //!
-//! Every function takes the workspace whose jobs are meant; `None` is the installation's own. A job
-//! of another workspace doesn't exist.
+//! Every function takes the owner whose jobs are meant. A job of another owner does not exist.
 
 mod cancel;
 mod delete;

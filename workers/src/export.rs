@@ -87,7 +87,7 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
         Err(error) if error.is_failure() => return Err(error.into()),
         Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
     };
-    let prefix = exports::prefix(&db, context.job_id);
+    let prefix = exports::prefix(workspace, context.job_id);
     db.commit().await?;
     let mut run = Run {
         services,

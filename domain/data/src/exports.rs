@@ -8,7 +8,7 @@ mod render;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Error, FieldErrors, RecordsetId, UserId, WorkspaceDb,
+    Error, FieldErrors, RecordsetId, UserId, WorkspaceDb, WorkspaceId,
     audit::Entry,
     storage_use::{self},
 };
@@ -201,8 +201,8 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Opened>, Er
 
 /// The key prefix of an export's objects. Only those named by [`segments`] count.
 #[must_use]
-pub fn prefix(db: &WorkspaceDb, job: JobId) -> String {
-    format!("{}/exports/{job}", db.workspace().0.simple())
+pub fn prefix(workspace: WorkspaceId, job: JobId) -> String {
+    format!("{}/exports/{job}", workspace.0.simple())
 }
 
 /// A key for a segment that no other run ever writes to, so that one which has lost its job can't

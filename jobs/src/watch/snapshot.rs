@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Event, Status};
-use crate::{Bus, Database, JobId, Origin, Tx};
+use crate::{Bus, Database, JobId, Origin, Owner, Tx};
 
 /// A job as the ledger has it, with its newest event.
 #[derive(Debug, Clone)]
@@ -41,6 +41,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Owner of the job.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of_row(self.workspace)
+    }
+
     /// The job as it will be when the transaction commits. Nothing but the ledger is asked, since the transaction holds the
     /// job's row; what else is known of it was before.
     pub async fn within(&self, tx: &mut Tx) -> Result<Option<Self>, sqlx::Error> {
