@@ -9,7 +9,7 @@ mod due;
 mod recurring;
 mod timing;
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
 
 use crate::{
-    JobId, JobKind, Origin, Pool, Tx, clock,
+    JobId, JobKind, Origin, Tx, clock,
     enqueue::{self, Row},
     ledger::interval,
     watch::Status,
@@ -119,7 +119,8 @@ named! {
 pub struct Template {
     kind: String,
     version: i16,
-    pool: Pool,
+    /// By name: another release may know it.
+    pool: Cow<'static, str>,
     payload: Value,
     priority: i16,
     max_attempts: i32,
@@ -139,7 +140,7 @@ impl Template {
         Ok(Self {
             kind: K::NAME.to_owned(),
             version: K::VERSION,
-            pool: K::POOL,
+            pool: K::POOL.name().into(),
             payload: serde_json::to_value(job)?,
             priority: K::PRIORITY,
             max_attempts: K::RETRY.attempts,
@@ -159,7 +160,7 @@ impl Template {
             id,
             kind: self.kind.clone().into(),
             version: self.version,
-            pool: self.pool,
+            pool: self.pool.clone(),
             payload: self.payload.clone(),
             origin,
             priority: self.priority,
@@ -279,7 +280,7 @@ impl TryFrom<Kept> for Schedule {
             (None, None, None) => return Err(unreadable("has no timing".to_owned())),
         };
         let template = Template {
-            pool: Pool::named(&row.pool).ok_or_else(|| unreadable(format!("no pool {}", row.pool)))?,
+            pool: row.pool.into(),
             kind: row.kind,
             version: row.version,
             payload: row.payload,
@@ -308,6 +309,14 @@ impl TryFrom<Kept> for Schedule {
             updated_at: row.updated_at,
         })
     }
+}
+
+/// A schedule of a list: one that can't be read hides itself and no other.
+fn readable(row: Kept) -> Option<Schedule> {
+    let id = row.id;
+    Schedule::try_from(row)
+        .inspect_err(|error| tracing::error!(schedule = %id, %error, "a schedule's row can't be read"))
+        .ok()
 }
 
 /// An interval of ours: months are never in it.
@@ -358,7 +367,7 @@ pub async fn create(
         plan.description,
         template.kind,
         template.version,
-        template.pool.name(),
+        &*template.pool,
         template.payload,
         template.priority,
         template.max_attempts,
@@ -403,7 +412,7 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan, by: &Origin) 
         plan.description,
         template.kind,
         template.version,
-        template.pool.name(),
+        &*template.pool,
         template.payload,
         template.priority,
         template.max_attempts,
@@ -431,7 +440,7 @@ pub async fn find(
     workspace: Uuid,
     id: ScheduleId,
 ) -> Result<Option<Schedule>, sqlx::Error> {
-    Ok(select(conn, workspace, Some(id), 1, 0).await?.pop())
+    select(conn, workspace, Some(id), 1, 0).await?.pop().map(Schedule::try_from).transpose()
 }
 
 /// The same, held until the transaction ends, so that it stays what it is found to be.
@@ -457,7 +466,8 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Schedule>, sqlx::Error> {
-    select(conn, workspace, None, limit, offset).await
+    let rows = select(conn, workspace, None, limit, offset).await?;
+    Ok(rows.into_iter().filter_map(readable).collect())
 }
 
 async fn select(
@@ -466,8 +476,8 @@ async fn select(
     id: Option<ScheduleId>,
     limit: i64,
     offset: i64,
-) -> Result<Vec<Schedule>, sqlx::Error> {
-    let rows = sqlx::query_as!(
+) -> Result<Vec<Kept>, sqlx::Error> {
+    sqlx::query_as!(
         Kept,
         "select id, workspace_id, name, description, kind, version, pool, payload, priority, max_attempts,
                 checkpoints, cron, timezone, every, run_at, overlap, catch_up, jitter_seconds, enabled, origin,
@@ -480,8 +490,7 @@ async fn select(
         offset,
     )
     .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(Schedule::try_from).collect()
+    .await
 }
 
 /// Removes a schedule of a workspace and its history. Its jobs stay. Whether there was one.

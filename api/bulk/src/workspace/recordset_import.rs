@@ -211,12 +211,8 @@ impl RecordsetImportApi {
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<TransferJob>>> {
         let request = page_request(page.0, page_size.0);
-        let filter = Filter {
-            kinds: JobType::kinds(job_type.0),
-            except: can.kinds_denied(Act::View),
-            status: status.0,
-            ..Filter::default()
-        };
+        let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0, ..Filter::default() };
+        let filter = filter.without(&can.kinds_denied(Act::View));
         let whose = Some(can.workspace.0);
         let (jobs, total) =
             control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
@@ -287,15 +283,16 @@ impl RecordsetImportApi {
 
     /// Cancel all imports and exports that are not over
     ///
-    /// Of those that the caller may cancel.
+    /// Of those that the caller may cancel. With an `Idempotency-Key` at most 1,000 at a time; `more` tells whether to call
+    /// again.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
-        let except = can.kinds_denied(Act::Cancel);
-        let filter = Filter { kinds: JobType::kinds(None), except, ..Filter::default() };
+        let filter = Filter { kinds: JobType::kinds(None), ..Filter::default() };
+        let filter = filter.without(&can.kinds_denied(Act::Cancel));
         let (whose, by) = (Some(can.workspace.0), can.origin());
-        let CancelledAll { cancelled, requested, .. } =
+        let CancelledAll { cancelled, requested, more } =
             can.change_in_steps(CancelAll::new(whose, &filter, i64::MAX, &by)).await?;
-        Ok(Json(CancelledJobs { cancelled, requested }))
+        Ok(Json(CancelledJobs { cancelled, requested, more }))
     }
 
     /// Get a new link to an import's error report

@@ -172,13 +172,14 @@ impl JobsApi {
     ) -> Answer<Json<CappedPage<Job>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
-            except: can.kinds_denied(Act::View),
             status: status.0,
             batch: batch_id.0.map(JobId),
             since: since.0,
             until: until.0,
             text: search.0,
+            ..Filter::default()
         };
+        let filter = filter.without(&can.kinds_denied(Act::View));
         let request = page_request(page.0, page_size.0);
         let workspace = Some(can.workspace.0);
         let (jobs, total) =
@@ -317,15 +318,15 @@ impl JobsApi {
 
     /// Cancel many jobs
     ///
-    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time; `more`
-    /// tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
+    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time, with an
+    /// `Idempotency-Key` 1,000; `more` tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
     #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
     async fn cancel_many(
         &self,
         can: Can<CancelJobs>,
         selection: Body<JobSelection>,
     ) -> Answer<Json<JobsCancelled>> {
-        let filter = Filter { except: can.kinds_denied(Act::Cancel), ..selection.0.into_filter()? };
+        let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Cancel));
         let (whose, by) = (Some(can.workspace.0), can.origin());
         let all = CancelAll::new(whose, &filter, CANCELLED_AT_MOST, &by);
         Ok(Json(can.change_in_steps(all).await?.into()))
