@@ -10,6 +10,7 @@ use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection,
     postgres::PgPoolOptions,
 };
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::{
@@ -29,6 +30,9 @@ pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 /// works, which costs a round trip. Should the server be gone and back within it, whoever takes the
 /// connection sees the error that those who were using theirs saw.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
+
+/// The longest that a request waits, after its commit, for the bus to take its events.
+pub(crate) const MAX_AFTER_COMMIT: Duration = Duration::from_secs(2);
 
 /// Workers that are told at the same time, after a commit, to stop a job.
 const TOLD_AT_ONCE: usize = 16;
@@ -406,27 +410,51 @@ impl Tx {
         self.after.asked.push(asked);
     }
 
-    /// Commits, then sends the wake-ups and events. A failed wake never fails the request: the
-    /// dispatcher's poll of the ledger finds the job.
-    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let Some(inner) = self.inner.take() else { return Ok(()) };
+    /// Commits, then sends the wake-ups and events, for at most [`MAX_AFTER_COMMIT`] and without a connection or a place.
+    /// What is not sent never fails the request: the pollers of the ledger find it.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.commit_within(MAX_AFTER_COMMIT).await.map(|_| ())
+    }
+
+    /// The same with another limit; answers what is left of it.
+    pub(crate) async fn commit_within(mut self, limit: Duration) -> Result<Duration, sqlx::Error> {
+        let Some(inner) = self.inner.take() else { return Ok(limit) };
         let after = std::mem::take(&mut self.after);
         inner.commit().await?;
-        publish::after_commit(&self.database.bus, &after.events).await;
-        for pool in after.wakes {
-            self.database.bus.wake(Some(pool));
+        drop(self.place.take());
+        let deadline = Instant::now() + limit;
+        if !after.send(&self.database, deadline).await {
+            metrics::counter!("millrace_bus_lost_total", "what" => "after_commit").increment(1);
+            tracing::warn!(
+                "the bus did not take what a commit sends in time; the ledger's pollers will find it"
+            );
         }
-        if after.wakes_all {
-            self.database.bus.wake(None);
+        Ok(deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl AfterCommit {
+    /// Whether all of it was sent in time.
+    async fn send(self, database: &Database, deadline: Instant) -> bool {
+        let bus = &database.bus;
+        let published = timeout_at(deadline, publish::after_commit(bus, &self.events)).await;
+        // After the events, so that a job's start comes behind them. A wake-up waits for no answer.
+        for pool in self.wakes {
+            bus.wake(Some(pool));
         }
-        let database = &self.database;
-        stream::iter(after.asked)
-            .for_each_concurrent(TOLD_AT_ONCE, |asked| control::announce(database, asked))
-            .await;
-        for worker in after.looks {
-            roster::tell_to_look(&database.bus, worker).await;
+        if self.wakes_all {
+            bus.wake(None);
         }
-        Ok(())
+        let announced = timeout_at(deadline, async {
+            stream::iter(self.asked)
+                .for_each_concurrent(TOLD_AT_ONCE, |asked| control::announce(database, asked))
+                .await;
+            for worker in self.looks {
+                roster::tell_to_look(bus, worker).await;
+            }
+        });
+        let announced = announced.await;
+        published.is_ok() && announced.is_ok()
     }
 }
 

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, Owner, payload};
+use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, Owner, kinds::Denied, payload};
 
 /// Dead letters that one transaction moves.
 const AT_ONCE: i64 = 500;
@@ -32,6 +32,15 @@ pub struct Filter {
     pub since: Option<DateTime<Utc>>,
     /// Failed before that time.
     pub until: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// The same without the kinds that are denied.
+    #[must_use]
+    pub fn without(mut self, denied: &Denied) -> Self {
+        self.except = denied.narrow(&mut self.kinds);
+        self
+    }
 }
 
 /// A job that has failed for good.

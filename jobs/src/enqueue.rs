@@ -94,7 +94,7 @@ impl<'a, K: JobKind> NewJob<'a, K> {
             id: self.id,
             kind: K::NAME.into(),
             version: K::VERSION,
-            pool: K::POOL,
+            pool: K::POOL.name().into(),
             payload,
             origin: self.origin,
             priority: self.priority,
@@ -202,7 +202,7 @@ pub(crate) struct Row {
     pub id: JobId,
     pub kind: Cow<'static, str>,
     pub version: i16,
-    pub pool: Pool,
+    pub pool: Cow<'static, str>,
     pub payload: serde_json::Value,
     pub origin: Origin,
     pub priority: i16,
@@ -229,7 +229,10 @@ pub(crate) async fn insert(
     let duplicates = insert_rows(tx.conn(), workspace, rows).await?;
     // Nobody watches a job before it exists: there is nothing to publish.
     for row in rows.iter().filter(|row| !duplicates.contains_key(&row.id)) {
-        tx.wake_after_commit(row.pool);
+        // A pool that this release doesn't know is another's to wake.
+        if let Some(pool) = Pool::named(&row.pool) {
+            tx.wake_after_commit(pool);
+        }
     }
     Ok(duplicates)
 }

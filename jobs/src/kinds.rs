@@ -6,7 +6,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Act, JobKind, Needs, Pool, Retention, RetryPolicy};
+use crate::{Act, JobKind, Needs, Pool, Retention, RetryPolicy, batch};
 
 /// What a process knows of a kind of job.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +55,61 @@ pub fn named(name: &str) -> Option<&'static Kind> {
     all().iter().find(|kind| kind.name == name)
 }
 
+/// What jobs of a kind that this release does not know ask for, whatever is done with them: nothing tells what they
+/// show or change.
+const OF_UNKNOWN: &[&str] = &["jobs:delete"];
+
 /// The permissions that something done with a job of that kind asks for, beside those of jobs in general.
 #[must_use]
 pub fn needs(kind: &str, act: Act) -> &'static [&'static str] {
-    named(kind).map_or(&[], |kind| kind.needs.to(act))
+    named(kind).map_or(if kind == batch::KIND { &[] } else { OF_UNKNOWN }, |kind| kind.needs.to(act))
+}
+
+/// Whether this release knows a kind of that name. Batches are jobs of no area.
+fn is_known(kind: &str) -> bool {
+    kind == batch::KIND || named(kind).is_some()
+}
+
+/// The kinds with whose jobs a caller may not do something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Denied {
+    known: Vec<String>,
+    /// Also those that this release does not know.
+    unknown: bool,
+}
+
+impl Denied {
+    /// The kinds that ask for more than `holds` says to be held.
+    #[must_use]
+    pub fn of(act: Act, holds: impl Fn(&'static str) -> bool) -> Self {
+        let lacks = |needs: &[&'static str]| !needs.iter().all(|permission| holds(permission));
+        let known = all().iter().filter(|kind| lacks(kind.needs.to(act)));
+        Self { known: known.map(|kind| kind.name.to_owned()).collect(), unknown: lacks(OF_UNKNOWN) }
+    }
+
+    /// Whether a kind is among them.
+    #[must_use]
+    pub fn has(&self, kind: &str) -> bool {
+        self.known.iter().any(|denied| denied == kind) || self.unknown && !is_known(kind)
+    }
+
+    /// Those that this release knows.
+    #[must_use]
+    pub fn known(&self) -> &[String] {
+        &self.known
+    }
+
+    /// Takes them out of a selection of kinds, in which none are all. Answers the kinds of the selection that stay
+    /// denied.
+    #[must_use]
+    pub(crate) fn narrow(&self, selected: &mut Vec<String>) -> Vec<String> {
+        if self.unknown && selected.is_empty() {
+            let known = all().iter().map(|kind| kind.name).chain([batch::KIND]);
+            selected.extend(known.map(str::to_owned));
+        }
+        let unknown = selected.iter().filter(|kind| self.unknown && !is_known(kind));
+        self.known.iter().chain(unknown).cloned().collect()
+    }
 }
 
 /// All kinds with their pools and policies, as a table in Markdown.

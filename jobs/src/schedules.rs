@@ -9,7 +9,7 @@ mod due;
 mod recurring;
 mod timing;
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
 
 use crate::{
-    JobId, JobKind, Origin, Pool, ScheduleId, Tx, clock,
+    JobId, JobKind, Origin, ScheduleId, Tx, clock,
     enqueue::{self, Row},
     ledger::interval,
     watch::Status,
@@ -114,7 +114,8 @@ named! {
 pub struct Template {
     kind: String,
     version: i16,
-    pool: Pool,
+    /// By name: another release may know it.
+    pool: Cow<'static, str>,
     payload: Value,
     priority: i16,
     max_attempts: i32,
@@ -134,7 +135,7 @@ impl Template {
         Ok(Self {
             kind: K::NAME.to_owned(),
             version: K::VERSION,
-            pool: K::POOL,
+            pool: K::POOL.name().into(),
             payload: serde_json::to_value(job)?,
             priority: K::PRIORITY,
             max_attempts: K::RETRY.attempts,
@@ -154,7 +155,7 @@ impl Template {
             id,
             kind: self.kind.clone().into(),
             version: self.version,
-            pool: self.pool,
+            pool: self.pool.clone(),
             payload: self.payload.clone(),
             origin,
             priority: self.priority,
@@ -274,7 +275,7 @@ impl TryFrom<Kept> for Schedule {
             (None, None, None) => return Err(unreadable("has no timing".to_owned())),
         };
         let template = Template {
-            pool: Pool::named(&row.pool).ok_or_else(|| unreadable(format!("no pool {}", row.pool)))?,
+            pool: row.pool.into(),
             kind: row.kind,
             version: row.version,
             payload: row.payload,
@@ -303,6 +304,14 @@ impl TryFrom<Kept> for Schedule {
             updated_at: row.updated_at,
         })
     }
+}
+
+/// A schedule of a list: one that can't be read hides itself and no other.
+fn readable(row: Kept) -> Option<Schedule> {
+    let id = row.id;
+    Schedule::try_from(row)
+        .inspect_err(|error| tracing::error!(schedule = %id, %error, "a schedule's row can't be read"))
+        .ok()
 }
 
 /// An interval of ours: months are never in it.
@@ -353,7 +362,7 @@ pub async fn create(
         plan.description,
         template.kind,
         template.version,
-        template.pool.name(),
+        &*template.pool,
         template.payload,
         template.priority,
         template.max_attempts,
@@ -398,7 +407,7 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan, by: &Origin) 
         plan.description,
         template.kind,
         template.version,
-        template.pool.name(),
+        &*template.pool,
         template.payload,
         template.priority,
         template.max_attempts,
@@ -426,7 +435,7 @@ pub async fn find(
     workspace: Uuid,
     id: ScheduleId,
 ) -> Result<Option<Schedule>, sqlx::Error> {
-    Ok(select(conn, workspace, Some(id), 1, 0).await?.pop())
+    select(conn, workspace, Some(id), 1, 0).await?.pop().map(Schedule::try_from).transpose()
 }
 
 /// The same, held until the transaction ends, so that it stays what it is found to be.
@@ -452,7 +461,8 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<Schedule>, sqlx::Error> {
-    select(conn, workspace, None, limit, offset).await
+    let rows = select(conn, workspace, None, limit, offset).await?;
+    Ok(rows.into_iter().filter_map(readable).collect())
 }
 
 async fn select(
@@ -461,8 +471,8 @@ async fn select(
     id: Option<ScheduleId>,
     limit: i64,
     offset: i64,
-) -> Result<Vec<Schedule>, sqlx::Error> {
-    let rows = sqlx::query_as!(
+) -> Result<Vec<Kept>, sqlx::Error> {
+    sqlx::query_as!(
         Kept,
         "select id, workspace_id, name, description, kind, version, pool, payload, priority, max_attempts,
                 checkpoints, cron, timezone, every, run_at, overlap, catch_up, jitter_seconds, enabled, origin,
@@ -475,8 +485,7 @@ async fn select(
         offset,
     )
     .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(Schedule::try_from).collect()
+    .await
 }
 
 /// Removes a schedule of a workspace and its history. Its jobs stay. Whether there was one.

@@ -184,6 +184,11 @@ impl Client {
         self.post_with_key(path, body, &uuid::Uuid::now_v7().to_string()).await
     }
 
+    /// POST with JSON and no key.
+    pub async fn post_without_key(&self, path: &str, body: Value) -> Reply {
+        send(self.request(Method::POST, path).json(&body)).await
+    }
+
     /// POST with JSON and that `Idempotency-Key`.
     pub async fn post_with_key(&self, path: &str, body: Value, key: &str) -> Reply {
         send(self.request(Method::POST, path).header("Idempotency-Key", key).json(&body)).await

@@ -43,7 +43,7 @@ struct Inner {
 type Key = (Uuid, WorkspaceId, Option<IpAddr>, String, &'static [&'static str]);
 
 /// Kinds of job that a caller may not view.
-pub(crate) type KindsDenied = Arc<[String]>;
+pub(crate) type KindsDenied = Arc<kinds::Denied>;
 
 /// What was looked at when somebody was let in, and is looked at again.
 #[derive(Debug, Clone)]
@@ -169,7 +169,7 @@ impl Admissions {
             return Admitted(known);
         }
         let over = self.0.closing.child_token();
-        let denied = watch::Sender::new(held.kinds_denied(Act::View).into());
+        let denied = watch::Sender::new(Arc::new(held.kinds_denied(Act::View)));
         let admission = Arc::new(Admission { pass, over, why: OnceLock::new(), denied });
         open.insert(key, Arc::downgrade(&admission));
         drop(open);
@@ -243,9 +243,9 @@ impl Admission {
     fn follow(&self, held: &Held) {
         let now = held.kinds_denied(Act::View);
         self.denied.send_if_modified(|denied| {
-            let is_other = **denied != *now;
+            let is_other = **denied != now;
             if is_other {
-                *denied = now.into();
+                *denied = Arc::new(now);
             }
             is_other
         });

@@ -2,7 +2,7 @@
 //! content type 415, too large 413, absent fields 422 with all of their names, wrong ones and those that are given twice
 //! 422 by field.
 
-mod diagnosis;
+pub(crate) mod diagnosis;
 mod maybe;
 mod once;
 
@@ -65,6 +65,9 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
             let unknown = declared.unknown_members(&value);
             if !unknown.is_empty() {
                 return Err(ApiError::unknown(unknown).into());
+            }
+            if declared.has_loose_text(&value) {
+                return Err(diagnosis::of::<T>(&value, "must be of the documented types").into());
             }
         }
         match T::parse_from_json(Some(value)) {

@@ -3,8 +3,8 @@
 //! The edge holds such a request's [`Attempt`]; when the caller is admitted, and not before, its body is read and the key
 //! looked up ([`arm`]), and the caller's access gets the [`Claim`]. The request's change ([`crate::write`]) begins with
 //! it and leaves its finished transaction there; the edge renders the answer and commits both together. So there is an
-//! answer to repeat if and only if there was an effect, wherever the process dies. Signing in, uploads and streams are
-//! not repeated.
+//! answer to repeat if and only if there was an effect, wherever the process dies. Signing in, tokens of an operator that
+//! sign in, uploads and streams are not repeated.
 //!
 //! Tickets end with the credential that they were made for, and whoever asks again may have another. So
 //! those that this process has put into an answer are noted beside it ([`Claim::note`]), and made anew when it is
@@ -51,6 +51,9 @@ pub(crate) const SIGN_IN: &[&str] = &[
     "/api/v1/auth/clerk/check",
     "/api/v1/auth/impersonation/exchange",
 ];
+
+/// Where an operator gets a token that opens a session, good once: `/ops/users/{user_id}/impersonation`.
+const HANDS_OUT: (&str, &str) = ("/ops/users/", "/impersonation");
 
 /// Routes of others' notices, each of which has an id by which it is taken once.
 const NOTICES: &[&str] = &["/webhooks/stripe"];
@@ -190,7 +193,9 @@ impl Held {
 /// Whether requests to a path may have a key: [`crate::document`] says so to clients.
 pub(crate) fn takes_key(method: &str, path: &str, is_upload: bool) -> bool {
     let path = path.trim_end_matches('/');
-    method.eq_ignore_ascii_case("post") && !is_upload && !SIGN_IN.contains(&path) && !NOTICES.contains(&path)
+    let is_handed_out = path.starts_with(HANDS_OUT.0) && path.ends_with(HANDS_OUT.1);
+    let has_its_own = SIGN_IN.contains(&path) || NOTICES.contains(&path) || is_handed_out;
+    method.eq_ignore_ascii_case("post") && !is_upload && !has_its_own
 }
 
 /// The request's key.

@@ -195,7 +195,7 @@ impl JobViews<'_> {
     /// The filter within the view and what the caller may do; none where nothing can match.
     fn narrowed(&self, filter: Filter, act: Act) -> Option<Filter> {
         let kinds = self.kinds.narrowed(filter.kinds)?;
-        Some(Filter { kinds, except: self.access.kinds_denied(act), ..filter })
+        Some(Filter { kinds, ..filter }.without(&self.access.kinds_denied(act)))
     }
 }
 

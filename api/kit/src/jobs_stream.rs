@@ -73,7 +73,7 @@ impl<E: ShownJobEvent> JobsStream<E> {
         filter: JobsFilter,
     ) -> Result<Self, ApiError> {
         let mut denied = admitted.kinds_denied();
-        let own = View::without(&denied.borrow_and_update());
+        let own = View::without(denied.borrow_and_update().known());
         // Watch first, then look: nothing falls between.
         let mut reader = Reader {
             watch: hub.watch_workspace(workspace),
@@ -136,7 +136,7 @@ impl Reader {
     /// may not view any more.
     async fn begin_again(&mut self) -> Result<(), ApiError> {
         self.gap = true;
-        self.view = View::without(&self.denied.borrow_and_update());
+        self.view = View::without(self.denied.borrow_and_update().known());
         self.begin().await
     }
 
@@ -208,7 +208,7 @@ impl Reader {
     /// An event on the wire, if this client wants it.
     fn piece(&mut self, told: &Told) -> Option<Bytes> {
         self.last = told.id;
-        let is_denied = self.denied.borrow().iter().any(|kind| **kind == *told.kind);
+        let is_denied = self.denied.borrow().has(&told.kind);
         if is_denied || self.filter.as_ref().is_some_and(|filter| !filter.wants(told)) {
             return None;
         }

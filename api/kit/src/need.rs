@@ -1,7 +1,7 @@
 //! What a handler asks of its caller beside its route's permission: what depends on the thing that a request
 //! touches, such as a job of some kind.
 
-use jobs::{Act, Origin, watch::Snapshot};
+use jobs::{Act, Origin, kinds::Denied, watch::Snapshot};
 
 use crate::{Access, ApiError, Permission};
 
@@ -33,7 +33,7 @@ impl Access {
 
     /// The kinds of job that lists leave out for this caller, and that requests about many don't touch.
     #[must_use]
-    pub fn kinds_denied(&self, act: Act) -> Vec<String> {
+    pub fn kinds_denied(&self, act: Act) -> Denied {
         self.held().kinds_denied(act)
     }
 

@@ -68,7 +68,8 @@ async fn admit(request: &Request) -> Result<Operator, ApiError> {
             // An operator is not kept out by a limit.
             app.rates.let_pass(request);
             let mut visitor = Visitor::of(request);
-            visitor.claim = idempotency::arm(request, &app.database, "operator", "", None).await?;
+            let who = format!("operator:{}", token.fingerprint());
+            visitor.claim = idempotency::arm(request, &app.database, &who, "", None).await?;
             return Ok(Operator { app: app.clone(), visitor });
         }
         Ok(_) => ApiError::token_invalid(),

@@ -20,6 +20,11 @@ impl SharedSecret {
     pub fn is(&self, secret: &str) -> bool {
         self.0.ct_eq(&Self::digest(secret)).into()
     }
+
+    /// What tells it apart from the one before it and the one after it.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex::encode(self.0)
+    }
 }
 
 impl FromStr for SharedSecret {
@@ -49,7 +54,9 @@ mod tests {
         let secret: SharedSecret = text.parse().unwrap();
         assert!(secret.is(text));
         assert!(!secret.is("0123456789abcdef0123456789abcdeF") && !secret.is(""));
-        assert!(!format!("{secret:?}").contains("0123"));
+        assert!(!format!("{secret:?}").contains("0123") && !secret.fingerprint().contains("0123"));
+        let other: SharedSecret = text.to_uppercase().parse().unwrap();
+        assert_ne!(secret.fingerprint(), other.fingerprint());
         assert!("short".parse::<SharedSecret>().is_err());
     }
 }

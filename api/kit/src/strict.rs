@@ -28,7 +28,7 @@ use poem_openapi::{
 use serde_json::Value;
 use url::form_urlencoded;
 
-use crate::{ApiError, error::MAX_NAMED, times::Plans};
+use crate::{ApiError, body::diagnosis, error::MAX_NAMED, times::Plans};
 
 /// The methods that a path may have. HEAD is answered as GET is.
 const METHODS: [Method; 8] = [
@@ -249,6 +249,11 @@ impl Declared {
         unknown
     }
 
+    /// Whether a body has a number or a boolean where its schema has a text.
+    pub(crate) fn has_loose_text(&self, body: &Value) -> bool {
+        self.body.as_ref().is_some_and(|schema| diagnosis::has_loose_text(&self.registry, schema, body))
+    }
+
     fn resolve<'a>(&'a self, schema: &'a MetaSchemaRef) -> Option<&'a MetaSchema> {
         match schema {
             MetaSchemaRef::Inline(schema) => Some(schema),
@@ -351,7 +356,66 @@ pub(crate) fn shown(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use poem::{IntoResponse, test::TestClient};
+    use poem_openapi::{Object, OpenApi, OpenApiService, payload::PlainText};
+    use serde_json::json;
+
     use super::*;
+    use crate::Body;
+
+    #[derive(Object)]
+    struct NewThing {
+        name: String,
+        note: Option<String>,
+        labels: Vec<String>,
+        texts: HashMap<String, String>,
+        anything: Value,
+        parts: Option<Vec<Part>>,
+    }
+
+    #[derive(Object)]
+    struct Part {
+        name: String,
+    }
+
+    struct Api;
+
+    #[OpenApi]
+    impl Api {
+        #[oai(path = "/things", method = "post")]
+        async fn create(&self, thing: Body<NewThing>) -> PlainText<String> {
+            PlainText(thing.0.name)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_number_or_a_boolean_is_no_text() {
+        let service = OpenApiService::new(Strict(Api), "test", "1");
+        let service = TestClient::new(service.around(async |next, request| {
+            Ok::<_, poem::Error>(match next.call(request).await {
+                Ok(response) => response.into_response(),
+                Err(error) => ApiError::of_framework(error).to_string().into_response(),
+            })
+        }));
+        let good =
+            json!({ "name": "n", "labels": ["l"], "texts": { "a": "b" }, "anything": 1, "note": null });
+        let reply = async |at: &str, value: Value| {
+            let mut thing = good.clone();
+            *thing.pointer_mut(at).expect("it is there") = value;
+            let response = service.post("/things").body_json(&thing).send().await;
+            response.0.into_body().into_string().await.expect("it is text")
+        };
+        for (at, named) in
+            [("/name", "name"), ("/note", "note"), ("/labels/0", "labels.0"), ("/texts/a", "texts.a")]
+        {
+            for value in [json!(5), json!(1.5), json!(true)] {
+                assert_eq!(reply(at, value).await, format!("record_invalid: {named}: must be a string"));
+            }
+        }
+        for value in [json!(5), json!(true), json!("x"), json!({ "a": 1 })] {
+            assert_eq!(reply("/anything", value).await, "n");
+        }
+    }
 
     #[test]
     fn a_long_path_is_cut_before_its_last_member() {

@@ -10,6 +10,10 @@ use jobs::{Database, Steps, Tx};
 
 use crate::{Access, Answer, Anyone, ApiError, App, Caller, Operator, Visitor, idempotency::Claim};
 
+/// The most that [`Access::change_in_steps`] changes for a request with an `Idempotency-Key`: effect and answer are
+/// committed together, and a transaction that changes more would hold too many jobs for too long.
+const MAX_CHANGED_WITH_KEY: i64 = 1_000;
+
 impl Access {
     /// Changes the workspace's data: all that `work` does is kept if it succeeds, and none of it otherwise.
     ///
@@ -49,12 +53,13 @@ impl Access {
     }
 
     /// Changes many things that all workspaces share, some hundred in a transaction: what was done stays when a later
-    /// step fails. With an `Idempotency-Key` all steps are one transaction. Each step makes its own entry of the audit.
+    /// step fails. With an `Idempotency-Key` all steps are one transaction, which changes at most
+    /// [`MAX_CHANGED_WITH_KEY`] things. Each step makes its own entry of the audit.
     pub async fn change_in_steps<S: Steps>(&self, steps: S) -> Answer<S::Done> {
         let database = &self.app().database;
         let Some(claim) = self.claim() else { return Ok(database.in_steps(steps).await?) };
         let mut tx = claim.begin(database).await?;
-        let done = tx.all_steps(steps).await?;
+        let done = tx.steps_within(steps, MAX_CHANGED_WITH_KEY).await?;
         claim.leave(tx);
         Ok(done)
     }

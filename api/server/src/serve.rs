@@ -96,10 +96,10 @@ pub async fn serve<E>(
                     }
                 };
                 let connection = connection(socket, peer, Arc::clone(&endpoint), leaving.clone());
-                let closing = Arc::clone(&closing);
+                let (closing, leaving) = (Arc::clone(&closing), leaving.clone());
                 let connection = async move {
                     if let Some(socket) = connection.await {
-                        closing.close(socket).await;
+                        closing.close(socket, &leaving).await;
                     }
                     drop(held);
                 };

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Actor, WorkspaceId};
+use crate::{Actor, WorkspaceId, details};
 
 /// Something that somebody changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `resource.verb` with details that serialise.
+    /// `resource.verb` with details that serialise. Of members larger than [`details::MAX_DETAIL_BYTES`] only the names
+    /// are kept.
     pub fn new(
         resource: &'static str,
         verb: &str,
@@ -38,7 +39,7 @@ impl Entry {
             action: format!("{resource}.{verb}"),
             resource_type: resource,
             resource_id: id.into(),
-            data: serde_json::to_value(data).map_err(|error| error.to_string()),
+            data: details::of(data),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Actor, WorkspaceId};
+use crate::{Actor, WorkspaceId, details};
 
 /// Something that happened to a subject.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,14 +24,15 @@ pub struct Event {
 }
 
 impl Event {
-    /// `subject.verb` with details that serialise.
+    /// `subject.verb` with details that serialise. Of members larger than [`details::MAX_DETAIL_BYTES`] only the names are
+    /// kept.
     pub fn new(subject: &'static str, verb: &str, id: impl Into<Uuid>, data: impl Serialize) -> Self {
         Self {
             kind: format!("{subject}.{verb}"),
             subject,
             subject_id: id.into(),
             subject_version: None,
-            data: serde_json::to_value(data).map_err(|error| error.to_string()),
+            data: details::of(data),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod access;
 pub mod acting;
 pub mod audit;
 pub mod callers;
+pub mod details;
 pub mod event;
 pub mod governance;
 pub mod handed_keys;

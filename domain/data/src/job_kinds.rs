@@ -131,7 +131,9 @@ mod tests {
         assert_eq!(refused, Err(Denied { permission: "records:view", lacking: Lacking::Permission }));
         assert_eq!(member.need_for_job(ImportRecords::NAME, Act::Start), Ok(()));
         assert_eq!(member.need_for_job(NoOp::NAME, Act::Delete), Ok(()));
-        assert!(member.kinds_denied(Act::View).is_empty());
+        assert!(!member.kinds_denied(Act::View).has(ImportRecords::NAME));
+        assert!(member.kinds_denied(Act::View).has("of another release"));
+        assert!(!Held::of_role(Role::Admin, vec![]).kinds_denied(Act::View).has("of another release"));
         let files = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Files]);
         let refused = files.need_for_job(ImportRecords::NAME, Act::Start);
         assert_eq!(

@@ -100,6 +100,28 @@ pub struct RecordsetChanges {
     pub fields: Option<Vec<NewField>>,
 }
 
+impl RecordsetChanges {
+    /// The names of what they would change.
+    fn names(&self) -> Vec<&'static str> {
+        let named = [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_given()),
+            ("settings", self.settings.is_some()),
+            ("is_active", self.is_active.is_some()),
+            ("fields", self.fields.is_some()),
+        ];
+        named.into_iter().filter(|(_, changes)| *changes).map(|(name, _)| name).collect()
+    }
+}
+
+/// What the event of a change says.
+#[derive(Serialize)]
+struct Updated<'a> {
+    #[serde(flatten)]
+    recordset: &'a Recordset,
+    changed: Vec<&'static str>,
+}
+
 /// Which recordsets to list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordsetFilter<'a> {
@@ -251,7 +273,7 @@ pub async fn update(
     slug_or_id: &str,
     changes: RecordsetChanges,
 ) -> Result<RecordsetDetail, Error> {
-    let handle = Handle::of(slug_or_id);
+    let (handle, changed) = (Handle::of(slug_or_id), changes.names());
     let mut errors = FieldErrors::new();
     let description = changes.description.value().map(String::as_str);
     check_texts(changes.name.as_deref(), description, changes.settings.as_ref(), &mut errors);
@@ -292,7 +314,8 @@ pub async fn update(
     .ok_or_else(Error::not_found)?;
     count_bytes(db, id).await?;
     let updated = detail(db, Handle::id(id)).await?;
-    db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
+    let what = Updated { recordset: &updated.recordset, changed };
+    db.record(Event::new("recordset", "updated", id, what)).await?;
     Ok(updated)
 }
 

@@ -115,6 +115,10 @@ impl<'a> CancelAll<'a> {
 impl Steps for CancelAll<'_> {
     type Done = CancelledAll;
 
+    fn limit(&mut self, at_most: i64) {
+        self.at_most = self.at_most.min(at_most);
+    }
+
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<CancelledAll>, sqlx::Error> {
         let room = AT_ONCE.min(self.at_most - self.done.cancelled - self.done.requested);
         // The waiting ones first: those that are claimed meanwhile are found among the running.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{JobId, watch::Status};
+use crate::{JobId, kinds::Denied, watch::Status};
 
 /// Which of a workspace's jobs: those that match all that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,13 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The same without the kinds that are denied.
+    #[must_use]
+    pub fn without(mut self, denied: &Denied) -> Self {
+        self.except = denied.narrow(&mut self.kinds);
+        self
+    }
+
     /// Whether all jobs match.
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()

@@ -58,6 +58,10 @@ impl<'a> DiscardAll<'a> {
 impl Steps for DiscardAll<'_> {
     type Done = DiscardedAll;
 
+    fn limit(&mut self, at_most: i64) {
+        self.at_most = self.at_most.min(at_most);
+    }
+
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<DiscardedAll>, sqlx::Error> {
         let (owner, filter) = (self.owner, self.filter);
         let discarded = sqlx::query_scalar!(

@@ -71,6 +71,10 @@ impl<'a> RetryAll<'a> {
 impl Steps for RetryAll<'_> {
     type Done = RetriedAll;
 
+    fn limit(&mut self, at_most: i64) {
+        self.at_most = self.at_most.min(at_most);
+    }
+
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<RetriedAll>, sqlx::Error> {
         // What fails again meanwhile fails later than the first step, and is not tried once more.
         let until = if let Some(until) = self.until {

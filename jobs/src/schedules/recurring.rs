@@ -46,7 +46,7 @@ pub(crate) async fn declare(pool: &PgPool, recurring: &[Recurring]) -> Result<()
             r.name,
             r.template.kind,
             r.template.version,
-            r.template.pool.name(),
+            &*r.template.pool,
             r.template.payload,
             r.template.priority,
             r.template.max_attempts,

@@ -5,7 +5,7 @@
 //! within [`RECONCILE`] and [`IN_FLIGHT`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -36,6 +36,9 @@ pub const IN_FLIGHT: Duration = Duration::from_millis(500);
 const FILLING: usize = 256;
 /// Events that wait for one watcher. One that falls further behind is told to catch up by itself.
 const BACKLOG: usize = 32;
+/// Events of one job that are kept while a hole before them is filled. Of more, the oldest are given up: where they were
+/// is another hole.
+const MAX_HELD: usize = 256;
 /// Jobs whose newest event is remembered after the last watcher has gone, so that a poll never
 /// answers less than the one before.
 const REMEMBERED: usize = 4096;
@@ -64,8 +67,8 @@ struct Watched {
     next_watcher: u64,
     watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
     filling: bool,
-    /// The newest event that came while its hole was being filled.
-    held: Option<Event>,
+    /// The events that came while a hole was being filled, by their numbers.
+    held: VecDeque<Event>,
 }
 
 /// The live events of one job, for one watcher. Dropping it ends the watch.
@@ -266,20 +269,20 @@ impl Hub {
         if event.seq <= job.last {
             return;
         }
-        if job.filling {
-            // Those before it are in the history.
-            if job.held.as_ref().is_none_or(|held| held.seq < event.seq) {
-                job.held = Some(event);
-            }
-            return;
+        job.hold(event);
+        if !job.filling {
+            self.send_held(job);
         }
-        if job.last > 0 && event.prev > job.last {
-            job.filling = true;
+    }
+
+    /// Sends what was held of a job, and begins to fill the next hole in it.
+    fn send_held(&self, job: &mut Watched) {
+        let hole = job.send_held();
+        job.filling = hole.is_some();
+        if let Some(event) = hole {
             let (hub, id, after) = (self.clone(), event.job_id, job.last);
             tokio::spawn(async move { hub.fill(id, after, event).await });
-            return;
         }
-        job.send(event);
     }
 
     /// Sends what the history has after `after`, then the event that showed the hole.
@@ -298,12 +301,7 @@ impl Hub {
         }
         let event = then(job);
         job.send(event);
-        job.filling = false;
-        let held = job.held.take();
-        drop(watched);
-        if let Some(held) = held {
-            self.deliver(held);
-        }
+        self.send_held(job);
     }
 
     /// Compares all watched jobs with the ledger, and sends what was missed.
@@ -377,6 +375,29 @@ impl Hub {
 }
 
 impl Watched {
+    /// Keeps an event until those before it have been sent.
+    fn hold(&mut self, event: Event) {
+        let at = self.held.partition_point(|held| held.seq < event.seq);
+        if self.held.get(at).is_none_or(|held| held.seq != event.seq) {
+            self.held.insert(at, event);
+        }
+        if self.held.len() > MAX_HELD {
+            self.held.pop_front();
+        }
+    }
+
+    /// Sends what is held up to the next hole; answers the event after that.
+    fn send_held(&mut self) -> Option<Event> {
+        while let Some(event) = self.held.pop_front() {
+            let is_after_hole = self.last > 0 && event.prev > self.last;
+            if is_after_hole {
+                return Some(event);
+            }
+            self.send(event);
+        }
+        None
+    }
+
     fn send(&mut self, event: Event) {
         if event.seq <= self.last {
             return;
@@ -420,4 +441,55 @@ fn told(error: &sqlx::Error) -> sqlx::Error {
 fn job_of(payload: &[u8]) -> Option<JobId> {
     let rest = payload.strip_prefix(br#"{"job_id":""#)?;
     std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok().map(JobId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, watch::Status};
+
+    /// Progress of one run, numbered.
+    fn progress(n: i64) -> Event {
+        let event = Event::transition(JobId(Uuid::from_u128(1)), Status::Running, 1, clock::now());
+        Event { seq: n, prev: n - 1, ..event }
+    }
+
+    /// A job whose watchers have had number 1, and what they get from now on.
+    fn watched() -> (Watched, mpsc::Receiver<Arc<Event>>) {
+        let (sender, events) = mpsc::channel(2 * MAX_HELD);
+        let job = Watched { last: 1, watchers: HashMap::from([(1, sender)]), ..Watched::default() };
+        (job, events)
+    }
+
+    fn sent(events: &mut mpsc::Receiver<Arc<Event>>) -> Vec<i64> {
+        std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.seq).collect()
+    }
+
+    #[test]
+    fn every_event_that_comes_while_a_hole_is_filled_is_passed_on_in_order_and_once() {
+        let (mut job, mut events) = watched();
+        job.hold(progress(3));
+        let after_hole = job.send_held().expect("number 2 is missing");
+        for n in [5, 4, 6, 5] {
+            job.hold(progress(n));
+        }
+        // No history has number 2: nothing but what came live is there to be sent.
+        job.send(after_hole);
+        assert_eq!(job.send_held(), None);
+        assert_eq!(sent(&mut events), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn more_than_can_be_held_leaves_a_hole_that_is_seen() {
+        let (mut job, mut events) = watched();
+        let most = i64::try_from(MAX_HELD).unwrap();
+        for n in 3..most + 10 {
+            job.hold(progress(n));
+        }
+        let after_hole = job.send_held().expect("a hole");
+        assert_eq!(after_hole.seq, 10);
+        job.send(after_hole);
+        assert_eq!(job.send_held(), None);
+        assert_eq!(sent(&mut events), (10..most + 10).collect::<Vec<_>>());
+    }
 }

@@ -335,3 +335,31 @@ async fn a_plan_allows_so_many_scheduled_jobs_also_of_several_at_once() {
         owner.delete(&format!("{PATH}/{}", job["id"].as_str().unwrap())).await.expect(200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_of_another_release_is_listed_and_hides_no_other() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let admin = app.join(&owner, "admin").await;
+    let (known, _) = create(&owner, no_op(json!({}))).await;
+    let (future, path) = create(&owner, no_op(json!({}))).await;
+    app.run(
+        "update shard.schedules set kind = 'future.kind', pool = 'future'
+          where id = (select id from shard.schedules where workspace_id is not null order by id desc limit 1)",
+    )
+    .await;
+
+    for who in [&owner, &admin] {
+        let list = who.get(PATH).await.expect(200);
+        let shown: Vec<_> =
+            list["data"].as_array().unwrap().iter().map(|it| (&it["id"], &it["action_type"])).collect();
+        assert_eq!(shown, [(&future["id"], &json!("unknown")), (&known["id"], &json!("no_op"))]);
+    }
+    assert_eq!(owner.get(&path).await.expect(200)["data"]["action_type"], "unknown");
+    // Its job waits for a worker that knows it.
+    let run = owner.post(&format!("{path}/execute"), json!({})).await.expect(200);
+    assert_eq!(run["data"]["status"], "QUEUED", "{run}");
+    let cancelled = owner.post("/api/v1/jobs/cancel", json!({ "all": true })).await.expect(200);
+    assert_eq!(cancelled["cancelled"], 1);
+    owner.patch(&path, json!({ "enabled": false })).await.expect(200);
+}

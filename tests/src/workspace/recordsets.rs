@@ -300,3 +300,29 @@ async fn a_viewer_looks_a_member_works_and_an_admin_deletes() {
     become_role(&app, "admin").await;
     owner.delete("/recordsets/leads").await.expect(204);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_a_change_names_what_changed_and_holds_no_large_values() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (_, made) = owner.create("/recordsets", json!({ "name": "Things" })).await;
+    let path = format!("/recordsets/{}", made["id"].as_str().unwrap());
+    let large = json!({ "settings": { "note": "n".repeat(500_000) }, "name": "Others" });
+    owner.patch(&path, large).await.expect(200);
+    owner.patch(&path, json!({ "settings": { "color": "red" } })).await.expect(200);
+
+    let tables = [("shard.events", "type"), ("shard.audit_log", "action")];
+    for (table, name) in tables {
+        let kept: Vec<Value> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "select data from {table} where {name} = 'recordset.updated' order by id"
+        )))
+        .fetch_all(&app.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(kept.len(), 2, "{table}");
+        assert!(kept.iter().all(|data| data.to_string().len() < 10_000), "{table}");
+        assert_eq!((&kept[0]["name"], &kept[0]["changed"]), (&json!("Others"), &json!(["name", "settings"])));
+        assert_eq!((&kept[0]["omitted"], &kept[0]["settings"]), (&json!(["settings"]), &Value::Null));
+        assert_eq!(kept[1]["settings"], json!({ "color": "red" }));
+    }
+}

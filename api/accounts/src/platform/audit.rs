@@ -48,7 +48,7 @@ struct AuditLog {
     request_id: Option<String>,
     /// By which surface.
     surface: Option<String>,
-    /// The details.
+    /// The details: ids, names and what changed. Members larger than 4 KiB are left out; their names are in `omitted`.
     data: Option<Value>,
     /// When.
     created_at: DateTime<Utc>,

@@ -91,7 +91,8 @@ impl WorkspacesApi {
     /// Switch to another workspace
     ///
     /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform API
-    /// that name no workspace are about it. A request that names one is about that one.
+    /// that name no workspace are about it. A request that names one is about that one. Staff who act as the person name
+    /// one.
     #[oai(
         path = "/switch",
         method = "post",
@@ -101,7 +102,7 @@ impl WorkspacesApi {
     async fn switch(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         switch: Body<SwitchWorkspace>,
     ) -> Answer<Json<Workspace>> {
         let authority = caller.authority_in(&app, switch.workspace_id).await?;

@@ -265,12 +265,13 @@ impl RecordsetImportApi {
 
     /// Cancel all imports and exports that are not over
     ///
-    /// Of those that the caller may cancel.
+    /// Of those that the caller may cancel. With an `Idempotency-Key` at most 1,000 at a time; `more` tells whether to call
+    /// again.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
-        let CancelledAll { cancelled, requested, .. } =
+        let CancelledAll { cancelled, requested, more } =
             can.jobs(TRANSFERS).cancel_all(Filter::default(), i64::MAX).await?;
-        Ok(Json(CancelledJobs { cancelled, requested }))
+        Ok(Json(CancelledJobs { cancelled, requested, more }))
     }
 
     /// Get a new link to an import's error report

@@ -113,7 +113,7 @@ impl DlqApi {
         offset: Query<Offset>,
     ) -> Wrapped<DlqMessages> {
         let part = part_request(limit.0, offset.0);
-        let filter = Filter { except: can.kinds_denied(Act::View), ..Filter::default() };
+        let filter = Filter::default().without(&can.kinds_denied(Act::View));
         let (letters, total) =
             dead_letters::list(&can.app().database, can.owner(), &filter, part.limit, part.offset).await?;
         let messages = letters.into_iter().map(|letter| DlqMessage::shown(&can, letter)).collect();

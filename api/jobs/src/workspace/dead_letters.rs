@@ -192,11 +192,12 @@ impl DeadLettersApi {
     ) -> Answer<Json<Page<DeadLetter>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
-            except: can.kinds_denied(Act::View),
             codes: error_code.0.into_iter().collect(),
             since: since.0,
             until: until.0,
+            ..Filter::default()
         };
+        let filter = filter.without(&can.kinds_denied(Act::View));
         let request = page_request(page.0, page_size.0);
         let (items, total) =
             dead_letters::list(&can.app().database, can.owner(), &filter, request.limit, request.offset)
@@ -254,14 +255,14 @@ impl DeadLettersApi {
 
     /// Try many dead letters again, the oldest first
     ///
-    /// At most about 10,000 at a time; `more` tells whether to call again.
+    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; `more` tells whether to call again.
     #[oai(path = "/retry", method = "post", operation_id = "retry_dead_letters")]
     async fn retry_many(
         &self,
         can: Can<RetryJobs>,
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersRetried>> {
-        let filter = Filter { except: can.kinds_denied(Act::Start), ..selection.0.into_filter()? };
+        let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Start));
         let by = can.origin();
         let RetriedAll { retried, duplicates, more } =
             can.change_in_steps(RetryAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
@@ -270,14 +271,14 @@ impl DeadLettersApi {
 
     /// Discard many dead letters, the oldest first
     ///
-    /// At most about 10,000 at a time; `more` tells whether to call again.
+    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; `more` tells whether to call again.
     #[oai(path = "/discard", method = "post", operation_id = "discard_dead_letters")]
     async fn discard_many(
         &self,
         can: Can<DiscardDeadLetters>,
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersDiscarded>> {
-        let filter = Filter { except: can.kinds_denied(Act::Delete), ..selection.0.into_filter()? };
+        let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Delete));
         let by = can.origin();
         let DiscardedAll { discarded, more } =
             can.change_in_steps(DiscardAll::new(can.owner(), &filter, AT_MOST, &by)).await?;

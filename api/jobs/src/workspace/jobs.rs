@@ -287,8 +287,8 @@ impl JobsApi {
 
     /// Cancel many jobs
     ///
-    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time; `more`
-    /// tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
+    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time, with an
+    /// `Idempotency-Key` 1,000; `more` tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
     #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
     async fn cancel_many(
         &self,

@@ -11,12 +11,15 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 /// The longest that a client is listened to, and the longest that it may be silent.
 const LONGEST: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(2);
+/// The longest that a client is listened to once the process is about to end.
+const MAX_WHILE_LEAVING: Duration = Duration::from_secs(1);
 const BUFFER: usize = 16 << 10;
 /// Bytes a second that are thrown away, of all connections together.
 const MAX_RATE: u32 = 64 << 20;
@@ -31,8 +34,19 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Says that no more comes from here, and reads what still comes from there.
-    pub(super) async fn close(&self, mut socket: TcpStream) {
+    /// Says that no more comes from here, and reads what still comes from there; not for long once `leaving` is cancelled.
+    pub(super) async fn close(&self, socket: TcpStream, leaving: &CancellationToken) {
+        let is_late = async {
+            leaving.cancelled().await;
+            sleep(MAX_WHILE_LEAVING).await;
+        };
+        tokio::select! {
+            () = self.drain(socket) => {}
+            () = is_late => {}
+        }
+    }
+
+    async fn drain(&self, mut socket: TcpStream) {
         if socket.shutdown().await.is_err() {
             return;
         }

@@ -61,8 +61,7 @@ impl Held {
 
     /// The kinds with whose jobs that may not be done: lists leave them out.
     #[must_use]
-    pub fn kinds_denied(&self, act: Act) -> Vec<String> {
-        let denied = kinds::all().iter().filter(|kind| self.need_for_job(kind.name, act).is_err());
-        denied.map(|kind| kind.name.to_owned()).collect()
+    pub fn kinds_denied(&self, act: Act) -> kinds::Denied {
+        kinds::Denied::of(act, |permission| self.need(permission).is_ok())
     }
 }

@@ -166,3 +166,16 @@ async fn what_was_taken_from_staff_does_not_bring_their_sessions_back_when_it_is
         ada.client.get("/recordsets").await.expect(200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_gets_a_token_that_is_good_each_time_whatever_idempotency_key_is_sent() {
+    let app = TestApp::start().await;
+    let (ada, staff) = (Person::new(&app).await, staff(&app).await);
+    let (path, asked) = (format!("/users/{}/impersonation", ada.id), json!({ "staff": staff.email }));
+    // Of two operators, who share the token that they show.
+    for _ in 0..2 {
+        let made = app.operator().post_with_key(&path, asked.clone(), "ticket 4711").await;
+        assert!(made.headers.get("Idempotency-Replayed").is_none(), "{}", made.text);
+        exchange(&app, &made.expect(201)["token"]).await.expect(200);
+    }
+}

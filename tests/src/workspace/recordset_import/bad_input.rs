@@ -228,3 +228,20 @@ async fn a_full_disk_refuses_uploads_with_its_reason_and_keeps_nothing_of_them()
     assert_eq!(stored(&app), 0);
     owner.upload("/recordsets/import/upload", "small.csv", "a\n1\n").await.expect(201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_into_a_new_recordset_whose_slug_is_taken_starts_nothing() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    owner.post("/recordsets", json!({ "name": "Things", "slug": "things" })).await.expect(201);
+    let file_uri = uploaded(&owner, "rows.csv", "name\none\n").await;
+    let asked = |slug: &str| json!({ "file_uri": file_uri, "name": "Other things", "slug": slug });
+
+    let refused = owner.post("/recordsets/import", asked("things")).await;
+
+    assert_eq!(refused.error(409), "slug_taken");
+    assert_eq!(app.count("select count(*) from shard.all_jobs where kind = 'records.import'").await, 0);
+    assert_eq!(owner.get("/recordsets").await.expect(200)["total"], 1);
+    // The file is there for another try.
+    owner.follow(&owner.post("/recordsets/import", asked("other")).await.expect(202)).await;
+}

@@ -210,4 +210,7 @@ pub(super) struct CancelledJobs {
     pub cancelled: i64,
     /// Running jobs that were asked to stop, and are about to.
     pub requested: i64,
+    /// True if there may be more: 1,000 were cancelled by a request with an `Idempotency-Key`. Call again, with another
+    /// key.
+    pub more: bool,
 }
