@@ -1,7 +1,7 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 //!
-//! Teams nest, without circles; below the same team each has a name of its own. Whoever leads a team may
-//! change it and who is in it, if their role lets them change the teams that they lead.
+//! Teams nest, without cycles; names are unique among the teams with the same parent. A member who leads a team
+//! may change it and its members, if their role has the permission for teams that they lead.
 
 mod people;
 
@@ -18,73 +18,73 @@ pub use people::{NewTeamMember, TeamMember, TeamMemberChanges, TeamRole, add, ch
 /// A group of members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Team {
-    /// Its id.
+    /// Team id.
     pub id: Uuid,
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// The team that it is a part of.
+    /// Id of the parent team; null for a top-level team.
     pub parent_team_id: Option<Uuid>,
-    /// Whether it is in use.
+    /// Whether the team is in use.
     pub is_active: bool,
-    /// How many members it has.
+    /// Number of members.
     pub member_count: i64,
-    /// The person who made it.
+    /// Account id of the creator; null if it was an API key or the account is deleted.
     pub created_by: Option<Uuid>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A team to create.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewTeam {
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     #[oai(validator(max_length = 5000))]
     pub description: Option<String>,
-    /// The team that it is a part of.
+    /// Id of the parent team; null for a top-level team.
     pub parent_team_id: Option<Uuid>,
-    /// Whether it is in use; yes if absent.
+    /// Whether the team is in use; true if absent.
     pub is_active: Option<bool>,
 }
 
-/// Changes to a team; what is absent stays as it is.
+/// Changes to a team; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct TeamChanges {
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub name: Option<String>,
-    /// What it is for; null clears it.
+    /// Description; null clears it.
     #[oai(validator(max_length = 5000))]
     pub description: MaybeUndefined<String>,
-    /// The team that it is a part of; null: of none.
+    /// Id of the parent team; null makes it a top-level team.
     pub parent_team_id: MaybeUndefined<Uuid>,
-    /// Whether it is in use.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
 }
 
-/// Which teams to list.
+/// Filter of a list of teams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TeamFilter {
-    /// A part of the name or the description.
+    /// Part of the name or the description.
     pub search: Option<String>,
-    /// In use or not.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
-    /// Where it stands.
+    /// Parent filter.
     pub parent: Option<Parent>,
 }
 
-/// Where a team stands.
+/// Parent filter of a list of teams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
-    /// Below no other.
+    /// Top-level teams only.
     None,
-    /// Right below that one.
+    /// Direct subteams of that team only.
     Team(Uuid),
 }
 
@@ -125,11 +125,11 @@ impl DomainError for TeamError {
 impl FromStr for Parent {
     type Err = TeamError;
 
-    /// A team's id; `null` or `root` for those below no other.
+    /// A team's id; `null` or `root` for top-level teams.
     fn from_str(text: &str) -> Result<Self, TeamError> {
         match text {
             "null" | "root" => Ok(Self::None),
-            id => id.parse().map(Self::Team).map_err(|_| invalid("parent_team_id", "must be an id, or null")),
+            id => id.parse().map(Self::Team).map_err(|_| invalid("parent_team_id", "must be an id or null")),
         }
     }
 }
@@ -139,7 +139,7 @@ fn invalid(field: &str, reason: &str) -> TeamError {
     EntityError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])])).into()
 }
 
-/// Teams by name.
+/// Teams, sorted by name.
 pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
     if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
         return Err(invalid("search", "must not contain U+0000"));
@@ -182,10 +182,10 @@ async fn find(db: &mut WorkspaceDb, id: Option<Uuid>, filter: &TeamFilter) -> Re
     Ok(teams)
 }
 
-/// Creates a team; its creator leads it.
+/// Creates a team; its creator becomes its lead.
 ///
 /// # Errors
-/// `name_taken`; [`EntityError::Invalid`] for a parent that isn't there.
+/// `name_taken`; [`EntityError::Invalid`] for a parent that doesn't exist.
 pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamError> {
     let id = Uuid::now_v7();
     let name = trimmed(&new.name)?;
@@ -222,7 +222,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
 /// Changes a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`]; `name_taken`; [`EntityError::Invalid`] for a parent that isn't there or stands
+/// [`TeamError::NotLed`]; `name_taken`; [`EntityError::Invalid`] for a parent that doesn't exist or is
 /// below this team.
 pub async fn update(
     db: &mut WorkspaceDb,
@@ -231,7 +231,8 @@ pub async fn update(
     changes: TeamChanges,
 ) -> Result<Team, TeamError> {
     if !changes.parent_team_id.is_undefined() {
-        // Before any row: who holds this one's while they wait for a row of ours would wait for ever.
+        // Before any row lock: a transaction that holds this lock and waits for one of our rows would deadlock
+        // with us.
         hold_order(db).await?;
     }
     may_change(db, reach, id).await?;
@@ -286,13 +287,13 @@ fn trimmed(name: &str) -> Result<&str, TeamError> {
     Some(name.trim()).filter(|name| !name.is_empty()).ok_or_else(|| invalid("name", "must not be blank"))
 }
 
-/// From here to the commit nobody else changes which team stands below which. Reading goes on.
+/// Locks the hierarchy of teams until the commit: no other transaction changes it; reads continue.
 async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
     sqlx::query!("lock table teams in share row exclusive mode").execute(db.conn()).await?;
     Ok(())
 }
 
-/// Says no to a parent that isn't there, or that stands below the team itself. After [`hold_order`].
+/// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`hold_order`].
 async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result<(), TeamError> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
@@ -306,15 +307,15 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result
     .fetch_all(db.conn())
     .await?;
     if upwards.contains(&id) {
-        return Err(invalid("parent_team_id", "must not be the team itself, or one below it"));
+        return Err(invalid("parent_team_id", "must be neither the team itself nor a team below it"));
     }
     if upwards.is_empty() {
-        return Err(invalid("parent_team_id", "there is no such team"));
+        return Err(invalid("parent_team_id", "must be a team of this workspace"));
     }
     Ok(())
 }
 
-/// Says no to a team that isn't there, and to whoever may only change what they lead and doesn't lead it.
+/// Refuses a team that doesn't exist, and, with reach over led teams only, one that the caller doesn't lead.
 async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: Uuid) -> Result<(), TeamError> {
     let user = db.user_id();
     let row = sqlx::query!(

@@ -1,4 +1,4 @@
-//! How members go: out of the workspace, or with their account for good.
+//! Removing members from the workspace, and deleting their accounts.
 
 use domain::{Event, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
 use poem_openapi::Object;
@@ -11,22 +11,23 @@ use super::{
     get,
 };
 
-/// What deleting a member would mean.
+/// Consequences of deleting a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct DeletionInfo {
-    /// Workspaces that the person belongs to, this one and those being made among them.
+    /// Number of workspaces that the account belongs to, including this one and those being created.
     pub workspace_count: i64,
-    /// Whether their account may be deleted with them: this workspace manages it, and it is their only one.
+    /// Whether the account may be deleted with the member: this workspace manages it, and it belongs to no
+    /// other.
     pub can_delete_user: bool,
 }
 
-/// What deleting a member would mean.
+/// Consequences of deleting a member.
 pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, MemberError> {
     let member = get(db, id).await?;
     Ok(account_of(db, member.user_id).await?.0)
 }
 
-/// In how many workspaces an account is, and why it can't be deleted, if so.
+/// The number of workspaces of an account, and the reason why it can't be deleted, if there is one.
 async fn account_of(
     db: &mut WorkspaceDb,
     user: Uuid,
@@ -49,9 +50,10 @@ async fn account_of(
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
 }
 
-/// Takes a member out. Without `for_good` the membership is kept, switched off, so that who is added
-/// again is the same member; either way they are out at once, with their teams, tours and the personal
-/// tokens that were good here only, and the API keys that they answer for are paused.
+/// Removes a member. Unless `for_good` is set, the membership is kept but deactivated, so that adding the
+/// person again restores the same member. Either way it takes effect at once, with the member's teams, tours
+/// and the personal tokens that are valid only here, and the API keys that the member is responsible for are
+/// paused.
 ///
 /// # Errors
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
@@ -85,19 +87,19 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
     Ok(())
 }
 
-/// Deletes a member and their account with all that is theirs: sessions, tokens. Only the workspace that manages an
+/// Deletes a member and their account with its sessions and tokens. Only the workspace that manages an
 /// account may.
 ///
 /// # Errors
-/// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`], [`MemberError::AboveYou`],
-/// [`MemberError::LastOwner`]
+/// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`],
+/// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
 pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
     let member = get(db, id).await?;
     hold_standing(db, id).await?;
     hold_account(db, member.user_id).await?;
     take_out(db, caller, id).await?;
     account_of(db, member.user_id).await?.1?;
-    // Whatever hangs on the account goes with it, the membership first of all.
+    // Foreign keys delete all that belongs to the account, the membership first of all.
     sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
     let (here, actor) = (db.workspace(), db.actor().clone());
     let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
@@ -108,14 +110,14 @@ pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), M
     Ok(())
 }
 
-/// Locks the account, after its workspace as everybody does. Whoever adds it to another workspace
-/// meanwhile waits, and may find nobody.
+/// Locks the account, after its workspace as in every other place. A transaction that adds the account to
+/// another workspace meanwhile waits, and may find no account.
 async fn hold_account(db: &mut WorkspaceDb, user: Uuid) -> Result<(), MemberError> {
     let held = sqlx::query_scalar!("select id from users where id = $1 for update", user);
     held.fetch_optional(db.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
 }
 
-/// The member's row goes, if the caller reaches that far and an owner is left.
+/// Deletes the member's row, if the caller reaches that far and an owner is left.
 async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
     let member = get(db, id).await?;
     let role = hold_standing(db, id).await?;
@@ -128,7 +130,7 @@ async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<Member
     }
     let (here, actor) = (db.workspace(), db.actor().clone());
     standing::leave_teams(db.conn(), here, id, &actor).await?;
-    // Somebody else may have been quicker.
+    // A concurrent request may have deleted it.
     let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
         .fetch_optional(db.conn())
         .await?
