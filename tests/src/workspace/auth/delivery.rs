@@ -177,7 +177,7 @@ async fn tokens_are_delivered_for_15_minutes_and_no_longer() {
     assert_eq!(late["status"], "COMPLETED");
     insta::assert_json_snapshot!(masked(&late["result"]), @r#"
     {
-      "message": "Your workspace is ready. Sign in to enter it.",
+      "message": "Your workspace is ready. Sign in to use it.",
       "workspace_id": "[id]",
       "workspace_name": "Analytical Engines"
     }

@@ -289,7 +289,7 @@ async fn a_sign_up_that_fails_says_why_and_frees_its_address() {
     let end = visitor.follow(&started).await;
     assert_eq!(end["status"], "FAILED");
     assert_eq!(end["error_message"], "there is an account with this email address already");
-    assert_eq!(end["result"], json!({"message": "The workspace could not be made."}));
+    assert_eq!(end["result"], json!({"message": "The workspace could not be created."}));
     let status = visitor.get(url(&started, "status_url")).await.expect(200);
     assert_eq!(masked(&status), masked(&end));
     assert_eq!(app.count("select count(*) from control.signups where password_hash is not null").await, 0);
