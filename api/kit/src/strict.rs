@@ -270,7 +270,7 @@ impl Declared {
                         self.walk(schema, value, &path, unknown);
                     } else {
                         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                        let reason = format!("is not a member here; there are {}", names.join(", "));
+                        let reason = format!("is unknown; allowed are {}", names.join(", "));
                         unknown.insert(shown(&path), vec![reason]);
                     }
                 }

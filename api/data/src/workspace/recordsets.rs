@@ -78,8 +78,8 @@ impl RecordsetsApi {
 
     /// Change a recordset
     ///
-    /// Absent fields stay unchanged; the slug never changes. Fields of records that are given with an existing
-    /// key are changed, others are added.
+    /// Absent fields stay unchanged; the slug never changes. Record fields given under an existing key are changed,
+    /// others are added.
     #[oai(
         path = "/:recordset_slug",
         method = "patch",

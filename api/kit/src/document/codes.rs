@@ -102,7 +102,7 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("token_revoked", "the token is revoked"),
             ("user_inactive", "the account is switched off"),
             ("version_conflict", "the thing was changed since it was read"),
-            ("worker_leaving", "the worker has been asked to leave"),
+            ("worker_leaving", "the worker is draining"),
         ],
     },
     Failure {
