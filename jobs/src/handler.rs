@@ -84,7 +84,7 @@ impl JobError {
             | Self::RetryAfter { message: sentence, .. }
             | Self::Final { message: sentence, .. } => sentence.clone(),
             Self::Fenced | Self::Database(_) | Self::Retry(_) => {
-                "something went wrong on our side".to_owned()
+                "an internal error occurred".to_owned()
             }
         }
     }

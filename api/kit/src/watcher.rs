@@ -1,5 +1,5 @@
-//! `Watcher`: whoever may watch a job. A member comes with a token and a workspace; `EventSource`,
-//! which can't send headers, comes with the ticket from the job's `stream_url`.
+//! `Watcher`: a client that may watch a job. A member sends a token and a workspace; `EventSource`,
+//! which can't send headers, sends the ticket from the job's `stream_url`.
 
 use std::net::IpAddr;
 
@@ -24,10 +24,10 @@ permissions! { ViewJobs = "jobs:view" while behind }
 
 /// The name of the ticket's scheme in the documents.
 const TICKET: &str = "ticket";
-/// How long after a job's end its ticket still is good.
+/// Lifetime of a ticket after the end of its job.
 const TICKET_AFTER_END: Duration = Duration::hours(1);
 
-/// Whoever may watch a job; which one is asked with [`Watcher::open`].
+/// A client that may watch jobs; which ones is checked by [`Watcher::open`].
 #[derive(Debug)]
 pub struct Watcher(Way);
 
@@ -41,7 +41,7 @@ impl Watcher {
     /// Opens the stream of a job that this watcher may see.
     ///
     /// # Errors
-    /// 404 for a job of another workspace, 401 for a ticket that is not, or no longer, good.
+    /// 404 for a job of another workspace, 401 for a ticket that is invalid or has expired.
     pub async fn open<E: ShownEvent>(
         &self,
         job: JobId,
@@ -76,10 +76,10 @@ impl Watcher {
         LogStream::open(app, admitted, job, after).await
     }
 
-    /// Opens the stream of all jobs of the workspace that this watcher is in.
+    /// Opens the stream of all jobs of this watcher's workspace.
     ///
     /// # Errors
-    /// 401 for a ticket that is not, or no longer, good.
+    /// 401 for a ticket that is invalid or has expired.
     pub async fn open_all<E: ShownJobEvent>(
         &self,
         start: JobsStart,
@@ -99,8 +99,8 @@ impl Watcher {
         }
     }
 
-    /// Admits a ticket for a job as if its credential had come in a header: from this address, into the job's
-    /// workspace, by the permission by which it was given and those that the job's kind asks for.
+    /// Admits a ticket for a job as if its credential had been sent in a header: from this address, into the job's
+    /// workspace, by the permission with which it was given and those of the job's kind.
     async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
         let Way::Ticket { app, ticket: Some(ticket), from } = &self.0 else {
             return Err(ApiError::token_invalid());
@@ -126,7 +126,7 @@ fn pass(
     Pass { credential: ticket.credential, workspace, from, permission, also }
 }
 
-/// A job of another workspace doesn't exist; one of a feature asks for that feature's permission.
+/// A job of another workspace doesn't exist for the caller; one of a feature needs that feature's permission.
 fn may_see(access: &Access, job: &Snapshot) -> Result<Admitted, ApiError> {
     if job.workspace != Some(access.workspace.0) {
         return Err(ApiError::not_found());
@@ -135,7 +135,7 @@ fn may_see(access: &Access, job: &Snapshot) -> Result<Admitted, ApiError> {
     Ok(access.admitted_to(&job.kind))
 }
 
-/// Counts a look by ticket as one of the credential that it was made for.
+/// Counts a request by ticket as one of the credential that it was made for.
 async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
     let app = app(request)?;
     let ticket = app.keys.check_ticket(ticket).map(Box::new);
@@ -147,7 +147,7 @@ async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
     Ok(Way::Ticket { app: Box::new(app.clone()), ticket, from })
 }
 
-/// A job's ticket lives until an hour after the job's end.
+/// A job's ticket is valid until an hour after the job's end.
 fn ticket_lives(job: &Snapshot) -> Result<(), ApiError> {
     if job.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
         return Err(ApiError::token_invalid());
@@ -168,7 +168,7 @@ impl<'a> ApiExtractor<'a> for Watcher {
             MetaSecurityScheme {
                 ty: "apiKey",
                 description: Some(
-                    "The ticket of one job or of the jobs of one workspace, part of a `stream_url`.",
+                    "A ticket for one job or for all jobs of a workspace; part of a `stream_url`.",
                 ),
                 name: Some(TICKET),
                 key_in: Some("query"),

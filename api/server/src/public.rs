@@ -75,7 +75,7 @@ impl StoreProbe {
                 answer.is_ok()
             }
         };
-        let refused = || ApiError::unavailable("storage_unreachable", "the store of files takes no writes");
+        let refused = || ApiError::unavailable("storage_unreachable", "the file storage accepts no writes");
         if takes_writes { Ok(()) } else { Err(refused()) }
     }
 }
@@ -216,7 +216,7 @@ impl PublicApi {
             ));
         }
         database.bus.probe().await.map_err(|error| {
-            ApiError::unavailable("redis_unreachable", format!("Redis takes no writes: {error}"))
+            ApiError::unavailable("redis_unreachable", format!("Redis accepts no writes: {error}"))
         })?;
         process.store.check(&app.storage).await?;
         let readiness = Readiness {

@@ -54,7 +54,7 @@ pub struct Book {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenApiError {
     /// It has gone since the request came. 401.
-    #[error("the token is not valid, or no longer")]
+    #[error("the token is invalid or has expired")]
     Gone,
     /// It doesn't read. 403.
     #[error("this needs the scope read")]

@@ -132,7 +132,7 @@ pub(super) async fn keep_writable(
             writable = written.is_ok();
             match &written {
                 Ok(()) => tracing::info!("Redis takes writes again"),
-                Err(error) => tracing::error!(%error, "Redis takes no writes"),
+                Err(error) => tracing::error!(%error, "Redis accepts no writes"),
             }
         }
         if written.is_ok() && std::mem::take(&mut made_anew) {

@@ -101,7 +101,7 @@ impl<'a> ApiExtractor<'a> for Notice {
         let read = body.into_bytes_limit(LARGEST).await;
         Ok(Self(read.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => ApiError::too_large(),
-            error => ApiError::invalid_json(format!("the body ended early: {error}")),
+            error => ApiError::invalid_json(format!("the body is incomplete: {error}")),
         })?))
     }
 }

@@ -1,5 +1,5 @@
-//! What is wrong with a JSON value, by field. poem-openapi stops at the first fault and doesn't say
-//! where it is; this walks the documented schema beside the value and names the first [`MAX_NAMED`].
+//! The errors of a JSON value, by field. poem-openapi stops at the first error and doesn't report its
+//! place; this walks the documented schema beside the value and names the first [`MAX_NAMED`] errors.
 
 use domain::FieldErrors;
 use poem_openapi::{
@@ -96,7 +96,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// What the schema wants, when the value isn't it.
+/// What the schema requires, if the value doesn't match.
 fn mismatch(schema: &MetaSchema, value: &Value) -> Option<String> {
     let fits = match schema.ty {
         "object" => value.is_object(),
