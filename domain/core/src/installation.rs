@@ -106,7 +106,7 @@ pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
         match inspect(&mut conn).await? {
             Installation::Ready => return Ok(()),
             Installation::Newer => {
-                tracing::info!("a newer release has migrated the database; this one goes on beside it");
+                tracing::info!("a newer release has migrated the database; this one continues beside it");
                 return Ok(());
             }
             Installation::Restored => return Err(Unfit::Restored),
