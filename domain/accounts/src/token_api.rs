@@ -57,7 +57,7 @@ pub enum TokenApiError {
     #[error("the token is invalid or has expired")]
     Gone,
     /// It doesn't read. 403.
-    #[error("this needs the scope read")]
+    #[error("the scope read is required")]
     ReadsNothing,
     /// The database failed.
     #[error(transparent)]

@@ -1,7 +1,7 @@
-//! Ids as types, so that a record's id can't be taken for a user's. UUIDv7 in storage.
+//! Ids as types, so that a record's id can't be confused with a user's. UUIDv7 in storage.
 
-/// Declares ids: each a transparent UUIDv7 with `new()` and `Display`. A section declares its own beside what they
-/// name; here are those of the core.
+/// Declares ids: each a transparent UUIDv7 with `new()` and `Display`. A section declares its own beside their
+/// resources; here are those of the core.
 #[macro_export]
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(
@@ -30,16 +30,16 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A person who can sign in.
+    /// Id of a user account.
     UserId,
-    /// One sign-in of a person.
+    /// Id of a session.
     SessionId,
-    /// A tenant.
+    /// Id of a workspace.
     WorkspaceId,
-    /// A key of a workspace, for programs.
+    /// Id of an API key.
     ApiKeyId,
-    /// A table of records.
+    /// Id of a recordset.
     RecordsetId,
-    /// A record.
+    /// Id of a record.
     RecordId,
 }

@@ -41,7 +41,7 @@ async fn nobody_shuts_themselves_out() {
 
     assert_eq!(
         refused["error"]["fields"],
-        json!({"ip_allowlist": ["would shut you out: you come from 127.0.0.1"]})
+        json!({"ip_allowlist": ["excludes your own address, 127.0.0.1"]})
     );
     owner.get(PATH).await.expect(200);
 }

@@ -286,7 +286,7 @@ async fn a_viewer_looks_a_member_works_and_an_admin_deletes() {
     owner.get("/recordsets").await.expect(200);
     assert_eq!(
         new().await.expect(403),
-        json!({"error": "forbidden", "detail": "this needs the permission recordsets:create"})
+        json!({"error": "forbidden", "detail": "the permission recordsets:create is required"})
     );
     assert_eq!(change().await.error(403), "forbidden");
     assert_eq!(owner.delete("/recordsets/leads").await.error(403), "forbidden");

@@ -65,7 +65,7 @@ impl BrandingChanges {
 fn logo_url(text: &str) -> Result<String, &'static str> {
     match Url::parse(text.trim()) {
         Ok(url) if url.scheme() == "https" && url.has_host() && url.as_str().len() <= 2000 => Ok(url.into()),
-        _ => Err("must be an https address of at most 2,000 characters"),
+        _ => Err("must be an https URL of at most 2,000 characters"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The one layout of all mails, `templates/mail.html`: styles inline, since many readers drop the others,
-//! and legible in readers that turn light into dark. Whatever comes from people is escaped.
+//! The one layout of all emails, `templates/mail.html`: inline styles, since many mail programs drop others,
+//! and legible in dark modes. All content from users is escaped.
 
 use askama::Template;
 
@@ -12,7 +12,7 @@ struct Layout<'a> {
     brand: &'a Brand,
 }
 
-/// A letter as an HTML page in the look of a brand.
+/// An email as an HTML page in the look of a brand.
 pub(super) fn page(letter: &Letter, brand: &Brand) -> String {
     Layout { letter, brand }.to_string()
 }

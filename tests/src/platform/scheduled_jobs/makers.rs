@@ -1,4 +1,4 @@
-//! Scheduled jobs whose maker may not have them run any more.
+//! Scheduled jobs whose maker may no longer run them.
 
 use chrono::{DateTime, Utc};
 use domain::makers::enqueue_due;
@@ -40,15 +40,15 @@ async fn a_members_scheduled_jobs_end_with_their_membership() {
         let reason = match how {
             "removed" => {
                 ada.delete(&member).await.expect(204);
-                "is not an active member of the workspace any more"
+                "is no longer an active member of the workspace"
             }
             "switched off" => {
                 ada.patch(&member, json!({ "is_active": false })).await.expect(200);
-                "is not an active member of the workspace any more"
+                "is no longer an active member of the workspace"
             }
             _ => {
                 ada.patch(&member, json!({ "role": "viewer" })).await.expect(200);
-                "does not hold schedules:manage any more"
+                "no longer has schedules:manage"
             }
         };
 
@@ -116,7 +116,7 @@ async fn an_occurrence_whose_maker_may_not_start_it_any_more_is_skipped() {
 
     enqueue_due(&app.database, due).await.unwrap();
 
-    for (path, reason) in [(&of_bob, "does not hold schedules:manage any more"), (&of_key, "has expired")] {
+    for (path, reason) in [(&of_bob, "no longer has schedules:manage"), (&of_key, "has expired")] {
         let runs = runs(&ada, path).await;
         assert_eq!((runs.len(), &runs[0]["outcome"]), (1, &json!("skipped")), "{path}");
         assert_disabled(&shown(&ada, path).await, reason);

@@ -72,12 +72,12 @@ async fn mail_is_counted_for_who_causes_it_and_for_their_workspace() {
     }
     let refused = owner.client.post(&path, people[2].clone()).await.expect(429);
     let why = refused["detail"].as_str().unwrap();
-    assert!(why.starts_with("too much mail was sent by this caller"), "{refused}");
+    assert!(why.starts_with("too many emails were sent by this caller"), "{refused}");
     // What was refused counts nowhere.
     admin.client.post(&path, people[3].clone()).await.expect(201);
     let refused = admin.client.post(&path, people[4].clone()).await.expect(429);
     let why = refused["detail"].as_str().unwrap();
-    assert!(why.starts_with("too much mail was sent in the name of this workspace"), "{refused}");
+    assert!(why.starts_with("too many emails were sent in the name of this workspace"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
