@@ -1,8 +1,8 @@
-//! What each role may do in a workspace. The catalogue is code ([`domain::access`]); the table
-//! `role_permissions` holds what a workspace wants otherwise, and nothing else. It is read with every request,
-//! so that a change holds from the next one on.
+//! Permissions of the roles in a workspace. The catalogue is code ([`domain::access`]); the table
+//! `role_permissions` holds only a workspace's deviations from it. It is read with every request,
+//! so that a change takes effect with the next one.
 //!
-//! The owner's role can't be changed, and nobody grants what they don't hold, by resetting a role neither.
+//! The owner's role can't be changed, and no caller grants what the caller lacks, by resetting a role neither.
 
 use std::collections::BTreeMap;
 
@@ -16,51 +16,51 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A permission, as settings screens show it.
+/// A permission, for settings screens.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PermissionInfo {
-    /// Its name: `resource:action`.
+    /// Name: `resource:action`.
     pub name: String,
-    /// What it is about.
+    /// Resource type.
     pub resource: String,
-    /// What may be done with it.
+    /// Action.
     pub action: String,
-    /// What it lets people do.
+    /// Description.
     pub description: String,
-    /// The least role that has it by default.
+    /// Lowest role that has it by default.
     pub least_role: Role,
-    /// What an API key or a personal token needs for it.
+    /// Scope that an API key or a personal token needs for it.
     pub scope: Scope,
 }
 
-/// How one permission is set for a role.
+/// The setting of a permission for a role.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RolePermission {
-    /// Its name.
+    /// Name of the permission.
     pub permission: String,
     /// Whether the role has it.
     pub granted: bool,
-    /// Whether the role has it where nothing was changed.
+    /// Whether the role has it by default.
     pub default: bool,
 }
 
-/// What a role may do.
+/// The permissions of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RoleSettings {
     /// The role.
     pub role: Role,
-    /// Whether its permissions can be changed: not the owner's.
+    /// Whether its permissions can be changed; false for the owner.
     pub is_editable: bool,
-    /// Every permission that there is.
+    /// All permissions, with their settings.
     pub permissions: Vec<RolePermission>,
 }
 
-/// What setting up a workspace's permissions came to.
+/// Result of updating a workspace's permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Seeded {
-    /// Permissions that there are.
+    /// Number of permissions in the catalogue.
     pub permissions: i64,
-    /// Settings of permissions that there are no more, which have been removed.
+    /// Number of removed settings of permissions that no longer exist.
     pub removed: i64,
 }
 
@@ -96,7 +96,7 @@ impl DomainError for PermissionError {
 }
 
 impl PermissionError {
-    /// That there are no permissions of those names, which `field` has.
+    /// The error about unknown permissions in `field`.
     fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Self {
         let shown = |name: &str| name.chars().take(64).collect::<String>();
         let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
@@ -117,7 +117,7 @@ impl From<&Listed> for PermissionInfo {
     }
 }
 
-/// The catalogue, or the part of it that is about a resource.
+/// The catalogue, or the part of it about a resource.
 #[must_use]
 pub fn all(resource: Option<&str>) -> Vec<PermissionInfo> {
     let asked = |listed: &&Listed| resource.is_none_or(|resource| listed.resource() == resource);
@@ -134,7 +134,7 @@ pub fn grouped() -> BTreeMap<String, Vec<PermissionInfo>> {
     groups
 }
 
-/// Whether a caller holds a permission.
+/// Whether a caller has a permission.
 ///
 /// # Errors
 /// [`PermissionError::Unknown`].
@@ -145,7 +145,7 @@ pub fn is_held(held: &Held, permission: &str) -> Result<bool, PermissionError> {
     }
 }
 
-/// What a workspace wants otherwise for a role.
+/// A workspace's settings of a role.
 async fn overrides(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -161,7 +161,7 @@ async fn overrides(
     Ok(rows.into_iter().map(|row| (row.permission, row.granted)).collect())
 }
 
-/// What a role may do in a workspace.
+/// The permissions of a role in a workspace.
 pub async fn of_role(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -182,7 +182,7 @@ pub async fn of_role(
     Ok(RoleSettings { role, is_editable: role != Role::Owner, permissions })
 }
 
-/// Every role, and the permissions that it has.
+/// All roles with their permissions.
 pub async fn of_roles(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -196,7 +196,7 @@ pub async fn of_roles(
     Ok(roles)
 }
 
-/// Takes the lock under which one change of a workspace's roles comes after the other.
+/// Takes the lock that serialises changes of a workspace's roles.
 async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(tx.conn())
@@ -204,10 +204,10 @@ async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Grants and denies a role what is named; the rest stays as it is.
+/// Grants and denies a role the named permissions; the others stay unchanged.
 ///
 /// # Errors
-/// [`PermissionError::OwnerImmutable`]; [`PermissionError::Unknown`], with all names that are none;
+/// [`PermissionError::OwnerImmutable`]; [`PermissionError::Unknown`], with all unknown names;
 /// [`PermissionError::NotHeld`].
 pub async fn change(
     tx: &mut Tx,
@@ -223,7 +223,7 @@ pub async fn change(
     put(tx, by, role, &named, "permissions_changed").await
 }
 
-/// Grants a role one permission, or denies it.
+/// Grants or denies a role one permission.
 ///
 /// # Errors
 /// As [`change`].
@@ -238,7 +238,7 @@ pub async fn change_one(
     put(tx, by, role, &[(listed, granted)], "permissions_changed").await
 }
 
-/// Grants a role what is named, and denies it everything else.
+/// Grants a role the named permissions, and denies it all others.
 ///
 /// # Errors
 /// As [`change`].
@@ -254,7 +254,7 @@ pub async fn set(
     change(tx, by, role, &changes).await
 }
 
-/// Lets a role have what it has by default.
+/// Resets a role to the defaults.
 ///
 /// # Errors
 /// [`PermissionError::OwnerImmutable`], [`PermissionError::NotHeld`].
@@ -293,7 +293,7 @@ async fn put(
     )
     .execute(tx.conn())
     .await?;
-    // What is as by default needs no row, and follows the default when a release changes it.
+    // A default setting needs no row, and follows the default when a release changes it.
     let differing = wanted.iter().filter(|(listed, granted)| (role >= listed.least) != *granted);
     let (names, granted): (Vec<_>, Vec<_>) =
         differing.map(|(listed, granted)| (listed.name.to_owned(), *granted)).unzip();
@@ -322,8 +322,8 @@ async fn put(
     Ok(of_role(tx.conn(), by.workspace, role).await?)
 }
 
-/// Brings a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
-/// what is left to do is to remove settings of permissions that there are no more. Done twice, it does nothing.
+/// Updates a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
+/// what remains is to remove settings of permissions that no longer exist. Repeating it changes nothing.
 pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, PermissionError> {
     let known: Vec<_> = catalogue().iter().map(|listed| listed.name.to_owned()).collect();
     let removed: Vec<String> = sqlx::query_scalar!(

@@ -67,7 +67,7 @@ async fn who_has_paid_and_has_an_account_makes_the_workspace_with_the_mailed_cod
     let email = signup["email"].as_str().unwrap().to_owned();
     let ada = app.anonymous().signed_in(&app.anonymous().post("/auth/signup", signup).await.expect(201));
     stripe.tell(&app, "checkout.session.completed", &paid_checkout(&email)).await.expect(200);
-    let subject = "Your payment has arrived: make your workspace";
+    let subject = "Your payment has arrived: create your workspace";
     let mail = app.mail(&email, subject, 1).await;
     assert!(mail.link().path().ends_with("/new-workspace"), "{}", mail.text);
     let new = json!({ "name": "Difference Works", "invite_code": mail.in_link("code") });

@@ -1,7 +1,7 @@
-//! Inviting: by mail, or by a link to hand over; sending again, and withdrawing.
+//! Inviting: by email, or by a link to hand over; sending again, and withdrawing.
 //!
-//! Inviting an address that is invited already renews its invitation. Nobody offers more than their own role, nor
-//! touches an invitation to a higher one.
+//! Inviting an address that is invited already renews its invitation. A caller neither offers a role above their own,
+//! nor changes an invitation to one.
 
 use chrono::Duration;
 use domain::{
@@ -20,40 +20,40 @@ use uuid::Uuid;
 use super::{Invitation, InvitationError, InvitationStatus, InvitedProfile};
 use crate::workspaces::Host;
 
-/// How long an invitation waits.
+/// Lifetime of an invitation.
 const LIFETIME: Duration = Duration::days(7);
 
-/// Whom to invite, and as what.
+/// An invitation to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewInvitation {
-    /// The address.
+    /// Email address.
     pub email: String,
-    /// As before if absent, or as a member who is new.
+    /// Role; if absent, as before, or member for a new invitation.
     pub role: Option<Role>,
-    /// What the member is to begin with; as before if absent.
+    /// Profile of the future member; as before if absent.
     pub profile: Option<InvitedProfile>,
 }
 
-/// Which of the invitations that wait: by whatever is given, and by all of it.
+/// Selection of a pending invitation: by all given fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invitee {
-    /// The invitation, which is also the member to be.
+    /// Invitation id, also that of the future member.
     pub id: Option<Uuid>,
-    /// The address.
+    /// Email address.
     pub email: Option<String>,
 }
 
-/// What is offered.
+/// An offer.
 struct Offer<'a> {
     email: &'a Email,
     role: Option<Role>,
     profile: Option<InvitedProfile>,
-    /// Whether it may be the first that they hear of it.
+    /// Whether the address may be without a pending invitation.
     may_be_new: bool,
     is_mailed: bool,
 }
 
-/// Invites an address, or renews its invitation, and mails the link there.
+/// Invites an address, or renews its invitation, and emails the link.
 ///
 /// # Errors
 /// [`InvitationError::AlreadyMember`], [`InvitationError::AboveOwnRole`], [`InvitationError::NotAnAddress`].
@@ -71,11 +71,11 @@ pub async fn invite(
     Ok(invitation)
 }
 
-/// Makes a link to hand over, and mails nothing: for an invitation that waits, or for an address. Whoever holds it
+/// Creates a link to hand over, without an email: for a pending invitation, or for an address. Its holder
 /// signs in with that address to accept.
 ///
 /// # Errors
-/// Those of [`invite`]; [`InvitationError::NotFound`] when none like that waits.
+/// Those of [`invite`]; [`InvitationError::NotFound`] if there is no such pending invitation.
 pub async fn make_link(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -92,10 +92,10 @@ pub async fn make_link(
     put(tx, host, Offer { email: &email, role, profile: None, may_be_new, is_mailed: false }, link).await
 }
 
-/// Mails an invitation again, under a new token.
+/// Emails an invitation again, under a new token.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] when none like that waits.
+/// [`InvitationError::NotFound`] if there is no such pending invitation.
 pub async fn resend(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -109,10 +109,10 @@ pub async fn resend(
     Ok(invitation)
 }
 
-/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
+/// Withdraws a pending invitation, in one of the workspaces that the caller may enter and invite to.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] where there is none, or the caller may not invite.
+/// [`InvitationError::NotFound`] if there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
     entered: &[Authority],
@@ -154,12 +154,12 @@ pub async fn cancel(
     Ok(invitation)
 }
 
-/// What an address is compared by; none for what is no address, which nobody was invited by.
+/// The key of an address; none for a text that is no address, which has no invitation.
 fn key_of(invitee: &Invitee) -> Option<String> {
     invitee.email.as_deref().and_then(|email| email.parse::<Email>().ok()).map(|email| email.key().to_owned())
 }
 
-/// The address of an invitation that waits.
+/// The address of a pending invitation.
 async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, InvitationError> {
     if *invitee == Invitee::default() {
         return Err(InvitationError::Nobody(&["member_id"]));
@@ -179,7 +179,7 @@ async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Emai
     email.parse().map_err(InvitationError::NotAnAddress)
 }
 
-/// Makes the invitation of an address, or renews the one that waits, under a new token.
+/// Creates the invitation of an address, or renews the pending one, under a new token.
 async fn put(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -238,7 +238,7 @@ async fn put(
     find(tx, id).await
 }
 
-/// An invitation that has not been accepted, as it is in this transaction.
+/// An unaccepted invitation, as it is in this transaction.
 async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     let row = sqlx::query!(
         r#"select id, workspace_id, email, role as "role: Role", profile as "profile: Json<InvitedProfile>",
@@ -267,7 +267,8 @@ async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
     })
 }
 
-/// Mails the link, in the workspace's name. The name in it is the account's: nothing that the inviter wrote.
+/// Emails the link, in the workspace's name. The inviter's name in it is the account's, not one that the
+/// inviter wrote here.
 async fn write(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -288,7 +289,7 @@ async fn write(
     .fetch_one(tx.conn())
     .await?;
     let inviter = from.inviter.as_deref().and_then(mail::shown);
-    let invites = inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let invites = inviter.map_or_else(|| "You are invited".to_owned(), |name| format!("{name} invites you"));
     let (title, workspace) = match mail::shown(&from.name) {
         Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
         None => ("a workspace".to_owned(), "a workspace".to_owned()),
@@ -300,7 +301,7 @@ async fn write(
         lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
         action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),
         after: vec![
-            "The link is good once, and for seven days. If you don't want to join, you need do nothing."
+            "This link can be used once and expires in 7 days. If you don't want to join, ignore this email."
                 .to_owned(),
         ],
     };

@@ -27,12 +27,12 @@ mod tests {
             to: "ada@example.com".into(),
             name: "Ada".into(),
             subject: "Come in".into(),
-            lines: vec!["there is a workspace for you.".into()],
+            lines: vec!["There is a workspace for you.".into()],
             action: Some(Action {
                 label: "Accept the invitation".into(),
                 url: "https://app.example.com/invite?token=t0ken&from=ada".into(),
             }),
-            after: vec!["The link is good for a week.".into()],
+            after: vec!["This link expires in a week.".into()],
         }
     }
 
@@ -55,7 +55,7 @@ mod tests {
             "background-color: #ffdd00",
             "color: #000000",
             "Accept the invitation",
-            "The link is good for a week.",
+            "This link expires in a week.",
             &format!(r#"<a href="{link}""#),
             &format!(">{link}</a>"),
             r#"<a href="mailto:help@example.com""#,

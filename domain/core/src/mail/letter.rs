@@ -80,16 +80,16 @@ mod tests {
             to: "ada@example.com".into(),
             name: "Ada".into(),
             subject: "Come in".into(),
-            lines: vec!["there is a workspace for you.".into()],
+            lines: vec!["There is a workspace for you.".into()],
             action: Some(Action { label: "Accept".into(), url: "https://example.com/?a=1&b=2".into() }),
-            after: vec!["The link is good for a week.".into()],
+            after: vec!["This link expires in a week.".into()],
         };
         let brand = Brand { support_email: Some("help@example.com".parse().unwrap()), ..Brand::default() };
         let mail = letter.dressed(&brand);
         assert_eq!(
             mail.text,
-            "Hello Ada,\n\nthere is a workspace for you.\n\nAccept:\nhttps://example.com/?a=1&b=2\n\n\
-             The link is good for a week.\n\nMillrace\nQuestions? help@example.com\n"
+            "Hello Ada,\n\nThere is a workspace for you.\n\nAccept:\nhttps://example.com/?a=1&b=2\n\n\
+             This link expires in a week.\n\nMillrace\nQuestions? help@example.com\n"
         );
         assert!(mail.html.is_some());
     }

@@ -113,7 +113,7 @@ async fn only_staff_act_as_others_and_only_as_people_who_are_there() {
     let (ada, eve, staff) = (Person::new(&app).await, Person::new(&app).await, staff(&app).await);
     for nobody in [eve.email.as_str(), &eve.id.to_string(), "nobody@example.com"] {
         let refused = token(&app, ada.id, nobody).await.expect(422);
-        assert_eq!(refused["fields"], json!({"staff": ["must be an active member of staff"]}));
+        assert_eq!(refused["fields"], json!({"staff": ["must be an active staff account"]}));
     }
     assert_eq!(token(&app, Uuid::now_v7(), &staff.email).await.error(404), "record_not_found");
     let path = format!("/ops/users/{}/impersonation", ada.id);
