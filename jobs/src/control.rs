@@ -1,7 +1,7 @@
-//! What people may do with jobs: list, look, cancel, retry, put first or last, delete, read the log.
+//! Actions on jobs: list, find, cancel, retry, prioritise, delete, read the log.
 //!
-//! Every function takes the workspace whose jobs are meant; `None` is the installation's own. A job
-//! of another workspace doesn't exist.
+//! Every function takes the workspace of the jobs; `None` is the installation's own. A job
+//! of another workspace doesn't exist for it.
 
 mod cancel;
 mod delete;

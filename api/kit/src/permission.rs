@@ -307,9 +307,7 @@ pub(crate) fn register_schemes(registry: &mut Registry) {
         WORKSPACE,
         MetaSecurityScheme {
             ty: "apiKey",
-            description: Some(
-                "Workspace id: a UUID, or the same id as `tn_…`.",
-            ),
+            description: Some("Workspace id: a UUID, or the same id as `tn_…`."),
             name: Some(WORKSPACE_HEADER),
             key_in: Some("header"),
             scheme: None,

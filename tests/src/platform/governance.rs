@@ -39,10 +39,7 @@ async fn nobody_shuts_themselves_out() {
 
     let refused = owner.patch(PATH, json!({"ip_allowlist": ["10.0.0.0/8"]})).await.expect(422);
 
-    assert_eq!(
-        refused["error"]["fields"],
-        json!({"ip_allowlist": ["excludes your own address, 127.0.0.1"]})
-    );
+    assert_eq!(refused["error"]["fields"], json!({"ip_allowlist": ["excludes your own address, 127.0.0.1"]}));
     owner.get(PATH).await.expect(200);
 }
 

@@ -84,7 +84,9 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Metered<S> {
             this.outside += piece.len() as u64;
             if this.outside > MAX_FORM {
                 this.meter.0.exceeded.store(true, Ordering::Relaxed);
-                return Poll::Ready(Some(Err(io::Error::other("the form has too many bytes outside the file"))));
+                return Poll::Ready(Some(Err(io::Error::other(
+                    "the form has too many bytes outside the file",
+                ))));
             }
         }
         this.rests = true;

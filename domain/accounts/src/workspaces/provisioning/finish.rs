@@ -120,9 +120,10 @@ async fn letter(
                 ..letter
             })
         }
-        Door::StripeInvite => {
-            Some(Letter { lines: vec![format!("{ready}: sign in with the method that you chose.")], ..letter })
-        }
+        Door::StripeInvite => Some(Letter {
+            lines: vec![format!("{ready}: sign in with the method that you chose.")],
+            ..letter
+        }),
         Door::Provision if never_signed_in(tx, signup).await? => Some(Letter {
             lines: vec![format!("{ready}. Choose a password to sign in.")],
             action: Some(Action {
@@ -132,9 +133,7 @@ async fn letter(
             after: vec!["This link can be used once and expires in 7 days.".to_owned()],
             ..letter
         }),
-        Door::Provision => {
-            Some(Letter { lines: vec![format!("{ready}: sign in as usual.")], ..letter })
-        }
+        Door::Provision => Some(Letter { lines: vec![format!("{ready}: sign in as usual.")], ..letter }),
     })
 }
 
