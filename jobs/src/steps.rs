@@ -1,4 +1,4 @@
-//! Changes of many things, some hundred in a step, so that no transaction holds all of them.
+//! Changes of many items, some hundred in a step, so that no transaction locks all of them.
 
 use std::ops::ControlFlow;
 
@@ -6,10 +6,10 @@ use crate::{Database, Tx};
 
 /// A change that is made in steps. Each step continues where the one before has ended.
 pub trait Steps: Send {
-    /// What the steps have done, all together.
+    /// The combined result of the steps.
     type Done: Send;
 
-    /// Makes the next step; breaks with what was done when it was the last.
+    /// Performs the next step; breaks with the result after the last one.
     fn step(
         &mut self,
         tx: &mut Tx,
@@ -17,7 +17,7 @@ pub trait Steps: Send {
 }
 
 impl Database {
-    /// Makes each step in a transaction of its own: what was done stays when a later one fails.
+    /// Performs each step in a transaction of its own: completed steps stay when a later one fails.
     ///
     /// # Errors
     /// Those of the steps.
@@ -34,7 +34,7 @@ impl Database {
 }
 
 impl Tx {
-    /// Makes all steps in this transaction.
+    /// Performs all steps in this transaction.
     ///
     /// # Errors
     /// Those of the steps.
