@@ -59,7 +59,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
           "crashes": 0,
           "created_at": "[time]",
           "error_code": "asked_to_fail",
-          "error_message": "asked to fail for good",
+          "error_message": "failure requested",
           "failed_at": "[time]",
           "job_id": "[id]",
           "kind": "engine.no_op",
@@ -85,7 +85,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
       "crashes": 0,
       "created_at": "[time]",
       "error_code": "asked_to_fail",
-      "error_message": "asked to fail for good",
+      "error_message": "failure requested",
       "failed_at": "[time]",
       "job_id": "[id]",
       "kind": "engine.no_op",
@@ -95,7 +95,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
           "attempt": 1,
           "id": "[id]",
           "level": "error",
-          "message": "asked to fail for good"
+          "message": "failure requested"
         }
       ],
       "max_attempts": 8,

@@ -13,7 +13,7 @@ impl DomainError for StorageError {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::TooLarge(_) => Refusal::TooLarge,
-            Self::Interrupted(_) => Refusal::invalid("file", "the upload broke off: send it again"),
+            Self::Interrupted(_) => Refusal::invalid("file", "the upload was aborted: send it again"),
             Self::Full => Refusal::Unavailable("storage_full"),
             Self::BadUrl(_) | Self::OutOfReach(_) | Self::Failed(_) => Refusal::Internal,
         }

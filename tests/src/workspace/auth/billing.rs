@@ -169,7 +169,7 @@ async fn where_no_payments_are_taken_a_plain_sign_up_works_and_one_that_would_pa
     assert_eq!(
         app.anonymous().post("/auth/signup", paying_with("pm_card")).await.expect(503),
         json!({"error": "stripe_not_configured",
-               "detail": "this installation takes no payments: Stripe is not configured"})
+               "detail": "payments are not enabled in this installation: Stripe is not configured"})
     );
     let answer = app.anonymous().post("/auth/signup", new_signup()).await.expect(201);
     assert_eq!(billed(&app, &answer["workspace_id"]).await, ("free".to_owned(), None, None));

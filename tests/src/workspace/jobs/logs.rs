@@ -21,7 +21,7 @@ async fn what_a_handler_says_is_in_its_jobs_log_by_the_time_the_job_is_over() {
     let said: Vec<_> =
         log["items"].as_array().unwrap().iter().map(|line| (&line["level"], &line["message"])).collect();
     let (info, first, second) =
-        (json!("info"), json!("asked to say something line=1"), json!("asked to say something line=2"));
+        (json!("info"), json!("a requested line line=1"), json!("a requested line line=2"));
     assert_eq!(said, [(&info, &first), (&info, &second)]);
     assert_eq!(owner.get(&format!("/jobs/{other}/logs")).await.expect(200)["items"], json!([]));
 }
@@ -46,7 +46,7 @@ async fn a_log_is_capped_per_attempt_and_says_so_once() {
     for attempt in [1, 2] {
         let of_attempt: Vec<_> = lines.iter().filter(|line| line["attempt"] == attempt).collect();
         assert_eq!(of_attempt.len(), 1001, "attempt {attempt}");
-        assert_eq!(of_attempt[999]["message"], "asked to say something line=1000");
+        assert_eq!(of_attempt[999]["message"], "a requested line line=1000");
         assert_eq!(of_attempt[1000]["message"], "more lines of this attempt were dropped");
     }
 }
@@ -63,7 +63,7 @@ async fn a_log_is_streamed_while_the_job_runs_and_ends_with_it() {
     let mut ids = Vec::new();
     for line in 1..=3 {
         let (id, data) = stream.next_line().await.expect("the job still sleeps");
-        assert_eq!(data["message"], format!("asked to say something line={line}"));
+        assert_eq!(data["message"], format!("a requested line line={line}"));
         assert_eq!(id, data["id"].as_i64());
         ids.push(id.unwrap());
     }

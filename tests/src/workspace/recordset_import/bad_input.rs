@@ -183,7 +183,7 @@ async fn a_file_that_vanished_fails_its_import_with_that_reason() {
     let started =
         owner.post("/recordsets/import", json!({ "file_uri": file_uri, "name": "A" })).await.expect(202);
     let end = owner.follow(&started).await;
-    assert_eq!(end["error_message"], "the file is not there any more", "{end}");
+    assert_eq!(end["error_message"], "the file no longer exists", "{end}");
 }
 
 /// A file system of one MiB, for as long as it lives.
