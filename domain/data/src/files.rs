@@ -19,7 +19,7 @@ mod limit;
 
 pub use limit::UploadLimit;
 
-/// The longest file name that is kept, in characters.
+/// Maximum length of a file name, in characters.
 const MAX_NAME: usize = 255;
 
 /// How clients name a file: `file:` and its id. Opaque to them.
@@ -64,21 +64,21 @@ impl std::fmt::Display for FileUri {
 /// A file whose bytes are all stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
-    /// Its id.
+    /// File id.
     pub id: Uuid,
-    /// As the client named it.
+    /// Name, as given by the client.
     pub name: String,
-    /// What the client said it is.
+    /// Content type, as given by the client.
     pub content_type: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of them, in hex.
+    /// SHA-256 in hex.
     pub sha256: String,
-    /// Where the bytes are.
+    /// Key of its bytes in the storage.
     pub storage_key: String,
-    /// What was found in it.
+    /// Stored analysis.
     pub analysis: Option<Value>,
-    /// When its upload began.
+    /// Start time of the upload.
     pub created_at: DateTime<Utc>,
 }
 
@@ -119,9 +119,9 @@ impl DomainError for FileError {
     }
 }
 
-/// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
-/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The audit's entry
-/// comes with the size, from which on the file counts.
+/// Stores an upload within its limit. No transaction is open while the bytes arrive. If
+/// they can't be stored, nothing remains; if this process dies meanwhile, the sweep finds the row. The audit entry
+/// is added with the size, from which on the file counts.
 ///
 /// # Errors
 /// See [`StorageError`]; [`FileError::Full`] as soon as the file has more bytes than the workspace has room for.
@@ -223,8 +223,9 @@ pub async fn keep_analysis(
     Ok(())
 }
 
-/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the removal
-/// already, as [`mark_unused`] notes it, or has never had the file.
+/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the
+/// removal Removes an unneeded file: first its bytes, then its row. None as the audit entry if the removal has
+/// one already, as [`mark_unused`] adds it, or the file never had one.
 pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
@@ -247,8 +248,8 @@ pub async fn remove(
     Ok(())
 }
 
-/// Marks uploads that no import has used within a day, and lists what is marked: from now on no import
-/// can begin with them, so their bytes may go ([`remove`]).
+/// Marks uploads that no import has used within a day, and lists the marked ones: from now on no import
+/// can begin with them, so their bytes may be removed ([`remove`]).
 pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
     let marked = sqlx::query!(
         "update files set deleted_at = now()

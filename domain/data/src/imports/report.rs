@@ -20,16 +20,16 @@ pub struct After {
     ordinal: i16,
 }
 
-/// A reason for which a row was refused.
+/// A reason why a row was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, poem_openapi::Object)]
 pub struct RowError {
-    /// The row's number; the first row of data is 1.
+    /// Row number; the first row of data is 1.
     pub row: i64,
-    /// The column, where one is to blame.
+    /// Name of the column that the reason is about; null if it is about the whole row.
     pub column: Option<String>,
-    /// A stable code.
+    /// Stable error code.
     pub code: String,
-    /// A sentence.
+    /// Error message.
     pub reason: String,
 }
 

@@ -135,7 +135,7 @@ pub(super) async fn claim(
         let known = existing(connection, recordset, candidates).await?;
         taken.extend(known.into_iter().filter_map(|index| candidates.values.get(index)));
         let (good, refused) = candidates.settle(&taken);
-        // Someone else may take a value between the look and the insert: then look again.
+        // A concurrent transaction may take a value between the check and the insert: then check again.
         sqlx::raw_sql("savepoint claim").execute(&mut *connection).await?;
         if insert(connection, recordset, candidates, &good).await? {
             sqlx::raw_sql("release savepoint claim").execute(&mut *connection).await?;

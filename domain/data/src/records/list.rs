@@ -16,13 +16,13 @@ use sqlx::{Postgres, QueryBuilder};
 use super::{Record, RecordError};
 use crate::recordsets::Schema;
 
-/// Which way a list is sorted.
+/// Sort order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase")]
 pub enum SortOrder {
-    /// The least first.
+    /// Ascending: the least first.
     Asc,
-    /// The greatest first.
+    /// Descending: the greatest first.
     #[default]
     Desc,
 }
