@@ -20,7 +20,7 @@ pub enum StorageUseError {
     /// It would be more than the plan allows. 402 `limit_exceeded`.
     #[error(
         "the plan allows {limit} bytes of storage, of which {used} are in use: delete exports, imports with reports \
-         and uploads that are not needed any more, or choose a larger plan"
+         and unused uploads, or choose a larger plan"
     )]
     Exceeded {
         /// Bytes in use, without what was refused.

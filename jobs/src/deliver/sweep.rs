@@ -145,7 +145,7 @@ mod tests {
             format!("{living}/{first}/3"),
             format!("{living}/{second}/1"),
             format!("{dead}/{first}/1"),
-            "somebody".to_owned(),
+            "another-worker".to_owned(),
         ];
         let registered = [vec![newest.clone()], others.clone()].concat();
         assert_eq!(sorted(registered, &HashSet::from([living])), (vec![newest], others));
