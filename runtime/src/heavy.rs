@@ -214,7 +214,7 @@ mod tests {
         Whose::Workspace(Uuid::from_u128(n))
     }
 
-    /// Work that reports that it runs, and ends when it is told to.
+    /// Work that reports that it runs, and ends on request.
     fn held(running: &Arc<AtomicUsize>, until: mpsc::Receiver<()>) -> impl FnOnce(&Stop) + Send + 'static {
         let running = Arc::clone(running);
         move |_| {

@@ -182,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_none_is_refused_for_good() {
         let mailer = from_settings(&settings("smtp://127.0.0.1:1")).unwrap();
-        let refused = mailer.send(&Mail { to: "nobody".into(), ..mail() }).await;
+        let refused = mailer.send(&Mail { to: "no address".into(), ..mail() }).await;
         assert!(matches!(refused, Err(MailError::Refused(_))), "{refused:?}");
         let not_now = mailer.send(&mail()).await;
         assert!(matches!(not_now, Err(MailError::NotNow(_))), "{not_now:?}");

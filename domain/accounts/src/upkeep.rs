@@ -1,4 +1,4 @@
-//! Maintenance across workspaces: data whose job has ended or whose use is over.
+//! Maintenance across workspaces: data that is no longer used.
 
 use domain::{WorkspaceDb, WorkspaceId};
 use jobs::{Database, JobId};

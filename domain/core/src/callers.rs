@@ -31,7 +31,7 @@ pub const PERSONAL_TOKEN_PREFIX: &str = "mrp_";
 pub enum Brought {
     /// User and session of an access token with a valid signature.
     Session(UserId, SessionId),
-    /// An API key or a personal token, told apart by its prefix.
+    /// An API key or a personal token, distinguished by its prefix.
     Secret(String),
 }
 

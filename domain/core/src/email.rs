@@ -7,7 +7,7 @@
 //!   resolves: `Bücher.example` and `xn--bcher-kva.example` are one domain, `İnitech.example` and `initech.example` are
 //!   two.
 //! - The local part in the form NFKC (UAX #15) with A to Z in lower case. RFC 5321 (2.4) leaves the case of a local
-//!   part to its host; in practice no host tells ASCII letters apart by case. Letters beyond ASCII stay exact: their
+//!   part to its host; in practice no host distinguishes ASCII letters by case. Letters beyond ASCII stay exact: their
 //!   case depends on language and version (`İ`, `ı`, `ß`), and programs that fold it differently have handed accounts to
 //!   strangers (CVE-2019-19844).
 //!

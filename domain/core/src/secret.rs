@@ -38,7 +38,7 @@ pub fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
 }
 
-/// A secret derived from another one, for one purpose: without them, it can't be told from a new one.
+/// A secret derived from another one, for one purpose: without them, it can't be distinguished from a new one.
 ///
 /// # Panics
 /// Never: HMAC takes a key of any length.

@@ -38,7 +38,7 @@ async fn no_fault_loses_or_doubles_anything() {
     table.assert_nothing_happened();
 }
 
-/// Every fault in every workload, `MATRIX_ROUNDS` times (3 unless told otherwise), at other moments each
+/// Every fault in every workload, `MATRIX_ROUNDS` times (3 by default), at other moments each
 /// time. A cluster of its own for each column of each round.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes many minutes; script/test --soak runs it"]

@@ -67,7 +67,7 @@ impl JobKind for NextGreeting {
     const POOL: Pool = Pool::MAINTENANCE;
 }
 
-/// Something with a password, of which the handler tells the length.
+/// A job with a password, whose length the handler reports.
 #[derive(Serialize, Deserialize)]
 struct Login {
     account: Account,

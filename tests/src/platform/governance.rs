@@ -76,7 +76,7 @@ async fn the_rules_hold_from_the_next_request_on() {
     assert_eq!(refused.error(401), "sign_in_required", "a refresh does not help");
     program.get("/v1/usage").await.expect(200);
 
-    // As somebody elsewhere would have set it.
+    // As a caller elsewhere would have set it.
     app.run("update governance set ip_allowlist = '{10.0.0.0/8}'").await;
     assert_eq!(program.get("/v1/usage").await.error(403), "forbidden");
 }

@@ -134,7 +134,7 @@ async fn a_body_above_the_limit_is_refused() {
     let big = json!({"name": "x".repeat(1 << 20)});
     let refused = json!({"error": "payload_too_large", "detail": "the request body is too large"});
     assert_eq!(owner.post("/recordsets", big.clone()).await.expect(413), refused);
-    // Also where the length is not told beforehand.
+    // Also without a Content-Length.
     let pieces = futures::stream::iter(
         big.to_string()
             .into_bytes()

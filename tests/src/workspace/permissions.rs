@@ -1,4 +1,4 @@
-//! What each role may do, and who says so.
+//! What each role may do, and who decides it.
 
 use serde_json::{Value, json};
 

@@ -254,7 +254,7 @@ async fn recordsets_are_listed_by_name_searched_and_paged() {
         let answer = owner.get(&format!("/recordsets{wrong}")).await.expect(422);
         assert_eq!(answer["error"], "record_invalid", "{wrong}");
         let named = answer["fields"].as_object().unwrap().keys().next().unwrap();
-        assert!(wrong[1..].starts_with(named.as_str()), "{wrong} is told as {named}");
+        assert!(wrong[1..].starts_with(named.as_str()), "{wrong} is named as {named}");
     }
     assert_eq!(owner.get("/recordsets?page_size=100000").await.expect(200)["page_size"], 200);
 }

@@ -1,5 +1,5 @@
 //! Streams as they are sent. A media type has one schema, so `text/event-stream` has that of the JSON in one event's
-//! `data:`: an event of the stream's subject, or one of the control events, told apart by `status`.
+//! `data:`: an event of the stream's subject, or one of the control events, distinguished by `status`.
 
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ pub(super) fn describe(document: &mut Value) {
                 .collect();
             made.insert(
                 name.clone(),
-                json!({ "description": "JSON of one event's `data:`; `status` tells the kinds apart.", "oneOf": ways }),
+                json!({ "description": "JSON of one event's `data:`; `status` distinguishes the kinds.", "oneOf": ways }),
             );
             made.extend(notices(is_log));
             *media = json!({ "schema": { "$ref": format!("{SCHEMAS}{name}") }, "examples": examples(&id, is_log) });

@@ -16,7 +16,7 @@ const DELIVERABLE: Duration = Duration::minutes(15);
 pub struct Delivered {
     /// Flow.
     pub door: Door,
-    /// Session, with the same refresh token at each delivery; none when the time is over, when that token has
+    /// Session, with the same refresh token at each delivery; none after the delivery period, when that token has
     /// been used, or when the session has ended: sign in instead. Always none for a flow that creates no account:
     /// its caller is signed in already, or is not the owner.
     pub session: Option<Opened>,

@@ -262,7 +262,7 @@ mod tests {
                 brand_name: given("Two\nlines"),
                 logo_url: given("javascript:alert(1)"),
                 color: given("red"),
-                support_email: given("nobody"),
+                support_email: given("no address"),
             }),
             onboarding_completed: None,
         };

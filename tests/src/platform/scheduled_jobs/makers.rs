@@ -104,7 +104,7 @@ async fn an_occurrence_whose_maker_may_not_start_it_any_more_is_skipped() {
     let (key, program) = ada.new_key(&["*"]).await;
     let ((of_bob, due), (of_key, _)) = (yearly(&bob).await, yearly(&program).await);
     let (of_ada, _) = yearly(&ada).await;
-    // What no request has told.
+    // A change outside of requests.
     let workspace = ada.workspace.as_deref().unwrap();
     let denied = format!(
         "insert into role_permissions (workspace_id, role, permission, granted)

@@ -81,7 +81,7 @@ async fn who_does_not_is_told_where_to_by_both_ways_of_signing_up() {
     let end = visitor.follow(&started).await;
     assert_eq!(end["result"]["checkout_url"], "https://checkout.example.com/c/3");
 
-    let mut paid = crate::stripe::paid_checkout("whoever@example.com");
+    let mut paid = crate::stripe::paid_checkout("payer@example.com");
     paid["customer"] = "cus_0".into();
     stripe.tell(&app, "checkout.session.completed", &paid).await.expect(200);
     let subscription = Some("sub_whoever@example.com".to_owned());

@@ -375,7 +375,7 @@ async fn the_last_owner_who_gets_in_stays_one_by_whatever_two_routes_at_once() {
     let gone =
         sqlx::query("update control.memberships set role = 'viewer' where role = 'owner' and is_active");
     let refused = gone.execute(&app.database.pool).await.unwrap_err();
-    assert!(refused.to_string().contains("needs an active owner"), "the database says no, too: {refused}");
+    assert!(refused.to_string().contains("needs an active owner"), "the database refuses it, too: {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Sign-ups: watched, waited for, refused, and delivered to whoever holds their token.
+//! Sign-ups: watched, waited for, refused, and delivered to the holder of their token.
 
 use domain::Actor;
 use domain_accounts::{signups, workspaces::provisioning};

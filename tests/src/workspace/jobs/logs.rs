@@ -72,11 +72,11 @@ async fn a_log_is_streamed_while_the_job_runs_and_ends_with_it() {
 
     owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
     for stream in [&mut stream, &mut resumed] {
-        let (id, end) = stream.next_line().await.expect("the end is told");
+        let (id, end) = stream.next_line().await.expect("the end is sent");
         assert_eq!((id, &end["status"]), (Some(ids[2]), &json!("CANCELLED")));
         assert!(stream.next_line().await.is_none(), "and the stream closes");
     }
-    assert_eq!(owner.events(&path, Some(ids[2])).await.status, 204, "whoever has seen the end is told so");
+    assert_eq!(owner.events(&path, Some(ids[2])).await.status, 204, "a reader that has seen the end gets 204");
     let mut late = owner.events(&path, None).await;
     for id in &ids {
         assert_eq!(late.next_line().await.unwrap().0, Some(*id));
@@ -91,7 +91,7 @@ async fn lines_arrive_although_the_bus_forgot_to_say_so() {
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     let mut stream = owner.events(&format!("/jobs/{job}/logs/stream"), None).await;
 
-    // As a worker does that can't reach Redis: the line is in the ledger, and nobody is told.
+    // As a worker does that can't reach Redis: the line is in the ledger, and not announced.
     sqlx::query("insert into job_logs (job_id, attempt, level, message) values ($1, 1, 'info', 'unheard')")
         .bind(job.parse::<uuid::Uuid>().unwrap())
         .execute(&app.database.pool)
