@@ -76,7 +76,11 @@ async fn a_log_is_streamed_while_the_job_runs_and_ends_with_it() {
         assert_eq!((id, &end["status"]), (Some(ids[2]), &json!("CANCELLED")));
         assert!(stream.next_line().await.is_none(), "and the stream closes");
     }
-    assert_eq!(owner.events(&path, Some(ids[2])).await.status, 204, "a reader that has seen the end gets 204");
+    assert_eq!(
+        owner.events(&path, Some(ids[2])).await.status,
+        204,
+        "a reader that has seen the end gets 204"
+    );
     let mut late = owner.events(&path, None).await;
     for id in &ids {
         assert_eq!(late.next_line().await.unwrap().0, Some(*id));
