@@ -1,12 +1,12 @@
-//! The clock: the only source of the present time. Leases and due times use the database's clock instead;
-//! this one is for timestamps of messages.
+//! The process's clock, the only one that is read here. Leases, due times and other waits use the database's
+//! clock instead; this one is for timestamps of messages, and for the ends of links and tokens.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
 /// The current time, UTC.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    #[allow(clippy::disallowed_methods)] // the only place
+    #[allow(clippy::disallowed_methods)] // the one place
     Utc::now()
 }
 

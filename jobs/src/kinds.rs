@@ -17,7 +17,7 @@ pub struct Kind {
     pub pool: Pool,
     /// Permissions that jobs of the kind need, in addition to those for jobs in general.
     pub needs: Needs,
-    /// Row of the table of policies in `docs/add-a-job-kind.md`.
+    /// Row of the [`table`].
     pub row: fn() -> String,
 }
 
@@ -59,6 +59,16 @@ pub fn named(name: &str) -> Option<&'static Kind> {
 #[must_use]
 pub fn needs(kind: &str, act: Act) -> &'static [&'static str] {
     named(kind).map_or(&[], |kind| kind.needs.to(act))
+}
+
+/// All kinds with their pools and policies, as a table in Markdown.
+///
+/// # Panics
+/// Before [`install`].
+#[must_use]
+pub fn table() -> String {
+    let head = "| kind | pool | attempts | waits | timeout | checkpoints | priority | secrets |\n|---|---|---|---|---|---|---|---|\n";
+    all().iter().fold(head.to_owned(), |table, kind| table + &(kind.row)() + "\n")
 }
 
 fn row<K: JobKind>() -> String {

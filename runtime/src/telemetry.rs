@@ -4,6 +4,8 @@
 //! spans cost as much as a disabled log line. Spans that the collector doesn't accept are dropped and logged: a
 //! trace never delays work.
 
+mod queries;
+
 use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 use opentelemetry::{KeyValue, global, trace::TracerProvider};
@@ -14,6 +16,7 @@ use opentelemetry_sdk::{
 };
 use url::Url;
 
+pub(crate) use self::queries::QuerySpans;
 use crate::settings::{SettingError, Settings};
 
 /// `service.namespace` of every process.

@@ -119,8 +119,7 @@ pub async fn current(
 /// the account.
 pub async fn own_member(db: &mut WorkspaceDb, role: Role) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();
-    db.with_accounts().await?;
-    sqlx::query_as!(
+    let query = sqlx::query_as!(
         Member,
         r#"select m.id, m.user_id, coalesce(m.display_name, m.name) as "name!", m.email,
                   $2::text as "role!: Role", coalesce(m.title, u.title) as title,
@@ -130,7 +129,6 @@ pub async fn own_member(db: &mut WorkspaceDb, role: Role) -> Result<Option<Membe
             where m.user_id = $1 and m.is_active"#,
         user,
         role.name(),
-    )
-    .fetch_optional(db.conn())
-    .await
+    );
+    db.with_accounts(async |accounts| query.fetch_optional(accounts.conn()).await).await
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    ApiKeyId, Event, UserId, WorkspaceDb,
+    Accounts, ApiKeyId, Event, UserId,
     access::Scope,
     callers::{API_KEY_PREFIX, scopes},
     makers, secret,
@@ -58,8 +58,8 @@ impl Usable {
 
 /// The keys that act for a user and are valid, or can be resumed. None of them changes before the transaction
 /// has ended.
-pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
-    let workspace = db.workspace();
+pub async fn lock_usable(accounts: &mut Accounts<'_>, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
+    let workspace = accounts.workspace();
     sqlx::query_as!(
         Usable,
         "select id, name, scopes from api_keys
@@ -70,7 +70,7 @@ pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usabl
         workspace.0,
         from.0,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await
 }
 
@@ -78,17 +78,17 @@ pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usabl
 /// scheduled jobs that run as them. The caller has checked the actor's permissions, and checks that the successors
 /// may run these jobs.
 pub async fn hand_over(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     keys: Vec<Usable>,
     to: UserId,
 ) -> Result<(Vec<HandedOverKey>, Vec<Uuid>), sqlx::Error> {
-    let workspace = db.workspace();
+    let workspace = accounts.workspace();
     let secrets: Vec<(String, String)> = keys.iter().map(|_| new_secret()).collect();
     let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
     let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
     let prefixes: Vec<String> = secrets.iter().map(|(_, shown)| shown.clone()).collect();
     let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret)).collect();
-    let revoked_by = db.actor().user_id.map(|user| user.0);
+    let revoked_by = accounts.actor().user_id.map(|user| user.0);
     sqlx::query!(
         "with handed as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[]) as h (old, new, prefix, hash)
@@ -109,14 +109,14 @@ pub async fn hand_over(
         to.0,
         revoked_by,
     )
-    .execute(db.conn())
+    .execute(accounts.conn())
     .await?;
     let (mut handed, mut schedules) = (Vec::with_capacity(keys.len()), Vec::new());
     for ((key, new), (secret, shown)) in keys.into_iter().zip(new).zip(secrets) {
-        schedules.extend(makers::hand_to_successor(db.conn(), workspace, key.id, new).await?);
+        schedules.extend(makers::hand_to_successor(accounts.conn(), workspace, key.id, new).await?);
         let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
                            "created_by": to });
-        db.record(Event::new("api_key", "rotated", key.id, details)).await?;
+        accounts.record(Event::new("api_key", "rotated", key.id, details)).await?;
         handed.push(HandedOverKey {
             id: ApiKeyId(new),
             replaces: ApiKeyId(key.id),

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use jobs::Tx;
-use serde_json::json;
 use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Actor, Email, Event, UserId, WorkspaceId,
+    Actor, Email, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope},
     makers,
     tenant_scope::TenantScope,
@@ -191,32 +190,6 @@ pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Re
     }
 }
 
-/// Pauses the keys of a removed member, so that they don't become valid again by themselves when
-/// the member returns, and disables the member's scheduled jobs; answers the number of keys. To be called after the
-/// membership's end.
-pub async fn pause_keys(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    user: UserId,
-    actor: &Actor,
-) -> Result<usize, sqlx::Error> {
-    let paused = sqlx::query_scalar!(
-        "update api_keys set is_active = false, updated_at = now()
-          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null
-      returning id",
-        workspace.0,
-        user.0,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    for key in &paused {
-        let data = json!({ "is_active": false });
-        Event::new("api_key", "updated", *key, data).append(&mut *conn, workspace, actor).await?;
-    }
-    makers::disable_refused(conn, workspace, actor).await?;
-    Ok(paused.len())
-}
-
 /// Changes a member's role or activity, within the caller's reach.
 pub async fn change(
     conn: &mut PgConnection,
@@ -279,22 +252,4 @@ pub async fn is_managed(
     )
     .fetch_one(database)
     .await
-}
-
-/// Removes a member who leaves the workspace from all teams.
-pub async fn leave_teams(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    member: Uuid,
-    actor: &Actor,
-) -> Result<(), sqlx::Error> {
-    let teams =
-        sqlx::query_scalar!("delete from team_members where member_id = $1 returning team_id", member)
-            .fetch_all(&mut *conn)
-            .await?;
-    for team in teams {
-        let said = json!({ "member_id": member });
-        Event::new("team", "member_removed", team, said).append(&mut *conn, workspace, actor).await?;
-    }
-    Ok(())
 }

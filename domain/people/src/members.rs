@@ -2,7 +2,7 @@
 //!
 //! A member is a row of the workspace (its profile here), the membership of the same id (its role and whether
 //! it is active) and the account (name and address): all three are read and written together, by
-//! [`WorkspaceDb::with_accounts`]. A profile field that is not set here is the account's. Pictures are
+//! and written together, within [`WorkspaceDb::with_accounts`]. A profile field that is not set here is the account's. Pictures are
 //! references; see [`domain::pictures`].
 
 mod changes;
@@ -13,7 +13,7 @@ mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    WorkspaceDb,
+    Accounts, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
@@ -82,7 +82,14 @@ pub async fn list(
     if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
         return Err(error::invalid("search", "must not contain U+0000"));
     }
-    db.with_accounts().await?;
+    db.with_accounts(async |accounts| Ok(page_of(accounts, &filter, page).await?)).await
+}
+
+async fn page_of(
+    accounts: &mut Accounts<'_>,
+    filter: &MemberFilter,
+    page: PageRequest,
+) -> Result<PageOf<MemberProfile>, sqlx::Error> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!"
              from members m
@@ -91,19 +98,19 @@ pub async fn list(
             where ($2::boolean is null or (p.is_active and m.is_active and u.is_active) = $2)
               and ($3::text is null or position(lower($3) in
                    lower(concat_ws(' ', u.name, m.display_name, u.email, coalesce(m.title, u.title)))) > 0)"#,
-        db.workspace().0,
+        accounts.workspace().0,
         filter.is_active,
         filter.search,
     );
-    let total = total.fetch_one(db.conn()).await?;
-    Ok(PageOf { items: find(db, &filter, page).await?, total })
+    let total = total.fetch_one(accounts.conn()).await?;
+    Ok(PageOf { items: find(accounts, filter, page).await?, total })
 }
 
 /// All active members, sorted by name.
 pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, MemberError> {
-    db.with_accounts().await?;
     let active = MemberFilter { is_active: Some(true), ..MemberFilter::default() };
-    Ok(find(db, &active, PageRequest { limit: i64::MAX, offset: 0 }).await?)
+    let all = PageRequest { limit: i64::MAX, offset: 0 };
+    db.with_accounts(async |accounts| Ok(find(accounts, &active, all).await?)).await
 }
 
 /// One member.
@@ -111,8 +118,11 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 /// # Errors
 /// [`MemberError::NotFound`]
 pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, MemberError> {
-    db.with_accounts().await?;
-    only(db, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
+    db.with_accounts(async |accounts| by_id(accounts, id).await).await
+}
+
+async fn by_id(accounts: &mut Accounts<'_>, id: Uuid) -> Result<MemberProfile, MemberError> {
+    only(accounts, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
 
 /// The member of the acting account.
@@ -121,18 +131,17 @@ pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, Member
 /// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
 pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
     let user_id = db.user_id().ok_or(MemberError::NotAPerson)?;
-    db.with_accounts().await?;
-    only(db, MemberFilter { user_id: Some(user_id), ..MemberFilter::default() }).await
+    let own = MemberFilter { user_id: Some(user_id), ..MemberFilter::default() };
+    db.with_accounts(async |accounts| only(accounts, own).await).await
 }
 
-async fn only(db: &mut WorkspaceDb, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
-    let found = find(db, &filter, PageRequest { limit: 1, offset: 0 }).await?;
+async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
+    let found = find(accounts, &filter, PageRequest { limit: 1, offset: 0 }).await?;
     found.into_iter().next().ok_or(MemberError::NotFound)
 }
 
-/// Needs [`WorkspaceDb::with_accounts`].
 async fn find(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     filter: &MemberFilter,
     page: PageRequest,
 ) -> Result<Vec<MemberProfile>, sqlx::Error> {
@@ -162,7 +171,7 @@ async fn find(
                    lower(concat_ws(' ', u.name, m.display_name, u.email, coalesce(m.title, u.title)))) > 0)
             order by lower(coalesce(m.display_name, u.name)), m.id
             limit $6 offset $7"#,
-        db.workspace().0,
+        accounts.workspace().0,
         filter.id,
         filter.user_id,
         filter.is_active,
@@ -170,6 +179,6 @@ async fn find(
         page.limit,
         page.offset,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await
 }

@@ -10,7 +10,7 @@ use domain::{
     DomainError, Event, Refusal, UserId,
     access::Role,
     audit::{self, Entry},
-    pictures, standing,
+    leaving, pictures, standing,
     tenant_scope::TenantScope,
 };
 use jobs::Tx;
@@ -134,7 +134,7 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     }
 
     let mut scope = TenantScope::enter(tx, host.workspace).await?;
-    standing::leave_teams(scope.conn(), host.workspace, member, host.actor).await?;
+    leaving::leave_teams(scope.conn(), host.workspace, member, host.actor).await?;
     let picture =
         sqlx::query_scalar!("delete from members where user_id = $1 returning avatar_url", found.user_id)
             .fetch_optional(scope.conn())
@@ -146,11 +146,11 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     let is_managed = found.managed_by == Some(host.workspace.0) && !found.is_staff;
     let user_deleted = is_managed && delete_if_nowhere(tx, found.user_id).await?;
     if !user_deleted {
-        forget_workspace(tx, host, found.user_id).await?;
+        leaving::forget_workspace(tx.conn(), host.workspace, UserId(found.user_id)).await?;
     }
 
     let person = UserId(found.user_id);
-    let keys_paused = standing::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
+    let keys_paused = leaving::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
     let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
                        "user_deleted": user_deleted, "api_keys_paused": keys_paused });
     Event::new("member", "removed", member, told).record(tx, host.workspace, host.actor).await?;
@@ -183,25 +183,4 @@ async fn delete_if_nowhere(tx: &mut Tx, user: Uuid) -> Result<bool, sqlx::Error>
     .execute(tx.conn())
     .await?;
     Ok(deleted.rows_affected() == 1)
-}
-
-/// Removes a remaining user's references to the workspace: it is no longer the current one, and tokens for it end,
-/// also for a later return.
-async fn forget_workspace(tx: &mut Tx, host: &Host<'_>, user: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update users set current_workspace_id = null where id = $1 and current_workspace_id = $2",
-        user,
-        host.workspace.0,
-    )
-    .execute(tx.conn())
-    .await?;
-    sqlx::query!(
-        "update personal_tokens set revoked_at = now()
-          where user_id = $1 and workspace_id = $2 and revoked_at is null",
-        user,
-        host.workspace.0,
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
 }

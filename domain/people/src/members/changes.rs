@@ -2,7 +2,7 @@
 //! nor changes a member who has one, and the last owner stays one.
 
 use domain::{
-    Event, UserId, WorkspaceDb,
+    Accounts, Event, UserId, WorkspaceDb,
     access::{Held, Reach, Role},
     standing::{self, To, Whose},
 };
@@ -55,7 +55,10 @@ pub async fn update(
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
         let (workspace, actor) = (db.workspace(), db.actor().clone());
-        standing::change(db.conn(), workspace, (caller, &actor), Whose::Member(before.id), to).await?;
+        db.with_accounts(async |accounts| {
+            standing::change(accounts.conn(), workspace, (caller, &actor), Whose::Member(before.id), to).await
+        })
+        .await?;
     }
     sqlx::query!(
         "update members
@@ -116,26 +119,28 @@ pub async fn may_picture(
         Reach::All => {}
     }
     let workspace = db.workspace();
-    let is_managed = standing::is_managed(db.conn(), user, workspace).await?;
+    let is_managed = db
+        .with_accounts(async |accounts| standing::is_managed(accounts.conn(), user, workspace).await)
+        .await?;
     Ok(if is_managed { MemberPictureOf::Account(user) } else { MemberPictureOf::Member(user) })
 }
 
 /// Locks the workspace's row, the first step of every change of owners, so that two owners can't
 /// remove each other; answers the member's present role.
-pub(super) async fn hold_standing(db: &mut WorkspaceDb, id: Uuid) -> Result<Role, MemberError> {
-    let workspace = db.workspace();
-    standing::hold(db.conn(), workspace).await?;
+pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: Uuid) -> Result<Role, MemberError> {
+    let workspace = accounts.workspace();
+    standing::hold(accounts.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
         r#"select role as "role: Role" from memberships where id = $1 and workspace_id = $2"#,
         id,
         workspace.0,
     );
-    role.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
+    role.fetch_optional(accounts.conn()).await?.ok_or(MemberError::NotFound)
 }
 
 /// Refuses when no other active owner is left. To be called after [`hold_standing`].
-pub(super) async fn keep_an_owner(db: &mut WorkspaceDb, leaving: Uuid) -> Result<(), MemberError> {
-    let workspace = db.workspace();
-    let another = standing::has_another_owner(db.conn(), workspace, leaving).await?;
+pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: Uuid) -> Result<(), MemberError> {
+    let workspace = accounts.workspace();
+    let another = standing::has_another_owner(accounts.conn(), workspace, leaving).await?;
     if another { Ok(()) } else { Err(MemberError::LastOwner) }
 }

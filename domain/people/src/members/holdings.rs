@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Event, UserId, WorkspaceDb,
+    Accounts, Event, UserId, WorkspaceDb,
     access::Held,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
@@ -18,7 +18,7 @@ use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, error::invalid, get, only};
+use super::{MemberError, MemberFilter, by_id, error::invalid, only};
 use crate::teams::TeamRole;
 
 /// The types of items, as request bodies name them.
@@ -76,8 +76,12 @@ pub struct Reassigned {
 
 /// What a member is responsible for, by type.
 pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, MemberError> {
-    let member = get(db, id).await?;
-    let workspace = db.workspace().0;
+    db.with_accounts(async |accounts| holdings_with(accounts, id).await).await
+}
+
+async fn holdings_with(accounts: &mut Accounts<'_>, id: Uuid) -> Result<Holdings, MemberError> {
+    let member = by_id(accounts, id).await?;
+    let workspace = accounts.workspace().0;
     let groups = sqlx::query!(
         r#"with held as (
                select 'recordset' as of_type, 1 as place, id, name, 'owner' as relation, created_at
@@ -112,7 +116,7 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
         workspace,
         SHOWN,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await?;
     let groups: Vec<_> = groups
         .into_iter()
@@ -140,8 +144,19 @@ pub async fn reassign(
     if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
         return Err(invalid("types", &format!("must be some of {}", TYPES.join(", "))));
     }
-    let giver = get(db, from).await?;
-    let taker = only(db, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
+    db.with_accounts(async |accounts| reassign_with(accounts, caller, from, to, types).await).await
+}
+
+async fn reassign_with(
+    accounts: &mut Accounts<'_>,
+    caller: &Held,
+    from: Uuid,
+    to: Uuid,
+    types: Option<&[String]>,
+) -> Result<Reassigned, MemberError> {
+    let giver = by_id(accounts, from).await?;
+    let taker =
+        only(accounts, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
     let taker = match taker.await {
         Err(MemberError::NotFound) => None,
         found => Some(found?),
@@ -151,12 +166,12 @@ pub async fn reassign(
         .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
     let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
-        let usable = handed_keys::lock_usable(db, UserId(giver.user_id)).await?;
-        may_hand_over(db, caller, &usable, UserId(taker.user_id)).await?;
-        (keys, schedules) = handed_keys::hand_over(db, usable, UserId(taker.user_id)).await?;
+        let usable = handed_keys::lock_usable(accounts, UserId(giver.user_id)).await?;
+        may_hand_over(accounts, caller, &usable, UserId(taker.user_id)).await?;
+        (keys, schedules) = handed_keys::hand_over(accounts, usable, UserId(taker.user_id)).await?;
     }
     let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
-    let workspace = db.workspace().0;
+    let workspace = accounts.workspace().0;
     let row = sqlx::query!(
         r#"with moved_recordsets as (
                update recordsets set created_by = $2
@@ -198,10 +213,10 @@ pub async fn reassign(
         workspace,
         &types,
     )
-    .fetch_one(db.conn())
+    .fetch_one(accounts.conn())
     .await?;
     schedules.extend(&row.schedules);
-    if let Some(reason) = makers::first_refused(db.conn(), &schedules).await? {
+    if let Some(reason) = makers::first_refused(accounts.conn(), &schedules).await? {
         return Err(invalid(
             "to_member_id",
             &format!("must be a member who may run what is handed over: {reason}"),
@@ -223,20 +238,20 @@ pub async fn reassign(
     for (teams, verb) in [(&row.joined, "member_added"), (&row.raised, "member_updated")] {
         for &team in teams {
             let led_before = json!({ "member_id": giver.id, "role": TeamRole::Member });
-            db.record(Event::new("team", "member_updated", team, led_before)).await?;
+            accounts.record(Event::new("team", "member_updated", team, led_before)).await?;
             let leads = json!({ "member_id": taker.id, "role": TeamRole::Lead });
-            db.record(Event::new("team", verb, team, leads)).await?;
+            accounts.record(Event::new("team", verb, team, leads)).await?;
         }
     }
     let moved = json!({ "to": to, "reassigned": reassigned });
-    db.record(Event::new("member", "items_reassigned", from, moved)).await?;
+    accounts.record(Event::new("member", "items_reassigned", from, moved)).await?;
     Ok(Reassigned { reassigned, total, api_keys: keys })
 }
 
 /// A key may do what the account responsible for it may, so that handing a key over gives it that account's
 /// permissions.
 async fn may_hand_over(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     caller: &Held,
     keys: &[Usable],
     to: UserId,
@@ -244,9 +259,9 @@ async fn may_hand_over(
     if !keys.is_empty() {
         caller.need("api_keys:manage")?;
     }
-    let workspace = db.workspace();
+    let workspace = accounts.workspace();
     for key in keys {
-        if !standing::covers_program(db.conn(), workspace, caller, to, key.scopes()?).await? {
+        if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes()?).await? {
             return Err(MemberError::KeysOfMore);
         }
     }

@@ -1,14 +1,13 @@
 //! Removing members from the workspace, and deleting their accounts.
 
-use domain::{Event, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
+use domain::{Accounts, Event, UserId, WorkspaceDb, access::Role, audit, leaving, pictures};
 use poem_openapi::Object;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    MemberError, MemberProfile,
+    MemberError, MemberProfile, by_id,
     changes::{hold_standing, keep_an_owner},
-    get,
 };
 
 /// Consequences of deleting a member.
@@ -23,13 +22,16 @@ pub struct DeletionInfo {
 
 /// Consequences of deleting a member.
 pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, MemberError> {
-    let member = get(db, id).await?;
-    Ok(account_of(db, member.user_id).await?.0)
+    db.with_accounts(async |accounts| {
+        let member = by_id(accounts, id).await?;
+        Ok(account_of(accounts, member.user_id).await?.0)
+    })
+    .await
 }
 
 /// The number of workspaces of an account, and the reason why it can't be deleted, if there is one.
 async fn account_of(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     user: Uuid,
 ) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
     let row = sqlx::query!(
@@ -39,12 +41,12 @@ async fn account_of(
              from users u where u.id = $1"#,
         user,
     )
-    .fetch_one(db.conn())
+    .fetch_one(accounts.conn())
     .await?;
     let may = match row.count {
         count if count > 1 => Err(MemberError::InOtherWorkspaces),
         _ if row.is_staff => Err(MemberError::OfStaff),
-        _ if row.managed_by != Some(db.workspace().0) => Err(MemberError::NotManaged),
+        _ if row.managed_by != Some(accounts.workspace().0) => Err(MemberError::NotManaged),
         _ => Ok(()),
     };
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
@@ -58,32 +60,32 @@ async fn account_of(
 /// # Errors
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
 pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool) -> Result<(), MemberError> {
-    let member = take_out(db, caller, id).await?;
-    let workspace = db.workspace().0;
+    db.with_accounts(async |accounts| remove_with(accounts, caller, id, for_good).await).await
+}
+
+async fn remove_with(
+    accounts: &mut Accounts<'_>,
+    caller: Role,
+    id: Uuid,
+    for_good: bool,
+) -> Result<(), MemberError> {
+    let member = take_out(accounts, caller, id).await?;
     if for_good {
-        sqlx::query!("delete from memberships where id = $1", id).execute(db.conn()).await?;
+        sqlx::query!("delete from memberships where id = $1", id).execute(accounts.conn()).await?;
     } else {
-        sqlx::query!("update memberships set is_active = false where id = $1", id).execute(db.conn()).await?;
+        sqlx::query!("update memberships set is_active = false where id = $1", id)
+            .execute(accounts.conn())
+            .await?;
     }
-    sqlx::query!(
-        "with revoked as (
-             update personal_tokens set revoked_at = now()
-              where user_id = $1 and workspace_id = $2 and revoked_at is null
-         )
-         update users set current_workspace_id = null where id = $1 and current_workspace_id = $2",
-        member.user_id,
-        workspace,
-    )
-    .execute(db.conn())
-    .await?;
-    let (here, actor) = (db.workspace(), db.actor().clone());
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    let (here, actor) = (accounts.workspace(), accounts.actor().clone());
+    leaving::forget_workspace(accounts.conn(), here, UserId(member.user_id)).await?;
+    let keys_paused = leaving::pause_keys(accounts.conn(), here, UserId(member.user_id), &actor).await?;
     let kept = json!({
         "user_id": member.user_id,
         "membership": if for_good { "removed" } else { "kept" },
         "api_keys_paused": keys_paused,
     });
-    db.record(Event::new("member", "removed", id, kept)).await?;
+    accounts.record(Event::new("member", "removed", id, kept)).await?;
     Ok(())
 }
 
@@ -94,47 +96,51 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
 /// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`],
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
 pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
-    let member = get(db, id).await?;
-    hold_standing(db, id).await?;
-    hold_account(db, member.user_id).await?;
-    take_out(db, caller, id).await?;
-    account_of(db, member.user_id).await?.1?;
+    db.with_accounts(async |accounts| erase_with(accounts, caller, id).await).await
+}
+
+async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: Uuid) -> Result<(), MemberError> {
+    let member = by_id(accounts, id).await?;
+    hold_standing(accounts, id).await?;
+    hold_account(accounts, member.user_id).await?;
+    take_out(accounts, caller, id).await?;
+    account_of(accounts, member.user_id).await?.1?;
     // Foreign keys delete all that belongs to the account, the membership first of all.
-    sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
-    let (here, actor) = (db.workspace(), db.actor().clone());
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    sqlx::query!("delete from users where id = $1", member.user_id).execute(accounts.conn()).await?;
+    let (here, actor) = (accounts.workspace(), accounts.actor().clone());
+    let keys_paused = leaving::pause_keys(accounts.conn(), here, UserId(member.user_id), &actor).await?;
     let data = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
-    db.record(Event::new("member", "erased", id, data)).await?;
+    accounts.record(Event::new("member", "erased", id, data)).await?;
     let entry = audit::Entry::new("user", "deleted", member.user_id, json!({ "member_id": id }));
-    audit::append(db.conn(), None, &actor, entry).await?;
+    audit::append(accounts.conn(), None, &actor, entry).await?;
     Ok(())
 }
 
 /// Locks the account, after its workspace as in every other place. A transaction that adds the account to
 /// another workspace meanwhile waits, and may find no account.
-async fn hold_account(db: &mut WorkspaceDb, user: Uuid) -> Result<(), MemberError> {
+async fn hold_account(accounts: &mut Accounts<'_>, user: Uuid) -> Result<(), MemberError> {
     let held = sqlx::query_scalar!("select id from users where id = $1 for update", user);
-    held.fetch_optional(db.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
+    held.fetch_optional(accounts.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
 }
 
 /// Deletes the member's row, if the caller reaches that far and an owner is left.
-async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
-    let member = get(db, id).await?;
-    let role = hold_standing(db, id).await?;
-    hold_account(db, member.user_id).await?;
+async fn take_out(accounts: &mut Accounts<'_>, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
+    let member = by_id(accounts, id).await?;
+    let role = hold_standing(accounts, id).await?;
+    hold_account(accounts, member.user_id).await?;
     if role > caller {
         return Err(MemberError::AboveYou(role));
     }
     if role == Role::Owner {
-        keep_an_owner(db, id).await?;
+        keep_an_owner(accounts, id).await?;
     }
-    let (here, actor) = (db.workspace(), db.actor().clone());
-    standing::leave_teams(db.conn(), here, id, &actor).await?;
+    let (here, actor) = (accounts.workspace(), accounts.actor().clone());
+    leaving::leave_teams(accounts.conn(), here, id, &actor).await?;
     // A concurrent request may have deleted it.
     let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
-        .fetch_optional(db.conn())
+        .fetch_optional(accounts.conn())
         .await?
         .ok_or(MemberError::NotFound)?;
-    pictures::note_stray(db.conn(), picture.as_deref()).await?;
+    pictures::note_stray(accounts.conn(), picture.as_deref()).await?;
     Ok(member)
 }

@@ -150,8 +150,7 @@ async fn only(db: &mut WorkspaceDb, team: Uuid, member: Uuid) -> Result<TeamMemb
 }
 
 async fn find(db: &mut WorkspaceDb, team: Uuid, member: Option<Uuid>) -> Result<Vec<TeamMember>, TeamError> {
-    db.with_accounts().await?;
-    let found = sqlx::query_as!(
+    let query = sqlx::query_as!(
         TeamMember,
         r#"select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
@@ -163,8 +162,6 @@ async fn find(db: &mut WorkspaceDb, team: Uuid, member: Option<Uuid>) -> Result<
             order by t.role, lower(coalesce(m.display_name, u.name)), m.id"#,
         team,
         member,
-    )
-    .fetch_all(db.conn())
-    .await?;
-    Ok(found)
+    );
+    Ok(db.with_accounts(async |accounts| query.fetch_all(accounts.conn()).await).await?)
 }
