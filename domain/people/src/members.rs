@@ -1,7 +1,7 @@
 //! Members: the people of one workspace. Contract section "Members" (W-MEM).
 //!
 //! A member is a row of the workspace (its profile here), the membership of the same id (its role and whether
-//! it is active) and the account (name and address): all three are read and written together, by
+//! it is active) and the account (name and address): all three are read
 //! and written together, within [`WorkspaceDb::with_accounts`]. A profile field that is not set here is the account's. Pictures are
 //! references; see [`domain::pictures`].
 
