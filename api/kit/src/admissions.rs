@@ -71,7 +71,7 @@ struct Admission {
 #[derive(Clone)]
 pub struct Admitted(Arc<Admission>);
 
-/// Why an answer may not continue.
+/// Reason why an answer may not continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The session has ended, the key or token was revoked or has expired.

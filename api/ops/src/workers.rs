@@ -32,7 +32,7 @@ impl WorkersApi {
 
     /// Pause a worker
     ///
-    /// It accepts no further jobs; running jobs continue. Takes effect at once, or within a third of its lease.
+    /// The worker accepts no further jobs; running jobs continue. Takes effect at once, or within a third of its lease.
     #[oai(
         path = "/:worker_id/pause",
         method = "post",

@@ -54,7 +54,7 @@ impl Client {
     }
 }
 
-/// Why a session has ended.
+/// Reason for the end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Sign-out.

@@ -74,7 +74,7 @@ pub struct Signup {
     pub workspace_id: Uuid,
     /// Id of the owner's payment method, if given.
     pub payment_method_id: Option<String>,
-    /// Its job.
+    /// Id of the job.
     pub job_id: Uuid,
     /// State: `pending`, `completed` or `abandoned`.
     pub state: String,
@@ -85,7 +85,7 @@ pub struct Signup {
 pub struct Started {
     /// Token in its URLs: its holder may follow the sign-up, and receives the tokens.
     pub token: String,
-    /// Its job, for internal use.
+    /// Id of the job, for internal use.
     pub job: JobId,
     /// Workspace that it creates.
     pub workspace_id: Uuid,

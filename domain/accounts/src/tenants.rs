@@ -28,7 +28,7 @@ pub async fn is_known(database: &Database, tenant: Uuid) -> Result<bool, sqlx::E
         .await
 }
 
-/// How a tenant is named.
+/// A reference to a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// By id.

@@ -46,7 +46,7 @@ pub struct GovernanceChanges {
     pub ip_allowlist: Option<Vec<String>>,
 }
 
-/// Why nothing was changed.
+/// An error of a change of governance.
 #[derive(Debug, thiserror::Error)]
 pub enum GovernanceError {
     /// Values that break a rule, by field. 422.

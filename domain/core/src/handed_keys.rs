@@ -47,7 +47,7 @@ pub struct Usable {
 }
 
 impl Usable {
-    /// Its scopes.
+    /// Scopes of the key.
     ///
     /// # Errors
     /// [`sqlx::Error::Decode`] for one that this release does not know.

@@ -112,7 +112,7 @@ async fn row(executor: impl PgExecutor<'_>, key: KeyId) -> Result<Option<Row>, s
 pub enum Taken {
     /// The same request is in progress elsewhere.
     Running,
-    /// It has been answered meanwhile.
+    /// The request has been answered meanwhile.
     Answered,
 }
 

@@ -17,13 +17,13 @@ use sqlx::types::Json;
 pub struct JsonObject(Json<Map<String, Value>>);
 
 impl JsonObject {
-    /// Its members.
+    /// The object's members.
     #[must_use]
     pub fn members(&self) -> &Map<String, Value> {
         &self.0.0
     }
 
-    /// Its members, to own.
+    /// The object's members, owned.
     #[must_use]
     pub fn into_members(self) -> Map<String, Value> {
         self.0.0

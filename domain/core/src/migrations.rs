@@ -172,7 +172,7 @@ async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, Migra
 /// A migration of a workspace that is about to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Its number.
+    /// Number of the migration.
     pub version: i64,
     /// Description.
     pub name: String,

@@ -47,11 +47,11 @@ pub struct Subjects(Vec<Subject>);
 /// Whether an attempt may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may be answered.
+    /// The attempt may be answered.
     Open,
-    /// It failed and was counted; the account or the address is locked now.
+    /// The attempt failed and was counted; the account or the address is locked now.
     NowLocked,
-    /// It may not be answered, correct or not, for so many seconds.
+    /// The attempt may not be answered, correct or not, for so many seconds.
     Locked(u64),
 }
 

@@ -87,7 +87,7 @@ pub struct Segment {
     pub rows: i64,
 }
 
-/// Why an export could not be started, or found.
+/// An error of exports.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// There is no such export in this workspace.

@@ -22,7 +22,7 @@ pub use limit::UploadLimit;
 /// Maximum length of a file name, in characters.
 const MAX_NAME: usize = 255;
 
-/// How clients name a file: `file:` and its id. Opaque to them.
+/// A client's reference to a file: `file:` and its id; opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileUri(pub Uuid);
@@ -164,7 +164,7 @@ pub async fn upload(
 
     let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
     let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
-    // What others have stored meanwhile counts, too.
+    // Concurrent uploads count, too.
     if let Err(full) = storage_use::add(&mut db, size).await {
         drop(db);
         remove(database, storage, (workspace, actor), id, &key, None).await?;

@@ -93,7 +93,7 @@ pub struct Import {
     pub storage_key: String,
     /// Number of rows, from the analysis.
     pub row_count: Option<i64>,
-    /// How to read the file; the same for every run.
+    /// Options for reading the file; the same for every run.
     pub read_as: Resolved,
     /// Mapping of columns to fields.
     pub mapping: Vec<Mapped>,

@@ -153,7 +153,7 @@ pub struct FieldProblem {
     /// `duplicate_key`, `blank_label`, `too_long`, `options_not_allowed`, `blank_option`, `duplicate_option`,
     /// `too_many_options` or `cannot_be_unique`.
     pub code: &'static str,
-    /// What is wrong, for display.
+    /// Reason, for display.
     pub message: String,
 }
 

@@ -49,7 +49,7 @@ pub mod code {
 pub struct Invalid {
     /// One of [`code`].
     pub code: &'static str,
-    /// What is wrong, for display.
+    /// Reason, for display.
     pub message: String,
 }
 

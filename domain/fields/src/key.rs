@@ -80,7 +80,7 @@ impl FieldKey {
     }
 }
 
-/// What a character contributes to a key: up to two lower-case ASCII letters or digits.
+/// A character's part of a key: up to two lower-case ASCII letters or digits.
 struct Plain([Option<char>; 2]);
 
 impl Plain {

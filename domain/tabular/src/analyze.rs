@@ -22,10 +22,10 @@ const SAMPLE_LEN: usize = 200;
 /// Problems that are listed.
 const PROBLEMS: usize = 10;
 
-/// What is in a file.
+/// Result of an analysis of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
-    /// How to read the file in every later run.
+    /// Options for reading the file in every later run.
     pub resolved: Resolved,
     /// The columns.
     pub columns: Vec<Column>,
@@ -180,7 +180,7 @@ impl Survey {
             match reader.next_row() {
                 Ok(Some(row)) => survey.note(row),
                 Ok(None) => return Ok(survey),
-                // Its source gives no more: the results so far are worth reporting.
+                // The source has ended: the results so far are reported.
                 Err(_) if watch.is_late() && !watch.is_abandoned() => survey.is_complete = false,
                 Err(error) => return Err(error),
             }
@@ -280,7 +280,7 @@ impl Survey {
     }
 }
 
-/// How many rows a file has that has so many in so many of its bytes.
+/// Estimated number of rows of a file, from the number in some of its bytes.
 fn estimated(rows: u64, consumed: u64, len: u64) -> u64 {
     let all = u128::from(rows) * u128::from(len) / u128::from(consumed.max(1));
     u64::try_from(all).unwrap_or(u64::MAX).max(rows)

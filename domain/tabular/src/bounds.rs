@@ -11,7 +11,7 @@ const PIECE: usize = 4 << 10;
 /// Rows between two looks at the clock.
 const ROWS: u64 = 64;
 
-/// Where an analysis ends before the end of the file.
+/// Bounds at which an analysis ends before the end of the file.
 #[derive(Clone, Default)]
 pub struct Bounds {
     /// Maximum number of rows; none for all.

@@ -63,7 +63,7 @@ impl WorkspacesApi {
 
     /// Create a workspace
     ///
-    /// It has no recordsets and no records, unless an example is requested. Waits up to 30 seconds for the job
+    /// The new workspace has no records, unless an example is requested. Waits up to 30 seconds for the job
     /// that creates it; after that, answers with the job's links, whose COMPLETED event names the workspace. With an
     /// `Idempotency-Key` it answers with the links at once: the answer is stored together with the job.
     #[oai(
@@ -120,7 +120,7 @@ impl WorkspacesApi {
 
     /// Change a workspace
     ///
-    /// Its name, slug, description and branding. Absent fields stay unchanged.
+    /// Name, slug, description and branding; absent fields stay unchanged.
     #[oai(
         path = "/:workspace_id",
         method = "patch",

@@ -73,7 +73,7 @@ struct RecordsImport {
     /// Mapping of columns to fields, as `{column name: field key}`; by their names if
     /// absent. Columns that are not named are skipped.
     field_mappings: Option<BTreeMap<String, String>>,
-    /// How to read the file, if different from its last analysis.
+    /// Options for reading the file, if different from its last analysis.
     options: Option<ReadOptions>,
     /// Handling of valid rows when others are invalid.
     #[oai(default)]
@@ -288,7 +288,7 @@ impl RecordsetImportApi {
 
     /// Cancel all unfinished imports and exports
     ///
-    /// Those that the caller may cancel.
+    /// Jobs that the caller may not cancel are left out.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
         let except = can.kinds_denied(Act::Cancel);

@@ -19,7 +19,7 @@ pub struct ModulesApi;
 impl ModulesApi {
     /// List the workspace's modules
     ///
-    /// Those that were set up, sorted by name.
+    /// Modules with settings, sorted by name.
     #[oai(path = "/", method = "get", operation_id = "list_modules")]
     async fn list(&self, can: Can<ViewModules>) -> Answer<Json<Vec<Module>>> {
         Ok(Json(modules::list(&mut can.read().await?).await?))

@@ -23,7 +23,7 @@ pub struct RecordsApi;
 impl RecordsApi {
     /// List records
     ///
-    /// Those of one recordset or, without `recordset_id`, of all recordsets; the newest first unless sorted
+    /// Records of one recordset or, without `recordset_id`, of all recordsets; the newest first unless sorted
     /// otherwise.
     #[oai(path = "/", method = "get", operation_id = "list_records")]
     #[allow(clippy::too_many_arguments)] // the contract's parameters
@@ -96,7 +96,7 @@ impl RecordsApi {
 
     /// Delete a record
     ///
-    /// Its versions are kept, and its unique values become available again.
+    /// The versions are kept, and the unique values become available again.
     #[oai(path = "/:record_id", method = "delete", operation_id = "delete_record")]
     async fn delete(&self, can: Can<DeleteRecords>, record_id: Path<RecordId>) -> Answer<NoContent> {
         can.change(async |db| records::delete(db, can.reach(), record_id.0).await).await.map(|()| NoContent)

@@ -24,7 +24,7 @@ pub struct RecordsetsApi;
 impl RecordsetsApi {
     /// List the workspace's recordsets
     ///
-    /// Those outside the trash, sorted by name.
+    /// Recordsets outside the trash, sorted by name.
     #[oai(path = "/", method = "get", operation_id = "list_recordsets")]
     async fn list(
         &self,
@@ -98,7 +98,7 @@ impl RecordsetsApi {
 
     /// Move a recordset to the trash
     ///
-    /// Its records are moved with it.
+    /// The records are moved with the recordset.
     #[oai(path = "/:recordset_slug", method = "delete", operation_id = "delete_recordset")]
     async fn delete(
         &self,

@@ -123,7 +123,7 @@ impl DlqApi {
 
     /// Retry a message
     ///
-    /// Its job waits again with a fresh set of attempts, and resumes after the last batch that it
+    /// The job waits again with a fresh set of attempts, and resumes after the last batch that it
     /// committed.
     #[oai(
         path = "/:msg_id/retry",
@@ -139,7 +139,7 @@ impl DlqApi {
 
     /// Discard a message
     ///
-    /// Its job stays in the history as failed.
+    /// The job stays in the history as failed.
     #[oai(path = "/:msg_id", method = "delete", operation_id = "discard_dlq_message")]
     async fn discard(
         &self,

@@ -376,7 +376,7 @@ impl ScheduledJobsApi {
 
     /// List the outcomes of a scheduled job's occurrences, newest first
     ///
-    /// Those of the last 30 days, and at least the latest 100.
+    /// Occurrences of the last 30 days, and at least the latest 100.
     #[oai(path = "/:job_id/runs", method = "get", operation_id = "list_scheduled_job_runs")]
     async fn runs(
         &self,

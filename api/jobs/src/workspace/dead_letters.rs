@@ -234,7 +234,7 @@ impl DeadLettersApi {
 
     /// Retry a dead letter
     ///
-    /// Its job gets a fresh set of attempts and resumes after the last batch that it committed.
+    /// The job gets a fresh set of attempts and resumes after the last batch that it committed.
     #[oai(
         path = "/:job_id/retry",
         method = "post",

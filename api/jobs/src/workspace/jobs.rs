@@ -368,7 +368,7 @@ impl JobsApi {
 
     /// Retry a failed or cancelled job
     ///
-    /// It resumes after the last batch that it committed.
+    /// The job resumes after the last batch that it committed.
     #[oai(
         path = "/:job_id/retry",
         method = "post",

@@ -96,7 +96,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// What the schema requires, if the value doesn't match.
+/// Requirement of the schema, if the value doesn't match.
 fn mismatch(schema: &MetaSchema, value: &Value) -> Option<String> {
     let fits = match schema.ty {
         "object" => value.is_object(),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::sse::Start;
 
-/// Where a client's reading of all jobs begins.
+/// Start of a client's reading of all jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobsStart {
     pub(super) start: Start,

@@ -96,7 +96,7 @@ struct MemberPicture {
     avatar_url: Option<String>,
 }
 
-/// What to reassign, and to which member.
+/// Types to reassign, and the member to reassign to.
 #[derive(Debug, Object)]
 struct Handover {
     /// Id of the member that takes over.

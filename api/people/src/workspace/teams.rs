@@ -77,7 +77,7 @@ impl TeamsApi {
 
     /// Delete a team
     ///
-    /// Its members stay in the workspace. Refused while the team has subteams (409 `team_has_children`).
+    /// The team's members stay in the workspace. Refused while the team has subteams (409 `team_has_children`).
     #[oai(
         path = "/:team_id",
         method = "delete",

@@ -84,7 +84,7 @@ impl Asset {
         }
     }
 
-    /// Its version, which differs between the forms.
+    /// Version of the asset, which differs between the forms.
     fn tag(&self, packs: bool) -> String {
         let tag = self.0.tag.get_or_init(|| {
             let hash = Sha256::digest(&self.0.plain);

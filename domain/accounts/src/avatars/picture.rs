@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_picture_that_would_take_too_much_memory_is_refused_before_it_does() {
         let mut png = encoded(&RgbaImage::new(1, 1), ImageFormat::Png);
-        // Its head says 60,000 × 60,000, with the checksum that goes with it.
+        // Its header declares 60,000 × 60,000, with a matching checksum.
         png[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
         png[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
         let checksum = crc32(&png[12..29]);

@@ -62,7 +62,7 @@ pub enum Operand {
 impl Comparison {
     const ALL: [Self; 6] = [Self::Eq, Self::Ne, Self::Lt, Self::Lte, Self::Gt, Self::Gte];
 
-    /// Its name in conditions.
+    /// Name in conditions.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl Condition {
     /// Parses a condition whose path is `at`.
     ///
     /// # Errors
-    /// All that is wrong, by path.
+    /// All errors, by path.
     pub fn read(value: &Value, at: &str) -> Result<Self, FieldErrors> {
         let mut reader = Reader { errors: FieldErrors::new(), read: 0 };
         let condition = reader.condition(value, at, 1);

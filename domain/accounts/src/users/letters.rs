@@ -25,7 +25,7 @@ pub use crate::job_kinds::AccountLetter;
 /// The reason why an email was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum LetterError {
-    /// What the job was given makes no sense; it never will.
+    /// The job's payload is invalid; a retry does not help.
     #[error("{0}")]
     Malformed(String),
     /// The database failed.

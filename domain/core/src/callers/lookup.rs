@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks};
 
-/// How a credential is identified.
+/// Key by which a credential is looked up.
 #[derive(Debug, Clone)]
 pub(super) enum Key {
     /// By its id.
@@ -32,7 +32,7 @@ pub(super) enum Key {
 pub(super) enum Place {
     /// This workspace, or else the only one that it is valid in, or none.
     One(Option<WorkspaceId>),
-    /// All that it gives access to.
+    /// All workspaces of the credential.
     Each,
 }
 

@@ -25,7 +25,7 @@ pub enum PostError {
     /// A limit is reached, for so many seconds.
     #[error("{what}: try again in {seconds} s")]
     LimitReached {
-        /// Which limit.
+        /// The limit.
         what: &'static str,
         /// Seconds until its window ends.
         seconds: u64,

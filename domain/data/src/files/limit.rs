@@ -10,7 +10,7 @@ use runtime::storage::StorageError;
 
 use super::FileError;
 
-/// How large an upload may be: known before any of it is read.
+/// The maximum size of an upload, known before any of it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadLimit {
     file: u64,
@@ -18,7 +18,7 @@ pub struct UploadLimit {
 }
 
 impl UploadLimit {
-    /// What a workspace's plan and its storage allow, in an installation that takes files of at most so many bytes.
+    /// The limit by a workspace's plan and storage, in an installation with this maximum file size in bytes.
     ///
     /// # Errors
     /// [`FileError::Full`] when nothing can be stored any more.
@@ -51,7 +51,7 @@ impl UploadLimit {
         if bytes > self.bytes() { Err(self.passed(StorageError::TooLarge(self.file))) } else { Ok(()) }
     }
 
-    /// What is said about an upload that ended by an error of the store.
+    /// The error of an upload that ended by an error of the store.
     pub(crate) fn passed(self, error: StorageError) -> FileError {
         match (error, self.storage.limit) {
             (StorageError::TooLarge(_), Some(limit)) if self.bytes() < self.file => {

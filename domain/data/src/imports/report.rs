@@ -13,7 +13,7 @@ const PAGE: i64 = 1_000;
 /// And about so many bytes, since a single row may have megabytes.
 const PAGE_BYTES: i64 = 4 << 20;
 
-/// Where the next page of a report begins.
+/// Start of the next page of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct After {
     row_number: i64,

@@ -34,14 +34,14 @@ pub async fn publish(
     Ok(true)
 }
 
-/// What an atomic import finds when it begins to run.
+/// State of an atomic import's staged rows when it begins to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing is staged: it begins at the file's beginning, whatever an earlier cursor says.
+    /// Nothing is staged: it begins at the start of the file, regardless of an earlier cursor.
     Fresh,
-    /// It may go on where its cursor says.
+    /// It may resume at its cursor.
     Begun,
-    /// What an earlier run has staged is being removed; see [`discard_some`].
+    /// Rows staged by an earlier run are being removed; see [`discard_some`].
     Discarding,
 }
 

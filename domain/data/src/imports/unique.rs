@@ -30,11 +30,11 @@ pub(super) struct Candidates {
 #[derive(Debug)]
 pub(super) struct Candidate {
     id: Uuid,
-    /// Where it stands in the `COPY` buffer.
+    /// Position in the `COPY` buffer.
     pub bytes: Range<usize>,
-    /// What the record would count for as stored.
+    /// Stored bytes of the record.
     pub stored: i64,
-    /// Its number in the file.
+    /// Row number in the file.
     pub number: i64,
     original: Range<usize>,
     values: Range<usize>,
@@ -145,7 +145,7 @@ pub(super) async fn claim(
     }
 }
 
-/// Which of the candidates' values other records have.
+/// The candidates' values that other records have.
 async fn existing(
     connection: &mut PgConnection,
     recordset: Uuid,

@@ -45,7 +45,7 @@ impl From<Field> for NewField {
     }
 }
 
-/// What becomes of a recordset's fields.
+/// Changes of a recordset's fields.
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     /// The fields to store, in order: new ones and changed ones.

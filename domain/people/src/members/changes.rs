@@ -90,7 +90,7 @@ pub async fn update(
     Ok(after)
 }
 
-/// Where a member's avatar image is stored.
+/// Storage key of a member's avatar image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberPictureOf {
     /// With the account, for all its workspaces.
@@ -99,7 +99,7 @@ pub enum MemberPictureOf {
     Member(UserId),
 }
 
-/// Where the image of this member is stored, if the caller may change it: the caller's own and that of an
+/// Storage key of this member's image, if the caller may change it: the caller's own and that of an
 /// account that the workspace manages with the account; with the permission, that of a member with no higher
 /// role with the member.
 ///

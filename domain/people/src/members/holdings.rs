@@ -26,7 +26,7 @@ const TYPES: [&str; 6] = ["recordset", "import", "export", "scheduled_job", "api
 /// Maximum number of items shown of each type.
 const SHOWN: i64 = 50;
 
-/// Everything that a member is responsible for.
+/// All resources that a member is responsible for.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct Holdings {
     /// Member id.
@@ -74,7 +74,7 @@ pub struct Reassigned {
     pub api_keys: Vec<HandedOverKey>,
 }
 
-/// What a member is responsible for, by type.
+/// Resources that a member is responsible for, by type.
 pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, MemberError> {
     db.with_accounts(async |accounts| holdings_with(accounts, id).await).await
 }

@@ -12,7 +12,7 @@ use super::MemberError;
 /// Whether each tour was completed; a skipped tour is present, with false.
 pub type Tours = BTreeMap<String, bool>;
 
-/// How a tour ended.
+/// End of a tour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum TourStatus {
@@ -28,7 +28,7 @@ pub struct TourProgress {
     /// Tour id.
     #[oai(validator(min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_.:-]+$"))]
     pub tour_id: String,
-    /// How the tour ended.
+    /// End of the tour.
     pub status: TourStatus,
 }
 

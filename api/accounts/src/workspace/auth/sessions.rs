@@ -42,7 +42,7 @@ impl SessionsApi {
 
     /// End one of the caller's sessions
     ///
-    /// Its tokens, and the tickets of its jobs' streams, become invalid at once.
+    /// The session's tokens, and the tickets of its jobs' streams, become invalid at once.
     #[oai(path = "/:session_id", method = "delete", operation_id = "end_session")]
     async fn end(&self, app: Data<&App>, caller: InPerson, session_id: Path<Uuid>) -> Answer<NoContent> {
         let (user, session) = (caller.user, SessionId(session_id.0));

@@ -154,7 +154,7 @@ impl InvitationsApi {
 
     /// Withdraw an invitation
     ///
-    /// One that is still pending, for a workspace in which the caller may invite: by `invitation_id`, or
+    /// A pending invitation to a workspace in which the caller may invite: by `invitation_id`, or
     /// by `workspace_id` with `email`.
     #[oai(
         path = "/invitations/cancel",

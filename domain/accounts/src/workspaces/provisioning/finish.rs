@@ -60,7 +60,7 @@ pub async fn finish(
     announce(&mut tx, signup, actor).await?;
     if let Some(letter) = letter(&mut tx, signup, app_url, actor).await? {
         match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, &Actor::of_job(&origin)).await {
-            // They can request another link later.
+            // The user can request another link later.
             Ok(()) | Err(PostError::LimitReached { .. }) => {}
             Err(PostError::Database(error)) => return Err(error.into()),
         }

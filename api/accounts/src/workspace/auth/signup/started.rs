@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::super::Tokens;
 
-/// How long a request waits for its job.
+/// Maximum time that a request waits for its job.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A workspace that is being created.
@@ -64,7 +64,7 @@ impl SignedUp {
 /// `unhurried`. A request with an `Idempotency-Key` doesn't wait: its job is committed with its answer.
 ///
 /// The reason why it was not created; with the given code, unless there is a better one.
-/// Why it never will be; with the code that is given, unless there is a better one.
+/// Error of a sign-up that can't complete; with the given code, unless there is a more specific one.
 pub(crate) async fn is_ready(
     app: &App,
     visitor: &Visitor,
