@@ -63,9 +63,10 @@ impl WorkspacesApi {
 
     /// Create a workspace
     ///
-    /// The new workspace has no records, unless an example is requested. Waits up to 30 seconds for the job
-    /// that creates it; after that, answers with the job's links, whose COMPLETED event names the workspace. With an
-    /// `Idempotency-Key` it answers with the links at once: the answer is stored together with the job.
+    /// The new workspace has no recordsets and no records, unless an example is requested. Waits up to 30
+    /// seconds for the job that creates it; after that, answers with the job's links, whose COMPLETED event
+    /// names the workspace. With an `Idempotency-Key` it answers with the links at once: the answer is stored
+    /// together with the job.
     #[oai(
         path = "/",
         method = "post",
