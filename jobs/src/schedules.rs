@@ -23,7 +23,7 @@ pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
 
 use crate::{
-    JobId, JobKind, Origin, Pool, Tx, clock,
+    JobId, JobKind, Origin, Pool, ScheduleId, Tx, clock,
     enqueue::{self, Row},
     ledger::interval,
     watch::Status,
@@ -33,11 +33,6 @@ use crate::{
 const RUNS_KEPT: chrono::TimeDelta = chrono::TimeDelta::days(30);
 /// and minimum number of them that are kept regardless of their age.
 const RUNS_KEPT_AT_LEAST: i64 = 100;
-
-/// A schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ScheduleId(pub Uuid);
 
 /// Handling of an occurrence while the job of the previous one is unfinished.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

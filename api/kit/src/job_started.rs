@@ -1,9 +1,7 @@
 //! The links of every answer that starts or shows a job.
 
-use domain::WorkspaceId;
 use jobs::{JobId, Surface};
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use crate::{Access, Opens, Ticket, TypeId, idempotency::MadeTicket};
 
@@ -14,7 +12,7 @@ const WORKSPACE_TICKET: i64 = 24 * 3600;
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct JobStarted {
     /// Job id.
-    pub job_id: Uuid,
+    pub job_id: JobId,
     /// URL of its snapshot, for polling.
     pub status_url: String,
     /// URL of its events, for `EventSource`: includes a ticket that is valid for this job only.
@@ -33,11 +31,7 @@ impl Access {
     #[must_use]
     pub fn job_started(&self, job: JobId) -> JobStarted {
         let status_url = self.status_url(job);
-        JobStarted {
-            job_id: job.0,
-            stream_url: self.ticketed(job, format!("{status_url}/stream")),
-            status_url,
-        }
+        JobStarted { job_id: job, stream_url: self.ticketed(job, format!("{status_url}/stream")), status_url }
     }
 
     /// The stream of a job that this caller may see, on the surface of the request, with a new ticket.
@@ -60,7 +54,7 @@ impl Access {
     /// The stream of all jobs of the workspace, on the caller's surface, with a new ticket.
     #[must_use]
     pub fn jobs_stream_url(&self) -> JobsStreamUrl {
-        let opens = Opens::JobsOf(WorkspaceId(self.workspace.0));
+        let opens = Opens::JobsOf(self.workspace);
         let ticket = self.ticket(opens, Some(jobs::clock::now().timestamp() + WORKSPACE_TICKET));
         JobsStreamUrl { stream_url: format!("{}/jobs/stream?ticket={ticket}", self.root()) }
     }

@@ -20,10 +20,9 @@ pub mod offer;
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use domain::{DomainError, Refusal, access::Role, mail::PostError};
+use domain::{DomainError, Refusal, UserId, WorkspaceId, access::Role, mail::PostError};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::users::HashError;
 
@@ -34,6 +33,11 @@ pub use answer::{
     waiting_for,
 };
 pub use offer::{Invitee, NewInvitation, cancel, invite, make_link, resend};
+
+domain::ids! {
+    /// An invitation.
+    InvitationId = "invitation",
+}
 
 /// Status of an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
@@ -52,9 +56,9 @@ pub enum InvitationStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Invitation {
     /// Invitation id, and the member's once it is accepted.
-    pub id: Uuid,
+    pub id: InvitationId,
     /// Workspace id.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// Invited email address, as the inviter wrote it.
     pub email: String,
     /// Role on acceptance.
@@ -64,7 +68,7 @@ pub struct Invitation {
     /// Member profile on acceptance, as the inviter wrote it.
     pub profile: InvitedProfile,
     /// Id of the user who last sent it; null if it was an API key or the account is deleted.
-    pub invited_by: Option<Uuid>,
+    pub invited_by: Option<UserId>,
     /// Time of the first invitation.
     pub created_at: DateTime<Utc>,
     /// Creation time of the newest token.

@@ -9,10 +9,9 @@ mod delivery;
 mod doors;
 mod undo;
 
-use domain::{DomainError, Email, FieldErrors, Refusal, secret};
+use domain::{DomainError, Email, FieldErrors, Refusal, UserId, WorkspaceId, secret};
 use jobs::JobId;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::{
     stripe::invites::InviteError,
@@ -25,6 +24,11 @@ pub use doors::{
 };
 pub(crate) use undo::sweep as give_up;
 pub use undo::{abandon, undo};
+
+domain::ids! {
+    /// A sign-up.
+    SignupId = "signup",
+}
 
 /// Maximum length of the name of a user or company, in characters.
 const LONGEST_NAME: usize = 200;
@@ -55,7 +59,7 @@ impl Door {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signup {
     /// Sign-up id, which is not the one in its URLs.
-    pub id: Uuid,
+    pub id: SignupId,
     /// Flow.
     pub door: Door,
     /// Email address, as it was written.
@@ -65,17 +69,17 @@ pub struct Signup {
     /// Name of the new workspace.
     pub company_name: String,
     /// Owner of the workspace.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Whether the owner's account is created with it.
     pub makes_user: bool,
     /// Whether the workspace is created without the example recordset.
     pub skip_seed: bool,
     /// Workspace that it creates.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// Id of the owner's payment method, if given.
     pub payment_method_id: Option<String>,
     /// Id of the job.
-    pub job_id: Uuid,
+    pub job_id: JobId,
     /// State: `pending`, `completed` or `abandoned`.
     pub state: String,
 }
@@ -88,7 +92,7 @@ pub struct Started {
     /// Id of the job, for internal use.
     pub job: JobId,
     /// Workspace that it creates.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
 }
 
 /// Why a sign-up was not accepted.
@@ -207,13 +211,13 @@ pub(crate) fn name(text: &str) -> Result<String, &'static str> {
 }
 
 /// The sign-up of that id.
-pub async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Signup>, sqlx::Error> {
+pub async fn find(pool: &PgPool, id: SignupId) -> Result<Option<Signup>, sqlx::Error> {
     sqlx::query_as!(
         Signup,
         r#"select id, door as "door: Door", email, full_name, company_name, user_id, makes_user, skip_seed,
                   workspace_id, payment_method_id, job_id, state
              from signups where id = $1"#,
-        id,
+        id.0,
     )
     .fetch_optional(pool)
     .await
@@ -227,7 +231,6 @@ pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, SignupError> {
     sqlx::query_scalar!("select job_id from signups where token_hash = $1", secret::hash(token))
         .fetch_optional(pool)
         .await?
-        .map(JobId)
         .ok_or(SignupError::NotFound)
 }
 

@@ -10,13 +10,12 @@ mod slug;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, UserId, WorkspaceDb, WorkspaceId,
+    Actor, MemberId, UserId, WorkspaceDb, WorkspaceId,
     access::{Held, Role},
     callers::{Authority, switched_to},
 };
 use poem_openapi::Object;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 pub use branding::{Branding, BrandingChanges};
 pub use details::{Workspace, WorkspaceChanges};
@@ -54,7 +53,7 @@ impl<'a> Host<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Membership {
     /// Workspace id.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// Name.
     pub name: String,
     /// Slug: the name in URLs.
@@ -67,9 +66,9 @@ pub struct Membership {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Member {
     /// Member id.
-    pub id: Uuid,
+    pub id: MemberId,
     /// Account id.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Name shown in this workspace.
     pub name: String,
     /// Email address.

@@ -63,9 +63,12 @@ impl Role {
 }
 
 /// Scope of a key or token. Each stands for itself: `write` without `read` allows writing and not reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Scope {
     /// Reading data.
     Read,
@@ -82,6 +85,7 @@ pub enum Scope {
     /// All scopes.
     #[serde(rename = "*")]
     #[oai(rename = "*")]
+    #[sqlx(rename = "*")]
     All,
 }
 

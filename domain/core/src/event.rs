@@ -25,11 +25,11 @@ pub struct Event {
 
 impl Event {
     /// `subject.verb` with details that serialise.
-    pub fn new(subject: &'static str, verb: &str, id: Uuid, data: impl Serialize) -> Self {
+    pub fn new(subject: &'static str, verb: &str, id: impl Into<Uuid>, data: impl Serialize) -> Self {
         Self {
             kind: format!("{subject}.{verb}"),
             subject,
-            subject_id: id,
+            subject_id: id.into(),
             subject_version: None,
             data: serde_json::to_value(data).map_err(|error| error.to_string()),
         }

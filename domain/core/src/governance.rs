@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use jobs::Tx;
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::{Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId, networks};
+use crate::{Acting, DomainError, Event, FieldErrors, Patch, Refusal, WorkspaceId, networks};
 
 /// Default retention of audit entries, in days.
 pub const AUDIT_RETENTION: i32 = 365;
@@ -39,7 +39,7 @@ pub struct GovernanceChanges {
     /// Retention of audit entries, 1 to 3650 days.
     pub audit_retention_days: Option<i32>,
     /// Maximum time since the sign-in, 300 to 31536000 seconds; null for no limit while the session is in use.
-    pub session_duration_secs: MaybeUndefined<i32>,
+    pub session_duration_secs: Patch<i32>,
     /// Minimum length of new passwords, 10 to 128 characters.
     pub password_min_length: Option<i32>,
     /// IP addresses, and networks in CIDR notation; at most 100. Must include the caller's own address.
@@ -102,11 +102,7 @@ pub async fn change(
     let mut errors = FieldErrors::new();
     let after = Governance {
         audit_retention_days: changes.audit_retention_days.unwrap_or(before.audit_retention_days),
-        session_duration_secs: match changes.session_duration_secs {
-            MaybeUndefined::Undefined => before.session_duration_secs,
-            MaybeUndefined::Null => None,
-            MaybeUndefined::Value(seconds) => Some(seconds),
-        },
+        session_duration_secs: changes.session_duration_secs.over(before.session_duration_secs),
         password_min_length: changes.password_min_length.unwrap_or(before.password_min_length),
         ip_allowlist: match changes.ip_allowlist {
             None => before.ip_allowlist,

@@ -1,16 +1,11 @@
 //! Reassigning a member's keys to another member. A key acts for the user in its `created_by`, and that user may have
 //! kept its secret: so the other member gets a successor with the same settings, and the old key is revoked.
 
+use jobs::ScheduleId;
 use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::{
-    Accounts, ApiKeyId, Event, UserId,
-    access::Scope,
-    callers::{API_KEY_PREFIX, scopes},
-    makers, secret,
-};
+use crate::{Accounts, ApiKeyId, Event, UserId, access::Scope, callers::API_KEY_PREFIX, makers, secret};
 
 /// A new secret of a key, and its first characters.
 #[must_use]
@@ -41,18 +36,16 @@ impl std::fmt::Debug for HandedOverKey {
 
 /// A key that is valid, or can be resumed.
 pub struct Usable {
-    id: Uuid,
+    id: ApiKeyId,
     name: String,
-    scopes: Vec<String>,
+    scopes: Vec<Scope>,
 }
 
 impl Usable {
     /// Scopes of the key.
-    ///
-    /// # Errors
-    /// [`sqlx::Error::Decode`] for one that this release does not know.
-    pub fn scopes(&self) -> Result<Vec<Scope>, sqlx::Error> {
-        scopes(&self.scopes)
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 }
 
@@ -81,11 +74,11 @@ pub async fn hand_over(
     accounts: &mut Accounts<'_>,
     keys: Vec<Usable>,
     to: UserId,
-) -> Result<(Vec<HandedOverKey>, Vec<Uuid>), sqlx::Error> {
+) -> Result<(Vec<HandedOverKey>, Vec<ScheduleId>), sqlx::Error> {
     let workspace = accounts.workspace();
     let secrets: Vec<(String, String)> = keys.iter().map(|_| new_secret()).collect();
-    let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
-    let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
+    let old: Vec<ApiKeyId> = keys.iter().map(|key| key.id).collect();
+    let new: Vec<ApiKeyId> = keys.iter().map(|_| ApiKeyId::new()).collect();
     let prefixes: Vec<String> = secrets.iter().map(|(_, shown)| shown.clone()).collect();
     let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret)).collect();
     let revoked_by = accounts.actor().user_id.map(|user| user.0);
@@ -102,8 +95,8 @@ pub async fn hand_over(
          update api_keys k
             set is_active = false, revoked_at = now(), revoked_by = $6, replaced_by = h.new, updated_at = now()
            from handed h where h.old = k.id",
-        &old,
-        &new,
+        &old as &[ApiKeyId],
+        &new as &[ApiKeyId],
         &prefixes,
         &hashes,
         to.0,
@@ -117,12 +110,7 @@ pub async fn hand_over(
         let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
                            "created_by": to });
         accounts.record(Event::new("api_key", "rotated", key.id, details)).await?;
-        handed.push(HandedOverKey {
-            id: ApiKeyId(new),
-            replaces: ApiKeyId(key.id),
-            name: key.name,
-            key: secret,
-        });
+        handed.push(HandedOverKey { id: new, replaces: key.id, name: key.name, key: secret });
     }
     Ok((handed, schedules))
 }

@@ -2,19 +2,18 @@
 
 use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use crate::{Actor, Event, UserId, WorkspaceId, makers};
+use crate::{Actor, Event, MemberId, UserId, WorkspaceId, makers};
 
 /// Removes a member who leaves the workspace from all teams.
 pub async fn leave_teams(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    member: Uuid,
+    member: MemberId,
     actor: &Actor,
 ) -> Result<(), sqlx::Error> {
     let teams =
-        sqlx::query_scalar!("delete from team_members where member_id = $1 returning team_id", member)
+        sqlx::query_scalar!("delete from team_members where member_id = $1 returning team_id", member.0)
             .fetch_all(&mut *conn)
             .await?;
     for team in teams {

@@ -13,13 +13,12 @@ mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Accounts, WorkspaceDb,
+    Accounts, MemberId, UserId, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
 use poem_openapi::Object;
 use serde::Serialize;
-use uuid::Uuid;
 
 pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
 pub use error::MemberError;
@@ -31,9 +30,9 @@ pub use tours::{TourProgress, TourStatus, Tours, reset_tours, set_tour, tours};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct MemberProfile {
     /// Member id, also that of the membership.
-    pub id: Uuid,
+    pub id: MemberId,
     /// Account id.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Email address of the account.
     pub email: String,
     /// Full name of the account.
@@ -64,9 +63,9 @@ pub struct MemberProfile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberFilter {
     /// Member id.
-    pub id: Option<Uuid>,
+    pub id: Option<MemberId>,
     /// Account id.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// Part of the name, the email address or the job title.
     pub search: Option<String>,
     /// Whether the member is active.
@@ -79,9 +78,6 @@ pub async fn list(
     filter: MemberFilter,
     page: PageRequest,
 ) -> Result<PageOf<MemberProfile>, MemberError> {
-    if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
-        return Err(error::invalid("search", "must not contain U+0000"));
-    }
     db.with_accounts(async |accounts| Ok(page_of(accounts, &filter, page).await?)).await
 }
 
@@ -117,11 +113,11 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 ///
 /// # Errors
 /// [`MemberError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, MemberError> {
+pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, MemberError> {
     db.with_accounts(async |accounts| by_id(accounts, id).await).await
 }
 
-async fn by_id(accounts: &mut Accounts<'_>, id: Uuid) -> Result<MemberProfile, MemberError> {
+async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, MemberError> {
     only(accounts, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
 
@@ -130,13 +126,13 @@ async fn by_id(accounts: &mut Accounts<'_>, id: Uuid) -> Result<MemberProfile, M
 /// # Errors
 /// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
 pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
-    let user_id = db.user_id().ok_or(MemberError::NotAPerson)?;
+    let user_id = db.actor().user_id.ok_or(MemberError::NotAPerson)?;
     let own = MemberFilter { user_id: Some(user_id), ..MemberFilter::default() };
     db.with_accounts(async |accounts| only(accounts, own).await).await
 }
 
 async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
-    let found = find(accounts, &filter, PageRequest { limit: 1, offset: 0 }).await?;
+    let found = find(accounts, &filter, PageRequest::ONE).await?;
     found.into_iter().next().ok_or(MemberError::NotFound)
 }
 
@@ -156,7 +152,7 @@ async fn find(
                   coalesce(m.phone, u.phone) as phone,
                   coalesce(m.bio, u.bio) as bio,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
-                  p.role as "role: Role",
+                  p.role,
                   (p.is_active and m.is_active and u.is_active) as "is_active!",
                   m.onboarded_at,
                   m.created_at,
@@ -172,8 +168,8 @@ async fn find(
             order by lower(coalesce(m.display_name, u.name)), m.id
             limit $6 offset $7"#,
         accounts.workspace().0,
-        filter.id,
-        filter.user_id,
+        filter.id.map(|id| id.0),
+        filter.user_id.map(|id| id.0),
         filter.is_active,
         filter.search,
         page.limit,

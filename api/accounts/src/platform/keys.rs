@@ -3,14 +3,13 @@
 
 use api_kit::{Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
-use domain::{Acting, ApiKeyId, UserId, access::Scope};
+use domain::{Acting, ApiKeyId, Patch, UserId, access::Scope};
 use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::{
     Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
-    types::MaybeUndefined,
 };
 
 use crate::workspace::api_keys::{ManageApiKeys, ViewApiKeys};
@@ -61,7 +60,7 @@ impl From<ApiKey> for Key {
             is_active: key.is_active,
             expires_at: key.expires_at,
             last_used_at: key.last_used_at,
-            created_by: key.created_by.map(|user| TypeId(UserId(user))),
+            created_by: key.created_by.map(TypeId),
             created_at: key.created_at,
             updated_at: key.updated_at,
             revoked_at: key.revoked_at,
@@ -99,7 +98,7 @@ struct KeyToUpdate {
     /// address.
     ip_allowlist: Option<Vec<String>>,
     /// Maximum number of requests per minute; null for the plan's limit.
-    rate_limit: MaybeUndefined<i32>,
+    rate_limit: Patch<i32>,
 }
 
 /// Settings of the new key that differ from those of the rotated one.

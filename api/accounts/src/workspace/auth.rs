@@ -17,7 +17,7 @@ mod tokens;
 
 use api_kit::{ApiError, App, Credential, Visitor, avatar_url};
 use chrono::{DateTime, Utc};
-use domain::{SessionId, UserId, callers, throttle::Device};
+use domain::{SessionId, UserId, WorkspaceId, callers, throttle::Device};
 use domain_accounts::{
     sessions::{Client, Opened},
     users::{self, User},
@@ -97,7 +97,7 @@ struct LoggedIn {
     /// Workspaces that the user may enter from this address.
     workspaces: Vec<Membership>,
     /// Id of the workspace last switched to; null if there is none, or the user may not enter it now.
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
     /// Device token, which marks this device as known at the next sign-in, so that wrong passwords from
     /// elsewhere do not lock it out. Valid for 180 days, and for nothing else.
     device_token: Option<String>,
@@ -130,7 +130,7 @@ impl LoggedIn {
 struct Doors {
     user: User,
     workspaces: Vec<Membership>,
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
 }
 
 impl Doors {
@@ -140,7 +140,7 @@ impl Doors {
         let entered = callers::authorities(pool, Credential::Session(session), visitor.ip).await?;
         let workspaces = workspaces::entered(pool, &entered).await?;
         let current = workspaces::current(pool, user, &entered).await?;
-        Ok(Self { user: shown(app, found), workspaces, current_workspace_id: current.map(|id| id.0) })
+        Ok(Self { user: shown(app, found), workspaces, current_workspace_id: current })
     }
 }
 

@@ -9,7 +9,6 @@ use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::{Ended, SessionError, device::device, end_all, note_ended};
 
@@ -17,7 +16,7 @@ use super::{Ended, SessionError, device::device, end_all, note_ended};
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Session {
     /// Session id.
-    pub id: Uuid,
+    pub id: SessionId,
     /// Description of the client, for display: browser and system, as far as its `User-Agent` names them.
     pub device: String,
     /// `User-Agent` of the client; null if none was sent.
@@ -55,7 +54,7 @@ pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec
         ip: row.ip,
         created_at: row.created_at,
         last_used_at: row.last_used_at,
-        current: row.id == current.0,
+        current: row.id == current,
         impersonated: row.impersonated,
     });
     Ok(rows.collect())

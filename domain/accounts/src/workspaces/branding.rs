@@ -1,7 +1,7 @@
 //! Branding of a workspace: the column that [`Brand`](domain::mail::Brand) reads, too.
 
-use domain::{Email, FieldErrors};
-use poem_openapi::{Object, types::MaybeUndefined};
+use domain::{Email, FieldErrors, Patch};
+use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -26,34 +26,33 @@ pub struct Branding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct BrandingChanges {
     /// Display name, with which emails are signed: one line, at most 200 characters.
-    pub brand_name: MaybeUndefined<String>,
+    pub brand_name: Patch<String>,
     /// URL of the logo (https).
-    pub logo_url: MaybeUndefined<String>,
+    pub logo_url: Patch<String>,
     /// Brand colour as `#rrggbb`.
-    pub color: MaybeUndefined<String>,
+    pub color: Patch<String>,
     /// Email address for support.
-    pub support_email: MaybeUndefined<String>,
+    pub support_email: Patch<String>,
 }
 
 impl BrandingChanges {
     /// The changes, by name, null for a cleared value. Reports errors as `branding.<name>`.
     pub(super) fn checked(self, errors: &mut FieldErrors) -> Map<String, Value> {
         let mut changes = Map::new();
-        let mut note =
-            |name: &str, given: MaybeUndefined<String>, check: fn(&str) -> Result<String, &str>| {
-                let value = match given {
-                    MaybeUndefined::Undefined => return,
-                    MaybeUndefined::Null => Value::Null,
-                    MaybeUndefined::Value(text) => match check(&text) {
-                        Ok(value) => value.into(),
-                        Err(reason) => {
-                            errors.insert(format!("branding.{name}"), vec![reason.to_owned()]);
-                            return;
-                        }
-                    },
-                };
-                changes.insert(name.to_owned(), value);
+        let mut note = |name: &str, given: Patch<String>, check: fn(&str) -> Result<String, &str>| {
+            let value = match given {
+                Patch::Absent => return,
+                Patch::Null => Value::Null,
+                Patch::Value(text) => match check(&text) {
+                    Ok(value) => value.into(),
+                    Err(reason) => {
+                        errors.insert(format!("branding.{name}"), vec![reason.to_owned()]);
+                        return;
+                    }
+                },
             };
+            changes.insert(name.to_owned(), value);
+        };
         note("brand_name", self.brand_name, signups::name);
         note("logo_url", self.logo_url, logo_url);
         note("color", self.color, color);

@@ -1,11 +1,11 @@
 //! Reading the audit log.
 
 use chrono::{DateTime, Utc};
-use jobs::{Database, MAX_QUICK_ROWS};
+use jobs::{Database, JobId, MAX_QUICK_ROWS};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{PageOf, PageRequest, WorkspaceId};
+use crate::{PageOf, PageRequest, UserId, WorkspaceId};
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,15 +23,15 @@ pub struct Noted {
     /// Type of the actor: see [`jobs::ActorType`].
     pub actor_type: String,
     /// User who acted, or on whose behalf a job acted.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// Kind of credential: `session`, `api_key` or `personal_token`.
     pub credential_type: Option<String>,
     /// Id of the session, key or token.
     pub credential_id: Option<Uuid>,
     /// Staff account that acted as the user.
-    pub impersonator_id: Option<Uuid>,
+    pub impersonator_id: Option<UserId>,
     /// Job whose run performed the action.
-    pub job_id: Option<Uuid>,
+    pub job_id: Option<JobId>,
     /// Client address.
     pub ip: Option<String>,
     /// `User-Agent` of the client.

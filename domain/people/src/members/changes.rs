@@ -2,12 +2,11 @@
 //! nor changes a member who has one, and the last owner stays one.
 
 use domain::{
-    Accounts, Event, UserId, WorkspaceDb,
+    Accounts, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
     access::{Held, Reach, Role},
     standing::{self, To, Whose},
 };
-use poem_openapi::{Object, types::MaybeUndefined};
-use uuid::Uuid;
+use poem_openapi::Object;
 
 use super::{MemberError, MemberProfile, get};
 
@@ -15,17 +14,13 @@ use super::{MemberError, MemberProfile, get};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct MemberChanges {
     /// Display name in this workspace; null to show the account's name.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub display_name: MaybeUndefined<String>,
+    pub display_name: Patch<Name<255>>,
     /// Job title; null to show the account's.
-    #[oai(validator(max_length = 255))]
-    pub title: MaybeUndefined<String>,
+    pub title: Patch<Text<255>>,
     /// Phone number; null to show the account's.
-    #[oai(validator(max_length = 50))]
-    pub phone: MaybeUndefined<String>,
+    pub phone: Patch<Text<50>>,
     /// Short biography; null to show the account's.
-    #[oai(validator(max_length = 5000))]
-    pub bio: MaybeUndefined<String>,
+    pub bio: Patch<Text<5000>>,
     /// Whether the onboarding is completed.
     pub onboarding_completed: Option<bool>,
     /// Role, at most the caller's. Needs `members:edit`.
@@ -41,11 +36,11 @@ pub struct MemberChanges {
 pub async fn update(
     db: &mut WorkspaceDb,
     (caller, reach): (&Held, Reach),
-    id: Uuid,
+    id: MemberId,
     changes: MemberChanges,
 ) -> Result<MemberProfile, MemberError> {
     let before = get(db, id).await?;
-    let is_own = db.user_id() == Some(before.user_id);
+    let is_own = db.actor().user_id == Some(before.user_id);
     if !is_own && reach != Reach::Own && before.role > caller.role() {
         return Err(MemberError::AboveYou(before.role));
     }
@@ -71,15 +66,15 @@ pub async fn update(
                 is_active = coalesce($11, is_active),
                 updated_at = now()
           where id = $1",
-        id,
-        !changes.display_name.is_undefined(),
-        changes.display_name.value(),
-        !changes.title.is_undefined(),
-        changes.title.value(),
-        !changes.phone.is_undefined(),
-        changes.phone.value(),
-        !changes.bio.is_undefined(),
-        changes.bio.value(),
+        id.0,
+        changes.display_name.is_given(),
+        changes.display_name.value().map(Name::as_str),
+        changes.title.is_given(),
+        changes.title.value().map(Text::as_str),
+        changes.phone.is_given(),
+        changes.phone.value().map(Text::as_str),
+        changes.bio.is_given(),
+        changes.bio.value().map(Text::as_str),
         changes.onboarding_completed,
         changes.is_active,
     )
@@ -108,12 +103,12 @@ pub enum MemberPictureOf {
 pub async fn may_picture(
     db: &mut WorkspaceDb,
     (caller, reach): (Role, Reach),
-    id: Uuid,
+    id: MemberId,
 ) -> Result<MemberPictureOf, MemberError> {
     let member = get(db, id).await?;
-    let user = UserId(member.user_id);
+    let user = member.user_id;
     match reach {
-        _ if db.user_id() == Some(member.user_id) => return Ok(MemberPictureOf::Account(user)),
+        _ if db.actor().user_id == Some(user) => return Ok(MemberPictureOf::Account(user)),
         Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
         Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
         Reach::All => {}
@@ -127,19 +122,19 @@ pub async fn may_picture(
 
 /// Locks the workspace's row, the first step of every change of owners, so that two owners can't
 /// remove each other; answers the member's present role.
-pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: Uuid) -> Result<Role, MemberError> {
+pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Role, MemberError> {
     let workspace = accounts.workspace();
     standing::hold(accounts.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
-        r#"select role as "role: Role" from memberships where id = $1 and workspace_id = $2"#,
-        id,
+        "select role from memberships where id = $1 and workspace_id = $2",
+        id.0,
         workspace.0,
     );
     role.fetch_optional(accounts.conn()).await?.ok_or(MemberError::NotFound)
 }
 
 /// Refuses when no other active owner is left. To be called after [`hold_standing`].
-pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: Uuid) -> Result<(), MemberError> {
+pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: MemberId) -> Result<(), MemberError> {
     let workspace = accounts.workspace();
     let another = standing::has_another_owner(accounts.conn(), workspace, leaving).await?;
     if another { Ok(()) } else { Err(MemberError::LastOwner) }

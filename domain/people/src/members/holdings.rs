@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Accounts, Event, UserId, WorkspaceDb,
+    Accounts, Event, MemberId, UserId, WorkspaceDb,
     access::Held,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
 };
+use jobs::ScheduleId;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::types::Json;
@@ -30,7 +31,7 @@ const SHOWN: i64 = 50;
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct Holdings {
     /// Member id.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// Number of items of all types.
     pub total: i64,
     /// Items by type; types without items are left out.
@@ -75,11 +76,11 @@ pub struct Reassigned {
 }
 
 /// Resources that a member is responsible for, by type.
-pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, MemberError> {
+pub async fn holdings(db: &mut WorkspaceDb, id: MemberId) -> Result<Holdings, MemberError> {
     db.with_accounts(async |accounts| holdings_with(accounts, id).await).await
 }
 
-async fn holdings_with(accounts: &mut Accounts<'_>, id: Uuid) -> Result<Holdings, MemberError> {
+async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Holdings, MemberError> {
     let member = by_id(accounts, id).await?;
     let workspace = accounts.workspace().0;
     let groups = sqlx::query!(
@@ -111,8 +112,8 @@ async fn holdings_with(accounts: &mut Accounts<'_>, id: Uuid) -> Result<Holdings
                                      order by n) filter (where n <= $4), '[]')
                       as "items!: Json<Vec<HeldItem>>"
              from numbered group by of_type, place order by place"#,
-        member.user_id,
-        id,
+        member.user_id.0,
+        id.0,
         workspace,
         SHOWN,
     )
@@ -137,8 +138,8 @@ async fn holdings_with(accounts: &mut Accounts<'_>, id: Uuid) -> Result<Holdings
 pub async fn reassign(
     db: &mut WorkspaceDb,
     caller: &Held,
-    from: Uuid,
-    to: Uuid,
+    from: MemberId,
+    to: MemberId,
     types: Option<&[String]>,
 ) -> Result<Reassigned, MemberError> {
     if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
@@ -150,8 +151,8 @@ pub async fn reassign(
 async fn reassign_with(
     accounts: &mut Accounts<'_>,
     caller: &Held,
-    from: Uuid,
-    to: Uuid,
+    from: MemberId,
+    to: MemberId,
     types: Option<&[String]>,
 ) -> Result<Reassigned, MemberError> {
     let giver = by_id(accounts, from).await?;
@@ -166,9 +167,9 @@ async fn reassign_with(
         .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
     let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
-        let usable = handed_keys::lock_usable(accounts, UserId(giver.user_id)).await?;
-        may_hand_over(accounts, caller, &usable, UserId(taker.user_id)).await?;
-        (keys, schedules) = handed_keys::hand_over(accounts, usable, UserId(taker.user_id)).await?;
+        let usable = handed_keys::lock_usable(accounts, giver.user_id).await?;
+        may_hand_over(accounts, caller, &usable, taker.user_id).await?;
+        (keys, schedules) = handed_keys::hand_over(accounts, usable, taker.user_id).await?;
     }
     let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
     let workspace = accounts.workspace().0;
@@ -206,16 +207,16 @@ async fn reassign_with(
                   (select count(*) from moved_keys) as "expired_keys!",
                   array(select team_id from moved_teams where is_new) as "joined!",
                   array(select team_id from moved_teams where not is_new) as "raised!""#,
-        giver.user_id,
-        taker.user_id,
-        giver.id,
-        taker.id,
+        giver.user_id.0,
+        taker.user_id.0,
+        giver.id.0,
+        taker.id.0,
         workspace,
         &types,
     )
     .fetch_one(accounts.conn())
     .await?;
-    schedules.extend(&row.schedules);
+    schedules.extend(row.schedules.iter().copied().map(ScheduleId));
     if let Some(reason) = makers::first_refused(accounts.conn(), &schedules).await? {
         return Err(invalid(
             "to_member_id",
@@ -261,7 +262,7 @@ async fn may_hand_over(
     }
     let workspace = accounts.workspace();
     for key in keys {
-        if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes()?).await? {
+        if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes().to_vec()).await? {
             return Err(MemberError::KeysOfMore);
         }
     }

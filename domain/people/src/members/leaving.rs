@@ -1,9 +1,8 @@
 //! Removing members from the workspace, and deleting their accounts.
 
-use domain::{Accounts, Event, UserId, WorkspaceDb, access::Role, audit, leaving, pictures};
+use domain::{Accounts, Event, MemberId, UserId, WorkspaceDb, access::Role, audit, leaving, pictures};
 use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     MemberError, MemberProfile, by_id,
@@ -21,7 +20,7 @@ pub struct DeletionInfo {
 }
 
 /// Consequences of deleting a member.
-pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, MemberError> {
+pub async fn deletion_info(db: &mut WorkspaceDb, id: MemberId) -> Result<DeletionInfo, MemberError> {
     db.with_accounts(async |accounts| {
         let member = by_id(accounts, id).await?;
         Ok(account_of(accounts, member.user_id).await?.0)
@@ -32,21 +31,21 @@ pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInf
 /// The number of workspaces of an account, and the reason why it can't be deleted, if there is one.
 async fn account_of(
     accounts: &mut Accounts<'_>,
-    user: Uuid,
+    user: UserId,
 ) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
     let row = sqlx::query!(
         r#"select u.is_staff, u.managed_by,
                   (select count(*) from memberships m where m.user_id = u.id)
                   + (select count(*) from signups s where s.user_id = u.id and s.state = 'pending') as "count!"
              from users u where u.id = $1"#,
-        user,
+        user.0,
     )
     .fetch_one(accounts.conn())
     .await?;
     let may = match row.count {
         count if count > 1 => Err(MemberError::InOtherWorkspaces),
         _ if row.is_staff => Err(MemberError::OfStaff),
-        _ if row.managed_by != Some(accounts.workspace().0) => Err(MemberError::NotManaged),
+        _ if row.managed_by != Some(accounts.workspace()) => Err(MemberError::NotManaged),
         _ => Ok(()),
     };
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
@@ -59,27 +58,32 @@ async fn account_of(
 ///
 /// # Errors
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool) -> Result<(), MemberError> {
+pub async fn remove(
+    db: &mut WorkspaceDb,
+    caller: Role,
+    id: MemberId,
+    for_good: bool,
+) -> Result<(), MemberError> {
     db.with_accounts(async |accounts| remove_with(accounts, caller, id, for_good).await).await
 }
 
 async fn remove_with(
     accounts: &mut Accounts<'_>,
     caller: Role,
-    id: Uuid,
+    id: MemberId,
     for_good: bool,
 ) -> Result<(), MemberError> {
     let member = take_out(accounts, caller, id).await?;
     if for_good {
-        sqlx::query!("delete from memberships where id = $1", id).execute(accounts.conn()).await?;
+        sqlx::query!("delete from memberships where id = $1", id.0).execute(accounts.conn()).await?;
     } else {
-        sqlx::query!("update memberships set is_active = false where id = $1", id)
+        sqlx::query!("update memberships set is_active = false where id = $1", id.0)
             .execute(accounts.conn())
             .await?;
     }
     let (here, actor) = (accounts.workspace(), accounts.actor().clone());
-    leaving::forget_workspace(accounts.conn(), here, UserId(member.user_id)).await?;
-    let keys_paused = leaving::pause_keys(accounts.conn(), here, UserId(member.user_id), &actor).await?;
+    leaving::forget_workspace(accounts.conn(), here, member.user_id).await?;
+    let keys_paused = leaving::pause_keys(accounts.conn(), here, member.user_id, &actor).await?;
     let kept = json!({
         "user_id": member.user_id,
         "membership": if for_good { "removed" } else { "kept" },
@@ -95,20 +99,20 @@ async fn remove_with(
 /// # Errors
 /// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`],
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
+pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: MemberId) -> Result<(), MemberError> {
     db.with_accounts(async |accounts| erase_with(accounts, caller, id).await).await
 }
 
-async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: Uuid) -> Result<(), MemberError> {
+async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: MemberId) -> Result<(), MemberError> {
     let member = by_id(accounts, id).await?;
     hold_standing(accounts, id).await?;
     hold_account(accounts, member.user_id).await?;
     take_out(accounts, caller, id).await?;
     account_of(accounts, member.user_id).await?.1?;
     // Foreign keys delete all that belongs to the account, the membership first of all.
-    sqlx::query!("delete from users where id = $1", member.user_id).execute(accounts.conn()).await?;
+    sqlx::query!("delete from users where id = $1", member.user_id.0).execute(accounts.conn()).await?;
     let (here, actor) = (accounts.workspace(), accounts.actor().clone());
-    let keys_paused = leaving::pause_keys(accounts.conn(), here, UserId(member.user_id), &actor).await?;
+    let keys_paused = leaving::pause_keys(accounts.conn(), here, member.user_id, &actor).await?;
     let data = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
     accounts.record(Event::new("member", "erased", id, data)).await?;
     let entry = audit::Entry::new("user", "deleted", member.user_id, json!({ "member_id": id }));
@@ -118,13 +122,17 @@ async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: Uuid) -> Resu
 
 /// Locks the account, after its workspace as in every other place. A transaction that adds the account to
 /// another workspace meanwhile waits, and may find no account.
-async fn hold_account(accounts: &mut Accounts<'_>, user: Uuid) -> Result<(), MemberError> {
-    let held = sqlx::query_scalar!("select id from users where id = $1 for update", user);
+async fn hold_account(accounts: &mut Accounts<'_>, user: UserId) -> Result<(), MemberError> {
+    let held = sqlx::query_scalar!("select id from users where id = $1 for update", user.0);
     held.fetch_optional(accounts.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
 }
 
 /// Deletes the member's row, if the caller reaches that far and an owner is left.
-async fn take_out(accounts: &mut Accounts<'_>, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
+async fn take_out(
+    accounts: &mut Accounts<'_>,
+    caller: Role,
+    id: MemberId,
+) -> Result<MemberProfile, MemberError> {
     let member = by_id(accounts, id).await?;
     let role = hold_standing(accounts, id).await?;
     hold_account(accounts, member.user_id).await?;
@@ -137,7 +145,7 @@ async fn take_out(accounts: &mut Accounts<'_>, caller: Role, id: Uuid) -> Result
     let (here, actor) = (accounts.workspace(), accounts.actor().clone());
     leaving::leave_teams(accounts.conn(), here, id, &actor).await?;
     // A concurrent request may have deleted it.
-    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
+    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id.0)
         .fetch_optional(accounts.conn())
         .await?
         .ok_or(MemberError::NotFound)?;

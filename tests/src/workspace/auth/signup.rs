@@ -1,7 +1,10 @@
 //! Sign-ups: watched, waited for, refused, and delivered to the holder of their token.
 
 use domain::Actor;
-use domain_accounts::{signups, workspaces::provisioning};
+use domain_accounts::{
+    signups::{self, SignupId},
+    workspaces::provisioning,
+};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -318,7 +321,7 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
                                                 user_id, workspace_id, job_id)
                    values ($1, 'token', 'ada@example.com', 'ada@example.com', 'Ada', 'Engines', 'hash', $2, $2, $2)";
     sqlx::query(reserve).bind(id).bind(user).execute(&app.database.pool).await.unwrap();
-    let signup = signups::find(&app.database.pool, id).await.unwrap().unwrap();
+    let signup = signups::find(&app.database.pool, SignupId(id)).await.unwrap().unwrap();
     let mut killed = app.database.begin().await.unwrap();
     let insert = "insert into control.users (id, email, email_key, name, password_hash)
                   values ($1, 'ada@example.com', 'ada@example.com', 'Ada', 'hash')";

@@ -1,5 +1,6 @@
 //! Staff acting as another user: the exchange of a token that an operator has issued.
 
+use domain::WorkspaceId;
 use std::time::Duration;
 
 use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
@@ -9,7 +10,6 @@ use domain_accounts::{
 };
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
-use uuid::Uuid;
 
 use super::{Doors, Tag};
 
@@ -34,7 +34,7 @@ struct ActingAs {
     /// Workspaces that the user may enter from this address.
     workspaces: Vec<Membership>,
     /// Id of the workspace last switched to; null if there is none, or the user may not enter it now.
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
 }
 
 /// Routes of the section.

@@ -1,12 +1,11 @@
 //! Personal tokens, for a user's own programs. Not in the contract, which presupposes a source of tokens.
 
 use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Whole};
-use domain::WorkspaceId;
+use domain::PersonalTokenId;
 use domain_accounts::personal_tokens::{self, NewToken, PersonalToken};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
-use uuid::Uuid;
 
 use super::Tag;
 
@@ -53,7 +52,7 @@ impl TokensApi {
                 None
             }
             Some(workspace) => {
-                let entry = caller.authority_in(&app, WorkspaceId(workspace)).await;
+                let entry = caller.authority_in(&app, workspace).await;
                 // A workspace that the caller doesn't belong to is a wrong value of the body, reported with all
                 // others.
                 entry.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?
@@ -68,7 +67,12 @@ impl TokensApi {
 
     /// Revoke one of the caller's personal tokens
     #[oai(path = "/:token_id", method = "delete", operation_id = "revoke_personal_token")]
-    async fn revoke(&self, app: Data<&App>, caller: InPerson, token_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn revoke(
+        &self,
+        app: Data<&App>,
+        caller: InPerson,
+        token_id: Path<PersonalTokenId>,
+    ) -> Answer<NoContent> {
         let (user, actor) = (caller.user, caller.actor());
         let revoke = async |tx: &mut Tx| personal_tokens::revoke(tx, user, &actor, *token_id).await;
         caller.change_shared(&app, revoke).await.map(|()| NoContent)

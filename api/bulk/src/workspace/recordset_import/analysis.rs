@@ -1,6 +1,7 @@
 //! The analysis of a file as the API shows it, and the options for reading a file.
 
 use api_kit::ApiError;
+use domain_data::files::FileId;
 use domain_data::{
     files::{File, FileUri},
     imports,
@@ -8,7 +9,6 @@ use domain_data::{
 use fields::{Field, FieldType};
 use poem_openapi::{Enum, Object};
 use tabular::{Analysis, Format, Options};
-use uuid::Uuid;
 
 /// File format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -119,7 +119,7 @@ pub(super) struct AnalyzeRequest {
 #[derive(Debug, Object)]
 pub(super) struct Uploaded {
     /// File id.
-    file_id: Uuid,
+    file_id: FileId,
     /// URI of the file, for imports.
     file_uri: String,
     /// File name, as given by the client.

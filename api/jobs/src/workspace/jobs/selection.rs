@@ -8,7 +8,6 @@ use jobs::{
     watch::Status,
 };
 use poem_openapi::Object;
-use uuid::Uuid;
 
 /// The jobs to cancel: those that match all given filters.
 #[derive(Debug, Object)]
@@ -18,7 +17,7 @@ pub struct JobSelection {
     /// Status filter: PENDING, QUEUED or RUNNING.
     status: Option<Status>,
     /// Parent filter: id of a batch, for its children only.
-    batch_id: Option<Uuid>,
+    batch_id: Option<JobId>,
     /// Earliest creation time, inclusive.
     since: Option<DateTime<Utc>>,
     /// Latest creation time, exclusive.
@@ -52,7 +51,7 @@ impl JobSelection {
             kinds: kind.into_iter().collect(),
             except: Vec::new(),
             status,
-            batch: batch_id.map(JobId),
+            batch: batch_id,
             since,
             until,
             // Every text contains an empty one, so it is no filter.

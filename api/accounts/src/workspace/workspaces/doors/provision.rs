@@ -1,13 +1,13 @@
 //! Creating a workspace for another user, by staff.
 
 use api_kit::{Answer, ApiError, App, SignedIn};
+use domain::WorkspaceId;
 use domain_accounts::{
     signups::{self, NewProvision},
     users,
 };
 use jobs::Tx;
 use poem_openapi::{ApiResponse, Object, payload::Json};
-use uuid::Uuid;
 
 use crate::workspace::auth::{SignupStarted, is_ready};
 
@@ -28,7 +28,7 @@ pub struct WorkspaceForOwner {
 #[derive(Debug, Object)]
 pub struct Provisioned {
     /// Workspace id.
-    workspace_id: Uuid,
+    workspace_id: WorkspaceId,
     /// Workspace name.
     workspace_name: String,
 }
