@@ -97,13 +97,13 @@ impl DomainError for TokenError {
     }
 }
 
-/// Which tokens.
+/// Filter of tokens.
 #[derive(Debug, Clone, Default)]
 struct Filter {
     id: Option<PersonalTokenId>,
-    /// Those of a person that were not revoked.
+    /// Tokens of a user that were not revoked.
     live_of: Option<UserId>,
-    /// Those of whoever has the address with that key.
+    /// Tokens of the account with that key of its address.
     email_key: Option<String>,
 }
 
@@ -133,7 +133,7 @@ pub async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<Person
 
 /// The tokens of the account with an address, including revoked ones, the newest first.
 pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<PersonalToken>, sqlx::Error> {
-    // What is no address is nobody's.
+    // A malformed address belongs to no account.
     let Some(email_key) = Email::key_of(email) else { return Ok(Vec::new()) };
     find(conn, Filter { email_key: Some(email_key), ..Filter::default() }).await
 }

@@ -5,6 +5,6 @@ pub mod invites;
 pub mod notices;
 
 domain::ids! {
-    /// An invitation to sign up that was paid for.
+    /// A paid invitation to sign up.
     StripeInviteId = "stripe_invite",
 }

@@ -10,7 +10,7 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// The first item, for a list that has one at most.
+    /// The first item, for a list of at most one.
     pub const ONE: Self = Self { limit: 1, offset: 0 };
 }
 

@@ -98,7 +98,7 @@ impl Walk<'_> {
     }
 }
 
-/// Checks a text as [`Name`](domain::Name) and [`Text`](domain::Text) do, by what their schemas say.
+/// Checks a text as [`Name`](domain::Name) and [`Text`](domain::Text) do, by the limits of their schemas.
 fn check(schema: &MetaSchema, text: &str) -> Result<(), InvalidText> {
     let (min, max) = (schema.min_length.unwrap_or(0), schema.max_length.unwrap_or(usize::MAX));
     text::check(text, min, max, schema.pattern.as_deref() == Some(ONE_LINE))

@@ -73,7 +73,7 @@ fn rewrite(schema: &mut Value) {
     }
     refer(members);
     bound(members);
-    // The title of a type of ids: what the id is of is in the property's description.
+    // The title of a type of ids: the property's description names the resource.
     if members.get("format").is_some_and(|format| format == "uuid") {
         members.remove("title");
     }
