@@ -1,7 +1,7 @@
 //! The kill matrix: each fault strikes in the middle of each workload, and what it did is counted.
 //!
 //! [`fault`] has the rows, [`workload`] the columns, [`cell`] what happens where they meet, [`table`] how
-//! it is told. One cluster stands several faults in a row; each cell has work of its own and is judged by
+//! it is shown. One cluster stands several faults in a row; each cell has work of its own and is judged by
 //! itself. `MATRIX_SEED` repeats a selection and its moments, as far as the machine repeats itself.
 //! `MATRIX_ONLY` picks the soak's cells: those whose `fault, workload` contains it.
 
