@@ -13,9 +13,9 @@ const WORKSPACE_TICKET: i64 = 24 * 3600;
 pub struct JobStarted {
     /// Job id.
     pub job_id: JobId,
-    /// URL of its snapshot, for polling.
+    /// URL of the job's snapshot, for polling.
     pub status_url: String,
-    /// URL of its events, for `EventSource`: includes a ticket that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket that is valid for this job only.
     pub stream_url: String,
 }
 

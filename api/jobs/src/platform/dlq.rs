@@ -41,7 +41,7 @@ struct DlqMessage {
     created_at: DateTime<Utc>,
     /// Time of the final failure.
     failed_at: DateTime<Utc>,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
@@ -84,7 +84,7 @@ struct DlqDiscarded {
 struct DlqRetried {
     /// Always true.
     retried: bool,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 

@@ -25,9 +25,9 @@ use crate::workspace::jobs::{CancelJobs, cancel, find, look};
 pub struct StartedJob {
     /// Job id.
     pub job_id: TypeId<JobId>,
-    /// URL of its snapshot, for polling.
+    /// URL of the job's snapshot, for polling.
     pub status_url: String,
-    /// URL of its events, for `EventSource`: includes a ticket that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket that is valid for this job only.
     pub stream_url: String,
 }
 
@@ -127,7 +127,7 @@ struct Job {
     /// End time; null if not finished.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 

@@ -62,7 +62,7 @@ pub struct DeadLetter {
     started_at: Option<DateTime<Utc>>,
     /// Time of the final failure.
     failed_at: DateTime<Utc>,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 

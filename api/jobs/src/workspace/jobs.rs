@@ -75,7 +75,7 @@ pub struct Job {
     /// Reason for waiting; null if the job is not waiting. Only in answers about a single job.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<Waiting>,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 

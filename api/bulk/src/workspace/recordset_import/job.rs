@@ -67,7 +67,7 @@ pub(super) struct TransferJob {
     /// User id of the requester; null if the requester was an API key.
     #[oai(skip_serializing_if_is_none)]
     created_by: Option<UserId>,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
@@ -177,7 +177,7 @@ pub(super) struct ImportStatus {
     /// Error message; null if the import has not failed.
     #[oai(skip_serializing_if_is_none)]
     error_message: Option<String>,
-    /// URL of its events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 

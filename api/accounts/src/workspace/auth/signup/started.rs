@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct SignupStarted {
     /// Id of the sign-up in its URLs. A secret: its holder receives the tokens.
     job_id: String,
-    /// URL of its snapshot, for polling.
+    /// URL of the sign-up's snapshot, for polling.
     status_url: String,
-    /// URL of its events, for `EventSource`.
+    /// URL of the sign-up's events, for `EventSource`.
     stream_url: String,
 }
 
