@@ -22,9 +22,9 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// A change of one job of a workspace.
-    pub(crate) fn of_job(workspace: Option<Uuid>, action: &'a str, id: crate::JobId, data: Value) -> Self {
-        Self { workspace, action, resource_type: "job", resource_id: Some(id.0), data }
+    /// A change of one job.
+    pub(crate) fn of_job(owner: crate::Owner, action: &'a str, id: crate::JobId, data: Value) -> Self {
+        Self { workspace: owner.workspace(), action, resource_type: "job", resource_id: Some(id.0), data }
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, NewJob, Origin, Pool, Tx, clock, control,
+    Database, JobId, JobKind, NewJob, Origin, Owner, Pool, Tx, clock, control,
     enqueue::{self, Row},
     watch::{Event, Status},
 };
@@ -165,13 +165,16 @@ pub async fn seal(tx: &mut Tx, batch: JobId) -> Result<(), BatchError> {
 
 /// Reopens a batch that has failed or was cancelled, and retries those of its jobs that did not
 /// complete. False for a job that is no such batch. Unique keys stay with their present holders.
-pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn reopen(tx: &mut Tx, owner: Owner, parent: JobId) -> Result<bool, sqlx::Error> {
     let Some(epoch) = sqlx::query_scalar!(
         "with gone as (
              delete from finished_jobs
               where id = $1 and workspace_id is not distinct from $2 and kind = $3
                 and state in ('failed', 'cancelled')
              returning *
+         ), seen as (
+             -- Looked at even if none of its jobs runs again.
+             insert into job_batch_deltas (batch_id) select id from gone
          )
          insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state, run_at, attempt,
                 max_attempts, epoch, created_at, started_at, fence)
@@ -180,7 +183,7 @@ pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) 
            from gone
          returning epoch",
         parent.0,
-        workspace,
+        owner.workspace(),
         KIND,
     )
     .fetch_optional(tx.conn())
@@ -189,21 +192,11 @@ pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) 
         return Ok(false);
     };
     let children = sqlx::query!(
-        "with gone as (
-             delete from finished_jobs
-              where batch_id = $1 and state in ('failed', 'cancelled') and discarded_at is null
-             returning *
-         ), uncounted as (
-             insert into job_batch_deltas (batch_id, failed, cancelled)
-             select $1, -count(*) filter (where state = 'failed'), -count(*) filter (where state = 'cancelled')
-               from gone
-         )
-         insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
-                max_attempts, epoch, error, created_at, fence, checkpoints, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0, max_attempts, epoch + 1,
-                error, created_at, epoch + 1, checkpoints, batch_id
-           from gone
-         returning id, epoch, pool",
+        r#"select r.id as "id!", r.epoch as "epoch!", r.pool as "pool!"
+             from (select array(select id from finished_jobs
+                                 where batch_id = $1 and state in ('failed', 'cancelled') and discarded_at is null
+                                   for update) as ids) held,
+                  restart_jobs(held.ids, false) r"#,
         parent.0,
     )
     .fetch_all(tx.conn())

@@ -1,7 +1,6 @@
 //! Actions on jobs: list, find, cancel, retry, prioritise, delete, read the log.
 //!
-//! Every function takes the workspace of the jobs; `None` is the installation's own. A job
-//! of another workspace doesn't exist for it.
+//! Every function takes the owner of the jobs. A job of another owner does not exist for it.
 
 mod cancel;
 mod delete;

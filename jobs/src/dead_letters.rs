@@ -1,8 +1,8 @@
 //! Dead letters: jobs that have failed finally and have not been discarded.
 //!
 //! They can be listed, shown with their payloads (secrets masked), retried one by one or many at
-//! a time, and discarded, after which the history still has them. Every function takes the workspace
-//! of the jobs; `None` is the installation's own.
+//! a time, and discarded, after which the history still has them. Every function takes the owner
+//! of the jobs.
 
 mod discard;
 mod retry;
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, payload};
+use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, Owner, payload};
 
 /// Number of dead letters that one transaction moves.
 const AT_ONCE: i64 = 500;
@@ -120,7 +120,7 @@ impl TryFrom<Row> for DeadLetter {
 /// Dead letters, the latest first, and their number.
 pub async fn list(
     database: &Database,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     offset: i64,
@@ -132,7 +132,7 @@ pub async fn list(
                 where state = 'failed' and discarded_at is null
                   and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
                 limit $2) counted"#,
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         MAX_QUICK_ROWS + 1,
     )
     .fetch_one(reader.conn())
@@ -152,7 +152,7 @@ pub async fn list(
             and kind <> all($6)
           order by finished_at desc, id desc
           limit $7 offset $8",
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         &filter.kinds,
         &filter.codes,
         filter.since,
@@ -172,7 +172,7 @@ pub async fn list(
               and ($4::timestamptz is null or finished_at >= $4)
               and ($5::timestamptz is null or finished_at < $5)
               and kind <> all($6)"#,
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         &filter.kinds,
         &filter.codes,
         filter.since,
@@ -186,11 +186,7 @@ pub async fn list(
 }
 
 /// A dead letter.
-pub async fn find(
-    database: &Database,
-    workspace: Option<Uuid>,
-    id: JobId,
-) -> Result<Option<DeadLetter>, sqlx::Error> {
+pub async fn find(database: &Database, owner: Owner, id: JobId) -> Result<Option<DeadLetter>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         "select id, kind, version, pool, priority, payload, origin, error, attempt, max_attempts, crashes,
@@ -198,7 +194,7 @@ pub async fn find(
            from finished_jobs
           where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null",
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(database.reader().await?.conn())
     .await?;

@@ -154,7 +154,7 @@ pub(crate) async fn end(
     let rows = sqlx::query!(
         r#"
         select id as "id!", epoch as "epoch!", done, failed, skipped
-          from end_jobs($1, $2, $3, $4, $5, $6)
+          from end_jobs($1, $2, $3, $4, $5, $6, null)
         "#,
         &ended.iter().map(|e| e.id.0).collect::<Vec<_>>(),
         &ended.iter().map(|e| e.fence).collect::<Vec<_>>(),
@@ -312,7 +312,7 @@ pub(crate) async fn rescue(
     let rows = sqlx::query!(
         r#"
         with lost as (
-            select j.id,
+            select j.id, j.pool, j.attempt,
                    w.id is null as gone,
                    case when c.advanced_by = j.fence then 0 else j.crashes end
                      + case when w.id is null and j.ran_alone = j.fence then 1 else 0 end as crashes
@@ -334,24 +334,20 @@ pub(crate) async fn rescue(
               from lost
              where j.id = lost.id and lost.crashes < $2
             returning j.id, j.pool, j.epoch, j.attempt, j.crashes
-        ), dead as (
-            delete from jobs j using lost where j.id = lost.id and lost.crashes >= $2
-            returning j.*, lost.crashes as final_crashes
-        ), sealed as (
-            -- As with any end: nothing of the last attempt can still commit.
-            update job_checkpoints c set fence = c.fence + 1 from dead where c.job_id = dead.id
+        ), doomed as (
+            select id, pool, attempt, crashes,
+                   format('the process that ran this job, and nothing else, died %s times in a row; '
+                          'it is not tried again by itself', crashes) as reason
+              from lost where crashes >= $2
         ), buried as (
-            insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
-                   unique_key, batch_id)
-            select id, workspace_id, kind, version, pool, payload, origin, priority, 'failed', attempt,
-                   max_attempts, final_crashes, epoch + 1, progress,
-                   jsonb_build_object('code', 'quarantined', 'attempt', attempt, 'message', format(
-                       'the process that ran this job, and nothing else, died %s times in a row; '
-                       'it is not tried again by itself', final_crashes)),
-                   created_at, started_at, checkpoints, unique_key, batch_id
-              from dead
-            returning id, pool, epoch, attempt, crashes, error ->> 'message' as reason
+            select d.id, d.pool, e.epoch, d.attempt, d.crashes, d.reason
+              from (select array_agg(id) as ids, array_agg('failed'::text) as states,
+                           array_agg(jsonb_build_object('code', 'quarantined', 'attempt', attempt,
+                                                        'message', reason)) as errors,
+                           array_agg(crashes) as crashes
+                      from doomed having count(*) > 0) a,
+                   end_jobs(a.ids, null, a.states, null, null, a.errors, a.crashes) e
+              join doomed d on d.id = e.id
         )
         select id as "id!", pool as "pool!", epoch as "epoch!", attempt as "attempt!", crashes as "crashes!",
                null as reason

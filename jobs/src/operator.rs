@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin, Pool, Tx,
+    Database, JobId, Origin, Owner, Pool, Tx,
     control::{self, Cancel, Retry},
     watch::Status,
 };
@@ -73,8 +73,8 @@ pub struct Job {
 pub struct Filter {
     /// Job id.
     pub job: Option<JobId>,
-    /// Workspace id; nil: the installation's own.
-    pub tenant: Option<Uuid>,
+    /// Only of this owner.
+    pub owner: Option<Owner>,
     /// Pool filter.
     pub pool: Option<Pool>,
     /// Kind filter.
@@ -124,7 +124,7 @@ async fn select(conn: &mut PgConnection, filter: &Filter, limit: i64) -> Result<
             order by id desc
             limit $10"#,
         filter.job.map(|job| job.0),
-        filter.tenant,
+        filter.owner.map(Owner::tenant),
         filter.pool.map(Pool::name),
         filter.kind,
         state,
@@ -180,7 +180,7 @@ pub async fn get_within(conn: &mut PgConnection, id: JobId) -> Result<Option<Job
 /// Cancels a job, as [`control::cancel`] does for its workspace.
 pub async fn cancel(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
     match get_within(tx.conn(), id).await? {
-        Some(job) => control::cancel(tx, job.workspace_id, id, by).await,
+        Some(job) => control::cancel(tx, Owner::of_row(job.workspace_id), id, by).await,
         None => Ok(Cancel::NotFound),
     }
 }
@@ -188,7 +188,7 @@ pub async fn cancel(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Cancel, sqlx:
 /// Retries a failed or cancelled job, as [`control::retry`] does for its workspace.
 pub async fn retry(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
     match get_within(tx.conn(), id).await? {
-        Some(job) => control::retry(tx, job.workspace_id, id, by).await,
+        Some(job) => control::retry(tx, Owner::of_row(job.workspace_id), id, by).await,
         None => Ok(Retry::NotFound),
     }
 }

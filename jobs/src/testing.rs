@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, Origin, Recurring, Registry, Tx, clock,
+    Database, JobId, JobKind, Origin, Owner, Recurring, Registry, Tx, clock,
     control::{self, Cancel},
     ledger::interval,
     payload,
@@ -143,10 +143,10 @@ async fn run_sql(tx: &mut Tx, sql: &str) {
 }
 
 /// Cancels a job, in a transaction of its own.
-pub async fn cancel(database: &Database, workspace: Option<Uuid>, job: JobId) -> Cancel {
+pub async fn cancel(database: &Database, owner: Owner, job: JobId) -> Cancel {
     let mut tx = database.begin().await.expect("PostgreSQL answers");
     let cancelled =
-        control::cancel(&mut tx, workspace, job, &Origin::default()).await.expect("a job can be stopped");
+        control::cancel(&mut tx, owner, job, &Origin::default()).await.expect("a job can be stopped");
     tx.commit().await.expect("PostgreSQL answers");
     cancelled
 }

@@ -63,8 +63,8 @@ async fn an_error_within_with_accounts_leaves_the_transaction_confined() {
     let mut db = WorkspaceDb::write(&app.database, workspace_of(&ada), Actor::default()).await.unwrap();
 
     // An error of ours: the transaction goes on.
-    let refused = db.with_accounts(async |_| Err::<(), _>(domain::EntityError::NotFound)).await;
-    assert!(matches!(refused, Err(domain::EntityError::NotFound)), "{refused:?}");
+    let refused = db.with_accounts(async |_| Err::<(), _>(domain::Error::not_found())).await;
+    assert_eq!(refused.unwrap_err().kind(), &domain::ErrorKind::NotFound);
     assert_confined(&mut db, &other).await;
 
     // An error of the database: nothing runs any more, and that error is returned.

@@ -12,11 +12,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{
-    Actor, EntityError, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError,
-};
+use domain::{Actor, Error, ErrorKind, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId};
 use domain_data::{
-    exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
+    exports::{self, CsvRows, NewExport, Opened, Segment},
     job_kinds::{ExportRecords, ScheduledExport},
     records::{self, SnapshotPage},
 };
@@ -67,10 +65,8 @@ pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, con
     let new = NewExport { recordset: job.recordset, fields: job.fields, is_safe: true };
     match exports::begin(&mut db, context.job_id, new).await {
         Ok(()) => db.commit().await?,
-        Err(ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error))) => {
-            return Err(error.into());
-        }
-        Err(ExportError::Fields(_)) => {
+        Err(error) if error.is_failure() => return Err(error.into()),
+        Err(error) if matches!(error.kind(), ErrorKind::Invalid(_)) => {
             return Ok(fail("fields_gone", "the recordset no longer has all of the fields"));
         }
         Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
@@ -86,12 +82,12 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
     let actor = Actor::of_job(&context.origin);
     let mut db = WorkspaceDb::write(context.database(), workspace, actor.clone()).await?;
     let opened = match exports::open(&mut db, context.job_id).await {
-        Ok(opened) => opened,
-        Err(ExportError::Database(error)) => return Err(error.into()),
-        Err(ExportError::NotFound) => return Ok(fail("export_deleted", "the export was deleted")),
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(fail("export_deleted", "the export was deleted")),
+        Err(error) if error.is_failure() => return Err(error.into()),
         Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
     };
-    let prefix = exports::prefix(&db, context.job_id);
+    let prefix = exports::prefix(workspace, context.job_id);
     db.commit().await?;
     let mut run = Run {
         services,
@@ -130,7 +126,7 @@ enum End {
     /// It continues later, or not at all.
     Stopped(Outcome),
     /// The workspace would store more than its plan allows.
-    Full(StorageUseError),
+    Full(Error),
 }
 
 struct Run {
@@ -201,7 +197,7 @@ impl Run {
 
     /// Waits until a segment is stored, then commits that it is part of the file; unless the workspace would store
     /// more than its plan allows.
-    async fn commit(&mut self, mut storing: Storing) -> Result<Option<StorageUseError>, JobError> {
+    async fn commit(&mut self, mut storing: Storing) -> Result<Option<Error>, JobError> {
         if let Some(stored) = storing.task.join_next().await {
             stored.map_err(JobError::retry)?.map_err(crate::storage_failed)?;
         }
@@ -209,8 +205,8 @@ impl Run {
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
         match exports::add_segment(&mut db, self.context.job_id, &storing.segment).await {
             Ok(()) => {}
-            Err(StorageUseError::Database(error)) => return Err(error.into()),
-            Err(full @ StorageUseError::Exceeded { .. }) => return Ok(Some(full)),
+            Err(full) if *full.kind() == ErrorKind::LimitExceeded => return Ok(Some(full)),
+            Err(error) => return Err(error.into()),
         }
         if storing.after.is_none() {
             let export = &self.opened.export;

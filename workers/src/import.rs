@@ -18,7 +18,7 @@ pub use discard::discard_import;
 
 use std::sync::Arc;
 
-use domain::{Actor, EntityError, RecordId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError};
+use domain::{Actor, Error, ErrorKind, RecordId, WorkspaceDb, WorkspaceId};
 use domain_data::{
     imports::{self, Batch, Import, Mode, RowWriter, staged},
     job_kinds::{DiscardImport, ImportRecords},
@@ -70,7 +70,7 @@ enum Written {
     /// Nothing is written, because the fields have changed.
     FieldsChanged,
     /// Nothing is written, because the workspace would store more than its plan allows.
-    Full(StorageUseError),
+    Full(Error),
 }
 
 fn failed(code: &'static str, message: impl Into<String>) -> End {
@@ -144,7 +144,7 @@ impl Run {
         let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
         let schema = match Schema::load(&mut db, self.import.recordset_id).await {
             Ok(schema) => schema,
-            Err(EntityError::Database(error)) => return Err(error.into()),
+            Err(error) if error.is_failure() => return Err(error.into()),
             Err(_) => return Ok(failed("recordset_gone", "the recordset was deleted")),
         };
         drop(db);
@@ -233,8 +233,8 @@ impl Run {
         }
         match batch.write(&mut db, &self.import, copy).await {
             Ok(()) => {}
-            Err(StorageUseError::Database(error)) => return Err(error.into()),
-            Err(full @ StorageUseError::Exceeded { .. }) => return Ok(Written::Full(full)),
+            Err(full) if *full.kind() == ErrorKind::LimitExceeded => return Ok(Written::Full(full)),
+            Err(error) => return Err(error.into()),
         }
         let counts = Counts {
             done: self.counts.done + batch.accepted,

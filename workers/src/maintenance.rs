@@ -7,14 +7,8 @@ use std::sync::Arc;
 
 use domain::{Actor, WorkspaceDb, WorkspaceId};
 use domain_accounts::{avatars, upkeep};
-use domain_data::{
-    exports, files,
-    imports::{self, staged},
-    job_kinds::SweepUploads,
-};
-use futures::TryStreamExt;
+use domain_data::{files, imports::staged, job_kinds::SweepUploads, remains::Remains};
 use jobs::{Answer, JobContext, JobError, Outcome};
-use runtime::storage::StorageError;
 use serde_json::json;
 
 use crate::{Services, import};
@@ -40,8 +34,7 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
             }
         }
     }
-    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await;
-    let pictures = pictures.map_err(JobError::retry)?;
+    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await?;
     Ok(Outcome::Done(json!({ "files": swept, "pictures": pictures })))
 }
 
@@ -63,9 +56,7 @@ impl Sweep<'_> {
         db.commit().await?;
         for (id, key) in &unused {
             let whose = (self.workspace, actor.clone());
-            files::remove(database, &self.services.storage, whose, *id, key, None)
-                .await
-                .map_err(JobError::retry)?;
+            files::remove(database, &self.services.storage, whose, *id, key, None).await?;
         }
         Ok(unused.len())
     }
@@ -92,26 +83,16 @@ impl Sweep<'_> {
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
         let (imports, exports) = upkeep::imports_and_exports(&mut db).await?;
         drop(db);
-        for job in upkeep::forgotten(database, &imports).await? {
+        let storage = &self.services.storage;
+        for job in upkeep::forgotten(database, &[imports, exports].concat()).await? {
+            let remains = Remains::new(self.workspace, job);
+            remains.remove_files(storage).await.map_err(crate::storage_failed)?;
             let mut more = true;
             while more {
                 let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
-                more = imports::forget_some(&mut db, job).await?;
+                more = remains.remove_some(&mut db).await?;
                 db.commit().await?;
             }
-        }
-        for job in upkeep::forgotten(database, &exports).await? {
-            let db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
-            let prefix = exports::prefix(&db, job);
-            drop(db);
-            let storage = &self.services.storage;
-            let keys: Result<Vec<String>, StorageError> = storage.keys(&prefix).try_collect().await;
-            for key in keys.map_err(crate::storage_failed)? {
-                storage.delete(&key).await.map_err(crate::storage_failed)?;
-            }
-            let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
-            exports::forget(&mut db, job).await?;
-            db.commit().await?;
         }
         Ok(())
     }

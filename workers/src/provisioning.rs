@@ -93,6 +93,7 @@ pub async fn provision_workspace(
         }
         Err(ProvisioningError::Abandoned) => Ok(abandoned()),
         Err(ProvisioningError::Database(error)) => Err(error.into()),
+        Err(ProvisioningError::Seed(error)) => Err(error.into()),
         Err(error) => Err(JobError::retry(error)),
     }
 }

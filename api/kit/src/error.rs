@@ -1,6 +1,6 @@
 //! The one error of the API, and the one place that renders it per surface.
 //!
-//! Handlers use `?`: every error of the domain becomes an [`ApiError`], the framework's own errors
+//! Handlers use `?`: each [`domain::Error`], and what converts into one, becomes an [`ApiError`], the framework's own errors
 //! are translated by [`ApiError::of_framework`], and [`crate::Edge`] renders them all.
 
 mod framework;
@@ -9,7 +9,7 @@ pub(crate) use framework::plain_reason;
 
 use std::{borrow::Cow, collections::BTreeMap, error::Error as StdError, fmt};
 
-use domain::{DATABASE_UNREACHABLE, DomainError, FieldErrors, Refusal};
+use domain::{DATABASE_UNREACHABLE, ErrorKind, FieldErrors};
 use jobs::Surface;
 use poem::{
     IntoResponse, Response,
@@ -44,11 +44,6 @@ pub struct ApiError {
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// Seconds to wait, in a compact form.
-fn wait(seconds: u64) -> u32 {
-    u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
 /// Error of the Workspace API and the operator's routes.
 #[derive(Debug, Object)]
 #[oai(rename = "Error")]
@@ -79,7 +74,7 @@ impl ApiError {
     /// 404: the resource doesn't exist, or the caller may not see it.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "record_not_found", "not found")
+        domain::Error::not_found().into()
     }
 
     /// Whether it is a [`Self::not_found`].
@@ -90,35 +85,24 @@ impl ApiError {
 
     /// 422: one field, one reason.
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::invalid_fields(FieldErrors::from([(field.into(), vec![reason.into()])]))
+        domain::Error::invalid(field, reason).into()
     }
 
     /// 422: reasons by field.
     #[must_use]
     pub fn invalid_fields(fields: FieldErrors) -> Self {
-        let detail = fields
-            .iter()
-            .map(|(name, reasons)| format!("{name}: {}", reasons.join(", ")))
-            .collect::<Vec<_>>()
-            .join("; ");
-        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "record_invalid", detail) }
+        domain::Error::invalid_fields(fields).into()
     }
 
     /// 422: absent required fields, by name.
     pub fn missing(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let fields: FieldErrors =
-            names.into_iter().map(|name| (name.into(), vec!["is required".to_owned()])).collect();
-        let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
-        let detail = format!("required and missing: {names}");
-        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_missing", detail) }
+        domain::Error::missing(names).into()
     }
 
     /// 422: unknown parameters or members, with the allowed ones.
     #[must_use]
     pub fn unknown(fields: FieldErrors) -> Self {
-        let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
-        let detail = format!("unknown: {names}");
-        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameter_unknown", detail) }
+        domain::Error::unknown(fields).into()
     }
 
     /// 405: the methods that the path supports, as `Allow` lists them.
@@ -199,18 +183,12 @@ impl ApiError {
 
     /// 429: too many requests; retry after so many seconds.
     pub fn rate_limited(seconds: u64, detail: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(wait(seconds)),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
-        }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(seconds)
     }
 
     /// 500: an internal error. The cause is logged and never sent.
     pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self {
-            cause: Some(cause.into()),
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error occurred")
-        }
+        domain::Error::internal(cause).into()
     }
 
     /// 503: not available now.
@@ -221,10 +199,13 @@ impl ApiError {
     /// 503: PostgreSQL is unreachable; retry after a short time.
     #[must_use]
     pub fn database_unreachable() -> Self {
-        Self {
-            retry_after: Some(wait(RETRY_AFTER_SECONDS)),
-            ..Self::unavailable(DATABASE_UNREACHABLE, "the database is unreachable; try again")
-        }
+        Self::unavailable(DATABASE_UNREACHABLE, "the database is unreachable; try again")
+            .retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// The same, with the seconds to wait, in as little room as an error has.
+    fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }
 
     /// The status.
@@ -287,39 +268,37 @@ impl ApiError {
     }
 }
 
-/// Errors of the domain.
-impl<E: DomainError> From<E> for ApiError {
+/// The errors of the domain, and of what the domain works with.
+impl<E: Into<domain::Error>> From<E> for ApiError {
     fn from(error: E) -> Self {
-        let said = error.to_string();
-        match error.refusal() {
-            Refusal::NotFound => Self::not_found(),
-            Refusal::Invalid(fields) => Self::invalid_fields(fields),
-            Refusal::Unknown(fields) => Self::unknown(fields),
-            Refusal::Missing(names) => Self::missing(names),
-            Refusal::Conflict(code) => Self::conflict(code, said),
-            Refusal::Forbidden => Self::forbidden(said),
-            Refusal::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "token_invalid", said),
-            Refusal::WrongCredentials => Self::new(StatusCode::UNAUTHORIZED, "credentials_invalid", said),
-            Refusal::TooMany(code, seconds) => Self {
-                retry_after: Some(wait(seconds)),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, said)
-            },
-            Refusal::RateLimited(seconds) => Self::rate_limited(seconds, said),
-            Refusal::PaymentRefused => Self::new(StatusCode::PAYMENT_REQUIRED, "payment_refused", said),
-            Refusal::LimitExceeded => Self::new(StatusCode::PAYMENT_REQUIRED, "limit_exceeded", said),
-            Refusal::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", said),
-            Refusal::Gone => Self::new(StatusCode::GONE, "gone", said),
-            Refusal::Unavailable(DATABASE_UNREACHABLE) => {
-                Self { cause: Some(error.into()), ..Self::database_unreachable() }
+        let (kind, said, cause) = error.into().into_parts();
+        let answer = |status, code| Self::new(status, code, said.clone());
+        match kind {
+            ErrorKind::NotFound => answer(StatusCode::NOT_FOUND, "record_not_found"),
+            ErrorKind::Invalid(fields) => {
+                Self { fields, ..answer(StatusCode::UNPROCESSABLE_ENTITY, "record_invalid") }
             }
-            Refusal::Unavailable(code) => {
-                Self { cause: Some(error.into()), ..Self::unavailable(code, "not available at present") }
+            ErrorKind::Unknown(fields) => {
+                Self { fields, ..answer(StatusCode::UNPROCESSABLE_ENTITY, "parameter_unknown") }
             }
-            Refusal::Overloaded(seconds) => {
-                let said = "the service is overloaded; retry after the seconds in Retry-After";
-                Self { retry_after: Some(wait(seconds)), ..Self::unavailable("overloaded", said) }
+            ErrorKind::Missing(fields) => {
+                Self { fields, ..answer(StatusCode::UNPROCESSABLE_ENTITY, "parameter_missing") }
             }
-            Refusal::Internal => Self::internal(error),
+            ErrorKind::Conflict(code) => Self::conflict(code, said),
+            ErrorKind::Forbidden => Self::forbidden(said),
+            ErrorKind::Unauthenticated => answer(StatusCode::UNAUTHORIZED, "token_invalid"),
+            ErrorKind::WrongCredentials => answer(StatusCode::UNAUTHORIZED, "credentials_invalid"),
+            ErrorKind::TooMany(code, seconds) => {
+                answer(StatusCode::TOO_MANY_REQUESTS, code).retry_after(seconds)
+            }
+            ErrorKind::PaymentRefused => answer(StatusCode::PAYMENT_REQUIRED, "payment_refused"),
+            ErrorKind::LimitExceeded => answer(StatusCode::PAYMENT_REQUIRED, "limit_exceeded"),
+            ErrorKind::TooLarge => answer(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            ErrorKind::Gone => answer(StatusCode::GONE, "gone"),
+            ErrorKind::Unavailable(DATABASE_UNREACHABLE) => Self { cause, ..Self::database_unreachable() },
+            ErrorKind::Unavailable(code) => Self { cause, ..Self::unavailable(code, said) },
+            ErrorKind::Overloaded(seconds) => Self::unavailable("overloaded", said).retry_after(seconds),
+            ErrorKind::Internal => Self { cause, ..answer(StatusCode::INTERNAL_SERVER_ERROR, "internal") },
         }
     }
 }
@@ -417,29 +396,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_internal_error_tells_nothing() {
-        let error = ApiError::from(Secretive);
+        let error = ApiError::internal(std::io::Error::other("select password from users"));
         let (status, body) = rendered(error, Surface::Workspace).await;
         assert_eq!(status, 500);
         assert_eq!(
             body,
             json!({"error": "internal", "detail": "an internal error occurred", "request_id": "req-1"})
         );
-    }
-
-    /// An error of the domain whose text must not be sent.
-    #[derive(Debug)]
-    struct Secretive;
-
-    impl fmt::Display for Secretive {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("select password from users")
-        }
-    }
-    impl StdError for Secretive {}
-    impl DomainError for Secretive {
-        fn refusal(&self) -> Refusal {
-            Refusal::Internal
-        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod fails;
 mod idempotency;
 mod impersonation;
 mod job_started;
+mod job_views;
 mod jobs_stream;
 mod log_stream;
 mod need;
@@ -55,8 +56,9 @@ pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watchin
 pub use error::ApiError;
 pub use fails::Fails;
 pub use job_started::{JobStarted, JobsStreamUrl};
+pub use job_views::{JobOutcome, JobViews, ShownJob};
 pub use jobs_stream::{JobsFilter, JobsStart, JobsStream, ShownJobEvent};
-pub use log_stream::{JobLogLine, LogStream};
+pub use log_stream::{JobLog, JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
     CappedPage, Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request,
@@ -73,7 +75,7 @@ pub use strict::Strict;
 pub use type_id::{NotThatId, TypeId, id_of_kind, type_id_of, with_type_ids};
 pub use upload::FileUpload;
 pub use wait::wait_for_end;
-pub use watcher::{ViewJobs, Watcher};
+pub use watcher::{ViewJobs, WatchedJobs, Watcher};
 
 pub use domain::{access::Reach, callers::Credential};
 

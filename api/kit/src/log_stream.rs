@@ -55,6 +55,20 @@ impl From<LogLine> for JobLogLine {
     }
 }
 
+/// Lines of a job's log.
+#[derive(Debug, Clone, Object)]
+pub struct JobLog {
+    /// Oldest first.
+    items: Vec<JobLogLine>,
+}
+
+impl JobLog {
+    /// These lines.
+    pub(crate) fn new(lines: Vec<LogLine>) -> Self {
+        Self { items: lines.into_iter().map(JobLogLine::from).collect() }
+    }
+}
+
 /// The answer of a log stream: lines, or 204 for a client that has received the end.
 pub struct LogStream(Option<BoxStream<'static, Bytes>>);
 

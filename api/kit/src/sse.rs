@@ -119,10 +119,9 @@ impl<E: ShownEvent> JobStream<E> {
         hub: &Hub,
         job: JobId,
         start: Start,
-        shape: Option<Shape>,
         admit: impl FnOnce(&Snapshot) -> Result<Admitted, ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::begin(hub, job, E::job_id(job), start, shape, |job| admit(job).map(Some)).await
+        Self::begin(hub, job, E::job_id(job), start, None, |job| admit(job).map(Some)).await
     }
 
     async fn begin(

@@ -14,8 +14,9 @@ use poem_openapi::{
 
 use crate::{
     Access, Admitted, ApiError, App, ClientAddress, JobStream, JobsFilter, JobsStart, JobsStream, LogStream,
-    Opens, Pass, Permission, Shape, ShownEvent, ShownJobEvent, Start, Ticket,
+    Opens, Pass, Permission, ShownEvent, ShownJobEvent, Start, Ticket,
     caller::app,
+    job_views::Kinds,
     permission::{Asked, admit, register_schemes},
     permissions,
 };
@@ -27,7 +28,7 @@ const TICKET: &str = "ticket";
 /// Lifetime of a ticket after the end of its job.
 const TICKET_AFTER_END: Duration = Duration::hours(1);
 
-/// A client that may watch jobs; which ones is checked by [`Watcher::open`].
+/// A client that may watch jobs; which ones is checked by [`Watcher::jobs`].
 #[derive(Debug)]
 pub struct Watcher(Way);
 
@@ -37,43 +38,85 @@ enum Way {
     Ticket { app: Box<App>, ticket: Option<Box<Ticket>>, from: Option<IpAddr> },
 }
 
-impl Watcher {
-    /// Opens the stream of a job that this watcher may see.
+/// Jobs that a watcher may see: see [`Watcher::jobs`].
+#[derive(Debug, Clone, Copy)]
+pub struct WatchedJobs<'a> {
+    watcher: &'a Watcher,
+    kinds: Kinds<'a>,
+}
+
+impl WatchedJobs<'_> {
+    /// Opens the stream of a job's events.
     ///
     /// # Errors
-    /// 404 for a job of another workspace, 401 for a ticket that is invalid or has expired.
-    pub async fn open<E: ShownEvent>(
-        &self,
-        job: JobId,
-        start: Start,
-        shape: Option<Shape>,
-    ) -> Result<JobStream<E>, ApiError> {
-        match &self.0 {
+    /// 404 for a job of another workspace or kind, 401 for a ticket that is invalid or has expired.
+    pub async fn stream<E: ShownEvent>(&self, job: JobId, start: Start) -> Result<JobStream<E>, ApiError> {
+        match &self.watcher.0 {
             Way::Member(access) => {
-                let admit = |snapshot: &Snapshot| may_see(access, snapshot);
-                JobStream::open_for(&access.app().hub, job, start, shape, admit).await
+                let admit = |snapshot: &Snapshot| self.may_see(access, snapshot);
+                JobStream::open_for(&access.app().hub, job, start, admit).await
             }
             Way::Ticket { app, .. } => {
                 let admitted = self.admit_ticket(job).await?;
                 let lives = |snapshot: &Snapshot| ticket_lives(snapshot).map(|()| admitted);
-                JobStream::open_for(&app.hub, job, start, shape, lives).await
+                JobStream::open_for(&app.hub, job, start, lives).await
             }
         }
     }
 
-    /// Opens the stream of the log of a job that this watcher may see, after the line `after`.
+    /// Opens the stream of a job's log, after the line `after`.
     ///
     /// # Errors
-    /// As for [`Watcher::open`].
-    pub async fn open_log(&self, job: JobId, after: Option<i64>) -> Result<LogStream, ApiError> {
-        let (app, admitted) = match &self.0 {
+    /// As for [`WatchedJobs::stream`].
+    pub async fn log(&self, job: JobId, after: Option<i64>) -> Result<LogStream, ApiError> {
+        let (app, admitted) = match &self.watcher.0 {
             Way::Member(access) => {
                 let snapshot = access.app().hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-                (access.app(), may_see(access, &snapshot)?)
+                (access.app(), self.may_see(access, &snapshot)?)
             }
             Way::Ticket { app, .. } => (&**app, self.admit_ticket(job).await?),
         };
         LogStream::open(app, admitted, job, after).await
+    }
+
+    /// A job of another workspace doesn't exist; one of a feature asks for that feature's permission.
+    fn may_see(&self, access: &Access, job: &Snapshot) -> Result<Admitted, ApiError> {
+        if job.owner() != access.owner() || !self.kinds.include(&job.kind) {
+            return Err(ApiError::not_found());
+        }
+        access.need_for(Act::View, &job.kind)?;
+        Ok(access.admitted_to(&job.kind))
+    }
+
+    /// Admits a ticket for a job as if its credential had come in a header: from this address, into the job's
+    /// workspace, by the permission by which it was given and those that the job's kind asks for.
+    async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
+        let Way::Ticket { app, ticket: Some(ticket), from } = &self.watcher.0 else {
+            return Err(ApiError::token_invalid());
+        };
+        if ticket.opens != Opens::Job(job) {
+            return Err(ApiError::token_invalid());
+        }
+        let snapshot = app.hub.snapshot(job).await?.filter(|job| self.kinds.include(&job.kind));
+        let snapshot = snapshot.ok_or_else(ApiError::not_found)?;
+        ticket_lives(&snapshot)?;
+        let workspace = snapshot.workspace.map(WorkspaceId).ok_or_else(ApiError::token_invalid)?;
+        let also = kinds::needs(&snapshot.kind, Act::View);
+        app.admissions.admit(pass(ticket, workspace, *from, also)).await
+    }
+}
+
+impl Watcher {
+    /// Jobs of these kinds: for the streams of the section that they belong to.
+    #[must_use]
+    pub fn jobs<'a>(&'a self, kinds: &'a [&'static str]) -> WatchedJobs<'a> {
+        WatchedJobs { watcher: self, kinds: Kinds::Only(kinds) }
+    }
+
+    /// Jobs of every kind: for the streams of jobs in general.
+    #[must_use]
+    pub fn jobs_of_all_kinds(&self) -> WatchedJobs<'_> {
+        WatchedJobs { watcher: self, kinds: Kinds::All }
     }
 
     /// Opens the stream of all jobs of this watcher's workspace.
@@ -98,22 +141,6 @@ impl Watcher {
             }
         }
     }
-
-    /// Admits a ticket for a job as if its credential had been sent in a header: from this address, into the job's
-    /// workspace, by the permission with which it was given and those of the job's kind.
-    async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
-        let Way::Ticket { app, ticket: Some(ticket), from } = &self.0 else {
-            return Err(ApiError::token_invalid());
-        };
-        if ticket.opens != Opens::Job(job) {
-            return Err(ApiError::token_invalid());
-        }
-        let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
-        ticket_lives(&snapshot)?;
-        let workspace = snapshot.workspace.map(WorkspaceId).ok_or_else(ApiError::token_invalid)?;
-        let also = kinds::needs(&snapshot.kind, Act::View);
-        app.admissions.admit(pass(ticket, workspace, *from, also)).await
-    }
 }
 
 fn pass(
@@ -124,15 +151,6 @@ fn pass(
 ) -> Pass {
     let permission = ticket.permission.clone().into_owned();
     Pass { credential: ticket.credential, workspace, from, permission, also }
-}
-
-/// A job of another workspace doesn't exist for the caller; one of a feature needs that feature's permission.
-fn may_see(access: &Access, job: &Snapshot) -> Result<Admitted, ApiError> {
-    if job.workspace != Some(access.workspace.0) {
-        return Err(ApiError::not_found());
-    }
-    access.need_for(Act::View, &job.kind)?;
-    Ok(access.admitted_to(&job.kind))
 }
 
 /// Counts a request by ticket as one of the credential that it was made for.

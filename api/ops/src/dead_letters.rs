@@ -3,7 +3,7 @@
 
 use api_kit::{Answer, Operator};
 use domain::WorkspaceId;
-use jobs::{JobId, Pool, operator::Filter};
+use jobs::{JobId, Owner, Pool, operator::Filter};
 use poem_openapi::{OpenApi, Tags, param::Query, payload::Json};
 
 use crate::jobs::{Jobs, part};
@@ -36,7 +36,7 @@ impl DeadLettersApi {
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
-            tenant: workspace_id.0.map(|id| id.0),
+            owner: workspace_id.0.map(|id| Owner::of_tenant(id.0)),
             pool: pool.0,
             kind: kind.0,
             dead: true,

@@ -1,10 +1,9 @@
 //! Jobs of all workspaces: list, cancel and retry them.
 
-use api_kit::{Answer, ApiError, Fails, Operator};
+use api_kit::{Answer, ApiError, Fails, JobOutcome, Operator};
 use domain::WorkspaceId;
 use jobs::{
-    JobId, Pool, Tx,
-    control::{Cancel, Retry},
+    JobId, Owner, Pool, Tx,
     operator::{self, Filter, Job},
     watch::Status,
 };
@@ -58,7 +57,7 @@ impl JobsApi {
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
             job: None,
-            tenant: workspace_id.0.map(|id| id.0),
+            owner: workspace_id.0.map(|id| Owner::of_tenant(id.0)),
             pool: pool.0,
             kind: kind.0,
             status: status.0,
@@ -82,10 +81,9 @@ impl JobsApi {
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job", tag = "Fails::JobOver")]
     async fn cancel(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
         let job = job_id.0;
-        let cancel = async |tx: &mut Tx| match operator::cancel(tx, job, &operator.origin()).await? {
-            Cancel::Cancelled | Cancel::Requested => within(tx, job).await,
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job has already ended")),
-            Cancel::NotFound => Err(ApiError::not_found()),
+        let cancel = async |tx: &mut Tx| {
+            operator::cancel(tx, job, &operator.origin()).await?.done()?;
+            within(tx, job).await
         };
         operator.change_shared(cancel).await.map(Json)
     }
@@ -100,15 +98,9 @@ impl JobsApi {
     )]
     async fn retry(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
         let job = job_id.0;
-        let retry = async |tx: &mut Tx| match operator::retry(tx, job, &operator.origin()).await? {
-            Retry::Queued => within(tx, job).await,
-            Retry::NotOver => {
-                Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
-            }
-            Retry::Duplicate(other) => {
-                Err(ApiError::conflict("duplicate_job", format!("job {other} has replaced it")))
-            }
-            Retry::NotFound => Err(ApiError::not_found()),
+        let retry = async |tx: &mut Tx| {
+            operator::retry(tx, job, &operator.origin()).await?.done()?;
+            within(tx, job).await
         };
         operator.change_shared(retry).await.map(Json)
     }

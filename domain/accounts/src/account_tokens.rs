@@ -4,7 +4,7 @@
 
 use chrono::Duration;
 use domain::{
-    DomainError, Refusal, UserId, WorkspaceId,
+    Error, UserId, WorkspaceId,
     access::Role,
     secret,
     standing::{self, Overrides},
@@ -70,25 +70,11 @@ pub struct Bearer {
     pub is_mailed: bool,
 }
 
-/// A token that isn't good.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// It is unknown, was used, has expired, or a newer one took its place; or its maker could not hand it over any
-    /// more. It doesn't say which.
-    #[error("the link is not valid, or no longer: ask for a new one")]
-    NotGood,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for TokenError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotGood => Refusal::Unauthenticated,
-            Self::Database(error) => error.refusal(),
-        }
-    }
+/// The refusal of a token that is unknown, was used, has expired, or was replaced by a newer one; or its maker could not
+/// hand it over any more. It doesn't say which.
+#[must_use]
+pub fn not_good() -> Error {
+    Error::unauthenticated("the link is not valid, or no longer: ask for a new one")
 }
 
 /// Issues a token in place of earlier ones from the same source: a token issued by an admin leaves one that the owner
@@ -144,8 +130,8 @@ pub async fn void(tx: &mut Tx, user: UserId, purpose: Purpose) -> Result<(), sql
 /// The account that a token gives access to, without redeeming it.
 ///
 /// # Errors
-/// [`TokenError::NotGood`].
-pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
+/// `token_invalid`.
+pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, Error> {
     let hash = secret::hash(token);
     let mut conn = pool.acquire().await?;
     let found = sqlx::query_as!(
@@ -158,15 +144,15 @@ pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(TokenError::NotGood)?;
+    .ok_or_else(not_good)?;
     found.bearer(&mut conn, purpose).await
 }
 
 /// Redeems a token: it is invalid from now on, if this transaction commits.
 ///
 /// # Errors
-/// [`TokenError::NotGood`].
-pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
+/// `token_invalid`.
+pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, Error> {
     let hash = secret::hash(token);
     // A change that ends the management of the account by a workspace comes before this, or after it.
     sqlx::query!(
@@ -187,7 +173,7 @@ pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotGood)?;
+    .ok_or_else(not_good)?;
     found.bearer(tx.conn(), purpose).await
 }
 
@@ -202,10 +188,10 @@ struct Found {
 impl Found {
     /// The account that it gives access to. An emailed token is in the hands of the mailbox's reader. A
     /// handed-over one is in its maker's, and only as valid as the maker's present permissions.
-    async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, TokenError> {
+    async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, Error> {
         let is_handed_over = purpose == Purpose::PasswordReset && !self.is_mailed;
         if is_handed_over && !self.has_entitled_maker(conn).await? {
-            return Err(TokenError::NotGood);
+            return Err(not_good());
         }
         Ok(Bearer { user: self.user_id, workspace: self.workspace_id, is_mailed: self.is_mailed })
     }

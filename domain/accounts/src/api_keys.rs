@@ -11,7 +11,7 @@ mod change;
 mod issue;
 
 use chrono::{DateTime, Utc};
-use domain::{ApiKeyId, DomainError, FieldErrors, PageRequest, Refusal, UserId, WorkspaceId, access::Scope};
+use domain::{ApiKeyId, Error, PageRequest, UserId, WorkspaceId, access::Scope};
 use poem_openapi::Object;
 use sqlx::PgConnection;
 
@@ -66,51 +66,9 @@ pub struct Filter {
     pub is_revoked: Option<bool>,
 }
 
-/// Why something about a key didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiKeyError {
-    /// This workspace has no such key. 404.
-    #[error("there is no such thing here")]
-    NotFound,
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// It is over for good. 409 `key_revoked`.
-    #[error("the key is revoked, and stays so: issue another one")]
-    Revoked,
-    /// A successor would be over, too. 409 `key_expired`.
-    #[error("the key has expired, and a successor would have, too: issue another one")]
-    Expired,
-    /// The workspace has as many as its plan allows. 402.
-    #[error(
-        "the plan allows {0} API keys that are neither revoked nor expired: revoke one, or choose a larger plan"
-    )]
-    TooMany(i64),
-    /// The caller doesn't hold what the scope lets keys do. 403.
-    #[error("a key with the scope {0} may do what you may not")]
-    MoreThanHeld(Scope),
-    /// The key acts for a person who holds more than the caller, and the change would let it do more. 403.
-    #[error(
-        "this change lets the key do more for its maker, who may do more here than the caller: rotate the key instead"
-    )]
-    OfMore,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for ApiKeyError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Revoked => Refusal::Conflict("key_revoked".into()),
-            Self::Expired => Refusal::Conflict("key_expired".into()),
-            Self::TooMany(_) => Refusal::LimitExceeded,
-            Self::MoreThanHeld(_) | Self::OfMore => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
+/// A revoked key stays revoked.
+fn revoked() -> Error {
+    Error::conflict("key_revoked", "the key is revoked, and stays so: issue another one")
 }
 
 /// The names of the active keys that a user has issued, in all workspaces.
@@ -131,7 +89,7 @@ pub async fn list(
     workspace: WorkspaceId,
     filter: Filter,
     part: PageRequest,
-) -> Result<Vec<ApiKey>, ApiKeyError> {
+) -> Result<Vec<ApiKey>, Error> {
     Ok(find(conn, workspace, None, filter, part).await?)
 }
 
@@ -184,21 +142,13 @@ pub async fn count(
 }
 
 /// One key.
-pub async fn get(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: ApiKeyId,
-) -> Result<ApiKey, ApiKeyError> {
+pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId, id: ApiKeyId) -> Result<ApiKey, Error> {
     let found = find(conn, workspace, Some(id), Filter::default(), PageRequest::ONE).await?;
-    found.into_iter().next().ok_or(ApiKeyError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 /// One key, locked until this transaction ends.
-async fn locked(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: ApiKeyId,
-) -> Result<ApiKey, ApiKeyError> {
+async fn locked(conn: &mut PgConnection, workspace: WorkspaceId, id: ApiKeyId) -> Result<ApiKey, Error> {
     sqlx::query_scalar!(
         "select id from api_keys where workspace_id = $1 and id = $2 for update",
         workspace.0,
@@ -206,6 +156,6 @@ async fn locked(
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(ApiKeyError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     get(conn, workspace, id).await
 }

@@ -13,16 +13,13 @@ mod picture;
 use bytes::Bytes;
 use chrono::Duration;
 use domain::{
-    Actor, DomainError, Event, Refusal, UserId, WorkspaceId,
+    Actor, Error, Event, UserId, WorkspaceId,
     audit::{self, Entry},
     pictures::{key_of, no_stray, note_stray, reference},
     tenant_scope::TenantScope,
 };
 use jobs::Database;
-use runtime::{
-    heavy::HeavyError,
-    storage::{Storage, StorageError},
-};
+use runtime::storage::Storage;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -32,46 +29,6 @@ use crate::users::profile;
 
 /// Maximum size of an uploaded image, in bytes.
 pub const MOST_BYTES: u64 = 5 << 20;
-
-/// The reason why an image was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum AvatarError {
-    /// More than [`MOST_BYTES`].
-    #[error("a picture has at most 5 MiB")]
-    TooLarge,
-    /// Not one of the formats, broken, or larger than can be decoded; says which.
-    #[error("{0}")]
-    NotAPicture(&'static str),
-    /// Nobody has that id.
-    #[error("there is no such person")]
-    NotFound,
-    /// It could not be encoded: a fault of ours.
-    #[error("a picture could not be made: {0}")]
-    Encoding(String),
-    /// Too many pictures wait to be made small.
-    #[error(transparent)]
-    Heavy(#[from] HeavyError),
-    /// The object store failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for AvatarError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::TooLarge => Refusal::TooLarge,
-            Self::NotAPicture(reason) => Refusal::invalid("file", *reason),
-            Self::NotFound => Refusal::NotFound,
-            Self::Encoding(_) => Refusal::Internal,
-            Self::Heavy(error) => error.refusal(),
-            Self::Storage(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
 
 /// The key of an image by its owner's id and its file's name, if those have the form that [`set`] creates.
 #[must_use]
@@ -90,7 +47,7 @@ const STRAY_FOR: Duration = Duration::hours(1);
 /// reference to the image.
 ///
 /// # Errors
-/// [`AvatarError::TooLarge`], [`AvatarError::NotAPicture`], [`AvatarError::NotFound`].
+/// `payload_too_large`, `record_invalid`, `record_not_found`.
 pub async fn set(
     database: &Database,
     storage: &Storage,
@@ -98,7 +55,7 @@ pub async fn set(
     user: UserId,
     folder: Uuid,
     file: Bytes,
-) -> Result<String, AvatarError> {
+) -> Result<String, Error> {
     let key = store(database, storage, folder, file).await?;
     let before = point_to(database, actor, user, &key).await?;
     remove(storage, before).await;
@@ -116,7 +73,7 @@ pub async fn set_for_member(
     actor: &Actor,
     (workspace, user): (WorkspaceId, UserId),
     file: Bytes,
-) -> Result<String, AvatarError> {
+) -> Result<String, Error> {
     let key = store(database, storage, workspace.0, file).await?;
     let mut tx = database.begin().await?;
     let mut scope = TenantScope::enter(&mut tx, workspace).await?;
@@ -130,7 +87,7 @@ pub async fn set_for_member(
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(AvatarError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let told = json!({ "user_id": user, "fields": ["avatar_url"] });
     scope.record(Event::new("member", "updated", member.id, told), workspace, actor).await?;
     scope.leave().await?;
@@ -143,12 +100,7 @@ pub async fn set_for_member(
 }
 
 /// Stores an uploaded image as an unreferenced object; answers its key.
-async fn store(
-    database: &Database,
-    storage: &Storage,
-    folder: Uuid,
-    file: Bytes,
-) -> Result<String, AvatarError> {
+async fn store(database: &Database, storage: &Storage, folder: Uuid, file: Bytes) -> Result<String, Error> {
     let picture = picture::of(file).await?;
     let key = format!("{folder}/profile-image/{}.{EXTENSION}", Uuid::now_v7());
     sqlx::query!("insert into stray_pictures (key) values ($1)", key).execute(&database.pool).await?;
@@ -162,7 +114,7 @@ async fn point_to(
     actor: &Actor,
     user: UserId,
     key: &str,
-) -> Result<Option<String>, AvatarError> {
+) -> Result<Option<String>, Error> {
     let mut tx = database.begin().await?;
     let before = sqlx::query_scalar!(
         "update users u set avatar_key = $2, updated_at = now()
@@ -174,7 +126,7 @@ async fn point_to(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(AvatarError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     no_stray(&mut tx, key).await?;
     let new = profile::New { picture: true, ..profile::New::default() };
     profile::copy_to_members(&mut tx, user, new, actor).await?;
@@ -189,7 +141,7 @@ async fn point_to(
 ///
 /// # Errors
 /// When the object store or the database fails.
-pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Result<usize, AvatarError> {
+pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Result<usize, Error> {
     let keys = sqlx::query_scalar!(
         "select key from stray_pictures where since < $1 order by since limit $2",
         jobs::clock::now() - STRAY_FOR,

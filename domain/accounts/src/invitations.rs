@@ -17,14 +17,10 @@ pub mod answer;
 mod backing;
 pub mod offer;
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
-use domain::{DomainError, Refusal, UserId, WorkspaceId, access::Role, mail::PostError};
+use domain::{Error, UserId, WorkspaceId, access::Role};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
-
-use crate::users::HashError;
 
 pub(crate) use backing::Backing;
 
@@ -92,83 +88,7 @@ pub struct InvitedProfile {
     pub bio: Option<String>,
 }
 
-/// Why somebody is not invited, or doesn't come in.
-#[derive(Debug, thiserror::Error)]
-pub enum InvitationError {
-    /// There is no such invitation, or it isn't for the caller to see.
-    #[error("there is no such invitation")]
-    NotFound,
-    /// It can't be accepted any more.
-    #[error("the invitation has expired: ask for another")]
-    Expired,
-    /// Someone has thought better of it.
-    #[error("the invitation was withdrawn")]
-    Cancelled,
-    /// It is good once.
-    #[error("the invitation has been accepted already: sign in")]
-    Accepted,
-    /// Nothing says who is meant.
-    #[error("name one of: {}", .0.join(", "))]
-    Nobody(&'static [&'static str]),
-    /// What was given for an address isn't one.
-    #[error("{0}")]
-    NotAnAddress(&'static str),
-    /// They are in the workspace.
-    #[error("this person is a member already")]
-    AlreadyMember,
-    /// Nobody makes somebody more than they are themselves.
-    #[error("the role is above your own")]
-    AboveOwnRole,
-    /// Nobody gives a role that holds more than they do.
-    #[error("that role may do what the caller may not")]
-    MoreThanHeld,
-    /// A link that was handed over doesn't show who holds it; neither does the id of an invitation.
-    #[error("sign in with the invited address to accept this invitation")]
-    SignInFirst,
-    /// The invitation is somebody else's.
-    #[error("the invitation is for another email address: sign in with that one")]
-    OfAnother,
-    /// Only a verified address shows that the invitation is theirs.
-    #[error("verify the email address of the account first, or accept by the mailed link")]
-    NotVerified,
-    /// A password has to be chosen.
-    #[error("a password has to be chosen")]
-    PasswordMissing,
-    /// The password breaks a rule.
-    #[error("{0}")]
-    Password(Cow<'static, str>),
-    /// What the new account is to be called breaks a rule.
-    #[error("{0}")]
-    Name(&'static str),
-    /// The password could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// Its mail can't be sent now.
-    #[error(transparent)]
-    Mail(#[from] PostError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for InvitationError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Expired | Self::Cancelled | Self::Accepted => Refusal::Gone,
-            Self::Nobody(names) => Refusal::Missing(names.iter().map(|&name| name.to_owned()).collect()),
-            Self::NotAnAddress(reason) => Refusal::invalid("email", *reason),
-            Self::AlreadyMember => Refusal::Conflict(Cow::Borrowed("already_member")),
-            Self::AboveOwnRole | Self::MoreThanHeld | Self::OfAnother | Self::NotVerified => {
-                Refusal::Forbidden
-            }
-            Self::SignInFirst => Refusal::Unauthenticated,
-            Self::PasswordMissing => Refusal::Missing(vec!["password".to_owned()]),
-            Self::Password(reason) => Refusal::invalid("password", reason.clone()),
-            Self::Name(reason) => Refusal::invalid("name", *reason),
-            Self::Hash(error) => error.refusal(),
-            Self::Mail(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
+/// The refusal of who is in the workspace.
+fn already_member() -> Error {
+    Error::conflict("already_member", "this person is a member already")
 }

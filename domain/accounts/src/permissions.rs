@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId,
+    Acting, Error, Event, FieldErrors, WorkspaceId,
     access::{Held, Listed, Role, Scope, catalogue, find},
     makers,
 };
@@ -64,44 +64,11 @@ pub struct Seeded {
     pub removed: i64,
 }
 
-/// Why permissions were not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum PermissionError {
-    /// The owner may do everything. 409 `owner_immutable`.
-    #[error("what owners may do can't be changed")]
-    OwnerImmutable,
-    /// There are no such permissions; 422, by field.
-    #[error("there is no such permission")]
-    Unknown(FieldErrors),
-    /// The caller doesn't hold it. 403.
-    #[error("nobody grants what they don't have: {0}")]
-    NotHeld(&'static str),
-    /// The role is above the caller's. 403.
-    #[error("what the role {0} may do is changed by that role or one above it")]
-    AboveOwnRole(Role),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for PermissionError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::OwnerImmutable => Refusal::Conflict("owner_immutable".into()),
-            Self::Unknown(errors) => Refusal::Invalid(errors.clone()),
-            Self::NotHeld(_) | Self::AboveOwnRole(_) => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-impl PermissionError {
-    /// The error about unknown permissions in `field`.
-    fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let shown = |name: &str| name.chars().take(64).collect::<String>();
-        let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
-        Self::Unknown(FieldErrors::from([(field.to_owned(), reasons)]))
-    }
+/// The refusal of permissions that there are not, which `field` names.
+fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+    let shown = |name: &str| name.chars().take(64).collect::<String>();
+    let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
+    Error::invalid_fields(FieldErrors::from([(field.to_owned(), reasons)]))
 }
 
 impl From<&Listed> for PermissionInfo {
@@ -137,11 +104,11 @@ pub fn grouped() -> BTreeMap<String, Vec<PermissionInfo>> {
 /// Whether a caller has a permission.
 ///
 /// # Errors
-/// [`PermissionError::Unknown`].
-pub fn is_held(held: &Held, permission: &str) -> Result<bool, PermissionError> {
+/// `record_invalid`.
+pub fn is_held(held: &Held, permission: &str) -> Result<bool, Error> {
     match find(permission) {
         Some(listed) => Ok(held.may(listed.name)),
-        None => Err(PermissionError::unknown("permission", [permission])),
+        None => Err(unknown("permission", [permission])),
     }
 }
 
@@ -207,17 +174,17 @@ async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
 /// Grants and denies a role the named permissions; the others stay unchanged.
 ///
 /// # Errors
-/// [`PermissionError::OwnerImmutable`]; [`PermissionError::Unknown`], with all unknown names;
-/// [`PermissionError::NotHeld`].
+/// `owner_immutable`; `record_invalid`, with all unknown names;
+/// `forbidden`.
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,
     role: Role,
     changes: &BTreeMap<String, bool>,
-) -> Result<RoleSettings, PermissionError> {
-    let unknown: Vec<_> = changes.keys().map(String::as_str).filter(|name| find(name).is_none()).collect();
-    if !unknown.is_empty() {
-        return Err(PermissionError::unknown("permissions", unknown));
+) -> Result<RoleSettings, Error> {
+    let strange: Vec<_> = changes.keys().map(String::as_str).filter(|name| find(name).is_none()).collect();
+    if !strange.is_empty() {
+        return Err(unknown("permissions", strange));
     }
     let named: Vec<_> = changes.iter().filter_map(|(name, &granted)| Some((find(name)?, granted))).collect();
     put(tx, by, role, &named, "permissions_changed").await
@@ -233,8 +200,8 @@ pub async fn change_one(
     role: Role,
     permission: &str,
     granted: bool,
-) -> Result<RoleSettings, PermissionError> {
-    let listed = find(permission).ok_or_else(|| PermissionError::unknown("permission", [permission]))?;
+) -> Result<RoleSettings, Error> {
+    let listed = find(permission).ok_or_else(|| unknown("permission", [permission]))?;
     put(tx, by, role, &[(listed, granted)], "permissions_changed").await
 }
 
@@ -247,7 +214,7 @@ pub async fn set(
     by: &Acting<'_>,
     role: Role,
     granted: &[String],
-) -> Result<RoleSettings, PermissionError> {
+) -> Result<RoleSettings, Error> {
     let mut changes: BTreeMap<_, _> =
         catalogue().iter().map(|listed| (listed.name.to_owned(), false)).collect();
     changes.extend(granted.iter().map(|name| (name.clone(), true)));
@@ -257,8 +224,8 @@ pub async fn set(
 /// Resets a role to the defaults.
 ///
 /// # Errors
-/// [`PermissionError::OwnerImmutable`], [`PermissionError::NotHeld`].
-pub async fn reset(tx: &mut Tx, by: &Acting<'_>, role: Role) -> Result<RoleSettings, PermissionError> {
+/// `owner_immutable`, `forbidden`.
+pub async fn reset(tx: &mut Tx, by: &Acting<'_>, role: Role) -> Result<RoleSettings, Error> {
     let defaults: Vec<_> = catalogue().iter().map(|listed| (listed, role.may(listed.name))).collect();
     put(tx, by, role, &defaults, "permissions_reset").await
 }
@@ -269,12 +236,14 @@ async fn put(
     role: Role,
     wanted: &[(&'static Listed, bool)],
     verb: &str,
-) -> Result<RoleSettings, PermissionError> {
+) -> Result<RoleSettings, Error> {
     if role == Role::Owner {
-        return Err(PermissionError::OwnerImmutable);
+        return Err(Error::conflict("owner_immutable", "what owners may do can't be changed"));
     }
     if role > by.held.role() {
-        return Err(PermissionError::AboveOwnRole(role));
+        return Err(Error::forbidden(format!(
+            "what the role {role} may do is changed by that role or one above it"
+        )));
     }
     lock(tx, by.workspace).await?;
     let before = overrides(tx.conn(), by.workspace, role).await?;
@@ -282,7 +251,7 @@ async fn put(
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
     if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
     {
-        return Err(PermissionError::NotHeld(listed.name));
+        return Err(Error::forbidden(format!("nobody grants what they don't have: {}", listed.name)));
     }
     let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();
     sqlx::query!(
@@ -324,7 +293,7 @@ async fn put(
 
 /// Updates a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
 /// what remains is to remove settings of permissions that no longer exist. Repeating it changes nothing.
-pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, PermissionError> {
+pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, Error> {
     let known: Vec<_> = catalogue().iter().map(|listed| listed.name.to_owned()).collect();
     let removed: Vec<String> = sqlx::query_scalar!(
         "delete from role_permissions where workspace_id = $1 and permission <> all($2) returning permission",

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, Email, FieldErrors, PersonalTokenId, Refusal, UserId, WorkspaceId,
+    Actor, Email, Error, FieldErrors, PersonalTokenId, UserId, WorkspaceId,
     access::Scope,
     audit::{self, Entry},
     callers::{Authority, PERSONAL_TOKEN_PREFIX},
@@ -59,42 +59,6 @@ pub struct NewToken {
     /// address.
     #[oai(default)]
     pub ip_allowlist: Vec<String>,
-}
-
-/// Why something about a token didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// There is no such token, or it is somebody else's. 404.
-    #[error("there is no such thing here")]
-    NotFound,
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// It is over for good. 409 `token_revoked`.
-    #[error("the token is revoked, and stays so")]
-    Revoked,
-    /// The person has [`MOST_LIVE`]. 402.
-    #[error("a person has at most {MOST_LIVE} personal tokens at a time")]
-    TooMany,
-    /// Somebody else acts as the person. 403.
-    #[error("whoever acts as somebody else makes no tokens for them")]
-    Impersonated,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for TokenError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Revoked => Refusal::Conflict("token_revoked".into()),
-            Self::TooMany => Refusal::LimitExceeded,
-            Self::Impersonated => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
 }
 
 /// Filter of tokens.
@@ -155,26 +119,26 @@ pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Resu
     Ok(names)
 }
 
-async fn get(conn: &mut PgConnection, id: PersonalTokenId) -> Result<PersonalToken, TokenError> {
+async fn get(conn: &mut PgConnection, id: PersonalTokenId) -> Result<PersonalToken, Error> {
     let found = find(conn, Filter { id: Some(id), ..Filter::default() }).await?;
-    found.into_iter().next().ok_or(TokenError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 /// Creates a read-only token for the acting user, valid in the workspace of the given authority, or in all of the
 /// user's. Answers it, and its secret, which is shown only now.
 ///
 /// # Errors
-/// [`TokenError::Invalid`] with all that is wrong, [`TokenError::TooMany`], [`TokenError::Impersonated`].
+/// `record_invalid` with all that is wrong, `limit_exceeded`, `forbidden`.
 pub async fn create(
     tx: &mut Tx,
     user: UserId,
     actor: &Actor,
     within: Option<&Authority>,
     new: NewToken,
-) -> Result<(PersonalToken, String), TokenError> {
+) -> Result<(PersonalToken, String), Error> {
     // It would outlive the impersonation.
     if actor.impersonator_id.is_some() {
-        return Err(TokenError::Impersonated);
+        return Err(Error::forbidden("whoever acts as somebody else makes no tokens for them"));
     }
     let mut errors = FieldErrors::new();
     let mut note = |field: &str, reason: &str| errors.insert(field.to_owned(), vec![reason.to_owned()]);
@@ -191,7 +155,7 @@ pub async fn create(
     }
     let ip_allowlist = networks::checked(&new.ip_allowlist, "ip_allowlist", &mut errors);
     if !errors.is_empty() {
-        return Err(TokenError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     make_room(tx, user).await?;
     let (id, secret) = (PersonalTokenId::new(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
@@ -217,7 +181,7 @@ pub async fn create(
 }
 
 /// Ensures that there is room for one more token, until the transaction ends.
-async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
+async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), Error> {
     sqlx::query!("select id from users where id = $1 for no key update", user.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -228,14 +192,19 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
     )
     .fetch_one(tx.conn())
     .await?;
-    if live < MOST_LIVE { Ok(()) } else { Err(TokenError::TooMany) }
+    if live >= MOST_LIVE {
+        return Err(Error::limit_exceeded(format!(
+            "a person has at most {MOST_LIVE} personal tokens at a time"
+        )));
+    }
+    Ok(())
 }
 
 /// Revokes one of a user's tokens permanently.
 ///
 /// # Errors
-/// [`TokenError::NotFound`], also for one that was revoked before.
-pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), TokenError> {
+/// [`Error::not_found()`], also for one that was revoked before.
+pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), Error> {
     let gone = sqlx::query!(
         "update personal_tokens set revoked_at = now()
           where id = $1 and user_id = $2 and revoked_at is null returning workspace_id, name, prefix",
@@ -244,7 +213,7 @@ pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenI
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let entry =
         Entry::new("personal_token", "revoked", id, json!({ "name": gone.name, "prefix": gone.prefix }));
     Ok(audit::record(tx, gone.workspace_id, actor, entry).await?)
@@ -253,16 +222,15 @@ pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenI
 /// Sets a token's scopes: for the operator.
 ///
 /// # Errors
-/// [`TokenError::NotFound`], [`TokenError::Revoked`]; [`TokenError::Invalid`] without a scope.
+/// `record_not_found`, `token_revoked`; `record_invalid` without a scope.
 pub async fn grant(
     tx: &mut Tx,
     actor: &Actor,
     id: PersonalTokenId,
     granted: &[Scope],
-) -> Result<PersonalToken, TokenError> {
+) -> Result<PersonalToken, Error> {
     if granted.is_empty() {
-        let reason = vec!["must have at least one".to_owned()];
-        return Err(TokenError::Invalid(FieldErrors::from([("scopes".to_owned(), reason)])));
+        return Err(Error::invalid("scopes", "must have at least one"));
     }
     let names: Vec<_> = Scope::EACH
         .iter()
@@ -278,7 +246,7 @@ pub async fn grant(
     .await?;
     let Some(changed) = changed else {
         get(tx.conn(), id).await?;
-        return Err(TokenError::Revoked);
+        return Err(Error::conflict("token_revoked", "the token is revoked, and stays so"));
     };
     let entry = Entry::new("personal_token", "granted", id, json!({ "scopes": names }));
     audit::record(tx, changed.workspace_id, actor, entry).await?;

@@ -14,8 +14,8 @@ mod judge;
 
 use std::sync::LazyLock;
 
-use domain::{DomainError, FieldErrors, Refusal};
-use runtime::heavy::{HeavyError, HeavyPool, MAX_NICE, Whose, heavy};
+use domain::Error;
+use runtime::heavy::{HeavyPool, MAX_NICE, Whose, heavy};
 use serde_json::{Map, Value};
 
 pub use condition::Condition;
@@ -47,38 +47,13 @@ pub struct Decision {
     pub reason: String,
 }
 
-/// The reason why nothing was simulated.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// What is wrong, by its path. 422.
-    #[error("the policy can't be read")]
-    Invalid(FieldErrors),
-    /// It could not be done, or not now.
-    #[error(transparent)]
-    Heavy(#[from] HeavyError),
-}
-
-impl DomainError for PolicyError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Heavy(error) => error.refusal(),
-        }
-    }
-}
-
 impl Policy {
     /// A policy with that condition, whose path in the request is `at`.
     ///
     /// # Errors
-    /// [`PolicyError::Invalid`] with all that is wrong with the condition.
-    pub fn read(
-        enabled: bool,
-        role: Option<String>,
-        condition: &Value,
-        at: &str,
-    ) -> Result<Self, PolicyError> {
-        let condition = Condition::read(condition, at).map_err(PolicyError::Invalid)?;
+    /// `record_invalid` with all that is wrong with the condition.
+    pub fn read(enabled: bool, role: Option<String>, condition: &Value, at: &str) -> Result<Self, Error> {
+        let condition = Condition::read(condition, at).map_err(Error::invalid_fields)?;
         Ok(Self { enabled, role, condition })
     }
 
@@ -86,15 +61,14 @@ impl Policy {
     /// on many rows takes a while.
     ///
     /// # Errors
-    /// [`PolicyError::Invalid`] for more than [`MOST_ROWS`]; [`PolicyError::Heavy`].
+    /// `record_invalid` for more than [`MOST_ROWS`]; `overloaded`.
     pub async fn simulate(
         self,
         rows: Vec<Map<String, Value>>,
         auth: Map<String, Value>,
-    ) -> Result<Vec<Decision>, PolicyError> {
+    ) -> Result<Vec<Decision>, Error> {
         if rows.len() > MOST_ROWS {
-            let reason = vec![format!("must have at most {MOST_ROWS} rows")];
-            return Err(PolicyError::Invalid(FieldErrors::from([("sample_data".to_owned(), reason)])));
+            return Err(Error::invalid("sample_data", format!("must have at most {MOST_ROWS} rows")));
         }
         let decide = move || rows.iter().map(|row| self.decide(row, &auth)).collect();
         Ok(heavy(&JUDGES, Whose::client(), move |_| decide()).await?)

@@ -8,7 +8,7 @@ mod list;
 
 use chrono::{DateTime, Duration, Utc};
 use domain::{
-    Actor, DomainError, Refusal, SessionId, UserId,
+    Actor, Error, SessionId, UserId,
     audit::{self, Entry},
     secret,
     throttle::{self, Device, Subjects, Target, Verdict},
@@ -19,7 +19,7 @@ use sqlx::{PgExecutor, PgPool};
 
 pub use list::{Session, list, revoke, revoke_others};
 
-use crate::users::{Account, HashError};
+use crate::users::Account;
 
 /// Lifetime of a refresh token. A session that is used from time to time has no end.
 const REFRESH_LIFETIME: Duration = Duration::days(30);
@@ -84,43 +84,6 @@ impl Ended {
     }
 }
 
-/// Why there is no session.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// Nobody active has that address and that password. It doesn't say which is wrong.
-    #[error("the email or the password is wrong")]
-    WrongCredentials,
-    /// The refresh token is unknown, expired, used, or its session has ended.
-    #[error("the refresh token is not valid, or no longer: sign in again")]
-    NotRefreshable,
-    /// Too many failed attempts at that address from the client's network, or from many, whether or not somebody has
-    /// it; or at many from there.
-    #[error("too many failed attempts: try again in {0} s")]
-    Throttled(u64),
-    /// There is no such session of this person.
-    #[error("there is no such session")]
-    NotFound,
-    /// The password could not be compared.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for SessionError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::WrongCredentials => Refusal::WrongCredentials,
-            Self::NotRefreshable => Refusal::Unauthenticated,
-            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
-            Self::NotFound => Refusal::NotFound,
-            Self::Hash(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
 /// Whether a session is valid.
 pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select exists (select from live_sessions where id = $1) as "alive!""#, session.0,)
@@ -131,7 +94,7 @@ pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Resu
 /// Signs a user in. A device of an earlier sign-in is counted separately from all others.
 ///
 /// # Errors
-/// [`SessionError::WrongCredentials`], after the same time whatever is wrong; [`SessionError::Throttled`], also
+/// `credentials_invalid`, after the same time whatever is wrong; `sign_in_locked`, also
 /// for the correct password.
 pub async fn sign_in(
     database: &Database,
@@ -139,13 +102,13 @@ pub async fn sign_in(
     password: String,
     device: Option<Device>,
     actor: &Actor,
-) -> Result<Opened, SessionError> {
+) -> Result<Opened, Error> {
     let account = Account::of_address(&database.pool, email).await?;
     let user = account.as_ref().map(|account| account.id);
     let target = user.map_or(Target::Nobody(email), Target::Account);
     let subjects = Subjects::of(target, actor.ip.as_deref(), device);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
-        return Err(SessionError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let is_right = Account::has_password(account, password).await?;
     let mut tx = database.begin().await?;
@@ -153,12 +116,14 @@ pub async fn sign_in(
         let verdict = count_failure(&mut tx, &subjects, user, actor).await?;
         tx.commit().await?;
         return Err(match verdict {
-            Verdict::Locked(seconds) => SessionError::Throttled(seconds),
-            Verdict::Open | Verdict::NowLocked => SessionError::WrongCredentials,
+            Verdict::Locked(seconds) => Error::sign_in_locked(seconds),
+            Verdict::Open | Verdict::NowLocked => {
+                Error::wrong_credentials("the email or the password is wrong")
+            }
         });
     };
     if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects).await? {
-        return Err(SessionError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     let opened = open(&mut tx, user, &Client::of(&actor)).await?;
@@ -296,8 +261,8 @@ fn expiry() -> DateTime<Utc> {
 /// next one: the tabs of one browser share a token, and an answer may be lost.
 ///
 /// # Errors
-/// [`SessionError::NotRefreshable`]; if the token had been used longer ago, its session has now ended.
-pub async fn refresh(database: &Database, token: &str) -> Result<Opened, SessionError> {
+/// `token_invalid`; if the token had been used longer ago, its session has now ended.
+pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Error> {
     let hash = secret::hash(token);
     let salt = secret::salt();
     let next = secret::successor(token, &salt);
@@ -321,7 +286,7 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
         }
         end_reused(&mut tx, &hash).await?;
         tx.commit().await?;
-        return Err(SessionError::NotRefreshable);
+        return Err(Error::unauthenticated("the refresh token is not valid, or no longer: sign in again"));
     };
     let (session, user) = (traded.id, traded.user_id);
     store(&mut tx, session, &next).await?;

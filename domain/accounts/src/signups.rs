@@ -9,14 +9,11 @@ mod delivery;
 mod doors;
 mod undo;
 
-use domain::{DomainError, Email, FieldErrors, Refusal, UserId, WorkspaceId, secret};
+use domain::{Email, Error, FieldErrors, UserId, WorkspaceId, secret};
 use jobs::JobId;
 use sqlx::PgPool;
 
-use crate::{
-    stripe::invites::InviteError,
-    users::{HashError, Password},
-};
+use crate::users::Password;
 pub use delivery::{Delivered, deliver};
 pub use doors::{
     HashedSignup, NewInvitedSignup, NewOwnedWorkspace, NewProvision, NewSignup, ReadInvitedSignup,
@@ -95,66 +92,6 @@ pub struct Started {
     pub workspace_id: WorkspaceId,
 }
 
-/// Why a sign-up was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum SignupError {
-    /// Values that break a rule.
-    #[error("the sign-up is not valid")]
-    Invalid(FieldErrors),
-    /// Required values that are absent.
-    #[error("something is missing")]
-    Missing(Vec<String>),
-    /// Someone has, or is about to have, an account with that address.
-    #[error("there is an account with this email address already")]
-    EmailTaken,
-    /// Someone has an account with that identity at Clerk.
-    #[error("there is an account with this Clerk identity already")]
-    ClerkIdTaken,
-    /// Someone is signing up with that address just now.
-    #[error("someone is signing up with this email address just now: try again in a moment")]
-    SignupPending,
-    /// The owner's account has been closed.
-    #[error("the account with this email address is not active")]
-    UserInactive,
-    /// The owner's account has a password, and an address that its owner has not verified.
-    #[error("the account with this email address has not verified it; it must be verified first")]
-    AddressNotVerified,
-    /// The person has as many workspaces as one may have.
-    #[error("you own {0} workspaces, which is as many as one may have")]
-    TooManyWorkspaces(i64),
-    /// There is no sign-up of that token.
-    #[error("there is no such sign-up")]
-    NotFound,
-    /// The invite can't be used.
-    #[error(transparent)]
-    Invite(#[from] InviteError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// A password could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-}
-
-impl DomainError for SignupError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Invalid(fields) => Refusal::Invalid(fields.clone()),
-            Self::Missing(names) => Refusal::Missing(names.clone()),
-            Self::EmailTaken => Refusal::Conflict("email_taken".into()),
-            Self::ClerkIdTaken => Refusal::Conflict("clerk_id_taken".into()),
-            Self::SignupPending => Refusal::Conflict("signup_pending".into()),
-            Self::UserInactive => Refusal::Conflict("user_inactive".into()),
-            Self::AddressNotVerified => Refusal::Conflict("address_not_verified".into()),
-            Self::TooManyWorkspaces(_) => Refusal::LimitExceeded,
-            Self::NotFound => Refusal::NotFound,
-            Self::Invite(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-            Self::Hash(error) => error.refusal(),
-        }
-    }
-}
-
 /// Collects the errors of all fields, so that they are reported together.
 #[derive(Default)]
 struct Reader(FieldErrors);
@@ -188,10 +125,10 @@ impl Reader {
     }
 
     /// The parsed value, if there were no errors.
-    fn finish<T>(self, read: Option<T>) -> Result<T, SignupError> {
+    fn finish<T>(self, read: Option<T>) -> Result<T, Error> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),
-            _ => Err(SignupError::Invalid(self.0)),
+            _ => Err(Error::invalid_fields(self.0)),
         }
     }
 }
@@ -226,12 +163,12 @@ pub async fn find(pool: &PgPool, id: SignupId) -> Result<Option<Signup>, sqlx::E
 /// The job of the sign-up with this token.
 ///
 /// # Errors
-/// [`SignupError::NotFound`] for an unknown token.
-pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, SignupError> {
+/// `record_not_found` for an unknown token.
+pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, Error> {
     sqlx::query_scalar!("select job_id from signups where token_hash = $1", secret::hash(token))
         .fetch_optional(pool)
         .await?
-        .ok_or(SignupError::NotFound)
+        .ok_or_else(Error::not_found)
 }
 
 impl std::fmt::Debug for Started {

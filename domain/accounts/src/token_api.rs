@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    DomainError, PageOf, PageRequest, Refusal, UserId, WorkspaceId,
+    Error, PageOf, PageRequest, UserId, WorkspaceId,
     access::{Role, Scope},
     callers::{Authority, Principal},
 };
@@ -50,43 +50,20 @@ pub struct Book {
     pub role: Role,
 }
 
-/// Why a credential tells nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenApiError {
-    /// It has gone since the request came. 401.
-    #[error("the token is invalid or has expired")]
-    Gone,
-    /// It doesn't read. 403.
-    #[error("the scope read is required")]
-    ReadsNothing,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for TokenApiError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Gone => Refusal::Unauthenticated,
-            Self::ReadsNothing => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
 /// The key or token of a caller, if it may read; none for a session, which may.
 ///
 /// # Errors
-/// [`TokenApiError::ReadsNothing`], [`TokenApiError::Gone`].
-pub async fn reading(
-    conn: &mut PgConnection,
-    principal: &Principal,
-) -> Result<Option<Bearer>, TokenApiError> {
+/// `forbidden` for one that doesn't read; `token_invalid` for one that has gone since the request came.
+pub async fn reading(conn: &mut PgConnection, principal: &Principal) -> Result<Option<Bearer>, Error> {
     if matches!(principal, Principal::Session { .. }) {
         return Ok(None);
     }
-    let bearer = bearer(conn, principal).await?.ok_or(TokenApiError::Gone)?;
-    if Scope::Read.is_in(&bearer.scopes) { Ok(Some(bearer)) } else { Err(TokenApiError::ReadsNothing) }
+    let gone = || Error::unauthenticated("the token is not valid, or no longer");
+    let bearer = bearer(conn, principal).await?.ok_or_else(gone)?;
+    if !Scope::Read.is_in(&bearer.scopes) {
+        return Err(Error::forbidden("this needs the scope read"));
+    }
+    Ok(Some(bearer))
 }
 
 async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option<Bearer>, sqlx::Error> {

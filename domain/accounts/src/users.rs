@@ -13,13 +13,11 @@ pub mod staff;
 mod password;
 
 use chrono::{DateTime, Utc};
-use domain::{DomainError, Email, FieldErrors, Refusal, UserId, mail::PostError};
+use domain::{Email, Error, UserId};
 use poem_openapi::Object;
 use sqlx::{PgExecutor, PgPool};
 
-pub use password::{HashError, Password};
-
-use crate::account_tokens::TokenError;
+pub use password::Password;
 
 /// A user account.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -46,82 +44,6 @@ pub struct User {
     pub avatar_url: Option<String>,
     /// Creation time.
     pub created_at: DateTime<Utc>,
-}
-
-/// Why something about an account didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum UserError {
-    /// There is no such person, or the caller has nothing to do with them.
-    #[error("there is no such person")]
-    NotFound,
-    /// Values that break a rule, by field.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// Values that are needed.
-    #[error("some values are missing")]
-    Missing(Vec<String>),
-    /// Somebody has that address.
-    #[error("there is an account with this email address already")]
-    EmailTaken,
-    /// The caller may not do this to that person; says why.
-    #[error("{0}")]
-    Forbidden(&'static str),
-    /// Their account doesn't let anybody in any more.
-    #[error("this account was deactivated")]
-    Deactivated,
-    /// A workspace needs an owner.
-    #[error("a workspace needs an owner: make somebody else one first")]
-    LastOwner,
-    /// Too many failed attempts, for so many seconds.
-    #[error("too many failed attempts: try again in {0} s")]
-    Throttled(u64),
-    /// A mail that belongs to it can't be sent now.
-    #[error(transparent)]
-    Mail(#[from] PostError),
-    /// A link isn't good.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// A password could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(sqlx::Error),
-}
-
-impl From<sqlx::Error> for UserError {
-    fn from(error: sqlx::Error) -> Self {
-        match error.as_database_error().and_then(|error| error.constraint()) {
-            Some("users_email_key") => Self::EmailTaken,
-            _ => Self::Database(error),
-        }
-    }
-}
-
-impl DomainError for UserError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(fields) => Refusal::Invalid(fields.clone()),
-            Self::Missing(names) => Refusal::Missing(names.clone()),
-            Self::EmailTaken => Refusal::Conflict("email_taken".into()),
-            Self::Forbidden(_) => Refusal::Forbidden,
-            Self::Deactivated => Refusal::Conflict("account_deactivated".into()),
-            Self::LastOwner => Refusal::Conflict("last_owner".into()),
-            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
-            Self::Mail(error) => error.refusal(),
-            Self::Token(error) => error.refusal(),
-            Self::Hash(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-impl UserError {
-    /// One field, one reason.
-    pub(crate) fn invalid(field: &str, reason: impl Into<String>) -> Self {
-        Self::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.into()])]))
-    }
 }
 
 /// The active user of that id. Its avatar is a reference; see [`crate::avatars`].
@@ -177,7 +99,7 @@ impl Account {
 
     /// Whether the account exists and has that password. Takes as long without an account, so that the time
     /// reveals nothing.
-    pub(crate) async fn has_password(account: Option<Self>, password: String) -> Result<bool, HashError> {
+    pub(crate) async fn has_password(account: Option<Self>, password: String) -> Result<bool, Error> {
         password::verify(account.and_then(|account| account.hash), password).await
     }
 }

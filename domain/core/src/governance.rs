@@ -10,7 +10,7 @@ use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::{Acting, DomainError, Event, FieldErrors, Patch, Refusal, WorkspaceId, networks};
+use crate::{Acting, Error, Event, FieldErrors, Patch, WorkspaceId, networks};
 
 /// Default retention of audit entries, in days.
 pub const AUDIT_RETENTION: i32 = 365;
@@ -46,26 +46,6 @@ pub struct GovernanceChanges {
     pub ip_allowlist: Option<Vec<String>>,
 }
 
-/// An error of a change of governance.
-#[derive(Debug, thiserror::Error)]
-pub enum GovernanceError {
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for GovernanceError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
 /// A workspace's settings.
 pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Governance, sqlx::Error> {
     let said = sqlx::query_as!(
@@ -88,12 +68,8 @@ pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Gove
 /// Changes a workspace's settings, from the next request on.
 ///
 /// # Errors
-/// [`GovernanceError::Invalid`] with all that is wrong: also an allowlist that excludes the caller's own address.
-pub async fn change(
-    tx: &mut Tx,
-    by: &Acting<'_>,
-    changes: GovernanceChanges,
-) -> Result<Governance, GovernanceError> {
+/// `record_invalid` with all that is wrong: also an allowlist that excludes the caller's own address.
+pub async fn change(tx: &mut Tx, by: &Acting<'_>, changes: GovernanceChanges) -> Result<Governance, Error> {
     // Of two concurrent changes the second follows the first, and keeps what it doesn't name.
     sqlx::query!("select id from workspaces where id = $1 for no key update", by.workspace.0)
         .fetch_optional(tx.conn())
@@ -125,7 +101,7 @@ pub async fn change(
     keep("session_duration_secs", after.session_duration_secs, 300..=31_536_000);
     keep("password_min_length", Some(after.password_min_length), 10..=128);
     if !errors.is_empty() {
-        return Err(GovernanceError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     sqlx::query!(
         "insert into governance (workspace_id, audit_retention_days, session_duration_secs, password_min_length,

@@ -3,8 +3,7 @@
 //! crates of their own beside this one, and depend on it and not on each other.
 //!
 //! Every area works on a [`WorkspaceDb`] (one tenant's schema, under its role) or on a
-//! [`jobs::Tx`] (the shared schemas), and fails with an error that has a [`Refusal`]: [`EntityError`],
-//! or one of its own.
+//! [`jobs::Tx`] (the shared schemas), and refuses with the one [`Error`].
 
 pub mod access;
 pub mod acting;
@@ -45,7 +44,7 @@ mod workspace_db;
 
 pub use acting::Acting;
 pub use email::Email;
-pub use error::{DATABASE_UNREACHABLE, DomainError, EntityError, FieldErrors, Refusal};
+pub use error::{DATABASE_UNREACHABLE, Error, ErrorKind, FieldErrors};
 pub use event::Event;
 pub use ids::{ApiKeyId, MemberId, PersonalTokenId, RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;

@@ -7,7 +7,7 @@ use jobs::Tx;
 use sqlx::{PgConnection, PgExecutor, types::Json};
 
 use crate::{
-    Actor, Email, MemberId, UserId, WorkspaceId,
+    Actor, Email, Error, MemberId, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope},
     makers,
     tenant_scope::TenantScope,
@@ -48,24 +48,16 @@ pub struct Changed {
     pub from: Role,
 }
 
-/// The reason why no standing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StandingError {
-    /// The workspace has no such member.
-    #[error("there is no such member here")]
-    NotFound,
-    /// The current or the new role outranks the caller's.
-    #[error("this concerns a role above the caller's")]
-    Above(Role),
-    /// The caller lacks a permission that the role grants.
-    #[error("the role {0} holds more than the caller")]
-    MoreThanHeld(Role),
-    /// No active owner would remain.
-    #[error("a workspace needs an owner")]
-    LastOwner,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// The refusal of what concerns a role that outranks the caller's.
+#[must_use]
+pub fn above_caller(role: Role) -> Error {
+    Error::forbidden(format!("this concerns the role {role}, which is above the caller's"))
+}
+
+/// The refusal of giving a role that holds more than the caller.
+#[must_use]
+pub fn more_than_held(role: Role) -> Error {
+    Error::forbidden(format!("the role {role} may do what the caller may not"))
 }
 
 /// Locks the workspace's row, the first step of every change of its members, so that two owners can't remove each
@@ -196,7 +188,7 @@ pub async fn change(
     (caller, actor): (&Held, &Actor),
     whose: Whose,
     to: To,
-) -> Result<Changed, StandingError> {
+) -> Result<Changed, Error> {
     hold(conn, workspace).await?;
     let (member, person) = match whose {
         Whose::Member(id) => (Some(id.0), None),
@@ -211,19 +203,19 @@ pub async fn change(
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(StandingError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let role = to.role.unwrap_or(current.role);
     if let Some(above) = [current.role, role].into_iter().find(|&role| role > caller.role()) {
-        return Err(StandingError::Above(above));
+        return Err(above_caller(above));
     }
     // A member who becomes active again gets their role again.
     let gives = role != current.role || (to.is_active == Some(true) && !current.is_active);
     if gives && !may_give(conn, workspace, caller, role).await? {
-        return Err(StandingError::MoreThanHeld(role));
+        return Err(more_than_held(role));
     }
     let leaves = current.role == Role::Owner && (role != Role::Owner || to.is_active == Some(false));
     if leaves && !has_another_owner(conn, workspace, current.id).await? {
-        return Err(StandingError::LastOwner);
+        return Err(Error::last_owner());
     }
     sqlx::query!(
         "update memberships set role = $2, is_active = coalesce($3, is_active) where id = $1",

@@ -9,38 +9,10 @@
 
 use serde::Serialize;
 
-use crate::{DomainError, Refusal, WorkspaceDb};
+use crate::{Error, WorkspaceDb};
 
 /// Storage of a record in addition to the text of its values: its id, its times, its index entries.
 const RECORD_OVERHEAD: usize = 128;
-
-/// The reason why a workspace can't store more.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageUseError {
-    /// It would be more than the plan allows. 402 `limit_exceeded`.
-    #[error(
-        "the plan allows {limit} bytes of storage, of which {used} are in use: delete exports, imports with reports \
-         and unused uploads, or choose a larger plan"
-    )]
-    Exceeded {
-        /// Bytes in use, without what was refused.
-        used: i64,
-        /// Bytes that the plan allows.
-        limit: i64,
-    },
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for StorageUseError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Exceeded { .. } => Refusal::LimitExceeded,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
 
 /// Storage of a workspace: used and allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,14 +33,22 @@ impl StorageUse {
     /// Requires room for so many more bytes.
     ///
     /// # Errors
-    /// [`StorageUseError::Exceeded`]
-    pub fn require(self, bytes: i64) -> Result<(), StorageUseError> {
+    /// `limit_exceeded`
+    pub fn require(self, bytes: i64) -> Result<(), Error> {
         match self.limit {
-            Some(limit) if self.used.saturating_add(bytes) > limit => {
-                Err(StorageUseError::Exceeded { used: self.used, limit })
-            }
+            Some(limit) if self.used.saturating_add(bytes) > limit => Err(self.exceeded(limit)),
             _ => Ok(()),
         }
+    }
+
+    /// The refusal of what would be more than so many bytes, which the plan allows.
+    #[must_use]
+    pub fn exceeded(self, limit: i64) -> Error {
+        let used = self.used;
+        Error::limit_exceeded(format!(
+            "the plan allows {limit} bytes of storage, of which {used} are in use: delete exports, imports with \
+             reports and uploads that are not needed any more, or choose a larger plan"
+        ))
     }
 }
 
@@ -99,8 +79,8 @@ pub async fn get(db: &mut WorkspaceDb) -> Result<StorageUse, sqlx::Error> {
 /// Counts bytes that this transaction adds.
 ///
 /// # Errors
-/// [`StorageUseError::Exceeded`], after which the transaction is not to be committed.
-pub async fn add(db: &mut WorkspaceDb, bytes: i64) -> Result<(), StorageUseError> {
+/// `limit_exceeded`, after which the transaction is not to be committed.
+pub async fn add(db: &mut WorkspaceDb, bytes: i64) -> Result<(), Error> {
     if bytes == 0 {
         return Ok(());
     }
@@ -139,13 +119,14 @@ async fn change(db: &mut WorkspaceDb, by: i64) -> Result<StorageUse, sqlx::Error
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn there_is_room_up_to_the_limit_and_without_one() {
         let of = |used, limit| StorageUse { used, limit };
         of(60, Some(100)).require(40).unwrap();
         let refused = of(60, Some(100)).require(41).unwrap_err();
-        assert_eq!(refused.refusal(), Refusal::LimitExceeded);
+        assert_eq!(refused.kind(), &ErrorKind::LimitExceeded);
         assert!(
             refused.to_string().contains("allows 100 bytes of storage, of which 60 are in use"),
             "{refused}"

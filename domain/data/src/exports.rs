@@ -8,9 +8,9 @@ mod render;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, UserId, WorkspaceDb,
+    Error, FieldErrors, RecordsetId, UserId, WorkspaceDb, WorkspaceId,
     audit::Entry,
-    storage_use::{self, StorageUseError},
+    storage_use::{self},
 };
 use jobs::{JobId, NewJob};
 use serde::{Deserialize, Serialize};
@@ -87,53 +87,11 @@ pub struct Segment {
     pub rows: i64,
 }
 
-/// An error of exports.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// There is no such export in this workspace.
-    #[error("there is no such export")]
-    NotFound,
-    /// Fields that the recordset doesn't have.
-    #[error("the recordset has no such fields")]
-    Fields(FieldErrors),
-    /// About the recordset.
-    #[error(transparent)]
-    Recordset(#[from] EntityError),
-    /// The workspace stores as much as its plan allows.
-    #[error(transparent)]
-    Full(StorageUseError),
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl From<StorageUseError> for ExportError {
-    fn from(error: StorageUseError) -> Self {
-        match error {
-            StorageUseError::Database(error) => Self::Database(error),
-            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
-        }
-    }
-}
-
-impl DomainError for ExportError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Fields(errors) => Refusal::Invalid(errors.clone()),
-            Self::Recordset(error) => error.refusal(),
-            Self::Full(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
 /// The recordset of an export that could begin now.
 ///
 /// # Errors
-/// [`ExportError::Recordset`] when there is no such recordset, [`ExportError::Fields`] naming each
-/// field that it doesn't have.
-pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, ExportError> {
+/// `record_not_found` when there is no such recordset; `record_invalid` naming each field that it doesn't have.
+pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, Error> {
     let found = recordsets::get(db, &new.recordset).await?;
     let mut errors = FieldErrors::new();
     for key in new.fields.iter().flatten() {
@@ -144,14 +102,14 @@ pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, E
     if new.fields.as_ref().is_some_and(Vec::is_empty) {
         errors.insert("fields".to_owned(), vec!["must name at least one field, or be absent".to_owned()]);
     }
-    if errors.is_empty() { Ok(found.recordset) } else { Err(ExportError::Fields(errors)) }
+    if errors.is_empty() { Ok(found.recordset) } else { Err(Error::invalid_fields(errors)) }
 }
 
 /// Starts an export: its row, its job and the audit entry, in this transaction.
 ///
 /// # Errors
-/// See [`check`]; [`ExportError::Full`].
-pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, ExportError> {
+/// See [`check`]; `limit_exceeded`.
+pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Error> {
     storage_use::get(db).await?.require(1)?;
     let job = JobId::new();
     let fields = new.fields.clone();
@@ -166,7 +124,7 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
 ///
 /// # Errors
 /// See [`check`].
-pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(), ExportError> {
+pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(), Error> {
     if find(db, job).await?.is_none() {
         keep(db, job, new).await?;
     }
@@ -174,7 +132,7 @@ pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(
 }
 
 /// Stores the export's request.
-async fn keep(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<Recordset, ExportError> {
+async fn keep(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<Recordset, Error> {
     let recordset = check(db, &new).await?;
     let created_by = db.user_id();
     sqlx::query!(
@@ -203,13 +161,12 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Export>, sq
     .await
 }
 
-/// Fixes the moment and the columns, or answers those of the first run.
+/// Fixes the moment and the columns, or answers those of the first run; none for a deleted export.
 ///
 /// # Errors
-/// [`ExportError::NotFound`] for a deleted export, [`ExportError::Recordset`] when the recordset was
-/// deleted before the first run.
-pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportError> {
-    let export = find(db, job).await?.ok_or(ExportError::NotFound)?;
+/// `record_not_found` when the recordset was deleted before the first run.
+pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Opened>, Error> {
+    let Some(export) = find(db, job).await? else { return Ok(None) };
     let fixed = sqlx::query!(
         r#"select snapshot, columns as "columns: Json<Vec<Column>>", only_fields from exports where job_id = $1"#,
         job.0,
@@ -217,7 +174,7 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
     .fetch_one(db.conn())
     .await?;
     if let (Some(snapshot), Some(Json(columns))) = (fixed.snapshot, fixed.columns) {
-        return Ok(Opened { export, columns, snapshot });
+        return Ok(Some(Opened { export, columns, snapshot }));
     }
     let snapshot = records::snapshot(db).await?;
     let schema = Schema::load(db, export.recordset_id).await?;
@@ -239,13 +196,13 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
     )
     .execute(db.conn())
     .await?;
-    Ok(Opened { export, columns, snapshot })
+    Ok(Some(Opened { export, columns, snapshot }))
 }
 
 /// The key prefix of an export's objects. Only those named by [`segments`] count.
 #[must_use]
-pub fn prefix(db: &WorkspaceDb, job: JobId) -> String {
-    format!("{}/exports/{job}", db.workspace().0.simple())
+pub fn prefix(workspace: WorkspaceId, job: JobId) -> String {
+    format!("{}/exports/{job}", workspace.0.simple())
 }
 
 /// A key for a segment that no other run ever writes to, so that one that has lost its job can't
@@ -258,8 +215,8 @@ pub fn segment_key(prefix: &str, number: i32) -> String {
 /// Adds a segment to the file.
 ///
 /// # Errors
-/// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much.
-pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) -> Result<(), StorageUseError> {
+/// `limit_exceeded` when the plan doesn't allow to store that much.
+pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) -> Result<(), Error> {
     storage_use::add(db, segment.size).await?;
     sqlx::query!(
         "insert into export_segments (job_id, number, storage_key, size, rows) values ($1, $2, $3, $4, $5)",

@@ -10,7 +10,6 @@ pub mod staged;
 mod analysis;
 mod batch;
 mod copy;
-mod error;
 mod ids;
 mod mapping;
 mod unique;
@@ -18,7 +17,7 @@ mod unique;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::{RecordsetId, UserId, WorkspaceDb, audit::Entry, storage_use};
+use domain::{Error, RecordsetId, UserId, WorkspaceDb, audit::Entry, storage_use};
 use jobs::{Enqueued, JobId, NewJob, Unique};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -33,7 +32,6 @@ use crate::{
 
 pub use analysis::{keep_analysis, look, require_room, suggested_fields, take_in};
 pub use batch::{Batch, FieldsChanged, RowWriter};
-pub use error::ImportError;
 pub use mapping::Mapped;
 
 /// Maximum number of invalid rows in the job's detail; the report has all.
@@ -114,24 +112,37 @@ impl Import {
     }
 }
 
+/// The uploaded file that a request names.
+///
+/// # Errors
+/// `record_invalid` of `file_uri`, if it is not there.
+pub async fn uploaded(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, Error> {
+    files::get(db, uri).await.map_err(|error| if error.is_not_found() { no_such_file() } else { error })
+}
+
+fn no_such_file() -> Error {
+    let reason = "names no uploaded file of this workspace, or one that has expired: upload it first";
+    Error::invalid("file_uri", reason)
+}
+
 /// Creates a recordset and starts an import into it, in this transaction. Without fields of its own the
 /// recordset gets one for each column of the file. While an import of the same bytes into a recordset of
 /// the same name is unfinished, the answer is that one.
 ///
 /// # Errors
-/// Those of [`start`], and [`ImportError::Recordset`] for a recordset that can't be created.
+/// Those of [`start`], and those of [`recordsets::create`] for a recordset that can't be created.
 pub async fn start_new(
     db: &mut WorkspaceDb,
     mut recordset: NewRecordset,
     mut new: NewImport,
-) -> Result<(RecordsetDetail, JobId), ImportError> {
-    let file = files::get(db, new.file).await?;
+) -> Result<(RecordsetDetail, JobId), Error> {
+    let file = uploaded(db, new.file).await?;
     let place = format!("new {}", recordset.slug.as_ref().unwrap_or(&recordset.name));
     let job = match enqueue(db, &file, &place).await? {
         Enqueued::New(job) => job,
         Enqueued::Duplicate(job) => {
             db.is_noted_elsewhere();
-            let alive = find(db, job).await?.ok_or(ImportError::NotFound)?;
+            let alive = find(db, job).await?.ok_or_else(Error::not_found)?;
             return Ok((recordsets::get(db, &alive.recordset_id.to_string()).await?, job));
         }
     };
@@ -150,14 +161,10 @@ pub async fn start_new(
 /// same recordset is unfinished, the answer is that one.
 ///
 /// # Errors
-/// [`ImportError`] for a file that is gone or was never analysed, for a mapping that doesn't fit, and for a workspace
-/// that has no room for another record.
-pub async fn start(
-    db: &mut WorkspaceDb,
-    recordset: RecordsetId,
-    new: NewImport,
-) -> Result<JobId, ImportError> {
-    let file = files::get(db, new.file).await?;
+/// `record_invalid` for a file that is gone or was never analysed, and for a mapping that doesn't fit; `limit_exceeded`
+/// for a workspace that has no room for another record.
+pub async fn start(db: &mut WorkspaceDb, recordset: RecordsetId, new: NewImport) -> Result<JobId, Error> {
+    let file = uploaded(db, new.file).await?;
     match enqueue(db, &file, &recordset.to_string()).await? {
         Enqueued::New(job) => keep(db, job, recordset, &file, &new).await.map(|()| job),
         Enqueued::Duplicate(job) => {
@@ -181,7 +188,7 @@ async fn keep(
     recordset: RecordsetId,
     file: &File,
     new: &NewImport,
-) -> Result<(), ImportError> {
+) -> Result<(), Error> {
     storage_use::get(db).await?.require(1)?;
     let read_as = analysis::kept(file)?.resolved;
     let schema = Schema::load_for_write(db, recordset).await?;
@@ -210,7 +217,7 @@ async fn keep(
             .execute(db.conn())
             .await?;
     if used.rows_affected() == 0 {
-        return Err(ImportError::FileNotFound); // swept since we looked
+        return Err(no_such_file()); // swept since we looked
     }
     let details =
         json!({ "recordset_id": recordset.0, "file_id": file.id, "file": file.name, "mode": new.mode });

@@ -4,17 +4,16 @@
 //! change in the same transaction: the version before it, the values of unique fields, the promoted
 //! columns, the count, the bytes in use and the event. Changes to one record come one after the other.
 
-mod error;
 mod list;
 mod snapshot;
 
-pub use error::RecordError;
 pub use list::{RecordFilter, SortOrder, list};
 pub use snapshot::{SnapshotPage, snapshot, visible_in};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb, access::Reach, storage_use,
+    Error, Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb, access::Reach,
+    storage_use,
 };
 use fields::FieldKey;
 use poem_openapi::Object;
@@ -66,11 +65,11 @@ pub struct RecordChanges {
 /// Creates a record.
 ///
 /// # Errors
-/// [`RecordError::NoRecordset`]; [`RecordError::Invalid`] with the reasons by field, a unique value
-/// that another record has among them; [`RecordError::Storage`].
-pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, RecordError> {
+/// `record_not_found`; `record_invalid` with the reasons by field, a unique value
+/// that another record has among them; `limit_exceeded`.
+pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Error> {
     let schema = Schema::load_for_write(db, new.recordset_id).await?;
-    let stored = schema.accept(&new.data).map_err(RecordError::Invalid)?;
+    let stored = schema.accept(&new.data).map_err(Error::invalid_fields)?;
     let id = RecordId::new();
     let bytes = storage_use::of_record(&stored.data)?;
     storage_use::add(db, bytes.into()).await?;
@@ -106,8 +105,8 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Reco
 /// One record.
 ///
 /// # Errors
-/// [`RecordError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordError> {
+/// `record_not_found`
+pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, Error> {
     sqlx::query_as!(
         Record,
         r#"select r.id as "id!",
@@ -125,27 +124,30 @@ pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordErr
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordError::NotFound)
+    .ok_or_else(Error::not_found)
 }
 
 /// Changes a record, one that the actor has created where their reach is [`Reach::Own`], and keeps what it was
 /// as a version, which goes on to count as stored. Changes that change nothing make no version.
 ///
 /// # Errors
-/// [`RecordError::NotFound`]; [`RecordError::VersionConflict`] if a version was expected and isn't
-/// there; [`RecordError::Invalid`] with the reasons by field; [`RecordError::NotTheirs`]; [`RecordError::Storage`].
+/// `record_not_found`; `version_conflict` if a version was expected and isn't
+/// there; `record_invalid` with the reasons by field; `forbidden`; `limit_exceeded`.
 pub async fn update(
     db: &mut WorkspaceDb,
     reach: Reach,
     id: RecordId,
     changes: RecordChanges,
-) -> Result<Record, RecordError> {
+) -> Result<Record, Error> {
     let before = get_for_change(db, reach, id).await?;
     if changes.expected_version.is_some_and(|expected| expected != before.version) {
-        return Err(RecordError::VersionConflict(before.version));
+        return Err(Error::conflict(
+            "version_conflict",
+            format!("the record has changed meanwhile: it is at version {}", before.version),
+        ));
     }
     let schema = Schema::load_for_write(db, before.recordset_id).await?;
-    let stored = schema.accept_changes(before.data.clone(), &changes.data).map_err(RecordError::Invalid)?;
+    let stored = schema.accept_changes(before.data.clone(), &changes.data).map_err(Error::invalid_fields)?;
     let changed = changed_keys(&before.data, &stored.data);
     if changed.is_empty() {
         return Ok(before);
@@ -207,8 +209,8 @@ pub async fn update(
 /// record.
 ///
 /// # Errors
-/// [`RecordError::NotFound`], also if it was deleted before; [`RecordError::NotTheirs`].
-pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<(), RecordError> {
+/// `record_not_found`, also if it was deleted before; `forbidden`.
+pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<(), Error> {
     let before = get_for_change(db, reach, id).await?;
     let version = sqlx::query_scalar!(
         "with kept as (
@@ -242,7 +244,7 @@ pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<
 
 /// A record within the actor's reach, as it is now and stays until this transaction changes it or ends. A program has
 /// created no record of its own.
-async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<Record, RecordError> {
+async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<Record, Error> {
     let record = sqlx::query_as!(
         Record,
         "select r.id, r.recordset_id, r.data, r.version, r.created_by, r.created_at, r.updated_by, r.updated_at
@@ -257,10 +259,13 @@ async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Res
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let user = db.actor().user_id;
     let is_theirs = user.is_some() && record.created_by == user;
-    if reach == Reach::All || is_theirs { Ok(record) } else { Err(RecordError::NotTheirs) }
+    if reach == Reach::Own && !is_theirs {
+        return Err(Error::forbidden("this is for records that one has created oneself"));
+    }
+    Ok(record)
 }
 
 /// The keys whose values differ, in order.
@@ -280,7 +285,7 @@ async fn claim(
     recordset: RecordsetId,
     record: RecordId,
     values: &[(FieldKey, String)],
-) -> Result<(), RecordError> {
+) -> Result<(), Error> {
     if values.is_empty() {
         return Ok(());
     }
@@ -303,7 +308,7 @@ async fn claim(
         .filter(|key| !claimed.contains(key))
         .map(|key| (key, vec!["already taken".to_owned()]))
         .collect();
-    if errors.is_empty() { Ok(()) } else { Err(RecordError::Invalid(errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid_fields(errors)) }
 }
 
 /// Frees values that a record has.

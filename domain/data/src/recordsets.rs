@@ -22,7 +22,7 @@ pub use unique::unique_value;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    EntityError, Event, FieldErrors, JsonObject, Patch, RecordsetId, UserId, WorkspaceDb,
+    Error, Event, FieldErrors, JsonObject, Patch, RecordsetId, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
     storage_use,
 };
@@ -112,9 +112,9 @@ pub struct RecordsetFilter<'a> {
 /// Creates a recordset.
 ///
 /// # Errors
-/// [`EntityError::Taken`] if a slug is asked for that another recordset has;
-/// [`EntityError::Invalid`] for what is wrong with it or its fields; [`EntityError::LimitExceeded`].
-pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, EntityError> {
+/// `slug_taken` if a slug is asked for that another recordset has;
+/// `record_invalid` for what is wrong with it or its fields; `limit_exceeded`.
+pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, Error> {
     let mut errors = FieldErrors::new();
     check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
     let slug = new.slug.as_deref().map(str::parse::<Slug>).transpose();
@@ -124,7 +124,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     let definitions = definitions::define(&[], new.fields.clone());
     errors.extend(definitions.as_ref().err().cloned().unwrap_or_default());
     let (Ok(slug), Ok(definitions), true) = (slug, definitions, errors.is_empty()) else {
-        return Err(EntityError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     };
 
     let id = insert(db, &new, slug).await?;
@@ -136,11 +136,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
 }
 
 /// Inserts the row under the requested slug, or under the first free one.
-async fn insert(
-    db: &mut WorkspaceDb,
-    new: &NewRecordset,
-    asked: Option<Slug>,
-) -> Result<RecordsetId, EntityError> {
+async fn insert(db: &mut WorkspaceDb, new: &NewRecordset, asked: Option<Slug>) -> Result<RecordsetId, Error> {
     const TRIES: usize = 100; // each failed one means that a concurrent one has succeeded
     let derived = Slug::from_name(&new.name);
     for _ in 0..if asked.is_some() { 1 } else { TRIES } {
@@ -166,7 +162,7 @@ async fn insert(
             return Ok(id);
         }
     }
-    Err(EntityError::Taken("slug".into()))
+    Err(Error::taken("slug"))
 }
 
 /// The slugs that begin like this one, those in the trash too.
@@ -183,7 +179,7 @@ pub async fn list(
     db: &mut WorkspaceDb,
     filter: RecordsetFilter<'_>,
     page: PageRequest,
-) -> Result<PageOf<Recordset>, EntityError> {
+) -> Result<PageOf<Recordset>, Error> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from recordsets
@@ -240,21 +236,21 @@ async fn find(
 /// One recordset, by its slug or its id, with its fields and the exact count of its records.
 ///
 /// # Errors
-/// [`EntityError::NotFound`], also for a recordset in the trash.
-pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, EntityError> {
+/// `record_not_found`, also for a recordset in the trash.
+pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, Error> {
     detail(db, Handle::of(slug_or_id)).await
 }
 
 /// Changes a recordset or its fields.
 ///
 /// # Errors
-/// [`EntityError::NotFound`]; [`EntityError::Invalid`], among others for a field whose type would
-/// change, and for one that would become unique while there are records; [`EntityError::LimitExceeded`].
+/// `record_not_found`; `record_invalid`, among others for a field whose type would
+/// change, and for one that would become unique while there are records; `limit_exceeded`.
 pub async fn update(
     db: &mut WorkspaceDb,
     slug_or_id: &str,
     changes: RecordsetChanges,
-) -> Result<RecordsetDetail, EntityError> {
+) -> Result<RecordsetDetail, Error> {
     let handle = Handle::of(slug_or_id);
     let mut errors = FieldErrors::new();
     let description = changes.description.value().map(String::as_str);
@@ -270,7 +266,7 @@ pub async fn update(
         }
     }
     if !errors.is_empty() {
-        return Err(EntityError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     let id = sqlx::query_scalar!(
         "update recordsets
@@ -293,7 +289,7 @@ pub async fn update(
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     count_bytes(db, id).await?;
     let updated = detail(db, Handle::id(id)).await?;
     db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
@@ -302,7 +298,7 @@ pub async fn update(
 
 /// Counts the storage of a recordset's definition, in place of the previous count: its texts, settings and
 /// fields, and for the rows themselves and their index entries 1,024 bytes and 256 for each field.
-async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), EntityError> {
+async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Error> {
     let added = sqlx::query_scalar!(
         r#"update recordsets r
               set bytes = taken.bytes
@@ -327,8 +323,8 @@ async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Entity
 /// Moves a recordset to the trash: neither it nor its records are visible then, and nothing is lost.
 ///
 /// # Errors
-/// [`EntityError::NotFound`], also if it lies there already.
-pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), EntityError> {
+/// `record_not_found`, also if it lies there already.
+pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Error> {
     let handle = Handle::of(slug_or_id);
     let deleted = sqlx::query!(
         "update recordsets
@@ -340,7 +336,7 @@ pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Entity
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let what = json!({"slug": deleted.slug, "name": deleted.name});
     db.record(Event::new("recordset", "deleted", deleted.id, what)).await?;
     Ok(())
@@ -367,7 +363,7 @@ impl<'a> Handle<'a> {
 }
 
 /// Waits for the transactions that write records by the fields as they are, and keeps others waiting.
-async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, EntityError> {
+async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, Error> {
     sqlx::query_scalar!(
         "select id from recordsets where (slug = $1 or id = $2) and deleted_at is null for update",
         handle.slug,
@@ -375,12 +371,12 @@ async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<Recordse
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)
+    .ok_or_else(Error::not_found)
 }
 
-async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, EntityError> {
+async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, Error> {
     let found = find(db, Some(handle), RecordsetFilter::default(), PageRequest::ONE).await?;
-    let recordset = found.into_iter().next().ok_or(EntityError::NotFound)?;
+    let recordset = found.into_iter().next().ok_or_else(Error::not_found)?;
     let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
     Ok(RecordsetDetail { recordset, fields })
 }

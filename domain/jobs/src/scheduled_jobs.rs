@@ -6,11 +6,11 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, EntityError, Event, FieldErrors, Patch, Refusal, WorkspaceDb, WorkspaceId,
+    Actor, Error, ErrorKind, Event, FieldErrors, Patch, WorkspaceDb, WorkspaceId,
     usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
 };
 use domain_data::{
-    exports::{self, ExportError, NewExport},
+    exports::{self, NewExport},
     job_kinds::ScheduledExport,
 };
 use jobs::{
@@ -77,58 +77,16 @@ pub struct NoOpConfig {
     pub sleep_ms: u64,
 }
 
-/// Why a scheduled job is refused, or not found.
-#[derive(Debug, thiserror::Error)]
-pub enum ScheduledJobError {
-    /// There is no such scheduled job in this workspace.
-    #[error("there is no such scheduled job")]
-    NotFound,
-    /// Values that break a rule.
-    #[error("the scheduled job is not valid")]
-    Invalid(FieldErrors),
-    /// Members of `action_config` that the action does not have.
-    #[error("the action does not have all of these members")]
-    Unknown(FieldErrors),
-    /// The workspace has as many as its plan allows.
-    #[error("the plan allows {0} scheduled jobs: delete one, or choose a larger plan")]
-    TooMany(i64),
-    /// Its occurrences follow each other sooner than the workspace's plan allows.
-    #[error(
-        "the plan allows a scheduled job every {0} seconds at the most: choose a rarer time, or a larger plan"
-    )]
-    TooOften(i32),
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for ScheduledJobError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Unknown(errors) => Refusal::Unknown(errors.clone()),
-            Self::TooMany(_) | Self::TooOften(_) => Refusal::LimitExceeded,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// One field, one reason.
-fn invalid(field: &str, reason: impl Into<String>) -> ScheduledJobError {
-    ScheduledJobError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.into()])]))
-}
-
 impl Action {
     /// Parses an action, and checks whether it could be executed now.
     ///
     /// # Errors
-    /// [`ScheduledJobError::Invalid`] for `action_type` or `action_config`.
+    /// `record_invalid` for `action_type` or `action_config`.
     pub async fn read(
         db: &mut WorkspaceDb,
         action_type: &str,
         config: Map<String, Value>,
-    ) -> Result<Self, ScheduledJobError> {
+    ) -> Result<Self, Error> {
         match action_type {
             "export" => {
                 let config: ExportConfig = typed(config, &["recordset_id", "fields"])?;
@@ -137,19 +95,13 @@ impl Action {
                     fields: config.fields.clone(),
                     is_safe: true,
                 };
-                match exports::check(db, &new).await {
-                    Ok(_) => Ok(Self::Export(config)),
-                    Err(
-                        ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error)),
-                    ) => Err(error.into()),
-                    Err(ExportError::Fields(errors)) => Err(ScheduledJobError::Invalid(
-                        errors
-                            .into_iter()
-                            .map(|(name, why)| (format!("action_config.{name}"), why))
-                            .collect(),
-                    )),
-                    Err(_) => Err(invalid("action_config.recordset_id", "is not a recordset here")),
-                }
+                exports::check(db, &new).await.map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => {
+                        Error::invalid("action_config.recordset_id", "is not a recordset here")
+                    }
+                    _ => error.rename_fields(|name| format!("action_config.{name}")),
+                })?;
+                Ok(Self::Export(config))
             }
             "webhook" => {
                 let config: WebhookConfig = typed(config, &["url", "payload"])?;
@@ -157,20 +109,20 @@ impl Action {
                 let checked = Url::parse(&config.url).map(|url| Guard::default().check(&url));
                 match checked {
                     Ok(Ok(()) | Err(AddressError::NotPublic)) => Ok(Self::Webhook(config)),
-                    _ => Err(invalid("action_config.url", AddressError::Url.to_string())),
+                    _ => Err(Error::invalid("action_config.url", AddressError::Url.to_string())),
                 }
             }
             "no_op" => {
                 let config: NoOpConfig = typed(config, &["sleep_ms"])?;
                 if config.sleep_ms > LONGEST_SLEEP {
-                    return Err(invalid(
+                    return Err(Error::invalid(
                         "action_config.sleep_ms",
                         format!("must be at most {LONGEST_SLEEP}"),
                     ));
                 }
                 Ok(Self::NoOp(config))
             }
-            _ => Err(invalid("action_type", format!("must be one of {}", ACTIONS.join(", ")))),
+            _ => Err(Error::invalid("action_type", format!("must be one of {}", ACTIONS.join(", ")))),
         }
     }
 
@@ -185,7 +137,7 @@ impl Action {
     }
 
     /// The job of the action.
-    fn template(&self) -> Result<Template, ScheduledJobError> {
+    fn template(&self) -> Result<Template, Error> {
         let template = match self {
             Self::Export(config) => {
                 let ExportConfig { recordset_id, fields } = config.clone();
@@ -197,7 +149,7 @@ impl Action {
             }
             Self::NoOp(config) => Template::of(&NoOp { sleep_ms: config.sleep_ms, ..NoOp::default() }),
         };
-        template.map_err(|error| ScheduledJobError::Database(sqlx::Error::Encode(error.into())))
+        template.map_err(|error| Error::internal(error))
     }
 
     /// The action of a schedule's job, as type and configuration; none for a job of another kind.
@@ -230,7 +182,7 @@ impl Action {
 
 /// A configuration without unknown members. Unknown members are reported by path, as those
 /// of bodies are.
-fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> Result<T, ScheduledJobError> {
+fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> Result<T, Error> {
     let unknown: FieldErrors = config
         .keys()
         .filter(|name| !members.contains(&name.as_str()))
@@ -240,9 +192,10 @@ fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> R
         })
         .collect();
     if !unknown.is_empty() {
-        return Err(ScheduledJobError::Unknown(unknown));
+        return Err(Error::unknown(unknown));
     }
-    serde_json::from_value(Value::Object(config)).map_err(|error| invalid("action_config", error.to_string()))
+    serde_json::from_value(Value::Object(config))
+        .map_err(|error| Error::invalid("action_config", error.to_string()))
 }
 
 /// A scheduled job to create.
@@ -298,14 +251,13 @@ pub struct Changes {
 /// Creates a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::Invalid`] naming each field; [`ScheduledJobError::TooMany`] and
-/// [`ScheduledJobError::TooOften`] beyond the plan.
+/// `record_invalid` naming each field; `limit_exceeded` beyond the plan.
 pub async fn create(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     new: NewScheduledJob,
-) -> Result<ScheduleId, ScheduledJobError> {
+) -> Result<ScheduleId, Error> {
     let timing = timing(new.cron_expression.as_deref(), new.run_at, new.timezone.as_deref())?;
     let plan = checked(Plan {
         name: new.name.trim().to_owned(),
@@ -331,7 +283,7 @@ fn origin_of(actor: &Actor) -> Origin {
 
 /// Whether the plan allows another one. The workspace's row is locked, so that concurrent requests can't exceed
 /// the limit.
-async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, ScheduledJobError> {
+async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_one(tx.conn())
         .await?;
@@ -343,16 +295,20 @@ async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, Schedu
     .fetch_one(tx.conn())
     .await?;
     match allowed.schedules.map(i64::from) {
-        Some(most) if there >= most => Err(ScheduledJobError::TooMany(most)),
+        Some(most) if there >= most => Err(Error::limit_exceeded(format!(
+            "the plan allows {most} scheduled jobs: delete one, or choose a larger plan"
+        ))),
         _ => Ok(allowed),
     }
 }
 
 /// Whether the plan allows occurrences at these intervals.
-fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), ScheduledJobError> {
+fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), Error> {
     let least = allowed.schedule_interval_secs.unwrap_or(MIN_SCHEDULE_INTERVAL);
     match timing.shortest_interval() {
-        Some(interval) if interval.num_seconds() < least.into() => Err(ScheduledJobError::TooOften(least)),
+        Some(interval) if interval.num_seconds() < least.into() => Err(Error::limit_exceeded(format!(
+            "the plan allows a scheduled job every {least} seconds at the most: choose a rarer time, or a larger plan"
+        ))),
         _ => Ok(()),
     }
 }
@@ -360,7 +316,7 @@ fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), ScheduledJob
 /// Changes a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`]; [`ScheduledJobError::Invalid`] naming each field; [`ScheduledJobError::TooOften`]
+/// `record_not_found`; `record_invalid` naming each field; `limit_exceeded`
 /// for a new timing with shorter intervals than the plan allows.
 pub async fn update(
     tx: &mut Tx,
@@ -368,8 +324,8 @@ pub async fn update(
     actor: &Actor,
     id: ScheduleId,
     changes: Changes,
-) -> Result<(), ScheduledJobError> {
-    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
+) -> Result<(), Error> {
+    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or_else(Error::not_found)?;
     let before = schedule.plan.clone();
     let plan = checked(Plan {
         timing: changed_timing(&before.timing, &changes)?,
@@ -391,14 +347,9 @@ pub async fn update(
 /// Deletes a scheduled job of the workspace; its jobs stay.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`].
-pub async fn delete(
-    tx: &mut Tx,
-    workspace: WorkspaceId,
-    actor: &Actor,
-    id: ScheduleId,
-) -> Result<(), ScheduledJobError> {
-    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
+/// `record_not_found`.
+pub async fn delete(tx: &mut Tx, workspace: WorkspaceId, actor: &Actor, id: ScheduleId) -> Result<(), Error> {
+    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or_else(Error::not_found)?;
     schedules::delete(tx, workspace.0, id).await?;
     record(tx, workspace, actor, "deleted", id, &schedule.plan).await
 }
@@ -406,14 +357,14 @@ pub async fn delete(
 /// Runs a scheduled job of the workspace now, in addition to its timing.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`].
+/// `record_not_found`.
 pub async fn execute(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     id: ScheduleId,
-) -> Result<Run, ScheduledJobError> {
-    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
+) -> Result<Run, Error> {
+    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or_else(Error::not_found)?;
     let run = schedules::execute(tx, workspace.0, &schedule, actor.origin()).await?;
     let data = serde_json::json!({ "name": schedule.plan.name, "job_id": run.job });
     Event::new("scheduled_job", "executed", id.0, data).record(tx, workspace, actor).await?;
@@ -423,13 +374,9 @@ pub async fn execute(
 /// A scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`].
-pub async fn get(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: ScheduleId,
-) -> Result<Schedule, ScheduledJobError> {
-    schedules::find(conn, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)
+/// `record_not_found`.
+pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId, id: ScheduleId) -> Result<Schedule, Error> {
+    schedules::find(conn, workspace.0, id).await?.ok_or_else(Error::not_found)
 }
 
 /// Records the event.
@@ -440,28 +387,28 @@ async fn record(
     verb: &str,
     id: ScheduleId,
     plan: &Plan,
-) -> Result<(), ScheduledJobError> {
+) -> Result<(), Error> {
     let data = serde_json::json!({ "name": plan.name, "enabled": plan.enabled });
     Ok(Event::new("scheduled_job", verb, id.0, data).record(tx, workspace, actor).await?)
 }
 
 /// A new schedule's timing.
-fn timing(
-    cron: Option<&str>,
-    run_at: Option<DateTime<Utc>>,
-    zone: Option<&str>,
-) -> Result<Timing, ScheduledJobError> {
+fn timing(cron: Option<&str>, run_at: Option<DateTime<Utc>>, zone: Option<&str>) -> Result<Timing, Error> {
     match (cron, run_at) {
         (Some(cron), None) => Timing::cron(cron, zone.unwrap_or("UTC")).map_err(|error| refused(&error)),
         (None, Some(at)) if zone.is_none() => once(at),
-        (None, Some(_)) => Err(invalid("timezone", "only with cron_expression; run_at has its own offset")),
-        (None, None) => Err(invalid("cron_expression", "give cron_expression or run_at")),
-        (Some(_), Some(_)) => Err(invalid("run_at", "give either run_at or cron_expression, not both")),
+        (None, Some(_)) => {
+            Err(Error::invalid("timezone", "only with cron_expression; run_at has its own offset"))
+        }
+        (None, None) => Err(Error::invalid("cron_expression", "give cron_expression or run_at")),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("run_at", "give either run_at or cron_expression, not both"))
+        }
     }
 }
 
 /// The timing after a change: a new time of either type replaces the present one.
-fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, ScheduledJobError> {
+fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Error> {
     let zone = changes.timezone.as_deref();
     match (changes.cron_expression.as_deref(), changes.run_at, before) {
         (Some(cron), None, Timing::Cron(old)) => {
@@ -473,27 +420,29 @@ fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Schedule
         (None, None, before) if zone.is_none() => Ok(before.clone()),
         // A request for the present time is accepted, though it may have passed.
         (None, Some(at), Timing::Once(old)) if at == *old && zone.is_none() => Ok(before.clone()),
-        (None, None, _) => Err(invalid("timezone", "only with cron_expression; run_at has its own offset")),
+        (None, None, _) => {
+            Err(Error::invalid("timezone", "only with cron_expression; run_at has its own offset"))
+        }
         (cron, run_at, _) => timing(cron, run_at, zone),
     }
 }
 
-fn refused(error: &TimingError) -> ScheduledJobError {
+fn refused(error: &TimingError) -> Error {
     let field = match error {
         TimingError::Cron(_) => "cron_expression",
         TimingError::Zone => "timezone",
     };
-    invalid(field, error.to_string())
+    Error::invalid(field, error.to_string())
 }
 
-fn once(at: DateTime<Utc>) -> Result<Timing, ScheduledJobError> {
+fn once(at: DateTime<Utc>) -> Result<Timing, Error> {
     // In the precision of the database.
     let kept = DateTime::from_timestamp_micros(at.timestamp_micros()).filter(|at| *at > clock::now());
-    kept.map(Timing::Once).ok_or_else(|| invalid("run_at", "must be in the future"))
+    kept.map(Timing::Once).ok_or_else(|| Error::invalid("run_at", "must be in the future"))
 }
 
 /// The rules of what is neither timing nor action.
-fn checked(plan: Plan) -> Result<Plan, ScheduledJobError> {
+fn checked(plan: Plan) -> Result<Plan, Error> {
     let mut errors = FieldErrors::new();
     let mut refuse = |field: &str, reason: String| {
         errors.entry(field.to_owned()).or_default().push(reason);
@@ -507,5 +456,5 @@ fn checked(plan: Plan) -> Result<Plan, ScheduledJobError> {
     if !(0..=MOST_JITTER).contains(&plan.jitter_seconds) {
         refuse("jitter_seconds", format!("must be 0 to {MOST_JITTER}"));
     }
-    if errors.is_empty() { Ok(plan) } else { Err(ScheduledJobError::Invalid(errors)) }
+    if errors.is_empty() { Ok(plan) } else { Err(Error::invalid_fields(errors)) }
 }

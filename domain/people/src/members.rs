@@ -6,14 +6,13 @@
 //! references; see [`domain::pictures`].
 
 mod changes;
-mod error;
 mod holdings;
 mod leaving;
 mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Accounts, MemberId, UserId, WorkspaceDb,
+    Accounts, Error, MemberId, UserId, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
@@ -21,7 +20,6 @@ use poem_openapi::Object;
 use serde::Serialize;
 
 pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
-pub use error::MemberError;
 pub use holdings::{HeldItem, HeldItems, Holdings, Reassigned, holdings, reassign};
 pub use leaving::{DeletionInfo, deletion_info, erase, remove};
 pub use tours::{TourProgress, TourStatus, Tours, reset_tours, set_tour, tours};
@@ -77,7 +75,7 @@ pub async fn list(
     db: &mut WorkspaceDb,
     filter: MemberFilter,
     page: PageRequest,
-) -> Result<PageOf<MemberProfile>, MemberError> {
+) -> Result<PageOf<MemberProfile>, Error> {
     db.with_accounts(async |accounts| Ok(page_of(accounts, &filter, page).await?)).await
 }
 
@@ -103,7 +101,7 @@ async fn page_of(
 }
 
 /// All active members, sorted by name.
-pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, MemberError> {
+pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Error> {
     let active = MemberFilter { is_active: Some(true), ..MemberFilter::default() };
     let all = PageRequest { limit: i64::MAX, offset: 0 };
     db.with_accounts(async |accounts| Ok(find(accounts, &active, all).await?)).await
@@ -112,28 +110,34 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 /// One member.
 ///
 /// # Errors
-/// [`MemberError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, MemberError> {
+/// [`Error::not_found()`]
+pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, Error> {
     db.with_accounts(async |accounts| by_id(accounts, id).await).await
 }
 
-async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, MemberError> {
+async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, Error> {
     only(accounts, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
 
 /// The member of the acting account.
 ///
 /// # Errors
-/// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
-pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
-    let user_id = db.actor().user_id.ok_or(MemberError::NotAPerson)?;
+/// `forbidden` for a key; `record_not_found`
+pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, Error> {
+    let user_id = acting_person(db)?;
     let own = MemberFilter { user_id: Some(user_id), ..MemberFilter::default() };
     db.with_accounts(async |accounts| only(accounts, own).await).await
 }
 
-async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
+/// The account that acts; a key has no profile and no tours.
+fn acting_person(db: &WorkspaceDb) -> Result<UserId, Error> {
+    let person = db.actor().user_id;
+    person.ok_or_else(|| Error::forbidden("this is about the person who calls, and no person does"))
+}
+
+async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, Error> {
     let found = find(accounts, &filter, PageRequest::ONE).await?;
-    found.into_iter().next().ok_or(MemberError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 async fn find(

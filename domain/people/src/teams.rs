@@ -8,10 +8,7 @@ mod people;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    DomainError, EntityError, Event, FieldErrors, Name, Patch, Refusal, Text, UserId, WorkspaceDb,
-    access::Reach,
-};
+use domain::{Error, Event, Name, Patch, Text, UserId, WorkspaceDb, access::Reach};
 use poem_openapi::Object;
 use serde::Serialize;
 
@@ -91,69 +88,33 @@ pub enum Parent {
     Team(TeamId),
 }
 
-/// Why something about a team didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum TeamError {
-    /// As for any entity.
-    #[error(transparent)]
-    Entity(#[from] EntityError),
-    /// There are teams below it.
-    #[error("there are teams below this one: move or delete them first")]
-    HasChildren,
-    /// They are in it.
-    #[error("this member is in the team already")]
-    AlreadyIn,
-    /// The caller may change the teams that they lead, and this is none.
-    #[error("this needs the permission teams:edit, or to lead the team")]
-    NotLed,
-}
-
-impl From<sqlx::Error> for TeamError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Entity(error.into())
-    }
-}
-
-impl DomainError for TeamError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Entity(error) => error.refusal(),
-            Self::HasChildren => Refusal::Conflict("team_has_children".into()),
-            Self::AlreadyIn => Refusal::Conflict("already_in_team".into()),
-            Self::NotLed => Refusal::Forbidden,
-        }
-    }
-}
-
 impl FromStr for Parent {
-    type Err = TeamError;
+    type Err = Error;
 
-    /// A team's id; `null` or `root` for top-level teams.
-    fn from_str(text: &str) -> Result<Self, TeamError> {
+    /// A team's id; `null` or `root` for those below no other.
+    fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "null" | "root" => Ok(Self::None),
-            id => id.parse().map(Self::Team).map_err(|_| invalid("parent_team_id", "must be an id or null")),
+            id => {
+                let invalid = |_| Error::invalid("parent_team_id", "must be an id, or null");
+                id.parse().map(Self::Team).map_err(invalid)
+            }
         }
     }
-}
-
-/// One field, one reason.
-fn invalid(field: &str, reason: &str) -> TeamError {
-    EntityError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])])).into()
 }
 
 /// Teams, sorted by name.
-pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
+pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     find(db, None, filter).await
 }
 
 /// One team.
-pub async fn get(db: &mut WorkspaceDb, id: TeamId) -> Result<Team, TeamError> {
+pub async fn get(db: &mut WorkspaceDb, id: TeamId) -> Result<Team, Error> {
     let found = find(db, Some(id), &TeamFilter::default()).await?;
-    Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
-async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
+async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     let (below_none, below) = match filter.parent {
         None => (false, None),
         Some(Parent::None) => (true, None),
@@ -185,8 +146,8 @@ async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> 
 /// Creates a team; its creator becomes its lead.
 ///
 /// # Errors
-/// `name_taken`; [`EntityError::Invalid`] for a parent that doesn't exist.
-pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamError> {
+/// `name_taken`; `record_invalid` for a parent that doesn't exist.
+pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, Error> {
     let id = TeamId::new();
     if let Some(parent) = new.parent_team_id {
         hold_order(db).await?;
@@ -221,14 +182,14 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
 /// Changes a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`]; `name_taken`; [`EntityError::Invalid`] for a parent that doesn't exist or is
+/// `forbidden`; `name_taken`; `record_invalid` for a parent that doesn't exist or is
 /// below this team.
 pub async fn update(
     db: &mut WorkspaceDb,
     reach: Reach,
     id: TeamId,
     changes: TeamChanges,
-) -> Result<Team, TeamError> {
+) -> Result<Team, Error> {
     if changes.parent_team_id.is_given() {
         // Before any row lock: a transaction that holds this lock and waits for one of our rows would deadlock
         // with us.
@@ -264,8 +225,8 @@ pub async fn update(
 /// Deletes a team; its members stay in the workspace.
 ///
 /// # Errors
-/// [`TeamError::HasChildren`]
-pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), TeamError> {
+/// `team_has_children`
+pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
     hold_order(db).await?;
     let team = get(db, id).await?;
     let children = sqlx::query_scalar!(
@@ -273,7 +234,10 @@ pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), TeamError> {
         id.0,
     );
     if children.fetch_one(db.conn()).await? {
-        return Err(TeamError::HasChildren);
+        return Err(Error::conflict(
+            "team_has_children",
+            "there are teams below this one: move or delete them first",
+        ));
     }
     sqlx::query_scalar!("delete from teams where id = $1 returning id", id.0).fetch_one(db.conn()).await?;
     db.record(Event::new("team", "deleted", id, &team)).await?;
@@ -287,7 +251,7 @@ async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
 }
 
 /// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`hold_order`].
-async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), TeamError> {
+async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), Error> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
                select id, parent_team_id from teams where id = $1
@@ -300,16 +264,16 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Re
     .fetch_all(db.conn())
     .await?;
     if upwards.contains(&id.0) {
-        return Err(invalid("parent_team_id", "must be neither the team itself nor a team below it"));
+        return Err(Error::invalid("parent_team_id", "must be neither the team itself nor a team below it"));
     }
     if upwards.is_empty() {
-        return Err(invalid("parent_team_id", "must be a team of this workspace"));
+        return Err(Error::invalid("parent_team_id", "must be a team of this workspace"));
     }
     Ok(())
 }
 
 /// Refuses a team that doesn't exist, and, with reach over led teams only, one that the caller doesn't lead.
-async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), TeamError> {
+async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), Error> {
     let user = db.user_id();
     let row = sqlx::query!(
         r#"select exists (select from team_members tm join members m on m.id = tm.member_id
@@ -320,5 +284,8 @@ async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<()
     )
     .fetch_one(db.conn())
     .await?;
-    if reach == Reach::All || row.leads { Ok(()) } else { Err(TeamError::NotLed) }
+    if reach == Reach::Own && !row.leads {
+        return Err(Error::forbidden("this needs the permission teams:edit, or to lead the team"));
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Filter;
 use crate::{
-    Database, JobId, Origin, Steps, Tx,
+    Database, JobId, Origin, Owner, Steps, Tx,
     audit::{self, Change},
     clock,
     watch::{Event, Status, publish, snapshot},
@@ -49,24 +49,19 @@ pub(crate) struct Asked {
 }
 
 /// Cancels a job: a waiting one at once, a running one by a signal to its handler, sent after the commit.
-pub async fn cancel(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<Cancel, sqlx::Error> {
+pub async fn cancel(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
     // Locked until the commit, so that the job stays in the state found here.
     let state = sqlx::query_scalar!(
         "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
     match state.as_deref() {
         Some("waiting") => {
             end_waiting(tx, &[id.0]).await?;
-            audit::note(tx, by, Change::of_job(workspace, "job.cancelled", id, json!({}))).await?;
+            audit::note(tx, by, Change::of_job(owner, "job.cancelled", id, json!({}))).await?;
             Ok(Cancel::Cancelled)
         }
         Some(_) => {
@@ -80,7 +75,7 @@ pub async fn cancel(
             )
             .fetch_one(tx.conn())
             .await?;
-            audit::note(tx, by, Change::of_job(workspace, "job.cancel_requested", id, json!({}))).await?;
+            audit::note(tx, by, Change::of_job(owner, "job.cancel_requested", id, json!({}))).await?;
             tx.announce_after_commit(Asked { id, epoch: asked.epoch, attempt: asked.attempt });
             Ok(Cancel::Requested)
         }
@@ -89,7 +84,7 @@ pub async fn cancel(
                 r#"select true as "over!" from finished_jobs
                     where id = $1 and workspace_id is not distinct from $2"#,
                 id.0,
-                workspace,
+                owner.workspace(),
             )
             .fetch_optional(tx.conn())
             .await?;
@@ -101,7 +96,7 @@ pub async fn cancel(
 /// Cancels the matching jobs, some hundred in a step, until none is left or `at_most` have been cancelled.
 #[derive(Debug)]
 pub struct CancelAll<'a> {
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &'a Filter,
     at_most: i64,
     by: &'a Origin,
@@ -110,10 +105,10 @@ pub struct CancelAll<'a> {
 }
 
 impl<'a> CancelAll<'a> {
-    /// Those of a workspace that match, or of the installation.
+    /// Those of the owner that match.
     #[must_use]
-    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
-        Self { workspace, filter, at_most, by, done: CancelledAll::default(), is_at_running: false }
+    pub fn new(owner: Owner, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+        Self { owner, filter, at_most, by, done: CancelledAll::default(), is_at_running: false }
     }
 }
 
@@ -124,11 +119,11 @@ impl Steps for CancelAll<'_> {
         let room = AT_ONCE.min(self.at_most - self.done.cancelled - self.done.requested);
         // The waiting ones first: those that are claimed meanwhile are found among the running.
         let stopped = if self.is_at_running {
-            let asked = ask_running(tx, self.workspace, self.filter, room, self.by).await?;
+            let asked = ask_running(tx, self.owner, self.filter, room, self.by).await?;
             self.done.requested += asked;
             asked
         } else {
-            let ended = cancel_waiting(tx, self.workspace, self.filter, room, self.by).await?;
+            let ended = cancel_waiting(tx, self.owner, self.filter, room, self.by).await?;
             self.done.cancelled += ended;
             ended
         };
@@ -146,7 +141,7 @@ impl Steps for CancelAll<'_> {
 
 async fn cancel_waiting(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     by: &Origin,
@@ -162,7 +157,7 @@ async fn cancel_waiting(
           order by id
           limit $10
             for update",
-        workspace,
+        owner.workspace(),
         &filter.kinds,
         state,
         due,
@@ -176,13 +171,13 @@ async fn cancel_waiting(
     .fetch_all(tx.conn())
     .await?;
     end_waiting(tx, &held).await?;
-    note_many(tx, by, workspace, "jobs.cancelled", &held).await?;
+    note_many(tx, by, owner, "jobs.cancelled", &held).await?;
     Ok(i64::try_from(held.len()).unwrap_or(i64::MAX))
 }
 
 async fn ask_running(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     by: &Origin,
@@ -206,7 +201,7 @@ async fn ask_running(
          update jobs j set cancel_requested = true, epoch = j.epoch + 1
            from held where j.id = held.id
          returning j.id, j.epoch, j.attempt",
-        workspace,
+        owner.workspace(),
         &filter.kinds,
         state,
         due,
@@ -220,7 +215,7 @@ async fn ask_running(
     .fetch_all(tx.conn())
     .await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    note_many(tx, by, workspace, "jobs.cancel_requested", &ids).await?;
+    note_many(tx, by, owner, "jobs.cancel_requested", &ids).await?;
     for row in rows {
         tx.announce_after_commit(Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt });
     }
@@ -231,7 +226,7 @@ async fn ask_running(
 async fn note_many(
     tx: &mut Tx,
     by: &Origin,
-    workspace: Option<Uuid>,
+    owner: Owner,
     action: &str,
     ids: &[Uuid],
 ) -> Result<(), sqlx::Error> {
@@ -239,7 +234,12 @@ async fn note_many(
         return Ok(());
     }
     let data = json!({ "job_ids": ids });
-    audit::note(tx, by, Change { workspace, action, resource_type: "job", resource_id: None, data }).await
+    audit::note(
+        tx,
+        by,
+        Change { workspace: owner.workspace(), action, resource_type: "job", resource_id: None, data },
+    )
+    .await
 }
 
 /// Ends a job that has been put back although its cancellation was requested: its attempt failed, or
@@ -267,17 +267,8 @@ async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
         return Ok(());
     }
     let ended = sqlx::query!(
-        "with gone as (
-             delete from jobs where id = any($1) returning *
-         )
-         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
-                unique_key, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
-                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at, checkpoints,
-                unique_key, batch_id
-           from gone
-         returning id, epoch",
+        r#"select id as "id!", epoch as "epoch!"
+             from end_jobs($1::uuid[], null, array_fill('cancelled'::text, array[cardinality($1)]), null, null, null, null)"#,
         ids,
     )
     .fetch_all(tx.conn())

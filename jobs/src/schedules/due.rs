@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RUNS_KEPT_AT_LEAST, RunOutcome, Schedule};
-use crate::{Database, JobId, Origin, ScheduleId, Tx, control, enqueue};
+use crate::{Database, JobId, Origin, Owner, ScheduleId, Tx, control, enqueue};
 
 /// Number of schedules per transaction.
 const AT_ONCE: i64 = 200;
@@ -92,7 +92,7 @@ async fn enqueue_some(
             let outcome = if refused.contains(&schedule.id) { RunOutcome::Skipped } else { outcome };
             let job = (outcome != RunOutcome::Skipped).then(JobId::new);
             if outcome == RunOutcome::Replaced {
-                replaced.extend(before.map(|before| (*workspace, before)));
+                replaced.extend(before.map(|before| (Owner::of_row(*workspace), before)));
             }
             occurrences.push(Occurrence { schedule, workspace: *workspace, at, outcome, job });
         }
@@ -106,8 +106,8 @@ async fn enqueue_some(
         enqueue::insert(&mut tx, *workspace, &[row]).await?;
     }
     advance(&mut tx, &due, &occurrences, now).await?;
-    for (workspace, job) in replaced {
-        control::cancel(&mut tx, workspace, job, &Origin::default()).await?;
+    for (owner, job) in replaced {
+        control::cancel(&mut tx, owner, job, &Origin::default()).await?;
     }
     tx.commit().await?;
     metrics::counter!("millrace_schedule_runs_total")

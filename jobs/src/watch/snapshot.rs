@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Event, Status};
-use crate::{Bus, Database, JobId, Origin, Tx};
+use crate::{Bus, Database, JobId, Origin, Owner, Tx};
 
 /// A job in the ledger's state, with its newest event.
 #[derive(Debug, Clone)]
@@ -41,6 +41,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Owner of the job.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of_row(self.workspace)
+    }
+
     /// The job as it will be at the transaction's commit. Only the ledger is read, since the transaction holds the
     /// job's row; other sources only have earlier states.
     pub async fn within(&self, tx: &mut Tx) -> Result<Option<Self>, sqlx::Error> {

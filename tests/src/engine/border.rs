@@ -165,7 +165,7 @@ async fn progress_that_the_ledger_refuses_costs_no_job_its_lease() {
         assert_eq!(text(&engine, "select attempt || ' ' || fence from jobs where id = $1", job).await, "1 1");
     }
     for job in [bad, other] {
-        jobs::testing::cancel(&engine.database, None, job).await;
+        jobs::testing::cancel(&engine.database, jobs::Owner::Installation, job).await;
         assert_eq!(engine.end_of(job).await.0, "cancelled");
     }
     engine.stop().await;

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use jobs::{
-    Database, JobId, NewJob, Origin, Pool,
+    Database, JobId, NewJob, Origin, Owner, Pool,
     control::{self, Retry},
     kinds::NoOp,
     testing::steps::{self, Held, Worker},
@@ -160,8 +160,8 @@ impl World {
             Step::Rescue => steps::rescue_all(&self.database, LEASE, CRASH_LIMIT).await,
             Step::Cancel { which } => {
                 if let Some(job) = self.any_job(which).await {
-                    let workspace = self.workspace_of(job).await;
-                    jobs::testing::cancel(&self.database, workspace, job).await;
+                    let owner = self.owner_of(job).await;
+                    jobs::testing::cancel(&self.database, owner, job).await;
                 }
             }
             Step::Retry { which } => self.retry(which).await,
@@ -239,10 +239,10 @@ impl World {
 
     async fn retry(&self, which: usize) {
         let Some(job) = self.any_job(which).await else { return };
-        let workspace = self.workspace_of(job).await;
+        let owner = self.owner_of(job).await;
         let done = self.completed.lock().await.contains_key(&job);
         let mut tx = self.database.begin().await.unwrap();
-        let answer = control::retry(&mut tx, workspace, job, &Origin::default()).await.unwrap();
+        let answer = control::retry(&mut tx, owner, job, &Origin::default()).await.unwrap();
         tx.commit().await.unwrap();
         assert!(!(done && answer == Retry::Queued), "a job that is done runs again");
     }
@@ -252,12 +252,14 @@ impl World {
         if jobs.is_empty() { None } else { Some(jobs[which % jobs.len()]) }
     }
 
-    async fn workspace_of(&self, job: JobId) -> Option<Uuid> {
-        sqlx::query_scalar("select workspace_id from shard.all_jobs where id = $1")
-            .bind(job.0)
-            .fetch_one(&self.database.pool)
-            .await
-            .unwrap()
+    async fn owner_of(&self, job: JobId) -> Owner {
+        let workspace: Option<Uuid> =
+            sqlx::query_scalar("select workspace_id from shard.all_jobs where id = $1")
+                .bind(job.0)
+                .fetch_one(&self.database.pool)
+                .await
+                .unwrap();
+        workspace.map_or(Owner::Installation, Owner::Workspace)
     }
 
     /// What must hold at any time.

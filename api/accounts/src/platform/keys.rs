@@ -3,8 +3,8 @@
 
 use api_kit::{Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
-use domain::{Acting, ApiKeyId, Patch, UserId, access::Scope};
-use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
+use domain::{Acting, ApiKeyId, Error, Patch, UserId, access::Scope};
+use domain_accounts::api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -131,14 +131,12 @@ struct RotatedKey {
 }
 
 /// The Platform API uses `label` for a key's name, in errors as well.
-fn relabelled(error: ApiKeyError) -> ApiKeyError {
-    let ApiKeyError::Invalid(errors) = error else { return error };
-    let renamed = |field: String| match field.as_str() {
+fn relabelled(error: Error) -> Error {
+    error.rename_fields(|field| match field.as_str() {
         "name" => "label".to_owned(),
         "rate_per_minute" => "rate_limit".to_owned(),
         _ => field,
-    };
-    ApiKeyError::Invalid(errors.into_iter().map(|(field, reasons)| (renamed(field), reasons)).collect())
+    })
 }
 
 #[derive(Tags)]

@@ -11,18 +11,18 @@ use api_kit::{
     NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
-use domain::{Acting, RecordsetId, WorkspaceDb, page::PageOf};
+use domain::{RecordsetId, WorkspaceDb};
 use domain_data::{
-    exports,
     files::{self, FileUri, UploadLimit},
-    imports::{self, ImportError, Mode, NewImport, report},
+    imports::{self, Mode, NewImport, report},
     recordsets::{NewField, NewRecordset, RecordsetDetail},
+    remains::Remains,
 };
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, stream};
 use jobs::{
-    Act, JobId, Tx,
-    control::{self, Cancel, CancelAll, CancelledAll, Delete, Filter},
-    watch::{Snapshot, Status},
+    Act, JobId,
+    control::{CancelledAll, Filter},
+    watch::Status,
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -33,7 +33,7 @@ use poem_openapi::{
 
 use super::download::{CsvFile, Made, Source};
 use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
-use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TransferJob, TransferJobDetail};
+use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TRANSFERS, TransferJob, TransferJobDetail};
 
 permissions! {
     ViewImports = "imports:view",
@@ -210,18 +210,9 @@ impl RecordsetImportApi {
         #[oai(default)] page: Query<PageNumber>,
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<TransferJob>>> {
-        let request = page_request(page.0, page_size.0);
-        let filter = Filter {
-            kinds: JobType::kinds(job_type.0),
-            except: can.kinds_denied(Act::View),
-            status: status.0,
-            ..Filter::default()
-        };
-        let whose = Some(can.workspace.0);
-        let (jobs, total) =
-            control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
-        let items = jobs.into_iter().map(|job| TransferJob::shown(&can, job)).collect();
-        Ok(Json(CappedPage::new(request, PageOf { items, total }, control::MAX_COUNTED)))
+        let filter = Filter { status: status.0, ..Filter::default() };
+        let jobs = can.jobs(JobType::kinds(job_type.0));
+        jobs.list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
     /// Show an import or export
@@ -234,7 +225,7 @@ impl RecordsetImportApi {
         can: Can<Either<ViewImports, ViewExports>>,
         job_id: Path<JobId>,
     ) -> Answer<Json<TransferJobDetail>> {
-        let snapshot = find(&can, job_id.0, Act::View).await?;
+        let snapshot = can.jobs(TRANSFERS).find(job_id.0).await?;
         // Report and file show records' values.
         let links = can.may::<ViewRecords>();
         Ok(Json(TransferJobDetail::load(&can, snapshot, links).await?))
@@ -252,7 +243,7 @@ impl RecordsetImportApi {
         can: Can<Either<ViewImports, ViewExports>>,
         job_id: Path<JobId>,
     ) -> Answer<Json<ImportStatus>> {
-        Ok(Json(ImportStatus::shown(&can, find(&can, job_id.0, Act::View).await?)))
+        can.jobs(TRANSFERS).find(job_id.0).await.map(Json)
     }
 
     /// Cancel an import or export
@@ -270,19 +261,7 @@ impl RecordsetImportApi {
         can: Can<Either<CancelImport, CancelExport>>,
         job_id: Path<JobId>,
     ) -> Answer<Json<TransferJob>> {
-        let before = find(&can, job_id.0, Act::Cancel).await?;
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let cancel =
-            async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by)
-                .await?
-            {
-                Cancel::Cancelled | Cancel::Requested => {
-                    before.within(tx).await?.ok_or_else(ApiError::not_found)
-                }
-                Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job has already ended")),
-                Cancel::NotFound => Err(ApiError::not_found()),
-            };
-        Ok(Json(TransferJob::shown(&can, can.change_shared(cancel).await?)))
+        can.jobs(TRANSFERS).cancel(job_id.0).await.map(Json)
     }
 
     /// Cancel all unfinished imports and exports
@@ -290,11 +269,8 @@ impl RecordsetImportApi {
     /// Jobs that the caller may not cancel are left out.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
-        let except = can.kinds_denied(Act::Cancel);
-        let filter = Filter { kinds: JobType::kinds(None), except, ..Filter::default() };
-        let (whose, by) = (Some(can.workspace.0), can.origin());
         let CancelledAll { cancelled, requested, .. } =
-            can.change_in_steps(CancelAll::new(whose, &filter, i64::MAX, &by)).await?;
+            can.jobs(TRANSFERS).cancel_all(Filter::default(), i64::MAX).await?;
         Ok(Json(CancelledJobs { cancelled, requested }))
     }
 
@@ -305,7 +281,7 @@ impl RecordsetImportApi {
         can: Can<(ViewImports, ViewRecords)>,
         job_id: Path<JobId>,
     ) -> Answer<Json<ReportUrl>> {
-        let job = find(&can, job_id.0, Act::View).await?.event.job_id;
+        let job = can.jobs(TRANSFERS).snapshot(Act::View, job_id.0).await?.event.job_id;
         let mut db = can.read().await?;
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
@@ -356,39 +332,11 @@ impl RecordsetImportApi {
         can: Can<Either<DeleteImport, DeleteExport>>,
         job_id: Path<JobId>,
     ) -> Answer<NoContent> {
-        let job = find(&can, job_id.0, Act::Delete).await?.event.job_id;
-        let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
-            tx,
-            Some(can.workspace.0),
-            job,
-            &can.origin(),
-        )
-        .await?
-        {
-            Delete::Deleted => Ok(()),
-            Delete::NotOver => {
-                Err(ApiError::conflict("job_not_over", "the job has not ended; cancel it first"))
-            }
-            Delete::NotFound => Err(ApiError::not_found()),
-        };
-        can.change_shared(delete).await?;
+        can.jobs(TRANSFERS).delete(job_id.0).await?;
         // If this process dies here, the sweep finds the rest.
-        let mut more = true;
-        while more {
-            let forget = async |db: &mut WorkspaceDb| {
-                db.is_noted_elsewhere(); // part of the deletion's own entry
-                imports::forget_some(db, job).await
-            };
-            more = can.change(forget).await?;
-        }
-        let forget = async |db: &mut WorkspaceDb| {
-            db.is_noted_elsewhere();
-            exports::forget(db, job).await?;
-            Ok::<_, ApiError>(exports::prefix(db, job))
-        };
-        let prefix = can.change(forget).await?;
-        let storage = &can.app().storage;
-        storage.keys(&prefix).try_for_each(|key| async move { storage.delete(&key).await }).await?;
+        let remains = Remains::new(can.workspace, job_id.0);
+        remains.remove_files(&can.app().storage).await?;
+        while can.change(async |db| remains.remove_some(db).await).await? {}
         Ok(NoContent)
     }
 }
@@ -400,7 +348,7 @@ impl RecordsImport {
         let look = match self.options {
             None => None,
             Some(options) => {
-                let found = files::get(&mut can.read().await?, file).await.map_err(ImportError::from)?;
+                let found = imports::uploaded(&mut can.read().await?, file).await?;
                 Some(Look::at(can, found, options).await?)
             }
         };
@@ -429,12 +377,12 @@ impl Look {
     }
 
     /// Stores the analysis for imports without options of their own.
-    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
         imports::keep_analysis(db, &self.file, &self.options, &self.found).await
     }
 }
 
-async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
     match look {
         Some(look) => look.keep(db).await,
         None => Ok(()),
@@ -443,13 +391,6 @@ async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), ImportErro
 
 fn uri(text: &str) -> Result<FileUri, ApiError> {
     text.parse().map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
-}
-
-/// The job, if it is an import or export of the caller's workspace, and the caller may do that with it.
-async fn find<P>(can: &Can<P>, job: JobId, act: Act) -> Answer<Snapshot> {
-    let snapshot = can.app().hub.snapshot(job).await?;
-    let of_ours = |job: &Snapshot| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some();
-    can.allowed(act, snapshot.filter(of_ours).ok_or_else(ApiError::not_found)?)
 }
 
 /// The error report, page by page.

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use jobs::{
     Act, JobId,
     dead_letters::{self, DeadLetter, Filter},
+    watch::Snapshot,
 };
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -113,10 +114,9 @@ impl DlqApi {
         offset: Query<Offset>,
     ) -> Wrapped<DlqMessages> {
         let part = part_request(limit.0, offset.0);
-        let whose = Some(can.workspace.0);
         let filter = Filter { except: can.kinds_denied(Act::View), ..Filter::default() };
         let (letters, total) =
-            dead_letters::list(&can.app().database, whose, &filter, part.limit, part.offset).await?;
+            dead_letters::list(&can.app().database, can.owner(), &filter, part.limit, part.offset).await?;
         let messages = letters.into_iter().map(|letter| DlqMessage::shown(&can, letter)).collect();
         Ok(Json(can.wrap(DlqMessages { messages, total })))
     }
@@ -133,7 +133,7 @@ impl DlqApi {
     )]
     async fn retry(&self, can: Can<RetryJobs>, msg_id: Path<TypeId<JobId>>) -> Wrapped<DlqRetried> {
         let job = msg_id.0.0;
-        retry_one(&can, job).await?;
+        retry_one::<Snapshot>(&can, job).await?;
         Ok(Json(can.wrap(DlqRetried { retried: true, stream_url: can.stream_url(job) })))
     }
 

@@ -3,11 +3,11 @@
 
 use api_kit::{
     Access, Answer, Can, Fails, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream, JobsStreamUrl,
-    ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
+    ShownEvent, ShownJob, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
-    Act, JobId,
+    JobId,
     watch::{Counts, Event, Snapshot, Status},
 };
 use poem_openapi::{
@@ -17,7 +17,7 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use crate::workspace::jobs::{CancelJobs, cancel, find, look};
+use crate::workspace::jobs::CancelJobs;
 
 /// A started job, and its links.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -131,7 +131,7 @@ struct Job {
     stream_url: String,
 }
 
-impl Job {
+impl ShownJob for Job {
     fn shown(access: &Access, snapshot: Snapshot) -> Self {
         Self {
             stream_url: access.stream_url(snapshot.event.job_id),
@@ -185,7 +185,8 @@ impl JobsApi {
         /// Maximum wait in seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Wrapped<Job> {
-        Ok(Json(can.wrap(Job::shown(&can, look(&can, job_id.0.0, since.0, wait.0).await?))))
+        let job = can.jobs_of_all_kinds().look(job_id.0.0, since.0, wait.0).await?;
+        Ok(Json(can.wrap(Job::shown(&can, job))))
     }
 
     /// Get a link to the stream of all jobs
@@ -239,7 +240,7 @@ impl JobsApi {
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream<JobEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open(job_id.0.0, start, None).await
+        watcher.jobs_of_all_kinds().stream(job_id.0.0, start).await
     }
 
     /// Cancel a job
@@ -248,8 +249,6 @@ impl JobsApi {
     /// `cancel_requested`, and the job ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
-        let job = job_id.0.0;
-        let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
-        Ok(Json(can.wrap(Job::shown(&can, cancel(&can, &before).await?))))
+        Ok(Json(can.wrap(can.jobs_of_all_kinds().cancel(job_id.0.0).await?)))
     }
 }

@@ -2,16 +2,15 @@
 //! them as its section DLQ.
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, NoContent, Page, PageNumber, PageSize,
-    page_request, permissions,
+    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, JobOutcome, NoContent, Page, PageNumber,
+    PageSize, ShownJob, page_request, permissions,
 };
 use chrono::{DateTime, Utc};
-use domain::{Acting, page::PageOf};
+use domain::page::PageOf;
 use jobs::{
-    Act, JobId, Surface, Tx,
+    Act, JobId, Origin, Surface, Tx,
     control::{self, Retry},
     dead_letters::{self, DiscardAll, DiscardedAll, Filter, RetriedAll, RetryAll},
-    watch::Snapshot,
 };
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -21,7 +20,7 @@ use poem_openapi::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::jobs::{Job, RetryJobs, find, selection::nothing_said, within};
+use super::jobs::{Job, RetryJobs, selection::nothing_said};
 
 permissions! { ViewDeadLetters = "dead_letters:view", DiscardDeadLetters = "dead_letters:discard" }
 
@@ -199,9 +198,9 @@ impl DeadLettersApi {
             until: until.0,
         };
         let request = page_request(page.0, page_size.0);
-        let whose = Some(can.workspace.0);
         let (items, total) =
-            dead_letters::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
+            dead_letters::list(&can.app().database, can.owner(), &filter, request.limit, request.offset)
+                .await?;
         let page = PageOf {
             items: items.into_iter().map(|letter| DeadLetter::shown(&can, letter)).collect(),
             total,
@@ -213,7 +212,7 @@ impl DeadLettersApi {
     #[oai(path = "/:job_id", method = "get", operation_id = "get_dead_letter")]
     async fn get(&self, can: Can<ViewDeadLetters>, job_id: Path<JobId>) -> Answer<Json<DeadLetterDetail>> {
         let (database, job) = (&can.app().database, job_id.0);
-        let letter = dead_letters::find(database, Some(can.workspace.0), job).await?;
+        let letter = dead_letters::find(database, can.owner(), job).await?;
         let letter = letter.ok_or_else(ApiError::not_found)?;
         can.need_for(Act::View, &letter.kind)?;
         let log = control::last_logs(database, job, LOG_LINES).await?;
@@ -242,8 +241,7 @@ impl DeadLettersApi {
         tag = "Fails::DuplicateJob"
     )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        Ok(Json(Job::shown(&can, retry_one(&can, job).await?)))
+        retry_one(&can, job_id.0).await.map(Json)
     }
 
     /// Discard a dead letter
@@ -251,8 +249,7 @@ impl DeadLettersApi {
     /// The job stays in the history as failed.
     #[oai(path = "/:job_id", method = "delete", operation_id = "discard_dead_letter")]
     async fn discard(&self, can: Can<DiscardDeadLetters>, job_id: Path<JobId>) -> Answer<NoContent> {
-        discard_one(&can, job_id.0).await?;
-        Ok(NoContent)
+        discard_one(&can, job_id.0).await.map(|()| NoContent)
     }
 
     /// Retry many dead letters, the oldest first
@@ -265,9 +262,9 @@ impl DeadLettersApi {
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersRetried>> {
         let filter = Filter { except: can.kinds_denied(Act::Start), ..selection.0.into_filter()? };
-        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let by = can.origin();
         let RetriedAll { retried, duplicates, more } =
-            can.change_in_steps(RetryAll::new(whose, &filter, AT_MOST, &by)).await?;
+            can.change_in_steps(RetryAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
         Ok(Json(DeadLettersRetried { retried, duplicates, more }))
     }
 
@@ -281,9 +278,9 @@ impl DeadLettersApi {
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersDiscarded>> {
         let filter = Filter { except: can.kinds_denied(Act::Delete), ..selection.0.into_filter()? };
-        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let by = can.origin();
         let DiscardedAll { discarded, more } =
-            can.change_in_steps(DiscardAll::new(whose, &filter, AT_MOST, &by)).await?;
+            can.change_in_steps(DiscardAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
         Ok(Json(DeadLettersDiscarded { discarded, more }))
     }
 }
@@ -295,24 +292,25 @@ pub(crate) fn shown_payload(access: &Access, dead: &dead_letters::DeadLetter) ->
 }
 
 /// Retries a dead letter of the caller's workspace, and shows its job in the new state.
-pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<Snapshot> {
-    let before = access.allowed(Act::Start, find(access, job).await?)?;
-    let (whose, by) = (Some(access.workspace.0), access.origin());
-    let retry = async |tx: &mut Tx, _: &Acting<'_>| match dead_letters::retry(tx, whose, job, &by).await? {
-        Retry::Queued => within(tx, &before).await,
+pub(crate) async fn retry_one<J: ShownJob>(access: &Access, job: JobId) -> Answer<J> {
+    let jobs = access.jobs_of_all_kinds();
+    let before = jobs.snapshot(Act::Start, job).await?;
+    let owner = access.owner();
+    let retry = async |tx: &mut Tx, by: &Origin| match dead_letters::retry(tx, owner, job, by).await? {
         Retry::Duplicate(_) => {
             Err(ApiError::conflict("duplicate_job", "another job already does the same work"))
         }
-        Retry::NotOver | Retry::NotFound => Err(ApiError::not_found()),
+        Retry::NotOver => Err(ApiError::not_found()),
+        outcome => outcome.done(),
     };
-    access.change_shared(retry).await
+    jobs.change(&before, retry).await
 }
 
 /// Discards a dead letter of the caller's workspace.
 pub(crate) async fn discard_one(access: &Access, job: JobId) -> Answer<()> {
-    access.allowed(Act::Delete, find(access, job).await?)?;
-    let (whose, by) = (Some(access.workspace.0), access.origin());
+    access.jobs_of_all_kinds().snapshot(Act::Delete, job).await?;
+    let (owner, by) = (access.owner(), access.origin());
     let discarded =
-        access.change_shared(async |tx, _| dead_letters::discard(tx, whose, job, &by).await).await?;
+        access.change_shared(async |tx, _| dead_letters::discard(tx, owner, job, &by).await).await?;
     if discarded { Ok(()) } else { Err(ApiError::not_found()) }
 }

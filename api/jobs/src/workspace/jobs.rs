@@ -3,26 +3,18 @@
 
 pub(crate) mod selection;
 
-use std::time::Duration;
-
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, CappedPage, Fails, JobLogLine, JobStream, JobsFilter, JobsStart,
-    JobsStream, JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, ViewJobs,
-    Watcher, page_request, permissions, watching,
+    Access, ApiError, CappedPage, JobLog, JobOutcome, JobStream, JobsFilter, JobsStart, JobsStream,
+    JobsStreamUrl, LogStream, ShownJob, ShownJobEvent, Start, ViewJobs, Watcher, prelude::*, watching,
 };
 use chrono::{DateTime, Utc};
-use domain::{Acting, page::PageOf};
 use jobs::{
-    Act, JobId, Tx,
-    control::{self, Cancel, CancelAll, Delete, Filter, Prioritize, Retry},
+    Act, JobId, Origin, Tx,
+    control::{self, Filter},
     waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
-use poem_openapi::{
-    Object, OpenApi, Tags,
-    param::{Header, Path, Query},
-    payload::Json,
-};
+use poem_openapi::{Object, param::Header};
 
 use selection::{JobSelection, JobsCancelled};
 
@@ -33,12 +25,8 @@ permissions! {
     DeleteJobs = "jobs:delete",
 }
 
-/// Maximum duration of a long poll, in seconds.
-const LONGEST_WAIT: u64 = 30;
 /// Maximum number of jobs that one request cancels.
 const CANCELLED_AT_MOST: i64 = 10_000;
-/// Maximum number of log lines in one answer.
-const LOG_LINES: i64 = 1000;
 
 /// A job: its newest event, with further data from the ledger.
 #[derive(Debug, Clone, Object)]
@@ -79,9 +67,8 @@ pub struct Job {
     stream_url: String,
 }
 
-impl Job {
-    /// A job as shown to that caller.
-    pub(crate) fn shown(access: &Access, snapshot: Snapshot) -> Self {
+impl ShownJob for Job {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         let stream_url = access.stream_url(snapshot.event.job_id);
         let message = |error: serde_json::Value| Some(error.get("message")?.as_str()?.to_owned());
         Self {
@@ -116,13 +103,6 @@ impl ShownJobEvent for JobOfWorkspaceEvent {
     fn of(kind: &str, event: Event) -> Self {
         Self { event, kind: kind.to_owned() }
     }
-}
-
-/// Lines of a job's log.
-#[derive(Debug, Clone, Object)]
-pub struct JobLog {
-    /// Lines, the oldest first.
-    items: Vec<JobLogLine>,
 }
 
 /// Changes to a job; absent fields stay unchanged.
@@ -172,19 +152,14 @@ impl JobsApi {
     ) -> Answer<Json<CappedPage<Job>>> {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
-            except: can.kinds_denied(Act::View),
             status: status.0,
             batch: batch_id.0,
             since: since.0,
             until: until.0,
             text: search.0,
+            ..Filter::default()
         };
-        let request = page_request(page.0, page_size.0);
-        let workspace = Some(can.workspace.0);
-        let (jobs, total) =
-            control::list(&can.app().database, workspace, &filter, request.limit, request.offset).await?;
-        let page = PageOf { items: jobs.into_iter().map(|job| Job::shown(&can, job)).collect(), total };
-        Ok(Json(CappedPage::new(request, page, control::MAX_COUNTED)))
+        can.jobs_of_all_kinds().list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
     /// Show a job, or wait for a change
@@ -201,7 +176,7 @@ impl JobsApi {
         /// Maximum wait in seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
-        let snapshot = look(&can, job_id.0, since.0, wait.0).await?;
+        let snapshot = can.jobs_of_all_kinds().look(job_id.0, since.0, wait.0).await?;
         let waiting = match snapshot.event.status {
             Status::Pending | Status::Queued => why(&can.app().database, snapshot.event.job_id).await?,
             _ => None,
@@ -263,7 +238,7 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open(job_id.0, start, None).await
+        watcher.jobs_of_all_kinds().stream(job_id.0, start).await
     }
 
     /// List the lines of a job's log
@@ -276,9 +251,7 @@ impl JobsApi {
         #[oai(default)]
         after: Query<i64>,
     ) -> Answer<Json<JobLog>> {
-        let job = find(&can, job_id.0).await?.event.job_id;
-        let lines = control::logs(&can.app().database, job, after.0, LOG_LINES).await?;
-        Ok(Json(JobLog { items: lines.into_iter().map(JobLogLine::from).collect() }))
+        can.jobs_of_all_kinds().log(job_id.0, after.0).await.map(Json)
     }
 
     /// Stream a job's log
@@ -301,7 +274,7 @@ impl JobsApi {
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<LogStream> {
         let seen = last_event_id.as_deref().and_then(|id| id.trim().parse().ok());
-        watcher.open_log(job_id.0, seen.or(after.0)).await
+        watcher.jobs_of_all_kinds().log(job_id.0, seen.or(after.0)).await
     }
 
     /// Cancel a job
@@ -310,9 +283,7 @@ impl JobsApi {
     /// `cancel_requested`, and the job ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
-        Ok(Json(Job::shown(&can, cancel(&can, &before).await?)))
+        can.jobs_of_all_kinds().cancel(job_id.0).await.map(Json)
     }
 
     /// Cancel many jobs
@@ -325,10 +296,8 @@ impl JobsApi {
         can: Can<CancelJobs>,
         selection: Body<JobSelection>,
     ) -> Answer<Json<JobsCancelled>> {
-        let filter = Filter { except: can.kinds_denied(Act::Cancel), ..selection.0.into_filter()? };
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let all = CancelAll::new(whose, &filter, CANCELLED_AT_MOST, &by);
-        Ok(Json(can.change_in_steps(all).await?.into()))
+        let filter = selection.0.into_filter()?;
+        Ok(Json(can.jobs_of_all_kinds().cancel_all(filter, CANCELLED_AT_MOST).await?.into()))
     }
 
     /// Change a waiting job's priority
@@ -339,30 +308,16 @@ impl JobsApi {
         job_id: Path<JobId>,
         changes: Body<JobChanges>,
     ) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        let before = find(&can, job).await?;
-        let Some(priority) = changes.priority else { return Ok(Json(Job::shown(&can, before))) };
-        let before = can.allowed(Act::Start, before)?;
+        let jobs = can.jobs_of_all_kinds();
+        let Some(priority) = changes.priority else { return jobs.find(job_id.0).await.map(Json) };
+        let before = jobs.snapshot(Act::Start, job_id.0).await?;
         if !(0..=9).contains(&priority) {
             return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
         }
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let prioritize = async |tx: &mut Tx, _: &Acting<'_>| match control::prioritize(
-            tx,
-            whose,
-            &before.event,
-            priority,
-            &by,
-        )
-        .await?
-        {
-            Prioritize::Done => within(tx, &before).await,
-            Prioritize::NotWaiting => {
-                Err(ApiError::conflict("job_not_waiting", "the job is running or has ended"))
-            }
-            Prioritize::NotFound => Err(ApiError::not_found()),
-        };
-        Ok(Json(Job::shown(&can, can.change_shared(prioritize).await?)))
+        let (owner, seen) = (can.owner(), &before.event);
+        let prioritize =
+            async |tx: &mut Tx, by: &Origin| control::prioritize(tx, owner, seen, priority, by).await?.done();
+        jobs.change(&before, prioritize).await.map(Json)
     }
 
     /// Retry a failed or cancelled job
@@ -376,108 +331,12 @@ impl JobsApi {
         tag = "Fails::DuplicateJob"
     )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        let before = can.allowed(Act::Start, find(&can, job).await?)?;
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let retry = async |tx: &mut Tx, _: &Acting<'_>| match control::retry(tx, whose, job, &by).await? {
-            Retry::Queued => within(tx, &before).await,
-            Retry::NotOver => {
-                Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
-            }
-            Retry::Duplicate(other) => {
-                Err(ApiError::conflict("duplicate_job", format!("job {other} has replaced it")))
-            }
-            Retry::NotFound => Err(ApiError::not_found()),
-        };
-        Ok(Json(Job::shown(&can, can.change_shared(retry).await?)))
+        can.jobs_of_all_kinds().retry(job_id.0).await.map(Json)
     }
 
     /// Remove a finished job from the history
     #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job", tag = "Fails::JobNotOver")]
     async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<JobId>) -> Answer<NoContent> {
-        let job = job_id.0;
-        can.allowed(Act::Delete, find(&can, job).await?)?;
-        delete(&can, job).await?;
-        Ok(NoContent)
+        can.jobs_of_all_kinds().delete(job_id.0).await.map(|()| NoContent)
     }
-}
-
-/// The job as it is or, given both parameters, as of the first event after `since` or the end of the wait.
-pub(crate) async fn look(
-    access: &Access,
-    job: JobId,
-    since: Option<i64>,
-    wait: Option<u64>,
-) -> Answer<Snapshot> {
-    let mut snapshot = find(access, job).await?;
-    if let (Some(since), Some(seconds)) = (since, wait) {
-        let mut watch = access.app().hub.watch(job);
-        let admitted = access.admitted_to(&snapshot.kind);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
-        while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-            let next = tokio::select! {
-                next = tokio::time::timeout_at(deadline, watch.next()) => next,
-                () = admitted.over() => break,
-            };
-            match next {
-                Ok(Some(event)) if event.seq <= since => continue,
-                Ok(Some(_)) => {}
-                Ok(None) => watch = access.app().hub.watch(job),
-                Err(_) => break,
-            }
-            snapshot = find(access, job).await?;
-        }
-        if let Some(ended) = admitted.why() {
-            return Err(ended.refusal());
-        }
-    }
-    Ok(snapshot)
-}
-
-/// Cancels a job of the caller's workspace, and shows its new state.
-///
-/// # Errors
-/// 409 for a job that has ended.
-pub(crate) async fn cancel(access: &Access, before: &Snapshot) -> Answer<Snapshot> {
-    let (whose, by) = (Some(access.workspace.0), access.origin());
-    let cancel =
-        async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by).await?
-        {
-            Cancel::Cancelled | Cancel::Requested => within(tx, before).await,
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job has already ended")),
-            Cancel::NotFound => Err(ApiError::not_found()),
-        };
-    access.change_shared(cancel).await
-}
-
-/// Removes a finished job of the caller's workspace from the history.
-///
-/// # Errors
-/// 409 for a job that has not ended.
-async fn delete(access: &Access, job: JobId) -> Answer<()> {
-    let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
-        tx,
-        Some(access.workspace.0),
-        job,
-        &access.origin(),
-    )
-    .await?
-    {
-        Delete::Deleted => Ok(()),
-        Delete::NotOver => Err(ApiError::conflict("job_not_over", "the job has not ended; cancel it first")),
-        Delete::NotFound => Err(ApiError::not_found()),
-    };
-    access.change_shared(delete).await
-}
-
-/// A job of the caller's workspace as it will be at the transaction's commit.
-pub(crate) async fn within(tx: &mut Tx, before: &Snapshot) -> Answer<Snapshot> {
-    before.within(tx).await?.ok_or_else(ApiError::not_found)
-}
-
-/// The job, if it is one of the caller's workspace and of a kind that the caller may view.
-pub(crate) async fn find(access: &Access, job: JobId) -> Answer<Snapshot> {
-    let found = access.app().hub.snapshot(job).await?;
-    let found = found.filter(|snapshot| snapshot.workspace == Some(access.workspace.0));
-    access.allowed(Act::View, found.ok_or_else(ApiError::not_found)?)
 }

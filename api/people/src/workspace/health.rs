@@ -3,10 +3,10 @@
 
 mod migration;
 
-use api_kit::{Accepted, ApiError, App, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
+use api_kit::{Accepted, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
 use domain_people::{job_kinds::MigrateWorkspace, workspace_health};
 use jobs::{JobId, JobKind};
-use poem::{IntoResponse, Response, http::StatusCode, web::Data};
+use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse, Object,
     param::Header,
@@ -115,7 +115,6 @@ impl WorkspaceHealthApi {
     )]
     async fn stream(
         &self,
-        app: Data<&App>,
         watcher: Watcher,
         job_id: Path<JobId>,
         /// Number of the last event to skip; 0 sends all retained events.
@@ -125,8 +124,6 @@ impl WorkspaceHealthApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream<MigrationEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        let stream = watcher.open(job_id.0, start, None).await?;
-        let job = app.hub.snapshot(job_id.0).await?.filter(|job| job.kind == MigrateWorkspace::NAME);
-        job.map(|_| stream).ok_or_else(ApiError::not_found)
+        watcher.jobs(&[MigrateWorkspace::NAME]).stream(job_id.0, start).await
     }
 }

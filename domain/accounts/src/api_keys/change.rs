@@ -1,14 +1,14 @@
 //! Changes to a key after it was issued, except its rotation.
 
-use domain::{Acting, ApiKeyId, Event, Patch, UserId, access::Scope, makers, networks, standing};
+use domain::{Acting, ApiKeyId, Error, Event, Patch, UserId, access::Scope, makers, networks, standing};
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 
 use super::{
-    ApiKey, ApiKeyError, get,
+    ApiKey, get,
     issue::{Checks, may_give},
-    locked,
+    locked, revoked,
 };
 
 /// Changes to an API key; absent fields stay unchanged. The secret is changed by rotating the key.
@@ -32,18 +32,17 @@ pub struct KeyChanges {
 /// Changes a key's settings.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`], [`ApiKeyError::MoreThanHeld`] for a key of which the caller lacks a scope,
-/// [`ApiKeyError::OfMore`] for a change that lets the key do more for a user with more permissions than the
-/// caller, and those of [`issue`](super::issue()).
+/// `key_revoked`; `forbidden` for a key of which the caller lacks a scope, and for a change by which the key may do more
+/// for a person who holds more than the caller; those of [`issue`](super::issue()).
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,
     id: ApiKeyId,
     changes: KeyChanges,
-) -> Result<ApiKey, ApiKeyError> {
+) -> Result<ApiKey, Error> {
     let key = locked(tx.conn(), by.workspace, id).await?;
     if key.is_revoked {
-        return Err(ApiKeyError::Revoked);
+        return Err(revoked());
     }
     may_give(by, &key.scopes)?;
     let mut checks = Checks::new();
@@ -103,25 +102,31 @@ async fn may_act_as(
     by: &Acting<'_>,
     person: Option<UserId>,
     scopes: Vec<Scope>,
-) -> Result<(), ApiKeyError> {
+) -> Result<(), Error> {
     let is_covered = match person {
         Some(person) => standing::covers_program(tx.conn(), by.workspace, by.held, person, scopes).await?,
         None => false,
     };
-    if is_covered { Ok(()) } else { Err(ApiKeyError::OfMore) }
+    if !is_covered {
+        return Err(Error::forbidden(
+            "this change lets the key do more for its maker, who may do more here than the caller: rotate the key \
+             instead",
+        ));
+    }
+    Ok(())
 }
 
 /// Pauses or resumes a key.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`]; [`ApiKeyError::OfMore`] for resuming it.
-pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
+/// `key_revoked`; `forbidden` for resuming it.
+pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, Error> {
     let is_active = Some(!locked(tx.conn(), by.workspace, id).await?.is_active);
     change(tx, by, id, KeyChanges { is_active, ..KeyChanges::default() }).await
 }
 
 /// Revokes a key permanently. A revoked one stays unchanged.
-pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
+pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, Error> {
     let key = locked(tx.conn(), by.workspace, id).await?;
     may_give(by, &key.scopes)?;
     if key.is_revoked {
@@ -144,7 +149,7 @@ pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
 }
 
 /// Deletes a key. Its audit entries stay.
-pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), ApiKeyError> {
+pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), Error> {
     may_give(by, &locked(tx.conn(), by.workspace, id).await?.scopes)?;
     let gone = sqlx::query!(
         "delete from api_keys where workspace_id = $1 and id = $2 returning name, prefix",
@@ -153,7 +158,7 @@ pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), Ap
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(ApiKeyError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let told = json!({ "name": gone.name, "prefix": gone.prefix });
     by.record(tx, Event::new("api_key", "deleted", id.0, told)).await?;
     Ok(makers::disable_refused(tx.conn(), by.workspace, by.actor).await?)

@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Acting, ApiKeyId, Event, FieldErrors, WorkspaceId, access::Scope, handed_keys::new_secret, makers,
+    Acting, ApiKeyId, Error, Event, FieldErrors, WorkspaceId, access::Scope, handed_keys::new_secret, makers,
     networks, secret, usage,
 };
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 
-use super::{ApiKey, ApiKeyError, get, locked};
+use super::{ApiKey, get, locked, revoked};
 use crate::signups;
 
 /// Maximum length of a description, in characters.
@@ -109,8 +109,8 @@ impl Checks {
         }
     }
 
-    pub(super) fn done(self) -> Result<(), ApiKeyError> {
-        if self.errors.is_empty() { Ok(()) } else { Err(ApiKeyError::Invalid(self.errors)) }
+    pub(super) fn done(self) -> Result<(), Error> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Error::invalid_fields(self.errors)) }
     }
 }
 
@@ -124,9 +124,11 @@ fn names(scopes: &[Scope]) -> Vec<String> {
 }
 
 /// Whether the caller may grant all of these.
-pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), ApiKeyError> {
+pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), Error> {
     match scopes.iter().find(|&&scope| !by.held.may_give(scope)) {
-        Some(&scope) => Err(ApiKeyError::MoreThanHeld(scope)),
+        Some(&scope) => {
+            Err(Error::forbidden(format!("a key with the scope {scope} may do what you may not")))
+        }
         None => Ok(()),
     }
 }
@@ -134,8 +136,8 @@ pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), ApiKeyEr
 /// Issues a key.
 ///
 /// # Errors
-/// [`ApiKeyError::Invalid`] with all that is wrong, [`ApiKeyError::MoreThanHeld`], [`ApiKeyError::TooMany`].
-pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, ApiKeyError> {
+/// `record_invalid` with all that is wrong, `forbidden`, `limit_exceeded`.
+pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, Error> {
     let mut checks = Checks::new();
     let name = checks.name(&new.name);
     checks.description(new.description.as_deref().unwrap_or_default());
@@ -171,7 +173,7 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
 }
 
 /// Ensures that the plan allows one more key, until the transaction ends.
-async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ApiKeyError> {
+async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -183,26 +185,34 @@ async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ApiKeyErro
     )
     .fetch_one(tx.conn())
     .await?;
-    if live < most { Ok(()) } else { Err(ApiKeyError::TooMany(most)) }
+    if live >= most {
+        return Err(Error::limit_exceeded(format!(
+            "the plan allows {most} API keys that are neither revoked nor expired: revoke one, or choose a larger plan"
+        )));
+    }
+    Ok(())
 }
 
 /// Issues a key with the settings of another one, which is revoked, in one transaction. Answers the old key and
 /// the new one.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`], [`ApiKeyError::Expired`], and those of [`issue`].
+/// `key_revoked`, `key_expired`, and those of [`issue`].
 pub async fn rotate(
     tx: &mut Tx,
     by: &Acting<'_>,
     id: ApiKeyId,
     rotation: Rotation,
-) -> Result<(ApiKey, Issued), ApiKeyError> {
+) -> Result<(ApiKey, Issued), Error> {
     let old = locked(tx.conn(), by.workspace, id).await?;
     if old.is_revoked {
-        return Err(ApiKeyError::Revoked);
+        return Err(revoked());
     }
     if old.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
-        return Err(ApiKeyError::Expired);
+        return Err(Error::conflict(
+            "key_expired",
+            "the key has expired, and a successor would have, too: issue another one",
+        ));
     }
     may_give(by, &old.scopes)?;
     let mut checks = Checks::new();

@@ -4,10 +4,11 @@
 use std::{io::Cursor, sync::LazyLock};
 
 use bytes::Bytes;
+use domain::Error;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
 use runtime::heavy::{HeavyPool, MAX_NICE, Whose, heavy};
 
-use super::{AvatarError, MOST_BYTES};
+use super::MOST_BYTES;
 
 /// Format of stored images: WebP without loss.
 pub(super) const EXTENSION: &str = "webp";
@@ -24,18 +25,18 @@ const MOST_MEMORY: u64 = 256 << 20;
 static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, MAX_NICE));
 
 /// The stored form of an uploaded image.
-pub(super) async fn of(file: Bytes) -> Result<Bytes, AvatarError> {
+pub(super) async fn of(file: Bytes) -> Result<Bytes, Error> {
     if file.len() as u64 > MOST_BYTES {
-        return Err(AvatarError::TooLarge);
+        return Err(Error::too_large("a picture has at most 5 MiB"));
     }
     heavy(&PAINTERS, Whose::client(), move |_| small(&file)).await?
 }
 
-fn small(file: &[u8]) -> Result<Bytes, AvatarError> {
+fn small(file: &[u8]) -> Result<Bytes, Error> {
     let reader = ImageReader::new(Cursor::new(file)).with_guessed_format();
-    let mut reader = reader.map_err(|_| AvatarError::NotAPicture("can't be read"))?;
+    let mut reader = reader.map_err(|_| not_a_picture("can't be read"))?;
     if !reader.format().is_some_and(|format| TAKEN.contains(&format)) {
-        return Err(AvatarError::NotAPicture("must be a PNG, JPEG, WebP or GIF image"));
+        return Err(not_a_picture("must be a PNG, JPEG, WebP or GIF image"));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE_TAKEN);
@@ -59,13 +60,18 @@ fn small(file: &[u8]) -> Result<Bytes, AvatarError> {
     };
     let mut encoded = Cursor::new(Vec::new());
     let written = picture.write_to(&mut encoded, ImageFormat::WebP);
-    written.map_err(|error| AvatarError::Encoding(error.to_string()))?;
+    written.map_err(|error| Error::internal(format!("a picture could not be made: {error}")))?;
     Ok(encoded.into_inner().into())
 }
 
+/// Not one of the formats, broken, or larger than can be decoded.
+fn not_a_picture(reason: &str) -> Error {
+    Error::invalid("file", reason)
+}
+
 /// The error of a decoder: caused by the file in any case.
-fn refused(error: &image::ImageError) -> AvatarError {
-    AvatarError::NotAPicture(match error {
+fn refused(error: &image::ImageError) -> Error {
+    not_a_picture(match error {
         image::ImageError::Limits(_) => "must have at most 8192 by 8192 pixels",
         _ => "is broken",
     })
@@ -125,7 +131,7 @@ mod tests {
             (broken, "is broken"),
         ] {
             let refused = small(file).unwrap_err();
-            assert!(matches!(refused, AvatarError::NotAPicture(said) if said == reason), "{refused:?}");
+            assert_eq!(refused.kind(), not_a_picture(reason).kind());
         }
     }
 

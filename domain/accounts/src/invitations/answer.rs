@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Email, Event, MemberId, UserId, WorkspaceId,
+    Actor, Email, Error, Event, MemberId, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     secret,
@@ -17,7 +17,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
-use super::{Backing, InvitationError, InvitedProfile};
+use super::{Backing, InvitedProfile, already_member};
 use crate::invitations::InvitationId;
 use crate::{
     personal_tokens,
@@ -145,7 +145,7 @@ impl Account {
 
 impl Found {
     /// An invitation, if it can be accepted.
-    async fn good(conn: &mut PgConnection, came: &Came) -> Result<Self, InvitationError> {
+    async fn good(conn: &mut PgConnection, came: &Came) -> Result<Self, Error> {
         let (token, id) = named(came);
         let found = sqlx::query_as!(
             Self,
@@ -164,11 +164,15 @@ impl Found {
         )
         .fetch_optional(conn)
         .await?
-        .ok_or(InvitationError::NotFound)?;
+        .ok_or_else(Error::not_found)?;
         match found {
-            _ if found.accepted_at.is_some() => Err(InvitationError::Accepted),
-            _ if found.cancelled_at.is_some() || !found.is_backed() => Err(InvitationError::Cancelled),
-            _ if found.expires_at <= jobs::clock::now() => Err(InvitationError::Expired),
+            _ if found.accepted_at.is_some() => {
+                Err(Error::gone("the invitation has been accepted already: sign in"))
+            }
+            _ if found.cancelled_at.is_some() || !found.is_backed() => Err(withdrawn()),
+            _ if found.expires_at <= jobs::clock::now() => {
+                Err(Error::gone("the invitation has expired: ask for another"))
+            }
             _ => Ok(found),
         }
     }
@@ -184,7 +188,7 @@ impl Found {
     }
 
     /// The account of the invited address.
-    async fn account(&self, conn: &mut PgConnection) -> Result<Option<Account>, InvitationError> {
+    async fn account(&self, conn: &mut PgConnection) -> Result<Option<Account>, Error> {
         Ok(sqlx::query_as!(
             Account,
             r#"select id, is_active, password_hash is not null as "has_password!",
@@ -198,26 +202,41 @@ impl Found {
 
     /// Checks that the invitee may accept: by an emailed token, which proves that they read the mailbox, or signed in
     /// to the account of the address. In every other case the answer is the same whatever account there is.
-    fn check(&self, account: Option<&Account>, answering: &Answering) -> Result<(), InvitationError> {
+    fn check(&self, account: Option<&Account>, answering: &Answering) -> Result<(), Error> {
         let has_mail = self.is_mailed && matches!(answering.came, Came::WithToken(_));
         match (answering.signed_in, account) {
             (Some(user), Some(account)) if user == account.id => {
                 if !has_mail && !account.is_verified {
-                    return Err(InvitationError::NotVerified);
+                    return Err(Error::forbidden(
+                        "verify the email address of the account first, or accept by the mailed link",
+                    ));
                 }
             }
             (Some(_), _) if matches!(answering.came, Came::ToAccept(_)) => {
-                return Err(InvitationError::NotFound);
+                return Err(Error::not_found());
             }
-            (Some(_), _) => return Err(InvitationError::OfAnother),
+            (Some(_), _) => {
+                return Err(Error::forbidden(
+                    "the invitation is for another email address: sign in with that one",
+                ));
+            }
             (None, _) if has_mail => {}
-            (None, _) => return Err(InvitationError::SignInFirst),
+            (None, _) => {
+                return Err(Error::unauthenticated(
+                    "sign in with the invited address to accept this invitation",
+                ));
+            }
         }
         if account.is_some_and(|account| !account.is_active) {
-            return Err(InvitationError::Cancelled);
+            return Err(withdrawn());
         }
         Ok(())
     }
+}
+
+/// The refusal of an invitation that was withdrawn, or that its sender could not send any more.
+fn withdrawn() -> Error {
+    Error::gone("the invitation was withdrawn")
 }
 
 /// The keys by which a query finds an invitation.
@@ -231,14 +250,14 @@ fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
 /// The invitation of a token.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] for a token that is unknown or was replaced; the reason why one is no longer valid.
-pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, InvitationError> {
+/// `record_not_found` for a token that is unknown or was replaced; the reason why one is no longer valid.
+pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, Error> {
     let mut conn = database.pool.acquire().await?;
     let found = Found::good(&mut conn, &Came::WithToken(token.to_owned())).await?;
     // The maker of a handed-over link holds it, too, and must learn nothing about the address.
     let account = if found.is_mailed { Some(found.account(&mut conn).await?) } else { None };
     if account.as_ref().is_some_and(|account| account.as_ref().is_some_and(|account| !account.is_active)) {
-        return Err(InvitationError::Cancelled);
+        return Err(withdrawn());
     }
     Ok(InvitationPreview {
         workspace_id: found.workspace_id,
@@ -299,12 +318,12 @@ pub async fn waiting_for(
 /// if none is needed: then the given one is ignored.
 ///
 /// # Errors
-/// Those of [`accept`]; [`InvitationError::PasswordMissing`] and [`InvitationError::Password`].
+/// Those of [`accept`]; `parameter_missing` and `record_invalid`.
 pub async fn password_hash(
     database: &Database,
     answering: &Answering,
     password: Option<String>,
-) -> Result<Option<String>, InvitationError> {
+) -> Result<Option<String>, Error> {
     let mut conn = database.pool.acquire().await?;
     let found = Found::good(&mut conn, &answering.came).await?;
     let account = found.account(&mut conn).await?;
@@ -317,10 +336,10 @@ pub async fn password_hash(
         None => passwords::fewest_characters_in(&mut *conn, found.workspace_id).await?,
     };
     drop(conn);
-    let password = password.ok_or(InvitationError::PasswordMissing)?;
+    let password = password.ok_or_else(|| Error::missing(["password"]))?;
     let email = found.email.parse::<Email>().ok();
-    let password =
-        Password::parse_at_least(password, email.as_ref(), fewest).map_err(InvitationError::Password)?;
+    let password = Password::parse_at_least(password, email.as_ref(), fewest)
+        .map_err(|reason| Error::invalid("password", reason))?;
     let hash = password.hash().await?;
     Ok(Some(hash))
 }
@@ -329,15 +348,14 @@ pub async fn password_hash(
 /// [`password_hash`]. Of any number of concurrent calls with one invitation, one succeeds.
 ///
 /// # Errors
-/// Those of [`preview`]; [`InvitationError::SignInFirst`], [`InvitationError::OfAnother`] and
-/// [`InvitationError::NotVerified`] if the caller doesn't prove that the invitation is theirs;
-/// [`InvitationError::AlreadyMember`].
+/// Those of [`preview`]; `token_invalid` and `forbidden` if the caller doesn't prove that the invitation is theirs;
+/// `already_member`.
 pub async fn accept(
     tx: &mut Tx,
     answering: &Answering,
     hash: Option<&str>,
     actor: &Actor,
-) -> Result<AcceptedInvitation, InvitationError> {
+) -> Result<AcceptedInvitation, Error> {
     lock(tx, &answering.came).await?;
     let found = Found::good(tx.conn(), &answering.came).await?;
     let account = found.account(tx.conn()).await?;
@@ -359,11 +377,11 @@ pub async fn accept(
     };
     let user = match (made, account) {
         (Some(user), _) => user,
-        (None, None) => return Err(InvitationError::NotFound),
+        (None, None) => return Err(Error::not_found()),
         (None, Some(account)) => {
             let user = account.id;
             if answering.signed_in.is_none() && !account.is_its_readers() {
-                let hash = hash.ok_or(InvitationError::PasswordMissing)?;
+                let hash = hash.ok_or_else(|| Error::missing(["password"]))?;
                 take_account(tx, user, hash, &acting(user)).await?;
             } else if found.is_mailed && matches!(answering.came, Came::WithToken(_)) {
                 addresses::verify(tx, user).await?;
@@ -394,7 +412,7 @@ pub async fn accept(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::AlreadyMember)?;
+    .ok_or_else(already_member)?;
     create_member(tx, workspace, user, member, found.profile.0).await?;
     let told = json!({ "user_id": user, "role": found.role });
     Event::new("member", "created", member, told).record(tx, workspace, &actor).await?;
@@ -433,11 +451,11 @@ async fn make_account(
     answering: &Answering,
     hash: Option<&str>,
     actor: &Actor,
-) -> Result<Option<UserId>, InvitationError> {
-    let hash = hash.ok_or(InvitationError::PasswordMissing)?;
+) -> Result<Option<UserId>, Error> {
+    let hash = hash.ok_or_else(|| Error::missing(["password"]))?;
     let said = answering.name.as_deref().or(found.profile.0.display_name.as_deref());
     let local_part = found.email.rsplit_once('@').map_or(found.email.as_str(), |(local, _)| local);
-    let name = signups::name(said.unwrap_or(local_part)).map_err(InvitationError::Name)?;
+    let name = signups::name(said.unwrap_or(local_part)).map_err(|reason| Error::invalid("name", reason))?;
     let user = UserId::new();
     // A concurrent sign-up with the address will find it taken.
     let made = sqlx::query!(
@@ -496,7 +514,7 @@ async fn create_member(
     user: UserId,
     member: MemberId,
     profile: InvitedProfile,
-) -> Result<(), InvitationError> {
+) -> Result<(), Error> {
     let person = sqlx::query!(
         "update users set current_workspace_id = coalesce(current_workspace_id, $2) where id = $1
          returning email, name",
@@ -523,5 +541,5 @@ async fn create_member(
     .await?;
     scope.leave().await?;
     // A deactivated member: only a member with the permission reactivates it.
-    if created.rows_affected() == 1 { Ok(()) } else { Err(InvitationError::AlreadyMember) }
+    if created.rows_affected() == 1 { Ok(()) } else { Err(already_member()) }
 }

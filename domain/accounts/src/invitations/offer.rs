@@ -5,7 +5,7 @@
 
 use chrono::Duration;
 use domain::{
-    Actor, Email, Event,
+    Actor, Email, Error, Event,
     access::Role,
     callers::Authority,
     invitation_link::Link,
@@ -16,7 +16,7 @@ use jobs::Tx;
 use serde_json::json;
 use sqlx::types::Json;
 
-use super::{Invitation, InvitationError, InvitationId, InvitationStatus, InvitedProfile};
+use super::{Invitation, InvitationId, InvitationStatus, InvitedProfile, already_member};
 use crate::workspaces::Host;
 
 /// Lifetime of an invitation.
@@ -55,15 +55,15 @@ struct Offer<'a> {
 /// Invites an address, or renews its invitation, and emails the link.
 ///
 /// # Errors
-/// [`InvitationError::AlreadyMember`], [`InvitationError::AboveOwnRole`], [`InvitationError::NotAnAddress`].
+/// `already_member`, `forbidden`, `record_invalid`.
 pub async fn invite(
     tx: &mut Tx,
     host: &Host<'_>,
     new: NewInvitation,
     link: &Link,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     let NewInvitation { email, role, profile } = new;
-    let email = email.parse().map_err(InvitationError::NotAnAddress)?;
+    let email = email.parse().map_err(not_an_address)?;
     let offer = Offer { email: &email, role, profile, may_be_new: true, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
     write(tx, host, &invitation, &email, link).await?;
@@ -74,18 +74,16 @@ pub async fn invite(
 /// signs in with that address to accept.
 ///
 /// # Errors
-/// Those of [`invite`]; [`InvitationError::NotFound`] if there is no such pending invitation.
+/// Those of [`invite`]; `record_not_found` if there is no such pending invitation.
 pub async fn make_link(
     tx: &mut Tx,
     host: &Host<'_>,
     invitee: &Invitee,
     role: Option<Role>,
     link: &Link,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     let (email, may_be_new) = match invitee {
-        Invitee { id: None, email: Some(email) } => {
-            (email.parse().map_err(InvitationError::NotAnAddress)?, true)
-        }
+        Invitee { id: None, email: Some(email) } => (email.parse().map_err(not_an_address)?, true),
         _ => (waiting(tx, host, invitee).await?, false),
     };
     put(tx, host, Offer { email: &email, role, profile: None, may_be_new, is_mailed: false }, link).await
@@ -94,13 +92,13 @@ pub async fn make_link(
 /// Emails an invitation again, under a new token.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] if there is no such pending invitation.
+/// `record_not_found` if there is no such pending invitation.
 pub async fn resend(
     tx: &mut Tx,
     host: &Host<'_>,
     invitee: &Invitee,
     link: &Link,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     let email = waiting(tx, host, invitee).await?;
     let offer = Offer { email: &email, role: None, profile: None, may_be_new: false, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
@@ -111,15 +109,15 @@ pub async fn resend(
 /// Withdraws a pending invitation, in one of the workspaces that the caller may enter and invite to.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] if there is none, or the caller may not invite.
+/// `record_not_found` if there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
     entered: &[Authority],
     actor: &Actor,
     invitee: &Invitee,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     if *invitee == Invitee::default() {
-        return Err(InvitationError::Nobody(&["invitation_id"]));
+        return Err(Error::missing(["invitation_id"]));
     }
     let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
     let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
@@ -137,12 +135,12 @@ pub async fn cancel(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let reaches = |authority: &&Authority| {
         authority.workspace() == found.workspace_id && authority.role() >= found.role
     };
     if !inviting.into_iter().any(|authority| reaches(&authority)) {
-        return Err(InvitationError::AboveOwnRole);
+        return Err(standing::above_caller(found.role));
     }
     sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id.0)
         .execute(tx.conn())
@@ -153,15 +151,20 @@ pub async fn cancel(
     Ok(invitation)
 }
 
+/// The refusal of what is given for an address and isn't one.
+fn not_an_address(reason: &str) -> Error {
+    Error::invalid("email", reason)
+}
+
 /// The key of an address; none for a text that is no address, which has no invitation.
 fn key_of(invitee: &Invitee) -> Option<String> {
     invitee.email.as_deref().and_then(|email| email.parse::<Email>().ok()).map(|email| email.key().to_owned())
 }
 
 /// The address of a pending invitation.
-async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, InvitationError> {
+async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, Error> {
     if *invitee == Invitee::default() {
-        return Err(InvitationError::Nobody(&["member_id"]));
+        return Err(Error::missing(["member_id"]));
     }
     let email = sqlx::query_scalar!(
         "select email from invitations
@@ -174,20 +177,15 @@ async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Emai
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::NotFound)?;
-    email.parse().map_err(InvitationError::NotAnAddress)
+    .ok_or_else(Error::not_found)?;
+    email.parse().map_err(not_an_address)
 }
 
 /// Creates the invitation of an address, or renews the pending one, under a new token.
-async fn put(
-    tx: &mut Tx,
-    host: &Host<'_>,
-    offer: Offer<'_>,
-    link: &Link,
-) -> Result<Invitation, InvitationError> {
+async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer<'_>, link: &Link) -> Result<Invitation, Error> {
     let Offer { email, role, profile, may_be_new, is_mailed } = offer;
     if standing::is_member(tx, host.workspace, email).await? {
-        return Err(InvitationError::AlreadyMember);
+        return Err(already_member());
     }
     let had = sqlx::query_scalar!(
         "select role from invitations
@@ -199,14 +197,14 @@ async fn put(
     .fetch_optional(tx.conn())
     .await?;
     if had.is_none() && !may_be_new {
-        return Err(InvitationError::NotFound);
+        return Err(Error::not_found());
     }
     let role = role.or(had).unwrap_or(Role::Member);
-    if role > host.role || had.is_some_and(|had| had > host.role) {
-        return Err(InvitationError::AboveOwnRole);
+    if let Some(above) = [Some(role), had].into_iter().flatten().find(|&role| role > host.role) {
+        return Err(standing::above_caller(above));
     }
     if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
-        return Err(InvitationError::MoreThanHeld);
+        return Err(standing::more_than_held(role));
     }
     let id = sqlx::query_scalar!(
         "insert into invitations as i (id, workspace_id, email, email_key, role, token_hash, is_mailed, profile,
@@ -238,7 +236,7 @@ async fn put(
 }
 
 /// An unaccepted invitation, as it is in this transaction.
-async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, InvitationError> {
+async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, Error> {
     let row = sqlx::query!(
         r#"select id, workspace_id, email, role, profile as "profile: Json<InvitedProfile>",
                   invited_by, created_at, sent_at, expires_at, cancelled_at
@@ -274,7 +272,7 @@ async fn write(
     invitation: &Invitation,
     email: &Email,
     link: &Link,
-) -> Result<(), InvitationError> {
+) -> Result<(), Error> {
     let from = sqlx::query!(
         r#"select w.name, w.branding, i.name as "inviter?", u.name as "invited?"
              from workspaces w

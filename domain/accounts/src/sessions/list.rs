@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, SessionId, UserId,
+    Actor, Error, SessionId, UserId,
     audit::{self, Entry},
 };
 use jobs::Tx;
@@ -10,7 +10,7 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{Ended, SessionError, device::device, end_all, note_ended};
+use super::{Ended, device::device, end_all, note_ended};
 
 /// A valid session.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -63,13 +63,8 @@ pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec
 /// Ends one of a user's sessions.
 ///
 /// # Errors
-/// [`SessionError::NotFound`] if it isn't the user's, or has ended.
-pub async fn revoke(
-    tx: &mut Tx,
-    user: UserId,
-    session: SessionId,
-    actor: &Actor,
-) -> Result<(), SessionError> {
+/// `record_not_found` if it isn't the user's, or has ended.
+pub async fn revoke(tx: &mut Tx, user: UserId, session: SessionId, actor: &Actor) -> Result<(), Error> {
     let ended = sqlx::query!(
         "update sessions set revoked_at = now(), revoked_for = $3
           where id = $1 and user_id = $2 and revoked_at is null",
@@ -80,7 +75,7 @@ pub async fn revoke(
     .execute(tx.conn())
     .await?;
     if ended.rows_affected() == 0 {
-        return Err(SessionError::NotFound);
+        return Err(Error::not_found());
     }
     Ok(note_ended(tx, actor, session, Ended::Revoked).await?)
 }

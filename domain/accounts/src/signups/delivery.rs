@@ -1,10 +1,10 @@
 //! The end of a sign-up, delivered to the holder of its token.
 
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, WorkspaceId, secret};
+use domain::{Error, SessionId, WorkspaceId, secret};
 use jobs::Database;
 
-use super::{Door, SignupError};
+use super::Door;
 use crate::sessions::{self, Client, Opened};
 
 /// Time after its end in which a sign-up still delivers tokens.
@@ -33,8 +33,8 @@ pub struct Delivered {
 /// refresh token again, until it is used.
 ///
 /// # Errors
-/// [`SignupError::NotFound`] if there is no completed sign-up with that token.
-pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, SignupError> {
+/// `record_not_found` if there is no completed sign-up with that token.
+pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Error> {
     let mut tx = database.begin().await?;
     let signup = sqlx::query!(
         r#"select s.id, s.door as "door: Door", s.checkout_url, s.user_id, s.workspace_id, s.company_name,
@@ -48,7 +48,7 @@ pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Sign
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(SignupError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let user = signup.user_id;
     let session = if !signup.in_time || !signup.door.makes_account() {
         None

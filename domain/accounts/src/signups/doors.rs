@@ -2,7 +2,7 @@
 //! reservations, and its job.
 
 use domain::{
-    Actor, Email, UserId, WorkspaceId,
+    Actor, Email, Error, ErrorKind, UserId, WorkspaceId,
     audit::{self, Entry},
     secret,
 };
@@ -10,13 +10,13 @@ use jobs::{JobId, NewJob, Origin, Tx};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{Door, Reader, SignupError, Started, undo};
+use super::{Door, Reader, Started, undo};
 use crate::signups::SignupId;
 use crate::stripe::StripeInviteId;
 use crate::{
     job_kinds::ProvisionWorkspace,
     sessions::Client,
-    stripe::invites::{self, InviteError},
+    stripe::invites::{self},
     users::Password,
 };
 
@@ -78,12 +78,7 @@ pub struct NewProvision<'a> {
 
 impl NewSignup {
     /// Parses the request; all errors are reported together.
-    pub fn parse(
-        email: &str,
-        password: String,
-        full_name: &str,
-        company_name: &str,
-    ) -> Result<Self, SignupError> {
+    pub fn parse(email: &str, password: String, full_name: &str, company_name: &str) -> Result<Self, Error> {
         let mut reader = Reader::default();
         let email = reader.email(email);
         let password = reader.password(password, email.as_ref());
@@ -105,8 +100,8 @@ impl NewSignup {
     /// The same, to be paid with that method after a trial.
     ///
     /// # Errors
-    /// [`SignupError::Invalid`] if that can't be an id at Stripe.
-    pub fn paid_with(self, payment_method_id: &str) -> Result<Self, SignupError> {
+    /// `record_invalid` if that can't be an id at Stripe.
+    pub fn paid_with(self, payment_method_id: &str) -> Result<Self, Error> {
         let mut reader = Reader::default();
         let id = reader.foreign_id("payment_method_id", payment_method_id);
         let id = reader.finish(id)?;
@@ -186,13 +181,20 @@ async fn has_account(tx: &mut Tx, email: &Email) -> Result<bool, sqlx::Error> {
         .await
 }
 
+/// The account has been closed.
+fn user_inactive() -> Error {
+    Error::conflict("user_inactive", "the account with this email address is not active")
+}
+
+/// Another sign-up with the address has not ended yet.
+fn signup_pending() -> Error {
+    let message = "someone is signing up with this email address just now: try again in a moment";
+    Error::conflict("signup_pending", message)
+}
+
 /// A stored address, which was valid when it was stored.
 fn stored(email: &str) -> Result<Email, sqlx::Error> {
     email.parse().map_err(|reason: &str| sqlx::Error::Decode(reason.into()))
-}
-
-async fn hash(password: Password) -> Result<String, SignupError> {
-    Ok(password.hash().await?)
 }
 
 /// A sign-up with a hashed password; hashing takes too long for a transaction.
@@ -209,10 +211,10 @@ impl NewSignup {
     /// Hashes the password.
     ///
     /// # Errors
-    /// [`SignupError::Hash`].
-    pub async fn hashed(self) -> Result<HashedSignup, SignupError> {
+    /// `overloaded`.
+    pub async fn hashed(self) -> Result<HashedSignup, Error> {
         let Self { email, password, full_name, company_name, payment_method_id, skip_seed } = self;
-        let password_hash = hash(password).await?;
+        let password_hash = password.hash().await?;
         Ok(HashedSignup { email, password_hash, full_name, company_name, payment_method_id, skip_seed })
     }
 }
@@ -220,13 +222,13 @@ impl NewSignup {
 /// Reserves the address and enqueues the job that creates the account.
 ///
 /// # Errors
-/// [`SignupError::EmailTaken`] if an account or another pending sign-up has the address.
+/// `email_taken` if an account or another pending sign-up has the address.
 pub async fn start(
     tx: &mut Tx,
     new: HashedSignup,
     client: &Client,
     origin: Origin,
-) -> Result<Started, SignupError> {
+) -> Result<Started, Error> {
     undo::give_back(tx, new.email.key()).await?;
     let reservation = Reservation {
         door: Door::Signup,
@@ -241,10 +243,10 @@ pub async fn start(
         stripe_invite_id: None,
         payment_method_id: new.payment_method_id.as_deref(),
     };
-    let started = reserve(tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
+    let started = reserve(tx, reservation, client, origin).await?.ok_or_else(Error::email_taken)?;
     // After the reservation: its previous holder has committed the account by now.
     if has_account(tx, &new.email).await? {
-        return Err(SignupError::EmailTaken);
+        return Err(Error::email_taken());
     }
     // The job adds the audit entries of what it creates.
     tx.mark_noted();
@@ -264,14 +266,13 @@ pub struct ReadInvitedSignup {
 /// Parses a sign-up with an invite; all errors are reported together.
 ///
 /// # Errors
-/// [`SignupError::Invite`] if there is no such invite; [`SignupError::Invalid`] and [`SignupError::Missing`].
-pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadInvitedSignup, SignupError> {
+/// `record_not_found` if there is no such invite; `record_invalid` and `parameter_missing`.
+pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadInvitedSignup, Error> {
     // Checked before the cost of a hash; redeemed when the sign-up starts.
-    let invite = invites::find(pool, &new.invite_code).await;
-    let seen = match invite {
+    let seen = match invites::find(pool, &new.invite_code).await {
         // One redeemed by a sign-up that fails becomes valid again then.
-        Err(InviteError::Over) | Ok(_) => invite.ok(),
-        Err(error) => return Err(error.into()),
+        Err(error) if *error.kind() == ErrorKind::Gone => None,
+        found => Some(found?),
     };
     let mut reader = Reader::default();
     let email = seen.as_ref().map(address).transpose()?;
@@ -280,32 +281,32 @@ pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadIn
         Some(password) => reader.password(password, email.as_ref()),
         // A random one: the user signs in by Clerk.
         None if clerk_id.is_some() => Password::parse(secret::generate(), None).ok(),
-        None if new.clerk_id.is_none() => return Err(SignupError::Missing(vec!["password".to_owned()])),
+        None if new.clerk_id.is_none() => return Err(Error::missing(["password"])),
         None => None,
     };
     let full_name = new.full_name.as_deref().and_then(|name| reader.name("full_name", name));
     let company_name = new.company_name.as_deref().and_then(|name| reader.name("company_name", name));
-    let password_hash = hash(reader.finish(password)?).await?;
+    let password_hash = reader.finish(password)?.hash().await?;
     let NewInvitedSignup { invite_code, skip_seed, .. } = new;
     Ok(ReadInvitedSignup { invite_code, password_hash, full_name, company_name, clerk_id, skip_seed })
 }
 
 /// The address of the payment.
-fn address(invite: &invites::Invite) -> Result<Email, InviteError> {
-    invite.email.parse().map_err(|_| InviteError::NotFound)
+fn address(invite: &invites::Invite) -> Result<Email, Error> {
+    invite.email.parse().map_err(|_| Error::not_found())
 }
 
 /// Redeems an invite, reserves its address and enqueues the job that creates the account.
 ///
 /// # Errors
-/// [`SignupError::Invite`] if the invite doesn't exist or was used; [`SignupError::EmailTaken`] and
-/// [`SignupError::ClerkIdTaken`].
+/// `record_not_found` if the invite doesn't exist, `gone` when it was used; `email_taken` and
+/// `clerk_id_taken`.
 pub async fn start_invited(
     tx: &mut Tx,
     new: ReadInvitedSignup,
     client: &Client,
     origin: Origin,
-) -> Result<Started, SignupError> {
+) -> Result<Started, Error> {
     let wanted = invites::wanted(tx, &new.invite_code).await?;
     let email = address(&wanted.invite)?;
     undo::give_back(tx, email.key()).await?;
@@ -315,7 +316,7 @@ pub async fn start_invited(
     let (Some(full_name), Some(company_name)) = (&full_name, &company_name) else {
         let absent = [("full_name", full_name.is_none()), ("company_name", company_name.is_none())];
         let names = absent.into_iter().filter(|(_, is_absent)| *is_absent);
-        return Err(SignupError::Missing(names.map(|(name, _)| name.to_owned()).collect()));
+        return Err(Error::missing(names.map(|(name, _)| name)));
     };
     let reservation = Reservation {
         door: Door::StripeInvite,
@@ -330,9 +331,9 @@ pub async fn start_invited(
         stripe_invite_id: Some(wanted.id),
         payment_method_id: None,
     };
-    let started = reserve(tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
+    let started = reserve(tx, reservation, client, origin).await?.ok_or_else(Error::email_taken)?;
     if has_account(tx, &email).await? {
-        return Err(SignupError::EmailTaken);
+        return Err(Error::email_taken());
     }
     let is_known = sqlx::query_scalar!(
         r#"select exists (select from users where clerk_id = $1) as "known!""#,
@@ -341,7 +342,10 @@ pub async fn start_invited(
     .fetch_one(tx.conn())
     .await?;
     if is_known {
-        return Err(SignupError::ClerkIdTaken);
+        return Err(Error::conflict(
+            "clerk_id_taken",
+            "there is an account with this Clerk identity already",
+        ));
     }
     // The job adds the audit entries of what it creates.
     tx.mark_noted();
@@ -351,13 +355,13 @@ pub async fn start_invited(
 /// Enqueues the job that creates another workspace for an existing account.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::Invite`] for an invalid code; [`SignupError::TooManyWorkspaces`],
+/// `record_invalid`; `record_not_found` and `gone` for an invalid code; `limit_exceeded`,
 /// counting pending ones.
 pub async fn create_workspace(
     tx: &mut Tx,
     new: NewOwnedWorkspace<'_>,
     actor: &Actor,
-) -> Result<Started, SignupError> {
+) -> Result<Started, Error> {
     let mut reader = Reader::default();
     let name = reader.name("name", new.name);
     let name = reader.finish(name)?;
@@ -374,7 +378,7 @@ pub async fn create_workspace(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(SignupError::UserInactive)?;
+    .ok_or_else(user_inactive)?;
     let owned = sqlx::query_scalar!(
         r#"select (select count(*) from live_memberships where user_id = $1 and role = 'owner')
                   + (select count(*) from signups s
@@ -387,7 +391,9 @@ pub async fn create_workspace(
     .await?;
     // A paid workspace doesn't count towards the limit.
     if owned >= new.at_most && new.invite_code.is_none() {
-        return Err(SignupError::TooManyWorkspaces(owned));
+        return Err(Error::limit_exceeded(format!(
+            "you own {owned} workspaces, which is as many as one may have"
+        )));
     }
     let invite = match new.invite_code {
         None => None,
@@ -417,9 +423,9 @@ pub async fn create_workspace(
 /// account has no password: its owner is notified by email when the workspace is ready.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::UserInactive`]; [`SignupError::AddressNotVerified`];
-/// [`SignupError::SignupPending`].
-pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Result<Started, SignupError> {
+/// `record_invalid`; `user_inactive`; `address_not_verified`;
+/// `signup_pending`.
+pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Result<Started, Error> {
     let mut reader = Reader::default();
     let email = reader.email(new.email);
     let full_name = reader.name("full_name", new.full_name);
@@ -447,13 +453,16 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(SignupError::SignupPending)?;
+    .ok_or_else(signup_pending)?;
     if !owner.is_active {
-        return Err(SignupError::UserInactive);
+        return Err(user_inactive());
     }
     // A sign-up under the address has not proved to own it.
     if owner.is_unproved {
-        return Err(SignupError::AddressNotVerified);
+        return Err(Error::conflict(
+            "address_not_verified",
+            "the account with this email address has not verified it; it must be verified first",
+        ));
     }
     if let Some(user) = made {
         audit::record(tx, None, actor, Entry::new("user", "created", user, json!({ "by": "provision" })))
@@ -476,9 +485,9 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
 }
 
 /// Reserves a workspace for an existing account, and records the request.
-async fn request(tx: &mut Tx, new: Reservation<'_>, actor: &Actor) -> Result<Started, SignupError> {
+async fn request(tx: &mut Tx, new: Reservation<'_>, actor: &Actor) -> Result<Started, Error> {
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
-    let started = reserve(tx, new, &client, actor.origin()).await?.ok_or(SignupError::SignupPending)?;
+    let started = reserve(tx, new, &client, actor.origin()).await?.ok_or_else(signup_pending)?;
     let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
     audit::record(tx, None, actor, entry).await?;
     Ok(started)
@@ -491,7 +500,7 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let refused = NewSignup::parse("ada", "short".into(), " ", "Two\nlines").unwrap_err();
-        let SignupError::Invalid(fields) = refused else { panic!("{refused:?}") };
+        let (ErrorKind::Invalid(fields), ..) = refused.into_parts() else { panic!("must be refused") };
         assert_eq!(
             fields.into_iter().collect::<Vec<_>>(),
             [

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use domain::{
-    DomainError, Email, Refusal, secret,
+    Email, Error, secret,
     throttle::{self, Subjects, Target, Verdict},
 };
 use jobs::{Database, Tx};
@@ -40,32 +40,9 @@ pub struct Invite {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The reason why there is no invite.
-#[derive(Debug, thiserror::Error)]
-pub enum InviteError {
-    /// None has that code.
-    #[error("there is no such invite")]
-    NotFound,
-    /// It was used, or is too old.
-    #[error("the invite has been used, or is no longer good")]
-    Over,
-    /// There were too many wrong guesses; again after so many seconds.
-    #[error("too many attempts: try again in {0} seconds")]
-    Throttled(u64),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for InviteError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Over => Refusal::Gone,
-            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
-            Self::Database(error) => error.refusal(),
-        }
-    }
+/// The refusal of an invite that was used, or has expired.
+fn over() -> Error {
+    Error::gone("the invite has been used, or is no longer good")
 }
 
 /// A new access code, in groups of four.
@@ -116,8 +93,8 @@ impl Code {
 /// The invite with this code.
 ///
 /// # Errors
-/// [`InviteError::NotFound`]; [`InviteError::Over`] once it was used or has expired.
-pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
+/// `record_not_found`; `gone` once it was used or has expired.
+pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, Error> {
     let code = Code::read(code);
     let row = sqlx::query!(
         r#"select email, name, company_name, plan, expires_at,
@@ -130,9 +107,9 @@ pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
     )
     .fetch_optional(pool)
     .await?
-    .ok_or(InviteError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if !row.good {
-        return Err(InviteError::Over);
+        return Err(over());
     }
     Ok(Invite {
         email: row.email,
@@ -147,16 +124,16 @@ pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
 /// for an address without an invite and for a wrong access code, and both count like failed sign-ins.
 ///
 /// # Errors
-/// [`InviteError::NotFound`]; [`InviteError::Throttled`].
+/// `record_not_found`; `sign_in_locked`.
 pub async fn look_up(
     database: &Database,
     email: &str,
     access_code: &str,
     ip: Option<&str>,
-) -> Result<(String, Invite), InviteError> {
+) -> Result<(String, Invite), Error> {
     let subjects = Subjects::of(Target::AccessCode(email), ip, None);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
-        return Err(InviteError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let found = of_access_code(&database.pool, email, access_code).await?;
     let mut tx = database.begin().await?;
@@ -166,9 +143,9 @@ pub async fn look_up(
     };
     tx.commit().await?;
     match (verdict, found) {
-        (Verdict::Locked(seconds), _) => Err(InviteError::Throttled(seconds)),
+        (Verdict::Locked(seconds), _) => Err(Error::sign_in_locked(seconds)),
         (_, Some((id, invite))) => Ok((looked_up_code(id, access_code), invite)),
-        (_, None) => Err(InviteError::NotFound),
+        (_, None) => Err(Error::not_found()),
     }
 }
 
@@ -209,7 +186,7 @@ pub(crate) struct Wanted {
 }
 
 /// The invite with this code, valid or not.
-pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteError> {
+pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, Error> {
     let code = Code::read(code);
     let row = sqlx::query!(
         "select id, email, name, company_name, plan, expires_at
@@ -221,7 +198,7 @@ pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteErro
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InviteError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let invite = Invite {
         email: row.email,
         name: row.name,
@@ -235,8 +212,8 @@ pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteErro
 /// Redeems an invite: of several concurrent calls, one succeeds. A sign-up that fails makes it valid again.
 ///
 /// # Errors
-/// [`InviteError::Over`].
-pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), InviteError> {
+/// `gone`.
+pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), Error> {
     let marked = sqlx::query!(
         "update stripe_invites set used_at = now()
           where id = $1 and used_at is null and expires_at > now()",
@@ -244,7 +221,7 @@ pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), Inv
     )
     .execute(tx.conn())
     .await?;
-    if marked.rows_affected() == 1 { Ok(()) } else { Err(InviteError::Over) }
+    if marked.rows_affected() == 1 { Ok(()) } else { Err(over()) }
 }
 
 #[cfg(test)]

@@ -2,45 +2,22 @@
 //! several times and in any order: it only names an object, whose present state is fetched from Stripe.
 
 use domain::{
-    Actor, DomainError, Email, Refusal,
+    Actor, Email, Error,
     audit::{self, Entry},
     mail::{self, Action, Letter},
     secret,
 };
 use jobs::{Database, Tx};
-use runtime::stripe::{Account, CurrentSubscription, NotConfigured, Payments, StripeError};
+use runtime::stripe::{Account, CurrentSubscription, Payments, StripeError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::invites;
 use crate::stripe::StripeInviteId;
 
-/// The reason why an event was not processed.
-#[derive(Debug, thiserror::Error)]
-pub enum NoticeError {
-    /// It isn't one.
-    #[error("this is no notice of Stripe's")]
-    Unreadable,
-    /// This installation takes no payments.
-    #[error(transparent)]
-    NotConfigured(#[from] NotConfigured),
-    /// Stripe could not be asked what the notice is about.
-    #[error(transparent)]
-    Stripe(#[from] StripeError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for NoticeError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Unreadable => Refusal::invalid("body", "is no notice of Stripe's"),
-            Self::NotConfigured(error) => error.refusal(),
-            Self::Stripe(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
+/// The refusal of what isn't a notice of Stripe's.
+fn unreadable(_: serde_json::Error) -> Error {
+    Error::invalid("body", "is no notice of Stripe's")
 }
 
 /// Maximum number of fetches while a subscription keeps changing.
@@ -106,7 +83,7 @@ struct Named {
 /// Processes an event with a valid signature. `link` makes the link to a page of the web app, with an invite's code.
 ///
 /// # Errors
-/// [`NoticeError::Unreadable`]; [`NoticeError::Stripe`] if Stripe can't be reached: it will send the event again. An
+/// `record_invalid`; `stripe_unavailable` if Stripe can't be reached: it will send the event again. An
 /// event about something else is accepted without effect.
 pub async fn take(
     database: &Database,
@@ -114,8 +91,8 @@ pub async fn take(
     payload: &[u8],
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
-) -> Result<(), NoticeError> {
-    let notice: Notice = serde_json::from_slice(payload).map_err(|_| NoticeError::Unreadable)?;
+) -> Result<(), Error> {
+    let notice: Notice = serde_json::from_slice(payload).map_err(unreadable)?;
     let account = payments.account()?;
     tracing::info!(id = notice.id, kind = notice.kind, "received a webhook event of Stripe");
     match notice.kind.as_str() {
@@ -133,8 +110,8 @@ pub async fn take(
     }
 }
 
-fn read<T: for<'a> Deserialize<'a>>(object: Value) -> Result<T, NoticeError> {
-    serde_json::from_value(object).map_err(|_| NoticeError::Unreadable)
+fn read<T: for<'a> Deserialize<'a>>(object: Value) -> Result<T, Error> {
+    serde_json::from_value(object).map_err(unreadable)
 }
 
 /// A name, if an account or a workspace may have it.
@@ -150,7 +127,7 @@ async fn paid(
     checkout: &Checkout,
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
-) -> Result<(), NoticeError> {
+) -> Result<(), Error> {
     let (Some(customer), Some(id)) = (&checkout.customer, &checkout.subscription) else {
         return unmatched(database, checkout, "it names no customer or no subscription", actor).await;
     };
@@ -212,12 +189,7 @@ async fn is_newer(
 }
 
 /// Records a payment that matches nothing here: the operator has to handle it, and finds it in the audit log.
-async fn unmatched(
-    database: &Database,
-    checkout: &Checkout,
-    why: &str,
-    actor: &Actor,
-) -> Result<(), NoticeError> {
+async fn unmatched(database: &Database, checkout: &Checkout, why: &str, actor: &Actor) -> Result<(), Error> {
     let mut tx = database.begin().await?;
     note_unmatched(&mut tx, checkout, why, actor).await?;
     tx.commit().await?;
@@ -254,7 +226,7 @@ async fn invite(
     (customer, plan): (&str, &str),
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
-) -> Result<(), NoticeError> {
+) -> Result<(), Error> {
     let details = checkout.customer_details.as_ref();
     let written = details.and_then(|details| details.email.as_deref()).or(checkout.customer_email.as_deref());
     let Some(email) = written.and_then(|email| email.parse::<Email>().ok()) else {
@@ -322,7 +294,7 @@ async fn invite(
 /// Applies the present state of a subscription. Events arrive several times and in any order, so their content
 /// is not used: Stripe is asked. It is asked again after each change, until the answer is the state that was
 /// applied; so the last of several concurrent calls for the same subscription has seen its newest state.
-async fn follow(database: &Database, account: &Account, id: &str, actor: &Actor) -> Result<(), NoticeError> {
+async fn follow(database: &Database, account: &Account, id: &str, actor: &Actor) -> Result<(), Error> {
     let mut applied = None;
     for _ in 0..MAX_ROUNDS {
         let now = account.billing.subscription(id).await?;

@@ -2,7 +2,7 @@
 //! and is signed in. Until then the account has no sign-in.
 
 use domain::{
-    Actor, UserId, WorkspaceId,
+    Actor, Error, ErrorKind, UserId, WorkspaceId,
     audit::{self, Entry},
 };
 use jobs::{Database, Tx};
@@ -12,11 +12,11 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Account, UserError, addresses,
+    Account, addresses,
     passwords::{self, hash_of},
 };
 use crate::{
-    account_tokens::{self, ACTIVATION, Bearer, NewToken, Purpose, TokenError},
+    account_tokens::{self, ACTIVATION, Bearer, NewToken, Purpose},
     personal_tokens,
     sessions::{self, Client, Opened},
 };
@@ -73,14 +73,14 @@ pub fn workspace_in_link(workspace: Option<WorkspaceId>) -> String {
 /// Finds an activation link.
 ///
 /// # Errors
-/// [`UserError::NotFound`] if it is invalid, or the workspace is not the link's.
-pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, UserError> {
+/// [`Error::not_found()`] if it is invalid, or the workspace is not the link's.
+pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, Error> {
     let found = match not_yet(pool, token).await {
-        Err(UserError::Token(TokenError::NotGood)) => None,
+        Err(error) if *error.kind() == ErrorKind::Unauthenticated => None,
         found => Some(found?),
     };
     let leads_there = |link: &Bearer| link.workspace.unwrap_or(WorkspaceId(Uuid::nil())) == workspace;
-    let Bearer { user, workspace: leads_to, .. } = found.filter(leads_there).ok_or(UserError::NotFound)?;
+    let Bearer { user, workspace: leads_to, .. } = found.filter(leads_there).ok_or_else(Error::not_found)?;
     let found = sqlx::query_as!(ActivatingUser, "select id, email, name from users where id = $1", user.0);
     let found = found.fetch_one(pool).await?;
     let workspace = match leads_to {
@@ -97,13 +97,13 @@ pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<
 
 /// The account of a token that is not activated yet, or whose address is not verified. An account that was activated
 /// otherwise can't be taken over by an older link.
-async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, UserError> {
+async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, Error> {
     let bearer = account_tokens::look(pool, token, Purpose::Activation).await?;
     let waits = sqlx::query_scalar!(
         r#"select activated_at is null or email_verified_at is null as "waits!" from users where id = $1"#,
         bearer.user.0
     );
-    if waits.fetch_one(pool).await? { Ok(bearer) } else { Err(TokenError::NotGood.into()) }
+    if waits.fetch_one(pool).await? { Ok(bearer) } else { Err(account_tokens::not_good()) }
 }
 
 /// Activates an account with a chosen password, or verifies its address, and signs its owner in. Of any number of
@@ -113,13 +113,13 @@ async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, UserError> {
 /// becomes the given one, and all previous credentials end.
 ///
 /// [`UserError::Token`]; [`UserError::Invalid`], which leaves the link valid.
-/// [`UserError::Token`]; [`UserError::Invalid`], after which the link is as good as before.
+/// `token_invalid`; `record_invalid`, after which the link is as good as before.
 pub async fn activate(
     database: &Database,
     token: &str,
     password: String,
     actor: &Actor,
-) -> Result<(Opened, Option<WorkspaceId>), UserError> {
+) -> Result<(Opened, Option<WorkspaceId>), Error> {
     let Bearer { user, .. } = not_yet(&database.pool, token).await?;
     let email = passwords::owner(&database.pool, user).await?.email;
     let account = Account::of_user(&database.pool, user).await?;

@@ -7,7 +7,7 @@
 //! and Paverd, USENIX Security 2022).
 
 use domain::{
-    Actor, Email, SessionId, UserId,
+    Actor, Email, Error, SessionId, UserId,
     audit::{self, Entry},
     mail::{self, Action, Brand, Cause, Letter},
 };
@@ -15,9 +15,9 @@ use jobs::Tx;
 use serde_json::json;
 use url::Url;
 
-use super::{User, UserError, find, letters::page, profile};
+use super::{User, find, letters::page, profile};
 use crate::{
-    account_tokens::{self, EMAIL_CHANGE, NewToken, Purpose, TokenError},
+    account_tokens::{self, EMAIL_CHANGE, NewToken, Purpose},
     sessions::{self, Ended},
 };
 
@@ -49,21 +49,21 @@ pub(crate) async fn take_over(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Err
 /// Requests a new address: a link sent to it confirms it, and the old one is notified. Until then nothing changes.
 ///
 /// # Errors
-/// [`UserError::EmailTaken`]; [`UserError::Mail`].
+/// `email_taken`; `mail_limit_reached`.
 pub(super) async fn ask(
     tx: &mut Tx,
     user: UserId,
     new: &Email,
     link: &str,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let is_taken = sqlx::query_scalar!(
         r#"select exists (select from users where email_key = $1 and id <> $2) as "is!""#,
         new.key(),
         user.0,
     );
     if is_taken.fetch_one(tx.conn()).await? {
-        return Err(UserError::EmailTaken);
+        return Err(Error::email_taken());
     }
     let before = sqlx::query!(
         "update users set pending_email = $2, pending_email_key = $3, updated_at = now()
@@ -74,7 +74,7 @@ pub(super) async fn ask(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let token = account_tokens::issue(
         tx,
         NewToken {
@@ -113,17 +113,17 @@ pub(super) async fn forget_change(tx: &mut Tx, user: UserId) -> Result<(), sqlx:
 /// end, as do links that were sent to the old address, which is notified.
 ///
 /// # Errors
-/// [`UserError::Token`], also if the link is another user's; [`UserError::EmailTaken`] if another account has got the
+/// `token_invalid`, also if the link is another user's; `email_taken` if another account has got the
 /// address meanwhile.
 pub async fn confirm(
     tx: &mut Tx,
     (user, session): (UserId, SessionId),
     token: &str,
     actor: &Actor,
-) -> Result<User, UserError> {
+) -> Result<User, Error> {
     let bearer = account_tokens::redeem(tx, token, Purpose::EmailChange).await?;
     if bearer.user != user {
-        return Err(TokenError::NotGood.into());
+        return Err(account_tokens::not_good());
     }
     let moved = sqlx::query!(
         "update users u
@@ -136,14 +136,14 @@ pub async fn confirm(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotGood)?;
+    .ok_or_else(account_tokens::not_good)?;
     sessions::end_all(tx, user, Some(session), Ended::EmailChanged).await?;
     account_tokens::void(tx, user, Purpose::PasswordReset).await?;
     account_tokens::void(tx, user, Purpose::Activation).await?;
     profile::copy_to_members(tx, user, profile::New::default(), actor).await?;
     audit::record(tx, None, actor, Entry::new("user", "email_changed", user.0, json!({}))).await?;
     mail::notify(tx, changed(moved.email_before, moved.name, &moved.email), actor).await?;
-    find(tx.conn(), user).await?.ok_or(UserError::NotFound)
+    find(tx.conn(), user).await?.ok_or_else(Error::not_found)
 }
 
 /// To the new address, whose owner is not known yet: so without a name.

@@ -1,13 +1,12 @@
 //! Users who signed in with Clerk: whether they have an account here, and a session for those who do.
 
 use domain::{
-    Actor, Email,
+    Actor, Email, Error,
     audit::{self, Entry},
 };
 use jobs::Database;
 use serde_json::json;
 
-use super::UserError;
 use crate::sessions::{self, Client, Opened};
 
 /// A session for the account with that Clerk id or, the first time, with that address, whose ownership Clerk
@@ -16,15 +15,15 @@ use crate::sessions::{self, Client, Opened};
 /// address first would keep their password to the owner's account.
 ///
 /// # Errors
-/// [`UserError::Deactivated`] for a deactivated account.
+/// `account_deactivated` for a deactivated account.
 pub async fn sign_in(
     database: &Database,
     clerk_id: &str,
     email: Option<&str>,
     actor: &Actor,
-) -> Result<Option<Opened>, UserError> {
+) -> Result<Option<Opened>, Error> {
     let email =
-        email.map(str::parse::<Email>).transpose().map_err(|reason| UserError::invalid("email", reason))?;
+        email.map(str::parse::<Email>).transpose().map_err(|reason| Error::invalid("email", reason))?;
     let mut tx = database.begin().await?;
     // An account of another Clerk user must not be matched by having the same address.
     let found = sqlx::query!(
@@ -40,7 +39,7 @@ pub async fn sign_in(
     .await?;
     let Some(found) = found else { return Ok(None) };
     if !found.is_active {
-        return Err(UserError::Deactivated);
+        return Err(Error::conflict("account_deactivated", "this account was deactivated"));
     }
     let user = found.id;
     let actor = Actor { user_id: Some(user), ..actor.clone() };

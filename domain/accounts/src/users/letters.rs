@@ -4,7 +4,7 @@
 //! creating tokens and the email is done by the job, so neither an answer nor its time reveals an account.
 
 use domain::{
-    Actor, Email, FieldErrors, UserId, WorkspaceId,
+    Actor, Email, Error, UserId, WorkspaceId,
     audit::{self, Entry},
     mail::{self, Action, Brand, Cause, Letter, PostError},
 };
@@ -12,7 +12,7 @@ use jobs::{Database, Tx};
 use serde_json::json;
 use url::Url;
 
-use super::{UserError, activation};
+use super::activation;
 use crate::{
     account_tokens::{self, MAILED_RESET, NewToken, Purpose},
     job_kinds::WriteToAccount,
@@ -35,8 +35,8 @@ pub enum LetterError {
 /// The address and the name of a registration.
 ///
 /// # Errors
-/// [`UserError::Invalid`] with all that is wrong.
-pub fn registration(email: &str, name: &str) -> Result<(Email, String), UserError> {
+/// `record_invalid` with all that is wrong.
+pub fn registration(email: &str, name: &str) -> Result<(Email, String), Error> {
     match (email.parse::<Email>(), signups::name(name)) {
         (Ok(email), Ok(name)) => Ok((email, name)),
         (email, name) => {
@@ -44,7 +44,7 @@ pub fn registration(email: &str, name: &str) -> Result<(Email, String), UserErro
             let invalid = reasons
                 .into_iter()
                 .filter_map(|(field, reason)| Some((field.to_owned(), vec![reason?.to_owned()])));
-            Err(UserError::Invalid(invalid.collect::<FieldErrors>()))
+            Err(Error::invalid_fields(invalid.collect()))
         }
     }
 }

@@ -6,8 +6,8 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use domain::{DomainError, Email, Refusal};
-use runtime::heavy::{HeavyError, HeavyPool, Whose, heavy};
+use domain::{Email, Error};
+use runtime::heavy::{HeavyPool, Whose, heavy};
 use zxcvbn::{Score, zxcvbn};
 
 /// Minimum number of characters of a password, unless a workspace requires more.
@@ -32,26 +32,6 @@ static NOBODYS: LazyLock<Option<String>> = LazyLock::new(|| hash_now(&domain::se
 
 /// A password within the rules.
 pub struct Password(String);
-
-/// The reason why a password could not be hashed, or compared with a hash.
-#[derive(Debug, thiserror::Error)]
-pub enum HashError {
-    /// A fault of ours.
-    #[error("argon2: {0}")]
-    Argon2(String),
-    /// Too many wait for that.
-    #[error(transparent)]
-    Heavy(#[from] HeavyError),
-}
-
-impl DomainError for HashError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Argon2(_) => Refusal::Internal,
-            Self::Heavy(error) => error.refusal(),
-        }
-    }
-}
 
 impl Password {
     /// Accepts a password that is long enough, is not the address and is not easily guessed.
@@ -89,7 +69,7 @@ impl Password {
     }
 
     /// Its argon2id hash in PHC form, computed on a thread for that.
-    pub async fn hash(self) -> Result<String, HashError> {
+    pub async fn hash(self) -> Result<String, Error> {
         heavy(&HASHERS, Whose::client(), move |_| hash_now(&self.0)).await?
     }
 }
@@ -103,7 +83,7 @@ fn is_easily_guessed(text: &str, email: Option<&Email>) -> bool {
 }
 
 /// Whether the hash is that of the password. Without a hash it takes as long and is false.
-pub(super) async fn verify(hash: Option<String>, password: String) -> Result<bool, HashError> {
+pub(super) async fn verify(hash: Option<String>, password: String) -> Result<bool, Error> {
     let verified = heavy(&HASHERS, Whose::client(), move |_| {
         // Computed at the first call for any address, so that the time doesn't tell known from unknown.
         let nobodys = NOBODYS.as_deref().unwrap_or_default();
@@ -115,11 +95,11 @@ pub(super) async fn verify(hash: Option<String>, password: String) -> Result<boo
     Ok(verified.await?)
 }
 
-fn hash_now(password: &str) -> Result<String, HashError> {
+fn hash_now(password: &str) -> Result<String, Error> {
     Argon2::default()
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
-        .map_err(|error| HashError::Argon2(error.to_string()))
+        .map_err(|error| Error::internal(format!("argon2: {error}")))
 }
 
 impl std::fmt::Debug for Password {

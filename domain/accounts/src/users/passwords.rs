@@ -2,7 +2,7 @@
 //! and so does every link to set another one.
 
 use domain::{
-    Actor, Email, SessionId, UserId, WorkspaceId,
+    Actor, Email, Error, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
     mail::{self, Letter},
     throttle::{self, Subjects, Target, Verdict},
@@ -11,7 +11,7 @@ use jobs::{Database, Tx};
 use serde_json::json;
 use sqlx::{PgExecutor, PgPool};
 
-use super::{Account, Password, UserError, addresses, password::FEWEST};
+use super::{Account, Password, addresses, password::FEWEST};
 use crate::{
     account_tokens::{self, Purpose},
     api_keys, personal_tokens,
@@ -24,11 +24,11 @@ pub(super) struct Owner {
     pub(super) name: String,
 }
 
-pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result<Owner, UserError> {
+pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result<Owner, Error> {
     sqlx::query_as!(Owner, "select email, name from users where id = $1 and is_active", user.0)
         .fetch_optional(database)
         .await?
-        .ok_or(UserError::NotFound)
+        .ok_or_else(Error::not_found)
 }
 
 /// The minimum number of characters of a user's password: that of the workspace that manages the
@@ -65,18 +65,18 @@ fn at_least(asked: Option<i32>) -> usize {
 /// The hash of a chosen password, if it satisfies the rules.
 ///
 /// # Errors
-/// [`UserError::Invalid`] of that field.
+/// `record_invalid` of that field.
 pub(super) async fn hash_of(
     pool: &PgPool,
     user: UserId,
     email: &str,
     password: String,
     field: &'static str,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     let fewest = fewest_characters(pool, user).await?;
     let email = email.parse::<Email>().ok();
     let password = Password::parse_at_least(password, email.as_ref(), fewest)
-        .map_err(|reason| UserError::invalid(field, reason))?;
+        .map_err(|reason| Error::invalid(field, reason))?;
     Ok(password.hash().await?)
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn put(
     hash: &str,
     keep: Option<SessionId>,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     sqlx::query!(
         "update users set password_hash = $2, activated_at = coalesce(activated_at, now()), updated_at = now()
           where id = $1 and is_active returning id",
@@ -97,7 +97,7 @@ pub(super) async fn put(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     sessions::end_all(tx, user, keep, Ended::PasswordChanged).await?;
     account_tokens::void(tx, user, Purpose::PasswordReset).await?;
     account_tokens::void(tx, user, Purpose::Activation).await?;
@@ -113,8 +113,8 @@ pub struct NewPassword {
 /// Checks a new password against the rules of the account of a link. The link stays valid.
 ///
 /// # Errors
-/// [`UserError::Token`]; [`UserError::Invalid`].
-pub async fn read_reset(pool: &PgPool, token: &str, password: String) -> Result<NewPassword, UserError> {
+/// `token_invalid`; `record_invalid`.
+pub async fn read_reset(pool: &PgPool, token: &str, password: String) -> Result<NewPassword, Error> {
     let bearer = account_tokens::look(pool, token, Purpose::PasswordReset).await?;
     let owner = owner(pool, bearer.user).await?;
     let hash = hash_of(pool, bearer.user, &owner.email, password, "password").await?;
@@ -125,13 +125,13 @@ pub async fn read_reset(pool: &PgPool, token: &str, password: String) -> Result<
 /// lost more than the password: personal tokens end too, and the email about it lists the keys that stay valid.
 ///
 /// # Errors
-/// [`UserError::Token`].
+/// `token_invalid`.
 pub async fn reset(
     tx: &mut Tx,
     token: &str,
     NewPassword { owner: Owner { email, name }, hash }: NewPassword,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let bearer = account_tokens::redeem(tx, token, Purpose::PasswordReset).await?;
     let actor = Actor { user_id: Some(bearer.user), ..actor.clone() };
     put(tx, bearer.user, &hash, None, &actor).await?;
@@ -164,14 +164,14 @@ fn listed(names: &[String]) -> String {
 /// request.
 ///
 /// # Errors
-/// [`UserError::Invalid`] of `current_password` or `new_password`; [`UserError::Throttled`].
+/// `record_invalid` of `current_password` or `new_password`; `sign_in_locked`.
 pub async fn read_change(
     database: &Database,
     user: UserId,
     session: SessionId,
     (current, new): (String, String),
     actor: &Actor,
-) -> Result<NewPassword, UserError> {
+) -> Result<NewPassword, Error> {
     let owner = owner(&database.pool, user).await?;
     confirm(database, user, session, current, actor).await?;
     let hash = hash_of(&database.pool, user, &owner.email, new, "new_password").await?;
@@ -185,7 +185,7 @@ pub async fn change(
     session: SessionId,
     NewPassword { owner: Owner { email, name }, hash }: NewPassword,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     put(tx, user, &hash, Some(session), actor).await?;
     Ok(changed(tx, actor, user, (email, name), "current_password", vec![]).await?)
 }
@@ -198,13 +198,13 @@ pub(super) async fn confirm(
     session: SessionId,
     password: String,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     if sessions::is_impersonation(&database.pool, session).await? {
-        return Err(UserError::Forbidden("only the user can do this, not staff acting as the user"));
+        return Err(Error::forbidden("only the user can do this, not staff acting as the user"));
     }
     let subjects = Subjects::of(Target::Account(user), actor.ip.as_deref(), None);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
-        return Err(UserError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let account = Account::of_user(&database.pool, user).await?;
     let is_right = Account::has_password(account, password).await?;
@@ -216,9 +216,9 @@ pub(super) async fn confirm(
     };
     tx.commit().await?;
     match verdict {
-        Verdict::Locked(seconds) => Err(UserError::Throttled(seconds)),
+        Verdict::Locked(seconds) => Err(Error::sign_in_locked(seconds)),
         _ if is_right => Ok(()),
-        _ => Err(UserError::invalid("current_password", "is not the current password")),
+        _ => Err(Error::invalid("current_password", "is not the current password")),
     }
 }
 

@@ -7,12 +7,12 @@
 
 use chrono::Duration;
 use domain::{
-    Actor, Event, UserId, WorkspaceId,
+    Actor, Error, Event, UserId, WorkspaceId,
     access::{Role, Scope},
     audit::{self, Entry},
     callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
-    standing::{self, StandingError, To, Whose, is_managed},
+    standing::{self, To, Whose, is_managed},
     tenant_scope::TenantScope,
 };
 use jobs::{Database, Tx};
@@ -21,7 +21,7 @@ use sqlx::PgExecutor;
 use url::Url;
 
 use super::{
-    User, UserError, find,
+    User, find,
     letters::{page, reset_letter},
     passwords,
     profile::{self, Edited, ProfileChanges},
@@ -86,23 +86,23 @@ impl Shared<'_> {
 /// account's.
 ///
 /// # Errors
-/// [`UserError::NotFound`] if the two share no workspace; [`UserError::Forbidden`] if the other one
+/// `record_not_found` if the two share no workspace; `forbidden` if the other one
 /// outranks the caller in all that they share.
-pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, UserError> {
+pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, Error> {
     if peer.caller == other {
-        return find(&database.pool, other).await?.ok_or(UserError::NotFound);
+        return find(&database.pool, other).await?.ok_or_else(Error::not_found);
     }
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
     let over = authority(peer.shared(tx.conn(), other).await?, "members:view")?;
-    let Some(place) = over.first() else { return Err(UserError::NotFound) };
+    let Some(place) = over.first() else { return Err(Error::not_found()) };
     shown_in(&mut tx, place.own.workspace(), other).await
 }
 
 /// An account as shown in a workspace: the values of the member there, and else those of the account. The
 /// pending address is shown where the workspace manages the account.
-async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
-    let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, Error> {
+    let account = find(tx.conn(), user).await?.ok_or_else(Error::not_found)?;
     let is_managed = is_managed(tx.conn(), user, workspace).await?;
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let member = sqlx::query!(
@@ -111,7 +111,7 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     scope.leave().await?;
     Ok(User {
         name: member.display_name.unwrap_or(account.name),
@@ -125,13 +125,13 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
 }
 
 /// Those of the shared workspaces in which the caller may act on the other one; at least one.
-fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, UserError> {
+fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, Error> {
     if shared.is_empty() {
-        return Err(UserError::NotFound);
+        return Err(Error::not_found());
     }
     let over: Vec<_> = shared.into_iter().filter(|shared| shared.outranks(permission)).collect();
     if over.is_empty() {
-        return Err(UserError::Forbidden(
+        return Err(Error::forbidden(
             "a role that equals or outranks the user's is required, with the permission",
         ));
     }
@@ -151,7 +151,7 @@ pub enum PictureOf {
 ///
 /// # Errors
 /// As of [`edit`].
-pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, UserError> {
+pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, Error> {
     if peer.caller == other {
         return Ok(PictureOf::Account);
     }
@@ -163,10 +163,10 @@ pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> R
 }
 
 /// The one workspace of a change.
-fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
+fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, Error> {
     match over {
         [only] => Ok(only),
-        _ => Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])),
+        _ => Err(Error::missing(["X-Workspace-Id"])),
     }
 }
 
@@ -175,9 +175,9 @@ fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
 /// member.
 ///
 /// # Errors
-/// [`UserError::NotFound`] and [`UserError::Forbidden`] as of [`view`], with the permission `members:edit`;
-/// [`UserError::Forbidden`] also for a role above the caller's, and for the address of an account that the workspace
-/// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
+/// `record_not_found` and `forbidden` as of [`view`], with the permission `members:edit`;
+/// `forbidden` also for a role above the caller's, and for the address of an account that the workspace
+/// doesn't manage; `parameter_missing` of the workspace where the two share several; `last_owner`.
 pub async fn edit(
     tx: &mut Tx,
     peer: Peer<'_>,
@@ -186,7 +186,7 @@ pub async fn edit(
     role: Option<Role>,
     link: &str,
     actor: &Actor,
-) -> Result<Edited, UserError> {
+) -> Result<Edited, Error> {
     let both = peer.shared(tx.conn(), other).await?;
     // The own profile needs no permission; the own role does.
     let over = if peer.caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
@@ -201,7 +201,7 @@ pub async fn edit(
         return profile::edit(tx, other, changes, link, actor).await;
     }
     if changes.moves_from(&before) {
-        return Err(UserError::Forbidden("only the account's owner can change its address, at /auth/me"));
+        return Err(Error::forbidden("only the account's owner can change its address, at /auth/me"));
     }
     let changes = ProfileChanges { email: None, ..changes };
     if peer.caller == other {
@@ -223,7 +223,7 @@ async fn change_role(
     other: UserId,
     role: Role,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     if role == shared.theirs {
         return Ok(());
     }
@@ -239,14 +239,14 @@ async fn change_role(
 /// manages the account; and else a link to the page for requesting one.
 ///
 /// # Errors
-/// [`UserError::NotFound`] if there is no such member; [`UserError::Forbidden`] if the member outranks the caller.
+/// `record_not_found` if there is no such member; `forbidden` if the member outranks the caller.
 pub async fn mail_reset(
     tx: &mut Tx,
     admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let brand = check_may_reset(tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "An admin of your workspace asks you to choose a new password.";
@@ -280,7 +280,7 @@ fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter
 /// gets access, so it is only for accounts that the workspace manages.
 ///
 /// # Errors
-/// As of [`mail_reset`]; [`UserError::Forbidden`] also for an account that the workspace doesn't manage, and for
+/// As of [`mail_reset`]; `forbidden` also for an account that the workspace doesn't manage, and for
 /// API keys.
 pub async fn hand_over_reset(
     tx: &mut Tx,
@@ -288,13 +288,13 @@ pub async fn hand_over_reset(
     member: UserId,
     link: &str,
     actor: &Actor,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     if admin.user().is_none() {
-        return Err(UserError::Forbidden("this endpoint requires a user session"));
+        return Err(Error::forbidden("this endpoint requires a user session"));
     }
     check_may_reset(tx, admin, member).await?;
     if !is_managed(tx.conn(), member, admin.workspace()).await? {
-        return Err(UserError::Forbidden("only the account's owner can reset its password, by email"));
+        return Err(Error::forbidden("only the account's owner can reset its password, by email"));
     }
     check_covers(tx, admin, member).await?;
     let url = reset_link(tx, admin, member, link, HANDED_OVER_RESET).await?;
@@ -303,7 +303,7 @@ pub async fn hand_over_reset(
 }
 
 /// Checks that an admin may reset a member's password; answers the brand of the email.
-async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, UserError> {
+async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, Error> {
     let found = sqlx::query!(
         r#"select m.role as "role!", w.name, w.branding
            from live_memberships m join workspaces w on w.id = m.workspace_id
@@ -313,21 +313,21 @@ async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Resu
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if found.role > admin.role() {
-        return Err(UserError::Forbidden("a role that equals or outranks the user's is required"));
+        return Err(Error::forbidden("a role that equals or outranks the user's is required"));
     }
     Ok(Brand::of(&found.branding, &found.name))
 }
 
 /// Checks that an admin has all permissions of a member: access to an account, or changing its address, gives all
 /// permissions of its owner.
-async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), UserError> {
+async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), Error> {
     let scopes = vec![Scope::All];
     if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {
         Ok(())
     } else {
-        Err(StandingError::MoreThanHeld(admin.role()).into())
+        Err(Error::forbidden("the account may do what the caller may not"))
     }
 }
 
@@ -337,7 +337,7 @@ async fn reset_link(
     member: UserId,
     link: &str,
     lifetime: Duration,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     let new = NewToken {
         user: member,
         purpose: Purpose::PasswordReset,
@@ -363,18 +363,4 @@ async fn note_reset(
 
 fn parsed(link: &str) -> Result<Url, sqlx::Error> {
     link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))
-}
-
-impl From<StandingError> for UserError {
-    fn from(error: StandingError) -> Self {
-        match error {
-            StandingError::NotFound => Self::NotFound,
-            StandingError::Above(_) => Self::Forbidden("you cannot grant a role above your own"),
-            StandingError::MoreThanHeld(_) => {
-                Self::Forbidden("you cannot grant a role with permissions that you don't have")
-            }
-            StandingError::LastOwner => Self::LastOwner,
-            StandingError::Database(error) => Self::Database(error),
-        }
-    }
 }

@@ -3,7 +3,7 @@
 //! its schema. A workspace's own profile of a member is in that row only ([`edit_member`]).
 
 use domain::{
-    Actor, Email, Event, FieldErrors, Patch, SessionId, UserId, WorkspaceId,
+    Actor, Email, Error, Event, FieldErrors, Patch, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
     pictures, standing,
     tenant_scope::TenantScope,
@@ -13,7 +13,7 @@ use poem_openapi::Object;
 use serde_json::json;
 use url::Url;
 
-use super::{User, UserError, addresses, find, passwords};
+use super::{User, addresses, find, passwords};
 use crate::signups;
 
 /// Maximum length of a title and a phone number, in characters.
@@ -45,8 +45,8 @@ impl ProfileChanges {
     /// The same without space around values, and with null for empty ones.
     ///
     /// # Errors
-    /// [`UserError::Invalid`] with all that is wrong.
-    fn checked(self) -> Result<Self, UserError> {
+    /// `record_invalid` with all that is wrong.
+    fn checked(self) -> Result<Self, Error> {
         let mut invalid = FieldErrors::new();
         let mut note = |field: &str, reason: String| {
             invalid.entry(field.to_owned()).or_default().push(reason);
@@ -86,17 +86,17 @@ impl ProfileChanges {
         if invalid.is_empty() {
             Ok(Self { name, email: email.map(|email| email.to_string()), title, phone, bio, avatar_url })
         } else {
-            Err(UserError::Invalid(invalid))
+            Err(Error::invalid_fields(invalid))
         }
     }
 
     /// The same for an account, which must have a name.
     ///
     /// # Errors
-    /// [`UserError::Invalid`] of the name, if it is null.
-    fn of_account(self) -> Result<Self, UserError> {
+    /// `record_invalid` of the name, if it is null.
+    fn of_account(self) -> Result<Self, Error> {
         if self.name.is_null() {
-            return Err(UserError::invalid("name", "cannot be null: an account has a name"));
+            return Err(Error::invalid("name", "cannot be null: an account has a name"));
         }
         self.checked()
     }
@@ -133,17 +133,17 @@ pub struct Edited {
 /// Wrong ones are counted at once, whatever the result of the request.
 ///
 /// # Errors
-/// [`UserError::Missing`] of the password; [`UserError::Invalid`]; [`UserError::Throttled`].
+/// `parameter_missing` of the password; `record_invalid`; `sign_in_locked`.
 pub async fn check_own(
     database: &Database,
     (user, session): (UserId, SessionId),
     changes: &ProfileChanges,
     current_password: Option<String>,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let before = passwords::owner(&database.pool, user).await?.email;
     if changes.moves_from(&before) {
-        let password = current_password.ok_or_else(|| UserError::Missing(vec!["current_password".into()]))?;
+        let password = current_password.ok_or_else(|| Error::missing(["current_password"]))?;
         passwords::confirm(database, user, session, password, actor).await?;
     }
     Ok(())
@@ -154,14 +154,14 @@ pub async fn check_own(
 /// cancels a pending change. The caller has checked the actor's permissions.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Invalid`], [`UserError::EmailTaken`], [`UserError::Mail`].
+/// `record_not_found`, `record_invalid`, `email_taken`, `mail_limit_reached`.
 pub async fn edit(
     tx: &mut Tx,
     user: UserId,
     changes: ProfileChanges,
     link: &str,
     actor: &Actor,
-) -> Result<Edited, UserError> {
+) -> Result<Edited, Error> {
     let changes = changes.of_account()?;
     let before = passwords::owner(tx.conn(), user).await?.email;
     let moves = changes.moves_from(&before);
@@ -200,7 +200,7 @@ pub async fn edit(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let new = New {
         picture: edited.is_new_picture,
         title: edited.is_new_title,
@@ -220,7 +220,7 @@ pub async fn edit(
         Some(_) => addresses::forget_change(tx, user).await?,
         None => {}
     }
-    let person = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    let person = find(tx.conn(), user).await?.ok_or_else(Error::not_found)?;
     let dropped_picture = edited.picture_before.filter(|_| changes.avatar_url.is_given());
     Ok(Edited { user: person, dropped_picture })
 }
@@ -229,13 +229,13 @@ pub async fn edit(
 /// the account's value.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Invalid`].
+/// `record_not_found`, `record_invalid`.
 pub(super) async fn edit_member(
     tx: &mut Tx,
     (workspace, user): (WorkspaceId, UserId),
     changes: ProfileChanges,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let changes = changes.checked()?;
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let edited = sqlx::query!(
@@ -263,7 +263,7 @@ pub(super) async fn edit_member(
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let told = json!({ "user_id": user, "fields": changes.fields() });
     scope.record(Event::new("member", "updated", edited.id, told), workspace, actor).await?;
     scope.leave().await?;
@@ -330,6 +330,8 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, new: New, actor: &Actor)
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -342,7 +344,8 @@ mod tests {
             bio: Patch::Value("b".repeat(5001)),
             avatar_url: Patch::Value("javascript:alert(1)".to_owned()),
         };
-        let Err(UserError::Invalid(fields)) = changes.checked() else { panic!("must be refused") };
+        let refused = changes.checked().unwrap_err();
+        let ErrorKind::Invalid(fields) = refused.kind() else { panic!("{refused:?}") };
         let names: Vec<_> = fields.keys().map(String::as_str).collect();
         assert_eq!(names, ["avatar_url", "bio", "email", "name", "phone", "title"]);
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Email, UserId,
+    Actor, Email, Error, UserId,
     audit::{self, Entry},
     makers, standing,
 };
@@ -11,7 +11,6 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::UserError;
 use crate::{
     account_tokens::{self, Purpose},
     sessions::{self, Ended},
@@ -56,14 +55,14 @@ pub async fn by_email(pool: &PgPool, email: &str) -> Result<Option<Account>, sql
 /// staff, or inactive, and stay ended when that is reverted.
 ///
 /// # Errors
-/// [`UserError::NotFound`].
+/// `record_not_found`.
 pub async fn change(
     tx: &mut Tx,
     user: UserId,
     is_staff: Option<bool>,
     is_active: Option<bool>,
     actor: &Actor,
-) -> Result<Account, UserError> {
+) -> Result<Account, Error> {
     let account = sqlx::query_as!(
         Account,
         "update users
@@ -76,7 +75,7 @@ pub async fn change(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if !account.is_active {
         sessions::end_all(tx, user, None, Ended::Deactivated).await?;
         account_tokens::void(tx, user, Purpose::PasswordReset).await?;

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, EntityError, Event, FieldErrors, Patch, UserId, WorkspaceId,
+    Actor, Error, Event, FieldErrors, Patch, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     callers::Authority,
@@ -123,12 +123,12 @@ pub async fn list(
 /// A workspace, for a member or an API key.
 ///
 /// # Errors
-/// [`EntityError::NotFound`] if it doesn't exist.
+/// `record_not_found` if it doesn't exist.
 pub async fn get(
     executor: impl PgExecutor<'_>,
     workspace: WorkspaceId,
     user: Option<UserId>,
-) -> Result<Workspace, EntityError> {
+) -> Result<Workspace, Error> {
     let row = sqlx::query_as!(
         Row,
         r#"select w.id, w.name, w.slug, w.description, w.branding as "branding: _", w.plan,
@@ -147,14 +147,14 @@ pub async fn get(
 /// Changes a workspace, and answers its new state.
 ///
 /// # Errors
-/// [`EntityError::Taken`] for another workspace's slug; [`EntityError::Invalid`] for invalid values.
+/// `slug_taken` for another workspace's; `record_invalid` for invalid values.
 pub async fn update(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     changes: WorkspaceChanges,
-) -> Result<Workspace, EntityError> {
-    let changes = checked(changes).map_err(EntityError::Invalid)?;
+) -> Result<Workspace, Error> {
+    let changes = checked(changes).map_err(Error::invalid_fields)?;
     if !changes.is_empty() {
         let text = |name: &str| changes.get(name).and_then(Value::as_str);
         sqlx::query!(
@@ -226,13 +226,13 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
 /// Makes a workspace the user's current one.
 ///
 /// # Errors
-/// [`EntityError::NotFound`] if it no longer exists.
+/// `record_not_found` if it no longer exists.
 pub async fn switch(
     tx: &mut Tx,
     authority: &Authority,
     user: UserId,
     actor: &Actor,
-) -> Result<Workspace, EntityError> {
+) -> Result<Workspace, Error> {
     let workspace = authority.workspace();
     sqlx::query!(
         "update users set current_workspace_id = $2, updated_at = now() where id = $1 returning id",

@@ -9,7 +9,7 @@ pub use billing::start_billing;
 pub use finish::finish;
 
 use domain::{
-    Actor, EntityError, Event, MemberId, WorkspaceDb, WorkspaceId,
+    Actor, Error, ErrorKind, Event, MemberId, WorkspaceDb, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     migrations::{self, MigrationError},
@@ -41,9 +41,9 @@ pub enum ProvisioningError {
     /// The schema's migrations failed.
     #[error(transparent)]
     Migration(MigrationError),
-    /// What a workspace starts with is not valid, which would be a bug.
+    /// What a workspace starts with could not be made.
     #[error(transparent)]
-    Seed(EntityError),
+    Seed(Error),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -181,19 +181,21 @@ pub async fn seed_defaults(
     database: &Database,
     signup: &Signup,
     actor: Actor,
-    seed: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<(), EntityError>,
+    seed: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<(), Error>,
 ) -> Result<(), ProvisioningError> {
     if signup.skip_seed {
         return Ok(());
     }
     let mut db = WorkspaceDb::write(database, signup.workspace_id, actor).await?;
     match seed(&mut db).await {
-        // A previous attempt has created it.
-        Ok(()) | Err(EntityError::Taken(_)) => {}
-        // The plan has no room for it, and the workspace is created without.
-        Err(EntityError::LimitExceeded(_)) => return Ok(()),
-        Err(EntityError::Database(error)) => return Err(error.into()),
-        Err(error) => return Err(ProvisioningError::Seed(error)),
+        Ok(()) => {}
+        Err(error) => match error.kind() {
+            // A previous attempt has created it.
+            ErrorKind::Conflict(_) => {}
+            // The plan has no room for it, and the workspace is created without.
+            ErrorKind::LimitExceeded => return Ok(()),
+            _ => return Err(ProvisioningError::Seed(error)),
+        },
     }
     db.commit().await?;
     Ok(())

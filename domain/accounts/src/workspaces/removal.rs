@@ -4,10 +4,8 @@
 //! Every change of a workspace's owners locks its row first, so that two owners can't remove each other.
 //! References to the user, such as in events and jobs, stay.
 
-use std::borrow::Cow;
-
 use domain::{
-    DomainError, Event, MemberId, Refusal, UserId,
+    Error, Event, MemberId, UserId,
     access::Role,
     audit::{self, Entry},
     leaving, pictures, standing,
@@ -45,36 +43,8 @@ pub struct RemovedMember {
     pub user_deleted: bool,
 }
 
-/// Why somebody stays.
-#[derive(Debug, thiserror::Error)]
-pub enum RemovalError {
-    /// There is neither such a member nor such an invitation.
-    #[error("there is no such member")]
-    NotFound,
-    /// Nobody takes out somebody who is more than they are themselves.
-    #[error("their role is above your own")]
-    AboveOwnRole,
-    /// Someone has to answer for the workspace.
-    #[error("this is the workspace's last owner: make someone else an owner first")]
-    LastOwner,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for RemovalError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::AboveOwnRole => Refusal::Forbidden,
-            Self::LastOwner => Refusal::Conflict(Cow::Borrowed("last_owner")),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
 /// Removes the member, or the invitation, of that id.
-pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, RemovalError> {
+pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, Error> {
     standing::hold(tx.conn(), host.workspace).await?;
     match remove_invitation(tx, host, member).await? {
         Some(removed) => Ok(removed),
@@ -87,7 +57,7 @@ async fn remove_invitation(
     tx: &mut Tx,
     host: &Host<'_>,
     member: MemberId,
-) -> Result<Option<RemovedMember>, RemovalError> {
+) -> Result<Option<RemovedMember>, Error> {
     let dropped = sqlx::query!(
         "delete from invitations
             where id = $1 and workspace_id = $2 and accepted_at is null and cancelled_at is null
@@ -99,7 +69,7 @@ async fn remove_invitation(
     .await?;
     let Some(dropped) = dropped else { return Ok(None) };
     if dropped.role > host.role {
-        return Err(RemovalError::AboveOwnRole);
+        return Err(standing::above_caller(dropped.role));
     }
     let told = json!({ "email": dropped.email });
     Event::new("invitation", "cancelled", member, told).record(tx, host.workspace, host.actor).await?;
@@ -112,11 +82,7 @@ async fn remove_invitation(
     }))
 }
 
-async fn remove_member(
-    tx: &mut Tx,
-    host: &Host<'_>,
-    member: MemberId,
-) -> Result<RemovedMember, RemovalError> {
+async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, Error> {
     // A concurrent acceptance of an invitation to another workspace waits for the user's row.
     let found = sqlx::query!(
         "select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role
@@ -128,12 +94,12 @@ async fn remove_member(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(RemovalError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if found.role > host.role {
-        return Err(RemovalError::AboveOwnRole);
+        return Err(standing::above_caller(found.role));
     }
     if found.role == Role::Owner && !standing::has_another_owner(tx.conn(), host.workspace, member).await? {
-        return Err(RemovalError::LastOwner);
+        return Err(Error::last_owner());
     }
 
     let mut scope = TenantScope::enter(tx, host.workspace).await?;

@@ -4,7 +4,7 @@
 use jobs::{Act, kinds};
 
 use super::{Held, Lacking, Reach};
-use crate::{DomainError, Refusal};
+use crate::Error;
 
 /// The refusal for staff acting as another user.
 pub const IN_PERSON: &str =
@@ -20,9 +20,9 @@ pub struct Denied {
     pub lacking: Lacking,
 }
 
-impl DomainError for Denied {
-    fn refusal(&self) -> Refusal {
-        Refusal::Forbidden
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::forbidden(denied.to_string())
     }
 }
 

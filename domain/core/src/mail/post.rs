@@ -8,7 +8,7 @@ use jobs::{Database, NewJob, Tx};
 use sha2::{Digest, Sha256};
 
 use super::{Brand, Letter};
-use crate::{Actor, DomainError, Email, Refusal, WorkspaceId, networks};
+use crate::{Actor, Email, Error, WorkspaceId, networks};
 
 /// Cause of an email, which determines the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,13 @@ pub enum PostError {
     Database(#[from] sqlx::Error),
 }
 
-impl DomainError for PostError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::LimitReached { seconds, .. } => Refusal::TooMany("mail_limit_reached", *seconds),
-            Self::Database(error) => error.refusal(),
+impl From<PostError> for Error {
+    fn from(error: PostError) -> Self {
+        match error {
+            PostError::LimitReached { seconds, .. } => {
+                Self::too_many("mail_limit_reached", seconds, error.to_string())
+            }
+            PostError::Database(error) => error.into(),
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use domain::{
-    Event, RecordId, RecordsetId, UserId, WorkspaceDb,
-    storage_use::{self, StorageUseError},
+    Error, Event, RecordId, RecordsetId, UserId, WorkspaceDb,
+    storage_use::{self},
 };
 use fields::{Field, Invalid, Written};
 use jobs::JobId;
@@ -99,14 +99,9 @@ impl Batch {
     /// become bad ones here. `copy` is the [`RowWriter::copy`] of the writer that filled it; [`Batch::accepted`] and [`Batch::refused`] are final afterwards.
     ///
     /// # Errors
-    /// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much: nothing of the batch is to be
+    /// `limit_exceeded` when the plan doesn't allow to store that much: nothing of the batch is to be
     /// committed.
-    pub async fn write(
-        &mut self,
-        db: &mut WorkspaceDb,
-        import: &Import,
-        copy: &str,
-    ) -> Result<(), StorageUseError> {
+    pub async fn write(&mut self, db: &mut WorkspaceDb, import: &Import, copy: &str) -> Result<(), Error> {
         let mut left_out = Vec::new();
         for taken in unique::claim(db.conn(), import.recordset_id, &self.candidates).await? {
             let row = &self.candidates.rows[taken.row];

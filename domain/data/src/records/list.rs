@@ -4,7 +4,7 @@
 //! and bound as a parameter; no text of a client becomes SQL.
 
 use domain::{
-    RecordsetId, WorkspaceDb,
+    Error, RecordsetId, WorkspaceDb,
     page::{PageOf, PageRequest},
 };
 use fields::{Field, FieldType};
@@ -13,7 +13,7 @@ use poem_openapi::Enum;
 use serde_json::{Map, Value};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::{Record, RecordError};
+use super::Record;
 use crate::recordsets::Schema;
 
 /// Sort order.
@@ -46,12 +46,12 @@ pub struct RecordFilter<'a> {
 /// A page of records. What has to go through many of them for it waits for a place among the long reads.
 ///
 /// # Errors
-/// [`RecordError::NoRecordset`]; [`RecordError::Invalid`] for a filter or an order that can't be.
+/// `record_not_found`; `record_invalid` for a filter or an order that can't be.
 pub async fn list(
     mut db: WorkspaceDb,
     filter: RecordFilter<'_>,
     page: PageRequest,
-) -> Result<PageOf<Record>, RecordError> {
+) -> Result<PageOf<Record>, Error> {
     let schema = match filter.recordset_id {
         Some(id) => Some(Schema::load(&mut db, id).await?),
         None => None,
@@ -128,7 +128,7 @@ struct ColumnFilter<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    fn of(filter: &RecordFilter<'a>, schema: Option<&'a Schema>) -> Result<Self, RecordError> {
+    fn of(filter: &RecordFilter<'a>, schema: Option<&'a Schema>) -> Result<Self, Error> {
         let search = filter.search.map(str::trim).filter(|search| !search.is_empty());
         let columns = match filter.column_filters {
             None => Vec::new(),
@@ -171,9 +171,9 @@ impl<'a> Conditions<'a> {
     }
 }
 
-fn column_filters<'a>(text: &str, schema: Option<&'a Schema>) -> Result<Vec<ColumnFilter<'a>>, RecordError> {
+fn column_filters<'a>(text: &str, schema: Option<&'a Schema>) -> Result<Vec<ColumnFilter<'a>>, Error> {
     const MAX_VALUES: usize = 1_000;
-    let invalid = |reason: String| RecordError::invalid("column_filters", reason);
+    let invalid = |reason: String| Error::invalid("column_filters", reason);
     let asked: Map<String, Value> =
         serde_json::from_str(text).map_err(|_| invalid("is not a JSON object".to_owned()))?;
     let Some(schema) = schema else {
@@ -256,8 +256,8 @@ enum Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    fn of(filter: &RecordFilter<'_>, schema: Option<&'a Schema>) -> Result<Self, RecordError> {
-        let invalid = |reason: &str| RecordError::invalid("sort_by", reason);
+    fn of(filter: &RecordFilter<'_>, schema: Option<&'a Schema>) -> Result<Self, Error> {
+        let invalid = |reason: &str| Error::invalid("sort_by", reason);
         let order = filter.sort_order;
         match (filter.sort_by, schema) {
             (None | Some("created_at" | "id"), _) => Ok(Self::Created(order)),

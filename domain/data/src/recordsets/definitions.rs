@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::{EntityError, FieldErrors, RecordsetId, WorkspaceDb};
+use domain::{Error, FieldErrors, RecordsetId, WorkspaceDb};
 use fields::{Field, FieldKey, FieldProblem, FieldType, validate_fields};
 use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
@@ -100,11 +100,7 @@ fn complain(errors: &mut FieldErrors, key: &FieldKey, reason: &str) {
 
 impl Definitions {
     /// Stores the fields; new ones go behind those that are there.
-    pub(super) async fn store(
-        &self,
-        db: &mut WorkspaceDb,
-        recordset: RecordsetId,
-    ) -> Result<(), EntityError> {
+    pub(super) async fn store(&self, db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<(), Error> {
         if !self.newly_unique.is_empty() {
             self.refuse_newly_unique(db, recordset).await?;
         }
@@ -156,11 +152,7 @@ impl Definitions {
 
     /// A field can become unique only while there is no record whose values would have to be compared,
     /// not even one that an atomic import has staged.
-    async fn refuse_newly_unique(
-        &self,
-        db: &mut WorkspaceDb,
-        recordset: RecordsetId,
-    ) -> Result<(), EntityError> {
+    async fn refuse_newly_unique(&self, db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<(), Error> {
         let has_records = sqlx::query_scalar!(
             r#"select exists (select from records where recordset_id = $1 and deleted_at is null) as "exists!""#,
             recordset.0,
@@ -174,7 +166,7 @@ impl Definitions {
         for key in &self.newly_unique {
             complain(&mut errors, key, "a field can't become unique while the recordset has records");
         }
-        Err(EntityError::Invalid(errors))
+        Err(Error::invalid_fields(errors))
     }
 }
 

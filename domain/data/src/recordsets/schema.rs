@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use domain::{EntityError, FieldErrors, JsonObject, RecordsetId, WorkspaceDb};
+use domain::{Error, FieldErrors, JsonObject, RecordsetId, WorkspaceDb};
 use fields::{Field, FieldKey, FieldType};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -59,26 +59,26 @@ impl Schema {
     /// The fields as they are now, for reading.
     ///
     /// # Errors
-    /// [`EntityError::NotFound`], also for a recordset in the trash.
-    pub async fn load(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, EntityError> {
+    /// `record_not_found`, also for a recordset in the trash.
+    pub async fn load(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, Error> {
         let version = sqlx::query_scalar!(
             "select schema_version from recordsets where id = $1 and deleted_at is null",
             recordset.0,
         )
         .fetch_optional(db.conn())
         .await?
-        .ok_or(EntityError::NotFound)?;
+        .ok_or_else(Error::not_found)?;
         Ok(Self::new(recordset, version, fields_of(db, recordset).await?))
     }
 
     /// The fields as they stay until this transaction ends. Writers don't wait for one another.
     ///
     /// # Errors
-    /// [`EntityError::NotFound`], also for a recordset in the trash.
-    pub async fn load_for_write(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, EntityError> {
+    /// `record_not_found`, also for a recordset in the trash.
+    pub async fn load_for_write(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, Error> {
         // Two statements: the second one's snapshot is taken when the lock is held, so that it sees
         // what the change that we may have waited for has written.
-        let version = lock(db, recordset).await?.ok_or(EntityError::NotFound)?;
+        let version = lock(db, recordset).await?.ok_or_else(Error::not_found)?;
         Ok(Self::new(recordset, version, fields_of(db, recordset).await?))
     }
 

@@ -2,13 +2,16 @@
 //! nor changes a member who has one, and the last owner stays one.
 
 use domain::{
-    Accounts, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
-    access::{Held, Reach, Role},
+    Accounts, Error, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
+    access::{Denied, Held, Lacking, Reach, Role},
     standing::{self, To, Whose},
 };
 use poem_openapi::Object;
 
-use super::{MemberError, MemberProfile, get};
+use super::{MemberProfile, get};
+
+/// The refusal of what members do to others, and to their own role and access.
+const NEEDS_EDIT: Denied = Denied { permission: "members:edit", lacking: Lacking::Permission };
 
 /// Changes to a member: absent fields stay unchanged; for a nullable field, null restores the account's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
@@ -32,20 +35,20 @@ pub struct MemberChanges {
 /// Changes a member, within the caller's reach.
 ///
 /// # Errors
-/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`], [`MemberError::LastOwner`]
+/// `forbidden`, `last_owner`
 pub async fn update(
     db: &mut WorkspaceDb,
     (caller, reach): (&Held, Reach),
     id: MemberId,
     changes: MemberChanges,
-) -> Result<MemberProfile, MemberError> {
+) -> Result<MemberProfile, Error> {
     let before = get(db, id).await?;
     let is_own = db.actor().user_id == Some(before.user_id);
     if !is_own && reach != Reach::Own && before.role > caller.role() {
-        return Err(MemberError::AboveYou(before.role));
+        return Err(standing::above_caller(before.role));
     }
     if reach == Reach::Own && (!is_own || changes.role.is_some() || changes.is_active.is_some()) {
-        return Err(MemberError::OthersOnlyWithPermission);
+        return Err(NEEDS_EDIT.into());
     }
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
@@ -99,18 +102,18 @@ pub enum MemberPictureOf {
 /// role with the member.
 ///
 /// # Errors
-/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`]
+/// `forbidden`
 pub async fn may_picture(
     db: &mut WorkspaceDb,
     (caller, reach): (Role, Reach),
     id: MemberId,
-) -> Result<MemberPictureOf, MemberError> {
+) -> Result<MemberPictureOf, Error> {
     let member = get(db, id).await?;
     let user = member.user_id;
     match reach {
         _ if db.actor().user_id == Some(user) => return Ok(MemberPictureOf::Account(user)),
-        Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
-        Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
+        Reach::Own => return Err(NEEDS_EDIT.into()),
+        Reach::All if member.role > caller => return Err(standing::above_caller(member.role)),
         Reach::All => {}
     }
     let workspace = db.workspace();
@@ -122,7 +125,7 @@ pub async fn may_picture(
 
 /// Locks the workspace's row, the first step of every change of owners, so that two owners can't
 /// remove each other; answers the member's present role.
-pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Role, MemberError> {
+pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Role, Error> {
     let workspace = accounts.workspace();
     standing::hold(accounts.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
@@ -130,12 +133,12 @@ pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> 
         id.0,
         workspace.0,
     );
-    role.fetch_optional(accounts.conn()).await?.ok_or(MemberError::NotFound)
+    role.fetch_optional(accounts.conn()).await?.ok_or_else(Error::not_found)
 }
 
 /// Refuses when no other active owner is left. To be called after [`hold_standing`].
-pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: MemberId) -> Result<(), MemberError> {
+pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: MemberId) -> Result<(), Error> {
     let workspace = accounts.workspace();
     let another = standing::has_another_owner(accounts.conn(), workspace, leaving).await?;
-    if another { Ok(()) } else { Err(MemberError::LastOwner) }
+    if another { Ok(()) } else { Err(Error::last_owner()) }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Accounts, Event, MemberId, UserId, WorkspaceDb,
+    Accounts, Error, Event, MemberId, UserId, WorkspaceDb,
     access::Held,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
@@ -19,7 +19,7 @@ use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, by_id, error::invalid, only};
+use super::{MemberFilter, by_id, only};
 use crate::teams::TeamRole;
 
 /// The types of items, as request bodies name them.
@@ -76,11 +76,11 @@ pub struct Reassigned {
 }
 
 /// Resources that a member is responsible for, by type.
-pub async fn holdings(db: &mut WorkspaceDb, id: MemberId) -> Result<Holdings, MemberError> {
+pub async fn holdings(db: &mut WorkspaceDb, id: MemberId) -> Result<Holdings, Error> {
     db.with_accounts(async |accounts| holdings_with(accounts, id).await).await
 }
 
-async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Holdings, MemberError> {
+async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Holdings, Error> {
     let member = by_id(accounts, id).await?;
     let workspace = accounts.workspace().0;
     let groups = sqlx::query!(
@@ -131,8 +131,8 @@ async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Hold
 /// ([`handed_keys::hand_over`]).
 ///
 /// # Errors
-/// [`MemberError::Denied`] when keys are among the items and the caller may not manage keys;
-/// [`MemberError::KeysOfMore`] when keys among them would do more than the caller may; [`MemberError::Invalid`]
+/// `forbidden` when keys are among the items and the caller may not manage keys, or they would do more than the caller may;
+/// `record_invalid`
 /// when the other is the same member, not a member, inactive, or lacks the permissions for one of the scheduled
 /// jobs, or for an unknown type.
 pub async fn reassign(
@@ -141,9 +141,9 @@ pub async fn reassign(
     from: MemberId,
     to: MemberId,
     types: Option<&[String]>,
-) -> Result<Reassigned, MemberError> {
+) -> Result<Reassigned, Error> {
     if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
-        return Err(invalid("types", &format!("must be some of {}", TYPES.join(", "))));
+        return Err(Error::invalid("types", format!("must be some of {}", TYPES.join(", "))));
     }
     db.with_accounts(async |accounts| reassign_with(accounts, caller, from, to, types).await).await
 }
@@ -154,17 +154,17 @@ async fn reassign_with(
     from: MemberId,
     to: MemberId,
     types: Option<&[String]>,
-) -> Result<Reassigned, MemberError> {
+) -> Result<Reassigned, Error> {
     let giver = by_id(accounts, from).await?;
     let taker =
         only(accounts, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
     let taker = match taker.await {
-        Err(MemberError::NotFound) => None,
+        Err(error) if error.is_not_found() => None,
         found => Some(found?),
     };
     let taker = taker
         .filter(|taker| taker.id != giver.id)
-        .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
+        .ok_or_else(|| Error::invalid("to_member_id", "must be another active member of the workspace"))?;
     let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
         let usable = handed_keys::lock_usable(accounts, giver.user_id).await?;
@@ -218,9 +218,9 @@ async fn reassign_with(
     .await?;
     schedules.extend(row.schedules.iter().copied().map(ScheduleId));
     if let Some(reason) = makers::first_refused(accounts.conn(), &schedules).await? {
-        return Err(invalid(
+        return Err(Error::invalid(
             "to_member_id",
-            &format!("must be a member who may run what is handed over: {reason}"),
+            format!("must be a member who may run what is handed over: {reason}"),
         ));
     }
     let teams = row.joined.len() + row.raised.len();
@@ -256,14 +256,16 @@ async fn may_hand_over(
     caller: &Held,
     keys: &[Usable],
     to: UserId,
-) -> Result<(), MemberError> {
+) -> Result<(), Error> {
     if !keys.is_empty() {
         caller.need("api_keys:manage")?;
     }
     let workspace = accounts.workspace();
     for key in keys {
         if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes().to_vec()).await? {
-            return Err(MemberError::KeysOfMore);
+            return Err(Error::forbidden(
+                "among what is handed over is an API key that would then do what the caller may not",
+            ));
         }
     }
     Ok(())

@@ -1,11 +1,13 @@
 //! Removing members from the workspace, and deleting their accounts.
 
-use domain::{Accounts, Event, MemberId, UserId, WorkspaceDb, access::Role, audit, leaving, pictures};
+use domain::{
+    Accounts, Error, Event, MemberId, UserId, WorkspaceDb, access::Role, audit, leaving, pictures, standing,
+};
 use poem_openapi::Object;
 use serde_json::json;
 
 use super::{
-    MemberError, MemberProfile, by_id,
+    MemberProfile, by_id,
     changes::{hold_standing, keep_an_owner},
 };
 
@@ -20,7 +22,7 @@ pub struct DeletionInfo {
 }
 
 /// Consequences of deleting a member.
-pub async fn deletion_info(db: &mut WorkspaceDb, id: MemberId) -> Result<DeletionInfo, MemberError> {
+pub async fn deletion_info(db: &mut WorkspaceDb, id: MemberId) -> Result<DeletionInfo, Error> {
     db.with_accounts(async |accounts| {
         let member = by_id(accounts, id).await?;
         Ok(account_of(accounts, member.user_id).await?.0)
@@ -32,7 +34,7 @@ pub async fn deletion_info(db: &mut WorkspaceDb, id: MemberId) -> Result<Deletio
 async fn account_of(
     accounts: &mut Accounts<'_>,
     user: UserId,
-) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
+) -> Result<(DeletionInfo, Result<(), Error>), Error> {
     let row = sqlx::query!(
         r#"select u.is_staff, u.managed_by,
                   (select count(*) from memberships m where m.user_id = u.id)
@@ -43,9 +45,14 @@ async fn account_of(
     .fetch_one(accounts.conn())
     .await?;
     let may = match row.count {
-        count if count > 1 => Err(MemberError::InOtherWorkspaces),
-        _ if row.is_staff => Err(MemberError::OfStaff),
-        _ if row.managed_by != Some(accounts.workspace()) => Err(MemberError::NotManaged),
+        count if count > 1 => {
+            Err(Error::conflict("in_other_workspaces", "this person belongs to other workspaces, too"))
+        }
+        _ if row.is_staff => Err(Error::forbidden("this account belongs to the staff of the installation")),
+        _ if row.managed_by != Some(accounts.workspace()) => Err(Error::conflict(
+            "account_not_managed",
+            "this account is its owner's: the workspace can remove the member, not delete the account",
+        )),
         _ => Ok(()),
     };
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
@@ -57,13 +64,8 @@ async fn account_of(
 /// paused.
 ///
 /// # Errors
-/// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn remove(
-    db: &mut WorkspaceDb,
-    caller: Role,
-    id: MemberId,
-    for_good: bool,
-) -> Result<(), MemberError> {
+/// `forbidden`, `last_owner`
+pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: MemberId, for_good: bool) -> Result<(), Error> {
     db.with_accounts(async |accounts| remove_with(accounts, caller, id, for_good).await).await
 }
 
@@ -72,7 +74,7 @@ async fn remove_with(
     caller: Role,
     id: MemberId,
     for_good: bool,
-) -> Result<(), MemberError> {
+) -> Result<(), Error> {
     let member = take_out(accounts, caller, id).await?;
     if for_good {
         sqlx::query!("delete from memberships where id = $1", id.0).execute(accounts.conn()).await?;
@@ -97,13 +99,12 @@ async fn remove_with(
 /// account may.
 ///
 /// # Errors
-/// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`],
-/// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: MemberId) -> Result<(), MemberError> {
+/// `in_other_workspaces`, `account_not_managed`, `forbidden`, `last_owner`
+pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: MemberId) -> Result<(), Error> {
     db.with_accounts(async |accounts| erase_with(accounts, caller, id).await).await
 }
 
-async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: MemberId) -> Result<(), MemberError> {
+async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: MemberId) -> Result<(), Error> {
     let member = by_id(accounts, id).await?;
     hold_standing(accounts, id).await?;
     hold_account(accounts, member.user_id).await?;
@@ -122,22 +123,18 @@ async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: MemberId) -> 
 
 /// Locks the account, after its workspace as in every other place. A transaction that adds the account to
 /// another workspace meanwhile waits, and may find no account.
-async fn hold_account(accounts: &mut Accounts<'_>, user: UserId) -> Result<(), MemberError> {
+async fn hold_account(accounts: &mut Accounts<'_>, user: UserId) -> Result<(), Error> {
     let held = sqlx::query_scalar!("select id from users where id = $1 for update", user.0);
-    held.fetch_optional(accounts.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
+    held.fetch_optional(accounts.conn()).await?.map(|_| ()).ok_or_else(Error::not_found)
 }
 
 /// Deletes the member's row, if the caller reaches that far and an owner is left.
-async fn take_out(
-    accounts: &mut Accounts<'_>,
-    caller: Role,
-    id: MemberId,
-) -> Result<MemberProfile, MemberError> {
+async fn take_out(accounts: &mut Accounts<'_>, caller: Role, id: MemberId) -> Result<MemberProfile, Error> {
     let member = by_id(accounts, id).await?;
     let role = hold_standing(accounts, id).await?;
     hold_account(accounts, member.user_id).await?;
     if role > caller {
-        return Err(MemberError::AboveYou(role));
+        return Err(standing::above_caller(role));
     }
     if role == Role::Owner {
         keep_an_owner(accounts, id).await?;
@@ -148,7 +145,7 @@ async fn take_out(
     let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id.0)
         .fetch_optional(accounts.conn())
         .await?
-        .ok_or(MemberError::NotFound)?;
+        .ok_or_else(Error::not_found)?;
     pictures::note_stray(accounts.conn(), picture.as_deref()).await?;
     Ok(member)
 }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Event, MemberId, WorkspaceDb};
+use domain::{Error, Event, MemberId, WorkspaceDb};
 use poem_openapi::{Enum, Object};
 
-use super::MemberError;
+use super::acting_person;
 
 /// Whether each tour was completed; a skipped tour is present, with false.
 pub type Tours = BTreeMap<String, bool>;
@@ -43,14 +43,14 @@ impl TourStatus {
 /// The acting account's tours.
 ///
 /// # Errors
-/// [`MemberError::NotAPerson`] for a key
-pub async fn tours(db: &mut WorkspaceDb) -> Result<Tours, MemberError> {
+/// `forbidden` for a key
+pub async fn tours(db: &mut WorkspaceDb) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     of_member(db, member).await
 }
 
 /// Records how a tour of the acting account ended.
-pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours, MemberError> {
+pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     sqlx::query!(
         "insert into member_tours (member_id, tour_id, status) values ($1, $2, $3)
@@ -67,7 +67,7 @@ pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours,
 }
 
 /// Resets one tour of the acting account, or all.
-pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<Tours, MemberError> {
+pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     sqlx::query!(
         "delete from member_tours where member_id = $1 and ($2::text is null or tour_id = $2)",
@@ -81,13 +81,13 @@ pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<
     Ok(tours)
 }
 
-async fn own_id(db: &mut WorkspaceDb) -> Result<MemberId, MemberError> {
-    let user = db.user_id().ok_or(MemberError::NotAPerson)?;
-    let id = sqlx::query_scalar!("select id from members where user_id = $1", user);
-    id.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
+async fn own_id(db: &mut WorkspaceDb) -> Result<MemberId, Error> {
+    let user = acting_person(db)?;
+    let id = sqlx::query_scalar!("select id from members where user_id = $1", user.0);
+    id.fetch_optional(db.conn()).await?.ok_or_else(Error::not_found)
 }
 
-async fn of_member(db: &mut WorkspaceDb, member: MemberId) -> Result<Tours, MemberError> {
+async fn of_member(db: &mut WorkspaceDb, member: MemberId) -> Result<Tours, Error> {
     let rows = sqlx::query!(
         r#"select tour_id, status = 'completed' as "completed!" from member_tours where member_id = $1"#,
         member.0,

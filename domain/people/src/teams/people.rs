@@ -1,12 +1,12 @@
 //! The members of a team and their roles in it.
 
 use chrono::{DateTime, Utc};
-use domain::{EntityError, Event, MemberId, UserId, WorkspaceDb, access::Reach};
+use domain::{Error, Event, MemberId, UserId, WorkspaceDb, access::Reach};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{TeamError, TeamId, get, invalid, may_change};
+use super::{TeamId, get, may_change};
 
 /// Role in a team.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Enum, sqlx::Type)]
@@ -60,7 +60,7 @@ pub struct TeamMemberChanges {
 }
 
 /// The members of a team: leads first, then by name.
-pub async fn members(db: &mut WorkspaceDb, team: TeamId) -> Result<Vec<TeamMember>, TeamError> {
+pub async fn members(db: &mut WorkspaceDb, team: TeamId) -> Result<Vec<TeamMember>, Error> {
     get(db, team).await?;
     find(db, team, None).await
 }
@@ -68,13 +68,13 @@ pub async fn members(db: &mut WorkspaceDb, team: TeamId) -> Result<Vec<TeamMembe
 /// Adds a member to a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`], [`TeamError::AlreadyIn`]; [`EntityError::Invalid`] for an id of no active member.
+/// `forbidden`, `already_in_team`; `record_invalid` for an id of no active member.
 pub async fn add(
     db: &mut WorkspaceDb,
     reach: Reach,
     team: TeamId,
     new: NewTeamMember,
-) -> Result<TeamMember, TeamError> {
+) -> Result<TeamMember, Error> {
     may_change(db, reach, team).await?;
     // A transaction that removes the member from the workspace waits, or was first.
     let is_here = sqlx::query_scalar!(
@@ -82,7 +82,7 @@ pub async fn add(
         new.member_id.0,
     );
     if is_here.fetch_optional(db.conn()).await?.is_none() {
-        return Err(invalid("member_id", "must be an active member of the workspace"));
+        return Err(Error::invalid("member_id", "must be an active member of the workspace"));
     }
     sqlx::query_scalar!(
         "insert into team_members (team_id, member_id, role) values ($1, $2, $3)
@@ -93,7 +93,7 @@ pub async fn add(
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(TeamError::AlreadyIn)?;
+    .ok_or_else(|| Error::conflict("already_in_team", "this member is in the team already"))?;
     let added = only(db, team, new.member_id).await?;
     let said = json!({ "member_id": new.member_id, "role": new.role });
     db.record(Event::new("team", "member_added", team, said)).await?;
@@ -103,14 +103,14 @@ pub async fn add(
 /// Changes a member's role in a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`]; [`EntityError::NotFound`] for a member who isn't in it.
+/// `forbidden`; `record_not_found` for a member who isn't in it.
 pub async fn change(
     db: &mut WorkspaceDb,
     reach: Reach,
     team: TeamId,
     member: MemberId,
     changes: TeamMemberChanges,
-) -> Result<TeamMember, TeamError> {
+) -> Result<TeamMember, Error> {
     may_change(db, reach, team).await?;
     sqlx::query_scalar!(
         "update team_members set role = $3 where team_id = $1 and member_id = $2 returning team_id",
@@ -130,12 +130,7 @@ pub async fn change(
 ///
 /// # Errors
 /// As for [`change`].
-pub async fn remove(
-    db: &mut WorkspaceDb,
-    reach: Reach,
-    team: TeamId,
-    member: MemberId,
-) -> Result<(), TeamError> {
+pub async fn remove(db: &mut WorkspaceDb, reach: Reach, team: TeamId, member: MemberId) -> Result<(), Error> {
     may_change(db, reach, team).await?;
     sqlx::query_scalar!(
         "delete from team_members where team_id = $1 and member_id = $2 returning team_id",
@@ -148,16 +143,16 @@ pub async fn remove(
     Ok(())
 }
 
-async fn only(db: &mut WorkspaceDb, team: TeamId, member: MemberId) -> Result<TeamMember, TeamError> {
+async fn only(db: &mut WorkspaceDb, team: TeamId, member: MemberId) -> Result<TeamMember, Error> {
     let found = find(db, team, Some(member)).await?;
-    Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 async fn find(
     db: &mut WorkspaceDb,
     team: TeamId,
     member: Option<MemberId>,
-) -> Result<Vec<TeamMember>, TeamError> {
+) -> Result<Vec<TeamMember>, Error> {
     let query = sqlx::query_as!(
         TeamMember,
         "select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,

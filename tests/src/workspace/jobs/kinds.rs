@@ -2,10 +2,10 @@
 //! what it touches.
 
 use domain_data::job_kinds::ExportRecords;
-use jobs::{JobId, NewJob};
+use jobs::{JobId, NewJob, kinds::NoOp};
 use serde_json::{Value, json};
 
-use super::{end_of, enqueue};
+use super::{end_of, enqueue, sleeper};
 use crate::{Client, TestApp};
 
 /// Takes permissions from a role, and gives back what was taken before.
@@ -102,6 +102,30 @@ async fn generic_routes_change_an_export_only_for_whoever_may_do_so_with_exports
     owner.post(&format!("/jobs/{waiting}/cancel"), json!({})).await.expect(200);
     assert_eq!(end_of(&owner, &waiting).await["status"], "CANCELLED");
     owner.delete(&format!("/jobs/{job}")).await.expect(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routes_of_a_section_know_no_jobs_of_other_kinds() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 600_000, ..NoOp::default() }).await;
+    let detail = format!("/recordsets/import/jobs/{job}");
+
+    let found = [
+        owner.get(&detail).await,
+        owner.get(&format!("/recordsets/import/status/{job}")).await,
+        owner.post(&format!("{detail}/cancel"), json!({})).await,
+        owner.delete(&detail).await,
+        owner.get(&format!("/workspace-health/migrations/{job}/stream")).await,
+    ];
+    for reply in found {
+        reply.error(404);
+    }
+    let cancelled = owner.post("/recordsets/import/jobs/cancel-all", json!({})).await.expect(200);
+    assert_eq!(cancelled, json!({ "cancelled": 0, "requested": 0 }));
+    assert_eq!(owner.get("/recordsets/import/jobs").await.expect(200)["total"], 0);
+    owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
+    assert_eq!(end_of(&owner, &job).await["status"], "CANCELLED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api_kit::{Access, ApiError};
+use api_kit::{Access, ApiError, ShownJob};
 use chrono::{DateTime, Utc};
 use domain::{RecordsetId, UserId};
 use domain_data::{
@@ -39,15 +39,17 @@ impl JobType {
     }
 
     /// The job kinds of the given direction, or of both.
-    pub fn kinds(which: Option<Self>) -> Vec<String> {
-        let names = match which {
-            Some(Self::Import) => vec![ImportRecords::NAME],
-            Some(Self::Export) => vec![ExportRecords::NAME, ScheduledExport::NAME],
-            None => vec![ImportRecords::NAME, ExportRecords::NAME, ScheduledExport::NAME],
-        };
-        names.into_iter().map(str::to_owned).collect()
+    pub fn kinds(which: Option<Self>) -> &'static [&'static str] {
+        match which {
+            Some(Self::Import) => &[ImportRecords::NAME],
+            Some(Self::Export) => &[ExportRecords::NAME, ScheduledExport::NAME],
+            None => TRANSFERS,
+        }
     }
 }
+
+/// The kinds of imports and exports.
+pub(super) const TRANSFERS: &[&str] = &[ImportRecords::NAME, ExportRecords::NAME, ScheduledExport::NAME];
 
 /// An import or export.
 #[derive(Debug, Clone, Object)]
@@ -71,9 +73,8 @@ pub(super) struct TransferJob {
     stream_url: String,
 }
 
-impl TransferJob {
-    /// An import or export as shown to that caller.
-    pub fn shown(access: &Access, snapshot: Snapshot) -> Self {
+impl ShownJob for TransferJob {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         Self {
             stream_url: access.stream_url(snapshot.event.job_id),
             job_type: JobType::of(&snapshot.kind).unwrap_or(JobType::Import),
@@ -181,9 +182,8 @@ pub(super) struct ImportStatus {
     stream_url: String,
 }
 
-impl ImportStatus {
-    /// An import as shown to that caller.
-    pub fn shown(access: &Access, snapshot: Snapshot) -> Self {
+impl ShownJob for ImportStatus {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         let event = snapshot.event;
         Self {
             stream_url: access.stream_url(event.job_id),
