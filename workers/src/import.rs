@@ -215,7 +215,7 @@ impl Run {
             }
             Ok(Err(error)) => Ok(failed(error.code(), error.to_string())),
             // The parser panicked; the engine's crash counting is for processes.
-            Err(_) => Ok(failed("corrupt_file", "the file is damaged in a way that broke its reader")),
+            Err(_) => Ok(failed("corrupt_file", "the file is damaged and cannot be read")),
         }
     }
 

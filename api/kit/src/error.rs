@@ -203,7 +203,7 @@ impl ApiError {
             .retry_after(RETRY_AFTER_SECONDS)
     }
 
-    /// The same, with the seconds to wait, in as little room as an error has.
+    /// The same with the seconds to wait, kept small.
     fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }

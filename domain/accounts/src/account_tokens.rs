@@ -74,7 +74,7 @@ pub struct Bearer {
 /// hand it over any more. It doesn't say which.
 #[must_use]
 pub fn not_good() -> Error {
-    Error::unauthenticated("the link is not valid, or no longer: ask for a new one")
+    Error::unauthenticated("the link is invalid or has expired: request a new one")
 }
 
 /// Issues a token in place of earlier ones from the same source: a token issued by an admin leaves one that the owner

@@ -68,7 +68,7 @@ pub struct Filter {
 
 /// A revoked key stays revoked.
 fn revoked() -> Error {
-    Error::conflict("key_revoked", "the key is revoked, and stays so: issue another one")
+    Error::conflict("key_revoked", "the key has been revoked: create another one")
 }
 
 /// The names of the active keys that a user has issued, in all workspaces.

@@ -90,5 +90,5 @@ pub struct InvitedProfile {
 
 /// The refusal of who is in the workspace.
 fn already_member() -> Error {
-    Error::conflict("already_member", "this person is a member already")
+    Error::conflict("already_member", "this person is already a member")
 }

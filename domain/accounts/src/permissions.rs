@@ -64,10 +64,10 @@ pub struct Seeded {
     pub removed: i64,
 }
 
-/// The refusal of permissions that there are not, which `field` names.
+/// The error about unknown permissions in `field`.
 fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
     let shown = |name: &str| name.chars().take(64).collect::<String>();
-    let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
+    let reasons = names.into_iter().map(|name| format!("{:?} is not a permission", shown(name))).collect();
     Error::invalid_fields(FieldErrors::from([(field.to_owned(), reasons)]))
 }
 
@@ -238,11 +238,11 @@ async fn put(
     verb: &str,
 ) -> Result<RoleSettings, Error> {
     if role == Role::Owner {
-        return Err(Error::conflict("owner_immutable", "what owners may do can't be changed"));
+        return Err(Error::conflict("owner_immutable", "the permissions of owners cannot be changed"));
     }
     if role > by.held.role() {
         return Err(Error::forbidden(format!(
-            "what the role {role} may do is changed by that role or one above it"
+            "the permissions of the role {role} can only be changed by that role or a higher one"
         )));
     }
     lock(tx, by.workspace).await?;
@@ -251,7 +251,7 @@ async fn put(
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
     if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
     {
-        return Err(Error::forbidden(format!("nobody grants what they don't have: {}", listed.name)));
+        return Err(Error::forbidden(format!("you cannot grant a permission that you lack: {}", listed.name)));
     }
     let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();
     sqlx::query!(

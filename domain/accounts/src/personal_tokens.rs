@@ -138,7 +138,7 @@ pub async fn create(
 ) -> Result<(PersonalToken, String), Error> {
     // It would outlive the impersonation.
     if actor.impersonator_id.is_some() {
-        return Err(Error::forbidden("whoever acts as somebody else makes no tokens for them"));
+        return Err(Error::forbidden("impersonators cannot create personal tokens"));
     }
     let mut errors = FieldErrors::new();
     let mut note = |field: &str, reason: &str| errors.insert(field.to_owned(), vec![reason.to_owned()]);
@@ -194,7 +194,7 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), Error> {
     .await?;
     if live >= MOST_LIVE {
         return Err(Error::limit_exceeded(format!(
-            "a person has at most {MOST_LIVE} personal tokens at a time"
+            "an account may have at most {MOST_LIVE} active personal tokens: revoke one first"
         )));
     }
     Ok(())
@@ -246,7 +246,7 @@ pub async fn grant(
     .await?;
     let Some(changed) = changed else {
         get(tx.conn(), id).await?;
-        return Err(Error::conflict("token_revoked", "the token is revoked, and stays so"));
+        return Err(Error::conflict("token_revoked", "the token has been revoked: create another one"));
     };
     let entry = Entry::new("personal_token", "granted", id, json!({ "scopes": names }));
     audit::record(tx, changed.workspace_id, actor, entry).await?;

@@ -286,7 +286,7 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Error> 
         }
         end_reused(&mut tx, &hash).await?;
         tx.commit().await?;
-        return Err(Error::unauthenticated("the refresh token is not valid, or no longer: sign in again"));
+        return Err(Error::unauthenticated("the refresh token is invalid or has expired: sign in again"));
     };
     let (session, user) = (traded.id, traded.user_id);
     store(&mut tx, session, &next).await?;

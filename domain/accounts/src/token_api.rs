@@ -58,7 +58,7 @@ pub async fn reading(conn: &mut PgConnection, principal: &Principal) -> Result<O
     if matches!(principal, Principal::Session { .. }) {
         return Ok(None);
     }
-    let gone = || Error::unauthenticated("the token is not valid, or no longer");
+    let gone = || Error::unauthenticated("the token is invalid or has expired");
     let bearer = bearer(conn, principal).await?.ok_or_else(gone)?;
     if !Scope::Read.is_in(&bearer.scopes) {
         return Err(Error::forbidden("this needs the scope read"));

@@ -48,16 +48,16 @@ pub struct Changed {
     pub from: Role,
 }
 
-/// The refusal of what concerns a role that outranks the caller's.
+/// The error of an operation on a role above the caller's.
 #[must_use]
 pub fn above_caller(role: Role) -> Error {
-    Error::forbidden(format!("this concerns the role {role}, which is above the caller's"))
+    Error::forbidden(format!("the role {role} is above your own"))
 }
 
-/// The refusal of giving a role that holds more than the caller.
+/// The error of giving a role with permissions that the caller lacks.
 #[must_use]
 pub fn more_than_held(role: Role) -> Error {
-    Error::forbidden(format!("the role {role} may do what the caller may not"))
+    Error::forbidden(format!("the role {role} has permissions that you lack"))
 }
 
 /// Locks the workspace's row, the first step of every change of its members, so that two owners can't remove each

@@ -41,7 +41,7 @@ impl StorageUse {
         }
     }
 
-    /// The refusal of what would be more than so many bytes, which the plan allows.
+    /// The error of storing more than these bytes, which the plan allows.
     #[must_use]
     pub fn exceeded(self, limit: i64) -> Error {
         let used = self.used;

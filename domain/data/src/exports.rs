@@ -90,7 +90,7 @@ pub struct Segment {
 /// The recordset of an export that could begin now.
 ///
 /// # Errors
-/// `record_not_found` when there is no such recordset; `record_invalid` naming each field that it doesn't have.
+/// `record_not_found` when names no recordset of this workspace; `record_invalid` naming each field that it doesn't have.
 pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, Error> {
     let found = recordsets::get(db, &new.recordset).await?;
     let mut errors = FieldErrors::new();

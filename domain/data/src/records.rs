@@ -143,7 +143,7 @@ pub async fn update(
     if changes.expected_version.is_some_and(|expected| expected != before.version) {
         return Err(Error::conflict(
             "version_conflict",
-            format!("the record has changed meanwhile: it is at version {}", before.version),
+            format!("the record was changed meanwhile: its version is {}", before.version),
         ));
     }
     let schema = Schema::load_for_write(db, before.recordset_id).await?;
@@ -263,7 +263,7 @@ async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Res
     let user = db.actor().user_id;
     let is_theirs = user.is_some() && record.created_by == user;
     if reach == Reach::Own && !is_theirs {
-        return Err(Error::forbidden("this is for records that one has created oneself"));
+        return Err(Error::forbidden("you may only change records you created"));
     }
     Ok(record)
 }

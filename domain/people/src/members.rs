@@ -132,7 +132,7 @@ pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, Error> {
 /// The account that acts; a key has no profile and no tours.
 fn acting_person(db: &WorkspaceDb) -> Result<UserId, Error> {
     let person = db.actor().user_id;
-    person.ok_or_else(|| Error::forbidden("this is about the person who calls, and no person does"))
+    person.ok_or_else(|| Error::forbidden("this endpoint requires a user session"))
 }
 
 async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, Error> {

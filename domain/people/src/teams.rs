@@ -236,7 +236,7 @@ pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
     if children.fetch_one(db.conn()).await? {
         return Err(Error::conflict(
             "team_has_children",
-            "there are teams below this one: move or delete them first",
+            "the team has sub-teams: move or delete them first",
         ));
     }
     sqlx::query_scalar!("delete from teams where id = $1 returning id", id.0).fetch_one(db.conn()).await?;
@@ -285,7 +285,7 @@ async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<()
     .fetch_one(db.conn())
     .await?;
     if reach == Reach::Own && !row.leads {
-        return Err(Error::forbidden("this needs the permission teams:edit, or to lead the team"));
+        return Err(Error::forbidden("this needs the permission teams:edit, or to be a lead of the team"));
     }
     Ok(())
 }

@@ -215,7 +215,7 @@ async fn recordsets_of_one_name_get_slugs_of_their_own_also_at_once() {
     // One that is asked for is given or refused, also while its owner lies in the trash.
     owner.delete("/recordsets/leads").await.expect(204);
     let asked = owner.post("/recordsets", json!({"name": "x", "slug": "leads"})).await.expect(409);
-    assert_eq!(asked, json!({"error": "slug_taken", "detail": "another one has this slug"}));
+    assert_eq!(asked, json!({"error": "slug_taken", "detail": "this slug is already taken"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

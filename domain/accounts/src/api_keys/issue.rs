@@ -127,7 +127,7 @@ fn names(scopes: &[Scope]) -> Vec<String> {
 pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), Error> {
     match scopes.iter().find(|&&scope| !by.held.may_give(scope)) {
         Some(&scope) => {
-            Err(Error::forbidden(format!("a key with the scope {scope} may do what you may not")))
+            Err(Error::forbidden(format!("you cannot give a key the scope {scope}: it would exceed your own permissions")))
         }
         None => Ok(()),
     }
@@ -211,7 +211,7 @@ pub async fn rotate(
     if old.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
         return Err(Error::conflict(
             "key_expired",
-            "the key has expired, and a successor would have, too: issue another one",
+            "the key has expired, and so would its successor: create another one",
         ));
     }
     may_give(by, &old.scopes)?;

@@ -27,7 +27,7 @@ static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures
 /// The stored form of an uploaded image.
 pub(super) async fn of(file: Bytes) -> Result<Bytes, Error> {
     if file.len() as u64 > MOST_BYTES {
-        return Err(Error::too_large("a picture has at most 5 MiB"));
+        return Err(Error::too_large("a picture may have at most 5 MiB"));
     }
     heavy(&PAINTERS, Whose::client(), move |_| small(&file)).await?
 }

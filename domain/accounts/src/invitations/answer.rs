@@ -167,11 +167,11 @@ impl Found {
         .ok_or_else(Error::not_found)?;
         match found {
             _ if found.accepted_at.is_some() => {
-                Err(Error::gone("the invitation has been accepted already: sign in"))
+                Err(Error::gone("the invitation has already been accepted: sign in"))
             }
             _ if found.cancelled_at.is_some() || !found.is_backed() => Err(withdrawn()),
             _ if found.expires_at <= jobs::clock::now() => {
-                Err(Error::gone("the invitation has expired: ask for another"))
+                Err(Error::gone("the invitation has expired: request another one"))
             }
             _ => Ok(found),
         }

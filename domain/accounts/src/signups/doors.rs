@@ -188,7 +188,7 @@ fn user_inactive() -> Error {
 
 /// Another sign-up with the address has not ended yet.
 fn signup_pending() -> Error {
-    let message = "someone is signing up with this email address just now: try again in a moment";
+    let message = "a sign-up with this email address is pending: retry in a moment";
     Error::conflict("signup_pending", message)
 }
 
@@ -344,7 +344,7 @@ pub async fn start_invited(
     if is_known {
         return Err(Error::conflict(
             "clerk_id_taken",
-            "there is an account with this Clerk identity already",
+            "an account with this Clerk identity already exists",
         ));
     }
     // The job adds the audit entries of what it creates.
@@ -392,7 +392,7 @@ pub async fn create_workspace(
     // A paid workspace doesn't count towards the limit.
     if owned >= new.at_most && new.invite_code.is_none() {
         return Err(Error::limit_exceeded(format!(
-            "you own {owned} workspaces, which is as many as one may have"
+            "you already own {owned} workspaces, which is the maximum"
         )));
     }
     let invite = match new.invite_code {

@@ -40,9 +40,9 @@ pub struct Invite {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The refusal of an invite that was used, or has expired.
+/// The error of an invite that was used or has expired.
 fn over() -> Error {
-    Error::gone("the invite has been used, or is no longer good")
+    Error::gone("the invite has been used or is no longer valid")
 }
 
 /// A new access code, in groups of four.

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::invites;
 use crate::stripe::StripeInviteId;
 
-/// The refusal of what isn't a notice of Stripe's.
+/// The error of a payload that is not a webhook event of Stripe.
 fn unreadable(_: serde_json::Error) -> Error {
-    Error::invalid("body", "is no notice of Stripe's")
+    Error::invalid("body", "is not a webhook event of Stripe")
 }
 
 /// Maximum number of fetches while a subscription keeps changing.

@@ -327,7 +327,7 @@ async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<
     if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {
         Ok(())
     } else {
-        Err(Error::forbidden("the account may do what the caller may not"))
+        Err(Error::forbidden("the account has permissions that you lack"))
     }
 }
 

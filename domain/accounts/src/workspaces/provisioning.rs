@@ -26,8 +26,8 @@ use crate::signups::Signup;
 /// The reason why a sign-up fails finally.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisioningError {
-    /// Somebody else has the address by now.
-    #[error("there is an account with this email address already")]
+    /// Another account has the address by now.
+    #[error("an account with this email address already exists")]
     EmailTaken,
     /// It was given up meanwhile.
     #[error("the sign-up was given up")]
@@ -41,7 +41,7 @@ pub enum ProvisioningError {
     /// The schema's migrations failed.
     #[error(transparent)]
     Migration(MigrationError),
-    /// What a workspace starts with could not be made.
+    /// The initial content of the workspace could not be created.
     #[error(transparent)]
     Seed(Error),
     /// The database failed.

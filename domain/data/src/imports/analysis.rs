@@ -111,7 +111,7 @@ pub async fn look(
         Ok(Err(error)) => Err(unreadable(error.code(), error.to_string())),
         // A parser panics on a file that is not what it claims to be.
         Err(HeavyError::BrokenOff(_)) => {
-            Err(unreadable("corrupt_file", "the file is damaged in a way that broke its reader".to_owned()))
+            Err(unreadable("corrupt_file", "the file is damaged and cannot be read".to_owned()))
         }
         Err(error @ HeavyError::Overloaded) => Err(error.into()),
     }

@@ -220,7 +220,7 @@ async fn reassign_with(
     if let Some(reason) = makers::first_refused(accounts.conn(), &schedules).await? {
         return Err(Error::invalid(
             "to_member_id",
-            format!("must be a member who may run what is handed over: {reason}"),
+            format!("must be a member who may run the scheduled jobs: {reason}"),
         ));
     }
     let teams = row.joined.len() + row.raised.len();
@@ -264,7 +264,7 @@ async fn may_hand_over(
     for key in keys {
         if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes().to_vec()).await? {
             return Err(Error::forbidden(
-                "among what is handed over is an API key that would then do what the caller may not",
+                "one of the API keys would then exceed your own permissions",
             ));
         }
     }

@@ -46,12 +46,12 @@ async fn account_of(
     .await?;
     let may = match row.count {
         count if count > 1 => {
-            Err(Error::conflict("in_other_workspaces", "this person belongs to other workspaces, too"))
+            Err(Error::conflict("in_other_workspaces", "this user is also a member of other workspaces"))
         }
         _ if row.is_staff => Err(Error::forbidden("this account belongs to the staff of the installation")),
         _ if row.managed_by != Some(accounts.workspace()) => Err(Error::conflict(
             "account_not_managed",
-            "this account is its owner's: the workspace can remove the member, not delete the account",
+            "the workspace does not manage this account: it can remove the member, not delete the account",
         )),
         _ => Ok(()),
     };

@@ -93,7 +93,7 @@ pub async fn add(
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or_else(|| Error::conflict("already_in_team", "this member is in the team already"))?;
+    .ok_or_else(|| Error::conflict("already_in_team", "this member is already in the team"))?;
     let added = only(db, team, new.member_id).await?;
     let said = json!({ "member_id": new.member_id, "role": new.role });
     db.record(Event::new("team", "member_added", team, said)).await?;

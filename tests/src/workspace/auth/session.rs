@@ -135,7 +135,7 @@ async fn a_refresh_token_that_comes_twice_ends_its_session_and_no_other() {
 
     assert_eq!(
         reused.expect(401),
-        json!({"error": "token_invalid", "detail": "the refresh token is not valid, or no longer: sign in again"})
+        json!({"error": "token_invalid", "detail": "the refresh token is invalid or has expired: sign in again"})
     );
     assert_eq!(refresh(&app, ada.refresh_token.as_ref().unwrap()).await.error(401), "token_invalid");
     for client in [&owner, &ada] {

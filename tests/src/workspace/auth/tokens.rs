@@ -117,7 +117,7 @@ async fn a_workspace_must_be_named_and_be_ones_own() {
         let answer = owner.in_workspace(Some(&other)).get("/recordsets").await;
         assert_eq!(
             answer.expect(404),
-            json!({"error": "record_not_found", "detail": "there is no such thing here"})
+            json!({"error": "record_not_found", "detail": "not found"})
         );
     }
 }
