@@ -73,7 +73,7 @@ pub struct Job {
 pub struct Filter {
     /// Job id.
     pub job: Option<JobId>,
-    /// Only of this owner.
+    /// Owner filter.
     pub owner: Option<Owner>,
     /// Pool filter.
     pub pool: Option<Pool>,

@@ -1,6 +1,6 @@
 //! The one error of the API, and the one place that renders it per surface.
 //!
-//! Handlers use `?`: each [`domain::Error`], and what converts into one, becomes an [`ApiError`], the framework's own errors
+//! Handlers use `?`: each [`domain::Error`], and each error that converts into one, becomes an [`ApiError`], the framework's own errors
 //! are translated by [`ApiError::of_framework`], and [`crate::Edge`] renders them all.
 
 mod framework;
@@ -268,7 +268,7 @@ impl ApiError {
     }
 }
 
-/// The errors of the domain, and of what the domain works with.
+/// The errors of the domain and of its dependencies.
 impl<E: Into<domain::Error>> From<E> for ApiError {
     fn from(error: E) -> Self {
         let (kind, said, cause) = error.into().into_parts();

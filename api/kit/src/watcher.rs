@@ -88,7 +88,7 @@ impl WatchedJobs<'_> {
         Ok(access.admitted_to(&job.kind))
     }
 
-    /// Admits a ticket for a job as if its credential had come in a header: from this address, into the job's
+    /// Admits a ticket for a job as if its credential had been sent in a header: from this address, into the job's
     /// workspace, by the permission by which it was given and those that the job's kind asks for.
     async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
         let Way::Ticket { app, ticket: Some(ticket), from } = &self.watcher.0 else {

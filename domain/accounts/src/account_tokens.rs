@@ -71,7 +71,7 @@ pub struct Bearer {
 }
 
 /// The refusal of a token that is unknown, was used, has expired, or was replaced by a newer one; or its maker could not
-/// hand it over any more. It doesn't say which.
+/// hand it over any more. The message does not reveal which.
 #[must_use]
 pub fn not_good() -> Error {
     Error::unauthenticated("the link is invalid or has expired: request a new one")

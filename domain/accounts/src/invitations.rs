@@ -88,7 +88,7 @@ pub struct InvitedProfile {
     pub bio: Option<String>,
 }
 
-/// The refusal of who is in the workspace.
+/// The error of inviting a member.
 fn already_member() -> Error {
     Error::conflict("already_member", "this person is already a member")
 }

@@ -251,7 +251,10 @@ async fn put(
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
     if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
     {
-        return Err(Error::forbidden(format!("you cannot grant a permission that you lack: {}", listed.name)));
+        return Err(Error::forbidden(format!(
+            "you cannot grant a permission that you lack: {}",
+            listed.name
+        )));
     }
     let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();
     sqlx::query!(

@@ -1,6 +1,6 @@
-//! The one error of the domain: what kind of error it is, a sentence for the caller and, for failures, the cause.
+//! The error of the domain: its kind, a sentence for the caller and, for failures, the cause.
 //!
-//! A function refuses by a constructor, `Error::conflict("team_has_children", "…")`, or by `?` on what the database
+//! A function returns it by a constructor, `Error::conflict("team_has_children", "…")`, or by `?` on what the database
 //! answers: `From<sqlx::Error>` is the one mapping of absent rows, constraints and outages. One place in `api` turns the
 //! [`ErrorKind`] into an answer per surface. An enum is right only where Rust code handles one of its variants in its own
 //! way; it converts into this error where it can reach a client.
@@ -190,7 +190,7 @@ impl Error {
         Self { source: Some(cause.into()), ..Self::new(ErrorKind::Overloaded(seconds), message) }
     }
 
-    /// An internal error. 500 `internal`; the cause goes to the log and nowhere else.
+    /// An internal error. 500 `internal`; the cause goes to the log only.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         let source = Some(cause.into());
         Self { source, ..Self::new(ErrorKind::Internal, "an internal error occurred") }
@@ -232,7 +232,7 @@ impl Error {
     }
 }
 
-/// To a job, a failure of the database is what it is anywhere else; any other error is worth another attempt.
+/// In a job, a failure of the database stays one; any other error is retried.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
         match error.source.map(|cause| cause.downcast::<sqlx::Error>()) {

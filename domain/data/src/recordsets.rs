@@ -113,7 +113,7 @@ pub struct RecordsetFilter<'a> {
 ///
 /// # Errors
 /// `slug_taken` if a slug is asked for that another recordset has;
-/// `record_invalid` for what is wrong with it or its fields; `limit_exceeded`.
+/// `record_invalid` for errors of it or its fields; `limit_exceeded`.
 pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, Error> {
     let mut errors = FieldErrors::new();
     check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);

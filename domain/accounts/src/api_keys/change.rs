@@ -33,7 +33,7 @@ pub struct KeyChanges {
 ///
 /// # Errors
 /// `key_revoked`; `forbidden` for a key of which the caller lacks a scope, and for a change by which the key may do more
-/// for a person who holds more than the caller; those of [`issue`](super::issue()).
+/// for a user with more permissions than the caller; those of [`issue`](super::issue()).
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,

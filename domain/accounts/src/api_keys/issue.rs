@@ -126,9 +126,9 @@ fn names(scopes: &[Scope]) -> Vec<String> {
 /// Whether the caller may grant all of these.
 pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), Error> {
     match scopes.iter().find(|&&scope| !by.held.may_give(scope)) {
-        Some(&scope) => {
-            Err(Error::forbidden(format!("you cannot give a key the scope {scope}: it would exceed your own permissions")))
-        }
+        Some(&scope) => Err(Error::forbidden(format!(
+            "you cannot give a key the scope {scope}: it would exceed your own permissions"
+        ))),
         None => Ok(()),
     }
 }

@@ -151,7 +151,7 @@ pub async fn cancel(
     Ok(invitation)
 }
 
-/// The refusal of what is given for an address and isn't one.
+/// The error of a malformed address.
 fn not_an_address(reason: &str) -> Error {
     Error::invalid("email", reason)
 }

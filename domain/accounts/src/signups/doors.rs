@@ -342,10 +342,7 @@ pub async fn start_invited(
     .fetch_one(tx.conn())
     .await?;
     if is_known {
-        return Err(Error::conflict(
-            "clerk_id_taken",
-            "an account with this Clerk identity already exists",
-        ));
+        return Err(Error::conflict("clerk_id_taken", "an account with this Clerk identity already exists"));
     }
     // The job adds the audit entries of what it creates.
     tx.mark_noted();

@@ -113,7 +113,7 @@ async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, Error> {
 /// becomes the given one, and all previous credentials end.
 ///
 /// [`UserError::Token`]; [`UserError::Invalid`], which leaves the link valid.
-/// `token_invalid`; `record_invalid`, after which the link is as good as before.
+/// `token_invalid`; `record_invalid`, after which the link is still valid.
 pub async fn activate(
     database: &Database,
     token: &str,

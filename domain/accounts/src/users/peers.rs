@@ -177,7 +177,7 @@ fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, Error> {
 /// # Errors
 /// `record_not_found` and `forbidden` as of [`view`], with the permission `members:edit`;
 /// `forbidden` also for a role above the caller's, and for the address of an account that the workspace
-/// doesn't manage; `parameter_missing` of the workspace where the two share several; `last_owner`.
+/// doesn't manage; `parameter_missing` of the workspace if the two share several; `last_owner`.
 pub async fn edit(
     tx: &mut Tx,
     peer: Peer<'_>,

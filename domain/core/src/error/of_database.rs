@@ -30,7 +30,7 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// The refusal that a violated constraint stands for: what only the database can decide, or what was right when it was
+/// The error of a violated constraint: one that only the database can decide, or that was not violated when it was
 /// checked and no longer is at the commit.
 fn violation(error: &dyn sqlx::error::DatabaseError) -> Option<Error> {
     match error.constraint()? {

@@ -44,7 +44,7 @@ impl UploadLimit {
     /// Refuses a file of so many bytes that is too large.
     ///
     /// # Errors
-    /// `limit_exceeded` where the storage is what has no room for it; `payload_too_large`.
+    /// `limit_exceeded` if the workspace's storage has no room for it; `payload_too_large`.
     pub fn check(self, bytes: u64) -> Result<(), Error> {
         if bytes > self.bytes() { Err(self.passed(StorageError::TooLarge(self.file))) } else { Ok(()) }
     }

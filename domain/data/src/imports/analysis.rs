@@ -50,7 +50,7 @@ pub fn require_room(workspace: WorkspaceId) -> Result<(), Error> {
 /// Stores an uploaded file and analyses it. A file that can't be read is removed again.
 ///
 /// # Errors
-/// `record_invalid` for what is not a file of rows; those of [`files::upload`].
+/// `record_invalid` for a file without rows; those of [`files::upload`].
 pub async fn take_in(
     database: &jobs::Database,
     storage: &Storage,
@@ -91,7 +91,7 @@ pub async fn keep_analysis(
 /// Analyses a stored file with the given options. No transaction is open meanwhile.
 ///
 /// # Errors
-/// `record_invalid` for what can't be read.
+/// `record_invalid` for a file that can't be read.
 pub async fn look(
     storage: &Storage,
     workspace: WorkspaceId,

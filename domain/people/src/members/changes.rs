@@ -10,7 +10,7 @@ use poem_openapi::Object;
 
 use super::{MemberProfile, get};
 
-/// The refusal of what members do to others, and to their own role and access.
+/// The error of members who change others, or their own role or access.
 const NEEDS_EDIT: Denied = Denied { permission: "members:edit", lacking: Lacking::Permission };
 
 /// Changes to a member: absent fields stay unchanged; for a nullable field, null restores the account's value.

@@ -263,9 +263,7 @@ async fn may_hand_over(
     let workspace = accounts.workspace();
     for key in keys {
         if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes().to_vec()).await? {
-            return Err(Error::forbidden(
-                "one of the API keys would then exceed your own permissions",
-            ));
+            return Err(Error::forbidden("one of the API keys would then exceed your own permissions"));
         }
     }
     Ok(())

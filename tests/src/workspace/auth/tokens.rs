@@ -115,10 +115,7 @@ async fn a_workspace_must_be_named_and_be_ones_own() {
     );
     for other in [eve.workspace.clone().unwrap(), Uuid::now_v7().to_string()] {
         let answer = owner.in_workspace(Some(&other)).get("/recordsets").await;
-        assert_eq!(
-            answer.expect(404),
-            json!({"error": "record_not_found", "detail": "not found"})
-        );
+        assert_eq!(answer.expect(404), json!({"error": "record_not_found", "detail": "not found"}));
     }
 }
 
