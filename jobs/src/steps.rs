@@ -1,4 +1,4 @@
-//! Changes of many things, some hundred in a step, so that no transaction holds all of them.
+//! Changes of many items, some hundred in a step, so that no transaction locks all of them.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,7 @@ use crate::{Database, Tx, database::MAX_AFTER_COMMIT};
 
 /// A change that is made in steps. Each step continues where the one before has ended.
 pub trait Steps: Send {
-    /// What the steps have done, all together.
+    /// The combined result of the steps.
     type Done: Send;
 
     /// Lowers the number of things after which the steps end, and [`Steps::Done`] says that there may be more.

@@ -81,7 +81,7 @@ async fn a_refusal_is_repeated_unless_it_may_pass() {
     assert!(is_replayed(&again));
     assert_eq!(again.json(), first.json());
 
-    // Who isn't let in is let in by the same key later.
+    // A caller who is refused may succeed with the same key later.
     app.without_owners().await;
     let role = async |role: &str| {
         let update = sqlx::query("update control.memberships set role = $1").bind(role);

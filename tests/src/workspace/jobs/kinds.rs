@@ -16,7 +16,7 @@ pub(super) async fn take(owner: &Client, role: &str, permissions: &[&str]) {
     owner.put(&format!("/permissions/roles/{role}"), json!({ "permissions": denied })).await.expect(200);
 }
 
-/// An export of the owner's that is over.
+/// A finished export of the owner's.
 async fn export(owner: &Client) -> (Value, String) {
     let (recordset, _) = owner.import("Things", "name\none\n").await;
     let asked = json!({ "recordset_id": recordset["id"] });
