@@ -1,4 +1,4 @@
-//! `Patch`: what a partial update says of a value that may be null.
+//! `Patch`: a partial update of a value that may be null.
 
 use std::borrow::Cow;
 
