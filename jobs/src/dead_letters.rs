@@ -1,8 +1,8 @@
-//! Dead letters: jobs that have failed for good and that nobody has put away.
+//! Dead letters: jobs that have failed finally and have not been discarded.
 //!
-//! They can be listed, looked at with their payloads (secrets masked), tried again one by one or many at
+//! They can be listed, shown with their payloads (secrets masked), retried one by one or many at
 //! a time, and discarded, after which the history still has them. Every function takes the owner
-//! whose jobs are meant.
+//! of the jobs.
 
 mod discard;
 mod retry;
@@ -14,60 +14,69 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, Owner, payload};
+use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, Owner, kinds::Denied, payload};
 
-/// Dead letters that one transaction moves.
+/// Number of dead letters that one transaction moves.
 const AT_ONCE: i64 = 500;
 
-/// Which dead letters: those that match all that is set.
+/// A filter of dead letters: those that match all that is set.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only these kinds; empty: all.
+    /// These kinds only; empty: all.
     pub kinds: Vec<String>,
     /// None of these kinds.
     pub except: Vec<String>,
-    /// Only with these codes of the last error; empty: all.
+    /// These codes of the last error only; empty: all.
     pub codes: Vec<String>,
-    /// Failed at that time or later.
+    /// Earliest time of the failure, inclusive.
     pub since: Option<DateTime<Utc>>,
-    /// Failed before that time.
+    /// Latest time of the failure, exclusive.
     pub until: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// The same without the kinds that are denied.
+    #[must_use]
+    pub fn without(mut self, denied: &Denied) -> Self {
+        self.except = denied.narrow(&mut self.kinds);
+        self
+    }
 }
 
 /// A job that has failed for good.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
-    /// The job.
+    /// Job id.
     pub id: JobId,
-    /// Its kind's name.
+    /// Kind.
     pub kind: String,
-    /// The version of its payload.
+    /// Version of its payload.
     pub version: i16,
-    /// The pool that ran it.
+    /// Pool that ran it.
     pub pool: String,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     pub priority: i16,
-    /// What it was to do, its secrets masked.
+    /// Payload, with its secrets masked.
     pub payload: Value,
-    /// Who asked for it.
+    /// Origin.
     pub origin: Origin,
-    /// The code of its last error.
+    /// Code of the last error.
     pub code: String,
-    /// What its last error said.
+    /// Message of the last error.
     pub message: String,
-    /// Attempts that it has had.
+    /// Number of attempts so far.
     pub attempts: i32,
-    /// Attempts that its kind allows.
+    /// Maximum number of attempts of its kind.
     pub max_attempts: i32,
-    /// Workers that died with it, in a row.
+    /// Number of consecutive worker crashes while it ran.
     pub crashes: i32,
-    /// The batch whose child it is.
+    /// Batch that it belongs to.
     pub batch: Option<JobId>,
-    /// When it was asked for.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it failed for good.
+    /// Time of the final failure.
     pub failed_at: DateTime<Utc>,
 }
 
@@ -117,7 +126,7 @@ impl TryFrom<Row> for DeadLetter {
     }
 }
 
-/// Dead letters, the latest first, and how many there are.
+/// Dead letters, the latest first, and their number.
 pub async fn list(
     database: &Database,
     owner: Owner,

@@ -17,7 +17,7 @@ impl Owner {
         workspace_id.map_or(Self::Installation, Self::Workspace)
     }
 
-    /// The workspace; none for the installation, whose rows have null there.
+    /// The workspace; none for the installation, for which the column is null.
     #[must_use]
     pub fn workspace(self) -> Option<Uuid> {
         match self {
@@ -32,7 +32,7 @@ impl Owner {
         if tenant.is_nil() { Self::Installation } else { Self::Workspace(tenant) }
     }
 
-    /// Its name where the installation has one, too: all zeros.
+    /// Its id where the installation has one, too: the nil id.
     pub(crate) fn tenant(self) -> Uuid {
         self.workspace().unwrap_or_default()
     }

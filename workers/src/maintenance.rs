@@ -1,7 +1,7 @@
-//! Maintenance: removing what nobody refers to any more, workspace by workspace.
+//! Maintenance: removing unreferenced data, workspace by workspace.
 //!
-//! Killed at any line: bytes go before the row that names them, marks come before what they announce, so
-//! what is left is found again by the next run.
+//! Killed at any line: bytes are removed before the row that names them, marks are set before their effect, so
+//! the next run finds the rest.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::{Services, import};
 
-/// Files removed by one run in one workspace.
+/// Maximum number of files removed by one run in one workspace.
 const FILES_AT_ONCE: i64 = 1_000;
 
-/// Removes uploads that no import has used within a day, what abandoned atomic imports have staged, imports and exports
-/// whose jobs are no longer in the history, and pictures that nobody has any more.
+/// Removes uploads that no import has used within a day, staged records of abandoned atomic imports, imports and
+/// exports whose jobs are no longer in the history, and unreferenced avatar images.
 pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: JobContext) -> Answer {
     let mut swept = 0;
     for workspace in upkeep::workspaces(context.database()).await? {
@@ -25,7 +25,7 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
             return Ok(Outcome::Cancelled);
         }
         let sweep = Sweep { services: &services, context: &context, workspace };
-        // One workspace in trouble must not keep the others from being swept.
+        // An error in one workspace must not keep the others from being swept.
         match sweep.run().await {
             Ok(files) => swept += files,
             Err(error) => {
@@ -61,8 +61,8 @@ impl Sweep<'_> {
         Ok(unused.len())
     }
 
-    /// A cancelled or failed atomic import discards what it staged by itself; this finds what was
-    /// aborted before it could.
+    /// A cancelled or failed atomic import discards its staged records by itself; this finds those of imports
+    /// that were aborted before.
     async fn discard_abandoned(&self, actor: &Actor) -> Result<(), JobError> {
         let database = self.context.database();
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
@@ -77,7 +77,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Finished jobs leave the history in time; what they imported and exported by goes with them.
+    /// The imports and exports of jobs that retention has removed are removed, too.
     async fn forget_forgotten(&self, actor: &Actor) -> Result<(), JobError> {
         let database = self.context.database();
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;

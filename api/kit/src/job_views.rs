@@ -1,4 +1,4 @@
-//! Views of jobs: what a section's routes do with the jobs of its kinds, and those of jobs in general with any job.
+//! Views of jobs: the operations of a section's routes on jobs of its kinds, and of the general routes on any job.
 //!
 //! ```ignore
 //! can.jobs(&[ExportRecords::NAME]).cancel(job_id.0).await.map(Json)
@@ -31,7 +31,7 @@ pub trait ShownJob {
     fn shown(access: &Access, job: Snapshot) -> Self;
 }
 
-/// For routes that show nothing of the job, or more than its snapshot knows.
+/// For routes that show nothing of the job, or more than its snapshot.
 impl ShownJob for Snapshot {
     fn shown(_: &Access, job: Snapshot) -> Self {
         job
@@ -53,7 +53,7 @@ impl Kinds<'_> {
         }
     }
 
-    /// Those that a filter asks for, which without any means all; none where the view has none of them.
+    /// Kinds of a filter, all by default; none if the view has none of them.
     fn narrowed(self, asked: Vec<String>) -> Option<Vec<String>> {
         let Self::Only(kinds) = self else { return Some(asked) };
         let is_asked = |kind: &&&str| asked.is_empty() || asked.iter().any(|asked| asked == **kind);
@@ -117,7 +117,7 @@ impl JobViews<'_> {
     /// A job that the caller may do that with.
     ///
     /// # Errors
-    /// 404 for a job that is not in the view, 403 where its kind asks for a permission that the caller lacks.
+    /// 404 for a job that is not in the view, 403 if its kind needs a permission that the caller lacks.
     pub async fn snapshot(&self, act: Act, job: JobId) -> Answer<Snapshot> {
         let found = self.access.app().hub.snapshot(job).await?;
         let found = found.filter(|job| job.owner() == self.access.owner() && self.kinds.include(&job.kind));
@@ -143,7 +143,7 @@ impl JobViews<'_> {
     /// Cancels a job, and shows it as it is then.
     ///
     /// # Errors
-    /// As of [`JobViews::snapshot`]; 409 `job_over` for a job that is over.
+    /// As of [`JobViews::snapshot`]; 409 `job_over` for a job that has ended.
     pub async fn cancel<J: ShownJob>(&self, job: JobId) -> Answer<J> {
         let before = self.snapshot(Act::Cancel, job).await?;
         let owner = self.access.owner();
@@ -170,7 +170,7 @@ impl JobViews<'_> {
     /// Removes a finished job from the history.
     ///
     /// # Errors
-    /// As of [`JobViews::snapshot`]; 409 `job_not_over` for a job that is not over.
+    /// As of [`JobViews::snapshot`]; 409 `job_not_over` for a job that has not ended.
     pub async fn delete(&self, job: JobId) -> Answer<()> {
         self.snapshot(Act::Delete, job).await?;
         let (owner, by) = (self.access.owner(), self.access.origin());
@@ -192,10 +192,10 @@ impl JobViews<'_> {
         Ok(J::shown(self.access, self.access.change_shared(change).await?))
     }
 
-    /// The filter within the view and what the caller may do; none where nothing can match.
+    /// The filter within the view and the caller's permissions; none if nothing can match.
     fn narrowed(&self, filter: Filter, act: Act) -> Option<Filter> {
         let kinds = self.kinds.narrowed(filter.kinds)?;
-        Some(Filter { kinds, except: self.access.kinds_denied(act), ..filter })
+        Some(Filter { kinds, ..filter }.without(&self.access.kinds_denied(act)))
     }
 }
 

@@ -1,6 +1,6 @@
-//! What every section of the API uses, and nothing that only one does: the caller and what they may
-//! do, the one error type, bodies and answers, pages, links to jobs, and the edge that every request
-//! passes. No SQL: that is `domain`'s.
+//! The common parts of all sections of the API: the caller and its permissions,
+//! the one error type, bodies and answers, pages, links to jobs, and the edge that every request
+//! passes. No SQL, which is in `domain`.
 
 mod device;
 pub mod document;
@@ -79,7 +79,7 @@ pub use watcher::{ViewJobs, WatchedJobs, Watcher};
 
 pub use domain::{access::Reach, callers::Credential};
 
-/// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
+/// The first line of a section's routes: `use api_kit::prelude::*;`.
 pub mod prelude {
     pub use poem_openapi::{
         OpenApi, Tags,

@@ -1,5 +1,5 @@
-//! `Watcher`: whoever may watch a job. A member comes with a token and a workspace; `EventSource`,
-//! which can't send headers, comes with the ticket from the job's `stream_url`.
+//! `Watcher`: a client that may watch a job. A member sends a token and a workspace; `EventSource`,
+//! which can't send headers, sends the ticket from the job's `stream_url`.
 
 use std::net::IpAddr;
 
@@ -25,10 +25,10 @@ permissions! { ViewJobs = "jobs:view" while behind }
 
 /// The name of the ticket's scheme in the documents.
 const TICKET: &str = "ticket";
-/// How long after a job's end its ticket still is good.
+/// Lifetime of a ticket after the end of its job.
 const TICKET_AFTER_END: Duration = Duration::hours(1);
 
-/// Whoever may watch a job; which one is asked with [`Watcher::jobs`].
+/// A client that may watch jobs; which ones is checked by [`Watcher::jobs`].
 #[derive(Debug)]
 pub struct Watcher(Way);
 
@@ -49,7 +49,7 @@ impl WatchedJobs<'_> {
     /// Opens the stream of a job's events.
     ///
     /// # Errors
-    /// 404 for a job of another workspace or kind, 401 for a ticket that is not, or no longer, good.
+    /// 404 for a job of another workspace or kind, 401 for a ticket that is invalid or has expired.
     pub async fn stream<E: ShownEvent>(&self, job: JobId, start: Start) -> Result<JobStream<E>, ApiError> {
         match &self.watcher.0 {
             Way::Member(access) => {
@@ -88,7 +88,7 @@ impl WatchedJobs<'_> {
         Ok(access.admitted_to(&job.kind))
     }
 
-    /// Admits a ticket for a job as if its credential had come in a header: from this address, into the job's
+    /// Admits a ticket for a job as if its credential had been sent in a header: from this address, into the job's
     /// workspace, by the permission by which it was given and those that the job's kind asks for.
     async fn admit_ticket(&self, job: JobId) -> Result<Admitted, ApiError> {
         let Way::Ticket { app, ticket: Some(ticket), from } = &self.watcher.0 else {
@@ -119,10 +119,10 @@ impl Watcher {
         WatchedJobs { watcher: self, kinds: Kinds::All }
     }
 
-    /// Opens the stream of all jobs of the workspace that this watcher is in.
+    /// Opens the stream of all jobs of this watcher's workspace.
     ///
     /// # Errors
-    /// 401 for a ticket that is not, or no longer, good.
+    /// 401 for a ticket that is invalid or has expired.
     pub async fn open_all<E: ShownJobEvent>(
         &self,
         start: JobsStart,
@@ -153,7 +153,7 @@ fn pass(
     Pass { credential: ticket.credential, workspace, from, permission, also }
 }
 
-/// Counts a look by ticket as one of the credential that it was made for.
+/// Counts a request by ticket as one of the credential that it was made for.
 async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
     let app = app(request)?;
     let ticket = app.keys.check_ticket(ticket).map(Box::new);
@@ -165,7 +165,7 @@ async fn with_ticket(request: &Request, ticket: &str) -> Result<Way, ApiError> {
     Ok(Way::Ticket { app: Box::new(app.clone()), ticket, from })
 }
 
-/// A job's ticket lives until an hour after the job's end.
+/// A job's ticket is valid until an hour after the job's end.
 fn ticket_lives(job: &Snapshot) -> Result<(), ApiError> {
     if job.finished_at.is_some_and(|at| at + TICKET_AFTER_END < jobs::clock::now()) {
         return Err(ApiError::token_invalid());
@@ -186,7 +186,7 @@ impl<'a> ApiExtractor<'a> for Watcher {
             MetaSecurityScheme {
                 ty: "apiKey",
                 description: Some(
-                    "The ticket of one job or of the jobs of one workspace, part of a `stream_url`.",
+                    "A ticket for one job or for all jobs of a workspace; part of a `stream_url`.",
                 ),
                 name: Some(TICKET),
                 key_in: Some("query"),

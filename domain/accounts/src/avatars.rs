@@ -1,12 +1,12 @@
-//! Avatars: a person's picture, made square-bounded and small whatever was sent, and kept in the object store.
+//! Avatar images: scaled down to a bounded square, and stored in the object store.
 //!
-//! A person has one picture, shown in all their workspaces, unless an admin has set another for the member that they
-//! are in one. What tables keep of it is a *reference* ([`reference()`]), never a link: links are signed when they are
-//! shown, and end. What is sent is decoded and encoded anew, so that nothing of the file but its pixels is ever
+//! A user has one image, shown in all their workspaces, unless an admin has set another for their member in
+//! one. Tables keep a *reference* to it ([`reference()`]), never a link: links are signed when they are
+//! shown, and expire. The uploaded file is decoded and encoded anew, so that nothing of it but its pixels is ever
 //! served.
 //!
-//! No object outlives what it is a picture of: each is noted in `stray_pictures` before it is stored, for as long as
-//! nothing refers to it, and again when nothing does any more; [`sweep`] removes what is still noted after a while.
+//! No object outlives its use: each is recorded in `stray_pictures` before it is stored, for as long as
+//! nothing refers to it, and again when it is no longer referenced; [`sweep`] removes objects that stay recorded.
 
 mod picture;
 
@@ -27,10 +27,10 @@ use picture::EXTENSION;
 
 use crate::users::profile;
 
-/// The largest file that is taken.
+/// Maximum size of an uploaded image, in bytes.
 pub const MOST_BYTES: u64 = 5 << 20;
 
-/// The key of a picture by its owner's id and its file's name, if those are what [`set`] makes.
+/// The key of an image by its owner's id and its file's name, if those have the form that [`set`] creates.
 #[must_use]
 pub fn key(folder: Uuid, file: &str) -> Option<String> {
     let (id, extension) = file.split_once('.')?;
@@ -38,13 +38,13 @@ pub fn key(folder: Uuid, file: &str) -> Option<String> {
     is_ours.then(|| format!("{folder}/profile-image/{file}"))
 }
 
-/// How long an object that nothing refers to is kept: longer than any request takes that may still make it
-/// somebody's picture.
+/// Time for which an unreferenced object is kept: longer than the duration of any request that may still reference
+/// it.
 const STRAY_FOR: Duration = Duration::hours(1);
 
-/// Gives a person a new picture, in all their workspaces, and removes the one before. `folder` is the workspace
-/// it was sent in, or else the person; the caller has checked that the actor may do this. Answers with
-/// the reference to the picture.
+/// Sets a user's image for all their workspaces, and removes the previous one. `folder` is the workspace
+/// it was sent in, or else the user; the caller has checked the actor's permissions. Answers the
+/// reference to the image.
 ///
 /// # Errors
 /// `payload_too_large`, `record_invalid`, `record_not_found`.
@@ -62,8 +62,8 @@ pub async fn set(
     Ok(reference(&key))
 }
 
-/// Gives a person another picture in one workspace: that of their member there, and removes the one before. The caller
-/// has checked that the actor may do this. Answers with the reference to the picture.
+/// Sets a user's image for one workspace: that of their member there, and removes the previous one. The caller
+/// has checked the actor's permissions. Answers the reference to the image.
 ///
 /// # Errors
 /// As of [`set`].
@@ -94,12 +94,12 @@ pub async fn set_for_member(
     no_stray(&mut tx, &key).await?;
     note_stray(tx.conn(), member.picture_before.as_deref()).await?;
     tx.commit().await?;
-    // At once, so that many changes in a row take no more room than one.
+    // At once, so that many changes in a row take no more storage than one.
     remove(storage, member.picture_before.as_deref().and_then(key_of).map(str::to_owned)).await;
     Ok(reference(&key))
 }
 
-/// Stores what was sent as an object that is nobody's picture yet; answers its key.
+/// Stores an uploaded image as an unreferenced object; answers its key.
 async fn store(database: &Database, storage: &Storage, folder: Uuid, file: Bytes) -> Result<String, Error> {
     let picture = picture::of(file).await?;
     let key = format!("{folder}/profile-image/{}.{EXTENSION}", Uuid::now_v7());
@@ -108,7 +108,7 @@ async fn store(database: &Database, storage: &Storage, folder: Uuid, file: Bytes
     Ok(key)
 }
 
-/// Makes an object somebody's picture; answers with the one that was.
+/// References an object as a user's image; answers the previous reference.
 async fn point_to(
     database: &Database,
     actor: &Actor,
@@ -136,7 +136,7 @@ async fn point_to(
     Ok(before)
 }
 
-/// Removes some of the objects to which nothing has referred for a while; answers how many. Killed in between, it
+/// Removes some of the objects that have been unreferenced for a while; answers their number. If killed, the next run
 /// finds them again.
 ///
 /// # Errors
@@ -156,11 +156,11 @@ pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Resu
     Ok(keys.len())
 }
 
-/// Removes a picture that nobody has any more. One that can't be removed now is removed by the sweep.
+/// Removes an unreferenced image. If that fails, the sweep removes it.
 pub async fn remove(storage: &Storage, key: Option<String>) {
     let Some(key) = key else { return };
     if let Err(error) = storage.delete(&key).await {
-        tracing::warn!(key, %error, "a picture that nobody has any more could not be removed");
+        tracing::warn!(key, %error, "could not remove an unreferenced image");
     }
 }
 

@@ -1,16 +1,17 @@
-//! Invitations: how people come into a workspace. Nobody is put there: who is invited accepts, or doesn't.
+//! Invitations: the way into a workspace. Membership needs consent: an invitation must be accepted.
 //!
-//! An invitation is to an address. It is made, shown and answered alike whether or not the address has an account, and
-//! shows nothing of its person before they have accepted. It waits under one token at a time, good once and for a
-//! week; a new one makes those before it worthless, and only hashes are stored. Two ways lead in: the token that
-//! was mailed, which shows that its holder reads the mailbox, and a sign-in to the account whose verified address it
-//! is. A token that was handed over shows nothing by itself: its holder signs in, too.
+//! An invitation is to an address. It is created, shown and answered alike whether or not the address has an
+//! account, and shows no data of its owner before it is accepted. It is pending under one token at a time,
+//! which is valid once and for a week; a new token invalidates earlier ones, and only hashes are stored. There
+//! are two ways to accept: by the emailed token, which proves that its holder reads the mailbox, and by a
+//! sign-in to the account with the verified address. A token that was handed over proves nothing by itself: its
+//! holder signs in, too.
 //!
-//! A person answers for it: its sender, or the maker of the key that sent it. While they may not invite, or could not give that
-//! role, it can't be accepted, and is not listed.
+//! A user answers for it: its sender, or the maker of the key that sent it. While that user may not invite, or could
+//! not grant that role, it can't be accepted, and is not listed.
 //!
-//! An account that is made by accepting is managed by the workspace that invited, until its person belongs to another.
-//! [`offer`] is for those who invite, [`answer`] for those who were invited.
+//! An account created by accepting is managed by the inviting workspace, until it belongs to another.
+//! [`offer`] is for inviters, [`answer`] for invitees.
 
 pub mod answer;
 mod backing;
@@ -34,45 +35,46 @@ domain::ids! {
     InvitationId = "invitation",
 }
 
-/// How an invitation stands.
+/// Status of an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case")]
 pub enum InvitationStatus {
-    /// It can be accepted.
+    /// Can be accepted.
     Pending,
-    /// It has waited too long; sent again, it can be accepted.
+    /// Has expired; sent again, it can be accepted.
     Expired,
-    /// It was withdrawn.
+    /// Was withdrawn.
     Cancelled,
 }
 
-/// An invitation, as those see it who may invite.
+/// An invitation, as members who may invite see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Invitation {
-    /// Its id, and the member's once it is accepted.
+    /// Invitation id, and the member's once it is accepted.
     pub id: InvitationId,
-    /// Where to.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// Invited address, as the inviter wrote it.
+    /// Invited email address, as the inviter wrote it.
     pub email: String,
     /// Role on acceptance.
     pub role: Role,
-    /// How it stands.
+    /// Status.
     pub status: InvitationStatus,
     /// Member profile on acceptance, as the inviter wrote it.
     pub profile: InvitedProfile,
-    /// Who invited them last.
+    /// Id of the user who last sent it; null if it was an API key or the account is deleted.
     pub invited_by: Option<UserId>,
-    /// When they were first invited.
+    /// Time of the first invitation.
     pub created_at: DateTime<Utc>,
-    /// When the newest token was made.
+    /// Creation time of the newest token.
     pub sent_at: DateTime<Utc>,
-    /// Until when it can be accepted.
+    /// Expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// What an inviter says of a member to be. It is the workspace's, and says nothing of the account.
+/// Profile of the future member, as the inviter wrote it. It belongs to the workspace, and says nothing about
+/// the account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
 #[serde(default)]
 pub struct InvitedProfile {
@@ -86,7 +88,7 @@ pub struct InvitedProfile {
     pub bio: Option<String>,
 }
 
-/// The refusal of who is in the workspace.
+/// The error of inviting a member.
 fn already_member() -> Error {
-    Error::conflict("already_member", "this person is a member already")
+    Error::conflict("already_member", "this person is already a member")
 }

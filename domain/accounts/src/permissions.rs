@@ -1,8 +1,8 @@
-//! What each role may do in a workspace. The catalogue is code ([`domain::access`]); the table
-//! `role_permissions` holds what a workspace wants otherwise, and nothing else. It is read with every request,
-//! so that a change holds from the next one on.
+//! Permissions of the roles in a workspace. The catalogue is code ([`domain::access`]); the table
+//! `role_permissions` holds only a workspace's deviations from it. It is read with every request,
+//! so that a change takes effect with the next one.
 //!
-//! The owner's role can't be changed, and nobody grants what they don't hold, by resetting a role neither.
+//! The owner's role can't be changed, and no caller grants what the caller lacks, by resetting a role neither.
 
 use std::collections::BTreeMap;
 
@@ -16,58 +16,58 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A permission, as settings screens show it.
+/// A permission, for settings screens.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PermissionInfo {
-    /// Its name: `resource:action`.
+    /// Name: `resource:action`.
     pub name: String,
-    /// What it is about.
+    /// Resource type.
     pub resource: String,
-    /// What may be done with it.
+    /// Action.
     pub action: String,
-    /// What it lets people do.
+    /// Description.
     pub description: String,
-    /// The least role that has it by default.
+    /// Lowest role that has it by default.
     pub least_role: Role,
-    /// What an API key or a personal token needs for it.
+    /// Scope that an API key or a personal token needs for it.
     pub scope: Scope,
 }
 
-/// How one permission is set for a role.
+/// The setting of a permission for a role.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RolePermission {
-    /// Its name.
+    /// Name of the permission.
     pub permission: String,
     /// Whether the role has it.
     pub granted: bool,
-    /// Whether the role has it where nothing was changed.
+    /// Whether the role has it by default.
     pub default: bool,
 }
 
-/// What a role may do.
+/// The permissions of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RoleSettings {
     /// The role.
     pub role: Role,
-    /// Whether its permissions can be changed: not the owner's.
+    /// Whether its permissions can be changed; false for the owner.
     pub is_editable: bool,
-    /// Every permission that there is.
+    /// All permissions, with their settings.
     pub permissions: Vec<RolePermission>,
 }
 
-/// What setting up a workspace's permissions came to.
+/// Result of updating a workspace's permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Seeded {
-    /// Permissions that there are.
+    /// Number of permissions in the catalogue.
     pub permissions: i64,
-    /// Settings of permissions that there are no more, which have been removed.
+    /// Number of removed settings of permissions that no longer exist.
     pub removed: i64,
 }
 
-/// The refusal of permissions that there are not, which `field` names.
+/// The error about unknown permissions in `field`.
 fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
     let shown = |name: &str| name.chars().take(64).collect::<String>();
-    let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
+    let reasons = names.into_iter().map(|name| format!("{:?} is not a permission", shown(name))).collect();
     Error::invalid_fields(FieldErrors::from([(field.to_owned(), reasons)]))
 }
 
@@ -84,7 +84,7 @@ impl From<&Listed> for PermissionInfo {
     }
 }
 
-/// The catalogue, or the part of it that is about a resource.
+/// The catalogue, or the part of it about a resource.
 #[must_use]
 pub fn all(resource: Option<&str>) -> Vec<PermissionInfo> {
     let asked = |listed: &&Listed| resource.is_none_or(|resource| listed.resource() == resource);
@@ -101,7 +101,7 @@ pub fn grouped() -> BTreeMap<String, Vec<PermissionInfo>> {
     groups
 }
 
-/// Whether a caller holds a permission.
+/// Whether a caller has a permission.
 ///
 /// # Errors
 /// `record_invalid`.
@@ -112,7 +112,7 @@ pub fn is_held(held: &Held, permission: &str) -> Result<bool, Error> {
     }
 }
 
-/// What a workspace wants otherwise for a role.
+/// A workspace's settings of a role.
 async fn overrides(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -128,7 +128,7 @@ async fn overrides(
     Ok(rows.into_iter().map(|row| (row.permission, row.granted)).collect())
 }
 
-/// What a role may do in a workspace.
+/// The permissions of a role in a workspace.
 pub async fn of_role(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -149,7 +149,7 @@ pub async fn of_role(
     Ok(RoleSettings { role, is_editable: role != Role::Owner, permissions })
 }
 
-/// Every role, and the permissions that it has.
+/// All roles with their permissions.
 pub async fn of_roles(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -163,7 +163,7 @@ pub async fn of_roles(
     Ok(roles)
 }
 
-/// Takes the lock under which one change of a workspace's roles comes after the other.
+/// Takes the lock that serialises changes of a workspace's roles.
 async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(tx.conn())
@@ -171,10 +171,10 @@ async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Grants and denies a role what is named; the rest stays as it is.
+/// Grants and denies a role the named permissions; the others stay unchanged.
 ///
 /// # Errors
-/// `owner_immutable`; `record_invalid`, with all names that are none;
+/// `owner_immutable`; `record_invalid`, with all unknown names;
 /// `forbidden`.
 pub async fn change(
     tx: &mut Tx,
@@ -190,7 +190,7 @@ pub async fn change(
     put(tx, by, role, &named, "permissions_changed").await
 }
 
-/// Grants a role one permission, or denies it.
+/// Grants or denies a role one permission.
 ///
 /// # Errors
 /// As [`change`].
@@ -205,7 +205,7 @@ pub async fn change_one(
     put(tx, by, role, &[(listed, granted)], "permissions_changed").await
 }
 
-/// Grants a role what is named, and denies it everything else.
+/// Grants a role the named permissions, and denies it all others.
 ///
 /// # Errors
 /// As [`change`].
@@ -221,7 +221,7 @@ pub async fn set(
     change(tx, by, role, &changes).await
 }
 
-/// Lets a role have what it has by default.
+/// Resets a role to the defaults.
 ///
 /// # Errors
 /// `owner_immutable`, `forbidden`.
@@ -238,11 +238,11 @@ async fn put(
     verb: &str,
 ) -> Result<RoleSettings, Error> {
     if role == Role::Owner {
-        return Err(Error::conflict("owner_immutable", "what owners may do can't be changed"));
+        return Err(Error::conflict("owner_immutable", "the permissions of owners cannot be changed"));
     }
     if role > by.held.role() {
         return Err(Error::forbidden(format!(
-            "what the role {role} may do is changed by that role or one above it"
+            "the permissions of the role {role} can only be changed by that role or a higher one"
         )));
     }
     lock(tx, by.workspace).await?;
@@ -251,7 +251,10 @@ async fn put(
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
     if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
     {
-        return Err(Error::forbidden(format!("nobody grants what they don't have: {}", listed.name)));
+        return Err(Error::forbidden(format!(
+            "you cannot grant a permission that you lack: {}",
+            listed.name
+        )));
     }
     let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();
     sqlx::query!(
@@ -262,7 +265,7 @@ async fn put(
     )
     .execute(tx.conn())
     .await?;
-    // What is as by default needs no row, and follows the default when a release changes it.
+    // A default setting needs no row, and follows the default when a release changes it.
     let differing = wanted.iter().filter(|(listed, granted)| (role >= listed.least) != *granted);
     let (names, granted): (Vec<_>, Vec<_>) =
         differing.map(|(listed, granted)| (listed.name.to_owned(), *granted)).unzip();
@@ -291,8 +294,8 @@ async fn put(
     Ok(of_role(tx.conn(), by.workspace, role).await?)
 }
 
-/// Brings a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
-/// what is left to do is to remove settings of permissions that there are no more. Done twice, it does nothing.
+/// Updates a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
+/// what remains is to remove settings of permissions that no longer exist. Repeating it changes nothing.
 pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, Error> {
     let known: Vec<_> = catalogue().iter().map(|listed| listed.name.to_owned()).collect();
     let removed: Vec<String> = sqlx::query_scalar!(

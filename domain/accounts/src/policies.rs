@@ -1,13 +1,13 @@
-//! Row-level policies: who gets which rows, as a condition on a row's columns and on who asks. A condition is
-//! JSON; it is read into types before anything is done with it, and never becomes SQL.
+//! Row-level policies: access to rows as a condition on a row's columns and on the caller. A condition is
+//! JSON; it is parsed into types first, and never becomes SQL.
 //!
 //! ```json
 //! {"and": [{"eq": [{"column": "owner_id"}, {"auth": "user_id"}]},
 //!          {"not": {"in": [{"column": "state"}, ["deleted", "hidden"]]}}]}
 //! ```
 //!
-//! Columns and members that aren't there are null, and as in SQL, what is compared with null is neither true nor
-//! false: a row is allowed only by what is true.
+//! Missing columns and members are null, and as in SQL, a comparison with null is neither true nor
+//! false: a row is allowed only if the condition is true.
 
 mod condition;
 mod judge;
@@ -21,34 +21,34 @@ use serde_json::{Map, Value};
 pub use condition::Condition;
 use judge::{Judgement, judge};
 
-/// Rows of one simulation.
+/// Maximum number of rows of one simulation.
 const MOST_ROWS: usize = 100;
 
-/// Two at once; some wait.
+/// Two at once, with a short queue.
 static JUDGES: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("policies", 2, 16, MAX_NICE));
 
 /// A policy, as far as it decides about rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Whether it is in force.
+    /// Whether it is enabled.
     pub enabled: bool,
-    /// The only role that it is for.
+    /// Only role that it applies to.
     pub role: Option<String>,
-    /// Which rows it allows.
+    /// Condition for allowed rows.
     pub condition: Condition,
 }
 
-/// What a policy says about a row.
+/// The decision of a policy on a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether the caller gets it.
+    /// Whether the row is allowed.
     pub allowed: bool,
-    /// Why, for people.
+    /// Reason, for display.
     pub reason: String,
 }
 
 impl Policy {
-    /// A policy of that condition, whose path in the request is `at`.
+    /// A policy with that condition, whose path in the request is `at`.
     ///
     /// # Errors
     /// `record_invalid` with all that is wrong with the condition.
@@ -57,8 +57,8 @@ impl Policy {
         Ok(Self { enabled, role, condition })
     }
 
-    /// What it says about each of the rows, to whoever that is. On a thread for such work: a large condition on many
-    /// rows takes a while.
+    /// The policy's decision on each of the rows, for that caller. On a thread for such work: a large condition
+    /// on many rows takes a while.
     ///
     /// # Errors
     /// `record_invalid` for more than [`MOST_ROWS`]; `overloaded`.
@@ -77,12 +77,12 @@ impl Policy {
     fn decide(&self, row: &Map<String, Value>, auth: &Map<String, Value>) -> Decision {
         let denied = |reason: String| Decision { allowed: false, reason };
         if !self.enabled {
-            return denied("the policy is not enabled, so that it allows nothing".to_owned());
+            return denied("the policy is not enabled, so it allows no row".to_owned());
         }
         if let Some(role) = &self.role
             && auth.get("role").and_then(Value::as_str) != Some(role)
         {
-            return denied(format!("the policy is for the role {role:?} only"));
+            return denied(format!("the policy only applies to the role {role:?}"));
         }
         let Judgement { holds, because } = judge(&self.condition, row, auth);
         Decision { allowed: holds == Some(true), reason: because }

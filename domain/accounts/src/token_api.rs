@@ -1,4 +1,4 @@
-//! Who is behind a credential, and which workspaces it opens: what the owner of a token asks first.
+//! The owner of a credential, and the workspaces that it gives access to.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -12,45 +12,45 @@ use uuid::Uuid;
 /// A key or token, as its bearer may know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    /// Its id.
+    /// Key or token id.
     pub id: Uuid,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its first characters.
+    /// First characters.
     pub prefix: String,
-    /// What it may do.
+    /// Granted scopes.
     pub scopes: Vec<Scope>,
-    /// The only workspace that it is good in.
+    /// Only workspace that it is valid in.
     pub workspace: Option<WorkspaceId>,
-    /// When it is over by itself.
+    /// Expiry time.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A person.
+/// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Who.
+    /// Account id.
     pub id: UserId,
-    /// Their address.
+    /// Email address.
     pub email: String,
-    /// What they are called.
+    /// Full name.
     pub name: String,
 }
 
-/// A workspace that a credential opens.
+/// A workspace that a credential gives access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Book {
-    /// The workspace.
+    /// Workspace id.
     pub id: WorkspaceId,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its name for URLs.
+    /// Slug.
     pub slug: String,
-    /// What the caller is there; of an API key, what the person is who answers for it.
+    /// Role of the caller there; of an API key, that of the user who answers for it.
     pub role: Role,
 }
 
-/// The key or token that a caller came with, if it reads; none for a session, which does.
+/// The key or token of a caller, if it may read; none for a session, which may.
 ///
 /// # Errors
 /// `forbidden` for one that doesn't read; `token_invalid` for one that has gone since the request came.
@@ -58,7 +58,7 @@ pub async fn reading(conn: &mut PgConnection, principal: &Principal) -> Result<O
     if matches!(principal, Principal::Session { .. }) {
         return Ok(None);
     }
-    let gone = || Error::unauthenticated("the token is not valid, or no longer");
+    let gone = || Error::unauthenticated("the token is invalid or has expired");
     let bearer = bearer(conn, principal).await?.ok_or_else(gone)?;
     if !Scope::Read.is_in(&bearer.scopes) {
         return Err(Error::forbidden("this needs the scope read"));
@@ -92,14 +92,14 @@ async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option
     }))
 }
 
-/// The person, if there is one active.
+/// The user, if active.
 pub async fn person(conn: &mut PgConnection, user: UserId) -> Result<Option<Person>, sqlx::Error> {
     sqlx::query_as!(Person, "select id, email, name from users where id = $1 and is_active", user.0)
         .fetch_optional(conn)
         .await
 }
 
-/// A part of the workspaces that a caller may enter now, by name.
+/// A part of the workspaces that a caller may enter now, sorted by name.
 pub async fn books(
     conn: &mut PgConnection,
     entered: &[Authority],

@@ -1,6 +1,6 @@
-//! The one error of the domain: what kind of error it is, a sentence for the caller and, for failures, the cause.
+//! The error of the domain: its kind, a sentence for the caller and, for failures, the cause.
 //!
-//! A function refuses by a constructor, `Error::conflict("team_has_children", "…")`, or by `?` on what the database
+//! A function returns it by a constructor, `Error::conflict("team_has_children", "…")`, or by `?` on what the database
 //! answers: `From<sqlx::Error>` is the one mapping of absent rows, constraints and outages. One place in `api` turns the
 //! [`ErrorKind`] into an answer per surface. An enum is right only where Rust code handles one of its variants in its own
 //! way; it converts into this error where it can reach a client.
@@ -27,31 +27,31 @@ pub enum ErrorKind {
     NotFound,
     /// Values that break a rule, by field. 422 `record_invalid`.
     Invalid(FieldErrors),
-    /// Members that there are not, by path, with those that there are. 422 `parameter_unknown`.
+    /// Unknown members, by path, with the known ones. 422 `parameter_unknown`.
     Unknown(FieldErrors),
     /// Required values that are absent, by name. 422 `parameter_missing`.
     Missing(FieldErrors),
-    /// The state it is in doesn't allow that. 409, with the code given here.
+    /// The resource's state does not allow it. 409, with the code given here.
     Conflict(Cow<'static, str>),
-    /// The caller is known and may not. 403 `forbidden`.
+    /// The caller lacks the permission. 403 `forbidden`.
     Forbidden,
-    /// The credential is not good. 401 `token_invalid`.
+    /// The credential is invalid or has expired. 401 `token_invalid`.
     Unauthenticated,
     /// The address and the password, or the access code, don't belong together. 401 `credentials_invalid`.
     WrongCredentials,
-    /// Too often, or too much. 429 with the code given here, with the seconds to wait.
+    /// A limit was exceeded. 429 with the code given here, with the seconds to wait.
     TooMany(&'static str, u64),
     /// The means of payment was refused. 402 `payment_refused`.
     PaymentRefused,
-    /// More than the plan allows. 402 `limit_exceeded`.
+    /// The plan's limit is reached. 402 `limit_exceeded`.
     LimitExceeded,
-    /// More bytes than a route takes. 413 `payload_too_large`.
+    /// The body is too large for the route. 413 `payload_too_large`.
     TooLarge,
     /// It existed and was permanently removed. 410 `gone`.
     Gone,
-    /// Something outside is not configured or not reachable. 503, with the code given here.
+    /// An external service is not configured or unreachable. 503, with the code given here.
     Unavailable(&'static str),
-    /// More than can be done at once. 503 `overloaded`, with the seconds to wait.
+    /// Too much work is under way. 503 `overloaded`, with the seconds to wait.
     Overloaded(u64),
     /// An internal error. 500 `internal`, its cause only in the log.
     Internal,
@@ -74,7 +74,7 @@ impl Error {
     /// It doesn't exist in this workspace, was deleted, or the caller may not see it. 404 `record_not_found`.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(ErrorKind::NotFound, "there is no such thing here")
+        Self::new(ErrorKind::NotFound, "not found")
     }
 
     /// One field, one reason. 422 `record_invalid`.
@@ -90,11 +90,11 @@ impl Error {
         Self::new(ErrorKind::Invalid(errors), message)
     }
 
-    /// Members that there are not, by path, with those that there are. 422 `parameter_unknown`.
+    /// Unknown members, by path, with the known ones. 422 `parameter_unknown`.
     #[must_use]
     pub fn unknown(errors: FieldErrors) -> Self {
         let names = errors.keys().map(String::as_str).collect::<Vec<_>>();
-        let message = format!("unknown here: {}", names.join(", "));
+        let message = format!("unknown: {}", names.join(", "));
         Self::new(ErrorKind::Unknown(errors), message)
     }
 
@@ -107,7 +107,7 @@ impl Error {
         Self::new(ErrorKind::Missing(fields), message)
     }
 
-    /// The state it is in doesn't allow that. 409 with a code.
+    /// The resource's state does not allow it. 409 with a code.
     pub fn conflict(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Conflict(code.into()), message)
     }
@@ -115,14 +115,14 @@ impl Error {
     /// Another one has this value of that field. 409 `<field>_taken`.
     #[must_use]
     pub fn taken(field: &str) -> Self {
-        let message = format!("another one has this {field}");
+        let message = format!("this {field} is already taken");
         Self::new(ErrorKind::Conflict(format!("{field}_taken").into()), message)
     }
 
     /// Another account has this address. 409 `email_taken`.
     #[must_use]
     pub fn email_taken() -> Self {
-        Self::conflict("email_taken", "there is an account with this email address already")
+        Self::conflict("email_taken", "an account with this email address already exists")
     }
 
     /// The workspace would be left without an active owner. 409 `last_owner`.
@@ -131,27 +131,27 @@ impl Error {
         Self::conflict("last_owner", "a workspace needs an owner: make another member an owner first")
     }
 
-    /// The caller is known and may not. 403 `forbidden`.
+    /// The caller lacks the permission. 403 `forbidden`.
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Forbidden, message)
     }
 
-    /// The credential is not good. 401 `token_invalid`.
+    /// The credential is invalid or has expired. 401 `token_invalid`.
     pub fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Unauthenticated, message)
     }
 
-    /// The address and the password don't belong together. 401 `credentials_invalid`.
+    /// The email address or the password is wrong. 401 `credentials_invalid`.
     pub fn wrong_credentials(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::WrongCredentials, message)
     }
 
-    /// Too often, or too much. 429 with a code, and the seconds to wait.
+    /// A limit was exceeded. 429 with a code, and the seconds to wait.
     pub fn too_many(code: &'static str, seconds: u64, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::TooMany(code, seconds), message)
     }
 
-    /// Too many failed attempts to show who one is. 429 `sign_in_locked`, with the seconds to wait.
+    /// Too many failed sign-in attempts. 429 `sign_in_locked`, with the seconds to wait.
     #[must_use]
     pub fn sign_in_locked(seconds: u64) -> Self {
         let message = format!("too many failed attempts: try again in {seconds} s");
@@ -163,12 +163,12 @@ impl Error {
         Self::new(ErrorKind::PaymentRefused, message)
     }
 
-    /// More than the plan allows. 402 `limit_exceeded`.
+    /// The plan's limit is reached. 402 `limit_exceeded`.
     pub fn limit_exceeded(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::LimitExceeded, message)
     }
 
-    /// More bytes than a route takes. 413 `payload_too_large`.
+    /// The body is too large for the route. 413 `payload_too_large`.
     pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::TooLarge, message)
     }
@@ -178,22 +178,22 @@ impl Error {
         Self::new(ErrorKind::Gone, message)
     }
 
-    /// Something outside is not configured or not reachable. 503 with a code; the cause goes to the log.
+    /// An external service is not configured or unreachable. 503 with a code; the cause goes to the log.
     pub fn unavailable(code: &'static str, cause: impl Into<Cause>) -> Self {
         let source = Some(cause.into());
-        Self { source, ..Self::new(ErrorKind::Unavailable(code), "not available just now") }
+        Self { source, ..Self::new(ErrorKind::Unavailable(code), "temporarily unavailable: retry later") }
     }
 
-    /// More than can be done at once. 503 `overloaded`, with the seconds to wait.
+    /// Too much work is under way. 503 `overloaded`, with the seconds to wait.
     pub fn overloaded(seconds: u64, cause: impl Into<Cause>) -> Self {
-        let message = "too much is under way just now; try again after the seconds in Retry-After";
+        let message = "the server is overloaded: retry after the seconds in Retry-After";
         Self { source: Some(cause.into()), ..Self::new(ErrorKind::Overloaded(seconds), message) }
     }
 
-    /// An internal error. 500 `internal`; the cause goes to the log and nowhere else.
+    /// An internal error. 500 `internal`; the cause goes to the log only.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         let source = Some(cause.into());
-        Self { source, ..Self::new(ErrorKind::Internal, "something went wrong on our side") }
+        Self { source, ..Self::new(ErrorKind::Internal, "an internal error occurred") }
     }
 
     /// The same with its fields under other names, for a request that has other names for them.
@@ -225,20 +225,20 @@ impl Error {
         matches!(self.kind, ErrorKind::Internal | ErrorKind::Unavailable(_) | ErrorKind::Overloaded(_))
     }
 
-    /// The kind, the sentence and the cause, for who shows the error.
+    /// The kind, the sentence and the cause, for display.
     #[must_use]
     pub fn into_parts(self) -> (ErrorKind, Cow<'static, str>, Option<Cause>) {
         (self.kind, self.message, self.source)
     }
 }
 
-/// To a job, a failure of the database is what it is anywhere else; any other error is worth another attempt.
+/// In a job, a failure of the database stays one; any other error is retried.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
-        match error.source.map(|cause| cause.downcast::<sqlx::Error>()) {
-            Some(Ok(error)) => Self::Database(*error),
-            Some(Err(cause)) => Self::retry(cause),
-            None => Self::retry(error.message),
+        let Some(cause) = error.source else { return Self::retry(error.message) };
+        match cause.downcast::<sqlx::Error>() {
+            Ok(error) => Self::Database(*error),
+            Err(cause) => Self::retry(cause),
         }
     }
 }
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn an_internal_error_tells_its_cause_only_to_the_log() {
         let error = Error::from(sqlx::Error::Protocol("select password from users".into()));
-        assert_eq!(error.to_string(), "something went wrong on our side");
+        assert_eq!(error.to_string(), "an internal error occurred");
         assert!(error.source().unwrap().to_string().contains("select password"));
     }
 

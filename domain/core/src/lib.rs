@@ -1,5 +1,5 @@
-//! The core that the areas of the domain share: who may do what, events, audit, tenants' schemas, migrations, email.
-//! No HTTP and no queue internals: `api` shapes what it answers, `workers` drives what takes long. The areas are
+//! The core that the areas of the domain share: permissions, events, audit, tenants' schemas, migrations, email.
+//! No HTTP and no queue internals: `api` shapes the answers, `workers` runs the long work. The areas are
 //! crates of their own beside this one, and depend on it and not on each other.
 //!
 //! Every area works on a [`WorkspaceDb`] (one tenant's schema, under its role) or on a
@@ -9,6 +9,7 @@ pub mod access;
 pub mod acting;
 pub mod audit;
 pub mod callers;
+pub mod details;
 pub mod event;
 pub mod governance;
 pub mod handed_keys;

@@ -1,20 +1,20 @@
-//! How many bytes a workspace stores, and how many its plan allows: records with their versions, uploaded files,
-//! exports, and the reports of imports. Whatever adds or removes some counts it here, in the same transaction, so
+//! Number of bytes that a workspace stores, and that its plan allows: records with their versions, uploaded files,
+//! exports, and the reports of imports. Every change of these counts here, in the same transaction, so
 //! that the figure is never found by counting.
 //!
-//! The table `storage_use` has as many rows as there were transactions at the same moment; each takes a row that no
-//! other one holds, and none waits for another. The limit is compared with what is committed: transactions at the
-//! same moment may pass it together, by what each of them adds (a record, a batch of an import, a segment of an
-//! export).
+//! The table `storage_use` has as many rows as there were concurrent transactions; each takes a row that no
+//! other one holds, and none waits for another. The limit is compared with the committed total: concurrent
+//! transactions may exceed it together, by what each of them adds (a record, a batch of an import, a segment of
+//! an export).
 
 use serde::Serialize;
 
 use crate::{Error, WorkspaceDb};
 
-/// What a record takes beside the text of its values: its id, its times, its place in the indexes.
+/// Storage of a record in addition to the text of its values: its id, its times, its index entries.
 const RECORD_OVERHEAD: usize = 128;
 
-/// What a workspace stores, and may.
+/// Storage of a workspace: used and allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageUse {
     /// Bytes in use.
@@ -30,7 +30,7 @@ impl StorageUse {
         self.limit.map(|limit| limit.saturating_sub(self.used).max(0))
     }
 
-    /// Makes sure that there is room for so many bytes more.
+    /// Requires room for so many more bytes.
     ///
     /// # Errors
     /// `limit_exceeded`
@@ -41,7 +41,7 @@ impl StorageUse {
         }
     }
 
-    /// The refusal of what would be more than so many bytes, which the plan allows.
+    /// The error of storing more than these bytes, which the plan allows.
     #[must_use]
     pub fn exceeded(self, limit: i64) -> Error {
         let used = self.used;
@@ -52,19 +52,19 @@ impl StorageUse {
     }
 }
 
-/// What a record counts for whose values have so many bytes as JSON.
+/// Storage of a record whose values have so many bytes as JSON.
 #[must_use]
 pub fn of_json(bytes: usize) -> i32 {
     i32::try_from(bytes + RECORD_OVERHEAD).unwrap_or(i32::MAX)
 }
 
-/// What a record with these values counts for.
+/// Storage of a record with these values.
 pub fn of_record(data: &impl Serialize) -> Result<i32, sqlx::Error> {
     let text = serde_json::to_string(data).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(of_json(text.len()))
 }
 
-/// What is stored, and may be.
+/// Storage in use and allowed.
 pub async fn get(db: &mut WorkspaceDb) -> Result<StorageUse, sqlx::Error> {
     let workspace = db.workspace().0;
     sqlx::query_as!(
@@ -95,7 +95,7 @@ pub async fn release(db: &mut WorkspaceDb, bytes: i64) -> Result<(), sqlx::Error
     Ok(())
 }
 
-/// Counts a change; answers with what was there before.
+/// Counts a change; answers the storage before it.
 async fn change(db: &mut WorkspaceDb, by: i64) -> Result<StorageUse, sqlx::Error> {
     let workspace = db.workspace().0;
     sqlx::query_as!(

@@ -19,10 +19,10 @@ domain::ids! {
     FileId = "file",
 }
 
-/// The longest file name that is kept, in characters.
+/// Maximum length of a file name, in characters.
 const MAX_NAME: usize = 255;
 
-/// How clients name a file: `file:` and its id. Opaque to them.
+/// A client's reference to a file: `file:` and its id; opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileUri(pub FileId);
@@ -64,27 +64,27 @@ impl std::fmt::Display for FileUri {
 /// A file whose bytes are all stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
-    /// Its id.
+    /// File id.
     pub id: FileId,
-    /// As the client named it.
+    /// Name, as given by the client.
     pub name: String,
-    /// What the client said it is.
+    /// Content type, as given by the client.
     pub content_type: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of them, in hex.
+    /// SHA-256 in hex.
     pub sha256: String,
-    /// Where the bytes are.
+    /// Key of its bytes in the storage.
     pub storage_key: String,
-    /// What was found in it.
+    /// Stored analysis.
     pub analysis: Option<Value>,
-    /// When its upload began.
+    /// Start time of the upload.
     pub created_at: DateTime<Utc>,
 }
 
-/// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
-/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The audit's entry
-/// comes with the size, from which on the file counts.
+/// Stores an upload within its limit. No transaction is open while the bytes arrive. If
+/// they can't be stored, nothing remains; if this process dies meanwhile, the sweep finds the row. The audit entry
+/// is added with the size, from which on the file counts.
 ///
 /// # Errors
 /// Those of the storage; `limit_exceeded` as soon as the file has more bytes than the workspace has room for.
@@ -127,7 +127,7 @@ pub async fn upload(
 
     let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
     let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
-    // What others have stored meanwhile counts, too.
+    // Concurrent uploads count, too.
     if let Err(full) = storage_use::add(&mut db, size).await {
         drop(db);
         remove(database, storage, (workspace, actor), id, &key, None).await?;
@@ -186,8 +186,9 @@ pub async fn keep_analysis(
     Ok(())
 }
 
-/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the removal
-/// already, as [`mark_unused`] notes it, or has never had the file.
+/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the
+/// removal Removes an unneeded file: first its bytes, then its row. None as the audit entry if the removal has
+/// one already, as [`mark_unused`] adds it, or the file never had one.
 pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
@@ -210,8 +211,8 @@ pub async fn remove(
     Ok(())
 }
 
-/// Marks uploads that no import has used within a day, and lists what is marked: from now on no import
-/// can begin with them, so their bytes may go ([`remove`]).
+/// Marks uploads that no import has used within a day, and lists the marked ones: from now on no import
+/// can begin with them, so their bytes may be removed ([`remove`]).
 pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(FileId, String)>, sqlx::Error> {
     let marked = sqlx::query!(
         "update files set deleted_at = now()

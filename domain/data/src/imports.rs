@@ -1,8 +1,8 @@
 //! Imports: uploaded files becoming records.
 //!
-//! Here: what an import is told to do ([`start`]), the rows it writes ([`Batch`]), the atomic kind's
-//! stage ([`staged`]), and what is reported of its bad rows ([`report`]). Reading the file batch by batch
-//! is the worker's; how the job goes is the ledger's.
+//! Here: the request of an import ([`start`]), the rows it writes ([`Batch`]), the atomic kind's
+//! stage ([`staged`]), and the report of its invalid rows ([`report`]). Reading the file batch by batch
+//! is done by the worker; the job's state is in the ledger.
 
 pub mod report;
 pub mod staged;
@@ -34,17 +34,17 @@ pub use analysis::{keep_analysis, look, require_room, suggested_fields, take_in}
 pub use batch::{Batch, FieldsChanged, RowWriter};
 pub use mapping::Mapped;
 
-/// How many bad rows the job's detail shows; the report has them all.
+/// Maximum number of invalid rows in the job's detail; the report has all.
 const FIRST_ERRORS: i64 = 20;
-/// Lines of a report removed by one transaction.
+/// Number of lines of a report that one transaction removes.
 const FORGOTTEN_AT_ONCE: i64 = 5_000;
 
-/// What becomes of the good rows when others are bad.
+/// Handling of valid rows when others are invalid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, poem_openapi::Enum)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename = "ImportMode", rename_all = "snake_case")]
 pub enum Mode {
-    /// They are written.
+    /// Valid rows are written.
     #[default]
     Partial,
     /// All rows are written, or none.
@@ -62,45 +62,45 @@ impl Mode {
     }
 }
 
-/// An import about to begin.
+/// An import to start.
 #[derive(Debug, Clone)]
 pub struct NewImport {
-    /// The file.
+    /// File.
     pub file: FileUri,
-    /// Which columns go to which fields; suggested by names if absent.
+    /// Mapping of columns to fields; suggested by names if absent.
     pub mapping: Option<BTreeMap<String, String>>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     pub mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails.
     pub stop_after_errors: Option<u32>,
 }
 
-/// What an import does.
+/// An import.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// Its job, by whose id it is known.
+    /// Job of the import, whose id identifies it.
     pub job_id: JobId,
-    /// The recordset that it fills.
+    /// Recordset that receives the records.
     pub recordset_id: RecordsetId,
-    /// The file's id.
+    /// File id.
     pub file_id: FileId,
-    /// The file's name.
+    /// File name.
     pub file_name: String,
-    /// Where its bytes are.
+    /// Key of the file's bytes in the storage.
     pub storage_key: String,
-    /// How many rows the file had when it was looked at.
+    /// Number of rows, from the analysis.
     pub row_count: Option<i64>,
-    /// How the file is read; the same for every run.
+    /// Options for reading the file; the same for every run.
     pub read_as: Resolved,
-    /// Which columns go to which fields.
+    /// Mapping of columns to fields.
     pub mapping: Vec<Mapped>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     pub mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails.
     pub stop_after_errors: Option<i64>,
-    /// Who asked for it.
+    /// User id of the requester.
     pub created_by: Option<UserId>,
-    /// When.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
 }
 
@@ -127,7 +127,7 @@ fn no_such_file() -> Error {
 
 /// Creates a recordset and starts an import into it, in this transaction. Without fields of its own the
 /// recordset gets one for each column of the file. While an import of the same bytes into a recordset of
-/// the same name is alive, it is that one.
+/// the same name is unfinished, the answer is that one.
 ///
 /// # Errors
 /// Those of [`start`], and those of [`recordsets::create`] for a recordset that can't be created.
@@ -158,7 +158,7 @@ pub async fn start_new(
 }
 
 /// Starts an import: its row and its job, in this transaction. While an import of the same bytes into the
-/// same recordset is alive, it is that one.
+/// same recordset is unfinished, the answer is that one.
 ///
 /// # Errors
 /// `record_invalid` for a file that is gone or was never analysed, and for a mapping that doesn't fit; `limit_exceeded`
@@ -181,7 +181,7 @@ async fn enqueue(db: &mut WorkspaceDb, file: &File, place: &str) -> Result<Enque
     db.enqueue(NewJob::new(&kind).id(job).unique(same)).await
 }
 
-/// Keeps what the job is to import, and notes who asked for it.
+/// Stores the import's request, and adds the audit entry.
 async fn keep(
     db: &mut WorkspaceDb,
     job: JobId,
@@ -224,7 +224,7 @@ async fn keep(
     Ok(db.note(Entry::new("import", "requested", job.0, details)).await?)
 }
 
-/// What a job is to import; none for a job that is no import, or whose import is deleted.
+/// The import of a job; none for a job that is no import, or whose import is deleted.
 pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select i.job_id, i.recordset_id, i.file_id, f.name, f.storage_key,
@@ -255,16 +255,16 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sq
     }))
 }
 
-/// What is wrong with the rows of an import, so far.
+/// Invalid rows of an import, so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, poem_openapi::Object)]
 pub struct Validation {
-    /// Reasons by code; a row may have several.
+    /// Number of reasons by code; a row may have several.
     pub errors_by_code: BTreeMap<String, i64>,
-    /// The first of them.
+    /// The first invalid rows.
     pub first_errors: Vec<report::RowError>,
 }
 
-/// Sums up the bad rows.
+/// Summarises the invalid rows.
 pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, sqlx::Error> {
     let counts = sqlx::query!("select code, count from import_error_counts where job_id = $1", job.0)
         .fetch_all(db.conn())
@@ -282,8 +282,8 @@ pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, 
     Ok(Validation { errors_by_code, first_errors })
 }
 
-/// Forgets some of a finished import: lines of its report, and with the last of them its row, and its file
-/// when no other import has it. False: nothing is left.
+/// Deletes a part of a finished import: lines of its report, and with the last of them its row, and its file
+/// if no other import has it. False: nothing is left.
 pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
     staged::begin_discarding(db, job).await?;
     let lines = sqlx::query!(
@@ -312,7 +312,7 @@ pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx:
     Ok(false)
 }
 
-/// Forgets how often each code occurred; the lines of the report, which are gone, count as stored no more.
+/// Deletes the counts of codes; the deleted lines of the report no longer count as stored.
 async fn forget_counts(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     let lines = sqlx::query_scalar!(
         r#"with gone as (delete from import_error_counts where job_id = $1 returning bytes)

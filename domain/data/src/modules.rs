@@ -46,7 +46,7 @@ pub struct NewModule {
     pub settings: JsonObject,
 }
 
-/// Changes to a module; what is absent stays as it is.
+/// Changes to a module; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct ModuleChanges {
     /// Whether the module is on.

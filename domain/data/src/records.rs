@@ -25,40 +25,40 @@ use crate::recordsets::{Promoted, Schema};
 /// A row of a recordset.
 #[derive(Debug, Clone, PartialEq, Serialize, Object, sqlx::FromRow)]
 pub struct Record {
-    /// Its id.
+    /// Record id.
     pub id: RecordId,
-    /// The recordset it belongs to.
+    /// Id of the recordset.
     pub recordset_id: RecordsetId,
-    /// Its values by field key; blank ones are left out. Decimals are strings.
+    /// Values by field key; blank ones are left out. Decimals are strings.
     pub data: JsonObject,
-    /// Counts its changes, from 1.
+    /// Version: number of changes, from 1.
     pub version: i32,
-    /// Who created it.
+    /// User id of the creator; null if an API key created it.
     pub created_by: Option<UserId>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// Who changed it last.
+    /// User id of the last change; null if an API key made it.
     pub updated_by: Option<UserId>,
-    /// When it was changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A record to create.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct NewRecord {
-    /// The recordset it will belong to.
+    /// Id of the recordset.
     pub recordset_id: RecordsetId,
-    /// Its values by field key.
+    /// Values by field key.
     pub data: JsonObject,
 }
 
 /// Changes to a record.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct RecordChanges {
-    /// Values by field key: each replaces the one before, null clears it, fields that aren't named stay
-    /// as they are.
+    /// Values by field key: each replaces the present one, null clears it, fields that are not named stay
+    /// unchanged.
     pub data: JsonObject,
-    /// The version that the changes were made for; if the record has another one nothing changes.
+    /// Version that the changes were made for; with another present version nothing changes (409 `version_conflict`).
     pub expected_version: Option<i32>,
 }
 
@@ -127,8 +127,8 @@ pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, Error> {
     .ok_or_else(Error::not_found)
 }
 
-/// Changes a record, one that the actor has created where their reach is [`Reach::Own`], and keeps what it was as a version, which goes on to count as stored. Changes that change
-/// nothing make no version.
+/// Changes a record, one that the actor has created where their reach is [`Reach::Own`], and keeps what it was
+/// as a version, which goes on to count as stored. Changes that change nothing make no version.
 ///
 /// # Errors
 /// `record_not_found`; `version_conflict` if a version was expected and isn't
@@ -143,7 +143,7 @@ pub async fn update(
     if changes.expected_version.is_some_and(|expected| expected != before.version) {
         return Err(Error::conflict(
             "version_conflict",
-            format!("the record has changed meanwhile: it is at version {}", before.version),
+            format!("the record was changed meanwhile: its version is {}", before.version),
         ));
     }
     let schema = Schema::load_for_write(db, before.recordset_id).await?;
@@ -156,7 +156,8 @@ pub async fn update(
     storage_use::add(db, bytes.into()).await?;
     let held = schema.unique_values(before.data.members());
     let (claimed, freed) = (beyond(&stored.unique, &held), beyond(&held, &stored.unique));
-    // Claims first: whoever waits for a claim has freed nothing yet that the other could be waiting for.
+    // Claims first: a transaction that waits for a claim has released nothing yet that the other could be
+    // waiting for.
     claim(db, before.recordset_id, id, &claimed).await?;
     release(db, id, &freed).await?;
     let updated = sqlx::query_as!(
@@ -203,8 +204,9 @@ pub async fn update(
     Ok(updated)
 }
 
-/// Deletes a record, one that the actor has created where their reach is [`Reach::Own`]: it is visible no more, its unique values are free, and its versions stay. They count as
-/// stored, the last one in place of the record.
+/// Deletes a record, one that the actor has created where their reach is [`Reach::Own`]: it is visible no more,
+/// its unique values are free, and its versions stay. They count as stored, the last one in place of the
+/// record.
 ///
 /// # Errors
 /// `record_not_found`, also if it was deleted before; `forbidden`.
@@ -261,7 +263,7 @@ async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Res
     let user = db.actor().user_id;
     let is_theirs = user.is_some() && record.created_by == user;
     if reach == Reach::Own && !is_theirs {
-        return Err(Error::forbidden("this is for records that one has created oneself"));
+        return Err(Error::forbidden("you may only change records you created"));
     }
     Ok(record)
 }
@@ -288,7 +290,7 @@ async fn claim(
         return Ok(());
     }
     let keys: Vec<String> = values.iter().map(|(key, _)| key.as_str().to_owned()).collect();
-    // In order of key, as everybody does, so that two who want the same values don't wait in a circle.
+    // In order of key everywhere, so that two transactions with the same values don't deadlock.
     let claimed = sqlx::query_scalar!(
         "insert into unique_values (recordset_id, field_key, value, record_id)
          select $1, key, value, $2 from unnest($3::text[], $4::text[]) as claims (key, value) order by key, value

@@ -17,7 +17,7 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Those of that job, which is over.
+    /// Remains of that job, which has ended.
     #[must_use]
     pub fn new(workspace: WorkspaceId, job: JobId) -> Self {
         Self { workspace, job }

@@ -1,12 +1,12 @@
-//! Scheduled jobs: what people have done for them at times of their choice. Contract section "Scheduled
+//! Scheduled jobs: work at times that users set. Contract section "Scheduled
 //! Jobs" (P-SJOB).
 //!
-//! Here: what may be scheduled ([`Action`]), and the rules of a schedule's parts. When it comes and what
-//! becomes of its occurrences is [`jobs::schedules`]'.
+//! Here: the actions that may be scheduled ([`Action`]), and the rules of a schedule's parts. Its timing and the
+//! outcome of its occurrences are in [`jobs::schedules`].
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Error, ErrorKind, Event, FieldErrors, Patch, WorkspaceDb, WorkspaceId,
+    Actor, Error, ErrorKind, Event, FieldErrors, Patch, WorkspaceDb, WorkspaceId, text,
     usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
 };
 use domain_data::{
@@ -29,56 +29,56 @@ use crate::job_kinds::CallWebhook;
 const LONGEST_NAME: usize = 200;
 const LONGEST_DESCRIPTION: usize = 2000;
 const MOST_JITTER: i32 = 3600;
-/// A no-op may sleep so long, in milliseconds.
+/// Maximum sleep of a no-op, in milliseconds.
 const LONGEST_SLEEP: u64 = 60_000;
 
-/// What a scheduled job does.
+/// Action of a scheduled job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Exports a recordset, as `POST /recordsets/export` does.
+    /// Export of a recordset, as `POST /recordsets/export` does.
     Export(ExportConfig),
-    /// Sends a signed POST.
+    /// A signed POST request.
     Webhook(WebhookConfig),
-    /// Nothing: for trying a schedule out.
+    /// No action: for trying a schedule out.
     NoOp(NoOpConfig),
 }
 
 /// The names of all actions.
 pub const ACTIONS: [&str; 3] = ["export", "webhook", "no_op"];
 
-/// What to export.
+/// Configuration of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportConfig {
-    /// The recordset's id or slug.
+    /// Id or slug of the recordset.
     pub recordset_id: String,
-    /// The keys of the fields to write; all of them if absent.
+    /// Keys of the fields to export; all fields if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
 }
 
-/// Whom to call.
+/// Configuration of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
-    /// Where to.
+    /// URL of the receiver.
     pub url: String,
-    /// What to tell, as `data.payload` of the body.
+    /// Payload, sent as `data.payload` of the body.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub payload: Value,
 }
 
-/// How long to do nothing.
+/// Configuration of a no-op.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoOpConfig {
-    /// Milliseconds.
+    /// Duration in milliseconds.
     #[serde(default)]
     pub sleep_ms: u64,
 }
 
 impl Action {
-    /// Reads an action, and looks whether it could be done now.
+    /// Parses an action, and checks whether it could be executed now.
     ///
     /// # Errors
     /// `record_invalid` for `action_type` or `action_config`.
@@ -97,7 +97,7 @@ impl Action {
                 };
                 exports::check(db, &new).await.map_err(|error| match error.kind() {
                     ErrorKind::NotFound => {
-                        Error::invalid("action_config.recordset_id", "there is no such recordset")
+                        Error::invalid("action_config.recordset_id", "is not a recordset here")
                     }
                     _ => error.rename_fields(|name| format!("action_config.{name}")),
                 })?;
@@ -105,7 +105,7 @@ impl Action {
             }
             "webhook" => {
                 let config: WebhookConfig = typed(config, &["url", "payload"])?;
-                // What the operator allows beside is known where it is sent; names are resolved there too.
+                // What the operator allows in addition is known to the sender; names are resolved there too.
                 let checked = Url::parse(&config.url).map(|url| Guard::default().check(&url));
                 match checked {
                     Ok(Ok(()) | Err(AddressError::NotPublic)) => Ok(Self::Webhook(config)),
@@ -126,7 +126,7 @@ impl Action {
         }
     }
 
-    /// The kind of the job that does it.
+    /// The job kind of the action.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -136,7 +136,7 @@ impl Action {
         }
     }
 
-    /// The job that does it.
+    /// The job of the action.
     fn template(&self) -> Result<Template, Error> {
         let template = match self {
             Self::Export(config) => {
@@ -152,7 +152,7 @@ impl Action {
         template.map_err(|error| Error::internal(error))
     }
 
-    /// The action that a schedule's job does, as type and configuration; none for a job that no action is.
+    /// The action of a schedule's job, as type and configuration; none for a job of another kind.
     #[must_use]
     pub fn of(template: &Template) -> Option<(&'static str, Map<String, Value>)> {
         let (kind, payload) = template.parts();
@@ -180,14 +180,14 @@ impl Action {
     }
 }
 
-/// A configuration with no other members than those that it may have. Others are named by path, as those
+/// A configuration without unknown members. Unknown members are reported by path, as those
 /// of bodies are.
 fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> Result<T, Error> {
     let unknown: FieldErrors = config
         .keys()
         .filter(|name| !members.contains(&name.as_str()))
         .map(|name| {
-            let there_are = format!("is not a member here; there are {}", members.join(", "));
+            let there_are = format!("is unknown; allowed are {}", members.join(", "));
             (format!("action_config.{name}"), vec![there_are])
         })
         .collect();
@@ -198,57 +198,57 @@ fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> R
         .map_err(|error| Error::invalid("action_config", error.to_string()))
 }
 
-/// A scheduled job about to be made.
+/// A scheduled job to create.
 #[derive(Debug, Clone)]
 pub struct NewScheduledJob {
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// What it is for.
+    /// Description.
     pub description: Option<String>,
-    /// When, again and again; this or `run_at`.
+    /// Cron expression of a recurring job; this or `run_at`.
     pub cron_expression: Option<String>,
-    /// When, once.
+    /// Time of a one-time job.
     pub run_at: Option<DateTime<Utc>>,
-    /// On whose clock the cron expression is read; UTC if absent.
+    /// Time zone of the cron expression; UTC if absent.
     pub timezone: Option<String>,
-    /// What it does.
+    /// Action.
     pub action: Action,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     pub enabled: bool,
-    /// While the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     pub overlap: Overlap,
-    /// After a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     pub catch_up: CatchUp,
-    /// Up to so many seconds later.
+    /// Maximum random delay in seconds.
     pub jitter_seconds: i32,
 }
 
-/// What of a scheduled job is to change; what is absent stays.
+/// Changes to a scheduled job; absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
-    /// What it is called.
+    /// Name.
     pub name: Option<String>,
-    /// What it is for.
+    /// Description.
     pub description: Patch<String>,
-    /// When, again and again.
+    /// Cron expression of a recurring job.
     pub cron_expression: Option<String>,
-    /// When, once.
+    /// Time of a one-time job.
     pub run_at: Option<DateTime<Utc>>,
-    /// On whose clock the cron expression is read.
+    /// Time zone of the cron expression.
     pub timezone: Option<String>,
-    /// What it does.
+    /// Action.
     pub action: Option<Action>,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     pub enabled: Option<bool>,
-    /// While the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     pub overlap: Option<Overlap>,
-    /// After a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     pub catch_up: Option<CatchUp>,
-    /// Up to so many seconds later.
+    /// Maximum random delay in seconds.
     pub jitter_seconds: Option<i32>,
 }
 
-/// Makes a scheduled job of the workspace.
+/// Creates a scheduled job of the workspace.
 ///
 /// # Errors
 /// `record_invalid` naming each field; `limit_exceeded` beyond the plan.
@@ -276,12 +276,13 @@ pub async fn create(
     Ok(id)
 }
 
-/// Who asks for a schedule's jobs: who made or enabled it, and no request from anywhere.
+/// The origin of a schedule's jobs: the actor who created or enabled it, and no client address.
 fn origin_of(actor: &Actor) -> Origin {
     Origin { request_id: None, ip: None, user_agent: None, traceparent: None, ..actor.origin() }
 }
 
-/// Whether the plan allows another one. The workspace's row is held, so that of several at once not all pass.
+/// Whether the plan allows another one. The workspace's row is locked, so that concurrent requests can't exceed
+/// the limit.
 async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_one(tx.conn())
@@ -301,7 +302,7 @@ async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, Error>
     }
 }
 
-/// Whether the plan allows occurrences that follow each other as these do.
+/// Whether the plan allows occurrences at these intervals.
 fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), Error> {
     let least = allowed.schedule_interval_secs.unwrap_or(MIN_SCHEDULE_INTERVAL);
     match timing.shortest_interval() {
@@ -316,7 +317,7 @@ fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), Error> {
 ///
 /// # Errors
 /// `record_not_found`; `record_invalid` naming each field; `limit_exceeded`
-/// when it comes anew or otherwise than before, sooner than the plan allows.
+/// for a new timing with shorter intervals than the plan allows.
 pub async fn update(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -343,7 +344,7 @@ pub async fn update(
     record(tx, workspace, actor, "updated", id, &plan).await
 }
 
-/// Removes a scheduled job of the workspace; its jobs stay.
+/// Deletes a scheduled job of the workspace; its jobs stay.
 ///
 /// # Errors
 /// `record_not_found`.
@@ -353,7 +354,7 @@ pub async fn delete(tx: &mut Tx, workspace: WorkspaceId, actor: &Actor, id: Sche
     record(tx, workspace, actor, "deleted", id, &schedule.plan).await
 }
 
-/// Runs a scheduled job of the workspace now, beside its timing.
+/// Runs a scheduled job of the workspace now, in addition to its timing.
 ///
 /// # Errors
 /// `record_not_found`.
@@ -378,7 +379,7 @@ pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId, id: ScheduleId
     schedules::find(conn, workspace.0, id).await?.ok_or_else(Error::not_found)
 }
 
-/// The event that tells others.
+/// Records the event.
 async fn record(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -397,14 +398,16 @@ fn timing(cron: Option<&str>, run_at: Option<DateTime<Utc>>, zone: Option<&str>)
         (Some(cron), None) => Timing::cron(cron, zone.unwrap_or("UTC")).map_err(|error| refused(&error)),
         (None, Some(at)) if zone.is_none() => once(at),
         (None, Some(_)) => {
-            Err(Error::invalid("timezone", "goes with cron_expression; run_at says its own offset"))
+            Err(Error::invalid("timezone", "only with cron_expression; run_at has its own offset"))
         }
-        (None, None) => Err(Error::invalid("cron_expression", "give this or run_at")),
-        (Some(_), Some(_)) => Err(Error::invalid("run_at", "give this or cron_expression, not both")),
+        (None, None) => Err(Error::invalid("cron_expression", "give cron_expression or run_at")),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("run_at", "give either run_at or cron_expression, not both"))
+        }
     }
 }
 
-/// The timing after a change: a new time of either sort takes the place of what was there.
+/// The timing after a change: a new time of either type replaces the present one.
 fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Error> {
     let zone = changes.timezone.as_deref();
     match (changes.cron_expression.as_deref(), changes.run_at, before) {
@@ -415,10 +418,10 @@ fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Error> {
             Timing::cron(old.text(), zone.unwrap_or_default()).map_err(|error| refused(&error))
         }
         (None, None, before) if zone.is_none() => Ok(before.clone()),
-        // Asked for what is there already, though it may have passed.
+        // A request for the present time is accepted, though it may have passed.
         (None, Some(at), Timing::Once(old)) if at == *old && zone.is_none() => Ok(before.clone()),
         (None, None, _) => {
-            Err(Error::invalid("timezone", "goes with cron_expression; run_at says its own offset"))
+            Err(Error::invalid("timezone", "only with cron_expression; run_at has its own offset"))
         }
         (cron, run_at, _) => timing(cron, run_at, zone),
     }
@@ -433,7 +436,7 @@ fn refused(error: &TimingError) -> Error {
 }
 
 fn once(at: DateTime<Utc>) -> Result<Timing, Error> {
-    // As fine as it is kept.
+    // In the precision of the database.
     let kept = DateTime::from_timestamp_micros(at.timestamp_micros()).filter(|at| *at > clock::now());
     kept.map(Timing::Once).ok_or_else(|| Error::invalid("run_at", "must be in the future"))
 }
@@ -444,11 +447,12 @@ fn checked(plan: Plan) -> Result<Plan, Error> {
     let mut refuse = |field: &str, reason: String| {
         errors.entry(field.to_owned()).or_default().push(reason);
     };
-    if plan.name.is_empty() || plan.name.chars().count() > LONGEST_NAME {
-        refuse("name", format!("must have 1 to {LONGEST_NAME} characters"));
+    if let Err(invalid) = text::check(&plan.name, 1, LONGEST_NAME, true) {
+        refuse("name", invalid.to_string());
     }
-    if plan.description.as_ref().is_some_and(|text| text.chars().count() > LONGEST_DESCRIPTION) {
-        refuse("description", format!("must have at most {LONGEST_DESCRIPTION} characters"));
+    let description = plan.description.as_deref().unwrap_or_default();
+    if let Err(invalid) = text::check(description, 0, LONGEST_DESCRIPTION, false) {
+        refuse("description", invalid.to_string());
     }
     if !(0..=MOST_JITTER).contains(&plan.jitter_seconds) {
         refuse("jitter_seconds", format!("must be 0 to {MOST_JITTER}"));

@@ -1,7 +1,7 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 //!
-//! Teams nest, without circles; below the same team each has a name of its own. Whoever leads a team may
-//! change it and who is in it, if their role lets them change the teams that they lead.
+//! Teams nest, without cycles; names are unique among the teams with the same parent. A member who leads a team
+//! may change it and its members, if their role has the permission for teams that they lead.
 
 mod people;
 
@@ -22,69 +22,69 @@ domain::ids! {
 /// A group of members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Team {
-    /// Its id.
+    /// Team id.
     pub id: TeamId,
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// The team that it is a part of.
+    /// Id of the parent team; null for a top-level team.
     pub parent_team_id: Option<TeamId>,
-    /// Whether it is in use.
+    /// Whether the team is in use.
     pub is_active: bool,
-    /// How many members it has.
+    /// Number of members.
     pub member_count: i64,
-    /// The person who made it.
+    /// Account id of the creator; null if it was an API key or the account is deleted.
     pub created_by: Option<UserId>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A team to create.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewTeam {
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: Name<255>,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<Text<5000>>,
-    /// The team that it is a part of.
+    /// Id of the parent team; null for a top-level team.
     pub parent_team_id: Option<TeamId>,
-    /// Whether it is in use; yes if absent.
+    /// Whether the team is in use; true if absent.
     pub is_active: Option<bool>,
 }
 
-/// Changes to a team; what is absent stays as it is.
+/// Changes to a team; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct TeamChanges {
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: Option<Name<255>>,
-    /// What it is for; null clears it.
+    /// Description; null clears it.
     pub description: Patch<Text<5000>>,
-    /// The team that it is a part of; null: of none.
+    /// Id of the parent team; null makes it a top-level team.
     pub parent_team_id: Patch<TeamId>,
-    /// Whether it is in use.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
 }
 
-/// Which teams to list.
+/// Filter of a list of teams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TeamFilter {
-    /// A part of the name or the description.
+    /// Part of the name or the description.
     pub search: Option<String>,
-    /// In use or not.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
-    /// Where it stands.
+    /// Parent filter.
     pub parent: Option<Parent>,
 }
 
-/// Where a team stands.
+/// Parent filter of a list of teams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
-    /// Below no other.
+    /// Top-level teams only.
     None,
-    /// Right below that one.
+    /// Direct subteams of that team only.
     Team(TeamId),
 }
 
@@ -103,7 +103,7 @@ impl FromStr for Parent {
     }
 }
 
-/// Teams by name.
+/// Teams, sorted by name.
 pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     find(db, None, filter).await
 }
@@ -143,10 +143,10 @@ async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> 
     Ok(teams)
 }
 
-/// Creates a team; its creator leads it.
+/// Creates a team; its creator becomes its lead.
 ///
 /// # Errors
-/// `name_taken`; `record_invalid` for a parent that isn't there.
+/// `name_taken`; `record_invalid` for a parent that doesn't exist.
 pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, Error> {
     let id = TeamId::new();
     if let Some(parent) = new.parent_team_id {
@@ -182,7 +182,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, Error> {
 /// Changes a team.
 ///
 /// # Errors
-/// `forbidden`; `name_taken`; `record_invalid` for a parent that isn't there or stands
+/// `forbidden`; `name_taken`; `record_invalid` for a parent that doesn't exist or is
 /// below this team.
 pub async fn update(
     db: &mut WorkspaceDb,
@@ -191,7 +191,8 @@ pub async fn update(
     changes: TeamChanges,
 ) -> Result<Team, Error> {
     if changes.parent_team_id.is_given() {
-        // Before any row: who holds this one's while they wait for a row of ours would wait for ever.
+        // Before any row lock: a transaction that holds this lock and waits for one of our rows would deadlock
+        // with us.
         hold_order(db).await?;
     }
     may_change(db, reach, id).await?;
@@ -235,7 +236,7 @@ pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
     if children.fetch_one(db.conn()).await? {
         return Err(Error::conflict(
             "team_has_children",
-            "there are teams below this one: move or delete them first",
+            "the team has sub-teams: move or delete them first",
         ));
     }
     sqlx::query_scalar!("delete from teams where id = $1 returning id", id.0).fetch_one(db.conn()).await?;
@@ -243,13 +244,13 @@ pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
     Ok(())
 }
 
-/// From here to the commit nobody else changes which team stands below which. Reading goes on.
+/// Locks the hierarchy of teams until the commit: no other transaction changes it; reads continue.
 async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
     sqlx::query!("lock table teams in share row exclusive mode").execute(db.conn()).await?;
     Ok(())
 }
 
-/// Says no to a parent that isn't there, or that stands below the team itself. After [`hold_order`].
+/// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`hold_order`].
 async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), Error> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
@@ -263,15 +264,15 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Re
     .fetch_all(db.conn())
     .await?;
     if upwards.contains(&id.0) {
-        return Err(Error::invalid("parent_team_id", "must not be the team itself, or one below it"));
+        return Err(Error::invalid("parent_team_id", "must be neither the team itself nor a team below it"));
     }
     if upwards.is_empty() {
-        return Err(Error::invalid("parent_team_id", "there is no such team"));
+        return Err(Error::invalid("parent_team_id", "must be a team of this workspace"));
     }
     Ok(())
 }
 
-/// Says no to a team that isn't there, and to whoever may only change what they lead and doesn't lead it.
+/// Refuses a team that doesn't exist, and, with reach over led teams only, one that the caller doesn't lead.
 async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), Error> {
     let user = db.user_id();
     let row = sqlx::query!(
@@ -284,7 +285,7 @@ async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<()
     .fetch_one(db.conn())
     .await?;
     if reach == Reach::Own && !row.leads {
-        return Err(Error::forbidden("this needs the permission teams:edit, or to lead the team"));
+        return Err(Error::forbidden("this needs the permission teams:edit, or to be a lead of the team"));
     }
     Ok(())
 }

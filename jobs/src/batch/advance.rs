@@ -1,5 +1,5 @@
-//! What the leader does for batches: counts what has ended, shows it as the parent's progress, cancels
-//! the children of a batch that is to stop, and ends a batch whose children are over.
+//! The leader's work on batches: counts ended jobs, shows the count as the parent's progress, cancels
+//! the children of a batch that is to stop, and ends a batch whose children have ended.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     watch::{Counts, Event, Status},
 };
 
-/// Children that one look cancels, at the most.
+/// Maximum number of children that one pass cancels.
 const CANCELLED_AT_ONCE: i64 = 1000;
 
 /// A batch whose counts have changed.
@@ -57,7 +57,7 @@ impl Batch {
 /// The error code of a batch that fails because its jobs did.
 const CODE: &str = "batch_failed";
 
-/// Looks at the batches in which something has changed, and at those that are to stop.
+/// Handles the batches with changes, and those that are to stop.
 pub(crate) async fn advance(database: &Database) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
     let changed = sqlx::query_as!(
@@ -105,7 +105,7 @@ async fn show(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
     .fetch_optional(tx.conn())
     .await?
     else {
-        return Ok(()); // over already; a child has been tried again since
+        return Ok(()); // ended already; a child has been retried since
     };
     let mut event = batch.event(Status::Running, parent.epoch);
     event.cancel_requested = parent.cancel_requested;
@@ -122,7 +122,7 @@ async fn keep_progress(tx: &mut Tx, event: &Event) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Ends the parent, and enqueues what is to come afterwards.
+/// Ends the parent, and enqueues the follow-up job.
 async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
     let Some(parent) = sqlx::query!(
         "select fence, cancel_requested from jobs where id = $1 and state = 'running' and worker is null for update",
@@ -175,20 +175,20 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
                 enqueue::insert(tx, batch.workspace, &[row]).await?;
             }
             Err(error) => {
-                tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable");
+                tracing::error!(batch = %batch.id, %error, "the follow-up job of the batch is unreadable");
             }
         }
     }
     Ok(())
 }
 
-/// Ends the waiting children, and asks the running ones to stop.
+/// Ends the waiting children, and signals the running ones to stop.
 async fn stop_children(database: &Database, batch: JobId, owner: Owner) -> Result<(), sqlx::Error> {
     let children = Filter { batch: Some(batch), ..Filter::default() };
     let by = Origin::default().of_run(batch);
     let all = CancelAll::new(owner, &children, CANCELLED_AT_ONCE, &by);
     database.in_steps(all).await?;
-    // Nobody else is going to say that this is over if nothing ran.
+    // If none was running, no other event triggers the end of the batch.
     sqlx::query!(
         "with sealed as (
              update job_batches set sealed = true where job_id = $1 returning job_id

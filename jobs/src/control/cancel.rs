@@ -1,4 +1,4 @@
-//! Stopping jobs: a waiting one is over at once, a running one's handler is asked.
+//! Cancelling jobs: a waiting one ends at once, a running one's handler is signalled.
 
 use std::ops::ControlFlow;
 
@@ -13,34 +13,34 @@ use crate::{
     watch::{Event, Status, publish, snapshot},
 };
 
-/// Jobs that one transaction stops.
+/// Number of jobs that one transaction cancels.
 const AT_ONCE: i64 = 500;
 
-/// What came of asking a job to stop.
+/// Result of cancelling a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
-    /// It was waiting, and is over.
+    /// It was waiting, and has ended.
     Cancelled,
-    /// It is running; its handler has been told.
+    /// It is running; its handler has been signalled.
     Requested,
-    /// It was over before.
+    /// It had ended before.
     AlreadyOver,
     /// There is no such job.
     NotFound,
 }
 
-/// What came of asking many.
+/// Result of cancelling many jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CancelledAll {
-    /// They were waiting, and are over.
+    /// Number of waiting jobs that were cancelled.
     pub cancelled: i64,
-    /// They are running; their handlers have been told, and had not been before.
+    /// Number of running jobs that were signalled now, and not before.
     pub requested: i64,
-    /// There may be more, for another call.
+    /// Whether there may be more, for another call.
     pub more: bool,
 }
 
-/// A running job that has been asked to stop; to be told once that is committed.
+/// A running job with a cancel request; its worker is notified after the commit.
 #[derive(Debug)]
 pub(crate) struct Asked {
     id: JobId,
@@ -48,9 +48,9 @@ pub(crate) struct Asked {
     attempt: i32,
 }
 
-/// Stops a job: a waiting one at once, a running one by asking its handler, which is told after the commit.
+/// Cancels a job: a waiting one at once, a running one by a signal to its handler, sent after the commit.
 pub async fn cancel(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
-    // Held until the commit, so that the job stays what it is found to be.
+    // Locked until the commit, so that the job stays in the state found here.
     let state = sqlx::query_scalar!(
         "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
         id.0,
@@ -93,7 +93,7 @@ pub async fn cancel(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result
     }
 }
 
-/// Stops the jobs that match, some hundred in a step, until none is left or `at_most` have been stopped.
+/// Cancels the matching jobs, some hundred in a step, until none is left or `at_most` have been cancelled.
 #[derive(Debug)]
 pub struct CancelAll<'a> {
     owner: Owner,
@@ -114,6 +114,10 @@ impl<'a> CancelAll<'a> {
 
 impl Steps for CancelAll<'_> {
     type Done = CancelledAll;
+
+    fn limit(&mut self, at_most: i64) {
+        self.at_most = self.at_most.min(at_most);
+    }
 
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<CancelledAll>, sqlx::Error> {
         let room = AT_ONCE.min(self.at_most - self.done.cancelled - self.done.requested);
@@ -222,7 +226,7 @@ async fn ask_running(
     Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
 }
 
-/// One entry of the audit for the jobs of a transaction.
+/// One audit entry for the jobs of a transaction.
 async fn note_many(
     tx: &mut Tx,
     by: &Origin,
@@ -242,8 +246,8 @@ async fn note_many(
     .await
 }
 
-/// Ends a job that has been put back although someone had asked to cancel it: its attempt failed, or
-/// gave it back, before the request was heard. Another attempt would only put the end off.
+/// Ends a job that has been put back although its cancellation was requested: its attempt failed, or
+/// was given back, before the request arrived. Another attempt would only delay the end.
 pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool, sqlx::Error> {
     let mut tx = database.begin().await?;
     let asked = sqlx::query_scalar!(
@@ -260,7 +264,7 @@ pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool,
     Ok(asked)
 }
 
-/// Moves waiting jobs, whose rows are held, to the finished ones; their watchers hear of it after the
+/// Moves waiting jobs, whose rows are locked, to the finished ones; their watchers are notified after the
 /// commit.
 async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     if ids.is_empty() {
@@ -279,7 +283,7 @@ async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
+/// Notifies the watchers and the worker. If the message is lost, the worker's check of the ledger finds the request.
 pub(crate) async fn announce(database: &Database, Asked { id, epoch, attempt }: Asked) {
     let before = snapshot::newest(&database.bus, id).await;
     let mut event = Event::transition(id, Status::Running, epoch, clock::now()).carrying_on(before);

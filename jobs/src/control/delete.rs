@@ -7,12 +7,12 @@ use crate::{
     audit::{self, Change},
 };
 
-/// What came of deleting a job.
+/// Result of deleting a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delete {
-    /// Gone, with its log.
+    /// Deleted, with its log.
     Deleted,
-    /// It is not over; cancel it first.
+    /// It has not ended; cancel it first.
     NotOver,
     /// There is no such job.
     NotFound,

@@ -20,7 +20,7 @@ pub async fn list(
     offset: i64,
 ) -> Result<(Vec<Snapshot>, i64), sqlx::Error> {
     let mut reader = database.reader().await?;
-    // A page of all jobs goes through those before it; one that a filter narrows may go through all there are.
+    // A page of all jobs reads only those before it; a filtered one may read all of them.
     if !filter.is_none() || offset + limit > MAX_QUICK_ROWS {
         let all = count_all(reader.conn(), owner).await?;
         reader = reader.for_rows(database, all).await?;
@@ -79,7 +79,7 @@ pub async fn list(
     Ok((jobs?, total))
 }
 
-/// How many jobs an owner has, as far as it takes to tell whether going through them is a long read.
+/// The number of an owner's jobs, as far as needed to decide whether reading them is a long read.
 async fn count_all(conn: &mut PgConnection, owner: Owner) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "jobs!" from (

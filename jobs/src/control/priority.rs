@@ -1,4 +1,4 @@
-//! Letting a waiting job go before others of its workspace, or after them.
+//! Changing a waiting job's priority among those of its workspace.
 
 use serde_json::json;
 
@@ -9,19 +9,19 @@ use crate::{
     watch::{Event, Status},
 };
 
-/// What came of asking for another priority.
+/// Result of changing a priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prioritize {
     /// It has that priority, and waits.
     Done,
-    /// It runs, or is over: there is nothing to go before.
+    /// It is running, or has ended.
     NotWaiting,
     /// There is no such job.
     NotFound,
 }
 
-/// Gives a waiting job, of which `seen` is the newest event, another priority, 0 (first) to 9 (last). A change is a
-/// transition, which its watchers see; an id that is on its way to a worker already isn't called back.
+/// Sets the priority of a waiting job, of which `seen` is the newest event, from 0 (first) to 9 (last). A change is a
+/// transition, which its watchers see; an id that is on its way to a worker already isn't recalled.
 pub async fn prioritize(
     tx: &mut Tx,
     owner: Owner,

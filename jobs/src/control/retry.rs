@@ -1,4 +1,4 @@
-//! Another run of a job that is over.
+//! Retrying a job that has ended.
 
 use serde_json::json;
 
@@ -9,21 +9,21 @@ use crate::{
     watch::{Event, Status},
 };
 
-/// What came of asking for another run.
+/// Result of retrying a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It waits again, with its attempts given back.
+    /// It waits again, with a fresh set of attempts.
     Queued,
     /// Only a failed or cancelled job can be retried.
     NotOver,
-    /// Another job has taken its unique key meanwhile, and stands for it.
+    /// Another job has taken its unique key meanwhile, and represents it.
     Duplicate(JobId),
     /// There is no such job.
     NotFound,
 }
 
-/// Runs a failed or cancelled job again, from its last checkpoint's effects onward where the handler
-/// can tell them; its attempts are given back. Of a batch, the jobs that failed or were cancelled run again.
+/// Retries a failed or cancelled job, from its last checkpoint onward where the handler
+/// has one; it gets a fresh set of attempts. Of a batch, the jobs that failed or were cancelled are retried.
 pub async fn retry(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
     let outcome = put_in_line(tx, owner, id).await?;
     if outcome == Retry::Queued {
@@ -67,9 +67,9 @@ async fn put_in_line(tx: &mut Tx, owner: Owner, id: JobId) -> Result<Retry, sqlx
     Ok(if exists.is_some() { Retry::NotOver } else { Retry::NotFound })
 }
 
-/// Begins the events of another run of ended jobs: each is kept as its job's progress and published after the
-/// commit. What is kept is newer than all that Redis and the API processes have seen of the run before, so that its
-/// percent is never taken for the new run's.
+/// Begins the events of another run of ended jobs: each is stored as its job's progress and published after the
+/// commit. The stored event is newer than all that Redis and the API processes have seen of the previous run, so that
+/// its percentage is never confused with the new run's.
 pub(crate) async fn begin_anew(tx: &mut Tx, beginnings: Vec<Event>) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = beginnings.iter().map(|event| event.job_id.0).collect();
     let kept: Result<Vec<_>, _> = beginnings.iter().map(serde_json::to_value).collect();
@@ -88,7 +88,7 @@ pub(crate) async fn begin_anew(tx: &mut Tx, beginnings: Vec<Event>) -> Result<()
     Ok(())
 }
 
-/// A failure has freed the job's unique key. Answers with the job that has taken it meanwhile, if any.
+/// A failure has released the job's unique key. Answers the job that has taken it meanwhile, if any.
 async fn take_key_again(tx: &mut Tx, owner: Owner, id: JobId) -> Result<Option<JobId>, sqlx::Error> {
     let holder = sqlx::query_scalar!(
         r#"insert into job_keys as k (tenant, kind, key, job_id, until)

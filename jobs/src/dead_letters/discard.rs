@@ -1,4 +1,4 @@
-//! Putting dead letters away. The history keeps them until it forgets them by its own rules.
+//! Discarding dead letters. The history keeps them according to its own retention.
 
 use std::ops::ControlFlow;
 
@@ -10,16 +10,16 @@ use crate::{
     audit::{self, Change},
 };
 
-/// What came of discarding many.
+/// Result of discarding many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiscardedAll {
-    /// They are no dead letters any more.
+    /// Number of discarded dead letters.
     pub discarded: i64,
-    /// There may be more, for another call.
+    /// Whether there may be more, for another call.
     pub more: bool,
 }
 
-/// Discards a dead letter. False: there is none of that id.
+/// Discards a dead letter. False: there is none with that id.
 pub async fn discard(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<bool, sqlx::Error> {
     let discarded = sqlx::query!(
         "update finished_jobs set discarded_at = now()
@@ -36,7 +36,7 @@ pub async fn discard(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Resul
     Ok(true)
 }
 
-/// Discards the dead letters that match, the oldest first, some hundred in a step, until none is left or about
+/// Discards the matching dead letters, the oldest first, some hundred in a step, until none is left or about
 /// `at_most` have been discarded.
 #[derive(Debug)]
 pub struct DiscardAll<'a> {
@@ -57,6 +57,10 @@ impl<'a> DiscardAll<'a> {
 
 impl Steps for DiscardAll<'_> {
     type Done = DiscardedAll;
+
+    fn limit(&mut self, at_most: i64) {
+        self.at_most = self.at_most.min(at_most);
+    }
 
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<DiscardedAll>, sqlx::Error> {
         let (owner, filter) = (self.owner, self.filter);

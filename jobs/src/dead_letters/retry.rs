@@ -1,4 +1,4 @@
-//! Another run for dead letters, their attempts given back.
+//! Retrying dead letters, with a fresh set of attempts.
 
 use std::ops::ControlFlow;
 
@@ -15,21 +15,21 @@ use crate::{
     watch::{Event, Status},
 };
 
-/// What came of trying many again.
+/// Result of retrying many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetriedAll {
-    /// They wait again.
+    /// Number of jobs that wait again.
     pub retried: i64,
-    /// Another job has taken their unique key meanwhile and stands for them; they stay dead letters.
+    /// Number of jobs whose unique key another job has taken meanwhile; they stay dead letters.
     pub duplicates: i64,
-    /// There may be more, for another call.
+    /// Whether there may be more, for another call.
     pub more: bool,
 }
 
-/// Where in the list a transaction has come to.
+/// Position in the list that a transaction has reached.
 type Place = (DateTime<Utc>, Uuid);
 
-/// Tries a dead letter again, as [`control::retry`] does. Other jobs are not found.
+/// Retries a dead letter, as [`control::retry`] does. Other jobs are not found.
 pub async fn retry(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
     let dead = sqlx::query_scalar!(
         r#"select true as "dead!" from finished_jobs
@@ -46,8 +46,8 @@ pub async fn retry(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<
     control::retry(tx, owner, id, by).await
 }
 
-/// Tries the dead letters that match again, the oldest first, some hundred in a step, until none is left that was there
-/// at the call, or about `at_most` have been looked at. A batch is opened again.
+/// Retries the matching dead letters, the oldest first, some hundred in a step, until none is left that existed
+/// at the call, or about `at_most` have been examined. A batch is reopened.
 #[derive(Debug)]
 pub struct RetryAll<'a> {
     owner: Owner,
@@ -71,8 +71,12 @@ impl<'a> RetryAll<'a> {
 impl Steps for RetryAll<'_> {
     type Done = RetriedAll;
 
+    fn limit(&mut self, at_most: i64) {
+        self.at_most = self.at_most.min(at_most);
+    }
+
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<RetriedAll>, sqlx::Error> {
-        // What fails again meanwhile fails later than the first step, and is not tried once more.
+        // A job that fails again meanwhile fails after the first step, and is not retried once more.
         let until = if let Some(until) = self.until {
             until
         } else {
@@ -94,7 +98,7 @@ impl Steps for RetryAll<'_> {
     }
 }
 
-/// One step of it: how many wait again, how many have a duplicate, and where it ended.
+/// One step: the numbers of jobs that wait again and of duplicates, and the position of its end.
 async fn retry_some(
     tx: &mut Tx,
     owner: Owner,

@@ -1,4 +1,4 @@
-//! What a job says can hold up no other job.
+//! No text of a job delays another job.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::Engine;
 use crate::cluster::wait_until;
 
-/// A job that says something.
+/// A job with a text.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Talker {
     talk: Talk,
 }
 
-/// What it says.
+/// Its text.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Talk {
     /// Ends with a plain result.

@@ -35,13 +35,13 @@ async fn nothing_is_committed_for_a_job_that_was_cancelled_while_it_waited() {
     assert_eq!(cancelled, Cancel::Cancelled);
     assert!(
         !checkpoint(&database.pool, job, held).await,
-        "a former holder commits a batch of a job that is over"
+        "a former holder commits a batch of a finished job"
     );
     database.pool.close().await;
     clone.remove().await;
 }
 
-/// The last statement of a batch. False: another holds the job, or it is over.
+/// The last statement of a batch. False: another worker holds the job, or it has ended.
 async fn checkpoint(pool: &sqlx::PgPool, job: JobId, held: Held) -> bool {
     sqlx::query_scalar("select checkpoint_job($1, $2, '1', 1, 0, 0)")
         .bind(job.0)

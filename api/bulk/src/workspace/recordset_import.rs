@@ -1,5 +1,5 @@
-//! Recordset Import: files into records (W-IMP). Upload and look at a file, start an import with it,
-//! follow the job, fetch the report of its bad rows.
+//! Recordset Import: files into records (W-IMP). Upload and analyse a file, start an import of it,
+//! follow the job, fetch the error report.
 
 mod analysis;
 mod job;
@@ -51,13 +51,13 @@ permissions! {
 /// An import that creates its recordset.
 #[derive(Debug, Object)]
 struct RecordsetImport {
-    /// The recordset's name for people.
+    /// Name of the recordset.
     name: String,
-    /// Its name in URLs; derived from the name if absent.
+    /// Slug of the recordset: its name in URLs; derived from the name if absent.
     slug: Option<String>,
-    /// What it is for.
+    /// Description of the recordset; null if none.
     description: Option<String>,
-    /// Its fields; one for each column of the file if absent.
+    /// Fields of the recordset; one for each column of the file if absent.
     #[oai(default)]
     fields: Vec<NewField>,
     #[oai(flatten)]
@@ -67,27 +67,27 @@ struct RecordsetImport {
 /// An import into a recordset.
 #[derive(Debug, Object)]
 struct RecordsImport {
-    /// The uploaded file, as the upload named it.
+    /// URI of the uploaded file, from the answer to the upload.
     file_uri: String,
-    /// Which column of the file goes to which field, as `{column name: field key}`; by their names if
-    /// absent. Columns that aren't named are left out.
+    /// Mapping of columns to fields, as `{column name: field key}`; by their names if
+    /// absent. Columns that are not named are skipped.
     field_mappings: Option<BTreeMap<String, String>>,
-    /// How to read the file, if otherwise than it was analysed last.
+    /// Options for reading the file, if different from its last analysis.
     options: Option<ReadOptions>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     #[oai(default)]
     mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails; null for no limit.
     #[oai(validator(minimum(value = "1")))]
     stop_after_errors: Option<u32>,
 }
 
-/// An import that was started.
+/// A started import.
 #[derive(Debug, Object)]
 struct ImportStarted {
-    /// The recordset that it fills.
+    /// Id of the recordset that receives the records.
     recordset_id: RecordsetId,
-    /// The recordset, if it is a new one.
+    /// The recordset, if the import created it.
     #[oai(skip_serializing_if_is_none)]
     recordset: Option<RecordsetDetail>,
     #[oai(flatten)]
@@ -96,21 +96,22 @@ struct ImportStarted {
 
 #[derive(Tags)]
 enum Tag {
-    /// Files into records.
+    /// Imports of files into recordsets.
     #[oai(rename = "Recordset Import")]
     RecordsetImport,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct RecordsetImportApi;
 
 #[OpenApi(prefix_path = "/recordsets/import", tag = "Tag::RecordsetImport")]
 impl RecordsetImportApi {
     /// Upload a file to import
     ///
-    /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
-    /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day. The plan limits
-    /// the file's size (413 `payload_too_large`) and the workspace's storage (402 `limit_exceeded`).
+    /// CSV and other delimited text, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the
+    /// file in the part `file`. The answer has the analysis of its content. A file that no import uses is kept
+    /// for a day. The plan limits the file's size (413 `payload_too_large`) and the workspace's storage (402
+    /// `limit_exceeded`).
     #[oai(
         path = "/upload",
         method = "post",
@@ -128,7 +129,7 @@ impl RecordsetImportApi {
         Ok(Created(Uploaded::new(&file, found)))
     }
 
-    /// Look at an uploaded file again, as the options say
+    /// Analyse an uploaded file again with other options
     #[oai(
         path = "/upload/analyze",
         method = "post",
@@ -173,7 +174,7 @@ impl RecordsetImportApi {
         }))
     }
 
-    /// Import a file into a recordset that exists
+    /// Import a file into an existing recordset
     #[oai(
         path = "/records/:recordset_id",
         method = "post",
@@ -214,10 +215,10 @@ impl RecordsetImportApi {
         jobs.list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
-    /// Look at an import or export
+    /// Show an import or export
     ///
-    /// With what is wrong with an import's rows so far, and, for callers who may view records, with links to the
-    /// report or the file.
+    /// With the invalid rows of an import so far, and, for callers who may view records, with links to the
+    /// error report or the file.
     #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job", transform = "watching")]
     async fn get(
         &self,
@@ -230,7 +231,7 @@ impl RecordsetImportApi {
         Ok(Json(TransferJobDetail::load(&can, snapshot, links).await?))
     }
 
-    /// Look at an import, in short
+    /// Show the short form of an import
     #[oai(
         path = "/status/:job_id",
         method = "get",
@@ -247,8 +248,8 @@ impl RecordsetImportApi {
 
     /// Cancel an import or export
     ///
-    /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
-    /// what it has written stays, unless it is atomic.
+    /// A waiting job ends at once. A running job is signalled to stop and ends within about two seconds;
+    /// records that it has written stay, unless the import is atomic.
     #[oai(
         path = "/jobs/:job_id/cancel",
         method = "post",
@@ -263,14 +264,15 @@ impl RecordsetImportApi {
         can.jobs(TRANSFERS).cancel(job_id.0).await.map(Json)
     }
 
-    /// Cancel all imports and exports that are not over
+    /// Cancel all unfinished imports and exports
     ///
-    /// Of those that the caller may cancel.
+    /// Of those that the caller may cancel. With an `Idempotency-Key` at most 1,000 at a time; `more` tells whether to call
+    /// again.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
-        let CancelledAll { cancelled, requested, .. } =
+        let CancelledAll { cancelled, requested, more } =
             can.jobs(TRANSFERS).cancel_all(Filter::default(), i64::MAX).await?;
-        Ok(Json(CancelledJobs { cancelled, requested }))
+        Ok(Json(CancelledJobs { cancelled, requested, more }))
     }
 
     /// Get a new link to an import's error report
@@ -290,9 +292,9 @@ impl RecordsetImportApi {
 
     /// Download an import's error report
     ///
-    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the
-    /// signed link of the job's detail; needs no headers. The link ends with the credential that it was made for, and
-    /// with that credential's permission to see the import.
+    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the signed
+    /// link from the job's detail; needs no headers. The link becomes invalid with the credential that it was
+    /// made for, and when that credential loses the permission to see the import.
     #[oai(
         path = "/error-reports/:job_id/download",
         method = "get",
@@ -319,7 +321,7 @@ impl RecordsetImportApi {
 
     /// Remove a finished import or export from the history
     ///
-    /// The imported records stay; the report, and the file of an export, go.
+    /// The imported records stay; the error report of an import and the file of an export are deleted.
     #[oai(
         path = "/jobs/:job_id",
         method = "delete",
@@ -332,7 +334,7 @@ impl RecordsetImportApi {
         job_id: Path<JobId>,
     ) -> Answer<NoContent> {
         can.jobs(TRANSFERS).delete(job_id.0).await?;
-        // What is left if this process dies here is found by the sweep.
+        // If this process dies here, the sweep finds the rest.
         let remains = Remains::new(can.workspace, job_id.0);
         remains.remove_files(&can.app().storage).await?;
         while can.change(async |db| remains.remove_some(db).await).await? {}
@@ -341,7 +343,7 @@ impl RecordsetImportApi {
 }
 
 impl RecordsImport {
-    /// Reads what is asked for; looks at the file again if it is to be read otherwise.
+    /// Resolves the request; analyses the file again if it is to be read with other options.
     async fn prepared<P>(self, can: &Can<P>) -> Result<(NewImport, Option<Look>), ApiError> {
         let file = uri(&self.file_uri)?;
         let look = match self.options {
@@ -361,7 +363,7 @@ impl RecordsImport {
     }
 }
 
-/// What was found in an uploaded file, as the options say.
+/// The analysis of an uploaded file with the given options.
 struct Look {
     file: files::File,
     options: tabular::Options,
@@ -375,7 +377,7 @@ impl Look {
         Ok(Self { file, options, found })
     }
 
-    /// Keeps it for imports that don't say otherwise.
+    /// Stores the analysis for imports without options of their own.
     async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
         imports::keep_analysis(db, &self.file, &self.options, &self.found).await
     }
@@ -392,7 +394,7 @@ fn uri(text: &str) -> Result<FileUri, ApiError> {
     text.parse().map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
 }
 
-/// The report, page by page.
+/// The error report, page by page.
 fn report_bytes(
     source: Source,
     job: JobId,

@@ -1,4 +1,5 @@
-//! Jobs: long work of a workspace, whatever its kind. Ours; the contract's job routes are views of it.
+//! Jobs: long-running work of a workspace, of any kind. An addition to the contract, whose job routes are views
+//! of it.
 
 pub(crate) mod selection;
 
@@ -24,45 +25,45 @@ permissions! {
     DeleteJobs = "jobs:delete",
 }
 
-/// Jobs that one request cancels at the most.
+/// Maximum number of jobs that one request cancels.
 const CANCELLED_AT_MOST: i64 = 10_000;
 
-/// A job, as its newest event shows it, with what the ledger knows beside.
+/// A job: its newest event, with further data from the ledger.
 #[derive(Debug, Clone, Object)]
 pub struct Job {
     #[oai(flatten)]
     event: Event,
-    /// What it does, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
-    /// The workers that run it.
+    /// Pool of workers that runs its kind.
     pool: String,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     priority: i16,
-    /// Attempts that it has altogether.
+    /// Maximum number of attempts.
     max_attempts: i32,
-    /// The request that started it.
+    /// Id of the request that started the job; null if there was none.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
-    /// The W3C trace that it is part of.
+    /// Id of the W3C trace that the job is part of; null if there is none.
     #[oai(skip_serializing_if_is_none)]
     trace_id: Option<String>,
-    /// When it becomes, or became, due.
+    /// Due time.
     run_at: DateTime<Utc>,
-    /// When it was asked for.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt; null if not started.
     #[oai(skip_serializing_if_is_none)]
     started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End time; null if not finished.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// Why its last attempt failed, if one did.
+    /// Error message of the last failed attempt; null if none has failed.
     #[oai(skip_serializing_if_is_none)]
     last_error_message: Option<String>,
-    /// Why it is waiting, while it is; only where one job is asked for.
+    /// Reason for waiting; null if the job is not waiting. Only in answers about a single job.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<Waiting>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
@@ -94,7 +95,7 @@ impl ShownJob for Job {
 struct JobOfWorkspaceEvent {
     #[oai(flatten)]
     event: Event,
-    /// What the job does, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
 }
 
@@ -104,20 +105,20 @@ impl ShownJobEvent for JobOfWorkspaceEvent {
     }
 }
 
-/// What to change about a job. What is absent stays.
+/// Changes to a job; absent fields stay unchanged.
 #[derive(Debug, Object)]
 struct JobChanges {
-    /// 0 (first) to 9 (last), among the waiting jobs of the workspace in its pool.
+    /// Priority, from 0 (first) to 9 (last), among the waiting jobs of the workspace in its pool.
     priority: Option<i16>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Long work: watch it, cancel it, try it again.
+    /// Long-running work: list, follow, cancel and retry it.
     Jobs,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct JobsApi;
 
 #[OpenApi(prefix_path = "/jobs", tag = "Tag::Jobs")]
@@ -125,27 +126,27 @@ impl JobsApi {
     /// List the workspace's jobs, newest first
     ///
     /// `total` counts up to 10,000 jobs; with more, `total_is_capped` is true.
-    #[allow(clippy::too_many_arguments)] // they are what a list can be narrowed by
+    #[allow(clippy::too_many_arguments)] // the filters of the list
     #[oai(path = "/", method = "get", operation_id = "list_jobs")]
     async fn list(
         &self,
         can: Can<ViewJobs>,
-        /// Only with this status.
+        /// Status filter.
         status: Query<Option<Status>>,
-        /// Only this kind, for example `records.import`.
+        /// Kind filter, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only the children of this job.
+        /// Parent filter: id of a batch, for its children only.
         batch_id: Query<Option<JobId>>,
-        /// Only those asked for at this time or later.
+        /// Earliest creation time, inclusive.
         since: Query<Option<DateTime<Utc>>>,
-        /// Only those asked for before this time.
+        /// Latest creation time, exclusive.
         until: Query<Option<DateTime<Utc>>>,
-        /// Only those with this in their kind, or in what they last said or failed with.
+        /// Text in the kind, the latest message or the error message.
         search: Query<Option<String>>,
-        /// Which page, from 1.
+        /// Page number, from 1.
         #[oai(default)]
         page: Query<PageNumber>,
-        /// Jobs on a page, at most 200.
+        /// Jobs per page, at most 200.
         #[oai(default)]
         page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<Job>>> {
@@ -161,18 +162,18 @@ impl JobsApi {
         can.jobs_of_all_kinds().list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
-    /// Look at a job, or wait for it to change
+    /// Show a job, or wait for a change
     ///
-    /// With `since` and `wait`, answers as soon as there is an event after `since`, or when the wait is
-    /// over. The answer is the same snapshot, with the same `seq`, that the stream would send.
+    /// With `since` and `wait`, answers as soon as there is an event after `since`, or at the end of the
+    /// wait. The answer is the same snapshot, with the same `seq`, that the stream sends.
     #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<ViewJobs>,
         job_id: Path<JobId>,
-        /// The newest `seq` seen.
+        /// `seq` of the newest event that the client has received.
         since: Query<Option<i64>>,
-        /// Seconds, at most 30.
+        /// Maximum wait in seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
         let snapshot = can.jobs_of_all_kinds().look(job_id.0, since.0, wait.0).await?;
@@ -185,8 +186,8 @@ impl JobsApi {
 
     /// Get a link to the stream of all jobs
     ///
-    /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
-    /// goes on beyond that.
+    /// For `EventSource`, which cannot send headers. The ticket in the link is valid for 24 hours; an open stream
+    /// continues beyond that.
     #[allow(clippy::unused_async)] // a handler is async
     #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
     async fn stream_url(&self, can: Can<ViewJobs>) -> Answer<Json<JobsStreamUrl>> {
@@ -195,24 +196,24 @@ impl JobsApi {
 
     /// Stream the events of all jobs of the workspace
     ///
-    /// Server-Sent Events, unnamed, each a job as its newest event shows it. Begins with the newest 100 jobs
-    /// that are not over. The id of an event is its place in this stream, by which `Last-Event-ID` resumes;
-    /// where what came after it is not kept any more, or the caller may view other kinds of job than before, `GAP`
-    /// tells so, and the stream begins anew. For a caller who may not view all kinds the id has a mark after the
-    /// number, and `since`, which takes the number alone, is the place of one who may. `seq` is the job's own: an event whose
-    /// `seq` is not greater than the last seen of its job comes again. The ticket of
-    /// `GET /api/v1/jobs/stream-url` stands in for the headers.
+    /// Server-Sent Events, unnamed, each with a job's newest event. Begins with the newest 100 unfinished jobs.
+    /// The id of an event is its position in this stream, from which `Last-Event-ID` resumes; if later events
+    /// are no longer retained, or the caller may view other job kinds than before, a `GAP` event is sent and
+    /// the stream begins anew. For a caller who may not view all kinds, the id has a mark after the number, and
+    /// `since`, which takes the number alone, is the position for a caller who may. `seq` is the job's own: an
+    /// event whose `seq` is not greater than the last one received of its job is a repetition. The ticket of
+    /// `GET /api/v1/jobs/stream-url` replaces the headers.
     #[oai(path = "/stream", method = "get", operation_id = "stream_jobs", transform = "watching")]
     async fn stream_all(
         &self,
         watcher: Watcher,
-        /// Only of this kind, for example `records.import`.
+        /// Kind filter, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only events with this status.
+        /// Status filter.
         status: Query<Option<Status>>,
-        /// Begin after the event whose id has this number.
+        /// Number of the event after which to begin.
         since: Query<Option<i64>>,
-        /// The id of the last event seen, as `EventSource` sends it.
+        /// Id of the last event that the client has received, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
@@ -224,15 +225,15 @@ impl JobsApi {
     /// Stream a job's events
     ///
     /// Server-Sent Events, unnamed, each with its `seq` as id. `Last-Event-ID` resumes; `since=0` sends
-    /// all that is kept. The ticket in a job's `stream_url` stands in for the headers.
+    /// all retained events. The ticket in a job's `stream_url` replaces the headers.
     #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "watching")]
     async fn stream(
         &self,
         watcher: Watcher,
         job_id: Path<JobId>,
-        /// Begin after this `seq`; 0 for all that is kept.
+        /// `seq` of the event after which to begin; 0 sends all retained events.
         since: Query<Option<i64>>,
-        /// The id of the last event seen, as `EventSource` sends it.
+        /// Id of the last event that the client has received, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream> {
@@ -240,13 +241,13 @@ impl JobsApi {
         watcher.jobs_of_all_kinds().stream(job_id.0, start).await
     }
 
-    /// Read a job's log
+    /// List the lines of a job's log
     #[oai(path = "/:job_id/logs", method = "get", operation_id = "list_job_logs", transform = "watching")]
     async fn logs(
         &self,
         can: Can<ViewJobs>,
         job_id: Path<JobId>,
-        /// Lines after this one.
+        /// Id of the line after which to begin.
         #[oai(default)]
         after: Query<i64>,
     ) -> Answer<Json<JobLog>> {
@@ -256,8 +257,8 @@ impl JobsApi {
     /// Stream a job's log
     ///
     /// Server-Sent Events, unnamed, each a line with its id as id. Begins with the oldest line, or after
-    /// `Last-Event-ID`. Closes after the job's end, which an event with its status and the last line's id
-    /// tells. The ticket in a job's `stream_url` stands in for the headers.
+    /// `Last-Event-ID`. Closes after the job's end, with an event that has the job's status and the last line's id.
+    /// The ticket in a job's `stream_url` replaces the headers.
     #[oai(
         path = "/:job_id/logs/stream",
         method = "get",
@@ -268,7 +269,7 @@ impl JobsApi {
         &self,
         watcher: Watcher,
         job_id: Path<JobId>,
-        /// Lines after this one.
+        /// Id of the line after which to begin.
         after: Query<Option<i64>>,
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<LogStream> {
@@ -278,8 +279,8 @@ impl JobsApi {
 
     /// Cancel a job
     ///
-    /// A waiting job is over at once. A running one is asked to stop: the answer says
-    /// `cancel_requested`, and the end follows within about two seconds.
+    /// A waiting job ends at once. A running job is signalled to stop: the answer has
+    /// `cancel_requested`, and the job ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
         can.jobs_of_all_kinds().cancel(job_id.0).await.map(Json)
@@ -287,8 +288,8 @@ impl JobsApi {
 
     /// Cancel many jobs
     ///
-    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time; `more`
-    /// tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
+    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time, with an
+    /// `Idempotency-Key` 1,000; `more` tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
     #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
     async fn cancel_many(
         &self,
@@ -319,9 +320,9 @@ impl JobsApi {
         jobs.change(&before, prioritize).await.map(Json)
     }
 
-    /// Run a failed or cancelled job again
+    /// Retry a failed or cancelled job
     ///
-    /// It goes on after the last batch that it committed.
+    /// The job resumes after the last batch that it committed.
     #[oai(
         path = "/:job_id/retry",
         method = "post",

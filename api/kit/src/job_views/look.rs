@@ -12,10 +12,10 @@ use crate::Answer;
 const MAX_WAIT: u64 = 30;
 
 impl JobViews<'_> {
-    /// A job as it is or, given both, as soon as there is an event after `since` or `wait` seconds are over.
+    /// A job's snapshot: at once or, given both, as soon as there is an event after `since` or `wait` seconds have passed.
     ///
     /// # Errors
-    /// As of [`JobViews::find`]; 401 or 403 where the caller's access ends meanwhile.
+    /// As of [`JobViews::find`]; 401 or 403 if the caller's access ends meanwhile.
     pub async fn look(&self, job: JobId, since: Option<i64>, wait: Option<u64>) -> Answer<Snapshot> {
         let mut snapshot = self.snapshot(Act::View, job).await?;
         let (Some(since), Some(seconds)) = (since, wait) else { return Ok(snapshot) };

@@ -1,4 +1,4 @@
-//! Refusals of what cannot be done with a job as it is.
+//! Errors of operations that a job's state does not allow.
 
 use jobs::control::{Cancel, Delete, Prioritize, Retry};
 
@@ -9,7 +9,7 @@ pub trait JobOutcome {
     /// That it was done.
     ///
     /// # Errors
-    /// 404 where there is no such job; 409 where it cannot be done with the job as it is.
+    /// 404 if there is no such job; 409 if its state does not allow the operation.
     fn done(self) -> Answer<()>;
 }
 
@@ -17,7 +17,7 @@ impl JobOutcome for Cancel {
     fn done(self) -> Answer<()> {
         match self {
             Self::Cancelled | Self::Requested => Ok(()),
-            Self::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
+            Self::AlreadyOver => Err(ApiError::conflict("job_over", "the job has already ended")),
             Self::NotFound => Err(ApiError::not_found()),
         }
     }
@@ -42,7 +42,9 @@ impl JobOutcome for Delete {
     fn done(self) -> Answer<()> {
         match self {
             Self::Deleted => Ok(()),
-            Self::NotOver => Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first")),
+            Self::NotOver => {
+                Err(ApiError::conflict("job_not_over", "the job has not ended: cancel it first"))
+            }
             Self::NotFound => Err(ApiError::not_found()),
         }
     }
@@ -53,7 +55,7 @@ impl JobOutcome for Prioritize {
         match self {
             Self::Done => Ok(()),
             Self::NotWaiting => {
-                Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"))
+                Err(ApiError::conflict("job_not_waiting", "the job is already running or has ended"))
             }
             Self::NotFound => Err(ApiError::not_found()),
         }

@@ -1,4 +1,4 @@
-//! Being invited: seeing what an invitation leads to, and accepting it, once.
+//! Answering an invitation: showing it, and accepting it, once.
 //!
 //! Account, membership and the member in the workspace's schema are one commit.
 
@@ -26,84 +26,84 @@ use crate::{
     users::{Password, addresses, passwords},
 };
 
-/// What an invitation leads to, for the page that accepts it.
+/// An invitation, as the page that accepts it shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct InvitationPreview {
-    /// The workspace.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// Who invited; none when a program did, or they are gone.
+    /// Name of the inviter; null if it was an API key or the account is deleted.
     pub inviter_name: Option<String>,
-    /// Invited address.
+    /// Invited email address.
     pub email: String,
     /// Role on acceptance.
     pub role: Role,
-    /// Whether accepting takes a sign-in with the invited address: the link was handed over, not mailed.
+    /// Whether accepting needs a sign-in with the invited address: the link was handed over, not emailed.
     pub requires_sign_in: bool,
-    /// Whether a password has to be chosen to accept without signing in: there is no account with the address, or its
+    /// Whether a password must be chosen to accept without signing in: the address has no account, or its
     /// owner has not verified the address or chosen a password. Always false for a link that was handed over.
     pub requires_password: bool,
-    /// Whether accepting makes an account. The workspace then manages it until its owner joins another one. Always
+    /// Whether accepting creates an account. The workspace then manages it until its owner joins another one. Always
     /// false for a link that was handed over.
     pub creates_account: bool,
-    /// Until when it can be accepted.
+    /// Expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// An invitation that waits for the caller.
+/// A pending invitation to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct OwnInvitation {
-    /// Id of the invitation, with which it is accepted.
+    /// Invitation id, with which it is accepted.
     pub id: InvitationId,
-    /// The workspace.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// Who invited; none when a program did, or they are gone.
+    /// Name of the inviter; null if it was an API key or the account is deleted.
     pub inviter_name: Option<String>,
     /// Role on acceptance.
     pub role: Role,
-    /// When it was last sent.
+    /// Time of the latest sending.
     pub sent_at: DateTime<Utc>,
-    /// Until when it can be accepted.
+    /// Expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Someone has come in.
+/// An accepted invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct AcceptedInvitation {
-    /// Where.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// The member that they are there.
+    /// Id of the new member.
     pub member_id: MemberId,
-    /// The person.
+    /// Account id.
     pub user_id: UserId,
-    /// The address that they sign in with.
+    /// Email address of the account.
     pub email: String,
-    /// What they are there.
+    /// Role in the workspace.
     pub role: Role,
 }
 
-/// With what somebody comes.
+/// Proof with which an invitee accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
-    /// With the token of a link.
+    /// The token of a link.
     WithToken(String),
-    /// With a sign-in, to accept the invitation of that id.
+    /// A sign-in, to accept the invitation of that id.
     ToAccept(InvitationId),
 }
 
-/// Somebody who accepts.
+/// An invitee who accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answering {
-    /// With what they come.
+    /// Proof.
     pub came: Came,
-    /// Who has signed in, in person.
+    /// Signed-in user, not impersonated.
     pub signed_in: Option<UserId>,
-    /// What a new account is to be called.
+    /// Name of a new account.
     pub name: Option<String>,
 }
 
@@ -131,13 +131,13 @@ struct Account {
     id: UserId,
     is_active: bool,
     has_password: bool,
-    /// Whether its owner has shown that the address is theirs.
+    /// Whether its owner has proved to own the address.
     is_verified: bool,
 }
 
 impl Account {
-    /// Whether reading the mailbox is enough to be its owner. An account of an address that nobody has verified may
-    /// be anybody's, with a password of theirs: who reads the mailbox chooses a new one.
+    /// Whether reading the mailbox is sufficient to own it. An account with an unverified address may
+    /// have been created by another person, with that person's password: the mailbox's reader chooses a new one.
     fn is_its_readers(&self) -> bool {
         self.has_password && self.is_verified
     }
@@ -167,17 +167,17 @@ impl Found {
         .ok_or_else(Error::not_found)?;
         match found {
             _ if found.accepted_at.is_some() => {
-                Err(Error::gone("the invitation has been accepted already: sign in"))
+                Err(Error::gone("the invitation has already been accepted: sign in"))
             }
             _ if found.cancelled_at.is_some() || !found.is_backed() => Err(withdrawn()),
             _ if found.expires_at <= jobs::clock::now() => {
-                Err(Error::gone("the invitation has expired: ask for another"))
+                Err(Error::gone("the invitation has expired: request another one"))
             }
             _ => Ok(found),
         }
     }
 
-    /// Whether the person who answers for it could still send it.
+    /// Whether the user who answers for it could still send it.
     fn is_backed(&self) -> bool {
         let backing = Backing {
             role: self.backing_role,
@@ -200,8 +200,8 @@ impl Found {
         .await?)
     }
 
-    /// Checks that whoever came may accept: with a mailed token, which shows that they read the mailbox, or signed in
-    /// to the account of the address. To anybody else it says the same whatever account there is.
+    /// Checks that the invitee may accept: by an emailed token, which proves that they read the mailbox, or signed in
+    /// to the account of the address. In every other case the answer is the same whatever account there is.
     fn check(&self, account: Option<&Account>, answering: &Answering) -> Result<(), Error> {
         let has_mail = self.is_mailed && matches!(answering.came, Came::WithToken(_));
         match (answering.signed_in, account) {
@@ -239,7 +239,7 @@ fn withdrawn() -> Error {
     Error::gone("the invitation was withdrawn")
 }
 
-/// What a query finds an invitation by.
+/// The keys by which a query finds an invitation.
 fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
     match came {
         Came::WithToken(token) => (Some(secret::hash(token)), None),
@@ -247,14 +247,14 @@ fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
     }
 }
 
-/// What a token leads to.
+/// The invitation of a token.
 ///
 /// # Errors
-/// `record_not_found` for a token that is unknown or was replaced, and why one is not good any more.
+/// `record_not_found` for a token that is unknown or was replaced; the reason why one is no longer valid.
 pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, Error> {
     let mut conn = database.pool.acquire().await?;
     let found = Found::good(&mut conn, &Came::WithToken(token.to_owned())).await?;
-    // Whoever made a link to hand over holds it, too, and is told nothing of the address.
+    // The maker of a handed-over link holds it, too, and must learn nothing about the address.
     let account = if found.is_mailed { Some(found.account(&mut conn).await?) } else { None };
     if account.as_ref().is_some_and(|account| account.as_ref().is_some_and(|account| !account.is_active)) {
         return Err(withdrawn());
@@ -274,7 +274,7 @@ pub async fn preview(database: &Database, token: &str) -> Result<InvitationPrevi
     })
 }
 
-/// The invitations that wait for a person's verified address and can be accepted, the newest first.
+/// The pending invitations to a user's verified address that can be accepted, the newest first.
 pub async fn waiting_for(
     database: impl PgExecutor<'_>,
     user: UserId,
@@ -314,8 +314,8 @@ pub async fn waiting_for(
     Ok(open.collect())
 }
 
-/// Hashes the password that whoever accepts has to choose, before any transaction, since that takes a while. None
-/// where none is needed: then nothing is looked at.
+/// Hashes the password that an invitee must choose, before any transaction, since that takes a while. None
+/// if none is needed: then the given one is ignored.
 ///
 /// # Errors
 /// Those of [`accept`]; `parameter_missing` and `record_invalid`.
@@ -344,11 +344,11 @@ pub async fn password_hash(
     Ok(Some(hash))
 }
 
-/// Lets somebody in: account where there was none, membership and member. `hash` is that of [`password_hash`].
-/// However many come with one invitation at once, one is let in.
+/// Accepts an invitation: creates the account if there is none, the membership and the member. `hash` is that of
+/// [`password_hash`]. Of any number of concurrent calls with one invitation, one succeeds.
 ///
 /// # Errors
-/// Those of [`preview`]; `token_invalid` and `forbidden` for who doesn't show that the invitation is theirs;
+/// Those of [`preview`]; `token_invalid` and `forbidden` if the caller doesn't prove that the invitation is theirs;
 /// `already_member`.
 pub async fn accept(
     tx: &mut Tx,
@@ -361,14 +361,14 @@ pub async fn accept(
     let account = found.account(tx.conn()).await?;
     found.check(account.as_ref(), answering)?;
     let workspace = found.workspace_id;
-    // The token, or the sign-in, shows who it is.
+    // The token, or the sign-in, identifies the user.
     let acting = |user| Actor { user_id: Some(user), ..actor.clone() };
     let made = match &account {
         None => make_account(tx, &found, answering, hash, actor).await?,
         Some(_) => None,
     };
     let account = match (&made, account) {
-        // Somebody was quicker: the address has an account by now.
+        // A concurrent request was faster: the address has an account by now.
         (None, None) => {
             lock(tx, &answering.came).await?;
             found.account(tx.conn()).await?
@@ -399,7 +399,7 @@ pub async fn accept(
     .await?;
     let data = json!({ "user_id": user, "email": found.email });
     Event::new("invitation", "accepted", found.id, data).record(tx, workspace, &actor).await?;
-    // A membership that was kept when they were taken out is taken up again.
+    // A membership that was kept at the member's removal is used again.
     let member = sqlx::query_scalar!(
         "insert into memberships as m (id, workspace_id, user_id, role) values ($1, $2, $3, $4)
          on conflict (workspace_id, user_id)
@@ -426,8 +426,8 @@ pub async fn accept(
     })
 }
 
-/// Whoever comes with the same invitation waits here; so does whoever takes the person out of another workspace,
-/// who may delete their account. The person comes before the invitation in both.
+/// Concurrent requests with the same invitation wait here; so does the removal of the user from another workspace,
+/// which may delete the account. The account's row comes before the invitation's in both.
 async fn lock(tx: &mut Tx, came: &Came) -> Result<(), sqlx::Error> {
     let (token, id) = named(came);
     sqlx::query!(
@@ -444,7 +444,7 @@ async fn lock(tx: &mut Tx, came: &Came) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// An account of the address, managed by the workspace that has invited it; none when it has one by now.
+/// A new account with the address, managed by the inviting workspace; none if the address has one by now.
 async fn make_account(
     tx: &mut Tx,
     found: &Found,
@@ -457,7 +457,7 @@ async fn make_account(
     let local_part = found.email.rsplit_once('@').map_or(found.email.as_str(), |(local, _)| local);
     let name = signups::name(said.unwrap_or(local_part)).map_err(|reason| Error::invalid("name", reason))?;
     let user = UserId::new();
-    // A sign-up of the address that is under way will find it taken.
+    // A concurrent sign-up with the address will find it taken.
     let made = sqlx::query!(
         "insert into users (id, email, email_key, email_verified_at, name, password_hash, activated_at, managed_by)
          values ($1, $2, $3, now(), $4, $5, now(), $6)
@@ -485,8 +485,8 @@ async fn make_account(
     Ok(Some(user))
 }
 
-/// Makes an account its mailbox's reader's: the password is theirs from now on, and whatever let anybody else in
-/// is worthless.
+/// Makes an account that of its mailbox's reader: the password is theirs from now on, and all other credentials
+/// become invalid.
 async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> Result<(), sqlx::Error> {
     addresses::take_over(tx, user).await?;
     sqlx::query!(
@@ -506,8 +506,8 @@ async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> R
     audit::record(tx, None, actor, entry).await
 }
 
-/// The member in the workspace's own schema: with what the inviter wrote, and else with nothing of its own, so that
-/// it shows what the account says, now and later.
+/// The member in the workspace's own schema: with the profile that the inviter wrote, and otherwise empty, so that
+/// it shows the account's values, now and later.
 async fn create_member(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -540,6 +540,6 @@ async fn create_member(
     .execute(scope.conn())
     .await?;
     scope.leave().await?;
-    // Somebody who is here and switched off: whoever may switches them on.
+    // A deactivated member: only a member with the permission reactivates it.
     if created.rows_affected() == 1 { Ok(()) } else { Err(already_member()) }
 }

@@ -1,7 +1,7 @@
-//! Inviting: by mail, or by a link to hand over; sending again, and withdrawing.
+//! Inviting: by email, or by a link to hand over; sending again, and withdrawing.
 //!
-//! Inviting an address that is invited already renews its invitation. Nobody offers more than their own role, nor
-//! touches an invitation to a higher one.
+//! Inviting an address that is invited already renews its invitation. A caller neither offers a role above their own,
+//! nor changes an invitation to one.
 
 use chrono::Duration;
 use domain::{
@@ -19,40 +19,40 @@ use sqlx::types::Json;
 use super::{Invitation, InvitationId, InvitationStatus, InvitedProfile, already_member};
 use crate::workspaces::Host;
 
-/// How long an invitation waits.
+/// Lifetime of an invitation.
 const LIFETIME: Duration = Duration::days(7);
 
-/// Whom to invite, and as what.
+/// An invitation to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewInvitation {
-    /// The address.
+    /// Email address.
     pub email: String,
-    /// As before if absent, or as a member who is new.
+    /// Role; if absent, as before, or member for a new invitation.
     pub role: Option<Role>,
-    /// What the member is to begin with; as before if absent.
+    /// Profile of the future member; as before if absent.
     pub profile: Option<InvitedProfile>,
 }
 
-/// Which of the invitations that wait: by whatever is given, and by all of it.
+/// Selection of a pending invitation: by all given fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invitee {
-    /// The invitation, which is also the member to be.
+    /// Invitation id, also that of the future member.
     pub id: Option<InvitationId>,
-    /// The address.
+    /// Email address.
     pub email: Option<String>,
 }
 
-/// What is offered.
+/// An offer.
 struct Offer<'a> {
     email: &'a Email,
     role: Option<Role>,
     profile: Option<InvitedProfile>,
-    /// Whether it may be the first that they hear of it.
+    /// Whether the address may be without a pending invitation.
     may_be_new: bool,
     is_mailed: bool,
 }
 
-/// Invites an address, or renews its invitation, and mails the link there.
+/// Invites an address, or renews its invitation, and emails the link.
 ///
 /// # Errors
 /// `already_member`, `forbidden`, `record_invalid`.
@@ -70,11 +70,11 @@ pub async fn invite(
     Ok(invitation)
 }
 
-/// Makes a link to hand over, and mails nothing: for an invitation that waits, or for an address. Whoever holds it
+/// Creates a link to hand over, without an email: for a pending invitation, or for an address. Its holder
 /// signs in with that address to accept.
 ///
 /// # Errors
-/// Those of [`invite`]; `record_not_found` when none like that waits.
+/// Those of [`invite`]; `record_not_found` if there is no such pending invitation.
 pub async fn make_link(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -89,10 +89,10 @@ pub async fn make_link(
     put(tx, host, Offer { email: &email, role, profile: None, may_be_new, is_mailed: false }, link).await
 }
 
-/// Mails an invitation again, under a new token.
+/// Emails an invitation again, under a new token.
 ///
 /// # Errors
-/// `record_not_found` when none like that waits.
+/// `record_not_found` if there is no such pending invitation.
 pub async fn resend(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -106,10 +106,10 @@ pub async fn resend(
     Ok(invitation)
 }
 
-/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
+/// Withdraws a pending invitation, in one of the workspaces that the caller may enter and invite to.
 ///
 /// # Errors
-/// `record_not_found` where there is none, or the caller may not invite.
+/// `record_not_found` if there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
     entered: &[Authority],
@@ -151,17 +151,17 @@ pub async fn cancel(
     Ok(invitation)
 }
 
-/// The refusal of what is given for an address and isn't one.
+/// The error of a malformed address.
 fn not_an_address(reason: &str) -> Error {
     Error::invalid("email", reason)
 }
 
-/// What an address is compared by; none for what is no address, which nobody was invited by.
+/// The key of an address; none for a text that is no address, which has no invitation.
 fn key_of(invitee: &Invitee) -> Option<String> {
     invitee.email.as_deref().and_then(|email| email.parse::<Email>().ok()).map(|email| email.key().to_owned())
 }
 
-/// The address of an invitation that waits.
+/// The address of a pending invitation.
 async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, Error> {
     if *invitee == Invitee::default() {
         return Err(Error::missing(["member_id"]));
@@ -181,7 +181,7 @@ async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Emai
     email.parse().map_err(not_an_address)
 }
 
-/// Makes the invitation of an address, or renews the one that waits, under a new token.
+/// Creates the invitation of an address, or renews the pending one, under a new token.
 async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer<'_>, link: &Link) -> Result<Invitation, Error> {
     let Offer { email, role, profile, may_be_new, is_mailed } = offer;
     if standing::is_member(tx, host.workspace, email).await? {
@@ -235,7 +235,7 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer<'_>, link: &Link) -> Res
     find(tx, id).await
 }
 
-/// An invitation that has not been accepted, as it is in this transaction.
+/// An unaccepted invitation, as it is in this transaction.
 async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, Error> {
     let row = sqlx::query!(
         r#"select id, workspace_id, email, role, profile as "profile: Json<InvitedProfile>",
@@ -264,7 +264,8 @@ async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, Error> {
     })
 }
 
-/// Mails the link, in the workspace's name. The name in it is the account's: nothing that the inviter wrote.
+/// Emails the link, in the workspace's name. The inviter's name in it is the account's, not one that the
+/// inviter wrote here.
 async fn write(
     tx: &mut Tx,
     host: &Host<'_>,
@@ -285,7 +286,7 @@ async fn write(
     .fetch_one(tx.conn())
     .await?;
     let inviter = from.inviter.as_deref().and_then(mail::shown);
-    let invites = inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let invites = inviter.map_or_else(|| "You are invited".to_owned(), |name| format!("{name} invites you"));
     let (title, workspace) = match mail::shown(&from.name) {
         Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
         None => ("a workspace".to_owned(), "a workspace".to_owned()),
@@ -297,7 +298,7 @@ async fn write(
         lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
         action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),
         after: vec![
-            "The link is good once, and for seven days. If you don't want to join, you need do nothing."
+            "This link can be used once and expires in 7 days. If you don't want to join, ignore this email."
                 .to_owned(),
         ],
     };

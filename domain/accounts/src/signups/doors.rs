@@ -1,5 +1,5 @@
-//! The requests by which someone comes to a workspace. Each is one transaction: a row of `signups`, what it
-//! reserves, and its job.
+//! The requests of the sign-up flows. Each is one transaction: a row of `signups`, its
+//! reservations, and its job.
 
 use domain::{
     Actor, Email, Error, ErrorKind, UserId, WorkspaceId,
@@ -15,7 +15,7 @@ use crate::signups::SignupId;
 use crate::stripe::StripeInviteId;
 use crate::{job_kinds::ProvisionWorkspace, sessions::Client, stripe::invites, users::Password};
 
-/// What someone who wants an account says.
+/// A sign-up for an account.
 #[derive(Debug)]
 pub struct NewSignup {
     email: Email,
@@ -26,53 +26,53 @@ pub struct NewSignup {
     skip_seed: bool,
 }
 
-/// What someone who has paid and wants an account says. What they leave out is as they told Stripe.
+/// A sign-up after a payment. Absent values are those known to Stripe.
 #[derive(Debug, Default)]
 pub struct NewInvitedSignup {
-    /// The invite's code.
+    /// Invite code.
     pub invite_code: String,
-    /// Needed without an identity at Clerk.
+    /// Password; required without a Clerk id.
     pub password: Option<String>,
-    /// What they are called.
+    /// Full name.
     pub full_name: Option<String>,
-    /// What the workspace will be called.
+    /// Name of the new workspace.
     pub company_name: Option<String>,
-    /// Who they are at Clerk, by which they will sign in.
+    /// User id at Clerk, for signing in by it.
     pub clerk_id: Option<String>,
-    /// Whether the workspace begins without an example of a recordset.
+    /// Whether the workspace is created without the example recordset.
     pub skip_seed: bool,
 }
 
-/// A workspace that someone who has an account wants.
+/// Another workspace for an existing account.
 #[derive(Debug, Clone)]
 pub struct NewOwnedWorkspace<'a> {
-    /// Who.
+    /// Owner.
     pub owner: UserId,
-    /// What it will be called.
+    /// Name of the workspace.
     pub name: &'a str,
-    /// Whether it begins without an example of a recordset.
+    /// Whether it is created without the example recordset.
     pub skip_seed: bool,
-    /// How many workspaces one person may own.
+    /// Maximum number of workspaces that one user may own.
     pub at_most: i64,
-    /// The code of an invite by which it is paid already.
+    /// Code of an invite with which it has been paid.
     pub invite_code: Option<&'a str>,
 }
 
-/// A workspace that staff makes for somebody.
+/// A workspace that staff creates for another user.
 #[derive(Debug, Clone)]
 pub struct NewProvision<'a> {
-    /// The owner's address; their account is made if there is none.
+    /// Email address of the owner, whose account is created if there is none.
     pub email: &'a str,
-    /// What a new owner is called.
+    /// Full name of a new owner.
     pub full_name: &'a str,
-    /// What the workspace will be called.
+    /// Name of the workspace.
     pub workspace_name: &'a str,
-    /// Whether it begins without an example of a recordset.
+    /// Whether it is created without the example recordset.
     pub skip_seed: bool,
 }
 
 impl NewSignup {
-    /// Reads what was sent; all that is wrong is said at once.
+    /// Parses the request; all errors are reported together.
     pub fn parse(email: &str, password: String, full_name: &str, company_name: &str) -> Result<Self, Error> {
         let mut reader = Reader::default();
         let email = reader.email(email);
@@ -92,10 +92,10 @@ impl NewSignup {
         reader.finish(read)
     }
 
-    /// The same, to be paid with that after a trial.
+    /// The same, to be paid with that method after a trial.
     ///
     /// # Errors
-    /// `record_invalid` when that can't be an id at Stripe.
+    /// `record_invalid` if that can't be an id at Stripe.
     pub fn paid_with(self, payment_method_id: &str) -> Result<Self, Error> {
         let mut reader = Reader::default();
         let id = reader.foreign_id("payment_method_id", payment_method_id);
@@ -103,14 +103,14 @@ impl NewSignup {
         Ok(Self { payment_method_id: Some(id), ..self })
     }
 
-    /// The same, with or without an example of a recordset.
+    /// The same, with or without the example recordset.
     #[must_use]
     pub fn skip_seed(self, skip_seed: bool) -> Self {
         Self { skip_seed, ..self }
     }
 }
 
-/// A row of `signups` about to be.
+/// A row of `signups` to be inserted.
 struct Reservation<'a> {
     door: Door,
     email: &'a Email,
@@ -125,7 +125,7 @@ struct Reservation<'a> {
     payment_method_id: Option<&'a str>,
 }
 
-/// Inserts the row and enqueues its job; none when another one that is pending makes an account of the address.
+/// Inserts the row and enqueues its job; none if another pending sign-up creates an account with the address.
 async fn reserve(
     tx: &mut Tx,
     new: Reservation<'_>,
@@ -183,16 +183,16 @@ fn user_inactive() -> Error {
 
 /// Another sign-up with the address has not ended yet.
 fn signup_pending() -> Error {
-    let message = "someone is signing up with this email address just now: try again in a moment";
+    let message = "a sign-up with this email address is pending: retry in a moment";
     Error::conflict("signup_pending", message)
 }
 
-/// An address as it is stored, which was one when it was stored.
+/// A stored address, which was valid when it was stored.
 fn stored(email: &str) -> Result<Email, sqlx::Error> {
     email.parse().map_err(|reason: &str| sqlx::Error::Decode(reason.into()))
 }
 
-/// A sign-up whose password is hashed, which takes too long for a transaction.
+/// A sign-up with a hashed password; hashing takes too long for a transaction.
 pub struct HashedSignup {
     email: Email,
     password_hash: String,
@@ -214,10 +214,10 @@ impl NewSignup {
     }
 }
 
-/// Reserves the address and enqueues the job that makes the account.
+/// Reserves the address and enqueues the job that creates the account.
 ///
 /// # Errors
-/// `email_taken` when an account or another live sign-up has the address.
+/// `email_taken` if an account or another pending sign-up has the address.
 pub async fn start(
     tx: &mut Tx,
     new: HashedSignup,
@@ -239,16 +239,16 @@ pub async fn start(
         payment_method_id: new.payment_method_id.as_deref(),
     };
     let started = reserve(tx, reservation, client, origin).await?.ok_or_else(Error::email_taken)?;
-    // After the reservation: whoever held it before has committed the account by now.
+    // After the reservation: its previous holder has committed the account by now.
     if has_account(tx, &new.email).await? {
         return Err(Error::email_taken());
     }
-    // The job makes the entries of what it makes.
+    // The job adds the audit entries of what it creates.
     tx.mark_noted();
     Ok(started)
 }
 
-/// An invited sign-up, read, with the password hashed.
+/// A parsed sign-up with an invite, with the password hashed.
 pub struct ReadInvitedSignup {
     invite_code: String,
     password_hash: String,
@@ -258,14 +258,14 @@ pub struct ReadInvitedSignup {
     skip_seed: bool,
 }
 
-/// Reads an invited sign-up; all that is wrong is said at once.
+/// Parses a sign-up with an invite; all errors are reported together.
 ///
 /// # Errors
-/// `record_not_found` when there is no such invite; `record_invalid` and `parameter_missing`.
+/// `record_not_found` if there is no such invite; `record_invalid` and `parameter_missing`.
 pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadInvitedSignup, Error> {
-    // Looked at before anything costs us a hash; used when the sign-up starts.
+    // Checked before the cost of a hash; redeemed when the sign-up starts.
     let seen = match invites::find(pool, &new.invite_code).await {
-        // One that a failed sign-up has used is given back then.
+        // One redeemed by a sign-up that fails becomes valid again then.
         Err(error) if *error.kind() == ErrorKind::Gone => None,
         found => Some(found?),
     };
@@ -274,7 +274,7 @@ pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadIn
     let clerk_id = new.clerk_id.as_deref().and_then(|id| reader.foreign_id("clerk_id", id));
     let password = match new.password {
         Some(password) => reader.password(password, email.as_ref()),
-        // Nobody knows it: they sign in by Clerk.
+        // A random one: the user signs in by Clerk.
         None if clerk_id.is_some() => Password::parse(secret::generate(), None).ok(),
         None if new.clerk_id.is_none() => return Err(Error::missing(["password"])),
         None => None,
@@ -286,15 +286,15 @@ pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadIn
     Ok(ReadInvitedSignup { invite_code, password_hash, full_name, company_name, clerk_id, skip_seed })
 }
 
-/// The address that has paid.
+/// The address of the payment.
 fn address(invite: &invites::Invite) -> Result<Email, Error> {
     invite.email.parse().map_err(|_| Error::not_found())
 }
 
-/// Uses an invite, reserves its address and enqueues the job that makes the account.
+/// Redeems an invite, reserves its address and enqueues the job that creates the account.
 ///
 /// # Errors
-/// `record_not_found` when the invite is not there, `gone` when it was used; `email_taken` and
+/// `record_not_found` if the invite doesn't exist, `gone` when it was used; `email_taken` and
 /// `clerk_id_taken`.
 pub async fn start_invited(
     tx: &mut Tx,
@@ -337,20 +337,18 @@ pub async fn start_invited(
     .fetch_one(tx.conn())
     .await?;
     if is_known {
-        return Err(Error::conflict(
-            "clerk_id_taken",
-            "there is an account with this Clerk identity already",
-        ));
+        return Err(Error::conflict("clerk_id_taken", "an account with this Clerk identity already exists"));
     }
-    // The job makes the entries of what it makes.
+    // The job adds the audit entries of what it creates.
     tx.mark_noted();
     Ok(started)
 }
 
-/// Enqueues the job that makes another workspace for someone who has an account.
+/// Enqueues the job that creates another workspace for an existing account.
 ///
 /// # Errors
-/// `record_invalid`; `record_not_found` and `gone` for a code that is not good; `limit_exceeded`, also when those under way would be too many.
+/// `record_invalid`; `record_not_found` and `gone` for an invalid code; `limit_exceeded`,
+/// counting pending ones.
 pub async fn create_workspace(
     tx: &mut Tx,
     new: NewOwnedWorkspace<'_>,
@@ -365,7 +363,7 @@ pub async fn create_workspace(
     if let Some(email_key) = email_key {
         undo::give_back(tx, &email_key).await?;
     }
-    // One at a time for one person, so that they are counted right.
+    // One at a time for one user, so that they are counted correctly.
     let owner = sqlx::query!(
         "select email, name from users where id = $1 and is_active for no key update",
         new.owner.0,
@@ -383,10 +381,10 @@ pub async fn create_workspace(
     )
     .fetch_one(tx.conn())
     .await?;
-    // A workspace that is paid for is not one of those that anybody may have.
+    // A paid workspace doesn't count towards the limit.
     if owned >= new.at_most && new.invite_code.is_none() {
         return Err(Error::limit_exceeded(format!(
-            "you own {owned} workspaces, which is as many as one may have"
+            "you already own {owned} workspaces, which is the maximum"
         )));
     }
     let invite = match new.invite_code {
@@ -413,8 +411,8 @@ pub async fn create_workspace(
     request(tx, reservation, actor).await
 }
 
-/// Finds or makes the owner's account, and enqueues the job that makes their workspace. A new
-/// account has no password: its owner is written to when the workspace is ready.
+/// Finds or creates the owner's account, and enqueues the job that creates their workspace. A new
+/// account has no password: its owner is notified by email when the workspace is ready.
 ///
 /// # Errors
 /// `record_invalid`; `user_inactive`; `address_not_verified`;
@@ -428,7 +426,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
         reader.finish(email.zip(full_name).zip(name).map(|((e, f), n)| (e, f, n)))?;
 
     undo::give_back(tx, email.key()).await?;
-    // Of two at once, the second waits for the first's commit, and then finds its account.
+    // Of two concurrent requests, the second waits for the first's commit, and then finds its account.
     let made = sqlx::query_scalar!(
         "insert into users (id, email, email_key, name) values ($1, $2, $3, $4)
          on conflict (email_key) do nothing returning id",
@@ -451,7 +449,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
     if !owner.is_active {
         return Err(user_inactive());
     }
-    // Whoever signed up under the address has not shown that it is theirs.
+    // A sign-up under the address has not proved to own it.
     if owner.is_unproved {
         return Err(Error::conflict(
             "address_not_verified",
@@ -478,7 +476,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
     request(tx, reservation, actor).await
 }
 
-/// Reserves a workspace for an account that exists, and notes the request.
+/// Reserves a workspace for an existing account, and records the request.
 async fn request(tx: &mut Tx, new: Reservation<'_>, actor: &Actor) -> Result<Started, Error> {
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
     let started = reserve(tx, new, &client, actor.origin()).await?.ok_or_else(signup_pending)?;

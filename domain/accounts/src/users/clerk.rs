@@ -1,4 +1,4 @@
-//! People who signed in with Clerk: whether they have an account here, and a session for those who do.
+//! Users who signed in with Clerk: whether they have an account here, and a session for those who do.
 
 use domain::{
     Actor, Email, Error,
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::sessions::{self, Client, Opened};
 
-/// A session for whoever Clerk knows by that id or, the first time, by that address, whose ownership Clerk has
-/// checked; the id is kept then. None for people without an account: this never makes one. An account whose address
-/// was not verified here is matched only while nobody can sign in to it: else whoever typed the address first would keep
-/// their password to what is then another person's account.
+/// A session for the account with that Clerk id or, the first time, with that address, whose ownership Clerk
+/// has verified; the id is stored then. None without an account: this never creates one. An account whose
+/// address was not verified here is matched only while it has no sign-in: otherwise a person who typed the
+/// address first would keep their password to the owner's account.
 ///
 /// # Errors
-/// `account_deactivated` for someone who was deactivated.
+/// `account_deactivated` for a deactivated account.
 pub async fn sign_in(
     database: &Database,
     clerk_id: &str,
@@ -25,7 +25,7 @@ pub async fn sign_in(
     let email =
         email.map(str::parse::<Email>).transpose().map_err(|reason| Error::invalid("email", reason))?;
     let mut tx = database.begin().await?;
-    // An account that is another Clerk person's isn't this one's for having the same address.
+    // An account of another Clerk user must not be matched by having the same address.
     let found = sqlx::query!(
         r#"select id, is_active, clerk_id is null as "is_new!"
              from users

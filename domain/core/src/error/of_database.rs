@@ -20,7 +20,7 @@ impl From<sqlx::Error> for Error {
         }
         match &error {
             sqlx::Error::PoolTimedOut => Self::overloaded(1, error),
-            // A statement that took longer than one may: the client sees what it sees of a slow request.
+            // A statement timeout: the client sees what it sees of a slow request.
             sqlx::Error::Database(reported) if reported.code().as_deref() == Some(QUERY_CANCELED) => {
                 Self::unavailable("timeout", error)
             }
@@ -30,7 +30,7 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// The refusal that a violated constraint stands for: what only the database can decide, or what was right when it was
+/// The error of a violated constraint: one that only the database can decide, or that was not violated when it was
 /// checked and no longer is at the commit.
 fn violation(error: &dyn sqlx::error::DatabaseError) -> Option<Error> {
     match error.constraint()? {
@@ -69,6 +69,6 @@ mod tests {
         assert_eq!(Error::from(sqlx::Error::PoolTimedOut).kind(), &ErrorKind::Overloaded(1));
         let taken = Error::taken("name");
         assert_eq!(taken.kind(), &ErrorKind::Conflict("name_taken".into()));
-        assert_eq!(taken.to_string(), "another one has this name");
+        assert_eq!(taken.to_string(), "this name is already taken");
     }
 }

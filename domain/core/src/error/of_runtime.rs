@@ -13,7 +13,7 @@ impl From<StorageError> for Error {
         match error {
             StorageError::NotFound => Self::not_found(),
             StorageError::TooLarge(_) => Self::too_large(error.to_string()),
-            StorageError::Interrupted(_) => Self::invalid("file", "the upload broke off: send it again"),
+            StorageError::Interrupted(_) => Self::invalid("file", "the upload was aborted: send it again"),
             StorageError::Full => Self::unavailable("storage_full", error),
             StorageError::BadUrl(_) | StorageError::OutOfReach(_) | StorageError::Failed(_) => {
                 Self::internal(error)

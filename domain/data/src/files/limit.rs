@@ -8,7 +8,7 @@ use domain::{
 use jobs::Database;
 use runtime::storage::StorageError;
 
-/// How large an upload may be: known before any of it is read.
+/// The maximum size of an upload, known before any of it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadLimit {
     file: u64,
@@ -16,7 +16,7 @@ pub struct UploadLimit {
 }
 
 impl UploadLimit {
-    /// What a workspace's plan and its storage allow, in an installation that takes files of at most so many bytes.
+    /// The limit by a workspace's plan and storage, in an installation with this maximum file size in bytes.
     ///
     /// # Errors
     /// `limit_exceeded` when nothing can be stored any more.
@@ -44,12 +44,12 @@ impl UploadLimit {
     /// Refuses a file of so many bytes that is too large.
     ///
     /// # Errors
-    /// `limit_exceeded` where the storage is what has no room for it; `payload_too_large`.
+    /// `limit_exceeded` if the workspace's storage has no room for it; `payload_too_large`.
     pub fn check(self, bytes: u64) -> Result<(), Error> {
         if bytes > self.bytes() { Err(self.passed(StorageError::TooLarge(self.file))) } else { Ok(()) }
     }
 
-    /// What is said about an upload that ended by an error of the store.
+    /// The error of an upload that ended by an error of the store.
     pub(crate) fn passed(self, error: StorageError) -> Error {
         match (error, self.storage.limit) {
             (StorageError::TooLarge(_), Some(limit)) if self.bytes() < self.file => {

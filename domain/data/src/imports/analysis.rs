@@ -1,4 +1,4 @@
-//! What is in an uploaded file: looked at once, kept with the file, shown to whoever maps its columns.
+//! The analysis of an uploaded file: made once, stored with the file, shown for mapping its columns.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -18,13 +18,13 @@ use tabular::{Analysis, Bounds, Limits, Options};
 
 use crate::files::{self, File, UploadLimit};
 
-/// Looks at once, and some that wait: each for [`LONGEST_LOOK`] at the most.
+/// Concurrent analyses, with a short queue: each for [`LONGEST_LOOK`] at most.
 static LOOKERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("looks-at-files", 2, 8, MAX_NICE));
 
-/// The longest look at a file: a client waits for it.
+/// Maximum time of an analysis: a client waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(8);
 
-/// How far into a file a look goes. An import reads all of it.
+/// Bounds of an analysis. An import reads the whole file.
 fn bounds() -> Bounds {
     Bounds {
         max_rows: Some(2_000_000),
@@ -34,23 +34,23 @@ fn bounds() -> Bounds {
     }
 }
 
-/// What a look may hold in memory: less than an import, since other requests are answered beside it.
+/// Memory limits of an analysis: less than for an import, since the process answers other requests, too.
 fn limits() -> Limits {
     Limits { max_held_bytes: 128 << 20, max_cells: 4 << 20, ..Limits::default() }
 }
 
-/// Refuses a look at a file that would be refused once the file is found, or has come.
+/// Refuses an analysis that would be refused once the file is found, or uploaded.
 ///
 /// # Errors
-/// `overloaded` while too many files are looked at, of all or of this workspace.
+/// `overloaded` while too many analyses are waiting, of all or of this workspace.
 pub fn require_room(workspace: WorkspaceId) -> Result<(), Error> {
     Ok(LOOKERS.require_room(&Whose::Workspace(workspace.0))?)
 }
 
-/// Takes in a file and looks at it. A file that can't be read is removed again.
+/// Stores an uploaded file and analyses it. A file that can't be read is removed again.
 ///
 /// # Errors
-/// `record_invalid` for what is not a file of rows; those of [`files::upload`].
+/// `record_invalid` for a file without rows; those of [`files::upload`].
 pub async fn take_in(
     database: &jobs::Database,
     storage: &Storage,
@@ -76,7 +76,7 @@ pub async fn take_in(
     }
 }
 
-/// Keeps what was found in a file for imports that don't say otherwise.
+/// Stores the analysis for imports without options of their own.
 pub async fn keep_analysis(
     db: &mut WorkspaceDb,
     file: &File,
@@ -88,10 +88,10 @@ pub async fn keep_analysis(
     Ok(db.note(Entry::new("file", "analyzed", file.id, details)).await?)
 }
 
-/// Looks at a stored file, as the options say. No transaction is open meanwhile.
+/// Analyses a stored file with the given options. No transaction is open meanwhile.
 ///
 /// # Errors
-/// `record_invalid` for what can't be read.
+/// `record_invalid` for a file that can't be read.
 pub async fn look(
     storage: &Storage,
     workspace: WorkspaceId,
@@ -109,9 +109,9 @@ pub async fn look(
         Ok(Ok(analysis)) => Ok(without_nul(analysis)),
         Ok(Err(tabular::FileError::Io(error))) => Err(Error::internal(error)),
         Ok(Err(error)) => Err(unreadable(error.code(), error.to_string())),
-        // A parser that panics has met a file that is not what it says.
+        // A parser panics on a file that is not what it claims to be.
         Err(HeavyError::BrokenOff(_)) => {
-            Err(unreadable("corrupt_file", "the file is damaged in a way that broke its reader".to_owned()))
+            Err(unreadable("corrupt_file", "the file is damaged and cannot be read".to_owned()))
         }
         Err(error @ HeavyError::Overloaded) => Err(error.into()),
     }
@@ -122,7 +122,7 @@ fn unreadable(code: &str, message: String) -> Error {
     Error::invalid_fields(FieldErrors::from([("file".to_owned(), vec![code.to_owned(), message])]))
 }
 
-/// Samples may have a U+0000, which PostgreSQL can't store: a stand-in takes its place.
+/// Samples may have a U+0000, which PostgreSQL can't store: it is replaced.
 fn without_nul(analysis: Analysis) -> Analysis {
     fn clean(value: &mut Value) {
         match value {
@@ -137,11 +137,11 @@ fn without_nul(analysis: Analysis) -> Analysis {
     serde_json::from_value(value).unwrap_or(analysis)
 }
 
-/// What was found in a file.
+/// The stored analysis of a file.
 pub(super) fn kept(file: &File) -> Result<Analysis, Error> {
     let not_analysed = || Error::invalid("file_uri", "has not been analysed yet: call the analysis first");
     let analysis = file.analysis.clone().ok_or_else(not_analysed)?;
-    // One that a newer release wrote and this one can't read is as good as none.
+    // One that a newer release wrote and this one can't read counts as none.
     serde_json::from_value(analysis).map_err(|_| not_analysed())
 }
 

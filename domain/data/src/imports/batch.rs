@@ -23,14 +23,14 @@ const COPY_ERRORS: &str =
     "copy import_errors (job_id, row_number, ordinal, column_name, code, reason, original)
      from stdin (format binary)";
 
-/// What a row is refused for: the column where there is one, a code and a sentence.
+/// A reason for which a row is refused: the column where there is one, a code and a sentence.
 struct Reason<'a> {
     column: Option<&'a str>,
     code: &'a str,
     message: &'a str,
 }
 
-/// How often a code occurs, and what its lines of the report count for as stored.
+/// Number of occurrences of a code, and stored bytes of its lines of the report.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     count: i64,
@@ -43,9 +43,9 @@ pub struct Batch {
     ids: BatchIds,
     records: CopyRows,
     errors: CopyRows,
-    /// What the reasons of each code come to.
+    /// Counts by code.
     codes: BTreeMap<String, Tally>,
-    /// What its records count for as stored.
+    /// Stored bytes of its records.
     record_bytes: i64,
     /// Only of recordsets with unique fields.
     candidates: Candidates,
@@ -238,9 +238,9 @@ struct Target {
     field: Field,
     /// `"key":`, as it stands in the record's JSON.
     member: Vec<u8>,
-    /// Its number among the unique fields.
+    /// Index among the unique fields.
     unique: Option<usize>,
-    /// Its number among the promoted columns that are written.
+    /// Index among the promoted columns that are written.
     promoted: Option<usize>,
 }
 
@@ -253,7 +253,7 @@ pub struct RowWriter {
     targets: Vec<Target>,
     has_unique: bool,
     promoted: Vec<Promoted>,
-    /// Where the promoted values of the row in hand stand.
+    /// Positions of the promoted values of the current row.
     promoted_at: Vec<Option<Range<usize>>>,
     columns: i16,
 }

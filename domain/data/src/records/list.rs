@@ -16,18 +16,18 @@ use sqlx::{Postgres, QueryBuilder};
 use super::Record;
 use crate::recordsets::Schema;
 
-/// Which way a list is sorted.
+/// Sort order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase")]
 pub enum SortOrder {
-    /// The least first.
+    /// Ascending: the least first.
     Asc,
-    /// The greatest first.
+    /// Descending: the greatest first.
     #[default]
     Desc,
 }
 
-/// Which records to list, and how.
+/// Filter and order of a list of records.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordFilter<'a> {
     /// Of one recordset; without it, of all.
@@ -89,7 +89,7 @@ pub async fn list(
     Ok(PageOf { items, total })
 }
 
-/// How many records there are, of one recordset or of all. Deltas are many times fewer than records.
+/// Number of records, of one recordset or of all. Deltas are many times fewer than records.
 async fn count_all(db: &mut WorkspaceDb, recordset: Option<RecordsetId>) -> Result<i64, sqlx::Error> {
     match recordset {
         Some(id) => {
@@ -113,14 +113,14 @@ async fn count_all(db: &mut WorkspaceDb, recordset: Option<RecordsetId>) -> Resu
     }
 }
 
-/// What records must be like.
+/// Conditions on records.
 struct Conditions<'a> {
     recordset: Option<RecordsetId>,
     search: Option<&'a str>,
     columns: Vec<ColumnFilter<'a>>,
 }
 
-/// What one field must be like.
+/// A condition on one field.
 struct ColumnFilter<'a> {
     field: &'a Field,
     /// Stored forms; null stands for a blank.
@@ -151,7 +151,7 @@ impl<'a> Conditions<'a> {
             query.push(" and r.recordset_id = ").push_bind(id);
         }
         if let Some(search) = self.search {
-            // What is in a value is in the text of all, unless JSON writes it otherwise: quicker to look through.
+            // A value's text is in the text of all values, unless JSON escapes it: quicker to search.
             if !search.contains(|c: char| matches!(c, '"' | '\\') || c.is_control()) {
                 query
                     .push(" and position(lower(")
@@ -247,7 +247,7 @@ impl ColumnFilter<'_> {
     }
 }
 
-/// How records are sorted. Ids decide between equals, so that pages don't overlap.
+/// Order of records. Ids decide between equals, so that pages don't overlap.
 enum Order<'a> {
     /// Ids are given in the order of creation.
     Created(SortOrder),

@@ -13,26 +13,26 @@ use super::{Promoted, SchemaField};
 /// Most fields of a recordset.
 pub const MAX_FIELDS: usize = 2_000;
 
-/// A field to add, or to put in the place of the one of its key.
+/// A field to add, or to replace the one with the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Object)]
 pub struct NewField {
-    /// The name in stored records and in the API; derived from the label if absent, and then always
+    /// Key: the name in stored records and in the API; derived from the label if absent, and then always
     /// that of a new field.
     #[serde(default)]
     pub key: Option<FieldKey>,
-    /// The name that people see.
+    /// Label: the name for display.
     pub label: String,
-    /// The type of the field's values. It can't be changed later.
+    /// Type of the values. It can't be changed later.
     pub field_type: FieldType,
-    /// Whether every record must have a value. Records written before keep what they have.
+    /// Whether every record must have a value. Existing records stay unchanged.
     #[serde(default)]
     #[oai(default)]
     pub required: bool,
-    /// Whether no two records may have the same value.
+    /// Whether the values must be unique among the records.
     #[serde(default)]
     #[oai(default)]
     pub unique: bool,
-    /// The values to choose from, for `choice` and `multi_choice`; an empty list takes any value.
+    /// Options of a `choice` or `multi_choice`; an empty list allows any value.
     #[serde(default)]
     #[oai(default)]
     pub options: Vec<String>,
@@ -45,7 +45,7 @@ impl From<Field> for NewField {
     }
 }
 
-/// What becomes of a recordset's fields.
+/// Changes of a recordset's fields.
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     /// The fields to store, in order: new ones and changed ones.

@@ -1,5 +1,5 @@
-//! Tours: where the acting person has been shown around in this workspace. Which tours there are is the
-//! web app's business.
+//! Tours: the acting account's completed and skipped tours of this workspace. The set of tours is
+//! defined by the web app.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use poem_openapi::{Enum, Object};
 
 use super::acting_person;
 
-/// By tour: whether it was completed. One that was skipped is there, with false.
+/// Whether each tour was completed; a skipped tour is present, with false.
 pub type Tours = BTreeMap<String, bool>;
 
-/// How a tour ended.
+/// End of a tour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum TourStatus {
-    /// To its end.
+    /// Completed.
     Completed,
-    /// Put away.
+    /// Skipped.
     Skipped,
 }
 
-/// A tour that is over.
+/// A tour that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct TourProgress {
-    /// The tour.
+    /// Tour id.
     #[oai(validator(min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_.:-]+$"))]
     pub tour_id: String,
-    /// How it ended.
+    /// End of the tour.
     pub status: TourStatus,
 }
 
@@ -40,7 +40,7 @@ impl TourStatus {
     }
 }
 
-/// The tours that the acting person has taken.
+/// The acting account's tours.
 ///
 /// # Errors
 /// `forbidden` for a key
@@ -49,7 +49,7 @@ pub async fn tours(db: &mut WorkspaceDb) -> Result<Tours, Error> {
     of_member(db, member).await
 }
 
-/// Notes how a tour of the acting person ended.
+/// Records how a tour of the acting account ended.
 pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     sqlx::query!(
@@ -66,7 +66,7 @@ pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours,
     Ok(tours)
 }
 
-/// Forgets one tour of the acting person, or all.
+/// Resets one tour of the acting account, or all.
 pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     sqlx::query!(
