@@ -3,8 +3,8 @@
 //! The ledger (`shard.jobs`) is the truth. [`enqueue()`] inserts a row in the caller's transaction; the
 //! [`dispatch`] leader moves due ids to Redis; apalis carries an id to a worker of its pool
 //! ([`deliver`]); the [`worker`] claims the job, runs its handler and finishes it; [`watch`] shows
-//! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
-//! business of its kind ([`kinds`]) and its handler.
+//! every transition and every progress to watchers. The crate knows no domain: a payload is the
+//! responsibility of its kind ([`kinds`]) and its handler.
 
 pub mod audit;
 pub mod batch;
@@ -46,6 +46,7 @@ mod ledger;
 mod logs;
 mod origin;
 mod outage;
+mod owner;
 mod payload;
 mod pool;
 mod progress;
@@ -61,11 +62,12 @@ pub use database::{Connect, ConnectError, Database, Reader, Tx, workspace_schema
 pub use enqueue::{Enqueued, NewJob, enqueue, enqueue_all};
 pub use fair::{FairUse, MAX_QUICK_ROWS};
 pub use handler::{Answer, JobError, MAX_RETRY_AFTER, Outcome, Registry};
-pub use id::JobId;
+pub use id::{Id, JobId, LimitId, PauseId, ScheduleId, WorkerId};
 pub use kind::{Act, Jitter, JobKind, Needs, RetryPolicy};
 pub use logs::JobLogs;
 pub use origin::{ActorType, CredentialType, Origin, Surface};
 pub use outage::is_outage;
+pub use owner::Owner;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;
@@ -75,3 +77,6 @@ pub use schedules::Recurring;
 pub use steps::Steps;
 pub use trace::TraceParent;
 pub use unique::Unique;
+
+// A change of the file rebuilds the crate.
+const _: &str = include_str!("../sqlx.toml");

@@ -1,13 +1,16 @@
-//! Changes of many things, some hundred in a step, so that no transaction holds all of them.
+//! Changes of many items, some hundred in a step, so that no transaction locks all of them.
 
 use std::ops::ControlFlow;
 
-use crate::{Database, Tx};
+use crate::{Database, Tx, database::MAX_AFTER_COMMIT};
 
 /// A change that is made in steps. Each step continues where the one before has ended.
 pub trait Steps: Send {
-    /// What the steps have done, all together.
+    /// The combined result of the steps.
     type Done: Send;
+
+    /// Lowers the number of things after which the steps end, and [`Steps::Done`] says that there may be more.
+    fn limit(&mut self, at_most: i64);
 
     /// Makes the next step; breaks with what was done when it was the last.
     fn step(
@@ -17,15 +20,17 @@ pub trait Steps: Send {
 }
 
 impl Database {
-    /// Makes each step in a transaction of its own: what was done stays when a later one fails.
+    /// Makes each step in a transaction of its own: what was done stays when a later one fails. A bus that does not answer
+    /// is waited for once, and not at each step.
     ///
     /// # Errors
     /// Those of the steps.
     pub async fn in_steps<S: Steps>(&self, mut steps: S) -> Result<S::Done, sqlx::Error> {
+        let mut patience = MAX_AFTER_COMMIT;
         loop {
             let mut tx = self.begin().await?;
             let flow = steps.step(&mut tx).await?;
-            tx.commit().await?;
+            patience = tx.commit_within(patience).await?;
             if let ControlFlow::Break(done) = flow {
                 return Ok(done);
             }
@@ -34,11 +39,16 @@ impl Database {
 }
 
 impl Tx {
-    /// Makes all steps in this transaction.
+    /// Makes steps in this transaction until they end by themselves, or have changed `at_most` things.
     ///
     /// # Errors
     /// Those of the steps.
-    pub async fn all_steps<S: Steps>(&mut self, mut steps: S) -> Result<S::Done, sqlx::Error> {
+    pub async fn steps_within<S: Steps>(
+        &mut self,
+        mut steps: S,
+        at_most: i64,
+    ) -> Result<S::Done, sqlx::Error> {
+        steps.limit(at_most);
         loop {
             if let ControlFlow::Break(done) = steps.step(self).await? {
                 return Ok(done);

@@ -1,14 +1,29 @@
 //! Holds every error that a test is answered with against the documents: the operation must list its status and its
 //! code. What belongs to no operation, such as a path that does not exist, is left alone.
+//!
+//! With [`SEEN_FILE`] it also writes down what was seen: `script/unseen-errors` asks whether each code that is declared
+//! beside a route was.
 
-use std::sync::OnceLock;
+use std::{
+    collections::BTreeSet,
+    fs::OpenOptions,
+    io::Write,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use jobs::Surface;
 use reqwest::Method;
 use serde_json::Value;
 
+/// The variable with the path of the file that the codes are written to, each after its operation's id.
+const SEEN_FILE: &str = "MILLRACE_ERRORS_SEEN_FILE";
+
+/// What this process has written there.
+static SEEN: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+
 /// An operation, and what it may fail with.
 struct Known {
+    id: String,
     method: Method,
     /// Its path; none for a parameter.
     segments: Vec<Option<String>>,
@@ -34,6 +49,7 @@ fn operations() -> Vec<Known> {
                 let path = format!("{prefix}{path}");
                 let named = |segment: &str| (!segment.starts_with('{')).then(|| segment.to_owned());
                 all.push(Known {
+                    id: operation["operationId"].as_str().expect("an operation has an id").to_owned(),
                     method,
                     segments: segments(&path).map(named).collect(),
                     errors: errors(&document, operation),
@@ -61,6 +77,18 @@ fn errors(document: &Value, operation: &Value) -> Vec<(u16, Vec<String>)> {
     errors.collect()
 }
 
+/// Writes down, once, that an operation has failed with a code. Processes of tests write to one file at the same time,
+/// each line at once.
+fn note(operation: &str, code: &str) {
+    let Some(path) = std::env::var_os(SEEN_FILE) else { return };
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen.insert((operation.to_owned(), code.to_owned())) {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let line = format!("{operation}\t{code}\n");
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("codes can be written down");
+    }
+}
+
 /// Codes of no operation, though its path may be one: what comes before an operation is found.
 const OF_NONE: [&str; 3] = ["method_not_allowed", "method_unknown", "route_not_found"];
 
@@ -81,4 +109,5 @@ pub fn check(method: &Method, path: &str, status: u16, code: &str) {
         known.errors.iter().any(lists),
         "{method} {path} answers {status} {code}, which its document does not list: declare it beside the route"
     );
+    note(&known.id, code);
 }

@@ -1,10 +1,16 @@
 //! `Idempotency-Key`: one effect and one answer, however often and from wherever a request comes again.
 
 use futures::future::join_all;
-use serde_json::json;
+use jobs::{NewJob, kinds::NoOp};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Client, TestApp, client::Reply};
+use crate::{
+    Client, TestApp,
+    client::Reply,
+    cluster::wait_until,
+    workspace::{jobs::workspace_of, members},
+};
 
 /// A recordset to put records into.
 async fn recordset(client: &Client) -> String {
@@ -75,7 +81,7 @@ async fn a_refusal_is_repeated_unless_it_may_pass() {
     assert!(is_replayed(&again));
     assert_eq!(again.json(), first.json());
 
-    // Who isn't let in is let in by the same key later.
+    // A caller who is refused may succeed with the same key later.
     app.without_owners().await;
     let role = async |role: &str| {
         let update = sqlx::query("update control.memberships set role = $1").bind(role);
@@ -256,4 +262,140 @@ async fn a_request_without_a_key_has_its_effect_each_time_it_is_sent() {
     }
     let entries = "select count(*) from shard.audit_log where action = 'record.created'";
     assert_eq!(app.count(entries).await, 2);
+}
+
+/// Enqueues jobs for tomorrow.
+async fn enqueue(app: &TestApp, owner: &Client, count: usize) {
+    let (job, later) = (NoOp::default(), jobs::clock::now() + chrono::TimeDelta::days(1));
+    let new = || NewJob::new(&job).workspace(Some(workspace_of(owner))).run_at(later);
+    let mut tx = app.database.begin().await.unwrap();
+    jobs::enqueue_all(&mut tx, (0..count).map(|_| new()).collect()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_many_things_is_one_of_a_thousand_with_a_key_and_is_repeated() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    enqueue(&app, &owner, 2_200).await;
+    let cancelled = "select count(*) from shard.finished_jobs where state = 'cancelled'";
+
+    let all = json!({ "all": true });
+    let first = owner.post_with_key("/jobs/cancel", all.clone(), "first").await;
+    assert!(!is_replayed(&first));
+    let thousand = json!({ "cancelled": 1_000, "requested": 0, "more": true });
+    assert_eq!(first.expect(200), thousand);
+    assert_eq!(app.count(cancelled).await, 1_000);
+    let again = owner.post_with_key("/jobs/cancel", all.clone(), "first").await;
+    assert!(is_replayed(&again));
+    assert_eq!(again.expect(200), thousand);
+    assert_eq!(app.count(cancelled).await, 1_000, "a repeated request stops no other jobs");
+
+    let second = owner.post_with_key("/recordsets/import/jobs/cancel-all", json!({}), "second").await;
+    assert_eq!(second.expect(200), json!({ "cancelled": 0, "requested": 0, "more": false }));
+    let rest = owner.post_without_key("/jobs/cancel", all).await.expect(200);
+    assert_eq!(rest, json!({ "cancelled": 1_200, "requested": 0, "more": false }), "without a key in steps");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_with_one_key_change_many_things_once() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    enqueue(&app, &owner, 1_500).await;
+    let send = || owner.post_with_key("/jobs/cancel", json!({ "all": true }), "all-at-once");
+    for reply in join_all((0..8).map(|_| send())).await {
+        assert!(reply.status == 200 || reply.error(409) == "request_running");
+    }
+    let cancelled = app.count("select count(*) from shard.finished_jobs where state = 'cancelled'").await;
+    assert_eq!(cancelled, 1_000);
+    owner.post("/jobs/cancel", json!({ "all": true })).await.expect(200);
+}
+
+/// How many teams there are, and entries of the audit that say so.
+async fn teams(app: &TestApp, owner: &Client) -> (usize, i64) {
+    let teams = owner.items("/teams").await.as_array().unwrap().len();
+    (teams, app.count("select count(*) from shard.audit_log where action = 'team.created'").await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_between_a_change_and_its_answer_leaves_neither() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    app.run(
+        "create function shard.refuse() returns trigger language plpgsql as
+         $$ begin raise exception 'no answers today'; end $$",
+    )
+    .await;
+    let refuse = "create trigger refuse before insert on shard.idempotency_keys
+                  for each row execute function shard.refuse()";
+    app.run(refuse).await;
+    let new = json!({ "name": "Engineers" });
+    assert_eq!(owner.post_with_key("/teams", new.clone(), "team").await.error(500), "internal");
+    assert_eq!(teams(&app, &owner).await, (0, 0), "what was changed is rolled back");
+
+    app.run("drop trigger refuse on shard.idempotency_keys").await;
+    let again = owner.post_with_key("/teams", new, "team").await;
+    assert!(again.status == 201 && !is_replayed(&again), "{}", again.text);
+    assert_eq!(teams(&app, &owner).await, (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_between_a_change_and_its_answer_finds_one_effect_when_it_comes_back() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    // Answers can be read and not written.
+    let mut held = app.database.begin().await.unwrap();
+    let lock = "lock table shard.idempotency_keys in share row exclusive mode";
+    sqlx::query(lock).execute(held.conn()).await.unwrap();
+    let new = json!({ "name": "Engineers" });
+    let leaving = tokio::spawn({
+        let (owner, new) = (owner.clone(), new.clone());
+        async move { owner.post_with_key("/teams", new, "team").await }
+    });
+    let waits = || async {
+        app.count("select count(*) from pg_locks where not granted and relation = 'shard.idempotency_keys'::regclass")
+            .await
+    };
+    wait_until("the change is made and its answer is not kept yet", || async { waits().await == 1 }).await;
+    leaving.abort();
+    wait_until("its transaction has ended", || async { waits().await == 0 }).await;
+    assert_eq!(teams(&app, &owner).await, (0, 0));
+    drop(held);
+
+    let again = owner.post_with_key("/teams", new, "team").await;
+    assert!(again.status == 201 && !is_replayed(&again), "{}", again.text);
+    assert_eq!(teams(&app, &owner).await, (1, 1));
+}
+
+/// The keys in the answer to a request that hands on what a member holds.
+fn handed(reply: Reply) -> Value {
+    reply.expect(200)["api_keys"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_handed_on_are_shown_again_to_the_credential_that_asked_and_to_no_other() {
+    let app = TestApp::start().await;
+    let signup = crate::app::new_signup();
+    let answer = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
+    app.verify(&signup["email"]).await;
+    let ada = app.anonymous().signed_in(&answer);
+    let (bob, cleo) = (app.join(&ada, "admin").await, app.join(&ada, "admin").await);
+    bob.new_key(&["read"]).await;
+    let path = format!("{}/reassign", members::path_of(&bob).await);
+    let to = json!({ "to_member_id": members::member_of(&cleo).await["id"], "types": ["api_key"] });
+
+    let keys = handed(ada.post_with_key(&path, to.clone(), "hand on").await);
+    assert!(keys[0]["key"].is_string(), "{keys}");
+    let again = ada.post_with_key(&path, to.clone(), "hand on").await;
+    assert!(is_replayed(&again));
+    assert_eq!(handed(again), keys);
+
+    let credentials = json!({ "email": signup["email"], "password": signup["password"] });
+    let session = app.anonymous().post("/auth/login", credentials).await.expect(200);
+    let elsewhere = ada.with_token(session["access_token"].as_str());
+    for other in [elsewhere, cleo] {
+        let reply = other.post_with_key(&path, to.clone(), "hand on").await;
+        assert!(!is_replayed(&reply), "{}", reply.text);
+        assert_eq!(handed(reply), json!([]));
+    }
 }

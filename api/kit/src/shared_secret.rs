@@ -1,4 +1,4 @@
-//! A secret that a caller shares with this installation: whoever brings it is who it was given to.
+//! A secret that a caller shares with this installation: presenting it proves the caller's identity.
 
 use std::{fmt, str::FromStr};
 
@@ -15,10 +15,15 @@ impl SharedSecret {
         Sha256::digest(secret.as_bytes()).into()
     }
 
-    /// Whether it is this one. Takes as long for one that is nearly right as for any other.
+    /// Whether it is this one. Compares in constant time.
     #[must_use]
     pub fn is(&self, secret: &str) -> bool {
         self.0.ct_eq(&Self::digest(secret)).into()
+    }
+
+    /// What tells it apart from the one before it and the one after it.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex::encode(self.0)
     }
 }
 
@@ -49,7 +54,9 @@ mod tests {
         let secret: SharedSecret = text.parse().unwrap();
         assert!(secret.is(text));
         assert!(!secret.is("0123456789abcdef0123456789abcdeF") && !secret.is(""));
-        assert!(!format!("{secret:?}").contains("0123"));
+        assert!(!format!("{secret:?}").contains("0123") && !secret.fingerprint().contains("0123"));
+        let other: SharedSecret = text.to_uppercase().parse().unwrap();
+        assert_ne!(secret.fingerprint(), other.fingerprint());
         assert!("short".parse::<SharedSecret>().is_err());
     }
 }

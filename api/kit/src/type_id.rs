@@ -1,5 +1,5 @@
-//! `TypeId`: an id as the Platform API shows it, after the `TypeID` specification 0.3: a prefix that says
-//! what it is of, and the UUID in Crockford's base32. It is the same id that the Workspace API shows as a
+//! `TypeId`: an id of the Platform API, according to the `TypeID` specification 0.3: a prefix for its type,
+//! and the UUID in Crockford's base32. It is the same id that the Workspace API shows as a
 //! plain UUID, and clients may send either.
 
 mod within;
@@ -7,7 +7,7 @@ mod within;
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use domain::{ApiKeyId, RecordId, UserId, WorkspaceId};
-use jobs::{JobId, schedules::ScheduleId};
+use jobs::{Id, JobId, ScheduleId};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
@@ -21,60 +21,22 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// 130 bits in groups of five: a UUID with two zeros in front.
 const LENGTH: usize = 26;
 
-/// An id of ours that the Platform API shows.
-pub trait Prefixed: Copy + Send + Sync + 'static {
-    /// What stands before the underscore.
-    const PREFIX: &'static str;
-
-    /// The UUID in storage.
-    fn uuid(self) -> Uuid;
-
-    /// The id of that UUID.
-    fn of(id: Uuid) -> Self;
-}
-
-/// The prefixes, all of them.
-macro_rules! prefixes {
-    ($($id:ty = $prefix:literal),* $(,)?) => { $(
-        impl Prefixed for $id {
-            const PREFIX: &'static str = $prefix;
-
-            fn uuid(self) -> Uuid {
-                self.0
-            }
-
-            fn of(id: Uuid) -> Self {
-                Self(id)
-            }
-        }
-    )* };
-}
-
-prefixes! {
-    ApiKeyId = "key",
-    JobId = "job",
-    RecordId = "obj",
-    ScheduleId = "sjob",
-    UserId = "usr",
-    WorkspaceId = "tn",
-}
-
 /// An id on the Platform API: rendered as a `TypeID`, read as one or as a plain UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TypeId<I>(pub I);
 
-impl<I: Prefixed> fmt::Display for TypeId<I> {
+impl<I: Id> fmt::Display for TypeId<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&render(I::PREFIX, self.0.uuid()))
     }
 }
 
-/// A text that is no id of this type.
+/// The text is no id of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an id that begins with {0}_, or a uuid")]
 pub struct NotThatId(&'static str);
 
-impl<I: Prefixed> FromStr for TypeId<I> {
+impl<I: Id> FromStr for TypeId<I> {
     type Err = NotThatId;
 
     fn from_str(text: &str) -> Result<Self, NotThatId> {
@@ -82,15 +44,15 @@ impl<I: Prefixed> FromStr for TypeId<I> {
     }
 }
 
-/// An id of something of any kind, such as an entry of the audit names: the kind's own prefix, or its name where the
-/// Platform API shows no such things otherwise. What happens to several things, or to a part of one, is named after
-/// that, and has the id of what it happens to.
+/// An id of any type, such as an audit entry names: with the type's own prefix, or with its name where the
+/// Platform API has no such resources otherwise. An action on several resources, or on a part of one, is named after
+/// that resource, and has its id.
 #[must_use]
 pub fn type_id_of(kind: &str, id: Uuid) -> String {
     render(prefix_of(kind), id)
 }
 
-/// An id that [`type_id_of`] made for that kind, or a plain UUID.
+/// An id that [`type_id_of`] made for that type, or a plain UUID.
 #[must_use]
 pub fn id_of_kind(kind: &str, text: &str) -> Option<Uuid> {
     read(prefix_of(kind), text)
@@ -104,7 +66,7 @@ fn prefix_of(kind: &str) -> &str {
         "scheduled_job" => ScheduleId::PREFIX,
         "user" | "password" | "sign_in" | "account_letter" | "impersonation" => UserId::PREFIX,
         "workspace" | "governance" | "role" => WorkspaceId::PREFIX,
-        // Many of them at once: the id is that of where they are.
+        // An action on many of them: the id is that of their container.
         "records" => "recordset",
         other => other,
     }
@@ -137,7 +99,7 @@ fn read(prefix: &str, text: &str) -> Option<Uuid> {
     Some(Uuid::from_u128(bits))
 }
 
-impl<I: Prefixed> Type for TypeId<I> {
+impl<I: Id> Type for TypeId<I> {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
     type RawElementValueType = Self;
@@ -164,13 +126,13 @@ impl<I: Prefixed> Type for TypeId<I> {
     }
 }
 
-impl<I: Prefixed> ParseFromParameter for TypeId<I> {
+impl<I: Id> ParseFromParameter for TypeId<I> {
     fn parse_from_parameter(value: &str) -> ParseResult<Self> {
         value.parse().map_err(ParseError::custom)
     }
 }
 
-impl<I: Prefixed> ParseFromJSON for TypeId<I> {
+impl<I: Id> ParseFromJSON for TypeId<I> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         match value {
             Some(Value::String(text)) => text.parse().map_err(ParseError::custom),
@@ -179,7 +141,7 @@ impl<I: Prefixed> ParseFromJSON for TypeId<I> {
     }
 }
 
-impl<I: Prefixed> ToJSON for TypeId<I> {
+impl<I: Id> ToJSON for TypeId<I> {
     fn to_json(&self) -> Option<Value> {
         Some(json!(self.to_string()))
     }

@@ -1,167 +1,108 @@
-//! Personal tokens: how programs of a person come in, wherever that person may, or in one workspace. A person
-//! makes read-only ones; what one may do beyond that is granted by the operator. Shown once, kept as a hash.
+//! Personal tokens: the credentials of a user's programs, in all of the user's workspaces, or in one. A user
+//! creates read-only ones; further scopes are granted by the operator. Shown once, stored as a hash.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, Email, FieldErrors, Refusal, UserId, WorkspaceId,
+    Actor, Email, Error, FieldErrors, PersonalTokenId, UserId, WorkspaceId,
     access::Scope,
     audit::{self, Entry},
-    callers::{Authority, PERSONAL_TOKEN_PREFIX, scopes},
+    callers::{Authority, PERSONAL_TOKEN_PREFIX},
     networks, secret,
 };
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::signups;
 
-/// Tokens of one person that are neither revoked nor expired.
+/// Maximum number of a user's tokens that are neither revoked nor expired.
 pub const MOST_LIVE: i64 = 50;
 
-/// A personal token, without the secret.
+/// A personal token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PersonalToken {
-    /// Its id.
-    pub id: Uuid,
-    /// The person.
-    pub user_id: Uuid,
-    /// The only workspace that it is good in; none: all of the person's.
-    pub workspace_id: Option<Uuid>,
-    /// What it is called.
+    /// Personal token id.
+    pub id: PersonalTokenId,
+    /// Account id.
+    pub user_id: UserId,
+    /// Id of the only workspace that the token is valid in; null if it is valid in all of the user's workspaces.
+    pub workspace_id: Option<WorkspaceId>,
+    /// Name.
     pub name: String,
-    /// Its first characters, by which people tell tokens apart.
+    /// First characters of the token, for telling tokens apart.
     pub prefix: String,
-    /// What it may do: `read`, unless it was granted more.
+    /// Granted scopes: `read`, unless more were granted.
     pub scopes: Vec<Scope>,
-    /// Networks that it may be used from; empty: from anywhere.
+    /// Networks that the token may be used from; empty for any address.
     pub ip_allowlist: Vec<String>,
-    /// When it is over by itself.
+    /// Expiry time; null if the token does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute; null if the token has not been used.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// Since when there is this token.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it was revoked.
+    /// Revocation time; null if the token is not revoked.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// A token to make.
+/// A personal token to create.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewToken {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     pub name: String,
-    /// The only workspace that it is to be good in.
-    pub workspace_id: Option<Uuid>,
-    /// When it is over by itself.
+    /// Id of the only workspace that the token is valid in; null for all of the user's workspaces.
+    pub workspace_id: Option<WorkspaceId>,
+    /// Expiry time; null if the token does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    /// IP addresses, and networks in CIDR notation, that the token may be used from; at most 100. Empty for any
+    /// address.
     #[oai(default)]
     pub ip_allowlist: Vec<String>,
 }
 
-/// Why something about a token didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// There is no such token, or it is somebody else's. 404.
-    #[error("there is no such thing here")]
-    NotFound,
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// It is over for good. 409 `token_revoked`.
-    #[error("the token is revoked, and stays so")]
-    Revoked,
-    /// The person has [`MOST_LIVE`]. 402.
-    #[error("a person has at most {MOST_LIVE} personal tokens at a time")]
-    TooMany,
-    /// Somebody else acts as the person. 403.
-    #[error("whoever acts as somebody else makes no tokens for them")]
-    Impersonated,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// Filter of tokens.
+#[derive(Debug, Clone, Default)]
+struct Filter {
+    id: Option<PersonalTokenId>,
+    /// Tokens of a user that were not revoked.
+    live_of: Option<UserId>,
+    /// Tokens of the account with that key of its address.
+    email_key: Option<String>,
 }
 
-impl DomainError for TokenError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Revoked => Refusal::Conflict("token_revoked".into()),
-            Self::TooMany => Refusal::LimitExceeded,
-            Self::Impersonated => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// A row, as it is read.
-struct Row {
-    id: Uuid,
-    user_id: Uuid,
-    workspace_id: Option<Uuid>,
-    name: String,
-    prefix: String,
-    scopes: Vec<String>,
-    ip_allowlist: Vec<String>,
-    expires_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    revoked_at: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<Row> for PersonalToken {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.id,
-            user_id: row.user_id,
-            workspace_id: row.workspace_id,
-            name: row.name,
-            prefix: row.prefix,
-            scopes: scopes(&row.scopes)?,
-            ip_allowlist: row.ip_allowlist,
-            expires_at: row.expires_at,
-            last_used_at: row.last_used_at,
-            created_at: row.created_at,
-            revoked_at: row.revoked_at,
-        })
-    }
-}
-
-/// A person's tokens that were not revoked, the newest first.
-pub async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<PersonalToken>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select id, user_id, workspace_id, name, prefix, scopes, ip_allowlist, expires_at, last_used_at,
-                created_at, revoked_at
-           from personal_tokens where user_id = $1 and revoked_at is null order by id desc limit 500",
-        user.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(PersonalToken::try_from).collect()
-}
-
-/// The tokens of whoever has an address, revoked ones too, the newest first.
-pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<PersonalToken>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
+/// At most 500 tokens, the newest first.
+async fn find(conn: &mut PgConnection, filter: Filter) -> Result<Vec<PersonalToken>, sqlx::Error> {
+    sqlx::query_as!(
+        PersonalToken,
         "select t.id, t.user_id, t.workspace_id, t.name, t.prefix, t.scopes, t.ip_allowlist, t.expires_at,
                 t.last_used_at, t.created_at, t.revoked_at
            from personal_tokens t join users u on u.id = t.user_id
-          where u.email_key = $1 order by t.id desc limit 500",
-        Email::key_of(email),
+          where ($1::uuid is null or t.id = $1)
+            and ($2::uuid is null or (t.user_id = $2 and t.revoked_at is null))
+            and ($3::text is null or u.email_key = $3)
+          order by t.id desc limit 500",
+        filter.id.map(|id| id.0),
+        filter.live_of.map(|id| id.0),
+        filter.email_key,
     )
     .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(PersonalToken::try_from).collect()
+    .await
 }
 
-/// Revokes all of a person's tokens; answers what they are called.
+/// A user's tokens that were not revoked, the newest first.
+pub async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<PersonalToken>, sqlx::Error> {
+    find(conn, Filter { live_of: Some(user), ..Filter::default() }).await
+}
+
+/// The tokens of the account with an address, including revoked ones, the newest first.
+pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<PersonalToken>, sqlx::Error> {
+    // A malformed address belongs to no account.
+    let Some(email_key) = Email::key_of(email) else { return Ok(Vec::new()) };
+    find(conn, Filter { email_key: Some(email_key), ..Filter::default() }).await
+}
+
+/// Revokes all of a user's tokens; answers their names.
 pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<Vec<String>, sqlx::Error> {
     let revoked = sqlx::query!(
         "update personal_tokens set revoked_at = now() where user_id = $1 and revoked_at is null
@@ -178,34 +119,26 @@ pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Resu
     Ok(names)
 }
 
-async fn get(conn: &mut PgConnection, id: Uuid) -> Result<PersonalToken, TokenError> {
-    let row = sqlx::query_as!(
-        Row,
-        "select id, user_id, workspace_id, name, prefix, scopes, ip_allowlist, expires_at, last_used_at,
-                created_at, revoked_at
-           from personal_tokens where id = $1",
-        id,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.ok_or(TokenError::NotFound)?.try_into()?)
+async fn get(conn: &mut PgConnection, id: PersonalTokenId) -> Result<PersonalToken, Error> {
+    let found = find(conn, Filter { id: Some(id), ..Filter::default() }).await?;
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
-/// Makes a read-only token for the acting person, good in the workspace that they have authority in, or in all of
-/// theirs. Answers it, and its secret, which is shown now and never again.
+/// Creates a read-only token for the acting user, valid in the workspace of the given authority, or in all of the
+/// user's. Answers it, and its secret, which is shown only now.
 ///
 /// # Errors
-/// [`TokenError::Invalid`] with all that is wrong, [`TokenError::TooMany`], [`TokenError::Impersonated`].
+/// `record_invalid` with all that is wrong, `limit_exceeded`, `forbidden`.
 pub async fn create(
     tx: &mut Tx,
     user: UserId,
     actor: &Actor,
     within: Option<&Authority>,
     new: NewToken,
-) -> Result<(PersonalToken, String), TokenError> {
-    // It would outlive what the member of staff was let in for.
+) -> Result<(PersonalToken, String), Error> {
+    // It would outlive the impersonation.
     if actor.impersonator_id.is_some() {
-        return Err(TokenError::Impersonated);
+        return Err(Error::forbidden("impersonators cannot create personal tokens"));
     }
     let mut errors = FieldErrors::new();
     let mut note = |field: &str, reason: &str| errors.insert(field.to_owned(), vec![reason.to_owned()]);
@@ -216,23 +149,23 @@ pub async fn create(
     if new.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
         note("expires_at", "must be in the future");
     }
-    let workspace = within.map(|authority| authority.workspace().0);
+    let workspace = within.map(Authority::workspace);
     if new.workspace_id != workspace {
         note("workspace_id", "is none of the caller's workspaces");
     }
     let ip_allowlist = networks::checked(&new.ip_allowlist, "ip_allowlist", &mut errors);
     if !errors.is_empty() {
-        return Err(TokenError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     make_room(tx, user).await?;
-    let (id, secret) = (Uuid::now_v7(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
+    let (id, secret) = (PersonalTokenId::new(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
     let shown: String = secret.chars().take(secret::SHOWN).collect();
     sqlx::query!(
         "insert into personal_tokens (id, user_id, workspace_id, name, prefix, hash, ip_allowlist, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        id,
+        id.0,
         user.0,
-        workspace,
+        workspace.map(|id| id.0),
         name,
         shown,
         secret::hash(&secret),
@@ -243,12 +176,12 @@ pub async fn create(
     .await?;
     let told = json!({ "name": name, "prefix": shown, "expires_at": new.expires_at });
     let entry = Entry::new("personal_token", "created", id, told);
-    audit::record(tx, workspace.map(WorkspaceId), actor, entry).await?;
+    audit::record(tx, workspace, actor, entry).await?;
     Ok((get(tx.conn(), id).await?, secret))
 }
 
-/// Sees to it that there is room for one more token, until the transaction is over.
-async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
+/// Ensures that there is room for one more token, until the transaction ends.
+async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), Error> {
     sqlx::query!("select id from users where id = $1 for no key update", user.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -259,41 +192,45 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
     )
     .fetch_one(tx.conn())
     .await?;
-    if live < MOST_LIVE { Ok(()) } else { Err(TokenError::TooMany) }
+    if live >= MOST_LIVE {
+        return Err(Error::limit_exceeded(format!(
+            "an account may have at most {MOST_LIVE} active personal tokens: revoke one first"
+        )));
+    }
+    Ok(())
 }
 
-/// Ends one of a person's tokens for good.
+/// Revokes one of a user's tokens permanently.
 ///
 /// # Errors
-/// [`TokenError::NotFound`], also for one that was revoked before.
-pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: Uuid) -> Result<(), TokenError> {
+/// [`Error::not_found()`], also for one that was revoked before.
+pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), Error> {
     let gone = sqlx::query!(
         "update personal_tokens set revoked_at = now()
           where id = $1 and user_id = $2 and revoked_at is null returning workspace_id, name, prefix",
-        id,
+        id.0,
         user.0,
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let entry =
         Entry::new("personal_token", "revoked", id, json!({ "name": gone.name, "prefix": gone.prefix }));
-    Ok(audit::record(tx, gone.workspace_id.map(WorkspaceId), actor, entry).await?)
+    Ok(audit::record(tx, gone.workspace_id, actor, entry).await?)
 }
 
-/// Says what a token may do: for the operator.
+/// Sets a token's scopes: for the operator.
 ///
 /// # Errors
-/// [`TokenError::NotFound`], [`TokenError::Revoked`]; [`TokenError::Invalid`] without a scope.
+/// `record_not_found`, `token_revoked`; `record_invalid` without a scope.
 pub async fn grant(
     tx: &mut Tx,
     actor: &Actor,
-    id: Uuid,
+    id: PersonalTokenId,
     granted: &[Scope],
-) -> Result<PersonalToken, TokenError> {
+) -> Result<PersonalToken, Error> {
     if granted.is_empty() {
-        let reason = vec!["must have at least one".to_owned()];
-        return Err(TokenError::Invalid(FieldErrors::from([("scopes".to_owned(), reason)])));
+        return Err(Error::invalid("scopes", "must have at least one"));
     }
     let names: Vec<_> = Scope::EACH
         .iter()
@@ -302,16 +239,16 @@ pub async fn grant(
         .collect();
     let changed = sqlx::query!(
         "update personal_tokens set scopes = $2 where id = $1 and revoked_at is null returning workspace_id",
-        id,
+        id.0,
         &names,
     )
     .fetch_optional(tx.conn())
     .await?;
     let Some(changed) = changed else {
         get(tx.conn(), id).await?;
-        return Err(TokenError::Revoked);
+        return Err(Error::conflict("token_revoked", "the token has been revoked: create another one"));
     };
     let entry = Entry::new("personal_token", "granted", id, json!({ "scopes": names }));
-    audit::record(tx, changed.workspace_id.map(WorkspaceId), actor, entry).await?;
+    audit::record(tx, changed.workspace_id, actor, entry).await?;
     get(tx.conn(), id).await
 }

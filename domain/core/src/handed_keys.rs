@@ -1,18 +1,13 @@
-//! Handing a member's keys to another member. A key acts for the person in its `created_by`, and that person may have kept its
-//! secret: so what is handed over is a successor with the same settings, and the old key is revoked.
+//! Reassigning a member's keys to another member. A key acts for the user in its `created_by`, and that user may have
+//! kept its secret: so the other member gets a successor with the same settings, and the old key is revoked.
 
+use jobs::ScheduleId;
 use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::{
-    Accounts, ApiKeyId, Event, UserId,
-    access::Scope,
-    callers::{API_KEY_PREFIX, scopes},
-    makers, secret,
-};
+use crate::{Accounts, ApiKeyId, Event, UserId, access::Scope, callers::API_KEY_PREFIX, makers, secret};
 
-/// A new secret of a key, and its beginning.
+/// A new secret of a key, and its first characters.
 #[must_use]
 pub fn new_secret() -> (String, String) {
     let secret = format!("{API_KEY_PREFIX}{}", secret::generate());
@@ -20,16 +15,16 @@ pub fn new_secret() -> (String, String) {
     (secret, shown)
 }
 
-/// A key that was handed over, under its new secret.
+/// A reassigned key, with its new secret.
 #[derive(Clone, PartialEq, Eq, Object)]
 pub struct HandedOverKey {
     /// Id of the new key.
     pub id: ApiKeyId,
-    /// Id of the key whose place it takes, which is revoked.
+    /// Id of the key that it replaces, which is revoked.
     pub replaces: ApiKeyId,
     /// Name, as before.
     pub name: String,
-    /// Secret of the new key. It is shown this once.
+    /// Secret of the new key. Shown only in this answer.
     pub key: String,
 }
 
@@ -39,24 +34,23 @@ impl std::fmt::Debug for HandedOverKey {
     }
 }
 
-/// A key that can still be used, or resumed.
+/// A key that is valid, or can be resumed.
 pub struct Usable {
-    id: Uuid,
+    id: ApiKeyId,
     name: String,
-    scopes: Vec<String>,
+    scopes: Vec<Scope>,
 }
 
 impl Usable {
-    /// Its scopes.
-    ///
-    /// # Errors
-    /// [`sqlx::Error::Decode`] for one that this release does not know.
-    pub fn scopes(&self) -> Result<Vec<Scope>, sqlx::Error> {
-        scopes(&self.scopes)
+    /// Scopes of the key.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 }
 
-/// The keys that act for a person and can still be used, or resumed. None of them changes before the transaction has ended.
+/// The keys that act for a user and are valid, or can be resumed. None of them changes before the transaction
+/// has ended.
 pub async fn lock_usable(accounts: &mut Accounts<'_>, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
     let workspace = accounts.workspace();
     sqlx::query_as!(
@@ -73,18 +67,18 @@ pub async fn lock_usable(accounts: &mut Accounts<'_>, from: UserId) -> Result<Ve
     .await
 }
 
-/// Puts successors that act for `to` in the place of keys that [`lock_usable`] has found; answers with them, and with the
-/// scheduled jobs that run as them. The caller has checked that the actor may, and checks that the successors may have
-/// these run.
+/// Replaces keys that [`lock_usable`] has found by successors that act for `to`; answers them, and the
+/// scheduled jobs that run as them. The caller has checked the actor's permissions, and checks that the successors
+/// may run these jobs.
 pub async fn hand_over(
     accounts: &mut Accounts<'_>,
     keys: Vec<Usable>,
     to: UserId,
-) -> Result<(Vec<HandedOverKey>, Vec<Uuid>), sqlx::Error> {
+) -> Result<(Vec<HandedOverKey>, Vec<ScheduleId>), sqlx::Error> {
     let workspace = accounts.workspace();
     let secrets: Vec<(String, String)> = keys.iter().map(|_| new_secret()).collect();
-    let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
-    let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
+    let old: Vec<ApiKeyId> = keys.iter().map(|key| key.id).collect();
+    let new: Vec<ApiKeyId> = keys.iter().map(|_| ApiKeyId::new()).collect();
     let prefixes: Vec<String> = secrets.iter().map(|(_, shown)| shown.clone()).collect();
     let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret)).collect();
     let revoked_by = accounts.actor().user_id.map(|user| user.0);
@@ -101,8 +95,8 @@ pub async fn hand_over(
          update api_keys k
             set is_active = false, revoked_at = now(), revoked_by = $6, replaced_by = h.new, updated_at = now()
            from handed h where h.old = k.id",
-        &old,
-        &new,
+        &old as &[ApiKeyId],
+        &new as &[ApiKeyId],
         &prefixes,
         &hashes,
         to.0,
@@ -116,12 +110,7 @@ pub async fn hand_over(
         let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
                            "created_by": to });
         accounts.record(Event::new("api_key", "rotated", key.id, details)).await?;
-        handed.push(HandedOverKey {
-            id: ApiKeyId(new),
-            replaces: ApiKeyId(key.id),
-            name: key.name,
-            key: secret,
-        });
+        handed.push(HandedOverKey { id: new, replaces: key.id, name: key.name, key: secret });
     }
     Ok((handed, schedules))
 }

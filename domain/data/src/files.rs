@@ -3,29 +3,29 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use domain::{
-    Actor, DomainError, NewFile, Refusal, WorkspaceDb, WorkspaceId,
-    audit::Entry,
-    storage_use::{self, StorageUseError},
-};
+use domain::{Actor, Error, NewFile, WorkspaceDb, WorkspaceId, audit::Entry, storage_use};
 use futures::Stream;
-use runtime::storage::{Storage, StorageError};
+use runtime::storage::Storage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 mod limit;
 
 pub use limit::UploadLimit;
 
-/// The longest file name that is kept, in characters.
+domain::ids! {
+    /// A file.
+    FileId = "file",
+}
+
+/// Maximum length of a file name, in characters.
 const MAX_NAME: usize = 255;
 
-/// How clients name a file: `file:` and its id. Opaque to them.
+/// A client's reference to a file: `file:` and its id; opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FileUri(pub Uuid);
+pub struct FileUri(pub FileId);
 
 /// The text is no [`FileUri`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,67 +64,30 @@ impl std::fmt::Display for FileUri {
 /// A file whose bytes are all stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
-    /// Its id.
-    pub id: Uuid,
-    /// As the client named it.
+    /// File id.
+    pub id: FileId,
+    /// Name, as given by the client.
     pub name: String,
-    /// What the client said it is.
+    /// Content type, as given by the client.
     pub content_type: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of them, in hex.
+    /// SHA-256 in hex.
     pub sha256: String,
-    /// Where the bytes are.
+    /// Key of its bytes in the storage.
     pub storage_key: String,
-    /// What was found in it.
+    /// Stored analysis.
     pub analysis: Option<Value>,
-    /// When its upload began.
+    /// Start time of the upload.
     pub created_at: DateTime<Utc>,
 }
 
-/// Why a file could not be taken in or found.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// There is no such file, or its bytes are gone.
-    #[error("there is no such file; uploads that are not imported are kept for a day")]
-    NotFound,
-    /// The store failed or refused.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The workspace would store more than its plan allows.
-    #[error(transparent)]
-    Full(StorageUseError),
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl From<StorageUseError> for FileError {
-    fn from(error: StorageUseError) -> Self {
-        match error {
-            StorageUseError::Database(error) => Self::Database(error),
-            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
-        }
-    }
-}
-
-impl DomainError for FileError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Storage(error) => error.refusal(),
-            Self::Full(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
-/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The audit's entry
-/// comes with the size, from which on the file counts.
+/// Stores an upload within its limit. No transaction is open while the bytes arrive. If
+/// they can't be stored, nothing remains; if this process dies meanwhile, the sweep finds the row. The audit entry
+/// is added with the size, from which on the file counts.
 ///
 /// # Errors
-/// See [`StorageError`]; [`FileError::Full`] as soon as the file has more bytes than the workspace has room for.
+/// Those of the storage; `limit_exceeded` as soon as the file has more bytes than the workspace has room for.
 pub async fn upload(
     database: &jobs::Database,
     storage: &Storage,
@@ -132,8 +95,8 @@ pub async fn upload(
     new: NewFile,
     bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
     limit: UploadLimit,
-) -> Result<File, FileError> {
-    let id = Uuid::now_v7();
+) -> Result<File, Error> {
+    let id = FileId::new();
     let key = format!("{}/uploads/{id}", workspace.0.simple());
     let name = plain_name(&new.name);
 
@@ -143,7 +106,7 @@ pub async fn upload(
         "insert into files (id, name, content_type, storage_key, purpose, created_by)
          values ($1, $2, $3, $4, 'import', $5)
          returning created_at",
-        id,
+        id.0,
         name,
         new.content_type,
         key,
@@ -164,13 +127,13 @@ pub async fn upload(
 
     let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
     let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
-    // What others have stored meanwhile counts, too.
+    // Concurrent uploads count, too.
     if let Err(full) = storage_use::add(&mut db, size).await {
         drop(db);
         remove(database, storage, (workspace, actor), id, &key, None).await?;
-        return Err(full.into());
+        return Err(full);
     }
-    sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id, size, stored.sha256)
+    sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id.0, size, stored.sha256)
         .execute(db.conn())
         .await?;
     let details = json!({ "name": name, "size": size, "sha256": stored.sha256 });
@@ -189,16 +152,16 @@ pub async fn upload(
 }
 
 /// A file, if all of it is there.
-pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, FileError> {
+pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, Error> {
     let row = sqlx::query!(
         r#"select id, name, content_type, size as "size!", sha256 as "sha256!", storage_key, analysis, created_at
              from files
             where id = $1 and sha256 is not null and deleted_at is null"#,
-        uri.0,
+        uri.0.0,
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(FileError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     Ok(File {
         id: row.id,
         name: row.name,
@@ -214,28 +177,29 @@ pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, FileError> 
 /// Keeps what was found in a file.
 pub async fn keep_analysis(
     db: &mut WorkspaceDb,
-    id: Uuid,
+    id: FileId,
     analysis: &(impl Serialize + Sync),
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("update files set analysis = $2 where id = $1", id, Json(analysis) as _)
+    sqlx::query!("update files set analysis = $2 where id = $1", id.0, Json(analysis) as _)
         .execute(db.conn())
         .await?;
     Ok(())
 }
 
-/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the removal
-/// already, as [`mark_unused`] notes it, or has never had the file.
+/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the
+/// removal Removes an unneeded file: first its bytes, then its row. None as the audit entry if the removal has
+/// one already, as [`mark_unused`] adds it, or the file never had one.
 pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
     (workspace, actor): (WorkspaceId, Actor),
-    id: Uuid,
+    id: FileId,
     key: &str,
     entry: Option<Entry>,
-) -> Result<(), FileError> {
+) -> Result<(), Error> {
     storage.delete(key).await?;
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
-    let size = sqlx::query_scalar!("delete from files where id = $1 returning size", id)
+    let size = sqlx::query_scalar!("delete from files where id = $1 returning size", id.0)
         .fetch_optional(db.conn())
         .await?;
     storage_use::release(&mut db, size.flatten().unwrap_or(0)).await?;
@@ -247,9 +211,9 @@ pub async fn remove(
     Ok(())
 }
 
-/// Marks uploads that no import has used within a day, and lists what is marked: from now on no import
-/// can begin with them, so their bytes may go ([`remove`]).
-pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+/// Marks uploads that no import has used within a day, and lists the marked ones: from now on no import
+/// can begin with them, so their bytes may be removed ([`remove`]).
+pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(FileId, String)>, sqlx::Error> {
     let marked = sqlx::query!(
         "update files set deleted_at = now()
           where used_at is null and deleted_at is null and created_at < now() - interval '24 hours'",
@@ -282,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_file_uri_reads_back_and_nothing_else_is_one() {
-        let uri = FileUri(Uuid::now_v7());
+        let uri = FileUri(FileId::new());
         assert_eq!(uri.to_string().parse(), Ok(uri));
         for text in ["", "file:", "file:1", "gs://bucket/x", &uri.0.to_string()] {
             assert_eq!(text.parse::<FileUri>(), Err(NotAFileUri), "{text}");

@@ -1,12 +1,11 @@
-//! The kinds of job that bring records in and out. Their handlers are in `workers`.
+//! The job kinds of imports and exports. Their handlers are in `workers`.
 
 use std::time::Duration;
 
-use jobs::{JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
+use jobs::{JobId, JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-/// What imports ask for: they make records.
+/// Permissions that imports need: they create records.
 const OF_IMPORTS: Needs = Needs {
     view: &["imports:view"],
     start: &["imports:create", "records:create"],
@@ -14,7 +13,7 @@ const OF_IMPORTS: Needs = Needs {
     delete: &["imports:delete"],
 };
 
-/// What exports ask for: they show records.
+/// Permissions that exports need: they show records.
 const OF_EXPORTS: Needs = Needs {
     view: &["exports:view"],
     start: &["exports:create", "records:view"],
@@ -22,13 +21,13 @@ const OF_EXPORTS: Needs = Needs {
     delete: &["exports:delete"],
 };
 
-/// Files into records.
+/// Imports of files into records.
 pub const IMPORTS: Pool = Pool::new("imports", 2);
 
-/// Records into files.
+/// Exports of records into files.
 pub const EXPORTS: Pool = Pool::new("exports", 2);
 
-/// The kinds.
+/// The job kinds.
 pub const KINDS: &[Kind] = &[
     Kind::of::<ImportRecords>(),
     Kind::of::<DiscardImport>(),
@@ -38,11 +37,11 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// Reads an uploaded file into the records of a recordset.
-/// Killed at any line: rows and cursor commit together, the next holder goes on after the last batch.
+/// Killed at any line: rows and cursor commit together, the next holder continues after the last batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportRecords {
     /// The row of `imports` that says what to read and how.
-    pub import_id: Uuid,
+    pub import_id: JobId,
 }
 
 impl JobKind for ImportRecords {
@@ -53,12 +52,12 @@ impl JobKind for ImportRecords {
     const CHECKPOINTS: bool = true;
 }
 
-/// Removes what a cancelled atomic import has staged.
-/// Killed at any line: the next attempt removes what is left.
+/// Removes the staged records of a cancelled atomic import.
+/// Killed at any line: the next attempt removes the rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DiscardImport {
     /// The import.
-    pub import_id: Uuid,
+    pub import_id: JobId,
 }
 
 impl JobKind for DiscardImport {
@@ -69,13 +68,13 @@ impl JobKind for DiscardImport {
     const PRIORITY: i16 = 3;
 }
 
-/// Writes the records of a recordset to a file, as they were when the job began.
+/// Writes the records of a recordset to a file, as of the start of the job.
 /// Killed at any line: segments and cursor commit together; a segment written but not committed is
 /// overwritten by the next holder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportRecords {
     /// The row of `exports` that says what to write and how.
-    pub export_id: Uuid,
+    pub export_id: JobId,
 }
 
 impl JobKind for ExportRecords {
@@ -132,7 +131,9 @@ mod tests {
         assert_eq!(refused, Err(Denied { permission: "records:view", lacking: Lacking::Permission }));
         assert_eq!(member.need_for_job(ImportRecords::NAME, Act::Start), Ok(()));
         assert_eq!(member.need_for_job(NoOp::NAME, Act::Delete), Ok(()));
-        assert!(member.kinds_denied(Act::View).is_empty());
+        assert!(!member.kinds_denied(Act::View).has(ImportRecords::NAME));
+        assert!(member.kinds_denied(Act::View).has("of another release"));
+        assert!(!Held::of_role(Role::Admin, vec![]).kinds_denied(Act::View).has("of another release"));
         let files = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Files]);
         let refused = files.need_for_job(ImportRecords::NAME, Act::Start);
         assert_eq!(

@@ -7,5 +7,9 @@ pub mod job_kinds;
 pub mod modules;
 pub mod records;
 pub mod recordsets;
+pub mod remains;
 
 mod csv;
+
+// A change of the file rebuilds the crate.
+const _: &str = include_str!("../sqlx.toml");

@@ -1,7 +1,7 @@
 //! Recordsets: tables of typed records that a workspace defines for itself.
 //!
-//! This module keeps the recordsets and the definitions of their fields, and tells by a [`Schema`] what
-//! a record of one may hold. The records themselves are [`crate::records`]'. A deleted recordset lies
+//! This module keeps the recordsets and the definitions of their fields, and provides by a [`Schema`] the rules of
+//! their records. The records themselves are in [`crate::records`]. A deleted recordset lies
 //! in the trash, where neither it nor its records are visible; its slug stays taken, so that it can come back.
 
 pub mod ewkb;
@@ -22,12 +22,12 @@ pub use unique::unique_value;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    EntityError, Event, FieldErrors, JsonObject, RecordsetId, UserId, WorkspaceDb,
+    Error, Event, FieldErrors, JsonObject, Patch, RecordsetId, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
     storage_use,
 };
 use fields::{Field, FieldType};
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -35,25 +35,25 @@ use uuid::Uuid;
 /// A table of records.
 #[derive(Debug, Clone, PartialEq, Serialize, Object)]
 pub struct Recordset {
-    /// Its id.
+    /// Recordset id.
     pub id: RecordsetId,
-    /// Its name in URLs; it never changes.
+    /// Slug: the name in URLs; it never changes.
     pub slug: String,
-    /// Its name for people.
+    /// Name.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// Settings of the screens that show it, kept as they are given.
+    /// Settings of the screens that show it, stored as given.
     pub settings: JsonObject,
-    /// Whether it is in use.
+    /// Whether the recordset is in use.
     pub is_active: bool,
-    /// How many records it has.
+    /// Number of records.
     pub record_count: i64,
-    /// Who created it.
+    /// User id of the creator; null if an API key created it.
     pub created_by: Option<UserId>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it or its fields last changed.
+    /// Time of the last change of the recordset or its fields.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -64,57 +64,79 @@ pub struct RecordsetDetail {
     #[serde(flatten)]
     #[oai(flatten)]
     pub recordset: Recordset,
-    /// Its fields, in order.
+    /// Fields, in order.
     pub fields: Vec<Field>,
 }
 
 /// A recordset to create.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct NewRecordset {
-    /// Its name for people, 1 to 255 characters.
+    /// Name, 1 to 255 characters.
     pub name: String,
-    /// Its name in URLs; derived from the name and made unique if absent.
+    /// Slug: the name in URLs; derived from the name and made unique if absent.
     pub slug: Option<String>,
-    /// What it is for.
+    /// Description; null if none.
     pub description: Option<String>,
     /// Settings of the screens that show it.
     #[oai(default)]
     pub settings: JsonObject,
-    /// Its fields, in order; at most 2,000.
+    /// Fields, in order; at most 2,000.
     #[oai(default)]
     pub fields: Vec<NewField>,
 }
 
-/// Changes to a recordset; what is absent stays as it is.
+/// Changes to a recordset; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct RecordsetChanges {
-    /// Its name for people, 1 to 255 characters.
+    /// Name, 1 to 255 characters.
     pub name: Option<String>,
-    /// What it is for; null clears it.
-    pub description: MaybeUndefined<String>,
-    /// Settings of the screens that show it; they replace those before.
+    /// Description; null clears it.
+    pub description: Patch<String>,
+    /// Settings of the screens that show it, in place of the present ones.
     pub settings: Option<JsonObject>,
-    /// Whether it is in use.
+    /// Whether the recordset is in use.
     pub is_active: Option<bool>,
-    /// Fields to change, by their keys, and fields to add; others stay as they are.
+    /// Fields to change, by their keys, and fields to add; others stay unchanged.
     pub fields: Option<Vec<NewField>>,
+}
+
+impl RecordsetChanges {
+    /// The names of what they would change.
+    fn names(&self) -> Vec<&'static str> {
+        let named = [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_given()),
+            ("settings", self.settings.is_some()),
+            ("is_active", self.is_active.is_some()),
+            ("fields", self.fields.is_some()),
+        ];
+        named.into_iter().filter(|(_, changes)| *changes).map(|(name, _)| name).collect()
+    }
+}
+
+/// What the event of a change says.
+#[derive(Serialize)]
+struct Updated<'a> {
+    #[serde(flatten)]
+    recordset: &'a Recordset,
+    changed: Vec<&'static str>,
 }
 
 /// Which recordsets to list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordsetFilter<'a> {
-    /// A part of the name, the slug or the description.
+    /// Part of the name, the slug or the description.
     pub search: Option<&'a str>,
-    /// In use or not.
+    /// Whether the recordset is in use.
     pub is_active: Option<bool>,
 }
 
 /// Creates a recordset.
 ///
 /// # Errors
-/// [`EntityError::Taken`] if a slug is asked for that another recordset has;
-/// [`EntityError::Invalid`] for what is wrong with it or its fields; [`EntityError::LimitExceeded`].
-pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, EntityError> {
+/// `slug_taken` if a slug is asked for that another recordset has;
+/// `record_invalid` for errors of it or its fields; `limit_exceeded`.
+pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, Error> {
     let mut errors = FieldErrors::new();
     check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
     let slug = new.slug.as_deref().map(str::parse::<Slug>).transpose();
@@ -124,7 +146,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     let definitions = definitions::define(&[], new.fields.clone());
     errors.extend(definitions.as_ref().err().cloned().unwrap_or_default());
     let (Ok(slug), Ok(definitions), true) = (slug, definitions, errors.is_empty()) else {
-        return Err(EntityError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     };
 
     let id = insert(db, &new, slug).await?;
@@ -135,13 +157,9 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     Ok(created)
 }
 
-/// Inserts the row under the slug that was asked for, or under the first free one.
-async fn insert(
-    db: &mut WorkspaceDb,
-    new: &NewRecordset,
-    asked: Option<Slug>,
-) -> Result<RecordsetId, EntityError> {
-    const TRIES: usize = 100; // each failed one means that somebody else has just succeeded
+/// Inserts the row under the requested slug, or under the first free one.
+async fn insert(db: &mut WorkspaceDb, new: &NewRecordset, asked: Option<Slug>) -> Result<RecordsetId, Error> {
+    const TRIES: usize = 100; // each failed one means that a concurrent one has succeeded
     let derived = Slug::from_name(&new.name);
     for _ in 0..if asked.is_some() { 1 } else { TRIES } {
         let slug = match &asked {
@@ -149,10 +167,10 @@ async fn insert(
             None => derived.clone().unique(&slugs_like(db, &derived).await?),
         };
         let inserted = sqlx::query_scalar!(
-            r#"insert into recordsets (id, slug, name, description, settings, created_by)
+            "insert into recordsets (id, slug, name, description, settings, created_by)
                values ($1, $2, $3, $4, $5, $6)
                on conflict on constraint recordsets_slug_key do nothing
-               returning id as "id: RecordsetId""#,
+               returning id",
             RecordsetId::new().0,
             slug.as_str(),
             new.name.trim(),
@@ -166,7 +184,7 @@ async fn insert(
             return Ok(id);
         }
     }
-    Err(EntityError::Taken("slug".into()))
+    Err(Error::taken("slug"))
 }
 
 /// The slugs that begin like this one, those in the trash too.
@@ -178,19 +196,12 @@ async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sq
         .await
 }
 
-/// A page of the recordsets outside the trash, by name.
-///
-/// # Errors
-/// [`EntityError::Invalid`] for a search that can't be.
+/// A page of the recordsets outside the trash, sorted by name.
 pub async fn list(
     db: &mut WorkspaceDb,
     filter: RecordsetFilter<'_>,
     page: PageRequest,
-) -> Result<PageOf<Recordset>, EntityError> {
-    if filter.search.is_some_and(|search| search.contains('\0')) {
-        let reasons = vec!["must not contain U+0000".to_owned()];
-        return Err(EntityError::Invalid(FieldErrors::from([("search".to_owned(), reasons)])));
-    }
+) -> Result<PageOf<Recordset>, Error> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from recordsets
@@ -202,60 +213,69 @@ pub async fn list(
     )
     .fetch_one(db.conn())
     .await?;
-    let items = sqlx::query_as!(
+    Ok(PageOf { items: find(db, None, filter, page).await?, total })
+}
+
+/// Recordsets outside the trash, by name.
+async fn find(
+    db: &mut WorkspaceDb,
+    handle: Option<Handle<'_>>,
+    filter: RecordsetFilter<'_>,
+    page: PageRequest,
+) -> Result<Vec<Recordset>, sqlx::Error> {
+    sqlx::query_as!(
         Recordset,
-        r#"select s.id as "id: RecordsetId",
+        r#"select s.id,
                   s.slug,
                   s.name,
                   s.description,
-                  s.settings as "settings: JsonObject",
+                  s.settings,
                   s.is_active,
                   (select coalesce(sum(d.delta), 0)::bigint from record_count_deltas d where d.recordset_id = s.id)
                       as "record_count!",
-                  s.created_by as "created_by: UserId",
+                  s.created_by,
                   s.created_at,
                   s.updated_at
              from recordsets s
-            where deleted_at is null
-              and ($1::boolean is null or is_active = $1)
-              and ($2::text is null or position(lower($2) in lower(concat_ws(' ', name, slug, description))) > 0)
+            where s.deleted_at is null
+              and (not $1 or s.slug = $2 or s.id = $3)
+              and ($4::boolean is null or s.is_active = $4)
+              and ($5::text is null or position(lower($5) in lower(concat_ws(' ', s.name, s.slug, s.description))) > 0)
             order by lower(s.name), s.id
-            limit $3 offset $4"#,
+            limit $6 offset $7"#,
+        handle.is_some(),
+        handle.and_then(|handle| handle.slug),
+        handle.and_then(|handle| handle.id),
         filter.is_active,
         filter.search,
         page.limit,
         page.offset,
     )
     .fetch_all(db.conn())
-    .await?;
-    Ok(PageOf { items, total })
+    .await
 }
 
 /// One recordset, by its slug or its id, with its fields and the exact count of its records.
 ///
 /// # Errors
-/// [`EntityError::NotFound`], also for a recordset in the trash.
-pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, EntityError> {
+/// `record_not_found`, also for a recordset in the trash.
+pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, Error> {
     detail(db, Handle::of(slug_or_id)).await
 }
 
 /// Changes a recordset or its fields.
 ///
 /// # Errors
-/// [`EntityError::NotFound`]; [`EntityError::Invalid`], among others for a field whose type would
-/// change, and for one that would become unique while there are records; [`EntityError::LimitExceeded`].
+/// `record_not_found`; `record_invalid`, among others for a field whose type would
+/// change, and for one that would become unique while there are records; `limit_exceeded`.
 pub async fn update(
     db: &mut WorkspaceDb,
     slug_or_id: &str,
     changes: RecordsetChanges,
-) -> Result<RecordsetDetail, EntityError> {
-    let handle = Handle::of(slug_or_id);
+) -> Result<RecordsetDetail, Error> {
+    let (handle, changed) = (Handle::of(slug_or_id), changes.names());
     let mut errors = FieldErrors::new();
-    let (describe, description) = match &changes.description {
-        MaybeUndefined::Undefined => (false, None),
-        MaybeUndefined::Null => (true, None),
-        MaybeUndefined::Value(text) => (true, Some(text.as_str())),
-    };
+    let description = changes.description.value().map(String::as_str);
     check_texts(changes.name.as_deref(), description, changes.settings.as_ref(), &mut errors);
     let fields_change = changes.fields.is_some();
     if let Some(asked) = changes.fields {
@@ -268,7 +288,7 @@ pub async fn update(
         }
     }
     if !errors.is_empty() {
-        return Err(EntityError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     let id = sqlx::query_scalar!(
         "update recordsets
@@ -283,7 +303,7 @@ pub async fn update(
         handle.slug,
         handle.id,
         changes.name.as_deref().map(str::trim),
-        describe,
+        changes.description.is_given(),
         description,
         changes.settings as Option<JsonObject>,
         changes.is_active,
@@ -291,16 +311,17 @@ pub async fn update(
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)?;
-    count_bytes(db, RecordsetId(id)).await?;
-    let updated = detail(db, Handle::id(RecordsetId(id))).await?;
-    db.record(Event::new("recordset", "updated", id, &updated.recordset)).await?;
+    .ok_or_else(Error::not_found)?;
+    count_bytes(db, id).await?;
+    let updated = detail(db, Handle::id(id)).await?;
+    let what = Updated { recordset: &updated.recordset, changed };
+    db.record(Event::new("recordset", "updated", id, what)).await?;
     Ok(updated)
 }
 
-/// Counts what a recordset's definition takes, in the place of what it took: its texts, settings and fields, and for the
-/// rows themselves and their places in the indexes 1,024 bytes and 256 for each field.
-async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), EntityError> {
+/// Counts the storage of a recordset's definition, in place of the previous count: its texts, settings and
+/// fields, and for the rows themselves and their index entries 1,024 bytes and 256 for each field.
+async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Error> {
     let added = sqlx::query_scalar!(
         r#"update recordsets r
               set bytes = taken.bytes
@@ -322,11 +343,11 @@ async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Entity
     Ok(storage_use::add(db, added).await?)
 }
 
-/// Moves a recordset to the trash: neither it nor its records are visible there, and nothing is lost.
+/// Moves a recordset to the trash: neither it nor its records are visible then, and nothing is lost.
 ///
 /// # Errors
-/// [`EntityError::NotFound`], also if it lies there already.
-pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), EntityError> {
+/// `record_not_found`, also if it lies there already.
+pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Error> {
     let handle = Handle::of(slug_or_id);
     let deleted = sqlx::query!(
         "update recordsets
@@ -338,13 +359,13 @@ pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Entity
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let what = json!({"slug": deleted.slug, "name": deleted.name});
     db.record(Event::new("recordset", "deleted", deleted.id, what)).await?;
     Ok(())
 }
 
-/// What a client names a recordset by. No slug looks like an id, so that one never means two.
+/// The client's identifier of a recordset. No slug looks like an id, so it is unambiguous.
 #[derive(Clone, Copy)]
 struct Handle<'a> {
     slug: Option<&'a str>,
@@ -355,7 +376,7 @@ impl<'a> Handle<'a> {
     fn of(slug_or_id: &'a str) -> Self {
         match Uuid::try_parse(slug_or_id) {
             Ok(id) => Self { slug: None, id: Some(id) },
-            Err(_) => Self { slug: Some(slug_or_id).filter(|slug| !slug.contains('\0')), id: None },
+            Err(_) => Self { slug: Some(slug_or_id), id: None },
         }
     }
 
@@ -365,40 +386,20 @@ impl<'a> Handle<'a> {
 }
 
 /// Waits for the transactions that write records by the fields as they are, and keeps others waiting.
-async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, EntityError> {
+async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, Error> {
     sqlx::query_scalar!(
-        r#"select id as "id: RecordsetId"
-             from recordsets where (slug = $1 or id = $2) and deleted_at is null for update"#,
+        "select id from recordsets where (slug = $1 or id = $2) and deleted_at is null for update",
         handle.slug,
         handle.id,
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)
+    .ok_or_else(Error::not_found)
 }
 
-async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, EntityError> {
-    let recordset = sqlx::query_as!(
-        Recordset,
-        r#"select s.id as "id: RecordsetId",
-                  s.slug,
-                  s.name,
-                  s.description,
-                  s.settings as "settings: JsonObject",
-                  s.is_active,
-                  (select coalesce(sum(d.delta), 0)::bigint from record_count_deltas d where d.recordset_id = s.id)
-                      as "record_count!",
-                  s.created_by as "created_by: UserId",
-                  s.created_at,
-                  s.updated_at
-             from recordsets s
-            where (s.slug = $1 or s.id = $2) and s.deleted_at is null"#,
-        handle.slug,
-        handle.id,
-    )
-    .fetch_optional(db.conn())
-    .await?
-    .ok_or(EntityError::NotFound)?;
+async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, Error> {
+    let found = find(db, Some(handle), RecordsetFilter::default(), PageRequest::ONE).await?;
+    let recordset = found.into_iter().next().ok_or_else(Error::not_found)?;
     let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
     Ok(RecordsetDetail { recordset, fields })
 }

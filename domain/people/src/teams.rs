@@ -1,159 +1,120 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 //!
-//! Teams nest, without circles; below the same team each has a name of its own. Whoever leads a team may
-//! change it and who is in it, if their role lets them change the teams that they lead.
+//! Teams nest, without cycles; names are unique among the teams with the same parent. A member who leads a team
+//! may change it and its members, if their role has the permission for teams that they lead.
 
 mod people;
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use domain::{DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, access::Reach};
-use poem_openapi::{Object, types::MaybeUndefined};
+use domain::{Error, Event, Name, Patch, Text, UserId, WorkspaceDb, access::Reach};
+use poem_openapi::Object;
 use serde::Serialize;
-use uuid::Uuid;
 
 pub use people::{NewTeamMember, TeamMember, TeamMemberChanges, TeamRole, add, change, members, remove};
+
+domain::ids! {
+    /// A team.
+    TeamId = "team",
+}
 
 /// A group of members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Team {
-    /// Its id.
-    pub id: Uuid,
-    /// What it is called.
+    /// Team id.
+    pub id: TeamId,
+    /// Name, unique among the teams with the same parent.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// The team that it is a part of.
-    pub parent_team_id: Option<Uuid>,
-    /// Whether it is in use.
+    /// Id of the parent team; null for a top-level team.
+    pub parent_team_id: Option<TeamId>,
+    /// Whether the team is in use.
     pub is_active: bool,
-    /// How many members it has.
+    /// Number of members.
     pub member_count: i64,
-    /// The person who made it.
-    pub created_by: Option<Uuid>,
-    /// When it was made.
+    /// Account id of the creator; null if it was an API key or the account is deleted.
+    pub created_by: Option<UserId>,
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A team to create.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewTeam {
-    /// What it is called.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: String,
-    /// What it is for.
-    #[oai(validator(max_length = 5000))]
-    pub description: Option<String>,
-    /// The team that it is a part of.
-    pub parent_team_id: Option<Uuid>,
-    /// Whether it is in use; yes if absent.
+    /// Name, unique among the teams with the same parent.
+    pub name: Name<255>,
+    /// Description; null if none is set.
+    pub description: Option<Text<5000>>,
+    /// Id of the parent team; null for a top-level team.
+    pub parent_team_id: Option<TeamId>,
+    /// Whether the team is in use; true if absent.
     pub is_active: Option<bool>,
 }
 
-/// Changes to a team; what is absent stays as it is.
+/// Changes to a team; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct TeamChanges {
-    /// What it is called.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: Option<String>,
-    /// What it is for; null clears it.
-    #[oai(validator(max_length = 5000))]
-    pub description: MaybeUndefined<String>,
-    /// The team that it is a part of; null: of none.
-    pub parent_team_id: MaybeUndefined<Uuid>,
-    /// Whether it is in use.
+    /// Name, unique among the teams with the same parent.
+    pub name: Option<Name<255>>,
+    /// Description; null clears it.
+    pub description: Patch<Text<5000>>,
+    /// Id of the parent team; null makes it a top-level team.
+    pub parent_team_id: Patch<TeamId>,
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
 }
 
-/// Which teams to list.
+/// Filter of a list of teams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TeamFilter {
-    /// A part of the name or the description.
+    /// Part of the name or the description.
     pub search: Option<String>,
-    /// In use or not.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
-    /// Where it stands.
+    /// Parent filter.
     pub parent: Option<Parent>,
 }
 
-/// Where a team stands.
+/// Parent filter of a list of teams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
-    /// Below no other.
+    /// Top-level teams only.
     None,
-    /// Right below that one.
-    Team(Uuid),
-}
-
-/// Why something about a team didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum TeamError {
-    /// As for any entity.
-    #[error(transparent)]
-    Entity(#[from] EntityError),
-    /// There are teams below it.
-    #[error("there are teams below this one: move or delete them first")]
-    HasChildren,
-    /// They are in it.
-    #[error("this member is in the team already")]
-    AlreadyIn,
-    /// The caller may change the teams that they lead, and this is none.
-    #[error("this needs the permission teams:edit, or to lead the team")]
-    NotLed,
-}
-
-impl From<sqlx::Error> for TeamError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Entity(error.into())
-    }
-}
-
-impl DomainError for TeamError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Entity(error) => error.refusal(),
-            Self::HasChildren => Refusal::Conflict("team_has_children".into()),
-            Self::AlreadyIn => Refusal::Conflict("already_in_team".into()),
-            Self::NotLed => Refusal::Forbidden,
-        }
-    }
+    /// Direct subteams of that team only.
+    Team(TeamId),
 }
 
 impl FromStr for Parent {
-    type Err = TeamError;
+    type Err = Error;
 
     /// A team's id; `null` or `root` for those below no other.
-    fn from_str(text: &str) -> Result<Self, TeamError> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "null" | "root" => Ok(Self::None),
-            id => id.parse().map(Self::Team).map_err(|_| invalid("parent_team_id", "must be an id, or null")),
+            id => {
+                let invalid = |_| Error::invalid("parent_team_id", "must be an id, or null");
+                id.parse().map(Self::Team).map_err(invalid)
+            }
         }
     }
 }
 
-/// One field, one reason.
-fn invalid(field: &str, reason: &str) -> TeamError {
-    EntityError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])])).into()
-}
-
-/// Teams by name.
-pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
-    if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
-        return Err(invalid("search", "must not contain U+0000"));
-    }
+/// Teams, sorted by name.
+pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     find(db, None, filter).await
 }
 
 /// One team.
-pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<Team, TeamError> {
+pub async fn get(db: &mut WorkspaceDb, id: TeamId) -> Result<Team, Error> {
     let found = find(db, Some(id), &TeamFilter::default()).await?;
-    Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
-async fn find(db: &mut WorkspaceDb, id: Option<Uuid>, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
+async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     let (below_none, below) = match filter.parent {
         None => (false, None),
         Some(Parent::None) => (true, None),
@@ -171,24 +132,23 @@ async fn find(db: &mut WorkspaceDb, id: Option<Uuid>, filter: &TeamFilter) -> Re
               and (not $4 or t.parent_team_id is null)
               and ($5::uuid is null or t.parent_team_id = $5)
             order by lower(t.name), t.id"#,
-        id,
+        id.map(|id| id.0),
         filter.search,
         filter.is_active,
         below_none,
-        below,
+        below.map(|id| id.0),
     )
     .fetch_all(db.conn())
     .await?;
     Ok(teams)
 }
 
-/// Creates a team; its creator leads it.
+/// Creates a team; its creator becomes its lead.
 ///
 /// # Errors
-/// `name_taken`; [`EntityError::Invalid`] for a parent that isn't there.
-pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamError> {
-    let id = Uuid::now_v7();
-    let name = trimmed(&new.name)?;
+/// `name_taken`; `record_invalid` for a parent that doesn't exist.
+pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, Error> {
+    let id = TeamId::new();
     if let Some(parent) = new.parent_team_id {
         hold_order(db).await?;
         may_stand_below(db, id, parent).await?;
@@ -196,10 +156,10 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
     sqlx::query!(
         "insert into teams (id, parent_team_id, name, description, is_active, created_by)
          values ($1, $2, $3, $4, $5, $6)",
-        id,
-        new.parent_team_id,
-        name,
-        new.description,
+        id.0,
+        new.parent_team_id.map(|id| id.0),
+        new.name.as_str(),
+        new.description.as_deref(),
         new.is_active.unwrap_or(true),
         db.user_id(),
     )
@@ -209,7 +169,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
     sqlx::query!(
         "insert into team_members (team_id, member_id, role)
          select $1, id, 'lead' from members where user_id = $2",
-        id,
+        id.0,
         db.user_id(),
     )
     .execute(db.conn())
@@ -222,21 +182,21 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
 /// Changes a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`]; `name_taken`; [`EntityError::Invalid`] for a parent that isn't there or stands
+/// `forbidden`; `name_taken`; `record_invalid` for a parent that doesn't exist or is
 /// below this team.
 pub async fn update(
     db: &mut WorkspaceDb,
     reach: Reach,
-    id: Uuid,
+    id: TeamId,
     changes: TeamChanges,
-) -> Result<Team, TeamError> {
-    if !changes.parent_team_id.is_undefined() {
-        // Before any row: who holds this one's while they wait for a row of ours would wait for ever.
+) -> Result<Team, Error> {
+    if changes.parent_team_id.is_given() {
+        // Before any row lock: a transaction that holds this lock and waits for one of our rows would deadlock
+        // with us.
         hold_order(db).await?;
     }
     may_change(db, reach, id).await?;
-    let name = changes.name.as_deref().map(trimmed).transpose()?;
-    if let MaybeUndefined::Value(parent) = changes.parent_team_id {
+    if let Patch::Value(parent) = changes.parent_team_id {
         may_stand_below(db, id, parent).await?;
     }
     sqlx::query!(
@@ -247,12 +207,12 @@ pub async fn update(
                 is_active = coalesce($7, is_active),
                 updated_at = now()
           where id = $1",
-        id,
-        name,
-        !changes.description.is_undefined(),
-        changes.description.value(),
-        !changes.parent_team_id.is_undefined(),
-        changes.parent_team_id.value(),
+        id.0,
+        changes.name.as_deref(),
+        changes.description.is_given(),
+        changes.description.value().map(Text::as_str),
+        changes.parent_team_id.is_given(),
+        changes.parent_team_id.value().map(|id| id.0),
         changes.is_active,
     )
     .execute(db.conn())
@@ -265,35 +225,33 @@ pub async fn update(
 /// Deletes a team; its members stay in the workspace.
 ///
 /// # Errors
-/// [`TeamError::HasChildren`]
-pub async fn delete(db: &mut WorkspaceDb, id: Uuid) -> Result<(), TeamError> {
+/// `team_has_children`
+pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
     hold_order(db).await?;
     let team = get(db, id).await?;
     let children = sqlx::query_scalar!(
         r#"select exists (select from teams where parent_team_id = $1) as "there!""#,
-        id,
+        id.0,
     );
     if children.fetch_one(db.conn()).await? {
-        return Err(TeamError::HasChildren);
+        return Err(Error::conflict(
+            "team_has_children",
+            "the team has sub-teams: move or delete them first",
+        ));
     }
-    sqlx::query_scalar!("delete from teams where id = $1 returning id", id).fetch_one(db.conn()).await?;
+    sqlx::query_scalar!("delete from teams where id = $1 returning id", id.0).fetch_one(db.conn()).await?;
     db.record(Event::new("team", "deleted", id, &team)).await?;
     Ok(())
 }
 
-/// A name without the blanks around it.
-fn trimmed(name: &str) -> Result<&str, TeamError> {
-    Some(name.trim()).filter(|name| !name.is_empty()).ok_or_else(|| invalid("name", "must not be blank"))
-}
-
-/// From here to the commit nobody else changes which team stands below which. Reading goes on.
+/// Locks the hierarchy of teams until the commit: no other transaction changes it; reads continue.
 async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
     sqlx::query!("lock table teams in share row exclusive mode").execute(db.conn()).await?;
     Ok(())
 }
 
-/// Says no to a parent that isn't there, or that stands below the team itself. After [`hold_order`].
-async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result<(), TeamError> {
+/// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`hold_order`].
+async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), Error> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
                select id, parent_team_id from teams where id = $1
@@ -301,30 +259,33 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result
                select t.id, t.parent_team_id from teams t join above a on t.id = a.parent_team_id
            )
            select id as "id!" from above"#,
-        parent,
+        parent.0,
     )
     .fetch_all(db.conn())
     .await?;
-    if upwards.contains(&id) {
-        return Err(invalid("parent_team_id", "must not be the team itself, or one below it"));
+    if upwards.contains(&id.0) {
+        return Err(Error::invalid("parent_team_id", "must be neither the team itself nor a team below it"));
     }
     if upwards.is_empty() {
-        return Err(invalid("parent_team_id", "there is no such team"));
+        return Err(Error::invalid("parent_team_id", "must be a team of this workspace"));
     }
     Ok(())
 }
 
-/// Says no to a team that isn't there, and to whoever may only change what they lead and doesn't lead it.
-async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: Uuid) -> Result<(), TeamError> {
+/// Refuses a team that doesn't exist, and, with reach over led teams only, one that the caller doesn't lead.
+async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), Error> {
     let user = db.user_id();
     let row = sqlx::query!(
         r#"select exists (select from team_members tm join members m on m.id = tm.member_id
                            where tm.team_id = t.id and tm.role = 'lead' and m.user_id = $2) as "leads!"
              from teams t where t.id = $1 for update of t"#,
-        id,
+        id.0,
         user,
     )
     .fetch_one(db.conn())
     .await?;
-    if reach == Reach::All || row.leads { Ok(()) } else { Err(TeamError::NotLed) }
+    if reach == Reach::Own && !row.leads {
+        return Err(Error::forbidden("this needs the permission teams:edit, or to be a lead of the team"));
+    }
+    Ok(())
 }

@@ -1,11 +1,11 @@
-//! The hub of an API process: one subscription to the bus, fanned out in memory to whoever watches.
+//! The hub of an API process: one subscription to the bus, fanned out in memory to all watchers.
 //!
-//! A watcher costs no Redis connection and no database connection, and an event costs only the
-//! watchers of its job. What the bus loses, a comparison of all watched jobs with the ledger finds
+//! A watcher costs no Redis connection and no database connection, and the cost of an event is that of the
+//! watchers of its job. Events that the bus loses are found by a comparison of all watched jobs with the ledger
 //! within [`RECONCILE`] and [`IN_FLIGHT`].
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -27,15 +27,18 @@ use super::{
 };
 use crate::{Database, JobId, coalesce::Coalescer};
 
-/// How often the watched jobs are compared with the ledger, in one query.
+/// Interval of the comparison of the watched jobs with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);
-/// How long an event that the ledger already tells of may still be on its way over the bus. The ledger is ahead of the
-/// bus with each commit; its word in the place of events on their way would leave those out.
+/// Time for which an event of a transition in the ledger may still be on its way over the bus. The ledger is
+/// ahead of the bus with each commit; replacing the events on their way by its state would leave them out.
 pub const IN_FLIGHT: Duration = Duration::from_millis(500);
-/// Histories that are read at the same time.
+/// Maximum number of histories that are read concurrently.
 const FILLING: usize = 256;
-/// Events that wait for one watcher. One that falls further behind is told to catch up by itself.
+/// Maximum number of events that wait for one watcher. One that falls further behind has to catch up by itself.
 const BACKLOG: usize = 32;
+/// Events of one job that are kept while a hole before them is filled. Of more, the oldest are given up: where they were
+/// is another hole.
+const MAX_HELD: usize = 256;
 /// Jobs whose newest event is remembered after the last watcher has gone, so that a poll never
 /// answers less than the one before.
 const REMEMBERED: usize = 4096;
@@ -46,7 +49,7 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    /// Reads jobs from the ledger; everyone who comes back after an outage asks at the same time.
+    /// Reads jobs from the ledger; all clients that return after an outage do so at the same time.
     ledger: Coalescer<JobId, Option<Snapshot>>,
     watched: Mutex<HashMap<JobId, Watched>>,
     recent: Mutex<HashMap<JobId, Arc<Event>>>,
@@ -59,13 +62,13 @@ struct Inner {
 struct Watched {
     /// The number of the newest event that was passed on.
     last: i64,
-    /// The newest event that a watcher here has had, live or as a snapshot.
+    /// The newest event that a watcher here has received, live or as a snapshot.
     newest: Option<Arc<Event>>,
     next_watcher: u64,
     watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
     filling: bool,
-    /// The newest event that came while its hole was being filled.
-    held: Option<Event>,
+    /// The events that came while a hole was being filled, by their numbers.
+    held: VecDeque<Event>,
 }
 
 /// The live events of one job, for one watcher. Dropping it ends the watch.
@@ -96,7 +99,7 @@ impl Drop for Subscription {
 }
 
 impl Hub {
-    /// Starts listening and reconciling, for as long as the process lives.
+    /// Starts listening and reconciling, for the life of the process.
     #[must_use]
     pub fn start(database: Database) -> Self {
         let ledger = Coalescer::start(database.pool.clone(), |conn, jobs: &[JobId]| read(conn, jobs).boxed());
@@ -116,24 +119,24 @@ impl Hub {
         hub
     }
 
-    /// Asks whoever watches to leave, for this process is about to: they go on elsewhere.
+    /// Dismisses all watchers, since this process is stopping: they reconnect elsewhere.
     pub fn close(&self) {
         self.0.closing.cancel();
     }
 
-    /// Resolves when watchers are to leave.
+    /// Resolves when watchers are dismissed.
     pub fn closing(&self) -> WaitForCancellationFuture<'_> {
         self.0.closing.cancelled()
     }
 
-    /// Cancelled when watchers are to leave.
+    /// Cancelled when watchers are dismissed.
     #[must_use]
     pub fn until_closing(&self) -> CancellationToken {
         self.0.closing.child_token()
     }
 
-    /// Watches a job from now on. For what came before, see [`Hub::snapshot`] and [`Hub::history`];
-    /// ask for those after watching, so that nothing falls between.
+    /// Watches a job from now on. For earlier events, see [`Hub::snapshot`] and [`Hub::history`];
+    /// call those after this, so that no event is missed.
     #[must_use]
     pub fn watch(&self, job: JobId) -> Subscription {
         let (sender, events) = mpsc::channel(BACKLOG);
@@ -146,34 +149,34 @@ impl Hub {
         Subscription { hub: self.clone(), job, watcher, events }
     }
 
-    /// Watches a job's log from now on. For what is there, see [`crate::control::logs`]; ask for that
-    /// after watching, so that nothing falls between.
+    /// Watches a job's log from now on. For existing lines, see [`crate::control::logs`]; call that
+    /// after this, so that no line is missed.
     #[must_use]
     pub fn watch_log(&self, job: JobId) -> LogWatch {
         self.0.lines.watch(job)
     }
 
-    /// Watches all jobs of a workspace from now on. For what is live now, see [`Hub::live`]; ask for that
-    /// after watching, so that nothing falls between.
+    /// Watches all jobs of a workspace from now on. For its unfinished jobs, see [`Hub::live`]; call that
+    /// after this, so that no event is missed.
     #[must_use]
     pub fn watch_workspace(&self, workspace: Uuid) -> FeedWatch {
         self.0.feeds.watch(workspace)
     }
 
-    /// The newest live jobs of a workspace, oldest first.
+    /// The newest unfinished jobs of a workspace, oldest first.
     pub async fn live(&self, workspace: Uuid) -> Result<Vec<Arc<Told>>, sqlx::Error> {
         let mut conn = self.0.database.pool.acquire().await?;
         self.0.feeds.live(&mut conn, workspace).await
     }
 
-    /// How many jobs are watched, and by how many watchers.
+    /// Number of watched jobs, and of their watchers.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let watched = self.watched();
         (watched.len(), watched.values().map(|job| job.watchers.len()).sum())
     }
 
-    /// The job as it is now: the newest of what the ledger, Redis and this process know.
+    /// The present state of the job: the newest that the ledger, Redis and this process know.
     pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
         let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| told(&error))? else {
             return Ok(None);
@@ -199,7 +202,7 @@ impl Hub {
         Ok(Some(snapshot))
     }
 
-    /// The kept events after `after`, oldest first, and whether they follow on it without a hole.
+    /// The kept events after `after`, oldest first, and whether they follow it without a gap.
     pub async fn history(&self, job: JobId, after: i64) -> (Vec<Event>, bool) {
         snapshot::history(&self.0.database.bus, job, after).await
     }
@@ -208,16 +211,16 @@ impl Hub {
         self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hears all live events of the installation, and passes on those of watched jobs.
+    /// Receives all live events of the installation, and passes on those of watched jobs.
     async fn listen(self) {
         loop {
             if let Ok(mut messages) = self.0.database.bus.messages(self.0.database.bus.event_channels()).await
             {
-                // Whatever was published before this subscription was not heard.
+                // Messages before this subscription were not received.
                 self.0.feeds.lost();
                 while let Some(message) = messages.next().await {
                     let has_feeds = !self.0.feeds.is_empty();
-                    // Most events are nobody's business here: look at the id before parsing the rest.
+                    // Most events have no watcher here: read the id before parsing the rest.
                     for line in message.get_payload_bytes().split(|byte| *byte == b'\n') {
                         if let Some(job) = job_of(line)
                             && (has_feeds || self.watched().contains_key(&job))
@@ -235,7 +238,7 @@ impl Hub {
         }
     }
 
-    /// Tells whoever watches the job's workspace.
+    /// Sends the event to the watchers of the job's workspace.
     fn feed(&self, event: &Event) {
         if let Some(of) = &event.of {
             if let Some(workspace) = of.workspace {
@@ -243,7 +246,7 @@ impl Hub {
             }
             return;
         }
-        // What people and the scheduler do to a job doesn't say whose it is; the ledger does.
+        // Events of users' actions and of the scheduler don't include the workspace; the ledger does.
         let (hub, event) = (self.clone(), event.clone());
         tokio::spawn(async move {
             match hub.0.ledger.call(event.job_id).await {
@@ -251,13 +254,13 @@ impl Hub {
                     hub.0.feeds.tell(workspace, &kind.into(), &event);
                 }
                 Ok(_) => {}
-                // The next look at the ledger tells of it.
-                Err(error) => tracing::warn!(%error, "could not see whose an event is"),
+                // The next check of the ledger sends it.
+                Err(error) => tracing::warn!(%error, "could not find the workspace of an event"),
             }
         });
     }
 
-    /// Passes an event on, unless it is old; a hole before it is filled from the history first.
+    /// Passes an event on, unless it is old; a gap before it is filled from the history first.
     fn deliver(&self, event: Event) {
         let mut watched = self.watched();
         let Some(job) = watched.get_mut(&event.job_id) else {
@@ -266,30 +269,30 @@ impl Hub {
         if event.seq <= job.last {
             return;
         }
-        if job.filling {
-            // Those before it are in the history.
-            if job.held.as_ref().is_none_or(|held| held.seq < event.seq) {
-                job.held = Some(event);
-            }
-            return;
+        job.hold(event);
+        if !job.filling {
+            self.send_held(job);
         }
-        if job.last > 0 && event.prev > job.last {
-            job.filling = true;
-            let (hub, id, after) = (self.clone(), event.job_id, job.last);
-            tokio::spawn(async move { hub.fill(id, after, event).await });
-            return;
-        }
-        job.send(event);
     }
 
-    /// Sends what the history has after `after`, then the event that showed the hole.
+    /// Sends what was held of a job, and begins to fill the next hole in it.
+    fn send_held(&self, job: &mut Watched) {
+        let hole = job.send_held();
+        job.filling = hole.is_some();
+        if let Some(event) = hole {
+            let (hub, id, after) = (self.clone(), event.job_id, job.last);
+            tokio::spawn(async move { hub.fill(id, after, event).await });
+        }
+    }
+
+    /// Sends the events of the history after `after`, then the event that revealed the gap.
     async fn fill(&self, id: JobId, after: i64, event: Event) {
         let (events, _) = self.history(id, after).await;
         self.filled(id, events, |_| event);
     }
 
-    /// Sends the watchers of a job what was missing, then the event that is made of what they have, and what came
-    /// meanwhile.
+    /// Sends the watchers of a job the missing events, then the event derived from what they have, and events
+    /// that arrived meanwhile.
     fn filled(&self, id: JobId, events: Vec<Event>, then: impl FnOnce(&Watched) -> Event) {
         let mut watched = self.watched();
         let Some(job) = watched.get_mut(&id) else { return };
@@ -298,15 +301,10 @@ impl Hub {
         }
         let event = then(job);
         job.send(event);
-        job.filling = false;
-        let held = job.held.take();
-        drop(watched);
-        if let Some(held) = held {
-            self.deliver(held);
-        }
+        self.send_held(job);
     }
 
-    /// Compares all watched jobs with the ledger, and sends what was missed.
+    /// Compares all watched jobs with the ledger, and sends missed events.
     async fn reconcile(self) {
         let mut ticks = tokio::time::interval(RECONCILE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -332,22 +330,22 @@ impl Hub {
         }
     }
 
-    /// Whether the ledger tells of a transition that the job's watchers have not been sent.
+    /// Whether the ledger has a transition that the job's watchers have not been sent.
     fn lags_behind(&self, ledger: &Snapshot) -> bool {
         let watched = self.watched();
         let job = watched.get(&ledger.event.job_id).filter(|job| !job.filling);
         job.is_some_and(|job| Event::epoch_of(ledger.event.seq) > Event::epoch_of(job.last))
     }
 
-    /// Sends the watchers of a job that lags behind the ledger what its history has, and then what the ledger says. Of
-    /// many jobs, only the first wait for a Redis that does not answer.
+    /// Sends the watchers of a job that lags behind the ledger the events of its history, and then the ledger's
+    /// state. Of many jobs, only the first wait for a Redis that does not answer.
     async fn catch_up(&self, mut ledger: Snapshot, is_silent: &AtomicBool) {
         let id = ledger.event.job_id;
         let after = {
             let mut watched = self.watched();
             let Some(job) = watched.get_mut(&id).filter(|job| !job.filling) else { return };
             if Event::epoch_of(ledger.event.seq) <= Event::epoch_of(job.last) {
-                return; // it has come
+                return; // it has arrived
             }
             job.filling = true;
             job.last
@@ -356,7 +354,7 @@ impl Hub {
             if after > 0 {
                 return self.history(id, after).await.0;
             }
-            // By its number, those who have come back from elsewhere see what they have missed.
+            // By its number, clients that have returned from elsewhere detect missed events.
             snapshot::newest(&self.0.database.bus, id).await.into_iter().collect()
         };
         let events = if is_silent.load(Ordering::Relaxed) {
@@ -377,6 +375,29 @@ impl Hub {
 }
 
 impl Watched {
+    /// Keeps an event until those before it have been sent.
+    fn hold(&mut self, event: Event) {
+        let at = self.held.partition_point(|held| held.seq < event.seq);
+        if self.held.get(at).is_none_or(|held| held.seq != event.seq) {
+            self.held.insert(at, event);
+        }
+        if self.held.len() > MAX_HELD {
+            self.held.pop_front();
+        }
+    }
+
+    /// Sends what is held up to the next hole; answers the event after that.
+    fn send_held(&mut self) -> Option<Event> {
+        while let Some(event) = self.held.pop_front() {
+            let is_after_hole = self.last > 0 && event.prev > self.last;
+            if is_after_hole {
+                return Some(event);
+            }
+            self.send(event);
+        }
+        None
+    }
+
     fn send(&mut self, event: Event) {
         if event.seq <= self.last {
             return;
@@ -384,11 +405,11 @@ impl Watched {
         self.last = event.seq;
         let event = Arc::new(event);
         self.note(Arc::clone(&event));
-        // A full channel is a slow client: it loses its place here and catches up from the history.
+        // A full channel is a slow client: it loses its position here and catches up from the history.
         self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
     }
 
-    /// Remembers an event that a watcher has, or is about to have.
+    /// Remembers an event that a watcher has received, or is about to.
     fn note(&mut self, event: Arc<Event>) {
         if self.newest.as_ref().is_none_or(|newest| newest.seq < event.seq) {
             self.newest = Some(event);
@@ -396,7 +417,7 @@ impl Watched {
     }
 }
 
-/// The ledger's rows of those jobs, each for everyone who asks for it.
+/// The ledger's rows of those jobs, each for all its callers.
 async fn read(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<Option<Snapshot>>, sqlx::Error> {
     let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
     let found: HashMap<_, _> = snapshot::read(conn, &ids)
@@ -407,7 +428,7 @@ async fn read(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<Option<Snap
     Ok(jobs.iter().map(|job| found.get(job).cloned()).collect())
 }
 
-/// An error that many share, as each of them is told it.
+/// A copy of an error for each of its receivers.
 fn told(error: &sqlx::Error) -> sqlx::Error {
     match error {
         sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
@@ -420,4 +441,55 @@ fn told(error: &sqlx::Error) -> sqlx::Error {
 fn job_of(payload: &[u8]) -> Option<JobId> {
     let rest = payload.strip_prefix(br#"{"job_id":""#)?;
     std::str::from_utf8(rest.get(..36)?).ok()?.parse().ok().map(JobId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, watch::Status};
+
+    /// Progress of one run, numbered.
+    fn progress(n: i64) -> Event {
+        let event = Event::transition(JobId(Uuid::from_u128(1)), Status::Running, 1, clock::now());
+        Event { seq: n, prev: n - 1, ..event }
+    }
+
+    /// A job whose watchers have had number 1, and what they get from now on.
+    fn watched() -> (Watched, mpsc::Receiver<Arc<Event>>) {
+        let (sender, events) = mpsc::channel(2 * MAX_HELD);
+        let job = Watched { last: 1, watchers: HashMap::from([(1, sender)]), ..Watched::default() };
+        (job, events)
+    }
+
+    fn sent(events: &mut mpsc::Receiver<Arc<Event>>) -> Vec<i64> {
+        std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.seq).collect()
+    }
+
+    #[test]
+    fn every_event_that_comes_while_a_hole_is_filled_is_passed_on_in_order_and_once() {
+        let (mut job, mut events) = watched();
+        job.hold(progress(3));
+        let after_hole = job.send_held().expect("number 2 is missing");
+        for n in [5, 4, 6, 5] {
+            job.hold(progress(n));
+        }
+        // No history has number 2: nothing but what came live is there to be sent.
+        job.send(after_hole);
+        assert_eq!(job.send_held(), None);
+        assert_eq!(sent(&mut events), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn more_than_can_be_held_leaves_a_hole_that_is_seen() {
+        let (mut job, mut events) = watched();
+        let most = i64::try_from(MAX_HELD).unwrap();
+        for n in 3..most + 10 {
+            job.hold(progress(n));
+        }
+        let after_hole = job.send_held().expect("a hole");
+        assert_eq!(after_hole.seq, 10);
+        job.send(after_hole);
+        assert_eq!(job.send_held(), None);
+        assert_eq!(sent(&mut events), (10..most + 10).collect::<Vec<_>>());
+    }
 }

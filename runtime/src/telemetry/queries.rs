@@ -1,7 +1,7 @@
 //! A span for each SQL statement, below the span that it is run in, with the standard attributes of OpenTelemetry.
 //!
-//! sqlx tells of each statement by an event when it has ended, with its text and how long it took. The text has
-//! placeholders; bound values are not in it, and go nowhere.
+//! sqlx emits an event for each statement when it has ended, with its text and duration. The text has
+//! placeholders; bound values are not in it, and are not exported.
 
 use std::{fmt, time::Duration};
 
@@ -19,27 +19,27 @@ use tracing_subscriber::{
     layer::{self, Layer},
 };
 
-/// Where sqlx tells of statements.
+/// The target of sqlx's events of statements.
 const TARGET: &str = "sqlx::query";
 /// The database, as OpenTelemetry names it.
 const SYSTEM: &str = "postgresql";
-/// Characters of a statement that are exported; a migration has more.
+/// Maximum number of exported characters of a statement; a migration has more.
 const MAX_TEXT: usize = 4_096;
 
-/// The layer that makes spans of statements. It is there only where spans are exported.
+/// The layer that makes spans of statements; installed only where spans are exported.
 pub(crate) struct QuerySpans(pub SdkTracer);
 
 impl QuerySpans {
-    /// What it has to be given: without it, sqlx makes no events for it.
+    /// The filter that it needs: without it, sqlx makes no events for it.
     pub(crate) fn filter() -> Targets {
-        // Statements are told of at `debug`, slow ones at `warn`.
+        // Events of statements have the level `debug`, slow ones `warn`.
         Targets::new().with_target(TARGET, LevelFilter::DEBUG)
     }
 }
 
 impl<S: Subscriber> Layer<S> for QuerySpans {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
-        // Of the span that is entered. What a process does by itself, such as the dispatcher's looks, is in none.
+        // The entered span. A process's own statements, such as the dispatcher's passes, are in none.
         let above = Context::current();
         if !above.span().span_context().is_sampled() {
             return;
@@ -71,7 +71,7 @@ impl<S: Subscriber> Layer<S> for QuerySpans {
 struct Statement {
     /// Its first words.
     summary: String,
-    /// All of it, unless the summary is.
+    /// The whole statement, unless that is the summary.
     whole: String,
     took: Duration,
     rows_returned: Option<i64>,

@@ -7,7 +7,7 @@ use crate::TestApp;
 
 /// The operations whose effect is a credential, who gets in, what they may do, what runs later by itself, or what the
 /// person's account says.
-const OUTLASTS: [&str; 62] = [
+const OUTLASTS: [&str; 63] = [
     "add_team_member",
     "cancel_invitation",
     "change_password",
@@ -60,6 +60,7 @@ const OUTLASTS: [&str; 62] = [
     "set_role_permissions",
     "set_user_avatar",
     "simulate_policy",
+    "switch_workspace",
     "toggle_api_key",
     "update_api_key",
     "update_current_user",
@@ -114,5 +115,8 @@ async fn staff_who_act_as_a_person_leave_the_account_as_it_is() {
     for path in ["/auth/me/avatar", &format!("{own}/avatar")] {
         assert_eq!(acting.upload(path, "face.png", "no picture").await.error(403), "forbidden", "{path}");
     }
+    // Nor do they say where the person works next.
+    let other = json!({ "workspace_id": acting.workspace });
+    assert_eq!(acting.post("/workspaces/switch", other).await.error(403), "forbidden");
     assert_eq!(owner.get("/auth/me").await.expect(200), before);
 }

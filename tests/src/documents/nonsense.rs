@@ -150,11 +150,23 @@ impl Walk {
                     self.call(operation, ID, &query, good.as_ref()).await;
                 }
             }
-            for name in properties.keys() {
+            for (name, schema) in &properties {
+                let is_text =
+                    types_of(self.resolved(schema)).iter().all(|ty| ["string", "null"].contains(ty));
+                let is_text = is_text && !types_of(self.resolved(schema)).is_empty();
                 for nonsense in in_bodies() {
                     let mut body = good.clone().unwrap_or_default();
+                    let is_taken_for_text = is_text && (nonsense.is_number() || nonsense.is_boolean());
                     body[name] = nonsense;
-                    self.call(operation, ID, "", Some(&body)).await;
+                    let reply = self.call(operation, ID, "", Some(&body)).await;
+                    let here = format!(
+                        "{} {} {body}: {} {}",
+                        operation.method, operation.path, reply.status, reply.text
+                    );
+                    assert!(!is_taken_for_text || reply.status >= 400, "{name} is a text: {here}");
+                    if is_taken_for_text && reply.status == 422 {
+                        assert!(reply.text.contains(&format!("\"{name}\":")), "{name} is to blame: {here}");
+                    }
                 }
             }
             if operation.body["requestBody"]["content"]["application/json"].is_object() {

@@ -107,7 +107,7 @@ async fn what_breaks_a_rule_is_refused_by_field() {
         (json!({ "cron_expression": "every day" }), "cron_expression", "must have five fields"),
         (json!({ "timezone": "Moon" }), "timezone", "must be a time zone"),
         (json!({ "run_at": "2099-01-01T00:00:00Z" }), "run_at", "give this or cron_expression"),
-        (json!({ "cron_expression": null }), "cron_expression", "give this or run_at"),
+        (json!({ "cron_expression": null }), "cron_expression", "give cron_expression or run_at"),
         (json!({ "cron_expression": null, "run_at": "2001-01-01T00:00:00Z" }), "run_at", "in the future"),
         (
             json!({ "cron_expression": null, "run_at": "2099-01-01T00:00:00Z", "timezone": "UTC" }),
@@ -142,7 +142,7 @@ async fn what_breaks_a_rule_is_refused_by_field() {
         let unknown = json!({ "action_type": action_type, "action_config": { "zz": 1 } });
         let refused = owner.post(PATH, no_op(unknown)).await.expect(422);
         assert_eq!(refused["error"]["code"], "parameter_unknown", "{refused}");
-        let said = json!({ "action_config.zz": [format!("is not a member here; there are {members}")] });
+        let said = json!({ "action_config.zz": [format!("is unknown; allowed are {members}")] });
         assert_eq!(refused["error"]["fields"], said);
     }
     let missing = owner.post(PATH, json!({})).await.expect(422);
@@ -334,4 +334,32 @@ async fn a_plan_allows_so_many_scheduled_jobs_also_of_several_at_once() {
     for job in owner.get(PATH).await.expect(200)["data"].as_array().unwrap() {
         owner.delete(&format!("{PATH}/{}", job["id"].as_str().unwrap())).await.expect(200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_of_another_release_is_listed_and_hides_no_other() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let admin = app.join(&owner, "admin").await;
+    let (known, _) = create(&owner, no_op(json!({}))).await;
+    let (future, path) = create(&owner, no_op(json!({}))).await;
+    app.run(
+        "update shard.schedules set kind = 'future.kind', pool = 'future'
+          where id = (select id from shard.schedules where workspace_id is not null order by id desc limit 1)",
+    )
+    .await;
+
+    for who in [&owner, &admin] {
+        let list = who.get(PATH).await.expect(200);
+        let shown: Vec<_> =
+            list["data"].as_array().unwrap().iter().map(|it| (&it["id"], &it["action_type"])).collect();
+        assert_eq!(shown, [(&future["id"], &json!("unknown")), (&known["id"], &json!("no_op"))]);
+    }
+    assert_eq!(owner.get(&path).await.expect(200)["data"]["action_type"], "unknown");
+    // Its job waits for a worker that knows it.
+    let run = owner.post(&format!("{path}/execute"), json!({})).await.expect(200);
+    assert_eq!(run["data"]["status"], "QUEUED", "{run}");
+    let cancelled = owner.post("/api/v1/jobs/cancel", json!({ "all": true })).await.expect(200);
+    assert_eq!(cancelled["cancelled"], 1);
+    owner.patch(&path, json!({ "enabled": false })).await.expect(200);
 }

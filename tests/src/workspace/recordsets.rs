@@ -215,7 +215,7 @@ async fn recordsets_of_one_name_get_slugs_of_their_own_also_at_once() {
     // One that is asked for is given or refused, also while its owner lies in the trash.
     owner.delete("/recordsets/leads").await.expect(204);
     let asked = owner.post("/recordsets", json!({"name": "x", "slug": "leads"})).await.expect(409);
-    assert_eq!(asked, json!({"error": "slug_taken", "detail": "another one has this slug"}));
+    assert_eq!(asked, json!({"error": "slug_taken", "detail": "this slug is already taken"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +254,7 @@ async fn recordsets_are_listed_by_name_searched_and_paged() {
         let answer = owner.get(&format!("/recordsets{wrong}")).await.expect(422);
         assert_eq!(answer["error"], "record_invalid", "{wrong}");
         let named = answer["fields"].as_object().unwrap().keys().next().unwrap();
-        assert!(wrong[1..].starts_with(named.as_str()), "{wrong} is told as {named}");
+        assert!(wrong[1..].starts_with(named.as_str()), "{wrong} is named as {named}");
     }
     assert_eq!(owner.get("/recordsets?page_size=100000").await.expect(200)["page_size"], 200);
 }
@@ -286,7 +286,7 @@ async fn a_viewer_looks_a_member_works_and_an_admin_deletes() {
     owner.get("/recordsets").await.expect(200);
     assert_eq!(
         new().await.expect(403),
-        json!({"error": "forbidden", "detail": "this needs the permission recordsets:create"})
+        json!({"error": "forbidden", "detail": "the permission recordsets:create is required"})
     );
     assert_eq!(change().await.error(403), "forbidden");
     assert_eq!(owner.delete("/recordsets/leads").await.error(403), "forbidden");
@@ -299,4 +299,30 @@ async fn a_viewer_looks_a_member_works_and_an_admin_deletes() {
 
     become_role(&app, "admin").await;
     owner.delete("/recordsets/leads").await.expect(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_a_change_names_what_changed_and_holds_no_large_values() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let (_, made) = owner.create("/recordsets", json!({ "name": "Things" })).await;
+    let path = format!("/recordsets/{}", made["id"].as_str().unwrap());
+    let large = json!({ "settings": { "note": "n".repeat(500_000) }, "name": "Others" });
+    owner.patch(&path, large).await.expect(200);
+    owner.patch(&path, json!({ "settings": { "color": "red" } })).await.expect(200);
+
+    let tables = [("shard.events", "type"), ("shard.audit_log", "action")];
+    for (table, name) in tables {
+        let kept: Vec<Value> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "select data from {table} where {name} = 'recordset.updated' order by id"
+        )))
+        .fetch_all(&app.database.pool)
+        .await
+        .unwrap();
+        assert_eq!(kept.len(), 2, "{table}");
+        assert!(kept.iter().all(|data| data.to_string().len() < 10_000), "{table}");
+        assert_eq!((&kept[0]["name"], &kept[0]["changed"]), (&json!("Others"), &json!(["name", "settings"])));
+        assert_eq!((&kept[0]["omitted"], &kept[0]["settings"]), (&json!(["settings"]), &Value::Null));
+        assert_eq!(kept[1]["settings"], json!({ "color": "red" }));
+    }
 }

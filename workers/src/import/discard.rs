@@ -1,19 +1,18 @@
-//! Removing what an atomic import staged and never published, a few thousand records at a time.
+//! Removing the staged, unpublished records of an atomic import, a few thousand at a time.
 //!
-//! Killed at any line: each transaction removes some records and frees their unique values, or nothing;
-//! the next attempt goes on with what is left. The mark goes with the last of them.
+//! Killed at any line: each transaction removes some records and releases their unique values, or nothing;
+//! the next attempt continues with the rest. The mark is removed with the last of them.
 
 use std::sync::Arc;
 
 use domain::{Actor, Event, WorkspaceDb, WorkspaceId};
 use domain_data::{imports::staged, job_kinds::DiscardImport};
-use jobs::{Answer, Database, JobContext, Outcome};
+use jobs::{Answer, Database, JobContext, JobId, Outcome};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::Services;
 
-/// Handles the job that a cancelled import leaves behind.
+/// Handles the job that a cancelled import enqueues.
 pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobContext) -> Answer {
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Ok(super::fail("no_workspace", "an import belongs to a workspace"));
@@ -22,12 +21,12 @@ pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobCo
     Ok(Outcome::Done(json!({})))
 }
 
-/// Removes all of it.
+/// Removes all of them.
 pub(crate) async fn all(
     database: &Database,
     workspace: WorkspaceId,
     actor: &Actor,
-    import: Uuid,
+    import: JobId,
 ) -> Result<(), sqlx::Error> {
     loop {
         let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;

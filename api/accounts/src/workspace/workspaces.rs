@@ -1,5 +1,5 @@
-//! Workspaces: contract section "Workspaces" (W-WS). Which ones somebody belongs to, what they are called,
-//! and which of them one works in; [`invitations`] and [`members`] are about their people.
+//! Workspaces: contract section "Workspaces" (W-WS). The caller's workspaces, their names,
+//! and the current one; [`invitations`] and [`members`] are about their people.
 
 mod doors;
 mod invitations;
@@ -11,7 +11,6 @@ use domain_accounts::workspaces::{Host, Workspace, WorkspaceChanges, details};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use doors::create::{self, NewWorkspace, WorkspaceAnswer};
 
@@ -22,30 +21,30 @@ pub fn api() -> impl OpenApi + 'static {
 
 permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }
 
-/// Where to go.
+/// A switch to another workspace.
 #[derive(Debug, Object)]
 struct SwitchWorkspace {
-    /// One of the caller's workspaces.
-    workspace_id: Uuid,
+    /// Id of one of the caller's workspaces.
+    workspace_id: WorkspaceId,
 }
 
-/// The workspace in the path: the one, and no other, that the caller was let into.
-fn here(can: &Access, named: Uuid) -> Answer<WorkspaceId> {
-    if can.workspace.0 == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
+/// The workspace in the path: only the one that the caller has entered.
+fn here(can: &Access, named: WorkspaceId) -> Answer<WorkspaceId> {
+    if can.workspace == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
 }
 
-/// What a caller is to the people of the workspace in the path.
-fn host<'a>(can: &'a Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> {
+/// The caller's role towards the members of the workspace in the path.
+fn host<'a>(can: &'a Access, named: WorkspaceId, actor: &'a Actor) -> Answer<Host<'a>> {
     here(can, named)?;
     Ok(Host::new(can.authority(), actor))
 }
 
-/// See the module.
+/// Routes of the section.
 struct WorkspacesApi;
 
 #[derive(Tags)]
 pub(crate) enum Tag {
-    /// Where people work together, and who they are.
+    /// Workspaces, their members and invitations.
     Workspaces,
 }
 
@@ -53,19 +52,20 @@ pub(crate) enum Tag {
 impl WorkspacesApi {
     /// List the caller's workspaces
     ///
-    /// All that they may enter now, by name, each with their role in it: those whose allowlist refuses the caller's
-    /// address, or that ask for a more recent sign-in, are left out.
+    /// All workspaces that the caller may enter now, sorted by name, each with the caller's role: workspaces whose
+    /// allowlist excludes the caller's address, or that need a more recent sign-in, are left out.
     #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
     async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<Workspace>>> {
         let entered = caller.authorities(&app, None).await?;
         Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?.into()))
     }
 
-    /// Make a workspace of one's own
+    /// Create a workspace
     ///
-    /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job
-    /// that makes it, then answers with the job's links, whose COMPLETED event names the workspace. With an
-    /// `Idempotency-Key` it answers with the links at once: the answer is kept together with the job.
+    /// The new workspace has no recordsets and no records, unless an example is requested. Waits up to 30
+    /// seconds for the job that creates it; after that, answers with the job's links, whose COMPLETED event
+    /// names the workspace. With an `Idempotency-Key` it answers with the links at once: the answer is stored
+    /// together with the job.
     #[oai(
         path = "/",
         method = "post",
@@ -82,7 +82,7 @@ impl WorkspacesApi {
         &self,
         app: Data<&App>,
         caller: InPerson,
-        /// False adds an example of a recordset; true by default.
+        /// Whether to create the workspace without the example recordset; true by default.
         skip_seed: Query<Option<bool>>,
         workspace: Body<NewWorkspace>,
     ) -> Answer<WorkspaceAnswer> {
@@ -92,7 +92,8 @@ impl WorkspacesApi {
     /// Switch to another workspace
     ///
     /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform API
-    /// that name no workspace are about it. A request that names one is about that one.
+    /// that name no workspace are about it. A request that names one is about that one. Staff who act as the person name
+    /// one.
     #[oai(
         path = "/switch",
         method = "post",
@@ -102,17 +103,17 @@ impl WorkspacesApi {
     async fn switch(
         &self,
         app: Data<&App>,
-        caller: SignedIn,
+        caller: InPerson,
         switch: Body<SwitchWorkspace>,
     ) -> Answer<Json<Workspace>> {
-        let authority = caller.authority_in(&app, WorkspaceId(switch.workspace_id)).await?;
+        let authority = caller.authority_in(&app, switch.workspace_id).await?;
         let switch = async |tx: &mut Tx| details::switch(tx, &authority, caller.user, &caller.actor()).await;
         caller.change_shared(&app, switch).await.map(Json)
     }
 
     /// Show a workspace
     #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
-    async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
+    async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<WorkspaceId>) -> Answer<Json<Workspace>> {
         let workspace = here(&can, workspace_id.0)?;
         let mut reader = can.app().database.reader().await?;
         Ok(Json(details::get(reader.conn(), workspace, can.actor().user_id).await?))
@@ -120,7 +121,7 @@ impl WorkspacesApi {
 
     /// Change a workspace
     ///
-    /// Its name, its slug, its description and its branding. What is absent stays as it is.
+    /// Name, slug, description and branding; absent fields stay unchanged.
     #[oai(
         path = "/:workspace_id",
         method = "patch",
@@ -130,7 +131,7 @@ impl WorkspacesApi {
     async fn update(
         &self,
         can: Can<EditWorkspace>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         changes: Body<WorkspaceChanges>,
     ) -> Answer<Json<Workspace>> {
         let workspace = here(&can, workspace_id.0)?;

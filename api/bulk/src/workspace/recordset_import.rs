@@ -1,5 +1,5 @@
-//! Recordset Import: files into records (W-IMP). Upload and look at a file, start an import with it,
-//! follow the job, fetch the report of its bad rows.
+//! Recordset Import: files into records (W-IMP). Upload and analyse a file, start an import of it,
+//! follow the job, fetch the error report.
 
 mod analysis;
 mod job;
@@ -11,18 +11,18 @@ use api_kit::{
     NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
 };
 use bytes::Bytes;
-use domain::{Acting, RecordsetId, WorkspaceDb, page::PageOf};
+use domain::{RecordsetId, WorkspaceDb};
 use domain_data::{
-    exports,
     files::{self, FileUri, UploadLimit},
-    imports::{self, ImportError, Mode, NewImport, report},
+    imports::{self, Mode, NewImport, report},
     recordsets::{NewField, NewRecordset, RecordsetDetail},
+    remains::Remains,
 };
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, stream};
 use jobs::{
-    Act, JobId, Tx,
-    control::{self, Cancel, CancelAll, CancelledAll, Delete, Filter},
-    watch::{Snapshot, Status},
+    Act, JobId,
+    control::{CancelledAll, Filter},
+    watch::Status,
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -30,11 +30,10 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
 };
-use uuid::Uuid;
 
 use super::download::{CsvFile, Made, Source};
 use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
-use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TransferJob, TransferJobDetail};
+use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TRANSFERS, TransferJob, TransferJobDetail};
 
 permissions! {
     ViewImports = "imports:view",
@@ -52,13 +51,13 @@ permissions! {
 /// An import that creates its recordset.
 #[derive(Debug, Object)]
 struct RecordsetImport {
-    /// The recordset's name for people.
+    /// Name of the recordset.
     name: String,
-    /// Its name in URLs; derived from the name if absent.
+    /// Slug of the recordset: its name in URLs; derived from the name if absent.
     slug: Option<String>,
-    /// What it is for.
+    /// Description of the recordset; null if none.
     description: Option<String>,
-    /// Its fields; one for each column of the file if absent.
+    /// Fields of the recordset; one for each column of the file if absent.
     #[oai(default)]
     fields: Vec<NewField>,
     #[oai(flatten)]
@@ -68,27 +67,27 @@ struct RecordsetImport {
 /// An import into a recordset.
 #[derive(Debug, Object)]
 struct RecordsImport {
-    /// The uploaded file, as the upload named it.
+    /// URI of the uploaded file, from the answer to the upload.
     file_uri: String,
-    /// Which column of the file goes to which field, as `{column name: field key}`; by their names if
-    /// absent. Columns that aren't named are left out.
+    /// Mapping of columns to fields, as `{column name: field key}`; by their names if
+    /// absent. Columns that are not named are skipped.
     field_mappings: Option<BTreeMap<String, String>>,
-    /// How to read the file, if otherwise than it was analysed last.
+    /// Options for reading the file, if different from its last analysis.
     options: Option<ReadOptions>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     #[oai(default)]
     mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails; null for no limit.
     #[oai(validator(minimum(value = "1")))]
     stop_after_errors: Option<u32>,
 }
 
-/// An import that was started.
+/// A started import.
 #[derive(Debug, Object)]
 struct ImportStarted {
-    /// The recordset that it fills.
+    /// Id of the recordset that receives the records.
     recordset_id: RecordsetId,
-    /// The recordset, if it is a new one.
+    /// The recordset, if the import created it.
     #[oai(skip_serializing_if_is_none)]
     recordset: Option<RecordsetDetail>,
     #[oai(flatten)]
@@ -97,21 +96,22 @@ struct ImportStarted {
 
 #[derive(Tags)]
 enum Tag {
-    /// Files into records.
+    /// Imports of files into recordsets.
     #[oai(rename = "Recordset Import")]
     RecordsetImport,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct RecordsetImportApi;
 
 #[OpenApi(prefix_path = "/recordsets/import", tag = "Tag::RecordsetImport")]
 impl RecordsetImportApi {
     /// Upload a file to import
     ///
-    /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
-    /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day. The plan limits
-    /// the file's size (413 `payload_too_large`) and the workspace's storage (402 `limit_exceeded`).
+    /// CSV and other delimited text, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the
+    /// file in the part `file`. The answer has the analysis of its content. A file that no import uses is kept
+    /// for a day. The plan limits the file's size (413 `payload_too_large`) and the workspace's storage (402
+    /// `limit_exceeded`).
     #[oai(
         path = "/upload",
         method = "post",
@@ -129,7 +129,7 @@ impl RecordsetImportApi {
         Ok(Created(Uploaded::new(&file, found)))
     }
 
-    /// Look at an uploaded file again, as the options say
+    /// Analyse an uploaded file again with other options
     #[oai(
         path = "/upload/analyze",
         method = "post",
@@ -174,7 +174,7 @@ impl RecordsetImportApi {
         }))
     }
 
-    /// Import a file into a recordset that exists
+    /// Import a file into an existing recordset
     #[oai(
         path = "/records/:recordset_id",
         method = "post",
@@ -185,10 +185,10 @@ impl RecordsetImportApi {
     async fn start_into(
         &self,
         can: Can<(CreateImport, CreateRecords)>,
-        recordset_id: Path<Uuid>,
+        recordset_id: Path<RecordsetId>,
         asked: Body<RecordsImport>,
     ) -> Answer<Accepted<ImportStarted>> {
-        let recordset_id = RecordsetId(recordset_id.0);
+        let recordset_id = recordset_id.0;
         let (new, look) = asked.0.prepared(&can).await?;
         let start = async |db: &mut WorkspaceDb| {
             keep(look, db).await?;
@@ -210,37 +210,28 @@ impl RecordsetImportApi {
         #[oai(default)] page: Query<PageNumber>,
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<TransferJob>>> {
-        let request = page_request(page.0, page_size.0);
-        let filter = Filter {
-            kinds: JobType::kinds(job_type.0),
-            except: can.kinds_denied(Act::View),
-            status: status.0,
-            ..Filter::default()
-        };
-        let whose = Some(can.workspace.0);
-        let (jobs, total) =
-            control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
-        let items = jobs.into_iter().map(|job| TransferJob::shown(&can, job)).collect();
-        Ok(Json(CappedPage::new(request, PageOf { items, total }, control::MAX_COUNTED)))
+        let filter = Filter { status: status.0, ..Filter::default() };
+        let jobs = can.jobs(JobType::kinds(job_type.0));
+        jobs.list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
-    /// Look at an import or export
+    /// Show an import or export
     ///
-    /// With what is wrong with an import's rows so far, and, for callers who may view records, with links to the
-    /// report or the file.
+    /// With the invalid rows of an import so far, and, for callers who may view records, with links to the
+    /// error report or the file.
     #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<Either<ViewImports, ViewExports>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<TransferJobDetail>> {
-        let snapshot = find(&can, JobId(job_id.0), Act::View).await?;
+        let snapshot = can.jobs(TRANSFERS).find(job_id.0).await?;
         // Report and file show records' values.
         let links = can.may::<ViewRecords>();
         Ok(Json(TransferJobDetail::load(&can, snapshot, links).await?))
     }
 
-    /// Look at an import, in short
+    /// Show the short form of an import
     #[oai(
         path = "/status/:job_id",
         method = "get",
@@ -250,15 +241,15 @@ impl RecordsetImportApi {
     async fn status(
         &self,
         can: Can<Either<ViewImports, ViewExports>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<ImportStatus>> {
-        Ok(Json(ImportStatus::shown(&can, find(&can, JobId(job_id.0), Act::View).await?)))
+        can.jobs(TRANSFERS).find(job_id.0).await.map(Json)
     }
 
     /// Cancel an import or export
     ///
-    /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
-    /// what it has written stays, unless it is atomic.
+    /// A waiting job ends at once. A running job is signalled to stop and ends within about two seconds;
+    /// records that it has written stay, unless the import is atomic.
     #[oai(
         path = "/jobs/:job_id/cancel",
         method = "post",
@@ -268,34 +259,20 @@ impl RecordsetImportApi {
     async fn cancel(
         &self,
         can: Can<Either<CancelImport, CancelExport>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<TransferJob>> {
-        let before = find(&can, JobId(job_id.0), Act::Cancel).await?;
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let cancel =
-            async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by)
-                .await?
-            {
-                Cancel::Cancelled | Cancel::Requested => {
-                    before.within(tx).await?.ok_or_else(ApiError::not_found)
-                }
-                Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-                Cancel::NotFound => Err(ApiError::not_found()),
-            };
-        Ok(Json(TransferJob::shown(&can, can.change_shared(cancel).await?)))
+        can.jobs(TRANSFERS).cancel(job_id.0).await.map(Json)
     }
 
-    /// Cancel all imports and exports that are not over
+    /// Cancel all unfinished imports and exports
     ///
-    /// Of those that the caller may cancel.
+    /// Of those that the caller may cancel. With an `Idempotency-Key` at most 1,000 at a time; `more` tells whether to call
+    /// again.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
-        let except = can.kinds_denied(Act::Cancel);
-        let filter = Filter { kinds: JobType::kinds(None), except, ..Filter::default() };
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let CancelledAll { cancelled, requested, .. } =
-            can.change_in_steps(CancelAll::new(whose, &filter, i64::MAX, &by)).await?;
-        Ok(Json(CancelledJobs { cancelled, requested }))
+        let CancelledAll { cancelled, requested, more } =
+            can.jobs(TRANSFERS).cancel_all(Filter::default(), i64::MAX).await?;
+        Ok(Json(CancelledJobs { cancelled, requested, more }))
     }
 
     /// Get a new link to an import's error report
@@ -303,9 +280,9 @@ impl RecordsetImportApi {
     async fn report_url(
         &self,
         can: Can<(ViewImports, ViewRecords)>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<ReportUrl>> {
-        let job = find(&can, JobId(job_id.0), Act::View).await?.event.job_id;
+        let job = can.jobs(TRANSFERS).snapshot(Act::View, job_id.0).await?.event.job_id;
         let mut db = can.read().await?;
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
@@ -315,9 +292,9 @@ impl RecordsetImportApi {
 
     /// Download an import's error report
     ///
-    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the
-    /// signed link of the job's detail; needs no headers. The link ends with the credential that it was made for, and
-    /// with that credential's permission to see the import.
+    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the signed
+    /// link from the job's detail; needs no headers. The link becomes invalid with the credential that it was
+    /// made for, and when that credential loses the permission to see the import.
     #[oai(
         path = "/error-reports/:job_id/download",
         method = "get",
@@ -329,11 +306,11 @@ impl RecordsetImportApi {
         &self,
         app: Data<&App>,
         visitor: Visitor,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         exp: Query<i64>,
         sig: Query<String>,
     ) -> Answer<CsvFile> {
-        let job = JobId(job_id.0);
+        let job = job_id.0;
         let (source, _) = Made::ErrorReport.open(&app, &visitor, job, (exp.0, &sig)).await?;
         let import = imports::find(&mut source.read().await?, job).await?.ok_or_else(ApiError::not_found)?;
         let stem = import.file_name.rsplit_once('.').map_or(import.file_name.as_str(), |(stem, _)| stem);
@@ -344,7 +321,7 @@ impl RecordsetImportApi {
 
     /// Remove a finished import or export from the history
     ///
-    /// The imported records stay; the report, and the file of an export, go.
+    /// The imported records stay; the error report of an import and the file of an export are deleted.
     #[oai(
         path = "/jobs/:job_id",
         method = "delete",
@@ -354,53 +331,25 @@ impl RecordsetImportApi {
     async fn delete(
         &self,
         can: Can<Either<DeleteImport, DeleteExport>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<NoContent> {
-        let job = find(&can, JobId(job_id.0), Act::Delete).await?.event.job_id;
-        let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
-            tx,
-            Some(can.workspace.0),
-            job,
-            &can.origin(),
-        )
-        .await?
-        {
-            Delete::Deleted => Ok(()),
-            Delete::NotOver => {
-                Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"))
-            }
-            Delete::NotFound => Err(ApiError::not_found()),
-        };
-        can.change_shared(delete).await?;
-        // What is left if this process dies here is found by the sweep.
-        let mut more = true;
-        while more {
-            let forget = async |db: &mut WorkspaceDb| {
-                db.is_noted_elsewhere(); // it is part of what was deleted
-                imports::forget_some(db, job).await
-            };
-            more = can.change(forget).await?;
-        }
-        let forget = async |db: &mut WorkspaceDb| {
-            db.is_noted_elsewhere();
-            exports::forget(db, job).await?;
-            Ok::<_, ApiError>(exports::prefix(db, job))
-        };
-        let prefix = can.change(forget).await?;
-        let storage = &can.app().storage;
-        storage.keys(&prefix).try_for_each(|key| async move { storage.delete(&key).await }).await?;
+        can.jobs(TRANSFERS).delete(job_id.0).await?;
+        // If this process dies here, the sweep finds the rest.
+        let remains = Remains::new(can.workspace, job_id.0);
+        remains.remove_files(&can.app().storage).await?;
+        while can.change(async |db| remains.remove_some(db).await).await? {}
         Ok(NoContent)
     }
 }
 
 impl RecordsImport {
-    /// Reads what is asked for; looks at the file again if it is to be read otherwise.
+    /// Resolves the request; analyses the file again if it is to be read with other options.
     async fn prepared<P>(self, can: &Can<P>) -> Result<(NewImport, Option<Look>), ApiError> {
         let file = uri(&self.file_uri)?;
         let look = match self.options {
             None => None,
             Some(options) => {
-                let found = files::get(&mut can.read().await?, file).await.map_err(ImportError::from)?;
+                let found = imports::uploaded(&mut can.read().await?, file).await?;
                 Some(Look::at(can, found, options).await?)
             }
         };
@@ -414,7 +363,7 @@ impl RecordsImport {
     }
 }
 
-/// What was found in an uploaded file, as the options say.
+/// The analysis of an uploaded file with the given options.
 struct Look {
     file: files::File,
     options: tabular::Options,
@@ -428,13 +377,13 @@ impl Look {
         Ok(Self { file, options, found })
     }
 
-    /// Keeps it for imports that don't say otherwise.
-    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+    /// Stores the analysis for imports without options of their own.
+    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
         imports::keep_analysis(db, &self.file, &self.options, &self.found).await
     }
 }
 
-async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
     match look {
         Some(look) => look.keep(db).await,
         None => Ok(()),
@@ -445,14 +394,7 @@ fn uri(text: &str) -> Result<FileUri, ApiError> {
     text.parse().map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
 }
 
-/// The job, if it is an import or export of the caller's workspace, and they may do that with it.
-async fn find<P>(can: &Can<P>, job: JobId, act: Act) -> Answer<Snapshot> {
-    let snapshot = can.app().hub.snapshot(job).await?;
-    let of_ours = |job: &Snapshot| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some();
-    can.allowed(act, snapshot.filter(of_ours).ok_or_else(ApiError::not_found)?)
-}
-
-/// The report, page by page.
+/// The error report, page by page.
 fn report_bytes(
     source: Source,
     job: JobId,

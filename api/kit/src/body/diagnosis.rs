@@ -1,7 +1,10 @@
-//! What is wrong with a JSON value, by field. poem-openapi stops at the first fault and doesn't say
-//! where it is; this walks the documented schema beside the value and names the first [`MAX_NAMED`].
+//! The errors of a JSON value, by field. poem-openapi stops at the first error and doesn't report its
+//! place; this walks the documented schema beside the value and names the first [`MAX_NAMED`] errors.
 
-use domain::FieldErrors;
+use domain::{
+    FieldErrors,
+    text::{self, InvalidText, ONE_LINE},
+};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef, Registry},
     types::Type,
@@ -11,6 +14,7 @@ use serde_json::Value;
 use crate::{
     ApiError,
     error::{MAX_NAMED, plain_reason},
+    strict::shown,
 };
 
 /// The error for a value that `T` refused with `message`.
@@ -35,6 +39,35 @@ fn of_message(message: &str) -> ApiError {
         Some((field, rule)) => ApiError::invalid(field, rule),
         None => ApiError::invalid("body", reason),
     }
+}
+
+/// Whether a number or a boolean stands where the schema has a text: the framework would take it for one.
+pub(crate) fn has_loose_text(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> bool {
+    let schema = match schema {
+        MetaSchemaRef::Inline(schema) => schema,
+        MetaSchemaRef::Reference(name) => match registry.schemas.get(name) {
+            Some(schema) => schema,
+            None => return false,
+        },
+    };
+    let below = |schema: &MetaSchemaRef, value: &Value| has_loose_text(registry, schema, value);
+    schema.all_of.iter().any(|part| below(part, value))
+        || match value {
+            Value::Number(_) | Value::Bool(_) => schema.ty == "string",
+            Value::Object(members) => {
+                members.iter().any(|(name, value)| of_member(schema, name).is_some_and(|it| below(it, value)))
+            }
+            Value::Array(items) => {
+                schema.items.as_ref().is_some_and(|schema| items.iter().any(|item| below(schema, item)))
+            }
+            Value::Null | Value::String(_) => false,
+        }
+}
+
+/// The schema of an object's member.
+fn of_member<'a>(schema: &'a MetaSchema, name: &str) -> Option<&'a MetaSchemaRef> {
+    let own = schema.properties.iter().find(|(known, _)| *known == name).map(|(_, schema)| schema);
+    own.or(schema.additional_properties.as_deref())
 }
 
 struct Walk<'a> {
@@ -67,11 +100,14 @@ impl Walk<'_> {
             self.invalid.entry(path.to_owned()).or_default().push(format!("must be {expected}"));
             return;
         }
+        if let Err(invalid) = value.as_str().map_or(Ok(()), |text| check(schema, text)) {
+            self.invalid.entry(path.to_owned()).or_default().push(invalid.to_string());
+        }
         match value {
             Value::Object(fields) => {
-                for (name, schema) in &schema.properties {
-                    if let Some(value) = fields.get(*name).filter(|value| !value.is_null()) {
-                        self.value(schema, value, &join(path, name));
+                for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+                    if let Some(schema) = of_member(schema, name) {
+                        self.value(schema, value, &join(path, &shown(name)));
                     }
                 }
                 for name in &schema.required {
@@ -92,11 +128,17 @@ impl Walk<'_> {
     }
 }
 
+/// Checks a text as [`Name`](domain::Name) and [`Text`](domain::Text) do, by the limits of their schemas.
+fn check(schema: &MetaSchema, text: &str) -> Result<(), InvalidText> {
+    let (min, max) = (schema.min_length.unwrap_or(0), schema.max_length.unwrap_or(usize::MAX));
+    text::check(text, min, max, schema.pattern.as_deref() == Some(ONE_LINE))
+}
+
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// What the schema wants, when the value isn't it.
+/// Requirement of the schema, if the value doesn't match.
 fn mismatch(schema: &MetaSchema, value: &Value) -> Option<String> {
     let fits = match schema.ty {
         "object" => value.is_object(),

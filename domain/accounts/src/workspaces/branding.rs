@@ -1,59 +1,58 @@
-//! How a workspace shows itself: what [`Brand`](domain::mail::Brand) reads from the same column.
+//! Branding of a workspace: the column that [`Brand`](domain::mail::Brand) reads, too.
 
-use domain::{Email, FieldErrors};
-use poem_openapi::{Object, types::MaybeUndefined};
+use domain::{Email, FieldErrors, Patch};
+use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::signups;
 
-/// How a workspace shows itself, in mails and on its pages.
+/// Branding of a workspace, for emails and pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
 #[serde(default)]
 pub struct Branding {
-    /// What mails are signed with; else the workspace's name.
+    /// Display name, with which emails are signed; null for the workspace's name.
     pub brand_name: Option<String>,
-    /// Its logo, at an https address.
+    /// URL of the logo (https); null if none is set.
     pub logo_url: Option<String>,
-    /// Its colour, as `#rrggbb`.
+    /// Brand colour as `#rrggbb`; null if none is set.
     pub color: Option<String>,
-    /// Where its people are asked for help.
+    /// Email address for support; null if none is set.
     pub support_email: Option<String>,
 }
 
-/// Changes to it; what is absent stays as it is, and null takes something away.
+/// Changes to the branding; absent fields stay unchanged, and null clears a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct BrandingChanges {
-    /// What mails are signed with: one line, at most 200 characters.
-    pub brand_name: MaybeUndefined<String>,
-    /// Its logo, at an https address.
-    pub logo_url: MaybeUndefined<String>,
-    /// Its colour, as `#rrggbb`.
-    pub color: MaybeUndefined<String>,
-    /// Where its people are asked for help.
-    pub support_email: MaybeUndefined<String>,
+    /// Display name, with which emails are signed: one line, at most 200 characters.
+    pub brand_name: Patch<String>,
+    /// URL of the logo (https).
+    pub logo_url: Patch<String>,
+    /// Brand colour as `#rrggbb`.
+    pub color: Patch<String>,
+    /// Email address for support.
+    pub support_email: Patch<String>,
 }
 
 impl BrandingChanges {
-    /// What changes, by name, null where something goes. Notes what is wrong as `branding.<name>`.
+    /// The changes, by name, null for a cleared value. Reports errors as `branding.<name>`.
     pub(super) fn checked(self, errors: &mut FieldErrors) -> Map<String, Value> {
         let mut changes = Map::new();
-        let mut note =
-            |name: &str, given: MaybeUndefined<String>, check: fn(&str) -> Result<String, &str>| {
-                let value = match given {
-                    MaybeUndefined::Undefined => return,
-                    MaybeUndefined::Null => Value::Null,
-                    MaybeUndefined::Value(text) => match check(&text) {
-                        Ok(value) => value.into(),
-                        Err(reason) => {
-                            errors.insert(format!("branding.{name}"), vec![reason.to_owned()]);
-                            return;
-                        }
-                    },
-                };
-                changes.insert(name.to_owned(), value);
+        let mut note = |name: &str, given: Patch<String>, check: fn(&str) -> Result<String, &str>| {
+            let value = match given {
+                Patch::Absent => return,
+                Patch::Null => Value::Null,
+                Patch::Value(text) => match check(&text) {
+                    Ok(value) => value.into(),
+                    Err(reason) => {
+                        errors.insert(format!("branding.{name}"), vec![reason.to_owned()]);
+                        return;
+                    }
+                },
             };
+            changes.insert(name.to_owned(), value);
+        };
         note("brand_name", self.brand_name, signups::name);
         note("logo_url", self.logo_url, logo_url);
         note("color", self.color, color);
@@ -65,7 +64,7 @@ impl BrandingChanges {
 fn logo_url(text: &str) -> Result<String, &'static str> {
     match Url::parse(text.trim()) {
         Ok(url) if url.scheme() == "https" && url.has_host() && url.as_str().len() <= 2000 => Ok(url.into()),
-        _ => Err("must be an https address of at most 2,000 characters"),
+        _ => Err("must be an https URL of at most 2,000 characters"),
     }
 }
 

@@ -1,73 +1,72 @@
-//! The roster: everybody of a workspace, those who are in and those who are invited. Who may enter is
-//! in the shared schemas, who they are in the workspace's own; this is where the two are put together.
+//! The member list: members and pending invitations. Memberships are
+//! in the shared schemas, profiles in the workspace's own; this is where the two are joined.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::{WorkspaceId, access::Role, standing::Overrides, tenant_scope::TenantScope};
+use domain::{MemberId, UserId, WorkspaceId, access::Role, standing::Overrides, tenant_scope::TenantScope};
 use jobs::Database;
 use poem_openapi::{Enum, Object};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use crate::invitations::{Backing, InvitedProfile};
 
-/// How somebody belongs to a workspace.
+/// Status of an entry of the member list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum RosterStatus {
-    /// They work here.
+    /// An active member.
     Active,
-    /// Their membership is switched off, or was kept when they were taken out.
+    /// A deactivated member, or one whose membership was kept at the removal.
     Inactive,
-    /// They are invited.
+    /// A pending invitation.
     Pending,
 }
 
-/// Somebody of a workspace.
+/// An entry of the member list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RosterEntry {
-    /// The member; of somebody who is invited, the invitation, which is the member to be.
-    pub member_id: Uuid,
-    /// The person; null for somebody who is invited, since an invitation shows nothing of an account.
-    pub user_id: Option<Uuid>,
-    /// Their address.
+    /// Id of the member; for an invitation its id, which becomes the member's.
+    pub member_id: MemberId,
+    /// Account id; null for an invitation, which shows no data of an account.
+    pub user_id: Option<UserId>,
+    /// Email address.
     pub email: String,
-    /// Name shown here; of somebody who is invited, the name that the inviter wrote, or else the address.
+    /// Name shown in this workspace; for an invitation, the name that the inviter wrote, or else the address.
     pub name: String,
-    /// What they do.
+    /// Job title; null if none is set.
     pub title: Option<String>,
-    // A reference, of which the API makes a link.
-    /// Picture; null for an invitation.
+    // A reference, from which the API makes a link.
+    /// URL of the avatar image; null if none is set, and for an invitation.
     pub avatar_url: Option<String>,
-    /// What they are here, or will be.
+    /// Role, present or offered.
     pub role: Role,
-    /// How they belong here.
+    /// Status.
     pub status: RosterStatus,
-    /// Since when they are here.
+    /// Time of joining; null for an invitation.
     pub joined_at: Option<DateTime<Utc>>,
-    /// When they were last sent an invitation that they have not answered yet.
+    /// Time of the latest sending of the invitation; null for a member.
     pub invited_at: Option<DateTime<Utc>>,
-    /// Until when they can accept it; it may have passed.
+    /// Expiry time of the invitation, which may have passed; null for a member.
     pub invitation_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Who somebody is in the workspace's own schema.
+/// The profile in the workspace's own schema.
 struct Profile {
-    id: Uuid,
+    id: MemberId,
     display_name: Option<String>,
     title: Option<String>,
     avatar_url: Option<String>,
     is_active: bool,
 }
 
-/// Everybody: those who are in, then those who are invited, by name. An invitation is not listed while the person who
+/// All entries: members, then pending invitations, sorted by name. An invitation is not listed while the user who
 /// answers for it could not send it: it can't be accepted either.
 pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<RosterEntry>, sqlx::Error> {
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
     let members = sqlx::query!(
-        r#"select m.id, u.id as user_id, u.email, u.name, u.title, m.role as "role: Role",
+        r#"select m.id, u.id as user_id, u.email, u.name, u.title, m.role,
                   coalesce('avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
                   (m.is_active and u.is_active) as "is_active!", m.created_at as joined_at
              from memberships m join users u on u.id = m.user_id
@@ -77,7 +76,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
     .fetch_all(tx.conn())
     .await?;
     let invitations = sqlx::query!(
-        r#"select i.id, i.email, i.role as "role: Role", i.profile as "profile: Json<InvitedProfile>", i.sent_at,
+        r#"select i.id, i.email, i.role, i.profile as "profile: Json<InvitedProfile>", i.sent_at,
                   i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
                   b.offered_overrides as "offered_overrides?: Overrides"
              from invitations i join invitation_backing b on b.invitation_id = i.id
@@ -93,7 +92,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
             .await?;
     let mut profiles: HashMap<_, _> = profiles.into_iter().map(|profile| (profile.id, profile)).collect();
     let members = members.into_iter().map(|person| {
-        // Whoever was taken out, and whose membership was kept, has none.
+        // A removed member whose membership was kept has none.
         let profile = profiles.remove(&person.id);
         let is_active = person.is_active && profile.as_ref().is_some_and(|profile| profile.is_active);
         let (display_name, title, avatar_url) = profile
@@ -122,7 +121,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
         backing.holds(invitation.role)
     });
     let invited = backed.map(|invitation| RosterEntry {
-        member_id: invitation.id,
+        member_id: MemberId(invitation.id.0),
         user_id: None,
         name: invitation.profile.0.display_name.unwrap_or_else(|| invitation.email.clone()),
         email: invitation.email,

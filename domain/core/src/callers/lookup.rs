@@ -1,8 +1,9 @@
-//! Looking credentials up: one statement for each kind, for one credential or many.
+//! Finding credentials: one statement for each kind, for one credential or many.
 //!
-//! Each request does so, and planning these statements takes ten times as long as running them. So they hide from the
-//! planner how many credentials are asked for (`unnest((select $1))`): with that, a plan for the arguments at hand seems
-//! cheaper than the general one, and PostgreSQL would make one each time instead of keeping it (see `plan_cache_mode`).
+//! Each request does so, and planning these statements takes ten times as long as running them. So they hide
+//! the number of credentials from the planner (`unnest((select $1))`): otherwise, a plan for the given
+//! arguments would seem cheaper than the general one, and PostgreSQL would make one each time instead of
+//! caching it (see `plan_cache_mode`).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -13,11 +14,14 @@ use uuid::Uuid;
 use super::{
     Credential, Principal,
     authority::{Entry, Holder, Standing, judge},
-    role_named, scopes,
 };
-use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks};
+use crate::{
+    WorkspaceId,
+    access::{Role, Scope},
+    networks,
+};
 
-/// How a credential is named.
+/// Key by which a credential is looked up.
 #[derive(Debug, Clone)]
 pub(super) enum Key {
     /// By its id.
@@ -26,12 +30,12 @@ pub(super) enum Key {
     Hash(Vec<u8>),
 }
 
-/// Where a credential is tried.
+/// Workspaces for which a credential is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In this workspace, or else in the only one that it is good in, or in none.
+    /// This workspace, or else the only one that it is valid in, or none.
     One(Option<WorkspaceId>),
-    /// In all that it opens.
+    /// All workspaces of the credential.
     Each,
 }
 
@@ -43,19 +47,19 @@ pub(super) struct Try {
     pub(super) from: Option<IpAddr>,
 }
 
-/// A credential that is good, and how it stands in one workspace.
+/// A valid credential, and its access to one workspace.
 #[derive(Debug, Clone)]
 pub(super) struct Tried {
-    /// Which of those that were tried.
+    /// Index among those that were tried.
     pub(super) index: usize,
     pub(super) principal: Principal,
-    /// The workspace that was found; none where there is no live membership.
+    /// The workspace that was found; none without an active membership.
     pub(super) workspace: Option<WorkspaceId>,
     pub(super) entry: Entry,
     pub(super) details: Details,
 }
 
-/// What else is known of a key or token.
+/// Further details of a key or token.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Details {
     pub(super) plan: String,
@@ -65,7 +69,7 @@ pub(super) struct Details {
     pub(super) refused: bool,
 }
 
-/// The columns of what is tried.
+/// The tried credentials, by column.
 struct Columns {
     ids: Vec<Option<Uuid>>,
     hashes: Vec<Option<Vec<u8>>>,
@@ -93,10 +97,10 @@ impl Columns {
     }
 }
 
-/// A live membership as a row has it.
+/// An active membership in the form of a row.
 struct Found {
-    workspace_id: Option<Uuid>,
-    role: Option<String>,
+    workspace_id: Option<WorkspaceId>,
+    role: Option<Role>,
     overrides: Option<Json<BTreeMap<String, bool>>>,
     state: Option<String>,
     migrations: Option<Vec<i64>>,
@@ -105,41 +109,35 @@ struct Found {
 }
 
 impl Found {
-    fn standing(self) -> Result<Option<Standing>, sqlx::Error> {
-        let (Some(workspace), Some(role)) = (self.workspace_id, self.role) else { return Ok(None) };
-        Ok(Some(Standing {
-            workspace: WorkspaceId(workspace),
-            role: role_named(&role)?,
+    fn standing(self) -> Option<Standing> {
+        let (Some(workspace), Some(role)) = (self.workspace_id, self.role) else { return None };
+        Some(Standing {
+            workspace,
+            role,
             overrides: self.overrides.map(|Json(overrides)| overrides).unwrap_or_default(),
             state: self.state.unwrap_or_default(),
             migrations: self.migrations.unwrap_or_default(),
             session_duration_secs: self.session_duration_secs,
             ip_allowlist: self.ip_allowlist.unwrap_or_default(),
-        }))
+        })
     }
 }
 
-/// The place of a row among what was tried.
+/// The index of a row among those that were tried.
 fn index_of(n: i64) -> usize {
     usize::try_from(n - 1).unwrap_or(usize::MAX)
 }
 
-fn tried(
-    tries: &[Try],
-    index: usize,
-    holder: &Holder,
-    found: Found,
-    details: Details,
-) -> Result<Tried, sqlx::Error> {
+fn tried(tries: &[Try], index: usize, holder: &Holder, found: Found, details: Details) -> Tried {
     let asked = &tries[index];
-    let standing = found.standing()?;
+    let standing = found.standing();
     let workspace = standing.as_ref().map(|standing| standing.workspace);
     let entry = match (standing, asked.place) {
         (Some(standing), _) => judge(holder, standing, asked.from),
         (None, Place::One(Some(_))) => Entry::Outside,
         (None, _) => Entry::Nowhere,
     };
-    Ok(Tried { index, principal: holder.principal.clone(), workspace, entry, details })
+    Tried { index, principal: holder.principal.clone(), workspace, entry, details }
 }
 
 /// Sessions.
@@ -161,31 +159,29 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let user = UserId(row.user_id);
-            let impersonator = row.impersonator_id.map(UserId);
-            let holder = Holder {
-                principal: Principal::Session { session: SessionId(row.id), user, impersonator },
-                answerable: user,
-                scopes: None,
-                signed_in_at: Some(row.created_at),
-            };
-            let found = Found {
-                workspace_id: row.workspace_id,
-                role: row.role,
-                overrides: row.overrides,
-                state: row.state,
-                migrations: row.migrations,
-                session_duration_secs: row.session_duration_secs,
-                ip_allowlist: row.ip_allowlist,
-            };
-            tried(tries, index_of(row.n), &holder, found, Details::default())
-        })
-        .collect()
+    let tried = rows.into_iter().map(|row| {
+        let user = row.user_id;
+        let holder = Holder {
+            principal: Principal::Session { session: row.id, user, impersonator: row.impersonator_id },
+            answerable: user,
+            scopes: None,
+            signed_in_at: Some(row.created_at),
+        };
+        let found = Found {
+            workspace_id: row.workspace_id,
+            role: row.role,
+            overrides: row.overrides,
+            state: row.state,
+            migrations: row.migrations,
+            session_duration_secs: row.session_duration_secs,
+            ip_allowlist: row.ip_allowlist,
+        };
+        tried(tries, index_of(row.n), &holder, found, Details::default())
+    });
+    Ok(tried.collect())
 }
 
-/// API keys. One whose maker is out is good for nothing before it is handed to somebody else.
+/// API keys. A key whose maker has left is invalid until it is handed to another member.
 pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, .. } = Columns::of(tries);
     let rows = sqlx::query!(
@@ -206,40 +202,39 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let index = index_of(row.n);
-            let holder = Holder {
-                principal: Principal::ApiKey { key: row.id, workspace: WorkspaceId(row.workspace_id) },
-                answerable: UserId(row.maker),
-                scopes: Some(scopes(&row.scopes)?),
-                signed_in_at: None,
-            };
-            let details = Details {
-                plan: row.plan,
-                rate_per_minute: row.rate_per_minute.and_then(|rate| rate.try_into().ok()),
-                last_used_at: row.last_used_at,
-                refused: !networks::let_in(&row.own_allowlist, tries[index].from),
-            };
-            let found = Found {
-                workspace_id: Some(row.workspace_id),
-                role: Some(row.role),
-                overrides: row.overrides,
-                state: Some(row.state),
-                migrations: Some(row.migrations),
-                session_duration_secs: row.session_duration_secs,
-                ip_allowlist: Some(row.ip_allowlist),
-            };
-            let mut tried = tried(tries, index, &holder, found, details)?;
-            if row.elsewhere {
-                tried.entry = Entry::Outside;
-            }
-            Ok(tried)
-        })
-        .collect()
+    let tried = rows.into_iter().map(|row| {
+        let index = index_of(row.n);
+        let holder = Holder {
+            principal: Principal::ApiKey { key: row.id, workspace: row.workspace_id },
+            answerable: row.maker,
+            scopes: Some(row.scopes),
+            signed_in_at: None,
+        };
+        let details = Details {
+            plan: row.plan,
+            rate_per_minute: row.rate_per_minute.and_then(|rate| rate.try_into().ok()),
+            last_used_at: row.last_used_at,
+            refused: !networks::let_in(&row.own_allowlist, tries[index].from),
+        };
+        let found = Found {
+            workspace_id: Some(row.workspace_id),
+            role: Some(row.role),
+            overrides: row.overrides,
+            state: Some(row.state),
+            migrations: Some(row.migrations),
+            session_duration_secs: row.session_duration_secs,
+            ip_allowlist: Some(row.ip_allowlist),
+        };
+        let mut tried = tried(tries, index, &holder, found, details);
+        if row.elsewhere {
+            tried.entry = Entry::Outside;
+        }
+        tried
+    });
+    Ok(tried.collect())
 }
 
-/// Personal tokens. One for a single workspace is good for nothing where its person is out.
+/// Personal tokens. One for a single workspace is invalid where its user has left.
 pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, each } = Columns::of(tries);
     let rows = sqlx::query!(
@@ -265,44 +260,43 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let index = index_of(row.n);
-            let scopes = scopes(&row.scopes)?;
-            let user = UserId(row.user_id);
-            let writes = scopes.iter().any(|&scope| scope != Scope::Read);
-            let holder = Holder {
-                principal: Principal::PersonalToken { token: row.id, user, writes },
-                answerable: user,
-                scopes: Some(scopes),
-                signed_in_at: None,
-            };
-            let details = Details {
-                last_used_at: row.last_used_at,
-                refused: !networks::let_in(&row.own_allowlist, tries[index].from),
-                ..Details::default()
-            };
-            let found = Found {
-                workspace_id: row.workspace_id,
-                role: row.role,
-                overrides: row.overrides,
-                state: row.state,
-                migrations: row.migrations,
-                session_duration_secs: row.session_duration_secs,
-                ip_allowlist: row.ip_allowlist,
-            };
-            let mut tried = tried(tries, index, &holder, found, details)?;
-            if let (Some(bound_to), Place::One(Some(named))) = (row.bound_to, tries[index].place)
-                && bound_to != named.0
-            {
-                tried.entry = Entry::Outside;
-            }
-            Ok(tried)
-        })
-        .collect()
+    let tried = rows.into_iter().map(|row| {
+        let index = index_of(row.n);
+        let scopes = row.scopes;
+        let user = row.user_id;
+        let writes = scopes.iter().any(|&scope| scope != Scope::Read);
+        let holder = Holder {
+            principal: Principal::PersonalToken { token: row.id, user, writes },
+            answerable: user,
+            scopes: Some(scopes),
+            signed_in_at: None,
+        };
+        let details = Details {
+            last_used_at: row.last_used_at,
+            refused: !networks::let_in(&row.own_allowlist, tries[index].from),
+            ..Details::default()
+        };
+        let found = Found {
+            workspace_id: row.workspace_id,
+            role: row.role,
+            overrides: row.overrides,
+            state: row.state,
+            migrations: row.migrations,
+            session_duration_secs: row.session_duration_secs,
+            ip_allowlist: row.ip_allowlist,
+        };
+        let mut tried = tried(tries, index, &holder, found, details);
+        if let (Some(bound_to), Place::One(Some(named))) = (row.bound_to, tries[index].place)
+            && bound_to != named
+        {
+            tried.entry = Entry::Outside;
+        }
+        tried
+    });
+    Ok(tried.collect())
 }
 
-/// Credentials by their ids, all of them; what is not good is left out.
+/// Credentials by their ids; invalid ones are left out.
 pub(super) async fn by_id(
     pool: &PgPool,
     asked: &[(Credential, Place, Option<IpAddr>)],

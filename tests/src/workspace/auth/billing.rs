@@ -1,7 +1,10 @@
 //! Sign-ups where payments are taken: with something to pay with, without, and when paying fails.
 
 use domain::Actor;
-use domain_accounts::{signups, workspaces::provisioning::start_billing};
+use domain_accounts::{
+    signups::{self, SignupId},
+    workspaces::provisioning::start_billing,
+};
 use runtime::{stripe::Payments, web_app};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -81,7 +84,7 @@ async fn who_does_not_is_told_where_to_by_both_ways_of_signing_up() {
     let end = visitor.follow(&started).await;
     assert_eq!(end["result"]["checkout_url"], "https://checkout.example.com/c/3");
 
-    let mut paid = crate::stripe::paid_checkout("whoever@example.com");
+    let mut paid = crate::stripe::paid_checkout("payer@example.com");
     paid["customer"] = "cus_0".into();
     stripe.tell(&app, "checkout.session.completed", &paid).await.expect(200);
     let subscription = Some("sub_whoever@example.com".to_owned());
@@ -146,7 +149,7 @@ async fn a_step_that_was_killed_before_it_noted_its_customer_makes_no_second_one
     sqlx::query(forget).execute(&app.database.pool).await.unwrap();
     let id: Uuid =
         sqlx::query_scalar("select id from control.signups").fetch_one(&app.database.pool).await.unwrap();
-    let signup = signups::find(&app.database.pool, id).await.unwrap().unwrap();
+    let signup = signups::find(&app.database.pool, SignupId(id)).await.unwrap().unwrap();
     let payments = Payments::from_settings(&stripe.settings()).unwrap();
     let (url, actor) = (web_app::default_base(), Actor::default());
 
@@ -169,7 +172,7 @@ async fn where_no_payments_are_taken_a_plain_sign_up_works_and_one_that_would_pa
     assert_eq!(
         app.anonymous().post("/auth/signup", paying_with("pm_card")).await.expect(503),
         json!({"error": "stripe_not_configured",
-               "detail": "this installation takes no payments: Stripe is not configured"})
+               "detail": "payments are not enabled in this installation: Stripe is not configured"})
     );
     let answer = app.anonymous().post("/auth/signup", new_signup()).await.expect(201);
     assert_eq!(billed(&app, &answer["workspace_id"]).await, ("free".to_owned(), None, None));

@@ -1,11 +1,19 @@
 //! Jobs by filter, many cancelled at once, and a waiting one put first.
 
+use std::time::Duration;
+
 use ::jobs::{NewJob, clock, kinds::NoOp};
 use chrono::TimeDelta;
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::{sleeper, status_of};
-use crate::{Client, TestApp, workspace::recordsets::become_role};
+use crate::{
+    Client, TestApp,
+    cluster::{Link, wait_until},
+    database::variable,
+    workspace::recordsets::become_role,
+};
 
 /// Enqueues a job for tomorrow.
 async fn for_tomorrow(app: &TestApp, owner: &Client) -> String {
@@ -66,7 +74,7 @@ async fn more_jobs_than_one_transaction_takes_are_all_cancelled() {
     jobs::enqueue_all(&mut tx, many).await.unwrap();
     tx.commit().await.unwrap();
 
-    let cancelled = cancel(&owner, json!({"status": "PENDING"})).await;
+    let cancelled = owner.post_without_key("/jobs/cancel", json!({"status": "PENDING"})).await.expect(200);
 
     assert_eq!(cancelled, json!({"cancelled": 1100, "requested": 0, "more": false}));
     assert_eq!(app.count("select count(*) from finished_jobs where state = 'cancelled'").await, 1100);
@@ -162,4 +170,34 @@ async fn jobs_are_listed_by_batch_time_and_what_they_say() {
     assert_eq!(status_of(&owner, &child).await, "CANCELLED");
     cancel(&owner, json!({"search": "no_op"})).await;
     assert_eq!(status_of(&owner, &parent).await, "CANCELLED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_does_not_answer_holds_up_no_other_request_while_a_job_is_cancelled() {
+    let redis: Url = variable("REDIS_URL").parse().unwrap();
+    let link = Link::to(redis.port().expect("the test's URL has a port")).await;
+    let mut behind = redis.clone();
+    behind.set_port(Some(link.port())).unwrap();
+    let variables = [("REDIS_URL", behind.as_str()), ("WORKSPACE_CONNECTIONS", "1")];
+    let app = TestApp::start_with(&variables).await;
+    let owner = app.owner().await;
+    let job = running(&app, &owner).await;
+
+    link.cut();
+    let cancelling = tokio::spawn({
+        let (owner, path) = (owner.clone(), format!("/jobs/{job}/cancel"));
+        async move { owner.post(&path, json!({})).await }
+    });
+    let asked = "select count(*) from shard.jobs where cancel_requested";
+    wait_until("the request is committed", || async { app.count(asked).await == 1 }).await;
+    // The one place of the workspace is free, though the commit's events are not sent.
+    owner.get("/recordsets").await.expect(200);
+    let cancelled = tokio::time::timeout(Duration::from_secs(8), cancelling).await;
+    let answer = cancelled.expect("Redis is waited for once, for two seconds").unwrap().expect(200);
+    assert_eq!(answer["cancel_requested"], true);
+
+    // The worker finds in the ledger what it did not hear of.
+    wait_until("the job has ended", || async { app.count(asked).await == 0 }).await;
+    link.mend();
+    assert_eq!(status_of(&owner, &job).await, "CANCELLED");
 }

@@ -82,7 +82,7 @@ async fn a_file_above_the_limit_is_refused_whether_or_not_it_says_its_size() {
     let large = format!("a\n{}", "1\n".repeat(200_000));
     assert_eq!(owner.upload(path, "large.csv", large.clone()).await.error(413), "payload_too_large");
 
-    // Without a Content-Length, only counting tells.
+    // Without a Content-Length, only counting shows it.
     let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n";
     let body = format!("{head}{large}\r\n--B--\r\n");
     let pieces = body
@@ -117,7 +117,7 @@ async fn requests_that_make_no_sense_have_their_documented_answers() {
     assert_eq!(
         answer["fields"]["file_uri"],
         json!(["names no uploaded file of this workspace, or one that has expired: upload it first"]),
-        "another workspace's file is nobody's"
+        "another workspace's file is not found"
     );
     let nowhere = "/recordsets/import/records/018f4e6c-aaaa-7aaa-8aaa-aaaaaaaaaaaa";
     assert_eq!(owner.post(nowhere, json!({ "file_uri": file_uri })).await.error(404), "record_not_found");
@@ -183,7 +183,7 @@ async fn a_file_that_vanished_fails_its_import_with_that_reason() {
     let started =
         owner.post("/recordsets/import", json!({ "file_uri": file_uri, "name": "A" })).await.expect(202);
     let end = owner.follow(&started).await;
-    assert_eq!(end["error_message"], "the file is not there any more", "{end}");
+    assert_eq!(end["error_message"], "the file no longer exists", "{end}");
 }
 
 /// A file system of one MiB, for as long as it lives.
@@ -227,4 +227,21 @@ async fn a_full_disk_refuses_uploads_with_its_reason_and_keeps_nothing_of_them()
 
     assert_eq!(stored(&app), 0);
     owner.upload("/recordsets/import/upload", "small.csv", "a\n1\n").await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_into_a_new_recordset_whose_slug_is_taken_starts_nothing() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    owner.post("/recordsets", json!({ "name": "Things", "slug": "things" })).await.expect(201);
+    let file_uri = uploaded(&owner, "rows.csv", "name\none\n").await;
+    let asked = |slug: &str| json!({ "file_uri": file_uri, "name": "Other things", "slug": slug });
+
+    let refused = owner.post("/recordsets/import", asked("things")).await;
+
+    assert_eq!(refused.error(409), "slug_taken");
+    assert_eq!(app.count("select count(*) from shard.all_jobs where kind = 'records.import'").await, 0);
+    assert_eq!(owner.get("/recordsets").await.expect(200)["total"], 1);
+    // The file is there for another try.
+    owner.follow(&owner.post("/recordsets/import", asked("other")).await.expect(202)).await;
 }

@@ -1,7 +1,7 @@
-//! Profiles: one's own, and those of people one works with.
+//! Profiles: the caller's own, and those of members of the caller's workspaces.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, TypeId, avatar_path};
-use domain::{UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
+use domain::{Patch, UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
 use domain_accounts::{
     avatars,
     users::{
@@ -17,73 +17,71 @@ use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
-    types::MaybeUndefined,
 };
-use uuid::Uuid;
 
 use super::{Tag, shown, shown_member};
 
-/// Who the caller is.
+/// The caller's account.
 #[derive(Debug, Object)]
 struct Me {
     #[oai(flatten)]
     user: User,
-    /// The workspaces that they may enter now: those whose allowlist refuses the caller's address, or that ask for a
-    /// more recent sign-in, are left out.
+    /// Workspaces that the caller may enter now; workspaces whose allowlist excludes the caller's address, or
+    /// that need a more recent sign-in, are left out.
     workspaces: Vec<Membership>,
-    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
-    current_workspace_id: Option<Uuid>,
-    /// Who they are in the workspace that was asked about.
+    /// Id of the workspace last switched to; null if there is none, or the caller may not enter it now.
+    current_workspace_id: Option<WorkspaceId>,
+    /// The caller's member of the requested workspace; null if none was requested.
     #[oai(skip_serializing_if_is_none)]
     member: Option<Member>,
 }
 
-/// What is to be different in one's own profile.
+/// Changes to the caller's own profile.
 #[derive(Debug, Object)]
 struct OwnProfileChanges {
     #[oai(flatten)]
     changes: ProfileChanges,
-    /// The caller's password: needed to change the address.
+    /// Current password; required for a change of the email address.
     current_password: Option<String>,
 }
 
-/// A new address to confirm.
+/// A new email address to confirm.
 #[derive(Debug, Object)]
 struct EmailConfirmation {
-    /// The token of the link that was mailed there.
+    /// Token of the link that was sent to the address.
     token: String,
 }
 
-/// Changes to a profile.
+/// Changes to a user's profile.
 #[derive(Debug, Object)]
 struct UserChanges {
     #[oai(flatten)]
     changes: ProfileChanges,
-    /// What they are to be in the workspace that `X-Workspace-Id` names, or in the only one that both are in;
-    /// never more than the caller is there.
+    /// Role in the workspace that `X-Workspace-Id` names, or in the only one that both belong to;
+    /// at most the caller's role there.
     role: Option<Role>,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ProfileApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl ProfileApi {
-    /// Tell the caller who they are
+    /// Show the caller's account
     #[oai(path = "/me", method = "get", operation_id = "get_current_user", tag = "Fails::RecordNotFound")]
     async fn me(
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        /// Adds the caller's member of that workspace.
-        workspace_id: Query<Option<Uuid>>,
+        /// Id of a workspace whose member of the caller to include.
+        workspace_id: Query<Option<WorkspaceId>>,
     ) -> Answer<Json<Me>> {
         let pool = &app.database.pool;
         let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
         let member = match workspace_id.0 {
             None => None,
             Some(id) => {
-                let authority = caller.authority_in(&app, WorkspaceId(id)).await?;
+                let authority = caller.authority_in(&app, id).await?;
                 let mut db = WorkspaceDb::read(&app.database, authority.workspace(), caller.actor()).await?;
                 workspaces::own_member(&mut db, authority.role())
                     .await?
@@ -93,15 +91,14 @@ impl ProfileApi {
         let entered = caller.authorities(&app, None).await?;
         let workspaces = workspaces::entered(pool, &entered).await?;
         let current = workspaces::current(pool, caller.user, &entered).await?;
-        let current_workspace_id = current.map(|id| id.0);
-        Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id, member }))
+        Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id: current, member }))
     }
 
     /// Edit the caller's profile
     ///
-    /// It changes in all of their workspaces. Another address takes the password; it waits as `pending_email` until the
-    /// link that is mailed there is used, within 24 hours, and the old address is told. To give a change up, set `email`
-    /// to the present address.
+    /// The change applies to all workspaces of the account. A new email address needs the password; it is shown
+    /// as `pending_email` until the link sent to it is used, within 24 hours, and the old address is notified.
+    /// To cancel the change, set `email` to the present address.
     #[oai(path = "/me", method = "patch", operation_id = "update_current_user", tag = "Fails::EmailTaken")]
     async fn edit_own(
         &self,
@@ -120,10 +117,10 @@ impl ProfileApi {
         Ok(Json(finish(&app, edited).await))
     }
 
-    /// Confirm another address
+    /// Confirm a new email address
     ///
-    /// By the token of the link that was mailed there, signed in to the account. The session goes on, all others end,
-    /// and the old address is told.
+    /// With the token of the link that was sent there, signed in to the account. The session continues, all
+    /// others end, and the old address is notified.
     #[oai(
         path = "/me/email/confirm",
         method = "post",
@@ -143,33 +140,33 @@ impl ProfileApi {
         Ok(Json(shown(&app, user)))
     }
 
-    /// Show a person
+    /// Show a user
     ///
-    /// As the workspace shows them that `X-Workspace-Id` names, or else one that both are in. For callers whose role
-    /// there equals or outranks theirs.
+    /// As shown in the workspace that `X-Workspace-Id` names, or else in one that both belong to. For callers
+    /// whose role there equals or outranks the user's.
     #[oai(path = "/:user_id", method = "get", operation_id = "get_user")]
     async fn get(
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
     ) -> Answer<Json<User>> {
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
-        let user = peers::view(&app.database, peer, UserId(user_id.0)).await?;
+        let user = peers::view(&app.database, peer, user_id.0).await?;
         Ok(Json(shown(&app, user)))
     }
 
-    /// Edit a person
+    /// Change a user's profile
     ///
-    /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks
-    /// theirs; `X-Workspace-Id` names it if both are in several. Changes how the workspace shows the person: name, title,
-    /// phone, bio and picture are those of its member, and null leaves them to the account. An account itself has a name: null
-    /// is refused there (422). The account itself, and
-    /// with it the address, changes only where the workspace manages it: where it was made by accepting the workspace's
-    /// invitation and its owner is in no other workspace since. A role above the caller's is refused (403), and so is
-    /// taking the role from the last owner (409 `last_owner`).
+    /// Needs the permission `members:edit` in a workspace that both belong to, and a role there that equals or
+    /// outranks the user's; `X-Workspace-Id` names it if both belong to several. Changes how the workspace
+    /// shows the user: name, title, phone, bio and avatar are those of the member, and null restores the
+    /// account's value. The name of the account itself cannot be null (422). The account itself, and with it
+    /// the email address, changes only where the workspace manages it: where it was created by accepting the
+    /// workspace's invitation and its owner has joined no other workspace since. A role above the caller's is
+    /// refused (403), and so is taking the role from the last owner (409 `last_owner`).
     #[oai(
         path = "/:user_id",
         method = "patch",
@@ -181,12 +178,12 @@ impl ProfileApi {
         &self,
         app: Data<&App>,
         caller: InPerson,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         changes: Body<UserChanges>,
     ) -> Answer<Json<User>> {
         let UserChanges { changes, role } = changes.0;
-        let other = UserId(user_id.0);
+        let other = user_id.0;
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
         let shown = peers::view(&app.database, peer, other).await.ok();
@@ -211,13 +208,13 @@ pub(super) async fn within(
     Ok((within, caller.authorities(app, None).await?))
 }
 
-/// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.
+/// A form that sends a profile back as shown includes the link to the avatar image: that is no change.
 fn without_own_link(shown: Option<User>, changes: ProfileChanges) -> ProfileChanges {
-    let MaybeUndefined::Value(link) = &changes.avatar_url else { return changes };
+    let Patch::Value(link) = &changes.avatar_url else { return changes };
     let path = link.split('?').next().unwrap_or_default();
     let picture = shown.and_then(|user| user.avatar_url);
     let is_own = picture.as_deref().and_then(avatar_path).is_some_and(|own| own == path);
-    if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes }
+    if is_own { ProfileChanges { avatar_url: Patch::Absent, ..changes } } else { changes }
 }
 
 /// The page of the web app that confirms another address.

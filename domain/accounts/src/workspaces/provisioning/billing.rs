@@ -1,11 +1,12 @@
-//! Paying for a new workspace: a customer at Stripe, and then either a subscription, when the owner has said
-//! what they pay with, or a page where they will.
+//! Billing of a new workspace: a customer at Stripe, and then either a subscription, if the owner has given
+//! a payment method, or a checkout page.
 //!
-//! What Stripe has made is noted at once, each in a commit of its own, and never asked for again. A kill in
-//! between asks again under the same key, and Stripe answers with what it made.
+//! The objects that Stripe has created are recorded at once, each in a commit of its own, and never created
+//! again. After a kill in between, the request is repeated under the same key, and Stripe answers the same
+//! object.
 
 use domain::{
-    Actor, WorkspaceId,
+    Actor,
     audit::{self, Entry},
 };
 use jobs::Database;
@@ -19,11 +20,11 @@ use url::Url;
 use super::ProvisioningError;
 use crate::signups::{Door, Signup};
 
-/// Sees to it that the workspace of a sign-up will be paid for, where payments are taken.
+/// Sets up the billing of a sign-up's workspace, where payments are enabled.
 ///
 /// # Errors
-/// [`ProvisioningError::Stripe`]; [`ProvisioningError::NotConfigured`] when the owner has said what they pay
-/// with, and this process takes no payments.
+/// [`ProvisioningError::Stripe`]; [`ProvisioningError::NotConfigured`] if the owner has given a payment
+/// method, and payments are not enabled in this process.
 pub async fn start_billing(
     database: &Database,
     payments: &Payments,
@@ -43,7 +44,7 @@ pub async fn start_billing(
         "select w.stripe_customer_id, w.stripe_subscription_id, s.checkout_url
            from signups s join workspaces w on w.id = s.workspace_id
           where s.id = $1",
-        signup.id,
+        signup.id.0,
     )
     .fetch_one(&database.pool)
     .await?;
@@ -70,14 +71,14 @@ async fn make_customer(
     let new = NewCustomer {
         email: &signup.email,
         name: &signup.company_name,
-        workspace: signup.workspace_id,
+        workspace: signup.workspace_id.0,
         payment_method: signup.payment_method_id.as_deref(),
     };
     let customer = account.billing.create_customer(&format!("{}-customer", signup.id), &new).await?;
     let mut tx = database.begin().await?;
     sqlx::query!(
         "update workspaces set stripe_customer_id = $2, updated_at = now() where id = $1",
-        signup.workspace_id,
+        signup.workspace_id.0,
         customer,
     )
     .execute(tx.conn())
@@ -98,7 +99,7 @@ async fn subscribe(
     let new = NewSubscription {
         customer,
         price,
-        workspace: signup.workspace_id,
+        workspace: signup.workspace_id.0,
         payment_method,
         trial_days: account.trial_days,
     };
@@ -108,7 +109,7 @@ async fn subscribe(
         "update workspaces
             set plan = $2, stripe_subscription_id = $3, trial_ends_at = $4, updated_at = now()
           where id = $1",
-        signup.workspace_id,
+        signup.workspace_id.0,
         price.plan,
         subscription.id,
         subscription.trial_ends_at,
@@ -117,7 +118,7 @@ async fn subscribe(
     .await?;
     let what = json!({ "plan": price.plan, "trial_ends_at": subscription.trial_ends_at });
     let entry = Entry::new("workspace", "plan_changed", signup.workspace_id, what);
-    audit::record(&mut tx, Some(WorkspaceId(signup.workspace_id)), actor, entry).await?;
+    audit::record(&mut tx, Some(signup.workspace_id), actor, entry).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -133,15 +134,15 @@ async fn open_checkout(
     let new = NewCheckout {
         customer,
         price: account.sign_up_price(),
-        workspace: signup.workspace_id,
+        workspace: signup.workspace_id.0,
         trial_days: account.trial_days,
-        // Not escaped: Stripe looks for these very characters.
+        // Not escaped: Stripe searches for exactly these characters.
         success_url: &format!("{page}&session_id={{CHECKOUT_SESSION_ID}}"),
         cancel_url: &page,
     };
     let url = account.billing.open_checkout(&format!("{}-checkout", signup.id), &new).await?;
     let mut tx = database.begin().await?;
-    sqlx::query!("update signups set checkout_url = $2 where id = $1", signup.id, url)
+    sqlx::query!("update signups set checkout_url = $2 where id = $1", signup.id.0, url)
         .execute(tx.conn())
         .await?;
     tx.commit().await?;

@@ -1,8 +1,8 @@
-//! The end of a sign-up: one commit opens the workspace, forgets the password's second copy, and writes to
-//! whoever doesn't stand at the door.
+//! The end of a sign-up: one commit opens the workspace, removes the password's second copy, and emails
+//! an owner who doesn't wait for the result.
 
 use domain::{
-    Actor, UserId, WorkspaceId,
+    Actor,
     mail::{self, Action, Brand, Cause, Letter, PostError},
 };
 use jobs::{Database, Origin, Tx};
@@ -16,11 +16,11 @@ use crate::{
     users::activation,
 };
 
-/// Opens the workspace, ends the sign-up and writes to the owner, in one commit. Does nothing when that has
-/// happened before.
+/// Opens the workspace, ends the sign-up and emails the owner, in one commit. Does nothing if it has
+/// done so before.
 ///
 /// # Errors
-/// [`ProvisioningError::Abandoned`] when the sign-up was taken back meanwhile.
+/// [`ProvisioningError::Abandoned`] if the sign-up was undone meanwhile.
 pub async fn finish(
     database: &Database,
     signup: &Signup,
@@ -31,14 +31,14 @@ pub async fn finish(
     let mut tx = database.begin().await?;
     let ended = sqlx::query!(
         "update signups set state = 'completed', password_hash = null where id = $1 and state = 'pending'",
-        signup.id,
+        signup.id.0,
     )
     .execute(tx.conn())
     .await?;
     if ended.rows_affected() == 0 {
         let is_done = sqlx::query_scalar!(
             r#"select exists (select from signups where id = $1 and state = 'completed') as "done!""#,
-            signup.id,
+            signup.id.0,
         )
         .fetch_one(tx.conn())
         .await?;
@@ -46,21 +46,21 @@ pub async fn finish(
     }
     sqlx::query!(
         "update workspaces set state = 'ready', updated_at = now() where id = $1",
-        signup.workspace_id,
+        signup.workspace_id.0,
     )
     .execute(tx.conn())
     .await?;
     sqlx::query!(
         "update users set current_workspace_id = $2 where id = $1 and current_workspace_id is null",
-        signup.user_id,
-        signup.workspace_id,
+        signup.user_id.0,
+        signup.workspace_id.0,
     )
     .execute(tx.conn())
     .await?;
     announce(&mut tx, signup, actor).await?;
     if let Some(letter) = letter(&mut tx, signup, app_url, actor).await? {
         match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, &Actor::of_job(&origin)).await {
-            // They may ask for another link later.
+            // The user can request another link later.
             Ok(()) | Err(PostError::LimitReached { .. }) => {}
             Err(PostError::Database(error)) => return Err(error.into()),
         }
@@ -72,7 +72,7 @@ pub async fn finish(
 async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "select append_event($1, 'workspace.created', $2, 'workspace', $1, null, $3)",
-        signup.workspace_id,
+        signup.workspace_id.0,
         actor.origin().as_actor(),
         json!({ "name": signup.company_name }),
     )
@@ -81,8 +81,8 @@ async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sql
     Ok(())
 }
 
-/// What the owner is written. Someone who has an account and made the workspace themselves sees it anyway. Whoever signed
-/// up may have typed anybody's address: until it is verified, the names that they gave are left out.
+/// The email to the owner. A user who created another workspace sees it anyway. A sign-up
+/// may have used another person's address: until it is verified, the given names are left out.
 async fn letter(
     tx: &mut Tx,
     signup: &Signup,
@@ -99,12 +99,12 @@ async fn letter(
         action: None,
         after: vec![],
     };
-    let ready = format!("your workspace{named} is ready. You are its owner");
+    let ready = format!("Your workspace{named} is ready. You are its owner");
     Ok(match signup.door {
         Door::Create => None,
         Door::Signup => {
             let how = "sign in with this email address and the password that you chose.";
-            let confirm = "Confirm with that password that the address is yours: before, invitations to it can't find \
+            let confirm = "Confirm with that password that the address is yours: until then, invitations to it can't find \
                            your account.";
             Some(Letter {
                 lines: vec![format!("{ready}: {how}"), confirm.to_owned()],
@@ -113,37 +113,36 @@ async fn letter(
                     url: activation_link(tx, signup, app_url, actor).await?,
                 }),
                 after: vec![
-                    "The link is good for seven days, and once. If it wasn't you who signed up, do nothing, or choose \
-                     a password by the link: the account is yours then."
+                    "This link can be used once and expires in 7 days. If you did not sign up, ignore this email, or choose \
+                     a password by the link, which makes the account yours."
                         .to_owned(),
                 ],
                 ..letter
             })
         }
-        Door::StripeInvite => {
-            Some(Letter { lines: vec![format!("{ready}: sign in the way that you chose.")], ..letter })
-        }
+        Door::StripeInvite => Some(Letter {
+            lines: vec![format!("{ready}: sign in with the method that you chose.")],
+            ..letter
+        }),
         Door::Provision if never_signed_in(tx, signup).await? => Some(Letter {
-            lines: vec![format!("{ready}. Choose a password, and you are in.")],
+            lines: vec![format!("{ready}. Choose a password to sign in.")],
             action: Some(Action {
                 label: "Choose a password".to_owned(),
                 url: activation_link(tx, signup, app_url, actor).await?,
             }),
-            after: vec!["The link is good for seven days, and once.".to_owned()],
+            after: vec!["This link can be used once and expires in 7 days.".to_owned()],
             ..letter
         }),
-        Door::Provision => {
-            Some(Letter { lines: vec![format!("{ready}: sign in as you always do.")], ..letter })
-        }
+        Door::Provision => Some(Letter { lines: vec![format!("{ready}: sign in as usual.")], ..letter }),
     })
 }
 
-/// Whether the owner has no password, and has signed in in no other way.
+/// Whether the owner has no password, and has not signed in otherwise.
 async fn never_signed_in(tx: &mut Tx, signup: &Signup) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from users
                            where id = $1 and password_hash is null and activated_at is null) as "never!""#,
-        signup.user_id,
+        signup.user_id.0,
     )
     .fetch_one(tx.conn())
     .await
@@ -155,8 +154,8 @@ async fn activation_link(
     app_url: &Url,
     actor: &Actor,
 ) -> Result<String, sqlx::Error> {
-    let workspace = Some(WorkspaceId(signup.workspace_id));
-    let owner = UserId(signup.user_id);
+    let workspace = Some(signup.workspace_id);
+    let owner = signup.user_id;
     let created_by = actor.user_id.filter(|user| *user != owner);
     let token = activation::issue(tx, owner, workspace, created_by).await?;
     let query = [("workspace_id", &*activation::workspace_in_link(workspace)), ("token", &*token)];
