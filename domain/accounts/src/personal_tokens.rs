@@ -143,7 +143,7 @@ pub async fn create(
     let mut errors = FieldErrors::new();
     let mut note = |field: &str, reason: &str| errors.insert(field.to_owned(), vec![reason.to_owned()]);
     let name = signups::name(&new.name).unwrap_or_else(|reason| {
-        note("name", reason);
+        note("name", &reason);
         String::new()
     });
     if new.expires_at.is_some_and(|at| at <= jobs::clock::now()) {

@@ -9,7 +9,9 @@ mod delivery;
 mod doors;
 mod undo;
 
-use domain::{Email, Error, FieldErrors, UserId, WorkspaceId, secret};
+use std::borrow::Cow;
+
+use domain::{Email, Error, FieldErrors, Name, UserId, WorkspaceId, secret};
 use jobs::JobId;
 use sqlx::PgPool;
 
@@ -26,9 +28,6 @@ domain::ids! {
     /// A sign-up.
     SignupId = "signup",
 }
-
-/// Maximum length of the name of a user or company, in characters.
-const LONGEST_NAME: usize = 200;
 
 /// The flow by which a workspace is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -110,7 +109,7 @@ impl Reader {
     }
 
     fn name(&mut self, field: &str, text: &str) -> Option<String> {
-        name(text).map_err(|reason| self.note(field, reason)).ok()
+        name(text).map_err(|reason| self.note(field, &reason)).ok()
     }
 
     /// An id of another system, limited to its usual characters.
@@ -134,17 +133,8 @@ impl Reader {
 }
 
 /// The name of a user or company: one non-empty line.
-pub(crate) fn name(text: &str) -> Result<String, &'static str> {
-    let text = text.trim();
-    if text.is_empty() {
-        Err("must not be empty")
-    } else if text.chars().count() > LONGEST_NAME {
-        Err("must have at most 200 characters")
-    } else if text.chars().any(char::is_control) {
-        Err("must be one line")
-    } else {
-        Ok(text.to_owned())
-    }
+pub(crate) fn name(text: &str) -> Result<String, Cow<'static, str>> {
+    text.parse::<Name<200>>().map(String::from).map_err(|invalid| invalid.to_string().into())
 }
 
 /// The sign-up of that id.

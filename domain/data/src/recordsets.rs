@@ -22,7 +22,7 @@ pub use unique::unique_value;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Error, Event, FieldErrors, JsonObject, Patch, RecordsetId, UserId, WorkspaceDb,
+    Error, Event, FieldErrors, JsonObject, Name, Patch, RecordsetId, Text, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
     storage_use,
 };
@@ -174,7 +174,7 @@ async fn insert(db: &mut WorkspaceDb, new: &NewRecordset, asked: Option<Slug>) -
             RecordsetId::new().0,
             slug.as_str(),
             new.name.trim(),
-            new.description,
+            new.description.as_deref().map(str::trim),
             &new.settings as &JsonObject,
             db.user_id(),
         )
@@ -304,7 +304,7 @@ pub async fn update(
         handle.id,
         changes.name.as_deref().map(str::trim),
         changes.description.is_given(),
-        description,
+        description.map(str::trim),
         changes.settings as Option<JsonObject>,
         changes.is_active,
         fields_change,
@@ -404,7 +404,7 @@ async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDet
     Ok(RecordsetDetail { recordset, fields })
 }
 
-/// Checks what the columns themselves can't: lengths, blanks, and the character that PostgreSQL can't store.
+/// Checks the texts and settings of a recordset.
 fn check_texts(
     name: Option<&str>,
     description: Option<&str>,
@@ -414,13 +414,11 @@ fn check_texts(
     let mut complain = |field: &str, reason: &str| {
         errors.entry(field.to_owned()).or_default().push(reason.to_owned());
     };
-    if name.is_some_and(|name| {
-        name.trim().is_empty() || name.trim().chars().count() > 255 || name.contains('\0')
-    }) {
-        complain("name", "must have 1 to 255 characters, none of them U+0000");
+    if let Some(Err(invalid)) = name.map(str::parse::<Name<255>>) {
+        complain("name", &invalid.to_string());
     }
-    if description.is_some_and(|text| text.chars().count() > 10_000 || text.contains('\0')) {
-        complain("description", "must have at most 10,000 characters, none of them U+0000");
+    if let Some(Err(invalid)) = description.map(str::parse::<Text<10_000>>) {
+        complain("description", &invalid.to_string());
     }
     if let Some(settings) = settings {
         let value = Value::Object(settings.members().clone());

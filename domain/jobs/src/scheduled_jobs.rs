@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Error, ErrorKind, Event, FieldErrors, Patch, WorkspaceDb, WorkspaceId,
+    Actor, Error, ErrorKind, Event, FieldErrors, Patch, WorkspaceDb, WorkspaceId, text,
     usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
 };
 use domain_data::{
@@ -447,11 +447,12 @@ fn checked(plan: Plan) -> Result<Plan, Error> {
     let mut refuse = |field: &str, reason: String| {
         errors.entry(field.to_owned()).or_default().push(reason);
     };
-    if plan.name.is_empty() || plan.name.chars().count() > LONGEST_NAME {
-        refuse("name", format!("must have 1 to {LONGEST_NAME} characters"));
+    if let Err(invalid) = text::check(&plan.name, 1, LONGEST_NAME, true) {
+        refuse("name", invalid.to_string());
     }
-    if plan.description.as_ref().is_some_and(|text| text.chars().count() > LONGEST_DESCRIPTION) {
-        refuse("description", format!("must have at most {LONGEST_DESCRIPTION} characters"));
+    let description = plan.description.as_deref().unwrap_or_default();
+    if let Err(invalid) = text::check(description, 0, LONGEST_DESCRIPTION, false) {
+        refuse("description", invalid.to_string());
     }
     if !(0..=MOST_JITTER).contains(&plan.jitter_seconds) {
         refuse("jitter_seconds", format!("must be 0 to {MOST_JITTER}"));

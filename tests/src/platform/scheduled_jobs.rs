@@ -101,7 +101,7 @@ async fn what_breaks_a_rule_is_refused_by_field() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     for (own, field, reason) in [
-        (json!({ "name": " " }), "name", "must have 1 to 200 characters"),
+        (json!({ "name": " " }), "name", "must not be empty"),
         (json!({ "cron_expression": "0 0 0 * * *" }), "cron_expression", "must have five fields"),
         (json!({ "cron_expression": "0 0 30 2 *" }), "cron_expression", "never comes"),
         (json!({ "cron_expression": "every day" }), "cron_expression", "must have five fields"),

@@ -47,7 +47,7 @@ pub async fn change(
     may_give(by, &key.scopes)?;
     let mut checks = Checks::new();
     let name = changes.name.map(|name| checks.name(&name));
-    checks.description(changes.description.value().map_or("", String::as_str));
+    let description = changes.description.value().map(|text| checks.description(text));
     let scopes = changes.scopes.as_deref().map(|scopes| checks.scopes(scopes));
     let ip_allowlist = changes.ip_allowlist.as_deref().map(|list| checks.networks(list));
     let rate = changes.rate_per_minute.over(key.rate_per_minute);
@@ -73,7 +73,7 @@ pub async fn change(
         id.0,
         name,
         changes.description.is_given(),
-        changes.description.value(),
+        description.as_deref(),
         scopes.as_deref(),
         ip_allowlist.as_deref(),
         changes.rate_per_minute.is_given(),

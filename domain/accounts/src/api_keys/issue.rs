@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Acting, ApiKeyId, Error, Event, FieldErrors, WorkspaceId, access::Scope, handed_keys::new_secret, makers,
-    networks, secret, usage,
+    Acting, ApiKeyId, Error, Event, FieldErrors, Text, WorkspaceId, access::Scope, handed_keys::new_secret,
+    makers, networks, secret, text::InvalidText, usage,
 };
 use jobs::Tx;
 use poem_openapi::Object;
@@ -11,9 +11,6 @@ use serde_json::json;
 
 use super::{ApiKey, get, locked, revoked};
 use crate::signups;
-
-/// Maximum length of a description, in characters.
-const LONGEST_DESCRIPTION: usize = 2000;
 
 /// An API key to issue.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -75,15 +72,16 @@ impl Checks {
 
     pub(super) fn name(&mut self, name: &str) -> String {
         signups::name(name).unwrap_or_else(|reason| {
-            self.note("name", reason);
+            self.note("name", &reason);
             String::new()
         })
     }
 
-    pub(super) fn description(&mut self, description: &str) {
-        if description.chars().count() > LONGEST_DESCRIPTION {
-            self.note("description", "must have at most 2,000 characters");
-        }
+    pub(super) fn description(&mut self, description: &str) -> Text<2000> {
+        description.parse().unwrap_or_else(|invalid: InvalidText| {
+            self.note("description", &invalid.to_string());
+            Text::default()
+        })
     }
 
     pub(super) fn scopes(&mut self, scopes: &[Scope]) -> Vec<String> {
@@ -140,7 +138,7 @@ pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), Error> {
 pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, Error> {
     let mut checks = Checks::new();
     let name = checks.name(&new.name);
-    checks.description(new.description.as_deref().unwrap_or_default());
+    let description = new.description.as_deref().map(|text| checks.description(text));
     let scopes = checks.scopes(&new.scopes);
     let ip_allowlist = checks.networks(&new.ip_allowlist);
     checks.rate(new.rate_per_minute);
@@ -156,7 +154,7 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
         id.0,
         by.workspace.0,
         name,
-        new.description,
+        description.as_deref(),
         shown,
         secret::hash(&secret),
         &scopes,

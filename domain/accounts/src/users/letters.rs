@@ -3,6 +3,8 @@
 //! A request does the same whether or not an account has the address: it enqueues a job. Finding the account,
 //! creating tokens and the email is done by the job, so neither an answer nor its time reveals an account.
 
+use std::borrow::Cow;
+
 use domain::{
     Actor, Email, Error, UserId, WorkspaceId,
     audit::{self, Entry},
@@ -40,10 +42,10 @@ pub fn registration(email: &str, name: &str) -> Result<(Email, String), Error> {
     match (email.parse::<Email>(), signups::name(name)) {
         (Ok(email), Ok(name)) => Ok((email, name)),
         (email, name) => {
-            let reasons = [("email", email.err()), ("name", name.err())];
+            let reasons = [("email", email.err().map(Cow::Borrowed)), ("name", name.err())];
             let invalid = reasons
                 .into_iter()
-                .filter_map(|(field, reason)| Some((field.to_owned(), vec![reason?.to_owned()])));
+                .filter_map(|(field, reason)| Some((field.to_owned(), vec![reason?.into_owned()])));
             Err(Error::invalid_fields(invalid.collect()))
         }
     }

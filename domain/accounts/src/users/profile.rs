@@ -7,6 +7,7 @@ use domain::{
     audit::{self, Entry},
     pictures, standing,
     tenant_scope::TenantScope,
+    text,
 };
 use jobs::{Database, Tx};
 use poem_openapi::Object;
@@ -55,7 +56,7 @@ impl ProfileChanges {
             Patch::Value(name) => match signups::name(&name) {
                 Ok(name) => Patch::Value(name),
                 Err(reason) => {
-                    note("name", reason.to_owned());
+                    note("name", reason.into_owned());
                     Patch::Absent
                 }
             },
@@ -64,20 +65,18 @@ impl ProfileChanges {
         let email = self
             .email
             .and_then(|email| email.parse::<Email>().map_err(|reason| note("email", reason.to_owned())).ok());
-        let mut text = |field: &str, value: Patch<String>, most: usize, is_line: bool| {
+        let mut read = |field: &str, value: Patch<String>, most: usize, is_line: bool| {
             let Patch::Value(text) = value else { return value };
-            let text = text.trim();
-            if text.chars().count() > most {
-                note(field, format!("must have at most {most} characters"));
-            } else if is_line && text.chars().any(char::is_control) {
-                note(field, "must be one line".to_owned());
+            if let Err(invalid) = text::check(&text, 0, most, is_line) {
+                note(field, invalid.to_string());
             }
+            let text = text.trim();
             if text.is_empty() { Patch::Null } else { Patch::Value(text.to_owned()) }
         };
-        let title = text("title", self.title, LONGEST_LINE, true);
-        let phone = text("phone", self.phone, LONGEST_LINE, true);
-        let bio = text("bio", self.bio, LONGEST_BIO, false);
-        let avatar_url = text("avatar_url", self.avatar_url, LONGEST_LINK, true);
+        let title = read("title", self.title, LONGEST_LINE, true);
+        let phone = read("phone", self.phone, LONGEST_LINE, true);
+        let bio = read("bio", self.bio, LONGEST_BIO, false);
+        let avatar_url = read("avatar_url", self.avatar_url, LONGEST_LINK, true);
         if let Patch::Value(link) = &avatar_url
             && !Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
         {

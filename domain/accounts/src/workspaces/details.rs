@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Error, Event, FieldErrors, Patch, UserId, WorkspaceId,
+    Actor, Error, Event, FieldErrors, Patch, Text, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     callers::Authority,
@@ -16,9 +16,6 @@ use sqlx::{PgExecutor, types::Json};
 
 use super::{Branding, BrandingChanges, slug};
 use crate::signups;
-
-/// Maximum length of a description, in characters.
-const LONGEST_DESCRIPTION: usize = 2000;
 
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -196,7 +193,7 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
     if let Some(name) = changes.name {
         match signups::name(&name) {
             Ok(name) => drop(checked.insert("name".to_owned(), name.into())),
-            Err(reason) => drop(errors.insert("name".to_owned(), vec![reason.to_owned()])),
+            Err(reason) => drop(errors.insert("name".to_owned(), vec![reason.into_owned()])),
         }
     }
     if let Some(slug) = changes.slug {
@@ -208,10 +205,10 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
     match changes.description {
         Patch::Absent => {}
         Patch::Null => drop(checked.insert("description".to_owned(), Value::Null)),
-        Patch::Value(text) if text.chars().count() > LONGEST_DESCRIPTION => {
-            errors.insert("description".to_owned(), vec!["must have at most 2,000 characters".to_owned()]);
-        }
-        Patch::Value(text) => drop(checked.insert("description".to_owned(), text.into())),
+        Patch::Value(text) => match text.parse::<Text<2000>>() {
+            Ok(text) => drop(checked.insert("description".to_owned(), String::from(text).into())),
+            Err(invalid) => drop(errors.insert("description".to_owned(), vec![invalid.to_string()])),
+        },
     }
     if let Some(completed) = changes.onboarding_completed {
         checked.insert("onboarding_completed".to_owned(), completed.into());
