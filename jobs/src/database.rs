@@ -31,10 +31,10 @@ pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 /// connection gets the same error as the users of active connections.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
 
-/// The longest that a request waits, after its commit, for the bus to take its events.
+/// Maximum time that a request waits, after its commit, for the bus to accept its events.
 pub(crate) const MAX_AFTER_COMMIT: Duration = Duration::from_secs(2);
 
-/// Workers that are told at the same time, after a commit, to stop a job.
+/// Number of concurrent announcements, after a commit, of cancel requests to workers.
 const TOLD_AT_ONCE: usize = 16;
 
 /// A server that a process needs is unreachable.
@@ -411,12 +411,12 @@ impl Tx {
     }
 
     /// Commits, then sends the wake-ups and events, for at most [`MAX_AFTER_COMMIT`] and without a connection or a place.
-    /// What is not sent never fails the request: the pollers of the ledger find it.
+    /// Unsent events never fail the request: the pollers of the ledger find them.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         self.commit_within(MAX_AFTER_COMMIT).await.map(|_| ())
     }
 
-    /// The same with another limit; answers what is left of it.
+    /// The same with another limit; returns the remaining time.
     pub(crate) async fn commit_within(mut self, limit: Duration) -> Result<Duration, sqlx::Error> {
         let Some(inner) = self.inner.take() else { return Ok(limit) };
         let after = std::mem::take(&mut self.after);
@@ -434,7 +434,7 @@ impl Tx {
 }
 
 impl AfterCommit {
-    /// Whether all of it was sent in time.
+    /// Whether all events were sent in time.
     async fn send(self, database: &Database, deadline: Instant) -> bool {
         let bus = &database.bus;
         let published = timeout_at(deadline, publish::after_commit(bus, &self.events)).await;

@@ -35,7 +35,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The same without the kinds that are denied.
+    /// The same without the denied kinds.
     #[must_use]
     pub fn without(mut self, denied: &Denied) -> Self {
         self.except = denied.narrow(&mut self.kinds);
@@ -43,7 +43,7 @@ impl Filter {
     }
 }
 
-/// A job that has failed for good.
+/// A job that has failed finally.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     /// Job id.

@@ -229,7 +229,7 @@ pub(crate) async fn insert(
     let duplicates = insert_rows(tx.conn(), workspace, rows).await?;
     // A job has no watchers before it exists: there is nothing to publish.
     for row in rows.iter().filter(|row| !duplicates.contains_key(&row.id)) {
-        // A pool that this release doesn't know is another's to wake.
+        // A pool that this release doesn't know is woken by another release.
         if let Some(pool) = Pool::named(&row.pool) {
             tx.wake_after_commit(pool);
         }

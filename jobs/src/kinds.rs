@@ -55,7 +55,7 @@ pub fn named(name: &str) -> Option<&'static Kind> {
     all().iter().find(|kind| kind.name == name)
 }
 
-/// What jobs of a kind that this release does not know ask for, whatever is done with them: nothing tells what they
+/// Permission for every operation on jobs of a kind that this release does not know: it is unknown what they
 /// show or change.
 const OF_UNKNOWN: &[&str] = &["jobs:delete"];
 
@@ -70,7 +70,7 @@ fn is_known(kind: &str) -> bool {
     kind == batch::KIND || named(kind).is_some()
 }
 
-/// The kinds with whose jobs a caller may not do something.
+/// The kinds on whose jobs a caller may not perform an operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Denied {
     known: Vec<String>,
@@ -79,7 +79,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// The kinds that ask for more than `holds` says to be held.
+    /// The kinds that need a permission for which `holds` is false.
     #[must_use]
     pub fn of(act: Act, holds: impl Fn(&'static str) -> bool) -> Self {
         let lacks = |needs: &[&'static str]| !needs.iter().all(|permission| holds(permission));
@@ -93,13 +93,13 @@ impl Denied {
         self.known.iter().any(|denied| denied == kind) || self.unknown && !is_known(kind)
     }
 
-    /// Those that this release knows.
+    /// Kinds that this release knows.
     #[must_use]
     pub fn known(&self) -> &[String] {
         &self.known
     }
 
-    /// Takes them out of a selection of kinds, in which none are all. Answers the kinds of the selection that stay
+    /// Removes them from a selection of kinds, in which none stands for all. Returns the kinds of the selection that stay
     /// denied.
     #[must_use]
     pub(crate) fn narrow(&self, selected: &mut Vec<String>) -> Vec<String> {

@@ -114,7 +114,7 @@ named! {
 pub struct Template {
     kind: String,
     version: i16,
-    /// By name: another release may know it.
+    /// Kind by name: it may be of another release.
     pool: Cow<'static, str>,
     payload: Value,
     priority: i16,
@@ -306,7 +306,7 @@ impl TryFrom<Kept> for Schedule {
     }
 }
 
-/// A schedule of a list: one that can't be read hides itself and no other.
+/// A schedule of a list: one that can't be read is left out, and no other.
 fn readable(row: Kept) -> Option<Schedule> {
     let id = row.id;
     Schedule::try_from(row)

@@ -53,7 +53,7 @@ pub(crate) const SIGN_IN: &[&str] = &[
     "/api/v1/auth/impersonation/exchange",
 ];
 
-/// Where an operator gets a token that opens a session, good once: `/ops/users/{user_id}/impersonation`.
+/// The route of an operator's single-use token that opens a session: `/ops/users/{user_id}/impersonation`.
 const HANDS_OUT: (&str, &str) = ("/ops/users/", "/impersonation");
 
 /// Routes of others' notices, each of which has an id by which it is taken once.

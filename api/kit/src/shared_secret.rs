@@ -21,7 +21,7 @@ impl SharedSecret {
         self.0.ct_eq(&Self::digest(secret)).into()
     }
 
-    /// What tells it apart from the one before it and the one after it.
+    /// Distinguishes it from the previous and the next one.
     pub(crate) fn fingerprint(&self) -> String {
         hex::encode(self.0)
     }

@@ -10,7 +10,7 @@ use jobs::{Database, Steps, Tx};
 
 use crate::{Access, Answer, Anyone, ApiError, App, Caller, Operator, Visitor, idempotency::Claim};
 
-/// The most that [`Access::change_in_steps`] changes for a request with an `Idempotency-Key`: effect and answer are
+/// Maximum number of changes by [`Access::change_in_steps`] for a request with an `Idempotency-Key`: effect and answer are
 /// committed together, and a transaction that changes more would hold too many jobs for too long.
 const MAX_CHANGED_WITH_KEY: i64 = 1_000;
 

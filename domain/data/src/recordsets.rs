@@ -101,7 +101,7 @@ pub struct RecordsetChanges {
 }
 
 impl RecordsetChanges {
-    /// The names of what they would change.
+    /// Names of the changed fields.
     fn names(&self) -> Vec<&'static str> {
         let named = [
             ("name", self.name.is_some()),
@@ -114,7 +114,7 @@ impl RecordsetChanges {
     }
 }
 
-/// What the event of a change says.
+/// Details of the event of a change.
 #[derive(Serialize)]
 struct Updated<'a> {
     #[serde(flatten)]

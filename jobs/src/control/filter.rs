@@ -25,7 +25,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The same without the kinds that are denied.
+    /// The same without the denied kinds.
     #[must_use]
     pub fn without(mut self, denied: &Denied) -> Self {
         self.except = denied.narrow(&mut self.kinds);

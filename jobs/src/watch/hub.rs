@@ -67,7 +67,7 @@ struct Watched {
     next_watcher: u64,
     watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
     filling: bool,
-    /// The events that came while a hole was being filled, by their numbers.
+    /// Events that arrived while a hole was being filled, by number.
     held: VecDeque<Event>,
 }
 
@@ -275,7 +275,7 @@ impl Hub {
         }
     }
 
-    /// Sends what was held of a job, and begins to fill the next hole in it.
+    /// Sends the kept events of a job, and begins to fill its next hole.
     fn send_held(&self, job: &mut Watched) {
         let hole = job.send_held();
         job.filling = hole.is_some();
@@ -386,7 +386,7 @@ impl Watched {
         }
     }
 
-    /// Sends what is held up to the next hole; answers the event after that.
+    /// Sends the kept events up to the next hole; returns the event after that.
     fn send_held(&mut self) -> Option<Event> {
         while let Some(event) = self.held.pop_front() {
             let is_after_hole = self.last > 0 && event.prev > self.last;
@@ -454,7 +454,7 @@ mod tests {
         Event { seq: n, prev: n - 1, ..event }
     }
 
-    /// A job whose watchers have had number 1, and what they get from now on.
+    /// A job whose watchers have received number 1, and a receiver of their further events.
     fn watched() -> (Watched, mpsc::Receiver<Arc<Event>>) {
         let (sender, events) = mpsc::channel(2 * MAX_HELD);
         let job = Watched { last: 1, watchers: HashMap::from([(1, sender)]), ..Watched::default() };
@@ -473,7 +473,7 @@ mod tests {
         for n in [5, 4, 6, 5] {
             job.hold(progress(n));
         }
-        // No history has number 2: nothing but what came live is there to be sent.
+        // No history has number 2: only live events can be sent.
         job.send(after_hole);
         assert_eq!(job.send_held(), None);
         assert_eq!(sent(&mut events), [3, 4, 5, 6]);

@@ -91,9 +91,9 @@ impl WorkspacesApi {
 
     /// Switch to another workspace
     ///
-    /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform API
-    /// that name no workspace are about it. A request that names one is about that one. Staff who act as the person name
-    /// one.
+    /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform
+    /// API that name no workspace concern it. A request that names a workspace concerns that one. Impersonators
+    /// must name one.
     #[oai(
         path = "/switch",
         method = "post",

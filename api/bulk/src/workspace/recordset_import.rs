@@ -266,8 +266,8 @@ impl RecordsetImportApi {
 
     /// Cancel all unfinished imports and exports
     ///
-    /// Of those that the caller may cancel. With an `Idempotency-Key` at most 1,000 at a time; `more` tells whether to call
-    /// again.
+    /// Jobs that the caller may not cancel are left out. With an `Idempotency-Key` at most 1,000 are cancelled
+    /// at a time; if `more` is true, call again.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
         let CancelledAll { cancelled, requested, more } =

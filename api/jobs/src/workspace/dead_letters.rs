@@ -255,7 +255,7 @@ impl DeadLettersApi {
 
     /// Retry many dead letters, the oldest first
     ///
-    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; `more` tells whether to call again.
+    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; if `more`, call again.
     #[oai(path = "/retry", method = "post", operation_id = "retry_dead_letters")]
     async fn retry_many(
         &self,
@@ -271,7 +271,7 @@ impl DeadLettersApi {
 
     /// Discard many dead letters, the oldest first
     ///
-    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; `more` tells whether to call again.
+    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; if `more`, call again.
     #[oai(path = "/discard", method = "post", operation_id = "discard_dead_letters")]
     async fn discard_many(
         &self,

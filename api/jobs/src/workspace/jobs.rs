@@ -288,8 +288,8 @@ impl JobsApi {
 
     /// Cancel many jobs
     ///
-    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time, with an
-    /// `Idempotency-Key` 1,000; `more` tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
+    /// Waiting jobs end at once, running ones receive a cancel request. At most 10,000 at a time, with an
+    /// `Idempotency-Key` 1,000; if `more`, call again. Jobs whose kind needs a permission that the caller lacks are skipped.
     #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
     async fn cancel_many(
         &self,

@@ -41,7 +41,7 @@ fn of_message(message: &str) -> ApiError {
     }
 }
 
-/// Whether a number or a boolean stands where the schema has a text: the framework would take it for one.
+/// Whether a number or a boolean is given where the schema has a text: the framework would accept it as one.
 pub(crate) fn has_loose_text(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> bool {
     let schema = match schema {
         MetaSchemaRef::Inline(schema) => schema,

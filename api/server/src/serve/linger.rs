@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Maximum time of reading, and maximum pause between two pieces.
 const LONGEST: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(2);
-/// The longest that a client is listened to once the process is about to end.
+/// Maximum time that a client is read from once the process is about to end.
 const MAX_WHILE_LEAVING: Duration = Duration::from_secs(1);
 const BUFFER: usize = 16 << 10;
 /// Maximum rate of discarded bytes per second, over all connections.
@@ -34,7 +34,7 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Says that no more comes from here, and reads what still comes from there; not for long once `leaving` is cancelled.
+    /// Closes the sending side, and reads the client's remaining bytes; for a limited time once `leaving` is cancelled.
     pub(super) async fn close(&self, socket: TcpStream, leaving: &CancellationToken) {
         let is_late = async {
             leaving.cancelled().await;

@@ -179,7 +179,7 @@ async fn a_job_of_a_kind_that_no_program_knows_is_for_those_who_may_delete_jobs(
     let later = jobs::clock::now() + chrono::Duration::hours(1);
     let job = enqueue(&app, &owner, NewJob::new(&NoOp::default()).run_at(later)).await.id().to_string();
     let known = enqueue(&app, &owner, NewJob::new(&NoOp::default()).run_at(later)).await.id().to_string();
-    // Another release has made it.
+    // A job of another release.
     app.run(&format!("update shard.jobs set kind = 'future.kind', pool = 'future' where id = '{job}'")).await;
 
     for list in ["/jobs", "/jobs?kind=future.kind"] {

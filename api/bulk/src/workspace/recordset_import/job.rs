@@ -211,7 +211,7 @@ pub(super) struct CancelledJobs {
     pub cancelled: i64,
     /// Number of running jobs that were signalled to stop and are about to end.
     pub requested: i64,
-    /// True if there may be more: 1,000 were cancelled by a request with an `Idempotency-Key`. Call again, with another
+    /// Whether there may be more: 1,000 were cancelled by a request with an `Idempotency-Key`. Call again, with another
     /// key.
     pub more: bool,
 }
