@@ -11,8 +11,8 @@ mod logs;
 mod priority;
 mod retry;
 
-pub(crate) use cancel::{Asked, announce, end_if_asked};
 pub use cancel::{Cancel, CancelAll, CancelledAll, cancel};
+pub(crate) use cancel::{CancelRequest, announce, end_if_asked};
 pub use delete::{Delete, delete};
 pub use figures::{LiveCount, count_live};
 pub use filter::Filter;

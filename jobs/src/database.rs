@@ -16,11 +16,12 @@ use uuid::Uuid;
 use crate::{
     Bus, FairUse, PayloadError, PayloadKeys, Pool, Reach,
     bus::RedisError,
-    control::{self, Asked},
-    fair::{self, ACQUIRE, Fair, Held, OnBehalf},
-    reach, roster, server,
+    control::{self, CancelRequest},
+    fair::{self, ACQUIRE, Fair, HeldPlace, OnBehalf},
+    reach, server,
     watch::Event,
     watch::publish,
+    worker_registry,
 };
 
 /// The schemas of a transaction that belongs to no workspace.
@@ -35,7 +36,7 @@ const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
 pub(crate) const MAX_AFTER_COMMIT: Duration = Duration::from_secs(2);
 
 /// Number of concurrent announcements, after a commit, of cancel requests to workers.
-const TOLD_AT_ONCE: usize = 16;
+const CONCURRENT_ANNOUNCEMENTS: usize = 16;
 
 /// A server that a process needs is unreachable.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +132,7 @@ impl Database {
             })
             .connect_with(options.clone())
             .await?;
-        server::tell_of_clear_text(&options, &pool).await?;
+        server::warn_of_clear_text(&options, &pool).await?;
         Ok(Self {
             pool,
             bus: Bus::connect(to.redis_url, to.redis_ca, to.redis_prefix, to.silence).await?,
@@ -223,7 +224,7 @@ impl Database {
         &self,
         workspace: Uuid,
         read_only: bool,
-        place: Option<Arc<Held>>,
+        place: Option<Arc<HeldPlace>>,
     ) -> Result<Tx, sqlx::Error> {
         let mode = if read_only { " read only" } else { "" };
         // One round trip.
@@ -235,7 +236,7 @@ impl Database {
     }
 
     /// A place of the workspace that this handle works for, if any.
-    async fn place(&self) -> Result<Option<Arc<Held>>, sqlx::Error> {
+    async fn place(&self) -> Result<Option<Arc<HeldPlace>>, sqlx::Error> {
         match (&self.fair, &self.on_behalf) {
             (Some(fair), Some(on_behalf)) => on_behalf.place(fair).await.map(Some),
             _ => Ok(None),
@@ -243,7 +244,7 @@ impl Database {
     }
 
     /// A place of that workspace.
-    async fn place_of(&self, workspace: Uuid) -> Result<Option<Arc<Held>>, sqlx::Error> {
+    async fn place_of(&self, workspace: Uuid) -> Result<Option<Arc<HeldPlace>>, sqlx::Error> {
         match (&self.fair, &self.on_behalf) {
             (Some(_), Some(on_behalf)) if on_behalf.workspace == workspace => self.place().await,
             (Some(fair), _) => fair.place(workspace).await.map(Some),
@@ -267,7 +268,7 @@ fn role_of(workspace: Uuid) -> String {
 
 /// See [`Database::reader`].
 #[derive(Debug)]
-pub struct Reader(Option<(PoolConnection<Postgres>, Option<Arc<Held>>)>);
+pub struct Reader(Option<(PoolConnection<Postgres>, Option<Arc<HeldPlace>>)>);
 
 impl Reader {
     /// The connection, for SQL.
@@ -307,7 +308,7 @@ pub struct Tx {
     workspace: Option<Uuid>,
     after: AfterCommit,
     /// Place in its workspace's share.
-    place: Option<Arc<Held>>,
+    place: Option<Arc<HeldPlace>>,
     /// Whether the audit log has an entry of it, or needs none.
     is_noted: bool,
 }
@@ -319,7 +320,7 @@ struct AfterCommit {
     /// Whether to wake all pools: the execution of jobs has changed.
     wakes_all: bool,
     events: Vec<Event>,
-    asked: Vec<Asked>,
+    asked: Vec<CancelRequest>,
     /// Workers that are to check their rows.
     looks: Vec<Uuid>,
 }
@@ -406,7 +407,7 @@ impl Tx {
     }
 
     /// Notifies a running job's worker and watchers after the commit that it is to stop.
-    pub(crate) fn announce_after_commit(&mut self, asked: Asked) {
+    pub(crate) fn announce_after_commit(&mut self, asked: CancelRequest) {
         self.after.asked.push(asked);
     }
 
@@ -447,10 +448,10 @@ impl AfterCommit {
         }
         let announced = timeout_at(deadline, async {
             stream::iter(self.asked)
-                .for_each_concurrent(TOLD_AT_ONCE, |asked| control::announce(database, asked))
+                .for_each_concurrent(CONCURRENT_ANNOUNCEMENTS, |asked| control::announce(database, asked))
                 .await;
             for worker in self.looks {
-                roster::tell_to_look(bus, worker).await;
+                worker_registry::request_renewal(bus, worker).await;
             }
         });
         let announced = announced.await;

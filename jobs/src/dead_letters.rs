@@ -136,7 +136,7 @@ pub async fn list(
 ) -> Result<(Vec<DeadLetter>, i64), sqlx::Error> {
     let mut reader = database.reader().await?;
     let all = sqlx::query_scalar!(
-        r#"select count(*) as "letters!" from (
+        r#"select count(*) as "count!" from (
                select from finished_jobs
                 where state = 'failed' and discarded_at is null
                   and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1

@@ -47,11 +47,11 @@ fn config(bus: &Bus, pool: Pool, batch: usize) -> Config {
 }
 
 /// Pushes ids onto a pool's queue, so many in a task, and wakes its workers.
-pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid], bunch: usize) -> Result<(), PushError> {
+pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid], ids_per_task: usize) -> Result<(), PushError> {
     let config = config(bus, pool, BATCH);
     // A task's id is new with each push: remains of an earlier push would make apalis skip this one.
     let tasks: Vec<Task<Vec<u8>>> = ids
-        .chunks(bunch.max(1))
+        .chunks(ids_per_task.max(1))
         .map(|ids| {
             TaskBuilder::new(serde_json::to_vec(ids).unwrap_or_default())
                 .task_id(TaskId::from_string(Uuid::now_v7().to_string()))
@@ -122,7 +122,7 @@ pub(crate) async fn receive(
 ) {
     let (waker, wakes) = mpsc::channel(1);
     let listener = tokio::spawn(listen(bus.clone(), pool, waker));
-    let traces = Traces::start(bus.clone(), pool);
+    let cleanup = TaskCleanup::start(bus.clone(), pool);
     let batch = slots.available_permits();
     let mut backoff = Duration::from_millis(50);
     let mut wakes = Some(wakes);
@@ -137,7 +137,7 @@ pub(crate) async fn receive(
             permit: None,
             in_hand: VecDeque::new(),
             deliveries: deliveries.clone(),
-            traces: traces.named(&name),
+            cleanup: cleanup.named(&name),
         };
         let storage = RedisStorage::<Vec<Uuid>>::new(bus.connection()).with_config(config(&bus, pool, batch));
         let apalis =
@@ -218,7 +218,7 @@ struct HandOver {
     /// Ids of the last task that have no slot yet. If lost by a stop, they are due still, and pushed again.
     in_hand: VecDeque<Uuid>,
     deliveries: mpsc::UnboundedSender<Delivery>,
-    traces: NamedTraces,
+    cleanup: NamedCleanup,
 }
 
 impl HandOver {
@@ -251,7 +251,7 @@ impl tower_service::Service<Task<Vec<Uuid>>> for HandOver {
 
     fn call(&mut self, task: Task<Vec<Uuid>>) -> Self::Future {
         if let Some(id) = task.task_id() {
-            self.traces.delivered(id.to_string());
+            self.cleanup.delivered(id.to_string());
         }
         self.in_hand.extend(task.args);
         self.hand_over();
@@ -261,16 +261,16 @@ impl tower_service::Service<Task<Vec<Uuid>>> for HandOver {
 
 /// Deletes the data that apalis leaves in Redis for each delivered task.
 #[derive(Clone)]
-struct Traces {
+struct TaskCleanup {
     sender: mpsc::UnboundedSender<(String, String)>,
 }
 
-struct NamedTraces {
+struct NamedCleanup {
     inflight: String,
-    traces: Traces,
+    cleanup: TaskCleanup,
 }
 
-impl Traces {
+impl TaskCleanup {
     fn start(bus: Bus, pool: Pool) -> Self {
         let (sender, mut receiver) = mpsc::unbounded_channel::<(String, String)>();
         let config = config(&bus, pool, BATCH);
@@ -299,14 +299,14 @@ impl Traces {
         Self { sender }
     }
 
-    fn named(&self, worker: &str) -> NamedTraces {
-        NamedTraces { inflight: worker.to_owned(), traces: self.clone() }
+    fn named(&self, worker: &str) -> NamedCleanup {
+        NamedCleanup { inflight: worker.to_owned(), cleanup: self.clone() }
     }
 }
 
-impl NamedTraces {
+impl NamedCleanup {
     fn delivered(&self, id: String) {
-        let _ = self.traces.sender.send((self.inflight.clone(), id));
+        let _ = self.cleanup.sender.send((self.inflight.clone(), id));
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
             permit: None,
             in_hand: VecDeque::new(),
             deliveries,
-            traces: Traces { sender: traced }.named("worker"),
+            cleanup: TaskCleanup { sender: traced }.named("worker"),
         };
         let ids: Vec<Uuid> = (0..3).map(Uuid::from_u128).collect();
         let ready = |service: &mut HandOver| {

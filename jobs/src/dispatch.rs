@@ -226,18 +226,18 @@ impl Leader {
                 next_poll = Instant::now() + POLL;
             }
             looked = Instant::now();
-            if self.queues.values().any(Queue::may_go_on) {
-                self.hear_of_claims(lock).await?;
+            if self.queues.values().any(Queue::may_resume) {
+                self.sync_claims(lock).await?;
             }
             for pool in &woken {
                 self.top_up(lock, *pool).await?;
                 self.heard.now();
             }
             let others = self.queues.iter().filter(|(pool, queue)| queue.backlog && !woken.contains(pool));
-            let others: Vec<_> = others.map(|(pool, queue)| (*pool, queue.may_go_on())).collect();
-            for (pool, may_go_on) in others {
-                if may_go_on {
-                    self.go_on(lock, pool).await?;
+            let others: Vec<_> = others.map(|(pool, queue)| (*pool, queue.may_resume())).collect();
+            for (pool, may_resume) in others {
+                if may_resume {
+                    self.resume_walk(lock, pool).await?;
                 } else {
                     self.top_up(lock, pool).await?;
                 }
@@ -305,7 +305,7 @@ impl Leader {
         if queue.has_overdue() && in_hand < queue.slots {
             // Slots are free, and yet the ids are not taken: were they lost, or is a worker slow?
             match timeout(patience, deliver::queued(&self.database.bus, pool)).await {
-                Ok(Ok(queued)) if queued >= queue.tasks() => queue.trust(),
+                Ok(Ok(queued)) if queued >= queue.tasks() => queue.refresh_deadlines(),
                 Ok(Ok(_)) => queue.forget_overdue(),
                 failed => tracing::debug!(?failed, "could not read the queue"),
             }
@@ -313,9 +313,9 @@ impl Leader {
         let holdings = queue.holdings();
         let starving = starving(&due, &running);
         // With a limit, each pass has to count anew.
-        let all = all && due.rooms.is_empty();
-        let rooms = due
-            .rooms
+        let all = all && due.headroom.is_empty();
+        let headroom = due
+            .headroom
             .iter()
             .map(|((tenant, kind), room)| {
                 let room = room.saturating_sub(queue.pushed_of(*tenant, kind));
@@ -326,7 +326,7 @@ impl Leader {
         let candidates: Vec<_> = due.jobs.into_iter().filter(|job| !queue.holds(job.id)).collect();
         let count = candidates.len();
         let chosen =
-            turns::choose(candidates, &holdings, rooms, waiting.len() > 1, queue.share(), clock::now());
+            turns::choose(candidates, &holdings, headroom, waiting.len() > 1, queue.share(), clock::now());
         queue.backlog = due.next.is_some() || chosen.len() < count || queue.is_fast();
         queue.walked(all, due.lanes);
         let leaving: usize = running.values().map(|running| running.leaving).sum();
@@ -343,7 +343,7 @@ impl Leader {
     }
 
     /// Takes claimed ids out of all queues, before the notes of claims are shortened.
-    async fn hear_of_claims(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn sync_claims(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let (newest, claimed) = lanes::claimed_since(conn, self.claims).await?;
         self.claims = newest;
         self.queues.values_mut().for_each(|queue| queue.claimed(&claimed));
@@ -352,7 +352,7 @@ impl Leader {
 
     /// Pushes more of the lanes of the last walk, from its end: the work between two
     /// walks when a pool drains thousands per second.
-    async fn go_on(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
+    async fn resume_walk(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
         let patience = self.bus_patience();
         let Some(queue) = self.queues.get_mut(&pool) else {
             return Ok(());
@@ -455,9 +455,9 @@ async fn push(
         return;
     }
     let ids: Vec<Uuid> = chosen.iter().map(|job| job.id).collect();
-    let bunch = queue.bunch(ids.len());
-    match timeout(patience, deliver::push(&database.bus, pool, &ids, bunch)).await {
-        Ok(Ok(())) => queue.note(chosen, bunch),
+    let ids_per_task = queue.ids_per_task(ids.len());
+    match timeout(patience, deliver::push(&database.bus, pool, &ids, ids_per_task)).await {
+        Ok(Ok(())) => queue.note(chosen, ids_per_task),
         failed => {
             metrics::counter!("millrace_dispatch_push_failed_total").increment(1);
             tracing::warn!(?failed, %pool, "not pushed; the ids stay due");
@@ -473,7 +473,7 @@ fn starving(due: &Due, running: &HashMap<Uuid, Running>) -> usize {
         .jobs
         .iter()
         .filter(|job| job.run_at <= since && !running.contains_key(&job.tenant))
-        .filter(|job| due.rooms.get(&(job.tenant, job.kind.clone())).is_none_or(|room| *room > 0))
+        .filter(|job| due.headroom.get(&(job.tenant, job.kind.clone())).is_none_or(|room| *room > 0))
         .map(|job| job.tenant)
         .collect();
     tenants.len()

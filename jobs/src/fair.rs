@@ -65,7 +65,7 @@ struct Inner {
 
 /// A taken place. Connections that are held for the same request share it.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldPlace {
     // Freed before the workspace's own, so that the next request of the workspace finds both free.
     _of_all: Option<OwnedSemaphorePermit>,
     _place: Place<Uuid>,
@@ -75,7 +75,7 @@ pub(crate) struct Held {
 #[derive(Debug, Clone)]
 pub(crate) struct OnBehalf {
     pub(crate) workspace: Uuid,
-    held: Arc<Mutex<Weak<Held>>>,
+    held: Arc<Mutex<Weak<HeldPlace>>>,
 }
 
 impl Fair {
@@ -93,10 +93,10 @@ impl Fair {
     ///
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] when none becomes free in time.
-    pub(crate) async fn place(&self, workspace: Uuid) -> Result<Arc<Held>, sqlx::Error> {
+    pub(crate) async fn place(&self, workspace: Uuid) -> Result<Arc<HeldPlace>, sqlx::Error> {
         // Waiting requests are bounded by the number of open requests, and each of them by its deadline.
         match timeout(ACQUIRE, self.0.requests.take(workspace, usize::MAX)).await {
-            Ok(Ok(place)) => Ok(Arc::new(Held { _of_all: None, _place: place })),
+            Ok(Ok(place)) => Ok(Arc::new(HeldPlace { _of_all: None, _place: place })),
             Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
     }
@@ -105,12 +105,12 @@ impl Fair {
     ///
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] when none becomes free in time, or at once when too many of the workspace wait.
-    pub(crate) async fn long_read(&self, workspace: Uuid) -> Result<Arc<Held>, sqlx::Error> {
+    pub(crate) async fn long_read(&self, workspace: Uuid) -> Result<Arc<HeldPlace>, sqlx::Error> {
         let taken = async {
             let most = self.0.long_reads_of_one + QUEUE;
             let place = self.0.long_reads.take(workspace, most).await.ok()?;
             let of_all = Arc::clone(&self.0.long_reads_of_all).acquire_owned().await.ok()?;
-            Some(Arc::new(Held { _of_all: Some(of_all), _place: place }))
+            Some(Arc::new(HeldPlace { _of_all: Some(of_all), _place: place }))
         };
         timeout(ACQUIRE, taken).await.ok().flatten().ok_or(sqlx::Error::PoolTimedOut)
     }
@@ -122,7 +122,7 @@ impl OnBehalf {
     }
 
     /// The place that is held already, or a new one.
-    pub(crate) async fn place(&self, fair: &Fair) -> Result<Arc<Held>, sqlx::Error> {
+    pub(crate) async fn place(&self, fair: &Fair) -> Result<Arc<HeldPlace>, sqlx::Error> {
         if let Some(held) = self.lock().upgrade() {
             return Ok(held);
         }
@@ -131,7 +131,7 @@ impl OnBehalf {
         Ok(held)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Weak<Held>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Weak<HeldPlace>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +156,7 @@ pub(crate) async fn has_finished(connection: &mut PgConnection) -> Result<bool, 
 }
 
 /// Returns a connection, and its place as soon as the server has ended the statement.
-pub(crate) fn give_back<C>(mut connection: C, place: Arc<Held>)
+pub(crate) fn give_back<C>(mut connection: C, place: Arc<HeldPlace>)
 where
     C: DerefMut<Target = PgConnection> + Send + 'static,
 {

@@ -52,7 +52,7 @@ pub enum JobError {
     Retry(String),
     /// The same, with a message for watchers.
     #[error("{0}")]
-    RetryTold(String),
+    RetryWithMessage(String),
     /// The same, where the external service has given a minimum wait.
     #[error("{message}")]
     RetryAfter {
@@ -77,9 +77,9 @@ pub enum JobError {
 
 impl JobError {
     /// The message for watchers: never internal details.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn public_message(&self) -> String {
         match self {
-            Self::RetryTold(sentence)
+            Self::RetryWithMessage(sentence)
             | Self::Away(sentence)
             | Self::RetryAfter { message: sentence, .. }
             | Self::Final { message: sentence, .. } => sentence.clone(),

@@ -125,7 +125,7 @@ impl RetryPolicy {
         let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
         match jitter {
             Jitter::Full => rand::rng().random_range(Duration::ZERO..=bound),
-            Jitter::Held(share) => bound.mul_f64(share.clamp(0.0, 1.0)),
+            Jitter::Fixed(share) => bound.mul_f64(share.clamp(0.0, 1.0)),
         }
     }
 }
@@ -137,7 +137,7 @@ pub enum Jitter {
     #[default]
     Full,
     /// That share (0 to 1), for tests.
-    Held(f64),
+    Fixed(f64),
 }
 
 #[cfg(test)]
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn policies_reach_as_far_as_they_say() {
         let reach = |policy: RetryPolicy| {
-            let waits = (1..policy.attempts).map(|attempt| policy.backoff(attempt, Jitter::Held(1.0)));
+            let waits = (1..policy.attempts).map(|attempt| policy.backoff(attempt, Jitter::Fixed(1.0)));
             waits.sum::<Duration>().as_secs()
         };
         assert_eq!(reach(RetryPolicy::DEFAULT), 615);
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn a_held_jitter_makes_a_backoff_known() {
         let policy = RetryPolicy { attempts: 20, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
-        assert_eq!(policy.backoff(1, Jitter::Held(1.0)), Duration::from_secs(2));
-        assert_eq!(policy.backoff(3, Jitter::Held(0.5)), Duration::from_secs(4));
-        assert_eq!(policy.backoff(30, Jitter::Held(1.0)), policy.cap);
+        assert_eq!(policy.backoff(1, Jitter::Fixed(1.0)), Duration::from_secs(2));
+        assert_eq!(policy.backoff(3, Jitter::Fixed(0.5)), Duration::from_secs(4));
+        assert_eq!(policy.backoff(30, Jitter::Fixed(1.0)), policy.cap);
     }
 }

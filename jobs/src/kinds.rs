@@ -171,7 +171,7 @@ pub struct NoOp {
     pub fails: bool,
     /// Whether it ignores cancel requests.
     #[serde(default)]
-    pub deaf: bool,
+    pub ignore_cancel: bool,
     /// Kills the process that it runs in after its sleep, for trying out the quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<Crash>,
@@ -187,7 +187,7 @@ pub enum Crash {
     /// By abort, as a failed assertion in foreign code does.
     Abort,
     /// By allocating all memory. Without a limit for the process, this takes the machine's.
-    EatMemory,
+    ExhaustMemory,
 }
 
 impl JobKind for NoOp {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     JobId, Origin, Pool,
-    roster::{Asked, Registration, State},
+    worker_registry::{Registration, State, WorkerCommand},
 };
 
 /// A job that a worker has claimed.
@@ -232,7 +232,7 @@ pub(crate) async fn renew(
     worker: &Registration,
     state: Option<State>,
     jobs: &[(JobId, i64, Option<Value>)],
-) -> Result<Option<Asked>, sqlx::Error> {
+) -> Result<Option<WorkerCommand>, sqlx::Error> {
     let mut tx = pool.begin().await?;
     sqlx::query!("set local synchronous_commit = off").execute(&mut *tx).await?;
     sqlx::query!(

@@ -21,7 +21,6 @@ pub mod pauses;
 pub mod places;
 pub mod queues;
 pub mod retention;
-pub mod roster;
 pub mod schedules;
 pub mod server;
 pub mod shares;
@@ -31,6 +30,7 @@ pub mod testing;
 pub mod throughput;
 pub mod trace;
 pub mod watch;
+pub mod worker_registry;
 
 mod bus;
 mod coalesce;

@@ -85,7 +85,7 @@ impl LogSink {
 
     /// The log of one attempt.
     pub(crate) fn of(&self, job: JobId, attempt: i32) -> JobLog {
-        JobLog(Arc::new(Told {
+        JobLog(Arc::new(LogState {
             sink: self.clone(),
             job,
             attempt,
@@ -97,10 +97,10 @@ impl LogSink {
 
 /// The log of one attempt at a job.
 #[derive(Clone, Debug)]
-pub(crate) struct JobLog(Arc<Told>);
+pub(crate) struct JobLog(Arc<LogState>);
 
 #[derive(Debug)]
-struct Told {
+struct LogState {
     sink: LogSink,
     job: JobId,
     attempt: i32,

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_value_is_good_in_its_own_job_and_place_only() {
+    fn a_sealed_value_opens_only_in_its_own_job_and_field() {
         let (keys, job) = (keys(&key("a")), JobId::new());
         let mut at_rest = payload();
         seal(&keys, job, &["auth.token"], &mut at_rest).unwrap();

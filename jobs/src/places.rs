@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_one_too_many_is_told_at_once() {
+    async fn a_request_beyond_the_limit_is_refused_at_once() {
         let places = Places::of(1);
         let _held = places.take("a", 2).await.unwrap();
         let mut waiting = Box::pin(places.take("a", 2));

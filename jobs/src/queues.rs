@@ -121,7 +121,7 @@ pub struct Workers {
 
 /// Current state of queues and workers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Figures {
+pub struct QueueStats {
     /// All pools, including those without jobs and workers.
     pub pools: Vec<PoolQueue>,
     /// All kinds with unfinished jobs.
@@ -136,7 +136,7 @@ pub struct Figures {
     pub at: DateTime<Utc>,
 }
 
-impl Figures {
+impl QueueStats {
     /// The pool of that name.
     #[must_use]
     pub fn pool(&self, pool: Pool) -> Option<&PoolQueue> {
@@ -153,7 +153,7 @@ pub struct Gauge {
 
 #[derive(Debug)]
 struct Counted {
-    figures: Arc<Figures>,
+    figures: Arc<QueueStats>,
     good_until: Instant,
 }
 
@@ -166,7 +166,7 @@ impl Gauge {
 
     /// The state as of at most two seconds ago, or of ten times as long as counting
     /// takes. Concurrent calls wait for the same count.
-    pub async fn read(&self) -> Result<Arc<Figures>, sqlx::Error> {
+    pub async fn read(&self) -> Result<Arc<QueueStats>, sqlx::Error> {
         let mut counted = self.counted.lock().await;
         if let Some(counted) = &*counted
             && Instant::now() < counted.good_until
@@ -182,7 +182,7 @@ impl Gauge {
 }
 
 /// Counts everything now.
-pub async fn count(database: &Database) -> Result<Figures, sqlx::Error> {
+pub async fn count(database: &Database) -> Result<QueueStats, sqlx::Error> {
     let at = clock::now();
     let mut kinds = live_kinds(database).await?;
     let slots = live_slots(database).await?;
@@ -225,7 +225,7 @@ pub async fn count(database: &Database) -> Result<Figures, sqlx::Error> {
         let slots = pool.slots.max(1) as f64;
         pool.backlog_seconds = pool.work_seconds / slots;
     }
-    Ok(Figures {
+    Ok(QueueStats {
         pools: pools.into_values().collect(),
         kinds,
         workers: workers(database).await?,

@@ -28,9 +28,9 @@ pub struct Reach {
 impl Reach {
     /// Starts the checking task. It ends with the last handle.
     pub(crate) fn start(options: PgConnectOptions) -> Self {
-        let (told, away) = watch::channel(None);
+        let (state, away) = watch::channel(None);
         let doubts = Arc::<Notify>::default();
-        tokio::spawn(look_when_in_doubt(options, told, Arc::clone(&doubts)));
+        tokio::spawn(look_when_in_doubt(options, state, Arc::clone(&doubts)));
         Self { away, doubts }
     }
 
@@ -58,13 +58,13 @@ impl Reach {
 
 async fn look_when_in_doubt(
     options: PgConnectOptions,
-    told: watch::Sender<Option<Arc<str>>>,
+    state: watch::Sender<Option<Arc<str>>>,
     doubts: Arc<Notify>,
 ) {
     loop {
-        let away = told.borrow().is_some();
+        let away = state.borrow().is_some();
         tokio::select! {
-            () = told.closed() => return,
+            () = state.closed() => return,
             () = doubts.notified(), if !away => {}
             () = sleep(PAUSE), if away => {}
         }
@@ -84,7 +84,7 @@ async fn look_when_in_doubt(
                 tracing::info!("PostgreSQL is reachable again");
             }
             metrics::gauge!("millrace_database_reachable").set(if why.is_some() { 0.0 } else { 1.0 });
-            told.send_replace(why);
+            state.send_replace(why);
         }
         if !away {
             sleep(PAUSE).await;

@@ -88,7 +88,7 @@ impl Recipe {
 }
 
 /// Logs a warning if `sslmode=prefer`, which is also the default, resulted in no encryption.
-pub(crate) async fn tell_of_clear_text(options: &PgConnectOptions, pool: &PgPool) -> Result<(), sqlx::Error> {
+pub(crate) async fn warn_of_clear_text(options: &PgConnectOptions, pool: &PgPool) -> Result<(), sqlx::Error> {
     if options.get_socket().is_some()
         || !matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow)
     {

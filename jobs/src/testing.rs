@@ -18,11 +18,10 @@ use crate::{
     Database, JobId, JobKind, Origin, Owner, Recurring, Registry, Tx, clock,
     control::{self, Cancel},
     ledger::interval,
-    payload,
-    roster::Registration,
-    schedules,
+    payload, schedules,
     watch::{Snapshot, snapshot},
     worker::{Shared, run},
+    worker_registry::Registration,
     workspace_schema,
 };
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{Database, JobId, dispatch, ledger::interval};
 
 /// Maximum counted position.
-const FARTHEST: i64 = 10_000;
+const MAX_DISTANCE: i64 = 10_000;
 /// Maximum age of a worker's heartbeat for it to count.
 const HEARD_OF: Duration = Duration::from_secs(30);
 
@@ -88,7 +88,7 @@ pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx
                   limit 1) l on true
             where j.id = $1 and j.state = 'waiting'"#,
         id.0,
-        FARTHEST,
+        MAX_DISTANCE,
         interval(HEARD_OF),
     )
     .fetch_optional(database.reader().await?.conn())

@@ -14,7 +14,7 @@ pub(crate) mod publish;
 pub mod snapshot;
 
 pub use event::{Counts, Event, Status};
-pub use feed::{FeedWatch, Told};
+pub use feed::{FeedEvent, FeedWatch};
 pub use hub::{Hub, IN_FLIGHT, Subscription};
 pub use lines::LogWatch;
 pub use snapshot::Snapshot;

@@ -20,9 +20,9 @@ use crate::{
     deliver,
     ledger::{self, Claimed, End, Ended, Returned},
     logs::LogSink,
-    roster::{Asked, Registration, State},
     throughput::{self, Tally},
     watch::publish::Publisher,
+    worker_registry::{Registration, State, WorkerCommand},
 };
 use isolated::Isolation;
 use running::RunningJobs;
@@ -63,11 +63,11 @@ pub(crate) struct Shared {
     pub id: Uuid,
     pub registration: Registration,
     /// An operator's command to this worker.
-    pub asked: watch::Sender<Option<Asked>>,
+    pub asked: watch::Sender<Option<WorkerCommand>>,
     /// State of the worker; written to its row.
     pub state: watch::Sender<State>,
     /// Triggers the next renewal, which writes the state and reads the command.
-    pub look: Notify,
+    pub renew_now: Notify,
     pub throughput: Arc<Tally>,
     pub database: Database,
     pub registry: Registry,
@@ -97,7 +97,7 @@ impl Shared {
             registration,
             asked: watch::Sender::new(None),
             state: watch::Sender::new(State::Taking),
-            look: Notify::new(),
+            renew_now: Notify::new(),
             throughput: Arc::default(),
             running: RunningJobs::default(),
             publisher,
@@ -125,9 +125,9 @@ impl Shared {
 
 impl Shared {
     /// Applies the command in the worker's row. A drain can't be undone.
-    fn hear(&self, asked: Option<Asked>) {
+    fn apply_command(&self, asked: Option<WorkerCommand>) {
         self.asked.send_if_modified(|now| {
-            let news = *now != asked && *now != Some(Asked::Drain);
+            let news = *now != asked && *now != Some(WorkerCommand::Drain);
             if news {
                 tracing::info!(worker = %self.id, ?asked, "received an operator's command");
                 *now = asked;
@@ -137,9 +137,9 @@ impl Shared {
     }
 
     /// Sets its state.
-    fn turn(&self, state: State) {
+    fn set_state(&self, state: State) {
         if self.state.send_replace(state) != state {
-            self.look.notify_one();
+            self.renew_now.notify_one();
         }
     }
 
@@ -189,7 +189,7 @@ pub async fn work(
     let mut asked = shared.asked.subscribe();
     while !stop.is_cancelled() {
         let now = *asked.borrow_and_update();
-        if now == Some(Asked::Drain) {
+        if now == Some(WorkerCommand::Drain) {
             break;
         }
         let taking = CancellationToken::new();
@@ -197,11 +197,11 @@ pub async fn work(
         if now.is_none() {
             tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
             take(&shared, &slots, &jobs, &receivers, &taking);
-            shared.turn(State::Taking);
+            shared.set_state(State::Taking);
             // The leader counts slots; it need not wait for its poll to find these.
             database.bus.wake(None);
         } else {
-            shared.turn(State::Paused);
+            shared.set_state(State::Paused);
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -212,7 +212,7 @@ pub async fn work(
         receivers.close();
         receivers.wait().await;
     }
-    shared.turn(State::Leaving);
+    shared.set_state(State::Leaving);
     jobs.close();
     tracing::info!(in_hand = jobs.len(), "draining");
     shared.hand_back.cancel();

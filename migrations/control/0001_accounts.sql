@@ -22,7 +22,7 @@ create table users (
     id                   uuid primary key,
     email                text not null,           -- as written; mail goes there
     email_key            text not null,           -- what it is compared by, made by the program (users::Email)
-    email_verified_at    timestamptz,             -- null: nobody has shown yet that they read its mail
+    email_verified_at    timestamptz,             -- null: not verified
     -- A change of address waits here until its link, which was mailed to the new address, is used.
     pending_email        text,
     pending_email_key    text,
@@ -101,7 +101,7 @@ create constraint trigger workspace_keeps_an_owner
     for each row when (old.role = 'owner' and old.is_active)
     execute function workspace_keeps_an_owner();
 
--- Objects of pictures that may be nobody's: noted before they are stored, and again when they are replaced or their
+-- Objects of pictures that may be unused: noted before they are stored, and again when they are replaced or their
 -- person is deleted. The sweep removes those that are still here after a while.
 create table stray_pictures (
     key   text primary key,

@@ -31,7 +31,7 @@ select s.id,
         or (i.is_active and i.is_staff and s.created_at > now() - interval '1 hour'));
 
 -- Each is good for one refresh. One that is presented again after that was stolen from, or by,
--- whoever used it first: the whole session ends.
+-- its first user: the whole session ends.
 create table refresh_tokens (
     hash        bytea primary key,                -- sha256 of the token, which is not stored
     session_id  uuid not null references sessions on delete cascade,
@@ -39,14 +39,14 @@ create table refresh_tokens (
     expires_at  timestamptz not null,
     used_at     timestamptz,
     replaced_by bytea,
-    -- With the token itself, from which its successor is made: for as long as both tabs of a race, and whoever lost
+    -- With the token itself, from which its successor is made: for as long as both tabs of a race, and a client that lost
     -- the answer, may ask again. Worth nothing without the token.
     successor_salt bytea
 );
 
 create index refresh_tokens_of_session on refresh_tokens (session_id);
 
--- Single-use links that were mailed, or handed over: whoever holds one is let in once.
+-- Single-use links that were emailed or handed over: each admits its holder once.
 create table account_tokens (
     hash         bytea primary key,
     user_id      uuid not null references users on delete cascade,

@@ -23,7 +23,7 @@ create table governance (
 );
 
 -- Memberships that let their person in, with what the workspace asks of them. Everything that asks whether
--- somebody is in a workspace reads this; `memberships` itself is for the code that changes them.
+-- a user is a member reads this; `memberships` itself is for the code that changes them.
 create view live_memberships as
 select m.id,
        m.workspace_id,
@@ -43,7 +43,7 @@ select m.id,
   left join governance g on g.workspace_id = m.workspace_id
  where m.is_active;
 
--- Someone asked to join. While it is neither accepted nor cancelled it is a pending member, and its id
+-- An invitation to join. While it is neither accepted nor cancelled it is a pending member, and its id
 -- becomes that of the membership. It is to an address, whether or not that has an account.
 create table invitations (
     id           uuid primary key,
@@ -53,7 +53,7 @@ create table invitations (
     user_id      uuid references users on delete cascade, -- who has accepted
     role         text not null check (role in ('owner', 'admin', 'member', 'viewer')),
     token_hash   bytea not null,                  -- of the newest token; earlier ones are worthless
-    is_mailed    boolean not null default false,  -- whether the newest token was mailed, and to nobody else
+    is_mailed    boolean not null default false,  -- whether the newest token was emailed, and only that
     profile      jsonb not null default '{}',     -- display_name, title, phone, bio: what the member begins with
     invited_by   uuid,                            -- who is shown; null for keys
     answerable   uuid,                            -- the person who invited, or the maker of the key that did

@@ -35,7 +35,7 @@ create index signups_by_job on signups (job_id);
 -- Ended sign-ups and used invites go after a while: they hold addresses.
 create index signups_ended on signups (created_at) where state <> 'pending';
 
--- Someone has paid through Stripe and has no account yet.
+-- A customer has paid through Stripe and has no account yet.
 create table stripe_invites (
     id                     uuid primary key,
     code_hash              bytea not null,

@@ -58,7 +58,7 @@ create table mail_limits (
 );
 
 insert into mail_limits (subject, mails, seconds) values
-    ('recipient',           5,  3600),            -- to one address, asked for by anybody who names it
+    ('recipient',           5,  3600),            -- to one address, requested without a credential
     ('recipient_of_member', 10, 3600),            -- to one address, by all members of all workspaces
     ('visitor',             60, 3600),            -- asked for by visitors from one network
     ('member',              100, 3600),           -- caused by one person or key

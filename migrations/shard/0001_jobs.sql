@@ -90,7 +90,7 @@ create table finished_jobs (
     created_at   timestamptz not null,
     started_at   timestamptz,
     finished_at  timestamptz not null default now(),
-    discarded_at timestamptz                      -- a dead letter that someone has put away
+    discarded_at timestamptz                      -- a discarded dead letter
 );
 
 create index finished_jobs_of_workspace on finished_jobs (workspace_id, id) where workspace_id is not null;

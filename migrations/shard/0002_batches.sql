@@ -8,7 +8,7 @@ create table job_batches (
     job_id       uuid primary key,                -- the parent
     workspace_id uuid,
     on_failure   text not null check (on_failure in ('continue', 'fail', 'abort')),
-    on_complete  jsonb,                           -- the job to enqueue when all is over, as enqueue_jobs takes it
+    on_complete  jsonb,                           -- the job to enqueue when all have ended, as enqueue_jobs takes it
     sealed       boolean not null default false,  -- no more children come
     total        bigint not null default 0,
     completed    bigint not null default 0,
@@ -83,7 +83,7 @@ begin
 end
 $$;
 
--- No more children come: the batch is over when those it has are. Waits for whoever is adding some.
+-- No more children follow: the batch ends when its children have. Waits for callers that add some.
 create function shard_api.seal_batch(parent uuid) returns boolean
 language plpgsql security definer set search_path = shard, shard_api, pg_temp as $$
 begin

@@ -145,7 +145,7 @@ begin
                             where (p.pool is null or p.pool = j.pool) and (p.kind is null or p.kind = j.kind)
                               and (p.tenant is null or p.tenant = j.tenant));
     end if;
-    -- Of those that turn out to be someone else's, the note says too much.
+    -- For those that turn out to be another worker's, the note is too large.
     insert into job_claims (claimed_at, jobs)
     select now(), allowed[first : first + 249] from generate_series(1, cardinality(allowed), 250) as first;
     return query

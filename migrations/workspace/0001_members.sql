@@ -19,7 +19,7 @@ create table members (
     constraint members_user_key unique (user_id)
 );
 
--- Where someone was shown around.
+-- Onboarding tours of a user.
 create table member_tours (
     member_id  uuid not null references members on delete cascade,
     tour_id    text not null,

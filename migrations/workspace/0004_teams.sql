@@ -1,7 +1,7 @@
 -- Teams: groups of members, below each other.
 -- Runs with search_path = the tenant's schema, shard_api, ext.
 
--- Who changes which team stands below which holds this table's lock: nobody closes a circle unseen.
+-- Changes of the hierarchy hold this table's lock, so that no concurrent change closes a cycle.
 create table teams (
     id             uuid primary key,
     parent_team_id uuid references teams,

@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// Lowest priority of a thread, see nice(2): for work that may take all of the processor time that is left over.
 pub const MAX_NICE: i32 = 19;
 /// Seconds after which a refused caller may retry.
-pub const COME_BACK: u64 = 2;
+pub const RETRY_AFTER_SECONDS: u64 = 2;
 
 tokio::task_local! {
     static CLIENT: Option<IpAddr>;
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_queue_everybody_is_told_to_come_back() {
+    async fn requests_beyond_the_queue_are_answered_with_retry_after() {
         let pool = HeavyPool::new("test", 1, 1, 0);
         let (_end, ended) = mpsc::channel();
         let running = Arc::default();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_learns_that_nobody_waits_for_it() {
+    async fn work_is_stopped_when_no_request_waits_for_it() {
         let pool = HeavyPool::new("test", 1, 1, 0);
         let work = |stop: &Stop| {
             while !stop.is_asked_for() {

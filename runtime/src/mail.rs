@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_none_is_refused_for_good() {
+    async fn a_malformed_address_is_refused_permanently() {
         let mailer = from_settings(&settings("smtp://127.0.0.1:1")).unwrap();
         let refused = mailer.send(&Mail { to: "no address".into(), ..mail() }).await;
         assert!(matches!(refused, Err(MailError::Refused(_))), "{refused:?}");

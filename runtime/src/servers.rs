@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_servers_are_told_without_their_value() {
+    fn malformed_server_urls_are_refused_without_repeating_the_value() {
         for (name, value) in [
             ("DATABASE_URL", "mysql://m:hunter2@localhost/m"),
             ("DATABASE_URL", "hunter2"),

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_out_of_its_range_is_told_with_the_range() {
+    fn a_number_out_of_range_is_refused_with_the_range() {
         let error = settings(&[("SLOTS", "0")]).within("SLOTS", 4_u32, 1..=9).unwrap_err();
         assert_eq!(error.to_string(), "SLOTS is malformed: expected 1 to 9");
         assert_eq!(settings(&[]).within("SLOTS", 4_u32, 1..=9), Ok(4));

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_from_other_failures() {
+    fn a_full_disk_is_distinguished_from_other_failures() {
         let full = object_store::Error::Generic {
             store: "local",
             source: Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull)),

@@ -45,8 +45,8 @@ async fn a_request_sent_again_has_one_effect_and_the_same_answer() {
     let reused = owner.post_with_key("/records", other.clone(), "k-1").await;
     assert_eq!(reused.error(422), "idempotency_key_reused");
     owner.post_with_key("/records", other, "k-2").await.expect(201);
-    let somebody = app.owner().await;
-    let theirs = somebody.post_with_key("/records", body, "k-1").await;
+    let another = app.owner().await;
+    let theirs = another.post_with_key("/records", body, "k-1").await;
     assert_eq!(theirs.error(404), "record_not_found", "a key is its sender's: this is another request");
     assert_eq!(records(&owner, &recordset).await, 2);
 }
@@ -94,7 +94,7 @@ async fn a_refusal_is_repeated_unless_it_may_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_ticket_is_good_for_who_asks() {
+async fn a_replayed_answer_has_a_ticket_for_its_caller() {
     let app = TestApp::start().await;
     let answer = app.anonymous().post("/auth/signup", crate::app::new_signup()).await.expect(201);
     let owner = app.anonymous().signed_in(&answer);

@@ -31,7 +31,7 @@ impl JobKind for Greet {
 
 async fn greet(_: Arc<()>, job: Greet, context: JobContext) -> Answer {
     if context.attempt <= job.failures {
-        return Err(JobError::RetryTold("not in the mood".into()));
+        return Err(JobError::RetryWithMessage("not in the mood".into()));
     }
     Ok(Outcome::Done(json!(format!("Hello, {}", job.name))))
 }
@@ -43,7 +43,7 @@ fn ada(failures: i32) -> Greet {
 async fn ledger() -> (TestDatabase, Database, Inline) {
     let clone = TestDatabase::create().await;
     let database = clone.connect(&variable("REDIS_URL"), &format!("t{}", Uuid::now_v7().simple())).await;
-    let registry = Registry::new().on(&Arc::new(()), greet).with_jitter(Jitter::Held(1.0));
+    let registry = Registry::new().on(&Arc::new(()), greet).with_jitter(Jitter::Fixed(1.0));
     let inline = Inline::new(&database, registry);
     (clone, database, inline)
 }
@@ -77,7 +77,7 @@ async fn what_a_transaction_has_enqueued_is_seen_in_it_and_gone_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backoff_is_over_when_the_test_says_so() {
+async fn a_test_advances_time_past_a_backoff() {
     let (clone, database, inline) = ledger().await;
     let job = database.enqueue(NewJob::new(&ada(2))).await.unwrap().id();
 
@@ -95,7 +95,7 @@ async fn a_backoff_is_over_when_the_test_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schedule_is_due_when_the_test_says_so() {
+async fn a_test_advances_time_to_a_schedules_occurrence() {
     let (clone, database, inline) = ledger().await;
     let daily = [Recurring::every(24 * HOUR, "greet", &ada(0)).unwrap()];
 

@@ -130,7 +130,7 @@ async fn a_plan_s_limit_is_the_workspace_s_however_many_keys_it_has_and_a_key_s_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_are_counted_whatever_they_ask_for_and_use_up_nobody_else_s_limit() {
+async fn unauthenticated_requests_count_against_their_own_limit_only() {
     let page = "https://app.example.com";
     let app = TestApp::start_with(&[("CORS_ORIGINS", page)]).await;
     limit_from_the_start(&app, "visitor", "ip", 12).await;
@@ -213,7 +213,7 @@ async fn a_token_of_no_workspace_counts_in_each_that_its_person_is_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_counted_by_themselves_and_looking_at_a_job_apart() {
+async fn users_have_their_own_rate_limit_and_polling_a_job_another() {
     let app = TestApp::start().await;
     limit_from_the_start(&app, "user", "principal", 4).await;
     let owner = app.owner().await;
@@ -239,7 +239,7 @@ async fn people_are_counted_by_themselves_and_looking_at_a_job_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_polls_a_job_on_a_free_key_is_not_locked_out() {
+async fn polling_a_job_with_a_free_plans_key_is_not_rate_limited() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let other = app.owner().await;
@@ -259,7 +259,7 @@ async fn whoever_polls_a_job_on_a_free_key_is_not_locked_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_a_process_counts_by_itself_and_says_so() {
+async fn without_redis_a_process_counts_by_itself_and_logs_it() {
     let mut cluster = Cluster::start().await;
     let database = cluster.database().await;
     let (probe, owner) = (cluster.owner().await, cluster.owner().await);

@@ -57,10 +57,10 @@ async fn a_welcome_mail_arrives_once_readable_as_text_and_as_a_page() {
     app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
     let ended = end(&app).await;
 
-    let told = server.told();
-    assert_eq!(ended, (json!("COMPLETED"), json!(1), Value::Null), "{told:#?}");
-    assert_eq!(told.len(), 1, "{told:#?}");
-    let mail = &told[0]["mail"];
+    let events = server.events();
+    assert_eq!(ended, (json!("COMPLETED"), json!(1), Value::Null), "{events:#?}");
+    assert_eq!(events.len(), 1, "{events:#?}");
+    let mail = &events[0]["mail"];
     assert_eq!(mail["from"], "hello@millrace.example");
     assert_eq!(mail["to"], json!([signup["email"]]));
     let headers = &mail["headers"];
@@ -92,7 +92,7 @@ async fn while_the_server_is_away_mail_waits_and_arrives_once_it_is_back() {
     let (status, attempt, last_error) = end(&app).await;
     assert_eq!((status, last_error), (json!("COMPLETED"), json!("attempt_failed")));
     assert!(attempt.as_i64().unwrap() >= 2, "{attempt}");
-    assert_eq!(server.told().len(), 1);
+    assert_eq!(server.events().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,30 +105,30 @@ async fn mail_that_is_put_off_is_sent_again_under_the_same_message_id() {
 
     jobs::testing::pass(&app.database, Duration::from_secs(3600)).await;
     assert_eq!(end(&app).await, (json!("COMPLETED"), json!(2), json!("attempt_failed")));
-    let told = server.told();
-    let answers: Vec<_> = told.iter().map(|event| event["mail"]["answer"].as_str().unwrap()).collect();
+    let events = server.events();
+    let answers: Vec<_> = events.iter().map(|event| event["mail"]["answer"].as_str().unwrap()).collect();
     assert_eq!(answers, ["451 4.7.1 try again later", "250 2.0.0 taken"]);
-    assert_eq!(told[0]["mail"]["headers"]["Message-ID"], told[1]["mail"]["headers"]["Message-ID"]);
+    assert_eq!(events[0]["mail"]["headers"]["Message-ID"], events[1]["mail"]["headers"]["Message-ID"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_that_is_refused_for_good_is_not_sent_again() {
+async fn a_permanently_refused_email_is_not_sent_again() {
     let server = SmtpServer::start(&["--answer", "554 5.7.1 no"]).await;
     let app = app_with(&server.url()).await;
     app.owner().await;
     assert_eq!(end(&app).await, (json!("FAILED"), json!(1), json!("mail_refused")));
-    assert_eq!(server.told().len(), 1);
+    assert_eq!(server.events().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_to_someone_whom_the_server_does_not_know_is_refused_for_good() {
+async fn an_email_to_an_unknown_recipient_is_refused_permanently() {
     let signup = new_signup();
     let email = signup["email"].as_str().unwrap();
     let server = SmtpServer::start(&["--unknown", email]).await;
     let app = app_with(&server.url()).await;
     app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
     assert_eq!(end(&app).await, (json!("FAILED"), json!(1), json!("mail_refused")));
-    assert_eq!(server.told(), [json!({ "refused": email })]);
+    assert_eq!(server.events(), [json!({ "refused": email })]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +137,7 @@ async fn mail_is_sent_under_the_name_and_password_of_the_url() {
     let app = app_with(&format!("smtp://millrace:pass%20word@127.0.0.1:{}", server.port)).await;
     app.owner().await;
     assert_eq!(end(&app).await, (json!("COMPLETED"), json!(1), Value::Null));
-    assert_eq!(server.told()[0]["mail"]["authenticated"], true);
+    assert_eq!(server.events()[0]["mail"]["authenticated"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +146,7 @@ async fn a_wrong_password_is_not_the_mails_fault_so_it_waits() {
     let app = app_with(&format!("smtp://millrace:passw0rd@127.0.0.1:{}", server.port)).await;
     app.owner().await;
     put_off(&app).await;
-    assert!(server.told().is_empty());
+    assert!(server.events().is_empty());
     app.operator().post(&format!("/jobs/{}/cancel", mail_job(&app).await), json!({})).await.expect(200);
 }
 
@@ -156,6 +156,6 @@ async fn where_tls_is_required_nothing_goes_out_without() {
     let app = app_with(&format!("{}?tls=required", server.url())).await;
     app.owner().await;
     put_off(&app).await;
-    assert!(server.told().is_empty());
+    assert!(server.events().is_empty());
     app.operator().post(&format!("/jobs/{}/cancel", mail_job(&app).await), json!({})).await.expect(200);
 }

@@ -95,9 +95,9 @@ fn the_dashboard_and_the_alerts_name_only_figures_that_the_processes_export() {
 
 #[test]
 fn every_figure_is_in_the_operators_table() {
-    let told = figures_after(&read("docs/operations.md"), "`");
-    let untold: Vec<_> = exported().into_iter().filter(|name| !told.contains(name)).collect();
-    assert!(untold.is_empty(), "docs/operations.md doesn't name {untold:?}");
+    let documented = figures_after(&read("docs/operations.md"), "`");
+    let undocumented: Vec<_> = exported().into_iter().filter(|name| !documented.contains(name)).collect();
+    assert!(undocumented.is_empty(), "docs/operations.md doesn't name {undocumented:?}");
 }
 
 #[test]

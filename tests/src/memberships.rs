@@ -9,7 +9,7 @@ const ALLOWED: [&str; 8] = [
     "domain/core/src/standing.rs",
     "domain/people/src/members.rs",
     "domain/people/src/members/",
-    "domain/accounts/src/workspaces/roster.rs",
+    "domain/accounts/src/workspaces/member_list.rs",
     // Memberships are made by accepting, and with a workspace; they end with an account.
     "domain/accounts/src/invitations/answer.rs",
     "domain/accounts/src/workspaces/provisioning.rs",

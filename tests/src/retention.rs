@@ -10,7 +10,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::{TestApp, cluster::wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn finished_jobs_leave_the_history_with_their_logs_when_their_time_is_over() {
+async fn finished_jobs_and_their_logs_are_pruned_after_their_retention() {
     let app = TestApp::start().await;
     let young = finished(&app).await;
     let (old, failed) = (finished_before(&app, 8).await, finished_before(&app, 8).await);
@@ -136,7 +136,7 @@ async fn the_audit_is_kept_as_long_as_its_workspace_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_and_refresh_tokens_that_nobody_may_use_again_are_forgotten() {
+async fn expired_answers_and_refresh_tokens_are_pruned() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     owner.post("/auth/tokens", serde_json::json!({"name": "x"})).await.expect(201);

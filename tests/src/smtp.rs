@@ -41,13 +41,13 @@ impl SmtpServer {
         let first: Value = serde_json::from_str(&first).expect("JSON");
         let port = first["listening"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
         let mails = Arc::new(Mutex::new(Vec::new()));
-        let (told, more) = watch::channel(0);
+        let (events, more) = watch::channel(0);
         let inbox = Arc::clone(&mails);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 let event = serde_json::from_str(&line).expect("JSON");
                 inbox.lock().expect("no holder panics").push(event);
-                told.send_modify(|count| *count += 1);
+                events.send_modify(|count| *count += 1);
             }
         });
         Self { port, mails, more, _process: process }
@@ -59,7 +59,7 @@ impl SmtpServer {
     }
 
     /// Its events so far, in order: emails with its answers, and refused recipients.
-    pub fn told(&self) -> Vec<Value> {
+    pub fn events(&self) -> Vec<Value> {
         self.mails.lock().expect("no holder panics").clone()
     }
 
@@ -69,8 +69,8 @@ impl SmtpServer {
         let come = more.wait_for(|so_far| *so_far >= count);
         tokio::time::timeout(Duration::from_secs(30), come)
             .await
-            .unwrap_or_else(|_| panic!("not {count} after 30 s: {:#?}", self.told()))
+            .unwrap_or_else(|_| panic!("not {count} after 30 s: {:#?}", self.events()))
             .expect("the server runs");
-        self.told()
+        self.events()
     }
 }

@@ -127,8 +127,8 @@ impl Stripe {
 
     /// Sends an event to Millrace, signed now: perhaps once more, or too late.
     pub async fn tell_only(&self, app: &TestApp, kind: &str, object: &Value) -> Reply {
-        let notice = json!({"id": "evt_1", "object": "event", "type": kind, "data": {"object": object}});
-        let payload = notice.to_string();
+        let event = json!({"id": "evt_1", "object": "event", "type": kind, "data": {"object": object}});
+        let payload = event.to_string();
         let at = jobs::clock::now().timestamp();
         tell(&app.anonymous(), &payload, &signed(WEBHOOK_SECRET, at, &payload)).await
     }

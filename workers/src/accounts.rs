@@ -5,8 +5,8 @@ use std::sync::Arc;
 use domain::{Actor, mail, throttle};
 use domain_accounts::{
     job_kinds::{SweepAccounts, WriteToAccount},
-    upkeep,
-    users::letters::{self, LetterError},
+    maintenance,
+    users::emails::{self, AccountEmailError},
 };
 use jobs::{Answer, JobContext, JobError, Outcome};
 use serde_json::json;
@@ -17,12 +17,12 @@ use crate::Services;
 /// of the job, it sends again, and the newer link is the valid one.
 pub async fn write_to_account(services: Arc<Services>, job: WriteToAccount, context: JobContext) -> Answer {
     let actor = Actor::of_job(&context.origin);
-    match letters::write(&services.database, &job, &actor).await {
+    match emails::write(&services.database, &job, &actor).await {
         Ok(written) => Ok(Outcome::Done(json!({ "written": written }))),
-        Err(LetterError::Malformed(reason)) => {
+        Err(AccountEmailError::Malformed(reason)) => {
             Ok(Outcome::Fail { code: "malformed".to_owned(), message: reason })
         }
-        Err(LetterError::Database(error)) => Err(error.into()),
+        Err(AccountEmailError::Database(error)) => Err(error.into()),
     }
 }
 
@@ -30,6 +30,6 @@ pub async fn write_to_account(services: Arc<Services>, job: WriteToAccount, cont
 pub async fn sweep_accounts(_: Arc<Services>, _: SweepAccounts, context: JobContext) -> Answer {
     let counts = throttle::sweep(context.database()).await.map_err(JobError::from)?;
     let mails = mail::sweep(context.database()).await.map_err(JobError::from)?;
-    let links = upkeep::forget_links(context.database()).await.map_err(JobError::from)?;
+    let links = maintenance::forget_links(context.database()).await.map_err(JobError::from)?;
     Ok(Outcome::Done(json!({ "counts": counts, "mails": mails, "links": links })))
 }

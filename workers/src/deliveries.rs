@@ -59,7 +59,7 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
     match services.webhooks.send(&delivery).await {
         Ok(status) => Ok(Outcome::Done(json!({ "status": status }))),
         Err(DeliveryError::Address(error @ AddressError::Nowhere)) => {
-            Err(JobError::RetryTold(error.to_string()))
+            Err(JobError::RetryWithMessage(error.to_string()))
         }
         Err(error @ DeliveryError::Address(_)) => Ok(fail("address_not_allowed", error.to_string())),
         Err(error @ DeliveryError::Refused(_)) => Ok(fail("webhook_refused", error.to_string())),
@@ -73,7 +73,7 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
 /// job: it is sent again.
 pub async fn mail_workspaces(services: Arc<Services>, job: MailWorkspaces, context: JobContext) -> Answer {
     let actor = Actor::of_job(&context.origin);
-    let written = tenants::write_letter(&services.database, &job, &actor).await?;
+    let written = tenants::write_email(&services.database, &job, &actor).await?;
     Ok(Outcome::Done(json!({ "written": written })))
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::Services;
 
-/// Number of bytes that [`Crash::EatMemory`] allocates at once.
+/// Number of bytes that [`Crash::ExhaustMemory`] allocates at once.
 const BITE: usize = 16 << 20;
 
 /// Sleeps, or fails, or crashes, or does nothing; its result has its start time. Killed at any line: nothing to lose.
@@ -22,7 +22,7 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     }
     if job.sleep_ms > 0 {
         let slept = sleep(&job, &context);
-        if job.deaf {
+        if job.ignore_cancel {
             slept.await;
         } else {
             tokio::select! {
@@ -33,14 +33,14 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     }
     match job.crash {
         Some(Crash::Abort) => std::process::abort(),
-        Some(Crash::EatMemory) => eat_memory(),
+        Some(Crash::ExhaustMemory) => exhaust_memory(),
         None => {}
     }
     if job.fails {
         return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "failure requested".into() });
     }
     if context.attempt <= job.failures {
-        return Err(JobError::RetryTold("failure requested".into()));
+        return Err(JobError::RetryWithMessage("failure requested".into()));
     }
     Ok(Outcome::Done(json!({ "started_at": started_at })))
 }
@@ -67,7 +67,7 @@ pub async fn steps(_: Arc<Services>, job: Steps, context: JobContext) -> Answer 
 }
 
 /// Ends when an allocation fails, which aborts the process, or when the system kills it.
-fn eat_memory() -> ! {
+fn exhaust_memory() -> ! {
     let mut eaten = Vec::new();
     loop {
         eaten.push(vec![1u8; BITE]); // written, so that it is resident

@@ -33,7 +33,7 @@ const SEGMENT_BYTES: usize = 8 << 20;
 const SEGMENT_ROWS: i64 = 50_000;
 /// Number of records read by one statement: initial and maximum.
 const FIRST_PAGE: i64 = 500;
-const LARGEST_PAGE: i64 = 10_000;
+const MAX_PAGE: i64 = 10_000;
 /// Intended number of bytes of a page, estimated by the previous page; twice as many are the maximum.
 const PAGE_BYTES: usize = 3 << 20;
 
@@ -333,9 +333,9 @@ impl Reader {
 fn next_limit(page: &SnapshotPage, limit: i64) -> i64 {
     let bytes: usize = page.records.iter().map(|(_, data)| data.len()).sum();
     let each = (bytes / page.records.len().max(1)).max(1);
-    let fitting = i64::try_from(PAGE_BYTES / each).unwrap_or(LARGEST_PAGE);
+    let fitting = i64::try_from(PAGE_BYTES / each).unwrap_or(MAX_PAGE);
     // Grows slowly, since the next records may be larger.
-    fitting.clamp(1, LARGEST_PAGE).min(limit * 4)
+    fitting.clamp(1, MAX_PAGE).min(limit * 4)
 }
 
 fn fail(code: &str, message: &str) -> Outcome {
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn pages_grow_while_records_are_small_and_shrink_when_they_are_large() {
         assert_eq!(next_limit(&page(200, 100), 200), 800);
-        assert_eq!(next_limit(&page(800, 100), 9_000), LARGEST_PAGE);
+        assert_eq!(next_limit(&page(800, 100), 9_000), MAX_PAGE);
         assert_eq!(next_limit(&page(200, 1 << 18), 200), 12);
         assert_eq!(next_limit(&page(4, 4 << 20), 4), 1);
         assert_eq!(next_limit(&page(0, 0), 200), 800);

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The sources of the answers.
 #[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct ProbeState {
     pub figures: PrometheusHandle,
     /// Probe of PostgreSQL.
     pub probe: Arc<Probe>,
@@ -35,7 +35,7 @@ pub(crate) struct Told {
 }
 
 /// Answers for as long as it is polled.
-pub(crate) async fn listen(listener: TcpListener, told: Told) {
+pub(crate) async fn listen(listener: TcpListener, state: ProbeState) {
     loop {
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,
@@ -45,11 +45,11 @@ pub(crate) async fn listen(listener: TcpListener, told: Told) {
                 continue;
             }
         };
-        let told = told.clone();
+        let state = state.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let told = told.clone();
-                async move { Ok::<_, Infallible>(told.answer(request.uri().path()).await) }
+                let state = state.clone();
+                async move { Ok::<_, Infallible>(state.answer(request.uri().path()).await) }
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -68,7 +68,7 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-impl Told {
+impl ProbeState {
     async fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/" | "/metrics" => say(StatusCode::OK, "text/plain; version=0.0.4", self.figures.render()),

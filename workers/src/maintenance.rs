@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use domain::{Actor, WorkspaceDb, WorkspaceId};
-use domain_accounts::{avatars, upkeep};
+use domain_accounts::{avatars, maintenance};
 use domain_data::{files, imports::staged, job_kinds::SweepUploads, remains::Remains};
 use jobs::{Answer, JobContext, JobError, Outcome};
 use serde_json::json;
@@ -20,7 +20,7 @@ const FILES_AT_ONCE: i64 = 1_000;
 /// exports whose jobs are no longer in the history, and unreferenced avatar images.
 pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: JobContext) -> Answer {
     let mut swept = 0;
-    for workspace in upkeep::workspaces(context.database()).await? {
+    for workspace in maintenance::workspaces(context.database()).await? {
         if context.is_cancelled() {
             return Ok(Outcome::Cancelled);
         }
@@ -49,7 +49,7 @@ impl Sweep<'_> {
         let database = self.context.database();
         let actor = Actor::of_job(&self.context.origin);
         self.discard_abandoned(&actor).await?;
-        self.forget_forgotten(&actor).await?;
+        self.remove_orphans(&actor).await?;
 
         let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
         let unused = files::mark_unused(&mut db, FILES_AT_ONCE).await?;
@@ -68,7 +68,7 @@ impl Sweep<'_> {
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
         let unpublished = staged::unpublished(&mut db).await?;
         drop(db);
-        for job in upkeep::over(database, &unpublished).await? {
+        for job in maintenance::over(database, &unpublished).await? {
             let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
             staged::begin_discarding(&mut db, job).await?;
             db.commit().await?;
@@ -78,13 +78,13 @@ impl Sweep<'_> {
     }
 
     /// The imports and exports of jobs that retention has removed are removed, too.
-    async fn forget_forgotten(&self, actor: &Actor) -> Result<(), JobError> {
+    async fn remove_orphans(&self, actor: &Actor) -> Result<(), JobError> {
         let database = self.context.database();
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
-        let (imports, exports) = upkeep::imports_and_exports(&mut db).await?;
+        let (imports, exports) = maintenance::imports_and_exports(&mut db).await?;
         drop(db);
         let storage = &self.services.storage;
-        for job in upkeep::forgotten(database, &[imports, exports].concat()).await? {
+        for job in maintenance::unknown_jobs(database, &[imports, exports].concat()).await? {
             let remains = Remains::new(self.workspace, job);
             remains.remove_files(storage).await.map_err(crate::storage_failed)?;
             let mut more = true;

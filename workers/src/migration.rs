@@ -57,7 +57,7 @@ fn failed(error: MigrationError, step: Option<&str>) -> JobError {
         error => {
             tracing::error!(%error, "a migration failed");
             let step = step.unwrap_or("Checking the migrations that have run");
-            JobError::RetryTold(format!("{step} failed"))
+            JobError::RetryWithMessage(format!("{step} failed"))
         }
     }
 }

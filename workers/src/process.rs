@@ -37,7 +37,7 @@ use url::Url;
 
 use crate::{
     Services,
-    listen::{self, Told},
+    listen::{self, ProbeState},
 };
 
 /// Maximum number of concurrent jobs of a pool, per process.
@@ -261,7 +261,7 @@ where
     // Earlier connections are accepted, and answered from here on: a process that waits for migrations is not ready.
     if let Some((listener, figures)) = listening {
         let probe = Arc::new(Probe::new(database.clone()));
-        let state = Told { figures, probe, bus: database.bus.clone(), leadership };
+        let state = ProbeState { figures, probe, bus: database.bus.clone(), leadership };
         tokio::spawn(listen::listen(listener, state));
     }
     let stop = CancellationToken::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::Actor;
 use domain_accounts::{
     job_kinds::ProvisionWorkspace,
-    signups::{self, Door, Signup},
+    signups::{self, Signup, SignupFlow},
     workspaces::{provisioning as steps, provisioning::ProvisioningError},
 };
 use jobs::{Answer, JobContext, JobError, Outcome};
@@ -51,7 +51,7 @@ impl Step {
             (Self::Migrations, true),
             (Self::Member, true),
             (Self::Defaults, true),
-            (Self::Billing, signup.door == Door::Signup && bills),
+            (Self::Billing, signup.door == SignupFlow::Signup && bills),
             (Self::Finish, true),
         ];
         all.into_iter().filter(|(_, is_taken)| *is_taken).map(|(step, _)| step).collect()
@@ -89,7 +89,7 @@ pub async fn provision_workspace(
         }
         Err(ProvisioningError::Stripe(error @ StripeError::NotNow(_))) => {
             tracing::warn!(%error, "will retry");
-            Err(JobError::RetryTold("the payment service does not answer at present".to_owned()))
+            Err(JobError::RetryWithMessage("the payment service does not answer at present".to_owned()))
         }
         Err(ProvisioningError::Abandoned) => Ok(abandoned()),
         Err(ProvisioningError::Database(error)) => Err(error.into()),
@@ -105,7 +105,7 @@ async fn provision(
 ) -> Result<(), ProvisioningError> {
     let (database, app_url) = (&services.database, &services.app_url);
     let mut actor = Actor::of_job(&context.origin);
-    if signup.door != Door::Provision {
+    if signup.door != SignupFlow::Provision {
         actor.user_id = Some(signup.user_id);
     }
     let steps = Step::of(signup, services);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::{WorkspaceId, audit::retention as audit, idempotency};
-use domain_accounts::upkeep;
+use domain_accounts::maintenance;
 use jobs::{
     Answer, JobContext, Outcome,
     kinds::PruneJobs,
@@ -94,11 +94,11 @@ async fn prune_audit(context: &JobContext) -> Result<bool, sqlx::Error> {
 /// Removes expired data of requests and sessions. False: the job was signalled to stop.
 async fn prune_access(context: &JobContext) -> Result<bool, sqlx::Error> {
     let database = context.database();
-    while idempotency::prune(database).await? > 0 || upkeep::forget_refresh_tokens(database).await? {
+    while idempotency::prune(database).await? > 0 || maintenance::forget_refresh_tokens(database).await? {
         if context.is_cancelled() {
             return Ok(false);
         }
     }
-    upkeep::forget_doors(database).await?;
+    maintenance::prune_signups(database).await?;
     Ok(!context.is_cancelled())
 }

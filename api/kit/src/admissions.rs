@@ -15,7 +15,7 @@ use std::{
 
 use domain::{
     WorkspaceId,
-    access::Held,
+    access::Grants,
     callers::{self, Credential, Entry},
 };
 use jobs::{Act, Database, kinds, watch::Hub};
@@ -159,17 +159,17 @@ impl Admissions {
 
     /// Adds a caller who was admitted just now, with the permissions that it has.
     #[must_use]
-    pub fn enter(&self, pass: Pass, held: &Held) -> Admitted {
+    pub fn enter(&self, pass: Pass, grants: &Grants) -> Admitted {
         let key = (pass.credential.id(), pass.workspace, pass.from, pass.permission.clone(), pass.also);
         let mut open = self.open();
         if let Some(known) = open.get(&key).and_then(Weak::upgrade)
             && known.why.get().is_none()
         {
-            known.follow(held);
+            known.follow(grants);
             return Admitted(known);
         }
         let over = self.0.closing.child_token();
-        let denied = watch::Sender::new(Arc::new(held.kinds_denied(Act::View)));
+        let denied = watch::Sender::new(Arc::new(grants.kinds_denied(Act::View)));
         let admission = Arc::new(Admission { pass, over, why: OnceLock::new(), denied });
         open.insert(key, Arc::downgrade(&admission));
         drop(open);
@@ -191,8 +191,8 @@ impl Admissions {
     pub async fn check(&self, pass: Pass) -> Result<Result<Admitted, Ended>, ApiError> {
         let entries = callers::still_admitted(&self.0.database.pool, &[pass.asked()]).await?;
         let entry = entries.into_iter().next().unwrap_or(Entry::Gone);
-        Ok(match (Ended::of(&entry, &pass), entry.held()) {
-            (None, Some(held)) => Ok(self.enter(pass, held)),
+        Ok(match (Ended::of(&entry, &pass), entry.grants()) {
+            (None, Some(grants)) => Ok(self.enter(pass, grants)),
             (ended, _) => Err(ended.unwrap_or(Ended::Credential)),
         })
     }
@@ -226,8 +226,8 @@ impl Admissions {
                         if let Some(ended) = Ended::of(entry, &admission.pass) {
                             let _ = admission.why.set(ended);
                             admission.over.cancel();
-                        } else if let Some(held) = entry.held() {
-                            admission.follow(held);
+                        } else if let Some(grants) = entry.grants() {
+                            admission.follow(grants);
                         }
                     }
                 }
@@ -240,8 +240,8 @@ impl Admissions {
 
 impl Admission {
     /// Publishes to the followers which job kinds may be viewed now.
-    fn follow(&self, held: &Held) {
-        let now = held.kinds_denied(Act::View);
+    fn follow(&self, grants: &Grants) {
+        let now = grants.kinds_denied(Act::View);
         self.denied.send_if_modified(|denied| {
             let is_other = **denied != now;
             if is_other {
@@ -298,6 +298,6 @@ impl Access {
             permission: self.permission.to_owned(),
             also,
         };
-        self.app().admissions.enter(pass, self.held())
+        self.app().admissions.enter(pass, self.grants())
     }
 }

@@ -69,9 +69,9 @@ impl<'a> ApiExtractor<'a> for AnyoneInPerson {
     }
 }
 
-async fn nobody(request: &Request) -> Result<Anyone, ApiError> {
+async fn unauthenticated(request: &Request) -> Result<Anyone, ApiError> {
     let mut visitor = Visitor::of(request);
-    visitor.arm(request).await?;
+    visitor.bind_caller(request).await?;
     Ok(Anyone { visitor, caller: None })
 }
 
@@ -94,7 +94,7 @@ impl<'a> ApiExtractor<'a> for Anyone {
             Ok(Known(caller)) => Ok(Self { visitor: caller.visitor.clone(), caller: Some(caller) }),
             // The request was counted before the credential was checked.
             Err(error) if matches!(error.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Ok(nobody(request).await?)
+                Ok(unauthenticated(request).await?)
             }
             Err(error) => Err(error),
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
-use domain::{WorkspaceId, callers::Brought};
+use domain::{WorkspaceId, callers::PresentedCredential};
 use ipnet::IpNet;
 use jobs::{Database, places::Places};
 use poem::http::HeaderValue;
@@ -40,7 +40,7 @@ pub struct Services {
     /// Counter of requests.
     pub rates: RateLimiter,
     /// Number of concurrent look-ups for the requests of one credential.
-    pub lookups: Places<Brought>,
+    pub lookups: Places<PresentedCredential>,
     /// Watchers of jobs.
     pub hub: jobs::watch::Hub,
     /// Authorizations of the open answers.

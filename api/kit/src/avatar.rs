@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_good_for_a_day_or_two_and_the_same_all_day() {
+    fn a_picture_link_is_valid_for_one_to_two_days_and_stable_for_one() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         for now in ["2026-03-01T00:00:00Z", "2026-03-01T23:59:59Z"] {
             assert_eq!(expiry(at(now)), at("2026-03-03T00:00:00Z"));

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_json_is_said_with_its_position() {
+    async fn malformed_json_is_refused_with_its_position() {
         let error = take(JSON, "{\"name\": ").await.unwrap_err();
         assert_eq!(
             error,

@@ -9,7 +9,8 @@ use domain::{
     Actor, SessionId, UserId, WorkspaceId,
     access::IN_PERSON,
     callers::{
-        self, API_KEY_PREFIX, Authority, Brought, Credential, Entry, Found, PERSONAL_TOKEN_PREFIX, Principal,
+        self, API_KEY_PREFIX, Authority, Credential, Entry, Identity, PERSONAL_TOKEN_PREFIX,
+        PresentedCredential, Principal,
     },
 };
 use jobs::{Surface, TraceParent};
@@ -126,7 +127,7 @@ impl Caller {
     /// Binds the request's `Idempotency-Key` to its caller, after all checks of the route: a stored answer is
     /// given without further checks. It belongs to the credential, not to the user, whose credentials don't all
     /// have the same access; a session stays the same one when it is refreshed.
-    pub(crate) async fn arm(
+    pub(crate) async fn bind_caller(
         &mut self,
         request: &Request,
         authority: Option<&Authority>,
@@ -140,7 +141,7 @@ impl Caller {
         let workspace = authority.map_or_else(String::new, |authority| authority.workspace().to_string());
         let holder = authority.map(|authority| Holder { credential, authority: authority.clone() });
         let database = &app(request)?.database;
-        self.visitor.claim = idempotency::arm(request, database, &who, &workspace, holder).await?;
+        self.visitor.claim = idempotency::bind_caller(request, database, &who, &workspace, holder).await?;
         Ok(())
     }
 }
@@ -223,9 +224,9 @@ impl Visitor {
     }
 
     /// Binds the request's `Idempotency-Key` to the client's address.
-    pub(crate) async fn arm(&mut self, request: &Request) -> Result<(), ApiError> {
+    pub(crate) async fn bind_caller(&mut self, request: &Request) -> Result<(), ApiError> {
         let who = self.ip.map_or_else(String::new, |ip| format!("ip:{ip}"));
-        self.claim = idempotency::arm(request, &app(request)?.database, &who, "", None).await?;
+        self.claim = idempotency::bind_caller(request, &app(request)?.database, &who, "", None).await?;
         Ok(())
     }
 }
@@ -237,13 +238,13 @@ fn pattern(request: &Request) -> &str {
 
 /// The request's bearer token, unchecked against the database. The signature of an
 /// access token is checked.
-fn brought(request: &Request) -> Result<Brought, ApiError> {
+fn presented(request: &Request) -> Result<PresentedCredential, ApiError> {
     let token = bearer_token(request)?;
     if token.starts_with(API_KEY_PREFIX) || token.starts_with(PERSONAL_TOKEN_PREFIX) {
-        return Ok(Brought::Secret(token.to_owned()));
+        return Ok(PresentedCredential::Secret(token.to_owned()));
     }
     let claims = app(request)?.keys.check_access_token(token).ok_or_else(ApiError::token_invalid)?;
-    Ok(Brought::Session(claims.sub, claims.sid))
+    Ok(PresentedCredential::Session(claims.sub, claims.sid))
 }
 
 /// The address that a request comes from.
@@ -262,11 +263,11 @@ pub(crate) async fn identify(
 ) -> Result<(Principal, Entry), ApiError> {
     let app = app(request)?;
     let database = &app.database;
-    let found = match brought(request) {
-        Ok(brought) => {
+    let found = match presented(request) {
+        Ok(presented) => {
             // Requests with the same credential wait for each other; other requests are not affected.
-            let _turn = app.lookups.take(brought.clone(), usize::MAX).await.map_err(ApiError::internal)?;
-            callers::find(&database.pool, &brought, workspace, address(request)).await?
+            let _turn = app.lookups.take(presented.clone(), usize::MAX).await.map_err(ApiError::internal)?;
+            callers::find(&database.pool, &presented, workspace, address(request)).await?
         }
         Err(error) if error.status() == StatusCode::UNAUTHORIZED => {
             app.rates.charge_visitor(database, request).await?;
@@ -312,7 +313,7 @@ pub(crate) fn entered(entry: Entry) -> Result<Authority, ApiError> {
 }
 
 /// Records the time of the last use of a key or token, to the minute.
-fn note_use(app: &App, found: &Found) {
+fn note_use(app: &App, found: &Identity) {
     let is_noted = matches!(found.principal, Principal::Session { .. })
         || found.last_used_at.is_some_and(|at| at + Duration::minutes(1) > jobs::clock::now());
     if is_noted {
@@ -366,13 +367,13 @@ async fn identified(request: &Request) -> Result<Caller, ApiError> {
 
 async fn known(request: &Request) -> Result<Known, ApiError> {
     let mut caller = identified(request).await?;
-    caller.arm(request, None).await?;
+    caller.bind_caller(request, None).await?;
     Ok(Known(caller))
 }
 
 async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
     let mut signed_in = session_of(identified(request).await?)?;
-    signed_in.caller.arm(request, None).await?;
+    signed_in.caller.bind_caller(request, None).await?;
     Ok(signed_in)
 }
 
@@ -388,7 +389,7 @@ async fn in_person(request: &Request) -> Result<InPerson, ApiError> {
     if let Principal::Session { impersonator: Some(_), .. } = signed_in.principal {
         return Err(ApiError::forbidden(IN_PERSON));
     }
-    signed_in.caller.arm(request, None).await?;
+    signed_in.caller.bind_caller(request, None).await?;
     Ok(InPerson(signed_in))
 }
 
@@ -396,7 +397,7 @@ async fn visit(request: &Request) -> Result<Visitor, ApiError> {
     let app = app(request)?;
     app.rates.charge_visitor(&app.database, request).await?;
     let mut visitor = Visitor::of(request);
-    visitor.arm(request).await?;
+    visitor.bind_caller(request).await?;
     Ok(visitor)
 }
 

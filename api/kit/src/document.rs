@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_components_and_a_public_operation_says_so() {
+    fn errors_are_components_and_a_public_operation_has_no_security() {
         let put = operation("/things/{id}", "put");
         assert_eq!(put["responses"]["404"], json!({ "$ref": "#/components/responses/NotFound" }));
         assert_eq!(operation("/open", "get")["security"], json!([]));

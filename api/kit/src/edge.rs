@@ -32,7 +32,7 @@ use charge::Charge;
 use deadline::Deadline;
 use mask::{masked_path, masked_query};
 
-use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::Standing, strict};
+use crate::{ApiConfig, ApiError, App, idempotency, rate_limit::RateLimitHeaders, strict};
 
 /// The edge as a middleware. It goes outside everything else.
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let surface = surface_of(uri.path());
         request.set_data(surface);
         let form = form_of(uri.path(), surface);
-        let standing = Standing::default();
+        let standing = RateLimitHeaders::default();
         request.set_data(standing.clone());
         if let Some(app) = &self.app {
             request.set_data(app.clone());
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_500_that_tells_nothing() {
+    async fn a_panic_is_a_500_without_details() {
         let response = client().get("/api/panics").header("X-Request-Id", "mine").send().await;
         response.assert_status(StatusCode::INTERNAL_SERVER_ERROR);
         response.assert_header("X-Request-Id", "mine");

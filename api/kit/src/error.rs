@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_internal_error_tells_nothing() {
+    async fn an_internal_error_has_no_details() {
         let error = ApiError::internal(std::io::Error::other("select password from users"));
         let (status, body) = rendered(error, Surface::Workspace).await;
         assert_eq!(status, 500);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_means_of_payment_is_a_402_wherever_it_is_told() {
+    fn a_refused_means_of_payment_is_a_402_on_every_route() {
         let refused = ApiError::from(runtime::stripe::StripeError::Refused("Your card was declined.".into()));
         assert_eq!((refused.status, &*refused.code), (StatusCode::PAYMENT_REQUIRED, "payment_refused"));
     }

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a POST that is repeated has one effect and the same answer.
 //!
 //! The edge holds such a request's [`Attempt`]; when the caller is admitted, and not before, its body is read and the key
-//! looked up ([`arm`]), and the caller's access gets the [`Claim`]. The request's change ([`crate::write`]) begins with
+//! looked up ([`bind_caller`]), and the caller's access gets the [`Claim`]. The request's change ([`crate::write`]) begins with
 //! it and leaves its finished transaction there; the edge renders the answer and commits both together. So there is an
 //! answer to repeat if and only if there was an effect, wherever the process dies. Signing in, tokens of an operator that
 //! sign in, uploads and streams are not repeated.
@@ -38,7 +38,7 @@ pub(crate) const HEADER: &str = "Idempotency-Key";
 /// The code of a request whose key belongs to one that is still running.
 pub(crate) const RUNNING: &str = "request_running";
 /// Maximum length of a key.
-const LONGEST_KEY: usize = 255;
+const MAX_KEY: usize = 255;
 /// Header of a repeated answer.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -57,7 +57,7 @@ pub(crate) const SIGN_IN: &[&str] = &[
 const HANDS_OUT: (&str, &str) = ("/ops/users/", "/impersonation");
 
 /// Routes of others' notices, each of which has an id by which it is taken once.
-const NOTICES: &[&str] = &["/webhooks/stripe"];
+const WEBHOOK_EVENTS: &[&str] = &["/webhooks/stripe"];
 
 /// One request with a key.
 #[derive(Clone)]
@@ -71,8 +71,8 @@ struct Inner {
     key: String,
     method: Method,
     path: String,
-    body: Held,
-    armed: OnceLock<(KeyId, Option<Holder>)>,
+    body: BufferedBody,
+    bound: OnceLock<(KeyId, Option<Holder>)>,
     /// The answer comes from another attempt.
     taken: OnceLock<Taken>,
     /// The transaction of its change, with all that belongs to it except the answer.
@@ -91,9 +91,9 @@ pub(crate) struct Holder {
 impl Holder {
     /// Checks that a job may be seen, by the permission with which its ticket was given and by those of its kind.
     fn may_see(&self, kind: &str, permission: &str) -> Result<(), ApiError> {
-        let held = self.authority.held();
-        held.reach(permission).map_err(|lacking| ApiError::forbidden(lacking.of(permission)))?;
-        Ok(held.need_for_job(kind, Act::View)?)
+        let grants = self.authority.grants();
+        grants.reach(permission).map_err(|reason| ApiError::forbidden(reason.of(permission)))?;
+        Ok(grants.need_for_job(kind, Act::View)?)
     }
 }
 
@@ -156,7 +156,7 @@ impl Inner {
 }
 
 /// The body of a request with a key, which is read completely or not at all.
-struct Held {
+struct BufferedBody {
     most: usize,
     body: tokio::sync::Mutex<Option<Body>>,
     read: OnceLock<Read>,
@@ -168,7 +168,7 @@ struct Read {
     digest: RequestHash,
 }
 
-impl Held {
+impl BufferedBody {
     fn new(body: Body, most: usize) -> Self {
         Self { most, body: tokio::sync::Mutex::new(Some(body)), read: OnceLock::new() }
     }
@@ -195,7 +195,7 @@ impl Held {
 pub(crate) fn takes_key(method: &str, path: &str, is_upload: bool) -> bool {
     let path = path.trim_end_matches('/');
     let is_handed_out = path.starts_with(HANDS_OUT.0) && path.ends_with(HANDS_OUT.1);
-    let has_its_own = SIGN_IN.contains(&path) || NOTICES.contains(&path) || is_handed_out;
+    let has_its_own = SIGN_IN.contains(&path) || WEBHOOK_EVENTS.contains(&path) || is_handed_out;
     method.eq_ignore_ascii_case("post") && !is_upload && !has_its_own
 }
 
@@ -206,10 +206,9 @@ fn key_of(request: &Request) -> Result<Option<String>, ApiError> {
     if !takes_key(request.method().as_str(), request.uri().path(), is_upload) {
         return Ok(None);
     }
-    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        ApiError::invalid(HEADER, format!("must be 1 to {LONGEST_KEY} visible ASCII characters"))
-    })
+    let key = key.to_str().ok().map(str::trim).filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    key.map(|key| Some(key.to_owned()))
+        .ok_or_else(|| ApiError::invalid(HEADER, format!("must be 1 to {MAX_KEY} visible ASCII characters")))
 }
 
 /// Answers a request by `inner`; with a key, only once.
@@ -226,8 +225,8 @@ pub(crate) async fn answer(
         key,
         method: request.method().clone(),
         path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
-        body: Held::new(request.take_body(), app.config.max_json_bytes),
-        armed: OnceLock::new(),
+        body: BufferedBody::new(request.take_body(), app.config.max_json_bytes),
+        bound: OnceLock::new(),
         taken: OnceLock::new(),
         changed: Mutex::default(),
         made: Mutex::default(),
@@ -235,7 +234,7 @@ pub(crate) async fn answer(
     request.set_body(attempt.body());
     request.set_data(attempt.clone());
     let response = inner(request).await;
-    attempt.settle(app, response).await
+    attempt.finalize(app, response).await
 }
 
 /// Binds the request to its caller; called by an extractor as soon as the caller is known. Answers the claim by which
@@ -243,7 +242,7 @@ pub(crate) async fn answer(
 ///
 /// # Errors
 /// An end to the request, if it was answered before.
-pub(crate) async fn arm(
+pub(crate) async fn bind_caller(
     request: &Request,
     database: &Database,
     who: &str,
@@ -253,12 +252,12 @@ pub(crate) async fn arm(
     let Some(Attempt(attempt)) = request.data::<Attempt>() else { return Ok(None) };
     attempt.body.read().await.map_err(|error| ApiError::of_body(&error))?;
     let key = KeyId::of(&[who, workspace, attempt.method.as_str(), &attempt.path, &attempt.key]);
-    if attempt.armed.set((key, holder)).is_ok() && idempotency::find(database, key).await?.is_some() {
+    if attempt.bound.set((key, holder)).is_ok() && idempotency::find(database, key).await?.is_some() {
         let _ = attempt.taken.set(Taken::Answered);
         return Err(running());
     }
     // Of several extractors, the first has bound it.
-    Ok(attempt.armed.get().map(|(key, _)| Claim(Arc::clone(attempt), *key)))
+    Ok(attempt.bound.get().map(|(key, _)| Claim(Arc::clone(attempt), *key)))
 }
 
 fn running() -> ApiError {
@@ -278,15 +277,15 @@ impl Attempt {
     }
 
     /// The answer: another attempt's, or this one's, which is stored together with its effect.
-    async fn settle(&self, app: &App, response: Response) -> Result<Response, ApiError> {
+    async fn finalize(&self, app: &App, response: Response) -> Result<Response, ApiError> {
         let changed = self.0.changed().take();
-        match (self.0.taken.get(), self.0.armed.get()) {
+        match (self.0.taken.get(), self.0.bound.get()) {
             (Some(Taken::Running), _) => Err(running()),
-            (Some(Taken::Answered), Some(armed)) => self.replay(app, armed).await,
+            (Some(Taken::Answered), Some(bound)) => self.replay(app, bound).await,
             // The change is rolled back, so that the request can be repeated.
             _ if response.status().is_server_error() => Ok(response),
-            (_, Some(armed)) if is_remembered(&response) => {
-                self.remember(app, changed, armed, response).await
+            (_, Some(bound)) if is_remembered(&response) => {
+                self.remember(app, changed, bound, response).await
             }
             _ => {
                 if let Some(tx) = changed {
@@ -301,7 +300,7 @@ impl Attempt {
         &self,
         app: &App,
         changed: Option<Tx>,
-        armed: &(KeyId, Option<Holder>),
+        bound: &(KeyId, Option<Holder>),
         mut response: Response,
     ) -> Result<Response, ApiError> {
         let body = response.take_body().into_bytes().await.map_err(ApiError::internal)?;
@@ -318,9 +317,9 @@ impl Attempt {
             }
             None => app.database.begin().await?,
         };
-        if !idempotency::remember(&mut tx, armed.0, &answer).await? {
+        if !idempotency::remember(&mut tx, bound.0, &answer).await? {
             drop(tx);
-            return self.replay(app, armed).await;
+            return self.replay(app, bound).await;
         }
         tx.commit().await?;
         response.set_body(body);

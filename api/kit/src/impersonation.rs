@@ -87,7 +87,7 @@ mod tests {
     const SECRET: &str = "a secret of at least thirty-two characters";
 
     #[test]
-    fn a_token_says_who_acts_as_whom_and_is_good_for_nothing_else() {
+    fn an_impersonation_token_names_both_users_and_is_valid_for_nothing_else() {
         let signer = Signer::new(SECRET);
         let (user, staff) = (UserId::new(), UserId::new());
         let (token, said) = signer.impersonation_token(user, staff).unwrap();

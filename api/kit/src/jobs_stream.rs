@@ -15,7 +15,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use jobs::watch::{Event, FeedWatch, Hub, Status, Told};
+use jobs::watch::{Event, FeedEvent, FeedWatch, Hub, Status};
 use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse,
@@ -51,9 +51,9 @@ pub struct JobsFilter {
 }
 
 impl JobsFilter {
-    fn wants(&self, told: &Told) -> bool {
-        self.kind.as_ref().is_none_or(|kind| **kind == *told.kind)
-            && self.status.is_none_or(|status| status == told.event.status)
+    fn wants(&self, sent: &FeedEvent) -> bool {
+        self.kind.as_ref().is_none_or(|kind| **kind == *sent.kind)
+            && self.status.is_none_or(|status| status == sent.event.status)
     }
 }
 
@@ -87,7 +87,7 @@ impl<E: ShownJobEvent> JobsStream<E> {
             gap: false,
             pending: VecDeque::new(),
             last: 0,
-            render: |told| rendered(&E::of(&told.kind, told.event.clone())),
+            render: |sent| rendered(&E::of(&sent.kind, sent.event.clone())),
             over: false,
         };
         match start {
@@ -119,9 +119,9 @@ struct Reader {
     /// Whether missed events are no longer retained, which is sent before the rest.
     gap: bool,
     /// Events to send before live ones.
-    pending: VecDeque<Arc<Told>>,
+    pending: VecDeque<Arc<FeedEvent>>,
     last: i64,
-    render: fn(&Told) -> String,
+    render: fn(&FeedEvent) -> String,
     over: bool,
 }
 
@@ -168,8 +168,8 @@ impl Reader {
                 let gap = json!({ "status": "GAP", "after": self.last });
                 return Some((Bytes::from(format!("data: {gap}\n\n")), self));
             }
-            while let Some(told) = self.pending.pop_front() {
-                if let Some(piece) = self.piece(&told) {
+            while let Some(sent) = self.pending.pop_front() {
+                if let Some(piece) = self.piece(&sent) {
                     return Some((piece, self));
                 }
             }
@@ -193,7 +193,7 @@ impl Reader {
                     let beat = json!({ "status": "HEARTBEAT", "timestamp": jobs::clock::now_in_millis() });
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
-                Ok(Some(told)) => self.pending.push_back(told),
+                Ok(Some(sent)) => self.pending.push_back(sent),
                 // Fallen behind, or the bus was unreachable: resume at this client's position.
                 Ok(None) => {
                     self.watch = self.hub.watch_workspace(self.workspace);
@@ -206,13 +206,13 @@ impl Reader {
     }
 
     /// An event on the wire, if it matches this client's filter.
-    fn piece(&mut self, told: &Told) -> Option<Bytes> {
-        self.last = told.id;
-        let is_denied = self.denied.borrow().has(&told.kind);
-        if is_denied || self.filter.as_ref().is_some_and(|filter| !filter.wants(told)) {
+    fn piece(&mut self, sent: &FeedEvent) -> Option<Bytes> {
+        self.last = sent.id;
+        let is_denied = self.denied.borrow().has(&sent.kind);
+        if is_denied || self.filter.as_ref().is_some_and(|filter| !filter.wants(sent)) {
             return None;
         }
-        Some(Bytes::from(format!("id: {}{}\ndata: {}\n\n", told.id, self.view, (self.render)(told))))
+        Some(Bytes::from(format!("id: {}{}\ndata: {}\n\n", sent.id, self.view, (self.render)(sent))))
     }
 }
 

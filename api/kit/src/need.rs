@@ -11,7 +11,7 @@ impl Access {
     /// # Errors
     /// 403, if the caller doesn't have it.
     pub fn need<P: Permission>(&self) -> Result<(), ApiError> {
-        Ok(self.held().need(P::NAME)?)
+        Ok(self.grants().need(P::NAME)?)
     }
 
     /// Requires the permissions of a job kind for that action.
@@ -19,7 +19,7 @@ impl Access {
     /// # Errors
     /// 403, if the caller lacks one of them.
     pub fn need_for(&self, act: Act, kind: &str) -> Result<(), ApiError> {
-        Ok(self.held().need_for_job(kind, act)?)
+        Ok(self.grants().need_for_job(kind, act)?)
     }
 
     /// A job, if its kind's permissions allow that action.
@@ -34,7 +34,7 @@ impl Access {
     /// Job kinds that are left out of lists and of requests about many jobs for this caller.
     #[must_use]
     pub fn kinds_denied(&self, act: Act) -> Denied {
-        self.held().kinds_denied(act)
+        self.grants().kinds_denied(act)
     }
 
     /// Origin of the request, for actions on jobs.

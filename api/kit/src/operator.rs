@@ -64,12 +64,12 @@ async fn admit(request: &Request) -> Result<Operator, ApiError> {
         )
     })?;
     let refused = match bearer_token(request) {
-        Ok(brought) if token.is(brought) => {
+        Ok(presented) if token.is(presented) => {
             // An operator is not subject to rate limits.
             app.rates.let_pass(request);
             let mut visitor = Visitor::of(request);
             let who = format!("operator:{}", token.fingerprint());
-            visitor.claim = idempotency::arm(request, &app.database, &who, "", None).await?;
+            visitor.claim = idempotency::bind_caller(request, &app.database, &who, "", None).await?;
             return Ok(Operator { app: app.clone(), visitor });
         }
         Ok(_) => ApiError::token_invalid(),

@@ -11,7 +11,7 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-const LARGEST: u32 = 200;
+const MAX_PER_PAGE: u32 = 200;
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -144,7 +144,7 @@ impl FromStr for PageSize {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        from_one(text).map(|size| Self(size.min(LARGEST)))
+        from_one(text).map(|size| Self(size.min(MAX_PER_PAGE)))
     }
 }
 
@@ -160,7 +160,7 @@ impl FromStr for Limit {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        from_one(text).map(|size| Self(size.min(LARGEST)))
+        from_one(text).map(|size| Self(size.min(MAX_PER_PAGE)))
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_page_size_above_the_cap_is_the_cap() {
-        assert_eq!("100000".parse(), Ok(PageSize(LARGEST)));
+        assert_eq!("100000".parse(), Ok(PageSize(MAX_PER_PAGE)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, ops::Deref};
 
 use domain::{
     Actor, WorkspaceDb, WorkspaceId,
-    access::{Held, Lacking, Reach, Role},
+    access::{DenialReason, Grants, Reach, Role},
     callers::{self, Authority, Entry, Principal},
 };
 use jobs::{Database, Surface};
@@ -186,8 +186,8 @@ impl Access {
 
     /// All permissions of the caller here.
     #[must_use]
-    pub fn held(&self) -> &Held {
-        self.authority.held()
+    pub fn grants(&self) -> &Grants {
+        self.authority.grants()
     }
 
     /// The caller's authority, for actions on the workspace's behalf.
@@ -229,22 +229,22 @@ impl<P> Deref for Can<P> {
 
 /// The requirements of a route.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct Requirements {
     permission: &'static str,
     or: Option<&'static str>,
     while_behind: bool,
     or_own: bool,
 }
 
-impl Asked {
+impl Requirements {
     pub(crate) const fn of<P: Permission>() -> Self {
         Self { permission: P::NAME, or: P::OR, while_behind: P::WHILE_BEHIND, or_own: P::OR_OWN }
     }
 }
 
 /// Admits a request, or refuses it with the reason. Not generic, so that it is compiled once.
-pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, ApiError> {
-    let Asked { permission, or, while_behind, or_own } = asked;
+pub(crate) async fn admit(request: &Request, asked: Requirements) -> Result<Access, ApiError> {
+    let Requirements { permission, or, while_behind, or_own } = asked;
     let app = app(request)?;
     let visitor = Visitor::of(request);
     let named = named_workspace(request);
@@ -258,15 +258,15 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
         Entry::Behind(authority) if while_behind => authority,
         entry => entered(entry)?,
     };
-    let held = authority.held();
+    let grants = authority.grants();
     let permission = match or {
-        Some(other) if !held.may(permission) && held.may(other) => other,
+        Some(other) if !grants.may(permission) && grants.may(other) => other,
         _ => permission,
     };
-    let refused = |lacking: Lacking| ApiError::forbidden(lacking.of(permission));
-    let reach = held.reach(permission).map_err(refused)?;
+    let refused = |reason: DenialReason| ApiError::forbidden(reason.of(permission));
+    let reach = grants.reach(permission).map_err(refused)?;
     if reach == Reach::Own && !or_own {
-        return Err(refused(Lacking::Permission));
+        return Err(refused(DenialReason::Permission));
     }
     let (workspace, role) = (authority.workspace(), authority.role());
     let caller = Caller { principal, visitor };
@@ -337,11 +337,11 @@ impl<'a, P: Permission> ApiExtractor<'a> for Can<P> {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let mut access = admit(request, Asked::of::<P>()).await?;
+        let mut access = admit(request, Requirements::of::<P>()).await?;
         for also in P::ALSO {
-            access.held().need(also).map_err(ApiError::from)?;
+            access.grants().need(also).map_err(ApiError::from)?;
         }
-        access.caller.arm(request, Some(&access.authority)).await?;
+        access.caller.bind_caller(request, Some(&access.authority)).await?;
         Ok(Self { access, permission: PhantomData })
     }
 }

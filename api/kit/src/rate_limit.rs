@@ -15,7 +15,7 @@ use std::{
 };
 
 use domain::{
-    callers::{self, Credential, Found, Principal},
+    callers::{self, Credential, Identity, Principal},
     rate_limits::{self, Bucket, Counted, Limits, Rate},
 };
 use jobs::Database;
@@ -30,11 +30,11 @@ use crate::{ApiError, ClientAddress};
 use local::Local;
 
 /// Maximum age of the limits in use by a process.
-const FRESH: Duration = Duration::from_secs(5);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// Timeout of Redis, after which a process counts for itself.
-const PATIENCE: Duration = Duration::from_millis(250);
+const REDIS_TIMEOUT: Duration = Duration::from_millis(250);
 /// Time for which Redis is not used after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
+const REDIS_COOLDOWN: Duration = Duration::from_secs(1);
 /// Maximum number of companies that one request of a personal token is counted for.
 const MAX_COMPANIES: usize = 20;
 
@@ -73,15 +73,15 @@ struct Taken {
 /// Whether a request has been counted, and the headers about its limits: set when it is
 /// charged, sent by the edge.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Standing(Arc<Stood>);
+pub(crate) struct RateLimitHeaders(Arc<ChargedBuckets>);
 
 #[derive(Debug, Default)]
-struct Stood {
+struct ChargedBuckets {
     charged: AtomicBool,
     headers: OnceLock<[(HeaderName, HeaderValue); 2]>,
 }
 
-impl Standing {
+impl RateLimitHeaders {
     /// Adds the headers to an answer.
     pub(crate) fn show(&self, headers: &mut HeaderMap) {
         for (name, value) in self.0.headers.get().into_iter().flatten() {
@@ -105,13 +105,13 @@ pub(crate) struct Asking<'a> {
     /// Client address.
     pub(crate) ip: Option<IpAddr>,
     /// Counting state of the request.
-    pub(crate) standing: Option<&'a Standing>,
+    pub(crate) standing: Option<&'a RateLimitHeaders>,
 }
 
 impl<'a> Asking<'a> {
     fn of(request: &'a Request) -> Self {
         let ip = request.data::<ClientAddress>().map(|address| address.0);
-        Self { ip, standing: request.data::<Standing>() }
+        Self { ip, standing: request.data::<RateLimitHeaders>() }
     }
 
     /// The bucket of the address: unauthenticated requests and members at one address have separate ones.
@@ -154,7 +154,7 @@ impl RateLimiter {
         request: &Request,
     ) -> Result<(), ApiError> {
         let asking = Asking::of(request);
-        if asking.standing.is_some_and(Standing::is_charged) {
+        if asking.standing.is_some_and(RateLimitHeaders::is_charged) {
             return Ok(());
         }
         self.charge_stranger(database, asking).await
@@ -225,7 +225,7 @@ impl RateLimiter {
         &self,
         database: &Database,
         request: &Request,
-        found: &Found,
+        found: &Identity,
     ) -> Result<(), ApiError> {
         let who = name_of(found.principal.credential(), &found.principal);
         if request.data::<Watching>().is_some() {
@@ -318,7 +318,7 @@ impl RateLimiter {
         let now = Instant::now();
         {
             let (read_at, limits) = &*read(&self.limits);
-            if read_at.is_some_and(|at| now < at + FRESH) {
+            if read_at.is_some_and(|at| now < at + REFRESH_INTERVAL) {
                 return limits.clone();
             }
         }
@@ -326,7 +326,7 @@ impl RateLimiter {
             // One request reads them anew, the others use the last known; at first there are none, and all read.
             let mut kept = self.limits.write().unwrap_or_else(PoisonError::into_inner);
             match &mut kept.0 {
-                Some(at) if now < *at + FRESH => return kept.1.clone(),
+                Some(at) if now < *at + REFRESH_INTERVAL => return kept.1.clone(),
                 Some(at) => *at = now,
                 None => {}
             }
@@ -345,15 +345,15 @@ impl RateLimiter {
         if read(&self.away_until).is_some_and(|until| now < until) {
             return self.take_alone(wants);
         }
-        match tokio::time::timeout(PATIENCE, self.take_in_redis(database, wants)).await {
+        match tokio::time::timeout(REDIS_TIMEOUT, self.take_in_redis(database, wants)).await {
             Ok(Ok(taken)) => taken,
             outcome => {
                 let error = match outcome {
                     Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer within {PATIENCE:?}"),
+                    _ => format!("no answer within {REDIS_TIMEOUT:?}"),
                 };
                 tracing::warn!(error, "Redis is unreachable: this process counts requests by itself");
-                *self.away_until.write().unwrap_or_else(PoisonError::into_inner) = Some(now + PAUSE);
+                *self.away_until.write().unwrap_or_else(PoisonError::into_inner) = Some(now + REDIS_COOLDOWN);
                 self.take_alone(wants)
             }
         }

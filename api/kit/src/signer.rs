@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_link_is_good_for_its_path_until_it_expires() {
+    fn a_download_link_is_valid_for_its_path_until_it_expires() {
         let later = jobs::clock::now() + Duration::minutes(5);
         let link = signer().download_link("/files/1", later);
         let sig = link.split_once("sig=").unwrap().1;

@@ -64,7 +64,7 @@ fn prefix_of(kind: &str) -> &str {
         "job" | "import" | "export" => JobId::PREFIX,
         "record" => RecordId::PREFIX,
         "scheduled_job" => ScheduleId::PREFIX,
-        "user" | "password" | "sign_in" | "account_letter" | "impersonation" => UserId::PREFIX,
+        "user" | "password" | "sign_in" | "account_email" | "impersonation" => UserId::PREFIX,
         "workspace" | "governance" | "role" => WorkspaceId::PREFIX,
         // An action on many of them: the id is that of their container.
         "records" => "recordset",

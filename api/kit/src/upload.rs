@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_without_the_file_says_so() {
+    async fn a_form_without_the_file_is_refused() {
         let body = "--B\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nx\r\n--B--\r\n";
         let error = open("multipart/form-data; boundary=B", body).await.unwrap_err();
         assert_eq!(error.code(), "parameter_missing");

@@ -17,7 +17,7 @@ use crate::{
     Opens, Pass, Permission, ShownEvent, ShownJobEvent, Start, Ticket,
     caller::app,
     job_views::Kinds,
-    permission::{Asked, admit, register_schemes},
+    permission::{Requirements, admit, register_schemes},
     permissions,
 };
 
@@ -211,7 +211,7 @@ impl<'a> ApiExtractor<'a> for Watcher {
         if let Some(ticket) = query.split('&').find_map(|pair| pair.strip_prefix("ticket=")) {
             return Ok(Self(with_ticket(request, ticket).await?));
         }
-        let access = admit(request, Asked::of::<ViewJobs>()).await?;
+        let access = admit(request, Requirements::of::<ViewJobs>()).await?;
         Ok(Self(Way::Member(Box::new(access))))
     }
 }

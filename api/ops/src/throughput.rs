@@ -13,7 +13,7 @@ use poem_openapi::{Object, OpenApi, Tags, param::Query, payload::Json};
 /// Maximum number of steps in one answer.
 const STEPS: i64 = 1440;
 /// Maximum length of a step, in seconds.
-const LONGEST_STEP: i64 = 86_400;
+const MAX_STEP: i64 = 86_400;
 
 /// A section of the history.
 #[derive(Debug, Clone, Object)]
@@ -70,7 +70,7 @@ fn checked(
     step: i64,
     now: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>, i64), ApiError> {
-    if !(60..=LONGEST_STEP).contains(&step) || step % 60 != 0 {
+    if !(60..=MAX_STEP).contains(&step) || step % 60 != 0 {
         return Err(ApiError::invalid("step", "must be a multiple of 60, up to 86400"));
     }
     let oldest = now - TimeDelta::from_std(KEPT).unwrap_or_default();

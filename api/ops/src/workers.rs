@@ -3,7 +3,7 @@
 use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::{
     WorkerId,
-    roster::{self, Ask, Asked, Worker},
+    worker_registry::{self, Ask, Worker, WorkerCommand},
 };
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 
@@ -29,7 +29,7 @@ impl WorkersApi {
     /// A worker that exited in good order is removed at once; one that crashed stays listed, not `live`, for an hour.
     #[oai(path = "/", method = "get", operation_id = "list_workers")]
     async fn list(&self, operator: Operator) -> Answer<Json<Workers>> {
-        Ok(Json(Workers { items: roster::list(operator.database()).await? }))
+        Ok(Json(Workers { items: worker_registry::list(operator.database()).await? }))
     }
 
     /// Pause a worker
@@ -42,7 +42,7 @@ impl WorkersApi {
         tag = "Fails::WorkerLeaving"
     )]
     async fn pause(&self, operator: Operator, worker_id: Path<WorkerId>) -> Answer<Json<Worker>> {
-        ask(&operator, *worker_id, Some(Asked::Pause)).await
+        ask(&operator, *worker_id, Some(WorkerCommand::Pause)).await
     }
 
     /// Resume a paused worker
@@ -67,14 +67,14 @@ impl WorkersApi {
         tag = "Fails::WorkerLeaving"
     )]
     async fn drain(&self, operator: Operator, worker_id: Path<WorkerId>) -> Answer<Json<Worker>> {
-        ask(&operator, *worker_id, Some(Asked::Drain)).await
+        ask(&operator, *worker_id, Some(WorkerCommand::Drain)).await
     }
 }
 
-async fn ask(operator: &Operator, worker: WorkerId, asked: Option<Asked>) -> Answer<Json<Worker>> {
+async fn ask(operator: &Operator, worker: WorkerId, asked: Option<WorkerCommand>) -> Answer<Json<Worker>> {
     let by = operator.origin();
-    match operator.change_shared(async |tx| roster::ask(tx, worker, asked, &by).await).await? {
-        Ask::Told(worker) => Ok(Json(*worker)),
+    match operator.change_shared(async |tx| worker_registry::ask(tx, worker, asked, &by).await).await? {
+        Ask::Notified(worker) => Ok(Json(*worker)),
         Ask::Leaving => Err(ApiError::conflict("worker_leaving", "the worker is draining")),
         Ask::NotFound => Err(ApiError::not_found()),
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api_kit::App;
-use jobs::queues::{Figures, Gauge};
+use jobs::queues::{Gauge, QueueStats};
 use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{handler, web::Data};
 use tokio::time::timeout;
@@ -54,7 +54,7 @@ impl Page {
     }
 }
 
-fn of_installation(figures: &Figures) -> String {
+fn of_installation(figures: &QueueStats) -> String {
     let mut page = Page(String::new());
     let by_kind = figures.kinds.iter().flat_map(|kind| {
         let labels = format!("kind=\"{}\",pool=\"{}\"", escaped(&kind.kind), escaped(&kind.pool));

@@ -50,7 +50,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// two: closes connections that never send a request.
 const HEAD: Duration = Duration::from_secs(30);
 /// Minimum interval of log messages about refused connections.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// The first bytes of HTTP/2. No method of HTTP/1.1 begins like that.
 const PREFACE: &[u8; 3] = b"PRI";
 
@@ -80,7 +80,7 @@ pub async fn serve<E>(
     let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
     let connections = TaskTracker::new();
     let mut stop = pin!(stop);
-    let mut told = None;
+    let mut warned_at = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -91,7 +91,7 @@ pub async fn serve<E>(
                 let held = match crowd.enter(peer) {
                     Ok(held) => held,
                     Err(TooMany(client)) => {
-                        refuse(client, &mut told);
+                        refuse(client, &mut warned_at);
                         continue;
                     }
                 };
@@ -121,10 +121,10 @@ pub async fn serve<E>(
 }
 
 /// Counts a connection that is closed at once, and logs a summary from time to time.
-fn refuse(client: IpAddr, told: &mut Option<Instant>) {
+fn refuse(client: IpAddr, warned_at: &mut Option<Instant>) {
     metrics::counter!("millrace_http_connections_refused_total").increment(1);
-    if told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
-        *told = Some(Instant::now());
+    if warned_at.is_none_or(|warned_at| warned_at.elapsed() > WARN_INTERVAL) {
+        *warned_at = Some(Instant::now());
         tracing::warn!(
             %client,
             "refused a connection: this client has MAX_CONNECTIONS_PER_ADDRESS; if it is a proxy, name it in \

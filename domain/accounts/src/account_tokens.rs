@@ -135,7 +135,7 @@ pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer
     let hash = secret::hash(token);
     let mut conn = pool.acquire().await?;
     let found = sqlx::query_as!(
-        Found,
+        LiveToken,
         "select t.user_id, t.workspace_id, t.created_by, t.is_mailed
            from account_tokens t join users u on u.id = t.user_id and u.is_active
           where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()",
@@ -162,7 +162,7 @@ pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer
     .fetch_optional(tx.conn())
     .await?;
     let found = sqlx::query_as!(
-        Found,
+        LiveToken,
         "update account_tokens t set used_at = now()
            from users u
           where t.hash = $1 and t.purpose = $2 and t.used_at is null and t.expires_at > now()
@@ -178,14 +178,14 @@ pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer
 }
 
 /// A token that has neither expired nor been redeemed.
-struct Found {
+struct LiveToken {
     user_id: UserId,
     workspace_id: Option<WorkspaceId>,
     created_by: Option<UserId>,
     is_mailed: bool,
 }
 
-impl Found {
+impl LiveToken {
     /// The account that it gives access to. An emailed token is in the hands of the mailbox's reader. A
     /// handed-over one is in its maker's, and only as valid as the maker's present permissions.
     async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, Error> {
@@ -214,7 +214,7 @@ impl Found {
         .await?;
         Ok(found.is_some_and(|found| {
             found.maker >= found.own
-                && standing::held(found.maker, found.overrides.as_ref()).may("members:reset_password")
+                && standing::grants(found.maker, found.overrides.as_ref()).may("members:reset_password")
         }))
     }
 }

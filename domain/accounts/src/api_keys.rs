@@ -4,7 +4,7 @@
 //! A key has the permissions of its scopes, as far as the user who answers for it (`created_by`) has them: its
 //! issuer, or the member to whom it was reassigned under a new secret. It becomes invalid when that user
 //! leaves. A caller grants a key no more than the caller has
-//! ([`Held::may_give`](domain::access::Held::may_give)), and changes none of which the caller lacks a scope,
+//! ([`Grants::may_give`](domain::access::Grants::may_give)), and changes none of which the caller lacks a scope,
 //! since its secret, its allowlist and its lifetime give the power of its holder.
 
 mod change;

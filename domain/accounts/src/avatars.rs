@@ -28,7 +28,7 @@ use picture::EXTENSION;
 use crate::users::profile;
 
 /// Maximum size of an uploaded image, in bytes.
-pub const MOST_BYTES: u64 = 5 << 20;
+pub const MAX_BYTES: u64 = 5 << 20;
 
 /// The key of an image by its owner's id and its file's name, if those have the form that [`set`] creates.
 #[must_use]
@@ -88,8 +88,8 @@ pub async fn set_for_member(
     .fetch_optional(scope.conn())
     .await?
     .ok_or_else(Error::not_found)?;
-    let told = json!({ "user_id": user, "fields": ["avatar_url"] });
-    scope.record(Event::new("member", "updated", member.id, told), workspace, actor).await?;
+    let details = json!({ "user_id": user, "fields": ["avatar_url"] });
+    scope.record(Event::new("member", "updated", member.id, details), workspace, actor).await?;
     scope.leave().await?;
     no_stray(&mut tx, &key).await?;
     note_stray(tx.conn(), member.picture_before.as_deref()).await?;

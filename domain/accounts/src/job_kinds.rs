@@ -34,7 +34,7 @@ impl JobKind for ProvisionWorkspace {
 /// An email about an account that can be requested by naming an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AccountLetter {
+pub enum AccountEmail {
     /// Reply to a registration: creates the account, if the address has none.
     Welcome {
         /// Full name.
@@ -51,7 +51,7 @@ pub enum AccountLetter {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WriteToAccount {
     /// Email to send.
-    pub letter: AccountLetter,
+    pub message: AccountEmail,
     /// Email address, as typed.
     pub email: String,
     /// URL of a page of the web app; the pages that emails link to are beside it.

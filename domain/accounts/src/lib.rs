@@ -6,6 +6,7 @@ pub mod api_keys;
 pub mod avatars;
 pub mod invitations;
 pub mod job_kinds;
+pub mod maintenance;
 pub mod permissions;
 pub mod personal_tokens;
 pub mod policies;
@@ -14,7 +15,6 @@ pub mod signups;
 pub mod stripe;
 pub mod tenants;
 pub mod token_api;
-pub mod upkeep;
 pub mod users;
 pub mod workspaces;
 

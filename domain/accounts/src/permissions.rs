@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     Acting, Error, Event, FieldErrors, WorkspaceId,
-    access::{Held, Listed, Role, Scope, catalogue, find},
+    access::{Grants, Listed, Role, Scope, catalogue, find},
     makers,
 };
 use jobs::Tx;
@@ -105,9 +105,9 @@ pub fn grouped() -> BTreeMap<String, Vec<PermissionInfo>> {
 ///
 /// # Errors
 /// `record_invalid`.
-pub fn is_held(held: &Held, permission: &str) -> Result<bool, Error> {
+pub fn is_held(grants: &Grants, permission: &str) -> Result<bool, Error> {
     match find(permission) {
-        Some(listed) => Ok(held.may(listed.name)),
+        Some(listed) => Ok(grants.may(listed.name)),
         None => Err(unknown("permission", [permission])),
     }
 }
@@ -240,7 +240,7 @@ async fn put(
     if role == Role::Owner {
         return Err(Error::conflict("owner_immutable", "the permissions of owners cannot be changed"));
     }
-    if role > by.held.role() {
+    if role > by.grants.role() {
         return Err(Error::forbidden(format!(
             "the permissions of the role {role} can only be changed by that role or a higher one"
         )));
@@ -249,7 +249,8 @@ async fn put(
     let before = overrides(tx.conn(), by.workspace, role).await?;
     let has = |listed: &Listed| before.get(listed.name).copied().unwrap_or(role >= listed.least);
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
-    if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
+    if let Some((listed, _)) =
+        changed.iter().find(|(listed, granted)| *granted && !by.grants.may(listed.name))
     {
         return Err(Error::forbidden(format!(
             "you cannot grant a permission that you lack: {}",
@@ -287,8 +288,8 @@ async fn put(
         let of = |wanted: bool| -> Vec<_> {
             changed.iter().filter(|(_, granted)| *granted == wanted).map(|(listed, _)| listed.name).collect()
         };
-        let told = json!({ "role": role, "granted": of(true), "denied": of(false) });
-        by.record(tx, Event::new("role", verb, by.workspace.0, told)).await?;
+        let details = json!({ "role": role, "granted": of(true), "denied": of(false) });
+        by.record(tx, Event::new("role", verb, by.workspace.0, details)).await?;
         makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     }
     Ok(of_role(tx.conn(), by.workspace, role).await?)
@@ -306,8 +307,8 @@ pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, Error> {
     .fetch_all(tx.conn())
     .await?;
     if !removed.is_empty() {
-        let told = json!({ "removed": removed });
-        by.record(tx, Event::new("role", "permissions_seeded", by.workspace.0, told)).await?;
+        let details = json!({ "removed": removed });
+        by.record(tx, Event::new("role", "permissions_seeded", by.workspace.0, details)).await?;
     }
     let count = |items: usize| i64::try_from(items).unwrap_or(i64::MAX);
     Ok(Seeded { permissions: count(known.len()), removed: count(removed.len()) })

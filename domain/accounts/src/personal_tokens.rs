@@ -17,7 +17,7 @@ use sqlx::PgConnection;
 use crate::signups;
 
 /// Maximum number of a user's tokens that are neither revoked nor expired.
-pub const MOST_LIVE: i64 = 50;
+pub const MAX_ACTIVE_TOKENS: i64 = 50;
 
 /// A personal token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -174,8 +174,8 @@ pub async fn create(
     )
     .execute(tx.conn())
     .await?;
-    let told = json!({ "name": name, "prefix": shown, "expires_at": new.expires_at });
-    let entry = Entry::new("personal_token", "created", id, told);
+    let details = json!({ "name": name, "prefix": shown, "expires_at": new.expires_at });
+    let entry = Entry::new("personal_token", "created", id, details);
     audit::record(tx, workspace, actor, entry).await?;
     Ok((get(tx.conn(), id).await?, secret))
 }
@@ -192,9 +192,9 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), Error> {
     )
     .fetch_one(tx.conn())
     .await?;
-    if live >= MOST_LIVE {
+    if live >= MAX_ACTIVE_TOKENS {
         return Err(Error::limit_exceeded(format!(
-            "an account may have at most {MOST_LIVE} active personal tokens: revoke one first"
+            "an account may have at most {MAX_ACTIVE_TOKENS} active personal tokens: revoke one first"
         )));
     }
     Ok(())

@@ -22,7 +22,7 @@ pub use condition::Condition;
 use judge::{Judgement, judge};
 
 /// Maximum number of rows of one simulation.
-const MOST_ROWS: usize = 100;
+const MAX_ROWS: usize = 100;
 
 /// Two at once, with a short queue.
 static JUDGES: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("policies", 2, 16, MAX_NICE));
@@ -61,14 +61,14 @@ impl Policy {
     /// on many rows takes a while.
     ///
     /// # Errors
-    /// `record_invalid` for more than [`MOST_ROWS`]; `overloaded`.
+    /// `record_invalid` for more than [`MAX_ROWS`]; `overloaded`.
     pub async fn simulate(
         self,
         rows: Vec<Map<String, Value>>,
         auth: Map<String, Value>,
     ) -> Result<Vec<Decision>, Error> {
-        if rows.len() > MOST_ROWS {
-            return Err(Error::invalid("sample_data", format!("must have at most {MOST_ROWS} rows")));
+        if rows.len() > MAX_ROWS {
+            return Err(Error::invalid("sample_data", format!("must have at most {MAX_ROWS} rows")));
         }
         let decide = move || rows.iter().map(|row| self.decide(row, &auth)).collect();
         Ok(heavy(&JUDGES, Whose::client(), move |_| decide()).await?)

@@ -105,7 +105,7 @@ pub async fn sign_in(
 ) -> Result<Opened, Error> {
     let account = Account::of_address(&database.pool, email).await?;
     let user = account.as_ref().map(|account| account.id);
-    let target = user.map_or(Target::Nobody(email), Target::Account);
+    let target = user.map_or(Target::UnknownAddress(email), Target::Account);
     let subjects = Subjects::of(target, actor.ip.as_deref(), device);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
         return Err(Error::sign_in_locked(seconds));

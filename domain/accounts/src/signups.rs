@@ -6,7 +6,7 @@
 //! nothing behind.
 
 mod delivery;
-mod doors;
+mod flows;
 mod undo;
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use sqlx::PgPool;
 
 use crate::users::Password;
 pub use delivery::{Delivered, deliver};
-pub use doors::{
+pub use flows::{
     HashedSignup, NewInvitedSignup, NewOwnedWorkspace, NewProvision, NewSignup, ReadInvitedSignup,
     create_workspace, provision, read_invited, start, start_invited,
 };
@@ -32,7 +32,7 @@ domain::ids! {
 /// The flow by which a workspace is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum Door {
+pub enum SignupFlow {
     /// Sign-up: a new account and a workspace.
     Signup,
     /// The same, after a payment.
@@ -43,7 +43,7 @@ pub enum Door {
     Provision,
 }
 
-impl Door {
+impl SignupFlow {
     /// Whether the job creates the account, and the holder of its token is signed in.
     #[must_use]
     pub fn makes_account(self) -> bool {
@@ -57,7 +57,7 @@ pub struct Signup {
     /// Sign-up id, which is not the one in its URLs.
     pub id: SignupId,
     /// Flow.
-    pub door: Door,
+    pub door: SignupFlow,
     /// Email address, as it was written.
     pub email: String,
     /// Full name of the user.
@@ -141,7 +141,7 @@ pub(crate) fn name(text: &str) -> Result<String, Cow<'static, str>> {
 pub async fn find(pool: &PgPool, id: SignupId) -> Result<Option<Signup>, sqlx::Error> {
     sqlx::query_as!(
         Signup,
-        r#"select id, door as "door: Door", email, full_name, company_name, user_id, makes_user, skip_seed,
+        r#"select id, door as "door: SignupFlow", email, full_name, company_name, user_id, makes_user, skip_seed,
                   workspace_id, payment_method_id, job_id, state
              from signups where id = $1"#,
         id.0,

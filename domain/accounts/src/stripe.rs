@@ -2,7 +2,7 @@
 //! subscriptions. The client is [`runtime::stripe`].
 
 pub mod invites;
-pub mod notices;
+pub mod webhook_events;
 
 domain::ids! {
     /// A paid invitation to sign up.

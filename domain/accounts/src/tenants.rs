@@ -5,7 +5,7 @@ use domain::{
     Actor, Email, UserId, WorkspaceId,
     callers::Authority,
     governance::{self, Governance},
-    mail::{self, Action, Brand, Cause, Letter, PostError},
+    mail::{self, Action, Brand, Cause, EmailMessage, PostError},
 };
 use jobs::{Database, NewJob, Tx, Unique};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use url::Url;
 use crate::job_kinds::MailWorkspaces;
 
 /// Minimum interval of emails to one address.
-const AT_MOST_EVERY: std::time::Duration = std::time::Duration::from_secs(900);
+const MIN_INTERVAL: std::time::Duration = std::time::Duration::from_secs(900);
 
 /// Whether the tenant can have jobs: it is a workspace, or the nil id, the installation itself.
 pub async fn is_known(database: &Database, tenant: WorkspaceId) -> Result<bool, sqlx::Error> {
@@ -118,14 +118,9 @@ async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName
 ///
 /// # Errors
 /// [`PostError::LimitReached`] after too many requests.
-pub async fn ask_for_letter(
-    tx: &mut Tx,
-    email: &Email,
-    link: String,
-    actor: &Actor,
-) -> Result<(), PostError> {
+pub async fn request_email(tx: &mut Tx, email: &Email, link: String, actor: &Actor) -> Result<(), PostError> {
     let email = email.key().to_owned();
-    let unique = Unique::within(AT_MOST_EVERY, Unique::key_of(&email));
+    let unique = Unique::within(MIN_INTERVAL, Unique::key_of(&email));
     let job = MailWorkspaces { email, link };
     mail::count_asker(tx, actor).await?;
     jobs::enqueue(tx, NewJob::new(&job).unique(unique).origin(actor.origin())).await?;
@@ -135,7 +130,7 @@ pub async fn ask_for_letter(
 }
 
 /// Sends that email. Answers whether the address has an account with a workspace.
-pub async fn write_letter(
+pub async fn write_email(
     database: &Database,
     job: &MailWorkspaces,
     actor: &Actor,
@@ -159,7 +154,7 @@ pub async fn write_letter(
             format!("- {}", mail::shown(&tenant.brand_name).unwrap_or_else(|| "(unnamed)".to_owned()))
         })
         .collect();
-    let letter = Letter {
+    let message = EmailMessage {
         to: person.email,
         name: person.name,
         subject: "Your workspaces".to_owned(),
@@ -167,7 +162,7 @@ pub async fn write_letter(
         action: Url::parse(&job.link).ok().map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
         after: vec!["Only this email has the list; the requester did not receive it.".to_owned()],
     };
-    match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
+    match mail::post(&mut tx, message, &Brand::default(), Cause::Requested, actor).await {
         Ok(()) => {}
         Err(PostError::LimitReached { .. }) => return Ok(false),
         Err(PostError::Database(error)) => return Err(error),

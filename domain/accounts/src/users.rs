@@ -3,8 +3,8 @@
 pub mod activation;
 pub mod addresses;
 pub mod clerk;
+pub mod emails;
 pub mod impersonation;
-pub mod letters;
 pub mod passwords;
 pub mod peers;
 pub mod profile;

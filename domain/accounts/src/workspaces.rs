@@ -1,9 +1,9 @@
 //! Workspaces: their members, and their creation.
 
 pub mod details;
+pub mod member_list;
 pub mod provisioning;
 pub mod removal;
-pub mod roster;
 
 mod branding;
 mod slug;
@@ -11,7 +11,7 @@ mod slug;
 use chrono::{DateTime, Utc};
 use domain::{
     Actor, MemberId, UserId, WorkspaceDb, WorkspaceId,
-    access::{Held, Role},
+    access::{Grants, Role},
     callers::{Authority, switched_to},
 };
 use poem_openapi::Object;
@@ -30,7 +30,7 @@ pub struct Host<'a> {
     /// Actor.
     pub(crate) actor: &'a Actor,
     /// Permissions of the caller there.
-    pub(crate) held: &'a Held,
+    pub(crate) grants: &'a Grants,
     /// User who answers for the change: the caller, or the maker of the key.
     pub(crate) answerable: UserId,
 }
@@ -43,7 +43,7 @@ impl<'a> Host<'a> {
             workspace: authority.workspace(),
             role: authority.role(),
             actor,
-            held: authority.held(),
+            grants: authority.grants(),
             answerable: authority.answerable(),
         }
     }

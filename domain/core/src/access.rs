@@ -2,7 +2,7 @@
 //!
 //! A permission is named where its route is declared. Members have the permissions of their role by default, as
 //! changed by their workspace; keys and tokens have no more than their scopes allow. Nothing here
-//! reads the database: [`Held`] is made of the result of one query.
+//! reads the database: [`Grants`] is made of the result of one query.
 
 mod catalogue;
 mod of_jobs;
@@ -136,7 +136,7 @@ pub struct Override {
 /// The permissions of a caller in a workspace: those of the role, as changed by the workspace, within the scopes
 /// of the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct Grants {
     role: Role,
     overrides: Vec<Override>,
     scopes: Option<Vec<Scope>>,
@@ -145,7 +145,7 @@ pub struct Held {
 
 /// The reason for a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lacking {
+pub enum DenialReason {
     /// The role lacks the permission.
     Permission,
     /// The key or token lacks the scope.
@@ -154,7 +154,7 @@ pub enum Lacking {
     InPerson,
 }
 
-impl Held {
+impl Grants {
     /// The permissions of a role with a workspace's overrides. The owner's can't be changed.
     #[must_use]
     pub fn of_role(role: Role, overrides: Vec<Override>) -> Self {
@@ -192,23 +192,23 @@ impl Held {
     /// The reach of a permission for this caller.
     ///
     /// # Errors
-    /// [`Lacking`], if the caller lacks it.
-    pub fn reach(&self, permission: &str) -> Result<Reach, Lacking> {
-        let listed = find(permission).ok_or(Lacking::Permission)?;
+    /// [`DenialReason`], if the caller lacks it.
+    pub fn reach(&self, permission: &str) -> Result<Reach, DenialReason> {
+        let listed = find(permission).ok_or(DenialReason::Permission)?;
         if self.is_acting && listed.outlasts() {
-            return Err(Lacking::InPerson);
+            return Err(DenialReason::InPerson);
         }
         if let Some(scopes) = &self.scopes
             && !listed.scope.is_in(scopes)
         {
-            return Err(Lacking::Scope(listed.scope));
+            return Err(DenialReason::Scope(listed.scope));
         }
         if self.role_holds(listed) {
             return Ok(Reach::All);
         }
         match catalogue::own_variant(permission) {
             Some(own) if self.role_holds(own) => Ok(Reach::Own),
-            _ => Err(Lacking::Permission),
+            _ => Err(DenialReason::Permission),
         }
     }
 
@@ -297,48 +297,51 @@ mod tests {
     #[test]
     fn a_workspace_changes_what_a_role_may_but_never_the_owners() {
         let changes = vec![granted("records:create", false), granted("recordsets:delete", true)];
-        let member = Held::of_role(Role::Member, changes.clone());
+        let member = Grants::of_role(Role::Member, changes.clone());
         assert!(!member.may("records:create") && member.may("recordsets:delete"));
-        assert!(Held::of_role(Role::Owner, changes).may("records:create"));
+        assert!(Grants::of_role(Role::Owner, changes).may("records:create"));
     }
 
     #[test]
     fn without_the_permission_its_own_variant_reaches_what_one_has_made() {
-        let member = Held::of_role(Role::Member, vec![granted("records:edit", false)]);
+        let member = Grants::of_role(Role::Member, vec![granted("records:edit", false)]);
         assert_eq!(member.reach("records:edit"), Ok(Reach::Own));
         assert!(!member.may("records:edit"));
-        assert_eq!(Held::of_role(Role::Viewer, vec![]).reach("records:edit"), Err(Lacking::Permission));
+        assert_eq!(
+            Grants::of_role(Role::Viewer, vec![]).reach("records:edit"),
+            Err(DenialReason::Permission)
+        );
     }
 
     #[test]
     fn a_scope_narrows_and_never_widens() {
-        let reader = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Read]);
+        let reader = Grants::of_role(Role::Admin, vec![]).within(vec![Scope::Read]);
         assert!(reader.may("records:view"));
-        assert_eq!(reader.reach("records:create"), Err(Lacking::Scope(Scope::Write)));
-        let all = Held::of_role(Role::Viewer, vec![]).within(vec![Scope::All]);
-        assert_eq!(all.reach("records:create"), Err(Lacking::Permission));
+        assert_eq!(reader.reach("records:create"), Err(DenialReason::Scope(Scope::Write)));
+        let all = Grants::of_role(Role::Viewer, vec![]).within(vec![Scope::All]);
+        assert_eq!(all.reach("records:create"), Err(DenialReason::Permission));
     }
 
     #[test]
     fn who_acts_as_a_person_holds_nothing_that_outlasts_it() {
-        let acting = Held::of_role(Role::Owner, vec![]).acted_for();
+        let acting = Grants::of_role(Role::Owner, vec![]).acted_for();
         assert!(acting.may("records:create") && acting.may("members:view"));
         for permission in ["members:edit_own", "api_keys:manage", "governance:manage", "schedules:manage"] {
-            assert_eq!(acting.reach(permission), Err(Lacking::InPerson), "{permission}");
+            assert_eq!(acting.reach(permission), Err(DenialReason::InPerson), "{permission}");
             assert!(acting.permissions().all(|listed| listed.name != permission), "{permission}");
         }
         assert!(!Scope::EACH.into_iter().any(|scope| acting.may_give(scope)));
     }
 
     #[test]
-    fn nobody_gives_a_scope_by_which_a_key_may_what_they_may_not() {
-        let admin = || Held::of_role(Role::Admin, vec![]);
+    fn a_caller_cannot_give_a_key_a_scope_beyond_their_permissions() {
+        let admin = || Grants::of_role(Role::Admin, vec![]);
         assert!(Scope::EACH.into_iter().all(|scope| admin().may_give(scope)));
-        let member = Held::of_role(Role::Member, vec![granted("api_keys:manage", true)]);
+        let member = Grants::of_role(Role::Member, vec![granted("api_keys:manage", true)]);
         assert!(
             member.may_give(Scope::Read) && !member.may_give(Scope::Write) && !member.may_give(Scope::All)
         );
-        let restricted = Held::of_role(Role::Admin, vec![granted("records:delete", false)]);
+        let restricted = Grants::of_role(Role::Admin, vec![granted("records:delete", false)]);
         assert!(!restricted.may_give(Scope::Write) && !restricted.may_give(Scope::All));
         assert!(restricted.may_give(Scope::Auth));
         let key = admin().within(vec![Scope::Read, Scope::Auth]);
@@ -347,14 +350,14 @@ mod tests {
 
     #[test]
     fn who_gives_a_role_holds_all_that_it_does() {
-        let of = |role| Held::of_role(role, vec![]);
+        let of = |role| Grants::of_role(role, vec![]);
         assert!(of(Role::Admin).covers(&of(Role::Member)) && !of(Role::Admin).covers(&of(Role::Owner)));
         let key = |scopes: &[Scope]| of(Role::Owner).within(scopes.to_vec());
         assert!(key(&[Scope::All]).covers(&of(Role::Owner)));
         assert!(!key(&[Scope::Auth]).covers(&of(Role::Viewer)));
         assert!(key(&[Scope::Auth, Scope::Read]).covers(&of(Role::Viewer)));
-        let raised = Held::of_role(Role::Member, vec![granted("recordsets:delete", true)]);
-        let lowered = Held::of_role(Role::Admin, vec![granted("recordsets:delete", false)]);
+        let raised = Grants::of_role(Role::Member, vec![granted("recordsets:delete", true)]);
+        let lowered = Grants::of_role(Role::Admin, vec![granted("recordsets:delete", false)]);
         assert!(!lowered.covers(&raised));
     }
 

@@ -1,7 +1,7 @@
 //! `Acting`: an actor in a workspace with its permissions there, for decisions that depend on more than one
 //! permission.
 
-use crate::{Actor, Event, UserId, WorkspaceId, access::Held, callers::Authority};
+use crate::{Actor, Event, UserId, WorkspaceId, access::Grants, callers::Authority};
 
 /// An actor in a workspace, on the shared schemas.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +11,7 @@ pub struct Acting<'a> {
     /// Actor.
     pub actor: &'a Actor,
     /// Permissions of the actor there.
-    pub held: &'a Held,
+    pub grants: &'a Grants,
     /// User whose membership counts: for an API key, the one who answers for it.
     pub answerable: UserId,
 }
@@ -23,7 +23,7 @@ impl<'a> Acting<'a> {
         Self {
             workspace: authority.workspace(),
             actor,
-            held: authority.held(),
+            grants: authority.grants(),
             answerable: authority.answerable(),
         }
     }

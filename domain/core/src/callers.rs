@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub use authority::{Authority, Entry};
 
 use crate::{Actor, ApiKeyId, CredentialType, PersonalTokenId, SessionId, UserId, WorkspaceId, secret};
-use lookup::{Details, Key, Place, Tried, Try};
+use lookup::{Details, Key, Tried, Try, WorkspaceAccess};
 
 /// Prefix of API keys.
 pub const API_KEY_PREFIX: &str = "mrk_";
@@ -24,7 +24,7 @@ pub const PERSONAL_TOKEN_PREFIX: &str = "mrp_";
 
 /// A credential of a request, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Brought {
+pub enum PresentedCredential {
     /// User and session of an access token with a valid signature.
     Session(UserId, SessionId),
     /// An API key or a personal token, distinguished by its prefix.
@@ -75,9 +75,9 @@ pub enum Credential {
     PersonalToken(PersonalTokenId),
 }
 
-/// A valid credential, as found by [`find`]. The permissions of its holder result from [`Found::checked`].
+/// A valid credential, as found by [`find`]. The permissions of its holder result from [`Identity::checked`].
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct Identity {
     /// Identity of the caller.
     pub principal: Principal,
     /// Workspace of the request, if the holder belongs to it: its limits count.
@@ -157,7 +157,7 @@ impl Credential {
     }
 }
 
-impl Found {
+impl Identity {
     fn of(tried: Tried) -> Self {
         let Tried { principal, workspace, entry, details, .. } = tried;
         let Details { plan, rate_per_minute, last_used_at, refused } = details;
@@ -176,24 +176,24 @@ impl Found {
 /// else the only one that the key or token is valid in. None if the credential is invalid or has expired.
 pub async fn find(
     pool: &PgPool,
-    brought: &Brought,
+    presented: &PresentedCredential,
     workspace: Option<WorkspaceId>,
     from: Option<IpAddr>,
-) -> Result<Option<Found>, sqlx::Error> {
-    let place = Place::One(workspace);
+) -> Result<Option<Identity>, sqlx::Error> {
+    let place = WorkspaceAccess::One(workspace);
     let hashed = |secret: &str| [Try { key: Key::Hash(secret::hash(secret)), place, from }];
-    let found = match brought {
-        Brought::Session(user, session) => {
+    let found = match presented {
+        PresentedCredential::Session(user, session) => {
             let mut found = lookup::sessions(pool, &[Try { key: Key::Id(session.0), place, from }]).await?;
             found.retain(|tried| tried.principal.user() == Some(*user));
             found
         }
-        Brought::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
+        PresentedCredential::Secret(secret) if secret.starts_with(API_KEY_PREFIX) => {
             lookup::api_keys(pool, &hashed(secret)).await?
         }
-        Brought::Secret(secret) => lookup::personal_tokens(pool, &hashed(secret)).await?,
+        PresentedCredential::Secret(secret) => lookup::personal_tokens(pool, &hashed(secret)).await?,
     };
-    Ok(found.into_iter().next().map(Found::of))
+    Ok(found.into_iter().next().map(Identity::of))
 }
 
 /// A caller's access to a workspace, for routes whose workspace is known only from the body.
@@ -210,12 +210,14 @@ pub async fn enter(
 /// The present access of credentials that were admitted before, in that order: for answers that outlast a
 /// request. One query for each kind of credential.
 pub async fn still_admitted(pool: &PgPool, asked: &[Admitted]) -> Result<Vec<Entry>, sqlx::Error> {
-    let tries: Vec<_> =
-        asked.iter().map(|asked| (asked.credential, Place::One(Some(asked.workspace)), asked.from)).collect();
+    let tries: Vec<_> = asked
+        .iter()
+        .map(|asked| (asked.credential, WorkspaceAccess::One(Some(asked.workspace)), asked.from))
+        .collect();
     let mut entries = vec![Entry::Gone; asked.len()];
     for tried in lookup::by_id(pool, &tries).await? {
         let index = tried.index;
-        entries[index] = Found::of(tried).checked().1;
+        entries[index] = Identity::of(tried).checked().1;
     }
     Ok(entries)
 }
@@ -226,8 +228,8 @@ pub async fn entries(
     credential: Credential,
     from: Option<IpAddr>,
 ) -> Result<Vec<(WorkspaceId, Entry)>, sqlx::Error> {
-    let tried = lookup::by_id(pool, &[(credential, Place::Each, from)]).await?;
-    let found = tried.into_iter().map(Found::of);
+    let tried = lookup::by_id(pool, &[(credential, WorkspaceAccess::Each, from)]).await?;
+    let found = tried.into_iter().map(Identity::of);
     Ok(found.filter_map(|found| found.workspace.map(|workspace| (workspace, found.checked().1))).collect())
 }
 
@@ -244,7 +246,7 @@ pub async fn authorities(
 
 /// Whether a credential is valid at all, independent of a workspace.
 pub async fn is_alive(pool: &PgPool, credential: Credential) -> Result<bool, sqlx::Error> {
-    let tried = lookup::by_id(pool, &[(credential, Place::One(None), None)]).await?;
+    let tried = lookup::by_id(pool, &[(credential, WorkspaceAccess::One(None), None)]).await?;
     Ok(!tried.is_empty())
 }
 

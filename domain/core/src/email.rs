@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_only_look_alike_or_fold_alike_are_other_addresses() {
+    fn characters_that_only_look_alike_or_fold_alike_are_other_addresses() {
         assert_ne!(key("mİlİtİbİcİ@example.com"), key("militibici@example.com"));
         assert_ne!(key("mıke@example.com"), key("mike@example.com"));
         assert_ne!(key("groß@example.com"), key("gross@example.com"));

@@ -100,7 +100,7 @@ pub async fn inspect_once(pool: &PgPool) -> Result<Installation, sqlx::Error> {
 /// # Errors
 /// [`Unfit::Restored`], and when the database is unreachable.
 pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
-    let mut told = false;
+    let mut is_reported = false;
     loop {
         let mut conn = pool.acquire().await?;
         match inspect(&mut conn).await? {
@@ -110,10 +110,10 @@ pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
                 return Ok(());
             }
             Installation::Restored => return Err(Unfit::Restored),
-            Installation::Behind if told => {}
+            Installation::Behind if is_reported => {}
             Installation::Behind => {
                 tracing::warn!("waiting: the database lacks migrations of this release; run `migrate`");
-                told = true;
+                is_reported = true;
             }
         }
         // Statements were prepared against tables that do not exist yet.

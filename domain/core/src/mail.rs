@@ -3,11 +3,11 @@
 
 mod brand;
 mod layout;
-mod letter;
+mod message;
 mod names;
 mod post;
 
 pub use brand::{Brand, Color, LogoUrl};
-pub use letter::{Action, Letter};
+pub use message::{Action, EmailMessage};
 pub use names::shown;
 pub use post::{Cause, PostError, count_asker, notify, post, sweep};

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, types::Json};
 
 use crate::{
     Actor, ApiKeyId, Event, WorkspaceId,
-    access::{Denied, Held, Override, Role, Scope},
+    access::{Denied, Grants, Override, Role, Scope},
 };
 
 /// The permission for creating, changing and so keeping a scheduled job.
@@ -62,11 +62,11 @@ impl Made {
         let overrides = overrides
             .map(|(permission, granted)| Override { permission: permission.clone(), granted: *granted })
             .collect();
-        let mut held = Held::of_role(role, overrides);
+        let mut grants = Grants::of_role(role, overrides);
         if let Some(scopes) = &self.key_scopes {
-            held = held.within(scopes.clone());
+            grants = grants.within(scopes.clone());
         }
-        let lacking = held.need(MANAGE).and_then(|()| held.need_for_job(&self.kind, Act::Start));
+        let lacking = grants.need(MANAGE).and_then(|()| grants.need_for_job(&self.kind, Act::Start));
         lacking.err().map(|Denied { permission, .. }| format!("{maker} no longer has {permission}"))
     }
 }

@@ -7,13 +7,13 @@ use ipnet::IpNet;
 use crate::FieldErrors;
 
 /// Maximum number of networks in one list.
-const MOST: usize = 100;
+const MAX_NETWORKS: usize = 100;
 
 /// A list in its stored form: each network by its first address, without duplicates. Reports errors as `<field>` or
 /// `<field>.<place>`.
 pub fn checked(list: &[String], field: &str, errors: &mut FieldErrors) -> Vec<String> {
-    if list.len() > MOST {
-        errors.insert(field.to_owned(), vec![format!("must have at most {MOST} networks")]);
+    if list.len() > MAX_NETWORKS {
+        errors.insert(field.to_owned(), vec![format!("must have at most {MAX_NETWORKS} networks")]);
         return Vec::new();
     }
     let mut networks = Vec::with_capacity(list.len());

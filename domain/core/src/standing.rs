@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgExecutor, types::Json};
 
 use crate::{
     Actor, Email, Error, MemberId, UserId, WorkspaceId,
-    access::{Held, Override, Role, Scope},
+    access::{Grants, Override, Role, Scope},
     makers,
     tenant_scope::TenantScope,
 };
@@ -17,8 +17,8 @@ use crate::{
 pub type Overrides = Json<BTreeMap<String, bool>>;
 
 /// The permissions of a role with a workspace's changes.
-pub fn held(role: Role, overrides: Option<&Overrides>) -> Held {
-    Held::with(role, overrides.map(|Json(overrides)| overrides.clone()).unwrap_or_default())
+pub fn grants(role: Role, overrides: Option<&Overrides>) -> Grants {
+    Grants::with(role, overrides.map(|Json(overrides)| overrides.clone()).unwrap_or_default())
 }
 
 /// The member whose standing changes.
@@ -89,10 +89,10 @@ pub async fn has_another_owner(
 pub async fn may_give(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    held: &Held,
+    grants: &Grants,
     role: Role,
 ) -> Result<bool, sqlx::Error> {
-    Ok(role <= held.role() && held.covers(&held_by(conn, workspace, role).await?))
+    Ok(role <= grants.role() && grants.covers(&held_by(conn, workspace, role).await?))
 }
 
 /// Whether a caller has all permissions that a program with those scopes has, or would have, for the user who answers
@@ -101,7 +101,7 @@ pub async fn may_give(
 pub async fn covers_program(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    held: &Held,
+    grants: &Grants,
     person: UserId,
     scopes: Vec<Scope>,
 ) -> Result<bool, sqlx::Error> {
@@ -112,12 +112,12 @@ pub async fn covers_program(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(role) = role.filter(|&role| role <= held.role()) else { return Ok(false) };
-    Ok(held.covers(&held_by(conn, workspace, role).await?.within(scopes)))
+    let Some(role) = role.filter(|&role| role <= grants.role()) else { return Ok(false) };
+    Ok(grants.covers(&held_by(conn, workspace, role).await?.within(scopes)))
 }
 
 /// All permissions of a role in a workspace.
-async fn held_by(conn: &mut PgConnection, workspace: WorkspaceId, role: Role) -> Result<Held, sqlx::Error> {
+async fn held_by(conn: &mut PgConnection, workspace: WorkspaceId, role: Role) -> Result<Grants, sqlx::Error> {
     let overrides = sqlx::query!(
         "select permission, granted from role_permissions where workspace_id = $1 and role = $2",
         workspace.0,
@@ -128,7 +128,7 @@ async fn held_by(conn: &mut PgConnection, workspace: WorkspaceId, role: Role) ->
     let overrides = overrides.into_iter();
     let overrides =
         overrides.map(|row| Override { permission: row.permission, granted: row.granted }).collect();
-    Ok(Held::of_role(role, overrides))
+    Ok(Grants::of_role(role, overrides))
 }
 
 /// A workspace of which a user is a member, active or not.
@@ -185,7 +185,7 @@ pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Re
 pub async fn change(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    (caller, actor): (&Held, &Actor),
+    (caller, actor): (&Grants, &Actor),
     whose: Whose,
     to: To,
 ) -> Result<Changed, Error> {

@@ -27,9 +27,9 @@ const MAX_FAILURES_ANYWHERE: i32 = 100;
 /// Number of failures that lock a network, which may be shared by a whole company.
 const MAX_FAILURES_OF_NETWORK: i32 = 50;
 /// Duration of the first lock.
-const SHORTEST_LOCK: Duration = Duration::minutes(1);
+const MIN_LOCK: Duration = Duration::minutes(1);
 /// Maximum duration of a lock.
-const LONGEST_LOCK: Duration = Duration::minutes(15);
+const MAX_LOCK: Duration = Duration::minutes(15);
 /// Time after which a count starts anew.
 const WINDOW: Duration = Duration::hours(1);
 
@@ -78,7 +78,7 @@ pub enum Target<'a> {
     /// The password of an account.
     Account(UserId),
     /// The password of an address without an account, as typed.
-    Nobody(&'a str),
+    UnknownAddress(&'a str),
     /// The access code of an address.
     AccessCode(&'a str),
 }
@@ -87,7 +87,7 @@ impl Target<'_> {
     fn name(self) -> String {
         match self {
             Self::Account(user) => user.to_string(),
-            Self::Nobody(text) => key(text),
+            Self::UnknownAddress(text) => key(text),
             Self::AccessCode(text) => format!("access code {}", key(text)),
         }
     }
@@ -136,8 +136,8 @@ impl Count {
         let (failures, since) = if begins_anew { (1, now) } else { (self.failures + 1, self.since) };
         let beyond = failures - most;
         let locked_until = (beyond >= 0).then(|| {
-            let doubled = SHORTEST_LOCK * 2_i32.pow(u32::try_from(beyond.min(10)).unwrap_or(0));
-            now + doubled.min(LONGEST_LOCK)
+            let doubled = MIN_LOCK * 2_i32.pow(u32::try_from(beyond.min(10)).unwrap_or(0));
+            now + doubled.min(MAX_LOCK)
         });
         Self { failures, since, locked_until }
     }
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_over_when_its_time_is() {
+    fn a_lock_ends_after_its_duration() {
         let locked = Count { locked_until: Some(at(2)), ..none() };
         assert_eq!(locked.locked_for(at(1)), Some(Duration::minutes(1)));
         assert_eq!(locked.locked_for(at(2)), None);
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn an_address_is_counted_by_its_key() {
-        let of = |email| Subjects::of(Target::Nobody(email), None, None).hashes();
+        let of = |email| Subjects::of(Target::UnknownAddress(email), None, None).hashes();
         assert_eq!(of("Ada@Example.com "), of("ada@example.com"));
         assert_ne!(of("ada@example.com"), of("ida@example.com"));
         assert_ne!(

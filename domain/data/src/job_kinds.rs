@@ -117,7 +117,7 @@ impl JobKind for SweepUploads {
 
 #[cfg(test)]
 mod tests {
-    use domain::access::{Denied, Held, Lacking, Override, Role, Scope};
+    use domain::access::{DenialReason, Denied, Grants, Override, Role, Scope};
     use jobs::{Act, kinds::NoOp};
 
     use super::*;
@@ -126,19 +126,19 @@ mod tests {
     fn jobs_ask_for_what_their_feature_asks_for_and_for_what_they_touch() {
         jobs::kinds::install(&[KINDS]);
         let denied = vec![Override { permission: "records:view".to_owned(), granted: false }];
-        let member = Held::of_role(Role::Member, denied);
+        let member = Grants::of_role(Role::Member, denied);
         let refused = member.need_for_job(ExportRecords::NAME, Act::Start);
-        assert_eq!(refused, Err(Denied { permission: "records:view", lacking: Lacking::Permission }));
+        assert_eq!(refused, Err(Denied { permission: "records:view", reason: DenialReason::Permission }));
         assert_eq!(member.need_for_job(ImportRecords::NAME, Act::Start), Ok(()));
         assert_eq!(member.need_for_job(NoOp::NAME, Act::Delete), Ok(()));
         assert!(!member.kinds_denied(Act::View).has(ImportRecords::NAME));
         assert!(member.kinds_denied(Act::View).has("of another release"));
-        assert!(!Held::of_role(Role::Admin, vec![]).kinds_denied(Act::View).has("of another release"));
-        let files = Held::of_role(Role::Admin, vec![]).within(vec![Scope::Files]);
+        assert!(!Grants::of_role(Role::Admin, vec![]).kinds_denied(Act::View).has("of another release"));
+        let files = Grants::of_role(Role::Admin, vec![]).within(vec![Scope::Files]);
         let refused = files.need_for_job(ImportRecords::NAME, Act::Start);
         assert_eq!(
             refused,
-            Err(Denied { permission: "records:create", lacking: Lacking::Scope(Scope::Write) })
+            Err(Denied { permission: "records:create", reason: DenialReason::Scope(Scope::Write) })
         );
     }
 }

@@ -124,8 +124,8 @@ pub async fn update(db: &mut WorkspaceDb, name: &str, changes: ModuleChanges) ->
 /// The event names the module without its settings, which may hold credentials.
 async fn record(db: &mut WorkspaceDb, verb: &str, name: &str) -> Result<Module, Error> {
     let module = get(db, name).await?;
-    let told = json!({ "module": module.module, "is_enabled": module.is_enabled });
-    db.record(Event::new("module", verb, module.id, told)).await?;
+    let details = json!({ "module": module.module, "is_enabled": module.is_enabled });
+    db.record(Event::new("module", verb, module.id, details)).await?;
     Ok(module)
 }
 

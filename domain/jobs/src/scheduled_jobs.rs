@@ -26,11 +26,11 @@ use url::Url;
 
 use crate::job_kinds::CallWebhook;
 
-const LONGEST_NAME: usize = 200;
-const LONGEST_DESCRIPTION: usize = 2000;
-const MOST_JITTER: i32 = 3600;
+const MAX_NAME: usize = 200;
+const MAX_DESCRIPTION: usize = 2000;
+const MAX_JITTER: i32 = 3600;
 /// Maximum sleep of a no-op, in milliseconds.
-const LONGEST_SLEEP: u64 = 60_000;
+const MAX_SLEEP: u64 = 60_000;
 
 /// Action of a scheduled job.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,10 +114,10 @@ impl Action {
             }
             "no_op" => {
                 let config: NoOpConfig = typed(config, &["sleep_ms"])?;
-                if config.sleep_ms > LONGEST_SLEEP {
+                if config.sleep_ms > MAX_SLEEP {
                     return Err(Error::invalid(
                         "action_config.sleep_ms",
-                        format!("must be at most {LONGEST_SLEEP}"),
+                        format!("must be at most {MAX_SLEEP}"),
                     ));
                 }
                 Ok(Self::NoOp(config))
@@ -447,15 +447,15 @@ fn checked(plan: Plan) -> Result<Plan, Error> {
     let mut refuse = |field: &str, reason: String| {
         errors.entry(field.to_owned()).or_default().push(reason);
     };
-    if let Err(invalid) = text::check(&plan.name, 1, LONGEST_NAME, true) {
+    if let Err(invalid) = text::check(&plan.name, 1, MAX_NAME, true) {
         refuse("name", invalid.to_string());
     }
     let description = plan.description.as_deref().unwrap_or_default();
-    if let Err(invalid) = text::check(description, 0, LONGEST_DESCRIPTION, false) {
+    if let Err(invalid) = text::check(description, 0, MAX_DESCRIPTION, false) {
         refuse("description", invalid.to_string());
     }
-    if !(0..=MOST_JITTER).contains(&plan.jitter_seconds) {
-        refuse("jitter_seconds", format!("must be 0 to {MOST_JITTER}"));
+    if !(0..=MAX_JITTER).contains(&plan.jitter_seconds) {
+        refuse("jitter_seconds", format!("must be 0 to {MAX_JITTER}"));
     }
     if errors.is_empty() { Ok(plan) } else { Err(Error::invalid_fields(errors)) }
 }

@@ -150,8 +150,8 @@ async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> 
 pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, Error> {
     let id = TeamId::new();
     if let Some(parent) = new.parent_team_id {
-        hold_order(db).await?;
-        may_stand_below(db, id, parent).await?;
+        lock_hierarchy(db).await?;
+        ensure_acyclic(db, id, parent).await?;
     }
     sqlx::query!(
         "insert into teams (id, parent_team_id, name, description, is_active, created_by)
@@ -193,11 +193,11 @@ pub async fn update(
     if changes.parent_team_id.is_given() {
         // Before any row lock: a transaction that holds this lock and waits for one of our rows would deadlock
         // with us.
-        hold_order(db).await?;
+        lock_hierarchy(db).await?;
     }
     may_change(db, reach, id).await?;
     if let Patch::Value(parent) = changes.parent_team_id {
-        may_stand_below(db, id, parent).await?;
+        ensure_acyclic(db, id, parent).await?;
     }
     sqlx::query!(
         "update teams
@@ -227,7 +227,7 @@ pub async fn update(
 /// # Errors
 /// `team_has_children`
 pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
-    hold_order(db).await?;
+    lock_hierarchy(db).await?;
     let team = get(db, id).await?;
     let children = sqlx::query_scalar!(
         r#"select exists (select from teams where parent_team_id = $1) as "there!""#,
@@ -245,13 +245,13 @@ pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
 }
 
 /// Locks the hierarchy of teams until the commit: no other transaction changes it; reads continue.
-async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
+async fn lock_hierarchy(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
     sqlx::query!("lock table teams in share row exclusive mode").execute(db.conn()).await?;
     Ok(())
 }
 
-/// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`hold_order`].
-async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), Error> {
+/// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`lock_hierarchy`].
+async fn ensure_acyclic(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), Error> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
                select id, parent_team_id from teams where id = $1

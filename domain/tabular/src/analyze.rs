@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_ends_behind_its_bounds_and_says_so() {
+    fn an_analysis_ends_at_its_bounds_and_reports_that() {
         let text = rows(10_000);
         let all = look_at(&text, &Bounds::default()).unwrap();
         assert_eq!((all.row_count, all.is_complete), (10_000, true));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_nobody_waits_for_ends() {
+    fn an_analysis_without_a_waiting_request_ends() {
         let bounds = Bounds { is_abandoned: Some(Arc::new(|| true)), ..Bounds::default() };
         assert!(matches!(look_at(&rows(1), &bounds), Err(FileError::Io(_))));
     }

@@ -67,8 +67,8 @@ fn unused(name: &str, used: impl Fn(&str) -> bool) -> String {
 
 /// White space around a name means nothing; what PostgreSQL can't store is left out, and so is an endless rest.
 fn clean(name: &str) -> String {
-    const MOST: usize = 255;
-    name.trim().chars().filter(|c| *c != '\0').take(MOST).collect()
+    const MAX_NAME_LENGTH: usize = 255;
+    name.trim().chars().filter(|c| *c != '\0').take(MAX_NAME_LENGTH).collect()
 }
 
 #[cfg(test)]

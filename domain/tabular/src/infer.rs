@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_json_tells_its_own_type() {
+    fn nested_json_has_the_type_of_its_values() {
         let see = |value: Value| {
             let mut guess = Guess::new();
             guess.see(Cell::Json(&value));

@@ -80,18 +80,18 @@ impl JsonReader {
         Ok(true)
     }
 
-    /// The names of the columns that the next `most_rows` rows ask for, looking at no more than `most_bytes`.
+    /// The names of the columns that the next `max_rows` rows ask for, looking at no more than `max_bytes`.
     pub(crate) fn collect_columns(
         &mut self,
-        most_rows: usize,
-        most_bytes: u64,
-        most_columns: usize,
+        max_rows: usize,
+        max_bytes: u64,
+        max_columns: usize,
     ) -> Result<Vec<String>, FileError> {
         let mut row = Row::default();
         let mut columns: Vec<String> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         let mut has_id = false;
-        for _ in 0..most_rows {
+        for _ in 0..max_rows {
             let next = self.next_object(&mut row)?;
             row.clear();
             let mut object = match next {
@@ -112,10 +112,10 @@ impl JsonReader {
                     columns.push(name);
                 }
             }
-            if columns.len() > most_columns {
-                return Err(FileError::TooManyColumns { found: columns.len(), most: most_columns });
+            if columns.len() > max_columns {
+                return Err(FileError::TooManyColumns { found: columns.len(), most: max_columns });
             }
-            if self.window.offset() > most_bytes {
+            if self.window.offset() > max_bytes {
                 break;
             }
         }
@@ -344,7 +344,7 @@ impl JsonReader {
     }
 
     fn whole_value(&mut self) -> Result<Option<usize>, FileError> {
-        const LONGEST_NAME: usize = 1 << 20;
+        const MAX_NAME: usize = 1 << 20;
         let mut scanner = Scanner::default();
         let mut scanned = 0;
         loop {
@@ -352,7 +352,7 @@ impl JsonReader {
                 return Ok(Some(scanned + end));
             }
             scanned = self.window.data().len();
-            if scanned > LONGEST_NAME || !self.window.fill()? {
+            if scanned > MAX_NAME || !self.window.fill()? {
                 return Ok(None);
             }
         }

@@ -147,8 +147,8 @@ impl Row {
 
     /// Keeps the beginning of what could not be read as a row.
     pub(crate) fn keep_raw(&mut self, bytes: &[u8]) {
-        const MOST: usize = 64 << 10;
-        self.raw = Some(String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]).into_owned());
+        const MAX_ORIGINAL: usize = 64 << 10;
+        self.raw = Some(String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_ORIGINAL)]).into_owned());
     }
 }
 

@@ -239,7 +239,7 @@ fn run(
     let last = match outcome {
         Ok(Ok(())) => Message::Done,
         Ok(Err(Stop::File(error))) => Message::Failed(error),
-        Ok(Err(Stop::NobodyListens)) => return,
+        Ok(Err(Stop::ReaderDropped)) => return,
         Err(_) => Message::Failed(FileError::Corrupt("its parser gave up".to_owned())),
     };
     // The reader may have been dropped; then the result is not needed.
@@ -250,7 +250,7 @@ fn run(
 enum Stop {
     File(FileError),
     /// The reader was dropped.
-    NobodyListens,
+    ReaderDropped,
 }
 
 impl<E: Into<FileError>> From<E> for Stop {
@@ -287,7 +287,7 @@ impl Output {
     }
 
     fn send(&mut self, message: Message) -> Result<(), Stop> {
-        self.sender.send(message).map_err(|_| Stop::NobodyListens)
+        self.sender.send(message).map_err(|_| Stop::ReaderDropped)
     }
 }
 

@@ -42,7 +42,7 @@ pub struct CancelledAll {
 
 /// A running job with a cancel request; its worker is notified after the commit.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct CancelRequest {
     id: JobId,
     epoch: i64,
     attempt: i32,
@@ -76,7 +76,7 @@ pub async fn cancel(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result
             .fetch_one(tx.conn())
             .await?;
             audit::note(tx, by, Change::of_job(owner, "job.cancel_requested", id, json!({}))).await?;
-            tx.announce_after_commit(Asked { id, epoch: asked.epoch, attempt: asked.attempt });
+            tx.announce_after_commit(CancelRequest { id, epoch: asked.epoch, attempt: asked.attempt });
             Ok(Cancel::Requested)
         }
         None => {
@@ -221,7 +221,7 @@ async fn ask_running(
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
     note_many(tx, by, owner, "jobs.cancel_requested", &ids).await?;
     for row in rows {
-        tx.announce_after_commit(Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt });
+        tx.announce_after_commit(CancelRequest { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt });
     }
     Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
 }
@@ -284,18 +284,18 @@ async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
 }
 
 /// Notifies the watchers and the worker. If the message is lost, the worker's check of the ledger finds the request.
-pub(crate) async fn announce(database: &Database, Asked { id, epoch, attempt }: Asked) {
+pub(crate) async fn announce(database: &Database, CancelRequest { id, epoch, attempt }: CancelRequest) {
     let before = snapshot::newest(&database.bus, id).await;
     let mut event = Event::transition(id, Status::Running, epoch, clock::now()).carrying_on(before);
     event.attempt = attempt;
     event.cancel_requested = true;
     publish::send(&database.bus, &[event]).await;
-    let told = redis::cmd("PUBLISH")
+    let published = redis::cmd("PUBLISH")
         .arg(database.bus.control_channel())
         .arg(format!("{id} {epoch}"))
         .query_async::<()>(&mut database.bus.connection())
         .await;
-    if let Err(error) = told {
+    if let Err(error) = published {
         tracing::debug!(%error, "the worker will find the request in the ledger");
     }
 }

@@ -27,7 +27,7 @@ pub struct RetriedAll {
 }
 
 /// Position in the list that a transaction has reached.
-type Place = (DateTime<Utc>, Uuid);
+type ListPosition = (DateTime<Utc>, Uuid);
 
 /// Retries a dead letter, as [`control::retry`] does. Other jobs are not found.
 pub async fn retry(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
@@ -56,7 +56,7 @@ pub struct RetryAll<'a> {
     by: &'a Origin,
     done: RetriedAll,
     until: Option<DateTime<Utc>>,
-    after: Option<Place>,
+    after: Option<ListPosition>,
 }
 
 impl<'a> RetryAll<'a> {
@@ -103,9 +103,9 @@ async fn retry_some(
     tx: &mut Tx,
     owner: Owner,
     filter: &Filter,
-    (until, after): (DateTime<Utc>, Option<Place>),
+    (until, after): (DateTime<Utc>, Option<ListPosition>),
     by: &Origin,
-) -> Result<(i64, i64, Option<Place>), sqlx::Error> {
+) -> Result<(i64, i64, Option<ListPosition>), sqlx::Error> {
     let rows = sqlx::query!(
         r#"with dead as (
                select id, kind, unique_key, finished_at from finished_jobs

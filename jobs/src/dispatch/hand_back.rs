@@ -50,12 +50,12 @@ pub(crate) async fn ask(
         .fetch_optional(&database.pool)
         .await?;
         if let Some(id) = asked {
-            let told = redis::cmd("PUBLISH")
+            let published = redis::cmd("PUBLISH")
                 .arg(database.bus.control_channel())
                 .arg(format!("{id} hand-back"))
                 .query_async::<()>(&mut database.bus.connection())
                 .await;
-            if let Err(error) = told {
+            if let Err(error) = published {
                 tracing::debug!(%error, "the worker will find the request in the ledger");
             }
             return Ok(Some(JobId(id)));

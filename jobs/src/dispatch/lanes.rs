@@ -42,7 +42,7 @@ pub(crate) struct Due {
     /// All lanes that it has passed, each with the job up to which it is shown; none: to its end.
     pub shown: HashMap<Lane, Option<(DateTime<Utc>, Uuid)>>,
     /// Headroom: number of jobs that may still start, by tenant and kind, where that is limited.
-    pub rooms: HashMap<(Uuid, String), usize>,
+    pub headroom: HashMap<(Uuid, String), usize>,
     /// Weights of the tenants among them.
     pub weights: HashMap<Uuid, i32>,
     /// Start of the next walk; none when this one has reached the end.
@@ -127,7 +127,7 @@ pub(crate) async fn due(
             }
             due.weights.insert(lane.tenant, row.weight);
             if let Some(room) = row.room {
-                due.rooms.insert((lane.tenant, lane.kind.clone()), usize::try_from(room).unwrap_or(0));
+                due.headroom.insert((lane.tenant, lane.kind.clone()), usize::try_from(room).unwrap_or(0));
             }
             if row.id.is_some() {
                 due.lanes.push(lane.clone());

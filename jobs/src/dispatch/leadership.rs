@@ -23,13 +23,13 @@ use crate::{Database, database::SHARED_PATH, server};
 /// Key of the leader's advisory lock: "millrace" in ASCII.
 const LEADER_LOCK: i64 = 0x6d69_6c6c_7261_6365;
 /// Shorter silences do not count, as long as the lease allows.
-const SHORTEST: Duration = Duration::from_secs(2);
+const MIN_LEASE: Duration = Duration::from_secs(2);
 /// Maximum time for a leader that was signalled to stop to finish its round.
 const LAST_ROUND: Duration = Duration::from_secs(1);
 
 /// Maximum silence of a leader: a third of the lease.
 pub(crate) fn silence(lease: Duration) -> Duration {
-    (lease / 3).max(SHORTEST.min(lease * 2 / 3))
+    (lease / 3).max(MIN_LEASE.min(lease * 2 / 3))
 }
 
 /// State of a scheduler.

@@ -19,13 +19,13 @@ const QUEUE_MAX: usize = 4000;
 const TASKS_MAX: usize = 2000;
 /// Number of ids per task as seconds of the pool's drain: ids held by one worker wait for its slots
 /// while other workers may have free ones.
-const BUNCH: f64 = 0.001;
+const TASK_SECONDS: f64 = 0.001;
 /// Maximum number of ids per task, and maximum share of a pool's slots that they are.
-const BUNCH_MAX: usize = 32;
-const BUNCH_PART: usize = 8;
+const MAX_IDS_PER_TASK: usize = 32;
+const MIN_TASKS_PER_POOL: usize = 8;
 /// Time after a walk over all lanes in which passes may continue from its end. Jobs enqueued meanwhile wake
 /// the leader, which walks then; only what another leader would find, too, waits for this.
-const GO_ON_FOR: Duration = Duration::from_millis(250);
+const RESUME_FOR: Duration = Duration::from_millis(250);
 /// Time after which a pushed, unclaimed id may have been lost.
 const REPUSH_AFTER: Duration = Duration::from_secs(2);
 
@@ -93,8 +93,8 @@ impl Queue {
     }
 
     /// Whether a pass may continue from the end of the last walk: the pool is fast, and there is more.
-    pub(crate) fn may_go_on(&self) -> bool {
-        self.is_fast() && !self.ends.is_empty() && self.walked.is_some_and(|at| at.elapsed() < GO_ON_FOR)
+    pub(crate) fn may_resume(&self) -> bool {
+        self.is_fast() && !self.ends.is_empty() && self.walked.is_some_and(|at| at.elapsed() < RESUME_FOR)
     }
 
     /// The lanes with further jobs, with the job behind which they begin.
@@ -239,8 +239,10 @@ impl Queue {
 
     /// Number of ids per task for so many ids: one, unless the pool is a fast or a huge one.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped
-    pub(crate) fn bunch(&self, ids: usize) -> usize {
-        let drained = ((self.drain * BUNCH) as usize).min(self.slots / BUNCH_PART).clamp(1, BUNCH_MAX);
+    pub(crate) fn ids_per_task(&self, ids: usize) -> usize {
+        let drained = ((self.drain * TASK_SECONDS) as usize)
+            .min(self.slots / MIN_TASKS_PER_POOL)
+            .clamp(1, MAX_IDS_PER_TASK);
         drained.max(ids.div_ceil(TASKS_MAX))
     }
 
@@ -267,7 +269,7 @@ impl Queue {
     }
 
     /// Restarts the deadlines of all ids: Redis still holds them.
-    pub(crate) fn trust(&mut self) {
+    pub(crate) fn refresh_deadlines(&mut self) {
         let now = Instant::now();
         for pushed in self.pushed.values_mut() {
             pushed.at = now;
@@ -275,10 +277,10 @@ impl Queue {
     }
 
     /// Records pushed jobs, so many ids in a task.
-    pub(crate) fn note(&mut self, jobs: Vec<Candidate>, bunch: usize) {
+    pub(crate) fn note(&mut self, jobs: Vec<Candidate>, ids_per_task: usize) {
         let at = Instant::now();
         for (place, job) in jobs.into_iter().enumerate() {
-            if place % bunch.max(1) == 0 {
+            if place % ids_per_task.max(1) == 0 {
                 self.tasks += 1;
             }
             let lane = Lane { tenant: job.tenant, kind: job.kind, priority: job.priority };
@@ -308,40 +310,40 @@ mod tests {
 
     #[test]
     fn only_a_fast_pool_with_many_slots_has_several_ids_in_a_task() {
-        let bunch = |drain, slots| Queue { slots, drain, ..Queue::default() }.bunch(100);
-        assert_eq!(bunch(100.0, 256), 1);
-        assert_eq!(bunch(5_000.0, 256), 5);
-        assert_eq!(bunch(1_000_000.0, 256), 32);
-        assert_eq!(bunch(1_000_000.0, 16), 2);
-        assert_eq!(bunch(1_000_000.0, 4), 1);
+        let ids_per_task = |drain, slots| Queue { slots, drain, ..Queue::default() }.ids_per_task(100);
+        assert_eq!(ids_per_task(100.0, 256), 1);
+        assert_eq!(ids_per_task(5_000.0, 256), 5);
+        assert_eq!(ids_per_task(1_000_000.0, 256), 32);
+        assert_eq!(ids_per_task(1_000_000.0, 16), 2);
+        assert_eq!(ids_per_task(1_000_000.0, 4), 1);
         assert_eq!(
-            Queue { slots: 10_000, ..Queue::default() }.bunch(10_000),
+            Queue { slots: 10_000, ..Queue::default() }.ids_per_task(10_000),
             5,
             "or there were too many tasks"
         );
     }
 
     #[test]
-    fn a_look_goes_on_behind_the_last_job_that_was_pushed_until_the_lane_is_over() {
+    fn a_walk_resumes_behind_the_last_pushed_job_until_the_lane_ends() {
         let mut queue = Queue { drain: 1000.0, slots: 8, ..Queue::default() };
         let jobs = jobs(7);
         let lane = jobs[0].lane();
         let end = (jobs[4].run_at.max(jobs[3].run_at), jobs[4].id);
         queue.note(jobs[..3].to_vec(), 1);
-        assert!(!queue.may_go_on(), "there was no walk");
+        assert!(!queue.may_resume(), "there was no walk");
         queue.walked(true, [lane.clone()]);
         queue.note(jobs[3..5].to_vec(), 1);
-        assert!(queue.may_go_on());
+        assert!(queue.may_resume());
         assert_eq!(queue.ends(), [(lane.clone(), end)]);
 
         queue.claimed(&[jobs[0].id, jobs[4].id, Uuid::from_u128(99)]);
         assert_eq!(queue.len(), 3);
         assert_eq!(queue.ends(), [(lane.clone(), end)], "a claimed job is not seen again");
         queue.over([lane.clone()]);
-        assert!(!queue.may_go_on(), "there are no further jobs");
+        assert!(!queue.may_resume(), "there are no further jobs");
 
         queue.walked(false, [lane]);
-        assert!(!queue.may_go_on(), "the walk has not seen all lanes");
+        assert!(!queue.may_resume(), "the walk has not seen all lanes");
     }
 
     #[test]

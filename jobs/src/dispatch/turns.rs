@@ -101,13 +101,13 @@ impl Ord for Line {
     }
 }
 
-/// Chooses the jobs to push, in order. `rooms` is the headroom by tenant and kind, where that
+/// Chooses the jobs to push, in order. `headroom` is the headroom by tenant and kind, where that
 /// is limited. A tenant gets all of the pool only while no other waits, and only for jobs that can be
 /// signalled to hand back; otherwise one slot stays free for others.
 pub(crate) fn choose(
     candidates: Vec<Candidate>,
     holdings: &HashMap<Uuid, Holding>,
-    mut rooms: HashMap<(Uuid, String), usize>,
+    mut headroom: HashMap<(Uuid, String), usize>,
     others_wait: bool,
     share: Share,
     now: DateTime<Utc>,
@@ -133,7 +133,7 @@ pub(crate) fn choose(
     while chosen.len() < share.free {
         let Some(Reverse(mut line)) = heap.pop() else { break };
         let Some(job) = line.jobs.pop_front() else { continue };
-        if let Some(room) = rooms.get_mut(&(job.tenant, job.kind.clone())) {
+        if let Some(room) = headroom.get_mut(&(job.tenant, job.kind.clone())) {
             if *room == 0 {
                 // Held back by a limit; the jobs of its other kinds may be served.
                 heap.push(Reverse(line));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_stays_free_for_whoever_comes() {
+    fn one_slot_stays_free_for_other_workspaces() {
         let due: Vec<_> = (0..10).map(|n| job(1, n, 5, 10)).collect();
         assert_eq!(choose_of(due.clone(), &[], 4, 4).len(), 3);
         assert_eq!(choose_of(due, &[], 1, 1).len(), 1, "a pool of one slot is not left idle");
@@ -234,8 +234,8 @@ mod tests {
     fn a_limit_on_one_kind_lets_the_others_pass() {
         let mut due: Vec<_> = (0..10).map(|n| job(1, n, 0, 10)).collect();
         due.push(Candidate { kind: "other".into(), ..job(1, 99, 9, 0) });
-        let rooms = HashMap::from([((Uuid::from_u128(1), "test".to_owned()), 2)]);
-        let chosen = choose(due, &HashMap::new(), rooms, true, Share { free: 8, all: 100 }, now());
+        let headroom = HashMap::from([((Uuid::from_u128(1), "test".to_owned()), 2)]);
+        let chosen = choose(due, &HashMap::new(), headroom, true, Share { free: 8, all: 100 }, now());
         assert_eq!(chosen.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>(), ["test", "test", "other"]);
     }
 }

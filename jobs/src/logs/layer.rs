@@ -86,7 +86,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_said_inside_a_jobs_span_is_a_line_of_its_attempt() {
+    fn a_log_line_inside_a_jobs_span_belongs_to_its_attempt() {
         let (sender, mut receiver) = mpsc::channel(8);
         let (job, log) = {
             let job = JobId::new();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_found_no_room_are_told_by_the_next_one_that_does() {
+    fn dropped_log_lines_are_counted_by_the_next_stored_one() {
         let (sender, mut receiver) = mpsc::channel(1);
         let log = LogSink(sender).of(JobId::new(), 1);
         for line in ["first", "second", "third"] {

@@ -13,7 +13,7 @@ use super::PayloadError;
 
 const NONCE: usize = 24;
 const KEY: usize = 32;
-const LONGEST_ID: usize = 32;
+const MAX_ID: usize = 32;
 
 /// Keys by their ids, the encrypting one first. None: secrets can neither be written nor read.
 #[derive(Clone, Default)]
@@ -60,7 +60,7 @@ impl FromStr for PayloadKeys {
         for item in list.split(',') {
             let (id, digits) = item.trim().split_once(':').ok_or(MalformedKeys)?;
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            if id.is_empty() || id.len() > LONGEST_ID || !id.chars().all(plain) {
+            if id.is_empty() || id.len() > MAX_ID || !id.chars().all(plain) {
                 return Err(MalformedKeys);
             }
             let mut key = [0; KEY];

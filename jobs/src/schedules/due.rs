@@ -15,7 +15,7 @@ const AT_ONCE: i64 = 200;
 /// Maximum age of an occurrence that counts as on time.
 const ON_TIME: TimeDelta = TimeDelta::seconds(60);
 /// Maximum number of occurrences of one schedule that are made up for.
-const MOST: usize = 100;
+const MAX_OCCURRENCES: usize = 100;
 
 /// Disables those of the schedules whose maker may no longer run them, and answers them: their
 /// occurrences are skipped. The maker's permissions are not known to the ledger.
@@ -123,7 +123,7 @@ fn decide(
     live: bool,
 ) -> Vec<(DateTime<Utc>, RunOutcome)> {
     let Some(first) = next_at else { return Vec::new() };
-    let mut times = plan.timing.newest(first, now, MOST);
+    let mut times = plan.timing.newest(first, now, MAX_OCCURRENCES);
     let on_time = times.partition_point(|at| *at < now - ON_TIME);
     match plan.catch_up {
         CatchUp::All => {}
@@ -143,8 +143,8 @@ fn decide(
 }
 
 /// Random delay of an occurrence's job, always the same for the same occurrence.
-fn jitter(schedule: ScheduleId, at: DateTime<Utc>, most_seconds: i32) -> TimeDelta {
-    let most = u64::try_from(most_seconds).unwrap_or(0) * 1000;
+fn jitter(schedule: ScheduleId, at: DateTime<Utc>, max_seconds: i32) -> TimeDelta {
+    let most = u64::try_from(max_seconds).unwrap_or(0) * 1000;
     let mut hash = Sha256::new();
     hash.update(schedule.0.as_bytes());
     hash.update(at.timestamp_micros().to_be_bytes());
@@ -337,7 +337,7 @@ mod tests {
     fn no_more_than_the_newest_hundred_are_made_up_for() {
         let seconds = plan(Timing::Every(Duration::from_secs(1)), Overlap::Queue, CatchUp::All);
         let decided = decide(&seconds, Some(at("01:00:00")), at("02:00:00"), false);
-        assert_eq!((decided.len(), decided[99].0), (MOST, at("02:00:00")));
+        assert_eq!((decided.len(), decided[99].0), (MAX_OCCURRENCES, at("02:00:00")));
     }
 
     proptest! {

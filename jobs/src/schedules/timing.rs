@@ -15,7 +15,7 @@ use croner::{
 };
 
 /// Maximum change of a clock.
-const LARGEST_CHANGE: TimeDelta = TimeDelta::hours(26);
+const MAX_OFFSET_CHANGE: TimeDelta = TimeDelta::hours(26);
 
 /// Number of occurrences of a cron pattern that are compared for the shortest interval.
 const OCCURRENCES_COMPARED: usize = 1_000;
@@ -146,12 +146,12 @@ impl CronTiming {
 
     /// The next occurrence in the second half of the repeated range that the time is in.
     fn repeated(&self, clock: NaiveDateTime, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut earlier = clock - LARGEST_CHANGE;
+        let mut earlier = clock - MAX_OFFSET_CHANGE;
         loop {
             earlier = self.matching(earlier, false)?;
             match self.zone.from_local_datetime(&earlier) {
                 LocalResult::Ambiguous(_, second) if second > after => return Some(second.to_utc()),
-                _ if earlier > clock + LARGEST_CHANGE => return None,
+                _ if earlier > clock + MAX_OFFSET_CHANGE => return None,
                 _ => {}
             }
         }
@@ -160,7 +160,7 @@ impl CronTiming {
     /// The first instant whose local time exists again.
     fn end_of_gap(&self, within: NaiveDateTime) -> Option<DateTime<Utc>> {
         let mut clock = within;
-        while clock <= within + LARGEST_CHANGE {
+        while clock <= within + MAX_OFFSET_CHANGE {
             if let Some(instant) = self.zone.from_local_datetime(&clock).earliest() {
                 return Some(instant.to_utc());
             }

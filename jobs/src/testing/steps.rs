@@ -10,7 +10,7 @@ use crate::{
     Database, JobId, Pool,
     dispatch::{DispatchConfig, lanes, rescue},
     ledger::{self, Ended, Returned},
-    roster::{Registration, State},
+    worker_registry::{Registration, State},
 };
 
 /// A worker, as far as the ledger knows it.
@@ -22,7 +22,7 @@ pub struct Worker {
 
 /// A worker's claim of a job: only the holder of the newest may end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct ClaimedJob {
     /// The job.
     pub job: JobId,
     /// Increases with each claim.
@@ -54,16 +54,16 @@ impl Worker {
     }
 
     /// Claims the claimable ones of these jobs.
-    pub async fn claim(&self, jobs: &[JobId]) -> Vec<Held> {
+    pub async fn claim(&self, jobs: &[JobId]) -> Vec<ClaimedJob> {
         let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
         let (worker, lease) = (self.registration.id, self.registration.lease);
         let claimed =
             ledger::claim(&mut *self.conn().await, worker, lease, &ids).await.expect("a claim is answered");
-        claimed.into_iter().flatten().map(|job| Held { job: job.id, fence: job.fence }).collect()
+        claimed.into_iter().flatten().map(|job| ClaimedJob { job: job.id, fence: job.fence }).collect()
     }
 
     /// Renews the leases that it considers its own.
-    pub async fn renew(&self, held: &[Held]) {
+    pub async fn renew(&self, held: &[ClaimedJob]) {
         let jobs: Vec<_> = held.iter().map(|held| (held.job, held.fence, None)).collect();
         ledger::renew(&self.database.pool, &self.registration, Some(State::Taking), &jobs)
             .await
@@ -71,14 +71,14 @@ impl Worker {
     }
 
     /// Ends a job as `completed`, `failed` or `cancelled`. False: another holds it.
-    pub async fn end(&self, held: Held, state: &'static str) -> bool {
+    pub async fn end(&self, held: ClaimedJob, state: &'static str) -> bool {
         let ended =
             Ended { id: held.job, fence: held.fence, state, progress: None, result: None, error: None };
         ledger::end(&mut *self.conn().await, &[ended.into()]).await.expect("an end is answered")[0].is_some()
     }
 
     /// Puts a job back to wait. False: another holds it.
-    pub async fn put_back(&self, held: Held, counts: bool) -> bool {
+    pub async fn put_back(&self, held: ClaimedJob, counts: bool) -> bool {
         let returned = Returned {
             id: held.job,
             fence: held.fence,

@@ -46,7 +46,7 @@ const LIVE: i64 = 100;
 
 /// An event in a feed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct FeedEvent {
     /// Number in the feed.
     pub id: i64,
     /// Job kind.
@@ -61,9 +61,9 @@ pub(super) struct Feeds(Arc<Mutex<HashMap<Uuid, Feed>>>);
 
 struct Feed {
     next_watcher: u64,
-    watchers: HashMap<u64, mpsc::Sender<Arc<Told>>>,
+    watchers: HashMap<u64, mpsc::Sender<Arc<FeedEvent>>>,
     /// The newest events, oldest first.
-    kept: VecDeque<Arc<Told>>,
+    kept: VecDeque<Arc<FeedEvent>>,
     /// Events up to that number may not be kept.
     whole_after: i64,
     last: i64,
@@ -92,26 +92,26 @@ pub struct FeedWatch {
     feeds: Feeds,
     workspace: Uuid,
     watcher: u64,
-    events: mpsc::Receiver<Arc<Told>>,
+    events: mpsc::Receiver<Arc<FeedEvent>>,
 }
 
 impl FeedWatch {
     /// The next event; `None` when this watcher has fallen behind or events were lost: see
     /// [`FeedWatch::kept_after`].
-    pub async fn next(&mut self) -> Option<Arc<Told>> {
+    pub async fn next(&mut self) -> Option<Arc<FeedEvent>> {
         self.events.recv().await
     }
 
     /// The events after that number; none if not all of them are kept. A number from another process
     /// is treated as an earlier one: some events are then repeated.
     #[must_use]
-    pub fn kept_after(&self, id: i64, of_this_process: bool) -> Option<Vec<Arc<Told>>> {
+    pub fn kept_after(&self, id: i64, of_this_process: bool) -> Option<Vec<Arc<FeedEvent>>> {
         let feeds = self.feeds.lock();
         let feed = feeds.get(&self.workspace)?;
-        let is_ours = of_this_process || feed.kept.iter().any(|told| told.id == id);
+        let is_ours = of_this_process || feed.kept.iter().any(|sent| sent.id == id);
         let id = if is_ours { id } else { id.saturating_sub(micros(LATE)) };
         let is_whole = id >= feed.whole_after && id <= feed.last.max(now());
-        is_whole.then(|| feed.kept.iter().filter(|told| told.id > id).cloned().collect())
+        is_whole.then(|| feed.kept.iter().filter(|sent| sent.id > id).cloned().collect())
     }
 }
 
@@ -152,9 +152,9 @@ impl Feeds {
     }
 
     /// Sends an event to the watchers of a workspace, unless they have it.
-    pub(super) fn tell(&self, workspace: Uuid, kind: &Arc<str>, event: &Event) {
+    pub(super) fn publish(&self, workspace: Uuid, kind: &Arc<str>, event: &Event) {
         if let Some(feed) = self.lock().get_mut(&workspace) {
-            feed.tell(kind, event);
+            feed.publish(kind, event);
         }
     }
 
@@ -172,7 +172,7 @@ impl Feeds {
         &self,
         conn: &mut PgConnection,
         workspace: Uuid,
-    ) -> Result<Vec<Arc<Told>>, sqlx::Error> {
+    ) -> Result<Vec<Arc<FeedEvent>>, sqlx::Error> {
         // Before the ledger is read: concurrent events are repeated.
         let id = now();
         let mut live = read_live(conn, workspace).await?;
@@ -184,7 +184,7 @@ impl Feeds {
         }
         Ok(live
             .into_iter()
-            .map(|job| Arc::new(Told { id, kind: job.kind.into(), event: job.event }))
+            .map(|job| Arc::new(FeedEvent { id, kind: job.kind.into(), event: job.event }))
             .collect())
     }
 
@@ -238,7 +238,7 @@ impl Feeds {
             if counts.get(&workspace).is_none_or(|count| *count <= LOOKED_AT)
                 && let Some(feed) = feeds.get_mut(&workspace)
             {
-                feed.tell(&job.kind.into(), &job.event);
+                feed.publish(&job.kind.into(), &job.event);
             }
         }
         Ok(())
@@ -259,20 +259,20 @@ impl Feed {
         }
     }
 
-    fn tell(&mut self, kind: &Arc<str>, event: &Event) {
+    fn publish(&mut self, kind: &Arc<str>, event: &Event) {
         if !self.known.note(event) {
             return;
         }
         self.last = now().max(self.last + 1);
-        let told = Arc::new(Told { id: self.last, kind: Arc::clone(kind), event: event.clone() });
+        let sent = Arc::new(FeedEvent { id: self.last, kind: Arc::clone(kind), event: event.clone() });
         if self.kept.len() >= KEPT
             && let Some(oldest) = self.kept.pop_front()
         {
             self.whole_after = oldest.id;
         }
-        self.kept.push_back(Arc::clone(&told));
+        self.kept.push_back(Arc::clone(&sent));
         // A full channel is a slow client: it loses its position here and catches up from the kept events.
-        self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&told)).is_ok());
+        self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&sent)).is_ok());
     }
 
     fn lost(&mut self) {
@@ -393,15 +393,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_is_told_once_to_the_watchers_of_its_workspace_in_order() {
+    async fn an_event_is_delivered_once_and_in_order_to_the_readers_of_its_workspace() {
         let (feeds, here, there) = (Feeds::default(), Uuid::from_u128(1), Uuid::from_u128(2));
         let (mut watch, job, kind) = (feeds.watch(here), JobId::new(), Arc::from("test"));
         let (running, over) = (event(job, 2, Status::Running), event(job, 3, Status::Completed));
-        feeds.tell(here, &kind, &running);
-        feeds.tell(here, &kind, &running);
-        feeds.tell(there, &kind, &event(JobId::new(), 1, Status::Queued));
-        feeds.tell(here, &kind, &over);
-        feeds.tell(here, &kind, &running);
+        feeds.publish(here, &kind, &running);
+        feeds.publish(here, &kind, &running);
+        feeds.publish(there, &kind, &event(JobId::new(), 1, Status::Queued));
+        feeds.publish(here, &kind, &over);
+        feeds.publish(here, &kind, &running);
 
         let (first, second) = (watch.next().await.unwrap(), watch.next().await.unwrap());
         assert_eq!((&first.event, &second.event), (&running, &over));
@@ -413,13 +413,13 @@ mod tests {
     async fn what_is_not_kept_any_more_is_a_gap() {
         let (feeds, here, kind) = (Feeds::default(), Uuid::from_u128(1), Arc::from("test"));
         let mut watch = feeds.watch(here);
-        feeds.tell(here, &kind, &event(JobId::new(), 1, Status::Queued));
+        feeds.publish(here, &kind, &event(JobId::new(), 1, Status::Queued));
         let first = watch.next().await.unwrap();
         for _ in 0..KEPT {
-            feeds.tell(here, &kind, &event(JobId::new(), 1, Status::Queued));
+            feeds.publish(here, &kind, &event(JobId::new(), 1, Status::Queued));
         }
         assert_eq!(watch.kept_after(first.id, true).map(|kept| kept.len()), Some(KEPT));
-        feeds.tell(here, &kind, &event(JobId::new(), 1, Status::Queued));
+        feeds.publish(here, &kind, &event(JobId::new(), 1, Status::Queued));
         assert_eq!(watch.kept_after(first.id, true), None);
 
         feeds.lost();

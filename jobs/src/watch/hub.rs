@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Event,
-    feed::{FeedWatch, Feeds, Told},
+    feed::{FeedEvent, FeedWatch, Feeds},
     lines::{Lines, LogWatch},
     snapshot::{self, Snapshot},
 };
@@ -164,7 +164,7 @@ impl Hub {
     }
 
     /// The newest unfinished jobs of a workspace, oldest first.
-    pub async fn live(&self, workspace: Uuid) -> Result<Vec<Arc<Told>>, sqlx::Error> {
+    pub async fn live(&self, workspace: Uuid) -> Result<Vec<Arc<FeedEvent>>, sqlx::Error> {
         let mut conn = self.0.database.pool.acquire().await?;
         self.0.feeds.live(&mut conn, workspace).await
     }
@@ -178,7 +178,7 @@ impl Hub {
 
     /// The present state of the job: the newest that the ledger, Redis and this process know.
     pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
-        let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| told(&error))? else {
+        let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| shared_error(&error))? else {
             return Ok(None);
         };
         if !snapshot.event.status.is_terminal()
@@ -242,7 +242,7 @@ impl Hub {
     fn feed(&self, event: &Event) {
         if let Some(of) = &event.of {
             if let Some(workspace) = of.workspace {
-                self.0.feeds.tell(workspace, &of.kind.as_str().into(), event);
+                self.0.feeds.publish(workspace, &of.kind.as_str().into(), event);
             }
             return;
         }
@@ -251,7 +251,7 @@ impl Hub {
         tokio::spawn(async move {
             match hub.0.ledger.call(event.job_id).await {
                 Ok(Some(Snapshot { workspace: Some(workspace), kind, .. })) => {
-                    hub.0.feeds.tell(workspace, &kind.into(), &event);
+                    hub.0.feeds.publish(workspace, &kind.into(), &event);
                 }
                 Ok(_) => {}
                 // The next check of the ledger sends it.
@@ -429,7 +429,7 @@ async fn read(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<Option<Snap
 }
 
 /// A copy of an error for each of its receivers.
-fn told(error: &sqlx::Error) -> sqlx::Error {
+fn shared_error(error: &sqlx::Error) -> sqlx::Error {
     match error {
         sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
         sqlx::Error::Io(error) => sqlx::Error::Io(std::io::Error::new(error.kind(), error.to_string())),

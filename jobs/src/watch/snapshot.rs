@@ -123,9 +123,9 @@ impl Row {
             event.progress = 100;
         }
         if status == Status::Failed {
-            let told = |member| Some(self.error.as_ref()?.get(member)?.as_str()?.to_owned());
-            event.error_code = told("code");
-            event.error_message = told("message");
+            let text_of = |member| Some(self.error.as_ref()?.get(member)?.as_str()?.to_owned());
+            event.error_code = text_of("code");
+            event.error_message = text_of("message");
         }
         event.cancel_requested = self.cancel_requested;
         event.attempt = self.attempt;
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_event_says_how_far_the_job_had_come_and_nothing_else() {
+    fn an_older_event_only_adds_progress() {
         let ledger = of_ledger("running", 4, None);
         // Of the epoch before, of one before that, and the claim's own.
         for event in [seen(3, 0, 40), seen(2, 7, 40), seen(4, 0, 40)] {

@@ -155,7 +155,7 @@ pub(super) async fn run(
     };
     let progress = Progress::new(run::beginning(shared, job).await, shared.publisher.clone());
     let log = shared.logs.of(job.id, job.attempt);
-    run::settle(shared, job, &progress, &log, verdict).await
+    run::finalize(shared, job, &progress, &log, verdict).await
 }
 
 /// From waiting for a place to the child's end.
@@ -174,7 +174,7 @@ async fn attend(shared: &Shared, order: Order, timeout: Duration) -> Ended {
     let stdin = child.stdin.take();
     let ended = tokio::select! {
         ended = tokio::time::timeout(timeout + SLACK, listen(&mut child)) => ended.unwrap_or(Ended::Hung),
-        never = tell(stdin, order, &shared.hand_back) => match never {},
+        never = send_order(stdin, order, &shared.hand_back) => match never {},
     };
     drop(place);
     ended
@@ -198,20 +198,20 @@ async fn listen(child: &mut Child) -> Ended {
 
 /// Sends the child its order, and the request to hand back. It never returns: for a child, the end of its stdin means
 /// that the worker is dead.
-async fn tell(
+async fn send_order(
     stdin: Option<ChildStdin>,
     order: Order,
     hand_back: &CancellationToken,
 ) -> std::convert::Infallible {
     if let Some(mut stdin) = stdin {
-        let told = async {
+        let sent = async {
             let mut line = serde_json::to_vec(&order)?;
             line.push(b'\n');
             stdin.write_all(&line).await?;
             hand_back.cancelled().await;
             stdin.write_all(format!("{HAND_BACK}\n").as_bytes()).await
         };
-        if let Err(error) = told.await {
+        if let Err(error) = sent.await {
             tracing::debug!(%error, "a child does not listen"); // its end will say why
         }
         return std::future::pending().await;
@@ -254,7 +254,7 @@ pub async fn run_isolated(
             tokio::spawn(running::watch_for_cancels(Arc::clone(&shared), stop.clone())),
         ];
         shared.running.claimed(job.id, job.fence);
-        let outcome = run::carry_out(&shared, &mut job).await;
+        let outcome = run::execute(&shared, &mut job).await;
         shared.running.remove(job.id);
         stop.cancel();
         for keeper in keepers {

@@ -107,7 +107,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
             // Boxed, as everything rare and large here: each job of a full worker holds a future of this size.
             Box::pin(isolated::run(&shared, isolation, entry, &job)).await
         }
-        _ => carry_out(&shared, &mut job).await,
+        _ => execute(&shared, &mut job).await,
     };
     shared.running.remove(id);
     shared.throughput.ended(&job, outcome, started.elapsed());
@@ -116,12 +116,12 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
 
 /// Runs a claimed job in this process, to its end or back into the queue; answers the outcome.
 /// The payload is moved to the handler.
-pub(super) async fn carry_out(shared: &Arc<Shared>, job: &mut Claimed) -> &'static str {
+pub(super) async fn execute(shared: &Arc<Shared>, job: &mut Claimed) -> &'static str {
     let payload = job.payload.take();
     let job = &*job;
     let event = beginning(shared, job).await;
     let progress = Progress::new(event.clone(), shared.publisher.clone());
-    tell(shared, job, &progress, event);
+    publish(shared, job, &progress, event);
     let log = shared.logs.of(job.id, job.attempt);
 
     let verdict = match shared.registry.entry(&job.kind) {
@@ -131,11 +131,11 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, job: &mut Claimed) -> &'stat
         // A newer release has enqueued it; this one can't judge it.
         Some(_) | None => Verdict::again(NEWER_RELEASE_WAIT),
     };
-    settle(shared, job, &progress, &log, verdict).await
+    finalize(shared, job, &progress, &log, verdict).await
 }
 
 /// Publishes a transition of a claimed job.
-fn tell(shared: &Shared, job: &Claimed, progress: &Progress, event: Event) {
+fn publish(shared: &Shared, job: &Claimed, progress: &Progress, event: Event) {
     if job.fence == 1 && progress.is_silent() {
         shared.publisher.publish_first(event);
     } else {
@@ -258,7 +258,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
                 return Verdict::Again { delay: entry.away(), reason: Reason::Away(message) };
             }
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
-            let verdict = failed(entry, job, EXHAUSTED, error.told());
+            let verdict = failed(entry, job, EXHAUSTED, error.public_message());
             match (verdict, error) {
                 (Verdict::Again { delay, reason }, JobError::RetryAfter { wait, .. }) => {
                     Verdict::Again { delay: delay.max(wait.min(MAX_RETRY_AFTER)), reason }
@@ -278,7 +278,7 @@ pub(super) fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) 
 }
 
 /// Writes the verdict to the ledger, however long the database is unreachable, then notifies the watchers.
-pub(super) async fn settle(
+pub(super) async fn finalize(
     shared: &Shared,
     job: &Claimed,
     progress: &Progress,
@@ -340,15 +340,15 @@ async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, e
         "failed" => Status::Failed,
         _ => Status::Cancelled,
     };
-    let told = |member| Some(error.as_ref()?.get(member)?.as_str()?.to_owned());
+    let text_of = |member| Some(error.as_ref()?.get(member)?.as_str()?.to_owned());
     let mut event = Event {
         status,
         seq: Event::seq_of(end.epoch, 0),
         prev: last.seq,
         timestamp: crate::clock::now(),
         result,
-        error_code: told("code"),
-        error_message: told("message"),
+        error_code: text_of("code"),
+        error_message: text_of("message"),
         eta_seconds: None,
         cancel_requested: false,
         ..last
@@ -359,7 +359,7 @@ async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, e
     if status == Status::Completed {
         event.progress = 100;
     }
-    tell(shared, job, progress, event);
+    publish(shared, job, progress, event);
     state
 }
 

@@ -17,7 +17,7 @@ use crate::{
     ledger::{self, Request},
     outage::is_refusal,
     progress::Progress,
-    roster::{self, Asked, State},
+    worker_registry::{self, State, WorkerCommand},
 };
 
 /// Interval of the ledger's check for requests that the bus did not deliver.
@@ -144,7 +144,7 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, heartbeat: bool, stop: Canc
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = shared.look.notified() => {}
+            () = shared.renew_now.notified() => {}
             () = stop.cancelled() => return,
         }
         let jobs: Vec<_> = shared
@@ -161,7 +161,7 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, heartbeat: bool, stop: Canc
             .collect();
         let state = heartbeat.then(|| *shared.state.borrow());
         match renew(&shared, state, jobs).await {
-            Ok(asked) => shared.hear(asked),
+            Ok(asked) => shared.apply_command(asked),
             Err(error) => {
                 metrics::counter!("millrace_lease_renewals_failed_total").increment(1);
                 tracing::warn!(%error, "could not renew leases; trying again");
@@ -176,7 +176,7 @@ async fn renew(
     shared: &Shared,
     state: Option<State>,
     jobs: Vec<(JobId, i64, Option<Value>)>,
-) -> Result<Option<Asked>, sqlx::Error> {
+) -> Result<Option<WorkerCommand>, sqlx::Error> {
     let (pool, worker) = (&shared.database.pool, &shared.registration);
     match ledger::renew(pool, worker, state, &jobs).await {
         Err(error) if is_refusal(&error) => {
@@ -223,8 +223,8 @@ async fn listen(shared: Arc<Shared>, database: Database) {
                 let Ok(text) = message.get_payload::<String>() else {
                     continue;
                 };
-                if roster::is_look(&text, shared.id) {
-                    shared.look.notify_one();
+                if worker_registry::is_renewal_request(&text, shared.id) {
+                    shared.renew_now.notify_one();
                     continue;
                 }
                 let Some((id, asked)) = text.split_once(' ') else {

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_good_for_five_minutes() {
+    fn a_webhook_event_is_valid_for_five_minutes() {
         let header = format!("t={AT},v1={}", signed("whsec_mine", AT));
         assert_eq!(check(&header, PAYLOAD, 300), Ok(()));
         assert_eq!(check(&header, PAYLOAD, -300), Ok(()));

@@ -21,7 +21,7 @@ use url::Url;
 /// Timeout of the whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Maximum size of an answer, in bytes.
-const LARGEST: usize = 1 << 20;
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -84,7 +84,7 @@ where
     let asked = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LARGEST).collect().await?.to_bytes();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await?.to_bytes();
         Ok((status, body))
     };
     tokio::select! {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 /// Maximum length of a URL.
-const LONGEST: usize = 2048;
+const MAX_URL_LENGTH: usize = 2048;
 
 /// Networks that may be called in addition to public addresses.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,7 @@ pub struct Guard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not `http` or `https`, or with a user in it, or too long.
-    #[error("must be an http or https URL without credentials, of at most {LONGEST} characters")]
+    #[error("must be an http or https URL without credentials, of at most {MAX_URL_LENGTH} characters")]
     Url,
     /// Its name has no address, or none that is public, at present. One answer for both: clients must not learn which
     /// names the installation's own resolver knows.
@@ -46,7 +46,8 @@ impl Guard {
     /// # Errors
     /// See [`AddressError`].
     pub fn check(&self, url: &Url) -> Result<(), AddressError> {
-        let plain = url.username().is_empty() && url.password().is_none() && url.as_str().len() <= LONGEST;
+        let plain =
+            url.username().is_empty() && url.password().is_none() && url.as_str().len() <= MAX_URL_LENGTH;
         if !plain || !["http", "https"].contains(&url.scheme()) {
             return Err(AddressError::Url);
         }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_house_are_refused_in_every_spelling() {
+    fn private_addresses_are_refused_in_every_spelling() {
         for url in [
             "http://127.0.0.1/",
             "http://127.1/",
@@ -193,7 +194,7 @@ mod tests {
         assert!(guard.addresses(&url).await.unwrap().iter().all(|address| address.port() == 8080));
     }
     #[test]
-    fn a_name_that_leads_into_the_house_is_answered_like_one_that_leads_nowhere() {
+    fn a_host_that_resolves_to_a_private_address_is_refused_like_an_unknown_one() {
         let guard = Guard::default();
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let inside = Ok(vec![address("10.0.0.1:80"), address("[fd00::1]:80")].into_iter());

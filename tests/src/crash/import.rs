@@ -27,7 +27,7 @@ async fn an_import_survives_sigkill_of_its_worker_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_hands_back_when_its_worker_is_asked_to_leave() {
+async fn an_import_hands_back_when_its_worker_is_drained() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     let started = start_import(&owner, ROWS).await;

@@ -106,7 +106,7 @@ async fn a_leader_that_redis_does_not_answer_gives_up_the_lead_to_one_that_it_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_keeps_the_lead_while_redis_answers_nobody() {
+async fn a_leader_keeps_the_lead_while_redis_answers_no_scheduler() {
     let mut cluster = Cluster::start().await;
     cluster.terminate("scheduler");
     let link = cluster.link_to_redis().await;
@@ -133,7 +133,7 @@ async fn a_leader_keeps_the_lead_while_redis_answers_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_waits_without_a_leader_says_so_and_metrics_do() {
+async fn a_job_that_waits_without_a_leader_shows_that_reason_and_metrics_do() {
     let mut cluster = Cluster::start().await;
     let database = cluster.database().await;
     let owner = cluster.owner().await;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_the_api_says_so_at_once_and_goes_on_when_it_is_back() {
+async fn without_a_database_the_api_answers_503_at_once_and_recovers() {
     let mut cluster = Cluster::start_with_postgres("test-away").await;
     let owner = cluster.owner().await;
     cluster.stop_postgres();
@@ -116,7 +116,7 @@ async fn a_redis_that_takes_no_writes_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_uses_redis_follows_its_name_when_the_old_one_refuses_writes() {
+async fn every_process_follows_the_redis_name_after_a_failover() {
     let mut cluster = Cluster::start().await;
     let link = cluster.link_to_redis().await;
     let url = format!("redis://127.0.0.1:{}/0", link.port());
@@ -151,7 +151,7 @@ async fn whoever_uses_redis_follows_its_name_when_the_old_one_refuses_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_stopping_says_so_before_it_stops_answering() {
+async fn a_stopping_process_is_not_ready_before_it_stops_answering() {
     let mut cluster = Cluster::start().await;
     cluster.start_process_with("api", &[("SHUTDOWN_DELAY_SECONDS", "4")]);
     wait_until("ready", || cluster.is_ready()).await;
@@ -168,7 +168,7 @@ async fn a_process_that_is_stopping_says_so_before_it_stops_answering() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduler_and_a_worker_tell_their_figures_from_the_beginning_and_whether_they_can_work() {
+async fn a_scheduler_and_a_worker_export_metrics_from_their_start_and_their_readiness() {
     let mut cluster = Cluster::start().await;
     let (scheduler, worker) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
     cluster.start_process_with("scheduler", &[("METRICS_LISTEN", &scheduler)]);

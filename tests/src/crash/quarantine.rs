@@ -26,7 +26,7 @@ async fn a_job_that_eats_all_memory_is_quarantined_and_its_neighbours_bear_no_ma
     // The worker may have 2 GiB, and a process that runs a job alone 1 GiB of them.
     let limits =
         [("MAINTENANCE_CONCURRENCY", "51"), (ADDRESS_SPACE, "2097152"), ("JOB_MEMORY_LIMIT_MB", "1024")];
-    one_bad_job_among_good_ones(Crash::EatMemory, &limits).await;
+    one_bad_job_among_good_ones(Crash::ExhaustMemory, &limits).await;
 }
 
 async fn one_bad_job_among_good_ones(crash: Crash, variables: &[(&str, &str)]) {

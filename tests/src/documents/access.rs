@@ -219,7 +219,7 @@ async fn a_key_opens_what_its_scopes_cover_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_for_people_is_not_for_programs() {
+async fn routes_for_users_refuse_api_keys() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let program = key(&app.database.pool, &owner, &["*"], "1 hour").await;

@@ -145,7 +145,7 @@ pub(super) async fn hold_many(contract: &mut Contract, app: &TestApp, client: &C
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_key_writes_is_the_key_s_and_nobody_s_else() {
+async fn writes_with_a_key_are_attributed_to_the_key() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (key, program) = owner.new_key(&["*"]).await;
@@ -175,7 +175,7 @@ async fn what_a_key_writes_is_the_key_s_and_nobody_s_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_done_in_somebody_s_place_names_both_in_jobs_too() {
+async fn impersonated_actions_name_both_users_also_in_jobs() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let staff = app.owner().await.get("/auth/me").await.expect(200)["id"].as_str().unwrap().to_owned();

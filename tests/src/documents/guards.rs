@@ -37,14 +37,14 @@ pub(super) async fn call(client: &Client, operation: &Operation) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_in_without_a_good_token() {
+async fn a_request_without_a_valid_token_is_refused() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     for operation in guarded(&FOR_PEOPLE) {
         let here = format!("{} {}", operation.method, operation.path);
-        let nobody = owner.with_token(None);
+        let visitor = owner.with_token(None);
         let stranger = owner.with_token(Some("garbage"));
-        for (client, code) in [(nobody, "token_missing"), (stranger, "token_invalid")] {
+        for (client, code) in [(visitor, "token_missing"), (stranger, "token_invalid")] {
             let reply = call(&client, &operation).await;
             assert_eq!((reply.status, reply.code().as_deref()), (401, Some(code)), "{here}: {}", reply.text);
         }
@@ -52,7 +52,7 @@ async fn nobody_gets_in_without_a_good_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
+async fn only_members_access_a_workspace() {
     let app = TestApp::start().await;
     let (owner, eve) = (app.owner().await, app.owner().await);
     let intruder = eve.in_workspace(owner.workspace.as_deref());
@@ -86,7 +86,7 @@ async fn nobody_gets_into_a_workspace_that_is_not_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
+async fn nonsensical_requests_with_a_valid_credential_cause_no_500() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     // Signing out ends the walk, so it comes last.
@@ -108,7 +108,7 @@ async fn whoever_may_come_in_with_nothing_sensible_is_never_met_by_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_routes_let_nobody_in_but_the_operator() {
+async fn the_operators_routes_admit_only_the_operator() {
     let app = TestApp::start().await;
     let operator = app.operator();
     let owner = app.owner().await;

@@ -42,7 +42,7 @@ async fn admin_without(owner: &Client, admin: &Client, permission: &str) -> Clie
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_lacks_a_permission_is_refused_by_each_operation_that_needs_it() {
+async fn each_operation_refuses_a_caller_without_its_permission() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let admin = app.join(&owner, "admin").await;

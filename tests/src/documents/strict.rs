@@ -122,7 +122,7 @@ async fn of_many_unknown_members_the_first_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_that_a_path_does_not_have_is_told_which_it_has() {
+async fn a_wrong_method_is_answered_with_the_allowed_methods() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     for surface in SURFACES {
@@ -154,7 +154,7 @@ async fn a_method_that_a_path_does_not_have_is_told_which_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_is_none_of_those_there_are_is_told_which_there_are() {
+async fn an_unknown_value_is_refused_with_the_list_of_values() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let reply = owner.get("/jobs?status=DONE").await;
@@ -163,7 +163,7 @@ async fn a_value_that_is_none_of_those_there_are_is_told_which_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_says_what_its_status_promises() {
+async fn an_answer_has_the_headers_of_its_status() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     // RFC 6750: no credential, no error; a bad one, its error.

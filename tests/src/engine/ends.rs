@@ -6,7 +6,7 @@ use jobs::{
     JobId, NewJob, Origin, Owner,
     control::{self, Cancel},
     kinds::NoOp,
-    testing::steps::{Held, Worker},
+    testing::steps::{ClaimedJob, Worker},
 };
 
 use crate::database::{TestDatabase, variable};
@@ -42,7 +42,7 @@ async fn nothing_is_committed_for_a_job_that_was_cancelled_while_it_waited() {
 }
 
 /// The last statement of a batch. False: another worker holds the job, or it has ended.
-async fn checkpoint(pool: &sqlx::PgPool, job: JobId, held: Held) -> bool {
+async fn checkpoint(pool: &sqlx::PgPool, job: JobId, held: ClaimedJob) -> bool {
     sqlx::query_scalar("select checkpoint_job($1, $2, '1', 1, 0, 0)")
         .bind(job.0)
         .bind(held.fence)

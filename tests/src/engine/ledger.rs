@@ -12,7 +12,7 @@ use jobs::{
     Database, JobId, NewJob, Origin, Owner, Pool,
     control::{self, Retry},
     kinds::NoOp,
-    testing::steps::{self, Held, Worker},
+    testing::steps::{self, ClaimedJob, Worker},
 };
 use proptest::{
     prelude::{Just, Strategy, any, prop_oneof},
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What a worker process believes.
 struct Process {
     worker: Worker,
-    held: Vec<Held>,
+    held: Vec<ClaimedJob>,
 }
 
 /// The installation, and what everyone believes of it.
@@ -199,7 +199,7 @@ impl World {
         }
     }
 
-    async fn note_claim(&self, held: Held) {
+    async fn note_claim(&self, held: ClaimedJob) {
         let before = self.newest.lock().await.insert(held.job, held.fence);
         assert!(
             !self.in_order || before.is_none_or(|before| before < held.fence),
@@ -208,7 +208,7 @@ impl World {
     }
 
     /// An accepted worker must be the last that has claimed the job.
-    async fn expect_newest(&self, held: Held, what: &str) {
+    async fn expect_newest(&self, held: ClaimedJob, what: &str) {
         let newest = self.newest.lock().await[&held.job];
         assert!(
             !self.in_order || newest == held.fence,
@@ -217,7 +217,7 @@ impl World {
     }
 
     /// Takes over the job's effects and commits a batch of them, as a handler does.
-    async fn checkpoint(&self, held: Held) -> bool {
+    async fn checkpoint(&self, held: ClaimedJob) -> bool {
         let mut tx = self.database.begin().await.unwrap();
         sqlx::query("select * from resume_job($1, $2)")
             .bind(held.job.0)
@@ -380,7 +380,7 @@ async fn of_a_lane_that_a_limit_holds_back_a_walk_shows_what_there_is_room_for_a
     clone.remove().await;
 }
 
-fn pick(held: &mut Vec<Held>, which: usize) -> Option<Held> {
+fn pick(held: &mut Vec<ClaimedJob>, which: usize) -> Option<ClaimedJob> {
     if held.is_empty() { None } else { Some(held.swap_remove(which % held.len())) }
 }
 

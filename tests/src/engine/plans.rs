@@ -2,7 +2,7 @@
 
 use domain::{
     SessionId, UserId,
-    callers::{self, Brought},
+    callers::{self, PresentedCredential},
     secret,
 };
 use sqlx::PgPool;
@@ -23,9 +23,9 @@ async fn the_lookup_of_a_credential_is_planned_once() {
     let settings = "set search_path = control, shard, shard_api, ext; set random_page_cost = 40";
     sqlx::raw_sql(settings).execute(&pool).await.unwrap();
     let credentials = credentials(&pool).await;
-    for brought in &credentials {
+    for presented in &credentials {
         for _ in 0..LOOKUPS {
-            assert!(callers::find(&pool, brought, None, None).await.unwrap().is_some());
+            assert!(callers::find(&pool, presented, None, None).await.unwrap().is_some());
         }
     }
     let planned: Vec<(String, i64, i64)> = sqlx::query_as(
@@ -45,7 +45,7 @@ async fn the_lookup_of_a_credential_is_planned_once() {
 }
 
 /// One credential of each kind, in an installation of some thousand people that the planner has statistics of.
-async fn credentials(pool: &PgPool) -> [Brought; 3] {
+async fn credentials(pool: &PgPool) -> [PresentedCredential; 3] {
     let (user, session) = (UserId::new(), SessionId::new());
     let (key, token) = (format!("mrk_{}", secret::generate()), format!("mrp_{}", secret::generate()));
     let people = format!(
@@ -71,6 +71,6 @@ async fn credentials(pool: &PgPool) -> [Brought; 3] {
         sqlx::query(sqlx::AssertSqlSafe(new)).bind(user).bind(hash).execute(pool).await.unwrap();
     }
     sqlx::raw_sql("analyze").execute(pool).await.unwrap();
-    let session = Brought::Session(user, session);
-    [session, Brought::Secret(key), Brought::Secret(token)]
+    let session = PresentedCredential::Session(user, session);
+    [session, PresentedCredential::Secret(key), PresentedCredential::Secret(token)]
 }

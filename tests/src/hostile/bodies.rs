@@ -10,11 +10,11 @@ const JSON: &str = "Content-Type: application/json\r\nContent-Length: 900000\r\n
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_is_read_only_when_the_route_is_known_and_the_caller_admitted() {
     let app = TestApp::start().await;
-    let (nobody, viewer) = (app.anonymous(), app.join(&app.owner().await, "viewer").await);
+    let (visitor, viewer) = (app.anonymous(), app.join(&app.owner().await, "viewer").await);
     for (who, path, status) in [
-        (&nobody, "/nope", 404),
-        (&nobody, "/api/v1/nope", 404),
-        (&nobody, "/api/v1/teams", 401),
+        (&visitor, "/nope", 404),
+        (&visitor, "/api/v1/nope", 404),
+        (&visitor, "/api/v1/teams", 401),
         (&viewer, "/api/v1/teams", 403),
     ] {
         let mut wire = Wire::open(&app.base).await;
@@ -28,13 +28,13 @@ async fn a_body_is_read_only_when_the_route_is_known_and_the_caller_admitted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_is_given_up_whatever_reads_it() {
     let app = TestApp::start().await;
-    let (nobody, owner) = (app.anonymous(), app.owner().await);
+    let (visitor, owner) = (app.anonymous(), app.owner().await);
     let with_key = format!("{JSON}Idempotency-Key: one\r\n");
     let form = "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 900000\r\n";
     let file = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\na,b\r\n";
     let silent = [
-        (&nobody, "/api/v1/auth/login", JSON, "{"),
-        (&nobody, "/api/v1/auth/signup", JSON, "{"),
+        (&visitor, "/api/v1/auth/login", JSON, "{"),
+        (&visitor, "/api/v1/auth/signup", JSON, "{"),
         (&owner, "/api/v1/teams", JSON, "{"),
         (&owner, "/api/v1/teams", with_key.as_str(), "{"),
         (&owner, "/api/v1/recordsets/import/upload", form, "--B\r\n"),

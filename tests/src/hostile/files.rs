@@ -53,7 +53,7 @@ async fn rows_that_a_spreadsheet_repeats_count_against_its_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fills_up_in_the_middle_of_an_upload_is_told_to_its_client() {
+async fn an_upload_that_fills_the_disk_is_answered_with_an_error() {
     let mut cluster = Cluster::start().await;
     cluster.start_process_with("api", &[(FILE_SIZE, "2048")]);
     wait_until("the API is ready", || cluster.is_ready()).await;

@@ -205,7 +205,7 @@ async fn a_process_whose_connections_are_all_in_use_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_takes_too_long_is_said_to() {
+async fn a_statement_timeout_is_reported() {
     let app = TestApp::start().await;
     let url: String =
         sqlx::query_scalar("select current_database()").fetch_one(&app.database.pool).await.unwrap();

@@ -50,7 +50,7 @@ const OF_NO_CLUSTER: &str = "
     end $$";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restored_database_that_does_not_say_where_it_is_from_is_told_by_its_transactions() {
+async fn a_restored_database_without_a_cluster_id_is_detected_by_its_transactions() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner().await;
     owner.import("People", "name\nAda\nGrace\n").await;

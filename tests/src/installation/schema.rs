@@ -52,7 +52,7 @@ async fn a_newer_schema_is_no_error_of_an_older_release() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_was_edited_after_it_ran_is_told_in_a_sentence() {
+async fn an_edited_migration_is_refused_with_one_sentence() {
     let cluster = Cluster::prepare_only().await;
     run(&cluster, "update control._sqlx_migrations set checksum = '\\x00' where version = 1").await;
     let (code, said) = cluster.run_to_end::<&str>("migrate", &[], &[]);
@@ -64,7 +64,7 @@ async fn a_migration_that_was_edited_after_it_ran_is_told_in_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_gives_way_to_whoever_holds_a_lock_and_tries_again() {
+async fn a_migration_gives_way_to_the_holder_of_a_lock_and_retries() {
     let cluster = Cluster::prepare_only().await;
     run(&cluster, UNDO).await;
     let mut reader = cluster.pool.acquire().await.unwrap();

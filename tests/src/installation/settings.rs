@@ -37,7 +37,7 @@ async fn a_value_that_makes_no_sense_is_one_line_and_code_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_that_is_no_text_is_told_by_its_name() {
+async fn a_variable_that_is_not_unicode_is_refused_by_name() {
     let cluster = Cluster::prepare_only().await;
     let (code, said) = cluster.run_to_end("scheduler", &[], &[("LOG", OsString::from_vec(vec![b'i', 0xff]))]);
     assert_eq!((code, one_line(&said)), (2, "LOG is malformed: it is not UTF-8"));
@@ -59,8 +59,8 @@ async fn what_may_be_there_at_the_next_start_is_code_1() {
     assert!(one_line(&said).starts_with("STORAGE_URL: the file store can't be written to"), "{said}");
 
     // With any value of LOG.
-    let nobody = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
-    let (code, said) = cluster.run_to_end("scheduler", &[], &[("LOG", "off"), ("REDIS_URL", &nobody)]);
+    let closed_port = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
+    let (code, said) = cluster.run_to_end("scheduler", &[], &[("LOG", "off"), ("REDIS_URL", &closed_port)]);
     assert_eq!(code, 1, "{said}");
     assert!(one_line(&said).starts_with("cannot start: Redis: "), "{said}");
 }

@@ -75,9 +75,9 @@ async fn the_compose_files_environments_are_enough_for_each_process() {
         ("MAIL_FROM", String::new()),
         ("APP_URL", "https://app.example.com".to_owned()),
     ]);
-    let told = read("ops/docker/.env.example");
+    let example = read("ops/docker/.env.example");
     for name in filled.keys() {
-        assert!(told.contains(&format!("{name}=")), ".env.example has no {name}");
+        assert!(example.contains(&format!("{name}=")), ".env.example has no {name}");
     }
     let compose = yaml("ops/docker/compose.yaml");
     let ours = ["api", "scheduler", "imports", "exports", "provisioning", "deliveries", "maintenance"];

@@ -81,10 +81,10 @@ async fn dead_letters_of_all_workspaces_are_listed_until_they_are_tried_again() 
         .await
         .unwrap();
 
-    let letters = operator.get("/dead-letters").await.expect(200);
-    assert_eq!(ids(&letters), [job.to_string()]);
+    let dead = operator.get("/dead-letters").await.expect(200);
+    assert_eq!(ids(&dead), [job.to_string()]);
     assert_eq!(
-        (&letters["items"][0]["error_code"], &letters["items"][0]["error_message"]),
+        (&dead["items"][0]["error_code"], &dead["items"][0]["error_message"]),
         (&json!("x"), &json!("y"))
     );
     assert!(

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_writes_when_the_operator_says_so_and_no_longer_than_that() {
+async fn a_personal_token_writes_only_while_the_operator_grants_it() {
     let app = TestApp::start().await;
     let (owner, operator) = (app.owner().await, app.operator());
     let token = owner.post("/auth/tokens", json!({"name": "x"})).await.expect(201);
@@ -37,7 +37,7 @@ async fn only_a_token_that_is_there_is_granted_something() {
     assert_eq!(operator.patch(&nobodys, json!({"scopes": ["read"]})).await.error(404), "record_not_found");
     owner.delete(&format!("/auth/tokens/{}", token["id"].as_str().unwrap())).await.expect(204);
     assert_eq!(operator.patch(&path, json!({"scopes": ["read"]})).await.error(409), "token_revoked");
-    let nobody = operator.get("/personal-tokens?email=unknown@example.com").await.expect(200);
-    assert_eq!(nobody, json!({"items": []}));
+    let unknown = operator.get("/personal-tokens?email=unknown@example.com").await.expect(200);
+    assert_eq!(unknown, json!({"items": []}));
     assert_eq!(operator.get("/personal-tokens").await.error(422), "parameter_missing");
 }

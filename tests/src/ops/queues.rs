@@ -55,7 +55,7 @@ async fn a_queue_shows_what_waits_by_kind_and_by_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_autoscaler_is_told_how_many_slots_the_waiting_work_takes() {
+async fn an_autoscaler_gets_the_number_of_slots_for_the_waiting_work() {
     let app = TestApp::start().await;
     let operator = app.operator();
     let limit = json!({"scope": "installation", "kind": "engine.no_op", "max_running": 0});

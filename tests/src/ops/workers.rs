@@ -51,8 +51,8 @@ async fn a_paused_worker_finishes_what_it_has_and_takes_nothing_more_until_it_is
     wait_until("it runs", || async { worker(&operator).await["jobs"][0]["job_id"] == in_hand.to_string() })
         .await;
 
-    let told = operator.post(&format!("{path}/pause"), json!({})).await.expect(200);
-    assert_eq!(told["asked"], "pause");
+    let answer = operator.post(&format!("{path}/pause"), json!({})).await.expect(200);
+    assert_eq!(answer["asked"], "pause");
     wait_for_state(&operator, "paused").await;
     let waiting = enqueue_no_ops(&app, 1, None).await[0];
     wait_until("the queue is counted", || async {
@@ -71,7 +71,7 @@ async fn a_paused_worker_finishes_what_it_has_and_takes_nothing_more_until_it_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_asked_to_leave_leaves_and_can_not_be_called_back() {
+async fn a_drained_worker_exits_and_cannot_be_resumed() {
     let app = TestApp::start().await;
     let operator = app.operator();
     let path = format!("/workers/{}", worker(&operator).await["id"].as_str().unwrap());

@@ -72,7 +72,7 @@ async fn what_has_no_id_of_its_own_is_named_by_whose_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_acted_as_somebody_is_named() {
+async fn a_log_entry_names_the_impersonator() {
     let app = TestApp::start().await;
     let (owner, staff) = (app.owner().await, app.owner().await);
     let staff = staff.get("/auth/me").await.expect(200)["id"].as_str().unwrap().to_owned();

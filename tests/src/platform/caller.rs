@@ -47,7 +47,7 @@ async fn who_is_in_several_workspaces_names_the_one_that_is_meant_or_has_switche
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_header_takes_either_form_of_the_id_and_says_what_it_expects() {
+async fn the_workspace_header_takes_either_form_of_the_id_and_names_the_expected_form() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let books = owner.get("/v1/books").await.expect(200);

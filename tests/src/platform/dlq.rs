@@ -28,7 +28,7 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
           "id": "[id]",
           "kind": "engine.no_op",
           "payload": {
-            "deaf": false,
+            "ignore_cancel": false,
             "fails": true,
             "failures": 0,
             "lines": 0,

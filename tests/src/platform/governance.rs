@@ -33,7 +33,7 @@ async fn rules_are_the_defaults_until_they_are_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_shuts_themselves_out() {
+async fn an_allowlist_that_excludes_the_caller_is_refused() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
 
@@ -44,7 +44,7 @@ async fn nobody_shuts_themselves_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_wrong_is_said_by_field_and_nothing_is_changed() {
+async fn invalid_values_are_refused_by_field_and_change_nothing() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let wrong = json!({"audit_retention_days": 0, "session_duration_secs": 299, "password_min_length": 9,

@@ -31,7 +31,7 @@ async fn a_running_service_is_healthy_and_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_tells_the_region_that_the_installation_is_in() {
+async fn health_shows_the_region_of_the_installation() {
     let app = TestApp::start_with(&[("REGION", "eu-central")]).await;
 
     assert_eq!(get(&app, "/health").await.expect(200)["data"]["region"], "eu-central");

@@ -98,7 +98,7 @@ async fn errors_call_things_as_this_surface_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_managed_by_whoever_may_and_in_their_own_tenant() {
+async fn keys_are_managed_with_the_permission_and_in_their_own_tenant() {
     let app = TestApp::start().await;
     let (owner, eve) = (app.owner().await, app.owner().await);
     let (key, reader) = owner.new_key(&["read"]).await;

@@ -85,7 +85,7 @@ async fn what_is_wrong_with_a_policy_is_named_by_its_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_are_tried_out_by_whoever_sees_the_rules() {
+async fn policies_are_simulated_with_the_permission_to_view_governance() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let simulation = || own_or_public(true, &Value::Null);

@@ -60,7 +60,7 @@ async fn a_tenant_is_known_by_its_name_its_id_the_header_or_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_says_when_people_may_come_by_clerk() {
+async fn a_tenants_configuration_shows_whether_clerk_sign_in_is_enabled() {
     let app = TestApp::start_with(&[("CLERK_SECRET", "the secret of the check of people by Clerk")]).await;
     let owner = app.owner().await;
 
@@ -85,7 +85,7 @@ async fn a_tenant_has_to_be_named_and_to_be_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lookup_tells_strangers_nothing_and_the_person_by_letter() {
+async fn a_tenant_lookup_reveals_nothing_and_emails_the_owner_of_the_address() {
     let app = TestApp::start().await;
     let (owner, eve) = (app.owner().await, app.owner().await);
     let email = address(&owner).await;
@@ -105,15 +105,15 @@ async fn a_lookup_tells_strangers_nothing_and_the_person_by_letter() {
     let lookups = "select count(*) from all_jobs where kind = 'accounts.mail_workspaces'";
     assert_eq!(app.count(lookups).await, 2, "one for each address, however often it is asked for");
     let under_way = "select count(*) from jobs where kind in ('accounts.mail_workspaces', 'mail.send')";
-    crate::cluster::wait_until("all letters are out", || async { app.count(under_way).await == 0 }).await;
-    let letters = app.mails(&email, "Your workspaces");
-    assert_eq!(letters.len(), 1);
-    let told = ["- Analytical Engines", "http://localhost:3000/login"];
-    assert!(told.iter().all(|part| letters[0].text.contains(part)), "{}", letters[0].text);
+    crate::cluster::wait_until("all emails are sent", || async { app.count(under_way).await == 0 }).await;
+    let emails = app.mails(&email, "Your workspaces");
+    assert_eq!(emails.len(), 1);
+    let expected = ["- Analytical Engines", "http://localhost:3000/login"];
+    assert!(expected.iter().all(|part| emails[0].text.contains(part)), "{}", emails[0].text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lookup_tells_people_where_they_belong_themselves() {
+async fn a_lookup_shows_a_user_their_own_workspaces() {
     let app = TestApp::start().await;
     let host = app.owner().await;
     let guest = app.join(&host, "viewer").await;

@@ -209,7 +209,7 @@ async fn a_deleted_scheduled_job_is_gone_and_comes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_runs_now_when_it_is_told_to() {
+async fn a_scheduled_job_runs_now_on_request() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, path) = create(&owner, no_op(json!({ "enabled": false }))).await;

@@ -18,13 +18,13 @@ async fn plan_of(app: &TestApp, who: &Client) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_without_a_good_signature_of_now_is_refused() {
+async fn a_webhook_event_without_a_valid_recent_signature_is_refused() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let visitor = app.anonymous();
-    let notice = json!({"id": "evt_1", "type": "checkout.session.completed",
+    let event = json!({"id": "evt_1", "type": "checkout.session.completed",
                         "data": {"object": paid_checkout("ada@example.com")}});
-    let (payload, now) = (notice.to_string(), jobs::clock::now().timestamp());
+    let (payload, now) = (event.to_string(), jobs::clock::now().timestamp());
     for signature in [
         String::new(),
         signed("whsec_of_somebody_else", now, &payload),
@@ -101,29 +101,29 @@ async fn a_workspace_has_the_plan_that_its_subscription_is_for() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let ada = payer(&app).await;
-    let told = async |kind: &str, id: &str, status: &str, price: &str| {
+    let send = async |kind: &str, id: &str, status: &str, price: &str| {
         let kind = format!("customer.subscription.{kind}");
         stripe.tell(&app, &kind, &subscribed(id, status, price)).await.expect(200)
     };
 
-    let answer = told("updated", "sub_1", "active", "price_growth").await;
+    let answer = send("updated", "sub_1", "active", "price_growth").await;
     assert_eq!((&answer["success"], &answer["data"]), (&json!(true), &json!({"received": true})));
     assert_eq!(plan_of(&app, &ada).await, "growth");
-    told("updated", "sub_1", "active", "price_of_another_product").await;
-    told("updated", "sub_of_no_workspace", "canceled", "price_growth").await;
+    send("updated", "sub_1", "active", "price_of_another_product").await;
+    send("updated", "sub_of_no_workspace", "canceled", "price_growth").await;
     assert_eq!(plan_of(&app, &ada).await, "growth", "what is not known changes nothing");
-    told("updated", "sub_1", "past_due", "price_starter").await;
+    send("updated", "sub_1", "past_due", "price_starter").await;
     assert_eq!(plan_of(&app, &ada).await, "starter");
-    told("paused", "sub_1", "paused", "price_starter").await;
+    send("paused", "sub_1", "paused", "price_starter").await;
     assert_eq!(plan_of(&app, &ada).await, "free");
-    told("resumed", "sub_1", "active", "price_growth").await;
-    told("deleted", "sub_1", "canceled", "price_growth").await;
+    send("resumed", "sub_1", "active", "price_growth").await;
+    send("deleted", "sub_1", "canceled", "price_growth").await;
     assert_eq!(plan_of(&app, &ada).await, "free");
     assert_eq!(app.count(PLAN_CHANGES).await, 6, "the subscription, and each change of the plan");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notices_that_come_late_or_again_change_nothing() {
+async fn late_or_repeated_webhook_events_change_nothing() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let ada = payer(&app).await;
@@ -148,7 +148,7 @@ async fn notices_that_come_late_or_again_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkout_that_is_told_again_does_not_take_a_newer_subscriptions_place() {
+async fn a_repeated_checkout_event_does_not_replace_a_newer_subscription() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let ada = payer(&app).await;
@@ -170,7 +170,7 @@ async fn a_checkout_that_is_told_again_does_not_take_a_newer_subscriptions_place
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_for_what_is_not_sold_here_is_in_the_audit_once_and_invites_nobody() {
+async fn an_unmatched_payment_is_audited_once_and_sends_no_invite() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let mut checkout = paid_checkout("ada@example.com");
@@ -186,7 +186,7 @@ async fn a_payment_for_what_is_not_sold_here_is_in_the_audit_once_and_invites_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_stripe_is_away_its_notices_are_refused_so_that_it_sends_them_again() {
+async fn while_stripe_is_unreachable_its_events_are_refused_so_that_it_repeats_them() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let ada = payer(&app).await;
@@ -200,7 +200,7 @@ async fn while_stripe_is_away_its_notices_are_refused_so_that_it_sends_them_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_secret_no_notice_is_taken() {
+async fn without_a_secret_webhook_events_are_refused() {
     let app = TestApp::start().await;
     let signature = signed("", jobs::clock::now().timestamp(), "{}");
     assert_eq!(tell(&app.anonymous(), "{}", &signature).await.error(503), "stripe_not_configured");

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn usage_tells_the_plan_its_limits_and_the_bytes_of_files() {
+async fn usage_shows_the_plan_its_limits_and_the_bytes_of_files() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, program) = owner.new_key(&["read"]).await;

@@ -71,7 +71,7 @@ async fn books_are_those_of_the_person_by_pages_or_the_one_of_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_is_told_nothing() {
+async fn a_reader_that_does_not_read_is_dropped() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, writer) = owner.new_key(&["write"]).await;

@@ -117,7 +117,7 @@ async fn keys_are_listed_and_counted_by_what_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_key_has_a_successor_with_its_settings_and_is_over_at_once() {
+async fn a_rotated_key_ends_at_once_and_its_successor_has_its_settings() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let settings = json!({"name": "Sync", "scopes": ["read", "files"], "ip_allowlist": ["127.0.0.0/8"],
@@ -195,7 +195,7 @@ async fn settings_are_changed_and_what_is_not_named_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_wrong_with_a_key_is_said_by_field() {
+async fn an_invalid_key_is_refused_by_field() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let wrong = json!({"name": " ", "scopes": [], "ip_allowlist": ["127.0.0.1", "localhost"],

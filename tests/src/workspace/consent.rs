@@ -17,7 +17,7 @@ async fn account(app: &TestApp, email: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn known_and_unknown_addresses_are_answered_alike_and_nobody_is_put_in() {
+async fn known_and_unknown_addresses_are_answered_alike_and_become_no_members() {
     let app = TestApp::start().await;
     let (eve, victim) = (Person::new(&app).await, Person::new(&app).await);
     let details = json!({"title": "Countess", "phone": "+44 20 1", "bio": "Private."});
@@ -45,9 +45,14 @@ async fn known_and_unknown_addresses_are_answered_alike_and_nobody_is_put_in() {
         }
         assert_eq!(answers[0], answers[1], "{path}");
     }
-    let roster = eve.client.items(&format!("{at}/members")).await;
-    let pending: Vec<_> =
-        roster.as_array().unwrap().iter().filter(|entry| entry["status"] == "pending").map(masked).collect();
+    let member_list = eve.client.items(&format!("{at}/members")).await;
+    let pending: Vec<_> = member_list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["status"] == "pending")
+        .map(masked)
+        .collect();
     assert_eq!(pending.len(), 2);
     for entry in &pending {
         let shown = [&entry["user_id"], &entry["title"], &entry["avatar_url"]];
@@ -93,7 +98,7 @@ async fn a_stranger_changes_nothing_of_an_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_invited_elsewhere_and_has_no_workspace_yet_is_nobodys_either() {
+async fn an_account_invited_elsewhere_without_a_workspace_is_not_managed() {
     let app = TestApp::start().await;
     let (company, eve) = (Person::new(&app).await, Person::new(&app).await);
     let email = "grace@example.com";
@@ -124,7 +129,7 @@ async fn who_is_invited_elsewhere_and_has_no_workspace_yet_is_nobodys_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_registers_somebody_elses_address_is_out_once_its_reader_accepts() {
+async fn a_sign_up_with_anothers_address_ends_when_its_owner_accepts() {
     let app = TestApp::start().await;
     let company = Person::new(&app).await;
     let squatter = Person::new(&app).await;
@@ -172,7 +177,7 @@ async fn what_a_member_shows_is_their_accounts_after_joining_by_invitation_too()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_switched_is_told_so_when_they_sign_in() {
+async fn sign_in_shows_the_workspace_switched_to() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let ada = Person::new(&app).await.join(&owner, "member").await;

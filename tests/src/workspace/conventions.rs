@@ -24,7 +24,7 @@ async fn a_body_that_is_not_json_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_must_say_that_it_is_json() {
+async fn a_json_body_needs_its_content_type() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let body = r#"{"name": "Leads"}"#;

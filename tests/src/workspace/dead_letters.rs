@@ -31,11 +31,11 @@ async fn mend(app: &TestApp, job: &str) {
 async fn listed(who: &Client, query: &str) -> Vec<String> {
     let page = who.get(&format!("/dead-letters{query}")).await.expect(200);
     let ids = page["items"].as_array().unwrap().iter();
-    ids.map(|letter| letter["job_id"].as_str().unwrap().to_owned()).collect()
+    ids.map(|dead_letter| dead_letter["job_id"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_known() {
+async fn a_permanently_failed_job_is_listed_with_its_error_payload_and_log() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     sleeper(&app, &owner, NoOp::default()).await;
@@ -100,7 +100,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
       ],
       "max_attempts": 8,
       "payload": {
-        "deaf": false,
+        "ignore_cancel": false,
         "fails": true,
         "failures": 0,
         "lines": 0,
@@ -125,11 +125,11 @@ async fn what_is_secret_in_a_dead_letter_is_masked() {
     let job = enqueue(&app, &owner, NewJob::new(&mail)).await.id().to_string();
     end_of(&owner, &job).await;
 
-    let letter = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
+    let dead_letter = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
     let messages = owner.get("/v1/dlq").await.expect(200);
 
     let shown = json!({"to": "nowhere", "subject": "Come in", "text": "***", "html": null});
-    assert_eq!((&letter["payload"], &letter["error_code"]), (&shown, &json!("mail_refused")));
+    assert_eq!((&dead_letter["payload"], &dead_letter["error_code"]), (&shown, &json!("mail_refused")));
     assert_eq!(messages["data"]["messages"][0]["payload"], shown);
     // And all the same it can be sent once the address is right.
     sqlx::query(
@@ -148,7 +148,7 @@ async fn what_is_secret_in_a_dead_letter_is_masked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_that_is_retried_is_none_any_more_until_it_fails_again() {
+async fn a_retried_dead_letter_leaves_the_list_until_it_fails_again() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = dead_letter(&app, &owner).await;
@@ -170,7 +170,7 @@ async fn a_dead_letter_that_is_retried_is_none_any_more_until_it_fails_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_whose_work_another_job_does_meanwhile_stays_one() {
+async fn a_dead_letter_stays_while_another_job_has_its_unique_key() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let failing = NoOp { fails: true, ..NoOp::default() };

@@ -62,7 +62,7 @@ async fn signing_out_and_revoking_a_key_end_the_links_that_were_made_for_them_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_out_or_may_not_see_the_file_any_more_has_no_link_to_it_either() {
+async fn a_download_link_ends_with_the_membership_or_permission() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let files = Files::new(&owner).await;
@@ -93,7 +93,7 @@ async fn whoever_is_out_or_may_not_see_the_file_any_more_has_no_link_to_it_eithe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_good_only_from_where_the_workspace_lets_people_in() {
+async fn a_download_link_is_valid_only_from_allowed_networks() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let files = Files::new(&owner).await;

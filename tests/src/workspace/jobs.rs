@@ -78,7 +78,7 @@ async fn a_failing_attempt_is_tried_again_and_counted() {
 async fn a_running_job_that_does_not_listen_is_ended_all_the_same() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, deaf: true, ..NoOp::default() }).await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ignore_cancel: true, ..NoOp::default() }).await;
     let mut events = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await;
     while events.next().await.expect("it starts")["status"] != "RUNNING" {}
 
@@ -174,10 +174,10 @@ async fn a_job_of_another_workspace_does_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_whose_attempt_fails_after_it_was_asked_to_stop_is_not_tried_again() {
+async fn a_job_that_fails_after_a_cancel_request_is_not_retried() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
-    let job = NoOp { sleep_ms: 700, deaf: true, failures: 9, ..NoOp::default() };
+    let job = NoOp { sleep_ms: 700, ignore_cancel: true, failures: 9, ..NoOp::default() };
     let job = sleeper(&app, &owner, job).await;
     let mut events = owner.events(&format!("/jobs/{job}/stream?since=0"), None).await;
     while events.next().await.expect("it starts")["status"] != "RUNNING" {}
@@ -207,7 +207,7 @@ async fn a_job_without_progress_takes_no_room_in_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_that_comes_back_is_told_where_events_are_lost_behind_those_that_are_kept() {
+async fn a_resumed_reader_gets_a_gap_where_events_are_no_longer_kept() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 600, report_ms: 20, ..NoOp::default() }).await;
@@ -237,7 +237,7 @@ async fn a_watcher_that_comes_back_is_told_where_events_are_lost_behind_those_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_is_counted_up_to_ten_thousand_jobs_and_says_so() {
+async fn a_list_counts_up_to_ten_thousand_jobs_and_marks_a_capped_total() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let list = owner.get("/jobs?page_size=1").await.expect(200);

@@ -129,7 +129,7 @@ async fn members_are_searched_filtered_and_paged_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_an_invitation_is_said_and_a_member_is_not_invited() {
+async fn an_invalid_invitation_is_refused_and_a_member_is_not_invited() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     assert_eq!(ada.post("/members", json!({})).await.error(422), "parameter_missing");
@@ -156,7 +156,7 @@ async fn of_many_who_invite_the_same_person_at_once_all_speak_of_one_invitation(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_members_may_do_with_members_is_their_roles_matter() {
+async fn roles_decide_who_manages_members() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let victim = path_of(&app.join(&ada, "viewer").await).await;

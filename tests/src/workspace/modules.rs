@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_module_is_on_unless_it_is_said_otherwise_and_a_change_leaves_the_rest_as_it_is() {
+async fn a_module_is_enabled_by_default_and_a_change_leaves_the_others() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let crm = json!({ "module": "crm", "settings": { "currency": "EUR", "stages": [1, 2] } });
@@ -31,7 +31,7 @@ async fn a_name_has_up_to_63_characters_and_settings_have_up_to_64_kib() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     ada.post("/modules", json!({ "module": "m".repeat(63) })).await.expect(201);
-    let of = |letters: usize| json!({ "text": "x".repeat(letters) });
+    let of = |length: usize| json!({ "text": "x".repeat(length) });
     let fits = 64 * 1024 - r#"{"text":""}"#.len();
     ada.post("/modules", json!({ "module": "chat", "settings": of(fits) })).await.expect(201);
     for refused in [

@@ -37,7 +37,7 @@ async fn the_catalogue_is_listed_narrowed_and_grouped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_learns_what_they_may_and_admins_what_all_may() {
+async fn members_list_their_own_permissions_and_admins_those_of_all_roles() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (viewer, admin) = (app.join(&owner, "viewer").await, app.join(&owner, "admin").await);
@@ -152,7 +152,7 @@ async fn the_owners_role_and_unknown_permissions_are_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_grants_what_they_do_not_have() {
+async fn a_caller_cannot_grant_a_permission_they_lack() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let admin = app.join(&owner, "admin").await;

@@ -173,7 +173,7 @@ async fn blank_values_are_left_out_and_missing_required_ones_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_record_is_said_all_at_once_by_field() {
+async fn every_error_of_a_record_is_answered_at_once_by_field() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let recordset = everything(&owner).await["id"].clone();
@@ -293,7 +293,7 @@ async fn a_record_needs_a_recordset_and_an_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_record_is_gone_for_everyone_and_kept_behind_the_scenes() {
+async fn a_deleted_record_is_not_found_and_its_versions_are_kept() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let leads = recordset(&owner, "Leads", json!([{"label": "Name", "field_type": "text"}])).await;

@@ -91,7 +91,7 @@ async fn a_workspace_shows_how_far_it_is_set_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workspace_that_is_behind_says_so_and_is_brought_up_to_date_while_its_people_watch() {
+async fn a_workspace_that_is_behind_shows_it_and_its_migration_can_be_watched() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     put_back(&app, &ada).await;
@@ -227,7 +227,7 @@ async fn a_migration_that_cannot_run_fails_with_its_name_and_leaves_the_workspac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn viewers_look_members_migrate_and_strangers_find_nothing() {
+async fn viewers_view_members_migrate_and_others_get_not_found() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     let (viewer, member) = (app.join(&ada, "viewer").await, app.join(&ada, "member").await);

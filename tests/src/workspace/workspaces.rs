@@ -5,9 +5,9 @@ mod backing;
 mod create;
 mod details;
 mod inviting;
+mod member_list;
 mod provision;
 mod removal;
-mod roster;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -91,19 +91,19 @@ async fn look_at(app: &TestApp, token: &str) -> crate::Reply {
 }
 
 /// The member list of a client's current workspace.
-async fn roster_of(client: &Client) -> Vec<Value> {
-    let roster = client.items(&format!("{}/members", own(client))).await;
-    roster.as_array().unwrap().clone()
+async fn member_list_of(client: &Client) -> Vec<Value> {
+    let member_list = client.items(&format!("{}/members", own(client))).await;
+    member_list.as_array().unwrap().clone()
 }
 
 /// A user's entry of the member list.
 async fn entry(client: &Client, user_id: &Value) -> Value {
-    let roster = roster_of(client).await;
-    roster.into_iter().find(|entry| entry["user_id"] == *user_id).expect("they are in the member list")
+    let member_list = member_list_of(client).await;
+    member_list.into_iter().find(|entry| entry["user_id"] == *user_id).expect("they are in the member list")
 }
 
 /// The caller's entry of the member list.
-async fn self_in_roster(client: &Client) -> Value {
+async fn self_in_member_list(client: &Client) -> Value {
     let me = client.get("/auth/me").await.expect(200);
     entry(client, &me["id"]).await
 }

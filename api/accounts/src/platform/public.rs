@@ -164,7 +164,7 @@ impl TenantsApi {
         };
         if theirs.is_none() {
             let (link, actor) = (app.config.app_link("login", &[("email", email.as_str())]), anyone.actor());
-            let ask = async |tx: &mut Tx| tenants::ask_for_letter(tx, &email, link, &actor).await;
+            let ask = async |tx: &mut Tx| tenants::request_email(tx, &email, link, &actor).await;
             anyone.change_shared(&app, ask).await?;
         }
         let found = theirs

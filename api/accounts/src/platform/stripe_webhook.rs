@@ -4,7 +4,7 @@
 
 use api_kit::{Answer, ApiError, App, Envelope, Visitor};
 use bytes::Bytes;
-use domain_accounts::stripe::notices::{self, Page};
+use domain_accounts::stripe::webhook_events::{self, Page};
 use poem::{Request, RequestBody, error::ReadBodyError, http::StatusCode, web::Data};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi, Tags,
@@ -17,10 +17,10 @@ use runtime::stripe::NotConfigured;
 use serde_json::Value;
 
 /// Maximum size of an event, in bytes.
-const LARGEST: usize = 256 << 10;
+const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// The bytes of an event, documented as a JSON body.
-struct Notice(Bytes);
+struct WebhookEvent(Bytes);
 
 /// The event was accepted.
 #[derive(Debug, Object)]
@@ -53,13 +53,13 @@ impl StripeWebhookApi {
         app: Data<&App>,
         visitor: Visitor,
         #[oai(name = "Stripe-Signature")] signature: Header<Option<String>>,
-        notice: Notice,
+        event: WebhookEvent,
     ) -> Answer<Json<Envelope<Received>>> {
         let secret = app.payments.webhook_secret().map_err(|error: NotConfigured| {
             ApiError::unavailable("stripe_not_configured", error.to_string())
         })?;
         let signature = signature.0.unwrap_or_default();
-        secret.check(&signature, &notice.0, jobs::clock::now()).map_err(|error| {
+        secret.check(&signature, &event.0, jobs::clock::now()).map_err(|error| {
             ApiError::new(StatusCode::BAD_REQUEST, "signature_invalid", error.to_string())
         })?;
         let link = |page: Page, code: &str| {
@@ -69,12 +69,12 @@ impl StripeWebhookApi {
             };
             app.config.app_link(page, &[("code", code)])
         };
-        notices::take(&app.database, &app.payments, &notice.0, &visitor.actor(), link).await?;
+        webhook_events::take(&app.database, &app.payments, &event.0, &visitor.actor(), link).await?;
         Ok(Json(Envelope::new(Received { received: true }, visitor.request_id)))
     }
 }
 
-impl<'a> ApiExtractor<'a> for Notice {
+impl<'a> ApiExtractor<'a> for WebhookEvent {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
@@ -98,7 +98,7 @@ impl<'a> ApiExtractor<'a> for Notice {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let body = body.take().map_err(ApiError::internal)?;
-        let read = body.into_bytes_limit(LARGEST).await;
+        let read = body.into_bytes_limit(MAX_BODY_BYTES).await;
         Ok(Self(read.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => ApiError::too_large(),
             error => ApiError::invalid_json(format!("the body is incomplete: {error}")),

@@ -2,7 +2,7 @@
 //! of its token may watch; signing in opens a session; the rest of the section builds on the two.
 //!
 //! No answer reveals whether an address has an account: requests that name an address without proof of owning it are
-//! answered alike, after the same work ([`domain_accounts::users::letters`]).
+//! answered alike, after the same work ([`domain_accounts::users::emails`]).
 
 mod activation;
 mod avatar;
@@ -119,21 +119,21 @@ impl LoggedIn {
 
     /// The answer to a sign-in.
     async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
-        let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
-        let Doors { user, workspaces, current_workspace_id } = doors;
+        let result = SignInResult::of(app, visitor, opened.user, opened.session).await?;
+        let SignInResult { user, workspaces, current_workspace_id } = result;
         let tokens = Tokens::of(app, opened)?;
         Ok(Self { tokens, user, workspaces, current_workspace_id, device_token: None })
     }
 }
 
 /// A signed-in user and the workspaces to enter.
-struct Doors {
+struct SignInResult {
     user: User,
     workspaces: Vec<Membership>,
     current_workspace_id: Option<WorkspaceId>,
 }
 
-impl Doors {
+impl SignInResult {
     async fn of(app: &App, visitor: &Visitor, user: UserId, session: SessionId) -> Result<Self, ApiError> {
         let pool = &app.database.pool;
         let found = users::find(pool, user).await?.ok_or_else(ApiError::token_invalid)?;

@@ -73,7 +73,7 @@ impl PermissionsApi {
     /// Under the present settings, and within the scopes of a key or token.
     #[oai(path = "/check/:permission", method = "get", operation_id = "check_permission")]
     async fn check(&self, can: Can<ViewPermissions>, permission: Path<String>) -> Answer<Json<bool>> {
-        Ok(Json(permissions::is_held(can.held(), &permission)?))
+        Ok(Json(permissions::is_held(can.grants(), &permission)?))
     }
 
     /// List the permissions by resource
@@ -88,7 +88,7 @@ impl PermissionsApi {
     /// List the caller's permissions
     #[oai(path = "/me", method = "get", operation_id = "list_own_permissions")]
     async fn me(&self, can: Can<ViewPermissions>) -> Answer<Json<OwnPermissions>> {
-        let permissions = can.held().permissions().map(|listed| listed.name.to_owned()).collect();
+        let permissions = can.grants().permissions().map(|listed| listed.name.to_owned()).collect();
         Ok(Json(OwnPermissions { role: can.role, permissions }))
     }
 

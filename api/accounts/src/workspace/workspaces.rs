@@ -1,7 +1,7 @@
 //! Workspaces: contract section "Workspaces" (W-WS). The caller's workspaces, their names,
 //! and the current one; [`invitations`] and [`members`] are about their people.
 
-mod doors;
+mod creation;
 mod invitations;
 mod members;
 
@@ -12,11 +12,11 @@ use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::Object;
 
-use doors::create::{self, NewWorkspace, WorkspaceAnswer};
+use creation::create::{self, NewWorkspace, WorkspaceAnswer};
 
 /// The whole section.
 pub fn api() -> impl OpenApi + 'static {
-    (WorkspacesApi, doors::ProvisionApi, invitations::InvitationsApi, members::MembersApi)
+    (WorkspacesApi, creation::ProvisionApi, invitations::InvitationsApi, members::MembersApi)
 }
 
 permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }

@@ -23,14 +23,14 @@ const CSV: &str = "text/csv; charset=utf-8";
 
 /// A file that a job produces.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Made {
+pub(super) enum DownloadKind {
     /// The error report of an import.
     ErrorReport,
     /// The file of an export.
     Export,
 }
 
-impl Made {
+impl DownloadKind {
     fn path(self, job: JobId) -> String {
         match self {
             Self::ErrorReport => format!("/api/v1/recordsets/import/error-reports/{job}/download"),

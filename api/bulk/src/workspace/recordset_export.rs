@@ -14,7 +14,7 @@ use poem_openapi::{
 };
 use runtime::storage::StorageError;
 
-use super::download::{CsvFile, Made};
+use super::download::{CsvFile, DownloadKind};
 
 permissions! { CreateExport = "exports:create", ViewRecords = "records:view" }
 
@@ -97,7 +97,7 @@ impl RecordsetExportApi {
         sig: Query<String>,
     ) -> Answer<CsvFile> {
         let job = job_id.0;
-        let (source, snapshot) = Made::Export.open(&app, &visitor, job, (exp.0, &sig)).await?;
+        let (source, snapshot) = DownloadKind::Export.open(&app, &visitor, job, (exp.0, &sig)).await?;
         if snapshot.event.status != Status::Completed {
             return Err(ApiError::conflict("export_not_finished", "the export is not finished"));
         }
@@ -105,12 +105,12 @@ impl RecordsetExportApi {
         let export = exports::find(&mut db, job).await?.ok_or_else(ApiError::not_found)?;
         let segments = exports::segments(&mut db, job).await?;
         drop(db);
-        Ok(source.file(export.name, strung_together(app.clone(), segments)))
+        Ok(source.file(export.name, concat_segments(app.clone(), segments)))
     }
 }
 
 /// The bytes of all segments, one after the other.
-fn strung_together(
+fn concat_segments(
     app: App,
     segments: Vec<Segment>,
 ) -> impl Stream<Item = Result<bytes::Bytes, ApiError>> + Send + 'static {

@@ -31,7 +31,7 @@ use poem_openapi::{
     payload::Json,
 };
 
-use super::download::{CsvFile, Made, Source};
+use super::download::{CsvFile, DownloadKind, Source};
 use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
 use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TRANSFERS, TransferJob, TransferJobDetail};
 
@@ -287,7 +287,7 @@ impl RecordsetImportApi {
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
         }
-        Ok(Json(ReportUrl { report_url: Made::ErrorReport.link(&can, job) }))
+        Ok(Json(ReportUrl { report_url: DownloadKind::ErrorReport.link(&can, job) }))
     }
 
     /// Download an import's error report
@@ -311,7 +311,7 @@ impl RecordsetImportApi {
         sig: Query<String>,
     ) -> Answer<CsvFile> {
         let job = job_id.0;
-        let (source, _) = Made::ErrorReport.open(&app, &visitor, job, (exp.0, &sig)).await?;
+        let (source, _) = DownloadKind::ErrorReport.open(&app, &visitor, job, (exp.0, &sig)).await?;
         let import = imports::find(&mut source.read().await?, job).await?.ok_or_else(ApiError::not_found)?;
         let stem = import.file_name.rsplit_once('.').map_or(import.file_name.as_str(), |(stem, _)| stem);
         let header = Bytes::from(report::header(&import.read_as.columns));

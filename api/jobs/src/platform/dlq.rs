@@ -47,19 +47,19 @@ struct DlqMessage {
 }
 
 impl DlqMessage {
-    fn shown(access: &Access, letter: DeadLetter) -> Self {
-        let payload = shown_payload(access, &letter);
+    fn shown(access: &Access, dead_letter: DeadLetter) -> Self {
+        let payload = shown_payload(access, &dead_letter);
         Self {
-            stream_url: access.stream_url(letter.id),
-            id: TypeId(letter.id),
-            kind: letter.kind,
-            error_code: letter.code,
-            error_message: letter.message,
-            attempts: letter.attempts,
+            stream_url: access.stream_url(dead_letter.id),
+            id: TypeId(dead_letter.id),
+            kind: dead_letter.kind,
+            error_code: dead_letter.code,
+            error_message: dead_letter.message,
+            attempts: dead_letter.attempts,
             payload,
-            request_id: letter.origin.request_id,
-            created_at: letter.created_at,
-            failed_at: letter.failed_at,
+            request_id: dead_letter.origin.request_id,
+            created_at: dead_letter.created_at,
+            failed_at: dead_letter.failed_at,
         }
     }
 }
@@ -115,9 +115,9 @@ impl DlqApi {
     ) -> Wrapped<DlqMessages> {
         let part = part_request(limit.0, offset.0);
         let filter = Filter::default().without(&can.kinds_denied(Act::View));
-        let (letters, total) =
+        let (page, total) =
             dead_letters::list(&can.app().database, can.owner(), &filter, part.limit, part.offset).await?;
-        let messages = letters.into_iter().map(|letter| DlqMessage::shown(&can, letter)).collect();
+        let messages = page.into_iter().map(|dead_letter| DlqMessage::shown(&can, dead_letter)).collect();
         Ok(Json(can.wrap(DlqMessages { messages, total })))
     }
 

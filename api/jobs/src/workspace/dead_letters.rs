@@ -25,7 +25,7 @@ use super::jobs::{Job, RetryJobs, selection::nothing_said};
 permissions! { ViewDeadLetters = "dead_letters:view", DiscardDeadLetters = "dead_letters:discard" }
 
 /// Approximate maximum number of dead letters that one request moves.
-const AT_MOST: i64 = 10_000;
+const MAX_AT_ONCE: i64 = 10_000;
 /// Number of log lines, the newest, shown with a dead letter.
 const LOG_LINES: i64 = 100;
 
@@ -66,23 +66,23 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    fn shown(access: &Access, letter: dead_letters::DeadLetter) -> Self {
+    fn shown(access: &Access, dead_letter: dead_letters::DeadLetter) -> Self {
         Self {
-            stream_url: access.stream_url(letter.id),
-            job_id: letter.id,
-            kind: letter.kind,
-            pool: letter.pool,
-            priority: letter.priority,
-            error_code: letter.code,
-            error_message: letter.message,
-            attempts: letter.attempts,
-            max_attempts: letter.max_attempts,
-            crashes: letter.crashes,
-            batch_id: letter.batch,
-            request_id: letter.origin.request_id,
-            created_at: letter.created_at,
-            started_at: letter.started_at,
-            failed_at: letter.failed_at,
+            stream_url: access.stream_url(dead_letter.id),
+            job_id: dead_letter.id,
+            kind: dead_letter.kind,
+            pool: dead_letter.pool,
+            priority: dead_letter.priority,
+            error_code: dead_letter.code,
+            error_message: dead_letter.message,
+            attempts: dead_letter.attempts,
+            max_attempts: dead_letter.max_attempts,
+            crashes: dead_letter.crashes,
+            batch_id: dead_letter.batch,
+            request_id: dead_letter.origin.request_id,
+            created_at: dead_letter.created_at,
+            started_at: dead_letter.started_at,
+            failed_at: dead_letter.failed_at,
         }
     }
 }
@@ -91,7 +91,7 @@ impl DeadLetter {
 #[derive(Debug, Clone, Object)]
 pub struct DeadLetterDetail {
     #[oai(flatten)]
-    letter: DeadLetter,
+    dead_letter: DeadLetter,
     /// Payload in the shape of its kind and version, for callers who may start jobs of its kind; null for
     /// others. Secrets are replaced by `***`.
     #[oai(skip_serializing_if_is_none)]
@@ -203,7 +203,7 @@ impl DeadLettersApi {
             dead_letters::list(&can.app().database, can.owner(), &filter, request.limit, request.offset)
                 .await?;
         let page = PageOf {
-            items: items.into_iter().map(|letter| DeadLetter::shown(&can, letter)).collect(),
+            items: items.into_iter().map(|dead_letter| DeadLetter::shown(&can, dead_letter)).collect(),
             total,
         };
         Ok(Json(Page::new(request, page)))
@@ -213,22 +213,22 @@ impl DeadLettersApi {
     #[oai(path = "/:job_id", method = "get", operation_id = "get_dead_letter")]
     async fn get(&self, can: Can<ViewDeadLetters>, job_id: Path<JobId>) -> Answer<Json<DeadLetterDetail>> {
         let (database, job) = (&can.app().database, job_id.0);
-        let letter = dead_letters::find(database, can.owner(), job).await?;
-        let letter = letter.ok_or_else(ApiError::not_found)?;
-        can.need_for(Act::View, &letter.kind)?;
+        let dead_letter = dead_letters::find(database, can.owner(), job).await?;
+        let dead_letter = dead_letter.ok_or_else(ApiError::not_found)?;
+        can.need_for(Act::View, &dead_letter.kind)?;
         let log = control::last_logs(database, job, LOG_LINES).await?;
         Ok(Json(DeadLetterDetail {
-            payload: shown_payload(&can, &letter),
-            version: letter.version,
-            actor_id: letter.origin.user_id.or(letter.origin.credential_id),
-            actor_type: letter.origin.actor_type().name().to_owned(),
-            surface: match letter.origin.surface {
+            payload: shown_payload(&can, &dead_letter),
+            version: dead_letter.version,
+            actor_id: dead_letter.origin.user_id.or(dead_letter.origin.credential_id),
+            actor_type: dead_letter.origin.actor_type().name().to_owned(),
+            surface: match dead_letter.origin.surface {
                 Surface::Workspace => "workspace".to_owned(),
                 Surface::Ops => "ops".to_owned(),
                 Surface::Platform => "platform".to_owned(),
             },
             log: log.into_iter().map(JobLogLine::from).collect(),
-            letter: DeadLetter::shown(&can, letter),
+            dead_letter: DeadLetter::shown(&can, dead_letter),
         }))
     }
 
@@ -265,7 +265,7 @@ impl DeadLettersApi {
         let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Start));
         let by = can.origin();
         let RetriedAll { retried, duplicates, more } =
-            can.change_in_steps(RetryAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
+            can.change_in_steps(RetryAll::new(can.owner(), &filter, MAX_AT_ONCE, &by)).await?;
         Ok(Json(DeadLettersRetried { retried, duplicates, more }))
     }
 
@@ -281,7 +281,7 @@ impl DeadLettersApi {
         let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Delete));
         let by = can.origin();
         let DiscardedAll { discarded, more } =
-            can.change_in_steps(DiscardAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
+            can.change_in_steps(DiscardAll::new(can.owner(), &filter, MAX_AT_ONCE, &by)).await?;
         Ok(Json(DeadLettersDiscarded { discarded, more }))
     }
 }

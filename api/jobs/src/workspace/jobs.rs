@@ -26,7 +26,7 @@ permissions! {
 }
 
 /// Maximum number of jobs that one request cancels.
-const CANCELLED_AT_MOST: i64 = 10_000;
+const MAX_CANCELLED: i64 = 10_000;
 
 /// A job: its newest event, with further data from the ledger.
 #[derive(Debug, Clone, Object)]
@@ -297,7 +297,7 @@ impl JobsApi {
         selection: Body<JobSelection>,
     ) -> Answer<Json<JobsCancelled>> {
         let filter = selection.0.into_filter()?;
-        Ok(Json(can.jobs_of_all_kinds().cancel_all(filter, CANCELLED_AT_MOST).await?.into()))
+        Ok(Json(can.jobs_of_all_kinds().cancel_all(filter, MAX_CANCELLED).await?.into()))
     }
 
     /// Change a waiting job's priority

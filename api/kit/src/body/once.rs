@@ -13,7 +13,7 @@ use crate::{error::MAX_NAMED, strict};
 pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {
     let mut twice = Twice::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Reading { at: &Place::Body, twice: &mut twice }.deserialize(&mut reader)?;
+    let value = Reading { at: &Position::Body, twice: &mut twice }.deserialize(&mut reader)?;
     reader.end()?;
     Ok((value, twice.fields))
 }
@@ -26,7 +26,7 @@ struct Twice {
 }
 
 impl Twice {
-    fn note(&mut self, at: &Place<'_>) {
+    fn note(&mut self, at: &Position<'_>) {
         self.found += 1;
         if self.found <= MAX_NAMED {
             let reason = vec!["is given more than once".to_owned()];
@@ -36,19 +36,19 @@ impl Twice {
 }
 
 /// Position of a value. It becomes a path only for an error.
-enum Place<'a> {
+enum Position<'a> {
     Body,
-    Member(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Member(&'a Position<'a>, &'a str),
+    Item(&'a Position<'a>, usize),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Position<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outer = match self {
             Self::Body => return Ok(()),
             Self::Member(outer, _) | Self::Item(outer, _) => outer,
         };
-        if !matches!(outer, Place::Body) {
+        if !matches!(outer, Position::Body) {
             write!(f, "{outer}.")?;
         }
         match self {
@@ -60,7 +60,7 @@ impl fmt::Display for Place<'_> {
 }
 
 struct Reading<'a> {
-    at: &'a Place<'a>,
+    at: &'a Position<'a>,
     twice: &'a mut Twice,
 }
 
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            let at = &Place::Item(self.at, items.len());
+            let at = &Position::Item(self.at, items.len());
             match from.next_element_seed(Reading { at, twice: &mut *self.twice })? {
                 Some(item) => items.push(item),
                 None => return Ok(items.into()),
@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for Reading<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some(name) = from.next_key::<String>()? {
-            let at = &Place::Member(self.at, &name);
+            let at = &Position::Member(self.at, &name);
             let value = from.next_value_seed(Reading { at, twice: &mut *self.twice })?;
             if members.contains_key(&name) {
                 self.twice.note(at);

@@ -12,7 +12,7 @@ use super::cors;
 use crate::{
     App, ClientAddress,
     error::ApiError,
-    rate_limit::{Asking, Standing},
+    rate_limit::{Asking, RateLimitHeaders},
 };
 
 /// Probes of supervisors: counted by each process alone, in a bucket of their own, so that
@@ -24,12 +24,12 @@ const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 pub(super) struct Charge {
     app: App,
     ip: Option<IpAddr>,
-    standing: Standing,
+    standing: RateLimitHeaders,
     reads: bool,
 }
 
 impl Charge {
-    pub(super) fn new(app: &App, request: &Request, standing: &Standing) -> Self {
+    pub(super) fn new(app: &App, request: &Request, standing: &RateLimitHeaders) -> Self {
         Self {
             app: app.clone(),
             ip: request.data::<ClientAddress>().map(|address| address.0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use poem::Request;
 use uuid::Uuid;
 
-const LONGEST: usize = 128;
+const MAX_LENGTH: usize = 128;
 
 /// A request's id, in its logs, its answer and the jobs it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl RequestId {
 }
 
 fn is_decent(id: &str) -> bool {
-    (1..=LONGEST).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    (1..=MAX_LENGTH).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_what_its_reader_could_view() {
+    fn an_event_id_encodes_what_its_reader_may_view() {
         let asked = |id: &str| JobsStart::asked(Some(id), None);
         let denied = ["records.import".to_owned()];
         for view in [View::ALL, View::without(&denied)] {

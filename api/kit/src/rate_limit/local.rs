@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::{Taken, Want, Window};
 
 /// Maximum number of buckets: beyond it, those with the oldest windows, most of which have ended, are dropped.
-const MOST: usize = 100_000;
+const MAX_BUCKETS: usize = 100_000;
 
 /// The windows.
 #[derive(Debug, Default)]
@@ -22,9 +22,9 @@ impl Local {
     pub(super) fn take(&self, wants: &[Want]) -> Taken {
         let now = Instant::now();
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if windows.len() > MOST {
+        if windows.len() > MAX_BUCKETS {
             windows.retain(|_, (ends, _)| *ends > now);
-            if windows.len() > MOST {
+            if windows.len() > MAX_BUCKETS {
                 windows.clear();
             }
         }

@@ -8,7 +8,7 @@ use api_kit::{
 };
 use domain::{MemberId, Name, Text, access::Role};
 use domain_accounts::{
-    avatars::{self, MOST_BYTES},
+    avatars::{self, MAX_BYTES},
     invitations::{self, Invitation, InvitedProfile, NewInvitation},
     workspaces::Host,
 };
@@ -224,7 +224,7 @@ impl MembersApi {
         member_id: Path<MemberId>,
         changes: Body<MemberChanges>,
     ) -> Answer<Json<MemberProfile>> {
-        let caller = (can.held(), can.reach());
+        let caller = (can.grants(), can.reach());
         let update = async |db: &mut _| members::update(db, caller, member_id.0, changes.0).await;
         Ok(Json(shown(can.app(), can.change(update).await?)))
     }
@@ -249,7 +249,7 @@ impl MembersApi {
     ) -> Answer<Json<MemberPicture>> {
         let caller = (can.role, can.reach());
         let whose = members::may_picture(&mut can.read().await?, caller, member_id.0).await?;
-        let (app, file, actor) = (can.app(), file.read(MOST_BYTES).await?, can.actor());
+        let (app, file, actor) = (can.app(), file.read(MAX_BYTES).await?, can.actor());
         let (database, storage) = (&app.database, &app.storage);
         let picture = match whose {
             MemberPictureOf::Account(user) => {
@@ -296,7 +296,9 @@ impl MembersApi {
         handover: Body<Handover>,
     ) -> Answer<Json<Reassigned>> {
         let (to, types) = (handover.to_member_id, handover.types.as_deref());
-        can.change(async |db| members::reassign(db, can.held(), member_id.0, to, types).await).await.map(Json)
+        can.change(async |db| members::reassign(db, can.grants(), member_id.0, to, types).await)
+            .await
+            .map(Json)
     }
 
     /// Remove a member

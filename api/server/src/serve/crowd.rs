@@ -14,7 +14,7 @@ pub struct Crowd {
 }
 
 /// A connection's place; released with the connection.
-pub(super) type Held = Option<Place<IpAddr>>;
+pub(super) type HeldPlace = Option<Place<IpAddr>>;
 
 /// A client has the maximum number of connections.
 pub(super) struct TooMany(pub IpAddr);
@@ -28,7 +28,7 @@ impl Crowd {
     }
 
     /// A place for a connection from that address, at once or not at all.
-    pub(super) fn enter(&self, peer: SocketAddr) -> Result<Held, TooMany> {
+    pub(super) fn enter(&self, peer: SocketAddr) -> Result<HeldPlace, TooMany> {
         let address = peer.ip().to_canonical();
         if self.most == 0 || self.exempt.iter().any(|network| network.contains(&address)) {
             return Ok(None);
@@ -45,7 +45,7 @@ impl Crowd {
 mod tests {
     use super::*;
 
-    fn enter(crowd: &Crowd, peer: &str) -> Result<Held, TooMany> {
+    fn enter(crowd: &Crowd, peer: &str) -> Result<HeldPlace, TooMany> {
         crowd.enter(SocketAddr::new(peer.parse().unwrap(), 1))
     }
 

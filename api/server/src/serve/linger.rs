@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Maximum time of reading, and maximum pause between two pieces.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_LINGER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(2);
 /// Maximum time that a client is read from once the process is about to end.
 const MAX_WHILE_LEAVING: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ impl Closing {
         if socket.shutdown().await.is_err() {
             return;
         }
-        let end = Instant::now() + LONGEST;
+        let end = Instant::now() + MAX_LINGER;
         let mut thrown_away = vec![0; BUFFER];
         loop {
             let patience = end.min(Instant::now() + SILENCE);

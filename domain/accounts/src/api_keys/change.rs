@@ -83,14 +83,14 @@ pub async fn change(
     .execute(tx.conn())
     .await?;
     let key = get(tx.conn(), by.workspace, id).await?;
-    let told = json!({
+    let details = json!({
         "name": key.name,
         "scopes": key.scopes,
         "ip_allowlist": key.ip_allowlist,
         "rate_per_minute": key.rate_per_minute,
         "is_active": key.is_active,
     });
-    by.record(tx, Event::new("api_key", "updated", id.0, told)).await?;
+    by.record(tx, Event::new("api_key", "updated", id.0, details)).await?;
     makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     Ok(key)
 }
@@ -104,7 +104,7 @@ async fn may_act_as(
     scopes: Vec<Scope>,
 ) -> Result<(), Error> {
     let is_covered = match person {
-        Some(person) => standing::covers_program(tx.conn(), by.workspace, by.held, person, scopes).await?,
+        Some(person) => standing::covers_program(tx.conn(), by.workspace, by.grants, person, scopes).await?,
         None => false,
     };
     if !is_covered {
@@ -159,7 +159,7 @@ pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), Er
     .fetch_optional(tx.conn())
     .await?
     .ok_or_else(Error::not_found)?;
-    let told = json!({ "name": gone.name, "prefix": gone.prefix });
-    by.record(tx, Event::new("api_key", "deleted", id.0, told)).await?;
+    let details = json!({ "name": gone.name, "prefix": gone.prefix });
+    by.record(tx, Event::new("api_key", "deleted", id.0, details)).await?;
     Ok(makers::disable_refused(tx.conn(), by.workspace, by.actor).await?)
 }

@@ -123,7 +123,7 @@ fn names(scopes: &[Scope]) -> Vec<String> {
 
 /// Whether the caller may grant all of these.
 pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), Error> {
-    match scopes.iter().find(|&&scope| !by.held.may_give(scope)) {
+    match scopes.iter().find(|&&scope| !by.grants.may_give(scope)) {
         Some(&scope) => Err(Error::forbidden(format!(
             "you cannot give a key the scope {scope}: it would exceed your own permissions"
         ))),
@@ -165,8 +165,8 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
     )
     .execute(tx.conn())
     .await?;
-    let told = json!({ "name": name, "prefix": shown, "scopes": scopes, "expires_at": new.expires_at });
-    by.record(tx, Event::new("api_key", "created", id.0, told)).await?;
+    let details = json!({ "name": name, "prefix": shown, "scopes": scopes, "expires_at": new.expires_at });
+    by.record(tx, Event::new("api_key", "created", id.0, details)).await?;
     Ok(Issued { key: get(tx.conn(), by.workspace, id).await?, secret })
 }
 
@@ -249,8 +249,8 @@ pub async fn rotate(
     )
     .execute(tx.conn())
     .await?;
-    let told = json!({ "replaced_by": new, "name": name, "prefix": shown, "scopes": scopes });
-    by.record(tx, Event::new("api_key", "rotated", id.0, told)).await?;
+    let details = json!({ "replaced_by": new, "name": name, "prefix": shown, "scopes": scopes });
+    by.record(tx, Event::new("api_key", "rotated", id.0, details)).await?;
     makers::hand_to_successor(tx.conn(), by.workspace, id, new).await?;
     makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     let old = get(tx.conn(), by.workspace, id).await?;

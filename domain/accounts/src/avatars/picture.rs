@@ -8,25 +8,25 @@ use domain::Error;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
 use runtime::heavy::{HeavyPool, MAX_NICE, Whose, heavy};
 
-use super::MOST_BYTES;
+use super::MAX_BYTES;
 
 /// Format of stored images: WebP without loss.
 pub(super) const EXTENSION: &str = "webp";
 /// Accepted formats.
 const TAKEN: [ImageFormat; 4] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
 /// Maximum side of a stored image, in pixels.
-const LONGEST_SIDE: u32 = 512;
+const MAX_SIDE: u32 = 512;
 /// Maximum side of an accepted image, in pixels.
-const LONGEST_SIDE_TAKEN: u32 = 8192;
+const MAX_ACCEPTED_SIDE: u32 = 8192;
 /// Maximum memory of a decoder: 8192 × 8192 pixels of three bytes, and its working memory.
-const MOST_MEMORY: u64 = 256 << 20;
+const MAX_MEMORY: u64 = 256 << 20;
 
-/// Each may take [`MOST_MEMORY`]: two at once. Waiting ones hold the uploaded file, at most [`MOST_BYTES`].
+/// Each may take [`MAX_MEMORY`]: two at once. Waiting ones hold the uploaded file, at most [`MAX_BYTES`].
 static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, MAX_NICE));
 
 /// The stored form of an uploaded image.
 pub(super) async fn of(file: Bytes) -> Result<Bytes, Error> {
-    if file.len() as u64 > MOST_BYTES {
+    if file.len() as u64 > MAX_BYTES {
         return Err(Error::too_large("a picture may have at most 5 MiB"));
     }
     heavy(&PAINTERS, Whose::client(), move |_| small(&file)).await?
@@ -39,15 +39,15 @@ fn small(file: &[u8]) -> Result<Bytes, Error> {
         return Err(not_a_picture("must be a PNG, JPEG, WebP or GIF image"));
     }
     let mut limits = Limits::default();
-    limits.max_image_width = Some(LONGEST_SIDE_TAKEN);
-    limits.max_image_height = Some(LONGEST_SIDE_TAKEN);
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_image_width = Some(MAX_ACCEPTED_SIDE);
+    limits.max_image_height = Some(MAX_ACCEPTED_SIDE);
+    limits.max_alloc = Some(MAX_MEMORY);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| refused(&error))?;
     let orientation = decoder.orientation().map_err(|error| refused(&error))?;
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
-    let mut picture = if picture.width().max(picture.height()) > LONGEST_SIDE {
-        picture.resize(LONGEST_SIDE, LONGEST_SIDE, FilterType::Triangle)
+    let mut picture = if picture.width().max(picture.height()) > MAX_SIDE {
+        picture.resize(MAX_SIDE, MAX_SIDE, FilterType::Triangle)
     } else {
         picture
     };

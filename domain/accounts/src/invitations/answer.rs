@@ -108,7 +108,7 @@ pub struct Answering {
 }
 
 /// An invitation that can be accepted.
-struct Found {
+struct AcceptableInvitation {
     id: InvitationId,
     workspace_id: WorkspaceId,
     workspace_name: String,
@@ -143,7 +143,7 @@ impl Account {
     }
 }
 
-impl Found {
+impl AcceptableInvitation {
     /// An invitation, if it can be accepted.
     async fn good(conn: &mut PgConnection, came: &Came) -> Result<Self, Error> {
         let (token, id) = named(came);
@@ -253,7 +253,7 @@ fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
 /// `record_not_found` for a token that is unknown or was replaced; the reason why one is no longer valid.
 pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, Error> {
     let mut conn = database.pool.acquire().await?;
-    let found = Found::good(&mut conn, &Came::WithToken(token.to_owned())).await?;
+    let found = AcceptableInvitation::good(&mut conn, &Came::WithToken(token.to_owned())).await?;
     // The maker of a handed-over link holds it, too, and must learn nothing about the address.
     let account = if found.is_mailed { Some(found.account(&mut conn).await?) } else { None };
     if account.as_ref().is_some_and(|account| account.as_ref().is_some_and(|account| !account.is_active)) {
@@ -325,20 +325,20 @@ pub async fn password_hash(
     password: Option<String>,
 ) -> Result<Option<String>, Error> {
     let mut conn = database.pool.acquire().await?;
-    let found = Found::good(&mut conn, &answering.came).await?;
+    let found = AcceptableInvitation::good(&mut conn, &answering.came).await?;
     let account = found.account(&mut conn).await?;
     found.check(account.as_ref(), answering)?;
     if answering.signed_in.is_some() || account.as_ref().is_some_and(Account::is_its_readers) {
         return Ok(None);
     }
-    let fewest = match &account {
-        Some(account) => passwords::fewest_characters(&mut *conn, account.id).await?,
-        None => passwords::fewest_characters_in(&mut *conn, found.workspace_id).await?,
+    let minimum = match &account {
+        Some(account) => passwords::min_characters(&mut *conn, account.id).await?,
+        None => passwords::min_characters_in(&mut *conn, found.workspace_id).await?,
     };
     drop(conn);
     let password = password.ok_or_else(|| Error::missing(["password"]))?;
     let email = found.email.parse::<Email>().ok();
-    let password = Password::parse_at_least(password, email.as_ref(), fewest)
+    let password = Password::parse_at_least(password, email.as_ref(), minimum)
         .map_err(|reason| Error::invalid("password", reason))?;
     let hash = password.hash().await?;
     Ok(Some(hash))
@@ -357,7 +357,7 @@ pub async fn accept(
     actor: &Actor,
 ) -> Result<AcceptedInvitation, Error> {
     lock(tx, &answering.came).await?;
-    let found = Found::good(tx.conn(), &answering.came).await?;
+    let found = AcceptableInvitation::good(tx.conn(), &answering.came).await?;
     let account = found.account(tx.conn()).await?;
     found.check(account.as_ref(), answering)?;
     let workspace = found.workspace_id;
@@ -414,8 +414,8 @@ pub async fn accept(
     .await?
     .ok_or_else(already_member)?;
     create_member(tx, workspace, user, member, found.profile.0).await?;
-    let told = json!({ "user_id": user, "role": found.role });
-    Event::new("member", "created", member, told).record(tx, workspace, &actor).await?;
+    let details = json!({ "user_id": user, "role": found.role });
+    Event::new("member", "created", member, details).record(tx, workspace, &actor).await?;
     Ok(AcceptedInvitation {
         workspace_id: workspace,
         workspace_name: found.workspace_name,
@@ -447,7 +447,7 @@ async fn lock(tx: &mut Tx, came: &Came) -> Result<(), sqlx::Error> {
 /// A new account with the address, managed by the inviting workspace; none if the address has one by now.
 async fn make_account(
     tx: &mut Tx,
-    found: &Found,
+    found: &AcceptableInvitation,
     answering: &Answering,
     hash: Option<&str>,
     actor: &Actor,

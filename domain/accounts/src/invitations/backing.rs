@@ -21,8 +21,8 @@ impl Backing {
     /// Whether the user could still send that invitation.
     pub(crate) fn holds(&self, offered: Role) -> bool {
         let Some(role) = self.role else { return false };
-        let held = standing::held(role, self.overrides.as_ref());
-        let gives = held.covers(&standing::held(offered, self.offered_overrides.as_ref()));
-        role >= offered && held.may("members:invite") && gives
+        let grants = standing::grants(role, self.overrides.as_ref());
+        let gives = grants.covers(&standing::grants(offered, self.offered_overrides.as_ref()));
+        role >= offered && grants.may("members:invite") && gives
     }
 }

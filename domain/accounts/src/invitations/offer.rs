@@ -9,7 +9,7 @@ use domain::{
     access::Role,
     callers::Authority,
     invitation_link::Link,
-    mail::{self, Action, Brand, Cause, Letter},
+    mail::{self, Action, Brand, Cause, EmailMessage},
     secret, standing,
 };
 use jobs::Tx;
@@ -203,7 +203,7 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer<'_>, link: &Link) -> Res
     if let Some(above) = [Some(role), had].into_iter().flatten().find(|&role| role > host.role) {
         return Err(standing::above_caller(above));
     }
-    if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
+    if !standing::may_give(tx.conn(), host.workspace, host.grants, role).await? {
         return Err(standing::more_than_held(role));
     }
     let id = sqlx::query_scalar!(
@@ -230,8 +230,8 @@ async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer<'_>, link: &Link) -> Res
     .fetch_one(tx.conn())
     .await?;
     let verb = if had.is_some() { "renewed" } else { "created" };
-    let told = json!({ "email": email.as_str(), "role": role, "is_mailed": is_mailed });
-    Event::new("invitation", verb, id, told).record(tx, host.workspace, host.actor).await?;
+    let details = json!({ "email": email.as_str(), "role": role, "is_mailed": is_mailed });
+    Event::new("invitation", verb, id, details).record(tx, host.workspace, host.actor).await?;
     find(tx, id).await
 }
 
@@ -291,7 +291,7 @@ async fn write(
         Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
         None => ("a workspace".to_owned(), "a workspace".to_owned()),
     };
-    let letter = Letter {
+    let message = EmailMessage {
         to: invitation.email.clone(),
         name: from.invited.unwrap_or_default(),
         subject: format!("You are invited to {title}"),
@@ -303,5 +303,5 @@ async fn write(
         ],
     };
     let brand = Brand::of(&from.branding, &from.name);
-    Ok(mail::post(tx, letter, &brand, Cause::Member(host.workspace), host.actor).await?)
+    Ok(mail::post(tx, message, &brand, Cause::Member(host.workspace), host.actor).await?)
 }

@@ -4,13 +4,13 @@ use domain::FieldErrors;
 use serde_json::{Map, Value};
 
 /// Maximum depth of nested conditions.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 /// Maximum number of conditions.
-const MOST: usize = 500;
+const MAX_NODES: usize = 500;
 /// Maximum number of values in one list.
-const LONGEST_LIST: usize = 1_000;
+const MAX_LIST: usize = 1_000;
 /// Maximum number of names in the path of a column or of a member of the auth context.
-const LONGEST_PATH: usize = 8;
+const MAX_PATH: usize = 8;
 
 /// A condition on a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,12 +103,12 @@ impl Reader {
     }
 
     fn condition(&mut self, value: &Value, at: &str, depth: usize) -> Option<Condition> {
-        if depth > DEEPEST {
-            return self.refuse(at, format!("must not be nested deeper than {DEEPEST}"));
+        if depth > MAX_DEPTH {
+            return self.refuse(at, format!("must not be nested deeper than {MAX_DEPTH}"));
         }
         self.read += 1;
-        if self.read > MOST {
-            return self.refuse(at, format!("must have at most {MOST} conditions"));
+        if self.read > MAX_NODES {
+            return self.refuse(at, format!("must have at most {MAX_NODES} conditions"));
         }
         if let Value::Bool(always) = value {
             return Some(Condition::Always(*always));
@@ -143,7 +143,7 @@ impl Reader {
         let mut conditions = Vec::new();
         for (place, item) in items.iter().enumerate() {
             // All errors are reported, but not the same for each of a million.
-            if self.read > MOST {
+            if self.read > MAX_NODES {
                 return None;
             }
             conditions.extend(self.condition(item, &format!("{at}.{place}"), depth + 1));
@@ -163,8 +163,8 @@ impl Reader {
         let left = self.operand(left, &format!("{at}.0"));
         let at = format!("{at}.1");
         let Value::Array(list) = right else { return self.refuse(&at, "must be a list of values") };
-        if list.len() > LONGEST_LIST {
-            return self.refuse(&at, format!("must have at most {LONGEST_LIST} values"));
+        if list.len() > MAX_LIST {
+            return self.refuse(&at, format!("must have at most {MAX_LIST} values"));
         }
         if let Some(place) = list.iter().position(|value| value.is_array() || value.is_object()) {
             return self.refuse(&format!("{at}.{place}"), "must be a text, a number, true, false or null");
@@ -186,9 +186,8 @@ impl Reader {
 
     fn path(&mut self, value: &Value, at: &str) -> Option<Vec<String>> {
         let names: Vec<_> = value.as_str().unwrap_or_default().split('.').map(str::to_owned).collect();
-        if names.iter().any(String::is_empty) || names.len() > LONGEST_PATH {
-            return self
-                .refuse(at, format!("must be a name, or up to {LONGEST_PATH} of them with dots between"));
+        if names.iter().any(String::is_empty) || names.len() > MAX_PATH {
+            return self.refuse(at, format!("must be a name, or up to {MAX_PATH} of them with dots between"));
         }
         Some(names)
     }
@@ -242,10 +241,10 @@ mod tests {
     #[test]
     fn a_condition_is_neither_too_deep_nor_too_long() {
         let nested = |depth: usize| (1..depth).fold(json!(true), |inner, _| json!({ "not": inner }));
-        assert!(Condition::read(&nested(DEEPEST), "c").is_ok());
-        assert_eq!(faults(&nested(DEEPEST + 1)), [format!("c{}", ".not".repeat(DEEPEST))]);
-        assert!(Condition::read(&json!({ "or": vec![false; MOST - 1] }), "c").is_ok());
-        assert_eq!(faults(&json!({ "or": vec![false; 100_000] })), [format!("c.or.{}", MOST - 1)]);
-        assert_eq!(faults(&json!({ "in": [1, vec![1; LONGEST_LIST + 1]] })), ["c.in.1"]);
+        assert!(Condition::read(&nested(MAX_DEPTH), "c").is_ok());
+        assert_eq!(faults(&nested(MAX_DEPTH + 1)), [format!("c{}", ".not".repeat(MAX_DEPTH))]);
+        assert!(Condition::read(&json!({ "or": vec![false; MAX_NODES - 1] }), "c").is_ok());
+        assert_eq!(faults(&json!({ "or": vec![false; 100_000] })), [format!("c.or.{}", MAX_NODES - 1)]);
+        assert_eq!(faults(&json!({ "in": [1, vec![1; MAX_LIST + 1]] })), ["c.in.1"]);
     }
 }

@@ -9,7 +9,7 @@ use super::condition::{Comparison, Condition, Operand};
 /// Maximum number of characters of a value in a reason.
 const SHOWN: usize = 40;
 /// Maximum number of characters of a reason.
-const LONGEST: usize = 500;
+const MAX_REASON: usize = 500;
 
 /// The result of a condition, unknown if null, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +28,17 @@ struct Case<'c> {
 /// Evaluates the condition on one row.
 pub(super) fn judge(condition: &Condition, row: &Map<String, Value>, auth: &Map<String, Value>) -> Judgement {
     let Judgement { holds, because } = Case { row, auth }.judge(condition);
-    Judgement { holds, because: cut(&because, LONGEST) }
+    Judgement { holds, because: cut(&because, MAX_REASON) }
 }
 
 impl Case<'_> {
     fn judge(self, condition: &Condition) -> Judgement {
-        let told = |holds, because: String| Judgement { holds, because };
+        let judgement = |holds, because: String| Judgement { holds, because };
         match condition {
-            Condition::Always(always) => told(Some(*always), format!("the condition is {always}")),
+            Condition::Always(always) => judgement(Some(*always), format!("the condition is {always}")),
             Condition::Not(inner) => {
                 let Judgement { holds, because } = self.judge(inner);
-                told(holds.map(|holds| !holds), format!("not: {because}"))
+                judgement(holds.map(|holds| !holds), format!("not: {because}"))
             }
             Condition::And(parts) => self.all(parts, true, "an empty `and` is true"),
             Condition::Or(parts) => self.all(parts, false, "an empty `or` is false"),
@@ -48,7 +48,7 @@ impl Case<'_> {
                 let unlike = !a.is_null() && !b.is_null() && holds.is_none();
                 let note = if unlike { ", which are not of one type" } else { "" };
                 let because = format!("{} {} {}{note}", show(left, a), comparison.name(), show(right, b));
-                told(holds, format!("{because}: {}", word(holds)))
+                judgement(holds, format!("{because}: {}", word(holds)))
             }
             Condition::In(operand, list) => {
                 let value = self.value(operand);
@@ -59,12 +59,15 @@ impl Case<'_> {
                     () if list.iter().any(Value::is_null) => None,
                     () => Some(false),
                 };
-                told(holds, format!("{} in a list of {}: {}", show(operand, value), list.len(), word(holds)))
+                judgement(
+                    holds,
+                    format!("{} in a list of {}: {}", show(operand, value), list.len(), word(holds)),
+                )
             }
             Condition::IsNull(operand) => {
                 let value = self.value(operand);
                 let holds = Some(value.is_null());
-                told(holds, format!("{} is null: {}", show(operand, value), word(holds)))
+                judgement(holds, format!("{} is null: {}", show(operand, value), word(holds)))
             }
         }
     }
@@ -210,7 +213,7 @@ mod tests {
         let one = json!({"and": [{"lt": [1, 2]}, {"eq": [1, 2]}, {"eq": [1, 3]}]});
         assert_eq!(judged(&one, &json!({})).because, "1 eq 2: false");
         let many = json!({"or": vec![json!({"eq": ["ä".repeat(90), "b"]}); 400]});
-        assert_eq!(judged(&many, &json!({})).because.chars().count(), LONGEST + 1);
+        assert_eq!(judged(&many, &json!({})).because.chars().count(), MAX_REASON + 1);
     }
 
     #[test]

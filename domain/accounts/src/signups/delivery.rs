@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, Utc};
 use domain::{Error, SessionId, WorkspaceId, secret};
 use jobs::Database;
 
-use super::Door;
+use super::SignupFlow;
 use crate::sessions::{self, Client, Opened};
 
 /// Time after its end in which a sign-up still delivers tokens.
@@ -14,7 +14,7 @@ const DELIVERABLE: Duration = Duration::minutes(15);
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// Flow.
-    pub door: Door,
+    pub door: SignupFlow,
     /// Session, with the same refresh token at each delivery; none after the delivery period, when that token has
     /// been used, or when the session has ended: sign in instead. Always none for a flow that creates no account:
     /// its caller is signed in already, or is not the owner.
@@ -37,7 +37,7 @@ pub struct Delivered {
 pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Error> {
     let mut tx = database.begin().await?;
     let signup = sqlx::query!(
-        r#"select s.id, s.door as "door: Door", s.checkout_url, s.user_id, s.workspace_id, s.company_name,
+        r#"select s.id, s.door as "door: SignupFlow", s.checkout_url, s.user_id, s.workspace_id, s.company_name,
                   s.session_id, s.user_agent, s.ip,
                   f.finished_at > $2 as "in_time!"
              from signups s join finished_jobs f on f.id = s.job_id and f.state = 'completed'

@@ -59,8 +59,8 @@ pub(super) fn access_code_hash(written: &str) -> Vec<u8> {
 
 /// An access code without its groups, with letters replaced by the digits that they are confused with.
 fn plain(written: &str) -> String {
-    let letters = written.chars().filter(char::is_ascii_alphanumeric);
-    letters
+    let characters = written.chars().filter(char::is_ascii_alphanumeric);
+    characters
         .map(|c| match c.to_ascii_uppercase() {
             'O' => '0',
             'I' | 'L' => '1',

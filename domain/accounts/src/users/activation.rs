@@ -91,8 +91,8 @@ pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<
             Some(named.fetch_one(pool).await?)
         }
     };
-    let fewest = passwords::fewest_characters(pool, user).await?;
-    Ok(Activating { user: found, workspace, password_min_length: u32::try_from(fewest).unwrap_or(u32::MAX) })
+    let minimum = passwords::min_characters(pool, user).await?;
+    Ok(Activating { user: found, workspace, password_min_length: u32::try_from(minimum).unwrap_or(u32::MAX) })
 }
 
 /// The account of a token that is not activated yet, or whose address is not verified. An account that was activated

@@ -9,13 +9,13 @@
 use domain::{
     Actor, Email, Error, SessionId, UserId,
     audit::{self, Entry},
-    mail::{self, Action, Brand, Cause, Letter},
+    mail::{self, Action, Brand, Cause, EmailMessage},
 };
 use jobs::Tx;
 use serde_json::json;
 use url::Url;
 
-use super::{User, find, letters::page, profile};
+use super::{User, emails::page, find, profile};
 use crate::{
     account_tokens::{self, EMAIL_CHANGE, NewToken, Purpose},
     sessions::{self, Ended},
@@ -93,7 +93,7 @@ pub(super) async fn ask(
         tx,
         confirmation(new, page(link, "confirm-email", &[("token", &token)])),
         &Brand::default(),
-        Cause::Asked,
+        Cause::Requested,
         actor,
     )
     .await?;
@@ -147,8 +147,8 @@ pub async fn confirm(
 }
 
 /// To the new address, whose owner is not known yet: so without a name.
-fn confirmation(to: &Email, url: String) -> Letter {
-    Letter {
+fn confirmation(to: &Email, url: String) -> EmailMessage {
+    EmailMessage {
         to: to.to_string(),
         name: String::new(),
         subject: "Confirm your new address".to_owned(),
@@ -163,8 +163,8 @@ fn confirmation(to: &Email, url: String) -> Letter {
 }
 
 /// Notifies the old address of the requested change.
-fn announced(to: String, name: String, new: &Email) -> Letter {
-    Letter {
+fn announced(to: String, name: String, new: &Email) -> EmailMessage {
+    EmailMessage {
         to,
         name,
         subject: "Your address is about to change".to_owned(),
@@ -177,8 +177,8 @@ fn announced(to: String, name: String, new: &Email) -> Letter {
 }
 
 /// Notifies the old address of the completed change.
-fn changed(to: String, name: String, now: &str) -> Letter {
-    Letter {
+fn changed(to: String, name: String, now: &str) -> EmailMessage {
+    EmailMessage {
         to,
         name,
         subject: "Your address was changed".to_owned(),

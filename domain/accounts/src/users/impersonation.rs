@@ -6,7 +6,7 @@ use domain::{
     Actor, Error, SessionId, UserId,
     audit::{self, Entry},
     impersonation::Impersonation,
-    mail::{self, Letter},
+    mail::{self, EmailMessage},
 };
 use jobs::{Database, Tx};
 use serde_json::json;
@@ -73,16 +73,16 @@ pub async fn exchange(database: &Database, token: &Impersonation, actor: &Actor)
     let actor = Actor { user_id: Some(token.user), impersonator_id: Some(token.staff), ..actor.clone() };
     let session = sessions::open_as(&mut tx, token.user, Some(token.staff), &Client::of(&actor)).await?;
     sessions::note_opened(&mut tx, &actor, session, "impersonation").await?;
-    tell(&mut tx, token.user, &actor).await?;
+    notify_user(&mut tx, token.user, &actor).await?;
     tx.commit().await?;
     Ok(session)
 }
 
 /// Notifies the user that staff act as them, until when, and how to end it.
-async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), Error> {
+async fn notify_user(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), Error> {
     let Owner { email, name } = passwords::owner(tx.conn(), user).await?;
     let until = (jobs::clock::now() + LIFETIME).format("%H:%M UTC on %e %B %Y");
-    let letter = Letter {
+    let message = EmailMessage {
         to: email,
         name,
         subject: "Support staff signed in to your account".to_owned(),
@@ -96,5 +96,5 @@ async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), Error> {
                 .to_owned(),
         ],
     };
-    Ok(mail::notify(tx, letter, actor).await?)
+    Ok(mail::notify(tx, message, actor).await?)
 }

@@ -11,9 +11,9 @@ use runtime::heavy::{HeavyPool, Whose, heavy};
 use zxcvbn::{Score, zxcvbn};
 
 /// Minimum number of characters of a password, unless a workspace requires more.
-pub const FEWEST: usize = 10;
+pub const MIN_LENGTH: usize = 10;
 /// Maximum number of characters.
-const MOST: usize = 1024;
+const MAX_LENGTH: usize = 1024;
 /// Number of characters that are considered in the estimate of guesses. Further ones can't make a password
 /// easier to guess, and the time of the estimate grows faster than their number.
 const JUDGED: usize = 64;
@@ -28,7 +28,7 @@ static HASHERS: LazyLock<HeavyPool> = LazyLock::new(|| {
 });
 
 /// The hash to compare with if there is no user: that of a random password.
-static NOBODYS: LazyLock<Option<String>> = LazyLock::new(|| hash_now(&domain::secret::generate()).ok());
+static DUMMY_HASH: LazyLock<Option<String>> = LazyLock::new(|| hash_now(&domain::secret::generate()).ok());
 
 /// A password within the rules.
 pub struct Password(String);
@@ -37,8 +37,8 @@ impl Password {
     /// Accepts a password that is long enough, is not the address and is not easily guessed.
     pub fn parse(text: String, email: Option<&Email>) -> Result<Self, &'static str> {
         match text.chars().count() {
-            0..FEWEST => return Err("must have at least 10 characters"),
-            FEWEST..=MOST => {}
+            0..MIN_LENGTH => return Err("must have at least 10 characters"),
+            MIN_LENGTH..=MAX_LENGTH => {}
             _ => return Err("must have at most 1024 characters"),
         }
         let is = |other: &str| text.trim().to_lowercase() == other.to_lowercase();
@@ -60,10 +60,10 @@ impl Password {
     pub fn parse_at_least(
         text: String,
         email: Option<&Email>,
-        fewest: usize,
+        minimum: usize,
     ) -> Result<Self, Cow<'static, str>> {
-        if text.chars().count() < fewest {
-            return Err(format!("must have at least {fewest} characters").into());
+        if text.chars().count() < minimum {
+            return Err(format!("must have at least {minimum} characters").into());
         }
         Self::parse(text, email).map_err(Cow::Borrowed)
     }
@@ -86,8 +86,8 @@ fn is_easily_guessed(text: &str, email: Option<&Email>) -> bool {
 pub(super) async fn verify(hash: Option<String>, password: String) -> Result<bool, Error> {
     let verified = heavy(&HASHERS, Whose::client(), move |_| {
         // Computed at the first call for any address, so that the time doesn't tell known from unknown.
-        let nobodys = NOBODYS.as_deref().unwrap_or_default();
-        let parsed = PasswordHash::new(hash.as_deref().unwrap_or(nobodys));
+        let dummy = DUMMY_HASH.as_deref().unwrap_or_default();
+        let parsed = PasswordHash::new(hash.as_deref().unwrap_or(dummy));
         let matches =
             parsed.is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
         matches && hash.is_some()
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_many_people_have_is_refused_however_it_is_dressed_up() {
+    fn a_common_password_is_refused_in_every_variant() {
         for common in ["password123", "qwertyuiop", "1234567890", "P@ssw0rd123", "iloveyou1234", "ababababab"]
         {
             assert!(parse(common).unwrap_err().starts_with("is too easily guessed"), "{common}");
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_workspace_may_ask_for_more_characters() {
-        let parse = |fewest| Password::parse_at_least("a stitch in time".to_owned(), None, fewest);
+        let parse = |minimum| Password::parse_at_least("a stitch in time".to_owned(), None, minimum);
         assert!(parse(16).is_ok());
         assert_eq!(parse(17).unwrap_err(), "must have at least 17 characters");
     }

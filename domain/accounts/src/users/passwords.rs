@@ -4,14 +4,14 @@
 use domain::{
     Actor, Email, Error, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
-    mail::{self, Letter},
+    mail::{self, EmailMessage},
     throttle::{self, Subjects, Target, Verdict},
 };
 use jobs::{Database, Tx};
 use serde_json::json;
 use sqlx::{PgExecutor, PgPool};
 
-use super::{Account, Password, addresses, password::FEWEST};
+use super::{Account, Password, addresses, password::MIN_LENGTH};
 use crate::{
     account_tokens::{self, Purpose},
     api_keys, personal_tokens,
@@ -33,7 +33,7 @@ pub(super) async fn owner(database: impl PgExecutor<'_>, user: UserId) -> Result
 
 /// The minimum number of characters of a user's password: that of the workspace that manages the
 /// account. A password belongs to the account, so no other workspace's setting applies.
-pub async fn fewest_characters(database: impl PgExecutor<'_>, user: UserId) -> Result<usize, sqlx::Error> {
+pub async fn min_characters(database: impl PgExecutor<'_>, user: UserId) -> Result<usize, sqlx::Error> {
     let asked = sqlx::query_scalar!(
         "select g.password_min_length
            from users u join governance g on g.workspace_id = u.managed_by where u.id = $1",
@@ -45,7 +45,7 @@ pub async fn fewest_characters(database: impl PgExecutor<'_>, user: UserId) -> R
 }
 
 /// The minimum number of characters that a workspace requires in the accounts that it manages.
-pub(crate) async fn fewest_characters_in(
+pub(crate) async fn min_characters_in(
     database: impl PgExecutor<'_>,
     workspace: WorkspaceId,
 ) -> Result<usize, sqlx::Error> {
@@ -59,7 +59,7 @@ pub(crate) async fn fewest_characters_in(
 }
 
 fn at_least(asked: Option<i32>) -> usize {
-    asked.and_then(|asked| usize::try_from(asked).ok()).map_or(FEWEST, |asked| asked.max(FEWEST))
+    asked.and_then(|asked| usize::try_from(asked).ok()).map_or(MIN_LENGTH, |asked| asked.max(MIN_LENGTH))
 }
 
 /// The hash of a chosen password, if it satisfies the rules.
@@ -73,9 +73,9 @@ pub(super) async fn hash_of(
     password: String,
     field: &'static str,
 ) -> Result<String, Error> {
-    let fewest = fewest_characters(pool, user).await?;
+    let minimum = min_characters(pool, user).await?;
     let email = email.parse::<Email>().ok();
-    let password = Password::parse_at_least(password, email.as_ref(), fewest)
+    let password = Password::parse_at_least(password, email.as_ref(), minimum)
         .map_err(|reason| Error::invalid(field, reason))?;
     password.hash().await
 }
@@ -139,19 +139,19 @@ pub async fn reset(
         addresses::take_over(tx, bearer.user).await?;
     }
     let tokens = personal_tokens::revoke_all(tx, bearer.user, &actor).await?;
-    let mut told = vec![];
+    let mut notes = vec![];
     if !tokens.is_empty() {
-        told.push(format!("These personal tokens were revoked with it:\n{}", listed(&tokens)));
+        notes.push(format!("These personal tokens were revoked with it:\n{}", listed(&tokens)));
     }
     let keys = api_keys::made_by(tx, bearer.user).await?;
     if !keys.is_empty() {
-        told.push(format!(
+        notes.push(format!(
             "These API keys that you have issued belong to their workspaces and stay valid; revoke those that you \
              don't know:\n{}",
             listed(&keys)
         ));
     }
-    Ok(changed(tx, &actor, bearer.user, (email, name), "link", told).await?)
+    Ok(changed(tx, &actor, bearer.user, (email, name), "link", notes).await?)
 }
 
 /// Names in an email, one per line.
@@ -229,15 +229,15 @@ async fn changed(
     user: UserId,
     (to, name): (String, String),
     by: &str,
-    told: Vec<String>,
+    notes: Vec<String>,
 ) -> Result<(), sqlx::Error> {
     audit::record(tx, None, actor, Entry::new("password", "changed", user.0, json!({ "by": by }))).await?;
     let what = "The password of your account was changed, and every other session was signed out.";
-    let letter = Letter {
+    let message = EmailMessage {
         to,
         name,
         subject: "Your password was changed".to_owned(),
-        lines: [what.to_owned()].into_iter().chain(told).collect(),
+        lines: [what.to_owned()].into_iter().chain(notes).collect(),
         action: None,
         after: vec![
             "If you did not do this, request a new password on the sign-in page at once, and inform an admin \
@@ -245,5 +245,5 @@ async fn changed(
                 .to_owned(),
         ],
     };
-    mail::notify(tx, letter, actor).await
+    mail::notify(tx, message, actor).await
 }

@@ -11,7 +11,7 @@ use domain::{
     access::{Role, Scope},
     audit::{self, Entry},
     callers::Authority,
-    mail::{self, Action, Brand, Cause, Letter},
+    mail::{self, Action, Brand, Cause, EmailMessage},
     standing::{self, To, Whose, is_managed},
     tenant_scope::TenantScope,
 };
@@ -21,9 +21,9 @@ use sqlx::PgExecutor;
 use url::Url;
 
 use super::{
-    User, find,
-    letters::{page, reset_letter},
-    passwords,
+    User,
+    emails::{page, reset_email},
+    find, passwords,
     profile::{self, Edited, ProfileChanges},
 };
 use crate::account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose};
@@ -229,7 +229,8 @@ async fn change_role(
     }
     let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
     let changed =
-        standing::change(tx.conn(), workspace, (shared.own.held(), actor), Whose::Person(other), to).await?;
+        standing::change(tx.conn(), workspace, (shared.own.grants(), actor), Whose::Person(other), to)
+            .await?;
     let data = json!({ "user_id": other, "fields": ["role"], "from": changed.from, "role": role });
     Event::new("member", "updated", changed.member, data).record(tx, workspace, actor).await?;
     Ok(())
@@ -250,21 +251,21 @@ pub async fn mail_reset(
     let brand = check_may_reset(tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
     let why = "An admin of your workspace asks you to choose a new password.";
-    let letter = if is_managed(tx.conn(), member, admin.workspace()).await? {
+    let message = if is_managed(tx.conn(), member, admin.workspace()).await? {
         check_covers(tx, admin, member).await?;
         let url = reset_link(tx, admin, member, link, MAILED_RESET).await?;
-        reset_letter((email, name), url, why)
+        reset_email((email, name), url, why)
     } else {
         ask_for_reset((email, name), page(parsed(link)?, "forgot-password", &[]), why)
     };
     note_reset(tx, admin, member, "mail", actor).await?;
-    Ok(mail::post(tx, letter, &brand, Cause::Member(admin.workspace()), actor).await?)
+    Ok(mail::post(tx, message, &brand, Cause::Member(admin.workspace()), actor).await?)
 }
 
 /// The email to the owner of an account that no workspace manages: the request, and the page for it. It gives no
 /// access, and affects no link that the owner has requested.
-fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter {
-    Letter {
+fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> EmailMessage {
+    EmailMessage {
         to,
         name,
         subject: "Choose a new password".to_owned(),
@@ -324,7 +325,7 @@ async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Resu
 /// permissions of its owner.
 async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), Error> {
     let scopes = vec![Scope::All];
-    if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {
+    if standing::covers_program(tx.conn(), admin.workspace(), admin.grants(), member, scopes).await? {
         Ok(())
     } else {
         Err(Error::forbidden("the account has permissions that you lack"))

@@ -18,11 +18,11 @@ use super::{User, addresses, find, passwords};
 use crate::signups;
 
 /// Maximum length of a title and a phone number, in characters.
-const LONGEST_LINE: usize = 200;
+const MAX_LINE: usize = 200;
 /// Maximum length of a biography, in characters.
-const LONGEST_BIO: usize = 5000;
+const MAX_BIO: usize = 5000;
 /// Maximum length of an avatar URL, in characters.
-const LONGEST_LINK: usize = 2000;
+const MAX_LINK: usize = 2000;
 
 /// Changes to a profile; absent fields stay unchanged, and null clears a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Object)]
@@ -73,10 +73,10 @@ impl ProfileChanges {
             let text = text.trim();
             if text.is_empty() { Patch::Null } else { Patch::Value(text.to_owned()) }
         };
-        let title = read("title", self.title, LONGEST_LINE, true);
-        let phone = read("phone", self.phone, LONGEST_LINE, true);
-        let bio = read("bio", self.bio, LONGEST_BIO, false);
-        let avatar_url = read("avatar_url", self.avatar_url, LONGEST_LINK, true);
+        let title = read("title", self.title, MAX_LINE, true);
+        let phone = read("phone", self.phone, MAX_LINE, true);
+        let bio = read("bio", self.bio, MAX_BIO, false);
+        let avatar_url = read("avatar_url", self.avatar_url, MAX_LINK, true);
         if let Patch::Value(link) = &avatar_url
             && !Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
         {
@@ -263,8 +263,8 @@ pub(super) async fn edit_member(
     .fetch_optional(scope.conn())
     .await?
     .ok_or_else(Error::not_found)?;
-    let told = json!({ "user_id": user, "fields": changes.fields() });
-    scope.record(Event::new("member", "updated", edited.id, told), workspace, actor).await?;
+    let details = json!({ "user_id": user, "fields": changes.fields() });
+    scope.record(Event::new("member", "updated", edited.id, details), workspace, actor).await?;
     scope.leave().await?;
     if changes.avatar_url.is_given() {
         pictures::note_stray(tx.conn(), edited.picture_before.as_deref()).await?;
@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn every_error_is_reported_at_once() {
         let changes = ProfileChanges {
             name: Patch::Value(" ".to_owned()),
             email: Some("ada".to_owned()),

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_wrong_with_a_change_is_said_at_once() {
+    fn every_error_of_a_change_is_reported_at_once() {
         let given = |text: &str| Patch::Value(text.to_owned());
         let changes = WorkspaceChanges {
             name: Some(" ".to_owned()),

@@ -71,8 +71,8 @@ async fn remove_invitation(
     if dropped.role > host.role {
         return Err(standing::above_caller(dropped.role));
     }
-    let told = json!({ "email": dropped.email });
-    Event::new("invitation", "cancelled", member, told).record(tx, host.workspace, host.actor).await?;
+    let details = json!({ "email": dropped.email });
+    Event::new("invitation", "cancelled", member, details).record(tx, host.workspace, host.actor).await?;
     Ok(Some(RemovedMember {
         member_id: member,
         user_id: None,
@@ -120,9 +120,9 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result
 
     let person = found.user_id;
     let keys_paused = leaving::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
-    let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
+    let details = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
                        "user_deleted": user_deleted, "api_keys_paused": keys_paused });
-    Event::new("member", "removed", member, told).record(tx, host.workspace, host.actor).await?;
+    Event::new("member", "removed", member, details).record(tx, host.workspace, host.actor).await?;
     if user_deleted {
         let entry = Entry::new("user", "deleted", found.user_id, json!({ "email": found.email }));
         audit::record(tx, None, host.actor, entry).await?;

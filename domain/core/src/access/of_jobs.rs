@@ -3,7 +3,7 @@
 
 use jobs::{Act, kinds};
 
-use super::{Held, Lacking, Reach};
+use super::{DenialReason, Grants, Reach};
 use crate::Error;
 
 /// The refusal for staff acting as another user.
@@ -12,12 +12,12 @@ pub const IN_PERSON: &str =
 
 /// A required permission that the caller lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .lacking.of(.permission))]
+#[error("{}", .reason.of(.permission))]
 pub struct Denied {
     /// Name of the permission.
     pub permission: &'static str,
     /// Reason for the refusal.
-    pub lacking: Lacking,
+    pub reason: DenialReason,
 }
 
 impl From<Denied> for Error {
@@ -26,7 +26,7 @@ impl From<Denied> for Error {
     }
 }
 
-impl Lacking {
+impl DenialReason {
     /// The message of the refusal for that permission.
     #[must_use]
     pub fn of(self, permission: &str) -> String {
@@ -38,7 +38,7 @@ impl Lacking {
     }
 }
 
-impl Held {
+impl Grants {
     /// Requires a permission, for all resources.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ impl Held {
     pub fn need(&self, permission: &'static str) -> Result<(), Denied> {
         match self.reach(permission) {
             Ok(Reach::All) => Ok(()),
-            Ok(Reach::Own) => Err(Denied { permission, lacking: Lacking::Permission }),
-            Err(lacking) => Err(Denied { permission, lacking }),
+            Ok(Reach::Own) => Err(Denied { permission, reason: DenialReason::Permission }),
+            Err(reason) => Err(Denied { permission, reason }),
         }
     }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, Utc};
 use super::Principal;
 use crate::{
     UserId, WorkspaceId,
-    access::{Held, Reach, Role, Scope},
+    access::{Grants, Reach, Role, Scope},
     networks,
 };
 
@@ -24,7 +24,7 @@ pub struct Authority {
     workspace: WorkspaceId,
     principal: Principal,
     answerable: UserId,
-    held: Held,
+    grants: Grants,
 }
 
 impl Authority {
@@ -54,20 +54,20 @@ impl Authority {
 
     /// All permissions of the caller.
     #[must_use]
-    pub fn held(&self) -> &Held {
-        &self.held
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// Role of the user whose membership this is.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.held.role()
+        self.grants.role()
     }
 
     /// Whether the caller has a permission, for all resources.
     #[must_use]
     pub fn may(&self, permission: &str) -> bool {
-        self.held.may(permission)
+        self.grants.may(permission)
     }
 }
 
@@ -105,9 +105,9 @@ impl Entry {
     /// All permissions of the holder there, for routes that are also available while the workspace's tables are
     /// behind.
     #[must_use]
-    pub fn held(&self) -> Option<&Held> {
+    pub fn grants(&self) -> Option<&Grants> {
         match self {
-            Self::Open(authority) | Self::Behind(authority) => Some(&authority.held),
+            Self::Open(authority) | Self::Behind(authority) => Some(&authority.grants),
             _ => None,
         }
     }
@@ -116,7 +116,7 @@ impl Entry {
     /// tables are behind.
     #[must_use]
     pub fn admits(&self, permission: &str) -> bool {
-        self.held().is_some_and(|held| held.reach(permission) == Ok(Reach::All))
+        self.grants().is_some_and(|grants| grants.reach(permission) == Ok(Reach::All))
     }
 }
 
@@ -157,18 +157,18 @@ pub(super) fn judge(holder: &Holder, standing: Standing, from: Option<IpAddr>) -
     if standing.state != "ready" {
         return Entry::NotReady;
     }
-    let held = Held::with(standing.role, standing.overrides);
+    let grants = Grants::with(standing.role, standing.overrides);
     let is_impersonation = matches!(holder.principal, Principal::Session { impersonator: Some(_), .. });
-    let held = match &holder.scopes {
-        Some(scopes) => held.within(scopes.clone()),
-        None if is_impersonation => held.acted_for(),
-        None => held,
+    let grants = match &holder.scopes {
+        Some(scopes) => grants.within(scopes.clone()),
+        None if is_impersonation => grants.acted_for(),
+        None => grants,
     };
     let authority = Authority {
         workspace: standing.workspace,
         principal: holder.principal.clone(),
         answerable: holder.answerable,
-        held,
+        grants,
     };
     if crate::migrations::are_complete(&standing.migrations) {
         Entry::Open(authority)
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowlist_lets_in_its_networks_and_an_empty_one_everybody() {
+    fn an_allowlist_admits_its_networks_and_an_empty_one_admits_all() {
         let from = |list: &[&str], ip: &str| {
             let list = list.iter().map(|&network| network.to_owned()).collect();
             let standing = Standing { ip_allowlist: list, ..standing() };
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn staff_who_act_as_somebody_leave_nothing_behind_that_outlasts_it() {
+    fn impersonation_refuses_operations_that_would_outlast_it() {
         let authority = judge(&person(Some(UserId::new())), standing(), None).open().unwrap();
         assert!(authority.may("records:create") && authority.may("members:view"));
         for permission in ["members:edit", "members:invite", "api_keys:manage", "schedules:manage"] {

@@ -32,7 +32,7 @@ pub(super) enum Key {
 
 /// Workspaces for which a credential is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum WorkspaceAccess {
     /// This workspace, or else the only one that it is valid in, or none.
     One(Option<WorkspaceId>),
     /// All workspaces of the credential.
@@ -43,7 +43,7 @@ pub(super) enum Place {
 #[derive(Debug, Clone)]
 pub(super) struct Try {
     pub(super) key: Key,
-    pub(super) place: Place,
+    pub(super) place: WorkspaceAccess,
     pub(super) from: Option<IpAddr>,
 }
 
@@ -89,8 +89,8 @@ impl Columns {
         let (workspaces, each) = tries
             .iter()
             .map(|tried| match tried.place {
-                Place::One(workspace) => (workspace.map(|id| id.0), false),
-                Place::Each => (None, true),
+                WorkspaceAccess::One(workspace) => (workspace.map(|id| id.0), false),
+                WorkspaceAccess::Each => (None, true),
             })
             .unzip();
         Self { ids, hashes, workspaces, each }
@@ -98,7 +98,7 @@ impl Columns {
 }
 
 /// An active membership in the form of a row.
-struct Found {
+struct MembershipRow {
     workspace_id: Option<WorkspaceId>,
     role: Option<Role>,
     overrides: Option<Json<BTreeMap<String, bool>>>,
@@ -108,7 +108,7 @@ struct Found {
     ip_allowlist: Option<Vec<String>>,
 }
 
-impl Found {
+impl MembershipRow {
     fn standing(self) -> Option<Standing> {
         let (Some(workspace), Some(role)) = (self.workspace_id, self.role) else { return None };
         Some(Standing {
@@ -128,13 +128,13 @@ fn index_of(n: i64) -> usize {
     usize::try_from(n - 1).unwrap_or(usize::MAX)
 }
 
-fn tried(tries: &[Try], index: usize, holder: &Holder, found: Found, details: Details) -> Tried {
+fn tried(tries: &[Try], index: usize, holder: &Holder, found: MembershipRow, details: Details) -> Tried {
     let asked = &tries[index];
     let standing = found.standing();
     let workspace = standing.as_ref().map(|standing| standing.workspace);
     let entry = match (standing, asked.place) {
         (Some(standing), _) => judge(holder, standing, asked.from),
-        (None, Place::One(Some(_))) => Entry::Outside,
+        (None, WorkspaceAccess::One(Some(_))) => Entry::Outside,
         (None, _) => Entry::Nowhere,
     };
     Tried { index, principal: holder.principal.clone(), workspace, entry, details }
@@ -167,7 +167,7 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
             scopes: None,
             signed_in_at: Some(row.created_at),
         };
-        let found = Found {
+        let found = MembershipRow {
             workspace_id: row.workspace_id,
             role: row.role,
             overrides: row.overrides,
@@ -216,7 +216,7 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
             last_used_at: row.last_used_at,
             refused: !networks::let_in(&row.own_allowlist, tries[index].from),
         };
-        let found = Found {
+        let found = MembershipRow {
             workspace_id: Some(row.workspace_id),
             role: Some(row.role),
             overrides: row.overrides,
@@ -276,7 +276,7 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
             refused: !networks::let_in(&row.own_allowlist, tries[index].from),
             ..Details::default()
         };
-        let found = Found {
+        let found = MembershipRow {
             workspace_id: row.workspace_id,
             role: row.role,
             overrides: row.overrides,
@@ -286,7 +286,7 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
             ip_allowlist: row.ip_allowlist,
         };
         let mut tried = tried(tries, index, &holder, found, details);
-        if let (Some(bound_to), Place::One(Some(named))) = (row.bound_to, tries[index].place)
+        if let (Some(bound_to), WorkspaceAccess::One(Some(named))) = (row.bound_to, tries[index].place)
             && bound_to != named
         {
             tried.entry = Entry::Outside;
@@ -299,7 +299,7 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
 /// Credentials by their ids; invalid ones are left out.
 pub(super) async fn by_id(
     pool: &PgPool,
-    asked: &[(Credential, Place, Option<IpAddr>)],
+    asked: &[(Credential, WorkspaceAccess, Option<IpAddr>)],
 ) -> Result<Vec<Tried>, sqlx::Error> {
     let mut all = Vec::with_capacity(asked.len());
     for kind in [Kind::Session, Kind::ApiKey, Kind::PersonalToken] {

@@ -54,7 +54,7 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn the_name_of_a_constraint_tells_the_field() {
+    fn the_name_of_a_constraint_gives_the_field() {
         assert_eq!(taken_field("bookmarks", "bookmarks_name_key"), Some("name"));
         assert_eq!(taken_field("price_lists", "price_lists_valid_from_key"), Some("valid_from"));
         assert_eq!(taken_field("bookmarks", "bookmarks_pkey"), None);

@@ -1,7 +1,7 @@
 //! What the errors of the runtime are to callers.
 
 use runtime::{
-    heavy::{COME_BACK, HeavyError},
+    heavy::{HeavyError, RETRY_AFTER_SECONDS},
     storage::StorageError,
     stripe::{NotConfigured, StripeError},
 };
@@ -25,7 +25,7 @@ impl From<StorageError> for Error {
 impl From<HeavyError> for Error {
     fn from(error: HeavyError) -> Self {
         match error {
-            HeavyError::Overloaded => Self::overloaded(COME_BACK, error),
+            HeavyError::Overloaded => Self::overloaded(RETRY_AFTER_SECONDS, error),
             HeavyError::BrokenOff(_) => Self::internal(error),
         }
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn heavy_work_beyond_the_queue_is_refused_for_a_while_and_broken_off_work_is_a_fault() {
-        assert_eq!(Error::from(HeavyError::Overloaded).kind(), &ErrorKind::Overloaded(COME_BACK));
+        assert_eq!(Error::from(HeavyError::Overloaded).kind(), &ErrorKind::Overloaded(RETRY_AFTER_SECONDS));
         assert_eq!(Error::from(HeavyError::BrokenOff("test")).kind(), &ErrorKind::Internal);
     }
 }

@@ -3,18 +3,18 @@
 
 use askama::Template;
 
-use super::{Brand, Letter};
+use super::{Brand, EmailMessage};
 
 #[derive(Template)]
 #[template(path = "mail.html")]
 struct Layout<'a> {
-    letter: &'a Letter,
+    message: &'a EmailMessage,
     brand: &'a Brand,
 }
 
 /// An email as an HTML page in the look of a brand.
-pub(super) fn page(letter: &Letter, brand: &Brand) -> String {
-    Layout { letter, brand }.to_string()
+pub(super) fn page(message: &EmailMessage, brand: &Brand) -> String {
+    Layout { message, brand }.to_string()
 }
 
 #[cfg(test)]
@@ -22,8 +22,8 @@ mod tests {
     use super::*;
     use crate::mail::Action;
 
-    fn letter() -> Letter {
-        Letter {
+    fn message() -> EmailMessage {
+        EmailMessage {
             to: "ada@example.com".into(),
             name: "Ada".into(),
             subject: "Come in".into(),
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_page_shows_logo_colour_button_bare_link_and_footer() {
-        let page = page(&letter(), &brand());
+        let page = page(&message(), &brand());
         let link = "https://app.example.com/invite?token=t0ken&#38;from=ada";
         for part in [
             "<title>Come in</title>",
@@ -66,9 +66,9 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_without_an_action_has_no_link_and_a_brand_without_a_logo_its_name() {
-        let letter = Letter { action: None, ..letter() };
-        let page = page(&letter, &Brand { support_email: None, logo_url: None, ..brand() });
+    fn an_email_without_an_action_has_no_link_and_a_brand_without_a_logo_its_name() {
+        let message = EmailMessage { action: None, ..message() };
+        let page = page(&message, &Brand { support_email: None, logo_url: None, ..brand() });
         assert!(!page.contains("<a ") && !page.contains("<img"), "{page}");
         assert_eq!(page.matches("Engines &#38; Co").count(), 2, "{page}");
     }
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn nothing_that_people_write_becomes_markup() {
         let hostile = r#""><img src=x onerror=alert(1)><a href='//eve'>"#.to_owned();
-        let letter = Letter {
+        let message = EmailMessage {
             to: hostile.clone(),
             name: hostile.clone(),
             subject: hostile.clone(),
@@ -84,7 +84,7 @@ mod tests {
             action: Some(Action { label: hostile.clone(), url: hostile.clone() }),
             after: vec![hostile.clone()],
         };
-        let page = page(&letter, &Brand { name: hostile, ..brand() });
+        let page = page(&message, &Brand { name: hostile, ..brand() });
         assert!(!page.contains("<img src=x") && !page.contains("<a href='"), "{page}");
         assert_eq!(page.matches("onerror").count(), page.matches("&#60;img src=x onerror").count());
         assert!(!page.contains(r#""">"#), "no attribute is left early: {page}");

@@ -7,14 +7,14 @@
 use jobs::{Database, NewJob, Tx};
 use sha2::{Digest, Sha256};
 
-use super::{Brand, Letter};
+use super::{Brand, EmailMessage};
 use crate::{Actor, Email, Error, WorkspaceId, networks};
 
 /// Cause of an email, which determines the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// An unauthenticated client named the address. The client was counted at the request ([`count_asker`]).
-    Asked,
+    Requested,
     /// A member or an API key of a workspace caused it.
     Member(WorkspaceId),
 }
@@ -85,14 +85,14 @@ impl Subject {
 /// account.
 pub async fn post(
     tx: &mut Tx,
-    letter: Letter,
+    message: EmailMessage,
     brand: &Brand,
     cause: Cause,
     actor: &Actor,
 ) -> Result<(), PostError> {
-    let recipient = Email::key_of(&letter.to).unwrap_or_else(|| letter.to.clone());
+    let recipient = Email::key_of(&message.to).unwrap_or_else(|| message.to.clone());
     let subjects = match cause {
-        Cause::Asked => vec![(Subject::Recipient, recipient)],
+        Cause::Requested => vec![(Subject::Recipient, recipient)],
         Cause::Member(workspace) => vec![
             (Subject::RecipientOfMember, recipient),
             asker(actor),
@@ -100,17 +100,22 @@ pub async fn post(
         ],
     };
     count(tx, subjects).await?;
-    Ok(enqueue(tx, letter, brand, actor).await?)
+    Ok(enqueue(tx, message, brand, actor).await?)
 }
 
 /// Enqueues an email that notifies its recipient about their own account or payment. It is never refused:
 /// otherwise an attacker would only have to use up the limit first.
-pub async fn notify(tx: &mut Tx, letter: Letter, actor: &Actor) -> Result<(), sqlx::Error> {
-    enqueue(tx, letter, &Brand::default(), actor).await
+pub async fn notify(tx: &mut Tx, message: EmailMessage, actor: &Actor) -> Result<(), sqlx::Error> {
+    enqueue(tx, message, &Brand::default(), actor).await
 }
 
-async fn enqueue(tx: &mut Tx, letter: Letter, brand: &Brand, actor: &Actor) -> Result<(), sqlx::Error> {
-    jobs::enqueue(tx, NewJob::new(&letter.dressed(brand)).origin(actor.origin())).await?;
+async fn enqueue(
+    tx: &mut Tx,
+    message: EmailMessage,
+    brand: &Brand,
+    actor: &Actor,
+) -> Result<(), sqlx::Error> {
+    jobs::enqueue(tx, NewJob::new(&message.dressed(brand)).origin(actor.origin())).await?;
     Ok(())
 }
 

@@ -18,18 +18,18 @@ use tabular::{Analysis, Bounds, Limits, Options};
 
 use crate::files::{self, File, UploadLimit};
 
-/// Concurrent analyses, with a short queue: each for [`LONGEST_LOOK`] at most.
+/// Concurrent analyses, with a short queue: each for [`MAX_ANALYSIS_TIME`] at most.
 static LOOKERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("looks-at-files", 2, 8, MAX_NICE));
 
 /// Maximum time of an analysis: a client waits for it.
-const LONGEST_LOOK: Duration = Duration::from_secs(8);
+const MAX_ANALYSIS_TIME: Duration = Duration::from_secs(8);
 
 /// Bounds of an analysis. An import reads the whole file.
 fn bounds() -> Bounds {
     Bounds {
         max_rows: Some(2_000_000),
         max_bytes: Some(128 << 20),
-        max_time: Some(LONGEST_LOOK),
+        max_time: Some(MAX_ANALYSIS_TIME),
         is_abandoned: None,
     }
 }

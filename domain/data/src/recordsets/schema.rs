@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_record_is_told_at_once_by_field() {
+    fn every_error_of_a_record_is_reported_at_once_by_field() {
         let errors = contacts().accept(&object(json!({"revenue": "much", "colour": "red"}))).unwrap_err();
         let keys: Vec<_> = errors.keys().map(String::as_str).collect();
         assert_eq!(keys, ["colour", "email", "revenue"]);

@@ -75,11 +75,11 @@ fn add<'a>(chosen: &mut Vec<Cow<'a, str>>, option: Cow<'a, str>) {
 }
 
 fn list<'a>(field: &Field, chosen: Vec<Cow<'a, str>>) -> Result<Stored<'a>, Invalid> {
-    const MOST: usize = 1_000;
+    const MAX_OPTIONS_READ: usize = 1_000;
     match chosen.len() {
         0 if field.required => Err(Invalid::new(code::REQUIRED, format!("{} is required", field.label))),
         0 => Ok(Stored::Empty),
-        1..=MOST => Ok(Stored::List(chosen)),
+        1..=MAX_OPTIONS_READ => Ok(Stored::List(chosen)),
         _ => Err(too_long("1,000 choices")),
     }
 }

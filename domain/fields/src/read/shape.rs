@@ -15,7 +15,7 @@ use crate::{Invalid, code};
 
 /// Most pairs of edges, or of a corner and an edge, that are looked at: a fraction of a second's work. A
 /// million edges have about three million pairs, unless they are long and lie close together.
-const MOST_PAIRS: usize = 5_000_000;
+const MAX_PAIRS: usize = 5_000_000;
 
 pub(super) fn check(polygon: &Polygon) -> Result<(), Invalid> {
     if let Some(Coord { x, y }) = crossing(polygon) {
@@ -38,7 +38,7 @@ fn crossing(polygon: &Polygon) -> Option<Coord> {
     // An edge between two equal positions is allowed, and crosses nothing.
     let edges: Vec<Line> = polygon.lines_iter().filter(|edge| edge.start != edge.end).collect();
     let edges = RTree::bulk_load(edges);
-    let near = edges.intersection_candidates_with_other_tree(&edges).take(MOST_PAIRS);
+    let near = edges.intersection_candidates_with_other_tree(&edges).take(MAX_PAIRS);
     near.filter(|(one, other)| !std::ptr::eq(*one, *other)).find_map(|(one, other)| match line_intersection(
         *one, *other,
     )? {
@@ -49,7 +49,7 @@ fn crossing(polygon: &Polygon) -> Option<Coord> {
 
 /// Of a hole that crosses nothing, one corner off the shell's outline tells where all of it lies.
 fn check_holes(shell: &Polygon, holes: &[LineString]) -> Result<(), Invalid> {
-    let mut affordable = MOST_PAIRS / shell.exterior().0.len().max(1);
+    let mut affordable = MAX_PAIRS / shell.exterior().0.len().max(1);
     for hole in holes {
         for corner in hole.coords() {
             let Some(rest) = affordable.checked_sub(1) else { return Ok(()) };

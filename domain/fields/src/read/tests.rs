@@ -188,7 +188,7 @@ fn points_in_time_become_utc() {
 }
 
 #[test]
-fn contacts_are_checked_for_what_people_get_wrong() {
+fn contact_fields_refuse_common_mistakes() {
     for good in ["ada@example.org", "o'neil+x@mail.example.co.uk", "jürgen@müller.de"] {
         check(FieldType::Email, &[(good, Ok(json!(good)))]);
     }

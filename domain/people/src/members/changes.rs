@@ -3,7 +3,7 @@
 
 use domain::{
     Accounts, Error, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
-    access::{Denied, Held, Lacking, Reach, Role},
+    access::{DenialReason, Denied, Grants, Reach, Role},
     standing::{self, To, Whose},
 };
 use poem_openapi::Object;
@@ -11,7 +11,7 @@ use poem_openapi::Object;
 use super::{MemberProfile, get};
 
 /// The error of members who change others, or their own role or access.
-const NEEDS_EDIT: Denied = Denied { permission: "members:edit", lacking: Lacking::Permission };
+const NEEDS_EDIT: Denied = Denied { permission: "members:edit", reason: DenialReason::Permission };
 
 /// Changes to a member: absent fields stay unchanged; for a nullable field, null restores the account's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
@@ -38,7 +38,7 @@ pub struct MemberChanges {
 /// `forbidden`, `last_owner`
 pub async fn update(
     db: &mut WorkspaceDb,
-    (caller, reach): (&Held, Reach),
+    (caller, reach): (&Grants, Reach),
     id: MemberId,
     changes: MemberChanges,
 ) -> Result<MemberProfile, Error> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use domain::{
     Accounts, Error, Event, MemberId, UserId, WorkspaceDb,
-    access::Held,
+    access::Grants,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
 };
@@ -137,7 +137,7 @@ async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Hold
 /// jobs, or for an unknown type.
 pub async fn reassign(
     db: &mut WorkspaceDb,
-    caller: &Held,
+    caller: &Grants,
     from: MemberId,
     to: MemberId,
     types: Option<&[String]>,
@@ -150,7 +150,7 @@ pub async fn reassign(
 
 async fn reassign_with(
     accounts: &mut Accounts<'_>,
-    caller: &Held,
+    caller: &Grants,
     from: MemberId,
     to: MemberId,
     types: Option<&[String]>,
@@ -253,7 +253,7 @@ async fn reassign_with(
 /// permissions.
 async fn may_hand_over(
     accounts: &mut Accounts<'_>,
-    caller: &Held,
+    caller: &Grants,
     keys: &[Usable],
     to: UserId,
 ) -> Result<(), Error> {

@@ -134,7 +134,7 @@ impl Spent<'_> {
 
 /// The parser of workbooks reserves room for as many strings as the part promises, so the promise must be possible.
 fn check_promised_strings(part: impl BufRead, size: u64) -> Result<(), FileError> {
-    const SMALLEST_STRING: u64 = 5; // <si/>
+    const MIN_STRING: u64 = 5; // <si/>
     let mut reader = quick_xml::Reader::from_reader(part.take(1 << 20));
     let mut buffer = Vec::new();
     loop {
@@ -147,7 +147,7 @@ fn check_promised_strings(part: impl BufRead, size: u64) -> Result<(), FileError
                     .filter(|attribute| attribute.key.local_name().as_ref() == "uniqueCount")
                     .map(|attribute| attribute.value.parse::<u64>().unwrap_or(0))
                     .max();
-                if promised.is_some_and(|promised| promised > size / SMALLEST_STRING) {
+                if promised.is_some_and(|promised| promised > size / MIN_STRING) {
                     return Err(FileError::Corrupt("it promises more strings than it has".to_owned()));
                 }
                 return Ok(());

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodings_are_told_apart_with_and_without_a_mark() {
+    fn encodings_are_detected_with_and_without_a_byte_order_mark() {
         let utf16 = |text: &str, little: bool| -> Vec<u8> {
             text.encode_utf16()
                 .flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() })

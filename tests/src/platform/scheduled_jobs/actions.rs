@@ -101,7 +101,7 @@ async fn a_webhook_is_sent_with_a_signature_that_its_receiver_can_check() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_is_tried_again_under_the_same_id_and_not_before_its_receiver_asks() {
+async fn a_webhook_is_retried_under_the_same_id_and_not_before_retry_after() {
     let receiver = Receiver::start(&[503, 200]).await;
     let app = TestApp::start_with(&[("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")]).await;
     let owner = app.owner().await;
@@ -119,7 +119,7 @@ async fn a_webhook_is_tried_again_under_the_same_id_and_not_before_its_receiver_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_is_refused_or_sent_elsewhere_fails_for_good() {
+async fn a_refused_or_redirected_webhook_fails_permanently() {
     let app = TestApp::start_with(&[("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")]).await;
     let owner = app.owner().await;
     for (statuses, said) in [(&[410][..], "the receiver answered 410"), (&[302], "the receiver answered 302")]
@@ -132,7 +132,7 @@ async fn a_webhook_that_is_refused_or_sent_elsewhere_fails_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_into_the_house_is_not_sent() {
+async fn a_webhook_to_a_private_address_is_not_sent() {
     let receiver = Receiver::start(&[200]).await;
     let app = TestApp::start().await;
     let owner = app.owner().await;
@@ -179,7 +179,7 @@ async fn a_scheduled_export_makes_a_file_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduled_export_of_a_recordset_that_has_gone_says_so() {
+async fn a_scheduled_export_of_a_deleted_recordset_fails_with_that_reason() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     owner.post("/recordsets", json!({ "name": "Leads", "fields": [] })).await.expect(201);

@@ -154,7 +154,7 @@ async fn jitter_puts_a_job_off_and_not_its_occurrence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schedule_of_a_newer_release_holds_nobody_up() {
+async fn a_schedule_of_a_newer_release_delays_no_other() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (strange, due) = yearly(&owner, json!({})).await;

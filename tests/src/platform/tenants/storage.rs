@@ -125,7 +125,7 @@ async fn files_exports_and_reports_count_until_they_are_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_workspace_refuses_what_adds_and_lets_delete() {
+async fn a_full_workspace_refuses_additions_and_allows_deletes() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let recordset = people(&owner).await;
@@ -227,7 +227,7 @@ async fn an_export_that_fills_the_storage_leaves_no_part_of_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_is_refused_by_its_plan_whether_or_not_it_says_its_size() {
+async fn an_upload_above_the_plans_limit_is_refused_with_or_without_a_content_length() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let unsized_upload = |csv: String| {

@@ -146,7 +146,7 @@ async fn a_key_is_as_good_as_the_person_who_answers_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gives_a_role_that_does_more_than_they_may() {
+async fn a_caller_cannot_give_a_role_with_more_permissions() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let viewer = app.join(&owner, "viewer").await;

@@ -54,19 +54,19 @@ async fn who_registers_chooses_their_password_by_the_mailed_link_and_is_in() {
     sign_in(&app, EMAIL, PASSWORD).await.expect(200);
     assert_eq!(activate(&app, &token, PASSWORD).await.error(401), "token_invalid");
     assert_eq!(look(&app, &mail).await.error(404), "record_not_found");
-    assert_eq!(audited(&app, Some(id)).await, ["user.registered", "account_letter.sent", "user.activated"]);
+    assert_eq!(audited(&app, Some(id)).await, ["user.registered", "account_email.sent", "user.activated"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registering_an_address_that_has_an_account_is_answered_alike_and_its_owner_is_told() {
+async fn registering_a_known_address_is_answered_alike_and_notifies_its_owner() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     let (taken, free) = (register(&app, &ada.email).await, register(&app, EMAIL).await);
     assert_eq!((taken.status, free.status), (201, 201));
     assert_eq!(taken.text.replace(&ada.email, EMAIL), free.text);
 
-    let told = app.mail(&ada.email, "You have an account already", 1).await;
-    assert!(told.link().path().ends_with("/login"));
+    let received = app.mail(&ada.email, "You have an account already", 1).await;
+    assert!(received.link().path().ends_with("/login"));
     app.mail(EMAIL, SUBJECT, 1).await;
     sign_in(&app, &ada.email, PASSWORD).await.expect(200);
     assert_eq!(ada.client.get("/auth/me").await.expect(200)["name"], "Ada Lovelace");
@@ -87,7 +87,7 @@ async fn a_registration_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn before_it_is_activated_nobody_signs_in_to_an_account() {
+async fn an_account_cannot_be_signed_in_to_before_its_activation() {
     let app = TestApp::start().await;
     let registration = json!({"email": EMAIL, "name": "Grace Hopper"});
     app.anonymous().post("/auth/register", registration).await.expect(201);

@@ -97,7 +97,7 @@ async fn who_signs_up_works_at_once_and_verifies_the_address_by_the_mailed_link_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_not_verified_is_matched_by_nobody() {
+async fn an_unverified_address_matches_no_account() {
     let app = TestApp::start_with(&[("CLERK_SECRET", CLERK_SECRET)]).await;
     let owner = app.owner().await;
     let email = "ceo@bigcorp.example";

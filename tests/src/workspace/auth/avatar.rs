@@ -117,7 +117,7 @@ async fn what_is_no_picture_or_too_large_is_refused_and_nothing_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_picture_is_set_by_an_admin_who_equals_or_outranks_them() {
+async fn admins_set_the_picture_of_members_of_lower_or_equal_roles() {
     let app = TestApp::start().await;
     let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
     let admin = Person::new(&app).await.join(&owner, "admin").await;
@@ -142,7 +142,7 @@ async fn somebody_elses_picture_is_set_by_an_admin_who_equals_or_outranks_them()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_that_are_nobodys_any_more_are_swept() {
+async fn unused_pictures_are_swept() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let employee = Person::employee(&app, &owner, "member").await;

@@ -29,7 +29,7 @@ async fn billed(app: &TestApp, workspace: &Value) -> (String, Option<String>, Op
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_says_what_they_pay_with_has_a_subscription_that_is_free_for_three_days() {
+async fn a_sign_up_with_a_payment_method_gets_a_trial_of_three_days() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let signup = paying_with("pm_card");
@@ -62,7 +62,7 @@ async fn who_says_what_they_pay_with_has_a_subscription_that_is_free_for_three_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_is_told_where_to_by_both_ways_of_signing_up() {
+async fn a_sign_up_without_a_payment_method_gets_a_checkout_url_either_way() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let visitor = app.anonymous();
@@ -130,7 +130,7 @@ async fn what_cannot_be_a_payment_method_is_refused_before_anything_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stripe_that_is_away_is_asked_again() {
+async fn an_unreachable_stripe_is_retried() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     stripe.be_away_for(1);
@@ -167,7 +167,7 @@ async fn a_step_that_was_killed_before_it_noted_its_customer_makes_no_second_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_payments_are_taken_a_plain_sign_up_works_and_one_that_would_pay_says_so() {
+async fn without_stripe_a_plain_sign_up_works_and_one_with_payment_is_refused() {
     let app = TestApp::start().await;
     assert_eq!(
         app.anonymous().post("/auth/signup", paying_with("pm_card")).await.expect(503),

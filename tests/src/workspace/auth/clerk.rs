@@ -33,7 +33,7 @@ async fn a_person_is_known_by_their_address_once_and_by_their_clerk_id_from_then
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_made_and_who_was_deactivated_stays_out() {
+async fn clerk_sign_in_creates_no_account_and_refuses_deactivated_ones() {
     let app = TestApp::start_with(&[("CLERK_SECRET", SECRET)]).await;
     let ada = Person::new(&app).await;
     let users = app.count("select count(*) from control.users").await;
@@ -51,7 +51,7 @@ async fn nobody_is_made_and_who_was_deactivated_stays_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_secret_nobody_is_told_anything() {
+async fn without_the_secret_the_clerk_check_reveals_nothing() {
     let (app, without) = (TestApp::start_with(&[("CLERK_SECRET", SECRET)]).await, TestApp::start().await);
     let person = json!({"clerk_id": "user_1"});
     assert_eq!(check(&app, None, person.clone()).await.error(401), "token_missing");

@@ -60,7 +60,7 @@ async fn completed_never_comes_without_what_was_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_a_sign_ups_stream_says_names_it_by_its_own_token() {
+async fn every_event_of_a_sign_ups_stream_has_its_token() {
     let prefix = format!("t{}", uuid::Uuid::now_v7().simple());
     let app = TestApp::start_with(&[("REDIS_PREFIX", &prefix)]).await;
     let (started, end) = sign_up(&app).await;
@@ -150,7 +150,7 @@ async fn a_token_that_was_never_given_names_no_sign_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_that_has_seen_the_end_of_a_sign_up_is_told_to_stay_away() {
+async fn a_reader_that_has_seen_the_end_of_a_sign_up_gets_204() {
     let app = TestApp::start().await;
     let (started, end) = sign_up(&app).await;
     let stream = url(&started, "stream_url");

@@ -22,7 +22,7 @@ enum Since {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_link_that_was_handed_over_is_good_while_its_maker_could_make_it() {
+async fn a_handed_over_password_link_is_valid_while_its_maker_could_make_it() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     for since in [

@@ -23,7 +23,7 @@ async fn exchange(app: &TestApp, token: &Value) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
+async fn a_member_of_staff_acts_as_a_user_by_a_single_use_token() {
     let app = TestApp::start().await;
     let (ada, staff) = (Person::new(&app).await, staff(&app).await);
     let made = token(&app, ada.id, &staff.email).await.expect(201);
@@ -78,7 +78,7 @@ async fn acting_as(app: &TestApp, person: &Person, staff: &Person) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acting_as_somebody_ends_after_an_hour_and_with_the_standing_of_the_member_of_staff() {
+async fn impersonation_ends_after_an_hour_or_when_the_member_of_staff_is_deactivated() {
     let app = TestApp::start().await;
     let (ada, staff) = (Person::new(&app).await, staff(&app).await);
     for (end, again) in [
@@ -108,11 +108,11 @@ async fn acting_as_somebody_ends_after_an_hour_and_with_the_standing_of_the_memb
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_staff_act_as_others_and_only_as_people_who_are_there() {
+async fn only_staff_impersonate_and_only_active_users() {
     let app = TestApp::start().await;
     let (ada, eve, staff) = (Person::new(&app).await, Person::new(&app).await, staff(&app).await);
-    for nobody in [eve.email.as_str(), &eve.id.to_string(), "unknown@example.com"] {
-        let refused = token(&app, ada.id, nobody).await.expect(422);
+    for unknown in [eve.email.as_str(), &eve.id.to_string(), "unknown@example.com"] {
+        let refused = token(&app, ada.id, unknown).await.expect(422);
         assert_eq!(refused["fields"], json!({"staff": ["must be an active staff account"]}));
     }
     assert_eq!(token(&app, Uuid::now_v7(), &staff.email).await.error(404), "record_not_found");
@@ -145,8 +145,8 @@ async fn an_operator_finds_an_account_and_deactivates_it() {
     // Back in, but not by what was open before.
     assert_eq!(ada.client.get("/auth/me").await.error(401), "token_invalid");
     sign_in(&app, &ada.email, PASSWORD).await.expect(200);
-    let nobody = format!("/users/{}", Uuid::now_v7());
-    assert_eq!(app.operator().patch(&nobody, json!({})).await.error(404), "record_not_found");
+    let unknown = format!("/users/{}", Uuid::now_v7());
+    assert_eq!(app.operator().patch(&unknown, json!({})).await.error(404), "record_not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,7 @@ async fn an_admin_has_a_link_mailed_to_a_member() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_to_hand_over_is_good_for_a_day_and_mails_nothing() {
+async fn a_link_to_hand_over_is_valid_for_a_day_and_sends_no_email() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let ada = Person::employee(&app, &owner, "member").await;
@@ -49,7 +49,7 @@ async fn a_link_to_hand_over_is_good_for_a_day_and_mails_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_resets_who_outranks_them_and_strangers_do_not_exist() {
+async fn members_reset_only_lower_or_equal_roles_and_others_are_not_found() {
     let app = TestApp::start().await;
     let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
     let admin = Person::employee(&app, &owner, "admin").await;
@@ -69,7 +69,7 @@ async fn nobody_resets_who_outranks_them_and_strangers_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whose_account_is_their_own_is_only_asked_to_and_keeps_the_link_that_they_asked_for() {
+async fn an_unmanaged_account_gets_a_request_to_reset_and_keeps_its_own_link() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let ada = Person::new(&app).await.join(&owner, "member").await;
@@ -98,7 +98,7 @@ async fn whose_account_is_their_own_is_only_asked_to_and_keeps_the_link_that_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_by_an_admin_leaves_the_one_that_the_person_asked_for_as_good_as_it_was() {
+async fn an_admins_reset_link_leaves_the_users_own_link_valid() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let ada = Person::employee(&app, &owner, "member").await;

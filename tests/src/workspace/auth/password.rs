@@ -59,8 +59,8 @@ async fn a_reset_revokes_personal_tokens_and_lists_the_keys_that_go_on() {
 
     assert_eq!(script.get("/recordsets").await.error(401), "token_invalid");
     key.get("/recordsets").await.expect(200);
-    let told = app.mail(&ada.email, "Your password was changed", 1).await.text;
-    assert!(told.contains("- My script") && told.contains("- Nightly sync"), "{told}");
+    let received = app.mail(&ada.email, "Your password was changed", 1).await.text;
+    assert!(received.contains("- My script") && received.contains("- Nightly sync"), "{received}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn of_twenty_resets_at_once_with_one_link_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_nobody_has_is_answered_alike_and_gets_nothing() {
+async fn an_unknown_address_is_answered_alike_and_gets_no_email() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     let known = ask(&app, &ada.email).await;
@@ -91,7 +91,7 @@ async fn an_address_that_nobody_has_is_answered_alike_and_gets_nothing() {
     }
     app.mail(&ada.email, SUBJECT, 1).await;
     let waiting = "select count(*) from shard.jobs where kind in ('accounts.write', 'mail.send')";
-    crate::cluster::wait_until("all letters are written", || async { app.count(waiting).await == 0 }).await;
+    crate::cluster::wait_until("all emails are written", || async { app.count(waiting).await == 0 }).await;
     let links = "select count(*) from control.account_tokens where purpose = 'password_reset'";
     assert_eq!(app.count(links).await, 1);
     assert!(app.mails("unknown@example.com", SUBJECT).is_empty());
@@ -117,7 +117,7 @@ async fn a_password_that_is_refused_does_not_use_the_link_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_good_for_an_hour_and_until_there_is_a_newer_one() {
+async fn a_reset_link_is_valid_for_an_hour_and_until_there_is_a_newer_one() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     ask(&app, &ada.email).await.expect(200);
@@ -141,14 +141,14 @@ async fn a_link_is_good_for_an_hour_and_until_there_is_a_newer_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobodys_mailbox_is_filled_by_others() {
+async fn emails_per_address_are_limited_over_all_senders() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     for _ in 0..8 {
         ask(&app, &ada.email).await.expect(200);
     }
     let waiting = "select count(*) from shard.jobs where kind in ('accounts.write', 'mail.send')";
-    crate::cluster::wait_until("all letters are written", || async { app.count(waiting).await == 0 }).await;
+    crate::cluster::wait_until("all emails are written", || async { app.count(waiting).await == 0 }).await;
     // Five an hour, of which the first was about the sign-up.
     assert_eq!(app.mails(&ada.email, SUBJECT).len(), 4);
 }
@@ -173,7 +173,7 @@ async fn a_new_password_in_place_of_the_old_ends_all_other_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_is_as_long_as_the_workspace_asks_that_manages_the_account_and_no_other() {
+async fn only_the_managing_workspace_sets_the_minimum_password_length() {
     let app = TestApp::start().await;
     let (owner, eve) = (Person::new(&app).await, Person::new(&app).await);
     let (bob, ada) = (

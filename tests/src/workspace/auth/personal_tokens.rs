@@ -40,7 +40,7 @@ async fn a_token_is_shown_once_and_reads_where_its_person_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_for_one_workspace_is_good_in_no_other() {
+async fn a_token_for_one_workspace_is_invalid_in_others() {
     let app = TestApp::start().await;
     let (owner, host) = (app.owner().await, app.owner().await);
     let guest = app.join(&host, "member").await;
@@ -59,7 +59,7 @@ async fn a_token_for_one_workspace_is_good_in_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_wrong_with_a_token_is_said_by_field() {
+async fn an_invalid_personal_token_is_refused_by_field() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let wrong = json!({"name": "", "expires_at": "2001-01-01T00:00:00Z", "ip_allowlist": ["x"]});
@@ -96,7 +96,7 @@ async fn a_revoked_token_opens_nothing_and_is_ones_own_to_revoke() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_and_whoever_acts_as_somebody_make_no_tokens() {
+async fn api_keys_and_impersonators_make_no_personal_tokens() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, key) = owner.new_key(&["*"]).await;

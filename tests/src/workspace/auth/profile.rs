@@ -66,7 +66,7 @@ async fn a_profile_changes_in_all_of_ones_workspaces_and_what_is_absent_stays() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_address_takes_the_password_and_the_old_one_is_told() {
+async fn a_change_of_address_needs_the_password_and_notifies_the_old_address() {
     let app = TestApp::start().await;
     let (ada, eve) = (Person::new(&app).await, Person::new(&app).await);
     let new = "countess@example.com";
@@ -131,7 +131,7 @@ async fn a_change_of_address_is_given_up_by_sending_the_present_one_and_lost_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_wrong_with_a_profile_is_said_at_once() {
+async fn every_error_of_a_profile_is_reported_at_once() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     let wrong = json!({"name": "", "title": "t".repeat(201), "avatar_url": "javascript:alert(1)"});
@@ -145,7 +145,7 @@ async fn all_that_is_wrong_with_a_profile_is_said_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_is_shown_to_who_equals_or_outranks_them_and_does_not_exist_for_strangers() {
+async fn a_member_is_visible_to_equal_or_higher_roles_and_not_found_for_other_workspaces() {
     let app = TestApp::start().await;
     let (owner, stranger) = (Person::new(&app).await, Person::new(&app).await);
     let admin = Person::new(&app).await.join(&owner, "admin").await;
@@ -167,9 +167,9 @@ async fn a_person_is_shown_to_who_equals_or_outranks_them_and_does_not_exist_for
     // In a workspace that only one of them is in, the other one doesn't exist.
     let elsewhere = owner.client.in_workspace(Some(stranger.workspace()));
     assert_eq!(elsewhere.get(&path(&viewer)).await.error(404), "record_not_found");
-    let nobody = format!("/auth/{}", uuid::Uuid::now_v7());
-    assert_eq!(owner.client.get(&nobody).await.error(404), "record_not_found");
-    assert_eq!(app.anonymous().get(&nobody).await.error(401), "token_missing");
+    let unknown = format!("/auth/{}", uuid::Uuid::now_v7());
+    assert_eq!(owner.client.get(&unknown).await.error(404), "record_not_found");
+    assert_eq!(app.anonymous().get(&unknown).await.error(401), "token_missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,7 +205,7 @@ async fn a_person_is_edited_by_an_admin_who_equals_or_outranks_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_edits_how_the_workspace_shows_somebody_and_nothing_of_their_account() {
+async fn an_admin_edits_the_member_and_not_the_account() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let ada = Person::new(&app).await;
@@ -286,7 +286,7 @@ async fn an_address_that_waits_is_shown_to_its_person_and_to_the_workspace_that_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_address_of_someone_who_belongs_elsewhere_too_is_their_own_business() {
+async fn admins_cannot_change_the_address_of_a_member_of_other_workspaces() {
     let app = TestApp::start().await;
     let owner = Person::new(&app).await;
     let ada = Person::new(&app).await.join(&owner, "member").await;

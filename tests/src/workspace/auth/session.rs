@@ -88,7 +88,7 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_who_was_deactivated_is_out_at_once() {
+async fn a_deactivated_member_loses_access_at_once() {
     let app = TestApp::start().await;
     let (login, owner) = account(&app).await;
     sqlx::query("update control.users set is_active = false").execute(&app.database.pool).await.unwrap();
@@ -228,7 +228,7 @@ async fn signing_out_ends_the_session_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn me_is_the_user_their_workspaces_and_if_asked_their_member() {
+async fn me_shows_the_user_the_workspaces_and_on_request_the_member() {
     let app = TestApp::start().await;
     let (owner, eve) = (app.owner().await, app.owner().await);
     let (own, foreign) = (owner.workspace.as_ref().unwrap(), eve.workspace.as_ref().unwrap());

@@ -160,7 +160,7 @@ async fn of_several_sign_ups_at_once_with_one_address_exactly_one_becomes_an_acc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_sign_up_is_said_by_field_and_starts_nothing() {
+async fn an_invalid_sign_up_is_refused_by_field_and_starts_nothing() {
     let app = TestApp::start().await;
     let visitor = app.anonymous();
 
@@ -282,7 +282,7 @@ pub async fn overtake(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_up_that_fails_says_why_and_frees_its_address() {
+async fn a_failed_sign_up_shows_its_reason_and_frees_its_address() {
     let app = TestApp::start().await;
     let (visitor, signup) = (app.anonymous(), new_signup());
 
@@ -302,7 +302,7 @@ async fn a_sign_up_that_fails_says_why_and_frees_its_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_sign_up_that_fails_is_told_why() {
+async fn a_failed_sign_up_answers_its_waiting_caller_with_the_reason() {
     let app = TestApp::start().await;
     let (visitor, signup) = (app.anonymous(), new_signup());
     let answer = overtake(&app, &signup, visitor.post("/auth/signup", signup.clone())).await;
@@ -336,8 +336,8 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
         .await;
         killed.commit().await.unwrap();
     };
-    let nobody = Actor::default();
-    let (attempt, ()) = tokio::join!(provisioning::create_user(&app.database, &signup, &nobody), commit);
+    let no_actor = Actor::default();
+    let (attempt, ()) = tokio::join!(provisioning::create_user(&app.database, &signup, &no_actor), commit);
 
     attempt.expect("the account is there, and ours");
 }

@@ -73,7 +73,7 @@ async fn who_has_paid_signs_up_with_the_mailed_code_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_that_comes_again_invites_nobody_again() {
+async fn a_repeated_webhook_event_sends_no_second_invite() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     invite(&stripe, &app).await;
@@ -85,7 +85,7 @@ async fn a_notice_that_comes_again_invites_nobody_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invite_is_found_by_its_address_and_access_code_and_neither_alone_tells_anything() {
+async fn an_invite_is_found_only_by_address_and_access_code_together() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let (mailed, access_code) = invite(&stripe, &app).await;
@@ -171,7 +171,7 @@ async fn a_sign_up_that_fails_gives_its_invite_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_signs_in_by_clerk_needs_no_password_and_everybody_else_does() {
+async fn only_clerk_sign_in_needs_no_password() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let (code, _) = invite(&stripe, &app).await;
@@ -200,7 +200,7 @@ async fn who_signs_in_by_clerk_needs_no_password_and_everybody_else_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invite_that_expired_or_whose_subscription_is_over_is_gone() {
+async fn an_expired_invite_or_one_with_an_ended_subscription_is_gone() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let (code, access_code) = invite(&stripe, &app).await;
@@ -216,7 +216,7 @@ async fn an_invite_that_expired_or_whose_subscription_is_over_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_has_an_invite_of_an_unknown_code() {
+async fn an_unknown_invite_code_is_not_found() {
     let stripe = Stripe::start().await;
     let app = stripe.start_app(&[]).await;
     let visitor = app.anonymous();
@@ -232,7 +232,7 @@ async fn nobody_has_an_invite_of_an_unknown_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_payments_are_taken_every_door_of_invites_says_so() {
+async fn without_stripe_every_route_of_invites_is_refused() {
     let app = TestApp::start().await;
     let visitor: Client = app.anonymous();
     let lookup = json!({"email": ADA, "access_code": "x"});

@@ -10,7 +10,7 @@ use crate::{Reply, TestApp, client::send};
 const UNKNOWN: &str = "unknown@example.com";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_account_answers_the_same_as_an_address_that_nobody_has() {
+async fn a_locked_account_and_an_unknown_address_are_answered_alike() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     let mut answers = Vec::new();
@@ -143,7 +143,7 @@ async fn of_any_number_of_guesses_at_once_five_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_who_sign_in_rightly_at_once_do_not_lock_themselves_out() {
+async fn concurrent_correct_sign_ins_do_not_lock_the_account() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     let tries = (0..12).map(|_| sign_in(&app, &ada.email, PASSWORD));
@@ -163,7 +163,7 @@ async fn a_success_forgets_the_failures_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_is_over_in_time_and_the_next_one_is_twice_as_long() {
+async fn a_lock_ends_in_time_and_the_next_one_is_twice_as_long() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     for _ in 0..5 {
@@ -181,7 +181,7 @@ async fn a_lock_is_over_in_time_and_the_next_one_is_twice_as_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_locked_account_locks_nobody_elses_and_one_address_many() {
+async fn a_locked_account_locks_no_other_and_an_address_locks_its_network() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     for account in 0..9 {

@@ -77,7 +77,7 @@ async fn an_expired_token_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_bearer_token_one_is_asked_for() {
+async fn a_request_without_a_bearer_token_gets_www_authenticate() {
     let app = TestApp::start().await;
     let visitor = app.anonymous();
     for path in ["/auth/me", "/recordsets", "/records", "/jobs"] {

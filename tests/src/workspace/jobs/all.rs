@@ -29,7 +29,7 @@ async fn open(who: &Client, query: &str, last: Option<i64>) -> EventReader {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_stream_tells_of_all_jobs_of_the_workspace_and_of_no_other() {
+async fn one_stream_has_all_jobs_of_its_workspace_and_no_others() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     let running = sleeper(&app, &ada, NoOp { sleep_ms: 600_000, ..NoOp::default() }).await;
@@ -63,7 +63,7 @@ async fn one_stream_tells_of_all_jobs_of_the_workspace_and_of_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_back_is_told_what_came_meanwhile_or_that_there_is_a_gap() {
+async fn a_resumed_reader_gets_the_missed_events_or_a_gap() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let mut stream = open(&ada, "", None).await;
@@ -89,7 +89,7 @@ async fn who_comes_back_is_told_what_came_meanwhile_or_that_there_is_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_one_kind_or_status_tells_of_nothing_else() {
+async fn a_stream_filtered_by_kind_or_status_sends_only_those_events() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let mut ends = open(&ada, "?status=COMPLETED", None).await;

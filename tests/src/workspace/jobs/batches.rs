@@ -90,7 +90,7 @@ async fn what_is_to_come_afterwards_comes_once_and_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_may_be_filled_bit_by_bit_and_is_over_only_when_sealed() {
+async fn a_batch_is_filled_in_steps_and_ends_only_when_sealed() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let new = NewBatch::new("Tests").workspace(Some(workspace_of(&owner)));

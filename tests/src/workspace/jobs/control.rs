@@ -81,7 +81,7 @@ async fn more_jobs_than_one_transaction_takes_are_all_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_to_cancel_many_says_which_or_says_all() {
+async fn a_bulk_cancel_needs_a_filter_or_all() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
 
@@ -121,7 +121,7 @@ async fn a_waiting_job_is_put_first_and_its_watchers_see_a_transition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_cancel_many_and_reorder_and_viewers_and_strangers_do_not() {
+async fn only_members_cancel_many_jobs_and_reorder_them() {
     let app = TestApp::start().await;
     let (owner, eve) = (app.owner().await, app.owner().await);
     let job = for_tomorrow(&app, &owner).await;

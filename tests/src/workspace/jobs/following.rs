@@ -127,7 +127,7 @@ async fn the_stream_of_all_jobs_follows_which_of_them_its_reader_may_view() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_of_all_jobs_who_comes_back_is_told_when_it_may_view_others_now() {
+async fn a_resumed_stream_of_all_jobs_gets_a_gap_after_a_change_of_permissions() {
     let app = TestApp::start().await;
     let (owner, visitor) = (app.owner().await, app.anonymous());
     let bob = app.join(&owner, "viewer").await;

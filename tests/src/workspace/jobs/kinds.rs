@@ -30,7 +30,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_see_exports_finds_them_nowhere_and_gets_no_link() {
+async fn without_the_permission_exports_are_not_found_and_have_no_link() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, job) = export(&owner).await;
@@ -68,7 +68,7 @@ async fn whoever_may_not_see_exports_finds_them_nowhere_and_gets_no_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn generic_routes_change_an_export_only_for_whoever_may_do_so_with_exports() {
+async fn generic_routes_change_an_export_only_with_the_permission_for_exports() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, job) = export(&owner).await;

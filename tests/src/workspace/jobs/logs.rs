@@ -7,7 +7,7 @@ use super::sleeper;
 use crate::{TestApp, client::send};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_handler_says_is_in_its_jobs_log_by_the_time_the_job_is_over() {
+async fn a_handlers_log_lines_are_stored_before_its_job_ends() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = sleeper(&app, &owner, NoOp { lines: 2, ..NoOp::default() }).await;
@@ -27,7 +27,7 @@ async fn what_a_handler_says_is_in_its_jobs_log_by_the_time_the_job_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_is_capped_per_attempt_and_says_so_once() {
+async fn a_log_is_capped_per_attempt_with_one_line_about_it() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = sleeper(&app, &owner, NoOp { lines: 1500, failures: 1, ..NoOp::default() }).await;
@@ -89,7 +89,7 @@ async fn a_log_is_streamed_while_the_job_runs_and_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_arrive_although_the_bus_forgot_to_say_so() {
+async fn log_lines_arrive_without_an_announcement_on_the_bus() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;

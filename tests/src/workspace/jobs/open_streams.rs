@@ -189,7 +189,7 @@ async fn streams_of_a_sign_in_end_when_it_is_older_than_the_workspace_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_that_shows_a_job_has_a_stream_url_for_whoever_asks() {
+async fn every_answer_that_shows_a_job_has_a_stream_url_for_its_caller() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let bob = app.join(&owner, "admin").await;

@@ -20,7 +20,7 @@ async fn until_let_go(address: &str, sent: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sends_no_whole_head_is_let_go_while_a_stream_stays_open() {
+async fn a_connection_without_a_complete_head_is_closed_and_a_stream_stays_open() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 600_000, ..NoOp::default() }).await;

@@ -114,7 +114,7 @@ async fn no_more_jobs_start_in_a_period_than_a_limit_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_kind_waits_and_says_so_until_it_is_resumed() {
+async fn a_paused_kind_waits_with_that_reason_until_it_is_resumed() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let pause = "insert into shard.job_pauses (id, kind, reason) values (gen_random_uuid(), 'engine.no_op', 'a fault')";

@@ -42,7 +42,7 @@ async fn a_key_stands_for_the_live_job_until_it_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_for_ever_outlives_success_but_not_failure() {
+async fn a_permanent_unique_key_outlives_success_but_not_failure() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (short, long) = (NoOp::default(), NoOp { sleep_ms: 60_000, ..NoOp::default() });
@@ -63,7 +63,7 @@ async fn a_key_for_ever_outlives_success_but_not_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_within_a_period_is_taken_until_the_period_is_over() {
+async fn a_unique_key_with_a_period_is_taken_until_the_period_ends() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let job = NoOp::default();

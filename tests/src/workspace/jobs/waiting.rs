@@ -12,7 +12,7 @@ async fn waiting(owner: &Client, job: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_for_later_says_when() {
+async fn a_delayed_job_shows_when_it_starts() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let at = jobs::clock::now() + TimeDelta::hours(1);
@@ -27,7 +27,7 @@ async fn a_job_for_later_says_when() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_whose_pool_has_no_worker_says_so() {
+async fn a_job_whose_pool_has_no_worker_shows_that_reason() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     sqlx::query("update shard.workers set asked = 'pause'").execute(&app.database.pool).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_job_whose_pool_has_no_worker_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_behind_a_limit_or_in_the_line_say_so_with_their_position() {
+async fn jobs_behind_a_limit_or_in_the_queue_show_that_reason_and_their_position() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let limit = "insert into shard.job_limits (id, scope, kind, max_running)

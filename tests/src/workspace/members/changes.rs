@@ -6,7 +6,7 @@ use super::{member_of, path_of};
 use crate::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_changes_their_own_profile_and_no_more_of_it() {
+async fn a_user_changes_only_the_editable_fields_of_their_own_profile() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let bob = app.join(&ada, "viewer").await;
@@ -66,7 +66,7 @@ async fn a_role_counts_from_the_next_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_switched_off_gets_in_nowhere_here_until_they_are_switched_on() {
+async fn a_deactivated_member_has_no_access_until_reactivated() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let bob = app.join(&ada, "member").await;
@@ -86,7 +86,7 @@ async fn whoever_is_switched_off_gets_in_nowhere_here_until_they_are_switched_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_reaches_above_their_own_role() {
+async fn members_manage_only_members_up_to_their_own_role() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let admin = app.join(&ada, "admin").await;

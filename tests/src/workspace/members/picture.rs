@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_sets_their_own_picture_and_admins_that_of_others() {
+async fn members_set_their_own_picture_and_admins_those_of_others() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let (bob, admin) = (app.join(&ada, "viewer").await, app.join(&ada, "admin").await);

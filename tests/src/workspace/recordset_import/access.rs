@@ -71,7 +71,7 @@ async fn a_viewer_looks_at_imports_and_starts_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_to_a_report_is_good_for_that_report_only() {
+async fn a_link_to_a_report_is_valid_for_that_report_only() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let (_, one) = owner.import("People", PEOPLE).await;

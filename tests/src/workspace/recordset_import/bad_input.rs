@@ -73,7 +73,7 @@ async fn a_zip_bomb_is_refused_before_it_unfolds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_above_the_limit_is_refused_whether_or_not_it_says_its_size() {
+async fn a_file_above_the_limit_is_refused_with_or_without_a_content_length() {
     let app = TestApp::start_with(&[("MAX_UPLOAD_BYTES", "100000")]).await;
     let owner = app.owner().await;
     let path = "/recordsets/import/upload";

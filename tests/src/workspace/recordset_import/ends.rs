@@ -67,7 +67,7 @@ async fn an_atomic_import_that_failed_begins_anew_when_it_is_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_stops_after_as_many_bad_rows_as_it_was_told() {
+async fn an_import_stops_after_the_given_number_of_bad_rows() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let started = start(&owner, rows(100, &[10, 20, 30, 40]), json!({ "stop_after_errors": 3 })).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_recordset_is_said_all_at_once_by_field() {
+async fn every_error_of_a_recordset_is_answered_at_once_by_field() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let wrong = json!({"name": " ", "slug": "Import!", "description": "x".repeat(10_001),

@@ -9,7 +9,7 @@ use crate::{Client, TestApp};
 const ACCEPT: &str = "/workspaces/invitations/accept";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_no_password_chooses_one_and_can_then_sign_in() {
+async fn an_account_without_a_password_sets_one_and_can_then_sign_in() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let email = newcomer(&app).await;
@@ -98,7 +98,7 @@ async fn an_invitation_that_is_accepted_and_withdrawn_at_once_ends_in_one_of_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_nobody_was_given_leads_nowhere() {
+async fn an_unknown_token_is_refused() {
     let app = TestApp::start().await;
     assert_eq!(look_at(&app, "unknown").await.error(404), "record_not_found");
     assert_eq!(accept(&app, "unknown").await.error(404), "record_not_found");

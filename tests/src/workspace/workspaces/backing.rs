@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{accept, invite, look_at, mailed_token, own, roster_of, stranger};
+use super::{accept, invite, look_at, mailed_token, member_list_of, own, stranger};
 use crate::{Client, TestApp};
 
 /// The same person, in person or by a key that they have made.
@@ -19,8 +19,8 @@ async fn by(way: &str, person: &Client) -> Client {
 async fn listed(person: &Client, owner: &Client, invitation: &Value) -> (bool, bool) {
     let own = person.items("/workspaces/invitations").await;
     let is_own = own.as_array().unwrap().iter().any(|listed| listed["id"] == invitation["id"]);
-    let is_in_roster = roster_of(owner).await.iter().any(|entry| entry["member_id"] == invitation["id"]);
-    (is_own, is_in_roster)
+    let is_listed = member_list_of(owner).await.iter().any(|entry| entry["member_id"] == invitation["id"]);
+    (is_own, is_listed)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,8 +40,8 @@ async fn a_workspace_needs_a_name_and_a_person() {
     assert_eq!(post_and_wait(&ada, "/workspaces", json!({})).await.error(422), "parameter_missing");
     let refused = post_and_wait(&ada, "/workspaces", json!({"name": "x".repeat(201)})).await.expect(422);
     assert_eq!(refused["fields"], json!({"name": ["must have at most 200 characters"]}));
-    let nobody = app.anonymous().post("/workspaces", json!({"name": "Mine"})).await;
-    assert_eq!(nobody.error(401), "token_missing");
+    let visitor = app.anonymous().post("/workspaces", json!({"name": "Mine"})).await;
+    assert_eq!(visitor.error(401), "token_missing");
     assert_eq!(app.count("select count(*) from control.workspaces").await, 1);
 }
 
@@ -65,7 +65,7 @@ async fn one_person_has_as_many_workspaces_as_the_installation_allows_however_fa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_watches_a_workspace_being_made_is_told_which_and_given_no_tokens() {
+async fn the_stream_of_a_new_workspace_names_it_and_has_no_tokens() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let id = ada.get("/auth/me").await.expect(200)["id"].as_str().unwrap().parse().unwrap();

@@ -74,14 +74,14 @@ async fn a_workspace_is_renamed_and_branded_and_what_is_absent_stays() {
 
     let workspace = ada.workspace.as_deref().unwrap();
     for table in ["shard.events where type", "shard.audit_log where action"] {
-        let told =
+        let events =
             format!("select count(*) from {table} = 'workspace.updated' and workspace_id = '{workspace}'");
-        assert_eq!(app.count(&told).await, 2, "{table}");
+        assert_eq!(app.count(&events).await, 2, "{table}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_change_of_a_workspace_says_all_that_is_wrong_and_changes_nothing() {
+async fn an_invalid_change_of_a_workspace_names_every_error_and_changes_nothing() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     let before = ada.get(&own(&ada)).await.expect(200);

@@ -8,7 +8,7 @@ use super::{
 use crate::{Client, TestApp, masked};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_who_is_invited_by_mail_joins_by_the_link_in_it() {
+async fn an_emailed_invitation_is_accepted_by_its_link() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let (bob, email) = stranger(&app).await;
@@ -69,11 +69,11 @@ async fn somebody_who_is_invited_by_mail_joins_by_the_link_in_it() {
     assert_eq!(entry(&ada, &accepted["user_id"]).await["status"], "active");
 
     for action in ["invitation.created", "member.created"] {
-        let told = format!(
+        let events = format!(
             "select count(*) from shard.audit_log where action = '{action}' and resource_id = '{}'",
             invitation["id"].as_str().unwrap()
         );
-        assert_eq!(app.count(&told).await, 1, "{action}");
+        assert_eq!(app.count(&events).await, 1, "{action}");
     }
     let kept = format!("select count(*) from shard.audit_log a where position('{token}' in a::text) > 0");
     assert_eq!(app.count(&kept).await, 0, "the audit holds a token");
@@ -117,7 +117,7 @@ async fn an_address_is_invited_unless_it_is_a_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_invites_again_renews_the_invitation_and_the_token_before_is_worthless() {
+async fn a_second_invitation_renews_the_first_and_invalidates_its_token() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let (bob, email) = stranger(&app).await;
@@ -240,7 +240,7 @@ async fn members_and_others_neither_invite_nor_withdraw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_offers_more_than_their_own_role_or_touches_an_invitation_to_more() {
+async fn members_manage_only_invitations_up_to_their_own_role() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let admin = app.join(&ada, "admin").await;
@@ -265,7 +265,7 @@ async fn nobody_offers_more_than_their_own_role_or_touches_an_invitation_to_more
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_was_handed_over_lets_in_who_signs_in_with_the_address_and_nobody_else() {
+async fn a_handed_over_invitation_link_admits_only_the_account_with_its_address() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     let path = format!("{}/invitations/link", own(&ada));

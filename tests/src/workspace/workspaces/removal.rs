@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{
-    accept, invite, look_at, mailed_token, newcomer, own, roster_of, self_in_roster, stranger, unregistered,
+    accept, invite, look_at, mailed_token, member_list_of, newcomer, own, self_in_member_list, stranger,
+    unregistered,
 };
 use crate::{Client, TestApp, masked};
 
 /// The path of a member in their current workspace.
 async fn place(client: &Client) -> String {
-    let entry = self_in_roster(client).await;
+    let entry = self_in_member_list(client).await;
     format!("{}/members/{}", own(client), entry["member_id"].as_str().unwrap())
 }
 
@@ -35,10 +36,10 @@ async fn a_member_who_is_in_another_workspace_loses_their_place_and_keeps_their_
     let left = bob.items("/workspaces").await;
     assert_eq!(left.as_array().unwrap().len(), 1);
     assert_eq!(left[0]["is_current"], false);
-    assert_eq!(roster_of(&ada).await.len(), 1);
+    assert_eq!(member_list_of(&ada).await.len(), 1);
     assert_eq!(ada.delete(&at).await.error(404), "record_not_found");
-    let told = "select count(*) from shard.audit_log where action = 'member.removed'";
-    assert_eq!(app.count(told).await, 1);
+    let events = "select count(*) from shard.audit_log where action = 'member.removed'";
+    assert_eq!(app.count(events).await, 1);
     // A person who joins again is a new member.
     let email = removed["email"].as_str().unwrap();
     let again = invite(&ada, email, "viewer").await;
@@ -73,8 +74,8 @@ async fn with_their_only_workspace_a_person_and_their_sessions_go_and_what_they_
             "{table}"
         );
     }
-    let told = format!("select count(*) from shard.events where actor->>'user_id' = '{user}'");
-    assert!(app.count(&told).await > 0);
+    let events = format!("select count(*) from shard.events where actor->>'user_id' = '{user}'");
+    assert!(app.count(&events).await > 0);
     let created_by = ada.get(&leads).await.expect(200);
     assert_eq!(created_by["created_by"], user);
     let deleted = "select count(*) from shard.audit_log where action = 'user.deleted'";
@@ -97,7 +98,7 @@ async fn who_has_made_their_account_themselves_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_who_is_invited_elsewhere_or_is_staff_keeps_their_account() {
+async fn an_account_invited_elsewhere_or_of_staff_is_not_deleted() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     for why in ["invited", "staff"] {
@@ -167,7 +168,7 @@ async fn an_invitation_that_is_taken_out_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_taken_out_by_admins_and_nobody_by_someone_of_a_lower_role() {
+async fn only_admins_remove_members_and_only_of_lower_or_equal_roles() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let (admin, member) = (app.join(&ada, "admin").await, app.join(&ada, "member").await);
@@ -183,7 +184,7 @@ async fn people_are_taken_out_by_admins_and_nobody_by_someone_of_a_lower_role() 
     admin.delete(&place(&other_admin).await).await.expect(200);
     // One may leave.
     admin.delete(&place(&admin).await).await.expect(200);
-    assert_eq!(roster_of(&ada).await.len(), 1);
+    assert_eq!(member_list_of(&ada).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

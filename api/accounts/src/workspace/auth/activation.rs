@@ -4,7 +4,7 @@ use api_kit::{Answer, App, Body, Created, Fails, Visitor};
 use domain::WorkspaceId;
 use domain_accounts::users::{
     activation::{self, Activating},
-    letters::{self, AccountLetter},
+    emails::{self, AccountEmail},
 };
 use jobs::Tx;
 use poem::web::Data;
@@ -99,8 +99,8 @@ impl ActivationApi {
     #[oai(path = "/activate/resend", method = "post", operation_id = "resend_activation")]
     async fn resend(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("activate", &[]);
-        let (kind, actor) = (AccountLetter::Activation, visitor.actor());
-        let ask = async |tx: &mut Tx| letters::ask(tx, kind, &to.email, link, &actor).await;
+        let (kind, actor) = (AccountEmail::Activation, visitor.actor());
+        let ask = async |tx: &mut Tx| emails::ask(tx, kind, &to.email, link, &actor).await;
         visitor.change_shared(&app, ask).await?;
         Ok(Json(Done::saying("If this address has an account to activate, a link was sent to it.")))
     }
@@ -119,10 +119,10 @@ impl ActivationApi {
         registration: Body<Registration>,
     ) -> Answer<Created<Registered>> {
         let Registration { email, name } = registration.0;
-        let (email, name) = letters::registration(&email, &name)?;
+        let (email, name) = emails::registration(&email, &name)?;
         let link = app.config.app_link("activate", &[]);
-        let (kind, actor) = (AccountLetter::Welcome { name }, visitor.actor());
-        let ask = async |tx: &mut Tx| letters::ask(tx, kind, email.as_str(), link, &actor).await;
+        let (kind, actor) = (AccountEmail::Welcome { name }, visitor.actor());
+        let ask = async |tx: &mut Tx| emails::ask(tx, kind, email.as_str(), link, &actor).await;
         visitor.change_shared(&app, ask).await?;
         let message = "An email with the next steps was sent to this address.".to_owned();
         Ok(Created(Registered { email: email.to_string(), message }))

@@ -4,7 +4,7 @@ use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar
 use bytes::Bytes;
 use domain::{Actor, UserId, WorkspaceId};
 use domain_accounts::{
-    avatars::{self, MOST_BYTES},
+    avatars::{self, MAX_BYTES},
     users::peers::{self, Peer, PictureOf},
 };
 use futures::{StreamExt, stream::BoxStream};
@@ -86,7 +86,7 @@ impl AvatarApi {
         match peers::picture_of(&app.database, peer, user).await? {
             PictureOf::Account => set(&app, &caller.actor(), user, within, file).await,
             PictureOf::Member(place) => {
-                let (file, whose) = (file.read(MOST_BYTES).await?, (place, user));
+                let (file, whose) = (file.read(MAX_BYTES).await?, (place, user));
                 let picture =
                     avatars::set_for_member(&app.database, &app.storage, &caller.actor(), whose, file)
                         .await?;
@@ -132,7 +132,7 @@ async fn set(
     workspace: Option<WorkspaceId>,
     file: FileUpload,
 ) -> Answer<Json<Avatar>> {
-    let file = file.read(MOST_BYTES).await?;
+    let file = file.read(MAX_BYTES).await?;
     let folder = workspace.map_or(user.0, |workspace| workspace.0);
     let reference = avatars::set(&app.database, &app.storage, actor, user, folder, file).await?;
     Ok(Json(Avatar { avatar_url: avatar_url(app, Some(reference)) }))

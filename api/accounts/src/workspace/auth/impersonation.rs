@@ -11,7 +11,7 @@ use domain_accounts::{
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
 
-use super::{Doors, Tag};
+use super::{SignInResult, Tag};
 
 /// An impersonation token to exchange.
 #[derive(Debug, Object)]
@@ -66,8 +66,8 @@ impl ImpersonationApi {
         let lifetime = Duration::from_secs(impersonation::LIFETIME.num_seconds().unsigned_abs());
         let (access_token, _) =
             app.keys.access_token(said.user, session, lifetime).map_err(ApiError::internal)?;
-        let Doors { user, workspaces, current_workspace_id } =
-            Doors::of(&app, &visitor, said.user, session).await?;
+        let SignInResult { user, workspaces, current_workspace_id } =
+            SignInResult::of(&app, &visitor, said.user, session).await?;
         Ok(Json(ActingAs {
             access_token,
             token_type: "bearer".to_owned(),

@@ -2,7 +2,7 @@
 
 use api_kit::{Answer, App, Body, Fails, InPerson, Visitor};
 use domain_accounts::users::{
-    letters::{self, AccountLetter},
+    emails::{self, AccountEmail},
     passwords,
 };
 use jobs::Tx;
@@ -42,8 +42,8 @@ impl PasswordApi {
     #[oai(path = "/request-password-reset", method = "post", operation_id = "request_password_reset")]
     async fn request(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("reset-password", &[]);
-        let (kind, actor) = (AccountLetter::PasswordReset, visitor.actor());
-        let ask = async |tx: &mut Tx| letters::ask(tx, kind, &to.email, link, &actor).await;
+        let (kind, actor) = (AccountEmail::PasswordReset, visitor.actor());
+        let ask = async |tx: &mut Tx| emails::ask(tx, kind, &to.email, link, &actor).await;
         visitor.change_shared(&app, ask).await?;
         Ok(Json(Done::saying("If this address has an account, a link was sent to it.")))
     }

@@ -3,8 +3,8 @@
 use api_kit::{avatar_url, prelude::*};
 use domain::{MemberId, WorkspaceId};
 use domain_accounts::workspaces::{
+    member_list::{self, WorkspaceMember},
     removal::{self, RemovedMember},
-    roster::{self, RosterEntry},
 };
 
 use super::{Tag, here, host};
@@ -24,12 +24,14 @@ impl MembersApi {
         &self,
         can: Can<ViewMembers>,
         workspace_id: Path<WorkspaceId>,
-    ) -> Answer<Json<Whole<RosterEntry>>> {
+    ) -> Answer<Json<Whole<WorkspaceMember>>> {
         let (app, workspace) = (can.app(), here(&can, workspace_id.0)?);
-        let roster = roster::list(&app.database, workspace).await?.into_iter();
-        let shown =
-            |entry: RosterEntry| RosterEntry { avatar_url: avatar_url(app, entry.avatar_url), ..entry };
-        Ok(Json(roster.map(shown).collect::<Vec<_>>().into()))
+        let member_list = member_list::list(&app.database, workspace).await?.into_iter();
+        let shown = |entry: WorkspaceMember| WorkspaceMember {
+            avatar_url: avatar_url(app, entry.avatar_url),
+            ..entry
+        };
+        Ok(Json(member_list.map(shown).collect::<Vec<_>>().into()))
     }
 
     /// Remove a member from a workspace

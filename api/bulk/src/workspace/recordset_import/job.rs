@@ -16,7 +16,7 @@ use jobs::{
 };
 use poem_openapi::{Enum, Object};
 
-use crate::workspace::download::Made;
+use crate::workspace::download::DownloadKind;
 
 /// Direction of the transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -140,14 +140,15 @@ impl TransferJobDetail {
             if let Some(import) = imports::find(&mut db, job).await? {
                 let validation = imports::validation(&mut db, job).await?;
                 let has_errors = !validation.errors_by_code.is_empty();
-                detail.report_url = (has_errors && links).then(|| Made::ErrorReport.link(access, job));
+                detail.report_url =
+                    (has_errors && links).then(|| DownloadKind::ErrorReport.link(access, job));
                 detail.validation = Some(validation);
                 detail.describe(import);
             }
         } else if let Some(export) = exports::find(&mut db, job).await? {
             detail.recordset_id = Some(export.recordset_id);
             detail.file_name = Some(export.name);
-            detail.download_url = (is_complete && links).then(|| Made::Export.link(access, job));
+            detail.download_url = (is_complete && links).then(|| DownloadKind::Export.link(access, job));
         }
         Ok(detail)
     }

@@ -18,7 +18,7 @@ use serde_json::json;
 use url::Url;
 
 use super::ProvisioningError;
-use crate::signups::{Door, Signup};
+use crate::signups::{Signup, SignupFlow};
 
 /// Sets up the billing of a sign-up's workspace, where payments are enabled.
 ///
@@ -32,7 +32,7 @@ pub async fn start_billing(
     app_url: &Url,
     actor: &Actor,
 ) -> Result<(), ProvisioningError> {
-    if signup.door != Door::Signup {
+    if signup.door != SignupFlow::Signup {
         return Ok(());
     }
     let account = match (payments.account(), &signup.payment_method_id) {

@@ -3,7 +3,7 @@
 
 use domain::{
     Actor,
-    mail::{self, Action, Brand, Cause, Letter, PostError},
+    mail::{self, Action, Brand, Cause, EmailMessage, PostError},
 };
 use jobs::{Database, Origin, Tx};
 use runtime::web_app;
@@ -12,7 +12,7 @@ use url::Url;
 
 use super::ProvisioningError;
 use crate::{
-    signups::{Door, Signup},
+    signups::{Signup, SignupFlow},
     users::activation,
 };
 
@@ -58,8 +58,9 @@ pub async fn finish(
     .execute(tx.conn())
     .await?;
     announce(&mut tx, signup, actor).await?;
-    if let Some(letter) = letter(&mut tx, signup, app_url, actor).await? {
-        match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, &Actor::of_job(&origin)).await {
+    if let Some(message) = message(&mut tx, signup, app_url, actor).await? {
+        match mail::post(&mut tx, message, &Brand::default(), Cause::Requested, &Actor::of_job(&origin)).await
+        {
             // The user can request another link later.
             Ok(()) | Err(PostError::LimitReached { .. }) => {}
             Err(PostError::Database(error)) => return Err(error.into()),
@@ -83,17 +84,17 @@ async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sql
 
 /// The email to the owner. A user who created another workspace sees it anyway. A sign-up
 /// may have used another person's address: until it is verified, the given names are left out.
-async fn letter(
+async fn message(
     tx: &mut Tx,
     signup: &Signup,
     app_url: &Url,
     actor: &Actor,
-) -> Result<Option<Letter>, sqlx::Error> {
-    let name = mail::shown(&signup.company_name).filter(|_| signup.door != Door::Signup);
+) -> Result<Option<EmailMessage>, sqlx::Error> {
+    let name = mail::shown(&signup.company_name).filter(|_| signup.door != SignupFlow::Signup);
     let named = name.map_or_else(String::new, |name| format!(" \"{name}\""));
-    let letter = Letter {
+    let message = EmailMessage {
         to: signup.email.clone(),
-        name: if signup.door == Door::Signup { String::new() } else { signup.full_name.clone() },
+        name: if signup.door == SignupFlow::Signup { String::new() } else { signup.full_name.clone() },
         subject: "Your workspace is ready".to_owned(),
         lines: vec![],
         action: None,
@@ -101,12 +102,12 @@ async fn letter(
     };
     let ready = format!("Your workspace{named} is ready. You are its owner");
     Ok(match signup.door {
-        Door::Create => None,
-        Door::Signup => {
+        SignupFlow::Create => None,
+        SignupFlow::Signup => {
             let how = "sign in with this email address and the password that you chose.";
             let confirm = "Confirm with that password that the address is yours: until then, invitations to it can't find \
                            your account.";
-            Some(Letter {
+            Some(EmailMessage {
                 lines: vec![format!("{ready}: {how}"), confirm.to_owned()],
                 action: Some(Action {
                     label: "Confirm the address".to_owned(),
@@ -117,23 +118,25 @@ async fn letter(
                      a password by the link, which makes the account yours."
                         .to_owned(),
                 ],
-                ..letter
+                ..message
             })
         }
-        Door::StripeInvite => Some(Letter {
+        SignupFlow::StripeInvite => Some(EmailMessage {
             lines: vec![format!("{ready}: sign in with the method that you chose.")],
-            ..letter
+            ..message
         }),
-        Door::Provision if never_signed_in(tx, signup).await? => Some(Letter {
+        SignupFlow::Provision if never_signed_in(tx, signup).await? => Some(EmailMessage {
             lines: vec![format!("{ready}. Choose a password to sign in.")],
             action: Some(Action {
                 label: "Choose a password".to_owned(),
                 url: activation_link(tx, signup, app_url, actor).await?,
             }),
             after: vec!["This link can be used once and expires in 7 days.".to_owned()],
-            ..letter
+            ..message
         }),
-        Door::Provision => Some(Letter { lines: vec![format!("{ready}: sign in as usual.")], ..letter }),
+        SignupFlow::Provision => {
+            Some(EmailMessage { lines: vec![format!("{ready}: sign in as usual.")], ..message })
+        }
     })
 }
 

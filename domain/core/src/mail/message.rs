@@ -6,7 +6,7 @@ use super::{Brand, layout, shown};
 
 /// An email to one recipient, before it gets a workspace's brand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct EmailMessage {
     /// Email address of the recipient.
     pub to: String,
     /// Name of the recipient; empty until the recipient has proved to own the address.
@@ -30,14 +30,14 @@ pub struct Action {
     pub url: String,
 }
 
-impl Letter {
+impl EmailMessage {
     /// The job that sends it, in plain text and as a page in the brand's look.
     #[must_use]
     pub(super) fn dressed(self, brand: &Brand) -> SendMail {
-        let letter = Self { name: shown(&self.name).unwrap_or_default(), ..self };
+        let message = Self { name: shown(&self.name).unwrap_or_default(), ..self };
         let brand =
             Brand { name: shown(&brand.name).unwrap_or_else(|| Brand::default().name), ..brand.clone() };
-        letter.worn(&brand)
+        message.worn(&brand)
     }
 
     fn worn(self, brand: &Brand) -> SendMail {
@@ -75,8 +75,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plain_text_says_all_by_itself() {
-        let letter = Letter {
+    fn the_plain_text_has_all_of_the_content() {
+        let message = EmailMessage {
             to: "ada@example.com".into(),
             name: "Ada".into(),
             subject: "Come in".into(),
@@ -85,7 +85,7 @@ mod tests {
             after: vec!["This link expires in a week.".into()],
         };
         let brand = Brand { support_email: Some("help@example.com".parse().unwrap()), ..Brand::default() };
-        let mail = letter.dressed(&brand);
+        let mail = message.dressed(&brand);
         assert_eq!(
             mail.text,
             "Hello Ada,\n\nThere is a workspace for you.\n\nAccept:\nhttps://example.com/?a=1&b=2\n\n\

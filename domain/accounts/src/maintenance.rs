@@ -25,7 +25,7 @@ pub async fn over(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sql
 }
 
 /// Those of the jobs that are not even in the history.
-pub async fn forgotten(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
+pub async fn unknown_jobs(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
             where not exists (select from all_jobs j where j.id = asked.id)"#,
@@ -58,7 +58,7 @@ pub async fn forget_links(database: &Database) -> Result<u64, sqlx::Error> {
 
 /// Removes old data of sign-ups, invitations and payments: addresses, names and client addresses. First releases
 /// the reservations of sign-ups whose jobs are not even in the history. Answers the number of rows.
-pub async fn forget_doors(database: &Database) -> Result<u64, sqlx::Error> {
+pub async fn prune_signups(database: &Database) -> Result<u64, sqlx::Error> {
     let mut tx = database.begin().await?;
     let failed = sqlx::query_scalar!(
         r#"select s.id from signups s

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use domain::{
     Actor, Email, Error, UserId, WorkspaceId,
     audit::{self, Entry},
-    mail::{self, Action, Brand, Cause, Letter, PostError},
+    mail::{self, Action, Brand, Cause, EmailMessage, PostError},
 };
 use jobs::{Database, Tx};
 use serde_json::json;
@@ -21,11 +21,11 @@ use crate::{
     signups,
 };
 
-pub use crate::job_kinds::AccountLetter;
+pub use crate::job_kinds::AccountEmail;
 
 /// The reason why an email was not sent.
 #[derive(Debug, thiserror::Error)]
-pub enum LetterError {
+pub enum AccountEmailError {
     /// The job's payload is invalid; a retry does not help.
     #[error("{0}")]
     Malformed(String),
@@ -58,13 +58,13 @@ pub fn registration(email: &str, name: &str) -> Result<(Email, String), Error> {
 /// [`PostError::LimitReached`] after too many requests.
 pub async fn ask(
     tx: &mut Tx,
-    letter: AccountLetter,
+    message: AccountEmail,
     email: &str,
     link: String,
     actor: &Actor,
 ) -> Result<(), PostError> {
     mail::count_asker(tx, actor).await?;
-    let job = WriteToAccount { letter, email: email.trim().to_owned(), link };
+    let job = WriteToAccount { message, email: email.trim().to_owned(), link };
     jobs::enqueue(tx, jobs::NewJob::new(&job).origin(actor.origin())).await?;
     // The job adds the audit entry, where an account has the address.
     tx.mark_noted();
@@ -90,25 +90,30 @@ impl Addressee {
 /// Sends a requested email, if its address has an account; answers whether it did. Token and email are one
 /// commit. Beyond the limit of emails to one address nothing is sent, and no error is reported, which would
 /// reveal the account.
-pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> Result<bool, LetterError> {
-    let link: Url = job.link.parse().map_err(|error| LetterError::Malformed(format!("link: {error}")))?;
+pub async fn write(
+    database: &Database,
+    job: &WriteToAccount,
+    actor: &Actor,
+) -> Result<bool, AccountEmailError> {
+    let link: Url =
+        job.link.parse().map_err(|error| AccountEmailError::Malformed(format!("link: {error}")))?;
     let Ok(email) = job.email.parse::<Email>() else { return Ok(false) };
     let mut tx = database.begin().await?;
-    if let AccountLetter::Welcome { name } = &job.letter {
+    if let AccountEmail::Welcome { name } = &job.message {
         register(&mut tx, &email, name, actor).await?;
     }
     let Some(addressee) = addressee(&mut tx, &email).await? else { return Ok(false) };
-    let letter = match (&job.letter, addressee.is_activated) {
+    let message = match (&job.message, addressee.is_activated) {
         // An account without a password gets the link to choose its first one.
         (_, false) => Some(activate(&mut tx, &addressee, link).await?),
-        (AccountLetter::PasswordReset, true) => Some(reset(&mut tx, &addressee, link).await?),
+        (AccountEmail::PasswordReset, true) => Some(reset(&mut tx, &addressee, link).await?),
         (_, true) if !addressee.is_verified => Some(activate(&mut tx, &addressee, link).await?),
-        (AccountLetter::Welcome { .. }, true) => Some(has_account(&addressee, link)),
-        (AccountLetter::Activation, true) => None,
+        (AccountEmail::Welcome { .. }, true) => Some(has_account(&addressee, link)),
+        (AccountEmail::Activation, true) => None,
     };
-    let Some(letter) = letter else { return Ok(false) };
-    let entry = Entry::new("account_letter", "sent", addressee.id, json!({ "subject": letter.subject }));
-    match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
+    let Some(message) = message else { return Ok(false) };
+    let entry = Entry::new("account_email", "sent", addressee.id, json!({ "subject": message.subject }));
+    match mail::post(&mut tx, message, &Brand::default(), Cause::Requested, actor).await {
         Ok(()) => {}
         Err(PostError::LimitReached { .. }) => return Ok(false),
         Err(PostError::Database(error)) => return Err(error.into()),
@@ -162,7 +167,7 @@ pub(super) fn page(mut link: Url, page: &str, query: &[(&str, &str)]) -> String 
     link.into()
 }
 
-async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::Error> {
+async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<EmailMessage, sqlx::Error> {
     // The workspace of the last link, if the user is still in it, or else another one.
     let workspace = sqlx::query_scalar!(
         r#"select coalesce(
@@ -184,7 +189,7 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
     } else {
         "Your account is ready. Choose a password to activate it."
     };
-    Ok(Letter {
+    Ok(EmailMessage {
         to: to.email.clone(),
         name: to.name(),
         subject: "Activate your account".to_owned(),
@@ -201,7 +206,7 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
     })
 }
 
-async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::Error> {
+async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<EmailMessage, sqlx::Error> {
     let token = account_tokens::issue(
         tx,
         NewToken {
@@ -214,7 +219,7 @@ async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::E
         },
     )
     .await?;
-    Ok(reset_letter(
+    Ok(reset_email(
         (to.email.clone(), to.name()),
         page(link, "reset-password", &[("token", &token)]),
         "A new password for your account was requested.",
@@ -222,8 +227,8 @@ async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::E
 }
 
 /// The email with a link to reset the password.
-pub(super) fn reset_letter((to, name): (String, String), url: String, why: &str) -> Letter {
-    Letter {
+pub(super) fn reset_email((to, name): (String, String), url: String, why: &str) -> EmailMessage {
+    EmailMessage {
         to,
         name,
         subject: "Choose a new password".to_owned(),
@@ -236,8 +241,8 @@ pub(super) fn reset_letter((to, name): (String, String), url: String, why: &str)
     }
 }
 
-fn has_account(to: &Addressee, link: Url) -> Letter {
-    Letter {
+fn has_account(to: &Addressee, link: Url) -> EmailMessage {
+    EmailMessage {
         to: to.email.clone(),
         name: to.name(),
         subject: "You have an account already".to_owned(),
@@ -256,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letters_link_leads_to_its_own_page_of_the_same_app() {
+    fn an_emails_link_leads_to_its_own_page_of_the_same_app() {
         let link: Url = "https://app.example.com/of/ours/activate".parse().unwrap();
         assert_eq!(
             page(link, "reset-password", &[("token", "a b")]),

@@ -4,7 +4,7 @@
 use domain::{
     Actor, Email, Error,
     audit::{self, Entry},
-    mail::{self, Action, Letter},
+    mail::{self, Action, EmailMessage},
     secret,
 };
 use jobs::{Database, Tx};
@@ -33,15 +33,15 @@ pub enum Page {
 }
 
 #[derive(Deserialize)]
-struct Notice {
+struct WebhookEvent {
     id: String,
     #[serde(rename = "type")]
     kind: String,
-    data: NoticeData,
+    data: WebhookEventData,
 }
 
 #[derive(Deserialize)]
-struct NoticeData {
+struct WebhookEventData {
     object: Value,
 }
 
@@ -92,18 +92,18 @@ pub async fn take(
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
 ) -> Result<(), Error> {
-    let notice: Notice = serde_json::from_slice(payload).map_err(unreadable)?;
+    let event: WebhookEvent = serde_json::from_slice(payload).map_err(unreadable)?;
     let account = payments.account()?;
-    tracing::info!(id = notice.id, kind = notice.kind, "received a webhook event of Stripe");
-    match notice.kind.as_str() {
+    tracing::info!(id = event.id, kind = event.kind, "received a webhook event of Stripe");
+    match event.kind.as_str() {
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
-            let checkout = read::<Checkout>(notice.data.object)?;
+            let checkout = read::<Checkout>(event.data.object)?;
             // Paid by a method that takes days: another event follows with the money.
             let is_settled = checkout.mode == "subscription" && checkout.payment_status != "unpaid";
             if is_settled { paid(database, account, &checkout, actor, link).await } else { Ok(()) }
         }
         kind if kind.starts_with("customer.subscription.") => {
-            let named = read::<Named>(notice.data.object)?;
+            let named = read::<Named>(event.data.object)?;
             follow(database, account, &named.id, actor).await
         }
         _ => Ok(()),
@@ -266,7 +266,7 @@ async fn invite(
     }
     let what = json!({ "plan": plan, "checkout": checkout.id });
     audit::record(tx, None, actor, Entry::new("stripe_invite", "created", id, what)).await?;
-    let letter = Letter {
+    let message = EmailMessage {
         to: email.as_str().to_owned(),
         name: name.unwrap_or("and welcome").to_owned(),
         subject: "Your payment has arrived: create your workspace".to_owned(),
@@ -288,7 +288,7 @@ async fn invite(
              used once."
         )],
     };
-    Ok(mail::notify(tx, letter, actor).await?)
+    Ok(mail::notify(tx, message, actor).await?)
 }
 
 /// Applies the present state of a subscription. Events arrive several times and in any order, so their content

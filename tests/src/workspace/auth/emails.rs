@@ -22,7 +22,7 @@ async fn limit(app: &TestApp, subject: &str, mails: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invitations_to_one_person_are_limited_whoever_sends_them() {
+async fn invitations_to_one_address_are_limited_over_all_senders() {
     let app = TestApp::start().await;
     let (owner, eve, ada) = (app.owner().await, app.owner().await, Person::new(&app).await);
     let mut replies = Vec::new();
@@ -81,7 +81,7 @@ async fn mail_is_counted_for_who_causes_it_and_for_their_workspace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_registers_others_is_limited_and_told_the_same_whoever_they_are() {
+async fn registering_other_addresses_is_limited_and_answered_alike() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     limit(&app, "visitor", 8).await;
@@ -106,7 +106,7 @@ async fn who_registers_others_is_limited_and_told_the_same_whoever_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_written_to_without_having_asked_reads_nothing_of_the_senders() {
+async fn unsolicited_emails_contain_no_text_of_the_sender() {
     let app = TestApp::start().await;
     let name = "You have won! Claim at https://evil.example/";
     let registration = json!({"email": "ada@example.com", "name": name});
@@ -151,6 +151,6 @@ fn mail_is_enqueued_in_one_place() {
     found.sort();
     // Where its kind is declared, a mail is made, and it is sent. `mail::post` alone makes mail.
     let places =
-        ["domain/core/src/job_kinds.rs", "domain/core/src/mail/letter.rs", "workers/src/deliveries.rs"];
+        ["domain/core/src/job_kinds.rs", "domain/core/src/mail/message.rs", "workers/src/deliveries.rs"];
     assert_eq!(found, places);
 }

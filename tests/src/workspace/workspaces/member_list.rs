@@ -2,25 +2,25 @@
 
 use serde_json::json;
 
-use super::{entry, invite, newcomer, own, roster_of, self_in_roster};
+use super::{entry, invite, member_list_of, newcomer, own, self_in_member_list};
 use crate::{
     TestApp, masked,
     workspace::auth::avatar::{fetch, png},
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_roster_shows_who_is_in_who_is_not_for_now_and_who_is_invited() {
+async fn the_member_list_shows_active_inactive_and_invited_people() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let bob = app.join(&ada, "viewer").await;
     let invitation = invite(&ada, &newcomer(&app).await, "member").await;
-    let bob_there = self_in_roster(&bob).await;
+    let bob_there = self_in_member_list(&bob).await;
     let bobs = format!("/members/{}", bob_there["member_id"].as_str().unwrap());
     let change = json!({ "display_name": "Bob", "title": "Miller", "is_active": false });
     ada.patch(&bobs, change).await.expect(200);
 
-    let roster = roster_of(&ada).await;
-    let seen: Vec<_> = roster
+    let member_list = member_list_of(&ada).await;
+    let seen: Vec<_> = member_list
         .iter()
         .map(|entry| json!([entry["name"], entry["title"], entry["role"], entry["status"]]))
         .collect();
@@ -32,8 +32,8 @@ async fn the_roster_shows_who_is_in_who_is_not_for_now_and_who_is_invited() {
             json!([invitation["email"], null, "member", "pending"]),
         ]
     );
-    assert_eq!((&roster[2]["member_id"], &roster[2]["user_id"]), (&invitation["id"], &json!(null)));
-    insta::assert_json_snapshot!(masked(&roster[0]), @r#"
+    assert_eq!((&member_list[2]["member_id"], &member_list[2]["user_id"]), (&invitation["id"], &json!(null)));
+    insta::assert_json_snapshot!(masked(&member_list[0]), @r#"
     {
       "avatar_url": null,
       "email": "[email]",
@@ -48,11 +48,14 @@ async fn the_roster_shows_who_is_in_who_is_not_for_now_and_who_is_invited() {
       "user_id": "[id]"
     }
     "#);
-    assert_eq!((&roster[2]["joined_at"], &roster[2]["invited_at"]), (&json!(null), &invitation["sent_at"]));
+    assert_eq!(
+        (&member_list[2]["joined_at"], &member_list[2]["invited_at"]),
+        (&json!(null), &invitation["sent_at"])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_roster_has_links_to_uploaded_pictures() {
+async fn the_member_list_has_links_to_uploaded_pictures() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let bob = app.join(&ada, "viewer").await;
@@ -66,11 +69,11 @@ async fn the_roster_has_links_to_uploaded_pictures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_was_taken_out_and_is_kept_is_not_active() {
+async fn a_removed_member_with_a_kept_account_is_not_active() {
     let app = TestApp::start().await;
     let ada = app.owner().await;
     let bob = app.join(&ada, "viewer").await;
-    let there = self_in_roster(&bob).await;
+    let there = self_in_member_list(&bob).await;
     let kept = format!("/members/{}?remove_from_workspace=false", there["member_id"].as_str().unwrap());
     ada.delete(&kept).await.expect(204);
 
@@ -78,14 +81,14 @@ async fn whoever_was_taken_out_and_is_kept_is_not_active() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roster_is_its_own_peoples_and_withdrawn_invitations_are_not_in_it() {
+async fn only_members_list_members_and_withdrawn_invitations_are_not_listed() {
     let app = TestApp::start().await;
     let (ada, eve) = (app.owner().await, app.owner().await);
     let invitation = invite(&ada, &newcomer(&app).await, "member").await;
-    assert_eq!(roster_of(&ada).await.last().unwrap()["status"], "pending");
+    assert_eq!(member_list_of(&ada).await.last().unwrap()["status"], "pending");
     assert_eq!(eve.get(&format!("{}/members", own(&ada))).await.error(404), "record_not_found");
     let cancel = json!({ "invitation_id": invitation["id"] });
     ada.post("/workspaces/invitations/cancel", cancel).await.expect(200);
-    assert_eq!(roster_of(&ada).await.len(), 1);
-    assert_eq!(roster_of(&eve).await.len(), 1);
+    assert_eq!(member_list_of(&ada).await.len(), 1);
+    assert_eq!(member_list_of(&eve).await.len(), 1);
 }

@@ -14,7 +14,7 @@ use crate::invitations::{Backing, InvitedProfile};
 /// Status of an entry of the member list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Enum)]
 #[oai(rename_all = "snake_case")]
-pub enum RosterStatus {
+pub enum WorkspaceMemberStatus {
     /// An active member.
     Active,
     /// A deactivated member, or one whose membership was kept at the removal.
@@ -25,7 +25,7 @@ pub enum RosterStatus {
 
 /// An entry of the member list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
-pub struct RosterEntry {
+pub struct WorkspaceMember {
     /// Id of the member; for an invitation its id, which becomes the member's.
     pub member_id: MemberId,
     /// Account id; null for an invitation, which shows no data of an account.
@@ -42,7 +42,7 @@ pub struct RosterEntry {
     /// Role, present or offered.
     pub role: Role,
     /// Status.
-    pub status: RosterStatus,
+    pub status: WorkspaceMemberStatus,
     /// Time of joining; null for an invitation.
     pub joined_at: Option<DateTime<Utc>>,
     /// Time of the latest sending of the invitation; null for a member.
@@ -62,7 +62,7 @@ struct Profile {
 
 /// All entries: members, then pending invitations, sorted by name. An invitation is not listed while the user who
 /// answers for it could not send it: it can't be accepted either.
-pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<RosterEntry>, sqlx::Error> {
+pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<WorkspaceMember>, sqlx::Error> {
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
     let members = sqlx::query!(
@@ -98,7 +98,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
         let (display_name, title, avatar_url) = profile
             .map(|profile| (profile.display_name, profile.title, profile.avatar_url))
             .unwrap_or_default();
-        RosterEntry {
+        WorkspaceMember {
             member_id: person.id,
             user_id: Some(person.user_id),
             email: person.email,
@@ -106,7 +106,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
             title: title.or(person.title),
             avatar_url: avatar_url.or(person.avatar_url),
             role: person.role,
-            status: if is_active { RosterStatus::Active } else { RosterStatus::Inactive },
+            status: if is_active { WorkspaceMemberStatus::Active } else { WorkspaceMemberStatus::Inactive },
             joined_at: Some(person.joined_at),
             invited_at: None,
             invitation_expires_at: None,
@@ -120,7 +120,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
         };
         backing.holds(invitation.role)
     });
-    let invited = backed.map(|invitation| RosterEntry {
+    let invited = backed.map(|invitation| WorkspaceMember {
         member_id: MemberId(invitation.id.0),
         user_id: None,
         name: invitation.profile.0.display_name.unwrap_or_else(|| invitation.email.clone()),
@@ -128,14 +128,14 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
         title: invitation.profile.0.title,
         avatar_url: None,
         role: invitation.role,
-        status: RosterStatus::Pending,
+        status: WorkspaceMemberStatus::Pending,
         joined_at: None,
         invited_at: Some(invitation.sent_at),
         invitation_expires_at: Some(invitation.expires_at),
     });
     let mut entries: Vec<_> = members.chain(invited).collect();
     entries.sort_by_cached_key(|entry| {
-        (entry.status == RosterStatus::Pending, entry.name.to_lowercase(), entry.member_id)
+        (entry.status == WorkspaceMemberStatus::Pending, entry.name.to_lowercase(), entry.member_id)
     });
     Ok(entries)
 }

@@ -10,7 +10,7 @@ use jobs::{JobId, NewJob, Origin, Tx};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{Door, Reader, Started, undo};
+use super::{Reader, SignupFlow, Started, undo};
 use crate::signups::SignupId;
 use crate::stripe::StripeInviteId;
 use crate::{job_kinds::ProvisionWorkspace, sessions::Client, stripe::invites, users::Password};
@@ -112,7 +112,7 @@ impl NewSignup {
 
 /// A row of `signups` to be inserted.
 struct Reservation<'a> {
-    door: Door,
+    door: SignupFlow,
     email: &'a Email,
     full_name: &'a str,
     company_name: &'a str,
@@ -142,7 +142,7 @@ async fn reserve(
          on conflict do nothing",
         id.0,
         secret::hash(&started.token),
-        new.door as Door,
+        new.door as SignupFlow,
         new.email.as_str(),
         new.email.key(),
         new.full_name,
@@ -226,7 +226,7 @@ pub async fn start(
 ) -> Result<Started, Error> {
     undo::give_back(tx, new.email.key()).await?;
     let reservation = Reservation {
-        door: Door::Signup,
+        door: SignupFlow::Signup,
         email: &new.email,
         full_name: &new.full_name,
         company_name: &new.company_name,
@@ -314,7 +314,7 @@ pub async fn start_invited(
         return Err(Error::missing(names.map(|(name, _)| name)));
     };
     let reservation = Reservation {
-        door: Door::StripeInvite,
+        door: SignupFlow::StripeInvite,
         email: &email,
         full_name,
         company_name,
@@ -396,7 +396,7 @@ pub async fn create_workspace(
         }
     };
     let reservation = Reservation {
-        door: Door::Create,
+        door: SignupFlow::Create,
         email: &stored(&owner.email)?,
         full_name: &owner.name,
         company_name: &name,
@@ -461,7 +461,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
             .await?;
     }
     let reservation = Reservation {
-        door: Door::Provision,
+        door: SignupFlow::Provision,
         email: &stored(&owner.email)?,
         full_name: &owner.name,
         company_name: &name,
@@ -490,7 +490,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn every_error_is_reported_at_once() {
         let refused = NewSignup::parse("ada", "short".into(), " ", "Two\nlines").unwrap_err();
         let (ErrorKind::Invalid(fields), ..) = refused.into_parts() else { panic!("must be refused") };
         assert_eq!(

@@ -18,16 +18,20 @@ use crate::{
 
 /// An operator's command to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename = "Asked", rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(poem_openapi::Enum),
+    oai(rename = "WorkerCommand", rename_all = "snake_case")
+)]
 #[serde(rename_all = "snake_case")]
-pub enum Asked {
+pub enum WorkerCommand {
     /// Accept no further jobs; running jobs continue.
     Pause,
     /// Drain, as on SIGTERM. This can't be undone.
     Drain,
 }
 
-impl Asked {
+impl WorkerCommand {
     const fn name(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -118,7 +122,7 @@ pub struct Worker {
     pub state: State,
     /// Pending or executed command; absent if there is none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
-    pub asked: Option<Asked>,
+    pub asked: Option<WorkerCommand>,
     /// Start time.
     pub started_at: DateTime<Utc>,
 }
@@ -127,7 +131,7 @@ pub struct Worker {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
     /// It was notified, or will read it in its row within a third of its lease.
-    Told(Box<Worker>),
+    Notified(Box<Worker>),
     /// It is draining already, which can't be undone.
     Leaving,
     /// There is no such worker.
@@ -142,19 +146,24 @@ pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
 
 /// Commands a worker to pause or drain, or with `None` to resume. Running jobs continue under a pause; a drain
 /// has those with checkpoints handed back.
-pub async fn ask(tx: &mut Tx, id: WorkerId, asked: Option<Asked>, by: &Origin) -> Result<Ask, sqlx::Error> {
+pub async fn ask(
+    tx: &mut Tx,
+    id: WorkerId,
+    asked: Option<WorkerCommand>,
+    by: &Origin,
+) -> Result<Ask, sqlx::Error> {
     let changed = sqlx::query!(
         "update workers set asked = $2 where id = $1 and (asked is distinct from 'drain' or $2 = 'drain')",
         id.0,
-        asked.map(Asked::name),
+        asked.map(WorkerCommand::name),
     )
     .execute(tx.conn())
     .await?
     .rows_affected();
     if changed > 0 {
         let action = match asked {
-            Some(Asked::Pause) => "worker.paused",
-            Some(Asked::Drain) => "worker.drained",
+            Some(WorkerCommand::Pause) => "worker.paused",
+            Some(WorkerCommand::Drain) => "worker.drained",
             None => "worker.resumed",
         };
         let change = Change {
@@ -168,17 +177,17 @@ pub async fn ask(tx: &mut Tx, id: WorkerId, asked: Option<Asked>, by: &Origin) -
         tx.look_after_commit(id.0);
     }
     let Some(worker) = select(tx.conn(), Some(id)).await?.pop() else { return Ok(Ask::NotFound) };
-    Ok(if changed == 0 { Ask::Leaving } else { Ask::Told(Box::new(worker)) })
+    Ok(if changed == 0 { Ask::Leaving } else { Ask::Notified(Box::new(worker)) })
 }
 
 /// Notifies a worker to read its row. If the message is lost, its next heartbeat does.
-pub(crate) async fn tell_to_look(bus: &Bus, worker: Uuid) {
-    let told = redis::cmd("PUBLISH")
+pub(crate) async fn request_renewal(bus: &Bus, worker: Uuid) {
+    let published = redis::cmd("PUBLISH")
         .arg(bus.control_channel())
         .arg(format!("{LOOK}{worker}"))
         .query_async::<()>(&mut bus.connection())
         .await;
-    if let Err(error) = told {
+    if let Err(error) = published {
         tracing::debug!(%error, "the worker will find it in its row");
     }
 }
@@ -187,7 +196,7 @@ pub(crate) async fn tell_to_look(bus: &Bus, worker: Uuid) {
 const LOOK: &str = "worker ";
 
 /// Whether a message on the control channel notifies that worker to read its row.
-pub(crate) fn is_look(message: &str, worker: Uuid) -> bool {
+pub(crate) fn is_renewal_request(message: &str, worker: Uuid) -> bool {
     message.strip_prefix(LOOK).is_some_and(|id| id.parse() == Ok(worker))
 }
 
@@ -234,7 +243,7 @@ async fn select(conn: &mut PgConnection, id: Option<WorkerId>) -> Result<Vec<Wor
             live: row.live,
             heartbeat_age_seconds: row.age,
             state: State::ALL.into_iter().find(|s| s.name() == row.state).unwrap_or(State::Taking),
-            asked: row.asked.as_deref().and_then(Asked::named),
+            asked: row.asked.as_deref().and_then(WorkerCommand::named),
             started_at: row.started_at,
         });
     }
@@ -264,7 +273,7 @@ impl Registration {
         &self,
         state: State,
         connection: &mut PgConnection,
-    ) -> Result<Option<Asked>, sqlx::Error> {
+    ) -> Result<Option<WorkerCommand>, sqlx::Error> {
         let asked = sqlx::query_scalar!(
             "insert into workers (id, host, pid, version, slots, lease, state) values ($1, $2, $3, $4, $5, $6, $7)
              on conflict (id) do update set heartbeat_at = now(), state = excluded.state
@@ -279,7 +288,7 @@ impl Registration {
         )
         .fetch_one(connection)
         .await?;
-        Ok(asked.as_deref().and_then(Asked::named))
+        Ok(asked.as_deref().and_then(WorkerCommand::named))
     }
 
     /// Removes the row: the worker has exited in good order.
