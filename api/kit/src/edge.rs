@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 pub use address::ClientAddress;
-pub use deadline::{unhurried, watching};
+pub use deadline::{no_deadline, watching};
 pub(crate) use pace::Pace;
 pub use request_id::RequestId;
 
@@ -374,7 +374,7 @@ mod tests {
         let routes = Route::new()
             .at("/api/panics", get(panics))
             .at("/sleeps", get(sleeps))
-            .at("/naps", get(unhurried(naps)))
+            .at("/naps", get(no_deadline(naps)))
             .with(Edge::new(config));
         TestClient::new(routes)
     }

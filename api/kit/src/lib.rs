@@ -52,7 +52,7 @@ pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};
 pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
-pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
+pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, no_deadline, watching};
 pub use error::ApiError;
 pub use fails::Fails;
 pub use job_started::{JobStarted, JobsStreamUrl};

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{ApiError, Visitor};
 
 /// The job's snapshot once it has ended; none when that takes longer than `patience`, or when this process
-/// stops, or at once where the request has an `Idempotency-Key`. For routes that are `unhurried`.
+/// stops, or at once where the request has an `Idempotency-Key`. For routes that are `no_deadline`.
 ///
 /// # Errors
 /// 404 when there is no such job.

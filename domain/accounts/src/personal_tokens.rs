@@ -203,7 +203,7 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), Error> {
 /// Revokes one of a user's tokens permanently.
 ///
 /// # Errors
-/// [`Error::not_found()`], also for one that was revoked before.
+/// `record_not_found`, also for one that was revoked before.
 pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), Error> {
     let gone = sqlx::query!(
         "update personal_tokens set revoked_at = now()

@@ -235,10 +235,10 @@ impl Error {
 /// In a job, a failure of the database stays one; any other error is retried.
 impl From<Error> for JobError {
     fn from(error: Error) -> Self {
-        match error.source.map(|cause| cause.downcast::<sqlx::Error>()) {
-            Some(Ok(error)) => Self::Database(*error),
-            Some(Err(cause)) => Self::retry(cause),
-            None => Self::retry(error.message),
+        let Some(cause) = error.source else { return Self::retry(error.message) };
+        match cause.downcast::<sqlx::Error>() {
+            Ok(error) => Self::Database(*error),
+            Err(cause) => Self::retry(cause),
         }
     }
 }

@@ -7,11 +7,7 @@
 mod render;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    Error, FieldErrors, RecordsetId, UserId, WorkspaceDb, WorkspaceId,
-    audit::Entry,
-    storage_use::{self},
-};
+use domain::{Error, FieldErrors, RecordsetId, UserId, WorkspaceDb, WorkspaceId, audit::Entry, storage_use};
 use jobs::{JobId, NewJob};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

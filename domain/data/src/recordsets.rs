@@ -340,7 +340,7 @@ async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Error>
     if added < 0 {
         return Ok(storage_use::release(db, -added).await?);
     }
-    Ok(storage_use::add(db, added).await?)
+    storage_use::add(db, added).await
 }
 
 /// Moves a recordset to the trash: neither it nor its records are visible then, and nothing is lost.

@@ -110,7 +110,7 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Erro
 /// One member.
 ///
 /// # Errors
-/// [`Error::not_found()`]
+/// `record_not_found`
 pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, Error> {
     db.with_accounts(async |accounts| by_id(accounts, id).await).await
 }

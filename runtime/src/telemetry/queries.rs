@@ -21,6 +21,8 @@ use tracing_subscriber::{
 
 /// The target of sqlx's events of statements.
 const TARGET: &str = "sqlx::query";
+/// The database, as OpenTelemetry names it.
+const SYSTEM: &str = "postgresql";
 /// Maximum number of exported characters of a statement; a migration has more.
 const MAX_TEXT: usize = 4_096;
 
@@ -47,7 +49,7 @@ impl<S: Subscriber> Layer<S> for QuerySpans {
         event.record(&mut statement);
         let operation = statement.operation();
         let mut attributes = vec![
-            KeyValue::new("db.system.name", "postgresql"),
+            KeyValue::new("db.system.name", SYSTEM),
             KeyValue::new("db.query.text", statement.text().chars().take(MAX_TEXT).collect::<String>()),
             KeyValue::new("db.operation.name", operation.clone()),
         ];
@@ -81,10 +83,14 @@ impl Statement {
         if whole.is_empty() { self.summary.trim() } else { whole }
     }
 
-    /// Its first word, as `SELECT`.
+    /// Its first word behind comments, as `SELECT`; what it is sent to, where there is none.
     fn operation(&self) -> String {
-        let word = self.text().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        word.to_ascii_uppercase()
+        let mut lines = self.text().lines().map(str::trim_start);
+        let begin = lines.find(|line| !line.is_empty() && !line.starts_with("--")).unwrap_or_default();
+        match begin.split(|c: char| !c.is_ascii_alphabetic()).next() {
+            None | Some("") => SYSTEM.to_owned(),
+            Some(word) => word.to_ascii_uppercase(),
+        }
     }
 }
 
@@ -110,4 +116,24 @@ impl Visit for Statement {
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_the_first_word_behind_comments() {
+        for (text, operation) in [
+            ("select 1", "SELECT"),
+            ("\n\n  with gone as (delete from jobs returning id) select 1", "WITH"),
+            ("-- Why.\n\n-- How.\n  alter table jobs add a text;", "ALTER"),
+            ("COMMIT", "COMMIT"),
+            ("-- Nothing.", "postgresql"),
+            ("", "postgresql"),
+        ] {
+            let statement = Statement { whole: text.to_owned(), ..Statement::default() };
+            assert_eq!(statement.operation(), operation, "{text}");
+        }
+    }
 }

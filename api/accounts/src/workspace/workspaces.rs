@@ -5,7 +5,7 @@ mod doors;
 mod invitations;
 mod members;
 
-use api_kit::{Access, ApiError, App, InPerson, SignedIn, prelude::*, unhurried};
+use api_kit::{Access, ApiError, App, InPerson, SignedIn, no_deadline, prelude::*};
 use domain::{Actor, WorkspaceId};
 use domain_accounts::workspaces::{Host, Workspace, WorkspaceChanges, details};
 use jobs::Tx;
@@ -70,7 +70,7 @@ impl WorkspacesApi {
         path = "/",
         method = "post",
         operation_id = "create_workspace",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded",
         tag = "Fails::RecordNotFound",
         tag = "Fails::UserInactive",

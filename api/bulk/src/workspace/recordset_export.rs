@@ -2,7 +2,7 @@
 //! "Recordset Import" (W-IMP-09); the download is an addition.
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Visitor, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Visitor, no_deadline, permissions,
 };
 use domain_data::exports::{self, NewExport, Segment};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -84,7 +84,7 @@ impl RecordsetExportApi {
         path = "/jobs/:job_id/download",
         method = "get",
         operation_id = "download_export",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::Forbidden",
         tag = "Fails::ExportNotFinished"
     )]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use api_kit::{
     Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, Fails, FileUpload, JobStarted,
-    NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
+    NoContent, PageNumber, PageSize, Visitor, no_deadline, page_request, permissions, watching,
 };
 use bytes::Bytes;
 use domain::{RecordsetId, WorkspaceDb};
@@ -116,7 +116,7 @@ impl RecordsetImportApi {
         path = "/upload",
         method = "post",
         operation_id = "upload_import_file",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded"
     )]
     async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
@@ -134,7 +134,7 @@ impl RecordsetImportApi {
         path = "/upload/analyze",
         method = "post",
         operation_id = "analyze_import_file",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn analyze(&self, can: Can<CreateImport>, asked: Body<AnalyzeRequest>) -> Answer<Json<Uploaded>> {
         let AnalyzeRequest { file_uri, options } = asked.0;
@@ -150,7 +150,7 @@ impl RecordsetImportApi {
         path = "/",
         method = "post",
         operation_id = "start_recordset_import",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded",
         tag = "Fails::SlugTaken"
     )]
@@ -179,7 +179,7 @@ impl RecordsetImportApi {
         path = "/records/:recordset_id",
         method = "post",
         operation_id = "start_records_import",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded"
     )]
     async fn start_into(
@@ -299,7 +299,7 @@ impl RecordsetImportApi {
         path = "/error-reports/:job_id/download",
         method = "get",
         operation_id = "download_import_report",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::Forbidden"
     )]
     async fn download_report(

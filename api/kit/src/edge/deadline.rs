@@ -1,5 +1,5 @@
 //! The deadline of a request. Routes for uploads, streams and long polls lift it with
-//! `transform = "unhurried"`.
+//! `transform = "no_deadline"`.
 
 use std::{
     sync::{
@@ -42,17 +42,17 @@ impl Deadline {
 }
 
 /// Marks a route for watching jobs: `#[oai(…, transform = "watching")]`. It has no deadline, as
-/// an [`unhurried`] one, and is counted separately from the caller's plan.
+/// a [`no_deadline`] one, and is counted separately from the caller's plan.
 pub fn watching(endpoint: impl Endpoint) -> impl Endpoint {
-    unhurried(endpoint).before(|mut request| async move {
+    no_deadline(endpoint).before(|mut request| async move {
         request.set_data(Watching);
         Ok(request)
     })
 }
 
-/// Lifts the deadline of a route: `#[oai(…, transform = "unhurried")]`. Such a handler must limit
+/// Lifts the deadline of a route: `#[oai(…, transform = "no_deadline")]`. Such a handler must limit
 /// its duration itself.
-pub fn unhurried(endpoint: impl Endpoint) -> impl Endpoint {
+pub fn no_deadline(endpoint: impl Endpoint) -> impl Endpoint {
     endpoint.before(|request| async move {
         if let Some(deadline) = request.data::<Deadline>() {
             deadline.lifted.store(true, Ordering::Relaxed);

@@ -3,8 +3,8 @@
 mod me;
 
 use api_kit::{
-    App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, part_request, prelude::*,
-    unhurried,
+    App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, no_deadline, part_request,
+    prelude::*,
 };
 use domain::{MemberId, Name, Text, access::Role};
 use domain_accounts::{
@@ -239,7 +239,7 @@ impl MembersApi {
         path = "/:member_id/avatar",
         method = "post",
         operation_id = "set_member_avatar",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn set_avatar(
         &self,

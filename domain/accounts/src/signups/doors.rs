@@ -13,12 +13,7 @@ use sqlx::PgPool;
 use super::{Door, Reader, Started, undo};
 use crate::signups::SignupId;
 use crate::stripe::StripeInviteId;
-use crate::{
-    job_kinds::ProvisionWorkspace,
-    sessions::Client,
-    stripe::invites::{self},
-    users::Password,
-};
+use crate::{job_kinds::ProvisionWorkspace, sessions::Client, stripe::invites, users::Password};
 
 /// A sign-up for an account.
 #[derive(Debug)]

@@ -73,7 +73,7 @@ pub fn workspace_in_link(workspace: Option<WorkspaceId>) -> String {
 /// Finds an activation link.
 ///
 /// # Errors
-/// [`Error::not_found()`] if it is invalid, or the workspace is not the link's.
+/// `record_not_found` if it is invalid, or the workspace is not the link's.
 pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, Error> {
     let found = match not_yet(pool, token).await {
         Err(error) if *error.kind() == ErrorKind::Unauthenticated => None,
@@ -112,7 +112,7 @@ async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, Error> {
 /// If the password of an account that has one is given, it is kept, with its sessions. Otherwise the password
 /// becomes the given one, and all previous credentials end.
 ///
-/// [`UserError::Token`]; [`UserError::Invalid`], which leaves the link valid.
+/// `token_invalid`; `record_invalid`, which leaves the link valid.
 /// `token_invalid`; `record_invalid`, after which the link is still valid.
 pub async fn activate(
     database: &Database,

@@ -77,7 +77,7 @@ pub(super) async fn hash_of(
     let email = email.parse::<Email>().ok();
     let password = Password::parse_at_least(password, email.as_ref(), fewest)
         .map_err(|reason| Error::invalid(field, reason))?;
-    Ok(password.hash().await?)
+    password.hash().await
 }
 
 /// Sets the hash of a user's password. All sessions except the given one end, and all links to

@@ -5,10 +5,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use domain::{
-    Error, Event, RecordId, RecordsetId, UserId, WorkspaceDb,
-    storage_use::{self},
-};
+use domain::{Error, Event, RecordId, RecordsetId, UserId, WorkspaceDb, storage_use};
 use fields::{Field, Invalid, Written};
 use jobs::JobId;
 use sqlx::PgConnection;

@@ -1,6 +1,6 @@
 //! Avatar images: their upload, and the links by which browsers fetch them.
 
-use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar_url, unhurried};
+use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar_url, no_deadline};
 use bytes::Bytes;
 use domain::{Actor, UserId, WorkspaceId};
 use domain_accounts::{
@@ -43,7 +43,7 @@ impl AvatarApi {
         path = "/auth/me/avatar",
         method = "post",
         operation_id = "set_own_avatar",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::RecordNotFound"
     )]
     async fn set_own(
@@ -70,7 +70,7 @@ impl AvatarApi {
         path = "/auth/:user_id/avatar",
         method = "post",
         operation_id = "set_user_avatar",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn set(
         &self,

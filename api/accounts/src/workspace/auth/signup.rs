@@ -4,7 +4,7 @@ mod invited;
 mod progress;
 mod started;
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, unhurried};
+use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, no_deadline};
 use domain_accounts::signups::{self, NewSignup, Started};
 use jobs::Tx;
 use poem::web::Data;
@@ -74,7 +74,7 @@ impl SignupApi {
         path = "/",
         method = "post",
         operation_id = "signup",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::EmailTaken",
         tag = "Fails::SignupFailed",
         tag = "Fails::PaymentRefused"
@@ -115,7 +115,7 @@ impl SignupApi {
         path = "/jobs/:job_id/stream",
         method = "get",
         operation_id = "stream_signup_job",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn stream(
         &self,

@@ -3,7 +3,7 @@
 pub(super) mod create;
 mod provision;
 
-use api_kit::{Answer, App, Body, Fails, InPerson, unhurried};
+use api_kit::{Answer, App, Body, Fails, InPerson, no_deadline};
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
@@ -25,7 +25,7 @@ impl ProvisionApi {
         path = "/provision",
         method = "post",
         operation_id = "provision_workspace",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::UserInactive",
         tag = "Fails::AddressNotVerified",
         tag = "Fails::SignupPending",

@@ -1,6 +1,6 @@
 //! Sign-up with an invite, for a person who paid through Stripe without an account.
 
-use api_kit::{Accepted, Answer, App, Body, Fails, Visitor, unhurried};
+use api_kit::{Accepted, Answer, App, Body, Fails, Visitor, no_deadline};
 use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
@@ -101,7 +101,7 @@ impl StripeInviteApi {
         path = "/signup/stripe-invite",
         method = "post",
         operation_id = "signup_stripe_invite",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::RecordNotFound",
         tag = "Fails::EmailTaken",
         tag = "Fails::ClerkIdTaken",

@@ -61,7 +61,7 @@ impl SignedUp {
 }
 
 /// Waits for the workspace, up to the limit of a request: whether it was created. For routes that are
-/// `unhurried`. A request with an `Idempotency-Key` doesn't wait: its job is committed with its answer.
+/// `no_deadline`. A request with an `Idempotency-Key` doesn't wait: its job is committed with its answer.
 ///
 /// The reason why it was not created; with the given code, unless there is a better one.
 /// Error of a sign-up that can't complete; with the given code, unless there is a more specific one.
