@@ -85,7 +85,7 @@ async fn staff_who_act_as_a_person_do_nothing_that_outlasts_it_and_all_else() {
         }
         let here = format!("{} {}", operation.method, operation.path);
         let reply = call(&acting, &operation).await;
-        let is_told = reply.text.contains("staff who act as the person");
+        let is_told = reply.text.contains("staff acting as the user");
         let is_refused = operation.body["x-in-person"] == true;
         assert_eq!(is_told, is_refused, "{here}: {} {}", reply.status, reply.text);
         if is_refused {
