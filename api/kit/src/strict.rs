@@ -383,6 +383,7 @@ mod tests {
     #[OpenApi]
     impl Api {
         #[oai(path = "/things", method = "post")]
+        #[allow(clippy::unused_async)] // a handler is async
         async fn create(&self, thing: Body<NewThing>) -> PlainText<String> {
             PlainText(thing.0.name)
         }

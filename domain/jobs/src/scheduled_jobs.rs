@@ -149,7 +149,7 @@ impl Action {
             }
             Self::NoOp(config) => Template::of(&NoOp { sleep_ms: config.sleep_ms, ..NoOp::default() }),
         };
-        template.map_err(|error| Error::internal(error))
+        template.map_err(Error::internal)
     }
 
     /// The action of a schedule's job, as type and configuration; none for a job of another kind.

@@ -20,7 +20,7 @@ pub(super) enum FileFormat {
     Xlsx,
     /// Excel workbook before 2007.
     Xls,
-    /// OpenDocument spreadsheet.
+    /// Open Document spreadsheet (`.ods`).
     Ods,
     /// JSON array of objects.
     Json,
