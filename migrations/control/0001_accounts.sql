@@ -121,10 +121,3 @@ create trigger note_replaced_picture after update of avatar_key on users
 create trigger note_deleted_picture after delete on users
     for each row when (old.avatar_key is not null)
     execute function control.note_stray_picture();
-
--- The PostgreSQL cluster whose transaction numbers the data holds. A dump that was restored into another cluster
--- brings numbers along that mean nothing there; the processes notice by this row and do not start.
-create table cluster (
-    only_row          boolean primary key default true check (only_row),
-    system_identifier bigint not null      -- as of pg_control_system()
-);

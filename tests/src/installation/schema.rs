@@ -7,7 +7,7 @@ use sqlx::Connection;
 use crate::{Cluster, cluster::wait_until};
 
 /// Takes the last shared migration back, as if it had not run.
-const UNDO: &str = "drop table control.cluster; delete from control._sqlx_migrations where version = 18";
+const UNDO: &str = "drop table control.cluster; delete from control._sqlx_migrations where version = 6";
 
 async fn run(cluster: &Cluster, statements: &'static str) {
     sqlx::raw_sql(statements).execute(&cluster.pool).await.unwrap();

@@ -139,7 +139,7 @@ async fn each_migration_is_a_step_that_people_can_read() {
     }
     let applied: Vec<_> = steps.iter().filter(|step| step.starts_with("Applying migration")).collect();
     assert_eq!(applied.len(), lacking().await, "{steps:?}");
-    assert_eq!(applied[..2], ["Applying migration 3 (bulk)", "Applying migration 4 (people)"]);
+    assert_eq!(applied[..2], ["Applying migration 3 (bulk)", "Applying migration 4 (teams)"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,9 +185,11 @@ async fn a_workspace_that_lacks_a_migration_before_the_newest_is_behind() {
     let ada = app.owner().await;
     let workspace: Uuid = ada.workspace.as_ref().unwrap().parse().unwrap();
     let schema = workspace_schema(workspace);
-    app.run(&format!("delete from {schema}._sqlx_migrations where version = 12")).await;
+    let undo =
+        format!("drop table {schema}.modules; delete from {schema}._sqlx_migrations where version = 5");
+    app.run(&undo).await;
     app.run(&format!(
-        "update control.workspaces set migrations = array_remove(migrations, 12) where id = '{workspace}'"
+        "update control.workspaces set migrations = array_remove(migrations, 5) where id = '{workspace}'"
     ))
     .await;
 
@@ -215,7 +217,7 @@ async fn a_migration_that_cannot_run_fails_with_its_name_and_leaves_the_workspac
     let end = ada.follow(&started).await;
 
     assert_eq!(end["status"], json!(Status::Failed.name()));
-    assert_eq!(end["error_message"], "Applying migration 4 (people) failed");
+    assert_eq!(end["error_message"], "Applying migration 4 (teams) failed");
     assert_eq!(version(&app, &ada).await, BEFORE);
     assert_eq!(ada.get(HEALTH).await.expect(503)["migration_required"], true);
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop table {schema}.teams")))
