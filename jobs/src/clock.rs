@@ -1,12 +1,12 @@
-//! The door through which time comes in. Leases and due times use the database's clock instead;
-//! this one stamps what a process sends.
+//! The process's clock, the only one that is read here. Leases, due times and whatever else waits go by the database's
+//! clock instead; this one stamps what a process sends, and ends links and tokens.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
 /// The current time, UTC.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    #[allow(clippy::disallowed_methods)] // the one door
+    #[allow(clippy::disallowed_methods)] // the one place
     Utc::now()
 }
 

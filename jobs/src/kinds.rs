@@ -17,7 +17,7 @@ pub struct Kind {
     pub pool: Pool,
     /// Permissions that jobs of the kind ask for, beside those of jobs in general.
     pub needs: Needs,
-    /// Row of the table of policies in `docs/add-a-job-kind.md`.
+    /// Row of the [`table`].
     pub row: fn() -> String,
 }
 
@@ -110,6 +110,16 @@ impl Denied {
         let unknown = selected.iter().filter(|kind| self.unknown && !is_known(kind));
         self.known.iter().chain(unknown).cloned().collect()
     }
+}
+
+/// All kinds with their pools and policies, as a table in Markdown.
+///
+/// # Panics
+/// Before [`install`].
+#[must_use]
+pub fn table() -> String {
+    let head = "| kind | pool | attempts | waits | timeout | checkpoints | priority | secrets |\n|---|---|---|---|---|---|---|---|\n";
+    all().iter().fold(head.to_owned(), |table, kind| table + &(kind.row)() + "\n")
 }
 
 fn row<K: JobKind>() -> String {

@@ -61,7 +61,7 @@ pub use database::{Connect, ConnectError, Database, Reader, Tx, workspace_schema
 pub use enqueue::{Enqueued, NewJob, enqueue, enqueue_all};
 pub use fair::{FairUse, MAX_QUICK_ROWS};
 pub use handler::{Answer, JobError, MAX_RETRY_AFTER, Outcome, Registry};
-pub use id::JobId;
+pub use id::{Id, JobId, LimitId, PauseId, ScheduleId, WorkerId};
 pub use kind::{Act, Jitter, JobKind, Needs, RetryPolicy};
 pub use logs::JobLogs;
 pub use origin::{ActorType, CredentialType, Origin, Surface};
@@ -75,3 +75,6 @@ pub use schedules::Recurring;
 pub use steps::Steps;
 pub use trace::TraceParent;
 pub use unique::Unique;
+
+// A change of the file rebuilds the crate.
+const _: &str = include_str!("../sqlx.toml");

@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    Database, Origin, Tx,
+    Database, LimitId, Origin, Tx,
     audit::{self, Change},
     ledger::interval,
 };
@@ -45,7 +45,7 @@ impl Scope {
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Limit {
     /// What it is removed by.
-    pub id: Uuid,
+    pub id: LimitId,
     /// Whose jobs it counts together.
     pub scope: Scope,
     /// The workspace it is for. One of scope `workspace` without it is for every workspace that has none of
@@ -84,7 +84,7 @@ pub struct NewLimit {
 }
 
 struct Row {
-    id: Uuid,
+    id: LimitId,
     scope: String,
     tenant: Option<Uuid>,
     kind: Option<String>,
@@ -131,7 +131,7 @@ pub async fn put(tx: &mut Tx, new: &NewLimit, by: &Origin) -> Result<Limit, sqlx
                   updated_at = now()
            returning id, scope, tenant, kind, max_running, max_starts,
                      extract(epoch from per)::float8 as per_seconds, updated_at"#,
-        Uuid::now_v7(),
+        LimitId::new().0,
         new.scope.name(),
         new.tenant,
         new.kind,
@@ -148,13 +148,13 @@ pub async fn put(tx: &mut Tx, new: &NewLimit, by: &Origin) -> Result<Limit, sqlx
 }
 
 /// Removes a limit. False: there was none.
-pub async fn delete(tx: &mut Tx, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
+pub async fn delete(tx: &mut Tx, id: LimitId, by: &Origin) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query_as!(
         Row,
         r#"delete from job_limits where id = $1
            returning id, scope, tenant, kind, max_running, max_starts,
                      extract(epoch from per)::float8 as per_seconds, updated_at"#,
-        id,
+        id.0,
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -172,7 +172,7 @@ async fn note(tx: &mut Tx, by: &Origin, action: &str, limit: &Limit) -> Result<(
     audit::note(
         tx,
         by,
-        Change { workspace, action, resource_type: "job_limit", resource_id: Some(*id), data },
+        Change { workspace, action, resource_type: "job_limit", resource_id: Some(id.0), data },
     )
     .await
 }

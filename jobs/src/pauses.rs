@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    Database, Origin, Pool, Tx,
+    Database, Origin, PauseId, Pool, Tx,
     audit::{self, Change},
     kinds,
 };
@@ -17,7 +17,7 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Pause {
     /// What it is lifted by.
-    pub id: Uuid,
+    pub id: PauseId,
     /// Only jobs of this pool.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub pool: Option<String>,
@@ -85,7 +85,7 @@ pub async fn pause(tx: &mut Tx, new: &NewPause, by: &Origin) -> Result<Pause, sq
             set reason = coalesce(excluded.reason, job_pauses.reason),
                 paused_by = coalesce(excluded.paused_by, job_pauses.paused_by)
          returning id, pool, kind, tenant, reason, paused_by, created_at",
-        Uuid::now_v7(),
+        PauseId::new().0,
         new.pool.map(Pool::name),
         new.kind,
         new.tenant,
@@ -100,12 +100,12 @@ pub async fn pause(tx: &mut Tx, new: &NewPause, by: &Origin) -> Result<Pause, sq
 }
 
 /// Lifts a pause; its jobs go on at once. False: there was none.
-pub async fn resume(tx: &mut Tx, id: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
+pub async fn resume(tx: &mut Tx, id: PauseId, by: &Origin) -> Result<bool, sqlx::Error> {
     let lifted = sqlx::query_as!(
         Pause,
         "delete from job_pauses where id = $1
          returning id, pool, kind, tenant, reason, paused_by, created_at",
-        id,
+        id.0,
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -124,7 +124,7 @@ async fn note(tx: &mut Tx, by: &Origin, action: &str, pause: &Pause) -> Result<(
     audit::note(
         tx,
         by,
-        Change { workspace, action, resource_type: "job_pause", resource_id: Some(*id), data },
+        Change { workspace, action, resource_type: "job_pause", resource_id: Some(id.0), data },
     )
     .await
 }

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Bus, Database, JobId, Origin, Tx,
+    Bus, Database, JobId, Origin, Tx, WorkerId,
     audit::{self, Change},
     ledger::interval,
 };
@@ -99,7 +99,7 @@ pub struct JobInHand {
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Worker {
     /// Of this process; a restarted one has another.
-    pub id: Uuid,
+    pub id: WorkerId,
     /// The machine.
     pub host: String,
     /// The process on that machine.
@@ -142,10 +142,10 @@ pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
 
 /// Asks a worker to pause or drain, or with `None` to go on. Jobs in hand go on under a pause; a drain
 /// has those with checkpoints handed back.
-pub async fn ask(tx: &mut Tx, id: Uuid, asked: Option<Asked>, by: &Origin) -> Result<Ask, sqlx::Error> {
+pub async fn ask(tx: &mut Tx, id: WorkerId, asked: Option<Asked>, by: &Origin) -> Result<Ask, sqlx::Error> {
     let changed = sqlx::query!(
         "update workers set asked = $2 where id = $1 and (asked is distinct from 'drain' or $2 = 'drain')",
-        id,
+        id.0,
         asked.map(Asked::name),
     )
     .execute(tx.conn())
@@ -161,11 +161,11 @@ pub async fn ask(tx: &mut Tx, id: Uuid, asked: Option<Asked>, by: &Origin) -> Re
             workspace: None,
             action,
             resource_type: "worker",
-            resource_id: Some(id),
+            resource_id: Some(id.0),
             data: json!({}),
         };
         audit::note(tx, by, change).await?;
-        tx.look_after_commit(id);
+        tx.look_after_commit(id.0);
     }
     let Some(worker) = select(tx.conn(), Some(id)).await?.pop() else { return Ok(Ask::NotFound) };
     Ok(if changed == 0 { Ask::Leaving } else { Ask::Told(Box::new(worker)) })
@@ -191,7 +191,7 @@ pub(crate) fn is_look(message: &str, worker: Uuid) -> bool {
     message.strip_prefix(LOOK).is_some_and(|id| id.parse() == Ok(worker))
 }
 
-async fn select(conn: &mut PgConnection, id: Option<Uuid>) -> Result<Vec<Worker>, sqlx::Error> {
+async fn select(conn: &mut PgConnection, id: Option<WorkerId>) -> Result<Vec<Worker>, sqlx::Error> {
     let workers = sqlx::query!(
         r#"select id, host, pid, version, slots, state, asked, started_at,
                   heartbeat_at > now() - 2 * lease as "live!",
@@ -199,7 +199,7 @@ async fn select(conn: &mut PgConnection, id: Option<Uuid>) -> Result<Vec<Worker>
              from workers
             where $1::uuid is null or id = $1
             order by started_at, id"#,
-        id,
+        id.map(|id| id.0),
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -208,13 +208,13 @@ async fn select(conn: &mut PgConnection, id: Option<Uuid>) -> Result<Vec<Worker>
              from running_jobs
             where worker is not null and ($1::uuid is null or worker = $1)
             order by claimed_at, id"#,
-        id,
+        id.map(|id| id.0),
     )
     .fetch_all(conn)
     .await?;
     let mut list = Vec::with_capacity(workers.len());
     for row in workers {
-        let (in_hand, others) = jobs.into_iter().partition(|job| job.worker == row.id);
+        let (in_hand, others) = jobs.into_iter().partition(|job| job.worker == row.id.0);
         jobs = others;
         list.push(Worker {
             id: row.id,

@@ -23,7 +23,7 @@ pub(crate) use recurring::declare;
 pub use timing::{CronTiming, Timing, TimingError};
 
 use crate::{
-    JobId, JobKind, Origin, Tx, clock,
+    JobId, JobKind, Origin, ScheduleId, Tx, clock,
     enqueue::{self, Row},
     ledger::interval,
     watch::Status,
@@ -33,11 +33,6 @@ use crate::{
 const RUNS_KEPT: chrono::TimeDelta = chrono::TimeDelta::days(30);
 /// and how many of them are kept however old they are.
 const RUNS_KEPT_AT_LEAST: i64 = 100;
-
-/// A schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ScheduleId(pub Uuid);
 
 /// What happens to an occurrence while the job of the one before is live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

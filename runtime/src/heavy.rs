@@ -19,6 +19,8 @@ use jobs::places::Places;
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
+/// Lowest priority of a thread, see nice(2): for work that may take all of the processor time that is left over.
+pub const MAX_NICE: i32 = 19;
 /// Seconds after which whoever was refused may come again.
 pub const COME_BACK: u64 = 2;
 

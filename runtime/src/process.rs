@@ -14,7 +14,7 @@ use tracing_subscriber::{
 
 use crate::{
     settings::{SettingError, Settings},
-    telemetry::{Export, Traces},
+    telemetry::{Export, QuerySpans, Traces},
 };
 
 /// The allocator, which every binary sets: a worker makes and drops dozens of small things for each job, and glibc's
@@ -75,7 +75,7 @@ pub struct Logging {
 ///
 /// - To stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
 /// - To a job's log: what a handler says at `info` or above, whatever `LOG` is.
-/// - To a collector: spans, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+/// - To a collector: spans, those of SQL statements among them, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 ///
 /// # Errors
 /// The first of these variables that is malformed.
@@ -100,10 +100,12 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
             .with_threads(false)
             .with_filter(ours_too)
     });
+    let queries = traces.as_ref().map(|traces| QuerySpans(traces.tracer()).with_filter(QuerySpans::filter()));
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .with(JobLogs.with_filter(ours))
         .with(spans)
+        .with(queries)
         .init();
     Ok(Logging { _traces: traces })
 }

@@ -4,6 +4,8 @@
 //! spans cost what a disabled log line does. What the collector doesn't take is dropped and logged: a
 //! trace never holds work up.
 
+mod queries;
+
 use std::{collections::HashMap, ops::RangeInclusive, time::Duration};
 
 use opentelemetry::{KeyValue, global, trace::TracerProvider};
@@ -14,6 +16,7 @@ use opentelemetry_sdk::{
 };
 use url::Url;
 
+pub(crate) use self::queries::QuerySpans;
 use crate::settings::{SettingError, Settings};
 
 /// What every process belongs to.

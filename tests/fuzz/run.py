@@ -134,19 +134,96 @@ def sign_up(base):
     return {"Authorization": f"Bearer {answer['access_token']}", "X-Workspace-Id": answer["workspace_id"]}
 
 
+# Of how many of each thing the run makes use; some are deleted on the way.
+MADE = 6
+# What the schema of a new thing can't say, by its collection, given the ids of what was made before.
+MORE = {
+    "/recordsets": lambda ids: {"fields": [{"key": "name", "label": "Name", "field_type": "text"}]},
+    "/records": lambda ids: {"data": {"name": "Ada"}},
+    "/v1/scheduled-jobs": lambda ids: {
+        "cron_expression": "0 3 * * *", "action_type": "export", "action_config": {"recordset_id": ids["recordset_id"]},
+    },
+}
+# Of what none are made, and why.
+NOT_MADE = {
+    "/members": "a member joins: its POST invites",
+    "/workspaces": "each is a schema of its own, which a job makes",
+}
+
+
+def collections(document):
+    """The paths with a list to which POST adds items, and the schema of what it takes."""
+    for path, item in document["paths"].items():
+        items = re.compile(re.escape(path) + r"/\{[^/}]+\}")
+        if "{" not in path and "get" in item and "post" in item and any(map(items.fullmatch, document["paths"])):
+            body = item["post"].get("requestBody", {}).get("content", {}).get("application/json")
+            if body and path not in NOT_MADE:
+                yield path, resolved(document, body["schema"])
+
+
+def resolved(document, schema):
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def value(document, name, schema, ids, number):
+    """A value that a schema takes, different for each number where it is free; none for an id of what isn't there yet."""
+    if name in ids:
+        return ids[name]
+    ways = [way for way in schema.get("anyOf", schema.get("allOf", [])) if way.get("type") != "null"]
+    schema = resolved(document, ways[0] if ways else schema)
+    for given in (schema.get("examples"), schema.get("enum")):
+        if given:
+            return given[0]
+    match schema.get("type"):
+        case "object":
+            return body(document, schema, ids, number)
+        case "array":
+            return [value(document, "", schema.get("items", {}), ids, number)]
+        case "boolean":
+            return False
+        case "integer" | "number":
+            return schema.get("minimum", 1)
+    # Of ids only those of what was made lead anywhere.
+    return None if schema.get("format") == "uuid" else f"some{number}"
+
+
+def body(document, schema, ids, number):
+    """What a schema requires; none while something in it isn't there yet."""
+    members = {
+        name: value(document, name, schema["properties"][name], ids, number) for name in schema.get("required", [])
+    }
+    return None if None in members.values() else members
+
+
 def furnish(base, owner):
-    """Several of everything, since some will be deleted on the way."""
-    for n in range(6):
-        people = call(f"{base}/api/v1/recordsets", {
-            "name": f"People {n}", "fields": [{"key": "name", "label": "Name", "field_type": "text"}],
-        }, owner)
-        call(f"{base}/api/v1/records", {"recordset_id": people["id"], "data": {"name": "Ada"}}, owner)
-        call(f"{base}/api/v1/recordsets/export", {"recordset_id": people["id"]}, owner)
-        call(f"{base}/api/v1/teams", {"name": f"Team {n}"}, owner)
-        call(f"{base}/v1/scheduled-jobs", {
-            "name": f"Export {n}", "cron_expression": "0 3 * * *", "action_type": "export",
-            "action_config": {"recordset_id": people["id"]},
-        }, owner)
+    """Several of everything, as the documents say what there is; things that others need are made first."""
+    documents = [call(base + path) for path in DOCUMENTS.values()]
+    sections = [(document, path, schema) for document in documents for path, schema in collections(document)]
+    if len(sections) < 5:
+        raise SystemExit(f"fuzz: the documents show only {len(sections)} collections")
+    for number in range(MADE):
+        ids, ahead = {}, sections
+        while ahead:
+            before, ahead = ahead, []
+            for document, path, schema in before:
+                new = body(document, schema, ids, number)
+                if new is None:
+                    ahead.append((document, path, schema))
+                    continue
+                new |= MORE.get(path, lambda _: {})(ids)
+                try:
+                    made = call(base + document["servers"][0]["url"].rstrip("/") + path, new, owner)
+                except urllib.error.HTTPError as error:
+                    raise SystemExit(f"fuzz: POST {path} refuses what its schema allows, {new}: MORE says what it takes"
+                                     f" besides: {error.read().decode()}") from error
+                if "id" in made:
+                    ids[f"{path.rpartition('/')[2].removesuffix('s').replace('-', '_')}_id"] = made["id"]
+            if len(ahead) == len(before):
+                raise SystemExit(f"fuzz: nothing makes what these need: {', '.join(path for _, path, _ in ahead)}")
+        # A job, for what shows jobs.
+        call(f"{base}/api/v1/recordsets/export", {"recordset_id": ids["recordset_id"]}, owner)
 
 
 def known_names(base, document, owner):

@@ -1,13 +1,14 @@
 //! An OpenTelemetry collector of a test's own: takes spans by OTLP over HTTP, and shows them.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
-    common::v1::any_value,
+    common::v1::{KeyValue, any_value},
     resource::v1::Resource,
 };
 use poem::{
@@ -37,6 +38,8 @@ pub struct Span {
     pub start: u64,
     /// Until when.
     pub end: u64,
+    /// Its attributes that are texts.
+    pub attributes: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Default)]
@@ -66,10 +69,21 @@ impl Collector {
 
     /// The span of a trace with that name, as soon as it has come.
     pub async fn span(&self, trace: &str, name: &str) -> Span {
+        self.find(trace, name, |span| span.name == name).await
+    }
+
+    /// The span of a trace of an SQL statement of that process in which that text is, as soon as it has come.
+    pub async fn query(&self, trace: &str, service: &str, text: &str) -> Span {
+        let has_text =
+            |span: &Span| span.attributes.get("db.query.text").is_some_and(|all| all.contains(text));
+        self.find(trace, text, |span| span.service == service && has_text(span)).await
+    }
+
+    async fn find(&self, trace: &str, what: &str, is_it: impl Fn(&Span) -> bool) -> Span {
         let found = async {
             loop {
                 let more = self.received.more.notified();
-                if let Some(span) = self.spans(trace).into_iter().find(|span| span.name == name) {
+                if let Some(span) = self.spans(trace).into_iter().find(&is_it) {
                     return span;
                 }
                 more.await;
@@ -77,7 +91,12 @@ impl Collector {
         };
         tokio::time::timeout(Duration::from_secs(30), found)
             .await
-            .unwrap_or_else(|_| panic!("no span {name} in {:#?}", self.spans(trace)))
+            .unwrap_or_else(|_| panic!("no span {what} in {:#?}", self.spans(trace)))
+    }
+
+    /// All that has come, of whatever trace.
+    pub fn all(&self) -> Vec<Span> {
+        self.received.spans.lock().unwrap().clone()
     }
 
     /// What has come of a trace.
@@ -108,6 +127,7 @@ fn take(received: Data<&Received>, request: &Request, body: Vec<u8>) -> Response
                 parent: hex::encode(span.parent_span_id),
                 start: span.start_time_unix_nano,
                 end: span.end_time_unix_nano,
+                attributes: texts(&span.attributes),
             });
         }
     }
@@ -119,9 +139,14 @@ fn take(received: Data<&Received>, request: &Request, body: Vec<u8>) -> Response
 
 fn service(resource: Option<&Resource>) -> String {
     let attributes = resource.map(|resource| resource.attributes.as_slice()).unwrap_or_default();
-    let value = attributes.iter().find(|attribute| attribute.key == "service.name");
-    match value.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
-        Some(any_value::Value::StringValue(name)) => name.clone(),
-        _ => String::new(),
-    }
+    texts(attributes).remove("service.name").unwrap_or_default()
+}
+
+/// The attributes that are texts.
+fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
+    let text = |attribute: &KeyValue| match attribute.value.as_ref()?.value.as_ref()? {
+        any_value::Value::StringValue(text) => Some((attribute.key.clone(), text.clone())),
+        _ => None,
+    };
+    attributes.iter().filter_map(text).collect()
 }

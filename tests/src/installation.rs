@@ -4,9 +4,11 @@ mod restored;
 mod schema;
 mod settings;
 
+use std::{path::PathBuf, process::Command};
+
 use serde_json::json;
 
-use crate::Cluster;
+use crate::{Cluster, database::variable};
 
 /// The processes' words in stderr are one line.
 fn one_line(said: &str) -> &str {
@@ -43,4 +45,22 @@ async fn the_program_of_the_api_knows_the_kinds_of_job_of_all_areas() {
         cluster.operator().post("/pauses", json!({ "kind": kind.name })).await.expect(201);
     }
     assert_eq!(cluster.operator().post("/pauses", json!({ "kind": "records.none" })).await.status, 422);
+}
+
+#[test]
+fn a_program_lists_the_kinds_with_their_policies_without_any_configuration() {
+    domain_jobs::install_kinds();
+    let program = PathBuf::from(variable("MILLRACE_BIN")).join("all-workers");
+    let listed = Command::new(program).arg("--kinds").env_clear().output().unwrap();
+    assert!(listed.status.success() && listed.stderr.is_empty(), "{listed:?}");
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let rows: Vec<_> = listed.lines().skip(2).collect();
+    assert_eq!(rows.len(), jobs::kinds::all().len(), "{listed}");
+    let import = "| `records.import` | imports | 8 | 5 s, doubling to 300 s | 21600 s | yes | 5 | – |";
+    let mail =
+        "| `mail.send` | deliveries | 15 | 10 s, doubling to 3600 s | 60 s | no | 5 | `text`, `html` |";
+    let sweep = "| `uploads.sweep` | maintenance | 1 | – | 300 s | no | 5 | – |";
+    for row in [import, mail, sweep] {
+        assert!(rows.contains(&row), "{row}\nis not in\n{listed}");
+    }
 }

@@ -30,6 +30,8 @@ pub use smtp::SmtpServer;
 pub use stripe::Stripe;
 
 #[cfg(test)]
+mod confinement;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod documents;

@@ -101,15 +101,24 @@ fn every_figure_is_in_the_operators_table() {
 }
 
 #[test]
-fn every_pool_has_its_processes_in_every_example() {
+fn every_pool_with_a_program_has_its_processes_in_every_example() {
     domain_jobs::install_kinds();
+    let mut pools = workers::process::WITH_PROGRAMS.to_vec();
+    // This one also serves the pools that have none.
+    pools.push(Pool::MAINTENANCE);
+    assert!(pools.iter().all(|pool| Pool::all().contains(pool)), "a program serves a pool without kinds");
     let (compose, prometheus) = (read("ops/docker/compose.yaml"), read("ops/prometheus/prometheus.yml"));
     let (workers, keda, hpa) = (
         read("ops/kubernetes/workers.yaml"),
         read("ops/kubernetes/keda.yaml"),
         read("ops/kubernetes/hpa.yaml"),
     );
-    for &pool in Pool::all() {
+    let procfile = read("Procfile");
+    for pool in pools {
+        assert!(
+            procfile.contains(&format!("\n{pool}: $MILLRACE_BIN/{pool}\n")),
+            "the Procfile has no {pool}"
+        );
         assert!(compose.contains(&format!("command: [{pool}]")), "compose.yaml has no {pool}");
         assert!(prometheus.contains(pool.name()), "prometheus.yml has no {pool}");
         assert!(workers.contains(&format!("args: [{pool}]")), "workers.yaml has no {pool}");

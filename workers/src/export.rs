@@ -246,7 +246,7 @@ impl Run {
             database: self.context.database().clone(),
             workspace: self.workspace,
             actor: self.actor.clone(),
-            recordset: RecordsetId(self.opened.export.recordset_id),
+            recordset: self.opened.export.recordset_id,
             snapshot: self.opened.snapshot.clone(),
         };
         let mut task = JoinSet::new();

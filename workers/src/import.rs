@@ -18,19 +18,18 @@ pub use discard::discard_import;
 
 use std::sync::Arc;
 
-use domain::{Actor, EntityError, RecordsetId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError};
+use domain::{Actor, EntityError, RecordId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError};
 use domain_data::{
     imports::{self, Batch, Import, Mode, RowWriter, staged},
     job_kinds::{DiscardImport, ImportRecords},
     recordsets::Schema,
 };
-use jobs::{Answer, JobContext, JobError, NewJob, Outcome, watch::Counts};
+use jobs::{Answer, JobContext, JobError, JobId, NewJob, Outcome, watch::Counts};
 use runtime::storage::StorageError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tabular::{FileError, Position};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::Services;
 
@@ -45,7 +44,7 @@ struct Cursor {
     /// When the last batch's ids begin; see [`Batch::after`].
     millis: u64,
     /// The first and the last id, of an atomic import.
-    ids: Option<(Uuid, Uuid)>,
+    ids: Option<(RecordId, RecordId)>,
     /// Nothing is left to do but to say so.
     finished: bool,
 }
@@ -143,7 +142,7 @@ impl Run {
             return Ok(self.too_many_errors());
         }
         let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
-        let schema = match Schema::load(&mut db, RecordsetId(self.import.recordset_id)).await {
+        let schema = match Schema::load(&mut db, self.import.recordset_id).await {
             Ok(schema) => schema,
             Err(EntityError::Database(error)) => return Err(error.into()),
             Err(_) => return Ok(failed("recordset_gone", "the recordset was deleted")),
@@ -373,8 +372,8 @@ fn fail(code: &str, message: impl Into<String>) -> Outcome {
 }
 
 /// Ids of records come after their import's, by which [`staged::discard_some`] finds them.
-fn created_millis(job: Uuid) -> u64 {
-    job.get_timestamp().map_or(0, |at| {
+fn created_millis(job: JobId) -> u64 {
+    job.0.get_timestamp().map_or(0, |at| {
         let (seconds, nanos) = at.to_unix();
         seconds * 1_000 + u64::from(nanos) / 1_000_000
     })

@@ -79,9 +79,9 @@ impl Sweep<'_> {
         drop(db);
         for job in upkeep::over(database, &unpublished).await? {
             let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
-            staged::begin_discarding(&mut db, job.0).await?;
+            staged::begin_discarding(&mut db, job).await?;
             db.commit().await?;
-            import::discard_all(database, self.workspace, actor, job.0).await?;
+            import::discard_all(database, self.workspace, actor, job).await?;
         }
         Ok(())
     }

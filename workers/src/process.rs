@@ -6,11 +6,15 @@ use std::{
     process::ExitCode, sync::Arc, time::Duration,
 };
 
-use domain::installation::{Probe, wait_until_fit};
+use domain::{
+    installation::{Probe, wait_until_fit},
+    job_kinds::{DELIVERIES, PROVISIONING},
+};
+use domain_data::job_kinds::{EXPORTS, IMPORTS};
 use jobs::{
     ConnectError, Database, PayloadKeys, Pool, Registry,
     dispatch::{DispatchConfig, Leadership, dispatch},
-    figures,
+    figures, kinds,
     worker::{BEYOND_GRACE, IsolatedProcess, RUN_ISOLATED, WorkerConfig, run_isolated, work},
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -115,20 +119,45 @@ fn concurrency_variable(pool: Pool) -> &'static str {
     format!("{}_CONCURRENCY", pool.name().to_uppercase()).leak()
 }
 
+/// Pools with a program of their own. `maintenance` serves all others.
+pub const WITH_PROGRAMS: [Pool; 4] = [IMPORTS, EXPORTS, PROVISIONING, DELIVERIES];
+
 /// Serves every pool. The whole of `main` of a binary for small installations.
+///
+/// `--kinds` lists the kinds of job with their pools and policies instead, and needs no configuration.
 pub async fn serve_all() -> ExitCode {
     domain_jobs::install_kinds();
+    if std::env::args().nth(1).as_deref() == Some("--kinds") {
+        print!("{}", kinds::table());
+        return ExitCode::SUCCESS;
+    }
     serve(Pool::all()).await
+}
+
+/// Serves the pools that have no program of their own. The whole of `main` of `maintenance`.
+pub async fn serve_others() -> ExitCode {
+    domain_jobs::install_kinds();
+    let others: Vec<_> = Pool::all().iter().copied().filter(|pool| !WITH_PROGRAMS.contains(pool)).collect();
+    serve_as(Pool::MAINTENANCE.name(), &others).await
 }
 
 /// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
 ///
 /// A binary that is told so by its argument runs one job instead, which another process of it has claimed.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
+    let service = match pools {
+        [pool] => pool.name(),
+        _ => "workers",
+    };
+    serve_as(service, pools).await
+}
+
+/// `service` is what the process is called in traces.
+async fn serve_as(service: &str, pools: &[Pool]) -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(RUN_ISOLATED) {
         return serve_one_job().await;
     }
-    run(service(pools), pools, None, |database, config, stop| async move {
+    run(service, pools, None, |database, config, stop| async move {
         let worker = WorkerConfig {
             lease: config.lease,
             grace: config.grace,
@@ -188,14 +217,6 @@ pub async fn schedule() -> ExitCode {
         Ok(())
     })
     .await
-}
-
-/// What the process is called in traces.
-fn service(pools: &[Pool]) -> &'static str {
-    match pools {
-        [pool] => pool.name(),
-        _ => "workers",
-    }
 }
 
 fn start(settings: &Settings, service: &str, pools: &[Pool]) -> Result<(Logging, Config), SettingError> {

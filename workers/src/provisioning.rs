@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, UserId};
+use domain::Actor;
 use domain_accounts::{
     job_kinds::ProvisionWorkspace,
     signups::{self, Door, Signup},
@@ -105,7 +105,7 @@ async fn provision(
     let (database, app_url) = (&services.database, &services.app_url);
     let mut actor = Actor::of_job(&context.origin);
     if signup.door != Door::Provision {
-        actor.user_id = Some(UserId(signup.user_id));
+        actor.user_id = Some(signup.user_id);
     }
     let steps = Step::of(signup, services);
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::{audit::retention as audit, idempotency};
+use domain::{WorkspaceId, audit::retention as audit, idempotency};
 use domain_accounts::upkeep;
 use jobs::{
     Answer, JobContext, Outcome,
@@ -71,7 +71,7 @@ async fn prune(policies: &Policies, context: &JobContext) -> Result<Option<i64>,
 /// Removes entries of the audit whose time is over. False: someone has asked to stop.
 async fn prune_audit(context: &JobContext) -> Result<bool, sqlx::Error> {
     let database = context.database();
-    let mut after = Some(Uuid::nil());
+    let mut after = Some(WorkspaceId(Uuid::nil()));
     while let Some(from) = after {
         let (overdue, next) = audit::overdue(database, from).await?;
         for workspace in overdue {

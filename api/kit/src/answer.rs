@@ -1,6 +1,7 @@
 //! What handlers answer with. `Json<T>` is poem's and means 200; the others say their status by
 //! their name.
 
+use jobs::Id;
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse, Object,
@@ -9,7 +10,7 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 
-use crate::{Always, ApiError, Prefixed, TypeId};
+use crate::{Always, ApiError, TypeId};
 
 /// A handler's answer: `Answer<Json<Team>>`, `Answer<Created<Team>>`, `Answer<NoContent>`.
 pub type Answer<T> = Result<T, ApiError>;
@@ -118,7 +119,7 @@ pub struct Deleted<I: ParseFromJSON + ToJSON> {
     pub deleted: Always<true>,
 }
 
-impl<I: Prefixed> Deleted<TypeId<I>> {
+impl<I: Id> Deleted<TypeId<I>> {
     /// That it is gone.
     pub fn new(id: I) -> Self {
         Self { id: TypeId(id), deleted: Always }

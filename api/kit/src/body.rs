@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn a_rule_of_the_schema_is_said_with_its_field() {
         let error = take(JSON, r#"{"name": "n", "size": 1, "note": "four"}"#).await.unwrap_err();
-        assert_eq!(error, "record_invalid: note: maxLength(3)");
+        assert_eq!(error, "record_invalid: note: must have at most 3 characters");
     }
 
     #[tokio::test]

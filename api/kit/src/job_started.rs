@@ -1,9 +1,7 @@
 //! What every answer that starts or shows a job carries: its id and where to watch it.
 
-use domain::WorkspaceId;
 use jobs::{JobId, Surface};
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use crate::{Access, Opens, Ticket, TypeId, idempotency::MadeTicket};
 
@@ -14,7 +12,7 @@ const WORKSPACE_TICKET: i64 = 24 * 3600;
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct JobStarted {
     /// The job.
-    pub job_id: Uuid,
+    pub job_id: JobId,
     /// Its snapshot, for polling.
     pub status_url: String,
     /// Its events, for `EventSource`: carries a ticket that reads this one job.
@@ -33,11 +31,7 @@ impl Access {
     #[must_use]
     pub fn job_started(&self, job: JobId) -> JobStarted {
         let status_url = self.status_url(job);
-        JobStarted {
-            job_id: job.0,
-            stream_url: self.ticketed(job, format!("{status_url}/stream")),
-            status_url,
-        }
+        JobStarted { job_id: job, stream_url: self.ticketed(job, format!("{status_url}/stream")), status_url }
     }
 
     /// The stream of a job that this caller may see, on their surface, with a fresh ticket.
@@ -60,7 +54,7 @@ impl Access {
     /// The stream of all jobs of the workspace, on the caller's surface, with a fresh ticket.
     #[must_use]
     pub fn jobs_stream_url(&self) -> JobsStreamUrl {
-        let opens = Opens::JobsOf(WorkspaceId(self.workspace.0));
+        let opens = Opens::JobsOf(self.workspace);
         let ticket = self.ticket(opens, Some(jobs::clock::now().timestamp() + WORKSPACE_TICKET));
         JobsStreamUrl { stream_url: format!("{}/jobs/stream?ticket={ticket}", self.root()) }
     }

@@ -70,7 +70,7 @@ pub use shared_secret::SharedSecret;
 pub use signer::{AccessClaims, Opens, Signer, Ticket};
 pub use sse::{JobStream, Shape, ShownEvent, Start};
 pub use strict::Strict;
-pub use type_id::{NotThatId, Prefixed, TypeId, id_of_kind, type_id_of, with_type_ids};
+pub use type_id::{NotThatId, TypeId, id_of_kind, type_id_of, with_type_ids};
 pub use upload::FileUpload;
 pub use wait::wait_for_end;
 pub use watcher::{ViewJobs, Watcher};

@@ -7,7 +7,7 @@ mod within;
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use domain::{ApiKeyId, RecordId, UserId, WorkspaceId};
-use jobs::{JobId, schedules::ScheduleId};
+use jobs::{Id, JobId, ScheduleId};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type},
@@ -21,49 +21,11 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// 130 bits in groups of five: a UUID with two zeros in front.
 const LENGTH: usize = 26;
 
-/// An id of ours that the Platform API shows.
-pub trait Prefixed: Copy + Send + Sync + 'static {
-    /// What stands before the underscore.
-    const PREFIX: &'static str;
-
-    /// The UUID in storage.
-    fn uuid(self) -> Uuid;
-
-    /// The id of that UUID.
-    fn of(id: Uuid) -> Self;
-}
-
-/// The prefixes, all of them.
-macro_rules! prefixes {
-    ($($id:ty = $prefix:literal),* $(,)?) => { $(
-        impl Prefixed for $id {
-            const PREFIX: &'static str = $prefix;
-
-            fn uuid(self) -> Uuid {
-                self.0
-            }
-
-            fn of(id: Uuid) -> Self {
-                Self(id)
-            }
-        }
-    )* };
-}
-
-prefixes! {
-    ApiKeyId = "key",
-    JobId = "job",
-    RecordId = "obj",
-    ScheduleId = "sjob",
-    UserId = "usr",
-    WorkspaceId = "tn",
-}
-
 /// An id on the Platform API: rendered as a `TypeID`, read as one or as a plain UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TypeId<I>(pub I);
 
-impl<I: Prefixed> fmt::Display for TypeId<I> {
+impl<I: Id> fmt::Display for TypeId<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&render(I::PREFIX, self.0.uuid()))
     }
@@ -74,7 +36,7 @@ impl<I: Prefixed> fmt::Display for TypeId<I> {
 #[error("must be an id that begins with {0}_, or a uuid")]
 pub struct NotThatId(&'static str);
 
-impl<I: Prefixed> FromStr for TypeId<I> {
+impl<I: Id> FromStr for TypeId<I> {
     type Err = NotThatId;
 
     fn from_str(text: &str) -> Result<Self, NotThatId> {
@@ -137,7 +99,7 @@ fn read(prefix: &str, text: &str) -> Option<Uuid> {
     Some(Uuid::from_u128(bits))
 }
 
-impl<I: Prefixed> Type for TypeId<I> {
+impl<I: Id> Type for TypeId<I> {
     const IS_REQUIRED: bool = true;
     type RawValueType = Self;
     type RawElementValueType = Self;
@@ -164,13 +126,13 @@ impl<I: Prefixed> Type for TypeId<I> {
     }
 }
 
-impl<I: Prefixed> ParseFromParameter for TypeId<I> {
+impl<I: Id> ParseFromParameter for TypeId<I> {
     fn parse_from_parameter(value: &str) -> ParseResult<Self> {
         value.parse().map_err(ParseError::custom)
     }
 }
 
-impl<I: Prefixed> ParseFromJSON for TypeId<I> {
+impl<I: Id> ParseFromJSON for TypeId<I> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         match value {
             Some(Value::String(text)) => text.parse().map_err(ParseError::custom),
@@ -179,7 +141,7 @@ impl<I: Prefixed> ParseFromJSON for TypeId<I> {
     }
 }
 
-impl<I: Prefixed> ToJSON for TypeId<I> {
+impl<I: Id> ToJSON for TypeId<I> {
     fn to_json(&self) -> Option<Value> {
         Some(json!(self.to_string()))
     }

@@ -2,9 +2,9 @@
 //! workspace's business.
 
 use api_kit::{Answer, Operator};
+use domain::WorkspaceId;
 use jobs::{JobId, Pool, operator::Filter};
 use poem_openapi::{OpenApi, Tags, param::Query, payload::Json};
-use uuid::Uuid;
 
 use crate::jobs::{Jobs, part};
 
@@ -27,20 +27,20 @@ impl DeadLettersApi {
         &self,
         operator: Operator,
         /// Only of this workspace; all zeros: the installation's own.
-        workspace_id: Query<Option<Uuid>>,
+        workspace_id: Query<Option<WorkspaceId>>,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
         /// Only those enqueued before this one.
-        before: Query<Option<Uuid>>,
+        before: Query<Option<JobId>>,
         /// 50, and at the most 200.
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
-            tenant: workspace_id.0,
+            tenant: workspace_id.0.map(|id| id.0),
             pool: pool.0,
             kind: kind.0,
             dead: true,
-            before: before.map(JobId),
+            before: before.0,
             ..Filter::default()
         };
         Ok(Json(part(&operator, &filter, limit.0).await?))

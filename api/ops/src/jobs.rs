@@ -1,6 +1,7 @@
 //! Jobs of every workspace: find them, cancel them, try them again.
 
 use api_kit::{Answer, ApiError, Fails, Operator};
+use domain::WorkspaceId;
 use jobs::{
     JobId, Pool, Tx,
     control::{Cancel, Retry},
@@ -44,34 +45,34 @@ impl JobsApi {
         &self,
         operator: Operator,
         /// Only of this workspace; all zeros: the installation's own.
-        workspace_id: Query<Option<Uuid>>,
+        workspace_id: Query<Option<WorkspaceId>>,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
         status: Query<Option<Status>>,
         /// Only in the hands of this worker.
         worker_id: Query<Option<Uuid>>,
         /// Only those enqueued before this one.
-        before: Query<Option<Uuid>>,
+        before: Query<Option<JobId>>,
         /// 50, and at the most 200.
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
             job: None,
-            tenant: workspace_id.0,
+            tenant: workspace_id.0.map(|id| id.0),
             pool: pool.0,
             kind: kind.0,
             status: status.0,
             worker: worker_id.0,
             dead: false,
-            before: before.map(JobId),
+            before: before.0,
         };
         Ok(Json(part(&operator, &filter, limit.0).await?))
     }
 
     /// Look at a job
     #[oai(path = "/:job_id", method = "get", operation_id = "get_any_job")]
-    async fn get(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        let job = operator::get(operator.database(), JobId(*job_id)).await?;
+    async fn get(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
+        let job = operator::get(operator.database(), job_id.0).await?;
         job.map(Json).ok_or_else(ApiError::not_found)
     }
 
@@ -79,8 +80,8 @@ impl JobsApi {
     ///
     /// A waiting job is over at once. A running one is asked to stop, and ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job", tag = "Fails::JobOver")]
-    async fn cancel(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        let job = JobId(*job_id);
+    async fn cancel(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
+        let job = job_id.0;
         let cancel = async |tx: &mut Tx| match operator::cancel(tx, job, &operator.origin()).await? {
             Cancel::Cancelled | Cancel::Requested => within(tx, job).await,
             Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
@@ -97,8 +98,8 @@ impl JobsApi {
         tag = "Fails::JobNotFailed",
         tag = "Fails::DuplicateJob"
     )]
-    async fn retry(&self, operator: Operator, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        let job = JobId(*job_id);
+    async fn retry(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
+        let job = job_id.0;
         let retry = async |tx: &mut Tx| match operator::retry(tx, job, &operator.origin()).await? {
             Retry::Queued => within(tx, job).await,
             Retry::NotOver => {

@@ -1,11 +1,14 @@
 //! Limits: how many jobs may run at once, and how many may start in a period.
 
+use domain::WorkspaceId;
 use std::time::Duration;
 
 use api_kit::{Answer, ApiError, Body, NoContent, Operator};
-use jobs::limits::{self, Limit, NewLimit, Scope};
+use jobs::{
+    LimitId,
+    limits::{self, Limit, NewLimit, Scope},
+};
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
-use uuid::Uuid;
 
 use crate::pauses::{refuse_unknown_kind, refuse_unknown_workspace};
 
@@ -17,7 +20,7 @@ struct LimitToSet {
     scope: Scope,
     /// The workspace it is for, with scope `workspace`. Without it, for every workspace that has none of its
     /// own for the same kind.
-    workspace_id: Option<Uuid>,
+    workspace_id: Option<WorkspaceId>,
     /// The kind it counts; without one, all kinds together.
     #[oai(validator(min_length = 1, max_length = 100))]
     kind: Option<String>,
@@ -67,7 +70,7 @@ impl LimitsApi {
 
     /// Remove a limit
     #[oai(path = "/:limit_id", method = "delete", operation_id = "delete_limit")]
-    async fn delete(&self, operator: Operator, limit_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn delete(&self, operator: Operator, limit_id: Path<LimitId>) -> Answer<NoContent> {
         let by = operator.origin();
         let gone = operator.change_shared(async |tx| limits::delete(tx, *limit_id, &by).await).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
@@ -88,5 +91,5 @@ async fn checked(operator: &Operator, limit: LimitToSet) -> Result<NewLimit, Api
     };
     refuse_unknown_kind(operator, kind.as_deref()).await?;
     refuse_unknown_workspace(operator, workspace_id).await?;
-    Ok(NewLimit { scope, tenant: workspace_id, kind, max_running, starts })
+    Ok(NewLimit { scope, tenant: workspace_id.map(|id| id.0), kind, max_running, starts })
 }

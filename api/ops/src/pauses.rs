@@ -1,13 +1,13 @@
 //! Pauses: of a pool, a kind or a workspace, or of what matches several of them.
 
 use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator};
+use domain::{Text, WorkspaceId};
 use domain_accounts::tenants;
 use jobs::{
-    Pool,
+    PauseId, Pool,
     pauses::{self, NewPause, Pause},
 };
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
-use uuid::Uuid;
 
 /// What to pause: jobs that match everything that is set. At least one of `pool`, `kind` and
 /// `workspace_id` is.
@@ -19,13 +19,11 @@ struct PauseToSet {
     #[oai(validator(min_length = 1, max_length = 100))]
     kind: Option<String>,
     /// Only jobs of this workspace; all zeros: of the installation itself.
-    workspace_id: Option<Uuid>,
+    workspace_id: Option<WorkspaceId>,
     /// Why.
-    #[oai(validator(max_length = 1000))]
-    reason: Option<String>,
+    reason: Option<Text<1000>>,
     /// Who; the operator's token doesn't tell.
-    #[oai(validator(max_length = 200))]
-    paused_by: Option<String>,
+    paused_by: Option<Text<200>>,
 }
 
 /// What is paused.
@@ -54,7 +52,10 @@ pub(crate) async fn refuse_unknown_kind(operator: &Operator, kind: Option<&str>)
 }
 
 /// Nor is there such a workspace: a mistyped id would hold up nothing without a word.
-pub(crate) async fn refuse_unknown_workspace(operator: &Operator, workspace: Option<Uuid>) -> Answer<()> {
+pub(crate) async fn refuse_unknown_workspace(
+    operator: &Operator,
+    workspace: Option<WorkspaceId>,
+) -> Answer<()> {
     match workspace {
         Some(workspace) if !tenants::is_known(operator.database(), workspace).await? => {
             Err(ApiError::invalid("workspace_id", "is not the id of a workspace"))
@@ -82,14 +83,20 @@ impl PausesApi {
         }
         refuse_unknown_kind(&operator, kind.as_deref()).await?;
         refuse_unknown_workspace(&operator, workspace_id).await?;
-        let new = NewPause { pool, kind, tenant: workspace_id, reason, paused_by };
+        let new = NewPause {
+            pool,
+            kind,
+            tenant: workspace_id.map(|id| id.0),
+            reason: reason.map(String::from),
+            paused_by: paused_by.map(String::from),
+        };
         let by = operator.origin();
         operator.change_shared(async |tx| pauses::pause(tx, &new, &by).await).await.map(Created)
     }
 
     /// Lift a pause
     #[oai(path = "/:pause_id", method = "delete", operation_id = "delete_pause")]
-    async fn delete(&self, operator: Operator, pause_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn delete(&self, operator: Operator, pause_id: Path<PauseId>) -> Answer<NoContent> {
         let by = operator.origin();
         let lifted = operator.change_shared(async |tx| pauses::resume(tx, *pause_id, &by).await).await?;
         lifted.then_some(NoContent).ok_or_else(ApiError::not_found)

@@ -1,7 +1,7 @@
 //! Personal tokens: what each may do. People make read-only ones; more is granted here.
 
 use api_kit::{Answer, Body, Fails, Operator};
-use domain::access::Scope;
+use domain::{PersonalTokenId, access::Scope};
 use domain_accounts::personal_tokens::{self, PersonalToken};
 use jobs::Tx;
 use poem_openapi::{
@@ -9,7 +9,6 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
 };
-use uuid::Uuid;
 
 /// A person's tokens.
 #[derive(Debug, Object)]
@@ -55,7 +54,7 @@ impl PersonalTokensApi {
     async fn grant(
         &self,
         operator: Operator,
-        token_id: Path<Uuid>,
+        token_id: Path<PersonalTokenId>,
         grant: Body<Grant>,
     ) -> Answer<Json<PersonalToken>> {
         let actor = operator.actor();

@@ -1,10 +1,10 @@
 //! Shares: a workspace's part of a busy pool, beside the others'.
 
 use api_kit::{Answer, ApiError, Body, NoContent, Operator};
+use domain::WorkspaceId;
 use domain_accounts::tenants;
 use jobs::shares::{self, Share};
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
-use uuid::Uuid;
 
 /// A workspace's weight.
 #[derive(Debug, Clone, Object)]
@@ -43,14 +43,17 @@ impl SharesApi {
         &self,
         operator: Operator,
         /// Workspace id; all zeros for the installation's own jobs.
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         weight: Body<Weight>,
     ) -> Answer<Json<Share>> {
         if !tenants::is_known(operator.database(), *workspace_id).await? {
             return Err(ApiError::not_found());
         }
         let (by, weight) = (operator.origin(), weight.weight);
-        operator.change_shared(async |tx| shares::put(tx, *workspace_id, weight, &by).await).await.map(Json)
+        operator
+            .change_shared(async |tx| shares::put(tx, workspace_id.0.0, weight, &by).await)
+            .await
+            .map(Json)
     }
 
     /// Give a workspace the share that all have at first
@@ -59,10 +62,10 @@ impl SharesApi {
         &self,
         operator: Operator,
         /// Workspace id; all zeros for the installation's own jobs.
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
     ) -> Answer<NoContent> {
         let by = operator.origin();
-        let gone = operator.change_shared(async |tx| shares::delete(tx, *workspace_id, &by).await).await?;
+        let gone = operator.change_shared(async |tx| shares::delete(tx, workspace_id.0.0, &by).await).await?;
         gone.then_some(NoContent).ok_or_else(ApiError::not_found)
     }
 }

@@ -69,11 +69,11 @@ impl UsersApi {
     async fn update(
         &self,
         operator: Operator,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         changes: Body<AccountChanges>,
     ) -> Answer<Json<Account>> {
         let AccountChanges { is_staff, is_active } = changes.0;
-        let (user, actor) = (UserId(user_id.0), operator.actor());
+        let (user, actor) = (user_id.0, operator.actor());
         operator
             .change_shared(async |tx| staff::change(tx, user, is_staff, is_active, &actor).await)
             .await
@@ -88,18 +88,17 @@ impl UsersApi {
     async fn impersonate(
         &self,
         operator: Operator,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         who: Body<Impersonator>,
     ) -> Answer<Created<ImpersonationToken>> {
         let (app, database) = (operator.app(), operator.database());
         let staff = match who.staff.parse() {
             Ok(id) => UserId(id),
             Err(_) => {
-                UserId(staff::by_email(&database.pool, &who.staff).await?.map_or(Uuid::nil(), |it| it.id))
+                staff::by_email(&database.pool, &who.staff).await?.map_or(UserId(Uuid::nil()), |it| it.id)
             }
         };
-        let (token, said) =
-            app.keys.impersonation_token(UserId(user_id.0), staff).map_err(ApiError::internal)?;
+        let (token, said) = app.keys.impersonation_token(user_id.0, staff).map_err(ApiError::internal)?;
         let actor = operator.actor();
         operator.change_shared(async |tx| impersonation::allow(tx, &said, &actor).await).await?;
         Ok(Created(ImpersonationToken { token, expires_at: said.expires }))

@@ -1,9 +1,11 @@
 //! Workers: who is there, with what in hand; and asking one to pause, to go on, or to leave.
 
 use api_kit::{Answer, ApiError, Fails, Operator};
-use jobs::roster::{self, Ask, Asked, Worker};
+use jobs::{
+    WorkerId,
+    roster::{self, Ask, Asked, Worker},
+};
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
-use uuid::Uuid;
 
 /// Every worker process.
 #[derive(Debug, Clone, Object)]
@@ -39,7 +41,7 @@ impl WorkersApi {
         operation_id = "pause_worker",
         tag = "Fails::WorkerLeaving"
     )]
-    async fn pause(&self, operator: Operator, worker_id: Path<Uuid>) -> Answer<Json<Worker>> {
+    async fn pause(&self, operator: Operator, worker_id: Path<WorkerId>) -> Answer<Json<Worker>> {
         ask(&operator, *worker_id, Some(Asked::Pause)).await
     }
 
@@ -50,7 +52,7 @@ impl WorkersApi {
         operation_id = "resume_worker",
         tag = "Fails::WorkerLeaving"
     )]
-    async fn resume(&self, operator: Operator, worker_id: Path<Uuid>) -> Answer<Json<Worker>> {
+    async fn resume(&self, operator: Operator, worker_id: Path<WorkerId>) -> Answer<Json<Worker>> {
         ask(&operator, *worker_id, None).await
     }
 
@@ -64,12 +66,12 @@ impl WorkersApi {
         operation_id = "drain_worker",
         tag = "Fails::WorkerLeaving"
     )]
-    async fn drain(&self, operator: Operator, worker_id: Path<Uuid>) -> Answer<Json<Worker>> {
+    async fn drain(&self, operator: Operator, worker_id: Path<WorkerId>) -> Answer<Json<Worker>> {
         ask(&operator, *worker_id, Some(Asked::Drain)).await
     }
 }
 
-async fn ask(operator: &Operator, worker: Uuid, asked: Option<Asked>) -> Answer<Json<Worker>> {
+async fn ask(operator: &Operator, worker: WorkerId, asked: Option<Asked>) -> Answer<Json<Worker>> {
     let by = operator.origin();
     match operator.change_shared(async |tx| roster::ask(tx, worker, asked, &by).await).await? {
         Ask::Told(worker) => Ok(Json(*worker)),

@@ -11,7 +11,6 @@ use domain::{
 };
 use jobs::Tx;
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 /// How long a link to choose a new password is good that was mailed.
 pub const MAILED_RESET: Duration = Duration::hours(1);
@@ -194,9 +193,9 @@ pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer
 
 /// A token that has not expired and was not used.
 struct Found {
-    user_id: Uuid,
-    workspace_id: Option<Uuid>,
-    created_by: Option<Uuid>,
+    user_id: UserId,
+    workspace_id: Option<WorkspaceId>,
+    created_by: Option<UserId>,
     is_mailed: bool,
 }
 
@@ -208,11 +207,7 @@ impl Found {
         if is_handed_over && !self.has_entitled_maker(conn).await? {
             return Err(TokenError::NotGood);
         }
-        Ok(Bearer {
-            user: UserId(self.user_id),
-            workspace: self.workspace_id.map(WorkspaceId),
-            is_mailed: self.is_mailed,
-        })
+        Ok(Bearer { user: self.user_id, workspace: self.workspace_id, is_mailed: self.is_mailed })
     }
 
     /// Whether its maker could hand it over now: the workspace manages the account, and they may let its members choose
@@ -225,9 +220,9 @@ impl Found {
                  join live_memberships own on own.user_id = u.id and own.workspace_id = u.managed_by
                  join live_memberships maker on maker.user_id = $3 and maker.workspace_id = u.managed_by
                 where u.id = $1 and u.managed_by = $2 and not u.is_staff"#,
-            self.user_id,
-            self.workspace_id,
-            self.created_by,
+            self.user_id.0,
+            self.workspace_id.map(|id| id.0),
+            self.created_by.map(|id| id.0),
         )
         .fetch_optional(conn)
         .await?;

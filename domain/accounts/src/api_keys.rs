@@ -10,13 +10,9 @@ mod change;
 mod issue;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    ApiKeyId, DomainError, FieldErrors, PageRequest, Refusal, UserId, WorkspaceId, access::Scope,
-    callers::scopes,
-};
+use domain::{ApiKeyId, DomainError, FieldErrors, PageRequest, Refusal, UserId, WorkspaceId, access::Scope};
 use poem_openapi::Object;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 pub use change::{KeyChanges, change, delete, revoke, toggle};
 pub use issue::{Issued, NewKey, Rotation, issue, rotate};
@@ -47,7 +43,7 @@ pub struct ApiKey {
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
     /// Person it acts for: its maker, or the member it was handed to.
-    pub created_by: Option<Uuid>,
+    pub created_by: Option<UserId>,
     /// Since when there is this key.
     pub created_at: DateTime<Utc>,
     /// When its settings last changed.
@@ -55,7 +51,7 @@ pub struct ApiKey {
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
     /// The person who revoked it.
-    pub revoked_by: Option<Uuid>,
+    pub revoked_by: Option<UserId>,
     /// The key that took its place.
     pub replaced_by: Option<ApiKeyId>,
 }
@@ -128,52 +124,6 @@ pub(crate) async fn made_by(tx: &mut jobs::Tx, user: UserId) -> Result<Vec<Strin
     .await
 }
 
-/// A row, as it is read.
-struct Row {
-    id: Uuid,
-    name: String,
-    description: Option<String>,
-    prefix: String,
-    scopes: Vec<String>,
-    ip_allowlist: Vec<String>,
-    rate_per_minute: Option<i32>,
-    is_active: bool,
-    expires_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
-    created_by: Option<Uuid>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    revoked_at: Option<DateTime<Utc>>,
-    revoked_by: Option<Uuid>,
-    replaced_by: Option<Uuid>,
-}
-
-impl TryFrom<Row> for ApiKey {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: ApiKeyId(row.id),
-            name: row.name,
-            description: row.description,
-            prefix: row.prefix,
-            scopes: scopes(&row.scopes)?,
-            ip_allowlist: row.ip_allowlist,
-            rate_per_minute: row.rate_per_minute,
-            is_active: row.is_active,
-            is_revoked: row.revoked_at.is_some(),
-            expires_at: row.expires_at,
-            last_used_at: row.last_used_at,
-            created_by: row.created_by,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            revoked_at: row.revoked_at,
-            revoked_by: row.revoked_by,
-            replaced_by: row.replaced_by.map(ApiKeyId),
-        })
-    }
-}
-
 /// A part of a workspace's keys, the newest first.
 pub async fn list(
     conn: &mut PgConnection,
@@ -181,24 +131,36 @@ pub async fn list(
     filter: Filter,
     part: PageRequest,
 ) -> Result<Vec<ApiKey>, ApiKeyError> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select id, name, description, prefix, scopes, ip_allowlist, rate_per_minute, is_active, expires_at,
-                last_used_at, created_by, created_at, updated_at, revoked_at, revoked_by, replaced_by
-           from api_keys
-          where workspace_id = $1
-            and ($2::boolean is null or is_active = $2)
-            and ($3::boolean is null or (revoked_at is not null) = $3)
-          order by id desc limit $4 offset $5",
+    Ok(find(conn, workspace, None, filter, part).await?)
+}
+
+async fn find(
+    conn: &mut PgConnection,
+    workspace: WorkspaceId,
+    id: Option<ApiKeyId>,
+    filter: Filter,
+    part: PageRequest,
+) -> Result<Vec<ApiKey>, sqlx::Error> {
+    sqlx::query_as!(
+        ApiKey,
+        r#"select id, name, description, prefix, scopes, ip_allowlist, rate_per_minute, is_active,
+                  revoked_at is not null as "is_revoked!", expires_at, last_used_at, created_by, created_at,
+                  updated_at, revoked_at, revoked_by, replaced_by
+             from api_keys
+            where workspace_id = $1
+              and ($2::uuid is null or id = $2)
+              and ($3::boolean is null or is_active = $3)
+              and ($4::boolean is null or (revoked_at is not null) = $4)
+            order by id desc limit $5 offset $6"#,
         workspace.0,
+        id.map(|id| id.0),
         filter.is_active,
         filter.is_revoked,
         part.limit,
         part.offset,
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(ApiKey::try_from).collect::<Result<_, _>>()?)
+    .await
 }
 
 /// How many keys that are.
@@ -226,17 +188,8 @@ pub async fn get(
     workspace: WorkspaceId,
     id: ApiKeyId,
 ) -> Result<ApiKey, ApiKeyError> {
-    let row = sqlx::query_as!(
-        Row,
-        "select id, name, description, prefix, scopes, ip_allowlist, rate_per_minute, is_active, expires_at,
-                last_used_at, created_by, created_at, updated_at, revoked_at, revoked_by, replaced_by
-           from api_keys where workspace_id = $1 and id = $2",
-        workspace.0,
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.ok_or(ApiKeyError::NotFound)?.try_into()?)
+    let found = find(conn, workspace, Some(id), Filter::default(), PageRequest::ONE).await?;
+    found.into_iter().next().ok_or(ApiKeyError::NotFound)
 }
 
 /// One key, which nobody else changes before this transaction is over.

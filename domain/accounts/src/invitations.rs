@@ -19,10 +19,9 @@ pub mod offer;
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use domain::{DomainError, Refusal, access::Role, mail::PostError};
+use domain::{DomainError, Refusal, UserId, WorkspaceId, access::Role, mail::PostError};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::users::HashError;
 
@@ -33,6 +32,11 @@ pub use answer::{
     waiting_for,
 };
 pub use offer::{Invitee, NewInvitation, cancel, invite, make_link, resend};
+
+domain::ids! {
+    /// An invitation.
+    InvitationId = "invitation",
+}
 
 /// How an invitation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Enum)]
@@ -51,9 +55,9 @@ pub enum InvitationStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Invitation {
     /// Its id, and the member's once it is accepted.
-    pub id: Uuid,
+    pub id: InvitationId,
     /// Where to.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// Invited address, as the inviter wrote it.
     pub email: String,
     /// Role on acceptance.
@@ -63,7 +67,7 @@ pub struct Invitation {
     /// Member profile on acceptance, as the inviter wrote it.
     pub profile: InvitedProfile,
     /// Who invited them last.
-    pub invited_by: Option<Uuid>,
+    pub invited_by: Option<UserId>,
     /// When they were first invited.
     pub created_at: DateTime<Utc>,
     /// When the newest token was made.

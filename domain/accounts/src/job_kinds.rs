@@ -5,7 +5,8 @@ use std::time::Duration;
 use domain::job_kinds::{DELIVERIES, PROVISIONING};
 use jobs::{JobKind, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+
+use crate::signups::SignupId;
 
 /// The kinds.
 pub const KINDS: &[Kind] = &[
@@ -20,7 +21,7 @@ pub const KINDS: &[Kind] = &[
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProvisionWorkspace {
     /// The reserved sign-up that holds email, password hash and company.
-    pub signup_id: Uuid,
+    pub signup_id: SignupId,
 }
 
 impl JobKind for ProvisionWorkspace {

@@ -17,3 +17,6 @@ pub mod token_api;
 pub mod upkeep;
 pub mod users;
 pub mod workspaces;
+
+// A change of the file rebuilds the crate.
+const _: &str = include_str!("../sqlx.toml");

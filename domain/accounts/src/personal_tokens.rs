@@ -3,17 +3,16 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, Email, FieldErrors, Refusal, UserId, WorkspaceId,
+    Actor, DomainError, Email, FieldErrors, PersonalTokenId, Refusal, UserId, WorkspaceId,
     access::Scope,
     audit::{self, Entry},
-    callers::{Authority, PERSONAL_TOKEN_PREFIX, scopes},
+    callers::{Authority, PERSONAL_TOKEN_PREFIX},
     networks, secret,
 };
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::signups;
 
@@ -24,11 +23,11 @@ pub const MOST_LIVE: i64 = 50;
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PersonalToken {
     /// Its id.
-    pub id: Uuid,
+    pub id: PersonalTokenId,
     /// The person.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// The only workspace that it is good in; none: all of the person's.
-    pub workspace_id: Option<Uuid>,
+    pub workspace_id: Option<WorkspaceId>,
     /// What it is called.
     pub name: String,
     /// Its first characters, by which people tell tokens apart.
@@ -53,7 +52,7 @@ pub struct NewToken {
     /// What it is called: one line, at most 200 characters.
     pub name: String,
     /// The only workspace that it is to be good in.
-    pub workspace_id: Option<Uuid>,
+    pub workspace_id: Option<WorkspaceId>,
     /// When it is over by itself.
     pub expires_at: Option<DateTime<Utc>>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
@@ -97,68 +96,45 @@ impl DomainError for TokenError {
     }
 }
 
-/// A row, as it is read.
-struct Row {
-    id: Uuid,
-    user_id: Uuid,
-    workspace_id: Option<Uuid>,
-    name: String,
-    prefix: String,
-    scopes: Vec<String>,
-    ip_allowlist: Vec<String>,
-    expires_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    revoked_at: Option<DateTime<Utc>>,
+/// Which tokens.
+#[derive(Debug, Clone, Default)]
+struct Filter {
+    id: Option<PersonalTokenId>,
+    /// Those of a person that were not revoked.
+    live_of: Option<UserId>,
+    /// Those of whoever has the address with that key.
+    email_key: Option<String>,
 }
 
-impl TryFrom<Row> for PersonalToken {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.id,
-            user_id: row.user_id,
-            workspace_id: row.workspace_id,
-            name: row.name,
-            prefix: row.prefix,
-            scopes: scopes(&row.scopes)?,
-            ip_allowlist: row.ip_allowlist,
-            expires_at: row.expires_at,
-            last_used_at: row.last_used_at,
-            created_at: row.created_at,
-            revoked_at: row.revoked_at,
-        })
-    }
+/// At most 500 tokens, the newest first.
+async fn find(conn: &mut PgConnection, filter: Filter) -> Result<Vec<PersonalToken>, sqlx::Error> {
+    sqlx::query_as!(
+        PersonalToken,
+        "select t.id, t.user_id, t.workspace_id, t.name, t.prefix, t.scopes, t.ip_allowlist, t.expires_at,
+                t.last_used_at, t.created_at, t.revoked_at
+           from personal_tokens t join users u on u.id = t.user_id
+          where ($1::uuid is null or t.id = $1)
+            and ($2::uuid is null or (t.user_id = $2 and t.revoked_at is null))
+            and ($3::text is null or u.email_key = $3)
+          order by t.id desc limit 500",
+        filter.id.map(|id| id.0),
+        filter.live_of.map(|id| id.0),
+        filter.email_key,
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// A person's tokens that were not revoked, the newest first.
 pub async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<PersonalToken>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select id, user_id, workspace_id, name, prefix, scopes, ip_allowlist, expires_at, last_used_at,
-                created_at, revoked_at
-           from personal_tokens where user_id = $1 and revoked_at is null order by id desc limit 500",
-        user.0,
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(PersonalToken::try_from).collect()
+    find(conn, Filter { live_of: Some(user), ..Filter::default() }).await
 }
 
 /// The tokens of whoever has an address, revoked ones too, the newest first.
 pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<PersonalToken>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        "select t.id, t.user_id, t.workspace_id, t.name, t.prefix, t.scopes, t.ip_allowlist, t.expires_at,
-                t.last_used_at, t.created_at, t.revoked_at
-           from personal_tokens t join users u on u.id = t.user_id
-          where u.email_key = $1 order by t.id desc limit 500",
-        Email::key_of(email),
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(PersonalToken::try_from).collect()
+    // What is no address is nobody's.
+    let Some(email_key) = Email::key_of(email) else { return Ok(Vec::new()) };
+    find(conn, Filter { email_key: Some(email_key), ..Filter::default() }).await
 }
 
 /// Revokes all of a person's tokens; answers what they are called.
@@ -178,17 +154,9 @@ pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Resu
     Ok(names)
 }
 
-async fn get(conn: &mut PgConnection, id: Uuid) -> Result<PersonalToken, TokenError> {
-    let row = sqlx::query_as!(
-        Row,
-        "select id, user_id, workspace_id, name, prefix, scopes, ip_allowlist, expires_at, last_used_at,
-                created_at, revoked_at
-           from personal_tokens where id = $1",
-        id,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.ok_or(TokenError::NotFound)?.try_into()?)
+async fn get(conn: &mut PgConnection, id: PersonalTokenId) -> Result<PersonalToken, TokenError> {
+    let found = find(conn, Filter { id: Some(id), ..Filter::default() }).await?;
+    found.into_iter().next().ok_or(TokenError::NotFound)
 }
 
 /// Makes a read-only token for the acting person, good in the workspace that they have authority in, or in all of
@@ -216,7 +184,7 @@ pub async fn create(
     if new.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
         note("expires_at", "must be in the future");
     }
-    let workspace = within.map(|authority| authority.workspace().0);
+    let workspace = within.map(Authority::workspace);
     if new.workspace_id != workspace {
         note("workspace_id", "is none of the caller's workspaces");
     }
@@ -225,14 +193,14 @@ pub async fn create(
         return Err(TokenError::Invalid(errors));
     }
     make_room(tx, user).await?;
-    let (id, secret) = (Uuid::now_v7(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
+    let (id, secret) = (PersonalTokenId::new(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
     let shown: String = secret.chars().take(secret::SHOWN).collect();
     sqlx::query!(
         "insert into personal_tokens (id, user_id, workspace_id, name, prefix, hash, ip_allowlist, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        id,
+        id.0,
         user.0,
-        workspace,
+        workspace.map(|id| id.0),
         name,
         shown,
         secret::hash(&secret),
@@ -243,7 +211,7 @@ pub async fn create(
     .await?;
     let told = json!({ "name": name, "prefix": shown, "expires_at": new.expires_at });
     let entry = Entry::new("personal_token", "created", id, told);
-    audit::record(tx, workspace.map(WorkspaceId), actor, entry).await?;
+    audit::record(tx, workspace, actor, entry).await?;
     Ok((get(tx.conn(), id).await?, secret))
 }
 
@@ -266,11 +234,11 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
 ///
 /// # Errors
 /// [`TokenError::NotFound`], also for one that was revoked before.
-pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: Uuid) -> Result<(), TokenError> {
+pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), TokenError> {
     let gone = sqlx::query!(
         "update personal_tokens set revoked_at = now()
           where id = $1 and user_id = $2 and revoked_at is null returning workspace_id, name, prefix",
-        id,
+        id.0,
         user.0,
     )
     .fetch_optional(tx.conn())
@@ -278,7 +246,7 @@ pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: Uuid) -> Resul
     .ok_or(TokenError::NotFound)?;
     let entry =
         Entry::new("personal_token", "revoked", id, json!({ "name": gone.name, "prefix": gone.prefix }));
-    Ok(audit::record(tx, gone.workspace_id.map(WorkspaceId), actor, entry).await?)
+    Ok(audit::record(tx, gone.workspace_id, actor, entry).await?)
 }
 
 /// Says what a token may do: for the operator.
@@ -288,7 +256,7 @@ pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: Uuid) -> Resul
 pub async fn grant(
     tx: &mut Tx,
     actor: &Actor,
-    id: Uuid,
+    id: PersonalTokenId,
     granted: &[Scope],
 ) -> Result<PersonalToken, TokenError> {
     if granted.is_empty() {
@@ -302,7 +270,7 @@ pub async fn grant(
         .collect();
     let changed = sqlx::query!(
         "update personal_tokens set scopes = $2 where id = $1 and revoked_at is null returning workspace_id",
-        id,
+        id.0,
         &names,
     )
     .fetch_optional(tx.conn())
@@ -312,6 +280,6 @@ pub async fn grant(
         return Err(TokenError::Revoked);
     };
     let entry = Entry::new("personal_token", "granted", id, json!({ "scopes": names }));
-    audit::record(tx, changed.workspace_id.map(WorkspaceId), actor, entry).await?;
+    audit::record(tx, changed.workspace_id, actor, entry).await?;
     get(tx.conn(), id).await
 }

@@ -15,7 +15,7 @@ mod judge;
 use std::sync::LazyLock;
 
 use domain::{DomainError, FieldErrors, Refusal};
-use runtime::heavy::{HeavyError, HeavyPool, Whose, heavy};
+use runtime::heavy::{HeavyError, HeavyPool, MAX_NICE, Whose, heavy};
 use serde_json::{Map, Value};
 
 pub use condition::Condition;
@@ -25,7 +25,7 @@ use judge::{Judgement, judge};
 const MOST_ROWS: usize = 100;
 
 /// Two at once; some wait.
-static JUDGES: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("policies", 2, 16, 10));
+static JUDGES: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("policies", 2, 16, MAX_NICE));
 
 /// A policy, as far as it decides about rows.
 #[derive(Debug, Clone, PartialEq)]

@@ -323,7 +323,7 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
         tx.commit().await?;
         return Err(SessionError::NotRefreshable);
     };
-    let (session, user) = (SessionId(traded.id), UserId(traded.user_id));
+    let (session, user) = (traded.id, traded.user_id);
     store(&mut tx, session, &next).await?;
     sqlx::query!("update sessions set last_used_at = now() where id = $1", session.0)
         .execute(tx.conn())
@@ -355,8 +355,8 @@ async fn same_successor(tx: &mut Tx, token: &str, hash: &[u8]) -> Result<Option<
     .fetch_optional(tx.conn())
     .await?;
     Ok(traded.map(|traded| Opened {
-        session: SessionId(traded.id),
-        user: UserId(traded.user_id),
+        session: traded.id,
+        user: traded.user_id,
         refresh_token: secret::successor(token, &traded.salt),
     }))
 }
@@ -376,8 +376,8 @@ async fn end_reused(tx: &mut Tx, hash: &[u8]) -> Result<(), sqlx::Error> {
     .await?;
     if let Some(ended) = ended {
         tracing::warn!(session = %ended.id, "a refresh token was presented twice; its session has been ended");
-        let actor = Actor { user_id: Some(UserId(ended.user_id)), ..Actor::default() };
-        note_ended(tx, &actor, SessionId(ended.id), Ended::TokenReuse).await?;
+        let actor = Actor { user_id: Some(ended.user_id), ..Actor::default() };
+        note_ended(tx, &actor, ended.id, Ended::TokenReuse).await?;
     }
     Ok(())
 }

@@ -8,10 +8,9 @@ mod delivery;
 mod doors;
 mod undo;
 
-use domain::{DomainError, Email, FieldErrors, Refusal, secret};
+use domain::{DomainError, Email, FieldErrors, Refusal, UserId, WorkspaceId, secret};
 use jobs::JobId;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::{
     stripe::invites::InviteError,
@@ -24,6 +23,11 @@ pub use doors::{
 };
 pub(crate) use undo::sweep as give_up;
 pub use undo::{abandon, undo};
+
+domain::ids! {
+    /// A sign-up.
+    SignupId = "signup",
+}
 
 /// The longest name of a person or company.
 const LONGEST_NAME: usize = 200;
@@ -54,7 +58,7 @@ impl Door {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signup {
     /// Its id, which is not what its URLs name.
-    pub id: Uuid,
+    pub id: SignupId,
     /// By which door.
     pub door: Door,
     /// The address, as it was written.
@@ -64,17 +68,17 @@ pub struct Signup {
     /// What the workspace will be called.
     pub company_name: String,
     /// The workspace's owner.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Whether the owner's account is made for it.
     pub makes_user: bool,
     /// Whether the workspace begins without an example of a recordset.
     pub skip_seed: bool,
     /// The workspace that it creates.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// What the owner pays with, if they have said so.
     pub payment_method_id: Option<String>,
     /// The job that does it.
-    pub job_id: Uuid,
+    pub job_id: JobId,
     /// `pending`, `completed` or `abandoned`.
     pub state: String,
 }
@@ -87,7 +91,7 @@ pub struct Started {
     /// The job, for watching it from inside.
     pub job: JobId,
     /// The workspace that it creates.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
 }
 
 /// Why a sign-up was not accepted.
@@ -206,13 +210,13 @@ pub(crate) fn name(text: &str) -> Result<String, &'static str> {
 }
 
 /// The sign-up of that id.
-pub async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Signup>, sqlx::Error> {
+pub async fn find(pool: &PgPool, id: SignupId) -> Result<Option<Signup>, sqlx::Error> {
     sqlx::query_as!(
         Signup,
         r#"select id, door as "door: Door", email, full_name, company_name, user_id, makes_user, skip_seed,
                   workspace_id, payment_method_id, job_id, state
              from signups where id = $1"#,
-        id,
+        id.0,
     )
     .fetch_optional(pool)
     .await
@@ -226,7 +230,6 @@ pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, SignupError> {
     sqlx::query_scalar!("select job_id from signups where token_hash = $1", secret::hash(token))
         .fetch_optional(pool)
         .await?
-        .map(JobId)
         .ok_or(SignupError::NotFound)
 }
 

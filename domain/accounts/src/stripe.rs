@@ -3,3 +3,8 @@
 
 pub mod invites;
 pub mod notices;
+
+domain::ids! {
+    /// An invitation to sign up that was paid for.
+    StripeInviteId = "stripe_invite",
+}

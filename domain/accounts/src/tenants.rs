@@ -11,7 +11,6 @@ use jobs::{Database, NewJob, Tx, Unique};
 use serde_json::Value;
 use sqlx::PgConnection;
 use url::Url;
-use uuid::Uuid;
 
 use crate::job_kinds::MailWorkspaces;
 
@@ -19,11 +18,11 @@ use crate::job_kinds::MailWorkspaces;
 const AT_MOST_EVERY: std::time::Duration = std::time::Duration::from_secs(900);
 
 /// Whether jobs may be those of that tenant: there is this workspace, or it is all zeros, the installation itself.
-pub async fn is_known(database: &Database, tenant: Uuid) -> Result<bool, sqlx::Error> {
-    if tenant.is_nil() {
+pub async fn is_known(database: &Database, tenant: WorkspaceId) -> Result<bool, sqlx::Error> {
+    if tenant.0.is_nil() {
         return Ok(true);
     }
-    sqlx::query_scalar!(r#"select exists (select from workspaces where id = $1) as "is!""#, tenant)
+    sqlx::query_scalar!(r#"select exists (select from workspaces where id = $1) as "is!""#, tenant.0)
         .fetch_one(&database.pool)
         .await
 }
@@ -41,7 +40,7 @@ pub enum Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantConfig {
     /// Which.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// Its name for URLs.
     pub slug: String,
     /// How it shows itself.
@@ -54,7 +53,7 @@ pub struct TenantConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantName {
     /// Which.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// What it is called.
     pub brand_name: String,
 }
@@ -74,7 +73,7 @@ pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<Ten
     .fetch_optional(&mut *conn)
     .await?;
     let Some(found) = found else { return Ok(None) };
-    let governance = governance::get(conn, WorkspaceId(found.id)).await?;
+    let governance = governance::get(conn, found.id).await?;
     let brand = Brand::of(&found.branding, &found.name);
     Ok(Some(TenantConfig { id: found.id, slug: found.slug, brand, governance }))
 }
@@ -97,7 +96,7 @@ pub async fn of_caller(
         return Ok(None);
     }
     let mut tenants = of_user(conn, caller).await?;
-    tenants.retain(|tenant| entered.iter().any(|authority| authority.workspace().0 == tenant.id));
+    tenants.retain(|tenant| entered.iter().any(|authority| authority.workspace() == tenant.id));
     Ok(Some(tenants))
 }
 
@@ -150,7 +149,7 @@ pub async fn write_letter(
     .fetch_optional(tx.conn())
     .await?;
     let Some(person) = found else { return Ok(false) };
-    let tenants = of_user(tx.conn(), UserId(person.id)).await?;
+    let tenants = of_user(tx.conn(), person.id).await?;
     if tenants.is_empty() {
         return Ok(false);
     }

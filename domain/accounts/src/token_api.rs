@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     DomainError, PageOf, PageRequest, Refusal, UserId, WorkspaceId,
     access::{Role, Scope},
-    callers::{Authority, Principal, scopes},
+    callers::{Authority, Principal},
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ pub struct Bearer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// Who.
-    pub id: Uuid,
+    pub id: UserId,
     /// Their address.
     pub email: String,
     /// What they are called.
@@ -41,7 +41,7 @@ pub struct Person {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Book {
     /// The workspace.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// What it is called.
     pub name: String,
     /// Its name for URLs.
@@ -96,26 +96,23 @@ async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option
         Principal::PersonalToken { token, .. } => (None, Some(token)),
     };
     let found = sqlx::query!(
-        r#"select id as "id!", name as "name!", prefix as "prefix!", scopes as "scopes!", workspace_id, expires_at
+        r#"select id as "id!", name as "name!", prefix as "prefix!", scopes as "scopes!: Vec<Scope>", workspace_id, expires_at
              from api_keys where id = $1
             union all
            select id, name, prefix, scopes, workspace_id, expires_at from personal_tokens where id = $2"#,
-        key,
-        token,
+        key.map(|id| id.0),
+        token.map(|id| id.0),
     )
     .fetch_optional(conn)
     .await?;
-    let made = found.map(|row| {
-        Ok::<_, sqlx::Error>(Bearer {
-            id: row.id,
-            name: row.name,
-            prefix: row.prefix,
-            scopes: scopes(&row.scopes)?,
-            workspace: row.workspace_id.map(WorkspaceId),
-            expires_at: row.expires_at,
-        })
-    });
-    made.transpose()
+    Ok(found.map(|row| Bearer {
+        id: row.id,
+        name: row.name,
+        prefix: row.prefix,
+        scopes: row.scopes,
+        workspace: row.workspace_id.map(WorkspaceId),
+        expires_at: row.expires_at,
+    }))
 }
 
 /// The person, if there is one active.
@@ -141,7 +138,7 @@ pub async fn books(
     .fetch_all(conn)
     .await?;
     let items = rows.into_iter().filter_map(|row| {
-        let authority = entered.iter().find(|authority| authority.workspace().0 == row.id)?;
+        let authority = entered.iter().find(|authority| authority.workspace() == row.id)?;
         Some(Book { id: row.id, name: row.name, slug: row.slug, role: authority.role() })
     });
     Ok(PageOf { items: items.collect(), total: ids.len().try_into().unwrap_or(i64::MAX) })

@@ -2,24 +2,22 @@
 
 use domain::{WorkspaceDb, WorkspaceId};
 use jobs::{Database, JobId};
-use uuid::Uuid;
 
 use crate::signups;
 
 /// The workspaces that serve.
 pub async fn workspaces(database: &Database) -> Result<Vec<WorkspaceId>, sqlx::Error> {
-    let ids = sqlx::query_scalar!("select id from workspaces where state = 'ready' order by id")
+    sqlx::query_scalar!("select id from workspaces where state = 'ready' order by id")
         .fetch_all(&database.pool)
-        .await?;
-    Ok(ids.into_iter().map(WorkspaceId).collect())
+        .await
 }
 
 /// Those of the jobs that are neither waiting nor running.
-pub async fn over(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>, sqlx::Error> {
+pub async fn over(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
             where not exists (select from jobs j where j.id = asked.id)"#,
-        jobs,
+        jobs as &[JobId],
     )
     .fetch_all(&database.pool)
     .await?;
@@ -27,11 +25,11 @@ pub async fn over(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>, sqlx
 }
 
 /// Those of the jobs that are not even in the history any more.
-pub async fn forgotten(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>, sqlx::Error> {
+pub async fn forgotten(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
             where not exists (select from all_jobs j where j.id = asked.id)"#,
-        jobs,
+        jobs as &[JobId],
     )
     .fetch_all(&database.pool)
     .await?;
@@ -39,7 +37,7 @@ pub async fn forgotten(database: &Database, jobs: &[Uuid]) -> Result<Vec<JobId>,
 }
 
 /// The workspace's imports, or its exports.
-pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<Uuid>, Vec<Uuid>), sqlx::Error> {
+pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<JobId>, Vec<JobId>), sqlx::Error> {
     let imports = sqlx::query_scalar!("select job_id from imports").fetch_all(db.conn()).await?;
     let exports = sqlx::query_scalar!("select job_id from exports").fetch_all(db.conn()).await?;
     Ok((imports, exports))

@@ -16,7 +16,6 @@ use chrono::{DateTime, Utc};
 use domain::{DomainError, Email, FieldErrors, Refusal, UserId, mail::PostError};
 use poem_openapi::Object;
 use sqlx::{PgExecutor, PgPool};
-use uuid::Uuid;
 
 pub use password::{HashError, Password};
 
@@ -26,7 +25,7 @@ use crate::account_tokens::TokenError;
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct User {
     /// Their id.
-    pub id: Uuid,
+    pub id: UserId,
     /// Their address, as they wrote it.
     pub email: String,
     /// Whether a link that was mailed to the address has been used. Until then, invitations, new members and Clerk
@@ -167,7 +166,7 @@ impl Account {
         )
         .fetch_optional(pool)
         .await?;
-        Ok(found.map(|row| Self { id: UserId(row.id), hash: row.password_hash }))
+        Ok(found.map(|row| Self { id: row.id, hash: row.password_hash }))
     }
 
     /// The active account of that id.

@@ -10,13 +10,12 @@ mod slug;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, UserId, WorkspaceDb, WorkspaceId,
+    Actor, MemberId, UserId, WorkspaceDb, WorkspaceId,
     access::{Held, Role},
     callers::{Authority, switched_to},
 };
 use poem_openapi::Object;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 pub use branding::{Branding, BrandingChanges};
 pub use details::{Workspace, WorkspaceChanges};
@@ -54,7 +53,7 @@ impl<'a> Host<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Membership {
     /// The workspace.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// What it is called.
     pub name: String,
     /// Its name for URLs.
@@ -67,9 +66,9 @@ pub struct Membership {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Member {
     /// The member.
-    pub id: Uuid,
+    pub id: MemberId,
     /// The person.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// What they are called here.
     pub name: String,
     /// Where they are reached.
@@ -119,8 +118,7 @@ pub async fn current(
 /// their account says.
 pub async fn own_member(db: &mut WorkspaceDb, role: Role) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();
-    db.with_accounts().await?;
-    sqlx::query_as!(
+    let query = sqlx::query_as!(
         Member,
         r#"select m.id, m.user_id, coalesce(m.display_name, m.name) as "name!", m.email,
                   $2::text as "role!: Role", coalesce(m.title, u.title) as title,
@@ -130,7 +128,6 @@ pub async fn own_member(db: &mut WorkspaceDb, role: Role) -> Result<Option<Membe
             where m.user_id = $1 and m.is_active"#,
         user,
         role.name(),
-    )
-    .fetch_optional(db.conn())
-    .await
+    );
+    db.with_accounts(async |accounts| query.fetch_optional(accounts.conn()).await).await
 }

@@ -63,9 +63,12 @@ impl Role {
 }
 
 /// What a key or token is for. Each stands for itself: `write` without `read` writes and doesn't read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Scope {
     /// Reading.
     Read,
@@ -82,6 +85,7 @@ pub enum Scope {
     /// All of these.
     #[serde(rename = "*")]
     #[oai(rename = "*")]
+    #[sqlx(rename = "*")]
     All,
 }
 

@@ -14,11 +14,7 @@ use uuid::Uuid;
 
 pub use authority::{Authority, Entry};
 
-use crate::{
-    Actor, CredentialType, SessionId, UserId, WorkspaceId,
-    access::{Role, Scope, UnknownName},
-    secret,
-};
+use crate::{Actor, ApiKeyId, CredentialType, PersonalTokenId, SessionId, UserId, WorkspaceId, secret};
 use lookup::{Details, Key, Place, Tried, Try};
 
 /// What an API key begins with.
@@ -50,14 +46,14 @@ pub enum Principal {
     /// A program of a workspace.
     ApiKey {
         /// The key.
-        key: Uuid,
+        key: ApiKeyId,
         /// Its workspace.
         workspace: WorkspaceId,
     },
     /// A program of a person.
     PersonalToken {
         /// The token.
-        token: Uuid,
+        token: PersonalTokenId,
         /// The person.
         user: UserId,
         /// Whether it may do more than read.
@@ -73,10 +69,10 @@ pub enum Credential {
     Session(SessionId),
     /// An API key.
     #[serde(rename = "key")]
-    ApiKey(Uuid),
+    ApiKey(ApiKeyId),
     /// A personal token.
     #[serde(rename = "pat")]
-    PersonalToken(Uuid),
+    PersonalToken(PersonalTokenId),
 }
 
 /// A good credential, as [`find`] has found it. What its holder may do shows in [`Found::checked`].
@@ -132,8 +128,8 @@ impl Principal {
     pub fn acting(&self, actor: Actor) -> Actor {
         let (kind, id) = match *self {
             Self::Session { session, .. } => (CredentialType::Session, session.0),
-            Self::ApiKey { key, .. } => (CredentialType::ApiKey, key),
-            Self::PersonalToken { token, .. } => (CredentialType::PersonalToken, token),
+            Self::ApiKey { key, .. } => (CredentialType::ApiKey, key.0),
+            Self::PersonalToken { token, .. } => (CredentialType::PersonalToken, token.0),
         };
         let impersonator_id = match *self {
             Self::Session { impersonator, .. } => impersonator,
@@ -155,7 +151,8 @@ impl Credential {
     pub fn id(self) -> Uuid {
         match self {
             Self::Session(id) => id.0,
-            Self::ApiKey(id) | Self::PersonalToken(id) => id,
+            Self::ApiKey(id) => id.0,
+            Self::PersonalToken(id) => id.0,
         }
     }
 }
@@ -257,10 +254,12 @@ pub async fn note_use(pool: &PgPool, credential: Credential) -> Result<(), sqlx:
     match credential {
         Credential::Session(_) => {}
         Credential::ApiKey(key) => {
-            sqlx::query!("update api_keys set last_used_at = now() where id = $1", key).execute(pool).await?;
+            sqlx::query!("update api_keys set last_used_at = now() where id = $1", key.0)
+                .execute(pool)
+                .await?;
         }
         Credential::PersonalToken(token) => {
-            sqlx::query!("update personal_tokens set last_used_at = now() where id = $1", token)
+            sqlx::query!("update personal_tokens set last_used_at = now() where id = $1", token.0)
                 .execute(pool)
                 .await?;
         }
@@ -268,24 +267,10 @@ pub async fn note_use(pool: &PgPool, credential: Credential) -> Result<(), sqlx:
     Ok(())
 }
 
-/// A role by its name in the database.
-///
-/// # Errors
-/// [`sqlx::Error::Decode`] for a name that no role has.
-pub(crate) fn role_named(name: &str) -> Result<Role, sqlx::Error> {
-    name.parse().map_err(|error: UnknownName| sqlx::Error::Decode(error.into()))
-}
-
-/// Scopes as the database names them.
-pub fn scopes(names: &[String]) -> Result<Vec<Scope>, sqlx::Error> {
-    let scopes: Result<_, UnknownName> = names.iter().map(|name| name.parse()).collect();
-    scopes.map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
 /// The workspace that a person has switched to, whether or not they may enter it.
 pub async fn switched_to(pool: &PgPool, user: UserId) -> Result<Option<WorkspaceId>, sqlx::Error> {
     let current = sqlx::query_scalar!("select current_workspace_id from users where id = $1", user.0)
         .fetch_optional(pool)
         .await?;
-    Ok(current.flatten().map(WorkspaceId))
+    Ok(current.flatten())
 }

@@ -26,11 +26,11 @@ pub struct Event {
 impl Event {
     /// `subject.verb` with details that serialise. Of members larger than [`details::MAX_DETAIL_BYTES`] only the names are
     /// kept.
-    pub fn new(subject: &'static str, verb: &str, id: Uuid, data: impl Serialize) -> Self {
+    pub fn new(subject: &'static str, verb: &str, id: impl Into<Uuid>, data: impl Serialize) -> Self {
         Self {
             kind: format!("{subject}.{verb}"),
             subject,
-            subject_id: id,
+            subject_id: id.into(),
             subject_version: None,
             data: details::of(data),
         }

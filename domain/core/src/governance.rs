@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use jobs::Tx;
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::{Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId, networks};
+use crate::{Acting, DomainError, Event, FieldErrors, Patch, Refusal, WorkspaceId, networks};
 
 /// How long entries of the audit are kept where nothing else is said, in days.
 pub const AUDIT_RETENTION: i32 = 365;
@@ -38,7 +38,7 @@ pub struct GovernanceChanges {
     /// 1 to 3650 days.
     pub audit_retention_days: Option<i32>,
     /// 300 to 31536000 seconds, counted from the sign-in; null: as long as they use it.
-    pub session_duration_secs: MaybeUndefined<i32>,
+    pub session_duration_secs: Patch<i32>,
     /// 10 to 128 characters.
     pub password_min_length: Option<i32>,
     /// Addresses, and networks in CIDR notation; at most 100. The caller's own address must be among them.
@@ -101,11 +101,7 @@ pub async fn change(
     let mut errors = FieldErrors::new();
     let after = Governance {
         audit_retention_days: changes.audit_retention_days.unwrap_or(before.audit_retention_days),
-        session_duration_secs: match changes.session_duration_secs {
-            MaybeUndefined::Undefined => before.session_duration_secs,
-            MaybeUndefined::Null => None,
-            MaybeUndefined::Value(seconds) => Some(seconds),
-        },
+        session_duration_secs: changes.session_duration_secs.over(before.session_duration_secs),
         password_min_length: changes.password_min_length.unwrap_or(before.password_min_length),
         ip_allowlist: match changes.ip_allowlist {
             None => before.ip_allowlist,

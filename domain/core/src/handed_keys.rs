@@ -1,16 +1,11 @@
 //! Handing a member's keys to another member. A key acts for the person in its `created_by`, and that person may have kept its
 //! secret: so what is handed over is a successor with the same settings, and the old key is revoked.
 
+use jobs::ScheduleId;
 use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::{
-    ApiKeyId, Event, UserId, WorkspaceDb,
-    access::Scope,
-    callers::{API_KEY_PREFIX, scopes},
-    makers, secret,
-};
+use crate::{Accounts, ApiKeyId, Event, UserId, access::Scope, callers::API_KEY_PREFIX, makers, secret};
 
 /// A new secret of a key, and its beginning.
 #[must_use]
@@ -41,24 +36,22 @@ impl std::fmt::Debug for HandedOverKey {
 
 /// A key that can still be used, or resumed.
 pub struct Usable {
-    id: Uuid,
+    id: ApiKeyId,
     name: String,
-    scopes: Vec<String>,
+    scopes: Vec<Scope>,
 }
 
 impl Usable {
     /// Its scopes.
-    ///
-    /// # Errors
-    /// [`sqlx::Error::Decode`] for one that this release does not know.
-    pub fn scopes(&self) -> Result<Vec<Scope>, sqlx::Error> {
-        scopes(&self.scopes)
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 }
 
 /// The keys that act for a person and can still be used, or resumed. None of them changes before the transaction has ended.
-pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
-    let workspace = db.workspace();
+pub async fn lock_usable(accounts: &mut Accounts<'_>, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
+    let workspace = accounts.workspace();
     sqlx::query_as!(
         Usable,
         "select id, name, scopes from api_keys
@@ -69,7 +62,7 @@ pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usabl
         workspace.0,
         from.0,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await
 }
 
@@ -77,17 +70,17 @@ pub async fn lock_usable(db: &mut WorkspaceDb, from: UserId) -> Result<Vec<Usabl
 /// scheduled jobs that run as them. The caller has checked that the actor may, and checks that the successors may have
 /// these run.
 pub async fn hand_over(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     keys: Vec<Usable>,
     to: UserId,
-) -> Result<(Vec<HandedOverKey>, Vec<Uuid>), sqlx::Error> {
-    let workspace = db.workspace();
+) -> Result<(Vec<HandedOverKey>, Vec<ScheduleId>), sqlx::Error> {
+    let workspace = accounts.workspace();
     let secrets: Vec<(String, String)> = keys.iter().map(|_| new_secret()).collect();
-    let old: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
-    let new: Vec<Uuid> = keys.iter().map(|_| ApiKeyId::new().0).collect();
+    let old: Vec<ApiKeyId> = keys.iter().map(|key| key.id).collect();
+    let new: Vec<ApiKeyId> = keys.iter().map(|_| ApiKeyId::new()).collect();
     let prefixes: Vec<String> = secrets.iter().map(|(_, shown)| shown.clone()).collect();
     let hashes: Vec<Vec<u8>> = secrets.iter().map(|(secret, _)| secret::hash(secret)).collect();
-    let revoked_by = db.actor().user_id.map(|user| user.0);
+    let revoked_by = accounts.actor().user_id.map(|user| user.0);
     sqlx::query!(
         "with handed as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[]) as h (old, new, prefix, hash)
@@ -101,27 +94,22 @@ pub async fn hand_over(
          update api_keys k
             set is_active = false, revoked_at = now(), revoked_by = $6, replaced_by = h.new, updated_at = now()
            from handed h where h.old = k.id",
-        &old,
-        &new,
+        &old as &[ApiKeyId],
+        &new as &[ApiKeyId],
         &prefixes,
         &hashes,
         to.0,
         revoked_by,
     )
-    .execute(db.conn())
+    .execute(accounts.conn())
     .await?;
     let (mut handed, mut schedules) = (Vec::with_capacity(keys.len()), Vec::new());
     for ((key, new), (secret, shown)) in keys.into_iter().zip(new).zip(secrets) {
-        schedules.extend(makers::hand_to_successor(db.conn(), workspace, key.id, new).await?);
+        schedules.extend(makers::hand_to_successor(accounts.conn(), workspace, key.id, new).await?);
         let details = json!({ "replaced_by": new, "name": key.name, "prefix": shown, "scopes": key.scopes,
                            "created_by": to });
-        db.record(Event::new("api_key", "rotated", key.id, details)).await?;
-        handed.push(HandedOverKey {
-            id: ApiKeyId(new),
-            replaces: ApiKeyId(key.id),
-            name: key.name,
-            key: secret,
-        });
+        accounts.record(Event::new("api_key", "rotated", key.id, details)).await?;
+        handed.push(HandedOverKey { id: new, replaces: key.id, name: key.name, key: secret });
     }
     Ok((handed, schedules))
 }

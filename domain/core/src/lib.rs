@@ -19,6 +19,7 @@ pub mod impersonation;
 pub mod installation;
 pub mod invitation_link;
 pub mod job_kinds;
+pub mod leaving;
 pub mod mail;
 pub mod makers;
 pub mod migrations;
@@ -30,6 +31,7 @@ pub mod secret;
 pub mod standing;
 pub mod storage_use;
 pub mod tenant_scope;
+pub mod text;
 pub mod throttle;
 pub mod usage;
 pub mod workspace_schema;
@@ -39,14 +41,20 @@ mod error;
 mod ids;
 mod json_object;
 mod new_file;
+mod patch;
 mod workspace_db;
 
 pub use acting::Acting;
 pub use email::Email;
 pub use error::{DATABASE_UNREACHABLE, DomainError, EntityError, FieldErrors, Refusal};
 pub use event::Event;
-pub use ids::{ApiKeyId, RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
+pub use ids::{ApiKeyId, MemberId, PersonalTokenId, RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;
 pub use new_file::NewFile;
 pub use page::{PageOf, PageRequest};
-pub use workspace_db::{Actor, CredentialType, WorkspaceDb};
+pub use patch::Patch;
+pub use text::{Name, Text};
+pub use workspace_db::{Accounts, Actor, CredentialType, WorkspaceDb};
+
+// A change of the file rebuilds the crate.
+const _: &str = include_str!("../sqlx.toml");

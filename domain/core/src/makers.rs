@@ -6,15 +6,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use jobs::{Act, Database, Tx};
+use jobs::{Act, Database, ScheduleId, Tx};
 use serde_json::json;
 use sqlx::{PgConnection, types::Json};
-use uuid::Uuid;
 
 use crate::{
-    Actor, Event, WorkspaceId,
-    access::{Denied, Held, Override},
-    callers::{role_named, scopes},
+    Actor, ApiKeyId, Event, WorkspaceId,
+    access::{Denied, Held, Override, Role, Scope},
 };
 
 /// The permission that making, changing and so keeping a scheduled job takes.
@@ -24,54 +22,52 @@ const MANAGE: &str = "schedules:manage";
 #[derive(Debug, Clone, Copy)]
 enum Of<'a> {
     Workspace(WorkspaceId),
-    These(&'a [Uuid]),
+    These(&'a [ScheduleId]),
 }
 
 /// An enabled scheduled job of a workspace, with what its maker is there now.
 struct Made {
-    id: Uuid,
-    workspace_id: Uuid,
+    id: ScheduleId,
+    workspace_id: WorkspaceId,
     name: String,
     kind: String,
     by_key: bool,
     key_is_active: Option<bool>,
     key_has_expired: Option<bool>,
-    key_scopes: Option<Vec<String>>,
-    role: Option<String>,
+    key_scopes: Option<Vec<Scope>>,
+    role: Option<Role>,
     overrides: Option<Json<BTreeMap<String, bool>>>,
 }
 
 impl Made {
     /// Why its maker may not have it run any more; none while they may.
-    fn refused(&self) -> Result<Option<String>, sqlx::Error> {
+    fn refused(&self) -> Option<String> {
         let maker = if self.by_key { "the API key that it runs as" } else { "the person whom it runs as" };
         if self.by_key {
             match (self.key_is_active, self.key_has_expired) {
-                (Some(true), Some(true)) => return Ok(Some(format!("{maker} has expired"))),
+                (Some(true), Some(true)) => return Some(format!("{maker} has expired")),
                 (Some(true), _) => {}
-                _ => return Ok(Some(format!("{maker} is revoked, paused or deleted"))),
+                _ => return Some(format!("{maker} is revoked, paused or deleted")),
             }
         }
-        let Some(role) = &self.role else {
+        let Some(role) = self.role else {
             let out = "is not an active member of the workspace any more";
-            return Ok(Some(if self.by_key {
+            return Some(if self.by_key {
                 format!("the person who answers for {maker} {out}")
             } else {
                 format!("{maker} {out}")
-            }));
+            });
         };
         let overrides = self.overrides.iter().flat_map(|Json(overrides)| overrides);
         let overrides = overrides
             .map(|(permission, granted)| Override { permission: permission.clone(), granted: *granted })
             .collect();
-        let mut held = Held::of_role(role_named(role)?, overrides);
-        if let Some(names) = &self.key_scopes {
-            held = held.within(scopes(names)?);
+        let mut held = Held::of_role(role, overrides);
+        if let Some(scopes) = &self.key_scopes {
+            held = held.within(scopes.clone());
         }
         let lacking = held.need(MANAGE).and_then(|()| held.need_for_job(&self.kind, Act::Start));
-        Ok(lacking
-            .err()
-            .map(|Denied { permission, .. }| format!("{maker} does not hold {permission} any more")))
+        lacking.err().map(|Denied { permission, .. }| format!("{maker} does not hold {permission} any more"))
     }
 }
 
@@ -88,8 +84,8 @@ pub async fn disable_refused(
 /// The same at their occurrence, for the leader; answers with those that it disabled.
 pub fn disable_refused_when_due<'a>(
     tx: &'a mut Tx,
-    schedules: &'a [Uuid],
-) -> BoxFuture<'a, Result<HashSet<Uuid>, sqlx::Error>> {
+    schedules: &'a [ScheduleId],
+) -> BoxFuture<'a, Result<HashSet<ScheduleId>, sqlx::Error>> {
     Box::pin(async move { disable(tx.conn(), Of::These(schedules), &Actor::default()).await })
 }
 
@@ -101,10 +97,10 @@ pub async fn enqueue_due(database: &Database, now: DateTime<Utc>) -> Result<(), 
 /// Of scheduled jobs, why the maker of the first one may not have it run; none where all may.
 pub async fn first_refused(
     conn: &mut PgConnection,
-    schedules: &[Uuid],
+    schedules: &[ScheduleId],
 ) -> Result<Option<String>, sqlx::Error> {
     for made in enabled(conn, Of::These(schedules)).await? {
-        if let Some(reason) = made.refused()? {
+        if let Some(reason) = made.refused() {
             return Ok(Some(format!("of the scheduled job {:?}, {reason}", made.name)));
         }
     }
@@ -138,27 +134,31 @@ async fn enabled(conn: &mut PgConnection, of: Of<'_>) -> Result<Vec<Made>, sqlx:
             order by s.id
               for update of s"#,
         workspace,
-        ids,
+        ids as Option<&[ScheduleId]>,
         "api_key",
     )
     .fetch_all(conn)
     .await
 }
 
-async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<HashSet<Uuid>, sqlx::Error> {
+async fn disable(
+    conn: &mut PgConnection,
+    of: Of<'_>,
+    actor: &Actor,
+) -> Result<HashSet<ScheduleId>, sqlx::Error> {
     let mut disabled = HashSet::new();
     for schedule in enabled(&mut *conn, of).await? {
-        let Some(reason) = schedule.refused()? else { continue };
+        let Some(reason) = schedule.refused() else { continue };
         sqlx::query!(
             "update schedules set enabled = false, disabled_reason = $2, updated_at = now() where id = $1",
-            schedule.id,
+            schedule.id.0,
             reason,
         )
         .execute(&mut *conn)
         .await?;
         let change = json!({ "name": schedule.name, "enabled": false, "disabled_reason": reason });
         Event::new("scheduled_job", "updated", schedule.id, change)
-            .append(&mut *conn, WorkspaceId(schedule.workspace_id), actor)
+            .append(&mut *conn, schedule.workspace_id, actor)
             .await?;
         disabled.insert(schedule.id);
     }
@@ -169,17 +169,17 @@ async fn disable(conn: &mut PgConnection, of: Of<'_>, actor: &Actor) -> Result<H
 pub async fn hand_to_successor(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    old: Uuid,
-    new: Uuid,
-) -> Result<Vec<Uuid>, sqlx::Error> {
+    old: ApiKeyId,
+    new: ApiKeyId,
+) -> Result<Vec<ScheduleId>, sqlx::Error> {
     sqlx::query_scalar!(
         "update schedules set origin = origin || jsonb_build_object('credential_id', $3::uuid::text), updated_at = now()
           where workspace_id = $1 and origin->>'credential_type' = 'api_key'
             and origin->>'credential_id' = $2::uuid::text
       returning id",
         workspace.0,
-        old,
-        new,
+        old.0,
+        new.0,
     )
     .fetch_all(conn)
     .await

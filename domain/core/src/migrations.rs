@@ -152,7 +152,6 @@ async fn migrate_workspaces(
     .fetch_all(&mut conn)
     .await?;
     conn.close().await?;
-    let behind: Vec<_> = behind.into_iter().map(WorkspaceId).collect();
     for &workspace in &behind {
         migrate_workspace(server, workspace).await?;
     }

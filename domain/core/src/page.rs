@@ -9,6 +9,11 @@ pub struct PageRequest {
     pub offset: i64,
 }
 
+impl PageRequest {
+    /// The first item, for a list that has one at most.
+    pub const ONE: Self = Self { limit: 1, offset: 0 };
+}
+
 /// That part, and how long the whole list is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageOf<T> {

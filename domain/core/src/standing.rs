@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 
 use jobs::Tx;
-use serde_json::json;
 use sqlx::{PgConnection, PgExecutor, types::Json};
-use uuid::Uuid;
 
 use crate::{
-    Actor, Email, Event, UserId, WorkspaceId,
+    Actor, Email, MemberId, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope},
     makers,
     tenant_scope::TenantScope,
@@ -27,9 +25,9 @@ pub fn held(role: Role, overrides: Option<&Overrides>) -> Held {
 #[derive(Debug, Clone, Copy)]
 pub enum Whose {
     /// A member.
-    Member(Uuid),
+    Member(MemberId),
     /// A person.
-    Person(Uuid),
+    Person(UserId),
 }
 
 /// What somebody becomes; what is absent stays as it is.
@@ -45,7 +43,7 @@ pub struct To {
 #[derive(Debug, Clone, Copy)]
 pub struct Changed {
     /// Id of the member and membership.
-    pub member: Uuid,
+    pub member: MemberId,
     /// What they were before.
     pub from: Role,
 }
@@ -83,13 +81,13 @@ pub async fn hold(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(),
 pub async fn has_another_owner(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
-    leaving: Uuid,
+    leaving: MemberId,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from live_memberships where workspace_id = $1 and role = 'owner' and id <> $2)
                   as "another!""#,
         workspace.0,
-        leaving,
+        leaving.0,
     )
     .fetch_one(conn)
     .await
@@ -116,7 +114,7 @@ pub async fn covers_program(
     scopes: Vec<Scope>,
 ) -> Result<bool, sqlx::Error> {
     let role = sqlx::query_scalar!(
-        r#"select role as "role: Role" from memberships where workspace_id = $1 and user_id = $2"#,
+        "select role from memberships where workspace_id = $1 and user_id = $2",
         workspace.0,
         person.0,
     )
@@ -153,7 +151,7 @@ pub struct Keeping {
 pub async fn keeping(conn: &mut PgConnection, user: UserId) -> Result<Vec<Keeping>, sqlx::Error> {
     sqlx::query_as!(
         Keeping,
-        r#"select w.id as "workspace: WorkspaceId", w.state = 'ready' as "is_ready!"
+        r#"select w.id as workspace, w.state = 'ready' as "is_ready!"
              from memberships m join workspaces w on w.id = m.workspace_id
             where m.user_id = $1 order by w.id"#,
         user.0,
@@ -181,7 +179,7 @@ pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Re
             let mut scope = TenantScope::enter(tx, workspace).await?;
             let is_here = sqlx::query_scalar!(
                 r#"select exists (select from members where user_id = $1) as "is!""#,
-                membership.user_id,
+                membership.user_id.0,
             )
             .fetch_one(scope.conn())
             .await?;
@@ -189,31 +187,6 @@ pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Re
             Ok(is_here)
         }
     }
-}
-
-/// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
-/// which the person comes back, and disables their scheduled jobs; answers how many keys. After the membership's end.
-pub async fn pause_keys(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    user: UserId,
-    actor: &Actor,
-) -> Result<usize, sqlx::Error> {
-    let paused = sqlx::query_scalar!(
-        "update api_keys set is_active = false, updated_at = now()
-          where workspace_id = $1 and created_by = $2 and is_active and revoked_at is null
-      returning id",
-        workspace.0,
-        user.0,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    for key in &paused {
-        let data = json!({ "is_active": false });
-        Event::new("api_key", "updated", *key, data).append(&mut *conn, workspace, actor).await?;
-    }
-    makers::disable_refused(conn, workspace, actor).await?;
-    Ok(paused.len())
 }
 
 /// Changes what somebody is here, or whether they get in, as far as the caller reaches.
@@ -226,12 +199,12 @@ pub async fn change(
 ) -> Result<Changed, StandingError> {
     hold(conn, workspace).await?;
     let (member, person) = match whose {
-        Whose::Member(id) => (Some(id), None),
-        Whose::Person(id) => (None, Some(id)),
+        Whose::Member(id) => (Some(id.0), None),
+        Whose::Person(id) => (None, Some(id.0)),
     };
     let current = sqlx::query!(
-        r#"select id, role as "role: Role", is_active from memberships
-            where workspace_id = $1 and (id = $2 or user_id = $3)"#,
+        "select id, role, is_active from memberships
+            where workspace_id = $1 and (id = $2 or user_id = $3)",
         workspace.0,
         member,
         person,
@@ -254,7 +227,7 @@ pub async fn change(
     }
     sqlx::query!(
         "update memberships set role = $2, is_active = coalesce($3, is_active) where id = $1",
-        current.id,
+        current.id.0,
         role.name(),
         to.is_active,
     )
@@ -278,22 +251,4 @@ pub async fn is_managed(
     )
     .fetch_one(database)
     .await
-}
-
-/// Takes a member who leaves the workspace out of all teams.
-pub async fn leave_teams(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    member: Uuid,
-    actor: &Actor,
-) -> Result<(), sqlx::Error> {
-    let teams =
-        sqlx::query_scalar!("delete from team_members where member_id = $1 returning team_id", member)
-            .fetch_all(&mut *conn)
-            .await?;
-    for team in teams {
-        let said = json!({ "member_id": member });
-        Event::new("team", "member_removed", team, said).append(&mut *conn, workspace, actor).await?;
-    }
-    Ok(())
 }

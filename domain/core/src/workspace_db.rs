@@ -4,6 +4,9 @@
 //! takes a workspace from a client. None is held while a client, a stream, an upload or an outside
 //! service is waited for.
 
+mod accounts;
+
+pub use accounts::Accounts;
 pub use jobs::CredentialType;
 use jobs::{Database, Enqueued, JobId, JobKind, NewJob, Origin, TraceParent, Tx};
 use sqlx::PgConnection;
@@ -96,9 +99,15 @@ pub struct WorkspaceDb {
     tx: Tx,
     workspace: WorkspaceId,
     actor: Actor,
+    /// It has Millrace's own role, within [`WorkspaceDb::with_accounts`].
+    sees_accounts: bool,
 }
 
 impl WorkspaceDb {
+    fn new(tx: Tx, workspace: WorkspaceId, actor: Actor) -> Self {
+        Self { tx, workspace, actor, sees_accounts: false }
+    }
+
     /// Opens it for reading; a write in it is refused by the database.
     pub async fn read(
         database: &Database,
@@ -106,16 +115,16 @@ impl WorkspaceDb {
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
         let tx = database.begin_as_workspace(workspace.0, true).await?;
-        Ok(Self { tx, workspace, actor })
+        Ok(Self::new(tx, workspace, actor))
     }
 
     /// Goes on reading more than [`jobs::MAX_QUICK_ROWS`], with a place among the long reads; the connection is given
     /// back meanwhile. Nothing that was read before need be true any more.
     pub async fn for_a_long_read(self) -> Result<Self, sqlx::Error> {
-        let Self { tx, workspace, actor } = self;
+        let Self { tx, workspace, actor, .. } = self;
         let database = tx.database().clone();
         drop(tx);
-        Ok(Self { tx: database.begin_long_read(workspace.0).await?, workspace, actor })
+        Ok(Self::new(database.begin_long_read(workspace.0).await?, workspace, actor))
     }
 
     /// Opens it for writing.
@@ -125,30 +134,18 @@ impl WorkspaceDb {
         actor: Actor,
     ) -> Result<Self, sqlx::Error> {
         let tx = database.begin_as_workspace(workspace.0, false).await?;
-        Ok(Self { tx, workspace, actor })
+        Ok(Self::new(tx, workspace, actor))
     }
 
     /// The same, in a transaction that has begun on the shared schemas.
     pub async fn enter(mut tx: Tx, workspace: WorkspaceId, actor: Actor) -> Result<Self, sqlx::Error> {
         tx.enter_workspace(workspace.0).await?;
-        Ok(Self { tx, workspace, actor })
-    }
-
-    /// From here on, this transaction's statements also see the shared schemas, under our own login: for
-    /// what a workspace's people are and what their accounts say, in one statement and one commit. Only
-    /// for statements that ask for this workspace's part of what all share.
-    pub async fn with_accounts(&mut self) -> Result<(), sqlx::Error> {
-        let schema = jobs::workspace_schema(self.workspace.0);
-        // An identifier made of hex digits.
-        let setup = format!(
-            "set local role none; set local search_path = {schema}, control, shard, shard_api, ext, pg_temp;"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(self.tx.conn()).await?;
-        Ok(())
+        Ok(Self::new(tx, workspace, actor))
     }
 
     /// The connection, for SQL.
     pub fn conn(&mut self) -> &mut PgConnection {
+        self.assert_confined();
         self.tx.conn()
     }
 
@@ -172,11 +169,13 @@ impl WorkspaceDb {
 
     /// Appends an event, and with it an entry of the audit; both exist if and only if this transaction commits.
     pub async fn record(&mut self, event: Event) -> Result<(), sqlx::Error> {
+        self.assert_confined();
         event.record(&mut self.tx, self.workspace, &self.actor).await
     }
 
     /// Notes what is no event, such as what maintenance does, in the audit.
     pub async fn note(&mut self, entry: Entry) -> Result<(), sqlx::Error> {
+        self.assert_confined();
         audit::record(&mut self.tx, Some(self.workspace), &self.actor, entry).await
     }
 
@@ -189,6 +188,7 @@ impl WorkspaceDb {
     /// Enqueues a job of this workspace on behalf of this actor; it exists if and only if this
     /// transaction commits.
     pub async fn enqueue<K: JobKind>(&mut self, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
+        self.assert_confined();
         jobs::enqueue(&mut self.tx, job.origin(self.actor.origin())).await
     }
 
@@ -200,6 +200,7 @@ impl WorkspaceDb {
 
     /// The transaction with all that belongs into it, still to be committed.
     pub async fn finish(mut self) -> Result<Tx, sqlx::Error> {
+        self.assert_confined();
         audit::complete(&mut self.tx, Some(self.workspace), &self.actor).await?;
         Ok(self.tx)
     }
@@ -207,6 +208,7 @@ impl WorkspaceDb {
     /// The transaction itself, for [`jobs::JobContext::checkpoint`], which commits it.
     #[must_use]
     pub fn into_tx(self) -> Tx {
+        self.assert_confined();
         self.tx
     }
 }

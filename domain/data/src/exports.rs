@@ -8,7 +8,7 @@ mod render;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, WorkspaceDb,
+    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, UserId, WorkspaceDb,
     audit::Entry,
     storage_use::{self, StorageUseError},
 };
@@ -50,15 +50,15 @@ pub struct NewExport {
 #[derive(Debug, Clone)]
 pub struct Export {
     /// Its job, by whose id it is known.
-    pub job_id: Uuid,
+    pub job_id: JobId,
     /// The recordset.
-    pub recordset_id: Uuid,
+    pub recordset_id: RecordsetId,
     /// The name of the file.
     pub name: String,
     /// Whether cells that a spreadsheet would take for formulas are marked.
     pub is_safe: bool,
     /// Who asked for it.
-    pub created_by: Option<Uuid>,
+    pub created_by: Option<UserId>,
     /// When.
     pub created_at: DateTime<Utc>,
 }
@@ -156,7 +156,7 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
     let job = JobId::new();
     let fields = new.fields.clone();
     let recordset = keep(db, job, new).await?;
-    db.enqueue(NewJob::new(&ExportRecords { export_id: job.0 }).id(job)).await?;
+    db.enqueue(NewJob::new(&ExportRecords { export_id: job }).id(job)).await?;
     let details = json!({ "recordset_id": recordset.id.0, "fields": fields });
     db.note(Entry::new("export", "requested", job.0, details)).await?;
     Ok(job)
@@ -220,7 +220,7 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
         return Ok(Opened { export, columns, snapshot });
     }
     let snapshot = records::snapshot(db).await?;
-    let schema = Schema::load(db, RecordsetId(export.recordset_id)).await?;
+    let schema = Schema::load(db, export.recordset_id).await?;
     let all = schema.fields().iter().map(|found| &found.field);
     let columns: Vec<Column> = match &fixed.only_fields {
         None => all.map(|field| Column { key: field.key.to_string(), label: field.label.clone() }).collect(),

@@ -13,11 +13,15 @@ use runtime::storage::{Storage, StorageError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 mod limit;
 
 pub use limit::UploadLimit;
+
+domain::ids! {
+    /// A file.
+    FileId = "file",
+}
 
 /// The longest file name that is kept, in characters.
 const MAX_NAME: usize = 255;
@@ -25,7 +29,7 @@ const MAX_NAME: usize = 255;
 /// How clients name a file: `file:` and its id. Opaque to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FileUri(pub Uuid);
+pub struct FileUri(pub FileId);
 
 /// The text is no [`FileUri`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +69,7 @@ impl std::fmt::Display for FileUri {
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
     /// Its id.
-    pub id: Uuid,
+    pub id: FileId,
     /// As the client named it.
     pub name: String,
     /// What the client said it is.
@@ -133,7 +137,7 @@ pub async fn upload(
     bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
     limit: UploadLimit,
 ) -> Result<File, FileError> {
-    let id = Uuid::now_v7();
+    let id = FileId::new();
     let key = format!("{}/uploads/{id}", workspace.0.simple());
     let name = plain_name(&new.name);
 
@@ -143,7 +147,7 @@ pub async fn upload(
         "insert into files (id, name, content_type, storage_key, purpose, created_by)
          values ($1, $2, $3, $4, 'import', $5)
          returning created_at",
-        id,
+        id.0,
         name,
         new.content_type,
         key,
@@ -170,7 +174,7 @@ pub async fn upload(
         remove(database, storage, (workspace, actor), id, &key, None).await?;
         return Err(full.into());
     }
-    sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id, size, stored.sha256)
+    sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id.0, size, stored.sha256)
         .execute(db.conn())
         .await?;
     let details = json!({ "name": name, "size": size, "sha256": stored.sha256 });
@@ -194,7 +198,7 @@ pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, FileError> 
         r#"select id, name, content_type, size as "size!", sha256 as "sha256!", storage_key, analysis, created_at
              from files
             where id = $1 and sha256 is not null and deleted_at is null"#,
-        uri.0,
+        uri.0.0,
     )
     .fetch_optional(db.conn())
     .await?
@@ -214,10 +218,10 @@ pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, FileError> 
 /// Keeps what was found in a file.
 pub async fn keep_analysis(
     db: &mut WorkspaceDb,
-    id: Uuid,
+    id: FileId,
     analysis: &(impl Serialize + Sync),
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("update files set analysis = $2 where id = $1", id, Json(analysis) as _)
+    sqlx::query!("update files set analysis = $2 where id = $1", id.0, Json(analysis) as _)
         .execute(db.conn())
         .await?;
     Ok(())
@@ -229,13 +233,13 @@ pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
     (workspace, actor): (WorkspaceId, Actor),
-    id: Uuid,
+    id: FileId,
     key: &str,
     entry: Option<Entry>,
 ) -> Result<(), FileError> {
     storage.delete(key).await?;
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
-    let size = sqlx::query_scalar!("delete from files where id = $1 returning size", id)
+    let size = sqlx::query_scalar!("delete from files where id = $1 returning size", id.0)
         .fetch_optional(db.conn())
         .await?;
     storage_use::release(&mut db, size.flatten().unwrap_or(0)).await?;
@@ -249,7 +253,7 @@ pub async fn remove(
 
 /// Marks uploads that no import has used within a day, and lists what is marked: from now on no import
 /// can begin with them, so their bytes may go ([`remove`]).
-pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(FileId, String)>, sqlx::Error> {
     let marked = sqlx::query!(
         "update files set deleted_at = now()
           where used_at is null and deleted_at is null and created_at < now() - interval '24 hours'",
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_file_uri_reads_back_and_nothing_else_is_one() {
-        let uri = FileUri(Uuid::now_v7());
+        let uri = FileUri(FileId::new());
         assert_eq!(uri.to_string().parse(), Ok(uri));
         for text in ["", "file:", "file:1", "gs://bucket/x", &uri.0.to_string()] {
             assert_eq!(text.parse::<FileUri>(), Err(NotAFileUri), "{text}");

@@ -18,16 +18,15 @@ mod unique;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::{RecordsetId, WorkspaceDb, audit::Entry, storage_use};
+use domain::{RecordsetId, UserId, WorkspaceDb, audit::Entry, storage_use};
 use jobs::{Enqueued, JobId, NewJob, Unique};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
 use tabular::Resolved;
-use uuid::Uuid;
 
 use crate::{
-    files::{self, File, FileUri},
+    files::{self, File, FileId, FileUri},
     job_kinds::ImportRecords,
     recordsets::{self, NewRecordset, RecordsetDetail, Schema},
 };
@@ -82,11 +81,11 @@ pub struct NewImport {
 #[derive(Debug, Clone)]
 pub struct Import {
     /// Its job, by whose id it is known.
-    pub job_id: Uuid,
+    pub job_id: JobId,
     /// The recordset that it fills.
-    pub recordset_id: Uuid,
+    pub recordset_id: RecordsetId,
     /// The file's id.
-    pub file_id: Uuid,
+    pub file_id: FileId,
     /// The file's name.
     pub file_name: String,
     /// Where its bytes are.
@@ -102,7 +101,7 @@ pub struct Import {
     /// Ends the import as failed after so many bad rows.
     pub stop_after_errors: Option<i64>,
     /// Who asked for it.
-    pub created_by: Option<Uuid>,
+    pub created_by: Option<UserId>,
     /// When.
     pub created_at: DateTime<Utc>,
 }
@@ -170,7 +169,7 @@ pub async fn start(
 
 async fn enqueue(db: &mut WorkspaceDb, file: &File, place: &str) -> Result<Enqueued, sqlx::Error> {
     let job = JobId::new();
-    let kind = ImportRecords { import_id: job.0 };
+    let kind = ImportRecords { import_id: job };
     let same = Unique::until_done(Unique::key_of(&(&file.sha256, place)));
     db.enqueue(NewJob::new(&kind).id(job).unique(same)).await
 }
@@ -197,7 +196,7 @@ async fn keep(
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
         job.0,
         recordset.0,
-        file.id,
+        file.id.0,
         Json(&read_as) as _,
         Json(&mapping) as _,
         new.mode.name(),
@@ -206,9 +205,10 @@ async fn keep(
     )
     .execute(db.conn())
     .await?;
-    let used = sqlx::query!("update files set used_at = now() where id = $1 and deleted_at is null", file.id)
-        .execute(db.conn())
-        .await?;
+    let used =
+        sqlx::query!("update files set used_at = now() where id = $1 and deleted_at is null", file.id.0)
+            .execute(db.conn())
+            .await?;
     if used.rows_affected() == 0 {
         return Err(ImportError::FileNotFound); // swept since we looked
     }
@@ -278,7 +278,7 @@ pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, 
 /// Forgets some of a finished import: lines of its report, and with the last of them its row, and its file
 /// when no other import has it. False: nothing is left.
 pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
-    staged::begin_discarding(db, job.0).await?;
+    staged::begin_discarding(db, job).await?;
     let lines = sqlx::query!(
         "delete from import_errors
           where (job_id, row_number, ordinal) in (
@@ -292,7 +292,7 @@ pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx:
     if i64::try_from(lines.rows_affected()).is_ok_and(|lines| lines >= FORGOTTEN_AT_ONCE) {
         return Ok(true);
     }
-    forget_counts(db, job.0).await?;
+    forget_counts(db, job).await?;
     sqlx::query!(
         "with gone as (delete from imports where job_id = $1 returning file_id)
          update files set deleted_at = now()
@@ -306,11 +306,11 @@ pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx:
 }
 
 /// Forgets how often each code occurred; the lines of the report, which are gone, count as stored no more.
-async fn forget_counts(db: &mut WorkspaceDb, job: Uuid) -> Result<(), sqlx::Error> {
+async fn forget_counts(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     let lines = sqlx::query_scalar!(
         r#"with gone as (delete from import_error_counts where job_id = $1 returning bytes)
            select coalesce(sum(bytes), 0)::bigint as "bytes!" from gone"#,
-        job,
+        job.0,
     )
     .fetch_one(db.conn())
     .await?;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use jobs::{JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
+use jobs::{JobId, JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 /// What imports ask for: they make records.
 const OF_IMPORTS: Needs = Needs {
@@ -42,7 +41,7 @@ pub const KINDS: &[Kind] = &[
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportRecords {
     /// The row of `imports` that says what to read and how.
-    pub import_id: Uuid,
+    pub import_id: JobId,
 }
 
 impl JobKind for ImportRecords {
@@ -58,7 +57,7 @@ impl JobKind for ImportRecords {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DiscardImport {
     /// The import.
-    pub import_id: Uuid,
+    pub import_id: JobId,
 }
 
 impl JobKind for DiscardImport {
@@ -75,7 +74,7 @@ impl JobKind for DiscardImport {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportRecords {
     /// The row of `exports` that says what to write and how.
-    pub export_id: Uuid,
+    pub export_id: JobId,
 }
 
 impl JobKind for ExportRecords {

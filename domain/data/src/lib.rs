@@ -9,3 +9,6 @@ pub mod records;
 pub mod recordsets;
 
 mod csv;
+
+// A change of the file rebuilds the crate.
+const _: &str = include_str!("../sqlx.toml");

@@ -6,7 +6,11 @@ use domain::{EntityError, Event, JsonObject, WorkspaceDb};
 use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
+
+domain::ids! {
+    /// A module.
+    ModuleId = "module",
+}
 
 /// Maximum size of a module's settings, in bytes of JSON.
 const MAX_SETTINGS: usize = 64 * 1024;
@@ -15,7 +19,7 @@ const MAX_SETTINGS: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Object)]
 pub struct Module {
     /// Module id.
-    pub id: Uuid,
+    pub id: ModuleId,
     /// Name, as in the module's path.
     pub module: String,
     /// Whether the module is on.
@@ -57,72 +61,69 @@ const fn on() -> bool {
 
 /// All modules that were set up, by name.
 pub async fn list(db: &mut WorkspaceDb) -> Result<Vec<Module>, EntityError> {
-    let modules = sqlx::query_as!(
-        Module,
-        r#"select id, module, is_enabled, settings as "settings: _", created_at, updated_at
-             from modules order by module"#
-    );
-    Ok(modules.fetch_all(db.conn()).await?)
+    find(db, None).await
 }
 
 /// The module of that name.
 pub async fn get(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityError> {
-    let module = sqlx::query_as!(
+    find(db, Some(name)).await?.pop().ok_or(EntityError::NotFound)
+}
+
+async fn find(db: &mut WorkspaceDb, name: Option<&str>) -> Result<Vec<Module>, EntityError> {
+    let modules = sqlx::query_as!(
         Module,
-        r#"select id, module, is_enabled, settings as "settings: _", created_at, updated_at
-             from modules where module = $1"#,
+        "select id, module, is_enabled, settings, created_at, updated_at
+           from modules where ($1::text is null or module = $1) order by module",
         name,
     );
-    Ok(module.fetch_one(db.conn()).await?)
+    Ok(modules.fetch_all(db.conn()).await?)
 }
 
 /// Sets a module up.
 pub async fn create(db: &mut WorkspaceDb, new: NewModule) -> Result<Module, EntityError> {
     check(&new.settings)?;
-    let created = sqlx::query_as!(
-        Module,
-        r#"insert into modules (id, module, is_enabled, settings) values ($1, $2, $3, $4)
-           returning id, module, is_enabled, settings as "settings: _", created_at, updated_at"#,
-        Uuid::now_v7(),
+    sqlx::query!(
+        "insert into modules (id, module, is_enabled, settings) values ($1, $2, $3, $4)",
+        ModuleId::new().0,
         new.module,
         new.is_enabled,
         Value::Object(new.settings.into_members()),
-    );
-    let created = created.fetch_one(db.conn()).await?;
-    record(db, "created", created).await
+    )
+    .execute(db.conn())
+    .await?;
+    record(db, "created", &new.module).await
 }
 
 /// Switches a module on that is off, and off that is on.
 pub async fn toggle(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityError> {
-    let toggled = sqlx::query_as!(
-        Module,
-        r#"update modules set is_enabled = not is_enabled, updated_at = now() where module = $1
-           returning id, module, is_enabled, settings as "settings: _", created_at, updated_at"#,
+    sqlx::query!(
+        "update modules set is_enabled = not is_enabled, updated_at = now() where module = $1",
         name,
-    );
-    let toggled = toggled.fetch_one(db.conn()).await?;
-    record(db, "updated", toggled).await
+    )
+    .execute(db.conn())
+    .await?;
+    record(db, "updated", name).await
 }
 
 /// Changes a module.
 pub async fn update(db: &mut WorkspaceDb, name: &str, changes: ModuleChanges) -> Result<Module, EntityError> {
     changes.settings.as_ref().map_or(Ok(()), check)?;
-    let updated = sqlx::query_as!(
-        Module,
-        r#"update modules set is_enabled = coalesce($2, is_enabled), settings = coalesce($3, settings),
-                              updated_at = now()
-            where module = $1
-           returning id, module, is_enabled, settings as "settings: _", created_at, updated_at"#,
+    sqlx::query!(
+        "update modules set is_enabled = coalesce($2, is_enabled), settings = coalesce($3, settings),
+                            updated_at = now()
+          where module = $1",
         name,
         changes.is_enabled,
         changes.settings.map(|settings| Value::Object(settings.into_members())),
-    );
-    let updated = updated.fetch_one(db.conn()).await?;
-    record(db, "updated", updated).await
+    )
+    .execute(db.conn())
+    .await?;
+    record(db, "updated", name).await
 }
 
 /// The event names the module without its settings, which may hold credentials.
-async fn record(db: &mut WorkspaceDb, verb: &str, module: Module) -> Result<Module, EntityError> {
+async fn record(db: &mut WorkspaceDb, verb: &str, name: &str) -> Result<Module, EntityError> {
+    let module = get(db, name).await?;
     let told = json!({ "module": module.module, "is_enabled": module.is_enabled });
     db.record(Event::new("module", verb, module.id, told)).await?;
     Ok(module)

@@ -77,15 +77,13 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Reco
     claim(db, new.recordset_id, id, &stored.unique).await?;
     let created = sqlx::query_as!(
         Record,
-        r#"with counted as (insert into record_count_deltas (recordset_id, delta) values ($2, 1))
+        "with counted as (insert into record_count_deltas (recordset_id, delta) values ($2, 1))
            insert into records (id, recordset_id, data, promoted_text_1, promoted_text_2, promoted_number_1,
                                 promoted_number_2, promoted_date_1, promoted_date_2, promoted_gis_1, created_by,
                                 updated_by, bytes)
            values ($1, $2, $3, $4, $5, $6::text::numeric, $7::text::numeric, $8::text::timestamptz,
                    $9::text::timestamptz, $10::text::geometry, $11, $11, $12)
-           returning id as "id: RecordId", recordset_id as "recordset_id: RecordsetId", data as "data: JsonObject",
-                     version, created_by as "created_by: UserId", created_at, updated_by as "updated_by: UserId",
-                     updated_at"#,
+           returning id, recordset_id, data, version, created_by, created_at, updated_by, updated_at",
         id.0,
         new.recordset_id.0,
         &stored.data as &JsonObject,
@@ -112,13 +110,13 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Reco
 pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordError> {
     sqlx::query_as!(
         Record,
-        r#"select r.id as "id!: RecordId",
-                  r.recordset_id as "recordset_id!: RecordsetId",
-                  r.data as "data!: JsonObject",
+        r#"select r.id as "id!",
+                  r.recordset_id as "recordset_id!",
+                  r.data as "data!",
                   r.version as "version!",
-                  r.created_by as "created_by: UserId",
+                  r.created_by,
                   r.created_at as "created_at!",
-                  r.updated_by as "updated_by: UserId",
+                  r.updated_by,
                   r.updated_at as "updated_at!"
              from live_records r
              join recordsets s on s.id = r.recordset_id and s.deleted_at is null
@@ -161,7 +159,7 @@ pub async fn update(
     release(db, id, &freed).await?;
     let updated = sqlx::query_as!(
         Record,
-        r#"with kept as (
+        "with kept as (
                insert into record_versions (record_id, version, recordset_id, data, staged_by, written_by,
                                             was_deleted, written_at, author, bytes)
                select id, version, recordset_id, data, staged_by, written_by, deleted_at is not null, updated_at,
@@ -183,9 +181,7 @@ pub async fn update(
                   bytes = $11,
                   updated_at = clock_timestamp()
             where id = $1
-           returning id as "id: RecordId", recordset_id as "recordset_id: RecordsetId", data as "data: JsonObject",
-                     version, created_by as "created_by: UserId", created_at, updated_by as "updated_by: UserId",
-                     updated_at"#,
+           returning id, recordset_id, data, version, created_by, created_at, updated_by, updated_at",
         id.0,
         &stored.data as &JsonObject,
         stored.promoted(Promoted::Text1),
@@ -247,27 +243,20 @@ pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<
 async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<Record, RecordError> {
     let record = sqlx::query_as!(
         Record,
-        r#"select r.id as "id: RecordId",
-                  r.recordset_id as "recordset_id: RecordsetId",
-                  r.data as "data: JsonObject",
-                  r.version,
-                  r.created_by as "created_by: UserId",
-                  r.created_at,
-                  r.updated_by as "updated_by: UserId",
-                  r.updated_at
+        "select r.id, r.recordset_id, r.data, r.version, r.created_by, r.created_at, r.updated_by, r.updated_at
              from records r
             where r.id = $1
               and r.deleted_at is null
               and (r.staged_by is null
                    or exists (select from staged_imports i where i.job_id = r.staged_by and i.published_by is not null))
               and exists (select from recordsets s where s.id = r.recordset_id and s.deleted_at is null)
-              for no key update of r"#,
+              for no key update of r",
         id.0,
     )
     .fetch_optional(db.conn())
     .await?
     .ok_or(RecordError::NotFound)?;
-    let user = db.user_id().map(UserId);
+    let user = db.actor().user_id;
     let is_theirs = user.is_some() && record.created_by == user;
     if reach == Reach::All || is_theirs { Ok(record) } else { Err(RecordError::NotTheirs) }
 }

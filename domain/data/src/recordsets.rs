@@ -22,12 +22,12 @@ pub use unique::unique_value;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    EntityError, Event, FieldErrors, JsonObject, RecordsetId, UserId, WorkspaceDb,
+    EntityError, Event, FieldErrors, JsonObject, Patch, RecordsetId, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
     storage_use,
 };
 use fields::{Field, FieldType};
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -91,7 +91,7 @@ pub struct RecordsetChanges {
     /// Its name for people, 1 to 255 characters.
     pub name: Option<String>,
     /// What it is for; null clears it.
-    pub description: MaybeUndefined<String>,
+    pub description: Patch<String>,
     /// Settings of the screens that show it; they replace those before.
     pub settings: Option<JsonObject>,
     /// Whether it is in use.
@@ -105,7 +105,7 @@ impl RecordsetChanges {
     fn names(&self) -> Vec<&'static str> {
         let named = [
             ("name", self.name.is_some()),
-            ("description", !self.description.is_undefined()),
+            ("description", self.description.is_given()),
             ("settings", self.settings.is_some()),
             ("is_active", self.is_active.is_some()),
             ("fields", self.fields.is_some()),
@@ -171,10 +171,10 @@ async fn insert(
             None => derived.clone().unique(&slugs_like(db, &derived).await?),
         };
         let inserted = sqlx::query_scalar!(
-            r#"insert into recordsets (id, slug, name, description, settings, created_by)
+            "insert into recordsets (id, slug, name, description, settings, created_by)
                values ($1, $2, $3, $4, $5, $6)
                on conflict on constraint recordsets_slug_key do nothing
-               returning id as "id: RecordsetId""#,
+               returning id",
             RecordsetId::new().0,
             slug.as_str(),
             new.name.trim(),
@@ -201,18 +201,11 @@ async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sq
 }
 
 /// A page of the recordsets outside the trash, by name.
-///
-/// # Errors
-/// [`EntityError::Invalid`] for a search that can't be.
 pub async fn list(
     db: &mut WorkspaceDb,
     filter: RecordsetFilter<'_>,
     page: PageRequest,
 ) -> Result<PageOf<Recordset>, EntityError> {
-    if filter.search.is_some_and(|search| search.contains('\0')) {
-        let reasons = vec!["must not contain U+0000".to_owned()];
-        return Err(EntityError::Invalid(FieldErrors::from([("search".to_owned(), reasons)])));
-    }
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from recordsets
@@ -224,33 +217,46 @@ pub async fn list(
     )
     .fetch_one(db.conn())
     .await?;
-    let items = sqlx::query_as!(
+    Ok(PageOf { items: find(db, None, filter, page).await?, total })
+}
+
+/// Recordsets outside the trash, by name.
+async fn find(
+    db: &mut WorkspaceDb,
+    handle: Option<Handle<'_>>,
+    filter: RecordsetFilter<'_>,
+    page: PageRequest,
+) -> Result<Vec<Recordset>, sqlx::Error> {
+    sqlx::query_as!(
         Recordset,
-        r#"select s.id as "id: RecordsetId",
+        r#"select s.id,
                   s.slug,
                   s.name,
                   s.description,
-                  s.settings as "settings: JsonObject",
+                  s.settings,
                   s.is_active,
                   (select coalesce(sum(d.delta), 0)::bigint from record_count_deltas d where d.recordset_id = s.id)
                       as "record_count!",
-                  s.created_by as "created_by: UserId",
+                  s.created_by,
                   s.created_at,
                   s.updated_at
              from recordsets s
-            where deleted_at is null
-              and ($1::boolean is null or is_active = $1)
-              and ($2::text is null or position(lower($2) in lower(concat_ws(' ', name, slug, description))) > 0)
+            where s.deleted_at is null
+              and (not $1 or s.slug = $2 or s.id = $3)
+              and ($4::boolean is null or s.is_active = $4)
+              and ($5::text is null or position(lower($5) in lower(concat_ws(' ', s.name, s.slug, s.description))) > 0)
             order by lower(s.name), s.id
-            limit $3 offset $4"#,
+            limit $6 offset $7"#,
+        handle.is_some(),
+        handle.and_then(|handle| handle.slug),
+        handle.and_then(|handle| handle.id),
         filter.is_active,
         filter.search,
         page.limit,
         page.offset,
     )
     .fetch_all(db.conn())
-    .await?;
-    Ok(PageOf { items, total })
+    .await
 }
 
 /// One recordset, by its slug or its id, with its fields and the exact count of its records.
@@ -273,11 +279,7 @@ pub async fn update(
 ) -> Result<RecordsetDetail, EntityError> {
     let (handle, changed) = (Handle::of(slug_or_id), changes.names());
     let mut errors = FieldErrors::new();
-    let (describe, description) = match &changes.description {
-        MaybeUndefined::Undefined => (false, None),
-        MaybeUndefined::Null => (true, None),
-        MaybeUndefined::Value(text) => (true, Some(text.as_str())),
-    };
+    let description = changes.description.value().map(String::as_str);
     check_texts(changes.name.as_deref(), description, changes.settings.as_ref(), &mut errors);
     let fields_change = changes.fields.is_some();
     if let Some(asked) = changes.fields {
@@ -305,7 +307,7 @@ pub async fn update(
         handle.slug,
         handle.id,
         changes.name.as_deref().map(str::trim),
-        describe,
+        changes.description.is_given(),
         description,
         changes.settings as Option<JsonObject>,
         changes.is_active,
@@ -314,8 +316,8 @@ pub async fn update(
     .fetch_optional(db.conn())
     .await?
     .ok_or(EntityError::NotFound)?;
-    count_bytes(db, RecordsetId(id)).await?;
-    let updated = detail(db, Handle::id(RecordsetId(id))).await?;
+    count_bytes(db, id).await?;
+    let updated = detail(db, Handle::id(id)).await?;
     let what = Updated { recordset: &updated.recordset, changed };
     db.record(Event::new("recordset", "updated", id, what)).await?;
     Ok(updated)
@@ -378,7 +380,7 @@ impl<'a> Handle<'a> {
     fn of(slug_or_id: &'a str) -> Self {
         match Uuid::try_parse(slug_or_id) {
             Ok(id) => Self { slug: None, id: Some(id) },
-            Err(_) => Self { slug: Some(slug_or_id).filter(|slug| !slug.contains('\0')), id: None },
+            Err(_) => Self { slug: Some(slug_or_id), id: None },
         }
     }
 
@@ -390,8 +392,7 @@ impl<'a> Handle<'a> {
 /// Waits for the transactions that write records by the fields as they are, and keeps others waiting.
 async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, EntityError> {
     sqlx::query_scalar!(
-        r#"select id as "id: RecordsetId"
-             from recordsets where (slug = $1 or id = $2) and deleted_at is null for update"#,
+        "select id from recordsets where (slug = $1 or id = $2) and deleted_at is null for update",
         handle.slug,
         handle.id,
     )
@@ -401,27 +402,8 @@ async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<Recordse
 }
 
 async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, EntityError> {
-    let recordset = sqlx::query_as!(
-        Recordset,
-        r#"select s.id as "id: RecordsetId",
-                  s.slug,
-                  s.name,
-                  s.description,
-                  s.settings as "settings: JsonObject",
-                  s.is_active,
-                  (select coalesce(sum(d.delta), 0)::bigint from record_count_deltas d where d.recordset_id = s.id)
-                      as "record_count!",
-                  s.created_by as "created_by: UserId",
-                  s.created_at,
-                  s.updated_at
-             from recordsets s
-            where (s.slug = $1 or s.id = $2) and s.deleted_at is null"#,
-        handle.slug,
-        handle.id,
-    )
-    .fetch_optional(db.conn())
-    .await?
-    .ok_or(EntityError::NotFound)?;
+    let found = find(db, Some(handle), RecordsetFilter::default(), PageRequest::ONE).await?;
+    let recordset = found.into_iter().next().ok_or(EntityError::NotFound)?;
     let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
     Ok(RecordsetDetail { recordset, fields })
 }

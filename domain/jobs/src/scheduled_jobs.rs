@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, WorkspaceId,
+    Actor, DomainError, EntityError, Event, FieldErrors, Patch, Refusal, WorkspaceDb, WorkspaceId,
     usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
 };
 use domain_data::{
@@ -14,9 +14,9 @@ use domain_data::{
     job_kinds::ScheduledExport,
 };
 use jobs::{
-    JobKind, Origin, Tx, clock,
+    JobKind, Origin, ScheduleId, Tx, clock,
     kinds::NoOp,
-    schedules::{self, CatchUp, Overlap, Plan, Run, Schedule, ScheduleId, Template, Timing, TimingError},
+    schedules::{self, CatchUp, Overlap, Plan, Run, Schedule, Template, Timing, TimingError},
 };
 use runtime::webhooks::{AddressError, Guard};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -275,8 +275,8 @@ pub struct NewScheduledJob {
 pub struct Changes {
     /// What it is called.
     pub name: Option<String>,
-    /// What it is for; none of it by an inner `None`.
-    pub description: Option<Option<String>>,
+    /// What it is for.
+    pub description: Patch<String>,
     /// When, again and again.
     pub cron_expression: Option<String>,
     /// When, once.
@@ -373,7 +373,7 @@ pub async fn update(
     let plan = checked(Plan {
         timing: changed_timing(&before.timing, &changes)?,
         name: changes.name.map_or(before.name, |name| name.trim().to_owned()),
-        description: changes.description.unwrap_or(before.description),
+        description: changes.description.over(before.description),
         template: changes.action.map_or(Ok(before.template), |action| action.template())?,
         overlap: changes.overlap.unwrap_or(before.overlap),
         catch_up: changes.catch_up.unwrap_or(before.catch_up),

@@ -2,7 +2,7 @@
 //!
 //! A member is a row of the workspace (what they show of themselves here) with the membership of the same
 //! id (whether they get in, and as what) and the person's account (name and address): all three are read
-//! and written together, by [`WorkspaceDb::with_accounts`]. What a member doesn't say here is as their
+//! and written together, within [`WorkspaceDb::with_accounts`]. What a member doesn't say here is as their
 //! account says. Pictures are references; see [`domain::pictures`].
 
 mod changes;
@@ -13,13 +13,12 @@ mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    WorkspaceDb,
+    Accounts, MemberId, UserId, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
 use poem_openapi::Object;
 use serde::Serialize;
-use uuid::Uuid;
 
 pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
 pub use error::MemberError;
@@ -31,9 +30,9 @@ pub use tours::{TourProgress, TourStatus, Tours, reset_tours, set_tour, tours};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct MemberProfile {
     /// The member; their membership has the same id.
-    pub id: Uuid,
+    pub id: MemberId,
     /// The person's account.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Where they are reached, as their account says.
     pub email: String,
     /// What they are called, as their account says.
@@ -64,9 +63,9 @@ pub struct MemberProfile {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberFilter {
     /// Only this one.
-    pub id: Option<Uuid>,
+    pub id: Option<MemberId>,
     /// Only this person.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// A part of their name, address or title.
     pub search: Option<String>,
     /// Those who get in, or those who don't.
@@ -79,10 +78,14 @@ pub async fn list(
     filter: MemberFilter,
     page: PageRequest,
 ) -> Result<PageOf<MemberProfile>, MemberError> {
-    if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
-        return Err(error::invalid("search", "must not contain U+0000"));
-    }
-    db.with_accounts().await?;
+    db.with_accounts(async |accounts| Ok(page_of(accounts, &filter, page).await?)).await
+}
+
+async fn page_of(
+    accounts: &mut Accounts<'_>,
+    filter: &MemberFilter,
+    page: PageRequest,
+) -> Result<PageOf<MemberProfile>, sqlx::Error> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "total!"
              from members m
@@ -91,28 +94,31 @@ pub async fn list(
             where ($2::boolean is null or (p.is_active and m.is_active and u.is_active) = $2)
               and ($3::text is null or position(lower($3) in
                    lower(concat_ws(' ', u.name, m.display_name, u.email, coalesce(m.title, u.title)))) > 0)"#,
-        db.workspace().0,
+        accounts.workspace().0,
         filter.is_active,
         filter.search,
     );
-    let total = total.fetch_one(db.conn()).await?;
-    Ok(PageOf { items: find(db, &filter, page).await?, total })
+    let total = total.fetch_one(accounts.conn()).await?;
+    Ok(PageOf { items: find(accounts, filter, page).await?, total })
 }
 
 /// All members who get in, by name.
 pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, MemberError> {
-    db.with_accounts().await?;
     let active = MemberFilter { is_active: Some(true), ..MemberFilter::default() };
-    Ok(find(db, &active, PageRequest { limit: i64::MAX, offset: 0 }).await?)
+    let all = PageRequest { limit: i64::MAX, offset: 0 };
+    db.with_accounts(async |accounts| Ok(find(accounts, &active, all).await?)).await
 }
 
 /// One member.
 ///
 /// # Errors
 /// [`MemberError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, MemberError> {
-    db.with_accounts().await?;
-    only(db, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
+pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, MemberError> {
+    db.with_accounts(async |accounts| by_id(accounts, id).await).await
+}
+
+async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, MemberError> {
+    only(accounts, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
 
 /// The member that the acting person is.
@@ -120,19 +126,18 @@ pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<MemberProfile, Member
 /// # Errors
 /// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
 pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
-    let user_id = db.user_id().ok_or(MemberError::NotAPerson)?;
-    db.with_accounts().await?;
-    only(db, MemberFilter { user_id: Some(user_id), ..MemberFilter::default() }).await
+    let user_id = db.actor().user_id.ok_or(MemberError::NotAPerson)?;
+    let own = MemberFilter { user_id: Some(user_id), ..MemberFilter::default() };
+    db.with_accounts(async |accounts| only(accounts, own).await).await
 }
 
-async fn only(db: &mut WorkspaceDb, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
-    let found = find(db, &filter, PageRequest { limit: 1, offset: 0 }).await?;
+async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
+    let found = find(accounts, &filter, PageRequest::ONE).await?;
     found.into_iter().next().ok_or(MemberError::NotFound)
 }
 
-/// Needs [`WorkspaceDb::with_accounts`].
 async fn find(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     filter: &MemberFilter,
     page: PageRequest,
 ) -> Result<Vec<MemberProfile>, sqlx::Error> {
@@ -147,7 +152,7 @@ async fn find(
                   coalesce(m.phone, u.phone) as phone,
                   coalesce(m.bio, u.bio) as bio,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
-                  p.role as "role: Role",
+                  p.role,
                   (p.is_active and m.is_active and u.is_active) as "is_active!",
                   m.onboarded_at,
                   m.created_at,
@@ -162,14 +167,14 @@ async fn find(
                    lower(concat_ws(' ', u.name, m.display_name, u.email, coalesce(m.title, u.title)))) > 0)
             order by lower(coalesce(m.display_name, u.name)), m.id
             limit $6 offset $7"#,
-        db.workspace().0,
-        filter.id,
-        filter.user_id,
+        accounts.workspace().0,
+        filter.id.map(|id| id.0),
+        filter.user_id.map(|id| id.0),
         filter.is_active,
         filter.search,
         page.limit,
         page.offset,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await
 }

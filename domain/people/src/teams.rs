@@ -8,30 +8,37 @@ mod people;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use domain::{DomainError, EntityError, Event, FieldErrors, Refusal, WorkspaceDb, access::Reach};
-use poem_openapi::{Object, types::MaybeUndefined};
+use domain::{
+    DomainError, EntityError, Event, FieldErrors, Name, Patch, Refusal, Text, UserId, WorkspaceDb,
+    access::Reach,
+};
+use poem_openapi::Object;
 use serde::Serialize;
-use uuid::Uuid;
 
 pub use people::{NewTeamMember, TeamMember, TeamMemberChanges, TeamRole, add, change, members, remove};
+
+domain::ids! {
+    /// A team.
+    TeamId = "team",
+}
 
 /// A group of members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Team {
     /// Its id.
-    pub id: Uuid,
+    pub id: TeamId,
     /// What it is called.
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
     /// The team that it is a part of.
-    pub parent_team_id: Option<Uuid>,
+    pub parent_team_id: Option<TeamId>,
     /// Whether it is in use.
     pub is_active: bool,
     /// How many members it has.
     pub member_count: i64,
     /// The person who made it.
-    pub created_by: Option<Uuid>,
+    pub created_by: Option<UserId>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -42,13 +49,11 @@ pub struct Team {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewTeam {
     /// What it is called.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: String,
+    pub name: Name<255>,
     /// What it is for.
-    #[oai(validator(max_length = 5000))]
-    pub description: Option<String>,
+    pub description: Option<Text<5000>>,
     /// The team that it is a part of.
-    pub parent_team_id: Option<Uuid>,
+    pub parent_team_id: Option<TeamId>,
     /// Whether it is in use; yes if absent.
     pub is_active: Option<bool>,
 }
@@ -57,13 +62,11 @@ pub struct NewTeam {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct TeamChanges {
     /// What it is called.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: Option<String>,
+    pub name: Option<Name<255>>,
     /// What it is for; null clears it.
-    #[oai(validator(max_length = 5000))]
-    pub description: MaybeUndefined<String>,
+    pub description: Patch<Text<5000>>,
     /// The team that it is a part of; null: of none.
-    pub parent_team_id: MaybeUndefined<Uuid>,
+    pub parent_team_id: Patch<TeamId>,
     /// Whether it is in use.
     pub is_active: Option<bool>,
 }
@@ -85,7 +88,7 @@ pub enum Parent {
     /// Below no other.
     None,
     /// Right below that one.
-    Team(Uuid),
+    Team(TeamId),
 }
 
 /// Why something about a team didn't happen.
@@ -141,19 +144,16 @@ fn invalid(field: &str, reason: &str) -> TeamError {
 
 /// Teams by name.
 pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
-    if filter.search.as_deref().is_some_and(|search| search.contains('\0')) {
-        return Err(invalid("search", "must not contain U+0000"));
-    }
     find(db, None, filter).await
 }
 
 /// One team.
-pub async fn get(db: &mut WorkspaceDb, id: Uuid) -> Result<Team, TeamError> {
+pub async fn get(db: &mut WorkspaceDb, id: TeamId) -> Result<Team, TeamError> {
     let found = find(db, Some(id), &TeamFilter::default()).await?;
     Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
 }
 
-async fn find(db: &mut WorkspaceDb, id: Option<Uuid>, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
+async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
     let (below_none, below) = match filter.parent {
         None => (false, None),
         Some(Parent::None) => (true, None),
@@ -171,11 +171,11 @@ async fn find(db: &mut WorkspaceDb, id: Option<Uuid>, filter: &TeamFilter) -> Re
               and (not $4 or t.parent_team_id is null)
               and ($5::uuid is null or t.parent_team_id = $5)
             order by lower(t.name), t.id"#,
-        id,
+        id.map(|id| id.0),
         filter.search,
         filter.is_active,
         below_none,
-        below,
+        below.map(|id| id.0),
     )
     .fetch_all(db.conn())
     .await?;
@@ -187,8 +187,7 @@ async fn find(db: &mut WorkspaceDb, id: Option<Uuid>, filter: &TeamFilter) -> Re
 /// # Errors
 /// `name_taken`; [`EntityError::Invalid`] for a parent that isn't there.
 pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamError> {
-    let id = Uuid::now_v7();
-    let name = trimmed(&new.name)?;
+    let id = TeamId::new();
     if let Some(parent) = new.parent_team_id {
         hold_order(db).await?;
         may_stand_below(db, id, parent).await?;
@@ -196,10 +195,10 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
     sqlx::query!(
         "insert into teams (id, parent_team_id, name, description, is_active, created_by)
          values ($1, $2, $3, $4, $5, $6)",
-        id,
-        new.parent_team_id,
-        name,
-        new.description,
+        id.0,
+        new.parent_team_id.map(|id| id.0),
+        new.name.as_str(),
+        new.description.as_deref(),
         new.is_active.unwrap_or(true),
         db.user_id(),
     )
@@ -209,7 +208,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
     sqlx::query!(
         "insert into team_members (team_id, member_id, role)
          select $1, id, 'lead' from members where user_id = $2",
-        id,
+        id.0,
         db.user_id(),
     )
     .execute(db.conn())
@@ -227,16 +226,15 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
 pub async fn update(
     db: &mut WorkspaceDb,
     reach: Reach,
-    id: Uuid,
+    id: TeamId,
     changes: TeamChanges,
 ) -> Result<Team, TeamError> {
-    if !changes.parent_team_id.is_undefined() {
+    if changes.parent_team_id.is_given() {
         // Before any row: who holds this one's while they wait for a row of ours would wait for ever.
         hold_order(db).await?;
     }
     may_change(db, reach, id).await?;
-    let name = changes.name.as_deref().map(trimmed).transpose()?;
-    if let MaybeUndefined::Value(parent) = changes.parent_team_id {
+    if let Patch::Value(parent) = changes.parent_team_id {
         may_stand_below(db, id, parent).await?;
     }
     sqlx::query!(
@@ -247,12 +245,12 @@ pub async fn update(
                 is_active = coalesce($7, is_active),
                 updated_at = now()
           where id = $1",
-        id,
-        name,
-        !changes.description.is_undefined(),
-        changes.description.value(),
-        !changes.parent_team_id.is_undefined(),
-        changes.parent_team_id.value(),
+        id.0,
+        changes.name.as_deref(),
+        changes.description.is_given(),
+        changes.description.value().map(Text::as_str),
+        changes.parent_team_id.is_given(),
+        changes.parent_team_id.value().map(|id| id.0),
         changes.is_active,
     )
     .execute(db.conn())
@@ -266,24 +264,19 @@ pub async fn update(
 ///
 /// # Errors
 /// [`TeamError::HasChildren`]
-pub async fn delete(db: &mut WorkspaceDb, id: Uuid) -> Result<(), TeamError> {
+pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), TeamError> {
     hold_order(db).await?;
     let team = get(db, id).await?;
     let children = sqlx::query_scalar!(
         r#"select exists (select from teams where parent_team_id = $1) as "there!""#,
-        id,
+        id.0,
     );
     if children.fetch_one(db.conn()).await? {
         return Err(TeamError::HasChildren);
     }
-    sqlx::query_scalar!("delete from teams where id = $1 returning id", id).fetch_one(db.conn()).await?;
+    sqlx::query_scalar!("delete from teams where id = $1 returning id", id.0).fetch_one(db.conn()).await?;
     db.record(Event::new("team", "deleted", id, &team)).await?;
     Ok(())
-}
-
-/// A name without the blanks around it.
-fn trimmed(name: &str) -> Result<&str, TeamError> {
-    Some(name.trim()).filter(|name| !name.is_empty()).ok_or_else(|| invalid("name", "must not be blank"))
 }
 
 /// From here to the commit nobody else changes which team stands below which. Reading goes on.
@@ -293,7 +286,7 @@ async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
 }
 
 /// Says no to a parent that isn't there, or that stands below the team itself. After [`hold_order`].
-async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result<(), TeamError> {
+async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), TeamError> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
                select id, parent_team_id from teams where id = $1
@@ -301,11 +294,11 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result
                select t.id, t.parent_team_id from teams t join above a on t.id = a.parent_team_id
            )
            select id as "id!" from above"#,
-        parent,
+        parent.0,
     )
     .fetch_all(db.conn())
     .await?;
-    if upwards.contains(&id) {
+    if upwards.contains(&id.0) {
         return Err(invalid("parent_team_id", "must not be the team itself, or one below it"));
     }
     if upwards.is_empty() {
@@ -315,13 +308,13 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: Uuid, parent: Uuid) -> Result
 }
 
 /// Says no to a team that isn't there, and to whoever may only change what they lead and doesn't lead it.
-async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: Uuid) -> Result<(), TeamError> {
+async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), TeamError> {
     let user = db.user_id();
     let row = sqlx::query!(
         r#"select exists (select from team_members tm join members m on m.id = tm.member_id
                            where tm.team_id = t.id and tm.role = 'lead' and m.user_id = $2) as "leads!"
              from teams t where t.id = $1 for update of t"#,
-        id,
+        id.0,
         user,
     )
     .fetch_one(db.conn())

@@ -26,9 +26,8 @@ pub struct WorkspaceHealth {
 /// How far the workspace is set up.
 pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error> {
     let (workspace, user) = (db.workspace().0, db.user_id());
-    db.with_accounts().await?;
     // A member's row as JSON: the column comes with a migration that may not have run.
-    let row = sqlx::query!(
+    let query = sqlx::query!(
         r#"select w.migrations,
                   coalesce(nullif(trim(w.branding->>'brand_name'), ''), nullif(trim(w.branding->>'logo_url'), ''))
                       is not null as "brand!",
@@ -39,9 +38,8 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
              from workspaces w where w.id = $1"#,
         workspace,
         user,
-    )
-    .fetch_one(db.conn())
-    .await?;
+    );
+    let row = db.with_accounts(async |accounts| query.fetch_one(accounts.conn()).await).await?;
     Ok(WorkspaceHealth {
         brand: row.brand,
         migration_required: !migrations::are_complete(&row.migrations),

@@ -59,7 +59,7 @@ async fn alive(database: &Database, lease: Duration) -> Result<HashSet<Uuid>, sq
     )
     .fetch_all(&database.pool)
     .await?;
-    Ok(ids.into_iter().collect())
+    Ok(ids.into_iter().map(|id| id.0).collect())
 }
 
 /// Removes a pool's left-overs; answers with how many workers and tasks those were.

@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RUNS_KEPT_AT_LEAST, RunOutcome, Schedule, ScheduleId};
-use crate::{Database, JobId, Origin, Tx, control, enqueue};
+use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RUNS_KEPT_AT_LEAST, RunOutcome, Schedule};
+use crate::{Database, JobId, Origin, ScheduleId, Tx, control, enqueue};
 
 /// Schedules looked at in one transaction.
 const AT_ONCE: i64 = 200;
@@ -20,7 +20,7 @@ const MOST: usize = 100;
 /// Disables those of the schedules whose maker may not have them run any more, and answers with them: their
 /// occurrences are skipped. What a maker may do, the ledger doesn't know.
 pub type DisableRefused =
-    for<'a> fn(&'a mut Tx, &'a [Uuid]) -> BoxFuture<'a, Result<HashSet<Uuid>, sqlx::Error>>;
+    for<'a> fn(&'a mut Tx, &'a [ScheduleId]) -> BoxFuture<'a, Result<HashSet<ScheduleId>, sqlx::Error>>;
 
 /// Enqueues the occurrences that are due at a time, and moves their schedules on, in one commit. Of two
 /// leaders, one finds nothing.
@@ -66,7 +66,7 @@ async fn enqueue_some(
     }
     let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let live = live_jobs(&mut tx, &rows).await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let ids: Vec<ScheduleId> = rows.iter().map(|row| ScheduleId(row.id)).collect();
     let refused = match disable_refused {
         Some(disable_refused) => disable_refused(&mut tx, &ids).await?,
         None => HashSet::new(),
@@ -89,7 +89,7 @@ async fn enqueue_some(
     for (workspace, schedule) in &due {
         let before = schedule.last_job.filter(|job| live.contains(job));
         for (at, outcome) in decide(&schedule.plan, schedule.next_at, now, before.is_some()) {
-            let outcome = if refused.contains(&schedule.id.0) { RunOutcome::Skipped } else { outcome };
+            let outcome = if refused.contains(&schedule.id) { RunOutcome::Skipped } else { outcome };
             let job = (outcome != RunOutcome::Skipped).then(JobId::new);
             if outcome == RunOutcome::Replaced {
                 replaced.extend(before.map(|before| (*workspace, before)));

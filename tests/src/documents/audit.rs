@@ -123,7 +123,7 @@ async fn write_all(app: &TestApp, owner: &Client, client: &Client) -> Contract {
 /// What is done with many jobs at once, each with something to do.
 pub(super) async fn hold_many(contract: &mut Contract, app: &TestApp, client: &Client) {
     let later = jobs::clock::now() + chrono::Duration::hours(1);
-    let export = ExportRecords { export_id: JobId::new().0 };
+    let export = ExportRecords { export_id: JobId::new() };
     enqueue(app, client, NewJob::new(&export).run_at(later)).await;
     let cancelled = client.post("/recordsets/import/jobs/cancel-all", json!({})).await;
     assert_eq!(contract.hold("cancel_all_import_jobs", &cancelled)["cancelled"], 1);

@@ -1,4 +1,7 @@
 //! Every pool in one process, for small installations and development.
+//!
+//! usage: all-workers            serves every pool
+//!        all-workers --kinds    lists the kinds of job, with their pools and policies
 
 use std::process::ExitCode;
 

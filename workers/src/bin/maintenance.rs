@@ -1,4 +1,4 @@
-//! The worker of the `maintenance` pool.
+//! The worker of the `maintenance` pool, and of each pool that has no program of its own.
 
 use std::process::ExitCode;
 
@@ -9,5 +9,5 @@ static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    workers::process::serve(&[jobs::Pool::MAINTENANCE]).await
+    workers::process::serve_others().await
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use domain::{Actor, Event, WorkspaceDb, WorkspaceId};
 use domain_data::{imports::staged, job_kinds::DiscardImport};
-use jobs::{Answer, Database, JobContext, Outcome};
+use jobs::{Answer, Database, JobContext, JobId, Outcome};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::Services;
 
@@ -27,7 +26,7 @@ pub(crate) async fn all(
     database: &Database,
     workspace: WorkspaceId,
     actor: &Actor,
-    import: Uuid,
+    import: JobId,
 ) -> Result<(), sqlx::Error> {
     loop {
         let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;

@@ -75,14 +75,14 @@ impl From<Noted> for AuditLog {
                 .map(|data| with_type_ids(data, Some(&noted.resource_type))),
             resource_type: noted.resource_type,
             actor_type: noted.actor_type,
-            user_id: noted.user_id.map(|user| TypeId(UserId(user))),
+            user_id: noted.user_id.map(TypeId),
             credential_id: noted
                 .credential_id
                 .map(|id| type_id_of(noted.credential_type.as_deref().unwrap_or("session"), id)),
             credential_type: noted.credential_type,
             is_impersonated: noted.impersonator_id.is_some(),
-            impersonator_id: noted.impersonator_id.map(|staff| TypeId(UserId(staff))),
-            job_id: noted.job_id.map(|job| TypeId(JobId(job))),
+            impersonator_id: noted.impersonator_id.map(TypeId),
+            job_id: noted.job_id.map(TypeId),
             ip: noted.ip,
             user_agent: noted.user_agent,
             request_id: noted.request_id,

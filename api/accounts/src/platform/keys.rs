@@ -3,14 +3,13 @@
 
 use api_kit::{Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
-use domain::{Acting, ApiKeyId, UserId, access::Scope};
+use domain::{Acting, ApiKeyId, Patch, UserId, access::Scope};
 use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::{
     Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
-    types::MaybeUndefined,
 };
 
 use crate::workspace::api_keys::{ManageApiKeys, ViewApiKeys};
@@ -61,7 +60,7 @@ impl From<ApiKey> for Key {
             is_active: key.is_active,
             expires_at: key.expires_at,
             last_used_at: key.last_used_at,
-            created_by: key.created_by.map(|user| TypeId(UserId(user))),
+            created_by: key.created_by.map(TypeId),
             created_at: key.created_at,
             updated_at: key.updated_at,
             revoked_at: key.revoked_at,
@@ -96,7 +95,7 @@ struct KeyToUpdate {
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     ip_allowlist: Option<Vec<String>>,
     /// Requests a minute; null: what the plan says.
-    rate_limit: MaybeUndefined<i32>,
+    rate_limit: Patch<i32>,
 }
 
 /// What is to be different with a key's successor.

@@ -71,7 +71,7 @@ impl PublicConfig {
         let TenantConfig { id, slug, brand, governance } = config;
         let by_clerk = app.config.clerk_secret.is_some().then(|| "clerk".to_owned());
         Self {
-            tenant_id: TypeId(WorkspaceId(id)),
+            tenant_id: TypeId(id),
             slug,
             branding: PublicBranding {
                 brand_name: brand.name,
@@ -166,10 +166,10 @@ impl TenantsApi {
             let ask = async |tx: &mut Tx| tenants::ask_for_letter(tx, &email, link, &actor).await;
             anyone.change_shared(&app, ask).await?;
         }
-        let found = theirs.unwrap_or_default().into_iter().map(|tenant| FoundTenant {
-            tenant_id: TypeId(WorkspaceId(tenant.id)),
-            brand_name: tenant.brand_name,
-        });
+        let found = theirs
+            .unwrap_or_default()
+            .into_iter()
+            .map(|tenant| FoundTenant { tenant_id: TypeId(tenant.id), brand_name: tenant.brand_name });
         Ok(Json(Envelope::new(found.collect(), anyone.visitor.request_id)))
     }
 }

@@ -4,7 +4,7 @@
 use api_kit::{Answer, ApiError, App, Known, PageNumber, Pagination, PerPage, TypeId, per_page_request};
 use chrono::{DateTime, Utc};
 use domain::{
-    ApiKeyId, UserId, WorkspaceId,
+    WorkspaceId,
     access::{Role, Scope},
     callers::Principal,
 };
@@ -81,7 +81,7 @@ struct TokenBooks {
 
 impl From<Book> for TokenBook {
     fn from(book: Book) -> Self {
-        Self { id: TypeId(WorkspaceId(book.id)), name: book.name, slug: book.slug, role: book.role }
+        Self { id: TypeId(book.id), name: book.name, slug: book.slug, role: book.role }
     }
 }
 
@@ -126,16 +126,18 @@ impl TokenApi {
         let mut reader = app.database.reader().await?;
         let bearer = token_api::reading(reader.conn(), &caller.principal).await?;
         let (id, name, email) = match (&caller.principal, caller.user()) {
-            (&Principal::ApiKey { key, .. }, _) | (&Principal::PersonalToken { token: key, .. }, None) => {
+            (&Principal::ApiKey { key, .. }, _) => {
                 let name = bearer.as_ref().map_or_else(String::new, |bearer| bearer.name.clone());
-                (TypeId(ApiKeyId(key)).to_string(), name, None)
+                (TypeId(key).to_string(), name, None)
             }
             (_, Some(user)) => {
                 let person = token_api::person(reader.conn(), user).await?;
                 let Person { id, email, name } = person.ok_or_else(ApiError::token_invalid)?;
-                (TypeId(UserId(id)).to_string(), name, Some(email))
+                (TypeId(id).to_string(), name, Some(email))
             }
-            (Principal::Session { .. }, None) => return Err(ApiError::token_invalid()),
+            (Principal::Session { .. } | Principal::PersonalToken { .. }, None) => {
+                return Err(ApiError::token_invalid());
+            }
         };
         let credential = TokenCredential::of(&caller.principal, bearer);
         Ok(Json(TokenOwner { id, name, email, credential }))

@@ -5,7 +5,6 @@ use api_kit::{Limit, Offset, part_request, prelude::*};
 use domain::ApiKeyId;
 use domain_accounts::api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation};
 use poem_openapi::Object;
-use uuid::Uuid;
 
 permissions! { ViewApiKeys = "api_keys:view", ManageApiKeys = "api_keys:manage" }
 
@@ -72,9 +71,9 @@ impl ApiKeysApi {
 
     /// Look at an API key
     #[oai(path = "/:api_key_id", method = "get", operation_id = "get_api_key")]
-    async fn get(&self, can: Can<ViewApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
+    async fn get(&self, can: Can<ViewApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<Json<ApiKey>> {
         let mut reader = can.app().database.reader().await?;
-        Ok(Json(api_keys::get(reader.conn(), can.workspace, ApiKeyId(*api_key_id)).await?))
+        Ok(Json(api_keys::get(reader.conn(), can.workspace, api_key_id.0).await?))
     }
 
     /// Issue an API key
@@ -92,10 +91,8 @@ impl ApiKeysApi {
     ///
     /// For good: it never opens anything again, and can't be changed any more. It stays in the list.
     #[oai(path = "/:api_key_id/revoke", method = "post", operation_id = "revoke_api_key")]
-    async fn revoke(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
-        can.change_shared(async |tx, by| api_keys::revoke(tx, by, ApiKeyId(*api_key_id)).await)
-            .await
-            .map(Json)
+    async fn revoke(&self, can: Can<ManageApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<Json<ApiKey>> {
+        can.change_shared(async |tx, by| api_keys::revoke(tx, by, api_key_id.0).await).await.map(Json)
     }
 
     /// Put a new API key in an API key's place
@@ -108,8 +105,12 @@ impl ApiKeysApi {
         tag = "Fails::KeyRevoked",
         tag = "Fails::KeyExpired"
     )]
-    async fn rotate(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<IssuedApiKey>> {
-        let id = ApiKeyId(*api_key_id);
+    async fn rotate(
+        &self,
+        can: Can<ManageApiKeys>,
+        api_key_id: Path<ApiKeyId>,
+    ) -> Answer<Json<IssuedApiKey>> {
+        let id = api_key_id.0;
         let (_, new) =
             can.change_shared(async |tx, by| api_keys::rotate(tx, by, id, Rotation::default()).await).await?;
         Ok(Json(IssuedApiKey { api_key: new.key, key: new.secret }))
@@ -122,10 +123,8 @@ impl ApiKeysApi {
         operation_id = "toggle_api_key",
         tag = "Fails::KeyRevoked"
     )]
-    async fn toggle(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<Json<ApiKey>> {
-        can.change_shared(async |tx, by| api_keys::toggle(tx, by, ApiKeyId(*api_key_id)).await)
-            .await
-            .map(Json)
+    async fn toggle(&self, can: Can<ManageApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<Json<ApiKey>> {
+        can.change_shared(async |tx, by| api_keys::toggle(tx, by, api_key_id.0).await).await.map(Json)
     }
 
     /// Change an API key's settings
@@ -141,10 +140,10 @@ impl ApiKeysApi {
     async fn update(
         &self,
         can: Can<ManageApiKeys>,
-        api_key_id: Path<Uuid>,
+        api_key_id: Path<ApiKeyId>,
         changes: Body<KeyChanges>,
     ) -> Answer<Json<ApiKey>> {
-        let id = ApiKeyId(*api_key_id);
+        let id = api_key_id.0;
         can.change_shared(async |tx, by| api_keys::change(tx, by, id, changes.0).await).await.map(Json)
     }
 
@@ -152,8 +151,8 @@ impl ApiKeysApi {
     ///
     /// It opens nothing any more, and nothing is left of it but the audit. To keep it in sight, revoke it.
     #[oai(path = "/:api_key_id", method = "delete", operation_id = "delete_api_key")]
-    async fn delete(&self, can: Can<ManageApiKeys>, api_key_id: Path<Uuid>) -> Answer<NoContent> {
-        let id = ApiKeyId(*api_key_id);
+    async fn delete(&self, can: Can<ManageApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<NoContent> {
+        let id = api_key_id.0;
         can.change_shared(async |tx, by| api_keys::delete(tx, by, id).await).await?;
         Ok(NoContent)
     }

@@ -17,7 +17,7 @@ mod tokens;
 
 use api_kit::{ApiError, App, Credential, Visitor, avatar_url};
 use chrono::{DateTime, Utc};
-use domain::{SessionId, UserId, callers, throttle::Device};
+use domain::{SessionId, UserId, WorkspaceId, callers, throttle::Device};
 use domain_accounts::{
     sessions::{Client, Opened},
     users::{self, User},
@@ -97,7 +97,7 @@ struct LoggedIn {
     /// The workspaces that they may enter, from this address.
     workspaces: Vec<Membership>,
     /// The workspace that they last switched to; null if there is none, or they may not enter it now.
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
     /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
     /// lock it out. Good for 180 days, and for nothing else.
     device_token: Option<String>,
@@ -130,7 +130,7 @@ impl LoggedIn {
 struct Doors {
     user: User,
     workspaces: Vec<Membership>,
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
 }
 
 impl Doors {
@@ -140,7 +140,7 @@ impl Doors {
         let entered = callers::authorities(pool, Credential::Session(session), visitor.ip).await?;
         let workspaces = workspaces::entered(pool, &entered).await?;
         let current = workspaces::current(pool, user, &entered).await?;
-        Ok(Self { user: shown(app, found), workspaces, current_workspace_id: current.map(|id| id.0) })
+        Ok(Self { user: shown(app, found), workspaces, current_workspace_id: current })
     }
 }
 

@@ -3,11 +3,10 @@
 
 use api_kit::{Answer, ApiError, Can, permissions};
 use chrono::{DateTime, Utc};
-use domain::{Acting, UserId, callers::Authority};
+use domain::{Acting, UserId, WorkspaceId, callers::Authority};
 use domain_accounts::{account_tokens::HANDED_OVER_RESET, users::peers};
 use jobs::Tx;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
-use uuid::Uuid;
 
 use super::workspaces::Tag;
 
@@ -47,11 +46,11 @@ impl MemberPasswordApi {
     async fn mail(
         &self,
         can: Can<ResetPassword>,
-        workspace_id: Path<Uuid>,
-        user_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
+        user_id: Path<UserId>,
     ) -> Answer<Json<ResetMailed>> {
         let link = can.app().config.app_link("reset-password", &[]);
-        let (admin, member) = (admin(&can, workspace_id.0)?, UserId(user_id.0));
+        let (admin, member) = (admin(&can, workspace_id.0)?, user_id.0);
         can.change_shared(async |tx, _| peers::mail_reset(tx, admin, member, &link, &can.actor()).await)
             .await?;
         Ok(Json(ResetMailed { message: "A mail about choosing a new password is on its way.".to_owned() }))
@@ -69,11 +68,11 @@ impl MemberPasswordApi {
     async fn link(
         &self,
         can: Can<ResetPassword>,
-        workspace_id: Path<Uuid>,
-        user_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
+        user_id: Path<UserId>,
     ) -> Answer<Json<ResetLink>> {
         let link = can.app().config.app_link("reset-password", &[]);
-        let (admin, member) = (admin(&can, workspace_id.0)?, UserId(user_id.0));
+        let (admin, member) = (admin(&can, workspace_id.0)?, user_id.0);
         let work = async |tx: &mut Tx, _: &Acting<'_>| {
             peers::hand_over_reset(tx, admin, member, &link, &can.actor()).await
         };
@@ -83,8 +82,8 @@ impl MemberPasswordApi {
 }
 
 /// The caller as an admin of the workspace in the path, which is the one that they were let into.
-fn admin(can: &Can<ResetPassword>, named: Uuid) -> Answer<&Authority> {
-    if can.workspace.0 != named {
+fn admin(can: &Can<ResetPassword>, named: WorkspaceId) -> Answer<&Authority> {
+    if can.workspace != named {
         return Err(ApiError::not_found());
     }
     Ok(can.authority())

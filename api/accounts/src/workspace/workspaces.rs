@@ -11,7 +11,6 @@ use domain_accounts::workspaces::{Host, Workspace, WorkspaceChanges, details};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use doors::create::{self, NewWorkspace, WorkspaceAnswer};
 
@@ -26,16 +25,16 @@ permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit
 #[derive(Debug, Object)]
 struct SwitchWorkspace {
     /// One of the caller's workspaces.
-    workspace_id: Uuid,
+    workspace_id: WorkspaceId,
 }
 
 /// The workspace in the path: the one, and no other, that the caller was let into.
-fn here(can: &Access, named: Uuid) -> Answer<WorkspaceId> {
-    if can.workspace.0 == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
+fn here(can: &Access, named: WorkspaceId) -> Answer<WorkspaceId> {
+    if can.workspace == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
 }
 
 /// What a caller is to the people of the workspace in the path.
-fn host<'a>(can: &'a Access, named: Uuid, actor: &'a Actor) -> Answer<Host<'a>> {
+fn host<'a>(can: &'a Access, named: WorkspaceId, actor: &'a Actor) -> Answer<Host<'a>> {
     here(can, named)?;
     Ok(Host::new(can.authority(), actor))
 }
@@ -106,14 +105,14 @@ impl WorkspacesApi {
         caller: InPerson,
         switch: Body<SwitchWorkspace>,
     ) -> Answer<Json<Workspace>> {
-        let authority = caller.authority_in(&app, WorkspaceId(switch.workspace_id)).await?;
+        let authority = caller.authority_in(&app, switch.workspace_id).await?;
         let switch = async |tx: &mut Tx| details::switch(tx, &authority, caller.user, &caller.actor()).await;
         caller.change_shared(&app, switch).await.map(Json)
     }
 
     /// Show a workspace
     #[oai(path = "/:workspace_id", method = "get", operation_id = "get_workspace")]
-    async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<Uuid>) -> Answer<Json<Workspace>> {
+    async fn get(&self, can: Can<ViewWorkspace>, workspace_id: Path<WorkspaceId>) -> Answer<Json<Workspace>> {
         let workspace = here(&can, workspace_id.0)?;
         let mut reader = can.app().database.reader().await?;
         Ok(Json(details::get(reader.conn(), workspace, can.actor().user_id).await?))
@@ -131,7 +130,7 @@ impl WorkspacesApi {
     async fn update(
         &self,
         can: Can<EditWorkspace>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         changes: Body<WorkspaceChanges>,
     ) -> Answer<Json<Workspace>> {
         let workspace = here(&can, workspace_id.0)?;

@@ -13,7 +13,6 @@ use poem_openapi::{
     param::{Path, Query},
 };
 use runtime::storage::StorageError;
-use uuid::Uuid;
 
 use super::download::{CsvFile, Made};
 
@@ -93,11 +92,11 @@ impl RecordsetExportApi {
         &self,
         app: Data<&App>,
         visitor: Visitor,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         exp: Query<i64>,
         sig: Query<String>,
     ) -> Answer<CsvFile> {
-        let job = JobId(job_id.0);
+        let job = job_id.0;
         let (source, snapshot) = Made::Export.open(&app, &visitor, job, (exp.0, &sig)).await?;
         if snapshot.event.status != Status::Completed {
             return Err(ApiError::conflict("export_not_finished", "the export is not finished"));

@@ -30,7 +30,6 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
 };
-use uuid::Uuid;
 
 use super::download::{CsvFile, Made, Source};
 use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
@@ -185,10 +184,10 @@ impl RecordsetImportApi {
     async fn start_into(
         &self,
         can: Can<(CreateImport, CreateRecords)>,
-        recordset_id: Path<Uuid>,
+        recordset_id: Path<RecordsetId>,
         asked: Body<RecordsImport>,
     ) -> Answer<Accepted<ImportStarted>> {
-        let recordset_id = RecordsetId(recordset_id.0);
+        let recordset_id = recordset_id.0;
         let (new, look) = asked.0.prepared(&can).await?;
         let start = async |db: &mut WorkspaceDb| {
             keep(look, db).await?;
@@ -228,9 +227,9 @@ impl RecordsetImportApi {
     async fn get(
         &self,
         can: Can<Either<ViewImports, ViewExports>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<TransferJobDetail>> {
-        let snapshot = find(&can, JobId(job_id.0), Act::View).await?;
+        let snapshot = find(&can, job_id.0, Act::View).await?;
         // Report and file show records' values.
         let links = can.may::<ViewRecords>();
         Ok(Json(TransferJobDetail::load(&can, snapshot, links).await?))
@@ -246,9 +245,9 @@ impl RecordsetImportApi {
     async fn status(
         &self,
         can: Can<Either<ViewImports, ViewExports>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<ImportStatus>> {
-        Ok(Json(ImportStatus::shown(&can, find(&can, JobId(job_id.0), Act::View).await?)))
+        Ok(Json(ImportStatus::shown(&can, find(&can, job_id.0, Act::View).await?)))
     }
 
     /// Cancel an import or export
@@ -264,9 +263,9 @@ impl RecordsetImportApi {
     async fn cancel(
         &self,
         can: Can<Either<CancelImport, CancelExport>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<TransferJob>> {
-        let before = find(&can, JobId(job_id.0), Act::Cancel).await?;
+        let before = find(&can, job_id.0, Act::Cancel).await?;
         let (whose, by) = (Some(can.workspace.0), can.origin());
         let cancel =
             async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by)
@@ -300,9 +299,9 @@ impl RecordsetImportApi {
     async fn report_url(
         &self,
         can: Can<(ViewImports, ViewRecords)>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<Json<ReportUrl>> {
-        let job = find(&can, JobId(job_id.0), Act::View).await?.event.job_id;
+        let job = find(&can, job_id.0, Act::View).await?.event.job_id;
         let mut db = can.read().await?;
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
@@ -326,11 +325,11 @@ impl RecordsetImportApi {
         &self,
         app: Data<&App>,
         visitor: Visitor,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         exp: Query<i64>,
         sig: Query<String>,
     ) -> Answer<CsvFile> {
-        let job = JobId(job_id.0);
+        let job = job_id.0;
         let (source, _) = Made::ErrorReport.open(&app, &visitor, job, (exp.0, &sig)).await?;
         let import = imports::find(&mut source.read().await?, job).await?.ok_or_else(ApiError::not_found)?;
         let stem = import.file_name.rsplit_once('.').map_or(import.file_name.as_str(), |(stem, _)| stem);
@@ -351,9 +350,9 @@ impl RecordsetImportApi {
     async fn delete(
         &self,
         can: Can<Either<DeleteImport, DeleteExport>>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
     ) -> Answer<NoContent> {
-        let job = find(&can, JobId(job_id.0), Act::Delete).await?.event.job_id;
+        let job = find(&can, job_id.0, Act::Delete).await?.event.job_id;
         let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
             tx,
             Some(can.workspace.0),

@@ -36,7 +36,7 @@ impl StartedJob {
     #[must_use]
     pub fn new(access: &Access, job: JobId) -> Self {
         let JobStarted { job_id, status_url, stream_url } = access.job_started(job);
-        Self { job_id: TypeId(JobId(job_id)), status_url, stream_url }
+        Self { job_id: TypeId(job_id), status_url, stream_url }
     }
 }
 

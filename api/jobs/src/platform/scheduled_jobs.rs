@@ -6,18 +6,17 @@ use api_kit::{
     id_of_kind, part_request, permissions, with_type_ids,
 };
 use chrono::{DateTime, Utc};
-use domain::{Acting, ApiKeyId, JsonObject, UserId};
+use domain::{Acting, ApiKeyId, JsonObject, Patch, UserId};
 use domain_jobs::scheduled_jobs::{self, Action, Changes, NewScheduledJob};
 use jobs::{
-    Act, CredentialType, JobId, Tx,
-    schedules::{self, CatchUp, Overlap, RunOutcome, Schedule, ScheduleId, Timing},
+    Act, CredentialType, JobId, ScheduleId, Tx,
+    schedules::{self, CatchUp, Overlap, RunOutcome, Schedule, Timing},
     watch::Status,
 };
 use poem_openapi::{
     Object, OpenApi, Tags,
     param::{Path, Query},
     payload::Json,
-    types::MaybeUndefined,
 };
 use serde_json::{Value, json};
 
@@ -75,7 +74,7 @@ struct ScheduledJobChanges {
     /// What it is called.
     name: Option<String>,
     /// What it is for.
-    description: MaybeUndefined<String>,
+    description: Patch<String>,
     /// When, again and again; takes the place of `run_at`.
     cron_expression: Option<String>,
     /// When, once; takes the place of `cron_expression`.
@@ -323,11 +322,7 @@ impl ScheduledJobsApi {
         let changes = Changes {
             action,
             name: changes.name,
-            description: match changes.description {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(text) => Some(Some(text)),
-            },
+            description: changes.description,
             cron_expression: changes.cron_expression,
             run_at: changes.run_at,
             timezone: changes.timezone,

@@ -35,7 +35,7 @@ const LOG_LINES: i64 = 100;
 #[oai(skip_serializing_if_is_none)]
 pub struct DeadLetter {
     /// The job.
-    job_id: Uuid,
+    job_id: JobId,
     /// What it was to do, for example `records.import`.
     kind: String,
     /// The workers that ran it.
@@ -53,7 +53,7 @@ pub struct DeadLetter {
     /// Worker processes that died with it, in a row.
     crashes: i32,
     /// The job whose child it is.
-    batch_id: Option<Uuid>,
+    batch_id: Option<JobId>,
     /// The request that started it.
     request_id: Option<String>,
     /// When it was asked for.
@@ -70,7 +70,7 @@ impl DeadLetter {
     fn shown(access: &Access, letter: dead_letters::DeadLetter) -> Self {
         Self {
             stream_url: access.stream_url(letter.id),
-            job_id: letter.id.0,
+            job_id: letter.id,
             kind: letter.kind,
             pool: letter.pool,
             priority: letter.priority,
@@ -79,7 +79,7 @@ impl DeadLetter {
             attempts: letter.attempts,
             max_attempts: letter.max_attempts,
             crashes: letter.crashes,
-            batch_id: letter.batch.map(|batch| batch.0),
+            batch_id: letter.batch,
             request_id: letter.origin.request_id,
             created_at: letter.created_at,
             started_at: letter.started_at,
@@ -212,8 +212,8 @@ impl DeadLettersApi {
 
     /// Look at a dead letter: its error, payload, origin and log
     #[oai(path = "/:job_id", method = "get", operation_id = "get_dead_letter")]
-    async fn get(&self, can: Can<ViewDeadLetters>, job_id: Path<Uuid>) -> Answer<Json<DeadLetterDetail>> {
-        let (database, job) = (&can.app().database, JobId(job_id.0));
+    async fn get(&self, can: Can<ViewDeadLetters>, job_id: Path<JobId>) -> Answer<Json<DeadLetterDetail>> {
+        let (database, job) = (&can.app().database, job_id.0);
         let letter = dead_letters::find(database, Some(can.workspace.0), job).await?;
         let letter = letter.ok_or_else(ApiError::not_found)?;
         can.need_for(Act::View, &letter.kind)?;
@@ -242,8 +242,8 @@ impl DeadLettersApi {
         operation_id = "retry_dead_letter",
         tag = "Fails::DuplicateJob"
     )]
-    async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        let job = JobId(job_id.0);
+    async fn retry(&self, can: Can<RetryJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
+        let job = job_id.0;
         Ok(Json(Job::shown(&can, retry_one(&can, job).await?)))
     }
 
@@ -251,8 +251,8 @@ impl DeadLettersApi {
     ///
     /// The job stays in the history as failed.
     #[oai(path = "/:job_id", method = "delete", operation_id = "discard_dead_letter")]
-    async fn discard(&self, can: Can<DiscardDeadLetters>, job_id: Path<Uuid>) -> Answer<NoContent> {
-        discard_one(&can, JobId(job_id.0)).await?;
+    async fn discard(&self, can: Can<DiscardDeadLetters>, job_id: Path<JobId>) -> Answer<NoContent> {
+        discard_one(&can, job_id.0).await?;
         Ok(NoContent)
     }
 

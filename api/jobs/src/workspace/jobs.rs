@@ -22,7 +22,6 @@ use poem_openapi::{
     param::{Header, Path, Query},
     payload::Json,
 };
-use uuid::Uuid;
 
 use selection::{JobSelection, JobsCancelled};
 
@@ -156,7 +155,7 @@ impl JobsApi {
         /// Only this kind, for example `records.import`.
         kind: Query<Option<String>>,
         /// Only the children of this job.
-        batch_id: Query<Option<Uuid>>,
+        batch_id: Query<Option<JobId>>,
         /// Only those asked for at this time or later.
         since: Query<Option<DateTime<Utc>>>,
         /// Only those asked for before this time.
@@ -173,7 +172,7 @@ impl JobsApi {
         let filter = Filter {
             kinds: kind.0.into_iter().collect(),
             status: status.0,
-            batch: batch_id.0.map(JobId),
+            batch: batch_id.0,
             since: since.0,
             until: until.0,
             text: search.0,
@@ -196,13 +195,13 @@ impl JobsApi {
     async fn get(
         &self,
         can: Can<ViewJobs>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         /// The newest `seq` seen.
         since: Query<Option<i64>>,
         /// Seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
-        let snapshot = look(&can, JobId(job_id.0), since.0, wait.0).await?;
+        let snapshot = look(&can, job_id.0, since.0, wait.0).await?;
         let waiting = match snapshot.event.status {
             Status::Pending | Status::Queued => why(&can.app().database, snapshot.event.job_id).await?,
             _ => None,
@@ -256,7 +255,7 @@ impl JobsApi {
     async fn stream(
         &self,
         watcher: Watcher,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         /// Begin after this `seq`; 0 for all that is kept.
         since: Query<Option<i64>>,
         /// The id of the last event seen, as `EventSource` sends it.
@@ -264,7 +263,7 @@ impl JobsApi {
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open(JobId(job_id.0), start, None).await
+        watcher.open(job_id.0, start, None).await
     }
 
     /// Read a job's log
@@ -272,12 +271,12 @@ impl JobsApi {
     async fn logs(
         &self,
         can: Can<ViewJobs>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         /// Lines after this one.
         #[oai(default)]
         after: Query<i64>,
     ) -> Answer<Json<JobLog>> {
-        let job = find(&can, JobId(job_id.0)).await?.event.job_id;
+        let job = find(&can, job_id.0).await?.event.job_id;
         let lines = control::logs(&can.app().database, job, after.0, LOG_LINES).await?;
         Ok(Json(JobLog { items: lines.into_iter().map(JobLogLine::from).collect() }))
     }
@@ -296,13 +295,13 @@ impl JobsApi {
     async fn stream_logs(
         &self,
         watcher: Watcher,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         /// Lines after this one.
         after: Query<Option<i64>>,
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<LogStream> {
         let seen = last_event_id.as_deref().and_then(|id| id.trim().parse().ok());
-        watcher.open_log(JobId(job_id.0), seen.or(after.0)).await
+        watcher.open_log(job_id.0, seen.or(after.0)).await
     }
 
     /// Cancel a job
@@ -310,8 +309,8 @@ impl JobsApi {
     /// A waiting job is over at once. A running one is asked to stop: the answer says
     /// `cancel_requested`, and the end follows within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
-    async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        let job = JobId(job_id.0);
+    async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
+        let job = job_id.0;
         let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
         Ok(Json(Job::shown(&can, cancel(&can, &before).await?)))
     }
@@ -337,10 +336,10 @@ impl JobsApi {
     async fn update(
         &self,
         can: Can<EditJobs>,
-        job_id: Path<Uuid>,
+        job_id: Path<JobId>,
         changes: Body<JobChanges>,
     ) -> Answer<Json<Job>> {
-        let job = JobId(job_id.0);
+        let job = job_id.0;
         let before = find(&can, job).await?;
         let Some(priority) = changes.priority else { return Ok(Json(Job::shown(&can, before))) };
         let before = can.allowed(Act::Start, before)?;
@@ -376,8 +375,8 @@ impl JobsApi {
         tag = "Fails::JobNotFailed",
         tag = "Fails::DuplicateJob"
     )]
-    async fn retry(&self, can: Can<RetryJobs>, job_id: Path<Uuid>) -> Answer<Json<Job>> {
-        let job = JobId(job_id.0);
+    async fn retry(&self, can: Can<RetryJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
+        let job = job_id.0;
         let before = can.allowed(Act::Start, find(&can, job).await?)?;
         let (whose, by) = (Some(can.workspace.0), can.origin());
         let retry = async |tx: &mut Tx, _: &Acting<'_>| match control::retry(tx, whose, job, &by).await? {
@@ -395,8 +394,8 @@ impl JobsApi {
 
     /// Remove a finished job from the history
     #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job", tag = "Fails::JobNotOver")]
-    async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<Uuid>) -> Answer<NoContent> {
-        let job = JobId(job_id.0);
+    async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<JobId>) -> Answer<NoContent> {
+        let job = job_id.0;
         can.allowed(Act::Delete, find(&can, job).await?)?;
         delete(&can, job).await?;
         Ok(NoContent)

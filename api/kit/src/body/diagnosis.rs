@@ -1,7 +1,10 @@
 //! What is wrong with a JSON value, by field. poem-openapi stops at the first fault and doesn't say
 //! where it is; this walks the documented schema beside the value and names the first [`MAX_NAMED`].
 
-use domain::FieldErrors;
+use domain::{
+    FieldErrors,
+    text::{self, InvalidText, ONE_LINE},
+};
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef, Registry},
     types::Type,
@@ -97,6 +100,9 @@ impl Walk<'_> {
             self.invalid.entry(path.to_owned()).or_default().push(format!("must be {expected}"));
             return;
         }
+        if let Err(invalid) = value.as_str().map_or(Ok(()), |text| check(schema, text)) {
+            self.invalid.entry(path.to_owned()).or_default().push(invalid.to_string());
+        }
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
@@ -120,6 +126,12 @@ impl Walk<'_> {
             _ => {}
         }
     }
+}
+
+/// Checks a text as [`Name`](domain::Name) and [`Text`](domain::Text) do, by what their schemas say.
+fn check(schema: &MetaSchema, text: &str) -> Result<(), InvalidText> {
+    let (min, max) = (schema.min_length.unwrap_or(0), schema.max_length.unwrap_or(usize::MAX));
+    text::check(text, min, max, schema.pattern.as_deref() == Some(ONE_LINE))
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -73,6 +73,10 @@ fn rewrite(schema: &mut Value) {
     }
     refer(members);
     bound(members);
+    // The title of a type of ids: what the id is of is in the property's description.
+    if members.get("format").is_some_and(|format| format == "uuid") {
+        members.remove("title");
+    }
     if let Some(example) = members.remove("example") {
         members.insert("examples".to_owned(), json!([example]));
     }

@@ -6,7 +6,7 @@ use api_kit::{
     App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, part_request, prelude::*,
     unhurried,
 };
-use domain::access::Role;
+use domain::{MemberId, Name, Text, access::Role};
 use domain_accounts::{
     avatars::{self, MOST_BYTES},
     invitations::{self, Invitation, InvitedProfile, NewInvitation},
@@ -17,7 +17,6 @@ use domain_people::members::{
     TourProgress,
 };
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use me::{MyMember, TourMap};
 
@@ -39,24 +38,20 @@ struct NewMember {
     /// Role on acceptance, at most the caller's. Null: `member`, or as before if the address is invited already.
     role: Option<Role>,
     /// Display name in this workspace; null if the account's name is to be shown.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    display_name: Option<String>,
+    display_name: Option<Name<255>>,
     /// Job title; null if the account's is to be shown.
-    #[oai(validator(max_length = 255))]
-    title: Option<String>,
+    title: Option<Text<255>>,
     /// Phone number; null if the account's is to be shown.
-    #[oai(validator(max_length = 50))]
-    phone: Option<String>,
+    phone: Option<Text<50>>,
     /// Short biography; null if the account's is to be shown.
-    #[oai(validator(max_length = 5000))]
-    bio: Option<String>,
+    bio: Option<Text<5000>>,
 }
 
 /// A member, in short.
 #[derive(Debug, Object)]
 struct MemberBrief {
     /// The member.
-    id: Uuid,
+    id: MemberId,
     /// Where they are reached.
     email: String,
     /// What they are called.
@@ -99,7 +94,7 @@ struct MemberPicture {
 #[derive(Debug, Object)]
 struct Handover {
     /// The member who takes it over.
-    to_member_id: Uuid,
+    to_member_id: MemberId,
     /// Of which types; all of them if absent. They are those that `items` names.
     types: Option<Vec<String>>,
 }
@@ -197,7 +192,12 @@ impl MembersApi {
     #[oai(path = "/", method = "post", operation_id = "create_member", tag = "Fails::AlreadyMember")]
     async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<Invitation>> {
         let NewMember { email, role, display_name, title, phone, bio } = new.0;
-        let profile = InvitedProfile { display_name, title, phone, bio };
+        let profile = InvitedProfile {
+            display_name: display_name.map(String::from),
+            title: title.map(String::from),
+            phone: phone.map(String::from),
+            bio: bio.map(String::from),
+        };
         let profile = (profile != InvitedProfile::default()).then_some(profile);
         let (actor, link) = (can.actor(), accept_link(can.app()));
         let host = Host::new(can.authority(), &actor);
@@ -207,7 +207,7 @@ impl MembersApi {
 
     /// Show a member
     #[oai(path = "/:member_id", method = "get", operation_id = "get_member")]
-    async fn get(&self, can: Can<ViewMembers>, member_id: Path<Uuid>) -> Answer<Json<MemberProfile>> {
+    async fn get(&self, can: Can<ViewMembers>, member_id: Path<MemberId>) -> Answer<Json<MemberProfile>> {
         Ok(Json(shown(can.app(), members::get(&mut can.read().await?, member_id.0).await?)))
     }
 
@@ -220,7 +220,7 @@ impl MembersApi {
     async fn update(
         &self,
         can: Can<EditMembers>,
-        member_id: Path<Uuid>,
+        member_id: Path<MemberId>,
         changes: Body<MemberChanges>,
     ) -> Answer<Json<MemberProfile>> {
         let caller = (can.held(), can.reach());
@@ -242,7 +242,7 @@ impl MembersApi {
     async fn set_avatar(
         &self,
         can: Can<EditMembers>,
-        member_id: Path<Uuid>,
+        member_id: Path<MemberId>,
         file: FileUpload,
     ) -> Answer<Json<MemberPicture>> {
         let caller = (can.role, can.reach());
@@ -265,7 +265,7 @@ impl MembersApi {
     async fn deletion_info(
         &self,
         can: Can<DeleteMembers>,
-        member_id: Path<Uuid>,
+        member_id: Path<MemberId>,
     ) -> Answer<Json<DeletionInfo>> {
         Ok(Json(members::deletion_info(&mut can.read().await?, member_id.0).await?))
     }
@@ -275,7 +275,7 @@ impl MembersApi {
     /// By type: recordsets, imports, exports, scheduled jobs and API keys that are theirs, and teams that
     /// they lead, with the newest 50 of each. Records are nobody's: who created them is only history.
     #[oai(path = "/:member_id/items", method = "get", operation_id = "list_member_items")]
-    async fn items(&self, can: Can<ReassignMembers>, member_id: Path<Uuid>) -> Answer<Json<Holdings>> {
+    async fn items(&self, can: Can<ReassignMembers>, member_id: Path<MemberId>) -> Answer<Json<Holdings>> {
         Ok(Json(members::holdings(&mut can.read().await?, member_id.0).await?))
     }
 
@@ -288,7 +288,7 @@ impl MembersApi {
     async fn reassign(
         &self,
         can: Can<ReassignMembers>,
-        member_id: Path<Uuid>,
+        member_id: Path<MemberId>,
         handover: Body<Handover>,
     ) -> Answer<Json<Reassigned>> {
         let (to, types) = (handover.to_member_id, handover.types.as_deref());
@@ -302,7 +302,7 @@ impl MembersApi {
     async fn delete(
         &self,
         can: Can<DeleteMembers>,
-        member_id: Path<Uuid>,
+        member_id: Path<MemberId>,
         /// Whether their membership goes, too, which it does if this is absent. Otherwise it is kept,
         /// switched off, and whoever accepts another invitation is the same member.
         remove_from_workspace: Query<Option<bool>>,
@@ -325,7 +325,7 @@ impl MembersApi {
         tag = "Fails::InOtherWorkspaces",
         tag = "Fails::AccountNotManaged"
     )]
-    async fn erase(&self, can: Can<DeleteMembers>, member_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn erase(&self, can: Can<DeleteMembers>, member_id: Path<MemberId>) -> Answer<NoContent> {
         can.change(async |db| members::erase(db, can.role, member_id.0).await).await.map(|()| NoContent)
     }
 }

@@ -1,10 +1,10 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 
 use api_kit::{App, avatar_url, prelude::*};
+use domain::MemberId;
 use domain_people::teams::{
-    self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamMember, TeamMemberChanges,
+    self, NewTeam, NewTeamMember, Team, TeamChanges, TeamFilter, TeamId, TeamMember, TeamMemberChanges,
 };
-use uuid::Uuid;
 
 permissions! {
     ViewTeams = "teams:view",
@@ -57,7 +57,7 @@ impl TeamsApi {
 
     /// Show a team
     #[oai(path = "/:team_id", method = "get", operation_id = "get_team")]
-    async fn get(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Team>> {
+    async fn get(&self, can: Can<ViewTeams>, team_id: Path<TeamId>) -> Answer<Json<Team>> {
         Ok(Json(teams::get(&mut can.read().await?, team_id.0).await?))
     }
 
@@ -68,7 +68,7 @@ impl TeamsApi {
     async fn update(
         &self,
         can: Can<EditTeams>,
-        team_id: Path<Uuid>,
+        team_id: Path<TeamId>,
         changes: Body<TeamChanges>,
     ) -> Answer<Json<Team>> {
         can.change(async |db| teams::update(db, can.reach(), team_id.0, changes.0).await).await.map(Json)
@@ -83,7 +83,7 @@ impl TeamsApi {
         operation_id = "delete_team",
         tag = "Fails::TeamHasChildren"
     )]
-    async fn delete(&self, can: Can<DeleteTeams>, team_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn delete(&self, can: Can<DeleteTeams>, team_id: Path<TeamId>) -> Answer<NoContent> {
         can.change(async |db| teams::delete(db, team_id.0).await).await.map(|()| NoContent)
     }
 
@@ -91,7 +91,7 @@ impl TeamsApi {
     ///
     /// Those who lead it first, then by name.
     #[oai(path = "/:team_id/members", method = "get", operation_id = "list_team_members")]
-    async fn members(&self, can: Can<ViewTeams>, team_id: Path<Uuid>) -> Answer<Json<Whole<TeamMember>>> {
+    async fn members(&self, can: Can<ViewTeams>, team_id: Path<TeamId>) -> Answer<Json<Whole<TeamMember>>> {
         let members = teams::members(&mut can.read().await?, team_id.0).await?;
         let members: Vec<_> = members.into_iter().map(|member| shown(can.app(), member)).collect();
         Ok(Json(members.into()))
@@ -107,7 +107,7 @@ impl TeamsApi {
     async fn add_member(
         &self,
         can: Can<EditTeams>,
-        team_id: Path<Uuid>,
+        team_id: Path<TeamId>,
         new: Body<NewTeamMember>,
     ) -> Answer<Created<TeamMember>> {
         let added = can.change(async |db| teams::add(db, can.reach(), team_id.0, new.0).await).await?;
@@ -119,8 +119,8 @@ impl TeamsApi {
     async fn change_member(
         &self,
         can: Can<EditTeams>,
-        team_id: Path<Uuid>,
-        member_id: Path<Uuid>,
+        team_id: Path<TeamId>,
+        member_id: Path<MemberId>,
         changes: Body<TeamMemberChanges>,
     ) -> Answer<Json<TeamMember>> {
         let change =
@@ -133,8 +133,8 @@ impl TeamsApi {
     async fn remove_member(
         &self,
         can: Can<EditTeams>,
-        team_id: Path<Uuid>,
-        member_id: Path<Uuid>,
+        team_id: Path<TeamId>,
+        member_id: Path<MemberId>,
     ) -> Answer<NoContent> {
         can.change(async |db| teams::remove(db, can.reach(), team_id.0, member_id.0).await)
             .await

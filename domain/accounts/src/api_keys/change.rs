@@ -1,10 +1,9 @@
 //! What happens to a key after it was issued, but for being rotated.
 
-use domain::{Acting, ApiKeyId, Event, UserId, access::Scope, makers, networks, standing};
+use domain::{Acting, ApiKeyId, Event, Patch, UserId, access::Scope, makers, networks, standing};
 use jobs::Tx;
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     ApiKey, ApiKeyError, get,
@@ -18,13 +17,13 @@ pub struct KeyChanges {
     /// What it is called: one line, at most 200 characters.
     pub name: Option<String>,
     /// What it is for, at most 2,000 characters; null clears it.
-    pub description: MaybeUndefined<String>,
+    pub description: Patch<String>,
     /// What it may do: at least one, and only what the issuer has.
     pub scopes: Option<Vec<Scope>>,
     /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
     pub ip_allowlist: Option<Vec<String>>,
     /// Requests a minute; null: what the plan says.
-    pub rate_per_minute: MaybeUndefined<i32>,
+    pub rate_per_minute: Patch<i32>,
     /// Whether it is good: false pauses it.
     pub is_active: Option<bool>,
 }
@@ -48,21 +47,10 @@ pub async fn change(
     may_give(by, &key.scopes)?;
     let mut checks = Checks::new();
     let name = changes.name.map(|name| checks.name(&name));
-    let description = match changes.description {
-        MaybeUndefined::Undefined => key.description,
-        MaybeUndefined::Null => None,
-        MaybeUndefined::Value(text) => {
-            checks.description(&text);
-            Some(text)
-        }
-    };
+    checks.description(changes.description.value().map_or("", String::as_str));
     let scopes = changes.scopes.as_deref().map(|scopes| checks.scopes(scopes));
     let ip_allowlist = changes.ip_allowlist.as_deref().map(|list| checks.networks(list));
-    let rate = match changes.rate_per_minute {
-        MaybeUndefined::Undefined => key.rate_per_minute,
-        MaybeUndefined::Null => None,
-        MaybeUndefined::Value(rate) => Some(rate),
-    };
+    let rate = changes.rate_per_minute.over(key.rate_per_minute);
     checks.rate(rate);
     checks.done()?;
     may_give(by, changes.scopes.as_deref().unwrap_or_default())?;
@@ -76,16 +64,19 @@ pub async fn change(
     }
     sqlx::query!(
         "update api_keys
-            set name = coalesce($3, name), description = $4, scopes = coalesce($5, scopes),
-                ip_allowlist = coalesce($6, ip_allowlist), rate_per_minute = $7,
-                is_active = coalesce($8, is_active), updated_at = now()
+            set name = coalesce($3, name), description = case when $4 then $5 else description end,
+                scopes = coalesce($6, scopes), ip_allowlist = coalesce($7, ip_allowlist),
+                rate_per_minute = case when $8 then $9 else rate_per_minute end,
+                is_active = coalesce($10, is_active), updated_at = now()
           where workspace_id = $1 and id = $2",
         by.workspace.0,
         id.0,
         name,
-        description,
+        changes.description.is_given(),
+        changes.description.value(),
         scopes.as_deref(),
         ip_allowlist.as_deref(),
+        changes.rate_per_minute.is_given(),
         rate,
         changes.is_active,
     )
@@ -109,13 +100,11 @@ pub async fn change(
 async fn may_act_as(
     tx: &mut Tx,
     by: &Acting<'_>,
-    person: Option<Uuid>,
+    person: Option<UserId>,
     scopes: Vec<Scope>,
 ) -> Result<(), ApiKeyError> {
     let is_covered = match person {
-        Some(person) => {
-            standing::covers_program(tx.conn(), by.workspace, by.held, UserId(person), scopes).await?
-        }
+        Some(person) => standing::covers_program(tx.conn(), by.workspace, by.held, person, scopes).await?,
         None => false,
     };
     if is_covered { Ok(()) } else { Err(ApiKeyError::OfMore) }

@@ -241,7 +241,7 @@ pub async fn rotate(
     .await?;
     let told = json!({ "replaced_by": new, "name": name, "prefix": shown, "scopes": scopes });
     by.record(tx, Event::new("api_key", "rotated", id.0, told)).await?;
-    makers::hand_to_successor(tx.conn(), by.workspace, id.0, new.0).await?;
+    makers::hand_to_successor(tx.conn(), by.workspace, id, new).await?;
     makers::disable_refused(tx.conn(), by.workspace, by.actor).await?;
     let old = get(tx.conn(), by.workspace, id).await?;
     Ok((old, Issued { key: get(tx.conn(), by.workspace, new).await?, secret }))

@@ -5,7 +5,7 @@ use std::{io::Cursor, sync::LazyLock};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
-use runtime::heavy::{HeavyPool, Whose, heavy};
+use runtime::heavy::{HeavyPool, MAX_NICE, Whose, heavy};
 
 use super::{AvatarError, MOST_BYTES};
 
@@ -21,7 +21,7 @@ const LONGEST_SIDE_TAKEN: u32 = 8192;
 const MOST_MEMORY: u64 = 256 << 20;
 
 /// Each may take [`MOST_MEMORY`]: two at once. Those that wait hold what was sent, [`MOST_BYTES`] at the most.
-static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, 10));
+static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, MAX_NICE));
 
 /// The small picture of what was sent.
 pub(super) async fn of(file: Bytes) -> Result<Bytes, AvatarError> {

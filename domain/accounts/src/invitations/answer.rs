@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Email, Event, UserId, WorkspaceId,
+    Actor, Email, Event, MemberId, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     secret,
@@ -18,6 +18,7 @@ use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::{Backing, InvitationError, InvitedProfile};
+use crate::invitations::InvitationId;
 use crate::{
     personal_tokens,
     sessions::{self, Ended},
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct InvitationPreview {
     /// The workspace.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// What it is called.
     pub workspace_name: String,
     /// Who invited; none when a program did, or they are gone.
@@ -54,9 +55,9 @@ pub struct InvitationPreview {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct OwnInvitation {
     /// Id of the invitation, with which it is accepted.
-    pub id: Uuid,
+    pub id: InvitationId,
     /// The workspace.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// What it is called.
     pub workspace_name: String,
     /// Who invited; none when a program did, or they are gone.
@@ -73,13 +74,13 @@ pub struct OwnInvitation {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct AcceptedInvitation {
     /// Where.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// What it is called.
     pub workspace_name: String,
     /// The member that they are there.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// The person.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// The address that they sign in with.
     pub email: String,
     /// What they are there.
@@ -92,7 +93,7 @@ pub enum Came {
     /// With the token of a link.
     WithToken(String),
     /// With a sign-in, to accept the invitation of that id.
-    ToAccept(Uuid),
+    ToAccept(InvitationId),
 }
 
 /// Somebody who accepts.
@@ -108,8 +109,8 @@ pub struct Answering {
 
 /// An invitation that can be accepted.
 struct Found {
-    id: Uuid,
-    workspace_id: Uuid,
+    id: InvitationId,
+    workspace_id: WorkspaceId,
     workspace_name: String,
     email: String,
     email_key: String,
@@ -127,7 +128,7 @@ struct Found {
 
 /// The account of an invited address.
 struct Account {
-    id: Uuid,
+    id: UserId,
     is_active: bool,
     has_password: bool,
     /// Whether its owner has shown that the address is theirs.
@@ -200,7 +201,7 @@ impl Found {
     fn check(&self, account: Option<&Account>, answering: &Answering) -> Result<(), InvitationError> {
         let has_mail = self.is_mailed && matches!(answering.came, Came::WithToken(_));
         match (answering.signed_in, account) {
-            (Some(user), Some(account)) if user.0 == account.id => {
+            (Some(user), Some(account)) if user == account.id => {
                 if !has_mail && !account.is_verified {
                     return Err(InvitationError::NotVerified);
                 }
@@ -223,7 +224,7 @@ impl Found {
 fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
     match came {
         Came::WithToken(token) => (Some(secret::hash(token)), None),
-        Came::ToAccept(id) => (None, Some(*id)),
+        Came::ToAccept(id) => (None, Some(id.0)),
     }
 }
 
@@ -260,7 +261,7 @@ pub async fn waiting_for(
     user: UserId,
 ) -> Result<Vec<OwnInvitation>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select i.id, i.workspace_id, w.name as workspace_name, s.name as "inviter_name?", i.role as "role: Role",
+        r#"select i.id, i.workspace_id, w.name as workspace_name, s.name as "inviter_name?", i.role,
                   i.sent_at, i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
                   b.offered_overrides as "offered_overrides?: Overrides"
              from users u
@@ -312,8 +313,8 @@ pub async fn password_hash(
         return Ok(None);
     }
     let fewest = match &account {
-        Some(account) => passwords::fewest_characters(&mut *conn, UserId(account.id)).await?,
-        None => passwords::fewest_characters_in(&mut *conn, WorkspaceId(found.workspace_id)).await?,
+        Some(account) => passwords::fewest_characters(&mut *conn, account.id).await?,
+        None => passwords::fewest_characters_in(&mut *conn, found.workspace_id).await?,
     };
     drop(conn);
     let password = password.ok_or(InvitationError::PasswordMissing)?;
@@ -341,7 +342,7 @@ pub async fn accept(
     let found = Found::good(tx.conn(), &answering.came).await?;
     let account = found.account(tx.conn()).await?;
     found.check(account.as_ref(), answering)?;
-    let workspace = WorkspaceId(found.workspace_id);
+    let workspace = found.workspace_id;
     // The token, or the sign-in, shows who it is.
     let acting = |user| Actor { user_id: Some(user), ..actor.clone() };
     let made = match &account {
@@ -360,7 +361,7 @@ pub async fn accept(
         (Some(user), _) => user,
         (None, None) => return Err(InvitationError::NotFound),
         (None, Some(account)) => {
-            let user = UserId(account.id);
+            let user = account.id;
             if answering.signed_in.is_none() && !account.is_its_readers() {
                 let hash = hash.ok_or(InvitationError::PasswordMissing)?;
                 take_account(tx, user, hash, &acting(user)).await?;
@@ -371,9 +372,13 @@ pub async fn accept(
         }
     };
     let actor = acting(user);
-    sqlx::query!("update invitations set accepted_at = now(), user_id = $2 where id = $1", found.id, user.0)
-        .execute(tx.conn())
-        .await?;
+    sqlx::query!(
+        "update invitations set accepted_at = now(), user_id = $2 where id = $1",
+        found.id.0,
+        user.0
+    )
+    .execute(tx.conn())
+    .await?;
     let data = json!({ "user_id": user, "email": found.email });
     Event::new("invitation", "accepted", found.id, data).record(tx, workspace, &actor).await?;
     // A membership that was kept when they were taken out is taken up again.
@@ -382,7 +387,7 @@ pub async fn accept(
          on conflict (workspace_id, user_id)
              do update set role = excluded.role, is_active = true where not m.is_active
          returning id",
-        found.id,
+        found.id.0,
         workspace.0,
         user.0,
         found.role.name(),
@@ -394,10 +399,10 @@ pub async fn accept(
     let told = json!({ "user_id": user, "role": found.role });
     Event::new("member", "created", member, told).record(tx, workspace, &actor).await?;
     Ok(AcceptedInvitation {
-        workspace_id: workspace.0,
+        workspace_id: workspace,
         workspace_name: found.workspace_name,
         member_id: member,
-        user_id: user.0,
+        user_id: user,
         email: found.email,
         role: found.role,
     })
@@ -444,7 +449,7 @@ async fn make_account(
         found.email_key,
         name,
         hash,
-        found.workspace_id,
+        found.workspace_id.0,
     )
     .execute(tx.conn())
     .await?;
@@ -489,7 +494,7 @@ async fn create_member(
     tx: &mut Tx,
     workspace: WorkspaceId,
     user: UserId,
-    member: Uuid,
+    member: MemberId,
     profile: InvitedProfile,
 ) -> Result<(), InvitationError> {
     let person = sqlx::query!(
@@ -505,7 +510,7 @@ async fn create_member(
         "insert into members (id, user_id, name, email, display_name, title, phone, bio)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (user_id) do nothing",
-        member,
+        member.0,
         user.0,
         person.name,
         person.email,

@@ -5,7 +5,7 @@
 
 use chrono::Duration;
 use domain::{
-    Actor, Email, Event, WorkspaceId,
+    Actor, Email, Event,
     access::Role,
     callers::Authority,
     invitation_link::Link,
@@ -15,9 +15,8 @@ use domain::{
 use jobs::Tx;
 use serde_json::json;
 use sqlx::types::Json;
-use uuid::Uuid;
 
-use super::{Invitation, InvitationError, InvitationStatus, InvitedProfile};
+use super::{Invitation, InvitationError, InvitationId, InvitationStatus, InvitedProfile};
 use crate::workspaces::Host;
 
 /// How long an invitation waits.
@@ -38,7 +37,7 @@ pub struct NewInvitation {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invitee {
     /// The invitation, which is also the member to be.
-    pub id: Option<Uuid>,
+    pub id: Option<InvitationId>,
     /// The address.
     pub email: Option<String>,
 }
@@ -125,14 +124,14 @@ pub async fn cancel(
     let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
     let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
     let found = sqlx::query!(
-        r#"select id, workspace_id, role as "role: Role"
+        "select id, workspace_id, role
              from invitations
             where workspace_id = any($1) and accepted_at is null and cancelled_at is null
               and ($2::uuid is null or id = $2)
               and (not $4 or email_key = $3)
-              for update"#,
+              for update",
         &workspaces,
-        invitee.id,
+        invitee.id.map(|id| id.0),
         key_of(invitee),
         invitee.email.is_some(),
     )
@@ -140,17 +139,17 @@ pub async fn cancel(
     .await?
     .ok_or(InvitationError::NotFound)?;
     let reaches = |authority: &&Authority| {
-        authority.workspace().0 == found.workspace_id && authority.role() >= found.role
+        authority.workspace() == found.workspace_id && authority.role() >= found.role
     };
     if !inviting.into_iter().any(|authority| reaches(&authority)) {
         return Err(InvitationError::AboveOwnRole);
     }
-    sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id)
+    sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id.0)
         .execute(tx.conn())
         .await?;
     let invitation = find(tx, found.id).await?;
     let event = Event::new("invitation", "cancelled", invitation.id, json!({ "email": invitation.email }));
-    event.record(tx, WorkspaceId(found.workspace_id), actor).await?;
+    event.record(tx, found.workspace_id, actor).await?;
     Ok(invitation)
 }
 
@@ -169,7 +168,7 @@ async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Emai
           where workspace_id = $1 and accepted_at is null and cancelled_at is null
             and ($2::uuid is null or id = $2) and (not $4 or email_key = $3)",
         host.workspace.0,
-        invitee.id,
+        invitee.id.map(|id| id.0),
         key_of(invitee),
         invitee.email.is_some(),
     )
@@ -191,9 +190,9 @@ async fn put(
         return Err(InvitationError::AlreadyMember);
     }
     let had = sqlx::query_scalar!(
-        r#"select role as "role: Role" from invitations
+        "select role from invitations
             where workspace_id = $1 and email_key = $2 and accepted_at is null and cancelled_at is null
-              for update"#,
+              for update",
         host.workspace.0,
         email.key(),
     )
@@ -218,7 +217,7 @@ async fn put(
                        profile = coalesce($8, i.profile), invited_by = excluded.invited_by, sent_at = now(),
                        expires_at = excluded.expires_at, answerable = excluded.answerable
          returning id",
-        Uuid::now_v7(),
+        InvitationId::new().0,
         host.workspace.0,
         email.as_str(),
         email.key(),
@@ -239,12 +238,12 @@ async fn put(
 }
 
 /// An invitation that has not been accepted, as it is in this transaction.
-async fn find(tx: &mut Tx, id: Uuid) -> Result<Invitation, InvitationError> {
+async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, InvitationError> {
     let row = sqlx::query!(
-        r#"select id, workspace_id, email, role as "role: Role", profile as "profile: Json<InvitedProfile>",
+        r#"select id, workspace_id, email, role, profile as "profile: Json<InvitedProfile>",
                   invited_by, created_at, sent_at, expires_at, cancelled_at
              from invitations where id = $1"#,
-        id,
+        id.0,
     )
     .fetch_one(tx.conn())
     .await?;
@@ -282,7 +281,7 @@ async fn write(
              left join users u on u.email_key = $3
             where w.id = $1"#,
         host.workspace.0,
-        invitation.invited_by,
+        invitation.invited_by.map(|id| id.0),
         email.key(),
     )
     .fetch_one(tx.conn())

@@ -9,7 +9,6 @@ use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::{Ended, SessionError, device::device, end_all, note_ended};
 
@@ -17,7 +16,7 @@ use super::{Ended, SessionError, device::device, end_all, note_ended};
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Session {
     /// The session.
-    pub id: Uuid,
+    pub id: SessionId,
     /// What it was opened with, for people: a browser and a system, as far as the client has said.
     pub device: String,
     /// What the client said it was.
@@ -55,7 +54,7 @@ pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec
         ip: row.ip,
         created_at: row.created_at,
         last_used_at: row.last_used_at,
-        current: row.id == current.0,
+        current: row.id == current,
         impersonated: row.impersonated,
     });
     Ok(rows.collect())

@@ -1,9 +1,8 @@
 //! The end of a sign-up, given to whoever holds its token.
 
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, UserId, secret};
+use domain::{SessionId, WorkspaceId, secret};
 use jobs::Database;
-use uuid::Uuid;
 
 use super::{Door, SignupError};
 use crate::sessions::{self, Client, Opened};
@@ -23,7 +22,7 @@ pub struct Delivered {
     /// When the session was opened: its first tokens are as of then.
     pub opened_at: DateTime<Utc>,
     /// The workspace.
-    pub workspace_id: Uuid,
+    pub workspace_id: WorkspaceId,
     /// What it is called.
     pub workspace_name: String,
     /// Where to pay, when that is still to be done.
@@ -50,10 +49,10 @@ pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Sign
     .fetch_optional(tx.conn())
     .await?
     .ok_or(SignupError::NotFound)?;
-    let user = UserId(signup.user_id);
+    let user = signup.user_id;
     let session = if !signup.in_time || !signup.door.makes_account() {
         None
-    } else if let Some(session) = signup.session_id.map(SessionId) {
+    } else if let Some(session) = signup.session_id {
         let refresh_token = refresh_token(token, session);
         let opened_at = sessions::unused_since(tx.conn(), session, &refresh_token).await?;
         opened_at.map(|at| (Opened { session, user, refresh_token }, at))
@@ -62,7 +61,7 @@ pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Sign
         let session = SessionId::new();
         let refresh_token = refresh_token(token, session);
         let at = sessions::open_with(&mut tx, user, session, &refresh_token, &client).await?;
-        sqlx::query!("update signups set session_id = $2 where id = $1", signup.id, session.0)
+        sqlx::query!("update signups set session_id = $2 where id = $1", signup.id.0, session.0)
             .execute(tx.conn())
             .await?;
         Some((Opened { session, user, refresh_token }, at))

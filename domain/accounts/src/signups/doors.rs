@@ -2,16 +2,17 @@
 //! reserves, and its job.
 
 use domain::{
-    Actor, Email, UserId,
+    Actor, Email, UserId, WorkspaceId,
     audit::{self, Entry},
     secret,
 };
 use jobs::{JobId, NewJob, Origin, Tx};
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::{Door, Reader, SignupError, Started, undo};
+use crate::signups::SignupId;
+use crate::stripe::StripeInviteId;
 use crate::{
     job_kinds::ProvisionWorkspace,
     sessions::Client,
@@ -130,7 +131,7 @@ struct Reservation<'a> {
     makes_user: bool,
     skip_seed: bool,
     clerk_id: Option<&'a str>,
-    stripe_invite_id: Option<Uuid>,
+    stripe_invite_id: Option<StripeInviteId>,
     payment_method_id: Option<&'a str>,
 }
 
@@ -141,15 +142,15 @@ async fn reserve(
     client: &Client,
     origin: Origin,
 ) -> Result<Option<Started>, sqlx::Error> {
-    let started = Started { token: secret::generate(), job: JobId::new(), workspace_id: Uuid::now_v7() };
-    let id = Uuid::now_v7();
+    let started = Started { token: secret::generate(), job: JobId::new(), workspace_id: WorkspaceId::new() };
+    let id = SignupId::new();
     let reserved = sqlx::query!(
         "insert into signups (id, token_hash, door, email, email_key, full_name, company_name, password_hash, user_id, makes_user,
                               workspace_id, job_id, skip_seed, clerk_id, stripe_invite_id, payment_method_id,
                               user_agent, ip)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
          on conflict do nothing",
-        id,
+        id.0,
         secret::hash(&started.token),
         new.door as Door,
         new.email.as_str(),
@@ -159,11 +160,11 @@ async fn reserve(
         new.password_hash,
         new.user.0,
         new.makes_user,
-        started.workspace_id,
+        started.workspace_id.0,
         started.job.0,
         new.skip_seed,
         new.clerk_id,
-        new.stripe_invite_id,
+        new.stripe_invite_id.map(|id| id.0),
         new.payment_method_id,
         client.user_agent,
         client.ip,
@@ -233,7 +234,7 @@ pub async fn start(
         full_name: &new.full_name,
         company_name: &new.company_name,
         password_hash: Some(new.password_hash),
-        user: UserId(Uuid::now_v7()),
+        user: UserId::new(),
         makes_user: true,
         skip_seed: new.skip_seed,
         clerk_id: None,
@@ -322,7 +323,7 @@ pub async fn start_invited(
         full_name,
         company_name,
         password_hash: Some(new.password_hash),
-        user: UserId(Uuid::now_v7()),
+        user: UserId::new(),
         makes_user: true,
         skip_seed: new.skip_seed,
         clerk_id: new.clerk_id.as_deref(),
@@ -430,7 +431,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
     let made = sqlx::query_scalar!(
         "insert into users (id, email, email_key, name) values ($1, $2, $3, $4)
          on conflict (email_key) do nothing returning id",
-        Uuid::now_v7(),
+        UserId::new().0,
         email.as_str(),
         email.key(),
         full_name,
@@ -463,7 +464,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
         full_name: &owner.name,
         company_name: &name,
         password_hash: None,
-        user: UserId(owner.id),
+        user: owner.id,
         makes_user: made.is_some(),
         skip_seed: new.skip_seed,
         clerk_id: None,

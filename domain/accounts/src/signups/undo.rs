@@ -1,14 +1,14 @@
 //! Taking a sign-up back that has failed for good: what it reserved is free again, and of what it made nothing
 //! is left that anybody could enter.
 
-use domain::{WorkspaceId, workspace_schema};
+use domain::{UserId, WorkspaceId, workspace_schema};
 use jobs::{Database, Tx};
-use uuid::Uuid;
 
-use super::Signup;
+use super::{Signup, SignupId};
+use crate::stripe::StripeInviteId;
 
 /// Gives the address and the invite free again: the job will not make an account of them.
-pub async fn abandon(database: &Database, id: Uuid) -> Result<(), sqlx::Error> {
+pub async fn abandon(database: &Database, id: SignupId) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
     sweep(&mut tx, &[id]).await?;
     tx.commit().await
@@ -18,7 +18,7 @@ pub async fn abandon(database: &Database, id: Uuid) -> Result<(), sqlx::Error> {
 /// leaves a sign-up that is made, or taken back, from the beginning.
 pub async fn undo(database: &Database, signup: &Signup) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
-    workspace_schema::remove(&mut tx, WorkspaceId(signup.workspace_id)).await?;
+    workspace_schema::remove(&mut tx, signup.workspace_id).await?;
     tx.commit().await?;
     abandon(database, signup.id).await
 }
@@ -38,27 +38,36 @@ pub(super) async fn give_back(tx: &mut Tx, email_key: &str) -> Result<(), sqlx::
 
 /// Takes back what sign-ups hold that will never be made: the addresses, the invites, and workspaces and accounts that
 /// nobody has entered.
-pub(crate) async fn sweep(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+pub(crate) async fn sweep(tx: &mut Tx, ids: &[SignupId]) -> Result<(), sqlx::Error> {
     let abandoned = sqlx::query!(
         "update signups set state = 'abandoned', password_hash = null
           where id = any($1) and state = 'pending'
          returning user_id, makes_user, workspace_id, stripe_invite_id",
-        ids,
+        ids as &[SignupId],
     )
     .fetch_all(tx.conn())
     .await?;
-    let invites: Vec<Uuid> = abandoned.iter().filter_map(|signup| signup.stripe_invite_id).collect();
-    sqlx::query!("update stripe_invites set used_at = null where id = any($1)", &invites)
-        .execute(tx.conn())
-        .await?;
-    let workspaces: Vec<Uuid> = abandoned.iter().map(|signup| signup.workspace_id).collect();
-    sqlx::query!("delete from workspaces where id = any($1) and state = 'provisioning'", &workspaces)
-        .execute(tx.conn())
-        .await?;
-    let users: Vec<Uuid> =
+    let invites: Vec<StripeInviteId> =
+        abandoned.iter().filter_map(|signup| signup.stripe_invite_id).collect();
+    sqlx::query!(
+        "update stripe_invites set used_at = null where id = any($1)",
+        &invites as &[StripeInviteId]
+    )
+    .execute(tx.conn())
+    .await?;
+    let workspaces: Vec<WorkspaceId> = abandoned.iter().map(|signup| signup.workspace_id).collect();
+    sqlx::query!(
+        "delete from workspaces where id = any($1) and state = 'provisioning'",
+        &workspaces as &[WorkspaceId]
+    )
+    .execute(tx.conn())
+    .await?;
+    let users: Vec<UserId> =
         abandoned.iter().filter(|signup| signup.makes_user).map(|signup| signup.user_id).collect();
     // Held first, so that the next statement sees what whoever held them before has committed.
-    sqlx::query!("select id from users where id = any($1) for update", &users).fetch_all(tx.conn()).await?;
+    sqlx::query!("select id from users where id = any($1) for update", &users as &[UserId])
+        .fetch_all(tx.conn())
+        .await?;
     sqlx::query!(
         "delete from users u
           where u.id = any($1)
@@ -66,7 +75,7 @@ pub(crate) async fn sweep(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> 
             and not exists (select from invitations i where i.email_key = u.email_key and i.cancelled_at is null)
             and not exists (select from sessions s where s.user_id = u.id)
             and not exists (select from signups p where p.user_id = u.id and p.state = 'pending')",
-        &users,
+        &users as &[UserId],
     )
     .execute(tx.conn())
     .await?;

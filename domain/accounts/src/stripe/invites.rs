@@ -10,7 +10,8 @@ use domain::{
 use jobs::{Database, Tx};
 use poem_openapi::Object;
 use sqlx::PgPool;
-use uuid::Uuid;
+
+use crate::stripe::StripeInviteId;
 
 /// How long an invite is good for.
 pub(super) const LIFETIME: Duration = Duration::days(90);
@@ -92,21 +93,21 @@ fn plain(written: &str) -> String {
 }
 
 /// A code that stands for an invite and its access code, for whoever has looked it up.
-fn looked_up_code(id: Uuid, access_code: &str) -> String {
-    format!("{}{}", id.simple(), plain(access_code))
+fn looked_up_code(id: StripeInviteId, access_code: &str) -> String {
+    format!("{}{}", id.0.simple(), plain(access_code))
 }
 
 /// The two ways to read a code: as the mailed one, and as one that was looked up.
 struct Code {
     hash: Vec<u8>,
-    id: Option<Uuid>,
+    id: Option<StripeInviteId>,
     access_code_hash: Option<Vec<u8>>,
 }
 
 impl Code {
     fn read(code: &str) -> Self {
         let parts = code.split_at_checked(ID_LENGTH).filter(|(_, rest)| rest.len() == ACCESS_CODE_LENGTH);
-        let found = parts.and_then(|(id, rest)| Some((Uuid::try_parse(id).ok()?, access_code_hash(rest))));
+        let found = parts.and_then(|(id, rest)| Some((id.parse().ok()?, access_code_hash(rest))));
         let (id, access_code_hash) = found.unzip();
         Self { hash: secret::hash(code), id, access_code_hash }
     }
@@ -124,7 +125,7 @@ pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
              from stripe_invites
             where code_hash = $1 or (id = $2 and access_code_hash = $3)"#,
         code.hash,
-        code.id,
+        code.id.map(|id| id.0),
         code.access_code_hash,
     )
     .fetch_optional(pool)
@@ -175,7 +176,7 @@ async fn of_access_code(
     pool: &PgPool,
     email: &str,
     access_code: &str,
-) -> Result<Option<(Uuid, Invite)>, sqlx::Error> {
+) -> Result<Option<(StripeInviteId, Invite)>, sqlx::Error> {
     let row = sqlx::query!(
         "select id, email, name, company_name, plan, expires_at
            from stripe_invites
@@ -202,7 +203,7 @@ async fn of_access_code(
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// Its id.
-    pub id: Uuid,
+    pub id: StripeInviteId,
     /// What the account will be made of.
     pub invite: Invite,
 }
@@ -215,7 +216,7 @@ pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteErro
            from stripe_invites
           where code_hash = $1 or (id = $2 and access_code_hash = $3)",
         code.hash,
-        code.id,
+        code.id.map(|id| id.0),
         code.access_code_hash,
     )
     .fetch_optional(tx.conn())
@@ -235,11 +236,11 @@ pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteErro
 ///
 /// # Errors
 /// [`InviteError::Over`].
-pub(crate) async fn mark_used(tx: &mut Tx, id: Uuid) -> Result<(), InviteError> {
+pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), InviteError> {
     let marked = sqlx::query!(
         "update stripe_invites set used_at = now()
           where id = $1 and used_at is null and expires_at > now()",
-        id,
+        id.0,
     )
     .execute(tx.conn())
     .await?;
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_code_that_was_looked_up_names_the_invite_and_a_mailed_one_does_not() {
-        let (id, access_code) = (Uuid::now_v7(), access_code());
+        let (id, access_code) = (StripeInviteId::new(), access_code());
         let code = looked_up_code(id, &access_code);
         assert!(code.len() >= 40, "long enough to be struck out of logs");
         let read = Code::read(&code);

@@ -2,7 +2,7 @@
 //! several times and in any order: it says what to look at, and Stripe is asked how that is now.
 
 use domain::{
-    Actor, DomainError, Email, Refusal, WorkspaceId,
+    Actor, DomainError, Email, Refusal,
     audit::{self, Entry},
     mail::{self, Action, Letter},
     secret,
@@ -11,9 +11,9 @@ use jobs::{Database, Tx};
 use runtime::stripe::{Account, CurrentSubscription, NotConfigured, Payments, StripeError};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::invites;
+use crate::stripe::StripeInviteId;
 
 /// Why a notice was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -178,7 +178,7 @@ async fn paid(
             sqlx::query!(
                 "update workspaces set stripe_subscription_id = $3, updated_at = now()
                   where id = $1 and stripe_subscription_id is not distinct from $2",
-                workspace.id,
+                workspace.id.0,
                 had,
                 id,
             )
@@ -268,13 +268,13 @@ async fn invite(
     .await?;
     let name = details.and_then(|details| one_line(details.name.as_deref()));
     let (code, access_code) = (secret::generate(), invites::access_code());
-    let id = Uuid::now_v7();
+    let id = StripeInviteId::new();
     let made = sqlx::query!(
         "insert into stripe_invites (id, code_hash, access_code_hash, email, email_key, name, company_name, plan,
                                      stripe_customer_id, stripe_subscription_id, checkout_session_id, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict on constraint stripe_invites_session_key do nothing",
-        id,
+        id.0,
         secret::hash(&code),
         invites::access_code_hash(&access_code),
         email.as_str(),
@@ -367,7 +367,7 @@ async fn apply(
     for workspace in changed {
         let what = json!({ "plan": workspace.plan, "status": subscription.status });
         let entry = Entry::new("workspace", "plan_changed", workspace.id, what);
-        audit::record(tx, Some(WorkspaceId(workspace.id)), actor, entry).await?;
+        audit::record(tx, Some(workspace.id), actor, entry).await?;
     }
     sqlx::query!(
         "update stripe_invites

@@ -36,7 +36,7 @@ pub struct Activating {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct ActivatingUser {
     /// Their id.
-    pub id: Uuid,
+    pub id: UserId,
     /// Their address.
     pub email: String,
     /// What they are called.
@@ -47,7 +47,7 @@ pub struct ActivatingUser {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct ActivatingWorkspace {
     /// Its id.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// What it is called.
     pub name: String,
 }
@@ -74,12 +74,12 @@ pub fn workspace_in_link(workspace: Option<WorkspaceId>) -> String {
 ///
 /// # Errors
 /// [`UserError::NotFound`] when it isn't good, or the workspace is not the link's.
-pub async fn look(pool: &PgPool, workspace: Uuid, token: &str) -> Result<Activating, UserError> {
+pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, UserError> {
     let found = match not_yet(pool, token).await {
         Err(UserError::Token(TokenError::NotGood)) => None,
         found => Some(found?),
     };
-    let leads_there = |link: &Bearer| link.workspace.map_or_else(Uuid::nil, |id| id.0) == workspace;
+    let leads_there = |link: &Bearer| link.workspace.unwrap_or(WorkspaceId(Uuid::nil())) == workspace;
     let Bearer { user, workspace: leads_to, .. } = found.filter(leads_there).ok_or(UserError::NotFound)?;
     let found = sqlx::query_as!(ActivatingUser, "select id, email, name from users where id = $1", user.0);
     let found = found.fetch_one(pool).await?;

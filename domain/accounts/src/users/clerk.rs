@@ -1,7 +1,7 @@
 //! People who signed in with Clerk: whether they have an account here, and a session for those who do.
 
 use domain::{
-    Actor, Email, UserId,
+    Actor, Email,
     audit::{self, Entry},
 };
 use jobs::Database;
@@ -42,7 +42,7 @@ pub async fn sign_in(
     if !found.is_active {
         return Err(UserError::Deactivated);
     }
-    let user = UserId(found.id);
+    let user = found.id;
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     if found.is_new {
         sqlx::query!(

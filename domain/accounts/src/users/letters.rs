@@ -11,7 +11,6 @@ use domain::{
 use jobs::{Database, Tx};
 use serde_json::json;
 use url::Url;
-use uuid::Uuid;
 
 use super::{UserError, activation};
 use crate::{
@@ -72,7 +71,7 @@ pub async fn ask(
 
 /// Whoever has an address.
 struct Addressee {
-    id: Uuid,
+    id: UserId,
     email: String,
     name: String,
     is_activated: bool,
@@ -170,12 +169,12 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
                  where t.user_id = $1 and t.purpose = 'activation' and t.used_at is null
                  order by t.created_at desc limit 1),
                (select workspace_id from live_memberships where user_id = $1 order by created_at limit 1)) as id"#,
-        to.id,
+        to.id.0,
     )
     .fetch_one(tx.conn())
     .await?
     .map(WorkspaceId);
-    let token = activation::issue(tx, UserId(to.id), workspace, None).await?;
+    let token = activation::issue(tx, to.id, workspace, None).await?;
     let workspace = activation::workspace_in_link(workspace);
     let what = if to.is_activated {
         "somebody, most likely you, signed up with this address. Confirm that it is yours with the password of the \
@@ -203,7 +202,7 @@ async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::E
     let token = account_tokens::issue(
         tx,
         NewToken {
-            user: UserId(to.id),
+            user: to.id,
             purpose: Purpose::PasswordReset,
             workspace: None,
             created_by: None,

@@ -61,7 +61,7 @@ impl<'a> Peer<'a> {
         let own: Vec<_> = self.entered.iter().filter(counts).collect();
         let workspaces: Vec<_> = own.iter().map(|own| own.workspace().0).collect();
         let rows = sqlx::query!(
-            r#"select workspace_id as "workspace_id!", role as "role!: Role" from live_memberships
+            r#"select workspace_id as "workspace_id!", role as "role!" from live_memberships
                 where user_id = $1 and workspace_id = any($2)"#,
             other.0,
             &workspaces,
@@ -69,7 +69,7 @@ impl<'a> Peer<'a> {
         .fetch_all(database)
         .await?;
         let shared = own.into_iter().filter_map(|own| {
-            let theirs = rows.iter().find(|row| row.workspace_id == own.workspace().0)?.role;
+            let theirs = rows.iter().find(|row| row.workspace_id == own.workspace())?.role;
             Some(Shared { own, theirs })
         });
         Ok(shared.collect())
@@ -230,8 +230,7 @@ async fn change_role(
     }
     let (workspace, to) = (shared.own.workspace(), To { role: Some(role), is_active: None });
     let changed =
-        standing::change(tx.conn(), workspace, (shared.own.held(), actor), Whose::Person(other.0), to)
-            .await?;
+        standing::change(tx.conn(), workspace, (shared.own.held(), actor), Whose::Person(other), to).await?;
     let data = json!({ "user_id": other, "fields": ["role"], "from": changed.from, "role": role });
     Event::new("member", "updated", changed.member, data).record(tx, workspace, actor).await?;
     Ok(())
@@ -307,7 +306,7 @@ pub async fn hand_over_reset(
 /// Checks that an admin may let a member choose a new password; answers in which brand they write.
 async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, UserError> {
     let found = sqlx::query!(
-        r#"select m.role as "role!: Role", w.name, w.branding
+        r#"select m.role as "role!", w.name, w.branding
            from live_memberships m join workspaces w on w.id = m.workspace_id
           where m.workspace_id = $1 and m.user_id = $2"#,
         admin.workspace().0,

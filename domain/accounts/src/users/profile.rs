@@ -3,13 +3,13 @@
 //! its people without leaving its schema. What a workspace says of a member is in that row only ([`edit_member`]).
 
 use domain::{
-    Actor, Email, Event, FieldErrors, SessionId, UserId, WorkspaceId,
+    Actor, Email, Event, FieldErrors, Patch, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
     pictures, standing,
     tenant_scope::TenantScope,
 };
 use jobs::{Database, Tx};
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde_json::json;
 use url::Url;
 
@@ -28,17 +28,17 @@ const LONGEST_LINK: usize = 2000;
 pub struct ProfileChanges {
     /// What they are called; one line of at most 200 characters. Null leaves a member's name to the account, and is
     /// refused for an account.
-    pub name: MaybeUndefined<String>,
+    pub name: Patch<String>,
     /// The address to sign in with. Another one takes effect when the link that is mailed there is used.
     pub email: Option<String>,
     /// What they do; at most 200 characters.
-    pub title: MaybeUndefined<String>,
+    pub title: Patch<String>,
     /// Their telephone; at most 200 characters.
-    pub phone: MaybeUndefined<String>,
+    pub phone: Patch<String>,
     /// A few words about them; at most 5,000 characters.
-    pub bio: MaybeUndefined<String>,
+    pub bio: Patch<String>,
     /// An https link to their picture, in place of one that was uploaded.
-    pub avatar_url: MaybeUndefined<String>,
+    pub avatar_url: Patch<String>,
 }
 
 impl ProfileChanges {
@@ -52,11 +52,11 @@ impl ProfileChanges {
             invalid.entry(field.to_owned()).or_default().push(reason);
         };
         let name = match self.name {
-            MaybeUndefined::Value(name) => match signups::name(&name) {
-                Ok(name) => MaybeUndefined::Value(name),
+            Patch::Value(name) => match signups::name(&name) {
+                Ok(name) => Patch::Value(name),
                 Err(reason) => {
                     note("name", reason.to_owned());
-                    MaybeUndefined::Undefined
+                    Patch::Absent
                 }
             },
             absent => absent,
@@ -64,21 +64,21 @@ impl ProfileChanges {
         let email = self
             .email
             .and_then(|email| email.parse::<Email>().map_err(|reason| note("email", reason.to_owned())).ok());
-        let mut text = |field: &str, value: MaybeUndefined<String>, most: usize, is_line: bool| {
-            let MaybeUndefined::Value(text) = value else { return value };
+        let mut text = |field: &str, value: Patch<String>, most: usize, is_line: bool| {
+            let Patch::Value(text) = value else { return value };
             let text = text.trim();
             if text.chars().count() > most {
                 note(field, format!("must have at most {most} characters"));
             } else if is_line && text.chars().any(char::is_control) {
                 note(field, "must be one line".to_owned());
             }
-            if text.is_empty() { MaybeUndefined::Null } else { MaybeUndefined::Value(text.to_owned()) }
+            if text.is_empty() { Patch::Null } else { Patch::Value(text.to_owned()) }
         };
         let title = text("title", self.title, LONGEST_LINE, true);
         let phone = text("phone", self.phone, LONGEST_LINE, true);
         let bio = text("bio", self.bio, LONGEST_BIO, false);
         let avatar_url = text("avatar_url", self.avatar_url, LONGEST_LINK, true);
-        if let MaybeUndefined::Value(link) = &avatar_url
+        if let Patch::Value(link) = &avatar_url
             && !Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
         {
             note("avatar_url", "must be an https link".to_owned());
@@ -109,12 +109,12 @@ impl ProfileChanges {
     /// The names of what is to be different, for the audit.
     fn fields(&self) -> Vec<&'static str> {
         let all = [
-            ("name", !self.name.is_undefined()),
+            ("name", self.name.is_given()),
             ("email", self.email.is_some()),
-            ("title", !self.title.is_undefined()),
-            ("phone", !self.phone.is_undefined()),
-            ("bio", !self.bio.is_undefined()),
-            ("avatar_url", !self.avatar_url.is_undefined()),
+            ("title", self.title.is_given()),
+            ("phone", self.phone.is_given()),
+            ("bio", self.bio.is_given()),
+            ("avatar_url", self.avatar_url.is_given()),
         ];
         all.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
     }
@@ -189,13 +189,13 @@ pub async fn edit(
         user.0,
         changes.name.value(),
         respelled,
-        !changes.title.is_undefined(),
+        changes.title.is_given(),
         changes.title.value(),
-        !changes.phone.is_undefined(),
+        changes.phone.is_given(),
         changes.phone.value(),
-        !changes.bio.is_undefined(),
+        changes.bio.is_given(),
         changes.bio.value(),
-        !changes.avatar_url.is_undefined(),
+        changes.avatar_url.is_given(),
         changes.avatar_url.value(),
     )
     .fetch_optional(tx.conn())
@@ -221,7 +221,7 @@ pub async fn edit(
         None => {}
     }
     let person = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
-    let dropped_picture = edited.picture_before.filter(|_| !changes.avatar_url.is_undefined());
+    let dropped_picture = edited.picture_before.filter(|_| changes.avatar_url.is_given());
     Ok(Edited { user: person, dropped_picture })
 }
 
@@ -251,15 +251,15 @@ pub(super) async fn edit_member(
       returning m.id, before.avatar_url as picture_before",
         user.0,
         changes.name.value(),
-        !changes.title.is_undefined(),
+        changes.title.is_given(),
         changes.title.value(),
-        !changes.phone.is_undefined(),
+        changes.phone.is_given(),
         changes.phone.value(),
-        !changes.bio.is_undefined(),
+        changes.bio.is_given(),
         changes.bio.value(),
-        !changes.avatar_url.is_undefined(),
+        changes.avatar_url.is_given(),
         changes.avatar_url.value(),
-        !changes.name.is_undefined(),
+        changes.name.is_given(),
     )
     .fetch_optional(scope.conn())
     .await?
@@ -267,7 +267,7 @@ pub(super) async fn edit_member(
     let told = json!({ "user_id": user, "fields": changes.fields() });
     scope.record(Event::new("member", "updated", edited.id, told), workspace, actor).await?;
     scope.leave().await?;
-    if !changes.avatar_url.is_undefined() {
+    if changes.avatar_url.is_given() {
         pictures::note_stray(tx.conn(), edited.picture_before.as_deref()).await?;
     }
     Ok(())
@@ -335,12 +335,12 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let changes = ProfileChanges {
-            name: MaybeUndefined::Value(" ".to_owned()),
+            name: Patch::Value(" ".to_owned()),
             email: Some("ada".to_owned()),
-            title: MaybeUndefined::Value("two\nlines".to_owned()),
-            phone: MaybeUndefined::Value("1".repeat(201)),
-            bio: MaybeUndefined::Value("b".repeat(5001)),
-            avatar_url: MaybeUndefined::Value("javascript:alert(1)".to_owned()),
+            title: Patch::Value("two\nlines".to_owned()),
+            phone: Patch::Value("1".repeat(201)),
+            bio: Patch::Value("b".repeat(5001)),
+            avatar_url: Patch::Value("javascript:alert(1)".to_owned()),
         };
         let Err(UserError::Invalid(fields)) = changes.checked() else { panic!("must be refused") };
         let names: Vec<_> = fields.keys().map(String::as_str).collect();
@@ -349,10 +349,9 @@ mod tests {
 
     #[test]
     fn what_is_empty_goes_and_what_is_absent_stays() {
-        let changes =
-            ProfileChanges { title: MaybeUndefined::Value("  ".to_owned()), ..ProfileChanges::default() };
+        let changes = ProfileChanges { title: Patch::Value("  ".to_owned()), ..ProfileChanges::default() };
         let checked = changes.checked().unwrap();
-        assert!(checked.title.is_null() && checked.bio.is_undefined());
+        assert!(checked.title.is_null() && !checked.bio.is_given());
         assert_eq!(checked.fields(), ["title"]);
     }
 }

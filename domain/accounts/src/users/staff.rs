@@ -10,7 +10,6 @@ use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::UserError;
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
 #[oai(rename = "Account")]
 pub struct Account {
     /// The person.
-    pub id: Uuid,
+    pub id: UserId,
     /// Their address.
     pub email: String,
     /// What they are called.

@@ -1,7 +1,7 @@
 //! How a workspace shows itself: what [`Brand`](domain::mail::Brand) reads from the same column.
 
-use domain::{Email, FieldErrors};
-use poem_openapi::{Object, types::MaybeUndefined};
+use domain::{Email, FieldErrors, Patch};
+use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -26,34 +26,33 @@ pub struct Branding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct BrandingChanges {
     /// What mails are signed with: one line, at most 200 characters.
-    pub brand_name: MaybeUndefined<String>,
+    pub brand_name: Patch<String>,
     /// Its logo, at an https address.
-    pub logo_url: MaybeUndefined<String>,
+    pub logo_url: Patch<String>,
     /// Its colour, as `#rrggbb`.
-    pub color: MaybeUndefined<String>,
+    pub color: Patch<String>,
     /// Where its people are asked for help.
-    pub support_email: MaybeUndefined<String>,
+    pub support_email: Patch<String>,
 }
 
 impl BrandingChanges {
     /// What changes, by name, null where something goes. Notes what is wrong as `branding.<name>`.
     pub(super) fn checked(self, errors: &mut FieldErrors) -> Map<String, Value> {
         let mut changes = Map::new();
-        let mut note =
-            |name: &str, given: MaybeUndefined<String>, check: fn(&str) -> Result<String, &str>| {
-                let value = match given {
-                    MaybeUndefined::Undefined => return,
-                    MaybeUndefined::Null => Value::Null,
-                    MaybeUndefined::Value(text) => match check(&text) {
-                        Ok(value) => value.into(),
-                        Err(reason) => {
-                            errors.insert(format!("branding.{name}"), vec![reason.to_owned()]);
-                            return;
-                        }
-                    },
-                };
-                changes.insert(name.to_owned(), value);
+        let mut note = |name: &str, given: Patch<String>, check: fn(&str) -> Result<String, &str>| {
+            let value = match given {
+                Patch::Absent => return,
+                Patch::Null => Value::Null,
+                Patch::Value(text) => match check(&text) {
+                    Ok(value) => value.into(),
+                    Err(reason) => {
+                        errors.insert(format!("branding.{name}"), vec![reason.to_owned()]);
+                        return;
+                    }
+                },
             };
+            changes.insert(name.to_owned(), value);
+        };
         note("brand_name", self.brand_name, signups::name);
         note("logo_url", self.logo_url, logo_url);
         note("color", self.color, color);

@@ -3,17 +3,16 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, EntityError, Event, FieldErrors, UserId, WorkspaceId,
+    Actor, EntityError, Event, FieldErrors, Patch, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     callers::Authority,
     tenant_scope::TenantScope,
 };
 use jobs::Tx;
-use poem_openapi::{Object, types::MaybeUndefined};
+use poem_openapi::Object;
 use serde_json::{Map, Value, json};
 use sqlx::{PgExecutor, types::Json};
-use uuid::Uuid;
 
 use super::{Branding, BrandingChanges, slug};
 use crate::signups;
@@ -25,7 +24,7 @@ const LONGEST_DESCRIPTION: usize = 2000;
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Workspace {
     /// Its id.
-    pub id: Uuid,
+    pub id: WorkspaceId,
     /// What it is called.
     pub name: String,
     /// Its name for URLs.
@@ -56,7 +55,7 @@ pub struct WorkspaceChanges {
     /// Its name for URLs, which no other workspace has: small letters, digits and hyphens.
     pub slug: Option<String>,
     /// What it is for, at most 2,000 characters; null clears it.
-    pub description: MaybeUndefined<String>,
+    pub description: Patch<String>,
     /// How it shows itself.
     pub branding: Option<BrandingChanges>,
     /// Whether the workspace's own setting up is done, as `company_onboarding_complete` of its health then says.
@@ -65,7 +64,7 @@ pub struct WorkspaceChanges {
 
 /// A row of either query.
 struct Row {
-    id: Uuid,
+    id: WorkspaceId,
     name: String,
     slug: String,
     description: Option<String>,
@@ -207,12 +206,12 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
         }
     }
     match changes.description {
-        MaybeUndefined::Undefined => {}
-        MaybeUndefined::Null => drop(checked.insert("description".to_owned(), Value::Null)),
-        MaybeUndefined::Value(text) if text.chars().count() > LONGEST_DESCRIPTION => {
+        Patch::Absent => {}
+        Patch::Null => drop(checked.insert("description".to_owned(), Value::Null)),
+        Patch::Value(text) if text.chars().count() > LONGEST_DESCRIPTION => {
             errors.insert("description".to_owned(), vec!["must have at most 2,000 characters".to_owned()]);
         }
-        MaybeUndefined::Value(text) => drop(checked.insert("description".to_owned(), text.into())),
+        Patch::Value(text) => drop(checked.insert("description".to_owned(), text.into())),
     }
     if let Some(completed) = changes.onboarding_completed {
         checked.insert("onboarding_completed".to_owned(), completed.into());
@@ -253,7 +252,7 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_with_a_change_is_said_at_once() {
-        let given = |text: &str| MaybeUndefined::Value(text.to_owned());
+        let given = |text: &str| Patch::Value(text.to_owned());
         let changes = WorkspaceChanges {
             name: Some(" ".to_owned()),
             slug: Some("No Slug".to_owned()),
@@ -286,8 +285,8 @@ mod tests {
     fn what_is_absent_is_no_change_and_null_takes_away() {
         assert_eq!(checked(WorkspaceChanges::default()), Ok(Map::new()));
         let branding = BrandingChanges {
-            logo_url: MaybeUndefined::Null,
-            color: MaybeUndefined::Value("#00FFaa".to_owned()),
+            logo_url: Patch::Null,
+            color: Patch::Value("#00FFaa".to_owned()),
             ..BrandingChanges::default()
         };
         let changes = WorkspaceChanges { branding: Some(branding), ..WorkspaceChanges::default() };

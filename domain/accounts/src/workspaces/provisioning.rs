@@ -9,7 +9,7 @@ pub use billing::start_billing;
 pub use finish::finish;
 
 use domain::{
-    Actor, EntityError, Event, WorkspaceDb, WorkspaceId,
+    Actor, EntityError, Event, MemberId, WorkspaceDb, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     migrations::{self, MigrationError},
@@ -19,7 +19,6 @@ use jobs::Database;
 use runtime::stripe::{NotConfigured, StripeError};
 use serde_json::json;
 use sqlx::migrate::MigrateError;
-use uuid::Uuid;
 
 use super::slug;
 use crate::signups::Signup;
@@ -80,7 +79,7 @@ pub async fn create_user(
            from signups
           where id = $1 and password_hash is not null
          on conflict do nothing",
-        signup.id,
+        signup.id.0,
     )
     .execute(tx.conn())
     .await?;
@@ -91,7 +90,7 @@ pub async fn create_user(
     tx.commit().await?;
     let is_ours = sqlx::query_scalar!(
         r#"select exists (select from users where id = $1) as "there!""#,
-        signup.user_id,
+        signup.user_id.0,
     )
     .fetch_one(&database.pool)
     .await?;
@@ -104,7 +103,7 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
     let mut tx = database.begin().await?;
     let plain = slug::of_name(&signup.company_name);
     // The second is free unless someone has guessed an id.
-    for slug in [plain.clone(), format!("{plain}-{}", &signup.workspace_id.simple().to_string()[20..])] {
+    for slug in [plain.clone(), format!("{plain}-{}", &signup.workspace_id.0.simple().to_string()[20..])] {
         sqlx::query!(
             "insert into workspaces (id, name, slug, plan, stripe_customer_id, stripe_subscription_id)
              select s.workspace_id, s.company_name, $2, coalesce(i.plan, 'free'), i.stripe_customer_id,
@@ -112,7 +111,7 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
                from signups s left join stripe_invites i on i.id = s.stripe_invite_id
               where s.id = $1
              on conflict do nothing",
-            signup.id,
+            signup.id.0,
             slug,
         )
         .execute(tx.conn())
@@ -121,9 +120,9 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
     sqlx::query!(
         "insert into memberships (id, workspace_id, user_id, role) values ($1, $2, $3, $4)
          on conflict do nothing",
-        Uuid::now_v7(),
-        signup.workspace_id,
-        signup.user_id,
+        MemberId::new().0,
+        signup.workspace_id.0,
+        signup.user_id.0,
         Role::Owner.name(),
     )
     .execute(tx.conn())
@@ -133,16 +132,16 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
 }
 
 /// The schema, its roles and grants.
-pub async fn create_schema(database: &Database, workspace: Uuid) -> Result<(), ProvisioningError> {
+pub async fn create_schema(database: &Database, workspace: WorkspaceId) -> Result<(), ProvisioningError> {
     let mut tx = database.begin().await?;
-    workspace_schema::create(&mut tx, WorkspaceId(workspace)).await?;
+    workspace_schema::create(&mut tx, workspace).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// The tables.
-pub async fn run_migrations(database: &Database, workspace: Uuid) -> Result<(), ProvisioningError> {
-    Ok(migrations::migrate_workspace(&database.pool.connect_options(), WorkspaceId(workspace)).await?)
+pub async fn run_migrations(database: &Database, workspace: WorkspaceId) -> Result<(), ProvisioningError> {
+    Ok(migrations::migrate_workspace(&database.pool.connect_options(), workspace).await?)
 }
 
 /// The owner's member, which has the membership's id.
@@ -153,17 +152,17 @@ pub async fn create_member(
 ) -> Result<(), ProvisioningError> {
     let membership = sqlx::query_scalar!(
         "select id from memberships where workspace_id = $1 and user_id = $2",
-        signup.workspace_id,
-        signup.user_id,
+        signup.workspace_id.0,
+        signup.user_id.0,
     )
     .fetch_one(&database.pool)
     .await?;
-    let mut db = WorkspaceDb::write(database, WorkspaceId(signup.workspace_id), actor).await?;
+    let mut db = WorkspaceDb::write(database, signup.workspace_id, actor).await?;
     let created = sqlx::query_scalar!(
         "insert into members (id, user_id, name, email) values ($1, $2, $3, $4)
          on conflict (user_id) do nothing returning id",
-        membership,
-        signup.user_id,
+        membership.0,
+        signup.user_id.0,
         signup.full_name,
         signup.email,
     )
@@ -186,7 +185,7 @@ pub async fn seed_defaults(
     if signup.skip_seed {
         return Ok(());
     }
-    let mut db = WorkspaceDb::write(database, WorkspaceId(signup.workspace_id), actor).await?;
+    let mut db = WorkspaceDb::write(database, signup.workspace_id, actor).await?;
     match seed(&mut db).await {
         // An attempt before this one has made it.
         Ok(()) | Err(EntityError::Taken(_)) => {}

@@ -7,16 +7,15 @@
 use std::borrow::Cow;
 
 use domain::{
-    DomainError, Event, Refusal, UserId,
+    DomainError, Event, MemberId, Refusal, UserId,
     access::Role,
     audit::{self, Entry},
-    pictures, standing,
+    leaving, pictures, standing,
     tenant_scope::TenantScope,
 };
 use jobs::Tx;
 use poem_openapi::{Enum, Object};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::Host;
 use crate::invitations;
@@ -35,9 +34,9 @@ pub enum RemovalOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RemovedMember {
     /// The member, or the invitation.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// The person; null for an invitation, which shows nothing of an account.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// Their address.
     pub email: String,
     /// What was taken out.
@@ -75,7 +74,7 @@ impl DomainError for RemovalError {
 }
 
 /// Takes out the member, or the invitation, of that id.
-pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
+pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, RemovalError> {
     standing::hold(tx.conn(), host.workspace).await?;
     match remove_invitation(tx, host, member).await? {
         Some(removed) => Ok(removed),
@@ -83,17 +82,17 @@ pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Remove
     }
 }
 
-/// Drops an invitation that waits; its token then leads nowhere.
+/// Drops an invitation that waits, under the id of the member to be; its token then leads nowhere.
 async fn remove_invitation(
     tx: &mut Tx,
     host: &Host<'_>,
-    invitation: Uuid,
+    member: MemberId,
 ) -> Result<Option<RemovedMember>, RemovalError> {
     let dropped = sqlx::query!(
-        r#"delete from invitations
+        "delete from invitations
             where id = $1 and workspace_id = $2 and accepted_at is null and cancelled_at is null
-           returning email, role as "role: Role""#,
-        invitation,
+           returning email, role",
+        member.0,
         host.workspace.0,
     )
     .fetch_optional(tx.conn())
@@ -103,9 +102,9 @@ async fn remove_invitation(
         return Err(RemovalError::AboveOwnRole);
     }
     let told = json!({ "email": dropped.email });
-    Event::new("invitation", "cancelled", invitation, told).record(tx, host.workspace, host.actor).await?;
+    Event::new("invitation", "cancelled", member, told).record(tx, host.workspace, host.actor).await?;
     Ok(Some(RemovedMember {
-        member_id: invitation,
+        member_id: member,
         user_id: None,
         email: dropped.email,
         outcome: RemovalOutcome::InvitationCancelled,
@@ -113,14 +112,18 @@ async fn remove_invitation(
     }))
 }
 
-async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<RemovedMember, RemovalError> {
+async fn remove_member(
+    tx: &mut Tx,
+    host: &Host<'_>,
+    member: MemberId,
+) -> Result<RemovedMember, RemovalError> {
     // The person's row is what somebody waits for who accepts their invitation to another workspace.
     let found = sqlx::query!(
-        r#"select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role as "role: Role"
+        "select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role
              from memberships m join users u on u.id = m.user_id
             where m.id = $1 and m.workspace_id = $2
-              for update of u"#,
-        member,
+              for update of u",
+        member.0,
         host.workspace.0,
     )
     .fetch_optional(tx.conn())
@@ -134,23 +137,23 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
     }
 
     let mut scope = TenantScope::enter(tx, host.workspace).await?;
-    standing::leave_teams(scope.conn(), host.workspace, member, host.actor).await?;
+    leaving::leave_teams(scope.conn(), host.workspace, member, host.actor).await?;
     let picture =
-        sqlx::query_scalar!("delete from members where user_id = $1 returning avatar_url", found.user_id)
+        sqlx::query_scalar!("delete from members where user_id = $1 returning avatar_url", found.user_id.0)
             .fetch_optional(scope.conn())
             .await?
             .flatten();
     scope.leave().await?;
     pictures::note_stray(tx.conn(), picture.as_deref()).await?;
-    sqlx::query!("delete from memberships where id = $1", member).execute(tx.conn()).await?;
-    let is_managed = found.managed_by == Some(host.workspace.0) && !found.is_staff;
+    sqlx::query!("delete from memberships where id = $1", member.0).execute(tx.conn()).await?;
+    let is_managed = found.managed_by == Some(host.workspace) && !found.is_staff;
     let user_deleted = is_managed && delete_if_nowhere(tx, found.user_id).await?;
     if !user_deleted {
-        forget_workspace(tx, host, found.user_id).await?;
+        leaving::forget_workspace(tx.conn(), host.workspace, found.user_id).await?;
     }
 
-    let person = UserId(found.user_id);
-    let keys_paused = standing::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
+    let person = found.user_id;
+    let keys_paused = leaving::pause_keys(tx.conn(), host.workspace, person, host.actor).await?;
     let told = json!({ "user_id": found.user_id, "email": found.email, "role": found.role,
                        "user_deleted": user_deleted, "api_keys_paused": keys_paused });
     Event::new("member", "removed", member, told).record(tx, host.workspace, host.actor).await?;
@@ -169,8 +172,8 @@ async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: Uuid) -> Result<Rem
 
 /// Deletes a person who is in no workspace, has no invitation that can be accepted by a sign-in to the account, and has no
 /// workspace being made; with their sessions, tokens and links.
-async fn delete_if_nowhere(tx: &mut Tx, user: Uuid) -> Result<bool, sqlx::Error> {
-    if !invitations::waiting_for(tx.conn(), UserId(user)).await?.is_empty() {
+async fn delete_if_nowhere(tx: &mut Tx, user: UserId) -> Result<bool, sqlx::Error> {
+    if !invitations::waiting_for(tx.conn(), user).await?.is_empty() {
         return Ok(false);
     }
     let deleted = sqlx::query!(
@@ -178,30 +181,9 @@ async fn delete_if_nowhere(tx: &mut Tx, user: Uuid) -> Result<bool, sqlx::Error>
           where u.id = $1
             and not exists (select from memberships where user_id = u.id)
             and not exists (select from signups where user_id = u.id and state = 'pending')",
-        user,
+        user.0,
     )
     .execute(tx.conn())
     .await?;
     Ok(deleted.rows_affected() == 1)
-}
-
-/// What a person who stays has of the workspace: it isn't where they work, and their tokens for it end,
-/// also for the day on which they come back.
-async fn forget_workspace(tx: &mut Tx, host: &Host<'_>, user: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update users set current_workspace_id = null where id = $1 and current_workspace_id = $2",
-        user,
-        host.workspace.0,
-    )
-    .execute(tx.conn())
-    .await?;
-    sqlx::query!(
-        "update personal_tokens set revoked_at = now()
-          where user_id = $1 and workspace_id = $2 and revoked_at is null",
-        user,
-        host.workspace.0,
-    )
-    .execute(tx.conn())
-    .await?;
-    Ok(())
 }

@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::{WorkspaceId, access::Role, standing::Overrides, tenant_scope::TenantScope};
+use domain::{MemberId, UserId, WorkspaceId, access::Role, standing::Overrides, tenant_scope::TenantScope};
 use jobs::Database;
 use poem_openapi::{Enum, Object};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use crate::invitations::{Backing, InvitedProfile};
 
@@ -28,9 +27,9 @@ pub enum RosterStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RosterEntry {
     /// The member; of somebody who is invited, the invitation, which is the member to be.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// The person; null for somebody who is invited, since an invitation shows nothing of an account.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// Their address.
     pub email: String,
     /// Name shown here; of somebody who is invited, the name that the inviter wrote, or else the address.
@@ -54,7 +53,7 @@ pub struct RosterEntry {
 
 /// Who somebody is in the workspace's own schema.
 struct Profile {
-    id: Uuid,
+    id: MemberId,
     display_name: Option<String>,
     title: Option<String>,
     avatar_url: Option<String>,
@@ -67,7 +66,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
     let members = sqlx::query!(
-        r#"select m.id, u.id as user_id, u.email, u.name, u.title, m.role as "role: Role",
+        r#"select m.id, u.id as user_id, u.email, u.name, u.title, m.role,
                   coalesce('avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
                   (m.is_active and u.is_active) as "is_active!", m.created_at as joined_at
              from memberships m join users u on u.id = m.user_id
@@ -77,7 +76,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
     .fetch_all(tx.conn())
     .await?;
     let invitations = sqlx::query!(
-        r#"select i.id, i.email, i.role as "role: Role", i.profile as "profile: Json<InvitedProfile>", i.sent_at,
+        r#"select i.id, i.email, i.role, i.profile as "profile: Json<InvitedProfile>", i.sent_at,
                   i.expires_at, b.role as "backing_role: Role", b.overrides as "overrides?: Overrides",
                   b.offered_overrides as "offered_overrides?: Overrides"
              from invitations i join invitation_backing b on b.invitation_id = i.id
@@ -122,7 +121,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
         backing.holds(invitation.role)
     });
     let invited = backed.map(|invitation| RosterEntry {
-        member_id: invitation.id,
+        member_id: MemberId(invitation.id.0),
         user_id: None,
         name: invitation.profile.0.display_name.unwrap_or_else(|| invitation.email.clone()),
         email: invitation.email,

@@ -1,11 +1,11 @@
 //! Reading the audit.
 
 use chrono::{DateTime, Utc};
-use jobs::{Database, MAX_QUICK_ROWS};
+use jobs::{Database, JobId, MAX_QUICK_ROWS};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{PageOf, PageRequest, WorkspaceId};
+use crate::{PageOf, PageRequest, UserId, WorkspaceId};
 
 /// An entry, as it was noted.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,15 +23,15 @@ pub struct Noted {
     /// What did it: see [`jobs::ActorType`].
     pub actor_type: String,
     /// The person who did it, or on whose behalf a job did.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     /// With what they came: `session`, `api_key` or `personal_token`.
     pub credential_type: Option<String>,
     /// The session, key or token.
     pub credential_id: Option<Uuid>,
     /// The member of staff who acted as the person.
-    pub impersonator_id: Option<Uuid>,
+    pub impersonator_id: Option<UserId>,
     /// The job in whose run it was done.
-    pub job_id: Option<Uuid>,
+    pub job_id: Option<JobId>,
     /// From where.
     pub ip: Option<String>,
     /// With which client.

@@ -2,9 +2,8 @@
 //! workspace's that says nothing. A small batch at a time.
 
 use jobs::Database;
-use uuid::Uuid;
 
-use crate::governance::AUDIT_RETENTION;
+use crate::{WorkspaceId, governance::AUDIT_RETENTION};
 
 /// Entries removed by one statement.
 const BATCH: i64 = 1_000;
@@ -15,14 +14,17 @@ const WORKSPACES: i64 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
     /// Which.
-    pub workspace: Uuid,
+    pub workspace: WorkspaceId,
     /// How many days it keeps them.
     pub days: i32,
 }
 
 /// Those workspaces, among a number of them after that one, and where to go on. By their oldest entries, which
 /// have the smallest ids.
-pub async fn overdue(database: &Database, after: Uuid) -> Result<(Vec<Overdue>, Option<Uuid>), sqlx::Error> {
+pub async fn overdue(
+    database: &Database,
+    after: WorkspaceId,
+) -> Result<(Vec<Overdue>, Option<WorkspaceId>), sqlx::Error> {
     let rows = sqlx::query!(
         r#"select w.id, coalesce(g.audit_retention_days, $2) as "days!",
                   coalesce((select a.at from audit_log a where a.workspace_id = w.id order by a.id limit 1)
@@ -30,7 +32,7 @@ pub async fn overdue(database: &Database, after: Uuid) -> Result<(Vec<Overdue>, 
                   as "is_overdue!"
              from workspaces w left join governance g on g.workspace_id = w.id
             where w.id > $1 order by w.id limit $3"#,
-        after,
+        after.0,
         AUDIT_RETENTION,
         WORKSPACES,
     )
@@ -49,7 +51,7 @@ pub async fn prune(database: &Database, overdue: Overdue) -> Result<bool, sqlx::
         "delete from audit_log a
           using (select id, at from audit_log where workspace_id = $1 order by id limit $3) as oldest
           where a.id = oldest.id and oldest.at < now() - make_interval(days => $2)",
-        overdue.workspace,
+        overdue.workspace.0,
         overdue.days,
         BATCH,
     )

@@ -13,9 +13,12 @@ use uuid::Uuid;
 use super::{
     Credential, Principal,
     authority::{Entry, Holder, Standing, judge},
-    role_named, scopes,
 };
-use crate::{SessionId, UserId, WorkspaceId, access::Scope, networks};
+use crate::{
+    WorkspaceId,
+    access::{Role, Scope},
+    networks,
+};
 
 /// How a credential is named.
 #[derive(Debug, Clone)]
@@ -95,8 +98,8 @@ impl Columns {
 
 /// A live membership as a row has it.
 struct Found {
-    workspace_id: Option<Uuid>,
-    role: Option<String>,
+    workspace_id: Option<WorkspaceId>,
+    role: Option<Role>,
     overrides: Option<Json<BTreeMap<String, bool>>>,
     state: Option<String>,
     migrations: Option<Vec<i64>>,
@@ -105,17 +108,17 @@ struct Found {
 }
 
 impl Found {
-    fn standing(self) -> Result<Option<Standing>, sqlx::Error> {
-        let (Some(workspace), Some(role)) = (self.workspace_id, self.role) else { return Ok(None) };
-        Ok(Some(Standing {
-            workspace: WorkspaceId(workspace),
-            role: role_named(&role)?,
+    fn standing(self) -> Option<Standing> {
+        let (Some(workspace), Some(role)) = (self.workspace_id, self.role) else { return None };
+        Some(Standing {
+            workspace,
+            role,
             overrides: self.overrides.map(|Json(overrides)| overrides).unwrap_or_default(),
             state: self.state.unwrap_or_default(),
             migrations: self.migrations.unwrap_or_default(),
             session_duration_secs: self.session_duration_secs,
             ip_allowlist: self.ip_allowlist.unwrap_or_default(),
-        }))
+        })
     }
 }
 
@@ -124,22 +127,16 @@ fn index_of(n: i64) -> usize {
     usize::try_from(n - 1).unwrap_or(usize::MAX)
 }
 
-fn tried(
-    tries: &[Try],
-    index: usize,
-    holder: &Holder,
-    found: Found,
-    details: Details,
-) -> Result<Tried, sqlx::Error> {
+fn tried(tries: &[Try], index: usize, holder: &Holder, found: Found, details: Details) -> Tried {
     let asked = &tries[index];
-    let standing = found.standing()?;
+    let standing = found.standing();
     let workspace = standing.as_ref().map(|standing| standing.workspace);
     let entry = match (standing, asked.place) {
         (Some(standing), _) => judge(holder, standing, asked.from),
         (None, Place::One(Some(_))) => Entry::Outside,
         (None, _) => Entry::Nowhere,
     };
-    Ok(Tried { index, principal: holder.principal.clone(), workspace, entry, details })
+    Tried { index, principal: holder.principal.clone(), workspace, entry, details }
 }
 
 /// Sessions.
@@ -161,28 +158,26 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let user = UserId(row.user_id);
-            let impersonator = row.impersonator_id.map(UserId);
-            let holder = Holder {
-                principal: Principal::Session { session: SessionId(row.id), user, impersonator },
-                answerable: user,
-                scopes: None,
-                signed_in_at: Some(row.created_at),
-            };
-            let found = Found {
-                workspace_id: row.workspace_id,
-                role: row.role,
-                overrides: row.overrides,
-                state: row.state,
-                migrations: row.migrations,
-                session_duration_secs: row.session_duration_secs,
-                ip_allowlist: row.ip_allowlist,
-            };
-            tried(tries, index_of(row.n), &holder, found, Details::default())
-        })
-        .collect()
+    let tried = rows.into_iter().map(|row| {
+        let user = row.user_id;
+        let holder = Holder {
+            principal: Principal::Session { session: row.id, user, impersonator: row.impersonator_id },
+            answerable: user,
+            scopes: None,
+            signed_in_at: Some(row.created_at),
+        };
+        let found = Found {
+            workspace_id: row.workspace_id,
+            role: row.role,
+            overrides: row.overrides,
+            state: row.state,
+            migrations: row.migrations,
+            session_duration_secs: row.session_duration_secs,
+            ip_allowlist: row.ip_allowlist,
+        };
+        tried(tries, index_of(row.n), &holder, found, Details::default())
+    });
+    Ok(tried.collect())
 }
 
 /// API keys. One whose maker is out is good for nothing before it is handed to somebody else.
@@ -206,37 +201,36 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let index = index_of(row.n);
-            let holder = Holder {
-                principal: Principal::ApiKey { key: row.id, workspace: WorkspaceId(row.workspace_id) },
-                answerable: UserId(row.maker),
-                scopes: Some(scopes(&row.scopes)?),
-                signed_in_at: None,
-            };
-            let details = Details {
-                plan: row.plan,
-                rate_per_minute: row.rate_per_minute.and_then(|rate| rate.try_into().ok()),
-                last_used_at: row.last_used_at,
-                refused: !networks::let_in(&row.own_allowlist, tries[index].from),
-            };
-            let found = Found {
-                workspace_id: Some(row.workspace_id),
-                role: Some(row.role),
-                overrides: row.overrides,
-                state: Some(row.state),
-                migrations: Some(row.migrations),
-                session_duration_secs: row.session_duration_secs,
-                ip_allowlist: Some(row.ip_allowlist),
-            };
-            let mut tried = tried(tries, index, &holder, found, details)?;
-            if row.elsewhere {
-                tried.entry = Entry::Outside;
-            }
-            Ok(tried)
-        })
-        .collect()
+    let tried = rows.into_iter().map(|row| {
+        let index = index_of(row.n);
+        let holder = Holder {
+            principal: Principal::ApiKey { key: row.id, workspace: row.workspace_id },
+            answerable: row.maker,
+            scopes: Some(row.scopes),
+            signed_in_at: None,
+        };
+        let details = Details {
+            plan: row.plan,
+            rate_per_minute: row.rate_per_minute.and_then(|rate| rate.try_into().ok()),
+            last_used_at: row.last_used_at,
+            refused: !networks::let_in(&row.own_allowlist, tries[index].from),
+        };
+        let found = Found {
+            workspace_id: Some(row.workspace_id),
+            role: Some(row.role),
+            overrides: row.overrides,
+            state: Some(row.state),
+            migrations: Some(row.migrations),
+            session_duration_secs: row.session_duration_secs,
+            ip_allowlist: Some(row.ip_allowlist),
+        };
+        let mut tried = tried(tries, index, &holder, found, details);
+        if row.elsewhere {
+            tried.entry = Entry::Outside;
+        }
+        tried
+    });
+    Ok(tried.collect())
 }
 
 /// Personal tokens. One for a single workspace is good for nothing where its person is out.
@@ -265,41 +259,40 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let index = index_of(row.n);
-            let scopes = scopes(&row.scopes)?;
-            let user = UserId(row.user_id);
-            let writes = scopes.iter().any(|&scope| scope != Scope::Read);
-            let holder = Holder {
-                principal: Principal::PersonalToken { token: row.id, user, writes },
-                answerable: user,
-                scopes: Some(scopes),
-                signed_in_at: None,
-            };
-            let details = Details {
-                last_used_at: row.last_used_at,
-                refused: !networks::let_in(&row.own_allowlist, tries[index].from),
-                ..Details::default()
-            };
-            let found = Found {
-                workspace_id: row.workspace_id,
-                role: row.role,
-                overrides: row.overrides,
-                state: row.state,
-                migrations: row.migrations,
-                session_duration_secs: row.session_duration_secs,
-                ip_allowlist: row.ip_allowlist,
-            };
-            let mut tried = tried(tries, index, &holder, found, details)?;
-            if let (Some(bound_to), Place::One(Some(named))) = (row.bound_to, tries[index].place)
-                && bound_to != named.0
-            {
-                tried.entry = Entry::Outside;
-            }
-            Ok(tried)
-        })
-        .collect()
+    let tried = rows.into_iter().map(|row| {
+        let index = index_of(row.n);
+        let scopes = row.scopes;
+        let user = row.user_id;
+        let writes = scopes.iter().any(|&scope| scope != Scope::Read);
+        let holder = Holder {
+            principal: Principal::PersonalToken { token: row.id, user, writes },
+            answerable: user,
+            scopes: Some(scopes),
+            signed_in_at: None,
+        };
+        let details = Details {
+            last_used_at: row.last_used_at,
+            refused: !networks::let_in(&row.own_allowlist, tries[index].from),
+            ..Details::default()
+        };
+        let found = Found {
+            workspace_id: row.workspace_id,
+            role: row.role,
+            overrides: row.overrides,
+            state: row.state,
+            migrations: row.migrations,
+            session_duration_secs: row.session_duration_secs,
+            ip_allowlist: row.ip_allowlist,
+        };
+        let mut tried = tried(tries, index, &holder, found, details);
+        if let (Some(bound_to), Place::One(Some(named))) = (row.bound_to, tries[index].place)
+            && bound_to != named
+        {
+            tried.entry = Entry::Outside;
+        }
+        tried
+    });
+    Ok(tried.collect())
 }
 
 /// Credentials by their ids, all of them; what is not good is left out.

@@ -10,7 +10,7 @@ use domain::{Actor, NewFile, WorkspaceDb, WorkspaceId, audit::Entry};
 use fields::Field;
 use futures::Stream;
 use runtime::{
-    heavy::{HeavyError, HeavyPool, Whose, heavy},
+    heavy::{HeavyError, HeavyPool, MAX_NICE, Whose, heavy},
     storage::Storage,
 };
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use super::ImportError;
 use crate::files::{self, File, UploadLimit};
 
 /// Looks at once, and some that wait: each for [`LONGEST_LOOK`] at the most.
-static LOOKERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("looks-at-files", 2, 8, 10));
+static LOOKERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("looks-at-files", 2, 8, MAX_NICE));
 
 /// The longest look at a file: a client waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(8);

@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use domain::{
-    Event, WorkspaceDb,
+    Event, RecordId, RecordsetId, UserId, WorkspaceDb,
     storage_use::{self, StorageUseError},
 };
 use fields::{Field, Invalid, Written};
+use jobs::JobId;
 use sqlx::PgConnection;
 use tabular::Row;
-use uuid::Uuid;
 
 use super::{
     Import, Mode,
@@ -146,11 +146,11 @@ impl Batch {
 
     /// The first and the last id of the batch.
     #[must_use]
-    pub fn id_range(&self) -> Option<(Uuid, Uuid)> {
+    pub fn id_range(&self) -> Option<(RecordId, RecordId)> {
         self.ids.range()
     }
 
-    async fn count_codes(&self, connection: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
+    async fn count_codes(&self, connection: &mut PgConnection, job: JobId) -> Result<(), sqlx::Error> {
         let codes: Vec<&str> = self.codes.keys().map(String::as_str).collect();
         let counts: Vec<i64> = self.codes.values().map(|tally| tally.count).collect();
         let bytes: Vec<i64> = self.codes.values().map(|tally| tally.bytes).collect();
@@ -159,7 +159,7 @@ impl Batch {
              select $1, code, count, bytes from unnest($2::text[], $3::bigint[], $4::bigint[]) as new (code, count, bytes)
              on conflict (job_id, code) do update
                 set count = c.count + excluded.count, bytes = c.bytes + excluded.bytes",
-            job,
+            job.0,
             &codes as _,
             &counts,
             &bytes,
@@ -169,7 +169,7 @@ impl Batch {
         Ok(())
     }
 
-    fn refuse(&mut self, job: Uuid, row: &Row, reasons: &[Reason<'_>]) {
+    fn refuse(&mut self, job: JobId, row: &Row, reasons: &[Reason<'_>]) {
         let original = super::report::original(row);
         write_reasons(&mut self.errors, &mut self.codes, job, number(row), reasons, &original);
         self.refused += 1;
@@ -177,7 +177,7 @@ impl Batch {
 }
 
 /// The event of a batch's records, or of a whole atomic import's.
-pub(super) fn imported(import: &Import, first: Uuid, last: Uuid, count: i64) -> Event {
+pub(super) fn imported(import: &Import, first: RecordId, last: RecordId, count: i64) -> Event {
     Event::new(
         "records",
         "imported",
@@ -195,10 +195,10 @@ pub(super) fn imported(import: &Import, first: Uuid, last: Uuid, count: i64) -> 
 /// Appends to a recordset's count.
 pub(super) async fn add_to_count(
     connection: &mut PgConnection,
-    recordset: Uuid,
+    recordset: RecordsetId,
     delta: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("insert into record_count_deltas (recordset_id, delta) values ($1, $2)", recordset, delta,)
+    sqlx::query!("insert into record_count_deltas (recordset_id, delta) values ($1, $2)", recordset.0, delta,)
         .execute(connection)
         .await?;
     Ok(())
@@ -211,7 +211,7 @@ fn number(row: &Row) -> i64 {
 fn write_reasons(
     errors: &mut CopyRows,
     codes: &mut BTreeMap<String, Tally>,
-    job: Uuid,
+    job: JobId,
     row_number: i64,
     reasons: &[Reason<'_>],
     original: &str,
@@ -219,7 +219,7 @@ fn write_reasons(
     for (ordinal, reason) in (0..).zip(reasons) {
         let start = errors.len();
         errors.begin(7);
-        errors.uuid(job);
+        errors.id(job);
         errors.int8(row_number);
         errors.int2(ordinal);
         match reason.column {
@@ -254,10 +254,10 @@ struct Target {
 
 /// Turns rows of a file into rows of a batch.
 pub struct RowWriter {
-    job: Uuid,
-    recordset: Uuid,
-    staged_by: Option<Uuid>,
-    author: Option<Uuid>,
+    job: JobId,
+    recordset: RecordsetId,
+    staged_by: Option<JobId>,
+    author: Option<UserId>,
     targets: Vec<Target>,
     has_unique: bool,
     promoted: Vec<Promoted>,
@@ -343,8 +343,8 @@ impl RowWriter {
         let start = batch.records.len();
         let id = batch.ids.take();
         batch.records.begin(self.columns);
-        batch.records.uuid(id);
-        batch.records.uuid(self.recordset);
+        batch.records.id(id);
+        batch.records.id(self.recordset);
         let before = batch.records.len();
         let wrong = self.write_data(row, batch);
         // Without the length and the version that precede the text.
@@ -356,9 +356,9 @@ impl RowWriter {
             self.refuse(row, &wrong, batch);
             return;
         }
-        batch.records.uuid_or_null(self.staged_by);
-        batch.records.uuid_or_null(self.author);
-        batch.records.uuid_or_null(self.author);
+        batch.records.id_or_null(self.staged_by);
+        batch.records.id_or_null(self.author);
+        batch.records.id_or_null(self.author);
         batch.records.int4(stored);
         self.write_promoted(&mut batch.records);
         batch.accepted += 1;

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use bytes::BufMut;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use jobs::Id;
 use rust_decimal::Decimal;
 use sqlx::{Encode, PgConnection, Postgres, postgres::PgArgumentBuffer};
-use uuid::Uuid;
 
 use crate::recordsets::Promoted;
 
@@ -51,14 +51,14 @@ impl CopyRows {
         self.bytes.put_i32(-1);
     }
 
-    pub fn uuid(&mut self, value: Uuid) {
+    pub fn id(&mut self, id: impl Id) {
         self.bytes.put_i32(16);
-        self.bytes.put_slice(value.as_bytes());
+        self.bytes.put_slice(id.uuid().as_bytes());
     }
 
-    pub fn uuid_or_null(&mut self, value: Option<Uuid>) {
-        match value {
-            Some(value) => self.uuid(value),
+    pub fn id_or_null(&mut self, id: Option<impl Id>) {
+        match id {
+            Some(id) => self.id(id),
             None => self.null(),
         }
     }

@@ -1,7 +1,8 @@
 //! Ids of imported records: a batch's are consecutive, so that "from the first to the last" names
 //! exactly its records, and in order of the file.
 
-use uuid::{Builder, Uuid};
+use domain::RecordId;
+use uuid::Builder;
 
 /// Consecutive `UUIDv7`s: a time, 42 random bits that are the batch's own, and a counter.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ impl BatchIds {
     }
 
     /// The next id.
-    pub fn take(&mut self) -> Uuid {
+    pub fn take(&mut self) -> RecordId {
         let id = self.at(self.next);
         self.next += 1;
         id
@@ -40,15 +41,15 @@ impl BatchIds {
 
     /// The first and the last of the ids given out.
     #[must_use]
-    pub fn range(&self) -> Option<(Uuid, Uuid)> {
+    pub fn range(&self) -> Option<(RecordId, RecordId)> {
         let last = self.next.checked_sub(1)?;
         Some((self.at(0), self.at(last)))
     }
 
-    fn at(&self, n: u32) -> Uuid {
+    fn at(&self, n: u32) -> RecordId {
         let mut bytes = self.random;
         bytes[6..].copy_from_slice(&n.to_be_bytes());
-        Builder::from_unix_timestamp_millis(self.millis, &bytes).into_uuid()
+        RecordId(Builder::from_unix_timestamp_millis(self.millis, &bytes).into_uuid())
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn ids_grow_within_a_batch_and_from_batch_to_batch() {
-        let mut last = Uuid::nil();
+        let mut last = RecordId(uuid::Uuid::nil());
         let mut previous = 0;
         for _ in 0..20 {
             let mut ids = BatchIds::after(previous);
@@ -66,7 +67,7 @@ mod tests {
             for _ in 0..300 {
                 let id = ids.take();
                 assert!(id > last, "{id} comes after {last}");
-                assert_eq!(id.get_version_num(), 7);
+                assert_eq!(id.0.get_version_num(), 7);
                 last = id;
                 first.get_or_insert(id);
             }

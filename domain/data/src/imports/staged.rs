@@ -1,8 +1,8 @@
 //! Atomic imports: their records are staged, invisible to every reader, until one short statement
 //! publishes all of them; what is never published is removed in small batches.
 
-use domain::{WorkspaceDb, storage_use};
-use uuid::Uuid;
+use domain::{RecordId, WorkspaceDb, storage_use};
+use jobs::JobId;
 
 use super::{Import, batch};
 
@@ -15,12 +15,12 @@ pub async fn publish(
     db: &mut WorkspaceDb,
     import: &Import,
     count: i64,
-    ids: Option<(Uuid, Uuid)>,
+    ids: Option<(RecordId, RecordId)>,
 ) -> Result<bool, sqlx::Error> {
     let published = sqlx::query!(
         "update staged_imports set published_by = pg_current_xact_id()
           where job_id = $1 and published_by is null and not discarding",
-        import.job_id,
+        import.job_id.0,
     )
     .execute(db.conn())
     .await?;
@@ -49,28 +49,28 @@ pub enum Stage {
 pub async fn open(db: &mut WorkspaceDb, import: &Import) -> Result<Stage, sqlx::Error> {
     let opened = sqlx::query!(
         "insert into staged_imports (job_id, recordset_id) values ($1, $2) on conflict do nothing",
-        import.job_id,
-        import.recordset_id,
+        import.job_id.0,
+        import.recordset_id.0,
     )
     .execute(db.conn())
     .await?;
     if opened.rows_affected() == 0 {
         let discarding =
-            sqlx::query_scalar!("select discarding from staged_imports where job_id = $1", import.job_id)
+            sqlx::query_scalar!("select discarding from staged_imports where job_id = $1", import.job_id.0)
                 .fetch_one(db.conn())
                 .await?;
         return Ok(if discarding { Stage::Discarding } else { Stage::Begun });
     }
-    sqlx::query!("delete from import_errors where job_id = $1", import.job_id).execute(db.conn()).await?;
+    sqlx::query!("delete from import_errors where job_id = $1", import.job_id.0).execute(db.conn()).await?;
     super::forget_counts(db, import.job_id).await?;
     Ok(Stage::Fresh)
 }
 
 /// Says that an import's staged records are to be removed. They stay invisible for good.
-pub async fn begin_discarding(db: &mut WorkspaceDb, job: Uuid) -> Result<(), sqlx::Error> {
+pub async fn begin_discarding(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update staged_imports set discarding = true where job_id = $1 and published_by is null",
-        job,
+        job.0,
     )
     .execute(db.conn())
     .await?;
@@ -79,10 +79,10 @@ pub async fn begin_discarding(db: &mut WorkspaceDb, job: Uuid) -> Result<(), sql
 
 /// Removes some of them, and frees their unique values. False: none are left, and the import may begin
 /// anew. Holds the import's row, so that two removers don't meet.
-pub async fn discard_some(db: &mut WorkspaceDb, job: Uuid) -> Result<bool, sqlx::Error> {
+pub async fn discard_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
     let staged = sqlx::query!(
         "select recordset_id from staged_imports where job_id = $1 and discarding for update",
-        job,
+        job.0,
     )
     .fetch_optional(db.conn())
     .await?;
@@ -99,8 +99,8 @@ pub async fn discard_some(db: &mut WorkspaceDb, job: Uuid) -> Result<bool, sqlx:
              delete from unique_values where record_id in (select id from gone)
          )
          select count(*) as "count!", coalesce(sum(bytes), 0)::bigint as "bytes!" from gone"#,
-        staged.recordset_id,
-        job,
+        staged.recordset_id.0,
+        job.0,
         DISCARDED_AT_ONCE,
     )
     .fetch_one(db.conn())
@@ -109,12 +109,12 @@ pub async fn discard_some(db: &mut WorkspaceDb, job: Uuid) -> Result<bool, sqlx:
         storage_use::release(db, removed.bytes).await?;
         return Ok(true);
     }
-    sqlx::query!("delete from staged_imports where job_id = $1", job).execute(db.conn()).await?;
+    sqlx::query!("delete from staged_imports where job_id = $1", job.0).execute(db.conn()).await?;
     Ok(false)
 }
 
 /// Atomic imports that have staged records and have not published them.
-pub async fn unpublished(db: &mut WorkspaceDb) -> Result<Vec<Uuid>, sqlx::Error> {
+pub async fn unpublished(db: &mut WorkspaceDb) -> Result<Vec<JobId>, sqlx::Error> {
     sqlx::query_scalar!("select job_id from staged_imports where published_by is null")
         .fetch_all(db.conn())
         .await

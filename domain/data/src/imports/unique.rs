@@ -6,9 +6,9 @@
 
 use std::{collections::HashSet, ops::Range};
 
+use domain::{RecordId, RecordsetId};
 use fields::{FieldKey, FieldType};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::recordsets::unique_value;
 
@@ -29,7 +29,7 @@ pub(super) struct Candidates {
 /// One row.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    id: Uuid,
+    id: RecordId,
     /// Where it stands in the `COPY` buffer.
     pub bytes: Range<usize>,
     /// What the record would count for as stored.
@@ -73,7 +73,7 @@ impl Candidates {
     /// The row in hand is good so far.
     pub fn add<I: Iterator<Item = (FieldKey, String)>>(
         &mut self,
-        (id, stored): (Uuid, i64),
+        (id, stored): (RecordId, i64),
         bytes: Range<usize>,
         number: i64,
         original: &str,
@@ -124,7 +124,7 @@ impl Candidates {
 /// Takes the values of as many rows as may have them, and answers the others, in order.
 pub(super) async fn claim(
     connection: &mut PgConnection,
-    recordset: Uuid,
+    recordset: RecordsetId,
     candidates: &Candidates,
 ) -> Result<Vec<Taken>, sqlx::Error> {
     if candidates.rows.is_empty() {
@@ -148,7 +148,7 @@ pub(super) async fn claim(
 /// Which of the candidates' values other records have.
 async fn existing(
     connection: &mut PgConnection,
-    recordset: Uuid,
+    recordset: RecordsetId,
     candidates: &Candidates,
 ) -> Result<Vec<usize>, sqlx::Error> {
     let keys: Vec<&str> = candidates.values.iter().map(|v| candidates.keys[v.field].as_str()).collect();
@@ -159,7 +159,7 @@ async fn existing(
              join unique_values old
                on old.recordset_id = $1 and old.field_key = new.field_key
               and old.value = new.value"#,
-        recordset,
+        recordset.0,
         &keys as _,
         &texts as _,
     )
@@ -171,11 +171,11 @@ async fn existing(
 /// Whether all values of the good rows could be inserted.
 async fn insert(
     connection: &mut PgConnection,
-    recordset: Uuid,
+    recordset: RecordsetId,
     candidates: &Candidates,
     good: &[usize],
 ) -> Result<bool, sqlx::Error> {
-    let mut rows: Vec<(&Value, Uuid)> = good
+    let mut rows: Vec<(&Value, RecordId)> = good
         .iter()
         .map(|row| &candidates.rows[*row])
         .flat_map(|row| candidates.values[row.values.clone()].iter().map(move |value| (value, row.id)))
@@ -184,16 +184,16 @@ async fn insert(
     rows.sort_unstable();
     let keys: Vec<&str> = rows.iter().map(|(value, _)| candidates.keys[value.field].as_str()).collect();
     let texts: Vec<&str> = rows.iter().map(|(value, _)| value.text.as_str()).collect();
-    let ids: Vec<Uuid> = rows.iter().map(|(_, id)| *id).collect();
+    let ids: Vec<RecordId> = rows.iter().map(|(_, id)| *id).collect();
     let done = sqlx::query!(
         "insert into unique_values (recordset_id, field_key, value, record_id)
          select $1, field_key, value, record_id
            from unnest($2::text[], $3::text[], $4::uuid[]) as new (field_key, value, record_id)
          on conflict do nothing",
-        recordset,
+        recordset.0,
         &keys as _,
         &texts as _,
-        &ids,
+        &ids as &[RecordId],
     )
     .execute(connection)
     .await?;
@@ -211,7 +211,7 @@ mod tests {
                 candidates.pend(*field, FieldType::Text, format!("{text:?}").as_bytes());
             }
             let names = || (0..2).map(|n| (FieldKey::from_label(&format!("f{n}")), format!("F{n}")));
-            candidates.add((Uuid::now_v7(), 0), 0..0, number, "original", names);
+            candidates.add((RecordId::new(), 0), 0..0, number, "original", names);
         }
         candidates
     }

@@ -130,9 +130,6 @@ struct ColumnFilter<'a> {
 impl<'a> Conditions<'a> {
     fn of(filter: &RecordFilter<'a>, schema: Option<&'a Schema>) -> Result<Self, RecordError> {
         let search = filter.search.map(str::trim).filter(|search| !search.is_empty());
-        if search.is_some_and(|search| search.contains('\0')) {
-            return Err(RecordError::invalid("search", "must not contain U+0000"));
-        }
         let columns = match filter.column_filters {
             None => Vec::new(),
             Some(text) => column_filters(text, schema)?,

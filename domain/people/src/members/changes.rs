@@ -2,12 +2,11 @@
 //! changes somebody who is more than they are, and the last owner stays one.
 
 use domain::{
-    Event, UserId, WorkspaceDb,
+    Accounts, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
     access::{Held, Reach, Role},
     standing::{self, To, Whose},
 };
-use poem_openapi::{Object, types::MaybeUndefined};
-use uuid::Uuid;
+use poem_openapi::Object;
 
 use super::{MemberError, MemberProfile, get};
 
@@ -15,17 +14,13 @@ use super::{MemberError, MemberProfile, get};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct MemberChanges {
     /// What they want to be called here.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub display_name: MaybeUndefined<String>,
+    pub display_name: Patch<Name<255>>,
     /// What they do.
-    #[oai(validator(max_length = 255))]
-    pub title: MaybeUndefined<String>,
+    pub title: Patch<Text<255>>,
     /// Their telephone.
-    #[oai(validator(max_length = 50))]
-    pub phone: MaybeUndefined<String>,
+    pub phone: Patch<Text<50>>,
     /// A few words about them.
-    #[oai(validator(max_length = 5000))]
-    pub bio: MaybeUndefined<String>,
+    pub bio: Patch<Text<5000>>,
     /// Whether they have been shown around.
     pub onboarding_completed: Option<bool>,
     /// What they are here, at most what the caller is. Needs `members:edit`.
@@ -41,11 +36,11 @@ pub struct MemberChanges {
 pub async fn update(
     db: &mut WorkspaceDb,
     (caller, reach): (&Held, Reach),
-    id: Uuid,
+    id: MemberId,
     changes: MemberChanges,
 ) -> Result<MemberProfile, MemberError> {
     let before = get(db, id).await?;
-    let is_own = db.user_id() == Some(before.user_id);
+    let is_own = db.actor().user_id == Some(before.user_id);
     if !is_own && reach != Reach::Own && before.role > caller.role() {
         return Err(MemberError::AboveYou(before.role));
     }
@@ -55,7 +50,10 @@ pub async fn update(
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
         let (workspace, actor) = (db.workspace(), db.actor().clone());
-        standing::change(db.conn(), workspace, (caller, &actor), Whose::Member(before.id), to).await?;
+        db.with_accounts(async |accounts| {
+            standing::change(accounts.conn(), workspace, (caller, &actor), Whose::Member(before.id), to).await
+        })
+        .await?;
     }
     sqlx::query!(
         "update members
@@ -68,15 +66,15 @@ pub async fn update(
                 is_active = coalesce($11, is_active),
                 updated_at = now()
           where id = $1",
-        id,
-        !changes.display_name.is_undefined(),
-        changes.display_name.value(),
-        !changes.title.is_undefined(),
-        changes.title.value(),
-        !changes.phone.is_undefined(),
-        changes.phone.value(),
-        !changes.bio.is_undefined(),
-        changes.bio.value(),
+        id.0,
+        changes.display_name.is_given(),
+        changes.display_name.value().map(Name::as_str),
+        changes.title.is_given(),
+        changes.title.value().map(Text::as_str),
+        changes.phone.is_given(),
+        changes.phone.value().map(Text::as_str),
+        changes.bio.is_given(),
+        changes.bio.value().map(Text::as_str),
         changes.onboarding_completed,
         changes.is_active,
     )
@@ -104,37 +102,39 @@ pub enum MemberPictureOf {
 pub async fn may_picture(
     db: &mut WorkspaceDb,
     (caller, reach): (Role, Reach),
-    id: Uuid,
+    id: MemberId,
 ) -> Result<MemberPictureOf, MemberError> {
     let member = get(db, id).await?;
-    let user = UserId(member.user_id);
+    let user = member.user_id;
     match reach {
-        _ if db.user_id() == Some(member.user_id) => return Ok(MemberPictureOf::Account(user)),
+        _ if db.actor().user_id == Some(user) => return Ok(MemberPictureOf::Account(user)),
         Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
         Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
         Reach::All => {}
     }
     let workspace = db.workspace();
-    let is_managed = standing::is_managed(db.conn(), user, workspace).await?;
+    let is_managed = db
+        .with_accounts(async |accounts| standing::is_managed(accounts.conn(), user, workspace).await)
+        .await?;
     Ok(if is_managed { MemberPictureOf::Account(user) } else { MemberPictureOf::Member(user) })
 }
 
 /// Locks the workspace's row, as everybody does first who changes who owns it, so that two owners can't
 /// take each other out; answers with this member's role as it is now.
-pub(super) async fn hold_standing(db: &mut WorkspaceDb, id: Uuid) -> Result<Role, MemberError> {
-    let workspace = db.workspace();
-    standing::hold(db.conn(), workspace).await?;
+pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Role, MemberError> {
+    let workspace = accounts.workspace();
+    standing::hold(accounts.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
-        r#"select role as "role: Role" from memberships where id = $1 and workspace_id = $2"#,
-        id,
+        "select role from memberships where id = $1 and workspace_id = $2",
+        id.0,
         workspace.0,
     );
-    role.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
+    role.fetch_optional(accounts.conn()).await?.ok_or(MemberError::NotFound)
 }
 
 /// Says no when nobody else is an owner who gets in. After [`hold_standing`].
-pub(super) async fn keep_an_owner(db: &mut WorkspaceDb, leaving: Uuid) -> Result<(), MemberError> {
-    let workspace = db.workspace();
-    let another = standing::has_another_owner(db.conn(), workspace, leaving).await?;
+pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: MemberId) -> Result<(), MemberError> {
+    let workspace = accounts.workspace();
+    let another = standing::has_another_owner(accounts.conn(), workspace, leaving).await?;
     if another { Ok(()) } else { Err(MemberError::LastOwner) }
 }

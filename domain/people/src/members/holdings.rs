@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Event, UserId, WorkspaceDb,
+    Accounts, Event, MemberId, UserId, WorkspaceDb,
     access::Held,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
 };
+use jobs::ScheduleId;
 use poem_openapi::Object;
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, error::invalid, get, only};
+use super::{MemberError, MemberFilter, by_id, error::invalid, only};
 use crate::teams::TeamRole;
 
 /// The types of what can be held, as bodies name them.
@@ -30,7 +31,7 @@ const SHOWN: i64 = 50;
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct Holdings {
     /// Whose.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// How many there are, of all types.
     pub total: i64,
     /// By type; without those of which there are none.
@@ -74,9 +75,13 @@ pub struct Reassigned {
 }
 
 /// What a member holds, by type.
-pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, MemberError> {
-    let member = get(db, id).await?;
-    let workspace = db.workspace().0;
+pub async fn holdings(db: &mut WorkspaceDb, id: MemberId) -> Result<Holdings, MemberError> {
+    db.with_accounts(async |accounts| holdings_with(accounts, id).await).await
+}
+
+async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Holdings, MemberError> {
+    let member = by_id(accounts, id).await?;
+    let workspace = accounts.workspace().0;
     let groups = sqlx::query!(
         r#"with held as (
                select 'recordset' as of_type, 1 as place, id, name, 'owner' as relation, created_at
@@ -106,12 +111,12 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
                                      order by n) filter (where n <= $4), '[]')
                       as "items!: Json<Vec<HeldItem>>"
              from numbered group by of_type, place order by place"#,
-        member.user_id,
-        id,
+        member.user_id.0,
+        id.0,
         workspace,
         SHOWN,
     )
-    .fetch_all(db.conn())
+    .fetch_all(accounts.conn())
     .await?;
     let groups: Vec<_> = groups
         .into_iter()
@@ -131,15 +136,26 @@ pub async fn holdings(db: &mut WorkspaceDb, id: Uuid) -> Result<Holdings, Member
 pub async fn reassign(
     db: &mut WorkspaceDb,
     caller: &Held,
-    from: Uuid,
-    to: Uuid,
+    from: MemberId,
+    to: MemberId,
     types: Option<&[String]>,
 ) -> Result<Reassigned, MemberError> {
     if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
         return Err(invalid("types", &format!("must be some of {}", TYPES.join(", "))));
     }
-    let giver = get(db, from).await?;
-    let taker = only(db, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
+    db.with_accounts(async |accounts| reassign_with(accounts, caller, from, to, types).await).await
+}
+
+async fn reassign_with(
+    accounts: &mut Accounts<'_>,
+    caller: &Held,
+    from: MemberId,
+    to: MemberId,
+    types: Option<&[String]>,
+) -> Result<Reassigned, MemberError> {
+    let giver = by_id(accounts, from).await?;
+    let taker =
+        only(accounts, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
     let taker = match taker.await {
         Err(MemberError::NotFound) => None,
         found => Some(found?),
@@ -149,12 +165,12 @@ pub async fn reassign(
         .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
     let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
-        let usable = handed_keys::lock_usable(db, UserId(giver.user_id)).await?;
-        may_hand_over(db, caller, &usable, UserId(taker.user_id)).await?;
-        (keys, schedules) = handed_keys::hand_over(db, usable, UserId(taker.user_id)).await?;
+        let usable = handed_keys::lock_usable(accounts, giver.user_id).await?;
+        may_hand_over(accounts, caller, &usable, taker.user_id).await?;
+        (keys, schedules) = handed_keys::hand_over(accounts, usable, taker.user_id).await?;
     }
     let types = types.map_or_else(|| TYPES.map(str::to_owned).to_vec(), <[_]>::to_vec);
-    let workspace = db.workspace().0;
+    let workspace = accounts.workspace().0;
     let row = sqlx::query!(
         r#"with moved_recordsets as (
                update recordsets set created_by = $2
@@ -189,17 +205,17 @@ pub async fn reassign(
                   (select count(*) from moved_keys) as "expired_keys!",
                   array(select team_id from moved_teams where is_new) as "joined!",
                   array(select team_id from moved_teams where not is_new) as "raised!""#,
-        giver.user_id,
-        taker.user_id,
-        giver.id,
-        taker.id,
+        giver.user_id.0,
+        taker.user_id.0,
+        giver.id.0,
+        taker.id.0,
         workspace,
         &types,
     )
-    .fetch_one(db.conn())
+    .fetch_one(accounts.conn())
     .await?;
-    schedules.extend(&row.schedules);
-    if let Some(reason) = makers::first_refused(db.conn(), &schedules).await? {
+    schedules.extend(row.schedules.iter().copied().map(ScheduleId));
+    if let Some(reason) = makers::first_refused(accounts.conn(), &schedules).await? {
         return Err(invalid(
             "to_member_id",
             &format!("must be a member who may run what is handed over: {reason}"),
@@ -221,19 +237,19 @@ pub async fn reassign(
     for (teams, verb) in [(&row.joined, "member_added"), (&row.raised, "member_updated")] {
         for &team in teams {
             let led_before = json!({ "member_id": giver.id, "role": TeamRole::Member });
-            db.record(Event::new("team", "member_updated", team, led_before)).await?;
+            accounts.record(Event::new("team", "member_updated", team, led_before)).await?;
             let leads = json!({ "member_id": taker.id, "role": TeamRole::Lead });
-            db.record(Event::new("team", verb, team, leads)).await?;
+            accounts.record(Event::new("team", verb, team, leads)).await?;
         }
     }
     let moved = json!({ "to": to, "reassigned": reassigned });
-    db.record(Event::new("member", "items_reassigned", from, moved)).await?;
+    accounts.record(Event::new("member", "items_reassigned", from, moved)).await?;
     Ok(Reassigned { reassigned, total, api_keys: keys })
 }
 
 /// A key does what the person may who answers for it, so that handing one over gives it what that person holds.
 async fn may_hand_over(
-    db: &mut WorkspaceDb,
+    accounts: &mut Accounts<'_>,
     caller: &Held,
     keys: &[Usable],
     to: UserId,
@@ -241,9 +257,9 @@ async fn may_hand_over(
     if !keys.is_empty() {
         caller.need("api_keys:manage")?;
     }
-    let workspace = db.workspace();
+    let workspace = accounts.workspace();
     for key in keys {
-        if !standing::covers_program(db.conn(), workspace, caller, to, key.scopes()?).await? {
+        if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes().to_vec()).await? {
             return Err(MemberError::KeysOfMore);
         }
     }

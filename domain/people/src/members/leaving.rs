@@ -1,14 +1,12 @@
 //! How members go: out of the workspace, or with their account for good.
 
-use domain::{Event, UserId, WorkspaceDb, access::Role, audit, pictures, standing};
+use domain::{Accounts, Event, MemberId, UserId, WorkspaceDb, access::Role, audit, leaving, pictures};
 use poem_openapi::Object;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
-    MemberError, MemberProfile,
+    MemberError, MemberProfile, by_id,
     changes::{hold_standing, keep_an_owner},
-    get,
 };
 
 /// What deleting a member would mean.
@@ -21,29 +19,32 @@ pub struct DeletionInfo {
 }
 
 /// What deleting a member would mean.
-pub async fn deletion_info(db: &mut WorkspaceDb, id: Uuid) -> Result<DeletionInfo, MemberError> {
-    let member = get(db, id).await?;
-    Ok(account_of(db, member.user_id).await?.0)
+pub async fn deletion_info(db: &mut WorkspaceDb, id: MemberId) -> Result<DeletionInfo, MemberError> {
+    db.with_accounts(async |accounts| {
+        let member = by_id(accounts, id).await?;
+        Ok(account_of(accounts, member.user_id).await?.0)
+    })
+    .await
 }
 
 /// In how many workspaces an account is, and why it can't be deleted, if so.
 async fn account_of(
-    db: &mut WorkspaceDb,
-    user: Uuid,
+    accounts: &mut Accounts<'_>,
+    user: UserId,
 ) -> Result<(DeletionInfo, Result<(), MemberError>), MemberError> {
     let row = sqlx::query!(
         r#"select u.is_staff, u.managed_by,
                   (select count(*) from memberships m where m.user_id = u.id)
                   + (select count(*) from signups s where s.user_id = u.id and s.state = 'pending') as "count!"
              from users u where u.id = $1"#,
-        user,
+        user.0,
     )
-    .fetch_one(db.conn())
+    .fetch_one(accounts.conn())
     .await?;
     let may = match row.count {
         count if count > 1 => Err(MemberError::InOtherWorkspaces),
         _ if row.is_staff => Err(MemberError::OfStaff),
-        _ if row.managed_by != Some(db.workspace().0) => Err(MemberError::NotManaged),
+        _ if row.managed_by != Some(accounts.workspace()) => Err(MemberError::NotManaged),
         _ => Ok(()),
     };
     Ok((DeletionInfo { workspace_count: row.count, can_delete_user: may.is_ok() }, may))
@@ -55,33 +56,38 @@ async fn account_of(
 ///
 /// # Errors
 /// [`MemberError::AboveYou`], [`MemberError::LastOwner`]
-pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool) -> Result<(), MemberError> {
-    let member = take_out(db, caller, id).await?;
-    let workspace = db.workspace().0;
+pub async fn remove(
+    db: &mut WorkspaceDb,
+    caller: Role,
+    id: MemberId,
+    for_good: bool,
+) -> Result<(), MemberError> {
+    db.with_accounts(async |accounts| remove_with(accounts, caller, id, for_good).await).await
+}
+
+async fn remove_with(
+    accounts: &mut Accounts<'_>,
+    caller: Role,
+    id: MemberId,
+    for_good: bool,
+) -> Result<(), MemberError> {
+    let member = take_out(accounts, caller, id).await?;
     if for_good {
-        sqlx::query!("delete from memberships where id = $1", id).execute(db.conn()).await?;
+        sqlx::query!("delete from memberships where id = $1", id.0).execute(accounts.conn()).await?;
     } else {
-        sqlx::query!("update memberships set is_active = false where id = $1", id).execute(db.conn()).await?;
+        sqlx::query!("update memberships set is_active = false where id = $1", id.0)
+            .execute(accounts.conn())
+            .await?;
     }
-    sqlx::query!(
-        "with revoked as (
-             update personal_tokens set revoked_at = now()
-              where user_id = $1 and workspace_id = $2 and revoked_at is null
-         )
-         update users set current_workspace_id = null where id = $1 and current_workspace_id = $2",
-        member.user_id,
-        workspace,
-    )
-    .execute(db.conn())
-    .await?;
-    let (here, actor) = (db.workspace(), db.actor().clone());
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    let (here, actor) = (accounts.workspace(), accounts.actor().clone());
+    leaving::forget_workspace(accounts.conn(), here, member.user_id).await?;
+    let keys_paused = leaving::pause_keys(accounts.conn(), here, member.user_id, &actor).await?;
     let kept = json!({
         "user_id": member.user_id,
         "membership": if for_good { "removed" } else { "kept" },
         "api_keys_paused": keys_paused,
     });
-    db.record(Event::new("member", "removed", id, kept)).await?;
+    accounts.record(Event::new("member", "removed", id, kept)).await?;
     Ok(())
 }
 
@@ -91,48 +97,56 @@ pub async fn remove(db: &mut WorkspaceDb, caller: Role, id: Uuid, for_good: bool
 /// # Errors
 /// [`MemberError::InOtherWorkspaces`], [`MemberError::OfStaff`], [`MemberError::NotManaged`], [`MemberError::AboveYou`],
 /// [`MemberError::LastOwner`]
-pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<(), MemberError> {
-    let member = get(db, id).await?;
-    hold_standing(db, id).await?;
-    hold_account(db, member.user_id).await?;
-    take_out(db, caller, id).await?;
-    account_of(db, member.user_id).await?.1?;
+pub async fn erase(db: &mut WorkspaceDb, caller: Role, id: MemberId) -> Result<(), MemberError> {
+    db.with_accounts(async |accounts| erase_with(accounts, caller, id).await).await
+}
+
+async fn erase_with(accounts: &mut Accounts<'_>, caller: Role, id: MemberId) -> Result<(), MemberError> {
+    let member = by_id(accounts, id).await?;
+    hold_standing(accounts, id).await?;
+    hold_account(accounts, member.user_id).await?;
+    take_out(accounts, caller, id).await?;
+    account_of(accounts, member.user_id).await?.1?;
     // Whatever hangs on the account goes with it, the membership first of all.
-    sqlx::query!("delete from users where id = $1", member.user_id).execute(db.conn()).await?;
-    let (here, actor) = (db.workspace(), db.actor().clone());
-    let keys_paused = standing::pause_keys(db.conn(), here, UserId(member.user_id), &actor).await?;
+    sqlx::query!("delete from users where id = $1", member.user_id.0).execute(accounts.conn()).await?;
+    let (here, actor) = (accounts.workspace(), accounts.actor().clone());
+    let keys_paused = leaving::pause_keys(accounts.conn(), here, member.user_id, &actor).await?;
     let data = json!({ "user_id": member.user_id, "api_keys_paused": keys_paused });
-    db.record(Event::new("member", "erased", id, data)).await?;
+    accounts.record(Event::new("member", "erased", id, data)).await?;
     let entry = audit::Entry::new("user", "deleted", member.user_id, json!({ "member_id": id }));
-    audit::append(db.conn(), None, &actor, entry).await?;
+    audit::append(accounts.conn(), None, &actor, entry).await?;
     Ok(())
 }
 
 /// Locks the account, after its workspace as everybody does. Whoever adds it to another workspace
 /// meanwhile waits, and may find nobody.
-async fn hold_account(db: &mut WorkspaceDb, user: Uuid) -> Result<(), MemberError> {
-    let held = sqlx::query_scalar!("select id from users where id = $1 for update", user);
-    held.fetch_optional(db.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
+async fn hold_account(accounts: &mut Accounts<'_>, user: UserId) -> Result<(), MemberError> {
+    let held = sqlx::query_scalar!("select id from users where id = $1 for update", user.0);
+    held.fetch_optional(accounts.conn()).await?.map(|_| ()).ok_or(MemberError::NotFound)
 }
 
 /// The member's row goes, if the caller reaches that far and an owner is left.
-async fn take_out(db: &mut WorkspaceDb, caller: Role, id: Uuid) -> Result<MemberProfile, MemberError> {
-    let member = get(db, id).await?;
-    let role = hold_standing(db, id).await?;
-    hold_account(db, member.user_id).await?;
+async fn take_out(
+    accounts: &mut Accounts<'_>,
+    caller: Role,
+    id: MemberId,
+) -> Result<MemberProfile, MemberError> {
+    let member = by_id(accounts, id).await?;
+    let role = hold_standing(accounts, id).await?;
+    hold_account(accounts, member.user_id).await?;
     if role > caller {
         return Err(MemberError::AboveYou(role));
     }
     if role == Role::Owner {
-        keep_an_owner(db, id).await?;
+        keep_an_owner(accounts, id).await?;
     }
-    let (here, actor) = (db.workspace(), db.actor().clone());
-    standing::leave_teams(db.conn(), here, id, &actor).await?;
+    let (here, actor) = (accounts.workspace(), accounts.actor().clone());
+    leaving::leave_teams(accounts.conn(), here, id, &actor).await?;
     // Somebody else may have been quicker.
-    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id)
-        .fetch_optional(db.conn())
+    let picture = sqlx::query_scalar!("delete from members where id = $1 returning avatar_url", id.0)
+        .fetch_optional(accounts.conn())
         .await?
         .ok_or(MemberError::NotFound)?;
-    pictures::note_stray(db.conn(), picture.as_deref()).await?;
+    pictures::note_stray(accounts.conn(), picture.as_deref()).await?;
     Ok(member)
 }

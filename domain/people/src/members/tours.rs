@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Event, WorkspaceDb};
+use domain::{Event, MemberId, WorkspaceDb};
 use poem_openapi::{Enum, Object};
-use uuid::Uuid;
 
 use super::MemberError;
 
@@ -56,7 +55,7 @@ pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours,
     sqlx::query!(
         "insert into member_tours (member_id, tour_id, status) values ($1, $2, $3)
          on conflict (member_id, tour_id) do update set status = excluded.status, updated_at = now()",
-        member,
+        member.0,
         tour.tour_id,
         tour.status.name(),
     )
@@ -72,7 +71,7 @@ pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<
     let member = own_id(db).await?;
     sqlx::query!(
         "delete from member_tours where member_id = $1 and ($2::text is null or tour_id = $2)",
-        member,
+        member.0,
         tour_id,
     )
     .execute(db.conn())
@@ -82,16 +81,16 @@ pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<
     Ok(tours)
 }
 
-async fn own_id(db: &mut WorkspaceDb) -> Result<Uuid, MemberError> {
+async fn own_id(db: &mut WorkspaceDb) -> Result<MemberId, MemberError> {
     let user = db.user_id().ok_or(MemberError::NotAPerson)?;
     let id = sqlx::query_scalar!("select id from members where user_id = $1", user);
     id.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
 }
 
-async fn of_member(db: &mut WorkspaceDb, member: Uuid) -> Result<Tours, MemberError> {
+async fn of_member(db: &mut WorkspaceDb, member: MemberId) -> Result<Tours, MemberError> {
     let rows = sqlx::query!(
         r#"select tour_id, status = 'completed' as "completed!" from member_tours where member_id = $1"#,
-        member,
+        member.0,
     )
     .fetch_all(db.conn())
     .await?;

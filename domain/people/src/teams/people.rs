@@ -1,13 +1,12 @@
 //! Who is in a team, and as what.
 
 use chrono::{DateTime, Utc};
-use domain::{EntityError, Event, WorkspaceDb, access::Reach};
+use domain::{EntityError, Event, MemberId, UserId, WorkspaceDb, access::Reach};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use serde_json::json;
-use uuid::Uuid;
 
-use super::{TeamError, get, invalid, may_change};
+use super::{TeamError, TeamId, get, invalid, may_change};
 
 /// What someone is in a team.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Enum, sqlx::Type)]
@@ -26,9 +25,9 @@ pub enum TeamRole {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct TeamMember {
     /// The member.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// The person's account.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Where they are reached.
     pub email: String,
     /// What they are called.
@@ -47,7 +46,7 @@ pub struct TeamMember {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct NewTeamMember {
     /// The member.
-    pub member_id: Uuid,
+    pub member_id: MemberId,
     /// As what; `member` if absent.
     #[oai(default)]
     pub role: TeamRole,
@@ -61,7 +60,7 @@ pub struct TeamMemberChanges {
 }
 
 /// Who is in a team: those who lead it first, then by name.
-pub async fn members(db: &mut WorkspaceDb, team: Uuid) -> Result<Vec<TeamMember>, TeamError> {
+pub async fn members(db: &mut WorkspaceDb, team: TeamId) -> Result<Vec<TeamMember>, TeamError> {
     get(db, team).await?;
     find(db, team, None).await
 }
@@ -73,14 +72,14 @@ pub async fn members(db: &mut WorkspaceDb, team: Uuid) -> Result<Vec<TeamMember>
 pub async fn add(
     db: &mut WorkspaceDb,
     reach: Reach,
-    team: Uuid,
+    team: TeamId,
     new: NewTeamMember,
 ) -> Result<TeamMember, TeamError> {
     may_change(db, reach, team).await?;
     // Whoever takes the member out of the workspace waits, or was first.
     let is_here = sqlx::query_scalar!(
         "select id from members where id = $1 and is_active for key share",
-        new.member_id,
+        new.member_id.0,
     );
     if is_here.fetch_optional(db.conn()).await?.is_none() {
         return Err(invalid("member_id", "must be an active member of the workspace"));
@@ -88,8 +87,8 @@ pub async fn add(
     sqlx::query_scalar!(
         "insert into team_members (team_id, member_id, role) values ($1, $2, $3)
          on conflict (team_id, member_id) do nothing returning team_id",
-        team,
-        new.member_id,
+        team.0,
+        new.member_id.0,
         new.role as TeamRole,
     )
     .fetch_optional(db.conn())
@@ -108,15 +107,15 @@ pub async fn add(
 pub async fn change(
     db: &mut WorkspaceDb,
     reach: Reach,
-    team: Uuid,
-    member: Uuid,
+    team: TeamId,
+    member: MemberId,
     changes: TeamMemberChanges,
 ) -> Result<TeamMember, TeamError> {
     may_change(db, reach, team).await?;
     sqlx::query_scalar!(
         "update team_members set role = $3 where team_id = $1 and member_id = $2 returning team_id",
-        team,
-        member,
+        team.0,
+        member.0,
         changes.role as TeamRole,
     )
     .fetch_one(db.conn())
@@ -131,12 +130,17 @@ pub async fn change(
 ///
 /// # Errors
 /// As for [`change`].
-pub async fn remove(db: &mut WorkspaceDb, reach: Reach, team: Uuid, member: Uuid) -> Result<(), TeamError> {
+pub async fn remove(
+    db: &mut WorkspaceDb,
+    reach: Reach,
+    team: TeamId,
+    member: MemberId,
+) -> Result<(), TeamError> {
     may_change(db, reach, team).await?;
     sqlx::query_scalar!(
         "delete from team_members where team_id = $1 and member_id = $2 returning team_id",
-        team,
-        member,
+        team.0,
+        member.0,
     )
     .fetch_one(db.conn())
     .await?;
@@ -144,27 +148,28 @@ pub async fn remove(db: &mut WorkspaceDb, reach: Reach, team: Uuid, member: Uuid
     Ok(())
 }
 
-async fn only(db: &mut WorkspaceDb, team: Uuid, member: Uuid) -> Result<TeamMember, TeamError> {
+async fn only(db: &mut WorkspaceDb, team: TeamId, member: MemberId) -> Result<TeamMember, TeamError> {
     let found = find(db, team, Some(member)).await?;
     Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
 }
 
-async fn find(db: &mut WorkspaceDb, team: Uuid, member: Option<Uuid>) -> Result<Vec<TeamMember>, TeamError> {
-    db.with_accounts().await?;
-    let found = sqlx::query_as!(
+async fn find(
+    db: &mut WorkspaceDb,
+    team: TeamId,
+    member: Option<MemberId>,
+) -> Result<Vec<TeamMember>, TeamError> {
+    let query = sqlx::query_as!(
         TeamMember,
-        r#"select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,
+        "select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,
                   coalesce(m.avatar_url, 'avatar:' || u.avatar_key, u.avatar_url) as avatar_url,
-                  t.role as "role: TeamRole", t.created_at
+                  t.role, t.created_at
              from team_members t
              join members m on m.id = t.member_id
              join users u on u.id = m.user_id
             where t.team_id = $1 and ($2::uuid is null or t.member_id = $2)
-            order by t.role, lower(coalesce(m.display_name, u.name)), m.id"#,
-        team,
-        member,
-    )
-    .fetch_all(db.conn())
-    .await?;
-    Ok(found)
+            order by t.role, lower(coalesce(m.display_name, u.name)), m.id",
+        team.0,
+        member.map(|id| id.0),
+    );
+    Ok(db.with_accounts(async |accounts| query.fetch_all(accounts.conn()).await).await?)
 }

@@ -12,7 +12,8 @@ const UNIQUE: &str = "unique in the workspace";
 const WITHOUT_CASE: &str = "without regard to case";
 
 /// Texts that names, addresses and the like don't often admit. A link may be one that runs a script in the browser that opens it.
-const UNUSUAL: [&str; 9] = ["", " ", "CRM", "1st", "_x", "a-b", "a b", "\u{e4}", "javascript:alert(1)"];
+const UNUSUAL: [&str; 10] =
+    ["", " ", "two\nlines", "CRM", "1st", "_x", "a-b", "a b", "\u{e4}", "javascript:alert(1)"];
 
 /// Values that break the rules of a schema.
 fn broken(schema: &Value) -> Vec<Value> {

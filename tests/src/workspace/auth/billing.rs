@@ -1,7 +1,10 @@
 //! Sign-ups where payments are taken: with something to pay with, without, and when paying fails.
 
 use domain::Actor;
-use domain_accounts::{signups, workspaces::provisioning::start_billing};
+use domain_accounts::{
+    signups::{self, SignupId},
+    workspaces::provisioning::start_billing,
+};
 use runtime::{stripe::Payments, web_app};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -146,7 +149,7 @@ async fn a_step_that_was_killed_before_it_noted_its_customer_makes_no_second_one
     sqlx::query(forget).execute(&app.database.pool).await.unwrap();
     let id: Uuid =
         sqlx::query_scalar("select id from control.signups").fetch_one(&app.database.pool).await.unwrap();
-    let signup = signups::find(&app.database.pool, id).await.unwrap().unwrap();
+    let signup = signups::find(&app.database.pool, SignupId(id)).await.unwrap().unwrap();
     let payments = Payments::from_settings(&stripe.settings()).unwrap();
     let (url, actor) = (web_app::default_base(), Actor::default());
 

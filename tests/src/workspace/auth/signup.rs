@@ -1,7 +1,10 @@
 //! Sign-ups: watched, waited for, refused, and delivered to whoever holds their token.
 
 use domain::Actor;
-use domain_accounts::{signups, workspaces::provisioning};
+use domain_accounts::{
+    signups::{self, SignupId},
+    workspaces::provisioning,
+};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -318,7 +321,7 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
                                                 user_id, workspace_id, job_id)
                    values ($1, 'token', 'ada@example.com', 'ada@example.com', 'Ada', 'Engines', 'hash', $2, $2, $2)";
     sqlx::query(reserve).bind(id).bind(user).execute(&app.database.pool).await.unwrap();
-    let signup = signups::find(&app.database.pool, id).await.unwrap().unwrap();
+    let signup = signups::find(&app.database.pool, SignupId(id)).await.unwrap().unwrap();
     let mut killed = app.database.begin().await.unwrap();
     let insert = "insert into control.users (id, email, email_key, name, password_hash)
                   values ($1, 'ada@example.com', 'ada@example.com', 'Ada', 'hash')";
@@ -337,4 +340,13 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
     let (attempt, ()) = tokio::join!(provisioning::create_user(&app.database, &signup, &nobody), commit);
 
     attempt.expect("the account is there, and ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_sign_up_that_is_stopped_is_told_so() {
+    let app = TestApp::start().await;
+    app.pause_provisioning().await;
+    let visitor = app.anonymous();
+    let (answer, ()) = tokio::join!(visitor.post("/auth/signup", new_signup()), app.stop_provisioning());
+    assert_eq!(answer.error(409), "signup_failed");
 }

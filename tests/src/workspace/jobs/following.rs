@@ -9,7 +9,7 @@ use crate::{Client, EventReader, TestApp};
 
 /// An export that waits for its time.
 async fn waiting_export(app: &TestApp, owner: &Client) -> String {
-    let export = ExportRecords { export_id: JobId::new().0 };
+    let export = ExportRecords { export_id: JobId::new() };
     let later = jobs::clock::now() + chrono::Duration::hours(1);
     enqueue(app, owner, NewJob::new(&export).run_at(later)).await.id().to_string()
 }

@@ -74,7 +74,7 @@ async fn generic_routes_change_an_export_only_for_whoever_may_do_so_with_exports
     let (_, job) = export(&owner).await;
     let admin = app.join(&owner, "admin").await;
     // One that waits for its time.
-    let waiting = ExportRecords { export_id: JobId::new().0 };
+    let waiting = ExportRecords { export_id: JobId::new() };
     let later = jobs::clock::now() + chrono::Duration::hours(1);
     let waiting = enqueue(&app, &owner, NewJob::new(&waiting).run_at(later)).await.id().to_string();
 

@@ -52,6 +52,38 @@ async fn request_enqueue_dispatch_and_run_are_one_trace_across_processes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_sql_statement_is_a_span_below_the_one_that_runs_it_without_its_values() {
+    let collector = Collector::start().await;
+    let cluster = Cluster::start_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ])
+    .await;
+    let owner = cluster.owner().await;
+
+    let started = import(&owner, Some(&format!("00-{TRACE}-b7ad6b7169203331-01"))).await;
+    owner.follow(&started).await;
+
+    let request = collector.span(TRACE, "POST /api/v1/recordsets/import").await;
+    let insert = collector.query(TRACE, "millrace-api", "insert into imports").await;
+    assert_eq!(insert.parent, request.id);
+    assert_eq!((insert.name.as_str(), insert.attributes["db.operation.name"].as_str()), ("INSERT", "INSERT"));
+    assert!(request.start <= insert.start && insert.start < insert.end && insert.end <= request.end);
+    let run = collector.span(TRACE, "records.import").await;
+    let select = collector.query(TRACE, "millrace-imports", "from imports i").await;
+    assert_eq!((&select.parent, select.name.as_str()), (&run.id, "SELECT"));
+
+    let queries = collector.all().into_iter().filter(|span| span.attributes.contains_key("db.query.text"));
+    for query in queries {
+        assert_eq!(query.attributes["db.system.name"], "postgresql");
+        assert!(!query.parent.is_empty(), "what no request and no job asked for makes no spans: {query:?}");
+        let shown = format!("{query:?}");
+        let values = ["data.csv", "People", "ada@", started["job_id"].as_str().unwrap()];
+        assert!(values.iter().all(|value| !shown.contains(value)), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_keeps_the_trace_of_its_request_where_nothing_is_exported() {
     let app = TestApp::start().await;
     let owner = app.owner().await;

@@ -108,7 +108,7 @@ async fn a_key_is_not_handed_to_a_member_for_whom_it_would_do_more_than_the_call
     let (bob, cleo) = (app.join(&ada, "admin").await, app.join(&ada, "member").await);
     let more = json!({ "permission": "governance:manage", "granted": true });
     ada.put("/permissions/roles/member/permission", more).await.expect(200);
-    let (_, program) = bob.new_key(&["auth"]).await;
+    let (_, program) = bob.new_key(&["auth", "read"]).await;
     let to = json!({ "to_member_id": member_of(&cleo).await["id"], "types": ["api_key"] });
 
     assert_eq!(

@@ -1,6 +1,7 @@
 //! Accounts that wait for their owner to choose a password: registering one, activating it, another link.
 
 use api_kit::{Answer, App, Body, Created, Fails, Visitor};
+use domain::WorkspaceId;
 use domain_accounts::users::{
     activation::{self, Activating},
     letters::{self, AccountLetter},
@@ -8,7 +9,6 @@ use domain_accounts::users::{
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
-use uuid::Uuid;
 
 use super::{Done, LoggedIn, Tag};
 
@@ -62,7 +62,7 @@ impl ActivationApi {
         &self,
         app: Data<&App>,
         /// The workspace that the link names; the nil id for an account without one.
-        workspace_id: Query<Uuid>,
+        workspace_id: Query<WorkspaceId>,
         /// The token of the link.
         token: Query<String>,
     ) -> Answer<Json<Activating>> {

@@ -75,11 +75,11 @@ impl AvatarApi {
         &self,
         app: Data<&App>,
         caller: InPerson,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         file: FileUpload,
     ) -> Answer<Json<Avatar>> {
-        let user = UserId(user_id.0);
+        let user = user_id.0;
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
         match peers::picture_of(&app.database, peer, user).await? {

@@ -1,13 +1,13 @@
 //! People who signed in with Clerk. Whoever asks shows the secret that the installation shares with them.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
+use domain::WorkspaceId;
 use domain_accounts::{
     users::{User, clerk},
     workspaces::Membership,
 };
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Header, payload::Json};
-use uuid::Uuid;
 
 use super::{LoggedIn, Tag, Tokens};
 
@@ -40,7 +40,7 @@ struct ClerkCheck {
     /// The workspaces that they may enter, from this address.
     workspaces: Option<Vec<Membership>>,
     /// The workspace that they last switched to, if they may enter it.
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
 }
 
 impl From<LoggedIn> for ClerkCheck {

@@ -1,5 +1,6 @@
 //! Staff who act as somebody: the exchange of what an operator has handed out.
 
+use domain::WorkspaceId;
 use std::time::Duration;
 
 use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
@@ -9,7 +10,6 @@ use domain_accounts::{
 };
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json};
-use uuid::Uuid;
 
 use super::{Doors, Tag};
 
@@ -34,7 +34,7 @@ struct ActingAs {
     /// The workspaces that they may enter, from this address.
     workspaces: Vec<Membership>,
     /// The workspace that they last switched to; null if there is none, or they may not enter it now.
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
 }
 
 /// See the module.

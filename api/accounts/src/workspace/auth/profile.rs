@@ -1,7 +1,7 @@
 //! Profiles: one's own, and those of people one works with.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, TypeId, avatar_path};
-use domain::{UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
+use domain::{Patch, UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
 use domain_accounts::{
     avatars,
     users::{
@@ -17,9 +17,7 @@ use poem_openapi::{
     Object, OpenApi,
     param::{Header, Path, Query},
     payload::Json,
-    types::MaybeUndefined,
 };
-use uuid::Uuid;
 
 use super::{Tag, shown, shown_member};
 
@@ -32,7 +30,7 @@ struct Me {
     /// more recent sign-in, are left out.
     workspaces: Vec<Membership>,
     /// The workspace that they last switched to; null if there is none, or they may not enter it now.
-    current_workspace_id: Option<Uuid>,
+    current_workspace_id: Option<WorkspaceId>,
     /// Who they are in the workspace that was asked about.
     #[oai(skip_serializing_if_is_none)]
     member: Option<Member>,
@@ -76,14 +74,14 @@ impl ProfileApi {
         app: Data<&App>,
         caller: SignedIn,
         /// Adds the caller's member of that workspace.
-        workspace_id: Query<Option<Uuid>>,
+        workspace_id: Query<Option<WorkspaceId>>,
     ) -> Answer<Json<Me>> {
         let pool = &app.database.pool;
         let user = users::find(pool, caller.user).await?.ok_or_else(ApiError::token_invalid)?;
         let member = match workspace_id.0 {
             None => None,
             Some(id) => {
-                let authority = caller.authority_in(&app, WorkspaceId(id)).await?;
+                let authority = caller.authority_in(&app, id).await?;
                 let mut db = WorkspaceDb::read(&app.database, authority.workspace(), caller.actor()).await?;
                 workspaces::own_member(&mut db, authority.role())
                     .await?
@@ -93,8 +91,7 @@ impl ProfileApi {
         let entered = caller.authorities(&app, None).await?;
         let workspaces = workspaces::entered(pool, &entered).await?;
         let current = workspaces::current(pool, caller.user, &entered).await?;
-        let current_workspace_id = current.map(|id| id.0);
-        Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id, member }))
+        Ok(Json(Me { user: shown(&app, user), workspaces, current_workspace_id: current, member }))
     }
 
     /// Edit the caller's profile
@@ -152,12 +149,12 @@ impl ProfileApi {
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
     ) -> Answer<Json<User>> {
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
-        let user = peers::view(&app.database, peer, UserId(user_id.0)).await?;
+        let user = peers::view(&app.database, peer, user_id.0).await?;
         Ok(Json(shown(&app, user)))
     }
 
@@ -181,12 +178,12 @@ impl ProfileApi {
         &self,
         app: Data<&App>,
         caller: InPerson,
-        user_id: Path<Uuid>,
+        user_id: Path<UserId>,
         #[oai(name = "X-Workspace-Id")] workspace: Header<Option<TypeId<WorkspaceId>>>,
         changes: Body<UserChanges>,
     ) -> Answer<Json<User>> {
         let UserChanges { changes, role } = changes.0;
-        let other = UserId(user_id.0);
+        let other = user_id.0;
         let (within, entered) = within(&app, &caller, workspace.0).await?;
         let peer = Peer::new(caller.user, &entered, within);
         let shown = peers::view(&app.database, peer, other).await.ok();
@@ -213,11 +210,11 @@ pub(super) async fn within(
 
 /// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.
 fn without_own_link(shown: Option<User>, changes: ProfileChanges) -> ProfileChanges {
-    let MaybeUndefined::Value(link) = &changes.avatar_url else { return changes };
+    let Patch::Value(link) = &changes.avatar_url else { return changes };
     let path = link.split('?').next().unwrap_or_default();
     let picture = shown.and_then(|user| user.avatar_url);
     let is_own = picture.as_deref().and_then(avatar_path).is_some_and(|own| own == path);
-    if is_own { ProfileChanges { avatar_url: MaybeUndefined::Undefined, ..changes } } else { changes }
+    if is_own { ProfileChanges { avatar_url: Patch::Absent, ..changes } } else { changes }
 }
 
 /// The page of the web app that confirms another address.

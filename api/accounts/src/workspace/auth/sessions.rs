@@ -6,7 +6,6 @@ use domain_accounts::sessions::{self, Session};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
-use uuid::Uuid;
 
 use super::Tag;
 
@@ -44,8 +43,8 @@ impl SessionsApi {
     ///
     /// Its tokens, and the tickets of its jobs' streams, are worthless at once.
     #[oai(path = "/:session_id", method = "delete", operation_id = "end_session")]
-    async fn end(&self, app: Data<&App>, caller: InPerson, session_id: Path<Uuid>) -> Answer<NoContent> {
-        let (user, session) = (caller.user, SessionId(session_id.0));
+    async fn end(&self, app: Data<&App>, caller: InPerson, session_id: Path<SessionId>) -> Answer<NoContent> {
+        let (user, session) = (caller.user, session_id.0);
         let revoke = async |tx: &mut Tx| sessions::revoke(tx, user, session, &caller.actor()).await;
         caller.change_shared(&app, revoke).await.map(|()| NoContent)
     }

@@ -1,12 +1,11 @@
 //! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
 
 use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Whole};
-use domain::WorkspaceId;
+use domain::PersonalTokenId;
 use domain_accounts::personal_tokens::{self, NewToken, PersonalToken};
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
-use uuid::Uuid;
 
 use super::Tag;
 
@@ -52,7 +51,7 @@ impl TokensApi {
                 None
             }
             Some(workspace) => {
-                let entry = caller.authority_in(&app, WorkspaceId(workspace)).await;
+                let entry = caller.authority_in(&app, workspace).await;
                 // What the caller isn't in is a wrong value of the body, told with all others.
                 entry.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?
             }
@@ -66,7 +65,12 @@ impl TokensApi {
 
     /// Revoke one of the caller's personal tokens
     #[oai(path = "/:token_id", method = "delete", operation_id = "revoke_personal_token")]
-    async fn revoke(&self, app: Data<&App>, caller: InPerson, token_id: Path<Uuid>) -> Answer<NoContent> {
+    async fn revoke(
+        &self,
+        app: Data<&App>,
+        caller: InPerson,
+        token_id: Path<PersonalTokenId>,
+    ) -> Answer<NoContent> {
         let (user, actor) = (caller.user, caller.actor());
         let revoke = async |tx: &mut Tx| personal_tokens::revoke(tx, user, &actor, *token_id).await;
         caller.change_shared(&app, revoke).await.map(|()| NoContent)

@@ -3,12 +3,12 @@
 use api_kit::{AnyoneInPerson, ApiError, App, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{WorkspaceId, access::Role};
 use domain_accounts::invitations::{
-    self, AcceptedInvitation, Answering, Came, Invitation, InvitationPreview, Invitee, OwnInvitation,
+    self, AcceptedInvitation, Answering, Came, Invitation, InvitationId, InvitationPreview, Invitee,
+    OwnInvitation,
 };
 use jobs::Tx;
 use poem::web::Data;
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use super::{Tag, host};
 
@@ -28,7 +28,7 @@ struct NewInvitation {
 #[derive(Debug, Object)]
 struct NewInvitationLink {
     /// Id of the invitation, as the roster names it. This or `email`.
-    member_id: Option<Uuid>,
+    member_id: Option<InvitationId>,
     /// Email address, with or without an account.
     email: Option<String>,
     /// Role on acceptance, at most the caller's. Null: as before, or `member` for an address that is not invited yet.
@@ -39,7 +39,7 @@ struct NewInvitationLink {
 #[derive(Debug, Object)]
 struct ResendInvitation {
     /// Id of the invitation, as the roster names it.
-    member_id: Option<Uuid>,
+    member_id: Option<InvitationId>,
     /// Invited email address.
     email: Option<String>,
 }
@@ -48,9 +48,9 @@ struct ResendInvitation {
 #[derive(Debug, Object)]
 struct CancelInvitation {
     /// Id of the invitation; the roster calls it `member_id`.
-    invitation_id: Option<Uuid>,
+    invitation_id: Option<InvitationId>,
     /// Id of the workspace, with `email`.
-    workspace_id: Option<Uuid>,
+    workspace_id: Option<WorkspaceId>,
     /// Invited email address.
     email: Option<String>,
 }
@@ -61,7 +61,7 @@ struct AcceptInvitation {
     /// Token from the link. This or `invitation_id`.
     token: Option<String>,
     /// Id of an invitation that waits for the caller, as `GET /workspaces/invitations` lists it. Needs a sign-in.
-    invitation_id: Option<Uuid>,
+    invitation_id: Option<InvitationId>,
     /// Password to choose, at least 10 characters and at most 1024, where the preview says `requires_password`; ignored
     /// otherwise.
     password: Option<String>,
@@ -172,7 +172,7 @@ impl InvitationsApi {
             return Err(ApiError::missing(["invitation_id"]));
         }
         let invitee = Invitee { id: invitation_id, email };
-        let entered = caller.authorities(&app, workspace_id.map(WorkspaceId)).await?;
+        let entered = caller.authorities(&app, workspace_id).await?;
         let cancel = async |tx: &mut Tx| invitations::cancel(tx, &entered, &caller.actor(), &invitee).await;
         caller.change_shared(&app, cancel).await.map(Json)
     }
@@ -191,7 +191,7 @@ impl InvitationsApi {
     async fn invite(
         &self,
         can: Can<Invite>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         new: Body<NewInvitation>,
     ) -> Answer<Created<Invitation>> {
         let (actor, link) = (can.actor(), accept_link(can.app()));
@@ -215,7 +215,7 @@ impl InvitationsApi {
     async fn link(
         &self,
         can: Can<Invite>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         link_for: Body<NewInvitationLink>,
     ) -> Answer<Json<InvitationLink>> {
         let NewInvitationLink { member_id, email, role } = link_for.0;
@@ -240,7 +240,7 @@ impl InvitationsApi {
     async fn resend(
         &self,
         can: Can<Invite>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         resend: Body<ResendInvitation>,
     ) -> Answer<Json<Invitation>> {
         let ResendInvitation { member_id, email } = resend.0;

@@ -1,11 +1,11 @@
 //! Who belongs to a workspace: the roster, and taking somebody out.
 
 use api_kit::{avatar_url, prelude::*};
+use domain::{MemberId, WorkspaceId};
 use domain_accounts::workspaces::{
     removal::{self, RemovedMember},
     roster::{self, RosterEntry},
 };
-use uuid::Uuid;
 
 use super::{Tag, here, host};
 
@@ -23,7 +23,7 @@ impl MembersApi {
     async fn list(
         &self,
         can: Can<ViewMembers>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
     ) -> Answer<Json<Whole<RosterEntry>>> {
         let (app, workspace) = (can.app(), here(&can, workspace_id.0)?);
         let roster = roster::list(&app.database, workspace).await?.into_iter();
@@ -47,9 +47,9 @@ impl MembersApi {
     async fn remove(
         &self,
         can: Can<RemoveMember>,
-        workspace_id: Path<Uuid>,
+        workspace_id: Path<WorkspaceId>,
         /// As the roster names them: a member or an invitation.
-        member_id: Path<Uuid>,
+        member_id: Path<MemberId>,
     ) -> Answer<Json<RemovedMember>> {
         let actor = can.actor();
         let host = host(&can, workspace_id.0, &actor)?;

@@ -1,6 +1,7 @@
 //! What is in a file, as the API shows it, and how a client says to read it.
 
 use api_kit::ApiError;
+use domain_data::files::FileId;
 use domain_data::{
     files::{File, FileUri},
     imports,
@@ -8,7 +9,6 @@ use domain_data::{
 use fields::{Field, FieldType};
 use poem_openapi::{Enum, Object};
 use tabular::{Analysis, Format, Options};
-use uuid::Uuid;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -119,7 +119,7 @@ pub(super) struct AnalyzeRequest {
 #[derive(Debug, Object)]
 pub(super) struct Uploaded {
     /// The file.
-    file_id: Uuid,
+    file_id: FileId,
     /// Its name for the import.
     file_uri: String,
     /// As it was named by the client.

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use api_kit::{Access, ApiError};
 use chrono::{DateTime, Utc};
-use domain::RecordsetId;
+use domain::{RecordsetId, UserId};
 use domain_data::{
     exports,
     imports::{self, Import, Mode, Validation},
     job_kinds::{ExportRecords, ImportRecords, ScheduledExport},
 };
 use jobs::{
-    JobKind,
+    JobId, JobKind,
     watch::{Event, Snapshot, Status},
 };
 use poem_openapi::{Enum, Object};
-use uuid::Uuid;
 
 use crate::workspace::download::Made;
 
@@ -67,7 +66,7 @@ pub(super) struct TransferJob {
     finished_at: Option<DateTime<Utc>>,
     /// The person who asked for it; null for one that an API key asked for.
     #[oai(skip_serializing_if_is_none)]
-    created_by: Option<Uuid>,
+    created_by: Option<UserId>,
     /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
     stream_url: String,
 }
@@ -82,7 +81,7 @@ impl TransferJob {
             created_at: snapshot.created_at,
             started_at: snapshot.started_at,
             finished_at: snapshot.finished_at,
-            created_by: snapshot.origin.user_id,
+            created_by: snapshot.origin.user_id.map(UserId),
         }
     }
 }
@@ -144,7 +143,7 @@ impl TransferJobDetail {
                 detail.describe(import);
             }
         } else if let Some(export) = exports::find(&mut db, job).await? {
-            detail.recordset_id = Some(RecordsetId(export.recordset_id));
+            detail.recordset_id = Some(export.recordset_id);
             detail.file_name = Some(export.name);
             detail.download_url = (is_complete && links).then(|| Made::Export.link(access, job));
         }
@@ -154,7 +153,7 @@ impl TransferJobDetail {
     fn describe(&mut self, import: Import) {
         let name = |mapped: &imports::Mapped| (import.column_name(mapped.column), mapped.field.to_string());
         self.field_mappings = Some(import.mapping.iter().map(name).collect());
-        self.recordset_id = Some(RecordsetId(import.recordset_id));
+        self.recordset_id = Some(import.recordset_id);
         self.file_name = Some(import.file_name);
         self.mode = Some(import.mode);
         self.stop_after_errors = import.stop_after_errors;
@@ -165,7 +164,7 @@ impl TransferJobDetail {
 #[derive(Debug, Clone, Object)]
 pub(super) struct ImportStatus {
     /// The job.
-    job_id: Uuid,
+    job_id: JobId,
     /// Its status.
     status: Status,
     /// Percent.
@@ -187,7 +186,7 @@ impl ImportStatus {
         let event = snapshot.event;
         Self {
             stream_url: access.stream_url(event.job_id),
-            job_id: event.job_id.0,
+            job_id: event.job_id,
             status: event.status,
             progress: event.progress,
             imported: event.counts.done,

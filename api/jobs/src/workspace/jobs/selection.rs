@@ -8,7 +8,6 @@ use jobs::{
     watch::Status,
 };
 use poem_openapi::Object;
-use uuid::Uuid;
 
 /// The jobs to cancel: those that match all that is given.
 #[derive(Debug, Object)]
@@ -18,7 +17,7 @@ pub struct JobSelection {
     /// Only this status: PENDING, QUEUED or RUNNING.
     status: Option<Status>,
     /// Only the children of this job.
-    batch_id: Option<Uuid>,
+    batch_id: Option<JobId>,
     /// Only those asked for at this time or later.
     since: Option<DateTime<Utc>>,
     /// Only those asked for before this time.
@@ -52,7 +51,7 @@ impl JobSelection {
             kinds: kind.into_iter().collect(),
             except: Vec::new(),
             status,
-            batch: batch_id.map(JobId),
+            batch: batch_id,
             since,
             until,
             // An empty text is in everything and says nothing.

@@ -5,7 +5,7 @@
 //! between asks again under the same key, and Stripe answers with what it made.
 
 use domain::{
-    Actor, WorkspaceId,
+    Actor,
     audit::{self, Entry},
 };
 use jobs::Database;
@@ -43,7 +43,7 @@ pub async fn start_billing(
         "select w.stripe_customer_id, w.stripe_subscription_id, s.checkout_url
            from signups s join workspaces w on w.id = s.workspace_id
           where s.id = $1",
-        signup.id,
+        signup.id.0,
     )
     .fetch_one(&database.pool)
     .await?;
@@ -70,14 +70,14 @@ async fn make_customer(
     let new = NewCustomer {
         email: &signup.email,
         name: &signup.company_name,
-        workspace: signup.workspace_id,
+        workspace: signup.workspace_id.0,
         payment_method: signup.payment_method_id.as_deref(),
     };
     let customer = account.billing.create_customer(&format!("{}-customer", signup.id), &new).await?;
     let mut tx = database.begin().await?;
     sqlx::query!(
         "update workspaces set stripe_customer_id = $2, updated_at = now() where id = $1",
-        signup.workspace_id,
+        signup.workspace_id.0,
         customer,
     )
     .execute(tx.conn())
@@ -98,7 +98,7 @@ async fn subscribe(
     let new = NewSubscription {
         customer,
         price,
-        workspace: signup.workspace_id,
+        workspace: signup.workspace_id.0,
         payment_method,
         trial_days: account.trial_days,
     };
@@ -108,7 +108,7 @@ async fn subscribe(
         "update workspaces
             set plan = $2, stripe_subscription_id = $3, trial_ends_at = $4, updated_at = now()
           where id = $1",
-        signup.workspace_id,
+        signup.workspace_id.0,
         price.plan,
         subscription.id,
         subscription.trial_ends_at,
@@ -117,7 +117,7 @@ async fn subscribe(
     .await?;
     let what = json!({ "plan": price.plan, "trial_ends_at": subscription.trial_ends_at });
     let entry = Entry::new("workspace", "plan_changed", signup.workspace_id, what);
-    audit::record(&mut tx, Some(WorkspaceId(signup.workspace_id)), actor, entry).await?;
+    audit::record(&mut tx, Some(signup.workspace_id), actor, entry).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -133,7 +133,7 @@ async fn open_checkout(
     let new = NewCheckout {
         customer,
         price: account.sign_up_price(),
-        workspace: signup.workspace_id,
+        workspace: signup.workspace_id.0,
         trial_days: account.trial_days,
         // Not escaped: Stripe looks for these very characters.
         success_url: &format!("{page}&session_id={{CHECKOUT_SESSION_ID}}"),
@@ -141,7 +141,7 @@ async fn open_checkout(
     };
     let url = account.billing.open_checkout(&format!("{}-checkout", signup.id), &new).await?;
     let mut tx = database.begin().await?;
-    sqlx::query!("update signups set checkout_url = $2 where id = $1", signup.id, url)
+    sqlx::query!("update signups set checkout_url = $2 where id = $1", signup.id.0, url)
         .execute(tx.conn())
         .await?;
     tx.commit().await?;

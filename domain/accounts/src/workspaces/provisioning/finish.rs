@@ -2,7 +2,7 @@
 //! whoever doesn't stand at the door.
 
 use domain::{
-    Actor, UserId, WorkspaceId,
+    Actor,
     mail::{self, Action, Brand, Cause, Letter, PostError},
 };
 use jobs::{Database, Origin, Tx};
@@ -31,14 +31,14 @@ pub async fn finish(
     let mut tx = database.begin().await?;
     let ended = sqlx::query!(
         "update signups set state = 'completed', password_hash = null where id = $1 and state = 'pending'",
-        signup.id,
+        signup.id.0,
     )
     .execute(tx.conn())
     .await?;
     if ended.rows_affected() == 0 {
         let is_done = sqlx::query_scalar!(
             r#"select exists (select from signups where id = $1 and state = 'completed') as "done!""#,
-            signup.id,
+            signup.id.0,
         )
         .fetch_one(tx.conn())
         .await?;
@@ -46,14 +46,14 @@ pub async fn finish(
     }
     sqlx::query!(
         "update workspaces set state = 'ready', updated_at = now() where id = $1",
-        signup.workspace_id,
+        signup.workspace_id.0,
     )
     .execute(tx.conn())
     .await?;
     sqlx::query!(
         "update users set current_workspace_id = $2 where id = $1 and current_workspace_id is null",
-        signup.user_id,
-        signup.workspace_id,
+        signup.user_id.0,
+        signup.workspace_id.0,
     )
     .execute(tx.conn())
     .await?;
@@ -72,7 +72,7 @@ pub async fn finish(
 async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "select append_event($1, 'workspace.created', $2, 'workspace', $1, null, $3)",
-        signup.workspace_id,
+        signup.workspace_id.0,
         actor.origin().as_actor(),
         json!({ "name": signup.company_name }),
     )
@@ -143,7 +143,7 @@ async fn never_signed_in(tx: &mut Tx, signup: &Signup) -> Result<bool, sqlx::Err
     sqlx::query_scalar!(
         r#"select exists (select from users
                            where id = $1 and password_hash is null and activated_at is null) as "never!""#,
-        signup.user_id,
+        signup.user_id.0,
     )
     .fetch_one(tx.conn())
     .await
@@ -155,8 +155,8 @@ async fn activation_link(
     app_url: &Url,
     actor: &Actor,
 ) -> Result<String, sqlx::Error> {
-    let workspace = Some(WorkspaceId(signup.workspace_id));
-    let owner = UserId(signup.user_id);
+    let workspace = Some(signup.workspace_id);
+    let owner = signup.user_id;
     let created_by = actor.user_id.filter(|user| *user != owner);
     let token = activation::issue(tx, owner, workspace, created_by).await?;
     let query = [("workspace_id", &*activation::workspace_in_link(workspace)), ("token", &*token)];

@@ -1,6 +1,7 @@
 //! A sign-up's events: those of its job under the sign-up's own token, in words for people, and with
 //! tokens at the end. The tokens are made here, when the end is delivered, and stored nowhere.
 
+use domain::WorkspaceId;
 use std::sync::Arc;
 
 use api_kit::{ApiError, App, JobStream, Shape, Start};
@@ -18,7 +19,6 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 use serde_json::json;
-use uuid::Uuid;
 
 use super::super::Tokens;
 
@@ -71,7 +71,7 @@ pub struct SignupResult {
     expires_in: Option<u64>,
     /// With COMPLETED: the new workspace.
     #[oai(skip_serializing_if_is_none)]
-    workspace_id: Option<Uuid>,
+    workspace_id: Option<WorkspaceId>,
     /// What it is called.
     #[oai(skip_serializing_if_is_none)]
     workspace_name: Option<String>,

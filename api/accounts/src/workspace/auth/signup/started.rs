@@ -1,6 +1,7 @@
 //! A sign-up, or whatever else makes a workspace, after it was accepted: its links, the wait for it, and what
 //! it ends with.
 
+use domain::WorkspaceId;
 use std::time::Duration;
 
 use api_kit::{Answer, ApiError, App, Visitor, wait_for_end};
@@ -8,7 +9,6 @@ use domain_accounts::signups::{Delivered, Started};
 use jobs::watch::{Snapshot, Status};
 use poem::http::StatusCode;
 use poem_openapi::Object;
-use uuid::Uuid;
 
 use super::super::Tokens;
 
@@ -32,7 +32,7 @@ pub(super) struct SignedUp {
     #[oai(flatten)]
     tokens: Tokens,
     /// The new workspace.
-    workspace_id: Uuid,
+    workspace_id: WorkspaceId,
     /// What it is called.
     workspace_name: String,
     /// Where payments are taken and nothing was said to pay with: the page to say it.

@@ -1,7 +1,6 @@
 //! Making a workspace of one's own.
 
 use api_kit::{Answer, App, SignedIn};
-use domain::WorkspaceId;
 use domain_accounts::{
     signups::{self, NewOwnedWorkspace},
     workspaces::{Workspace, details},
@@ -51,6 +50,6 @@ pub(in super::super) async fn create(
     if !is_ready(app, &caller.visitor, &started, "provisioning_failed").await? {
         return Ok(WorkspaceAnswer::OnItsWay(Json(started.into())));
     }
-    let made = details::get(&app.database.pool, WorkspaceId(started.workspace_id), Some(caller.user)).await?;
+    let made = details::get(&app.database.pool, started.workspace_id, Some(caller.user)).await?;
     Ok(WorkspaceAnswer::Done(Json(made)))
 }

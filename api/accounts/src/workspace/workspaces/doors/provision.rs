@@ -1,13 +1,13 @@
 //! Making a workspace for somebody, which is for staff.
 
 use api_kit::{Answer, ApiError, App, SignedIn};
+use domain::WorkspaceId;
 use domain_accounts::{
     signups::{self, NewProvision},
     users,
 };
 use jobs::Tx;
 use poem_openapi::{ApiResponse, Object, payload::Json};
-use uuid::Uuid;
 
 use crate::workspace::auth::{SignupStarted, is_ready};
 
@@ -28,7 +28,7 @@ pub struct WorkspaceForOwner {
 #[derive(Debug, Object)]
 pub struct Provisioned {
     /// The workspace.
-    workspace_id: Uuid,
+    workspace_id: WorkspaceId,
     /// What it is called.
     workspace_name: String,
 }
