@@ -1,7 +1,7 @@
 //! The API under load: signing in, reading oneself, reading a record and writing one, each by
 //! [`CONNECTIONS`] keep-alive connections at once and by one alone; beside Directus reading and writing an
-//! item of the same columns in the same PostgreSQL, in turns. And what a request pays for the rules
-//! that all requests obey: each difference is between two requests that are alike but for that rule.
+//! item of the same columns in the same PostgreSQL, in turns. And the cost for a request of the rules
+//! for all requests: each difference is between two requests that are alike but for that rule.
 
 mod costs;
 mod directus;

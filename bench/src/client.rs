@@ -9,22 +9,22 @@ use uuid::Uuid;
 
 use crate::{Failure, variable};
 
-/// Everybody's.
+/// Password of all users.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Someone with a workspace of their own.
+/// A user with a workspace.
 pub struct Client {
     base: String,
     http: reqwest::Client,
     token: String,
-    /// What they sign in with.
+    /// Email address.
     pub email: String,
-    /// Their workspace.
+    /// Workspace id.
     pub workspace: String,
 }
 
 impl Client {
-    /// Signs up, once the API is ready. From then on nobody is asked to slow down.
+    /// Signs up, once the API is ready. From then on rate limits are not reached.
     pub async fn sign_up() -> Result<Self, Failure> {
         let base = base(&variable("PORT")?);
         let http = reqwest::Client::new();
@@ -42,7 +42,7 @@ impl Client {
         Ok(Self { base, http, token: text("access_token")?, email, workspace: text("workspace_id")? })
     }
 
-    /// The headers that every request of theirs has.
+    /// The headers of every request of the user.
     pub fn header_list(&self) -> Vec<(&'static str, String)> {
         vec![("Authorization", format!("Bearer {}", self.token)), ("X-Workspace-Id", self.workspace.clone())]
     }

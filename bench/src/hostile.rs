@@ -1,5 +1,5 @@
-//! What one tenant notices of another that means harm: the p99 of its reads while nobody else asks for anything, and
-//! while each attack goes on. And what of the process's memory is still held when all is over.
+//! The effect of a hostile tenant on another: the p99 of its reads without other requests, and
+//! during each attack. And the process's memory that is still held after all attacks.
 //!
 //! Each attack begins anew for as long as the reads are measured, and ends with them.
 
@@ -28,7 +28,7 @@ use crate::{
 };
 use attacks::{Attack, Attacker};
 
-/// Connections of the tenant who means no harm.
+/// Connections of the other tenant.
 const CONNECTIONS: usize = 4;
 /// How long each attack goes on.
 const TIME: Duration = Duration::from_secs(8);
@@ -80,7 +80,7 @@ async fn reads(client: &Client, address: SocketAddr) -> Result<Target, Failure> 
     }))
 }
 
-/// Waits until an attack is over for the others, too.
+/// Waits until the effects of an attack have ended.
 async fn settle(target: &Target, quiet: f64) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while target.load(1, Duration::from_millis(400)).await?.p99 > 2.0 * quiet && Instant::now() < deadline {}

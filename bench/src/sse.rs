@@ -82,7 +82,7 @@ pub async fn measure() -> Result<(), Failure> {
     tokio::time::sleep(2 * REPORT).await;
     for job in &jobs {
         let mut tx = database.begin().await?;
-        control::cancel(&mut tx, Some(workspace), *job, &jobs::Origin::default()).await?;
+        control::cancel(&mut tx, jobs::Owner::Workspace(workspace), *job, &jobs::Origin::default()).await?;
         tx.commit().await?;
     }
     let refusals = audience.refusals();

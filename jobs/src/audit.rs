@@ -1,4 +1,4 @@
-//! The audit's entries of what is done with jobs, and with how they are run: in the transaction of the change.
+//! Audit entries of actions on jobs and on their execution: in the transaction of the change.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -6,36 +6,36 @@ use uuid::Uuid;
 
 use crate::{Origin, Tx};
 
-/// Something that was changed.
+/// A change, as an audit entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change<'a> {
-    /// The workspace whose it is; none: the installation's.
+    /// Workspace that it concerns; none: the installation.
     pub workspace: Option<Uuid>,
     /// `resource.verb`, for example `job.cancelled`.
     pub action: &'a str,
-    /// What it was done to.
+    /// Type of the changed resource.
     pub resource_type: &'a str,
-    /// Which one; none where `data` names several.
+    /// Id of the changed resource; none where `data` names several.
     pub resource_id: Option<Uuid>,
-    /// The details. Never a secret.
+    /// Details, never a secret.
     pub data: Value,
 }
 
 impl<'a> Change<'a> {
-    /// A change of one job of a workspace.
-    pub(crate) fn of_job(workspace: Option<Uuid>, action: &'a str, id: crate::JobId, data: Value) -> Self {
-        Self { workspace, action, resource_type: "job", resource_id: Some(id.0), data }
+    /// A change of one job.
+    pub(crate) fn of_job(owner: crate::Owner, action: &'a str, id: crate::JobId, data: Value) -> Self {
+        Self { workspace: owner.workspace(), action, resource_type: "job", resource_id: Some(id.0), data }
     }
 }
 
-/// Notes a change in its transaction.
+/// Records a change in its transaction.
 pub(crate) async fn note(tx: &mut Tx, by: &Origin, change: Change<'_>) -> Result<(), sqlx::Error> {
     append(tx.conn(), by, change).await?;
     tx.mark_noted();
     Ok(())
 }
 
-/// Notes a change, by the connection of its transaction.
+/// Records a change, by the connection of its transaction.
 ///
 /// # Errors
 /// When the database refuses.

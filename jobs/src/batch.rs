@@ -1,9 +1,9 @@
-//! Batches: jobs that belong together, under a parent job that anyone can watch like any other.
+//! Batches: jobs that belong together, under a parent job that can be watched like any other.
 //!
-//! A batch is opened, filled in as many transactions as its caller likes, and sealed. The leader moves
-//! the parent on ([`advance()`]): its progress is that of its children, and when all of them are over it
-//! ends as its policy says and enqueues what is to come afterwards, in one commit. Cancelling the parent
-//! cancels the children. Killed at any line: what was counted is counted, the next leader goes on.
+//! A batch is opened, filled in any number of transactions, and sealed. The leader moves
+//! the parent on ([`advance()`]): its progress is that of its children, and when all of them have ended it
+//! ends according to its policy and enqueues the follow-up job, in one commit. Cancelling the parent
+//! cancels the children. Killed at any line: the counts are stored, and the next leader continues.
 
 mod advance;
 
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, NewJob, Origin, Pool, Tx, clock, control,
+    Database, JobId, JobKind, NewJob, Origin, Owner, Pool, Tx, clock, control,
     enqueue::{self, Row},
     watch::{Event, Status},
 };
@@ -22,13 +22,13 @@ pub(crate) use advance::advance;
 /// The kind of a batch's parent.
 pub const KIND: &str = "engine.batch";
 
-/// What becomes of a batch when one of its jobs fails for good.
+/// Handling of a batch when one of its jobs fails finally.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The others go on, and the batch completes; its result counts the failed ones.
+    /// The others continue, and the batch completes; its result counts the failed ones.
     #[default]
     Continue,
-    /// The others go on, and the batch fails at the end.
+    /// The others continue, and the batch fails at the end.
     Fail,
     /// The others are cancelled, and the batch fails.
     Abort,
@@ -44,18 +44,18 @@ impl OnFailure {
     }
 }
 
-/// Why a batch takes no more jobs.
+/// The reason why a batch accepts no more jobs.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// It is sealed, over, being cancelled, another workspace's, or not there at all.
-    #[error("the batch takes no more jobs")]
+    /// It is sealed, has ended, is being cancelled, belongs to another workspace, or doesn't exist.
+    #[error("the batch accepts no more jobs")]
     Closed,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// A batch about to be opened.
+/// A batch to be opened.
 #[derive(Debug)]
 pub struct NewBatch {
     id: JobId,
@@ -67,7 +67,7 @@ pub struct NewBatch {
 }
 
 impl NewBatch {
-    /// A batch, called that.
+    /// A batch with that title.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
         Self {
@@ -87,24 +87,24 @@ impl NewBatch {
         self
     }
 
-    /// Who asked.
+    /// Sets the origin.
     #[must_use]
     pub fn origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// What becomes of it when one of its jobs fails.
+    /// Sets the handling of failed jobs.
     #[must_use]
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Enqueues that job when all are over, whatever came of them; not when the batch is cancelled.
+    /// Enqueues that job when all have ended, whatever their outcome; not when the batch is cancelled.
     ///
     /// # Errors
-    /// When the payload can't be serialised, or has secrets that no key is there for.
+    /// When the payload can't be serialised, or has secrets without a key for them.
     pub fn on_complete<K: JobKind>(
         mut self,
         database: &Database,
@@ -134,10 +134,10 @@ pub async fn open(tx: &mut Tx, new: NewBatch) -> Result<JobId, sqlx::Error> {
     Ok(new.id)
 }
 
-/// Adds jobs of one kind. Answers with those for which another job stands; they are not the batch's.
+/// Adds jobs of one kind. Answers those that are represented by another job; they are not part of the batch.
 ///
 /// # Errors
-/// [`BatchError::Closed`] when the batch takes no more.
+/// [`BatchError::Closed`] when the batch accepts no more.
 pub async fn add<K: JobKind>(
     tx: &mut Tx,
     batch: JobId,
@@ -153,7 +153,7 @@ pub async fn add<K: JobKind>(
     if open { Ok(duplicates) } else { Err(BatchError::Closed) }
 }
 
-/// Says that no more jobs come.
+/// Seals the batch: no more jobs follow.
 ///
 /// # Errors
 /// [`BatchError::Closed`] when there is no such batch.
@@ -163,15 +163,18 @@ pub async fn seal(tx: &mut Tx, batch: JobId) -> Result<(), BatchError> {
     if found { Ok(()) } else { Err(BatchError::Closed) }
 }
 
-/// Opens a batch that has failed or was cancelled again, and runs those of its jobs that did not
-/// complete. False for a job that is no such batch. Unique keys stay with whoever has taken them.
-pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) -> Result<bool, sqlx::Error> {
+/// Reopens a batch that has failed or was cancelled, and retries those of its jobs that did not
+/// complete. False for a job that is no such batch. Unique keys stay with their present holders.
+pub(crate) async fn reopen(tx: &mut Tx, owner: Owner, parent: JobId) -> Result<bool, sqlx::Error> {
     let Some(epoch) = sqlx::query_scalar!(
         "with gone as (
              delete from finished_jobs
               where id = $1 and workspace_id is not distinct from $2 and kind = $3
                 and state in ('failed', 'cancelled')
              returning *
+         ), seen as (
+             -- Looked at even if none of its jobs runs again.
+             insert into job_batch_deltas (batch_id) select id from gone
          )
          insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state, run_at, attempt,
                 max_attempts, epoch, created_at, started_at, fence)
@@ -180,7 +183,7 @@ pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) 
            from gone
          returning epoch",
         parent.0,
-        workspace,
+        owner.workspace(),
         KIND,
     )
     .fetch_optional(tx.conn())
@@ -189,21 +192,11 @@ pub(crate) async fn reopen(tx: &mut Tx, workspace: Option<Uuid>, parent: JobId) 
         return Ok(false);
     };
     let children = sqlx::query!(
-        "with gone as (
-             delete from finished_jobs
-              where batch_id = $1 and state in ('failed', 'cancelled') and discarded_at is null
-             returning *
-         ), uncounted as (
-             insert into job_batch_deltas (batch_id, failed, cancelled)
-             select $1, -count(*) filter (where state = 'failed'), -count(*) filter (where state = 'cancelled')
-               from gone
-         )
-         insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
-                max_attempts, epoch, error, created_at, fence, checkpoints, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0, max_attempts, epoch + 1,
-                error, created_at, epoch + 1, checkpoints, batch_id
-           from gone
-         returning id, epoch, pool",
+        r#"select r.id as "id!", r.epoch as "epoch!", r.pool as "pool!"
+             from (select array(select id from finished_jobs
+                                 where batch_id = $1 and state in ('failed', 'cancelled') and discarded_at is null
+                                   for update) as ids) held,
+                  restart_jobs(held.ids, false) r"#,
         parent.0,
     )
     .fetch_all(tx.conn())

@@ -1,25 +1,26 @@
-//! The border between handlers and the ledger: what a job says, as PostgreSQL stores it and watchers can take it.
+//! The border between handlers and the ledger: texts of a job in a form that PostgreSQL can store and watchers
+//! can take.
 //!
-//! NUL, which PostgreSQL stores neither in text nor in JSON, is removed; what is too long is cut, between
+//! NUL, which PostgreSQL stores neither in text nor in JSON, is removed; long texts are cut, between
 //! characters. (A lone surrogate can't come this far: a Rust string holds none.) Only a result is not cut, because
-//! half a result is none: see [`TooLarge`].
+//! half a result is useless: see [`TooLarge`].
 
 use std::io;
 
 use serde_json::Value;
 
-/// Bytes of a sentence that are kept: a message, an error, a line of the log.
+/// Maximum number of bytes of a text: a message, an error, a line of the log.
 pub const MAX_MESSAGE_BYTES: usize = 4096;
-/// Bytes of a step's name that are kept.
+/// Maximum number of bytes of a step's name.
 pub const MAX_STEP_BYTES: usize = 256;
-/// Bytes of an error's code that are kept.
+/// Maximum number of bytes of an error's code.
 pub const MAX_CODE_BYTES: usize = 64;
-/// Bytes of a result, as JSON. A job with a larger one fails.
+/// Maximum number of bytes of a result, as JSON. A job with a larger one fails.
 pub const MAX_RESULT_BYTES: usize = 256 << 10;
 
 /// The code of a job whose result is larger than [`MAX_RESULT_BYTES`].
 pub const RESULT_TOO_LARGE: &str = "result_too_large";
-/// The code of a job that ended with something that the ledger refused to store.
+/// The code of a job whose end the ledger refused to store.
 pub const NOT_STORABLE: &str = "not_storable";
 
 /// A result has more than [`MAX_RESULT_BYTES`].
@@ -30,7 +31,7 @@ pub(crate) struct TooLarge;
 /// A text without NUL, of no more than `max` bytes.
 pub(crate) fn text(text: impl Into<String>, max: usize) -> String {
     let mut text = text.into();
-    // Cut first: what has megabytes need not be looked through.
+    // Cut first: a text of megabytes need not be searched.
     let mut end = max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -42,7 +43,7 @@ pub(crate) fn text(text: impl Into<String>, max: usize) -> String {
     text
 }
 
-/// A sentence for people.
+/// A message for display.
 pub(crate) fn message(sentence: impl Into<String>) -> String {
     text(sentence, MAX_MESSAGE_BYTES)
 }
@@ -74,7 +75,7 @@ fn clean(value: &mut Value) {
     }
 }
 
-/// Counts what is written, up to so many bytes.
+/// Counts written bytes, up to a maximum.
 struct Room(usize);
 
 impl io::Write for Room {

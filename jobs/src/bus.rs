@@ -1,7 +1,7 @@
 //! The bus: every name that Millrace uses in Redis, and the connection that publishes there.
 //!
-//! Nothing on the bus is the truth. A wake-up or an event that is lost is found again in the ledger
-//! by whoever waits for it, so callers may ignore a failed publish once it is counted.
+//! Nothing on the bus is the truth. A lost wake-up or event is found again in the ledger
+//! by its consumer, so callers may ignore a failed publish once it is counted.
 
 mod server;
 
@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use crate::{JobId, Pool};
 
-/// Live events go through this many pub/sub channels, by the job's id, however many jobs there are.
+/// Number of pub/sub channels for live events, selected by the job's id, however many jobs exist.
 pub const EVENT_CHANNELS: u8 = 16;
 
-/// How long Redis may take to say that it takes writes.
+/// Timeout of Redis for a probe.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// Redis can't be used.
@@ -40,7 +40,7 @@ pub enum RedisError {
     /// It does not answer in time.
     #[error("it does not answer")]
     Silent,
-    /// It refuses, or is out of reach.
+    /// It refuses, or is unreachable.
     #[error(transparent)]
     Redis(#[from] redis::RedisError),
 }
@@ -50,7 +50,7 @@ pub enum RedisError {
 pub struct Bus {
     client: redis::Client,
     connection: Arc<RwLock<ConnectionManager>>,
-    /// Notified when the connection leads to a server that takes writes, after one that refused them.
+    /// Notified when the connection leads to a server that accepts writes, after one that refused them.
     moved: watch::Receiver<()>,
     prefix: Arc<str>,
     wakes: mpsc::UnboundedSender<Option<Pool>>,
@@ -92,7 +92,7 @@ impl Bus {
         match server::client(url, None, server::CONNECT) {
             Ok(_) => Ok(()),
             Err(RedisError::Url(reason) | RedisError::Unsupported(reason)) => Err(reason),
-            Err(_) => Err("is not of a Redis that this program can speak with"),
+            Err(_) => Err("is not the URL of a supported Redis server"),
         }
     }
 
@@ -102,10 +102,10 @@ impl Bus {
         self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks whether Redis takes writes.
+    /// Probes whether Redis accepts writes.
     ///
     /// # Errors
-    /// Why it doesn't, or that it doesn't answer within [`PROBE`].
+    /// The reason why it doesn't, or that it doesn't answer within [`PROBE`].
     pub async fn probe(&self) -> Result<(), RedisError> {
         match timeout(PROBE, server::write(&mut self.connection(), &self.probe_key())).await {
             Ok(written) => Ok(written?),
@@ -113,13 +113,14 @@ impl Bus {
         }
     }
 
-    /// What is written to see whether it can be; gone again at once.
+    /// Key of the probe's value, which is removed at once.
     fn probe_key(&self) -> String {
         format!("{}:probe", self.prefix)
     }
 
-    /// What is published on channels from now on, over a connection of its own. It ends when that breaks off, and when
-    /// the bus has moved to another server: what is published there is not heard on the old one.
+    /// The messages on channels from now on, over a connection of its own. It ends when that connection is
+    /// lost, and when the bus has moved to another server: messages published there are not received from the
+    /// old one.
     pub async fn messages(
         &self,
         channels: impl redis::ToRedisArgs,
@@ -139,27 +140,27 @@ impl Bus {
         Ok(subscriber.into_on_message().take_until(moved).boxed())
     }
 
-    /// The channel on which the dispatcher hears that a pool has due jobs.
+    /// The channel on which the dispatcher is notified that a pool has due jobs.
     #[must_use]
     pub fn dispatch_channel(&self) -> String {
         format!("{}:dispatch", self.prefix)
     }
 
-    /// The channel on which the workers of a pool hear that their queue has ids.
+    /// The channel on which the workers of a pool are notified that their queue has ids.
     #[must_use]
     pub fn wake_channel(&self, pool: Pool) -> String {
         format!("{}:wake:{pool}", self.prefix)
     }
 
-    /// Tells the dispatcher that a pool may have due jobs; `None`: that any may. Nobody waits for Redis
-    /// here. When it isn't heard, the dispatcher's poll of the ledger finds them.
+    /// Notifies the dispatcher that a pool may have due jobs; `None`: that any may. Doesn't wait for
+    /// Redis. If the message is lost, the dispatcher's poll of the ledger finds the jobs.
     pub(crate) fn wake(&self, pool: Option<Pool>) {
         // The task lives as long as this handle, so there is always a receiver.
         let _ = self.wakes.send(pool);
     }
 
-    /// The channel on which workers hear that a running job is to be looked at (cancelled), or their own
-    /// row (asked to pause or leave).
+    /// The channel on which workers are notified of requests to a running job (cancel), or to themselves
+    /// (pause or drain).
     #[must_use]
     pub fn control_channel(&self) -> String {
         format!("{}:control", self.prefix)
@@ -171,7 +172,7 @@ impl Bus {
         format!("{}:queue:{pool}", self.prefix)
     }
 
-    /// The key whose absence tells the leader that Redis has lost its memory.
+    /// The key whose absence tells the leader that Redis has lost its data.
     #[must_use]
     pub fn marker_key(&self) -> String {
         format!("{}:marker", self.prefix)
@@ -205,7 +206,7 @@ impl Bus {
         format!("{}:live:{n}", self.prefix)
     }
 
-    /// The pub/sub channel on which watchers hear that a job's log has grown.
+    /// The pub/sub channel on which watchers are notified that a job's log has grown.
     #[must_use]
     pub fn log_channel(&self, job: JobId) -> String {
         self.log_channel_number(job.0.as_bytes()[15] % EVENT_CHANNELS)
@@ -248,10 +249,10 @@ async fn send_wakes(
     }
 }
 
-/// Counts a message that Redis did not take.
+/// Counts a message that Redis did not accept.
 pub(crate) fn lost(what: &'static str, error: &redis::RedisError) {
     metrics::counter!("millrace_bus_lost_total", "what" => what).increment(1);
-    tracing::warn!(%error, what, "the bus did not take a message; the ledger's pollers will find it");
+    tracing::warn!(%error, what, "the bus did not accept a message; polling the ledger will find it");
 }
 
 impl std::fmt::Debug for Bus {

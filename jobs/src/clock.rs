@@ -1,5 +1,5 @@
-//! The process's clock, the only one that is read here. Leases, due times and whatever else waits go by the database's
-//! clock instead; this one stamps what a process sends, and ends links and tokens.
+//! The process's clock, the only one that is read here. Leases, due times and other waits use the database's
+//! clock instead; this one is for timestamps of messages, and for the ends of links and tokens.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
@@ -10,13 +10,13 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// The current time to the millisecond, as the events of streams tell it.
+/// The current time to the millisecond, as in the events of streams.
 #[must_use]
 pub fn now_in_millis() -> DateTime<Utc> {
     in_millis(now())
 }
 
-/// A time without what is finer than a millisecond.
+/// A time rounded down to the millisecond.
 #[must_use]
 pub fn in_millis(at: DateTime<Utc>) -> DateTime<Utc> {
     at.trunc_subsecs(3)

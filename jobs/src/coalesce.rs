@@ -1,10 +1,10 @@
-//! Coalescing: many small requests to the database, made into few statements without a timer. The
-//! first request goes at once; what arrives while a statement is in flight goes together with the
-//! next one. Under light load that adds no wait, under heavy load it adds no statements. One that follows
-//! another at once goes down the same connection, which the server has warm.
+//! Coalescing: many small requests to the database, combined into few statements without a timer. The
+//! first request is sent at once; requests that arrive while a statement is in flight are sent together with the
+//! next one. Under light load that adds no wait, under heavy load it adds no statements. A statement that follows
+//! another at once uses the same connection, whose caches are warm.
 //!
-//! One request never fails another: where the database refuses a statement, its requests are run again, each
-//! in a statement of its own. And none waits for ever: a connection that doesn't answer is given up.
+//! One request never fails another: if the database refuses a statement, its requests are run again, each
+//! in a statement of its own. And none waits without limit: a connection that doesn't answer is given up.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,9 +17,9 @@ use tokio::{
 
 use crate::outage::is_outage;
 
-/// Requests in one statement.
+/// Maximum number of requests in one statement.
 const BATCH: usize = 500;
-/// How long a statement may take. The longest waits for a lock; what takes longer has no server any more.
+/// Timeout of a statement. The longest ones wait for a lock; beyond this, the server is considered lost.
 const ANSWER: Duration = Duration::from_secs(30);
 
 type Waiting<I, O> = (I, oneshot::Sender<Result<O, Arc<sqlx::Error>>>);
@@ -55,7 +55,7 @@ where
                 let answers = match answer(&pool, &mut kept, &run, &items).await {
                     Ok(answers) => answers.into_iter().map(Ok).collect(),
                     Err(error) if items.len() > 1 && !is_outage(&error) => {
-                        tracing::warn!(%error, requests = items.len(), "refused together; running each alone");
+                        tracing::warn!(%error, requests = items.len(), "a combined statement was refused; running each request alone");
                         let mut answers = Vec::with_capacity(items.len());
                         for item in &items {
                             let alone = answer(&pool, &mut kept, &run, std::slice::from_ref(item)).await;
@@ -74,7 +74,7 @@ where
                     kept = None;
                 }
                 for (reply, answer) in replies.into_iter().zip(answers) {
-                    // Whoever no longer waits has given up on its own.
+                    // A caller that no longer waits has given up by itself.
                     let _ = reply.send(answer);
                 }
             }
@@ -82,7 +82,7 @@ where
         Self(sender)
     }
 
-    /// Runs one request, together with whatever else waits.
+    /// Runs one request, together with other waiting ones.
     pub(crate) async fn call(&self, item: I) -> Result<O, Arc<sqlx::Error>> {
         let (reply, answer) = oneshot::channel();
         if self.0.send((item, reply)).is_err() {
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// Runs one statement, on the connection that was kept if there is one, and keeps it.
+/// Runs one statement, on the kept connection if there is one, and keeps it.
 async fn answer<I, O, F>(
     pool: &PgPool,
     kept: &mut Option<PoolConnection<Postgres>>,

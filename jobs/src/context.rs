@@ -1,5 +1,5 @@
-//! What a handler holds while it runs: its identity, its progress, its checkpoints and the signal
-//! to stop. Everything that commits for a job goes through here, under the job's fence.
+//! The context of a running handler: its identity, its progress, its checkpoints and the signal
+//! to stop. All commits on behalf of a job go through here, under the job's fence.
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{Database, JobError, JobId, Origin, Tx, logs::JobLog, progress::Progress, watch::Counts};
 
-/// A running job, in its handler's hands.
+/// A running job, as its handler sees it.
 #[derive(Clone, Debug)]
 pub struct JobContext {
     /// The job.
@@ -16,7 +16,7 @@ pub struct JobContext {
     pub workspace: Option<Uuid>,
     /// 1 for the first attempt.
     pub attempt: i32,
-    /// Who asked for it.
+    /// Origin of the job.
     pub origin: Origin,
     pub(crate) fence: i64,
     pub(crate) database: Database,
@@ -26,7 +26,7 @@ pub struct JobContext {
     pub(crate) hand_back: CancellationToken,
 }
 
-/// Where the last holder's committed effects end.
+/// The end of the previous holder's committed effects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resumed<C> {
     /// The last committed cursor; none when no batch has been committed.
@@ -48,25 +48,25 @@ impl JobContext {
         &self.progress
     }
 
-    /// Writes a line to the job's log, and to no other. What a handler says by `tracing`, at `info` or
-    /// above, goes there too.
+    /// Writes a line to the job's log only. A handler's `tracing` events, at `info` or
+    /// above, are written to it, too.
     pub fn log(&self, level: tracing::Level, message: impl AsRef<str>) {
         self.log.write(level, message.as_ref());
     }
 
-    /// Whether someone has asked the job to stop. A handler looks after each batch and answers
+    /// Whether the job was signalled to stop. A handler checks this after each batch and answers
     /// [`crate::Outcome::Cancelled`]; one that doesn't is aborted two seconds later.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
-    /// Resolves when someone has asked the job to stop.
+    /// Resolves when the job is signalled to stop.
     pub async fn cancelled(&self) {
         self.cancel.cancelled().await;
     }
 
-    /// Whether the worker wants to leave. A handler that checkpoints looks after each batch and
+    /// Whether the worker is draining. A handler with checkpoints checks this after each batch and
     /// answers [`crate::Outcome::HandBack`].
     #[must_use]
     pub fn should_hand_back(&self) -> bool {

@@ -1,7 +1,6 @@
-//! What people may do with jobs: list, look, cancel, retry, put first or last, delete, read the log.
+//! Actions on jobs: list, find, cancel, retry, prioritise, delete, read the log.
 //!
-//! Every function takes the workspace whose jobs are meant; `None` is the installation's own. A job
-//! of another workspace doesn't exist.
+//! Every function takes the owner of the jobs. A job of another owner does not exist for it.
 
 mod cancel;
 mod delete;

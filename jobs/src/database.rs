@@ -1,6 +1,6 @@
 //! The database handle and the one transaction type of Millrace.
 //!
-//! [`Tx`] is what makes "a job exists if and only if the change that asked for it committed" true:
+//! [`Tx`] ensures that a job exists if and only if the change that enqueued it was committed:
 //! jobs are inserted through it, and its commit sends the wake-ups afterwards.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
@@ -26,18 +26,18 @@ use crate::{
 /// The schemas of a transaction that belongs to no workspace.
 pub(crate) const SHARED_PATH: &str = "control,shard,shard_api,ext";
 
-/// A connection that has been idle no longer than this is used without asking first whether it still
-/// works, which costs a round trip. Should the server be gone and back within it, whoever takes the
-/// connection sees the error that those who were using theirs saw.
+/// A connection that has been idle no longer than this is used without checking whether it still
+/// works, which costs a round trip. If the server restarts within it, the user of the
+/// connection gets the same error as the users of active connections.
 const PRESUMED_ALIVE: Duration = Duration::from_millis(200);
 
-/// The longest that a request waits, after its commit, for the bus to take its events.
+/// Maximum time that a request waits, after its commit, for the bus to accept its events.
 pub(crate) const MAX_AFTER_COMMIT: Duration = Duration::from_secs(2);
 
-/// Workers that are told at the same time, after a commit, to stop a job.
+/// Number of concurrent announcements, after a commit, of cancel requests to workers.
 const TOLD_AT_ONCE: usize = 16;
 
-/// A server that a process needs is out of reach.
+/// A server that a process needs is unreachable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// PostgreSQL.
@@ -55,36 +55,36 @@ pub struct Database {
     pub pool: PgPool,
     /// Wake-ups and live events.
     pub bus: Bus,
-    /// Whether PostgreSQL is in reach.
+    /// Whether PostgreSQL is reachable.
     pub reach: Reach,
-    /// How connections are made.
+    /// Settings of new connections.
     aside: server::Recipe,
-    /// What secrets in payloads are sealed with.
+    /// Keys with which secrets in payloads are encrypted.
     pub(crate) keys: PayloadKeys,
-    /// What one workspace may hold at once, where that is limited.
+    /// Limits of one workspace's use of connections, where there are any.
     fair: Option<Fair>,
-    /// The workspace that this handle works for.
+    /// Workspace that this handle works for.
     on_behalf: Option<OnBehalf>,
 }
 
-/// How a process connects.
+/// Parameters of a process's connections.
 #[derive(Debug, Clone)]
 pub struct Connect<'a> {
     /// PostgreSQL, as Millrace's own login.
     pub database_url: &'a str,
     /// Redis.
     pub redis_url: &'a str,
-    /// The certificates that Redis' own is checked with (PEM), in place of the system's.
+    /// CA certificates (PEM) for Redis, in place of the system's.
     pub redis_ca: Option<&'a [u8]>,
-    /// In front of every name in Redis.
+    /// Prefix of every name in Redis.
     pub redis_prefix: &'a str,
-    /// Connections to PostgreSQL at the most.
+    /// Maximum number of connections to PostgreSQL.
     pub connections: u32,
-    /// How long either end of a connection may be silent. A transaction that does nothing for this long is
-    /// ended by the server: below the lease, so that a worker cut off from the network doesn't hold up the
+    /// Maximum silence of either end of a connection. A transaction that is idle for this long is
+    /// ended by the server: below the lease, so that a worker cut off from the network doesn't block the
     /// next holder of its job. A server that acknowledges nothing for this long is given up.
     pub silence: Duration,
-    /// For processes that answer requests; jobs take the time that they need.
+    /// For processes that answer requests; jobs may take the time that they need.
     pub fair_use: Option<FairUse>,
 }
 
@@ -143,25 +143,25 @@ impl Database {
         })
     }
 
-    /// A connection beside the pool, for looks that must not wait for requests.
+    /// A connection outside the pool, for checks that must not wait for requests.
     pub async fn connect_aside(&self) -> Result<PgConnection, sqlx::Error> {
         self.aside.connect().await
     }
 
-    /// The same handle, with the keys of secrets in payloads. Without them no job that has any can be
+    /// The same handle, with the keys of secrets in payloads. Without them no job with secrets can be
     /// enqueued or run.
     #[must_use]
     pub fn with_keys(self, keys: PayloadKeys) -> Self {
         Self { keys, ..self }
     }
 
-    /// The same handle for one request of a workspace: what it holds counts against the workspace's share.
+    /// The same handle for one request of a workspace: its connections count against the workspace's share.
     #[must_use]
     pub fn on_behalf_of(&self, workspace: Uuid) -> Self {
         Self { on_behalf: Some(OnBehalf::of(workspace)), ..self.clone() }
     }
 
-    /// Seals something secret that is to lie in the database, for one place.
+    /// Encrypts a secret to be stored in the database, for one place.
     ///
     /// # Errors
     /// When this process was started without keys.
@@ -169,10 +169,10 @@ impl Database {
         self.keys.seal(plain, place)
     }
 
-    /// Opens what was sealed for that place.
+    /// Decrypts a secret of that place.
     ///
     /// # Errors
-    /// When the key is not known here, or it isn't as it was written.
+    /// When the key is not known here, or the value was altered.
     pub fn unseal(&self, sealed: &str, place: &str) -> Result<Vec<u8>, PayloadError> {
         self.keys.open(sealed, place)
     }
@@ -186,14 +186,14 @@ impl Database {
         Ok(tx)
     }
 
-    /// A connection for reading the shared schemas, outside of transactions, for readers that one statement serves.
+    /// A connection for reading the shared schemas, outside of transactions, for callers that need one statement.
     pub async fn reader(&self) -> Result<Reader, sqlx::Error> {
         let place = self.place().await?;
         Ok(Reader(Some((self.pool.acquire().await?, place))))
     }
 
     /// A connection for reading more than [`crate::MAX_QUICK_ROWS`] of the shared schemas on a workspace's behalf. To
-    /// be asked for while no other is held.
+    /// be requested while no other is held.
     async fn long_reader(&self) -> Result<Reader, sqlx::Error> {
         let place = match (&self.fair, &self.on_behalf) {
             (Some(fair), Some(on_behalf)) => Some(fair.long_read(on_behalf.workspace).await?),
@@ -203,14 +203,14 @@ impl Database {
     }
 
     /// Begins a transaction whose statements run as a workspace's role, seeing its schema only.
-    /// `set local` ends with the transaction, so the pooled connection goes back clean.
+    /// `set local` ends with the transaction, so the pooled connection is returned clean.
     pub async fn begin_as_workspace(&self, workspace: Uuid, read_only: bool) -> Result<Tx, sqlx::Error> {
         // Before a connection is taken, not while one is held.
         let place = self.place_of(workspace).await?;
         self.enter(workspace, read_only, place).await
     }
 
-    /// The same for reading more than [`crate::MAX_QUICK_ROWS`]. To be asked for while no other is held.
+    /// The same for reading more than [`crate::MAX_QUICK_ROWS`]. To be requested while no other is held.
     pub async fn begin_long_read(&self, workspace: Uuid) -> Result<Tx, sqlx::Error> {
         let place = match &self.fair {
             Some(fair) => Some(fair.long_read(workspace).await?),
@@ -234,7 +234,7 @@ impl Database {
         Ok(tx)
     }
 
-    /// A place of the workspace that this handle works for, if it works for one.
+    /// A place of the workspace that this handle works for, if any.
     async fn place(&self) -> Result<Option<Arc<Held>>, sqlx::Error> {
         match (&self.fair, &self.on_behalf) {
             (Some(fair), Some(on_behalf)) => on_behalf.place(fair).await.map(Some),
@@ -279,7 +279,7 @@ impl Reader {
         connection
     }
 
-    /// The same for going through so many rows: more than [`crate::MAX_QUICK_ROWS`] wait for a place among the long
+    /// The same for reading so many rows: more than [`crate::MAX_QUICK_ROWS`] wait for a place among the long
     /// reads, without a connection.
     pub async fn for_rows(self, database: &Database, rows: i64) -> Result<Self, sqlx::Error> {
         if rows <= crate::MAX_QUICK_ROWS {
@@ -298,7 +298,7 @@ impl Drop for Reader {
     }
 }
 
-/// A transaction. Dropped without [`Tx::commit`], it rolls back, and the jobs it enqueued never were.
+/// A transaction. Dropped without [`Tx::commit`], it rolls back, together with the jobs that it enqueued.
 #[derive(Debug)]
 pub struct Tx {
     /// Taken only by [`Tx::commit`] and by dropping.
@@ -306,21 +306,21 @@ pub struct Tx {
     database: Database,
     workspace: Option<Uuid>,
     after: AfterCommit,
-    /// What it counts against its workspace.
+    /// Place in its workspace's share.
     place: Option<Arc<Held>>,
-    /// The audit has an entry of it, or needs none.
+    /// Whether the audit log has an entry of it, or needs none.
     is_noted: bool,
 }
 
-/// What goes out after a commit.
+/// Messages to send after a commit.
 #[derive(Debug, Default)]
 struct AfterCommit {
     wakes: BTreeSet<Pool>,
-    /// Wakes all pools: how jobs are run has changed.
+    /// Whether to wake all pools: the execution of jobs has changed.
     wakes_all: bool,
     events: Vec<Event>,
     asked: Vec<Asked>,
-    /// Workers that are to look at their rows.
+    /// Workers that are to check their rows.
     looks: Vec<Uuid>,
 }
 
@@ -345,7 +345,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Goes back to Millrace's own role and the shared schemas.
+    /// Returns to Millrace's own role and the shared schemas.
     pub async fn leave_workspace(&mut self) -> Result<(), sqlx::Error> {
         let reset = format!("reset role; set local search_path = {SHARED_PATH};");
         sqlx::raw_sql(AssertSqlSafe(reset)).execute(self.conn()).await?;
@@ -373,14 +373,14 @@ impl Tx {
         &self.database
     }
 
-    /// Whether the audit has an entry of this transaction, or needs none.
+    /// Whether the audit log has an entry of this transaction, or needs none.
     #[must_use]
     pub fn is_noted(&self) -> bool {
         self.is_noted
     }
 
-    /// The audit has an entry of this transaction. Also for one that needs none of its own: it changes no resource,
-    /// or another transaction of the same change makes the entry.
+    /// Records that the audit log has an entry of this transaction. Also for one that needs none: it changes no
+    /// resource, or another transaction of the same change adds the entry.
     pub fn mark_noted(&mut self) {
         self.is_noted = true;
     }
@@ -395,7 +395,7 @@ impl Tx {
         self.after.wakes_all = true;
     }
 
-    /// Tells a worker after the commit to look at its row.
+    /// Notifies a worker after the commit to check its row.
     pub(crate) fn look_after_commit(&mut self, worker: Uuid) {
         self.after.looks.push(worker);
     }
@@ -405,18 +405,18 @@ impl Tx {
         self.after.events.push(event);
     }
 
-    /// Tells a running job's worker and watchers after the commit that it is to stop.
+    /// Notifies a running job's worker and watchers after the commit that it is to stop.
     pub(crate) fn announce_after_commit(&mut self, asked: Asked) {
         self.after.asked.push(asked);
     }
 
     /// Commits, then sends the wake-ups and events, for at most [`MAX_AFTER_COMMIT`] and without a connection or a place.
-    /// What is not sent never fails the request: the pollers of the ledger find it.
+    /// Unsent events never fail the request: the pollers of the ledger find them.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         self.commit_within(MAX_AFTER_COMMIT).await.map(|_| ())
     }
 
-    /// The same with another limit; answers what is left of it.
+    /// The same with another limit; returns the remaining time.
     pub(crate) async fn commit_within(mut self, limit: Duration) -> Result<Duration, sqlx::Error> {
         let Some(inner) = self.inner.take() else { return Ok(limit) };
         let after = std::mem::take(&mut self.after);
@@ -434,7 +434,7 @@ impl Tx {
 }
 
 impl AfterCommit {
-    /// Whether all of it was sent in time.
+    /// Whether all events were sent in time.
     async fn send(self, database: &Database, deadline: Instant) -> bool {
         let bus = &database.bus;
         let published = timeout_at(deadline, publish::after_commit(bus, &self.events)).await;
@@ -459,7 +459,7 @@ impl AfterCommit {
 }
 
 impl Drop for Tx {
-    /// What isn't committed is rolled back.
+    // An uncommitted transaction is rolled back.
     fn drop(&mut self) {
         if let (Some(inner), Some(place)) = (self.inner.take(), self.place.take()) {
             fair::give_back(inner, place);

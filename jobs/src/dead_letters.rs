@@ -1,8 +1,8 @@
-//! Dead letters: jobs that have failed for good and that nobody has put away.
+//! Dead letters: jobs that have failed finally and have not been discarded.
 //!
-//! They can be listed, looked at with their payloads (secrets masked), tried again one by one or many at
-//! a time, and discarded, after which the history still has them. Every function takes the workspace
-//! whose jobs are meant; `None` is the installation's own.
+//! They can be listed, shown with their payloads (secrets masked), retried one by one or many at
+//! a time, and discarded, after which the history still has them. Every function takes the owner
+//! of the jobs.
 
 mod discard;
 mod retry;
@@ -14,28 +14,28 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, kinds::Denied, payload};
+use crate::{Database, JobId, MAX_QUICK_ROWS, Origin, Owner, kinds::Denied, payload};
 
-/// Dead letters that one transaction moves.
+/// Number of dead letters that one transaction moves.
 const AT_ONCE: i64 = 500;
 
-/// Which dead letters: those that match all that is set.
+/// A filter of dead letters: those that match all that is set.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only these kinds; empty: all.
+    /// These kinds only; empty: all.
     pub kinds: Vec<String>,
     /// None of these kinds.
     pub except: Vec<String>,
-    /// Only with these codes of the last error; empty: all.
+    /// These codes of the last error only; empty: all.
     pub codes: Vec<String>,
-    /// Failed at that time or later.
+    /// Earliest time of the failure, inclusive.
     pub since: Option<DateTime<Utc>>,
-    /// Failed before that time.
+    /// Latest time of the failure, exclusive.
     pub until: Option<DateTime<Utc>>,
 }
 
 impl Filter {
-    /// The same without the kinds that are denied.
+    /// The same without the denied kinds.
     #[must_use]
     pub fn without(mut self, denied: &Denied) -> Self {
         self.except = denied.narrow(&mut self.kinds);
@@ -43,40 +43,40 @@ impl Filter {
     }
 }
 
-/// A job that has failed for good.
+/// A job that has failed finally.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
-    /// The job.
+    /// Job id.
     pub id: JobId,
-    /// Its kind's name.
+    /// Kind.
     pub kind: String,
-    /// The version of its payload.
+    /// Version of its payload.
     pub version: i16,
-    /// The pool that ran it.
+    /// Pool that ran it.
     pub pool: String,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     pub priority: i16,
-    /// What it was to do, its secrets masked.
+    /// Payload, with its secrets masked.
     pub payload: Value,
-    /// Who asked for it.
+    /// Origin.
     pub origin: Origin,
-    /// The code of its last error.
+    /// Code of the last error.
     pub code: String,
-    /// What its last error said.
+    /// Message of the last error.
     pub message: String,
-    /// Attempts that it has had.
+    /// Number of attempts so far.
     pub attempts: i32,
-    /// Attempts that its kind allows.
+    /// Maximum number of attempts of its kind.
     pub max_attempts: i32,
-    /// Workers that died with it, in a row.
+    /// Number of consecutive worker crashes while it ran.
     pub crashes: i32,
-    /// The batch whose child it is.
+    /// Batch that it belongs to.
     pub batch: Option<JobId>,
-    /// When it was asked for.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it failed for good.
+    /// Time of the final failure.
     pub failed_at: DateTime<Utc>,
 }
 
@@ -126,10 +126,10 @@ impl TryFrom<Row> for DeadLetter {
     }
 }
 
-/// Dead letters, the latest first, and how many there are.
+/// Dead letters, the latest first, and their number.
 pub async fn list(
     database: &Database,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     offset: i64,
@@ -141,7 +141,7 @@ pub async fn list(
                 where state = 'failed' and discarded_at is null
                   and coalesce(workspace_id, '00000000-0000-0000-0000-000000000000') = $1
                 limit $2) counted"#,
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         MAX_QUICK_ROWS + 1,
     )
     .fetch_one(reader.conn())
@@ -161,7 +161,7 @@ pub async fn list(
             and kind <> all($6)
           order by finished_at desc, id desc
           limit $7 offset $8",
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         &filter.kinds,
         &filter.codes,
         filter.since,
@@ -181,7 +181,7 @@ pub async fn list(
               and ($4::timestamptz is null or finished_at >= $4)
               and ($5::timestamptz is null or finished_at < $5)
               and kind <> all($6)"#,
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         &filter.kinds,
         &filter.codes,
         filter.since,
@@ -195,11 +195,7 @@ pub async fn list(
 }
 
 /// A dead letter.
-pub async fn find(
-    database: &Database,
-    workspace: Option<Uuid>,
-    id: JobId,
-) -> Result<Option<DeadLetter>, sqlx::Error> {
+pub async fn find(database: &Database, owner: Owner, id: JobId) -> Result<Option<DeadLetter>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         "select id, kind, version, pool, priority, payload, origin, error, attempt, max_attempts, crashes,
@@ -207,7 +203,7 @@ pub async fn find(
            from finished_jobs
           where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null",
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(database.reader().await?.conn())
     .await?;

@@ -1,10 +1,10 @@
 //! Delivery: apalis over apalis-redis carries job ids from the dispatcher to the workers of a pool.
 //!
-//! A delivered id is a hint, never a right: the runner's claim in the ledger decides. So the handler
-//! that apalis sees only hands ids over and returns at once, and whatever Redis loses or repeats
-//! changes nothing. An apalis task carries one id, or a bunch of them where a pool drains so many that
-//! Redis would have more to do for each than PostgreSQL. Any Redis error ends an apalis worker; [`receive`] builds a new one, and the jobs
-//! in hand never notice, because they don't run inside it.
+//! A delivered id is a hint, never a right: the runner's claim in the ledger decides. So the handler that
+//! apalis sees only hands ids over and returns at once, and ids that Redis loses or repeats make no difference.
+//! An apalis task carries one id, or several where a pool drains so many that the work of Redis for each would
+//! exceed that of PostgreSQL. Any Redis error ends an apalis worker; [`receive`] builds a new one, and running
+//! jobs are not affected, because they don't run inside it.
 
 pub(crate) mod sweep;
 
@@ -27,13 +27,13 @@ use uuid::Uuid;
 
 use crate::{Bus, Pool};
 
-/// How long a queue may hold ids that nobody was woken for.
+/// Maximum time for which a queue holds ids without a wake-up.
 const POLL: Duration = Duration::from_millis(250);
-/// Tasks fetched at once, at the most. A worker fetches no more than it has slots, or its neighbours
-/// would wait for ids that sit in its memory.
+/// Maximum number of tasks fetched at once. A worker fetches no more than it has slots, or other workers
+/// would wait for ids in its memory.
 const BATCH: usize = 8;
 
-/// A delivered id and the slot that it takes.
+/// A delivered id and its slot.
 pub(crate) type Delivery = (Uuid, OwnedSemaphorePermit);
 
 /// apalis' own locks, results and events are off: each would scan or grow for every job.
@@ -49,7 +49,7 @@ fn config(bus: &Bus, pool: Pool, batch: usize) -> Config {
 /// Pushes ids onto a pool's queue, so many in a task, and wakes its workers.
 pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid], bunch: usize) -> Result<(), PushError> {
     let config = config(bus, pool, BATCH);
-    // A task's id is new with each push: a trace of an earlier push would make apalis skip this one.
+    // A task's id is new with each push: remains of an earlier push would make apalis skip this one.
     let tasks: Vec<Task<Vec<u8>>> = ids
         .chunks(bunch.max(1))
         .map(|ids| {
@@ -62,7 +62,7 @@ pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid], bunch: usize) -> R
     let mut waker = bus.connection();
     let mut wake = redis::cmd("PUBLISH");
     wake.arg(bus.wake_channel(pool)).arg(1);
-    // Both go down the same connection, in this order; one round trip.
+    // Both use the same connection, in this order; one round trip.
     let (pushed, woken) = tokio::join!(
         queries::push_tasks(&mut connection, &config, &tasks),
         wake.query_async::<()>(&mut waker),
@@ -71,18 +71,18 @@ pub(crate) async fn push(bus: &Bus, pool: Pool, ids: &[Uuid], bunch: usize) -> R
     woken.map_err(|error| PushError(error.to_string()))
 }
 
-/// How many tasks a pool's queue holds.
+/// The number of tasks in a pool's queue.
 pub(crate) async fn queued(bus: &Bus, pool: Pool) -> Result<usize, redis::RedisError> {
     let list = config(bus, pool, BATCH).active_jobs_list();
     redis::cmd("LLEN").arg(list).query_async(&mut bus.connection()).await
 }
 
-/// Redis did not take the ids; they are due still, and pushed again.
+/// Redis did not accept the ids; they stay due, and are pushed again.
 #[derive(Debug, thiserror::Error)]
-#[error("redis did not take the ids: {0}")]
+#[error("Redis did not accept the ids: {0}")]
 pub(crate) struct PushError(String);
 
-/// Forgets everything queued, and every trace of deliveries, of all pools.
+/// Removes all queued tasks, and all remains of deliveries, of all pools.
 pub(crate) async fn empty_queues(bus: &Bus) -> Result<(), redis::RedisError> {
     let mut connection = bus.connection();
     for &pool in Pool::all() {
@@ -151,7 +151,7 @@ pub(crate) async fn receive(
             backoff = Duration::from_millis(50);
         }
         metrics::counter!("millrace_delivery_rebuilds_total", "pool" => pool.name()).increment(1);
-        tracing::warn!(%pool, ?result, ?backoff, "delivery stopped; building it anew");
+        tracing::warn!(%pool, ?result, ?backoff, "delivery stopped; rebuilding it");
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
             () = stop.cancelled() => break,
@@ -161,12 +161,12 @@ pub(crate) async fn receive(
     listener.abort();
 }
 
-/// Turns the pool's wake channel into wake-ups, whatever becomes of the connection.
+/// Turns the pool's wake channel into wake-ups, and survives lost connections.
 async fn listen(bus: Bus, pool: Pool, waker: mpsc::Sender<()>) {
     loop {
         if let Ok(mut messages) = bus.messages(bus.wake_channel(pool)).await {
             while messages.next().await.is_some() {
-                // Full means that a wake-up is on its way already.
+                // Full means that a wake-up is pending already.
                 let _ = waker.try_send(());
             }
         }
@@ -205,17 +205,17 @@ impl PollStrategy for WakeStrategy {
 
 impl Drop for WakeStrategy {
     fn drop(&mut self) {
-        // The next build of the worker goes on with the same listener.
+        // The next build of the worker continues with the same listener.
         *self.back.lock().unwrap_or_else(PoisonError::into_inner) = self.wakes.take();
     }
 }
 
-/// The service that apalis calls: hands each id over as soon as there is a slot for it, and takes the next
+/// The service that apalis calls: hands each id over as soon as there is a slot for it, and accepts the next
 /// task only then.
 struct HandOver {
     slots: PollSemaphore,
     permit: Option<OwnedSemaphorePermit>,
-    /// Ids of the last task that have no slot yet. Lost with a stop, they are due still, and pushed again.
+    /// Ids of the last task that have no slot yet. If lost by a stop, they are due still, and pushed again.
     in_hand: VecDeque<Uuid>,
     deliveries: mpsc::UnboundedSender<Delivery>,
     traces: NamedTraces,
@@ -226,7 +226,7 @@ impl HandOver {
         if let Some(id) = self.in_hand.pop_front()
             && let Some(permit) = self.permit.take()
         {
-            // The runner is gone only when the process leaves; the id is due still and goes elsewhere.
+            // The runner is gone only when the process stops; the id is due still and is delivered elsewhere.
             let _ = self.deliveries.send((id, permit));
         }
     }
@@ -241,7 +241,7 @@ impl tower_service::Service<Task<Vec<Uuid>>> for HandOver {
         while self.permit.is_none() {
             match ready!(self.slots.poll_acquire(cx)) {
                 Some(permit) => self.permit = Some(permit),
-                // Closed: the worker is leaving, and takes nothing more.
+                // Closed: the worker is stopping, and accepts nothing more.
                 None => return Poll::Pending,
             }
             self.hand_over();
@@ -259,7 +259,7 @@ impl tower_service::Service<Task<Vec<Uuid>>> for HandOver {
     }
 }
 
-/// Deletes what apalis leaves in Redis for each delivered task.
+/// Deletes the data that apalis leaves in Redis for each delivered task.
 #[derive(Clone)]
 struct Traces {
     sender: mpsc::UnboundedSender<(String, String)>,
@@ -291,7 +291,7 @@ impl Traces {
                     pipe.srem(format!("{inflight}:{worker}"), ids).ignore();
                 }
                 if let Err(error) = pipe.query_async::<()>(&mut bus.connection()).await {
-                    tracing::debug!(%error, "delivery traces stay until the queues are emptied");
+                    tracing::debug!(%error, "the remains of deliveries stay until the queues are emptied");
                 }
                 batch.clear();
             }
@@ -342,7 +342,7 @@ mod tests {
 
         running.pop();
         assert!(ready(&mut service).is_none(), "the third id has taken the slot");
-        assert_eq!(delivered.try_recv().unwrap().0, ids[2]); // and is over
+        assert_eq!(delivered.try_recv().unwrap().0, ids[2]); // and has ended
         assert!(ready(&mut service).is_some());
     }
 }

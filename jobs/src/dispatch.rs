@@ -1,11 +1,12 @@
 //! Dispatch: one leader moves due ids from the ledger to the pools' queues in Redis, as many as there
-//! are slots for, tenant by tenant in turn.
+//! are slots for, alternating between tenants.
 //!
-//! [`lanes`] reads what is due, [`turns`] decides whose turn it is, [`queue`] remembers what was pushed:
-//! nothing of it is written to the ledger. An id that nobody claims is pushed again, and everything is
-//! when Redis has lost its memory. Leadership is an advisory lock on a connection of its own, the one
+//! [`lanes`] reads the due jobs, [`turns`] decides the order, [`queue`] remembers pushed ids:
+//! nothing of it is written to the ledger. An unclaimed id is pushed again, and all ids are
+//! when Redis has lost its data. Leadership is an advisory lock on a connection of its own, the one
 //! that reads the lanes; two leaders for a moment push an id twice, which the claim makes harmless. It ends
-//! with the leader's [`silence`](leadership::silence): see [`leadership`]; and with that of Redis, where [`standby`] knows a better one.
+//! with the leader's [`silence`](leadership::silence): see [`leadership`]; and with that of Redis, where [`standby`]
+//! knows a better one.
 
 mod hand_back;
 pub(crate) mod lanes;
@@ -40,33 +41,33 @@ use leadership::Heard;
 use queue::Queue;
 use turns::{Candidate, Holding};
 
-/// The fallback when no wake-up arrives.
+/// Polling interval, the fallback for lost wake-ups.
 const POLL: Duration = Duration::from_millis(250);
-/// While more is due than could be pushed, a pool of short jobs is looked at this often.
+/// Interval of the passes over a pool of short jobs while more is due than could be pushed.
 const TOP_UP: Duration = Duration::from_millis(20);
 /// The same for a pool of long jobs.
 const TOP_UP_SLOWLY: Duration = Duration::from_millis(50);
-/// Between two looks there is a pause of this length, however long they take.
+/// Minimum pause between two passes, however long they take.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Who has waited this long with nothing running is made room for.
+/// Waiting time of a tenant without a running job after which room is made for it.
 const PATIENCE: TimeDelta = TimeDelta::seconds(1);
-/// How often expired leases and the bus's marker are looked at.
+/// Interval of the checks of expired leases and of the bus's marker.
 const UPKEEP: Duration = Duration::from_millis(500);
 pub(crate) use leadership::is_led;
 pub use leadership::{Leadership, Standing};
 
-/// What the dispatcher is told.
+/// Configuration of the dispatcher.
 #[derive(Debug, Clone)]
 pub struct DispatchConfig {
-    /// The workers' lease; after an outage nobody is rescued for as long.
+    /// The workers' lease; after an outage no job is rescued for as long.
     pub lease: Duration,
-    /// Crashes in a row of a job that ran alone, without a checkpoint between them, that end it.
+    /// Maximum number of consecutive crashes of a job that ran alone, without a checkpoint between them.
     pub crash_limit: i32,
-    /// What is enqueued again and again.
+    /// Jobs that are enqueued periodically.
     pub recurring: Vec<Recurring>,
-    /// What disables due schedules whose maker may not have them run any more.
+    /// Disables due schedules whose maker may no longer run them.
     pub disable_refused: Option<DisableRefused>,
-    /// Whether this process leads, for whoever asks it.
+    /// Whether this process leads, for health checks.
     pub leadership: Leadership,
 }
 
@@ -86,7 +87,7 @@ impl Default for DispatchConfig {
 pub async fn dispatch(database: Database, url: &str, config: DispatchConfig, stop: CancellationToken) {
     let mut away: Option<Instant> = None;
     while !stop.is_cancelled() {
-        // While the database was away, the workers could not renew their leases either.
+        // While the database was unreachable, the workers could not renew their leases either.
         let grace = away.map_or(Duration::ZERO, |at| config.lease.saturating_sub(at.elapsed()));
         if let Err(error) = lead(&database, url, &config, grace, &stop).await {
             tracing::warn!(%error, "not leading; trying again");
@@ -140,13 +141,13 @@ async fn lead(
     result
 }
 
-/// Turns wake-ups from the bus into pools to look at; `None` means all of them.
+/// Turns wake-ups from the bus into pools to examine; `None` means all of them.
 async fn listen(database: Database, waker: mpsc::Sender<Option<Pool>>) {
     loop {
         if let Ok(mut messages) = database.bus.messages(database.bus.dispatch_channel()).await {
             while let Some(message) = messages.next().await {
                 let pool = message.get_payload::<String>().ok().and_then(|name| Pool::named(&name));
-                // Full means that the leader is about to look anyway.
+                // Full means that the leader is about to examine it anyway.
                 let _ = waker.try_send(pool);
             }
         }
@@ -158,11 +159,11 @@ struct Leader {
     database: Database,
     config: DispatchConfig,
     queues: HashMap<Pool, Queue>,
-    /// The newest note of claims that has been heard of.
+    /// The newest note of claims that was read.
     claims: i64,
-    /// When the lock's own session last answered.
+    /// Time of the latest answer of the lock's session.
     heard: Heard,
-    /// Nobody is rescued before: the ledger was out of reach, and so were the workers' renewals.
+    /// No job is rescued before: the ledger was unreachable, and so were the workers' renewals.
     rescue_from: Instant,
 }
 
@@ -172,12 +173,12 @@ impl Leader {
         Self { database, config, queues, claims: 0, heard, rescue_from: Instant::now() }
     }
 
-    /// How long the leader waits for Redis at a time: less than what would make it silent.
+    /// Timeout of Redis for the leader: shorter than what would make the leader silent.
     fn bus_patience(&self) -> Duration {
         leadership::silence(self.config.lease) / 4
     }
 
-    /// Whoever can't reach the lock's own session no longer leads.
+    /// A leader that can't reach the lock's session no longer leads.
     async fn still_leads(&self, lock: &mut PgConnection) -> Result<(), sqlx::Error> {
         sqlx::query!("select 1 as one").fetch_one(lock).await?;
         self.heard.now();
@@ -250,7 +251,7 @@ impl Leader {
         }
     }
 
-    /// After a restart of the database, workers need a lease's time to be heard again.
+    /// After a restart of the database, workers need a lease's time for their heartbeats.
     async fn outage_grace(&self, lock: &mut PgConnection) -> Result<Duration, sqlx::Error> {
         let up = sqlx::query_scalar!(
             r#"select extract(epoch from now() - pg_postmaster_start_time())::float8 as "up!""#
@@ -264,7 +265,7 @@ impl Leader {
         if queue.is_fast() { TOP_UP } else { TOP_UP_SLOWLY }
     }
 
-    /// A new leader, or a Redis that has lost its memory: nothing is known to be pushed.
+    /// A new leader, or a Redis that has lost its data: nothing is known to be pushed.
     async fn start_over(&mut self) {
         self.queues.values_mut().for_each(Queue::forget);
         let (bus, patience) = (&self.database.bus, self.bus_patience());
@@ -279,11 +280,11 @@ impl Leader {
         mark.arg(bus.marker_key()).arg(1);
         match timeout(patience, mark.query_async::<()>(&mut connection)).await {
             Ok(Ok(())) => {}
-            failed => tracing::warn!(?failed, "could not set the marker; starting over again soon"),
+            failed => tracing::warn!(?failed, "could not set the marker; starting over soon"),
         }
     }
 
-    /// Pushes what there are slots for, and makes room where someone has none.
+    /// Pushes jobs for the free slots, and makes room for a tenant without one.
     async fn top_up(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
         let patience = self.bus_patience();
         let Some(queue) = self.queues.get_mut(&pool) else {
@@ -302,16 +303,16 @@ impl Leader {
         queue.hold(&running);
         let in_hand = queue.in_hand();
         if queue.has_overdue() && in_hand < queue.slots {
-            // Slots are free, and yet nobody takes them: were they lost, or is a worker slow?
+            // Slots are free, and yet the ids are not taken: were they lost, or is a worker slow?
             match timeout(patience, deliver::queued(&self.database.bus, pool)).await {
                 Ok(Ok(queued)) if queued >= queue.tasks() => queue.trust(),
                 Ok(Ok(_)) => queue.forget_overdue(),
-                failed => tracing::debug!(?failed, "could not look into the queue"),
+                failed => tracing::debug!(?failed, "could not read the queue"),
             }
         }
         let holdings = queue.holdings();
         let starving = starving(&due, &running);
-        // Where a limit counts, each look has to count anew.
+        // With a limit, each pass has to count anew.
         let all = all && due.rooms.is_empty();
         let rooms = due
             .rooms
@@ -341,7 +342,7 @@ impl Leader {
         Ok(())
     }
 
-    /// Takes what workers have claimed out of all queues, before anyone shortens the notes of it.
+    /// Takes claimed ids out of all queues, before the notes of claims are shortened.
     async fn hear_of_claims(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let (newest, claimed) = lanes::claimed_since(conn, self.claims).await?;
         self.claims = newest;
@@ -349,8 +350,8 @@ impl Leader {
         Ok(())
     }
 
-    /// Pushes more of the lanes that the last walk has seen, from where it ended: what is left to do between two
-    /// walks when a pool drains thousands a second.
+    /// Pushes more of the lanes of the last walk, from its end: the work between two
+    /// walks when a pool drains thousands per second.
     async fn go_on(&mut self, conn: &mut PgConnection, pool: Pool) -> Result<(), sqlx::Error> {
         let patience = self.bus_patience();
         let Some(queue) = self.queues.get_mut(&pool) else {
@@ -409,7 +410,7 @@ impl Leader {
         get.arg(bus.marker_key());
         let marker = timeout(self.bus_patience(), get.query_async::<Option<i64>>(&mut connection)).await;
         if let Ok(Ok(None)) = marker {
-            tracing::warn!("the bus has lost its memory; pushing everything again");
+            tracing::warn!("the bus has lost its data; pushing all ids again");
             metrics::counter!("millrace_dispatch_started_over_total").increment(1);
             self.start_over().await;
         }
@@ -442,7 +443,7 @@ impl Leader {
     }
 }
 
-/// Pushes what was chosen. What Redis doesn't take stays due.
+/// Pushes the chosen jobs. Ids that Redis doesn't accept stay due.
 async fn push(
     database: &Database,
     pool: Pool,
@@ -465,7 +466,7 @@ async fn push(
     }
 }
 
-/// How many tenants have nothing running and have waited for long enough.
+/// The number of tenants that have no running job and have waited long enough.
 fn starving(due: &Due, running: &HashMap<Uuid, Running>) -> usize {
     let since = clock::now() - PATIENCE;
     let tenants: HashSet<Uuid> = due

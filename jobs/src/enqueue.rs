@@ -1,5 +1,5 @@
 //! Enqueueing: a row in the ledger, in the caller's transaction. A job whose unique key is taken is not
-//! inserted; the caller is told which one stands for it.
+//! inserted; the caller receives the id of the job that represents it.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{Database, JobId, JobKind, Origin, PayloadKeys, Pool, TraceParent, Tx, Unique, payload, trace};
 
-/// A job about to be enqueued, with what differs from its kind's defaults.
+/// A job to be enqueued, with its deviations from the kind's defaults.
 #[derive(Debug)]
 pub struct NewJob<'a, K> {
     kind: &'a K,
@@ -40,7 +40,7 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         }
     }
 
-    /// With an id chosen before, so that other rows can refer to it.
+    /// Sets an id chosen before, so that other rows can refer to it.
     #[must_use]
     pub fn id(mut self, id: JobId) -> Self {
         self.id = id;
@@ -54,21 +54,21 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         self
     }
 
-    /// Who asked.
+    /// Sets the origin.
     #[must_use]
     pub fn origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// Not before that time.
+    /// Sets the earliest start time.
     #[must_use]
     pub fn run_at(mut self, at: DateTime<Utc>) -> Self {
         self.run_at = Some(at);
         self
     }
 
-    /// Under that key instead of the kind's own: while it is taken, the job that holds it stands for
+    /// Sets a unique key instead of the kind's own: while it is taken, the job that holds it represents
     /// this one.
     #[must_use]
     pub fn unique(mut self, unique: Unique) -> Self {
@@ -83,7 +83,7 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         self
     }
 
-    /// As the ledger takes it, its secrets sealed.
+    /// The job in the ledger's form, with its secrets encrypted.
     pub(crate) fn into_row(self, keys: &PayloadKeys) -> Result<Row, sqlx::Error> {
         let encoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Encode(error);
         let mut payload = serde_json::to_value(self.kind).map_err(|error| encoded(error.into()))?;
@@ -108,7 +108,7 @@ impl<'a, K: JobKind> NewJob<'a, K> {
         })
     }
 
-    /// 0 (first) to 9 (last).
+    /// Sets the priority, from 0 (first) to 9 (last).
     #[must_use]
     pub fn priority(mut self, priority: i16) -> Self {
         self.priority = priority.clamp(0, 9);
@@ -116,12 +116,12 @@ impl<'a, K: JobKind> NewJob<'a, K> {
     }
 }
 
-/// What came of enqueueing a job.
+/// Result of enqueueing a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enqueued {
     /// It waits.
     New(JobId),
-    /// Nothing was inserted: its unique key is this job's, which stands for it.
+    /// Nothing was inserted: its unique key is held by this job, which represents it.
     Duplicate(JobId),
 }
 
@@ -135,19 +135,19 @@ impl Enqueued {
     }
 }
 
-/// Inserts a job. It exists if and only if `tx` commits. Where another transaction is about to insert
-/// one of the same unique key, this waits for its end.
+/// Inserts a job. It exists if and only if `tx` commits. If another transaction is inserting
+/// one with the same unique key, this waits for its end.
 ///
 /// # Errors
-/// When the payload can't be serialised, has secrets that no key is there for, or the database refuses.
+/// When the payload can't be serialised, has secrets without a key for them, or the database refuses.
 pub async fn enqueue<K: JobKind>(tx: &mut Tx, job: NewJob<'_, K>) -> Result<Enqueued, sqlx::Error> {
     let id = job.id;
     let duplicates = enqueue_all(tx, vec![job]).await?;
     Ok(duplicates.get(&id).map_or(Enqueued::New(id), |&other| Enqueued::Duplicate(other)))
 }
 
-/// Inserts many jobs of one kind and workspace by one statement. Answers with those for which another
-/// job stands, and which.
+/// Inserts many jobs of one kind and workspace by one statement. Answers those that are represented by another
+/// job, with that job.
 pub async fn enqueue_all<K: JobKind>(
     tx: &mut Tx,
     jobs: Vec<NewJob<'_, K>>,
@@ -196,7 +196,7 @@ fn prepare<K: JobKind>(
     Ok((rows, span))
 }
 
-/// A job as `enqueue_jobs` takes it.
+/// A job in the form that `enqueue_jobs` takes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub id: JobId,
@@ -219,7 +219,7 @@ pub(crate) struct Row {
     pub unique_seconds: Option<f64>,
 }
 
-/// Inserts rows, and wakes the dispatcher after the commit. Answers with those for which another job stands.
+/// Inserts rows, and wakes the dispatcher after the commit. Answers those that are represented by another job.
 pub(crate) async fn insert(
     tx: &mut Tx,
     workspace: Option<Uuid>,
@@ -227,9 +227,9 @@ pub(crate) async fn insert(
 ) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
     let workspace = tx.workspace().or(workspace);
     let duplicates = insert_rows(tx.conn(), workspace, rows).await?;
-    // Nobody watches a job before it exists: there is nothing to publish.
+    // A job has no watchers before it exists: there is nothing to publish.
     for row in rows.iter().filter(|row| !duplicates.contains_key(&row.id)) {
-        // A pool that this release doesn't know is another's to wake.
+        // A pool that this release doesn't know is woken by another release.
         if let Some(pool) = Pool::named(&row.pool) {
             tx.wake_after_commit(pool);
         }

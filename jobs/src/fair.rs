@@ -1,7 +1,7 @@
-//! Fair use of a process's connections to PostgreSQL: what one workspace may hold of them at once, and how many long
-//! reads go on at once.
+//! Fair use of a process's connections to PostgreSQL: the maximum number that one workspace holds at once, and of
+//! concurrent long reads.
 //!
-//! A place is taken before a connection is, so that those who wait hold none, and is held until the server has ended
+//! A place is taken before a connection, so that waiting requests hold none, and is held until the server has ended
 //! the statement, also when the client has left before. All connections that one request holds at a time count as one
 //! place: no request waits for itself.
 
@@ -21,31 +21,33 @@ use uuid::Uuid;
 
 use crate::places::{Place, Places};
 
-/// A read that goes through more rows than this is a long one.
+/// Maximum number of rows of a quick read; a read of more is a long one.
 pub const MAX_QUICK_ROWS: i64 = 10_000;
 
-/// Long reads of one workspace that may wait for those that run.
+/// Maximum number of waiting long reads of one workspace.
 const QUEUE: usize = 8;
 
-/// How long a request waits for a place or a connection.
+/// Maximum wait of a request for a place or a connection.
 pub(crate) const ACQUIRE: Duration = Duration::from_secs(10);
 
-/// How long a connection that comes back may take to finish what it was doing. One that takes longer is in a
+/// Maximum time for a returned connection to finish its work. One that takes longer is in a
 /// statement whose client has left.
 const FINISH: Duration = Duration::from_millis(500);
 
-/// How often the server looks, during a statement, whether its connection is still there.
+/// Interval at which the server checks, during a statement, whether its connection is still open.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What a process that answers requests does so that no tenant holds all of its connections, nor keeps all of the
+/// Limits of a process that answers requests, so that no tenant holds all of its connections, nor keeps all of the
 /// server's processors busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FairUse {
-    /// Requests of one workspace that hold connections at once; more of them wait, without a connection.
+    /// Maximum number of one workspace's requests that hold connections at once; further ones wait, without a
+    /// connection.
     pub per_workspace: usize,
-    /// Long reads at once, of all workspaces; one workspace has at most half of them, and at least one.
+    /// Maximum number of concurrent long reads of all workspaces; one workspace has at most half of them, and
+    /// at least one.
     pub long_reads: usize,
-    /// The longest that a statement may run. One whose client leaves before ends within about a second.
+    /// Maximum duration of a statement. A statement whose client leaves earlier ends within about a second.
     pub statement_timeout: Duration,
 }
 
@@ -61,7 +63,7 @@ struct Inner {
     long_reads_of_all: Arc<Semaphore>,
 }
 
-/// A place that is taken. Connections that are held for the same thing share it.
+/// A taken place. Connections that are held for the same request share it.
 #[derive(Debug)]
 pub(crate) struct Held {
     // Freed before the workspace's own, so that the next request of the workspace finds both free.
@@ -92,7 +94,7 @@ impl Fair {
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] when none becomes free in time.
     pub(crate) async fn place(&self, workspace: Uuid) -> Result<Arc<Held>, sqlx::Error> {
-        // Those who wait are bounded by the requests that are open, and each of them by its deadline.
+        // Waiting requests are bounded by the number of open requests, and each of them by its deadline.
         match timeout(ACQUIRE, self.0.requests.take(workspace, usize::MAX)).await {
             Ok(Ok(place)) => Ok(Arc::new(Held { _of_all: None, _place: place })),
             Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
@@ -134,8 +136,8 @@ impl OnBehalf {
     }
 }
 
-/// The settings of a connection that answers requests, in milliseconds where they are times. One statement keeps one
-/// processor busy, and the server ends a statement whose connection is closed, as [`has_finished`] has it closed.
+/// The settings of a connection that answers requests, times in milliseconds. One statement keeps one
+/// processor busy, and the server ends a statement whose connection is closed, which [`has_finished`] causes.
 pub(crate) fn settings(fair: &FairUse) -> [(&'static str, String); 3] {
     [
         ("statement_timeout", fair.statement_timeout.as_millis().to_string()),
@@ -144,7 +146,7 @@ pub(crate) fn settings(fair: &FairUse) -> [(&'static str, String); 3] {
     ]
 }
 
-/// Whether a connection that comes back can be used again: not while it is still in a statement, whose client
+/// Whether a returned connection can be used again: not while it is still in a statement, whose client
 /// must have left. That one is closed, so that the server ends the statement and the next request finds room.
 pub(crate) async fn has_finished(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match timeout(FINISH, connection.flush()).await {
@@ -153,7 +155,7 @@ pub(crate) async fn has_finished(connection: &mut PgConnection) -> Result<bool, 
     }
 }
 
-/// Gives a connection back, and its place as soon as the server has ended what it was asked for.
+/// Returns a connection, and its place as soon as the server has ended the statement.
 pub(crate) fn give_back<C>(mut connection: C, place: Arc<Held>)
 where
     C: DerefMut<Target = PgConnection> + Send + 'static,
@@ -163,7 +165,7 @@ where
     }
     tokio::spawn(async move {
         let finished = timeout(FINISH, connection.flush()).await.is_ok();
-        // Unfinished, it is closed on its way back to the pool, and the server looks for it.
+        // Unfinished, it is closed on its way back to the pool, which the server detects.
         drop(connection);
         if !finished {
             sleep(FINISH + LOOK).await;

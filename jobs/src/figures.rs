@@ -1,5 +1,5 @@
-//! What the figures of this crate are, and that each begins at 0: a counter that isn't there until something happens
-//! has no increase to alert on when it does.
+//! The metrics of this crate, each beginning at 0: a counter that doesn't exist until its first event
+//! has no increase to alert on at that event.
 
 use crate::Pool;
 
@@ -10,9 +10,9 @@ pub const SECONDS: [f64; 16] =
 /// Counters without labels.
 const COUNTERS: [(&str, &str); 8] = [
     ("millrace_lease_renewals_failed_total", "Renewals of leases that failed"),
-    ("millrace_dispatch_started_over_total", "Times that the leader found Redis without its memory"),
-    ("millrace_dispatch_push_failed_total", "Pushes that Redis did not take"),
-    ("millrace_jobs_rescued_total", "Jobs freed because their lease ran out"),
+    ("millrace_dispatch_started_over_total", "Times that the leader found that Redis had lost its data"),
+    ("millrace_dispatch_push_failed_total", "Pushes that Redis did not accept"),
+    ("millrace_jobs_rescued_total", "Jobs freed because their lease expired"),
     ("millrace_job_log_lines_lost_total", "Log lines of jobs that were not stored"),
     ("millrace_rate_limits_counted_alone_total", "Requests counted by one process alone, without Redis"),
     ("millrace_http_connections_refused_total", "Connections closed at once: their client had too many"),
@@ -20,12 +20,12 @@ const COUNTERS: [(&str, &str); 8] = [
 ];
 /// Counters by pool.
 const BY_POOL: [(&str, &str); 3] = [
-    ("millrace_delivery_rebuilds_total", "Times that a worker's delivery was built anew"),
-    ("millrace_hand_backs_asked_total", "Jobs asked to hand back because another workspace waited"),
-    ("millrace_delivery_swept_total", "Left-overs of deliveries removed from Redis"),
+    ("millrace_delivery_rebuilds_total", "Times that a worker's delivery was rebuilt"),
+    ("millrace_hand_backs_asked_total", "Jobs signalled to hand back because another workspace waited"),
+    ("millrace_delivery_swept_total", "Remains of deliveries removed from Redis"),
 ];
 
-/// Describes every figure, and lets counters begin. After the recorder is installed, before anything happens.
+/// Describes all metrics, and starts counters. To be called after the recorder is installed, before any event.
 pub fn begin() {
     for (name, help) in COUNTERS {
         metrics::describe_counter!(name, help);
@@ -37,25 +37,25 @@ pub fn begin() {
             metrics::counter!(name, "pool" => pool.name()).absolute(0);
         }
     }
-    metrics::describe_counter!(
-        "millrace_bus_lost_total",
-        "Messages that Redis did not take, by what they were"
-    );
+    metrics::describe_counter!("millrace_bus_lost_total", "Messages that Redis did not accept, by type");
     for what in ["wake", "event", "log"] {
         metrics::counter!("millrace_bus_lost_total", "what" => what).absolute(0);
     }
-    metrics::describe_counter!("millrace_jobs_started_total", "Attempts that began, by kind");
-    metrics::describe_counter!("millrace_jobs_ended_total", "Attempts that ended, by kind and outcome");
+    metrics::describe_counter!("millrace_jobs_started_total", "Started attempts, by kind");
+    metrics::describe_counter!("millrace_jobs_ended_total", "Ended attempts, by kind and outcome");
     metrics::describe_counter!("millrace_import_rows_total", "Rows of imports, by outcome");
-    metrics::describe_histogram!("millrace_job_seconds", "How long attempts took, by kind");
+    metrics::describe_histogram!("millrace_job_seconds", "Duration of attempts, by kind");
     metrics::describe_counter!("millrace_http_requests_total", "Requests answered");
     metrics::describe_histogram!(
         "millrace_http_request_duration_seconds",
-        "How long answers took, streams to their head"
+        "Duration of answers; of streams, until their head"
     );
     metrics::describe_gauge!("millrace_dispatch_leading", "Whether this scheduler leads");
-    metrics::describe_gauge!("millrace_redis_writable", "Whether Redis took this process's last probe");
-    metrics::describe_gauge!("millrace_database_reachable", "Whether PostgreSQL is in reach of this process");
+    metrics::describe_gauge!("millrace_redis_writable", "Whether Redis accepted this process's last probe");
+    metrics::describe_gauge!(
+        "millrace_database_reachable",
+        "Whether PostgreSQL is reachable from this process"
+    );
     metrics::gauge!("millrace_database_reachable").set(1.0);
     metrics::describe_gauge!("millrace_watched_jobs", "Jobs with watchers at this process");
     metrics::describe_gauge!("millrace_watchers", "Open streams and long polls of this process");

@@ -1,4 +1,4 @@
-//! What a handler is, what it may answer, and how a process says which kinds it handles.
+//! Handlers: their outcomes, and the registry of the kinds that a process handles.
 
 use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
@@ -12,84 +12,82 @@ use crate::{
     retention::{Policies, Retention},
 };
 
-/// The longest wait that somebody else may ask for.
+/// Maximum wait that an external service may ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// When a job is tried again whose needs are away, and how much of that is chance.
+/// Delay before the retry of a job that needs an unreachable service, and its random part.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// How a handler's attempt ended, chosen by the handler.
+/// Outcome of an attempt, chosen by the handler.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Done; the value is the job's result, visible to its watchers. One of more than
     /// [`crate::border::MAX_RESULT_BYTES`] fails the job.
     Done(Value),
-    /// Not now: again after the wait. Not an attempt.
+    /// Not now: again after the wait. Does not count as an attempt.
     Snooze(Duration),
-    /// Never: no further attempt would end otherwise. The message is for people.
+    /// Never: no further attempt would end otherwise. The message is for display.
     Fail {
-        /// A stable code, for programs.
+        /// Stable error code, for programs.
         code: String,
-        /// A sentence, for people.
+        /// Error message, for display.
         message: String,
     },
-    /// Stopped because someone asked, everything committed so far being kept.
+    /// Stopped on request, with everything committed so far kept.
     Cancelled,
-    /// Given back at a checkpoint, for another worker to go on. Not an attempt.
+    /// Given back at a checkpoint, for another worker to continue. Does not count as an attempt.
     HandBack,
 }
 
-/// Why an attempt could not go on. The engine decides, by the kind's policy, whether to try again.
+/// The reason why an attempt could not continue. The engine decides, by the kind's policy, whether to try again.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// A newer holder has taken the job over; nothing of this attempt may be committed any more.
+    /// A newer holder has taken the job over; this attempt may commit nothing more.
     #[error("another worker holds this job")]
     Fenced,
     /// The database failed or refused.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// Anything else that may be different next time. The log says what; watchers don't read it.
+    /// Anything else that may be different next time. The text is logged and not shown to watchers.
     #[error("{0}")]
     Retry(String),
-    /// The same, with a sentence that watchers may read.
+    /// The same, with a message for watchers.
     #[error("{0}")]
     RetryTold(String),
-    /// The same, where whoever was asked has said how long to wait at the least.
+    /// The same, where the external service has given a minimum wait.
     #[error("{message}")]
     RetryAfter {
-        /// Not before this time has passed; no longer than [`MAX_RETRY_AFTER`].
+        /// Minimum wait; no longer than [`MAX_RETRY_AFTER`].
         wait: Duration,
-        /// A sentence that watchers may read.
+        /// Message for watchers.
         message: String,
     },
-    /// What the job needs is full or away, which is no failure of the job: again later, without an attempt
-    /// spent.
+    /// A service that the job needs is full or unreachable, which is no failure of the job: retried later,
+    /// without counting as an attempt.
     #[error("{0}")]
     Away(String),
-    /// No further attempt would end otherwise: [`Outcome::Fail`], for where `?` is handier.
+    /// No further attempt would end otherwise: [`Outcome::Fail`], for use with `?`.
     #[error("{code}: {message}")]
     Final {
-        /// A stable code, for programs.
+        /// Stable error code, for programs.
         code: &'static str,
-        /// A sentence, for people.
+        /// Error message, for display.
         message: String,
     },
 }
 
 impl JobError {
-    /// What watchers are told: nothing of our insides.
+    /// The message for watchers: never internal details.
     pub(crate) fn told(&self) -> String {
         match self {
             Self::RetryTold(sentence)
             | Self::Away(sentence)
             | Self::RetryAfter { message: sentence, .. }
             | Self::Final { message: sentence, .. } => sentence.clone(),
-            Self::Fenced | Self::Database(_) | Self::Retry(_) => {
-                "something went wrong on our side".to_owned()
-            }
+            Self::Fenced | Self::Database(_) | Self::Retry(_) => "an internal error occurred".to_owned(),
         }
     }
 
-    /// What the job waits for, where something that it needs is away, which is no failure of the job.
+    /// The reason for waiting, if a service that the job needs is unreachable, which is no failure of the job.
     pub(crate) fn away(&self) -> Option<String> {
         match self {
             Self::Away(sentence) => Some(sentence.clone()),
@@ -98,18 +96,18 @@ impl JobError {
         }
     }
 
-    /// An error worth another attempt, for the log.
+    /// An error worth another attempt, with a text for the log.
     pub fn retry(error: impl std::fmt::Display) -> Self {
         Self::Retry(error.to_string())
     }
 
-    /// An error that no further attempt would mend; watchers read the sentence.
+    /// An error that no further attempt would fix, with a message for watchers.
     pub fn fatal(code: &'static str, message: impl Into<String>) -> Self {
         Self::Final { code, message: message.into() }
     }
 }
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Answer = Result<Outcome, JobError>;
 
 type Run = dyn Fn(Value, JobContext) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
@@ -134,14 +132,14 @@ impl Entry {
         self.retry.backoff(attempt, self.jitter)
     }
 
-    /// The wait of a job whose needs are away: half of it is chance, so that those that were turned away
-    /// together don't come back together.
+    /// The wait of a job that needs an unreachable service: half of it is random, so that jobs that were rejected
+    /// together don't return together.
     pub(crate) fn away(&self) -> Duration {
         let policy = RetryPolicy { base: AWAY / 2, ..RetryPolicy::NEVER };
         AWAY / 2 + policy.backoff(1, self.jitter)
     }
 
-    /// The payload as this release's handler takes it: its secrets open, of the present version.
+    /// The payload in the form for this release's handler: decrypted, of the present version.
     pub(crate) fn read(
         &self,
         keys: &PayloadKeys,
@@ -161,7 +159,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No kinds yet.
+    /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -186,7 +184,7 @@ impl Registry {
                 match serde_json::from_value::<K>(payload) {
                     Ok(job) => handler(services, job, context).await,
                     Err(error) => {
-                        // What serde found may be what is secret.
+                        // serde's message may quote a secret.
                         let reason = if K::SECRETS.is_empty() {
                             error.to_string()
                         } else {
@@ -219,8 +217,7 @@ impl Registry {
         self
     }
 
-    /// Holds the jitter of every backoff of the kinds so far, so that a test knows when a job is tried
-    /// again.
+    /// Fixes the jitter of every backoff of the kinds so far, so that a test knows the time of a retry.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_jitter(mut self, jitter: Jitter) -> Self {
@@ -234,7 +231,7 @@ impl Registry {
         &self.pools
     }
 
-    /// How long finished jobs of the kinds so far stay in the history.
+    /// Retention of finished jobs of the kinds so far.
     #[must_use]
     pub fn retention(&self) -> Policies {
         Policies::new(self.entries.iter().map(|(name, entry)| (*name, entry.retention)))

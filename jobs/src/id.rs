@@ -1,4 +1,4 @@
-//! Ids as types, so that a record's id can't be taken for a user's: UUIDv7, so that they sort by creation.
+//! Ids as types, so that a record's id can't be confused with a user's: UUIDv7, so that they sort by creation.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! What a kind of job declares about itself: its name, its pool and its policy.
+//! The declaration of a job kind: its name, its pool and its policy.
 
 use std::time::Duration;
 
@@ -10,38 +10,38 @@ use crate::{PayloadError, Pool, Unique, retention::Retention};
 
 /// A kind of job: a small serialisable payload (ids, never models) and its policy.
 pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The name in the ledger, for ever. `area.verb`, for example `records.import`.
+    /// Name in the ledger, which never changes. `area.verb`, for example `records.import`.
     const NAME: &'static str;
-    /// What it was called in older releases, whose jobs are still this kind's to run.
+    /// Names in older releases, whose jobs this kind still runs.
     const FORMER_NAMES: &'static [&'static str] = &[];
-    /// The version of the payload's shape; one more whenever an older release couldn't read it, or this
+    /// Version of the payload's shape; incremented whenever an older release couldn't read it, or this
     /// one couldn't read that of an older one.
     const VERSION: i16 = 1;
-    /// The fields that nobody but the handler may read, as dotted paths. They are encrypted at rest and
-    /// masked wherever a payload is shown. Each must be there, if only as null.
+    /// Fields that only the handler may read, as dotted paths. They are encrypted at rest and
+    /// masked wherever a payload is shown. Each must be present, if only as null.
     const SECRETS: &'static [&'static str] = &[];
-    /// The pool that runs it.
+    /// Pool that runs it.
     const POOL: Pool;
-    /// What happens after a failed attempt.
+    /// Handling of a failed attempt.
     const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
-    /// How long one attempt may take before it is aborted and counted as failed.
+    /// Maximum duration of one attempt, after which it is aborted and counted as failed.
     const TIMEOUT: Duration = Duration::from_secs(300);
-    /// How long a finished job of this kind stays in the history.
+    /// Retention of a finished job in the history.
     const RETENTION: Retention = Retention::DEFAULT;
     /// Whether a handler of this kind commits checkpoints, and so may be handed back at any time.
     const CHECKPOINTS: bool = false;
-    /// 0 (first) to 9 (last), among the due jobs of its workspace in the pool.
+    /// Priority, from 0 (first) to 9 (last), among the due jobs of its workspace in the pool.
     const PRIORITY: i16 = 5;
-    /// The permissions of the feature that it belongs to.
+    /// Permissions of the feature that it belongs to.
     const NEEDS: Needs = Needs::NONE;
 
-    /// The key by which two jobs of this kind are the same; none: each stands for itself.
+    /// The key by which two jobs of this kind are the same; none: all are different.
     fn unique(&self) -> Option<Unique> {
         None
     }
 
-    /// Brings a payload of an older version to the present one, for a job that waits since before. Its
-    /// secrets are open.
+    /// Upgrades a payload of an older version to the present one, for a job that was enqueued by an older
+    /// release. Its secrets are decrypted.
     ///
     /// # Errors
     /// [`PayloadError`] when that can't be done: the job ends for that reason.
@@ -51,13 +51,13 @@ pub trait JobKind: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// The permissions that jobs of a kind ask for, beside those of jobs in general: of the feature that they belong to,
-/// and of what they touch. Named as in the catalogue of `domain::access`.
+/// The permissions that jobs of a kind need, in addition to those for jobs in general: of the feature that they
+/// belong to, and of the data that they affect. Named as in the catalogue of `domain::access`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
-    /// To look at a job, its log and its payload.
+    /// To view a job, its log and its payload.
     pub view: &'static [&'static str],
-    /// To start a job, by whatever way, and to say which waiting one is first.
+    /// To start a job, in any way, and to prioritise waiting ones.
     pub start: &'static [&'static str],
     /// To cancel a job.
     pub cancel: &'static [&'static str],
@@ -65,24 +65,24 @@ pub struct Needs {
     pub delete: &'static [&'static str],
 }
 
-/// What is done with a job.
+/// An action on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Looking at it.
+    /// Viewing it.
     View,
-    /// Starting it, or starting it again.
+    /// Starting or retrying it.
     Start,
     /// Cancelling it.
     Cancel,
-    /// Removing it.
+    /// Deleting it.
     Delete,
 }
 
 impl Needs {
-    /// Those of jobs in general are enough.
+    /// No further permissions.
     pub const NONE: Self = Self { view: &[], start: &[], cancel: &[], delete: &[] };
 
-    /// The permissions to do that.
+    /// The permissions for that action.
     #[must_use]
     pub const fn to(&self, act: Act) -> &'static [&'static str] {
         match act {
@@ -94,14 +94,14 @@ impl Needs {
     }
 }
 
-/// How often a failing job is tried, and how long it waits in between.
+/// Number of attempts of a failing job, and the waits between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts altogether; 1 means that the first failure is final.
+    /// Maximum number of attempts; 1 means that the first failure is final.
     pub attempts: i32,
-    /// The first wait's upper bound.
+    /// Upper bound of the first wait.
     pub base: Duration,
-    /// No wait is longer than this.
+    /// Upper bound of every wait.
     pub cap: Duration,
 }
 
@@ -109,8 +109,8 @@ impl RetryPolicy {
     /// Eight attempts, the last no later than about ten minutes after the first: 5 s, doubling to 300 s.
     pub const DEFAULT: Self =
         Self { attempts: 8, base: Duration::from_secs(5), cap: Duration::from_secs(300) };
-    /// For what leaves the house, whose receivers are away for as long as a deploy or a night's trouble takes:
-    /// fifteen attempts, the last no later than about six hours after the first.
+    /// For outbound deliveries, whose receivers are unreachable for as long as a deployment or an outage over
+    /// night takes: fifteen attempts, the last no later than about six hours after the first.
     pub const OUTWARD: Self =
         Self { attempts: 15, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
     /// One attempt.
@@ -118,7 +118,7 @@ impl RetryPolicy {
 
     /// The wait after the given failed attempt (1 is the first): exponential with full jitter
     /// (Brooker, "Exponential Backoff and Jitter", 2015), so that jobs that failed together don't
-    /// come back together.
+    /// return together.
     #[must_use]
     pub fn backoff(&self, attempt: i32, jitter: Jitter) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(30);
@@ -130,10 +130,10 @@ impl RetryPolicy {
     }
 }
 
-/// How much of a wait's upper bound is waited: the door through which chance comes in.
+/// The share of a wait's upper bound that is waited: the source of randomness.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Jitter {
-    /// Any share, all alike.
+    /// Any share, uniformly distributed.
     #[default]
     Full,
     /// That share (0 to 1), for tests.

@@ -1,6 +1,6 @@
-//! The kinds of job: each area declares its own in its `job_kinds.rs`, and every program makes all of them known when it
-//! starts ([`install`]). Here are the engine's own. A payload holds ids and choices; what a kill means
-//! for a kind is said in its docs; its handler lives in `workers`.
+//! Job kinds: each area declares its own in its `job_kinds.rs`, and every program installs all of them at its
+//! start ([`install`]). Here are the engine's own. A payload holds ids and options; the effect of a kill
+//! on a kind is in its documentation; its handler is in `workers`.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Act, JobKind, Needs, Pool, Retention, RetryPolicy, batch};
 
-/// What a process knows of a kind of job.
+/// A process's description of a job kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     /// Name in the ledger.
     pub name: &'static str,
     /// Pool that runs it.
     pub pool: Pool,
-    /// Permissions that jobs of the kind ask for, beside those of jobs in general.
+    /// Permissions that jobs of the kind need, in addition to those for jobs in general.
     pub needs: Needs,
     /// Row of the [`table`].
     pub row: fn() -> String,
@@ -34,19 +34,19 @@ pub const KINDS: &[Kind] = &[Kind::of::<PruneJobs>(), Kind::of::<NoOp>(), Kind::
 
 static INSTALLED: OnceLock<Vec<Kind>> = OnceLock::new();
 
-/// Makes the kinds of the areas known to the process, beside the engine's own. Every program does so when it starts;
-/// a second time changes nothing.
+/// Installs the kinds of the areas in the process, beside the engine's own. Every program does so at its start;
+/// a second call changes nothing.
 pub fn install(areas: &[&[Kind]]) {
     INSTALLED.get_or_init(|| [KINDS].iter().chain(areas).flat_map(|area| area.iter().copied()).collect());
 }
 
-/// Every kind of job, of the engine and of the areas.
+/// All job kinds, of the engine and of the areas.
 ///
 /// # Panics
-/// Before [`install`]: a kind that is not known asks for no permission.
+/// Before [`install`]: an unknown kind would need no permission.
 #[must_use]
 pub fn all() -> &'static [Kind] {
-    INSTALLED.get().expect("the program has installed the kinds of job when it started")
+    INSTALLED.get().expect("the program installs the job kinds at its start")
 }
 
 /// The kind of that name.
@@ -55,7 +55,7 @@ pub fn named(name: &str) -> Option<&'static Kind> {
     all().iter().find(|kind| kind.name == name)
 }
 
-/// What jobs of a kind that this release does not know ask for, whatever is done with them: nothing tells what they
+/// Permission for every operation on jobs of a kind that this release does not know: it is unknown what they
 /// show or change.
 const OF_UNKNOWN: &[&str] = &["jobs:delete"];
 
@@ -70,7 +70,7 @@ fn is_known(kind: &str) -> bool {
     kind == batch::KIND || named(kind).is_some()
 }
 
-/// The kinds with whose jobs a caller may not do something.
+/// The kinds on whose jobs a caller may not perform an operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Denied {
     known: Vec<String>,
@@ -79,7 +79,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// The kinds that ask for more than `holds` says to be held.
+    /// The kinds that need a permission for which `holds` is false.
     #[must_use]
     pub fn of(act: Act, holds: impl Fn(&'static str) -> bool) -> Self {
         let lacks = |needs: &[&'static str]| !needs.iter().all(|permission| holds(permission));
@@ -93,13 +93,13 @@ impl Denied {
         self.known.iter().any(|denied| denied == kind) || self.unknown && !is_known(kind)
     }
 
-    /// Those that this release knows.
+    /// Kinds that this release knows.
     #[must_use]
     pub fn known(&self) -> &[String] {
         &self.known
     }
 
-    /// Takes them out of a selection of kinds, in which none are all. Answers the kinds of the selection that stay
+    /// Removes them from a selection of kinds, in which none stands for all. Returns the kinds of the selection that stay
     /// denied.
     #[must_use]
     pub(crate) fn narrow(&self, selected: &mut Vec<String>) -> Vec<String> {
@@ -140,8 +140,8 @@ fn row<K: JobKind>() -> String {
     )
 }
 
-/// Removes from the history what its kind, or the table `job_retention`, no longer keeps.
-/// Killed at any line: each batch is removed or not, and the next run finds what is left.
+/// Removes jobs from the history that are beyond the retention of their kind, or of the table `job_retention`.
+/// Killed at any line: each batch is removed or not, and the next run finds the rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PruneJobs {}
 
@@ -157,54 +157,54 @@ impl JobKind for PruneJobs {
 /// Killed at any line: nothing to lose.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NoOp {
-    /// How long the handler sleeps, in milliseconds.
+    /// Duration of the handler's sleep, in milliseconds.
     #[serde(default)]
     pub sleep_ms: u64,
-    /// Reports its progress that often while it sleeps, in milliseconds; 0: never.
+    /// Interval of progress reports during the sleep, in milliseconds; 0: never.
     #[serde(default)]
     pub report_ms: u64,
-    /// Fails that many attempts before it completes.
+    /// Number of failed attempts before it completes.
     #[serde(default)]
     pub failures: i32,
-    /// Fails for good.
+    /// Whether it fails finally.
     #[serde(default)]
     pub fails: bool,
-    /// Sleeps on when it is asked to stop.
+    /// Whether it ignores cancel requests.
     #[serde(default)]
     pub deaf: bool,
-    /// After its sleep, ends the process that it runs in. For trying out the quarantine.
+    /// Kills the process that it runs in after its sleep, for trying out the quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<Crash>,
-    /// Lines that it says to its log before anything else.
+    /// Number of lines that it writes to its log first.
     #[serde(default)]
     pub lines: u32,
 }
 
-/// How a [`NoOp`] ends its process.
+/// The way in which a [`NoOp`] kills its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Crash {
     /// By abort, as a failed assertion in foreign code does.
     Abort,
-    /// By taking memory until there is none. Where nothing limits a process, this takes the machine's.
+    /// By allocating all memory. Without a limit for the process, this takes the machine's.
     EatMemory,
 }
 
 impl JobKind for NoOp {
     const NAME: &'static str = "engine.no_op";
     const POOL: Pool = Pool::MAINTENANCE;
-    // Whoever tries the engine out does not want to wait.
+    // For trying the engine out, long waits are of no use.
     const RETRY: RetryPolicy = RetryPolicy { base: Duration::from_secs(1), ..RetryPolicy::DEFAULT };
     const PRIORITY: i16 = 9;
 }
 
 /// Sleeps step by step, with a checkpoint after each: for trying out long work that can be handed back.
-/// Killed at any line: the next holder goes on after the last checkpoint.
+/// Killed at any line: the next holder continues after the last checkpoint.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Steps {
-    /// How many.
+    /// Number of steps.
     pub steps: i64,
-    /// How long each takes, in milliseconds.
+    /// Duration of each step, in milliseconds.
     pub step_ms: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The statements that move a job through its life. Each takes many jobs at once, and each is a
-//! no-op for a job that is no longer as its caller believes: the `where` clause is the state machine.
+//! The statements for a job's transitions. Each takes many jobs at once, and each is a
+//! no-op for a job that is no longer in the state that its caller expects: the `where` clause is the state machine.
 //!
 //! Rows are always locked in the order of their ids, so that two statements never wait for each other.
 
@@ -25,24 +25,24 @@ pub(crate) struct Claimed {
     pub pool: String,
     pub version: i16,
     pub payload: Value,
-    /// Unreadable: none.
+    /// Origin; none if unreadable.
     pub origin: Option<Origin>,
-    /// When it became due, this time.
+    /// Latest due time.
     pub run_at: DateTime<Utc>,
     pub attempt: i32,
     pub max_attempts: i32,
     pub fence: i64,
     pub epoch: i64,
     pub progress: Option<Value>,
-    /// A worker died with it: it runs alone.
+    /// A worker crashed while it ran: it runs alone.
     pub isolate: bool,
-    /// How often in a row it has crashed alone.
+    /// Number of consecutive crashes while it ran alone.
     pub crashes: i32,
-    /// How many seconds it had been due, where this is its first run.
+    /// Seconds for which it had been due, if this is its first run.
     pub waited: Option<f64>,
 }
 
-/// How a claimed job leaves its worker for good.
+/// The final result of a claimed job.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub id: JobId,
@@ -54,7 +54,7 @@ pub(crate) struct Ended {
     pub error: Option<Value>,
 }
 
-/// What the ledger made of an end.
+/// The ledger's record of an end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End {
     /// The epoch of the transition.
@@ -63,7 +63,7 @@ pub(crate) struct End {
     pub checkpoint: Option<(i64, i64, i64)>,
 }
 
-/// How a claimed job goes back to wait.
+/// The return of a claimed job to waiting.
 #[derive(Debug, Clone)]
 pub(crate) struct Returned {
     pub id: JobId,
@@ -75,20 +75,20 @@ pub(crate) struct Returned {
     pub error: Option<Value>,
 }
 
-/// A job whose holder is gone.
+/// A job whose holder is dead.
 #[derive(Debug, Clone)]
 pub(crate) struct Rescued {
     pub id: JobId,
     pub pool: Option<Pool>,
     pub epoch: i64,
-    /// The last one that counts: a freed job has the lost one back.
+    /// The last one that counts: a freed job gets the lost one back.
     pub attempt: i32,
     pub crashes: i32,
-    /// Too many crashes in a row: finished as failed, for this reason.
+    /// The reason, if too many consecutive crashes have finished it as failed.
     pub quarantined: Option<String>,
 }
 
-/// Jobs that are freed at once, at the most.
+/// Maximum number of jobs that are freed at once.
 const RESCUED: i64 = 500;
 
 pub(crate) fn interval(duration: Duration) -> PgInterval {
@@ -96,8 +96,8 @@ pub(crate) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds }
 }
 
-/// Claims those of the jobs that are due, waiting, not paused and within their limits. What another
-/// worker took meanwhile is left out.
+/// Claims those of the jobs that are due, waiting, not paused and within their limits. Jobs that another
+/// worker took meanwhile are left out.
 pub(crate) async fn claim(
     conn: &mut PgConnection,
     worker: Uuid,
@@ -154,7 +154,7 @@ pub(crate) async fn end(
     let rows = sqlx::query!(
         r#"
         select id as "id!", epoch as "epoch!", done, failed, skipped
-          from end_jobs($1, $2, $3, $4, $5, $6)
+          from end_jobs($1, $2, $3, $4, $5, $6, null)
         "#,
         &ended.iter().map(|e| e.id.0).collect::<Vec<_>>(),
         &ended.iter().map(|e| e.fence).collect::<Vec<_>>(),
@@ -178,7 +178,7 @@ pub(crate) async fn end(
     Ok(ended.iter().map(|e| ends.remove(&e.id.0)).collect())
 }
 
-/// Puts jobs back to wait. `None` for a job whose fence is no longer the caller's, else its epoch.
+/// Puts jobs back to waiting. `None` for a job whose fence is no longer the caller's, else its epoch.
 pub(crate) async fn put_back(
     conn: &mut PgConnection,
     returned: &[Returned],
@@ -224,10 +224,9 @@ pub(crate) async fn put_back(
     Ok(returned.iter().map(|r| epochs.get(&r.id.0).copied()).collect())
 }
 
-/// Renews leases, keeps the progress, and says that the worker is there and what it does, unless another
-/// process does that; answers with what an operator
-/// asks of it. Lost with a crash of the server is fine, so the commit does
-/// not wait for the disk. An expired lease may be renewed as long as the fence is current.
+/// Renews leases, stores the progress, and records the worker's heartbeat and state, unless another
+/// process does that; answers the operator's commands to it. A loss in a crash of the server is acceptable, so the
+/// commit does not wait for the disk. An expired lease may be renewed as long as the fence is current.
 pub(crate) async fn renew(
     pool: &PgPool,
     worker: &Registration,
@@ -266,7 +265,7 @@ pub(crate) async fn renew(
     Ok(asked)
 }
 
-/// Notes that a job is about to run alone. False: someone else holds it by now.
+/// Records that a job is about to run alone. False: another worker holds it by now.
 pub(crate) async fn begin_alone(pool: &PgPool, id: JobId, fence: i64) -> Result<bool, sqlx::Error> {
     let begun = sqlx::query!(
         "update jobs set ran_alone = fence where id = $1 and fence = $2 and state = 'running'",
@@ -278,8 +277,8 @@ pub(crate) async fn begin_alone(pool: &PgPool, id: JobId, fence: i64) -> Result<
     Ok(begun.rows_affected() > 0)
 }
 
-/// Lets go of a job that ran alone and has died with its process, so that the rescue finds it at once.
-/// False: it never began to, or was over before.
+/// Releases a job that ran alone and has died with its process, so that the rescue finds it at once.
+/// False: it never started, or had ended before.
 pub(crate) async fn let_go(pool: &PgPool, id: JobId, fence: i64) -> Result<bool, sqlx::Error> {
     let let_go = sqlx::query!(
         "update jobs set worker = null, lease_until = now()
@@ -292,9 +291,9 @@ pub(crate) async fn let_go(pool: &PgPool, id: JobId, fence: i64) -> Result<bool,
     Ok(let_go.rows_affected() > 0)
 }
 
-/// Frees jobs whose lease has run out. The attempt is given back: whatever ended the holder was not
-/// the job's own failure. When the holder's process is gone too, the job runs alone from now on, and
-/// only if it did so already does this count as a crash; `crash_limit` of them in a row, without a
+/// Frees jobs whose lease has expired. The attempt is given back: the holder's death was not
+/// the job's own failure. If the holder's process is dead too, the job runs alone from now on, and
+/// only if it did so already does this count as a crash; `crash_limit` consecutive ones, without a
 /// checkpoint in between, end the job.
 pub(crate) async fn rescue(
     pool: &PgPool,
@@ -313,7 +312,7 @@ pub(crate) async fn rescue(
     let rows = sqlx::query!(
         r#"
         with lost as (
-            select j.id,
+            select j.id, j.pool, j.attempt,
                    w.id is null as gone,
                    case when c.advanced_by = j.fence then 0 else j.crashes end
                      + case when w.id is null and j.ran_alone = j.fence then 1 else 0 end as crashes
@@ -335,24 +334,20 @@ pub(crate) async fn rescue(
               from lost
              where j.id = lost.id and lost.crashes < $2
             returning j.id, j.pool, j.epoch, j.attempt, j.crashes
-        ), dead as (
-            delete from jobs j using lost where j.id = lost.id and lost.crashes >= $2
-            returning j.*, lost.crashes as final_crashes
-        ), sealed as (
-            -- As with any end: nothing of the last attempt can still commit.
-            update job_checkpoints c set fence = c.fence + 1 from dead where c.job_id = dead.id
+        ), doomed as (
+            select id, pool, attempt, crashes,
+                   format('the process that ran this job, and nothing else, died %s times in a row; '
+                          'it is not tried again by itself', crashes) as reason
+              from lost where crashes >= $2
         ), buried as (
-            insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                   attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
-                   unique_key, batch_id)
-            select id, workspace_id, kind, version, pool, payload, origin, priority, 'failed', attempt,
-                   max_attempts, final_crashes, epoch + 1, progress,
-                   jsonb_build_object('code', 'quarantined', 'attempt', attempt, 'message', format(
-                       'the process that ran this job, and nothing else, died %s times in a row; '
-                       'it is not tried again by itself', final_crashes)),
-                   created_at, started_at, checkpoints, unique_key, batch_id
-              from dead
-            returning id, pool, epoch, attempt, crashes, error ->> 'message' as reason
+            select d.id, d.pool, e.epoch, d.attempt, d.crashes, d.reason
+              from (select array_agg(id) as ids, array_agg('failed'::text) as states,
+                           array_agg(jsonb_build_object('code', 'quarantined', 'attempt', attempt,
+                                                        'message', reason)) as errors,
+                           array_agg(crashes) as crashes
+                      from doomed having count(*) > 0) a,
+                   end_jobs(a.ids, null, a.states, null, null, a.errors, a.crashes) e
+              join doomed d on d.id = e.id
         )
         select id as "id!", pool as "pool!", epoch as "epoch!", attempt as "attempt!", crashes as "crashes!",
                null as reason
@@ -379,16 +374,16 @@ pub(crate) async fn rescue(
         .collect())
 }
 
-/// What a running job has been asked.
+/// A request to a running job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Request {
-    /// To stop, in that epoch.
+    /// Stop, in that epoch.
     Cancel { epoch: i64 },
-    /// To go back to wait at its next checkpoint.
+    /// Return to waiting at the next checkpoint.
     HandBack,
 }
 
-/// The running jobs of a worker that have been asked something.
+/// The running jobs of a worker with requests.
 pub(crate) async fn requests(pool: &PgPool, worker: Uuid) -> Result<Vec<(JobId, Request)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select id as "id!", epoch as "epoch!", cancel_requested as "cancel_requested!" from running_jobs

@@ -3,8 +3,8 @@
 //! The ledger (`shard.jobs`) is the truth. [`enqueue()`] inserts a row in the caller's transaction; the
 //! [`dispatch`] leader moves due ids to Redis; apalis carries an id to a worker of its pool
 //! ([`deliver`]); the [`worker`] claims the job, runs its handler and finishes it; [`watch`] shows
-//! every transition and every progress to whoever looks. The crate knows no domain: a payload is the
-//! business of its kind ([`kinds`]) and its handler.
+//! every transition and every progress to watchers. The crate knows no domain: a payload is the
+//! responsibility of its kind ([`kinds`]) and its handler.
 
 pub mod audit;
 pub mod batch;
@@ -46,6 +46,7 @@ mod ledger;
 mod logs;
 mod origin;
 mod outage;
+mod owner;
 mod payload;
 mod pool;
 mod progress;
@@ -66,6 +67,7 @@ pub use kind::{Act, Jitter, JobKind, Needs, RetryPolicy};
 pub use logs::JobLogs;
 pub use origin::{ActorType, CredentialType, Origin, Surface};
 pub use outage::is_outage;
+pub use owner::Owner;
 pub use payload::{MalformedKeys, PayloadError, PayloadKeys};
 pub use pool::Pool;
 pub use progress::Progress;

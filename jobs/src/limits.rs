@@ -1,4 +1,4 @@
-//! Limits: how many jobs may run at once, and how many may start in a period. The claim keeps them,
+//! Limits: numbers of jobs that may run at once, and that may start in a period. Claims enforce them,
 //! one claim after the other, so they hold however many dispatchers and workers there are.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::{
     ledger::interval,
 };
 
-/// Whose jobs a limit counts together.
+/// Scope of a limit: the jobs that are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "openapi",
@@ -23,9 +23,9 @@ use crate::{
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Those of all workspaces.
+    /// The jobs of all workspaces.
     Installation,
-    /// Those of one workspace; without one named, each workspace's by themselves.
+    /// The jobs of one workspace; if none is given, each workspace's separately.
     #[serde(rename = "workspace")]
     #[cfg_attr(feature = "openapi", oai(rename = "workspace"))]
     Tenant,
@@ -40,46 +40,46 @@ impl Scope {
     }
 }
 
-/// A limit in force.
+/// A limit.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Limit {
-    /// What it is removed by.
+    /// Limit id.
     pub id: LimitId,
-    /// Whose jobs it counts together.
+    /// Scope: the jobs that are counted together.
     pub scope: Scope,
-    /// The workspace it is for. One of scope `workspace` without it is for every workspace that has none of
+    /// Workspace id. Null with scope `workspace`: for every workspace that has no limit of
     /// its own for the same kind.
     #[cfg_attr(feature = "openapi", oai(rename = "workspace_id", skip_serializing_if_is_none))]
     pub tenant: Option<Uuid>,
-    /// The kind it counts; without one, all kinds together.
+    /// Job kind that is counted; null counts all kinds together.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub kind: Option<String>,
-    /// Jobs that may run at once.
+    /// Maximum number of jobs that run at once; null for no limit.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub max_running: Option<i32>,
-    /// Jobs that may start in a period.
+    /// Maximum number of jobs that start in a period; null for no limit.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub max_starts: Option<i32>,
-    /// That period, in seconds. It begins with its first start.
+    /// Length of the period in seconds; null without `max_starts`. A period begins with its first start.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub per_seconds: Option<f64>,
-    /// When it was last set.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A limit to set. It has `max_running`, `starts` or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLimit {
-    /// Whose jobs it counts together.
+    /// Scope: the jobs that are counted together.
     pub scope: Scope,
-    /// Only for scope [`Scope::Tenant`].
+    /// Workspace; only with scope [`Scope::Tenant`].
     pub tenant: Option<Uuid>,
-    /// The kind it counts; without one, all kinds together.
+    /// Job kind that is counted; none counts all kinds together.
     pub kind: Option<String>,
-    /// Jobs that may run at once.
+    /// Maximum number of jobs that run at once.
     pub max_running: Option<i32>,
-    /// Jobs that may start in a period.
+    /// Maximum number of jobs that start in a period, and its length.
     pub starts: Option<(i32, Duration)>,
 }
 
@@ -102,7 +102,7 @@ impl From<Row> for Limit {
     }
 }
 
-/// Every limit, those of the installation first.
+/// All limits, those of the installation first.
 pub async fn list(database: &Database) -> Result<Vec<Limit>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
@@ -116,11 +116,11 @@ pub async fn list(database: &Database) -> Result<Vec<Limit>, sqlx::Error> {
     Ok(rows.into_iter().map(Limit::from).collect())
 }
 
-/// Sets the limit of that scope, tenant and kind, in place of the one that was there. Jobs that run
-/// already go on, also when they are more than it allows.
+/// Sets the limit of that scope, tenant and kind, in place of the present one. Running jobs
+/// continue, even if they exceed it.
 ///
 /// # Errors
-/// Refused by the database when it says neither how many may run nor how many may start.
+/// Refused by the database if it has no maximum at all.
 pub async fn put(tx: &mut Tx, new: &NewLimit, by: &Origin) -> Result<Limit, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,

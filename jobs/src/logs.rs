@@ -1,9 +1,9 @@
 //! The log of a job: lines that its handler wrote, stored with it, capped, without secrets.
 //!
-//! A handler says things as any code does, by `tracing`; [`JobLogs`] finds the attempt that an event
-//! belongs to in its job's span and hands the line to the attempt's [`JobLog`]. Lines are written many
-//! at a time, before the end of their attempt is, and watchers are woken. A log never holds a job up:
-//! what the database doesn't take within [`PATIENCE`] is given up and counted.
+//! A handler logs as any code does, by `tracing`; [`JobLogs`] finds the attempt that an event
+//! belongs to in its job's span and passes the line to the attempt's [`JobLog`]. Lines are written many
+//! at a time, before the end of their attempt is, and watchers are notified. A log never delays a job:
+//! lines that the database doesn't accept within [`PATIENCE`] are given up and counted.
 
 mod layer;
 mod mask;
@@ -26,16 +26,16 @@ use crate::{Database, JobId, border, watch::publish};
 
 pub use layer::JobLogs;
 
-/// Lines that are kept of one attempt; what comes after is dropped and said once.
+/// Maximum number of lines of one attempt; further ones are dropped, with one line about it.
 const PER_ATTEMPT: usize = 1000;
-/// Lines that may wait to be written.
+/// Maximum number of lines that wait to be written.
 const QUEUED: usize = 4096;
-/// Lines in one statement.
+/// Maximum number of lines in one statement.
 const BATCH: usize = 512;
-/// How long the writer keeps trying while the database is away, and how often.
+/// Time for which the writer keeps trying while the database is unreachable, and interval of the tries.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long the end of an attempt waits for its lines.
+/// Maximum wait of an attempt's end for its lines.
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// A line on its way to the ledger.
@@ -75,7 +75,7 @@ impl LogSink {
                 }
                 store(&database, &lines).await;
                 for done in waiting {
-                    // Whoever no longer waits has given up on its own.
+                    // A caller that no longer waits has given up by itself.
                     let _ = done.send(());
                 }
             }
@@ -104,18 +104,18 @@ struct Told {
     sink: LogSink,
     job: JobId,
     attempt: i32,
-    /// How many lines have come.
+    /// Number of lines so far.
     lines: AtomicUsize,
-    /// How many of them found the queue full since the last one that didn't.
+    /// Number of them that were lost by a full queue since the last one that wasn't.
     lost: AtomicUsize,
 }
 
 impl JobLog {
-    /// Hands a line over. A full queue drops it and counts it; the next line that gets through says so.
+    /// Queues a line. A full queue drops it and counts it; the next queued line is preceded by one with the count.
     pub(crate) fn write(&self, level: tracing::Level, message: &str) {
         let number = self.0.lines.fetch_add(1, Ordering::Relaxed);
         if number > PER_ATTEMPT {
-            return; // the line before was the one that says so
+            return; // the line before was the one about it
         }
         let level = match level {
             tracing::Level::ERROR => "error",
@@ -138,7 +138,7 @@ impl JobLog {
         self.0.sink.0.try_send(Entry::Line(line)).is_ok()
     }
 
-    /// Waits until the lines so far have been written, so that whoever sees the attempt's end finds
+    /// Waits until the lines so far have been written, so that a watcher of the attempt's end finds
     /// them. Not longer than [`FLUSH`].
     pub(crate) async fn flush(&self) {
         if self.0.lines.load(Ordering::Relaxed) == 0 {
@@ -156,7 +156,7 @@ impl JobLog {
     }
 }
 
-/// Writes lines, for as long as it is patient, and wakes whoever watches them.
+/// Writes lines, for as long as it is patient, and notifies their watchers.
 async fn store(database: &Database, lines: &[Line]) {
     if lines.is_empty() {
         return;
@@ -175,7 +175,7 @@ async fn store(database: &Database, lines: &[Line]) {
     }
 }
 
-/// Inserts lines up to the cap of their attempt, and one that says that more were dropped; answers with
+/// Inserts lines up to the cap of their attempt, and one about dropped ones; answers
 /// the newest line of each job. An attempt may have several holders, one after the other.
 async fn write(database: &Database, lines: &[Line]) -> Result<HashMap<JobId, i64>, sqlx::Error> {
     let rows = sqlx::query!(

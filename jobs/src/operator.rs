@@ -1,4 +1,4 @@
-//! What an operator may do with any job, whosever it is: list, look, cancel, retry.
+//! An operator's actions on all jobs: list, find, cancel, retry.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,86 +6,86 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin, Pool, Tx,
+    Database, JobId, Origin, Owner, Pool, Tx,
     control::{self, Cancel, Retry},
     watch::Status,
 };
 
-/// A job as an operator sees it: its row of the ledger, without its payload.
+/// A job as the operator sees it: its row of the ledger, without its payload.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "LedgerJob"))]
 pub struct Job {
-    /// The job.
+    /// Job id.
     pub job_id: JobId,
-    /// Its workspace; none: a job of the installation itself.
+    /// Workspace id; absent for a job of the installation itself.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub workspace_id: Option<Uuid>,
-    /// What it does.
+    /// Job kind.
     pub kind: String,
-    /// The version of its payload.
+    /// Version of its payload.
     pub version: i16,
-    /// The pool that runs it.
+    /// Pool that runs it.
     pub pool: String,
-    /// As its watchers see it.
+    /// Status, as its watchers see it.
     pub status: Status,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     pub priority: i16,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempt: i32,
-    /// Attempts that it has altogether.
+    /// Maximum number of attempts.
     pub max_attempts: i32,
-    /// Workers in a row that died with it.
+    /// Number of consecutive worker crashes while it ran.
     pub crashes: i32,
-    /// Whether someone has asked it to stop.
+    /// Whether cancellation was requested.
     pub cancel_requested: bool,
-    /// The worker that has it.
+    /// Id of the worker that runs it; absent if it is not running.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub worker_id: Option<Uuid>,
-    /// The batch it is a child of.
+    /// Id of the batch that it belongs to; absent if there is none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub batch_id: Option<Uuid>,
-    /// The key by which it is unique.
+    /// Unique key; absent if there is none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub unique_key: Option<String>,
-    /// The request that started it.
+    /// Id of the request that started it; absent if there was none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub request_id: Option<String>,
-    /// The code of its last failure.
+    /// Error code of the last failure; absent if there was none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub error_code: Option<String>,
-    /// What is said of its last failure.
+    /// Error message of the last failure; absent if there was none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub error_message: Option<String>,
-    /// When it was enqueued.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it becomes, or became, due.
+    /// Due time.
     pub run_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt; absent if not started.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End time; absent if not finished.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// Which jobs to list.
+/// Filter of a list of jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this one.
+    /// Job id.
     pub job: Option<JobId>,
-    /// Only of this workspace; nil: the installation's own.
-    pub tenant: Option<Uuid>,
-    /// Only of this pool.
+    /// Owner filter.
+    pub owner: Option<Owner>,
+    /// Pool filter.
     pub pool: Option<Pool>,
-    /// Only of this kind.
+    /// Kind filter.
     pub kind: Option<String>,
-    /// Only in this status.
+    /// Status filter.
     pub status: Option<Status>,
-    /// Only in the hands of this worker.
+    /// Worker filter.
     pub worker: Option<Uuid>,
-    /// Only dead letters: failed, and not put away.
+    /// Dead letters only: failed, and not discarded.
     pub dead: bool,
-    /// Only those enqueued before this one.
+    /// Position: only jobs that were enqueued before this one.
     pub before: Option<JobId>,
 }
 
@@ -124,7 +124,7 @@ async fn select(conn: &mut PgConnection, filter: &Filter, limit: i64) -> Result<
             order by id desc
             limit $10"#,
         filter.job.map(|job| job.0),
-        filter.tenant,
+        filter.owner.map(Owner::tenant),
         filter.pool.map(Pool::name),
         filter.kind,
         state,
@@ -177,18 +177,18 @@ pub async fn get_within(conn: &mut PgConnection, id: JobId) -> Result<Option<Job
     Ok(select(conn, &Filter { job: Some(id), ..Filter::default() }, 1).await?.pop())
 }
 
-/// Stops a job, as [`control::cancel`] does for its workspace.
+/// Cancels a job, as [`control::cancel`] does for its workspace.
 pub async fn cancel(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
     match get_within(tx.conn(), id).await? {
-        Some(job) => control::cancel(tx, job.workspace_id, id, by).await,
+        Some(job) => control::cancel(tx, Owner::of_row(job.workspace_id), id, by).await,
         None => Ok(Cancel::NotFound),
     }
 }
 
-/// Runs a failed or cancelled job again, as [`control::retry`] does for its workspace.
+/// Retries a failed or cancelled job, as [`control::retry`] does for its workspace.
 pub async fn retry(tx: &mut Tx, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
     match get_within(tx.conn(), id).await? {
-        Some(job) => control::retry(tx, job.workspace_id, id, by).await,
+        Some(job) => control::retry(tx, Owner::of_row(job.workspace_id), id, by).await,
         None => Ok(Retry::NotFound),
     }
 }

@@ -1,5 +1,5 @@
-//! Who asked for something, from where, in which request. Travels with a job, so that what a job does is put
-//! down to whoever asked for it and to the job.
+//! The origin of a request: actor, address, request id. Kept with a job, so that its effects are attributed
+//! to the requester and to the job.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,26 +24,26 @@ pub enum Surface {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialType {
-    /// A sign-in.
+    /// A session.
     Session,
     /// A key of a workspace.
     ApiKey,
-    /// A token of a person.
+    /// A token of a user.
     PersonalToken,
 }
 
-/// What an actor is: of an entry of the audit.
+/// Type of an actor in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorType {
-    /// A person, by a session or a personal token.
+    /// A user, by a session or a personal token.
     User,
-    /// A member of staff who acts as a person.
+    /// Staff acting as a user.
     Impersonator,
     /// A program of a workspace.
     ApiKey,
     /// The holder of the operator's token.
     Operator,
-    /// A running job, on behalf of whoever asked for it.
+    /// A running job, on behalf of its requester.
     Job,
     /// A client without a credential.
     Visitor,
@@ -52,7 +52,7 @@ pub enum ActorType {
 }
 
 impl ActorType {
-    /// The name in the audit.
+    /// The name in the audit log.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,43 +67,43 @@ impl ActorType {
     }
 }
 
-/// Who asked for a job or an action, from where. Kept with the job and in the audit; decides nothing.
+/// The origin of a job or an action. Kept with the job and in the audit log; no decision depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The HTTP request.
+    /// Id of the HTTP request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The person; null for programs of a workspace, operators and the installation itself.
+    /// User id; null for API keys of a workspace, operators and the installation itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<Uuid>,
-    /// The kind of credential.
+    /// Kind of credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_type: Option<CredentialType>,
-    /// The session, API key or personal token.
+    /// Id of the session, API key or personal token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<Uuid>,
-    /// The member of staff who acts as the person.
+    /// Staff account acting as the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub impersonator_id: Option<Uuid>,
-    /// The client's address.
+    /// Client address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
-    /// The client's `User-Agent`.
+    /// `User-Agent` of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
-    /// The job in whose run it was asked for.
+    /// Job whose run made the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
-    /// The surface of the request; links point there.
+    /// API surface of the request; links use it.
     #[serde(default)]
     pub surface: Surface,
-    /// The place in a trace from which it goes on.
+    /// Position in a trace, which the job continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
 
 impl Origin {
-    /// What acts.
+    /// Type of the actor.
     #[must_use]
     pub fn actor_type(&self) -> ActorType {
         if self.job_id.is_some() {
@@ -123,13 +123,13 @@ impl Origin {
         }
     }
 
-    /// The actor of what a job does in its run.
+    /// The actor of a job's effects.
     #[must_use]
     pub fn of_run(&self, job: JobId) -> Self {
         Self { job_id: Some(job), ..self.clone() }
     }
 
-    /// As events and the audit take it.
+    /// The form for events and the audit log.
     #[must_use]
     pub fn as_actor(&self) -> Value {
         json!({
@@ -146,14 +146,14 @@ impl Origin {
         })
     }
 
-    /// As the ledger keeps it.
+    /// Reads the stored form.
     ///
     /// # Errors
-    /// When it is not an origin: an empty one would lose who asked.
+    /// When it is not an origin: an empty one would lose the requester.
     pub(crate) fn read(kept: Value) -> Result<Self, sqlx::Error> {
         let origin = match kept {
             Value::Object(_) => serde_json::from_value(kept),
-            // An array would be taken for an origin without a single member.
+            // An array would be accepted as an origin without members.
             other => Err(serde::de::Error::custom(format!("an origin is an object, not {other}"))),
         };
         origin.map_err(|error: serde_json::Error| sqlx::Error::ColumnDecode {

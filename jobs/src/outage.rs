@@ -1,9 +1,9 @@
-//! Whose fault a failed statement is: the way to the server, or what the statement says.
+//! Classification of database errors: the connection to the server, or the statement itself.
 
-/// Whether the database was out of reach, or can't be written to: no failure of what was asked.
+/// Whether the database was unreachable, or can't be written to: no failure of the request.
 ///
 /// Class 08 are connection exceptions; 57P0x: the server is being stopped, started, or has ended the session;
-/// 25006: it only reads, as a standby does; 53300: it has no connection left.
+/// 25006: it is read-only, as a standby is; 53300: it has no connection left.
 #[must_use]
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
@@ -15,7 +15,7 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the database refused what the statement said, and would refuse it again: class 22 are data that
+/// Whether the database refused the statement, and would refuse it again: class 22 are values that
 /// it can't store, 23 violated constraints, 54 exceeded limits.
 pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
     match error {

@@ -1,5 +1,5 @@
-//! Pauses: jobs of a pool, a kind, a tenant, or of any combination of them, that are not to begin for
-//! now. The claim refuses them; what runs goes on. Every pause is lifted by itself: a job waits while any
+//! Pauses: jobs of a pool, a kind, a tenant, or of any combination of them, are kept from starting.
+//! The claim refuses them; running jobs continue. Each pause is removed separately: a job waits while any
 //! pause matches it.
 
 use chrono::{DateTime, Utc};
@@ -12,47 +12,47 @@ use crate::{
     kinds,
 };
 
-/// Jobs that are not to begin for now: those that match everything that is set.
+/// A pause of the jobs that match everything that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Pause {
-    /// What it is lifted by.
+    /// Pause id.
     pub id: PauseId,
-    /// Only jobs of this pool.
+    /// Pool of the paused jobs; absent for all pools.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub pool: Option<String>,
-    /// Only jobs of this kind.
+    /// Kind of the paused jobs; absent for all kinds.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub kind: Option<String>,
-    /// Only jobs of this workspace; all zeros: of the installation itself.
+    /// Workspace of the paused jobs; absent for all workspaces. The nil id stands for the installation's own jobs.
     #[cfg_attr(feature = "openapi", oai(rename = "workspace_id", skip_serializing_if_is_none))]
     pub tenant: Option<Uuid>,
-    /// Why, in the words of whoever paused.
+    /// Reason, as given by the operator; absent if none was given.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub reason: Option<String>,
-    /// Who, in their own words.
+    /// Name of the operator, as given; absent if none was given.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub paused_by: Option<String>,
-    /// Since when.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
 }
 
-/// What to pause. At least one of the first three is set.
+/// A pause to set. At least one of the first three is required.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewPause {
-    /// Only jobs of this pool.
+    /// Pool of the paused jobs.
     pub pool: Option<Pool>,
-    /// Only jobs of this kind.
+    /// Kind of the paused jobs.
     pub kind: Option<String>,
-    /// Only jobs of this workspace; nil: of the installation itself.
+    /// Workspace of the paused jobs; nil: the installation's own.
     pub tenant: Option<Uuid>,
-    /// Why.
+    /// Reason.
     pub reason: Option<String>,
-    /// Who.
+    /// Name of the operator.
     pub paused_by: Option<String>,
 }
 
-/// Every pause in force, oldest first.
+/// All pauses, the oldest first.
 pub async fn list(database: &Database) -> Result<Vec<Pause>, sqlx::Error> {
     sqlx::query_as!(
         Pause,
@@ -62,7 +62,7 @@ pub async fn list(database: &Database) -> Result<Vec<Pause>, sqlx::Error> {
     .await
 }
 
-/// Whether jobs of that kind may exist: this release has it, or there is one that another release has enqueued.
+/// Whether jobs of that kind may exist: this release has it, or there is a job that another release has enqueued.
 pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Error> {
     if kinds::named(kind).is_some() {
         return Ok(true);
@@ -72,10 +72,10 @@ pub async fn is_kind(database: &Database, kind: &str) -> Result<bool, sqlx::Erro
         .await
 }
 
-/// Pauses. What is paused already stays so, under its old id and with the new reason.
+/// Sets a pause. An existing one for the same jobs keeps its id and gets the new reason.
 ///
 /// # Errors
-/// Refused by the database when neither pool, kind nor tenant is set.
+/// Refused by the database if neither pool, kind nor tenant is set.
 pub async fn pause(tx: &mut Tx, new: &NewPause, by: &Origin) -> Result<Pause, sqlx::Error> {
     let pause = sqlx::query_as!(
         Pause,
@@ -99,7 +99,7 @@ pub async fn pause(tx: &mut Tx, new: &NewPause, by: &Origin) -> Result<Pause, sq
     Ok(pause)
 }
 
-/// Lifts a pause; its jobs go on at once. False: there was none.
+/// Removes a pause; its jobs resume at once. False: there was none.
 pub async fn resume(tx: &mut Tx, id: PauseId, by: &Origin) -> Result<bool, sqlx::Error> {
     let lifted = sqlx::query_as!(
         Pause,
@@ -119,7 +119,7 @@ async fn note(tx: &mut Tx, by: &Origin, action: &str, pause: &Pause) -> Result<(
     let Pause { id, pool, kind, tenant, reason, paused_by, created_at: _ } = pause;
     let data =
         json!({ "pool": pool, "kind": kind, "tenant": tenant, "reason": reason, "paused_by": paused_by });
-    // Of a workspace, where it is about one; nil is the installation's own.
+    // Of a workspace, if it concerns one; nil is the installation's own.
     let workspace = tenant.filter(|tenant| !tenant.is_nil());
     audit::note(
         tx,

@@ -1,8 +1,8 @@
-//! A payload at rest: in the shape of its kind's version, its secrets sealed.
+//! A payload at rest: in the shape of its kind's version, with its secrets encrypted.
 //!
-//! A kind names the fields that are secret ([`crate::JobKind::SECRETS`]). Enqueueing puts a sealed value
-//! in the place of each, the runner opens them for the handler, and nothing in between can: whoever shows
-//! a payload shows it [`masked`]. A sealed value is good in its own job and place only.
+//! A kind names its secret fields ([`crate::JobKind::SECRETS`]). Enqueueing replaces each by an encrypted value,
+//! the runner decrypts them for the handler, and code in between can't: a payload is shown
+//! [`masked`]. An encrypted value is valid in its own job and place only.
 
 mod keys;
 
@@ -12,37 +12,37 @@ use serde_json::{Value, json};
 
 use crate::JobId;
 
-/// What a sealed value is an object of, beside nothing else.
+/// The only member of an encrypted value.
 const SEALED: &str = "$sealed";
-/// What stands for a secret where people look.
+/// The replacement of a secret in shown payloads.
 const MASK: &str = "***";
 
-/// Why a payload can't be written or read.
+/// The reason why a payload can't be written or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// The kind has changed since, and doesn't know how to bring such a payload up to date.
+    /// The kind has changed since, and can't upgrade such a payload.
     #[error(
         "the payload is of version {found}; this release reads version {current} and upgrades none as old as that"
     )]
     UnsupportedVersion {
-        /// The payload's.
+        /// Version of the payload.
         found: i16,
-        /// The kind's.
+        /// Version of the kind.
         current: i16,
     },
-    /// It isn't what its kind and version promise. The reason must not repeat what may be secret.
+    /// It doesn't have the shape of its kind and version. The reason must not repeat a secret.
     #[error("this release can't read the job's payload: {0}")]
     Unreadable(String),
-    /// This process has no key to seal with.
+    /// This process has no key to encrypt with.
     #[error("the job's payload has secrets, and no JOB_ENCRYPTION_KEY is set to encrypt them with")]
     NoKey,
-    /// This process doesn't have the key that a secret was sealed with.
+    /// This process doesn't have the key that a secret was encrypted with.
     #[error("JOB_ENCRYPTION_KEY lacks the key {0}, with which the job's secrets are encrypted")]
     UnknownKey(String),
 }
 
 impl PayloadError {
-    /// The code of a job that ends for that reason.
+    /// The error code of a job that ends for that reason.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -52,14 +52,14 @@ impl PayloadError {
         }
     }
 
-    /// Whether another worker, or this one after its next start, may well read it.
+    /// Whether another worker, or this one after its next start, may be able to read it.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::NoKey | Self::UnknownKey(_))
     }
 }
 
-/// Seals the fields at the dotted paths. One that isn't there is a mistake in its kind, and is refused
-/// lest something secret stays open; null is nothing to seal.
+/// Encrypts the fields at the dotted paths. A missing one is a mistake in its kind, and is refused
+/// lest a secret stays in clear text; null needs no encryption.
 pub(crate) fn seal(
     keys: &PayloadKeys,
     job: JobId,
@@ -86,7 +86,7 @@ pub(crate) fn seal(
     Ok(())
 }
 
-/// Opens whatever is sealed, wherever it is: an older version's secrets may have been elsewhere.
+/// Decrypts all encrypted values, wherever they are: an older version's secrets may have been elsewhere.
 pub(crate) fn open(keys: &PayloadKeys, job: JobId, payload: &mut Value) -> Result<(), PayloadError> {
     if is_sealed_anywhere(payload) { open_below(keys, job, "", payload) } else { Ok(()) }
 }
@@ -100,7 +100,7 @@ fn open_below(keys: &PayloadKeys, job: JobId, path: &str, value: &mut Value) -> 
     if let Some(sealed) = sealed(value) {
         let plain = keys.open(sealed, &place(job, path))?;
         *value = serde_json::from_slice(&plain)
-            .map_err(|_| PayloadError::Unreadable(format!("what is sealed in {path} is no JSON")))?;
+            .map_err(|_| PayloadError::Unreadable(format!("the encrypted value in {path} is not JSON")))?;
         return Ok(());
     }
     let Value::Object(members) = value else { return Ok(()) };
@@ -111,7 +111,7 @@ fn open_below(keys: &PayloadKeys, job: JobId, path: &str, value: &mut Value) -> 
     Ok(())
 }
 
-/// The payload as people may see it.
+/// The payload in the form for display.
 #[must_use]
 pub(crate) fn masked(mut payload: Value) -> Value {
     mask(&mut payload);
@@ -126,13 +126,13 @@ fn mask(value: &mut Value) {
     }
 }
 
-/// What a sealed value holds.
+/// The ciphertext of an encrypted value.
 fn sealed(value: &Value) -> Option<&str> {
     let members = value.as_object().filter(|members| members.len() == 1)?;
     members.get(SEALED)?.as_str()
 }
 
-/// Where a sealed value belongs; it can't be opened elsewhere.
+/// The place of an encrypted value; it can't be decrypted elsewhere.
 fn place(job: JobId, path: &str) -> String {
     format!("{job}/{path}")
 }

@@ -1,4 +1,4 @@
-//! Places: how much of something scarce one holder may have at once, so that the others find some left.
+//! Places: the maximum share of a scarce resource per holder, so that others find some left.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// So many places for each holder. Clones count together.
+/// A number of places for each holder. Clones count together.
 pub struct Places<K: Eq + Hash>(Arc<Inner<K>>);
 
 struct Inner<K> {
@@ -19,17 +19,17 @@ struct Inner<K> {
 
 struct Holder {
     places: Arc<Semaphore>,
-    /// Places that are held or waited for.
+    /// Number of places that are held or waited for.
     interested: usize,
 }
 
-/// A holder waits for as many places already as it may.
+/// The holder waits for the maximum number of places already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many wait for a place already")]
+#[error("too many requests wait for a place already")]
 pub struct Crowded;
 
 impl<K: Eq + Hash + Clone> Places<K> {
-    /// Places of so many places for each holder, at least one.
+    /// So many places for each holder, at least one.
     #[must_use]
     pub fn of(each: usize) -> Self {
         Self(Arc::new(Inner { each: each.max(1), holders: Mutex::default() }))
@@ -61,7 +61,7 @@ impl<K: Eq + Hash + Clone> Places<K> {
         self.0.lock().get(holder).is_some_and(|held| held.interested >= most.max(1))
     }
 
-    /// How many holders have a place, or wait for one.
+    /// Number of holders that have a place, or wait for one.
     #[must_use]
     pub fn holders(&self) -> usize {
         self.0.lock().len()
@@ -93,7 +93,7 @@ impl<K> Inner<K> {
     }
 }
 
-/// One place of a holder; dropping it frees it. It may be moved to wherever the work is.
+/// One place of a holder; dropping it frees it. It may be moved along with the work.
 pub struct Place<K: Eq + Hash> {
     // Freed before the interest in it: a holder is forgotten with all of its places free.
     _place: OwnedSemaphorePermit,
@@ -161,7 +161,7 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(places.take("a", 2).await.unwrap_err(), Crowded);
         assert!(places.is_crowded(&"a", 2) && !places.is_crowded(&"b", 2));
-        // One that has given up waiting doesn't count any more.
+        // A waiter that has given up doesn't count.
         drop(waiting);
         assert!(places.take("a", 2).now_or_never().is_none());
     }

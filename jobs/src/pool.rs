@@ -1,4 +1,4 @@
-//! Pools: the workers that an operator scales one by one.
+//! Pools: groups of workers that an operator scales separately.
 
 use std::sync::OnceLock;
 
@@ -46,7 +46,7 @@ impl Pool {
         self.name
     }
 
-    /// Jobs at once in a process, unless the operator says otherwise.
+    /// Number of concurrent jobs of a process, unless the operator sets another.
     #[must_use]
     pub const fn slots(self) -> usize {
         self.slots
@@ -107,7 +107,7 @@ mod openapi {
 
         fn register(registry: &mut Registry) {
             registry.create_schema::<Self, _>(<Self as Type>::name().into_owned(), |_| MetaSchema {
-                description: Some("A pool of workers: what an operator scales."),
+                description: Some("Pool of workers, the unit of scaling."),
                 enum_items: Pool::all().iter().map(|pool| Value::from(pool.name)).collect(),
                 ..MetaSchema::new("string")
             });

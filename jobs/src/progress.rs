@@ -1,4 +1,4 @@
-//! Progress: what a running job tells its watchers, coalesced so that it may be told per row.
+//! Progress: reports of a running job to its watchers, coalesced so that a handler may report per row.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,7 @@ use crate::watch::{Counts, Event, Status, publish::Publisher};
 
 /// At most ten events a second per job.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// The rate is that of about the last so many seconds.
+/// Length in seconds of the window of the rate.
 const RATE_WINDOW: f64 = 5.0;
 
 /// A handle on a running job's progress. Clones share it.
@@ -20,7 +20,7 @@ pub struct Progress(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     event: Event,
-    /// The transition before the first progress, until it is kept.
+    /// The transition before the first progress, until it is stored.
     first: Option<Event>,
     epoch: i64,
     n: i64,
@@ -52,8 +52,8 @@ impl Progress {
         })))
     }
 
-    /// Names what the job is doing now, in [`border::MAX_STEP_BYTES`]. Sent at once: a step is a thing people
-    /// wait for.
+    /// Names the current step, in at most [`border::MAX_STEP_BYTES`]. Sent at once: watchers wait for
+    /// steps.
     pub fn step(&self, name: &str) -> &Self {
         let name = border::text(name, border::MAX_STEP_BYTES);
         let mut state = self.lock();
@@ -65,7 +65,7 @@ impl Progress {
         self
     }
 
-    /// A sentence for people, of [`border::MAX_MESSAGE_BYTES`], sent with the next event.
+    /// A message for display, of at most [`border::MAX_MESSAGE_BYTES`], sent with the next event.
     pub fn message(&self, text: impl Into<String>) -> &Self {
         let text = border::message(text);
         let mut state = self.lock();
@@ -75,7 +75,7 @@ impl Progress {
         self
     }
 
-    /// Items so far: those of the last checkpoint plus the batch in hand.
+    /// Number of items so far: those of the last checkpoint plus the current batch.
     pub fn counts(&self, done: i64, failed: i64, skipped: i64) -> &Self {
         let mut state = self.lock();
         let total = state.event.counts.total;
@@ -85,7 +85,7 @@ impl Progress {
         self
     }
 
-    /// How many items there are altogether.
+    /// Total number of items.
     pub fn of(&self, total: i64) -> &Self {
         let mut state = self.lock();
         state.event.counts.total = Some(total);
@@ -94,7 +94,7 @@ impl Progress {
         self
     }
 
-    /// How far the job is by bytes of its input; from then on the percent is this share.
+    /// Progress by bytes of the input; from then on the percentage is this share.
     pub fn bytes(&self, consumed: u64, size: u64) -> &Self {
         let mut state = self.lock();
         state.bytes = Some((consumed, size));
@@ -103,7 +103,7 @@ impl Progress {
         self
     }
 
-    /// Sends what has changed, however recent the last event is.
+    /// Sends the changes, however recent the last event is.
     pub fn flush(&self) {
         let mut state = self.lock();
         if state.changed {
@@ -126,8 +126,8 @@ impl Progress {
         self.lock().first.is_some()
     }
 
-    /// Sends again, with a new number, so that a Redis that lost its memory knows the job again. A job
-    /// that has said something within `lately` needs no repetition.
+    /// Sends the progress again, with a new number, so that a Redis that lost its data knows the job again. A job
+    /// with an event within `lately` needs no repetition.
     pub(crate) fn repeat(&self, lately: Duration) {
         let mut state = self.lock();
         if state.n > 0 && state.last_sent.is_none_or(|at| at.elapsed() >= lately) {
@@ -135,7 +135,7 @@ impl Progress {
         }
     }
 
-    /// Goes on under a new epoch: someone else has made a transition of this job.
+    /// Continues under a new epoch: another process has made a transition of this job.
     pub(crate) fn advance(&self, epoch: i64, cancel_requested: bool) {
         let mut state = self.lock();
         if epoch > state.epoch {
@@ -148,7 +148,7 @@ impl Progress {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held, and a progress report is no reason to fail a job.
+        // No panic happens while it is held, and a progress report is no reason to fail a job.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,8 +176,8 @@ impl State {
         self.changed = false;
     }
 
-    /// Percent, rate and ETA follow from what was reported.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // shares and rates, for people
+    /// Derives percentage, rate and remaining time from the reports.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // shares and rates, for display
     fn derive(&mut self) {
         let counts = self.event.counts;
         let processed = counts.done + counts.failed + counts.skipped;
@@ -187,7 +187,7 @@ impl State {
             _ => None,
         };
         if let Some(share) = share {
-            // 100 is the finish's to say, once it has committed.
+            // 100 is reported by the end, once it has committed.
             self.floor = self.floor.max((share * 100.0).clamp(0.0, 99.0) as i32);
         }
         self.event.progress = self.floor;

@@ -1,7 +1,7 @@
-//! How the queues stand: what waits and runs in each pool, how much work that is, and how many slots it
-//! would take. Everything is read from the ledger, the roster and the throughput; nothing is kept.
+//! State of the queues: waiting and running jobs of each pool, their amount of work, and the slots that they
+//! need. Everything is read from the ledger, the roster and the throughput; nothing is stored.
 //!
-//! [`Gauge`] is for whoever asks often: it counts at most every two seconds, and the less often the
+//! [`Gauge`] is for frequent reads: it counts at most every two seconds, and the less often the
 //! longer counting takes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -12,71 +12,71 @@ use uuid::Uuid;
 
 use crate::{Database, Pool, clock, dispatch, throughput};
 
-/// A count is good for this long at the least.
+/// Minimum lifetime of a count.
 const GOOD_FOR: Duration = Duration::from_secs(2);
 /// Counting takes at most one part in so many of a connection's time.
 const PART: u32 = 10;
-/// How long a job of which nothing is known is taken to run.
+/// Assumed duration of a job of an unknown kind, in seconds.
 const UNKNOWN_SECONDS: f64 = 1.0;
 
-/// How the jobs of one kind stand.
+/// State of the jobs of one kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct KindQueue {
-    /// The kind.
+    /// Job kind.
     pub kind: String,
-    /// The pool that runs it.
+    /// Pool that runs it.
     pub pool: String,
-    /// Due and not paused. Some may be held back by a limit.
+    /// Number of jobs that are due and not paused. Some may be held back by a limit.
     pub ready: i64,
-    /// Due and paused.
+    /// Number of jobs that are due and paused.
     pub paused: i64,
-    /// Not due yet.
+    /// Number of jobs that are not due yet.
     pub scheduled: i64,
-    /// With a worker.
+    /// Number of running jobs.
     pub running: i64,
-    /// How long the one that has been ready longest has been due; 0 without any.
+    /// Time in seconds for which the oldest ready job has been due; 0 if there is none.
     pub oldest_seconds: f64,
-    /// How long a job of the kind runs, all its runs together: the mean of the last hour; without one,
-    /// its pool's, else a second.
+    /// Mean duration in seconds of a job of the kind, all its runs together: over the last hour; without data,
+    /// its pool's, else one second.
     pub mean_seconds: f64,
-    /// How long one slot would take for what is ready.
+    /// Estimated time in seconds for one slot to work off the ready jobs.
     pub work_seconds: f64,
 }
 
-/// How a pool stands.
+/// State of a pool.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct PoolQueue {
-    /// The pool.
+    /// Name of the pool.
     pub pool: String,
-    /// Due and not paused. Some may be held back by a limit.
+    /// Number of jobs that are due and not paused. Some may be held back by a limit.
     pub ready: i64,
-    /// Due and paused.
+    /// Number of jobs that are due and paused.
     pub paused: i64,
-    /// Not due yet.
+    /// Number of jobs that are not due yet.
     pub scheduled: i64,
-    /// With a worker.
+    /// Number of running jobs.
     pub running: i64,
-    /// How long the one that has been ready longest has been due; 0 without any.
+    /// Time in seconds for which the oldest ready job has been due; 0 if there is none.
     pub oldest_seconds: f64,
-    /// How long one slot would take for what is ready, by how long such jobs took in the last hour.
+    /// Estimated time in seconds for one slot to work off the ready jobs, by the durations of the last hour.
     pub work_seconds: f64,
-    /// How long the live slots will take for that; with none, as for one.
+    /// Estimated time in seconds for the live slots to work off the ready jobs; without live slots, for one slot.
     pub backlog_seconds: f64,
-    /// Slots of the live workers that take jobs.
+    /// Number of slots of the live workers that accept jobs.
     pub slots: i64,
-    /// Live workers of the pool that take jobs.
+    /// Number of live workers of the pool that accept jobs.
     pub workers: i64,
-    /// Jobs that came in per minute, over the last one to two minutes.
+    /// Rate of new jobs per minute, over the last one to two minutes.
     pub enqueued_per_minute: f64,
-    /// Jobs that came to an end per minute, over the same time.
+    /// Rate of finished jobs per minute, over the same time.
     pub ended_per_minute: f64,
 }
 
 impl PoolQueue {
-    /// How many slots the pool should have to be through with what is ready within `target`: those that
-    /// are busy, and as many more as that takes, but not more than there are jobs.
+    /// Number of slots with which the pool works off the ready jobs within `target`: the busy ones,
+    /// and as many more as are needed, but no more than there are jobs.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // clamped to the ready jobs
     pub fn desired(&self, target: Duration) -> i64 {
@@ -86,53 +86,53 @@ impl PoolQueue {
     }
 }
 
-/// How one workspace's jobs in a pool stand.
+/// State of one workspace's jobs in a pool.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "WorkspaceQueue"))]
 pub struct TenantQueue {
-    /// The workspace; all zeros: the installation itself.
+    /// Workspace id; the nil id stands for the installation itself.
     #[cfg_attr(feature = "openapi", oai(rename = "workspace_id"))]
     pub tenant: Uuid,
-    /// Due and not paused.
+    /// Number of jobs that are due and not paused.
     pub ready: i64,
-    /// Due and paused.
+    /// Number of jobs that are due and paused.
     pub paused: i64,
-    /// Not due yet.
+    /// Number of jobs that are not due yet.
     pub scheduled: i64,
-    /// With a worker.
+    /// Number of running jobs.
     pub running: i64,
-    /// How long the one that has been ready longest has been due; 0 without any.
+    /// Time in seconds for which the oldest ready job has been due; 0 if there is none.
     pub oldest_seconds: f64,
 }
 
-/// How many workers are doing what. Those that have not been heard of within two leases count as silent
+/// Numbers of workers by state. Those without a heartbeat within two leases count as silent
 /// only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Workers {
-    /// Taking jobs.
+    /// Number of workers that accept jobs.
     pub taking: i64,
-    /// Asked to pause.
+    /// Number of paused workers.
     pub paused: i64,
-    /// Asked to leave.
+    /// Number of draining workers.
     pub leaving: i64,
-    /// Not heard of lately.
+    /// Number of workers without a recent heartbeat.
     pub silent: i64,
 }
 
-/// How everything stands.
+/// Current state of queues and workers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// Every pool, also those without jobs and workers.
+    /// All pools, including those without jobs and workers.
     pub pools: Vec<PoolQueue>,
-    /// Every kind that has live jobs.
+    /// All kinds with unfinished jobs.
     pub kinds: Vec<KindQueue>,
     /// Workers.
     pub workers: Workers,
-    /// Pauses in force.
+    /// Number of pauses.
     pub pauses: i64,
-    /// Whether a scheduler leads.
+    /// Whether a scheduler is active.
     pub led: bool,
-    /// When this was counted.
+    /// Time of the count.
     pub at: DateTime<Utc>,
 }
 
@@ -144,7 +144,7 @@ impl Figures {
     }
 }
 
-/// Figures that many may ask for.
+/// Cached figures for many readers.
 #[derive(Debug, Clone)]
 pub struct Gauge {
     database: Database,
@@ -158,14 +158,14 @@ struct Counted {
 }
 
 impl Gauge {
-    /// Counts nothing yet.
+    /// A gauge without a count yet.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database, counted: Arc::default() }
     }
 
-    /// How everything stands, as of two seconds ago at the most, or of ten times as long as counting
-    /// takes. Whoever asks meanwhile waits for the same count.
+    /// The state as of at most two seconds ago, or of ten times as long as counting
+    /// takes. Concurrent calls wait for the same count.
     pub async fn read(&self) -> Result<Arc<Figures>, sqlx::Error> {
         let mut counted = self.counted.lock().await;
         if let Some(counted) = &*counted
@@ -242,7 +242,7 @@ fn entry<'a>(pools: &'a mut BTreeMap<String, PoolQueue>, name: &str) -> &'a mut 
         .or_insert_with(|| PoolQueue { pool: name.to_owned(), ..PoolQueue::default() })
 }
 
-/// Live jobs by kind: all that the index of the lanes has, less those that run. What is paused is decided by
+/// Unfinished jobs by kind: all entries of the index of the lanes, less the running ones. Pauses are decided by
 /// lane, not by job.
 async fn live_kinds(database: &Database) -> Result<Vec<KindQueue>, sqlx::Error> {
     let rows = sqlx::query!(
@@ -281,7 +281,7 @@ async fn live_kinds(database: &Database) -> Result<Vec<KindQueue>, sqlx::Error> 
         .collect())
 }
 
-/// The tenants with the most live jobs in a pool, and how those stand.
+/// The tenants with the most unfinished jobs in a pool, and the state of those.
 pub async fn tenants(database: &Database, pool: Pool, limit: i64) -> Result<Vec<TenantQueue>, sqlx::Error> {
     sqlx::query_as!(
         TenantQueue,
@@ -310,7 +310,7 @@ pub async fn tenants(database: &Database, pool: Pool, limit: i64) -> Result<Vec<
     .await
 }
 
-/// Pool → live workers that take its jobs, and their slots.
+/// Pool → live workers that accept its jobs, and their slots.
 async fn live_slots(database: &Database) -> Result<Vec<(String, (i64, i64))>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select s.key as "pool!", count(*) as "workers!", sum(s.value::bigint)::bigint as "slots!"
@@ -323,17 +323,17 @@ async fn live_slots(database: &Database) -> Result<Vec<(String, (i64, i64))>, sq
     Ok(rows.into_iter().map(|row| (row.pool, (row.workers, row.slots))).collect())
 }
 
-/// How a kind ran lately.
+/// Recent runs of a kind.
 struct Past {
     pool: String,
     kind: String,
-    /// Runs of the last hour.
+    /// Number of runs of the last hour.
     runs: f64,
-    /// Of them, those that ended their job.
+    /// Number of them that ended their job.
     ended: f64,
-    /// How long all of them took.
+    /// Their total duration.
     run_seconds: f64,
-    /// Ends since the time asked for.
+    /// Number of ends since the given time.
     ended_lately: f64,
 }
 
@@ -354,7 +354,7 @@ async fn past_runs(database: &Database, lately: DateTime<Utc>) -> Result<Vec<Pas
     .await
 }
 
-/// How long a job of the kind takes, all its runs together.
+/// Mean duration of a job of the kind, all its runs together.
 fn mean_seconds(past: &[Past], kind: &KindQueue) -> f64 {
     let mean = |of: &dyn Fn(&&Past) -> bool| {
         let (mut seconds, mut jobs, mut runs) = (0.0, 0.0, 0.0);
@@ -363,7 +363,7 @@ fn mean_seconds(past: &[Past], kind: &KindQueue) -> f64 {
             jobs += past.ended;
             runs += past.runs;
         }
-        // Where no job has ended yet, its runs so far are the best guess.
+        // If no job has ended yet, its runs so far are the best estimate.
         let over = if jobs > 0.0 { jobs } else { runs };
         (over > 0.0).then(|| seconds / over)
     };
@@ -372,7 +372,7 @@ fn mean_seconds(past: &[Past], kind: &KindQueue) -> f64 {
         .unwrap_or(UNKNOWN_SECONDS)
 }
 
-/// Pool → jobs enqueued since then. Ids tell the time, so the primary keys find them.
+/// Pool → jobs enqueued since then. Ids include the time, so the primary keys find them.
 async fn enqueued_since(
     database: &Database,
     since: DateTime<Utc>,
@@ -439,8 +439,8 @@ mod tests {
     #[test]
     fn desired_slots_are_the_busy_ones_and_what_the_target_takes() {
         let minute = Duration::from_secs(60);
-        assert_eq!(queue(0, 0, 0.0).desired(minute), 0, "nothing to do");
-        assert_eq!(queue(0, 3, 0.0).desired(minute), 3, "what runs is not taken away");
+        assert_eq!(queue(0, 0, 0.0).desired(minute), 0, "no jobs");
+        assert_eq!(queue(0, 3, 0.0).desired(minute), 3, "running jobs keep their slots");
         assert_eq!(queue(100, 2, 600.0).desired(minute), 12, "ten minutes of work within one");
         assert_eq!(queue(5, 0, 6000.0).desired(minute), 5, "no more than one slot a job");
         assert_eq!(queue(5, 0, 0.01).desired(minute), 1, "a pool without workers comes up");

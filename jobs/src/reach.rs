@@ -1,7 +1,7 @@
-//! Whether PostgreSQL is in reach, for whoever should say so at once instead of waiting for a connection.
+//! Whether PostgreSQL is reachable, for callers that should fail at once instead of waiting for a connection.
 //!
-//! Nobody asks while all goes well. Whoever waits longer than usual raises a doubt; one task then looks, for all of
-//! them, by a new connection, and goes on looking until the server is back.
+//! Nothing is checked while all goes well. A caller that waits longer than usual raises a doubt; one task then
+//! checks, for all of them, by a new connection, and continues until the server is reachable again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use tokio::{
 
 use crate::outage::is_outage;
 
-/// How long a look may take. Two in a row that take longer mean that the server is away, and not only busy.
+/// Timeout of a check. Two consecutive timeouts mean that the server is unreachable, and not only busy.
 const PATIENCE: Duration = Duration::from_millis(2500);
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(400);
 
-/// A handle on what is known; clones share it.
+/// A handle on the known state; clones share it.
 #[derive(Debug, Clone)]
 pub struct Reach {
     away: watch::Receiver<Option<Arc<str>>>,
@@ -26,7 +26,7 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Starts the task that looks. It ends with the last handle.
+    /// Starts the checking task. It ends with the last handle.
     pub(crate) fn start(options: PgConnectOptions) -> Self {
         let (told, away) = watch::channel(None);
         let doubts = Arc::<Notify>::default();
@@ -34,18 +34,18 @@ impl Reach {
         Self { away, doubts }
     }
 
-    /// Why PostgreSQL is out of reach, if it is known to be.
+    /// The reason why PostgreSQL is unreachable, if that is known.
     #[must_use]
     pub fn away(&self) -> Option<Arc<str>> {
         self.away.borrow().clone()
     }
 
-    /// Says that an answer takes longer than usual.
+    /// Reports that an answer takes longer than usual.
     pub fn doubt(&self) {
         self.doubts.notify_one();
     }
 
-    /// Resolves, with the reason, when PostgreSQL is known to be out of reach.
+    /// Resolves, with the reason, when PostgreSQL is known to be unreachable.
     pub async fn lost(&self) -> Arc<str> {
         let mut away = self.away.clone();
         match away.wait_for(Option::is_some).await.map(|away| away.clone()) {
@@ -79,9 +79,9 @@ async fn look_when_in_doubt(
         };
         if why.is_some() != away {
             if let Some(why) = &why {
-                tracing::error!(%why, "PostgreSQL is out of reach");
+                tracing::error!(%why, "PostgreSQL is unreachable");
             } else {
-                tracing::info!("PostgreSQL is in reach again");
+                tracing::info!("PostgreSQL is reachable again");
             }
             metrics::gauge!("millrace_database_reachable").set(if why.is_some() { 0.0 } else { 1.0 });
             told.send_replace(why);
@@ -92,11 +92,11 @@ async fn look_when_in_doubt(
     }
 }
 
-/// What a look has found.
+/// Result of a check.
 enum Seen {
-    /// A server that can be written to, or one whose complaint has another cause.
+    /// A server that can be written to, or one whose error has another cause.
     Server,
-    /// A server that is stopped, starting or a standby, or nobody at the address.
+    /// A server that is stopped, starting or a standby, or none at the address.
     Trouble(String),
     Nothing,
 }
@@ -111,7 +111,7 @@ async fn look(options: &PgConnectOptions) -> Seen {
     match timeout(PATIENCE, looked).await {
         Ok(Ok(false)) => Seen::Server,
         Ok(Ok(true)) => Seen::Trouble(STANDBY.to_owned()),
-        // With 53300 it has answered, and those who have a connection go on.
+        // With 53300 it has answered, and existing connections continue to work.
         Ok(Err(error))
             if is_outage(&error)
                 && error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref()
@@ -120,17 +120,17 @@ async fn look(options: &PgConnectOptions) -> Seen {
             Seen::Trouble(error.to_string())
         }
         Ok(Err(error)) => {
-            tracing::warn!(%error, "PostgreSQL answers, but not as it should");
+            tracing::warn!(%error, "PostgreSQL answers with an unexpected error");
             Seen::Server
         }
         Err(_) => Seen::Nothing,
     }
 }
 
-/// What is wrong with a standby.
-pub(crate) const STANDBY: &str = "it is a standby, which takes no writes";
+/// The message about a standby.
+pub(crate) const STANDBY: &str = "it is a standby, which accepts no writes";
 
-/// Whether the server only reads, until it is promoted.
+/// Whether the server is read-only, until it is promoted.
 pub(crate) async fn is_standby(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(conn).await
 }

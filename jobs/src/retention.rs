@@ -1,7 +1,7 @@
-//! Retention: how long finished jobs stay in the history, and their removal, a small batch at a time.
+//! Retention: the time for which finished jobs stay in the history, and their removal in small batches.
 //!
-//! Each kind says it for itself ([`crate::JobKind::RETENTION`]); rows of `job_retention` overrule it. A
-//! child stays as long as its batch's parent. What belongs to a job (log, checkpoint) goes before or
+//! Each kind declares its own ([`crate::JobKind::RETENTION`]); rows of `job_retention` override it. A
+//! child stays as long as its batch's parent. Data of a job (log, checkpoint) is removed before or
 //! with it, so a process killed in between leaves nothing that the next run doesn't find.
 
 use std::time::Duration;
@@ -10,17 +10,17 @@ use uuid::Uuid;
 
 use crate::{Database, ledger::interval};
 
-/// Rows removed by one transaction.
+/// Number of rows removed by one transaction.
 pub const BATCH: i64 = 1_000;
 
-/// How long a finished job stays in the history, by how it ended.
+/// Retention of a finished job in the history, by its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// After success.
     pub completed: Duration,
-    /// After failure: as long as someone may want to look into it, or run it again.
+    /// After failure: as long as it may be needed for an investigation, or a retry.
     pub failed: Duration,
-    /// After a cancel.
+    /// After cancellation.
     pub cancelled: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Retention {
     }
 }
 
-/// The retention of all kinds that a release knows; the default for any other.
+/// The retention of all kinds of a release; the default for any other.
 #[derive(Debug, Clone)]
 pub struct Policies(Vec<(Option<&'static str>, Retention)>);
 
@@ -57,17 +57,17 @@ impl Policies {
     }
 }
 
-/// A look at a part of the history.
+/// A page of the history.
 #[derive(Debug, Clone)]
 pub struct Page<C> {
-    /// Jobs that may go, or what is left of jobs that have gone.
+    /// Jobs that may be removed, or removed jobs with remaining data.
     pub jobs: Vec<Uuid>,
-    /// Where the next page begins; none behind the last.
+    /// Start of the next page; none after the last.
     pub next: Option<C>,
 }
 
-/// The finished jobs after `after`, oldest first, whose time is over. They are found by their ids, which say when a
-/// job was made: none has ended before, and an index by the end would cost each job's end a tenth more.
+/// The finished jobs after `after`, oldest first, that are beyond their retention. They are found by their ids, which
+/// include the creation time: none has ended before, and an index by the end would cost each job's end a tenth more.
 pub async fn expired(
     database: &Database,
     policies: &Policies,
@@ -119,7 +119,7 @@ pub async fn expired(
     Ok(Page { jobs, next })
 }
 
-/// Jobs of which nothing but log lines are left, those after `after` in the order of ids.
+/// Removed jobs with remaining log lines, those after `after` in the order of ids.
 pub async fn left_lines(database: &Database, after: Uuid) -> Result<Page<Uuid>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
@@ -145,7 +145,7 @@ pub async fn left_lines(database: &Database, after: Uuid) -> Result<Page<Uuid>, 
     Ok(Page { jobs: rows.into_iter().filter(|row| row.left).map(|row| row.job_id).collect(), next })
 }
 
-/// Removes a batch of log lines of those of the jobs that are not live. Answers whether there may be more.
+/// Removes a batch of log lines of those of the jobs that don't exist any longer. Answers whether there may be more.
 pub async fn remove_lines(database: &Database, jobs: &[Uuid]) -> Result<bool, sqlx::Error> {
     let removed = sqlx::query!(
         "delete from job_logs
@@ -161,7 +161,7 @@ pub async fn remove_lines(database: &Database, jobs: &[Uuid]) -> Result<bool, sq
     Ok(i64::try_from(removed.rows_affected()).is_ok_and(|removed| removed >= BATCH))
 }
 
-/// Removes those of the jobs that are finished still, with their checkpoints; answers with how many.
+/// Removes those of the jobs that are still finished, with their checkpoints; answers their number.
 pub async fn remove(database: &Database, jobs: &[Uuid]) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
@@ -180,8 +180,8 @@ pub async fn remove(database: &Database, jobs: &[Uuid]) -> Result<i64, sqlx::Err
     .await
 }
 
-/// Removes checkpoints of jobs that are gone, looking at a batch of those after `after`. Answers with
-/// where to go on.
+/// Removes checkpoints of removed jobs, examining a batch of those after `after`. Answers
+/// the position to continue from.
 pub async fn remove_left_checkpoints(database: &Database, after: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
     let seen = sqlx::query!(
         r#"
@@ -201,7 +201,7 @@ pub async fn remove_left_checkpoints(database: &Database, after: Uuid) -> Result
     Ok(seen.last.filter(|_| seen.seen >= BATCH))
 }
 
-/// Removes a batch of unique keys whose period is over. Answers whether there may be more.
+/// Removes a batch of expired unique keys. Answers whether there may be more.
 pub async fn remove_expired_keys(database: &Database) -> Result<bool, sqlx::Error> {
     let removed = sqlx::query!(
         "delete from job_keys
@@ -215,7 +215,7 @@ pub async fn remove_expired_keys(database: &Database) -> Result<bool, sqlx::Erro
     Ok(i64::try_from(removed.rows_affected()).is_ok_and(|removed| removed >= BATCH))
 }
 
-/// Removes a batch of starts that no rate limit counts any more. Answers whether there may be more.
+/// Removes a batch of starts that no rate limit counts. Answers whether there may be more.
 pub async fn remove_old_starts(database: &Database) -> Result<bool, sqlx::Error> {
     let removed = sqlx::query!(
         "delete from job_starts

@@ -1,6 +1,6 @@
-//! The roster of worker processes: who serves which pools, who is still heard of, and what an operator
-//! has asked of them. A worker obeys its row: it reads it with each renewal of its leases, and at once
-//! when told to over the bus.
+//! The roster of worker processes: their pools, heartbeats, and the operator's
+//! commands to them. A worker obeys its row: it reads it with each renewal of its leases, and at once
+//! when notified over the bus.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::{
     ledger::interval,
 };
 
-/// What an operator asks of a worker.
+/// An operator's command to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename = "Asked", rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum Asked {
-    /// To take nothing more; jobs in hand go on.
+    /// Accept no further jobs; running jobs continue.
     Pause,
-    /// To leave, as on SIGTERM. There is no way back from that.
+    /// Drain, as on SIGTERM. This can't be undone.
     Drain,
 }
 
@@ -40,7 +40,7 @@ impl Asked {
     }
 }
 
-/// What a worker does, by its own word.
+/// State of a worker, as reported by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "openapi",
@@ -49,11 +49,11 @@ impl Asked {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Takes jobs.
+    /// Accepts jobs.
     Taking,
-    /// Takes nothing more; jobs in hand go on.
+    /// Accepts no further jobs; running jobs continue.
     Paused,
-    /// Takes nothing more, and leaves when it has nothing in hand or its grace is over.
+    /// Accepts no further jobs, and exits when none is running or the grace period has passed.
     Leaving,
 }
 
@@ -69,28 +69,28 @@ impl State {
     }
 }
 
-/// How many jobs of a pool a worker runs at once.
+/// Slots of a worker for a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct PoolSlots {
-    /// The pool.
+    /// Name of the pool.
     pub pool: String,
-    /// Jobs at once.
+    /// Maximum number of concurrent jobs.
     pub slots: i64,
 }
 
-/// A job that a worker has in hand.
+/// A job that a worker runs.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct JobInHand {
-    /// The job.
+    /// Job id.
     pub job_id: JobId,
-    /// What it does.
+    /// Job kind.
     pub kind: String,
-    /// Its workspace; none: a job of the installation itself.
+    /// Workspace id; absent for a job of the installation itself.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub workspace_id: Option<Uuid>,
-    /// Since when the worker has it.
+    /// Time of the claim.
     pub since: DateTime<Utc>,
 }
 
@@ -98,49 +98,49 @@ pub struct JobInHand {
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Worker {
-    /// Of this process; a restarted one has another.
+    /// Worker id; a restarted process has another one.
     pub id: WorkerId,
-    /// The machine.
+    /// Host name.
     pub host: String,
-    /// The process on that machine.
+    /// Process id on that host.
     pub pid: i32,
-    /// The release.
+    /// Version of the release.
     pub version: String,
-    /// What it serves.
+    /// Pools that it serves.
     pub pools: Vec<PoolSlots>,
-    /// Its jobs, oldest first.
+    /// Running jobs, the oldest first.
     pub jobs: Vec<JobInHand>,
-    /// Whether it has been heard of within two leases.
+    /// Whether its last heartbeat is at most two leases old.
     pub live: bool,
-    /// Seconds since it was heard of.
+    /// Age of the last heartbeat in seconds.
     pub heartbeat_age_seconds: f64,
-    /// What it does, by its own word: it follows what is asked of it a moment later.
+    /// State, as reported by itself; it follows a command after a moment.
     pub state: State,
-    /// What has been asked of it, if anything.
+    /// Pending or executed command; absent if there is none.
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub asked: Option<Asked>,
-    /// When it started.
+    /// Start time.
     pub started_at: DateTime<Utc>,
 }
 
-/// What came of asking a worker for something.
+/// Result of a command to a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
-    /// It has been told, or will find it in its row within a third of its lease.
+    /// It was notified, or will read it in its row within a third of its lease.
     Told(Box<Worker>),
-    /// It has been asked to leave before, and can't be called back.
+    /// It is draining already, which can't be undone.
     Leaving,
     /// There is no such worker.
     NotFound,
 }
 
-/// Every worker that the installation knows, the longest-serving first. Rows of workers that are gone
+/// All workers of the installation, the longest-running first. Rows of dead workers
 /// stay for an hour.
 pub async fn list(database: &Database) -> Result<Vec<Worker>, sqlx::Error> {
     select(&mut *database.pool.acquire().await?, None).await
 }
 
-/// Asks a worker to pause or drain, or with `None` to go on. Jobs in hand go on under a pause; a drain
+/// Commands a worker to pause or drain, or with `None` to resume. Running jobs continue under a pause; a drain
 /// has those with checkpoints handed back.
 pub async fn ask(tx: &mut Tx, id: WorkerId, asked: Option<Asked>, by: &Origin) -> Result<Ask, sqlx::Error> {
     let changed = sqlx::query!(
@@ -171,7 +171,7 @@ pub async fn ask(tx: &mut Tx, id: WorkerId, asked: Option<Asked>, by: &Origin) -
     Ok(if changed == 0 { Ask::Leaving } else { Ask::Told(Box::new(worker)) })
 }
 
-/// Tells a worker to look at its row. What is lost, its next heartbeat finds.
+/// Notifies a worker to read its row. If the message is lost, its next heartbeat does.
 pub(crate) async fn tell_to_look(bus: &Bus, worker: Uuid) {
     let told = redis::cmd("PUBLISH")
         .arg(bus.control_channel())
@@ -183,10 +183,10 @@ pub(crate) async fn tell_to_look(bus: &Bus, worker: Uuid) {
     }
 }
 
-/// How a message on the control channel begins that tells a worker to look at its row.
+/// Prefix of a message on the control channel that notifies a worker to read its row.
 const LOOK: &str = "worker ";
 
-/// Whether a message on the control channel tells that worker to look at its row.
+/// Whether a message on the control channel notifies that worker to read its row.
 pub(crate) fn is_look(message: &str, worker: Uuid) -> bool {
     message.strip_prefix(LOOK).is_some_and(|id| id.parse() == Ok(worker))
 }
@@ -252,14 +252,14 @@ pub(crate) struct Registration {
     pub id: Uuid,
     pub host: String,
     pub pid: i32,
-    /// Pool → jobs at once.
+    /// Pool → maximum number of concurrent jobs.
     pub slots: Value,
     pub lease: Duration,
 }
 
 impl Registration {
-    /// Says that the worker is there and what it does, and answers with what is asked of it. A row that was removed
-    /// during a long silence comes back.
+    /// Records the worker's heartbeat and state, and answers the command to it. A row that was removed
+    /// during a long silence is restored.
     pub(crate) async fn heartbeat(
         &self,
         state: State,
@@ -282,7 +282,7 @@ impl Registration {
         Ok(asked.as_deref().and_then(Asked::named))
     }
 
-    /// Takes the row away: the worker has left in good order.
+    /// Removes the row: the worker has exited in good order.
     pub(crate) async fn sign_off(&self, database: &Database) -> Result<(), sqlx::Error> {
         sqlx::query!("delete from workers where id = $1", self.id).execute(&database.pool).await?;
         Ok(())

@@ -1,9 +1,9 @@
-//! Schedules: jobs that are enqueued at times, once or again and again.
+//! Schedules: jobs that are enqueued at set times, once or recurring.
 //!
-//! The leader turns what is due into jobs ([`due`]): an occurrence, its job and the advance of its
+//! The leader turns due occurrences into jobs ([`due`]): an occurrence, its job and the advance of its
 //! schedule are one commit, so that a scheduler that is killed neither forgets an occurrence nor repeats
-//! one, and of two leaders one finds nothing. Here: what a schedule is, and what people do with those of
-//! their workspace. When it comes is [`timing`]'s.
+//! one, and of two leaders one finds nothing. Here: the data of a schedule, and the actions on those of
+//! a workspace. Its times are computed by [`timing`].
 
 mod due;
 mod recurring;
@@ -29,40 +29,40 @@ use crate::{
     watch::Status,
 };
 
-/// How long the history of occurrences reaches back,
+/// Maximum age of the history of occurrences,
 const RUNS_KEPT: chrono::TimeDelta = chrono::TimeDelta::days(30);
-/// and how many of them are kept however old they are.
+/// and minimum number of them that are kept regardless of their age.
 const RUNS_KEPT_AT_LEAST: i64 = 100;
 
-/// What happens to an occurrence while the job of the one before is live.
+/// Handling of an occurrence while the job of the previous one is unfinished.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// It is passed over, and recorded as skipped.
+    /// Recorded as skipped.
     #[default]
     Skip,
-    /// It is enqueued all the same; both may run at once.
+    /// Enqueued all the same; both jobs may run at once.
     Queue,
-    /// The job before is cancelled, and this one enqueued.
+    /// The previous job is cancelled, and this one enqueued.
     Replace,
 }
 
-/// What happens to occurrences that no scheduler was there for.
+/// Handling of occurrences that were missed during a downtime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Enum), oai(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum CatchUp {
-    /// They are left out.
+    /// Left out.
     None,
-    /// The newest is made up for.
+    /// Only the newest is made up for.
     #[default]
     Latest,
-    /// All of them are, up to the newest hundred.
+    /// All are made up for, up to the newest hundred.
     All,
 }
 
-/// What became of an occurrence.
+/// Outcome of an occurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "openapi",
@@ -73,9 +73,9 @@ pub enum CatchUp {
 pub enum RunOutcome {
     /// Its job was enqueued.
     Enqueued,
-    /// It was passed over: the job of the one before was live, or the maker may not start it any more.
+    /// Skipped: the job of the previous one was unfinished, or the maker may no longer start it.
     Skipped,
-    /// Its job was enqueued, and the one before cancelled for it.
+    /// Its job was enqueued, and the previous one cancelled for it.
     Replaced,
 }
 
@@ -114,7 +114,7 @@ named! {
 pub struct Template {
     kind: String,
     version: i16,
-    /// By name: another release may know it.
+    /// Kind by name: it may be of another release.
     pool: Cow<'static, str>,
     payload: Value,
     priority: i16,
@@ -126,7 +126,7 @@ impl Template {
     /// A job of that kind, with its kind's policy.
     ///
     /// # Errors
-    /// When the payload can't be serialised, or its kind has secrets: they are sealed per job, and this
+    /// When the payload can't be serialised, or its kind has secrets: they are encrypted per job, and this
     /// payload serves many.
     pub fn of<K: JobKind>(job: &K) -> serde_json::Result<Self> {
         if !K::SECRETS.is_empty() {
@@ -149,7 +149,7 @@ impl Template {
         (&self.kind, &self.payload)
     }
 
-    /// As a row of the ledger.
+    /// A row of the ledger.
     fn row(&self, id: JobId, origin: Origin, run_at: Option<DateTime<Utc>>) -> Row {
         Row {
             id,
@@ -170,64 +170,64 @@ impl Template {
     }
 }
 
-/// What a schedule is told.
+/// The plan of a schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// What it is called, for people.
+    /// Name, for display.
     pub name: String,
-    /// What it is for, for people.
+    /// Description, for display.
     pub description: Option<String>,
-    /// When.
+    /// Timing.
     pub timing: Timing,
-    /// What.
+    /// Job to enqueue.
     pub template: Template,
-    /// While the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     pub overlap: Overlap,
-    /// After a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     pub catch_up: CatchUp,
-    /// Up to so many seconds later, by chance, but the same for the same occurrence.
+    /// Maximum random delay in seconds, the same for each repetition of the same occurrence.
     pub jitter_seconds: i32,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     pub enabled: bool,
 }
 
-/// A schedule, as it is kept.
+/// A stored schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Its id.
+    /// Schedule id.
     pub id: ScheduleId,
-    /// What it was told.
+    /// Plan.
     pub plan: Plan,
-    /// Who asked for it, and is who asks for its jobs.
+    /// Origin of the schedule, and of its jobs.
     pub origin: Origin,
-    /// Why it was disabled without a request for that; none while it is enabled.
+    /// Reason why it was disabled without a request; none while it is enabled.
     pub disabled_reason: Option<String>,
-    /// The next occurrence; none when there are no more, or it is not enabled.
+    /// Time of the next occurrence; none if there is none, or it is not enabled.
     pub next_at: Option<DateTime<Utc>>,
-    /// The newest occurrence.
+    /// Time of the latest occurrence.
     pub last_at: Option<DateTime<Utc>>,
-    /// The newest job.
+    /// Latest job.
     pub last_job: Option<JobId>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// What became of one occurrence.
+/// The outcome of one occurrence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// When it was due.
+    /// Due time.
     pub scheduled_for: DateTime<Utc>,
-    /// What became of it.
+    /// Outcome.
     pub outcome: RunOutcome,
-    /// By hand, beside the timing.
+    /// Whether it was started manually, beside the timing.
     pub manual: bool,
-    /// Its job, unless it was skipped.
+    /// Job; none if it was skipped.
     pub job: Option<JobId>,
-    /// The job's status; none once it has left the history.
+    /// Job status; none once it was removed from the history.
     pub status: Option<Status>,
-    /// When it was decided.
+    /// Time of the decision.
     pub created_at: DateTime<Utc>,
 }
 
@@ -306,7 +306,7 @@ impl TryFrom<Kept> for Schedule {
     }
 }
 
-/// A schedule of a list: one that can't be read hides itself and no other.
+/// A schedule of a list: one that can't be read is left out, and no other.
 fn readable(row: Kept) -> Option<Schedule> {
     let id = row.id;
     Schedule::try_from(row)
@@ -332,7 +332,7 @@ impl Timing {
         }
     }
 
-    /// The first occurrence of a schedule that begins now. A single time that has passed comes at once.
+    /// The first occurrence of a schedule that begins now. A single time that has passed is due at once.
     fn first(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Once(at) => Some(*at),
@@ -341,7 +341,7 @@ impl Timing {
     }
 }
 
-/// Makes a schedule of a workspace.
+/// Creates a schedule of a workspace.
 pub async fn create(
     tx: &mut Tx,
     workspace: Uuid,
@@ -383,8 +383,8 @@ pub async fn create(
     Ok(ScheduleId(id))
 }
 
-/// Tells a schedule of a workspace something else. Its next occurrence stays, unless when it comes is
-/// changed, or it is enabled again: then it is counted from now, and its jobs are asked for by who enables it.
+/// Changes a schedule of a workspace. Its next occurrence stays, unless its timing is
+/// changed, or it is enabled again: then it is computed from now, and the origin of its jobs is the caller.
 pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan, by: &Origin) -> Result<(), sqlx::Error> {
     let (cron, timezone, every, run_at) = plan.timing.columns();
     let template = &plan.template;
@@ -392,7 +392,7 @@ pub async fn update(tx: &mut Tx, schedule: &Schedule, plan: &Plan, by: &Origin) 
     let is_enabled = plan.enabled && !before.enabled;
     let begins = before.timing != plan.timing || is_enabled;
     let origin = if is_enabled { by } else { &schedule.origin };
-    // A single time that has been is over.
+    // A single time that has passed has no further occurrence.
     let over = matches!(plan.timing, Timing::Once(at) if schedule.last_at == Some(at));
     sqlx::query!(
         "update schedules
@@ -438,7 +438,7 @@ pub async fn find(
     select(conn, workspace, Some(id), 1, 0).await?.pop().map(Schedule::try_from).transpose()
 }
 
-/// The same, held until the transaction ends, so that it stays what it is found to be.
+/// The same, locked until the transaction ends.
 pub async fn hold(tx: &mut Tx, workspace: Uuid, id: ScheduleId) -> Result<Option<Schedule>, sqlx::Error> {
     let row = sqlx::query_as!(
         Kept,
@@ -488,7 +488,7 @@ async fn select(
     .await
 }
 
-/// Removes a schedule of a workspace and its history. Its jobs stay. Whether there was one.
+/// Deletes a schedule of a workspace and its history. Its jobs stay. Answers whether there was one.
 pub async fn delete(tx: &mut Tx, workspace: Uuid, id: ScheduleId) -> Result<bool, sqlx::Error> {
     let deleted = sqlx::query!("delete from schedules where id = $1 and workspace_id = $2", id.0, workspace)
         .execute(tx.conn())
@@ -496,7 +496,7 @@ pub async fn delete(tx: &mut Tx, workspace: Uuid, id: ScheduleId) -> Result<bool
     Ok(deleted.rows_affected() > 0)
 }
 
-/// Enqueues the job of a schedule now, by hand: whether it is enabled and whatever runs.
+/// Enqueues the job of a schedule now, manually: whether it is enabled or not, and regardless of unfinished runs.
 pub async fn execute(
     tx: &mut Tx,
     workspace: Uuid,
@@ -505,7 +505,7 @@ pub async fn execute(
 ) -> Result<Run, sqlx::Error> {
     let job = JobId::new();
     enqueue::insert(tx, Some(workspace), &[schedule.plan.template.row(job, origin, None)]).await?;
-    // By the wall, not by the transaction's beginning: two in a row are two.
+    // By the clock, not by the transaction's beginning: two in a row are two.
     let at = sqlx::query_scalar!(
         r#"with run as (
                insert into schedule_runs (schedule_id, scheduled_for, job_id, outcome, manual)
@@ -565,7 +565,7 @@ pub async fn runs(
         .collect()
 }
 
-/// The occurrence that a job was enqueued for, and its schedule; none for a job of no schedule.
+/// The occurrence that a job was enqueued for, and its schedule; none for other jobs.
 pub async fn occurrence_of(
     pool: &PgPool,
     job: JobId,

@@ -1,4 +1,4 @@
-//! How a connection to PostgreSQL begins. Its settings are statements after the start, never part of it: a pooler
+//! The start of a connection to PostgreSQL. Its settings are statements after the start, never part of it: a pooler
 //! such as `PgBouncer` refuses a start-up message with settings that it doesn't know, and in session mode keeps those
 //! that a statement has made.
 
@@ -20,7 +20,7 @@ pub fn options(url: &str, application: &str) -> Result<PgConnectOptions, sqlx::E
     Ok(PgConnectOptions::from_str(url)?.application_name(application).extra_float_digits(None))
 }
 
-/// The statements that make these settings, each for as long as the connection lasts, and have the server give up a
+/// The statements for these settings, each for the life of the connection, and for the server to give up a
 /// client that acknowledges nothing for `silence`. Names and values are the program's own.
 pub(crate) fn settings<'a>(
     silence: Duration,
@@ -41,7 +41,7 @@ pub(crate) fn settings<'a>(
         .collect()
 }
 
-/// Makes a new connection what it should be: the statements of [`settings`], and a limit on its server's silence.
+/// Prepares a new connection: the statements of [`settings`], and a limit on its server's silence.
 pub(crate) async fn begin(
     connection: &mut PgConnection,
     port: u16,
@@ -57,7 +57,7 @@ pub(crate) async fn begin(
     Ok(())
 }
 
-/// How a process makes its connections; clones share it.
+/// The settings of a process's connections; clones share them.
 #[derive(Clone)]
 pub(crate) struct Recipe(Arc<(PgConnectOptions, Duration, String)>);
 
@@ -73,7 +73,7 @@ impl Recipe {
         Self(Arc::new((options, silence, settings)))
     }
 
-    /// Makes a new connection of the pool what it should be.
+    /// Prepares a new connection of the pool.
     pub(crate) async fn begin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let (options, silence, settings) = &*self.0;
         begin(connection, options.get_port(), *silence, settings).await
@@ -87,7 +87,7 @@ impl Recipe {
     }
 }
 
-/// Says so where `sslmode=prefer`, which is also what holds without any, got no encryption.
+/// Logs a warning if `sslmode=prefer`, which is also the default, resulted in no encryption.
 pub(crate) async fn tell_of_clear_text(options: &PgConnectOptions, pool: &PgPool) -> Result<(), sqlx::Error> {
     if options.get_socket().is_some()
         || !matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow)

@@ -1,5 +1,5 @@
-//! Shares: how large a tenant's part of a busy pool is beside the others'. Whoever has none has one of
-//! weight 1. The dispatcher goes by them; they give nobody more than there is.
+//! Shares: the weights of tenants in a busy pool. The default is
+//! weight 1. The dispatcher respects them; they add no capacity.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -14,16 +14,16 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Share {
-    /// The workspace; all zeros: the installation's own jobs.
+    /// Workspace id; the nil id stands for the installation's own jobs.
     #[cfg_attr(feature = "openapi", oai(rename = "workspace_id"))]
     pub tenant: Uuid,
-    /// Beside the others': with 2, twice as much as with 1.
+    /// Weight, relative to the others: 2 gives twice as much as 1.
     pub weight: i32,
-    /// When it was last set.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Every share that was set, the largest first.
+/// All shares that were set, the largest first.
 pub async fn list(database: &Database) -> Result<Vec<Share>, sqlx::Error> {
     sqlx::query_as!(Share, "select tenant, weight, updated_at from job_shares order by weight desc, tenant")
         .fetch_all(&database.pool)
@@ -50,7 +50,7 @@ pub async fn put(tx: &mut Tx, tenant: Uuid, weight: i32, by: &Origin) -> Result<
     Ok(share)
 }
 
-/// Gives a tenant the weight that everybody has. False: it had that already.
+/// Resets a tenant's weight to the default. False: it had the default already.
 pub async fn delete(tx: &mut Tx, tenant: Uuid, by: &Origin) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query_scalar!("delete from job_shares where tenant = $1 returning weight", tenant)
         .fetch_optional(tx.conn())

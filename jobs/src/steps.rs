@@ -1,4 +1,4 @@
-//! Changes of many things, some hundred in a step, so that no transaction holds all of them.
+//! Changes of many items, some hundred in a step, so that no transaction locks all of them.
 
 use std::ops::ControlFlow;
 
@@ -6,10 +6,10 @@ use crate::{Database, Tx, database::MAX_AFTER_COMMIT};
 
 /// A change that is made in steps. Each step continues where the one before has ended.
 pub trait Steps: Send {
-    /// What the steps have done, all together.
+    /// The combined result of the steps.
     type Done: Send;
 
-    /// Lowers the number of things after which the steps end, and [`Steps::Done`] says that there may be more.
+    /// Lowers the number of changes after which the steps end, and [`Steps::Done`] reports that there may be more.
     fn limit(&mut self, at_most: i64);
 
     /// Makes the next step; breaks with what was done when it was the last.
@@ -20,7 +20,7 @@ pub trait Steps: Send {
 }
 
 impl Database {
-    /// Makes each step in a transaction of its own: what was done stays when a later one fails. A bus that does not answer
+    /// Runs each step in a transaction of its own: its changes stay when a later one fails. A bus that does not answer
     /// is waited for once, and not at each step.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Database {
 }
 
 impl Tx {
-    /// Makes steps in this transaction until they end by themselves, or have changed `at_most` things.
+    /// Runs steps in this transaction until they end by themselves, or have made `at_most` changes.
     ///
     /// # Errors
     /// Those of the steps.

@@ -1,28 +1,28 @@
-//! How long the other end of a connection to PostgreSQL may be silent.
+//! Maximum silence of the peer of a connection to PostgreSQL.
 //!
-//! sqlx opens its sockets itself and lets nobody set options on them, and without any a server that vanished is
-//! waited for through a quarter of an hour of retransmissions, or for ever by whoever only reads. So the sockets are
-//! found among the files of the process, by the port that they lead to, and set from there. It happens once per
-//! connection, when it is made.
+//! sqlx opens its sockets itself and gives no access to their options, and without any a server that vanished is
+//! waited for through a quarter of an hour of retransmissions, or without limit by a reader. So the sockets are
+//! found among the files of the process, by the port of their peer, and set from there. It happens once per
+//! connection, at its start.
 
 use std::{io, net::SocketAddr, os::fd::RawFd, time::Duration};
 
 use filedescriptor::FileDescriptor;
 use rustix::net::{getpeername, sockopt};
 
-/// Probes of a silent peer within the time that it may be silent for.
+/// Number of probes of a silent peer within its maximum silence.
 const PROBES: u32 = 4;
 
-/// The probes of a peer that is silent: when the first is sent, and the time between two.
+/// The probes of a silent peer: the delay of the first, and the interval.
 pub(crate) fn probes(silence: Duration) -> (Duration, Duration) {
     let pause = (silence / PROBES).max(Duration::from_secs(1));
     (pause, pause)
 }
 
-/// Has the kernel break off connections to that port whose other end has acknowledged nothing for so long.
+/// Makes the kernel abort connections to that port whose peer has acknowledged nothing for so long.
 ///
 /// # Errors
-/// When the process can't look at its own files. The connections go on without a limit.
+/// When the process can't list its own files. The connections continue without a limit.
 pub(crate) fn limit_silence(port: u16, silence: Duration) -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let Ok(entry) = entry else { continue };
@@ -30,7 +30,7 @@ pub(crate) fn limit_silence(port: u16, silence: Duration) -> io::Result<()> {
             continue;
         };
         let is_socket = entry.path().read_link().is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
-        // What was closed since is nobody's business any more.
+        // A file that was closed since needs no setting.
         if is_socket && let Ok(socket) = FileDescriptor::dup(&fd) {
             limit(&socket, port, silence);
         }

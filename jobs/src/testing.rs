@@ -1,8 +1,8 @@
-//! For tests of jobs: run one inline, see what was enqueued, let time pass.
+//! For tests of jobs: run one inline, read enqueued ones, let time pass.
 //!
-//! The ledger is a real one; what is left out are the scheduler, Redis' queues and waiting. Time and
-//! chance are held: [`pass`] moves what waits instead of the database's clock, and
-//! [`Registry::with_jitter`] makes a backoff known. A helper panics, because that is how a test fails.
+//! The ledger is a real one; left out are the scheduler, Redis' queues and waiting. Time and
+//! randomness are fixed: [`pass`] moves waiting items instead of the database's clock, and
+//! [`Registry::with_jitter`] fixes a backoff. A helper panics, because that is how a test fails.
 
 #![allow(clippy::missing_panics_doc)]
 
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, JobKind, Origin, Recurring, Registry, Tx, clock,
+    Database, JobId, JobKind, Origin, Owner, Recurring, Registry, Tx, clock,
     control::{self, Cancel},
     ledger::interval,
     payload,
@@ -40,24 +40,24 @@ impl Inline {
             host: String::new(),
             pid: 0,
             slots: serde_json::json!({}),
-            lease: Duration::from_secs(3600), // nobody renews it
+            lease: Duration::from_secs(3600), // it is not renewed
         };
         Self { shared: Arc::new(Shared::start(registration, database, registry)) }
     }
 
-    /// Claims a job, runs its handler and writes what came of it; answers with the job as it is then.
+    /// Claims a job, runs its handler and writes the result; answers the job afterwards.
     /// One attempt: a failed one leaves the job waiting for its backoff. Panics when the job can't be
-    /// claimed: it is not there, not due, or over.
+    /// claimed: it doesn't exist, is not due, or has ended.
     pub async fn run(&self, job: JobId) -> Snapshot {
         let before = self.look(job).await;
-        let slot = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("nobody closes it");
+        let slot = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("it is never closed");
         run::run(Arc::clone(&self.shared), job, slot).await;
         let after = self.look(job).await;
         assert!(after.event.seq > before.event.seq, "job {job} can't be claimed: {:?}", before.event.status);
         after
     }
 
-    /// Runs whatever is due, in the order of its being due, until nothing is; also what is enqueued
+    /// Runs all due jobs, in the order of their due times, until none is left; also those enqueued
     /// meanwhile.
     pub async fn run_due(&self) -> Vec<Snapshot> {
         let mut ran = Vec::new();
@@ -82,7 +82,7 @@ impl Inline {
     }
 }
 
-/// A live job of one kind, its payload read.
+/// An unfinished job of one kind, with its payload parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Waiting<K> {
     /// The job.
@@ -91,21 +91,21 @@ pub struct Waiting<K> {
     pub job: K,
     /// The workspace that it belongs to.
     pub workspace: Option<Uuid>,
-    /// Who asked for it.
+    /// Origin.
     pub origin: Origin,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     pub priority: i16,
-    /// Not before that time.
+    /// Due time.
     pub run_at: DateTime<Utc>,
 }
 
-/// The jobs of a kind that this transaction sees waiting, oldest first: also those that it has enqueued
-/// itself, which nobody else sees before its commit. In a workspace's transaction only those of the
+/// The jobs of a kind that this transaction sees waiting, oldest first: including those that it has enqueued
+/// itself, which no other transaction sees before its commit. In a workspace's transaction only those of the
 /// workspace.
 pub async fn enqueued<K: JobKind>(tx: &mut Tx) -> Vec<Waiting<K>> {
     let workspace = tx.workspace();
     if workspace.is_some() {
-        // The workspace's role may enqueue, and not look.
+        // The workspace's role may enqueue, and not read.
         run_sql(tx, "set local role none").await;
     }
     let rows = sqlx::query!(
@@ -142,16 +142,16 @@ async fn run_sql(tx: &mut Tx, sql: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(tx.conn()).await.expect(sql);
 }
 
-/// Stops a job, in a transaction of its own.
-pub async fn cancel(database: &Database, workspace: Option<Uuid>, job: JobId) -> Cancel {
+/// Cancels a job, in a transaction of its own.
+pub async fn cancel(database: &Database, owner: Owner, job: JobId) -> Cancel {
     let mut tx = database.begin().await.expect("PostgreSQL answers");
     let cancelled =
-        control::cancel(&mut tx, workspace, job, &Origin::default()).await.expect("a job can be stopped");
+        control::cancel(&mut tx, owner, job, &Origin::default()).await.expect("a job can be stopped");
     tx.commit().await.expect("PostgreSQL answers");
     cancelled
 }
 
-/// Lets that much time pass for all that waits: jobs for their time or their backoff, schedules for their
+/// Lets that much time pass for all waiting items: jobs for their due time or their backoff, schedules for their
 /// next occurrence.
 pub async fn pass(database: &Database, time: Duration) {
     let mut tx = database.begin().await.expect("PostgreSQL answers");
@@ -163,7 +163,7 @@ pub async fn pass(database: &Database, time: Duration) {
         .execute(tx.conn())
         .await
         .expect("schedules can be moved");
-    // By way of another age, so that no occurrence meets another one.
+    // By way of another age, so that no occurrence collides with another one.
     for by in ["interval '1000 years' + $1::interval", "-interval '1000 years' + $1::interval * 0"] {
         let moved = format!("update schedule_runs set scheduled_for = scheduled_for - ({by})");
         sqlx::query(sqlx::AssertSqlSafe(moved))
@@ -175,7 +175,7 @@ pub async fn pass(database: &Database, time: Duration) {
     tx.commit().await.expect("PostgreSQL answers");
 }
 
-/// Does with recurring jobs what the leader does: declares them and enqueues what is due.
+/// Handles recurring jobs as the leader does: declares them and enqueues due ones.
 pub async fn tick(database: &Database, declared: &[Recurring]) {
     schedules::declare(&database.pool, declared).await.expect("schedules can be declared");
     schedules::enqueue_due(database, clock::now(), None).await.expect("what is due can be enqueued");

@@ -1,8 +1,8 @@
-//! Throughput: how many runs ended how, minute by minute, and how long they took.
+//! Throughput: numbers of runs by outcome, per minute, and their durations.
 //!
 //! A worker counts in memory and adds its figures to the table as often as it renews its leases. So they
 //! cost nothing per job, and a killed worker loses at most one such interval of them; a commit whose answer is lost
-//! is counted twice. They are for graphs and for scaling, not for accounts: those are in the ledger.
+//! is counted twice. They are for graphs and for scaling, not for accounting, which uses the ledger.
 
 use std::{
     collections::HashMap,
@@ -20,53 +20,53 @@ use crate::{
     ledger::{Claimed, interval},
 };
 
-/// How long the history is.
+/// Retention of the history.
 pub const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
-/// The outcomes that are counted.
+/// The counted outcomes.
 const OUTCOMES: [&str; 5] = ["completed", "failed", "cancelled", "retried", "returned"];
-/// How often a worker removes what is too old.
+/// Interval at which a worker removes data beyond the retention.
 const PRUNE: Duration = Duration::from_secs(3600);
 
-/// How the runs of one kind ended within one step of time.
+/// Numbers of runs of one kind within one step of time.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object))]
 pub struct Throughput {
-    /// When the step begins.
+    /// Start of the step.
     pub at: DateTime<Utc>,
-    /// The pool.
+    /// Name of the pool.
     pub pool: String,
-    /// The kind.
+    /// Job kind.
     pub kind: String,
-    /// Runs that completed their job.
+    /// Number of runs that completed their job.
     pub completed: i64,
-    /// Runs that failed their job for good.
+    /// Number of runs that failed their job finally.
     pub failed: i64,
-    /// Runs that were cancelled.
+    /// Number of runs that were cancelled.
     pub cancelled: i64,
-    /// Runs that failed, to be tried again.
+    /// Number of runs that failed and will be retried.
     pub retried: i64,
-    /// Runs that gave their job back without a failure: handed back, snoozed, or without a database.
+    /// Number of runs that gave their job back without a failure: handed back, snoozed, or without a database.
     pub returned: i64,
-    /// How long all these runs took together.
+    /// Total duration of all these runs in seconds.
     pub run_seconds: f64,
-    /// Of all these runs, those that were their job's first.
+    /// Number of these runs that were their job's first.
     pub first_runs: i64,
-    /// How long the jobs of those had been due before they began, together.
+    /// Total waiting time in seconds of the jobs of those from due time to start.
     pub wait_seconds: f64,
 }
 
-/// Which part of the history.
+/// A section of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Only this pool.
+    /// Pool filter.
     pub pool: Option<Pool>,
-    /// Only this kind.
+    /// Kind filter.
     pub kind: Option<String>,
-    /// From then on.
+    /// Start, inclusive.
     pub from: DateTime<Utc>,
-    /// Before then.
+    /// End, exclusive.
     pub to: DateTime<Utc>,
-    /// The length of a step; whole minutes.
+    /// Length of a step; whole minutes.
     pub step: Duration,
 }
 
@@ -97,7 +97,7 @@ pub async fn history(database: &Database, span: &Span) -> Result<Vec<Throughput>
     .await
 }
 
-/// The minute that a time lies in.
+/// The minute of a time.
 #[must_use]
 pub fn minute_of(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at)
@@ -127,7 +127,7 @@ impl std::ops::AddAssign for Sums {
     }
 }
 
-/// One kind in one worker: its metrics, and what was counted of it and not yet written.
+/// One kind in one worker: its metrics, and its figures that are not yet written.
 struct KindTally {
     pool: String,
     started: Counter,
@@ -148,11 +148,11 @@ impl KindTally {
     }
 }
 
-/// What a worker has counted, by kind.
+/// A worker's figures, by kind.
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<HashMap<String, KindTally>>);
 
-/// Lets the figures of these kinds begin at 0.
+/// Starts the figures of these kinds at 0.
 pub(crate) fn begin(kinds: impl Iterator<Item = &'static str>) {
     for kind in kinds {
         metrics::counter!("millrace_jobs_started_total", "kind" => kind).absolute(0);
@@ -163,7 +163,7 @@ pub(crate) fn begin(kinds: impl Iterator<Item = &'static str>) {
 }
 
 impl Tally {
-    /// Counts a run that begins.
+    /// Counts a run that starts.
     pub(crate) fn started(&self, job: &Claimed) {
         self.of(job, |tally| tally.started.increment(1));
     }
@@ -197,7 +197,7 @@ impl Tally {
         }
     }
 
-    /// Adds what was counted to the table; on an error it stays counted.
+    /// Adds the figures to the table; on an error they stay counted.
     pub(crate) async fn flush(&self, database: &Database) -> Result<(), sqlx::Error> {
         let counted: Vec<(Key, Sums)> = self
             .lock()
@@ -253,8 +253,8 @@ impl Tally {
     }
 }
 
-/// Writes what a worker counts, every `every`, until `stop` and once more then; and removes what is too
-/// old.
+/// Writes a worker's figures at the given interval, until `stop` and once more then; and removes data beyond the
+/// retention.
 pub(crate) async fn keep(tally: Arc<Tally>, database: Database, every: Duration, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,8 +1,8 @@
 //! Traces: one W3C trace context from the request through enqueue, dispatch and run.
 //!
-//! A [`TraceParent`] names a trace and a place in it. It is handed on from the request to its jobs, and
-//! kept with them; whoever works on their behalf opens a `tracing` span that [`follow`]s it. Where
-//! nothing exports spans, following costs nothing and the trace is only a name that logs and jobs share.
+//! A [`TraceParent`] names a trace and a position in it. It is passed from the request to its jobs, and
+//! stored with them; code that works on their behalf opens a `tracing` span that [`follow`]s it. Without an
+//! exporter, following costs nothing and the trace is only a name that logs and jobs share.
 
 use std::{fmt, str::FromStr};
 
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The name under which Millrace makes spans.
+/// The name of Millrace's tracer.
 pub const TRACER: &str = "millrace";
 
-/// A place in a trace, as the header `traceparent` writes it (W3C Trace Context, level 1).
+/// A position in a trace, in the form of the header `traceparent` (W3C Trace Context, level 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct TraceParent {
@@ -28,13 +28,13 @@ pub struct TraceParent {
     flags: TraceFlags,
 }
 
-/// A text is no `traceparent`.
+/// The text is no `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent")]
 pub struct NotATraceParent;
 
 impl TraceParent {
-    /// A trace that begins here. Whether it is worth keeping is left to whoever exports.
+    /// A trace that begins here. Sampling is left to the exporter.
     #[must_use]
     pub fn generate() -> Self {
         let mut random = rand::rng();
@@ -51,7 +51,7 @@ impl TraceParent {
         self.trace.to_string()
     }
 
-    /// Where that span is, if it is part of a trace that may be exported.
+    /// The position of that span, if it is part of a trace that may be exported.
     #[must_use]
     pub fn of(span: &Span) -> Option<Self> {
         let context = span.context();
@@ -63,7 +63,7 @@ impl TraceParent {
         })
     }
 
-    /// The place as a remote parent.
+    /// The position as a remote parent.
     fn context(self) -> Context {
         Context::new().with_remote_span_context(SpanContext::new(
             self.trace,
@@ -84,7 +84,7 @@ impl fmt::Display for TraceParent {
 impl FromStr for TraceParent {
     type Err = NotATraceParent;
 
-    /// Of a version that we don't know, what version 00 has too.
+    /// An unknown version is read as version 00.
     fn from_str(text: &str) -> Result<Self, NotATraceParent> {
         let mut parts = text.split('-');
         let mut hex = |digits: usize| {
@@ -122,11 +122,11 @@ impl TryFrom<String> for TraceParent {
     }
 }
 
-/// Makes a new span part of the parent's trace, and answers with what goes on from there: the span
+/// Makes a new span part of the parent's trace, and answers the parent for further spans: the span
 /// itself where spans are exported, else the parent.
 pub fn follow(span: &Span, parent: Option<TraceParent>) -> Option<TraceParent> {
     if let Some(parent) = parent {
-        // An error only says that no span is made here.
+        // An error only means that no span is created here.
         let _ = span.set_parent(parent.context());
     }
     TraceParent::of(span).or(parent)
@@ -143,7 +143,7 @@ pub fn rename(span: &Span, name: String) {
     span.context().span().update_name(name);
 }
 
-/// Adds to an exported span what logs need not repeat.
+/// Adds an attribute to an exported span that logs need not repeat.
 pub fn annotate(span: &Span, key: &'static str, value: impl Into<opentelemetry::Value>) {
     span.set_attribute(key, value);
 }
@@ -153,7 +153,7 @@ pub fn fail(span: &Span, reason: impl Into<std::borrow::Cow<'static, str>>) {
     span.set_status(Status::error(reason));
 }
 
-/// Shows how long a job waited from the time it was due until it was claimed, as a span of its own.
+/// Records the waiting time of a job from its due time to its claim, as a span of its own.
 pub(crate) fn waited(parent: Option<TraceParent>, kind: &str, due: DateTime<Utc>, claimed: DateTime<Utc>) {
     let Some(parent) = parent else { return };
     let tracer = global::tracer(TRACER);

@@ -1,14 +1,14 @@
-//! Unique keys: which jobs of a kind are the same job, and for how long.
+//! Unique keys: the identity of equal jobs of a kind, and its duration.
 //!
-//! A key belongs to one tenant and kind. Enqueueing under a key that is taken answers with the job that
-//! took it. A job that fails or is cancelled always frees its key, so that another may try.
+//! A key belongs to one tenant and kind. Enqueueing under a taken key answers the job that
+//! took it. A job that fails or is cancelled always releases its key, so that another may try.
 
 use std::{borrow::Cow, time::Duration};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// A key, and how long it stays taken.
+/// A key, and the time for which it stays taken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unique {
     key: String,
@@ -23,7 +23,7 @@ enum Until {
 }
 
 impl Unique {
-    /// Taken until the job is over.
+    /// Taken until the job has ended.
     #[must_use]
     pub fn until_done(key: impl Into<String>) -> Self {
         Self { key: key.into(), until: Until::Done }
@@ -35,7 +35,7 @@ impl Unique {
         Self { key: key.into(), until: Until::Period(period) }
     }
 
-    /// Taken for ever once the job has succeeded.
+    /// Taken permanently once the job has succeeded.
     #[must_use]
     pub fn for_ever(key: impl Into<String>) -> Self {
         Self { key: key.into(), until: Until::Ever }
@@ -44,12 +44,12 @@ impl Unique {
     /// A key made of arguments: equal ones give equal keys, whatever their size.
     #[must_use]
     pub fn key_of<T: Serialize>(arguments: &T) -> String {
-        // A value that can't be serialised can't be a payload either; enqueueing it says so.
+        // A value that can't be serialised can't be a payload either; enqueueing reports it.
         let json = serde_json::to_value(arguments).unwrap_or_default().to_string();
         hex::encode(Sha256::digest(json.as_bytes()))
     }
 
-    /// As the ledger takes it: key, until, seconds.
+    /// The ledger's form: key, until, seconds.
     pub(crate) fn columns(self) -> (Option<String>, Option<Cow<'static, str>>, Option<f64>) {
         let (until, seconds) = match self.until {
             Until::Done => ("done", None),

@@ -1,4 +1,4 @@
-//! Why a job is waiting: the dispatcher's reasons, asked of the ledger in the order in which they count.
+//! Reasons for waiting: the dispatcher's, read from the ledger in the order of their precedence.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::{Database, JobId, dispatch, ledger::interval};
 
-/// A position is counted up to this.
+/// Maximum counted position.
 const FARTHEST: i64 = 10_000;
-/// A worker that has not been heard of for this long doesn't count.
+/// Maximum age of a worker's heartbeat for it to count.
 const HEARD_OF: Duration = Duration::from_secs(30);
 
-/// What a waiting job waits for.
+/// Reason why a job waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(
     feature = "openapi",
@@ -21,41 +21,41 @@ const HEARD_OF: Duration = Duration::from_secs(30);
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Its time has not come: a later start, or the wait before another attempt.
+    /// Its due time has not come: a later start, or the wait before another attempt.
     Later,
     /// Its pool, kind or workspace is paused.
     Paused,
-    /// Enough jobs of its kind or workspace run already.
+    /// The maximum number of jobs of its kind or workspace are running.
     ConcurrencyLimit,
-    /// Enough of them have started in this period.
+    /// The maximum number of them have started in this period.
     RateLimit,
-    /// No scheduler leads, so that no job begins.
+    /// No scheduler is active, so that no job starts.
     NoScheduler,
-    /// No worker of its pool is alive and taking jobs.
+    /// No worker of its pool is alive and accepts jobs.
     NoWorker,
-    /// All slots are taken, or others go first.
+    /// All slots are taken, or other jobs are first.
     Position,
 }
 
-/// Why a job is waiting.
+/// State of a waiting job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "Waiting"))]
 pub struct Waiting {
-    /// What it waits for.
+    /// Reason.
     pub reason: Reason,
-    /// Its place among the due jobs of its workspace in the pool, from 1; counted up to 10,000.
+    /// Position among the due jobs of its workspace in the pool, from 1; counted up to 10,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub position: Option<i64>,
-    /// Until when, where that is known.
+    /// Time until which it waits, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", oai(skip_serializing_if_is_none))]
     pub until: Option<DateTime<Utc>>,
-    /// A sentence for people.
+    /// Message for display.
     pub detail: String,
 }
 
-/// Why the job is waiting; none for one that isn't.
+/// The reason why the job waits; none if it isn't waiting.
 pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select j.pool, j.kind, j.run_at, j.run_at > now() as "later!", j.attempt, j.batch_id,
@@ -98,9 +98,9 @@ pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx
         |reason, until, detail: String| Waiting { reason, position: Some(row.position), until, detail };
     Ok(Some(if row.later {
         let detail = if row.attempt > 0 {
-            format!("attempt {} failed; the next begins then", row.attempt)
+            format!("attempt {} failed; the next one starts then", row.attempt)
         } else {
-            "it was asked to start then".to_owned()
+            "its start was requested for then".to_owned()
         };
         Waiting { position: None, ..waiting(Reason::Later, Some(row.run_at), detail) }
     } else if row.pause.is_some() {
@@ -113,7 +113,7 @@ pub async fn why(database: &Database, id: JobId) -> Result<Option<Waiting>, sqlx
         let why = row.pause_reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         waiting(Reason::Paused, None, what + &why)
     } else if !dispatch::is_led(database).await? {
-        waiting(Reason::NoScheduler, None, "no scheduler leads; jobs begin again once one does".to_owned())
+        waiting(Reason::NoScheduler, None, "no scheduler is active; jobs start again once one is".to_owned())
     } else if row.slots == 0 {
         waiting(Reason::NoWorker, None, format!("no worker of the pool {} is alive", row.pool))
     } else if let Some(whole) = row.whole {

@@ -1,7 +1,7 @@
 //! A worker process: takes ids from its pools' queues, claims the jobs, runs their handlers as tasks
 //! of its own, keeps their leases, and ends them. See [`run`] for one job's life.
 //!
-//! Killed at any line: the leases of its jobs run out and the leader frees them.
+//! Killed at any line: the leases of its jobs expire and the leader frees them.
 
 mod isolated;
 pub(crate) mod run;
@@ -29,23 +29,24 @@ use running::RunningJobs;
 
 pub use isolated::{IsolatedProcess, RUN_ISOLATED, run_isolated};
 
-/// How long jobs that are left after the grace may take to be put back.
+/// Maximum time after the grace period for the remaining jobs to be put back.
 const HANDING_BACK: Duration = Duration::from_secs(2);
-/// How long the last statements of a worker may take.
+/// Maximum time of the last statements of a worker.
 const SIGNING_OFF: Duration = Duration::from_millis(1500);
-/// How long [`work`] may take after `stop` beyond the grace, whatever hangs.
+/// Maximum time of [`work`] after `stop` and the grace period.
 pub const BEYOND_GRACE: Duration = Duration::from_secs(4);
 
-/// What a worker process is told.
+/// Configuration of a worker process.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// How many jobs of each pool it runs at once. A pool that isn't named is not served.
+    /// Maximum number of concurrent jobs of each pool. A pool that isn't named is not served.
     pub slots: HashMap<Pool, usize>,
-    /// How long the ledger believes in a worker that says nothing.
+    /// Maximum age of a worker's heartbeat and of its claims.
     pub lease: Duration,
-    /// How long jobs may go on after SIGTERM.
+    /// Grace period of jobs after SIGTERM.
     pub grace: Duration,
-    /// What runs a job alone whose worker has died with it; without, it runs here like any other.
+    /// The process in which a job runs alone after its worker has crashed; without it, the job runs here like
+    /// any other.
     pub isolated: Option<IsolatedProcess>,
 }
 
@@ -57,15 +58,15 @@ impl WorkerConfig {
     }
 }
 
-/// What the tasks of a worker share.
+/// The state that the tasks of a worker share.
 pub(crate) struct Shared {
     pub id: Uuid,
     pub registration: Registration,
-    /// What an operator asks of this worker.
+    /// An operator's command to this worker.
     pub asked: watch::Sender<Option<Asked>>,
-    /// What it does; goes into its row.
+    /// State of the worker; written to its row.
     pub state: watch::Sender<State>,
-    /// Brings the next renewal forward, which writes the state and reads what is asked.
+    /// Triggers the next renewal, which writes the state and reads the command.
     pub look: Notify,
     pub throughput: Arc<Tally>,
     pub database: Database,
@@ -81,7 +82,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What is shared, and what resolves once its last holder is gone and its last words have been sent.
+    /// The shared state, and a future that resolves once its last holder is gone and its last events have been sent.
     fn start_with(
         registration: Registration,
         database: &Database,
@@ -116,26 +117,26 @@ impl Shared {
             database: database.clone(),
         };
         let last_words = async move {
-            let _ = events.await; // it doesn't panic, and nobody aborts it
+            let _ = events.await; // it doesn't panic, and is not aborted
         };
         (shared, last_words)
     }
 }
 
 impl Shared {
-    /// Takes in what the worker's row says. Who has been asked to leave, leaves.
+    /// Applies the command in the worker's row. A drain can't be undone.
     fn hear(&self, asked: Option<Asked>) {
         self.asked.send_if_modified(|now| {
             let news = *now != asked && *now != Some(Asked::Drain);
             if news {
-                tracing::info!(worker = %self.id, ?asked, "an operator asks");
+                tracing::info!(worker = %self.id, ?asked, "received an operator's command");
                 *now = asked;
             }
             news
         });
     }
 
-    /// Says what it does from now on.
+    /// Sets its state.
     fn turn(&self, state: State) {
         if self.state.send_replace(state) != state {
             self.look.notify_one();
@@ -149,8 +150,8 @@ impl Shared {
     }
 }
 
-/// Serves pools until `stop`, or until an operator asks it to leave; then drains: takes nothing more, lets
-/// short jobs end, asks those that checkpoint to hand back, and returns within the grace period.
+/// Serves pools until `stop`, or until an operator drains it; then accepts nothing more, lets
+/// short jobs end, signals those with checkpoints to hand back, and returns within the grace period.
 ///
 /// # Errors
 /// When the worker can't register in the ledger at start.
@@ -163,7 +164,7 @@ pub async fn work(
     let id = Uuid::now_v7();
     let registration = registration(id, &config);
     registration.heartbeat(State::Taking, &mut *database.pool.acquire().await?).await?;
-    // The leader counts slots; it need not find these by its poll.
+    // The leader counts slots; it need not wait for its poll to find these.
     database.bus.wake(None);
     let isolation = config.isolated.clone().map(|process| Isolation::new(process, config.lease));
     let (shared, _) =
@@ -197,7 +198,7 @@ pub async fn work(
             tracing::info!(worker = %id, slots = ?config.slots, "taking jobs");
             take(&shared, &slots, &jobs, &receivers, &taking);
             shared.turn(State::Taking);
-            // The leader counts slots; it need not find these by its poll.
+            // The leader counts slots; it need not wait for its poll to find these.
             database.bus.wake(None);
         } else {
             shared.turn(State::Paused);
@@ -216,7 +217,7 @@ pub async fn work(
     tracing::info!(in_hand = jobs.len(), "draining");
     shared.hand_back.cancel();
     if tokio::time::timeout(config.grace, jobs.wait()).await.is_err() {
-        tracing::warn!(in_hand = jobs.len(), "grace period over; handing back what is left");
+        tracing::warn!(in_hand = jobs.len(), "the grace period has passed; handing back the remaining jobs");
         shared.running.abort_all();
         // Each task puts its job back, which takes one statement.
         let _ = tokio::time::timeout(HANDING_BACK, jobs.wait()).await;
@@ -231,7 +232,7 @@ pub async fn work(
     match signed_off.await {
         Ok(Ok(())) => {}
         failed => {
-            tracing::warn!(?failed, "could not sign off; the row is removed when its heartbeat is old");
+            tracing::warn!(?failed, "could not sign off; the row will be removed when its heartbeat is old");
         }
     }
     Ok(())
@@ -245,7 +246,7 @@ fn take(
     receivers: &TaskTracker,
     taking: &CancellationToken,
 ) {
-    // The name of the apalis workers: one that has just stopped is not to be confused with the next.
+    // The name of the apalis workers: one that has just stopped must not be confused with the next.
     let name = format!("{}/{}", shared.id, Uuid::now_v7());
     for (&pool, slots) in slots {
         let (deliveries, mut delivered) = mpsc::unbounded_channel();
@@ -261,7 +262,7 @@ fn take(
         let (shared, jobs) = (Arc::clone(shared), jobs.clone());
         receivers.spawn(async move {
             while let Some((job, slot)) = delivered.recv().await {
-                // In a box: a task's future is moved several times, and this one is large.
+                // Boxed: a task's future is moved several times, and this one is large.
                 jobs.spawn(Box::pin(run::run(Arc::clone(&shared), job.into(), slot)));
             }
         });

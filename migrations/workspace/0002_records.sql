@@ -7,6 +7,7 @@ create table recordsets (
     description text,
     settings    jsonb not null default '{}',
     is_active   boolean not null default true,
+    bytes       bigint not null default 0,        -- what its definition counts for: texts, settings and fields
     schema_version integer not null default 1,    -- of its fields; writers hold the row while they rely on it
     created_by  uuid,
     created_at  timestamptz not null default now(),
@@ -39,6 +40,7 @@ create table records (
     id                uuid primary key,
     recordset_id      uuid not null,
     data              jsonb not null,
+    bytes             integer not null default 0, -- what it counts for: the same when it is removed as when it was written
     version           integer not null default 1,
     staged_by         uuid,                       -- the atomic import that will publish it, see staged_imports
     promoted_text_1   text,
@@ -65,6 +67,7 @@ create table record_versions (
     version     integer not null,
     recordset_id uuid not null,
     data        jsonb not null,
+    bytes       integer not null default 0,       -- as of records
     staged_by   uuid,
     written_by  xid8 not null,                    -- the transaction that wrote this version
     replaced_by xid8 not null default pg_current_xact_id(),
@@ -91,7 +94,8 @@ create index unique_values_of_record on unique_values (record_id);
 create table staged_imports (
     job_id       uuid primary key,
     recordset_id uuid not null,
-    published_by xid8
+    published_by xid8,
+    discarding   boolean not null default false   -- is not to be published any more: its rows are being removed
 );
 
 -- Record counts as deltas: a batch appends one, a reader sums, maintenance folds.

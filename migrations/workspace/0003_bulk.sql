@@ -1,5 +1,6 @@
 -- Bulk work: uploaded files, imports with their bad rows, exports with their segments.
 -- An import's or export's id is its job's id. How a job goes is the ledger's to say, not ours.
+-- Runs with search_path = the tenant's schema, shard_api, ext.
 
 create table files (
     id           uuid primary key,
@@ -49,17 +50,17 @@ create table import_error_counts (
     job_id uuid not null,
     code   text not null,
     count  bigint not null,
+    bytes  bigint not null default 0,             -- what the lines of the report count for
     constraint import_error_counts_pkey primary key (job_id, code)
 );
-
--- An atomic import that is not to be published any more: its rows are being removed.
-alter table staged_imports add column discarding boolean not null default false;
 
 create table exports (
     job_id       uuid primary key,
     recordset_id uuid not null,
     name         text not null,                   -- of the file that is downloaded
     format       text not null check (format in ('csv')),
+    -- Whether values that a spreadsheet would take for formulas are marked in the file.
+    is_safe      boolean not null default true,
     only_fields  text[],                          -- null: all that the recordset has when the job begins
     columns      jsonb,                           -- [{key, label}], fixed when the job begins
     snapshot     text,                            -- pg_current_snapshot() when the job began

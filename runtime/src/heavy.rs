@@ -1,8 +1,8 @@
-//! Heavy work: what keeps a core busy, or much memory, for one request. Each kind has a pool of few threads, a short
-//! queue in front of it, and room in both for others than whoever asks for the most.
+//! Heavy work: work that keeps a core busy, or takes much memory, for one request. Each kind has a pool of few
+//! threads, a short queue in front of it, and room in both for others than the busiest caller.
 //!
-//! A thread is held by the work and not by who asked for it: a request whose client leaves is dropped at once, its
-//! work can't be. The work learns that nobody waits any more ([`Stop`]) and may end early.
+//! A thread is held by the work and not by its caller: a request whose client leaves is dropped at once, its
+//! work can't be. The work is notified that its result is not needed ([`Stop`]) and may end early.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// Lowest priority of a thread, see nice(2): for work that may take all of the processor time that is left over.
 pub const MAX_NICE: i32 = 19;
-/// Seconds after which whoever was refused may come again.
+/// Seconds after which a refused caller may retry.
 pub const COME_BACK: u64 = 2;
 
 tokio::task_local! {
@@ -32,44 +32,44 @@ tokio::task_local! {
 pub struct HeavyPool {
     name: &'static str,
     threads: Arc<Semaphore>,
-    /// Who runs: the last thread is not for whoever has all the others.
+    /// Callers with running work: the last thread is not for a caller that has all the others.
     holders: Places<Whose>,
-    /// Works that run or wait: at the most, of one holder, and now.
+    /// Running or waiting works: maximum, maximum of one caller, and present number.
     most: usize,
     max_of_one: usize,
     now: Arc<AtomicUsize>,
-    /// How much the threads give way to those that answer requests, see nice(2).
+    /// Niceness of the threads in favour of those that answer requests, see nice(2).
     gives_way: i32,
 }
 
-/// On whose behalf work is done.
+/// The caller on whose behalf work is done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Whose {
-    /// A workspace's.
+    /// A workspace.
     Workspace(Uuid),
-    /// A client's, by its address; the first half of one of IPv6.
+    /// A client, by its address; the first half of one of IPv6.
     Client(IpAddr),
-    /// Nobody's in particular.
+    /// None in particular.
     Unknown,
 }
 
-/// Tells work that nobody waits for it any more.
+/// Notifies work that its result is not needed.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
-/// Why heavy work has no result.
+/// The reason why heavy work has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum HeavyError {
     /// Too much of it waits already. 503 `overloaded`.
-    #[error("too much of this is under way just now")]
+    #[error("too much work of this kind is waiting; retry later")]
     Overloaded,
-    /// It panicked, or no thread could be had: a fault of ours.
-    #[error("heavy work of the pool {0} broke off")]
+    /// It panicked, or no thread could be started: an internal error.
+    #[error("heavy work of the pool {0} was aborted")]
     BrokenOff(&'static str),
 }
 
 impl HeavyPool {
-    /// So many threads, and a queue for so many works beside those that run.
+    /// So many threads, and a queue for so many works beside the running ones.
     #[must_use]
     pub fn new(name: &'static str, threads: usize, queue: usize, gives_way: i32) -> Self {
         let most = threads + queue;
@@ -84,13 +84,13 @@ impl HeavyPool {
         }
     }
 
-    /// Works that run or wait.
+    /// Number of running or waiting works.
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.now.load(Ordering::Acquire)
     }
 
-    /// Refuses what [`heavy`] would refuse now: for requests that do some work before.
+    /// Refuses in the same cases as [`heavy`] would now: for requests that do some work before.
     ///
     /// # Errors
     /// [`HeavyError::Overloaded`].
@@ -101,7 +101,7 @@ impl HeavyPool {
 
     fn enter(&self) -> Result<Entered, HeavyError> {
         let entered = Entered(Arc::clone(&self.now));
-        // Counted before it is compared, so that of two at once only one is the last.
+        // Counted before it is compared, so that of two concurrent calls only one is the last.
         let before = self.now.fetch_add(1, Ordering::AcqRel);
         if before >= self.most { Err(HeavyError::Overloaded) } else { Ok(entered) }
     }
@@ -117,7 +117,7 @@ impl Drop for Entered {
 }
 
 impl Whose {
-    /// The client of the request that this is done for, if it is done for one.
+    /// The client of the present request, if there is one.
     #[must_use]
     pub fn client() -> Self {
         match CLIENT.try_with(|address| *address).ok().flatten() {
@@ -136,7 +136,7 @@ impl Stop {
     }
 }
 
-/// Asks for a stop when it is dropped.
+/// Requests a stop when it is dropped.
 struct AsksForStop(Stop);
 
 impl Drop for AsksForStop {
@@ -145,16 +145,16 @@ impl Drop for AsksForStop {
     }
 }
 
-/// Does what a request asks for, on behalf of the client at that address.
+/// Runs the work of a request, on behalf of the client at that address.
 pub async fn for_client<T>(address: Option<IpAddr>, work: impl Future<Output = T>) -> T {
     CLIENT.scope(address, work).await
 }
 
-/// Does heavy work on a thread of its pool, and answers with its result. What is held while it is done goes with the
-/// work: it ends when the work does, also when this future has been dropped.
+/// Does heavy work on a thread of its pool, and answers its result. Resources held during it are moved to the
+/// work: they are released at its end, also when this future has been dropped.
 ///
 /// # Errors
-/// [`HeavyError::Overloaded`] when too much waits already, of all or of this holder; [`HeavyError::BrokenOff`] when
+/// [`HeavyError::Overloaded`] when too much waits already, of all or of this caller; [`HeavyError::BrokenOff`] when
 /// the work panicked.
 pub async fn heavy<T: Send + 'static>(
     pool: &HeavyPool,
@@ -168,28 +168,28 @@ pub async fn heavy<T: Send + 'static>(
     let asks = AsksForStop(Stop::default());
     let (stop, gives_way) = (asks.0.clone(), pool.gives_way);
     let (send, result) = oneshot::channel();
-    // A thread of its own: it gives way to others, which can't be taken back from one that is used again.
+    // A thread of its own: its niceness can't be reset, so it must not be reused.
     let spawned = thread::Builder::new().name(pool.name.to_owned()).spawn(move || {
         let held = (thread, place, entered);
         give_way(gives_way);
         let done = catch_unwind(AssertUnwindSafe(|| work(&stop)));
-        // Before the answer, so that whoever has it may ask for more at once.
+        // Before the answer, so that its receiver may request more at once.
         drop(held);
         if let Ok(done) = done {
-            let _ = send.send(done); // nobody may be there any more
+            let _ = send.send(done); // the receiver may have left
         }
     });
     spawned.map_err(|_| HeavyError::BrokenOff(pool.name))?;
     result.await.map_err(|_| HeavyError::BrokenOff(pool.name))
 }
 
-/// Lets other threads go first. Elsewhere than on Linux this would be the whole process.
+/// Lets other threads go first. Elsewhere than on Linux this would affect the whole process.
 #[cfg(target_os = "linux")]
 fn give_way(by: i32) {
     if by > 0
         && let Err(error) = rustix::process::nice(by)
     {
-        tracing::debug!(%error, "heavy work runs like all other");
+        tracing::debug!(%error, "heavy work runs with normal priority");
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
         Whose::Workspace(Uuid::from_u128(n))
     }
 
-    /// Work that says that it runs, and ends when it is told to.
+    /// Work that reports that it runs, and ends on request.
     fn held(running: &Arc<AtomicUsize>, until: mpsc::Receiver<()>) -> impl FnOnce(&Stop) + Send + 'static {
         let running = Arc::clone(running);
         move |_| {
@@ -238,7 +238,7 @@ mod tests {
         for n in 0..6 {
             let (end, ended) = mpsc::channel();
             ends.push(end);
-            // Polled once, and then dropped, as of a client that leaves.
+            // Polled once, and then dropped, as when a client leaves.
             assert!(heavy(&pool, holder(n), held(&running, ended)).now_or_never().is_none());
         }
         until(|| running.load(Ordering::Acquire) == 2).await;

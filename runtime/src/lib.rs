@@ -1,5 +1,5 @@
-//! What a process of Millrace runs on: settings, logs and traces, servers, the object store, places for heavy work;
-//! and the transports to the outside: mail, webhooks, Stripe. It knows nothing of tenants or of what they keep.
+//! The runtime of Millrace's processes: settings, logs and traces, servers, the object store, pools for heavy work;
+//! and the transports to the outside: email, webhooks, Stripe. It knows nothing of tenants or their data.
 
 pub mod heavy;
 pub mod mail;

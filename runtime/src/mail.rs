@@ -1,5 +1,5 @@
-//! Mail: over SMTP, or into an outbox folder where no server is configured. Sending happens in jobs
-//! only; a mail that is sent twice has the same Message-ID both times.
+//! Email: over SMTP, or into an outbox folder where no server is configured. Sending happens in jobs
+//! only; an email that is sent twice has the same Message-ID both times.
 
 mod outbox;
 mod smtp;
@@ -18,14 +18,14 @@ use crate::settings::{SettingError, Settings};
 pub use outbox::Outbox;
 pub use smtp::Smtp;
 
-/// A mail to one person.
+/// An email to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// Names the mail for ever: the same id twice is the same mail sent twice.
+    /// Permanent id of the email: the same id twice is the same email sent twice.
     pub id: Uuid,
-    /// The recipient's address.
+    /// Email address of the recipient.
     pub to: String,
-    /// One line.
+    /// Subject, one line.
     pub subject: String,
     /// Plain text.
     pub text: String,
@@ -33,25 +33,25 @@ pub struct Mail {
     pub html: Option<String>,
 }
 
-/// Why a mail did not go out.
+/// The reason why an email was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// It never will: an address that isn't one, or a server that said no for good.
-    #[error("the mail was refused: {0}")]
+    /// Permanent: an invalid address, or a permanent rejection by the server.
+    #[error("the email was rejected: {0}")]
     Refused(String),
-    /// It may another time.
-    #[error("the mail could not be sent now: {0}")]
+    /// Temporary.
+    #[error("the email could not be sent now: {0}")]
     NotNow(String),
 }
 
-/// What carries mail away.
+/// The transport of email.
 #[async_trait]
 pub trait Mailer: Debug + Send + Sync {
-    /// Sends a mail; when it answers, the mail is somebody else's responsibility.
+    /// Sends an email; when it answers, another server is responsible for the email.
     async fn send(&self, mail: &Mail) -> Result<(), MailError>;
 }
 
-/// The mailer that the settings name: `MAIL_URL` (`smtp://`, `smtps://` or `file:///folder`, by default
+/// The mailer of the settings: `MAIL_URL` (`smtp://`, `smtps://` or `file:///folder`, by default
 /// `.millrace/outbox`) with `MAIL_FROM` as the sender.
 pub fn from_settings(settings: &Settings) -> Result<Arc<dyn Mailer>, SettingError> {
     let from = Sender::from_str(settings.get("MAIL_FROM").unwrap_or("Millrace <millrace@localhost>"))
@@ -67,14 +67,14 @@ pub fn from_settings(settings: &Settings) -> Result<Arc<dyn Mailer>, SettingErro
         }
         "file" => {
             let folder =
-                url.to_file_path().map_err(|()| malformed("a file URL names a folder: file:///…"))?;
+                url.to_file_path().map_err(|()| malformed("a file URL must name a folder: file:///…"))?;
             Ok(Arc::new(Outbox::new(folder, from)))
         }
         _ => Err(malformed("expected smtp://, smtps:// or file:///")),
     }
 }
 
-/// Whom mail comes from.
+/// The sender of emails.
 #[derive(Debug, Clone)]
 pub struct Sender(Mailbox);
 
@@ -87,7 +87,7 @@ impl FromStr for Sender {
 }
 
 impl Sender {
-    /// The mail as it goes over the wire.
+    /// The email in its wire format.
     fn message(&self, mail: &Mail) -> Result<Message, MailError> {
         let refused = |error: &dyn std::error::Error| MailError::Refused(error.to_string());
         let to = mail.to.parse().map(|address| Mailbox::new(None, address)).map_err(|e| refused(&e))?;
@@ -100,7 +100,7 @@ impl Sender {
         let text = SinglePart::plain(mail.text.clone());
         match &mail.html {
             None => builder.singlepart(text),
-            // Readers show the last part that they can, so the plain one is first.
+            // Mail programs show the last part that they support, so the plain one is first.
             Some(html) => builder.multipart(
                 MultiPart::alternative().singlepart(text).singlepart(SinglePart::html(html.clone())),
             ),
@@ -109,7 +109,7 @@ impl Sender {
     }
 }
 
-/// A subject that readers show as it is: what looks like an encoded word (RFC 2047) would be decoded.
+/// A subject that mail programs show literally: an encoded word (RFC 2047) would be decoded.
 fn literal(subject: &str) -> String {
     subject.replace("=?", "= ?")
 }
@@ -182,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_none_is_refused_for_good() {
         let mailer = from_settings(&settings("smtp://127.0.0.1:1")).unwrap();
-        let refused = mailer.send(&Mail { to: "nobody".into(), ..mail() }).await;
+        let refused = mailer.send(&Mail { to: "no address".into(), ..mail() }).await;
         assert!(matches!(refused, Err(MailError::Refused(_))), "{refused:?}");
         let not_now = mailer.send(&mail()).await;
         assert!(matches!(not_now, Err(MailError::NotNow(_))), "{not_now:?}");

@@ -1,5 +1,5 @@
-//! What every process does around its work: logs to stderr, spans to a collector where one is named,
-//! handlers' lines to their jobs; and it stops when it is asked to.
+//! The frame of every process: logs to stderr, spans to a collector where one is configured,
+//! handlers' lines to their jobs; and stopping on a signal.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
@@ -17,12 +17,12 @@ use crate::{
     telemetry::{Export, QuerySpans, Traces},
 };
 
-/// The allocator, which every binary sets: a worker makes and drops dozens of small things for each job, and glibc's
+/// The allocator, which every binary sets: a worker allocates dozens of small objects for each job, and glibc's
 /// allocator costs it a sixth of its time.
 pub use mimalloc::MiMalloc as Allocator;
 
-/// Has the kernel back this process's memory, and that of its children, by small pages. The allocator asks for huge
-/// ones, which stay resident for the little that is left in them: with them 10,000 open streams take a fifth more, and
+/// Makes the kernel back this process's memory, and that of its children, by small pages. The allocator requests huge
+/// ones, which stay resident for the few objects left in them: with them 10,000 open streams take a fifth more, and
 /// an import half as much again, at the same speed.
 pub fn use_small_pages() {
     #[cfg(target_os = "linux")]
@@ -31,23 +31,23 @@ pub fn use_small_pages() {
     }
 }
 
-/// Has all that this process writes to disk readable by its own user alone: people's files, and mails in an outbox.
+/// Makes all files that this process writes readable by its own user alone: users' files, and emails in an outbox.
 pub fn keep_files_private() {
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Our crates: what their spans and events say is ours to keep; libraries may say anything.
+/// Our crates, whose spans and events are free of secrets; those of libraries need not be.
 const OURS: [&str; 5] = ["api", "domain", "jobs", "tabular", "workers"];
 
-/// `LOG`, where it is not set.
+/// Default of `LOG`.
 const DEFAULT_LOG: &str = "info,sqlx=warn,apalis_core=error,opentelemetry=warn";
 
 /// A filter of log lines.
 ///
 /// # Errors
-/// Also for a word without `=` that is no level: the filter's syntax takes it for a target whose every line is let
-/// through, and no other target's.
+/// Also for a word without `=` that is no level: the filter's syntax would read it as a target whose lines are
+/// all let through, and no other target's.
 fn filter(text: &str) -> Result<EnvFilter, SettingError> {
     const NAME: &str = "LOG";
     let is_word =
@@ -65,8 +65,8 @@ fn filter(text: &str) -> Result<EnvFilter, SettingError> {
     EnvFilter::try_new(text.join(",")).map_err(|error| SettingError::malformed(NAME, error))
 }
 
-/// What the process's logging holds on to. Dropped at the end of `main`, it sends the last spans.
-#[must_use = "the last spans go out when this is dropped"]
+/// The resources of the process's logging. Dropped at the end of `main`, it sends the last spans.
+#[must_use = "the last spans are sent when this is dropped"]
 pub struct Logging {
     _traces: Option<Traces>,
 }
@@ -74,7 +74,7 @@ pub struct Logging {
 /// Starts the process's logging. `service` names the process in traces.
 ///
 /// - To stderr: `LOG` filters (`info`), `LOG_FORMAT=json` for machines.
-/// - To a job's log: what a handler says at `info` or above, whatever `LOG` is.
+/// - To a job's log: a handler's events at `info` or above, whatever `LOG` is.
 /// - To a collector: spans, those of SQL statements among them, when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 ///
 /// # Errors
@@ -110,24 +110,24 @@ pub fn start_logging(settings: &Settings, service: &str) -> Result<Logging, Sett
     Ok(Logging { _traces: traces })
 }
 
-/// Tells the operator why the process ends before it has begun: one line on stderr, whatever `LOG` lets through. The
+/// Reports why the process ends before it has started: one line on stderr, regardless of `LOG`. The exit
 /// code is that of a process that its supervisor should start again.
 pub fn cannot_start(reason: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("cannot start: {reason}");
     ExitCode::FAILURE
 }
 
-/// Ends the process after that time, whatever hangs: a server that doesn't answer, or a file system. By a thread of its
-/// own, since what hangs may be the runtime.
+/// Ends the process after that time, whatever hangs: a server that doesn't answer, or a file system. By a
+/// thread of its own, since the runtime itself may hang.
 pub fn end_within(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
-        tracing::error!(seconds = limit.as_secs(), "did not come to an end in time; leaving all the same");
+        tracing::error!(seconds = limit.as_secs(), "did not stop in time; exiting regardless");
         std::process::exit(1);
     });
 }
 
-/// Resolves when the process is asked to stop, by SIGTERM or SIGINT.
+/// Resolves when the process is signalled to stop, by SIGTERM or SIGINT.
 pub async fn asked_to_stop() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -139,7 +139,7 @@ pub async fn asked_to_stop() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("asked to stop");
+    tracing::info!("received a signal to stop");
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The servers that every process needs, as its environment names them.
+//! The servers that every process needs, from its environment.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use crate::{
     settings::{SettingError, Settings},
 };
 
-/// The length of `REDIS_PREFIX` at the most.
+/// Maximum length of `REDIS_PREFIX`.
 const MAX_PREFIX_LENGTH: usize = 64;
-/// Connections of a process to PostgreSQL at the most: no server takes more.
+/// Maximum number of a process's connections to PostgreSQL: no server accepts more.
 const MAX_CONNECTIONS: u32 = 10_000;
 
-/// Where PostgreSQL and Redis are, and how they are used.
+/// Addresses and use of PostgreSQL and Redis.
 #[derive(Clone)]
 pub struct Servers {
     /// `DATABASE_URL`: PostgreSQL, as Millrace's own login.
     pub database_url: String,
     /// `REDIS_URL`.
     pub redis_url: String,
-    /// `REDIS_TLS_CA_FILE`: the certificates (PEM) that Redis' own is checked with, in place of the system's.
+    /// `REDIS_TLS_CA_FILE`: CA certificates (PEM) for Redis, in place of the system's.
     pub redis_ca: Option<Vec<u8>>,
-    /// `REDIS_PREFIX`: in front of every name in Redis. `mr`.
+    /// `REDIS_PREFIX`: prefix of every name in Redis. Default: `mr`.
     pub redis_prefix: String,
-    /// `DATABASE_CONNECTIONS`: at the most, per process.
+    /// `DATABASE_CONNECTIONS`: maximum number of connections per process.
     pub connections: u32,
-    /// `WORKSPACE_CONNECTIONS`: of these, what one workspace's requests hold at the most. A quarter.
+    /// `WORKSPACE_CONNECTIONS`: maximum number of these for one workspace's requests. Default: a quarter.
     pub workspace_connections: u32,
-    /// `LONG_READS`: long reads at once. A tenth of the connections.
+    /// `LONG_READS`: maximum number of concurrent long reads. Default: a tenth of the connections.
     pub long_reads: u32,
 }
 
@@ -52,7 +52,7 @@ impl Servers {
         })
     }
 
-    /// What use of the connections is fair in a process that answers requests.
+    /// Fair use of the connections in a process that answers requests.
     #[must_use]
     pub fn fair_use(&self, statement_timeout: Duration) -> FairUse {
         FairUse {
@@ -63,10 +63,10 @@ impl Servers {
     }
 
     /// Connects to both. Either end of a connection, and an open transaction, may be silent for `silence`. Processes
-    /// that answer requests say what use of the connections is fair.
+    /// that answer requests pass limits of fair use.
     ///
     /// # Errors
-    /// When a server is out of reach.
+    /// When a server is unreachable.
     pub async fn connect(
         &self,
         silence: Duration,
@@ -105,7 +105,7 @@ pub fn database_url(settings: &Settings) -> Result<String, SettingError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(SettingError::malformed(NAME, "expected postgres://user:password@host/database"));
     }
-    // What is wrong with a URL may be its password, so the parser's own words stay out.
+    // The faulty part of a URL may be its password, so the parser's own message is left out.
     jobs::server::options(url, "millrace").map_err(|error| {
         let reason = match error {
             sqlx::Error::Configuration(cause) if cause.is::<url::ParseError>() => cause.to_string(),

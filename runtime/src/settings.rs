@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, process::Exi
 
 use url::Url;
 
-/// How short a secret may be, in characters.
+/// Minimum length of a secret, in characters.
 pub const MIN_SECRET_LENGTH: usize = 32;
 
-/// A variable that is missing or makes no sense: one line for the operator.
+/// A missing or invalid variable: one line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     /// It has no default.
@@ -17,26 +17,26 @@ pub enum SettingError {
     /// It is no text.
     #[error("{0} is malformed: it is not UTF-8")]
     NotText(String),
-    /// What it names does not exist or does not let this process in, for example a folder that is not mounted yet.
+    /// The object that it names does not exist or is not accessible, for example a folder that is not mounted yet.
     #[error("{name}: {reason}")]
     OutOfReach {
-        /// The variable.
+        /// Variable.
         name: &'static str,
-        /// What is wrong.
+        /// Reason.
         reason: String,
     },
-    /// It is not what it should be.
+    /// It is malformed.
     #[error("{name} is malformed: {reason}")]
     Malformed {
-        /// The variable.
+        /// Variable.
         name: &'static str,
-        /// What is wrong; never repeats the value, which may be a secret.
+        /// Reason; never repeats the value, which may be a secret.
         reason: String,
     },
 }
 
 impl SettingError {
-    /// The code that a process ends with because of it: 2 where starting again would not help, 1 where it may.
+    /// The exit code of a process with this error: 2 if starting again would not help, 1 if it may.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -155,7 +155,7 @@ impl Settings {
         Ok(secret)
     }
 
-    /// The address of a site or an API, if it is set: paths are appended to it.
+    /// The URL of a site or an API, if it is set: paths are appended to it.
     ///
     /// # Errors
     /// When it is no http:// or https:// URL of a host, or has more than a path.

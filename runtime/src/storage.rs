@@ -1,7 +1,7 @@
-//! Where files' bytes live: an object store by URL, a local folder unless told otherwise.
+//! Storage of files' bytes: an object store by URL, a local folder by default.
 //!
-//! Nothing here holds a whole file in memory. An object is there whole or not at all: what fails half
-//! way leaves no object. Which objects exist is the business of the tables that hold their keys.
+//! Nothing here holds a whole file in memory. An object is complete or absent: a failure half
+//! way leaves no object. The tables that hold the keys determine which objects exist.
 
 mod reader;
 
@@ -21,49 +21,49 @@ pub use reader::ObjectReader;
 
 use crate::settings::{SettingError, Settings};
 
-/// Bytes in one part of an upload: more than the least that stores take, few enough to hold some.
+/// Bytes in one part of an upload: more than the minimum of object stores, few enough to hold some in memory.
 const PART: usize = 6 << 20;
 
 /// A handle on the object store; clones share it.
 #[derive(Debug, Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
-    /// The folder, where the store is one.
+    /// Folder, if the store is one.
     folder: Option<PathBuf>,
 }
 
-/// What [`Storage::put_stream`] stored.
+/// Result of [`Storage::put_stream`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of them, in hex.
+    /// SHA-256 in hex.
     pub sha256: String,
 }
 
-/// Why bytes could not be stored or read.
+/// The reason why bytes could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// No such object.
-    #[error("the file is not there any more")]
+    #[error("the file no longer exists")]
     NotFound,
-    /// More bytes than allowed; nothing was kept.
+    /// More bytes than allowed; nothing was stored.
     #[error("the file is larger than {0} bytes")]
     TooLarge(u64),
-    /// The sender's stream broke off or made no sense; nothing was kept.
-    #[error("the upload broke off: {0}")]
+    /// The sender's stream was aborted or invalid; nothing was stored.
+    #[error("the upload was aborted: {0}")]
     Interrupted(std::io::Error),
-    /// No room left in the store.
-    #[error("there is no room left to store files")]
+    /// The store is full.
+    #[error("the file storage is full")]
     Full,
-    /// `STORAGE_URL` is not one that this build can open.
+    /// `STORAGE_URL` is not supported by this build.
     #[error("{0}")]
     BadUrl(String),
     /// The store can't be written to.
-    #[error("the file store can't be written to: {0}")]
+    #[error("the file storage can't be written to: {0}")]
     OutOfReach(String),
     /// Anything else.
-    #[error("the file store failed")]
+    #[error("the file storage failed")]
     Failed(#[source] object_store::Error),
 }
 
@@ -88,13 +88,13 @@ impl From<object_store::Error> for StorageError {
 }
 
 impl Storage {
-    /// Opens a store. `file:///folder` makes the folder when it is missing and syncs what it writes;
+    /// Opens a store. `file:///folder` creates a missing folder and syncs its writes;
     /// other schemes (`s3://`, `gs://`, `az://`) need a build with that feature of `object_store`.
     ///
     /// # Errors
-    /// [`StorageError::BadUrl`], or [`StorageError::OutOfReach`] when the folder can't be made.
+    /// [`StorageError::BadUrl`], or [`StorageError::OutOfReach`] when the folder can't be created.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        // Never the URL itself: it may have a secret in it.
+        // Never the URL itself: it may contain a secret.
         let bad = |reason: &dyn std::fmt::Display| StorageError::BadUrl(reason.to_string());
         let parsed = Url::parse(url).map_err(|error| bad(&error))?;
         if parsed.scheme() == "file" {
@@ -109,7 +109,7 @@ impl Storage {
         Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), folder: None })
     }
 
-    /// The store that `STORAGE_URL` names. Unset: the folder `.millrace/files` below the working
+    /// The store of `STORAGE_URL`. Default: the folder `.millrace/files` below the working
     /// directory, which then has to be the same for every process.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Storage {
         })
     }
 
-    /// Checks that this process may write to the store: a small object comes and goes.
+    /// Checks that this process may write to the store: writes and removes a small object.
     ///
     /// # Errors
     /// [`StorageError::OutOfReach`] with the store's own reason, for the operator.
@@ -146,8 +146,8 @@ impl Storage {
         })
     }
 
-    /// Stores a stream of at most `limit` bytes. On any error nothing is left of it; when the caller
-    /// goes away half way, what a local folder holds of it is removed too.
+    /// Stores a stream of at most `limit` bytes. On any error nothing of it is left; when the caller
+    /// is dropped half way, the part in a local folder is removed too.
     ///
     /// # Errors
     /// [`StorageError::TooLarge`] as soon as the limit is passed, [`StorageError::Interrupted`] when
@@ -162,7 +162,7 @@ impl Storage {
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
         match write_all(&mut upload, bytes, limit).await {
             Ok(stored) => {
-                upload.finish().await?; // aborts by itself when it fails
+                upload.finish().await?; // aborts by itself on failure
                 Ok(stored)
             }
             Err(error) => {
@@ -174,7 +174,7 @@ impl Storage {
         }
     }
 
-    /// Stores a few bytes, replacing what was there.
+    /// Stores a few bytes, replacing an existing object.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
         self.store.put(&Path::from(key), PutPayload::from_bytes(bytes)).await?;
         Ok(())
@@ -196,7 +196,7 @@ impl Storage {
         Ok(object.into_stream().map_err(StorageError::from).boxed())
     }
 
-    /// Removes an object, and what uploads of it left behind that died with their process. An absent
+    /// Removes an object, and the remains of uploads of it that died with their process. An absent
     /// one is no error.
     pub async fn delete(&self, key: &str) -> Result<(), StorageError> {
         match self.store.delete(&Path::from(key)).await.map_err(StorageError::from) {
@@ -233,12 +233,12 @@ async fn write_all(
         upload.wait_for_capacity(2).await?;
         upload.write(&chunk);
     }
-    // So that a part's failure is met here, where the upload can still be aborted by us.
+    // So that a part's failure is detected here, where the upload can still be aborted.
     upload.wait_for_capacity(1).await?;
     Ok(Stored { size, sha256: hex::encode(digest.finalize()) })
 }
 
-/// A local upload writes to `<file>#<n>` before it renames; a process that died left that behind.
+/// A local upload writes to `<file>#<n>` before it renames; a process that died has left that behind.
 async fn remove_remnants(file: PathBuf) {
     for n in 1.. {
         let mut remnant = file.clone().into_os_string();

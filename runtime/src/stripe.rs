@@ -1,8 +1,8 @@
-//! Stripe: who pays for a workspace. What an installation may ask of it is [`Billing`], which has one real
-//! client; an installation without a key takes no payments and says so ([`NotConfigured`]).
+//! Stripe: payments for workspaces. The requests of an installation are [`Billing`], which has one real
+//! client; in an installation without a key payments are not enabled ([`NotConfigured`]).
 //!
-//! Nothing here is called inside a transaction of the database. What is created at Stripe is created under an
-//! idempotency key that stays the same however often it is asked for, so that a killed job makes it once.
+//! Nothing here is called inside a transaction of the database. Objects at Stripe are created under an
+//! idempotency key that stays the same for all retries, so that a killed job creates one only once.
 
 mod client;
 mod signature;
@@ -19,120 +19,120 @@ use crate::settings::{SettingError, Settings};
 use client::StripeClient;
 pub use signature::{SignatureError, WebhookSecret};
 
-/// Where Stripe is.
+/// URL of Stripe's API.
 const API_URL: &str = "https://api.stripe.com";
-/// How long a subscription is free at first, in days, unless the installation says otherwise.
+/// Default length of the trial of a subscription, in days.
 const TRIAL_DAYS: u32 = 3;
-/// The longest trial that Stripe takes.
+/// Maximum length of a trial at Stripe, in days.
 const MAX_TRIAL_DAYS: u32 = 730;
-/// The plans that one may pay for.
+/// Plans with a price.
 const PAID_PLANS: [&str; 3] = ["starter", "growth", "enterprise"];
 
-/// What Millrace asks of Stripe. Each `key` names one thing to create, for ever.
+/// Requests to Stripe. Each `key` permanently names one object to create.
 #[async_trait]
 pub trait Billing: fmt::Debug + Send + Sync {
-    /// Makes a customer; answers its id.
+    /// Creates a customer; answers its id.
     async fn create_customer(&self, key: &str, customer: &NewCustomer<'_>) -> Result<String, StripeError>;
 
     /// Starts a subscription that charges the customer's payment method after its trial.
     async fn subscribe(&self, key: &str, new: &NewSubscription<'_>) -> Result<Subscription, StripeError>;
 
-    /// Opens a page where the customer says how they pay; answers its URL.
+    /// Opens a page where the customer enters a payment method; answers its URL.
     async fn open_checkout(&self, key: &str, new: &NewCheckout<'_>) -> Result<String, StripeError>;
 
-    /// A subscription as it is now; none when there is no such.
+    /// The present state of a subscription; none if it doesn't exist.
     async fn subscription(&self, id: &str) -> Result<Option<CurrentSubscription>, StripeError>;
 }
 
-/// Someone who is to pay.
+/// A customer to create.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCustomer<'a> {
-    /// Where receipts go.
+    /// Email address for receipts.
     pub email: &'a str,
-    /// What the workspace is called.
+    /// Name of the workspace.
     pub name: &'a str,
-    /// The workspace.
+    /// Workspace id.
     pub workspace: Uuid,
-    /// What they pay with, if they have said so.
+    /// Id of the payment method, if given.
     pub payment_method: Option<&'a str>,
 }
 
 /// A subscription to start.
 #[derive(Debug, Clone, Copy)]
 pub struct NewSubscription<'a> {
-    /// Who pays.
+    /// Customer id.
     pub customer: &'a str,
-    /// For what.
+    /// Price.
     pub price: &'a Price,
-    /// For which workspace.
+    /// Workspace id.
     pub workspace: Uuid,
-    /// With what.
+    /// Id of the payment method.
     pub payment_method: &'a str,
-    /// How many days are free.
+    /// Length of the trial in days.
     pub trial_days: u32,
 }
 
-/// A page to pay on.
+/// A checkout page to open.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCheckout<'a> {
-    /// Who pays.
+    /// Customer id.
     pub customer: &'a str,
-    /// For what.
+    /// Price.
     pub price: &'a Price,
-    /// For which workspace.
+    /// Workspace id.
     pub workspace: Uuid,
-    /// How many days are free.
+    /// Length of the trial in days.
     pub trial_days: u32,
-    /// Where the customer goes afterwards; Stripe puts its session's id in place of `{CHECKOUT_SESSION_ID}`.
+    /// URL after the payment; Stripe replaces `{CHECKOUT_SESSION_ID}` by its session's id.
     pub success_url: &'a str,
-    /// Where they go when they change their mind.
+    /// URL after cancelling.
     pub cancel_url: &'a str,
 }
 
-/// A subscription, as Stripe tells it.
+/// A new subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// Its id.
+    /// Subscription id.
     pub id: String,
-    /// Until when it is free.
+    /// End of the trial.
     pub trial_ends_at: Option<DateTime<Utc>>,
 }
 
-/// A subscription, as it is at Stripe now.
+/// The present state of a subscription at Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentSubscription {
-    /// Its id.
+    /// Subscription id.
     pub id: String,
-    /// How it stands, in Stripe's words.
+    /// Status, in Stripe's terms.
     pub status: String,
-    /// The ids of the prices that it is for.
+    /// Ids of its prices.
     pub prices: Vec<String>,
-    /// The plan that its metadata names.
+    /// Plan in its metadata.
     pub noted_plan: Option<String>,
-    /// Until when it is free.
+    /// End of the trial.
     pub trial_ends_at: Option<DateTime<Utc>>,
-    /// When it began, in seconds since 1970.
+    /// Start time, in seconds since 1970.
     pub created: i64,
 }
 
 impl CurrentSubscription {
-    /// Whether it is paid for, or is to be: what it is for may be used.
+    /// Whether it is active, paid or in its trial.
     pub fn is_live(&self) -> bool {
         matches!(self.status.as_str(), "active" | "trialing" | "past_due")
     }
 
-    /// Whether it has ended for good.
+    /// Whether it has ended permanently.
     pub fn is_over(&self) -> bool {
         matches!(self.status.as_str(), "canceled" | "incomplete_expired")
     }
 }
 
-/// A plan, and what it is called at Stripe.
+/// A plan, and its price at Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
-    /// `starter`, `growth` or `enterprise`.
+    /// Plan: `starter`, `growth` or `enterprise`.
     pub plan: String,
-    /// The price's id.
+    /// Price id.
     pub id: String,
 }
 
@@ -141,57 +141,57 @@ impl std::str::FromStr for Price {
 
     /// `plan=price_id`
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (plan, id) = text.split_once('=').ok_or("needs plan=price_id, separated by commas")?;
+        let (plan, id) = text.split_once('=').ok_or("expected plan=price_id, separated by commas")?;
         let (plan, id) = (plan.trim(), id.trim());
         if !PAID_PLANS.contains(&plan) {
-            return Err("knows the plans starter, growth and enterprise");
+            return Err("expected the plans starter, growth and enterprise");
         }
         if id.is_empty() {
-            return Err("needs a price for each plan");
+            return Err("expected a price for each plan");
         }
         Ok(Self { plan: plan.to_owned(), id: id.to_owned() })
     }
 }
 
-/// Why Stripe did not do as it was asked.
+/// The reason why a request to Stripe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
-    /// What someone wants to pay with was refused; Stripe says why, to them.
+    /// The payment method was refused; with Stripe's reason for the payer.
     #[error("{0}")]
     Refused(String),
-    /// It is away, or busy.
-    #[error("the payment service does not answer just now: {0}")]
+    /// It is unreachable, or busy.
+    #[error("the payment service does not answer at present: {0}")]
     NotNow(String),
-    /// The installation's key or prices are not good.
+    /// The installation's key or prices are invalid.
     #[error("Stripe refuses this installation: {0}")]
     Misconfigured(String),
 }
 
-/// This installation takes no payments.
+/// Payments are not enabled in this installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this installation takes no payments: Stripe is not configured")]
+#[error("payments are not enabled in this installation: Stripe is not configured")]
 pub struct NotConfigured;
 
-/// How an installation takes payments; by default it takes none.
+/// Access to payments; by default they are not enabled.
 #[derive(Debug, Clone, Default)]
 pub struct Payments {
     account: Option<Account>,
     webhook_secret: Option<WebhookSecret>,
 }
 
-/// An account at Stripe, and what it sells.
+/// An account at Stripe, and its prices.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// What asks Stripe.
+    /// Client.
     pub billing: Arc<dyn Billing>,
-    /// How many days of a subscription are free.
+    /// Length of the trial in days.
     pub trial_days: u32,
     prices: Arc<[Price]>,
     sign_up: Price,
 }
 
 impl Account {
-    /// What a sign-up starts with.
+    /// Price of a sign-up.
     #[must_use]
     pub fn sign_up_price(&self) -> &Price {
         &self.sign_up
@@ -202,12 +202,12 @@ impl Account {
         self.prices.iter().find(|known| known.id == price).map(|known| known.plan.as_str())
     }
 
-    /// The plan of that name, if it is sold here.
+    /// The plan of that name, if it has a price here.
     pub fn sold<'a>(&self, plan: Option<&'a str>) -> Option<&'a str> {
         plan.filter(|plan| self.prices.iter().any(|known| known.plan == *plan))
     }
 
-    /// The plan that a subscription is for; none when it is for nothing that is sold here.
+    /// The plan of a subscription; none if it is for no price of this installation.
     pub fn plan_for(&self, subscription: &CurrentSubscription) -> Option<String> {
         let by_price = subscription.prices.iter().find_map(|price| self.plan_of(price));
         by_price.or_else(|| self.sold(subscription.noted_plan.as_deref())).map(str::to_owned)
@@ -216,7 +216,7 @@ impl Account {
 
 impl Payments {
     /// `STRIPE_SECRET_KEY` with `STRIPE_PRICES` (`plan=price_id` with commas between; a sign-up starts with the
-    /// first), `STRIPE_TRIAL_DAYS` and `STRIPE_API_URL`; `STRIPE_WEBHOOK_SECRET` for what Stripe tells us.
+    /// first), `STRIPE_TRIAL_DAYS` and `STRIPE_API_URL`; `STRIPE_WEBHOOK_SECRET` for Stripe's webhook events.
     ///
     /// # Errors
     /// The first variable that is missing or malformed. Without a key none is missing.
@@ -229,7 +229,7 @@ impl Payments {
         let prices: Vec<Price> = settings.list("STRIPE_PRICES")?;
         let trial_days = settings.within("STRIPE_TRIAL_DAYS", TRIAL_DAYS, 0..=MAX_TRIAL_DAYS)?;
         let Some(key) = settings.get("STRIPE_SECRET_KEY") else {
-            // What a notice is about is asked of Stripe.
+            // The subject of an event is fetched from Stripe.
             return match webhook_secret {
                 Some(_) => Err(SettingError::Missing("STRIPE_SECRET_KEY")),
                 None => Ok(Self::default()),
@@ -251,7 +251,7 @@ impl Payments {
         self.account.as_ref().ok_or(NotConfigured)
     }
 
-    /// What Stripe signs its notices with.
+    /// The secret with which Stripe signs its webhook events.
     ///
     /// # Errors
     /// [`NotConfigured`].

@@ -1,8 +1,8 @@
 //! Traces out of the process: spans go to an OpenTelemetry collector, by OTLP over HTTP.
 //!
-//! The standard `OTEL_…` variables say where and how much. Without an endpoint there is no exporter, and
-//! spans cost what a disabled log line does. What the collector doesn't take is dropped and logged: a
-//! trace never holds work up.
+//! The standard `OTEL_…` variables configure it. Without an endpoint there is no exporter, and
+//! spans cost as much as a disabled log line. Spans that the collector doesn't accept are dropped and logged: a
+//! trace never delays work.
 
 mod queries;
 
@@ -19,14 +19,14 @@ use url::Url;
 pub(crate) use self::queries::QuerySpans;
 use crate::settings::{SettingError, Settings};
 
-/// What every process belongs to.
+/// `service.namespace` of every process.
 const NAMESPACE: &str = "millrace";
-/// What a time in milliseconds may be: no longer than an hour.
+/// Range of a time in milliseconds: at most an hour.
 const MILLISECONDS: RangeInclusive<u64> = 1..=3_600_000;
-/// How long spans that are left may take to go out when the process ends.
+/// Maximum time for the remaining spans to be sent when the process ends.
 const FLUSH: Duration = Duration::from_secs(3);
 
-/// Where spans go, and how.
+/// Configuration of the export.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Export {
     endpoint: Url,
@@ -37,7 +37,7 @@ pub(crate) struct Export {
     resource: Vec<(String, String)>,
 }
 
-/// Which traces are kept: `OTEL_TRACES_SAMPLER`.
+/// Sampling of traces: `OTEL_TRACES_SAMPLER`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Sampling {
     On,
@@ -46,7 +46,7 @@ enum Sampling {
     ParentOr(Root),
 }
 
-/// What a sampler that asks the parent first does without one.
+/// The fallback of a parent-based sampler for spans without a parent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Root {
     On,
@@ -55,21 +55,21 @@ enum Root {
 }
 
 impl Export {
-    /// What the settings ask for; `None`: no spans leave the process.
+    /// The configured export; `None`: no spans are exported.
     ///
     /// # Errors
-    /// The first variable that is malformed, or asks for what this build can't do.
+    /// The first variable that is malformed, or not supported by this build.
     pub(crate) fn from_settings(settings: &Settings, service: &str) -> Result<Option<Self>, SettingError> {
         let disabled = settings.parsed("OTEL_SDK_DISABLED", false)?;
         match settings.get("OTEL_TRACES_EXPORTER") {
             None | Some("otlp") => {}
             Some("none") => return Ok(None),
-            Some(_) => return Err(SettingError::malformed("OTEL_TRACES_EXPORTER", "is otlp or none")),
+            Some(_) => return Err(SettingError::malformed("OTEL_TRACES_EXPORTER", "expected otlp or none")),
         }
         let Some(endpoint) = endpoint(settings)?.filter(|_| !disabled) else { return Ok(None) };
         for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
             if settings.get(name).is_some_and(|protocol| protocol != "http/protobuf") {
-                return Err(SettingError::malformed(name, "only http/protobuf is spoken"));
+                return Err(SettingError::malformed(name, "only http/protobuf is supported"));
             }
         }
         let timeout = settings.within("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000, MILLISECONDS)?;
@@ -127,7 +127,7 @@ impl Export {
     }
 }
 
-/// The process's exporter. Dropped, it sends what is left.
+/// The process's exporter. Dropped, it sends the remaining spans.
 pub(crate) struct Traces(SdkTracerProvider);
 
 impl Traces {
@@ -151,7 +151,7 @@ impl Sampling {
             if (0.0..=1.0).contains(&ratio) {
                 Ok(ratio)
             } else {
-                Err(SettingError::malformed("OTEL_TRACES_SAMPLER_ARG", "is between 0 and 1"))
+                Err(SettingError::malformed("OTEL_TRACES_SAMPLER_ARG", "expected a number between 0 and 1"))
             }
         };
         Ok(match settings.get("OTEL_TRACES_SAMPLER") {
@@ -161,7 +161,7 @@ impl Sampling {
             Some("always_on") => Self::On,
             Some("always_off") => Self::Off,
             Some("traceidratio") => Self::Ratio(ratio()?),
-            Some(_) => return Err(SettingError::malformed("OTEL_TRACES_SAMPLER", "no such sampler")),
+            Some(_) => return Err(SettingError::malformed("OTEL_TRACES_SAMPLER", "unknown sampler")),
         })
     }
 
@@ -179,7 +179,7 @@ impl Sampling {
     }
 }
 
-/// The URL for traces: the one for traces only as it is, the one for all signals with its path.
+/// The URL for traces: the one for traces only unchanged, the one for all signals with its path.
 fn endpoint(settings: &Settings) -> Result<Option<Url>, SettingError> {
     let (name, path) = match settings.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
         Some(_) => ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""),
@@ -190,7 +190,10 @@ fn endpoint(settings: &Settings) -> Result<Option<Url>, SettingError> {
         if path.is_empty() { text.to_owned() } else { format!("{}{path}", text.trim_end_matches('/')) };
     let url: Url = text.parse().map_err(|error| SettingError::malformed(name, error))?;
     if url.scheme() != "http" {
-        return Err(SettingError::malformed(name, "only http:// is spoken: put a collector beside"));
+        return Err(SettingError::malformed(
+            name,
+            "only http:// is supported: run a collector beside the process",
+        ));
     }
     Ok(Some(url))
 }
@@ -209,7 +212,7 @@ fn pairs(settings: &Settings, name: &'static str) -> Result<Vec<(String, String)
         .filter(|pair| !pair.trim().is_empty())
         .map(|pair| {
             let (key, value) =
-                pair.split_once('=').ok_or_else(|| SettingError::malformed(name, "is name=value,…"))?;
+                pair.split_once('=').ok_or_else(|| SettingError::malformed(name, "expected name=value,…"))?;
             Ok((decoded(key), decoded(value)))
         })
         .collect()

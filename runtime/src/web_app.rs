@@ -1,4 +1,4 @@
-//! Links into the web app, which is somewhere else.
+//! Links into the web app, which is a separate program.
 
 use url::Url;
 
@@ -15,7 +15,7 @@ pub fn link(base: &Url, page: &str, query: &[(&str, &str)]) -> String {
     url.into()
 }
 
-/// Where the web app is, by default.
+/// Default URL of the web app.
 ///
 /// # Panics
 /// Never: the address is our own.
@@ -24,7 +24,7 @@ pub fn default_base() -> Url {
     Url::parse("http://localhost:3000").expect("a URL of our own")
 }
 
-/// `APP_URL`: where the web app is.
+/// `APP_URL`: URL of the web app.
 ///
 /// # Errors
 /// When it is malformed.

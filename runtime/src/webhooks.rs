@@ -1,7 +1,7 @@
-//! Webhooks: signed requests to addresses that users name, after the Standard Webhooks specification.
+//! Webhooks: signed requests to URLs set by users, according to the Standard Webhooks specification.
 //!
-//! A request goes to public addresses only, unless the operator allows others: it connects to the very
-//! addresses that were looked at. Redirects are not followed, and no proxy is asked.
+//! A request goes to public addresses only, unless the operator allows others: it connects to exactly the
+//! addresses that were checked. Redirects are not followed, and no proxy is used.
 
 mod guard;
 mod signing;
@@ -29,39 +29,39 @@ pub use signing::SigningKey;
 
 use crate::settings::{SettingError, Settings};
 
-/// How long an answer may take.
+/// Timeout of an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request about to be sent.
+/// A request to be sent.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// Where to.
+    /// URL of the receiver.
     pub url: Url,
-    /// The same for each try, so that whoever receives it twice knows it.
+    /// Id, the same for each try, so that the receiver detects repetitions.
     pub id: String,
-    /// When it is sent.
+    /// Time of sending.
     pub at: DateTime<Utc>,
-    /// What it is signed with.
+    /// Secret to sign it with.
     pub secret: String,
-    /// JSON.
+    /// JSON body.
     pub body: Bytes,
 }
 
-/// Why a request did not succeed.
+/// The reason why a request did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The address may not be called.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The receiver refused it, and would do so again.
+    /// Permanent: the receiver refused it.
     #[error("the receiver answered {0}")]
     Refused(u16),
-    /// Perhaps later: the receiver is away, or said so.
+    /// Temporary: the receiver is unreachable, or answered so.
     #[error("{reason}")]
     NotNow {
-        /// A sentence for people.
+        /// Message for display.
         reason: String,
-        /// How long the receiver asks to wait, by `Retry-After`.
+        /// Wait that the receiver asks for, by `Retry-After`.
         wait: Option<Duration>,
     },
 }
@@ -72,17 +72,17 @@ impl DeliveryError {
     }
 }
 
-/// What sends webhooks.
+/// The sender of webhooks.
 #[async_trait]
 pub trait WebhookSender: fmt::Debug + Send + Sync {
-    /// Sends one; answers with the receiver's status, which is a success.
+    /// Sends one; answers the receiver's status, which is a success.
     ///
     /// # Errors
     /// See [`DeliveryError`].
     async fn send(&self, delivery: &Delivery) -> Result<u16, DeliveryError>;
 }
 
-/// The sender that a process's configuration asks for. `WEBHOOK_ALLOWED_NETWORKS`: networks (CIDR),
+/// The sender of a process's configuration. `WEBHOOK_ALLOWED_NETWORKS`: networks (CIDR),
 /// separated by commas, that may be called although they are not public.
 ///
 /// # Errors
@@ -101,7 +101,7 @@ pub struct HttpSender {
 }
 
 impl HttpSender {
-    /// A sender within a guard.
+    /// A sender with a guard.
     ///
     /// # Errors
     /// When the TLS of this process can't be set up.
@@ -114,7 +114,7 @@ impl HttpSender {
         Ok(Self { guard, tls: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// Connects to an address that the guard lets through, and asks there.
+    /// Connects to an address that the guard allows, and sends the request.
     async fn post(&self, delivery: &Delivery) -> Result<Head, DeliveryError> {
         let url = &delivery.url;
         let addresses = self.guard.addresses(url).await?;
@@ -142,7 +142,7 @@ fn unreachable_receiver() -> DeliveryError {
     DeliveryError::not_now("the receiver can't be reached")
 }
 
-/// What the head of an answer says.
+/// The relevant parts of an answer's head.
 struct Head {
     status: StatusCode,
     retry_after: Option<Duration>,
@@ -158,7 +158,7 @@ impl Head {
     }
 }
 
-/// How long `Retry-After` asks to wait: seconds, or a date (RFC 9110, section 10.2.3).
+/// The wait of `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 fn wait_of(value: &str, now: DateTime<Utc>) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -182,20 +182,20 @@ fn request(delivery: &Delivery) -> Result<Request<Full<Bytes>>, http::Error> {
         .body(Full::new(body.clone()))
 }
 
-/// Sends a request and waits for the head of its answer; nobody reads the rest.
+/// Sends a request and waits for the head of its answer; the rest is not read.
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Head, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driven = async {
-        // How it ends is told by the answer.
+        // Its result is part of the answer.
         let _ = connection.await;
         std::future::pending::<()>().await;
     };
     tokio::select! {
         answer = sender.send_request(request) => answer.map(|answer| Head::of(&answer)),
-        () = driven => unreachable!("it is pending for ever"),
+        () = driven => unreachable!("it never resolves"),
     }
 }
 

@@ -1,4 +1,4 @@
-"""Starts Millrace on a database of its own, signs someone up, and lets Schemathesis loose on both documents.
+"""Starts Millrace on a database of its own, signs a user up, and lets Schemathesis loose on both documents.
 
     run.py [--long] [--only workspace|platform]      by script/fuzz, which sets DATABASE_URL, REDIS_URL, MILLRACE_BIN
 """
@@ -89,7 +89,7 @@ def millrace(database_url, folder):
     }
     binaries = Path(os.environ["MILLRACE_BIN"])
     subprocess.run([binaries / "migrate"], env=environment, check=True)
-    # The run asks more often than anybody may. Limits are data, and have tests of their own.
+    # The run sends more requests than the limits allow. Limits are data, and have tests of their own.
     psql(database_url, "update control.rate_limits set requests = 2000000000")
     processes = {}
     try:

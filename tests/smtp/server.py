@@ -3,7 +3,7 @@
     server.py [--port N] [--answer '451 4.7.1 later']... [--unknown ADDRESS]... [--login USER:PASSWORD]
 
 The first line is {"listening": port}. Each mail is answered by the next --answer, and with 250 behind the last of
-them. A recipient that is --unknown is answered with 550. With --login nobody else may send.
+them. A recipient that is --unknown is answered with 550. With --login only that user may send.
 """
 
 import argparse
@@ -27,7 +27,7 @@ class Inbox:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address in self.unknown:
             tell(refused=address)
-            return "550 5.1.1 nobody of that name here"
+            return "550 5.1.1 no such user here"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 fine"
 

@@ -81,17 +81,17 @@ impl TestApp {
         Self { base, database, folder, clone: Some(clone), stop, kinds_handled }
     }
 
-    /// Someone who has not signed in.
+    /// A client without a credential.
     pub fn anonymous(&self) -> Client {
         Client::anonymous(&self.base)
     }
 
-    /// Whoever looks after the installation.
+    /// A client with the operator's token.
     pub fn operator(&self) -> Client {
         Client::operator(&self.base, OPERATOR_TOKEN)
     }
 
-    /// Someone who has signed up and verified their address, in a workspace of their own.
+    /// A user who has signed up and verified the address, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let signup = new_signup();
         let answer = self.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
@@ -116,11 +116,11 @@ impl TestApp {
             .expect("a trigger can be disabled");
     }
 
-    /// Waits until a job is over, whosever it is; answers as an operator sees it.
+    /// Waits until a job of any workspace has ended; returns the operator's view of it.
     pub async fn wait_for_end(&self, job: jobs::JobId) -> Value {
         let operator = self.operator();
         let path = format!("/jobs/{job}");
-        wait_until("the job is over", || async {
+        wait_until("the job has ended", || async {
             operator.get(&path).await.expect(200)["finished_at"].is_string()
         })
         .await;
@@ -136,7 +136,7 @@ impl TestApp {
     }
 }
 
-/// What handlers say goes to their jobs' logs; nothing goes to stderr.
+/// What handlers log goes to their jobs' logs; nothing goes to stderr.
 fn start_logging() {
     static LOGGING: OnceLock<Logging> = OnceLock::new();
     LOGGING.get_or_init(|| {
@@ -145,7 +145,7 @@ fn start_logging() {
     });
 }
 
-/// A sign-up that nobody else has made.
+/// A sign-up with an unused address.
 pub fn new_signup() -> Value {
     json!({
         "email": format!("ada.{}@example.com", Uuid::now_v7().simple()),

@@ -9,7 +9,7 @@ use crate::{EventReader, documented, events::Seen};
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
-    /// What paths are below, unless they say otherwise.
+    /// Base of relative paths.
     root: &'static str,
     http: reqwest::Client,
     /// Their access token.
@@ -109,7 +109,7 @@ impl Reply {
 }
 
 impl Client {
-    /// Nobody yet.
+    /// No credential yet.
     pub fn anonymous(base: &str) -> Self {
         Self {
             base: base.to_owned(),
@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Whoever holds the operator's token; paths are below `/ops`.
+    /// A client with the operator's token; paths are below `/ops`.
     pub fn operator(base: &str, token: &str) -> Self {
         Self { root: "/ops", token: Some(token.to_owned()), ..Self::anonymous(base) }
     }
@@ -226,7 +226,7 @@ impl Client {
     }
 
     /// Checks that to this person nothing is there, whatever they try: looking, deleting, or changing it by a
-    /// body that would be good (by PUT or PATCH, whichever the path takes).
+    /// valid body (by PUT or PATCH, whichever the path takes).
     pub async fn finds_nothing_at(&self, path: &str, body: Value) {
         assert_eq!(self.get(path).await.error(404), "record_not_found", "GET {path}");
         let (put, patch) = (self.put(path, body.clone()).await, self.patch(path, body).await);

@@ -31,7 +31,7 @@ use pgbouncer::PgBouncer;
 use postgres::Postgres;
 use redis_server::RedisServer;
 
-/// How long the ledger believes in a worker that says nothing: short enough for a test.
+/// The lease of a worker's jobs: short enough for a test.
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// The processes of an installation, apart from what it doesn't need here.
@@ -161,7 +161,7 @@ impl Cluster {
         }
     }
 
-    /// Runs a binary to its end, and tells how that was and what it said on stderr.
+    /// Runs a binary to its end; returns its exit code and stderr.
     pub fn run_to_end<V: AsRef<OsStr>>(
         &self,
         name: &str,
@@ -249,14 +249,14 @@ impl Cluster {
         self.clone.as_ref().expect("it is removed with the cluster").url.clone()
     }
 
-    /// Someone who has just signed up, in a workspace of their own.
+    /// A user who has just signed up, in a workspace of their own.
     pub async fn owner(&self) -> Client {
         let anonymous = Client::anonymous(&self.base);
         let answer = anonymous.post("/auth/signup", new_signup()).await.expect(201);
         anonymous.signed_in(&answer)
     }
 
-    /// Whoever looks after the installation.
+    /// A client with the operator's token.
     pub fn operator(&self) -> Client {
         Client::operator(&self.base, OPERATOR_TOKEN)
     }
@@ -351,7 +351,7 @@ impl Cluster {
         Leaving { name, child }
     }
 
-    /// Starts what has left by itself, as its supervisor would, and tells what that was.
+    /// Restarts the processes that have exited, as a supervisor would, and returns their names.
     pub fn restart_the_fallen(&mut self) -> Vec<&'static str> {
         let fallen: Vec<_> = self
             .processes
@@ -430,7 +430,7 @@ impl Cluster {
         sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await
     }
 
-    /// Whether the API says that it can do its work.
+    /// Whether the API is ready.
     pub async fn is_ready(&self) -> bool {
         let answer = reqwest::get(format!("{}/ready", self.base)).await;
         answer.is_ok_and(|answer| answer.status().is_success())
@@ -483,7 +483,7 @@ pub async fn entries_in_redis(database: &Database) -> usize {
     entries
 }
 
-/// A port that nobody listens on just now.
+/// A port on which no process listens now.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

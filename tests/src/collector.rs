@@ -72,7 +72,7 @@ impl Collector {
         self.find(trace, name, |span| span.name == name).await
     }
 
-    /// The span of a trace of an SQL statement of that process in which that text is, as soon as it has come.
+    /// The span of a trace of an SQL statement of that process in which that text is, as soon as it has arrived.
     pub async fn query(&self, trace: &str, service: &str, text: &str) -> Span {
         let has_text =
             |span: &Span| span.attributes.get("db.query.text").is_some_and(|all| all.contains(text));
@@ -94,7 +94,7 @@ impl Collector {
             .unwrap_or_else(|_| panic!("no span {what} in {:#?}", self.spans(trace)))
     }
 
-    /// All that has come, of whatever trace.
+    /// All spans that have arrived, of any trace.
     pub fn all(&self) -> Vec<Span> {
         self.received.spans.lock().unwrap().clone()
     }

@@ -29,7 +29,7 @@ async fn assert_confined(db: &mut WorkspaceDb, other: &Client) {
     let theirs = format!("select count(*) from {}.members", jobs::workspace_schema(workspace_of(other).0));
     let memberships = "select count(*) from control.memberships";
     for query in [ACCOUNTS, memberships, "select count(*) from shard.jobs", &theirs] {
-        // Each refusal aborts its transaction, or in this case only what came after the savepoint.
+        // Each refusal aborts its transaction, or here only the part after the savepoint.
         sqlx::raw_sql("savepoint here").execute(db.conn()).await.unwrap();
         assert_eq!(refusal(db, query).await, DENIED, "{query}");
         sqlx::raw_sql("rollback to savepoint here").execute(db.conn()).await.unwrap();
@@ -63,11 +63,11 @@ async fn an_error_within_with_accounts_leaves_the_transaction_confined() {
     let mut db = WorkspaceDb::write(&app.database, workspace_of(&ada), Actor::default()).await.unwrap();
 
     // An error of ours: the transaction goes on.
-    let refused = db.with_accounts(async |_| Err::<(), _>(domain::EntityError::NotFound)).await;
-    assert!(matches!(refused, Err(domain::EntityError::NotFound)), "{refused:?}");
+    let refused = db.with_accounts(async |_| Err::<(), _>(domain::Error::not_found())).await;
+    assert_eq!(refused.unwrap_err().kind(), &domain::ErrorKind::NotFound);
     assert_confined(&mut db, &other).await;
 
-    // An error of the database: nothing runs any more, and it is the error that comes back.
+    // An error of the database: nothing runs any more, and that error is returned.
     let failed = db.with_accounts(async |accounts| count(accounts.conn(), "select 1 / 0").await).await;
     let failed = failed.unwrap_err();
     assert_eq!(failed.as_database_error().unwrap().code().unwrap(), "22012", "{failed}");

@@ -29,7 +29,7 @@ const ROWS: usize = 100_000;
 /// Rows of a file whose import takes seconds: it still runs when the test comes to look, however busy the machine.
 const MANY: usize = 5 * ROWS;
 
-/// A CSV whose every row can be told from the others.
+/// A CSV whose rows are all different.
 fn csv(rows: usize) -> String {
     let mut text = String::from("number,name,amount,day\n");
     for n in 0..rows {
@@ -48,7 +48,7 @@ async fn start_import(owner: &Client, rows: usize) -> Value {
 }
 
 /// Watches a job to its end whatever happens to the connection, resuming where it was. The rules of
-/// every stream hold over all connections: the sequence increases, nothing is skipped without a word,
+/// every stream hold over all connections: the sequence increases, nothing is skipped without a `GAP`,
 /// and the percent never goes back.
 async fn watch_to_the_end(client: Client, stream_url: String) -> Value {
     let mut seen = Seen::default();

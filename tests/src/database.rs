@@ -36,7 +36,7 @@ pub fn variable(name: &str) -> String {
     optional_variable(name).unwrap_or_else(|| panic!("{name} is not set: run the tests by script/test"))
 }
 
-/// A variable that whoever runs the tests may set.
+/// A variable that the caller of the tests may set.
 pub fn optional_variable(name: &str) -> Option<String> {
     std::env::vars().find_map(|(key, value)| (key == name).then_some(value))
 }

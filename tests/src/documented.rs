@@ -1,7 +1,7 @@
 //! Holds every error that a test is answered with against the documents: the operation must list its status and its
 //! code. What belongs to no operation, such as a path that does not exist, is left alone.
 //!
-//! With [`SEEN_FILE`] it also writes down what was seen: `script/unseen-errors` asks whether each code that is declared
+//! With [`SEEN_FILE`] it also writes the occurring codes: `script/unseen-errors` asks whether each code that is declared
 //! beside a route was.
 
 use std::{
@@ -18,7 +18,7 @@ use serde_json::Value;
 /// The variable with the path of the file that the codes are written to, each after its operation's id.
 const SEEN_FILE: &str = "MILLRACE_ERRORS_SEEN_FILE";
 
-/// What this process has written there.
+/// Lines that this process has written there.
 static SEEN: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
 
 /// An operation, and what it may fail with.
@@ -77,7 +77,7 @@ fn errors(document: &Value, operation: &Value) -> Vec<(u16, Vec<String>)> {
     errors.collect()
 }
 
-/// Writes down, once, that an operation has failed with a code. Processes of tests write to one file at the same time,
+/// Writes once that an operation has failed with a code. Processes of tests write to one file at the same time,
 /// each line at once.
 fn note(operation: &str, code: &str) {
     let Some(path) = std::env::var_os(SEEN_FILE) else { return };

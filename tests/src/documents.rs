@@ -198,7 +198,7 @@ fn every_parameter_and_property_is_of_a_described_schema() {
     }
 }
 
-/// What comes from the comments of the sources is written for clients.
+/// Texts from the comments of the sources are written for clients.
 #[test]
 fn no_description_speaks_of_the_sources() {
     for surface in SURFACES {

@@ -1,6 +1,7 @@
 //! The engine by itself: a dispatcher and workers over kinds of the test's own, without an API.
 
 mod border;
+mod ends;
 mod ledger;
 mod lookups;
 mod payloads;

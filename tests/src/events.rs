@@ -82,7 +82,7 @@ impl EventReader {
         }
     }
 
-    /// The next event of a stream with other rules: its id, and what it says.
+    /// The next event of a stream with other rules: its id and its data.
     pub async fn next_line(&mut self) -> Option<(Option<i64>, Value)> {
         loop {
             while let Some((block, rest)) = self.buffer.split_once("\n\n") {
@@ -164,7 +164,7 @@ fn id_of(block: &str) -> Option<&str> {
     block.lines().find_map(|line| line.strip_prefix("id: "))
 }
 
-/// The number of an event, before the mark of what its reader may view, and what it says.
+/// The number of an event, before the mark of what its reader may view, and its data.
 fn parts(block: &str) -> (Option<i64>, Option<Value>) {
     let number = |id: &str| id.split('-').next().and_then(|id| id.parse().ok()).expect("an id has a number");
     let id = id_of(block).map(number);

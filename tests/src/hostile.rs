@@ -1,4 +1,4 @@
-//! Clients that mean harm, or behave as if they did: what they can hold, and what others notice of it.
+//! Clients that mean harm, or behave as if they did: what they can hold, and the effect on others.
 
 mod bodies;
 mod connections;

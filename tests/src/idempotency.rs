@@ -81,7 +81,7 @@ async fn a_refusal_is_repeated_unless_it_may_pass() {
     assert!(is_replayed(&again));
     assert_eq!(again.json(), first.json());
 
-    // Who isn't let in is let in by the same key later.
+    // A caller who is refused may succeed with the same key later.
     app.without_owners().await;
     let role = async |role: &str| {
         let update = sqlx::query("update control.memberships set role = $1").bind(role);
@@ -311,7 +311,7 @@ async fn many_at_once_with_one_key_change_many_things_once() {
     owner.post("/jobs/cancel", json!({ "all": true })).await.expect(200);
 }
 
-/// How many teams there are, and entries of the audit that say so.
+/// Number of teams, and of their audit entries.
 async fn teams(app: &TestApp, owner: &Client) -> (usize, i64) {
     let teams = owner.items("/teams").await.as_array().unwrap().len();
     (teams, app.count("select count(*) from shard.audit_log where action = 'team.created'").await)
@@ -367,7 +367,7 @@ async fn a_client_that_leaves_between_a_change_and_its_answer_finds_one_effect_w
     assert_eq!(teams(&app, &owner).await, (1, 1));
 }
 
-/// The keys in the answer to a request that hands on what a member holds.
+/// The keys in the answer to a reassignment of a member's resources.
 fn handed(reply: Reply) -> Value {
     reply.expect(200)["api_keys"].clone()
 }

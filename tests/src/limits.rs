@@ -28,7 +28,7 @@ async fn limit(pool: &PgPool, probe: &Client, principal: &str, bucket: &str, req
     .await;
 }
 
-/// A key of somebody's workspace, with every scope.
+/// A key of a workspace, with every scope.
 async fn key(pool: &PgPool, owner: &Client) -> Client {
     let secret = format!("mrk_{}", domain::secret::generate());
     sqlx::query(

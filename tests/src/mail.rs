@@ -30,7 +30,7 @@ async fn mail_job(app: &TestApp) -> JobId {
     JobId(jobs[0])
 }
 
-/// Waits until the only mail has been tried and waits for another attempt. That may come soon and be over
+/// Waits until the only mail has been tried and waits for another attempt. That may come soon and end
 /// before we look: how long a mail waits is drawn.
 async fn put_off(app: &TestApp) {
     wait_until("the mail has been tried", || async {
@@ -74,7 +74,7 @@ async fn a_welcome_mail_arrives_once_readable_as_text_and_as_a_page() {
     let types: Vec<_> = parts.iter().map(|part| part["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["text/plain", "text/html"]);
     let text = parts[0]["body"].as_str().unwrap();
-    // Nobody has shown yet whose address that is: what they call themselves stays out.
+    // The address is not verified yet: its name stays out.
     assert!(text.starts_with("Hello,") && !text.contains("Räder"), "{text}");
     let page = parts[1]["body"].as_str().unwrap();
     assert!(page.contains("Hello,") && page.contains("Confirm the address"), "{page}");

@@ -7,7 +7,7 @@ use crate::{TestApp, cluster::wait_until};
 /// A mail that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// What its subject says.
+    /// Its subject.
     pub subject: String,
     /// Its text.
     pub text: String,

@@ -90,7 +90,7 @@ fn the_dashboard_and_the_alerts_name_only_figures_that_the_processes_export() {
         .into_iter()
         .filter(|name| name != own && !exported.contains(base(name, &exported)))
         .collect();
-    assert!(unknown.is_empty(), "nobody exports {unknown:?}");
+    assert!(unknown.is_empty(), "no process exports {unknown:?}");
 }
 
 #[test]

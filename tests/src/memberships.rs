@@ -1,5 +1,5 @@
 //! Who is in a workspace is asked in one place: no SQL reads `memberships` as it is but that of the code that changes
-//! it, or lists also those who are kept and don't get in. Everything else reads the view `live_memberships`.
+//! it, or lists also those who are kept without access. Everything else reads the view `live_memberships`.
 
 use std::path::Path;
 

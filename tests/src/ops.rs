@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{Client, TestApp};
 
-/// The workspace of someone who has signed up.
+/// The workspace of a user who has signed up.
 fn workspace(owner: &Client) -> Uuid {
     owner.workspace.as_ref().unwrap().parse().unwrap()
 }

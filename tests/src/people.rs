@@ -1,12 +1,12 @@
-//! People in roles: whoever a test needs beside the owner of a workspace.
+//! People in roles: those that a test needs beside the owner of a workspace.
 
 use serde_json::{Value, json};
 
 use crate::{Client, TestApp, app::new_signup};
 
 impl TestApp {
-    /// Someone with an account and a workspace of their own, who has become a member of the owner's, too, in
-    /// that role: through an invitation, as everybody does. Works in the owner's workspace.
+    /// A user with an account and a workspace of their own, who has become a member of the owner's, too, in
+    /// that role: through an invitation, as every member does. Works in the owner's workspace.
     pub async fn join(&self, owner: &Client, role: &str) -> Client {
         let signup = new_signup();
         let signed_up = self.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
@@ -17,7 +17,7 @@ impl TestApp {
     }
 }
 
-/// Somebody invites an address, and whoever has it and has signed in accepts; answers with what they are then.
+/// A member invites an address, and its signed-in owner accepts; returns the membership.
 pub async fn join(owner: &Client, joining: &Client, email: &Value, role: &str) -> Value {
     let workspace = owner.workspace.as_deref().expect("who invites works in a workspace");
     let path = format!("/workspaces/{workspace}/invitations/link");

@@ -17,7 +17,7 @@ mod token_api;
 
 use crate::{Client, TestApp};
 
-/// Makes a person a member of somebody else's workspace too.
+/// Makes a person a member of another's workspace, too.
 pub(crate) async fn join_another_workspace(app: &TestApp, who: &Client, host: &Client) {
     sqlx::query(
         "insert into memberships (id, workspace_id, user_id, role)

@@ -144,7 +144,7 @@ async fn serves(name: &str) {
         proxy.curl(&options, &url).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(stream.stdout.take().unwrap()).lines();
     while next(&mut lines).await.expect("the job begins")["status"] != "RUNNING" {}
-    // Twice nothing but a heartbeat: half a minute in which the job says nothing.
+    // Twice nothing but a heartbeat: half a minute without an event of the job.
     for _ in 0..2 {
         assert_eq!(next(&mut lines).await.expect("the stream goes on")["status"], "HEARTBEAT");
     }
@@ -175,7 +175,7 @@ async fn serves(name: &str) {
     drop(open);
     owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
 
-    // The client's address is the one that it has, whatever it says it is.
+    // The client's address is its own, whatever it claims.
     let token = format!("Authorization: Bearer {}", owner.token.as_deref().unwrap());
     let login = json!({ "email": owner.get("/auth/me").await.expect(200)["email"],
                         "password": "correct horse battery staple" });

@@ -104,7 +104,7 @@ async fn what_is_left_of_jobs_that_are_gone_is_pruned_too() {
     assert_eq!(remains(&app, live).await, (0, 1, 1), "it waits still");
     assert_eq!(app.count("select count(*) from job_keys").await, 0);
     assert_eq!(app.count("select count(*) from job_starts").await, 0);
-    jobs::testing::cancel(&app.database, None, live).await;
+    jobs::testing::cancel(&app.database, jobs::Owner::Installation, live).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A mail server of a test's own: aiosmtpd, which knows nothing of us, in a process that ends with it.
+//! A mail server of a test's own: aiosmtpd, independent of Millrace, in a process that ends with it.
 
 use std::{
     process::Stdio,
@@ -46,7 +46,7 @@ impl SmtpServer {
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 let event = serde_json::from_str(&line).expect("JSON");
-                inbox.lock().expect("nobody panics with it").push(event);
+                inbox.lock().expect("no holder panics").push(event);
                 told.send_modify(|count| *count += 1);
             }
         });
@@ -58,9 +58,9 @@ impl SmtpServer {
         format!("smtp://127.0.0.1:{}", self.port)
     }
 
-    /// What it has told so far, in order: mails and what it made of them, and refused recipients.
+    /// Its events so far, in order: emails with its answers, and refused recipients.
     pub fn told(&self) -> Vec<Value> {
-        self.mails.lock().expect("nobody panics with it").clone()
+        self.mails.lock().expect("no holder panics").clone()
     }
 
     /// The same, as soon as that much has come.

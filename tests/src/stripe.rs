@@ -1,5 +1,5 @@
 //! A Stripe of a test's own: speaks the protocol of the few endpoints that Millrace asks (forms, bearer keys,
-//! idempotency keys, errors), remembers what it has made, and signs notices as Stripe does.
+//! idempotency keys, errors), remembers what it has made, and signs events as Stripe does.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,7 +23,7 @@ use crate::{Client, Reply, TestApp, client::send};
 
 /// The key of the account.
 const KEY: &str = "sk_test_of_this_test";
-/// What it signs its notices with.
+/// What it signs its events with.
 const WEBHOOK_SECRET: &str = "whsec_of_this_test";
 /// What it sells.
 const PRICES: [&str; 2] = ["price_starter", "price_growth"];
@@ -106,7 +106,7 @@ impl Stripe {
         self.account.lock().unwrap().away = requests;
     }
 
-    /// Something happens, and Millrace is told: a subscription changes to the object, or a checkout is paid, whose
+    /// Sends Millrace an event: a subscription changes to the object, or a checkout is paid, whose
     /// subscription there is then.
     pub async fn tell(&self, app: &TestApp, kind: &str, object: &Value) -> Reply {
         if kind.starts_with("customer.subscription.") {
@@ -125,7 +125,7 @@ impl Stripe {
         self.account.lock().unwrap().subscriptions.insert(id, subscription.clone());
     }
 
-    /// Tells a notice to Millrace, signed now: perhaps once more, or too late.
+    /// Sends an event to Millrace, signed now: perhaps once more, or too late.
     pub async fn tell_only(&self, app: &TestApp, kind: &str, object: &Value) -> Reply {
         let notice = json!({"id": "evt_1", "object": "event", "type": kind, "data": {"object": object}});
         let payload = notice.to_string();
@@ -195,7 +195,7 @@ fn refused(status: u16, kind: &str, param: Option<&str>, message: &str) -> (u16,
     (status, json!({"error": {"type": kind, "param": param, "message": message}}))
 }
 
-/// A subscription, as Stripe tells it.
+/// A subscription, as Stripe represents it.
 pub fn subscribed(id: &str, status: &str, price: &str) -> Value {
     json!({"id": id, "object": "subscription", "status": status, "trial_end": null, "created": 1_700_000_000,
            "items": {"data": [{"price": {"id": price}}]}, "metadata": {}})
@@ -235,14 +235,14 @@ fn create(
     Response::builder().status(status).content_type("application/json").body(answer.to_string())
 }
 
-/// The header of a notice.
+/// The header of an event.
 pub fn signed(secret: &str, at: i64, payload: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key will do");
     mac.update(format!("{at}.{payload}").as_bytes());
     format!("t={at},v1={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-/// Sends a notice with a signature.
+/// Sends an event with a signature.
 pub async fn tell(client: &Client, payload: &str, signature: &str) -> Reply {
     let request = client
         .request(Method::POST, "/webhooks/stripe")
@@ -252,7 +252,7 @@ pub async fn tell(client: &Client, payload: &str, signature: &str) -> Reply {
     send(request).await
 }
 
-/// A checkout that someone without an account has paid.
+/// A checkout paid by a customer without an account.
 pub fn paid_checkout(email: &str) -> Value {
     json!({
         "id": format!("cs_{email}"),

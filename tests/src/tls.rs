@@ -23,7 +23,7 @@ struct Authority(TempDir);
 impl Authority {
     fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
-        // The servers run as somebody else.
+        // The servers run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let authority = Self(folder);
         let days = ["-days", "2", "-nodes", "-newkey", "rsa:2048"];
@@ -56,7 +56,7 @@ impl Authority {
         fs::read(self.path("ca.pem")).unwrap()
     }
 
-    /// Gives the server's key to whoever owns that folder, which is the server.
+    /// Gives the server's key to the owner of that folder, which is the server.
     fn give_key_to_owner_of(&self, folder: &Path) {
         let owner = fs::metadata(folder).unwrap();
         let key = self.path("server.key");

@@ -1,4 +1,4 @@
-//! The handlers of accounts: letters that anybody may ask for, and forgetting what is over.
+//! The handlers of accounts: requested emails, and removing expired data.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::Services;
 
-/// Writes a letter to whoever has an address. Token and mail are one commit; killed between that and the end
-/// of the job, it writes again, and the newer link is the one that is good.
+/// Sends an email to the account with an address. Token and email are one commit; killed between that and the end
+/// of the job, it sends again, and the newer link is the valid one.
 pub async fn write_to_account(services: Arc<Services>, job: WriteToAccount, context: JobContext) -> Answer {
     let actor = Actor::of_job(&context.origin);
     match letters::write(&services.database, &job, &actor).await {
@@ -26,7 +26,7 @@ pub async fn write_to_account(services: Arc<Services>, job: WriteToAccount, cont
     }
 }
 
-/// Forgets what is over. Killed at any line: each statement is by itself, and the next run finds what is left.
+/// Removes expired data. Killed at any line: each statement is independent, and the next run finds the rest.
 pub async fn sweep_accounts(_: Arc<Services>, _: SweepAccounts, context: JobContext) -> Answer {
     let counts = throttle::sweep(context.database()).await.map_err(JobError::from)?;
     let mails = mail::sweep(context.database()).await.map_err(JobError::from)?;

@@ -1,4 +1,4 @@
-//! The handlers of what leaves the house: mail and webhooks.
+//! The handlers of outbound deliveries: email and webhooks.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::Services;
 
-/// Sends one mail. Killed after the server took it and before the job was finished: it is sent again,
-/// under the same Message-ID, by which servers and readers know it.
+/// Sends one email. Killed after the server accepted it and before the job was finished: it is sent again,
+/// under the same Message-ID, by which servers and mail programs recognise it.
 pub async fn send_mail(services: Arc<Services>, job: SendMail, context: JobContext) -> Answer {
     let mail =
         Mail { id: context.job_id.0, to: job.to, subject: job.subject, text: job.text, html: job.html };
@@ -26,8 +26,8 @@ pub async fn send_mail(services: Arc<Services>, job: SendMail, context: JobConte
     }
 }
 
-/// Sends the request of a schedule's occurrence. Killed after the receiver took it and before the job was
-/// finished: it is sent again, under the same webhook-id, by which receivers know it.
+/// Sends the request of a schedule's occurrence. Killed after the receiver accepted it and before the job was
+/// finished: it is sent again, under the same webhook-id, by which receivers recognise it.
 pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: JobContext) -> Answer {
     let Some(key) = &services.signing else {
         return Ok(fail("signing_not_configured", "this installation's workers have no MILLRACE_SECRET"));
@@ -37,7 +37,7 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
         return Ok(fail("schedule_deleted", "the scheduled job was deleted"));
     };
     let Ok(url) = job.url.parse() else {
-        return Ok(fail("address_not_allowed", "the address is no URL"));
+        return Ok(fail("address_not_allowed", "the address is not a URL"));
     };
     let body = json!({
         "type": "scheduled_job.due",
@@ -69,8 +69,8 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
     }
 }
 
-/// Writes to whoever has an address where they belong. Killed between the letter's commit and the end of the job: it
-/// is written again.
+/// Emails the owner of an address the list of their workspaces. Killed between the email's commit and the end of the
+/// job: it is sent again.
 pub async fn mail_workspaces(services: Arc<Services>, job: MailWorkspaces, context: JobContext) -> Answer {
     let actor = Actor::of_job(&context.origin);
     let written = tenants::write_letter(&services.database, &job, &actor).await?;

@@ -11,14 +11,14 @@ use serde_json::json;
 
 use crate::Services;
 
-/// What is taken at once by [`Crash::EatMemory`].
+/// Number of bytes that [`Crash::EatMemory`] allocates at once.
 const BITE: usize = 16 << 20;
 
-/// Sleeps, or fails, or crashes, or does nothing; its result says when it started. Killed at any line: nothing to lose.
+/// Sleeps, or fails, or crashes, or does nothing; its result has its start time. Killed at any line: nothing to lose.
 pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
     let started_at = jobs::clock::now();
     for line in 1..=job.lines {
-        tracing::info!(line, "asked to say something");
+        tracing::info!(line, "a requested line");
     }
     if job.sleep_ms > 0 {
         let slept = sleep(&job, &context);
@@ -37,15 +37,15 @@ pub async fn no_op(_: Arc<Services>, job: NoOp, context: JobContext) -> Answer {
         None => {}
     }
     if job.fails {
-        return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "asked to fail for good".into() });
+        return Ok(Outcome::Fail { code: "asked_to_fail".into(), message: "failure requested".into() });
     }
     if context.attempt <= job.failures {
-        return Err(JobError::RetryTold("asked to fail".into()));
+        return Err(JobError::RetryTold("failure requested".into()));
     }
     Ok(Outcome::Done(json!({ "started_at": started_at })))
 }
 
-/// Counts its steps, and goes on where the last holder's checkpoint is. Killed at any line: a step is
+/// Counts its steps, and continues from the last holder's checkpoint. Killed at any line: a step is
 /// counted once, with its checkpoint.
 pub async fn steps(_: Arc<Services>, job: Steps, context: JobContext) -> Answer {
     let mut step = context.resume::<i64>().await?.cursor.unwrap_or(0);
@@ -70,7 +70,7 @@ pub async fn steps(_: Arc<Services>, job: Steps, context: JobContext) -> Answer 
 fn eat_memory() -> ! {
     let mut eaten = Vec::new();
     loop {
-        eaten.push(vec![1u8; BITE]); // written, so that it is really there
+        eaten.push(vec![1u8; BITE]); // written, so that it is resident
         std::hint::black_box(&eaten);
     }
 }

@@ -1,22 +1,20 @@
-//! Exports: a recordset's records as they were when the job began, as CSV.
+//! Exports: a recordset's records as of the start of the job, as CSV.
 //!
 //! The file is written as numbered segments of some megabytes, each an object of its own, committed
-//! together with the cursor behind its last record; a download strings them together. What to write is
+//! together with the cursor behind its last record; a download concatenates them. The content is
 //! fixed by the first run (the moment and the columns), so every run writes the same records.
 //!
-//! Killed at any line: a segment that was stored and not committed is a remnant that nothing refers to,
-//! and the next holder writes its own under another key, so that neither a hole nor a repeat can come of
-//! it, whatever a holder that has lost the job still does. Remnants are removed at the end, or with the
+//! Killed at any line: a segment that was stored and not committed is an unreferenced remain,
+//! and the next holder writes its own under another key, so that neither a gap nor a repetition can result
+//! from a holder that has lost the job. Remains are removed at the end, or with the
 //! export.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{
-    Actor, EntityError, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError,
-};
+use domain::{Actor, Error, ErrorKind, Event, RecordId, RecordsetId, WorkspaceDb, WorkspaceId};
 use domain_data::{
-    exports::{self, CsvRows, ExportError, NewExport, Opened, Segment},
+    exports::{self, CsvRows, NewExport, Opened, Segment},
     job_kinds::{ExportRecords, ScheduledExport},
     records::{self, SnapshotPage},
 };
@@ -29,26 +27,26 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::Services;
 
-/// A segment is full at so many bytes,
+/// Maximum number of bytes of a segment,
 const SEGMENT_BYTES: usize = 8 << 20;
-/// or so many records.
+/// and of records.
 const SEGMENT_ROWS: i64 = 50_000;
-/// Records looked at by one statement: first, and at the most.
+/// Number of records read by one statement: initial and maximum.
 const FIRST_PAGE: i64 = 500;
 const LARGEST_PAGE: i64 = 10_000;
-/// A page aims at so many bytes, judged by the page before it; twice as many are enough for any.
+/// Intended number of bytes of a page, estimated by the previous page; twice as many are the maximum.
 const PAGE_BYTES: usize = 3 << 20;
 
-/// Where the next holder goes on.
+/// Position from which the next holder continues.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// Behind that record; none before the first.
+    /// Last written record; none before the first.
     after: Option<RecordId>,
-    /// The next segment's number.
+    /// Number of the next segment.
     segment: i32,
-    /// Bytes so far.
+    /// Number of bytes so far.
     bytes: i64,
-    /// Nothing is left to do but to say so.
+    /// Whether only the job's end is left to write.
     finished: bool,
 }
 
@@ -57,7 +55,7 @@ pub async fn export_records(services: Arc<Services>, _job: ExportRecords, contex
     write(services, context).await
 }
 
-/// The same for a schedule. Killed at any line: the export's row is made once, under the job's id; the
+/// The same for a schedule. Killed at any line: the export's row is created once, under the job's id; the
 /// rest as above.
 pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, context: JobContext) -> Answer {
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
@@ -67,11 +65,9 @@ pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, con
     let new = NewExport { recordset: job.recordset, fields: job.fields, is_safe: true };
     match exports::begin(&mut db, context.job_id, new).await {
         Ok(()) => db.commit().await?,
-        Err(ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error))) => {
-            return Err(error.into());
-        }
-        Err(ExportError::Fields(_)) => {
-            return Ok(fail("fields_gone", "the recordset doesn't have all of the fields any more"));
+        Err(error) if error.is_failure() => return Err(error.into()),
+        Err(error) if matches!(error.kind(), ErrorKind::Invalid(_)) => {
+            return Ok(fail("fields_gone", "the recordset no longer has all of the fields"));
         }
         Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
     }
@@ -86,12 +82,12 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
     let actor = Actor::of_job(&context.origin);
     let mut db = WorkspaceDb::write(context.database(), workspace, actor.clone()).await?;
     let opened = match exports::open(&mut db, context.job_id).await {
-        Ok(opened) => opened,
-        Err(ExportError::Database(error)) => return Err(error.into()),
-        Err(ExportError::NotFound) => return Ok(fail("export_deleted", "the export was deleted")),
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(fail("export_deleted", "the export was deleted")),
+        Err(error) if error.is_failure() => return Err(error.into()),
         Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
     };
-    let prefix = exports::prefix(&db, context.job_id);
+    let prefix = exports::prefix(workspace, context.job_id);
     db.commit().await?;
     let mut run = Run {
         services,
@@ -123,14 +119,14 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
     })))
 }
 
-/// How writing came to an end.
+/// How writing ended.
 enum End {
     /// All records are in the file.
     Whole,
-    /// It goes on later, or not at all.
+    /// It continues later, or not at all.
     Stopped(Outcome),
     /// The workspace would store more than its plan allows.
-    Full(StorageUseError),
+    Full(Error),
 }
 
 struct Run {
@@ -146,7 +142,7 @@ struct Run {
 }
 
 impl Run {
-    /// Writes segment by segment, to the end or to whatever stops it.
+    /// Writes segment by segment, to the end or until it is stopped.
     async fn write_all(&mut self) -> Result<End, JobError> {
         let csv = CsvRows::new(self.opened.columns.clone(), self.opened.export.is_safe);
         let mut pages = self.read_pages();
@@ -188,7 +184,7 @@ impl Run {
         }
     }
 
-    /// Begins to store a segment, which goes on while the next one is filled.
+    /// Starts to store a segment, while the next one is filled.
     fn store(&self, bytes: Vec<u8>, rows: i64, after: Option<RecordId>) -> Storing {
         let number = self.cursor.segment;
         let storage_key = exports::segment_key(&self.prefix, number);
@@ -201,7 +197,7 @@ impl Run {
 
     /// Waits until a segment is stored, then commits that it is part of the file; unless the workspace would store
     /// more than its plan allows.
-    async fn commit(&mut self, mut storing: Storing) -> Result<Option<StorageUseError>, JobError> {
+    async fn commit(&mut self, mut storing: Storing) -> Result<Option<Error>, JobError> {
         if let Some(stored) = storing.task.join_next().await {
             stored.map_err(JobError::retry)?.map_err(crate::storage_failed)?;
         }
@@ -209,8 +205,8 @@ impl Run {
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
         match exports::add_segment(&mut db, self.context.job_id, &storing.segment).await {
             Ok(()) => {}
-            Err(StorageUseError::Database(error)) => return Err(error.into()),
-            Err(full @ StorageUseError::Exceeded { .. }) => return Ok(Some(full)),
+            Err(full) if *full.kind() == ErrorKind::LimitExceeded => return Ok(Some(full)),
+            Err(error) => return Err(error.into()),
         }
         if storing.after.is_none() {
             let export = &self.opened.export;
@@ -229,7 +225,7 @@ impl Run {
         Ok(None)
     }
 
-    /// Removes what is there of a file that can't become whole. The next run, if there is one, begins at the
+    /// Removes the remains of a file that can't be completed. The next run, if there is one, starts from the
     /// beginning.
     async fn give_up(&mut self) -> Result<(), JobError> {
         let mut db = WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await?;
@@ -239,7 +235,7 @@ impl Run {
         self.remove_remnants().await
     }
 
-    /// Reads on behind the cursor, one page ahead of whoever takes them.
+    /// Reads on behind the cursor, one page ahead.
     fn read_pages(&self) -> Pages {
         let (sender, pages) = mpsc::channel(1);
         let reader = Reader {
@@ -254,7 +250,7 @@ impl Run {
         Pages { pages, task }
     }
 
-    /// Removes objects that are no part of the file.
+    /// Removes objects that are not part of the file.
     async fn remove_remnants(&self) -> Result<(), JobError> {
         let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
         let kept = exports::segments(&mut db, self.context.job_id).await?;
@@ -275,7 +271,7 @@ fn segment_buffer() -> Vec<u8> {
     Vec::with_capacity(SEGMENT_BYTES + PAGE_BYTES)
 }
 
-/// A segment on its way to the store; dropping it gives it up.
+/// A segment that is being stored; dropping it aborts that.
 struct Storing {
     task: JoinSet<Result<(), StorageError>>,
     segment: Segment,
@@ -283,7 +279,7 @@ struct Storing {
     after: Option<RecordId>,
 }
 
-/// Pages on their way; dropping it ends their reader.
+/// Pages that are being read; dropping it ends their reader.
 struct Pages {
     pages: mpsc::Receiver<SnapshotPage>,
     task: JoinSet<Result<(), sqlx::Error>>,
@@ -296,13 +292,13 @@ impl Pages {
         }
         match self.task.join_next().await {
             Some(Ok(Err(error))) => Err(error.into()),
-            // Nobody asks for a page after the last one.
+            // No page is requested after the last one.
             _ => Err(JobError::retry("the reader of records ended early")),
         }
     }
 }
 
-/// What reads them, each in a transaction of its own.
+/// The reader, with a transaction of its own for each page.
 struct Reader {
     database: Database,
     workspace: WorkspaceId,
@@ -333,7 +329,7 @@ impl Reader {
     }
 }
 
-/// How many records the next page looks at, so that it has about [`PAGE_BYTES`].
+/// Number of records for the next page, so that it has about [`PAGE_BYTES`].
 fn next_limit(page: &SnapshotPage, limit: i64) -> i64 {
     let bytes: usize = page.records.iter().map(|(_, data)| data.len()).sum();
     let each = (bytes / page.records.len().max(1)).max(1);

@@ -4,11 +4,11 @@
 //! one before: its records, its bad rows, the count, one event and the cursor behind it, in one
 //! transaction of a fraction of a second.
 //!
-//! Killed at any line: before a batch's commit nothing of the batch exists, after it the cursor says so.
+//! Killed at any line: before a batch's commit nothing of the batch exists, after it the cursor includes it.
 //! The next holder's `resume` waits for a transaction that is still open, and a holder that has lost the
-//! job can't commit, since the checkpoint asks for its fence last. An atomic import's records are staged
-//! where no reader sees them; killed before the publishing commit they are staged, after it published.
-//! Killed while it removes what it staged, it finds the mark, removes the rest and begins anew.
+//! job can't commit, since the checkpoint checks its fence last. An atomic import's records are staged,
+//! invisible to readers; killed before the publishing commit they are staged, after it published.
+//! Killed while it removes staged records, it finds the mark, removes the rest and starts anew.
 
 mod discard;
 mod read;
@@ -18,7 +18,7 @@ pub use discard::discard_import;
 
 use std::sync::Arc;
 
-use domain::{Actor, EntityError, RecordId, WorkspaceDb, WorkspaceId, storage_use::StorageUseError};
+use domain::{Actor, Error, ErrorKind, RecordId, WorkspaceDb, WorkspaceId};
 use domain_data::{
     imports::{self, Batch, Import, Mode, RowWriter, staged},
     job_kinds::{DiscardImport, ImportRecords},
@@ -33,29 +33,29 @@ use tokio::sync::mpsc;
 
 use crate::Services;
 
-/// Batches read ahead of the one that is being written, besides the one in the reader's hands.
+/// Number of batches read ahead of the one that is being written, besides the one that the reader fills.
 const READ_AHEAD: usize = 1;
 
-/// Where the next holder goes on.
+/// Position from which the next holder continues.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// Behind the last row whose batch is committed.
+    /// Position behind the last row of a committed batch.
     position: Position,
-    /// When the last batch's ids begin; see [`Batch::after`].
+    /// Start of the last batch's ids; see [`Batch::after`].
     millis: u64,
-    /// The first and the last id, of an atomic import.
+    /// First and last id, of an atomic import.
     ids: Option<(RecordId, RecordId)>,
-    /// Nothing is left to do but to say so.
+    /// Whether only the job's end is left to write.
     finished: bool,
 }
 
-/// How reading came to an end.
+/// How reading ended.
 enum End {
-    /// All rows are behind us.
+    /// All rows have been read.
     Whole,
     Cancelled,
     HandBack,
-    /// The fields changed meanwhile: read on from the last checkpoint by the new ones.
+    /// The fields changed meanwhile: continue from the last checkpoint with the new ones.
     FieldsChanged,
     /// No further run would end otherwise.
     Failed {
@@ -64,13 +64,13 @@ enum End {
     },
 }
 
-/// What became of a batch.
+/// Result of writing a batch.
 enum Written {
     Committed,
     /// Nothing is written, because the fields have changed.
     FieldsChanged,
     /// Nothing is written, because the workspace would store more than its plan allows.
-    Full(StorageUseError),
+    Full(Error),
 }
 
 fn failed(code: &'static str, message: impl Into<String>) -> End {
@@ -136,7 +136,7 @@ impl Run {
         WorkspaceDb::write(self.context.database(), self.workspace, self.actor.clone()).await
     }
 
-    /// Reads from the cursor to the end, or to whatever stops it.
+    /// Reads from the cursor to the end, or until it is stopped.
     async fn read(&mut self) -> Result<End, JobError> {
         if self.has_too_many_errors() {
             return Ok(self.too_many_errors());
@@ -144,7 +144,7 @@ impl Run {
         let mut db = WorkspaceDb::read(self.context.database(), self.workspace, self.actor.clone()).await?;
         let schema = match Schema::load(&mut db, self.import.recordset_id).await {
             Ok(schema) => schema,
-            Err(EntityError::Database(error)) => return Err(error.into()),
+            Err(error) if error.is_failure() => return Err(error.into()),
             Err(_) => return Ok(failed("recordset_gone", "the recordset was deleted")),
         };
         drop(db);
@@ -154,7 +154,7 @@ impl Run {
         };
         let source = match self.services.storage.reader(&self.import.storage_key).await {
             Ok(source) => source,
-            Err(StorageError::NotFound) => return Ok(failed("file_gone", "the file is not there any more")),
+            Err(StorageError::NotFound) => return Ok(failed("file_gone", "the file no longer exists")),
             Err(error) => return Err(crate::storage_failed(error)),
         };
         let copy = writer.copy();
@@ -171,7 +171,7 @@ impl Run {
         // As many as the pool has slots.
         #[expect(clippy::disallowed_methods)]
         let reader = tokio::task::spawn_blocking(move || task.run(&sender));
-        // From here on, leaving drops `batches`, by which the reader's thread ends too.
+        // From here on, returning drops `batches`, which ends the reader's thread too.
         loop {
             let next = tokio::select! {
                 biased;
@@ -201,21 +201,21 @@ impl Run {
                     let names = unknown.into_iter().collect::<Vec<_>>().join(", ");
                     self.context.log(
                         tracing::Level::WARN,
-                        format!("left out, since the first 1,000 rows don't have them: {names}"),
+                        format!("skipped, since the first 1,000 rows don't have them: {names}"),
                     );
                 }
                 Ok(End::Whole)
             }
             Ok(Err(FileError::Io(error))) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(failed("file_gone", "the file is not there any more"))
+                Ok(failed("file_gone", "the file no longer exists"))
             }
             Ok(Err(FileError::Io(error))) => {
                 tracing::warn!(%error, "the file can't be read");
-                Err(JobError::Away("the file store is unreachable".to_owned()))
+                Err(JobError::Away("the file storage is unreachable".to_owned()))
             }
             Ok(Err(error)) => Ok(failed(error.code(), error.to_string())),
-            // The parser met what it can't stand; the engine's crash counting is for processes.
-            Err(_) => Ok(failed("corrupt_file", "the file is damaged in a way that broke its reader")),
+            // The parser panicked; the engine's crash counting is for processes.
+            Err(_) => Ok(failed("corrupt_file", "the file is damaged and cannot be read")),
         }
     }
 
@@ -233,8 +233,8 @@ impl Run {
         }
         match batch.write(&mut db, &self.import, copy).await {
             Ok(()) => {}
-            Err(StorageUseError::Database(error)) => return Err(error.into()),
-            Err(full @ StorageUseError::Exceeded { .. }) => return Ok(Written::Full(full)),
+            Err(full) if *full.kind() == ErrorKind::LimitExceeded => return Ok(Written::Full(full)),
+            Err(error) => return Err(error.into()),
         }
         let counts = Counts {
             done: self.counts.done + batch.accepted,
@@ -265,7 +265,7 @@ impl Run {
 
     fn too_many_errors(&self) -> End {
         let rows = self.counts.failed;
-        failed("too_many_errors", format!("stopped after {rows} bad rows, as the import asked"))
+        failed("too_many_errors", format!("stopped after {rows} invalid rows, as the import requires"))
     }
 
     async fn finish_partial(mut self, end: End) -> Answer {
@@ -297,14 +297,14 @@ impl Run {
             End::Whole => {
                 let rows = self.counts.failed;
                 self.give_up().await?;
-                Ok(fail("rows_refused", format!("{rows} rows are bad, so none was written")))
+                Ok(fail("rows_refused", format!("{rows} rows are invalid, so none was written")))
             }
             End::Failed { code, message } => {
                 self.give_up().await?;
                 Ok(fail(code, message))
             }
             End::Cancelled => {
-                // Two seconds are not enough to remove much: a job of its own does that.
+                // Two seconds are too short to remove much: a job of its own does that.
                 let mut db = self.write_db().await?;
                 staged::begin_discarding(&mut db, self.import.job_id).await?;
                 db.enqueue(NewJob::new(&DiscardImport { import_id: self.import.job_id })).await?;
@@ -315,7 +315,7 @@ impl Run {
         }
     }
 
-    /// Finds the stage of an atomic import as an earlier run has left it.
+    /// Reads the stage of an atomic import as an earlier run has left it.
     async fn open_stage(&mut self) -> Result<(), JobError> {
         loop {
             let mut db = self.write_db().await?;
@@ -333,7 +333,7 @@ impl Run {
         }
     }
 
-    /// Removes what was staged; none of it was ever seen.
+    /// Removes the staged records, which were never visible.
     async fn give_up(&mut self) -> Result<(), JobError> {
         let mut db = self.write_db().await?;
         staged::begin_discarding(&mut db, self.import.job_id).await?;
@@ -347,7 +347,7 @@ impl Run {
         Ok(())
     }
 
-    /// Commits that nothing is written: the next run begins at the beginning.
+    /// Commits that nothing is written: the next run starts from the beginning.
     async fn reset(&mut self, db: WorkspaceDb) -> Result<(), JobError> {
         self.cursor = Cursor::default();
         self.counts.done = 0;

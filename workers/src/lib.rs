@@ -1,6 +1,6 @@
-//! Job handlers, each under the name of its area, and what the binaries in `src/bin` share.
+//! Job handlers, each under the name of its area, and the common parts of the binaries in `src/bin`.
 //!
-//! A handler's docs say what happens when its process is killed at any line. The engine in `jobs`
+//! A handler's documentation says what happens when its process is killed at any line. The engine in `jobs`
 //! does the rest: claiming, leases, retries, progress, cancelling.
 
 pub mod accounts;
@@ -28,30 +28,30 @@ use runtime::{
 };
 use url::Url;
 
-/// What handlers work with.
+/// The resources of handlers.
 #[derive(Debug)]
 pub struct Services {
     /// The database and the bus.
     pub database: jobs::Database,
-    /// Where files' bytes are.
+    /// Storage of files' bytes.
     pub storage: Storage,
-    /// What carries mail away.
+    /// Transport of email.
     pub mailer: Arc<dyn runtime::mail::Mailer>,
-    /// What sends webhooks.
+    /// Sender of webhooks.
     pub webhooks: Arc<dyn WebhookSender>,
-    /// What they are signed with, if this process knows the installation's secret.
+    /// Key for signing them, if this process knows the installation's secret.
     pub signing: Option<SigningKey>,
-    /// How payments are taken.
+    /// Access to payments.
     pub payments: Payments,
-    /// Where the web app is, for links in mails.
+    /// URL of the web app, for links in emails.
     pub app_url: Url,
 }
 
 impl Services {
-    /// The services that a process's configuration asks for.
+    /// The services of a process's configuration.
     ///
     /// # Errors
-    /// The variable that names something that can't be had.
+    /// The first variable whose service is not available.
     pub fn new(database: jobs::Database, config: &process::Config) -> Result<Self, SettingError> {
         Ok(Self {
             database,
@@ -65,7 +65,7 @@ impl Services {
     }
 }
 
-/// Every kind that this release handles.
+/// All kinds that this release handles.
 #[must_use]
 pub fn registry(services: &Arc<Services>) -> Registry {
     domain_jobs::install_kinds();
@@ -88,7 +88,7 @@ pub fn registry(services: &Arc<Services>) -> Registry {
     registry.on(&policies, retention::prune_jobs)
 }
 
-/// What the scheduler enqueues again and again.
+/// The jobs that the scheduler enqueues periodically.
 ///
 /// # Errors
 /// When a payload can't be serialised.
@@ -100,13 +100,13 @@ pub fn recurring() -> serde_json::Result<Vec<Recurring>> {
     ])
 }
 
-/// A failure of the file storage. That it is full or away is no failure of the job.
+/// A failure of the file storage. A full or unreachable one is no failure of the job.
 fn storage_failed(error: StorageError) -> JobError {
     match error {
         StorageError::Full => JobError::Away(error.to_string()),
         StorageError::Failed(cause) => {
-            tracing::warn!(error = %cause, "the file store failed");
-            JobError::Away("the file store is unreachable".to_owned())
+            tracing::warn!(error = %cause, "the file storage failed");
+            JobError::Away("the file storage is unreachable".to_owned())
         }
         other => JobError::retry(other),
     }

@@ -1,4 +1,4 @@
-//! What a process without an API of its own tells at `METRICS_LISTEN`: its figures, and whether it can work.
+//! The listener of a process without an API at `METRICS_LISTEN`: its metrics, and its readiness.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use jobs::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
-/// How long a client may take to ask.
+/// Maximum time for a client to send its request.
 const HEAD: Duration = Duration::from_secs(10);
-/// Between two connections that can't be accepted.
+/// Pause between two connections that can't be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the answers are made of.
+/// The sources of the answers.
 #[derive(Clone)]
 pub(crate) struct Told {
     pub figures: PrometheusHandle,
-    /// Asks PostgreSQL.
+    /// Probe of PostgreSQL.
     pub probe: Arc<Probe>,
     /// Redis.
     pub bus: Bus,
-    /// A scheduler's.
+    /// State of a scheduler.
     pub leadership: Option<Leadership>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) async fn listen(listener: TcpListener, told: Told) {
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
             if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
-                tracing::debug!(%error, "a connection for figures broke off");
+                tracing::debug!(%error, "a connection for metrics was aborted");
             }
         });
     }
@@ -63,7 +63,7 @@ pub(crate) async fn listen(listener: TcpListener, told: Told) {
 /// Opens the port.
 ///
 /// # Errors
-/// When the address can't be had.
+/// When the address is not available.
 pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
@@ -89,7 +89,7 @@ impl Told {
         }
     }
 
-    /// Why the process can't do its work, if it can't.
+    /// The reason why the process can't do its work, if it can't.
     async fn trouble(&self) -> Option<(&'static str, String)> {
         if let Err(why) = self.probe.look().await {
             return Some(("database_unreachable", why));

@@ -1,29 +1,23 @@
-//! Maintenance: removing what nobody refers to any more, workspace by workspace.
+//! Maintenance: removing unreferenced data, workspace by workspace.
 //!
-//! Killed at any line: bytes go before the row that names them, marks come before what they announce, so
-//! what is left is found again by the next run.
+//! Killed at any line: bytes are removed before the row that names them, marks are set before their effect, so
+//! the next run finds the rest.
 
 use std::sync::Arc;
 
 use domain::{Actor, WorkspaceDb, WorkspaceId};
 use domain_accounts::{avatars, upkeep};
-use domain_data::{
-    exports, files,
-    imports::{self, staged},
-    job_kinds::SweepUploads,
-};
-use futures::TryStreamExt;
+use domain_data::{files, imports::staged, job_kinds::SweepUploads, remains::Remains};
 use jobs::{Answer, JobContext, JobError, Outcome};
-use runtime::storage::StorageError;
 use serde_json::json;
 
 use crate::{Services, import};
 
-/// Files removed by one run in one workspace.
+/// Maximum number of files removed by one run in one workspace.
 const FILES_AT_ONCE: i64 = 1_000;
 
-/// Removes uploads that no import has used within a day, what abandoned atomic imports have staged, imports and exports
-/// whose jobs are no longer in the history, and pictures that nobody has any more.
+/// Removes uploads that no import has used within a day, staged records of abandoned atomic imports, imports and
+/// exports whose jobs are no longer in the history, and unreferenced avatar images.
 pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: JobContext) -> Answer {
     let mut swept = 0;
     for workspace in upkeep::workspaces(context.database()).await? {
@@ -31,7 +25,7 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
             return Ok(Outcome::Cancelled);
         }
         let sweep = Sweep { services: &services, context: &context, workspace };
-        // One workspace in trouble must not keep the others from being swept.
+        // An error in one workspace must not keep the others from being swept.
         match sweep.run().await {
             Ok(files) => swept += files,
             Err(error) => {
@@ -40,8 +34,7 @@ pub async fn sweep_uploads(services: Arc<Services>, _: SweepUploads, context: Jo
             }
         }
     }
-    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await;
-    let pictures = pictures.map_err(JobError::retry)?;
+    let pictures = avatars::sweep(context.database(), &services.storage, FILES_AT_ONCE).await?;
     Ok(Outcome::Done(json!({ "files": swept, "pictures": pictures })))
 }
 
@@ -63,15 +56,13 @@ impl Sweep<'_> {
         db.commit().await?;
         for (id, key) in &unused {
             let whose = (self.workspace, actor.clone());
-            files::remove(database, &self.services.storage, whose, *id, key, None)
-                .await
-                .map_err(JobError::retry)?;
+            files::remove(database, &self.services.storage, whose, *id, key, None).await?;
         }
         Ok(unused.len())
     }
 
-    /// A cancelled or failed atomic import discards what it staged by itself; this finds what was
-    /// aborted before it could.
+    /// A cancelled or failed atomic import discards its staged records by itself; this finds those of imports
+    /// that were aborted before.
     async fn discard_abandoned(&self, actor: &Actor) -> Result<(), JobError> {
         let database = self.context.database();
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
@@ -86,32 +77,22 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Finished jobs leave the history in time; what they imported and exported by goes with them.
+    /// The imports and exports of jobs that retention has removed are removed, too.
     async fn forget_forgotten(&self, actor: &Actor) -> Result<(), JobError> {
         let database = self.context.database();
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
         let (imports, exports) = upkeep::imports_and_exports(&mut db).await?;
         drop(db);
-        for job in upkeep::forgotten(database, &imports).await? {
+        let storage = &self.services.storage;
+        for job in upkeep::forgotten(database, &[imports, exports].concat()).await? {
+            let remains = Remains::new(self.workspace, job);
+            remains.remove_files(storage).await.map_err(crate::storage_failed)?;
             let mut more = true;
             while more {
                 let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
-                more = imports::forget_some(&mut db, job).await?;
+                more = remains.remove_some(&mut db).await?;
                 db.commit().await?;
             }
-        }
-        for job in upkeep::forgotten(database, &exports).await? {
-            let db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
-            let prefix = exports::prefix(&db, job);
-            drop(db);
-            let storage = &self.services.storage;
-            let keys: Result<Vec<String>, StorageError> = storage.keys(&prefix).try_collect().await;
-            for key in keys.map_err(crate::storage_failed)? {
-                storage.delete(&key).await.map_err(crate::storage_failed)?;
-            }
-            let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
-            exports::forget(&mut db, job).await?;
-            db.commit().await?;
         }
         Ok(())
     }

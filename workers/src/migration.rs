@@ -1,4 +1,4 @@
-//! The handler of `workspaces.migrate`: a workspace's tables, brought up to date while its people wait.
+//! The handler of `workspaces.migrate`: the migration of a workspace's tables while its members wait.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use sqlx::migrate::MigrateError;
 
 use crate::Services;
 
-/// Runs the migrations that a workspace lacks, each a step of its own, and opens it after the last.
-/// Killed at any line: a migration is there whole or not at all, and so is the mark that it has run; the
-/// next attempt waits until the server has noticed the death (a lock of the connection goes with it), and
-/// goes on with the first that is missing. Only the event may come a second time.
+/// Runs the missing migrations of a workspace, each a step of its own, and opens it after the last.
+/// Killed at any line: a migration is complete or absent, and so is the record that it has run; the
+/// next attempt waits until the server has noticed the death (a lock of the connection ends with it), and
+/// continues with the first that is missing. Only the event may be repeated.
 pub async fn migrate_workspace(services: Arc<Services>, _: MigrateWorkspace, context: JobContext) -> Answer {
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Err(JobError::fatal("no_workspace", "the job belongs to no workspace"));
@@ -39,12 +39,12 @@ pub async fn migrate_workspace(services: Arc<Services>, _: MigrateWorkspace, con
     Ok(Outcome::Done(result))
 }
 
-/// A step, for people.
+/// A step, for display.
 fn title(step: &Step) -> String {
     format!("Applying migration {} ({})", step.version, step.name)
 }
 
-/// A database that was away is no failure of the job; of any other failure people learn where it was.
+/// An unreachable database is no failure of the job; the message of any other failure has its step.
 fn failed(error: MigrationError, step: Option<&str>) -> JobError {
     match error {
         MigrationError::Database(error)
@@ -62,7 +62,7 @@ fn failed(error: MigrationError, step: Option<&str>) -> JobError {
     }
 }
 
-/// Whether the database, and not the migration, is to blame: it was being stopped, or is out of reach.
+/// Whether the error is the database's, not the migration's: it was being stopped, or is unreachable.
 fn was_away(error: &sqlx::Error) -> bool {
     error.as_database_error().is_none_or(|error| {
         error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))

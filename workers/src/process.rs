@@ -1,4 +1,4 @@
-//! What every worker process does around its pools: read its configuration, connect, run until
+//! The frame of every worker process: read its configuration, connect, run until
 //! SIGTERM or SIGINT, drain.
 
 use std::{
@@ -40,39 +40,39 @@ use crate::{
     listen::{self, Told},
 };
 
-/// Jobs of a pool at once, per process, at the most.
+/// Maximum number of concurrent jobs of a pool, per process.
 const MAX_SLOTS: usize = 10_000;
-/// What `JOB_MEMORY_LIMIT_MB` may be: from what a process needs to run any job, to a TiB.
+/// Range of `JOB_MEMORY_LIMIT_MB`: from the minimum of a process for any job, to a TiB.
 const MEMORY_LIMITS: RangeInclusive<u64> = 256..=1 << 20;
 
 /// The configuration of a worker or scheduler process.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// PostgreSQL and Redis; 16 connections unless `DATABASE_CONNECTIONS` says otherwise.
+    /// PostgreSQL and Redis; 16 connections unless `DATABASE_CONNECTIONS` is set.
     pub servers: Servers,
-    /// `JOB_ENCRYPTION_KEY`: what secrets in payloads are encrypted with.
+    /// `JOB_ENCRYPTION_KEY`: key for encrypting secrets in payloads.
     pub payload_keys: PayloadKeys,
-    /// `JOB_LEASE_SECONDS`: how long the ledger believes in a worker that says nothing. 15.
+    /// `JOB_LEASE_SECONDS`: maximum age of a worker's heartbeat and of its claims. Default: 15.
     pub lease: Duration,
-    /// `SHUTDOWN_GRACE_SECONDS`: how long jobs may go on after SIGTERM. 25.
+    /// `SHUTDOWN_GRACE_SECONDS`: grace period of jobs after SIGTERM. Default: 25.
     pub grace: Duration,
-    /// `JOB_MEMORY_LIMIT_MB`: the address space of a process that runs one job alone, in MiB; unset: no limit.
+    /// `JOB_MEMORY_LIMIT_MB`: address space of a process that runs one job alone, in MiB; unset: no limit.
     pub memory_limit: Option<u64>,
-    /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
+    /// `STORAGE_URL`: location of files' bytes. See [`Storage::from_settings`].
     pub storage: Storage,
-    /// `<POOL>_CONCURRENCY`, for example `IMPORTS_CONCURRENCY`: jobs of that pool at once.
+    /// `<POOL>_CONCURRENCY`, for example `IMPORTS_CONCURRENCY`: maximum number of concurrent jobs of that pool.
     pub slots: HashMap<Pool, usize>,
-    /// `METRICS_LISTEN`: where Prometheus may ask, for example `127.0.0.1:9101`; unset: nowhere.
+    /// `METRICS_LISTEN`: address for Prometheus, for example `127.0.0.1:9101`; unset: none.
     pub metrics_listen: Option<std::net::SocketAddr>,
-    /// `MAIL_URL` and `MAIL_FROM`: what carries mail away.
+    /// `MAIL_URL` and `MAIL_FROM`: transport of email.
     pub mailer: Arc<dyn Mailer>,
     /// `WEBHOOK_ALLOWED_NETWORKS`: see [`webhooks::from_settings`].
     pub webhooks: Arc<dyn WebhookSender>,
-    /// `MILLRACE_SECRET`: what webhooks are signed with; the API's. Without it none is sent.
+    /// `MILLRACE_SECRET`: secret for signing webhooks, the same as the API's. Without it none is sent.
     pub signing: Option<SigningKey>,
-    /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
+    /// `STRIPE_…`: access to payments. See [`Payments::from_settings`].
     pub payments: Payments,
-    /// `APP_URL`: where the web app is, for links in mails.
+    /// `APP_URL`: URL of the web app, for links in emails.
     pub app_url: Url,
 }
 
@@ -114,7 +114,7 @@ impl Config {
     }
 }
 
-/// The setting of a pool's jobs at once. Settings are named by text that lasts; there are few pools.
+/// The setting of a pool's concurrency. Names of settings have a static lifetime; there are few pools.
 fn concurrency_variable(pool: Pool) -> &'static str {
     format!("{}_CONCURRENCY", pool.name().to_uppercase()).leak()
 }
@@ -122,7 +122,7 @@ fn concurrency_variable(pool: Pool) -> &'static str {
 /// Pools with a program of their own. `maintenance` serves all others.
 pub const WITH_PROGRAMS: [Pool; 4] = [IMPORTS, EXPORTS, PROVISIONING, DELIVERIES];
 
-/// Serves every pool. The whole of `main` of a binary for small installations.
+/// Serves every pool. The complete `main` of a binary for small installations.
 ///
 /// `--kinds` lists the kinds of job with their pools and policies instead, and needs no configuration.
 pub async fn serve_all() -> ExitCode {
@@ -141,9 +141,9 @@ pub async fn serve_others() -> ExitCode {
     serve_as(Pool::MAINTENANCE.name(), &others).await
 }
 
-/// Serves pools until the process is asked to stop. The whole of a worker binary's `main`.
+/// Serves pools until the process is signalled to stop. The complete `main` of a worker binary.
 ///
-/// A binary that is told so by its argument runs one job instead, which another process of it has claimed.
+/// With the argument for it, a binary runs one job instead, which another process of it has claimed.
 pub async fn serve(pools: &[Pool]) -> ExitCode {
     let service = match pools {
         [pool] => pool.name(),
@@ -191,17 +191,17 @@ fn registry(database: Database, config: &Config) -> Result<Registry, sqlx::Error
 fn this_program() -> std::io::Result<IsolatedProcess> {
     let itself = PathBuf::from("/proc/self/exe");
     let program = if itself.exists() { itself } else { std::env::current_exe()? };
-    // One job needs few connections, and the figures are the worker's to tell.
+    // One job needs few connections, and the metrics are exported by the worker.
     let variables = vec![
         ("DATABASE_CONNECTIONS", "6".to_owned()),
         ("METRICS_LISTEN", String::new()),
-        // The allocator reserves addresses ahead, in KiB. They count towards the limit on its memory.
+        // The allocator reserves addresses ahead, in KiB. They count towards the limit of its memory.
         ("MIMALLOC_ARENA_RESERVE", (32 << 10).to_string()),
     ];
     Ok(IsolatedProcess { program, variables })
 }
 
-/// Dispatches until the process is asked to stop. The whole of the scheduler's `main`.
+/// Dispatches until the process is signalled to stop. The complete `main` of the scheduler.
 pub async fn schedule() -> ExitCode {
     let leadership = Leadership::default();
     run("scheduler", &[], Some(leadership.clone()), |database, config, stop| async move {
@@ -258,7 +258,7 @@ where
     if let Err(error) = wait_until_fit(&database.pool).await {
         return cannot_start(&error);
     }
-    // Who asks before is let in, and answered from here on: a process that waits for migrations is not ready.
+    // Earlier connections are accepted, and answered from here on: a process that waits for migrations is not ready.
     if let Some((listener, figures)) = listening {
         let probe = Arc::new(Probe::new(database.clone()));
         let state = Told { figures, probe, bus: database.bus.clone(), leadership };
@@ -280,7 +280,7 @@ where
     }
 }
 
-/// Opens the port where the process tells its figures, and begins to keep them.
+/// Opens the port of the process's metrics, and starts to record them.
 async fn open(address: SocketAddr) -> Result<(TcpListener, PrometheusHandle), Box<dyn Error>> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &figures::SECONDS)?

@@ -1,4 +1,4 @@
-//! The handler of `workspaces.provision`: from a request at any of the doors to a workspace.
+//! The handler of `workspaces.provision`: from a request of any sign-up flow to a workspace.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::Services;
 
-/// A step, as watchers see it by its name.
+/// A step, whose name watchers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     User,
@@ -41,7 +41,7 @@ impl Step {
         }
     }
 
-    /// Those that a sign-up takes. Billing comes last but one: nobody pays for what could not be made.
+    /// The steps of a sign-up. Billing is the last but one: there is no payment for a failed sign-up.
     fn of(signup: &Signup, services: &Services) -> Vec<Self> {
         let bills = signup.payment_method_id.is_some() || services.payments.account().is_ok();
         let all = [
@@ -58,10 +58,10 @@ impl Step {
     }
 }
 
-/// Makes what the sign-up needs of user, workspace, schema, roles, tables, member, defaults and subscription,
-/// and opens the workspace last. Killed at any line: every step looks at what is there first, so the next
-/// attempt does what is left; what Stripe is asked for has a key of the sign-up's, so it is made once; the mail
-/// is enqueued by the commit that opens the workspace, so it goes out once. What fails for good is taken back.
+/// Creates the user, workspace, schema, roles, tables, member, defaults and subscription that the sign-up needs,
+/// and opens the workspace last. Killed at any line: every step checks the present state first, so the next
+/// attempt does the rest; requests to Stripe have a key of the sign-up's, so objects are created once; the email
+/// is enqueued by the commit that opens the workspace, so it is sent once. A final failure is undone.
 pub async fn provision_workspace(
     services: Arc<Services>,
     job: ProvisionWorkspace,
@@ -70,7 +70,7 @@ pub async fn provision_workspace(
     let database = &services.database;
     context.progress().step("validating");
     let Some(signup) = signups::find(&database.pool, job.signup_id).await? else {
-        return Ok(fail("signup_not_found", "the sign-up is not there any more"));
+        return Ok(fail("signup_not_found", "the sign-up no longer exists"));
     };
     match signup.state.as_str() {
         "pending" => {}
@@ -88,11 +88,12 @@ pub async fn provision_workspace(
             Ok(fail("payment_refused", &error.to_string()))
         }
         Err(ProvisioningError::Stripe(error @ StripeError::NotNow(_))) => {
-            tracing::warn!(%error, "will ask again");
-            Err(JobError::RetryTold("the payment service does not answer just now".to_owned()))
+            tracing::warn!(%error, "will retry");
+            Err(JobError::RetryTold("the payment service does not answer at present".to_owned()))
         }
         Err(ProvisioningError::Abandoned) => Ok(abandoned()),
         Err(ProvisioningError::Database(error)) => Err(error.into()),
+        Err(ProvisioningError::Seed(error)) => Err(error.into()),
         Err(error) => Err(JobError::retry(error)),
     }
 }
@@ -139,7 +140,7 @@ async fn provision(
     Ok(())
 }
 
-/// No tokens: those are made when this is delivered to the sign-up's owner.
+/// No tokens: those are created at the delivery to the sign-up's owner.
 fn done(signup: &Signup) -> Outcome {
     Outcome::Done(json!({
         "user_id": signup.user_id,
@@ -149,7 +150,7 @@ fn done(signup: &Signup) -> Outcome {
 }
 
 fn abandoned() -> Outcome {
-    fail("signup_abandoned", "the sign-up was given up")
+    fail("signup_abandoned", "the sign-up was abandoned")
 }
 
 fn fail(code: &str, message: &str) -> Outcome {

@@ -1,5 +1,5 @@
-//! The handler that prunes what is kept for a time: the history of jobs, the audit, answers to requests with
-//! a key, refresh tokens.
+//! The handler that prunes data with a retention: the history of jobs, the audit log, stored answers,
+//! refresh tokens.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use jobs::{
 use serde_json::json;
 use uuid::Uuid;
 
-/// Removes finished jobs whose time is over, and what is left of jobs that are gone: log lines,
-/// checkpoints, expired unique keys, counted starts. Then entries of the audit that their workspace keeps no longer,
-/// answers that nobody may ask for again, expired refresh tokens, and old sign-ups and invitations. Killed at any line: each statement is a batch and a
-/// transaction of its own, a job's log goes before the job, and the next run finds what is left.
+/// Removes finished jobs beyond their retention, and remaining data of removed jobs: log lines, checkpoints,
+/// expired unique keys, counted starts. Then audit entries beyond their workspace's retention, expired stored
+/// answers, expired refresh tokens, and old sign-ups and invitations. Killed at any line: each statement is a
+/// batch and a transaction of its own, a job's log is removed before the job, and the next run finds the rest.
 pub async fn prune_jobs(policies: Arc<Policies>, _: PruneJobs, context: JobContext) -> Answer {
     match prune(&policies, &context).await? {
         Some(jobs) => Ok(Outcome::Done(json!({ "jobs": jobs }))),
@@ -24,7 +24,7 @@ pub async fn prune_jobs(policies: Arc<Policies>, _: PruneJobs, context: JobConte
     }
 }
 
-/// How many jobs have gone; none if someone has asked to stop.
+/// Number of removed jobs; none if the job was signalled to stop.
 async fn prune(policies: &Policies, context: &JobContext) -> Result<Option<i64>, sqlx::Error> {
     let database = context.database();
     let mut pruned = 0;
@@ -68,7 +68,7 @@ async fn prune(policies: &Policies, context: &JobContext) -> Result<Option<i64>,
     Ok(finished.then_some(pruned))
 }
 
-/// Removes entries of the audit whose time is over. False: someone has asked to stop.
+/// Removes audit entries beyond their retention. False: the job was signalled to stop.
 async fn prune_audit(context: &JobContext) -> Result<bool, sqlx::Error> {
     let database = context.database();
     let mut after = Some(WorkspaceId(Uuid::nil()));
@@ -91,7 +91,7 @@ async fn prune_audit(context: &JobContext) -> Result<bool, sqlx::Error> {
     Ok(!context.is_cancelled())
 }
 
-/// Removes what requests and sessions have left. False: someone has asked to stop.
+/// Removes expired data of requests and sessions. False: the job was signalled to stop.
 async fn prune_access(context: &JobContext) -> Result<bool, sqlx::Error> {
     let database = context.database();
     while idempotency::prune(database).await? > 0 || upkeep::forget_refresh_tokens(database).await? {

@@ -1,5 +1,5 @@
-//! Accounts over HTTP: who signs up, in and out. One file per section of the contract, under its
-//! surface; the rules are `domain`'s.
+//! Accounts over HTTP: sign-up, sign-in, API keys, workspaces. One file per section of the contract, under its
+//! surface; the rules are in `domain`.
 
 pub mod platform;
 pub mod workspace;

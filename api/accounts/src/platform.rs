@@ -12,7 +12,7 @@ use poem_openapi::OpenApi;
 
 pub use public::Tag as PublicTag;
 
-/// All of them.
+/// All sections.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
     (

@@ -8,7 +8,7 @@ mod workspaces;
 
 use poem_openapi::OpenApi;
 
-/// All of them.
+/// All sections.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
     (

@@ -1,4 +1,4 @@
-//! The routes of bulk work: uploads, imports, their reports, and exports.
+//! Routes of bulk work: uploads, imports, their error reports, and exports.
 
 pub mod workspace;
 

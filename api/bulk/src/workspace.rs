@@ -1,4 +1,4 @@
-//! The Workspace API's sections about bulk work.
+//! The sections of the Workspace API about bulk work.
 
 pub mod recordset_export;
 pub mod recordset_import;

@@ -6,7 +6,7 @@ mod recordsets;
 
 use poem_openapi::OpenApi;
 
-/// All of them.
+/// All sections.
 #[must_use]
 pub fn api() -> impl OpenApi + 'static {
     (recordsets::RecordsetsApi, records::RecordsApi, modules::ModulesApi)

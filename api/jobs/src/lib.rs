@@ -1,4 +1,4 @@
-//! The routes of jobs, on both surfaces. Every kind of job is served here alike; the feature routes of
+//! Routes of jobs, on both surfaces. Jobs of all kinds are served alike here; the feature routes of
 //! the contract are views of it.
 
 pub mod platform;

@@ -1,4 +1,4 @@
-//! The Platform API's sections about jobs.
+//! The sections of the Platform API about jobs.
 
 pub mod dlq;
 pub mod jobs;

@@ -1,4 +1,4 @@
-//! The Workspace API's sections about jobs.
+//! The sections of the Workspace API about jobs.
 
 pub mod dead_letters;
 pub mod jobs;

@@ -1,9 +1,9 @@
-//! What is absent, as OpenAPI says it: the framework leaves an optional member out of `required` and
+//! Optional members as OpenAPI describes them: the framework leaves an optional member out of `required` and
 //! writes it as null all the same, which its document forbids.
 
 use serde_json::{Map, Value, json};
 
-/// Says of every optional member of a schema that it may be null, unless it has a default.
+/// Documents that every optional member of a schema may be null, unless it has a default.
 pub(crate) fn admit_null(document: &mut Value) {
     let schemas = document["components"]["schemas"].as_object_mut();
     for schema in schemas.into_iter().flat_map(Map::values_mut) {
@@ -13,7 +13,7 @@ pub(crate) fn admit_null(document: &mut Value) {
             .unwrap_or_default();
         let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else { continue };
         for (_, member) in members.iter_mut().filter(|(name, _)| !required.contains(name)) {
-            // A schema without a type takes everything, null too.
+            // A schema without a type accepts everything, null included.
             if !has_default(member) && (member.get("type").is_some() || member.get("allOf").is_some()) {
                 member["nullable"] = json!(true);
             }
@@ -21,7 +21,7 @@ pub(crate) fn admit_null(document: &mut Value) {
     }
 }
 
-/// Also where it stands beside a reference.
+/// Also true where the default stands beside a reference.
 fn has_default(member: &Value) -> bool {
     let beside = member["allOf"].as_array();
     member.get("default").is_some()

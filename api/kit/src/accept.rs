@@ -1,4 +1,4 @@
-//! The link by which an invitation is accepted, for whatever invites.
+//! The link by which an invitation is accepted.
 
 use domain::invitation_link::Link;
 

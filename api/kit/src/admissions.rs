@@ -1,10 +1,10 @@
-//! Who may go on watching. An answer that lasts (a stream, a long poll, a download) is admitted once more every few
+//! Continued authorization. An answer that lasts (a stream, a long poll, a download) is authorized again every few
 //! seconds, by the same function as a request: when its credential, its membership, its permissions or its
-//! address is no longer good, it ends and says why. What shows jobs of several kinds follows which of them its
-//! reader may view.
+//! address is no longer valid, it ends and gives the reason. Answers that show jobs of several kinds follow which of
+//! them their reader may view.
 //!
-//! One look per process asks for all that is open, and streams of one credential in one workspace from one
-//! address share an admission: a look costs a query for each kind of credential, however many streams there are.
+//! One check per process covers all open answers, and streams of one credential in one workspace from one
+//! address share an admission: a check costs a query for each kind of credential, however many streams there are.
 
 use std::{
     collections::HashMap,
@@ -27,10 +27,10 @@ use uuid::Uuid;
 
 use crate::{Access, ApiError};
 
-/// How often all that is open is looked at: well within a heartbeat.
+/// Interval of the checks: well within a heartbeat.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// Admissions of what is open in this process.
+/// Admissions of the open answers of this process.
 #[derive(Clone)]
 pub struct Admissions(Arc<Inner>);
 
@@ -45,18 +45,18 @@ type Key = (Uuid, WorkspaceId, Option<IpAddr>, String, &'static [&'static str]);
 /// Kinds of job that a caller may not view.
 pub(crate) type KindsDenied = Arc<kinds::Denied>;
 
-/// What was looked at when somebody was let in, and is looked at again.
+/// The facts by which a caller was admitted, which are checked again.
 #[derive(Debug, Clone)]
 pub struct Pass {
-    /// With what they came.
+    /// Credential of the request.
     pub credential: Credential,
-    /// Where they were let in.
+    /// Workspace that the caller has entered.
     pub workspace: WorkspaceId,
-    /// From where.
+    /// Client address.
     pub from: Option<IpAddr>,
-    /// By which permission.
+    /// Permission of the route.
     pub permission: String,
-    /// What is needed beside it: the permissions for what is shown.
+    /// Further permissions that are needed: those for the content.
     pub also: &'static [&'static str],
 }
 
@@ -67,20 +67,20 @@ struct Admission {
     denied: watch::Sender<KindsDenied>,
 }
 
-/// The right to go on, as long as it lasts. All who have come alike share it.
+/// The right to continue, as long as it lasts. Shared by all callers with the same pass.
 #[derive(Clone)]
 pub struct Admitted(Arc<Admission>);
 
-/// Why somebody may not go on.
+/// Reason why an answer may not continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The session has ended, the key or token was revoked or has expired.
     Credential,
-    /// The person is not in the workspace any more.
+    /// The account is no longer a member of the workspace.
     Membership,
     /// The address is not on the allowlist.
     Address,
-    /// The workspace wants a more recent sign-in.
+    /// The workspace requires a more recent sign-in.
     SignIn,
     /// The role or the key has lost the permission.
     Permission,
@@ -89,7 +89,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// What ends a pass; none while it is good.
+    /// The reason for which a pass ends; none while it is valid.
     fn of(entry: &Entry, pass: &Pass) -> Option<Self> {
         match entry {
             Entry::Open(_) | Entry::Behind(_) => {
@@ -118,7 +118,7 @@ impl Ended {
         }
     }
 
-    /// The last event of a stream that ends for it.
+    /// The last event of a stream that ends for this reason.
     pub(crate) fn event(self, job: Option<&Value>) -> String {
         let mut event =
             json!({ "status": "CLOSED", "reason": self.name(), "timestamp": jobs::clock::now_in_millis() });
@@ -128,16 +128,16 @@ impl Ended {
         format!("data: {event}\n\n")
     }
 
-    /// What a request is answered for it.
+    /// The error of a request that fails for this reason.
     #[must_use]
     pub fn refusal(self) -> ApiError {
         match self {
             Self::Credential => ApiError::token_invalid(),
             Self::SignIn => ApiError::sign_in_required(),
-            // A workspace that the caller isn't in is, to them, one that doesn't exist.
+            // A workspace that the caller doesn't belong to must look like one that doesn't exist.
             Self::Membership => ApiError::not_found(),
             Self::Address => ApiError::forbidden("this address is not on the allowlist"),
-            Self::Permission => ApiError::forbidden("the permission for this is no longer held"),
+            Self::Permission => ApiError::forbidden("the caller no longer has the required permission"),
             Self::Workspace => ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "workspace_not_ready",
@@ -148,7 +148,7 @@ impl Ended {
 }
 
 impl Admissions {
-    /// Starts looking, for as long as the process lives.
+    /// Starts the checks, for the life of the process.
     #[must_use]
     pub fn start(database: Database, hub: &Hub) -> Self {
         let inner = Inner { database, closing: hub.until_closing(), open: Mutex::default() };
@@ -157,7 +157,7 @@ impl Admissions {
         admissions
     }
 
-    /// Takes in a caller who was let in just now, with all that they hold.
+    /// Adds a caller who was admitted just now, with the permissions that it has.
     #[must_use]
     pub fn enter(&self, pass: Pass, held: &Held) -> Admitted {
         let key = (pass.credential.id(), pass.workspace, pass.from, pass.permission.clone(), pass.also);
@@ -176,15 +176,15 @@ impl Admissions {
         Admitted(admission)
     }
 
-    /// Lets in somebody who has shown a pass and nothing else: by a ticket.
+    /// Admits the holder of a pass without further proof, such as a ticket.
     ///
     /// # Errors
-    /// When the pass is not good, or no longer.
+    /// When the pass is not valid or no longer valid.
     pub async fn admit(&self, pass: Pass) -> Result<Admitted, ApiError> {
         self.check(pass).await?.map_err(Ended::refusal)
     }
 
-    /// The same, where a pass that is not good, or no longer, is answered in another way.
+    /// The same, where the caller of this function answers an invalid pass itself.
     ///
     /// # Errors
     /// When the database can't be asked.
@@ -231,15 +231,15 @@ impl Admissions {
                         }
                     }
                 }
-                // Nothing is revoked while the database is away; it is looked at again.
-                Err(error) => tracing::warn!(%error, "could not see who may go on watching"),
+                // Nothing is revoked while the database is unreachable; the next check tries again.
+                Err(error) => tracing::warn!(%error, "could not check the open streams"),
             }
         }
     }
 }
 
 impl Admission {
-    /// Tells those who follow it which kinds of job may be viewed now.
+    /// Publishes to the followers which job kinds may be viewed now.
     fn follow(&self, held: &Held) {
         let now = held.kinds_denied(Act::View);
         self.denied.send_if_modified(|denied| {
@@ -260,25 +260,25 @@ impl Pass {
 }
 
 impl Admitted {
-    /// Resolves when nobody may go on: see [`Admitted::why`], or else the process is about to leave.
+    /// Resolves when the answer must end: see [`Admitted::why`]; without a reason, the process is stopping.
     pub fn over(&self) -> WaitForCancellationFuture<'_> {
         self.0.over.cancelled()
     }
 
-    /// Why not, when it isn't for the process's sake.
+    /// The reason; none if the process is stopping.
     #[must_use]
     pub fn why(&self) -> Option<Ended> {
         self.0.why.get().copied()
     }
 
-    /// The kinds of job that may not be viewed, as they change.
+    /// The job kinds that may not be viewed, as they change.
     pub(crate) fn kinds_denied(&self) -> watch::Receiver<KindsDenied> {
         self.0.denied.subscribe()
     }
 }
 
 impl Access {
-    /// The right to go on with an answer that lasts, about jobs of any kind.
+    /// The right to continue an answer that lasts, about jobs of any kind.
     #[must_use]
     pub fn admitted(&self) -> Admitted {
         self.enter(&[])

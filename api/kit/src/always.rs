@@ -1,4 +1,4 @@
-//! `Always<true>`: a member of an answer that is the same in each, which documents show as a constant.
+//! `Always<true>`: a constant member of an answer, which documents show as a constant.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What handlers answer with. `Json<T>` is poem's and means 200; the others say their status by
+//! The answers of handlers. `Json<T>` is poem's and means 200; the others have their status in
 //! their name.
 
 use jobs::Id;
@@ -25,11 +25,11 @@ pub type CreatedWrapped<T> = Answer<Created<Envelope<T>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created<T>(pub T);
 
-/// 202: accepted, the work goes on.
+/// 202: accepted, the work continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted<T>(pub T);
 
-/// 204, with nothing.
+/// 204, without content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoContent;
 
@@ -92,14 +92,14 @@ impl ApiResponse for NoContent {
     fn register(_: &mut Registry) {}
 }
 
-/// How the Platform API wraps what it answers.
+/// Envelope of an answer of the Platform API.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Envelope<T: ParseFromJSON + ToJSON> {
     /// Always true; errors have an envelope of their own.
     pub success: Always<true>,
-    /// The answer.
+    /// Content of the answer.
     pub data: T,
-    /// The request, for support.
+    /// Request id, for support.
     pub request_id: String,
 }
 
@@ -110,17 +110,17 @@ impl<T: ParseFromJSON + ToJSON> Envelope<T> {
     }
 }
 
-/// What the Platform API answers to a DELETE.
+/// The Platform API's answer to a DELETE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct Deleted<I: ParseFromJSON + ToJSON> {
-    /// What was deleted.
+    /// Id of the deleted resource.
     pub id: I,
     /// Always true.
     pub deleted: Always<true>,
 }
 
 impl<I: Id> Deleted<TypeId<I>> {
-    /// That it is gone.
+    /// The answer to a completed deletion.
     pub fn new(id: I) -> Self {
         Self { id: TypeId(id), deleted: Always }
     }

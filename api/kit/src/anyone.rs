@@ -1,4 +1,4 @@
-//! `Anyone`: for routes that are open to everybody and tell a little more to those who say who they are.
+//! `Anyone`: for public routes whose answer has more for authenticated callers.
 
 use std::ops::Deref;
 
@@ -8,28 +8,28 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::{ApiError, Caller, Known, Visitor, caller::ANYONE_IN_PERSON};
 
-/// Whoever sends a request, and who they are, if they show it. A credential that isn't good here counts for
-/// nothing.
+/// The sender of a request, with the caller if a valid credential was sent. An invalid credential is
+/// ignored.
 #[derive(Debug, Clone)]
 pub struct Anyone {
     /// The request.
     pub visitor: Visitor,
-    /// Who, if they have shown a good credential.
+    /// The caller, if a valid credential was sent.
     pub caller: Option<Caller>,
 }
 
 impl Anyone {
-    /// Who acts, as far as the request shows it.
+    /// The actor of the request.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.caller.as_ref().map_or_else(|| self.visitor.actor(), Caller::actor)
     }
 }
 
-/// The same for routes that are closed to staff who act as a person.
+/// The same for routes that are closed to staff acting as another user.
 #[derive(Debug, Clone)]
 pub struct AnyoneInPerson {
-    /// The person who has signed in, if one has.
+    /// The signed-in user, if there is one.
     pub user: Option<UserId>,
     anyone: Anyone,
 }
@@ -92,7 +92,7 @@ impl<'a> ApiExtractor<'a> for Anyone {
         }
         match Known::from_request(request, body, options).await {
             Ok(Known(caller)) => Ok(Self { visitor: caller.visitor.clone(), caller: Some(caller) }),
-            // The request was counted before it was found out.
+            // The request was counted before the credential was checked.
             Err(error) if matches!(error.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Ok(nobody(request).await?)
             }

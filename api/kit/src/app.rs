@@ -1,4 +1,4 @@
-//! `App`: what the process has, handed to every handler.
+//! `App`: the resources of the process, passed to every handler.
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
@@ -14,14 +14,14 @@ use url::Url;
 
 use crate::{Admissions, RateLimiter, SharedSecret, Signer};
 
-/// `MAX_UPLOAD_BYTES` at the most: a TiB.
+/// Maximum of `MAX_UPLOAD_BYTES`: a TiB.
 const MAX_UPLOAD: u64 = 1 << 40;
-/// `MAX_OWNED_WORKSPACES` at the most.
+/// Maximum of `MAX_OWNED_WORKSPACES`.
 const MAX_OWNED: i64 = 1_000_000;
-/// The length of `REGION` at the most.
+/// Maximum length of `REGION`.
 const MAX_REGION_LENGTH: usize = 64;
 
-/// A cheap handle on what the API process has. Handlers take it as `Data<&App>`.
+/// A cheap handle on the resources of the API process. Handlers take it as `Data<&App>`.
 #[derive(Clone)]
 pub struct App {
     /// PostgreSQL and the bus: without a workspace, or for a request of one.
@@ -33,21 +33,21 @@ pub struct App {
 pub struct Services {
     /// PostgreSQL and the bus.
     pub database: Database,
-    /// How this process is set up.
+    /// Configuration of this process.
     pub config: ApiConfig,
-    /// What signs tokens, tickets and links.
+    /// Signer of tokens, tickets and links.
     pub keys: Signer,
-    /// What counts requests.
+    /// Counter of requests.
     pub rates: RateLimiter,
-    /// How many requests with one credential are looked up at once.
+    /// Number of concurrent look-ups for the requests of one credential.
     pub lookups: Places<Brought>,
-    /// Who watches which job.
+    /// Watchers of jobs.
     pub hub: jobs::watch::Hub,
-    /// Who may go on watching.
+    /// Authorizations of the open answers.
     pub admissions: Admissions,
-    /// Where files' bytes are.
+    /// Storage of files' bytes.
     pub storage: runtime::storage::Storage,
-    /// How payments are taken.
+    /// Access to payments.
     pub payments: runtime::stripe::Payments,
 }
 
@@ -80,30 +80,30 @@ impl fmt::Debug for App {
     }
 }
 
-/// How requests are taken: origins, proxies, sizes and times.
+/// Configuration of the handling of requests: origins, proxies, sizes and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiConfig {
     /// `CORS_ORIGINS`: web origins that browsers may call from.
     pub cors_origins: Vec<HeaderValue>,
-    /// `APP_URL`: where the web app is, for links in mails.
+    /// `APP_URL`: URL of the web app, for links in emails.
     pub app_url: Url,
-    /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` is believed.
+    /// `TRUSTED_PROXIES`: networks whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// `MAX_UPLOAD_BYTES`: the largest file that an upload takes.
+    /// `MAX_UPLOAD_BYTES`: maximum size of an uploaded file.
     pub max_upload_bytes: u64,
-    /// `REGION`: where this installation runs, as `/health` tells it.
+    /// `REGION`: region of this installation, as `/health` shows it.
     pub region: String,
-    /// `OPERATOR_TOKEN`: what opens the routes below `/ops`; without one they are closed.
+    /// `OPERATOR_TOKEN`: credential of the routes below `/ops`; without it they are closed.
     pub operator_token: Option<SharedSecret>,
-    /// `CLERK_SECRET`: what whoever checks Clerk's people shows; without one that route is closed.
+    /// `CLERK_SECRET`: secret of the route that checks Clerk's users; without it that route is closed.
     pub clerk_secret: Option<SharedSecret>,
-    /// The largest JSON body.
+    /// Maximum size of a JSON body.
     pub max_json_bytes: usize,
-    /// How long a request may take, streams, uploads and long polls apart.
+    /// Maximum duration of a request, except streams, uploads and long polls.
     pub request_timeout: Duration,
-    /// How long an access token is good for.
+    /// Lifetime of an access token.
     pub access_token_lifetime: Duration,
-    /// `MAX_OWNED_WORKSPACES`: how many workspaces one person may make.
+    /// `MAX_OWNED_WORKSPACES`: maximum number of workspaces that one user may create.
     pub max_owned_workspaces: i64,
 }
 
@@ -126,13 +126,13 @@ impl Default for ApiConfig {
 }
 
 impl ApiConfig {
-    /// A page of the web app, for a link in a mail: `page` below [`Self::app_url`], with a query.
+    /// A page of the web app, for a link in an email: `page` below [`Self::app_url`], with a query.
     #[must_use]
     pub fn app_link(&self, page: &str, query: &[(&str, &str)]) -> String {
         web_app::link(&self.app_url, page, query)
     }
 
-    /// Reads it from a process's settings.
+    /// Reads the configuration from the process's settings.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
         let defaults = Self::default();
         Ok(Self {
@@ -164,7 +164,7 @@ fn origins(settings: &Settings) -> Result<Vec<HeaderValue>, SettingError> {
     let origin = |text: String| {
         let is_one = Url::parse(&text).is_ok_and(|url| {
             let is_web = matches!(url.scheme(), "http" | "https");
-            // A URL may have a `*` in its host, which stands for itself.
+            // A URL may have a `*` in its host, which is no wildcard.
             is_web && !text.contains('*') && url.origin().ascii_serialization() == text
         });
         HeaderValue::from_str(&text).ok().filter(|_| is_one).ok_or_else(|| {

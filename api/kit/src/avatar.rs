@@ -1,16 +1,16 @@
-//! Links to people's pictures. Tables keep references ([`domain::pictures`]); the code that shows a person makes the
-//! link of it here, so that the browser can fetch it without headers, and only for a while.
+//! Links to avatar images. Tables keep references ([`domain::pictures`]); the code that shows a user creates the
+//! link here, so that the browser can fetch the image without headers, and only for a limited time.
 
 use chrono::{DateTime, Duration, Utc};
 use domain::pictures;
 
 use crate::App;
 
-/// Below which path pictures are, as the owner's id and the file's name.
+/// Path prefix of avatar images, before the owner's id and the file's name.
 pub const AVATARS: &str = "/api/v1/avatars";
 
-/// Where a person's picture is, for an answer: a link to somewhere else as it is, and one to a picture that
-/// we have signed, good for one to two days. It stays the same for a day, so that browsers keep the picture.
+/// URL of an avatar image, for an answer: an external URL unchanged, and for a stored image a signed
+/// link that is valid for one to two days. It stays the same for a day, so that browsers can cache the image.
 #[must_use]
 pub fn avatar_url(app: &App, reference: Option<String>) -> Option<String> {
     let reference = reference?;
@@ -20,7 +20,7 @@ pub fn avatar_url(app: &App, reference: Option<String>) -> Option<String> {
     }
 }
 
-/// The path of a picture that we have.
+/// The path of a stored image.
 #[must_use]
 pub fn avatar_path(reference: &str) -> Option<String> {
     let (folder, file) = pictures::key_of(reference)?.split_once("/profile-image/")?;

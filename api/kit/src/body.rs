@@ -1,6 +1,6 @@
-//! `Body<T>`: a JSON body, read so that every fault has its documented answer: not JSON 400, wrong
-//! content type 415, too large 413, absent fields 422 with all of their names, wrong ones and those that are given twice
-//! 422 by field.
+//! `Body<T>`: a JSON body, read so that every fault has its documented answer: not JSON 400, wrong content type
+//! 415, too large 413, absent fields 422 with all of their names, wrong ones and those that are given twice 422
+//! by field.
 
 pub(crate) mod diagnosis;
 mod maybe;
@@ -72,13 +72,13 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
         }
         match T::parse_from_json(Some(value)) {
             Ok(value) => Ok(Self(value)),
-            // Only now is it worth knowing which fields are to blame.
+            // Only in the case of an error are the names of the fields needed.
             Err(error) => Err(diagnosis::of::<T>(&parse(&bytes)?, error.message()).into()),
         }
     }
 }
 
-/// The bytes of a body that says it is JSON, if they are not too many.
+/// The bytes of a body that is declared as JSON, up to the limit.
 async fn read(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiError> {
     let is_json = request.content_type().is_some_and(Json::<Value>::check_content_type);
     if !is_json {
@@ -94,11 +94,11 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiErr
 /// JSON that names each member once, without NUL characters, which PostgreSQL can't store.
 fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     let (value, twice) = once::read(bytes)
-        .map_err(|error| ApiError::invalid_json(format!("the body is not JSON: {error}")))?;
+        .map_err(|error| ApiError::invalid_json(format!("the body is not valid JSON: {error}")))?;
     if !twice.is_empty() {
         return Err(ApiError::invalid_fields(twice));
     }
-    // In JSON a NUL is always escaped, so most bodies need no second look.
+    // In JSON a NUL is always escaped, so most bodies need no second pass.
     if bytes.windows(6).any(|window| window == br"\u0000")
         && let Some(field) = with_nul(&value, &mut String::new())
     {
@@ -190,7 +190,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_json_is_said_with_its_position() {
         let error = take(JSON, "{\"name\": ").await.unwrap_err();
-        assert_eq!(error, "invalid_json: the body is not JSON: EOF while parsing a value at line 1 column 9");
+        assert_eq!(
+            error,
+            "invalid_json: the body is not valid JSON: EOF while parsing a value at line 1 column 9"
+        );
         assert!(take(JSON, "").await.unwrap_err().starts_with("invalid_json"));
         assert!(take("text/plain", "{}").await.unwrap_err().starts_with("unsupported_media_type"));
         assert_eq!(take(JSON, "[]").await.unwrap_err(), "record_invalid: body: must be an object");

@@ -1,5 +1,5 @@
-//! Who calls. A handler that works in a workspace takes [`crate::Can`], one that needs a person takes
-//! [`SignedIn`], one that needs anybody with a credential takes [`Known`], and one that anyone may call
+//! The caller. A handler that works in a workspace takes [`crate::Can`], one for signed-in users takes
+//! [`SignedIn`], one for any valid credential takes [`Known`], and a public one
 //! takes [`Visitor`]. Each counts the request against its caller's limits.
 
 use std::{net::IpAddr, ops::Deref};
@@ -29,57 +29,57 @@ use crate::{
 
 /// The name of the bearer scheme in the documents.
 pub(crate) const BEARER: &str = "bearer";
-/// How [`crate::document`] recognises what is for people who have signed in.
+/// The mark by which [`crate::document`] recognises routes for signed-in users.
 pub(crate) const PERSON: &str = "person";
-/// How it recognises what is for whoever has a credential.
+/// The mark of routes for holders of any credential.
 pub(crate) const KNOWN: &str = "known";
-/// How it recognises what is for people themselves, not for staff who act as them.
+/// The mark of routes for users themselves, not for staff acting as them.
 pub(crate) const IN_PERSON_ONLY: &str = "in person";
-/// How it recognises what is for any caller but staff who act as a person.
+/// The mark of routes for all callers except staff acting as another user.
 pub(crate) const ANYONE_IN_PERSON: &str = "anyone in person";
 
-/// Whoever sends a request: where from, in which one.
+/// The sender of a request, without regard to a credential.
 #[derive(Debug, Clone)]
 pub struct Visitor {
-    /// The request.
+    /// Request id.
     pub request_id: String,
-    /// The client's address.
+    /// Client address.
     pub ip: Option<IpAddr>,
-    /// What the client says it is.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
-    /// The surface it came in by.
+    /// API surface of the request.
     pub surface: Surface,
     /// The route, as `POST /api/v1/teams`.
     pub route: String,
-    /// The request's place in a trace.
+    /// Position of the request in a trace.
     pub traceparent: Option<TraceParent>,
-    /// By which it writes, where it has an `Idempotency-Key`.
+    /// Claim by which the request writes, where it has an `Idempotency-Key`.
     pub(crate) claim: Option<Claim>,
 }
 
-/// Whoever has shown a good credential: a person, or a program of theirs or of a workspace.
+/// The caller with a valid credential: a user, or a program of a user or of a workspace.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who.
+    /// Identity of the caller.
     pub principal: Principal,
-    /// The request.
+    /// Sender of the request.
     pub visitor: Visitor,
 }
 
 impl Caller {
-    /// Who acts, for transactions, events and jobs.
+    /// The actor, for transactions, events and jobs.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.principal.acting(self.visitor.actor())
     }
 
-    /// The person, if one calls.
+    /// The user, if the caller is one.
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         self.principal.user()
     }
 
-    /// With what they came, for tickets.
+    /// The credential, for tickets.
     #[must_use]
     pub fn credential(&self) -> Credential {
         self.principal.credential()
@@ -88,8 +88,8 @@ impl Caller {
     /// The caller's authority in a workspace that no header names: one of a body, of a path or of a query.
     ///
     /// # Errors
-    /// 404 for whoever isn't in the workspace, 403 from an address that is not allowed, 401 for a sign-in that is
-    /// too old, 503 while the workspace doesn't serve.
+    /// 404 if the caller doesn't belong to the workspace, 403 from an address that is not allowed, 401 for a
+    /// sign-in that is too old, 503 while the workspace is not available.
     pub async fn authority_in(&self, app: &App, workspace: WorkspaceId) -> Result<Authority, ApiError> {
         let ip = self.visitor.ip;
         entered(callers::enter(&app.database.pool, self.credential(), workspace, ip).await?)
@@ -107,10 +107,10 @@ impl Caller {
         }
     }
 
-    /// The caller's authority in the workspace that is named, or in all that they may enter now.
+    /// The caller's authority in the given workspace, or in all that the caller may enter now.
     ///
     /// # Errors
-    /// Those of [`Caller::authority_in`] for the workspace that is named.
+    /// Those of [`Caller::authority_in`] for the given workspace.
     pub async fn authorities(
         &self,
         app: &App,
@@ -123,9 +123,9 @@ impl Caller {
         Ok(callers::authorities(pool, self.credential(), ip).await?)
     }
 
-    /// Tells whose request this is, for its `Idempotency-Key`, once all that the route asks of its caller is checked: an
-    /// answer that was kept is given without it. It is the credential's, not the person's, whose credentials don't all
-    /// open the same; a session stays the same one when it is refreshed.
+    /// Binds the request's `Idempotency-Key` to its caller, after all checks of the route: a stored answer is
+    /// given without further checks. It belongs to the credential, not to the user, whose credentials don't all
+    /// have the same access; a session stays the same one when it is refreshed.
     pub(crate) async fn arm(
         &mut self,
         request: &Request,
@@ -145,12 +145,12 @@ impl Caller {
     }
 }
 
-/// Proof that the caller is a person who has signed in; of no workspace.
+/// Proof that the caller is a signed-in user; independent of any workspace.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    /// The person.
+    /// User id.
     pub user: UserId,
-    /// The sign-in that the access token belongs to.
+    /// Session of the access token.
     pub session: SessionId,
     caller: Caller,
 }
@@ -163,8 +163,8 @@ impl Deref for SignedIn {
     }
 }
 
-/// Proof that the caller has signed in and is not staff who act as the person: for what makes credentials, changes who
-/// gets in, or outlasts the session in another way.
+/// Proof that the caller is a signed-in user and not staff acting as one: for routes that create credentials, change
+/// who has access, or outlast the session in another way.
 #[derive(Debug, Clone)]
 pub struct InPerson(SignedIn);
 
@@ -176,7 +176,7 @@ impl Deref for InPerson {
     }
 }
 
-/// Proof that the caller is somebody, with whatever credential; of no workspace.
+/// Proof that the caller has a valid credential of any kind; independent of any workspace.
 #[derive(Debug, Clone)]
 pub struct Known(pub Caller);
 
@@ -188,13 +188,13 @@ impl Deref for Known {
     }
 }
 
-/// The process's parts. They are put into every request by the server.
+/// The app. The server puts it into every request.
 pub(crate) fn app(request: &Request) -> Result<&App, ApiError> {
     request.data().ok_or_else(|| ApiError::internal("the server was built without its App"))
 }
 
 impl Visitor {
-    /// Who sent this request.
+    /// The sender of this request.
     #[must_use]
     pub fn of(request: &Request) -> Self {
         Self {
@@ -208,7 +208,7 @@ impl Visitor {
         }
     }
 
-    /// Someone nobody knows, for transactions, events and jobs.
+    /// The actor of unauthenticated requests, for transactions, events and jobs.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor {
@@ -230,12 +230,12 @@ impl Visitor {
     }
 }
 
-/// The path as its route names it: paths as they were asked for may hold secrets.
+/// The path as its route names it: actual paths may contain secrets.
 fn pattern(request: &Request) -> &str {
     request.data::<PathPattern>().map_or("", |pattern| &pattern.0)
 }
 
-/// What the request brings as its bearer token, unchecked against the database. The signature of an
+/// The request's bearer token, unchecked against the database. The signature of an
 /// access token is checked.
 fn brought(request: &Request) -> Result<Brought, ApiError> {
     let token = bearer_token(request)?;
@@ -251,11 +251,11 @@ fn address(request: &Request) -> Option<IpAddr> {
     request.data::<ClientAddress>().map(|address| address.0)
 }
 
-/// Finds out who calls, and how they stand in a workspace. Counts the request, whatever comes of it.
+/// Identifies the caller, and its access to a workspace. Counts the request, whatever the result.
 ///
 /// # Errors
-/// 401 without a good credential, 429 when it is one request too many, 403 for a read-only token that would
-/// write.
+/// 401 without a valid credential, 429 beyond the rate limit, 403 for a write with a read-only
+/// token.
 pub(crate) async fn identify(
     request: &Request,
     workspace: Option<WorkspaceId>,
@@ -264,7 +264,7 @@ pub(crate) async fn identify(
     let database = &app.database;
     let found = match brought(request) {
         Ok(brought) => {
-            // Many requests with one credential wait for each other, and no other request waits for them.
+            // Requests with the same credential wait for each other; other requests are not affected.
             let _turn = app.lookups.take(brought.clone(), usize::MAX).await.map_err(ApiError::internal)?;
             callers::find(&database.pool, &brought, workspace, address(request)).await?
         }
@@ -275,7 +275,7 @@ pub(crate) async fn identify(
         Err(error) => return Err(error),
     };
     let Some(found) = found else {
-        // Whoever has no good credential is counted by their address.
+        // A request without a valid credential is counted by its address.
         app.rates.charge_visitor(database, request).await?;
         return Err(ApiError::token_invalid());
     };
@@ -289,15 +289,15 @@ pub(crate) async fn identify(
     Ok(found.checked())
 }
 
-/// The authority in a workspace that serves, or why there is none.
+/// The authority in an available workspace, or the reason why there is none.
 ///
 /// # Errors
-/// 404 for whoever isn't in the workspace, 403 from an address that is not allowed, 401 for a sign-in that is too
-/// old, 503 while the workspace doesn't serve.
+/// 404 if the caller doesn't belong to the workspace, 403 from an address that is not allowed, 401 for a
+/// sign-in that is too old, 503 while the workspace is not available.
 pub(crate) fn entered(entry: Entry) -> Result<Authority, ApiError> {
     match entry {
         Entry::Open(authority) => Ok(authority),
-        // A workspace that the caller isn't in is, to them, one that doesn't exist.
+        // A workspace that the caller doesn't belong to must look like one that doesn't exist.
         Entry::Nowhere | Entry::Outside => Err(ApiError::not_found()),
         Entry::Gone => Err(ApiError::token_invalid()),
         Entry::FromElsewhere => Err(ApiError::forbidden("this address is not on the allowlist")),
@@ -305,14 +305,13 @@ pub(crate) fn entered(entry: Entry) -> Result<Authority, ApiError> {
         Entry::NotReady => {
             Err(ApiError::unavailable("workspace_not_ready", "the workspace is still being set up"))
         }
-        Entry::Behind(_) => Err(ApiError::unavailable(
-            "migration_required",
-            "the workspace's tables have to be brought up to date first",
-        )),
+        Entry::Behind(_) => {
+            Err(ApiError::unavailable("migration_required", "the workspace's tables must be migrated first"))
+        }
     }
 }
 
-/// Tells the owner of a key or token, to the minute, when it was last used.
+/// Records the time of the last use of a key or token, to the minute.
 fn note_use(app: &App, found: &Found) {
     let is_noted = matches!(found.principal, Principal::Session { .. })
         || found.last_used_at.is_some_and(|at| at + Duration::minutes(1) > jobs::clock::now());
@@ -322,12 +321,12 @@ fn note_use(app: &App, found: &Found) {
     let (pool, credential) = (app.database.pool.clone(), found.principal.credential());
     tokio::spawn(async move {
         if let Err(error) = callers::note_use(&pool, credential).await {
-            tracing::warn!(%error, "the use of a key could not be noted");
+            tracing::warn!(%error, "could not record the use of a key");
         }
     });
 }
 
-/// The request's bearer token, whatever it is.
+/// The request's bearer token, of any kind.
 pub(crate) fn bearer_token(request: &Request) -> Result<&str, ApiError> {
     let header = request.header(header::AUTHORIZATION).ok_or_else(ApiError::token_missing)?;
     header
@@ -343,7 +342,7 @@ pub(crate) fn register_bearer(registry: &mut Registry) {
         BEARER,
         MetaSecurityScheme {
             ty: "http",
-            description: Some("An access token, as sign-in answers it; an API key; or a personal token."),
+            description: Some("An access token from a sign-in, an API key, or a personal token."),
             name: None,
             key_in: None,
             scheme: Some("bearer"),
@@ -357,7 +356,7 @@ pub(crate) fn register_bearer(registry: &mut Registry) {
 /// The caller, before the route has admitted it.
 async fn identified(request: &Request) -> Result<Caller, ApiError> {
     let (principal, entry) = identify(request, None).await?;
-    // A key or token that is good in one workspace is good as far as that workspace lets it in.
+    // A key or token of one workspace is valid as far as that workspace admits it.
     match entry {
         Entry::Nowhere | Entry::Open(_) | Entry::Behind(_) => {}
         refused => drop(entered(refused)?),
@@ -380,7 +379,7 @@ async fn signed_in(request: &Request) -> Result<SignedIn, ApiError> {
 fn session_of(caller: Caller) -> Result<SignedIn, ApiError> {
     match caller.principal {
         Principal::Session { session, user, .. } => Ok(SignedIn { user, session, caller }),
-        _ => Err(ApiError::forbidden("this is for people who have signed in, not for their programs")),
+        _ => Err(ApiError::forbidden("this endpoint requires a user session")),
     }
 }
 
@@ -401,7 +400,7 @@ async fn visit(request: &Request) -> Result<Visitor, ApiError> {
     Ok(visitor)
 }
 
-/// Makes a proof of who calls a handler's argument: how its scheme is marked, and what finds out.
+/// Makes a proof of identity a handler's argument: the mark of its scheme, and the function that checks it.
 macro_rules! proof {
     ($proof:ident, $mark:expr, $find:path) => {
         impl<'a> ApiExtractor<'a> for $proof {

@@ -1,5 +1,5 @@
-//! Device tokens: a client that has signed in once shows by one that it is a device of the account's owner, and its
-//! attempts to sign in are then counted apart from everybody else's. It opens nothing by itself.
+//! Device tokens: by one, a client that has signed in once proves to be a device of the account's owner, and its
+//! attempts to sign in are then counted separately. It gives no access by itself.
 
 use chrono::Duration;
 use domain::{UserId, throttle::Device};
@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use crate::Signer;
 
-/// How long a device is known after its last sign-in.
+/// Lifetime of a device token after the last sign-in.
 const VALID: Duration = Duration::days(180);
-/// What such a token says of its type.
+/// `typ` claim of such a token.
 const TYPE: &str = "device";
 
-/// What they are signed and checked with.
+/// Keys for signing and checking device tokens.
 pub(crate) struct DeviceKeys {
     sign: EncodingKey,
     check: DecodingKey,
@@ -48,7 +48,7 @@ impl Signer {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.devices.sign)
     }
 
-    /// The device of a token that we signed, unless it has expired.
+    /// The device of a token that this installation signed, unless the token has expired.
     #[must_use]
     pub fn check_device_token(&self, token: &str) -> Option<Device> {
         let keys = &self.devices;

@@ -1,6 +1,6 @@
-//! The OpenAPI document as it is served: poem-openapi's, with what it can't say by itself. Each
+//! The served OpenAPI document: poem-openapi's, with what it can't express by itself. Each
 //! operation shows its permission (`x-permission`), needs both headers where it works in a workspace
-//! (on the Platform API, whoever belongs to one workspace only may leave it unsaid), and lists only the
+//! (on the Platform API, a caller with only one workspace may leave it out), and lists only the
 //! errors that it can answer with, in its surface's shape. A document names only the tags in use.
 
 mod codes;
@@ -26,14 +26,14 @@ use crate::{
     permission::WORKSPACE,
 };
 
-/// How a permission's requirement looks before it is rewritten.
+/// Prefix of a permission's requirement before it is rewritten.
 const PERMISSION: &str = "permission ";
-/// How that of a permission looks which is needed beside it.
+/// Prefix of a permission that is needed in addition.
 const ALSO: &str = "also ";
-/// How that of a permission looks which is enough in its place.
+/// Prefix of a permission that is sufficient instead.
 const OR: &str = "or ";
 
-/// The served document made of the framework's.
+/// The served document, from the framework's.
 ///
 /// # Errors
 /// When `spec` is not JSON, which the framework's always is.
@@ -64,7 +64,7 @@ pub fn served(spec: &str, surface: Surface) -> serde_json::Result<Value> {
     for operation in operations_mut(&mut document) {
         if let Some(members) = operation.as_object_mut() {
             members.retain(|_, member| !member.is_null());
-            // Said rather than left out: nothing is needed here.
+            // Explicit rather than absent: no credential is needed.
             members.entry("security").or_insert_with(|| json!([]));
         }
     }
@@ -88,7 +88,7 @@ fn operations_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     described_mut(document).map(|(_, _, operation)| operation)
 }
 
-/// What a client is told before the first operation.
+/// The introduction of the document.
 fn introduce(document: &mut Value, surface: Surface) {
     let text = match surface {
         Surface::Workspace => include_str!("document/workspace.md"),
@@ -102,13 +102,13 @@ fn introduce(document: &mut Value, surface: Surface) {
     });
 }
 
-/// Who an operation is for: `x-caller` is `member` of a workspace (with `x-permission`, and `x-permission-own`
-/// where that is enough for one's own things, `x-permission-or` where another is enough, `x-permissions-also` where
-/// others are needed, and `x-scopes`, which keys and tokens need), `person` who has
-/// signed in, `known` for the holder of any credential, `operator`, or `anyone`. `x-in-person` tells that it is refused to
-/// staff who act as the person.
+/// The callers of an operation: `x-caller` is `member` of a workspace (with `x-permission`, and
+/// `x-permission-own` where that is sufficient for the caller's own resources, `x-permission-or` where another
+/// is sufficient, `x-permissions-also` where others are needed, and `x-scopes`, which keys and tokens need),
+/// `person` for a signed-in user, `known` for the holder of any credential, `operator`, or `anyone`.
+/// `x-in-person` means that it is refused to staff acting as another user.
 ///
-/// `{"permission records:view": []}` and the other marks become the real schemes; other ways in, such as a
+/// `{"permission records:view": []}` and the other marks become the real schemes; other credentials, such as a
 /// ticket, stay beside them. A workspace in the path needs no header, and an API key none anyway.
 fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     let names_workspace = path.contains("{workspace_id}");
@@ -172,7 +172,7 @@ fn show_caller(path: &str, operation: &mut Value, surface: Surface) {
     }
 }
 
-/// Takes the requirements with that mark out of an operation's, and answers the permissions that they name.
+/// Removes the requirements with that mark from an operation, and answers the permissions that they name.
 fn take_marked(operation: &mut Value, mark: &str) -> Vec<String> {
     let mut marked = Vec::new();
     if let Some(requirements) = operation["security"].as_array_mut() {
@@ -186,7 +186,7 @@ fn take_marked(operation: &mut Value, mark: &str) -> Vec<String> {
     marked
 }
 
-/// A POST may have a key, except where each answer must be a new one.
+/// A POST may have a key, except where each answer must be new.
 fn show_key(prefix: &str, path: &str, method: &str, operation: &mut Value) {
     let content = &operation["requestBody"]["content"];
     let is_upload = content.is_object() && !content["application/json"].is_object();
@@ -207,7 +207,7 @@ fn show_key(prefix: &str, path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// The framework lists every tag there is, those of the other surfaces, too.
+/// The framework lists all tags, including those of the other surfaces.
 fn keep_used_tags(document: &mut Value) {
     let used: BTreeSet<String> = document["paths"]
         .as_object()
@@ -222,8 +222,8 @@ fn keep_used_tags(document: &mut Value) {
     }
 }
 
-/// Without a body nothing can be wrong with one; without a credential none is refused. What depends on the state of
-/// things is documented where the operation declares it ([`crate::Fails`]).
+/// Without a body there are no errors about one; without a credential none is refused. Errors about the state of
+/// resources are documented where the operation declares them ([`crate::Fails`]).
 fn leave_out_errors(path: &str, operation: &mut Value, declared: &[String]) {
     let has_body = operation.get("requestBody").is_some();
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -252,14 +252,14 @@ fn leave_out_errors(path: &str, operation: &mut Value, declared: &[String]) {
     });
 }
 
-/// What an answer holds is said by its schema, so that handlers leave its description empty.
+/// The content of an answer is described by its schema, so handlers leave its description empty.
 fn describe_success(operation: &mut Value) {
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if response["description"] == "" {
             response["description"] = json!(match status.as_str() {
                 "201" => "Created",
-                "202" => "Accepted: the work goes on",
-                "204" => "Done; there is nothing to show",
+                "202" => "Accepted: the work continues",
+                "204" => "Done, without content",
                 _ => "Done",
             });
         }

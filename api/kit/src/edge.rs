@@ -1,4 +1,4 @@
-//! The edge: what every request passes on its way in and every answer on its way out. Request id,
+//! The edge: the middleware that every request and every answer passes. Request id,
 //! client address, CORS, deadline, panics, errors per surface, security headers, the access log and
 //! the HTTP figures.
 
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 pub use address::ClientAddress;
-pub use deadline::{unhurried, watching};
+pub use deadline::{no_deadline, watching};
 pub(crate) use pace::Pace;
 pub use request_id::RequestId;
 
@@ -42,7 +42,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// An edge set up like that.
+    /// An edge with that configuration.
     #[must_use]
     pub fn new(config: ApiConfig) -> Self {
         Self { config, app: None }
@@ -63,7 +63,7 @@ impl<E: Endpoint> Middleware<E> for Edge {
     }
 }
 
-/// An endpoint inside the edge. It always answers, never errs.
+/// An endpoint inside the edge. It always answers, never fails.
 #[derive(Debug)]
 pub struct EdgeEndpoint<E> {
     inner: E,
@@ -71,11 +71,11 @@ pub struct EdgeEndpoint<E> {
     app: Option<App>,
 }
 
-/// Marks a request that names no host, or two: proxies in front may have read another one. Its server inserts it.
+/// Marks a request without exactly one host: proxies in front may have used another one. Inserted by the server.
 #[derive(Debug, Clone, Copy)]
 pub struct AmbiguousHost;
 
-/// The surface that a path belongs to. What belongs to none is shown as the Platform API shows it.
+/// The surface of a path. Paths outside all surfaces are treated as the Platform API's.
 fn surface_of(path: &str) -> Surface {
     match path.split('/').nth(1) {
         Some("api") => Surface::Workspace,
@@ -85,7 +85,7 @@ fn surface_of(path: &str) -> Surface {
 }
 
 /// The surface in whose form a path's errors are shown: the Token API has answers and errors of its own form, without
-/// the envelope of the surface that it is part of.
+/// the envelope of its surface.
 pub(crate) fn form_of(path: &str, surface: Surface) -> Surface {
     if matches!(path, "/v1/me" | "/v1/books") { Surface::Workspace } else { surface }
 }
@@ -111,7 +111,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         if let Some(app) = &self.app {
             request.set_data(app.clone());
         }
-        // Both begin with the head, whatever is done before a handler runs.
+        // Both periods begin with the head, whatever precedes the handler.
         let deadline = Deadline::new(began, self.config.request_timeout);
         Pace::set(&mut request, deadline.of_body());
         let pace = Pace::of(&request);
@@ -124,7 +124,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         let traceparent = trace::follow(&span, incoming).unwrap_or_else(TraceParent::generate);
         span.record("trace", traceparent.trace_id());
         request.set_data(traceparent);
-        // In a place of its own: what waits for it stays small.
+        // Boxed, so that the futures which wait for it stay small.
         let answered = Box::pin(async {
             let render = |error: ApiError| error.render(form, &id.0);
             let charge = self.app.as_ref().map(|app| Charge::new(app, &request, &standing));
@@ -160,8 +160,9 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
         if let Some(origin) = origin {
             cors::allow(&mut response, origin);
         }
-        // The connection can't be used again before all of the body has come, and an answer doesn't wait for a long one: a
-        // client that isn't told so sends its next request into a connection that is being closed.
+        // The connection can't be reused before all of the body has arrived, and an answer doesn't wait for a
+        // long one: without this header, a client sends its next request into a connection that is being
+        // closed.
         if is_http1 && !pace.read_rest().await {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -178,7 +179,7 @@ impl<E: Endpoint> Endpoint for EdgeEndpoint<E> {
 }
 
 impl<E: Endpoint> EdgeEndpoint<E> {
-    /// The answer as the client gets it, whatever came of the request.
+    /// The answer as the client gets it, for success and error alike.
     async fn rendered(
         &self,
         request: Request,
@@ -193,7 +194,7 @@ impl<E: Endpoint> EdgeEndpoint<E> {
         };
         let pattern = error.data::<PathPattern>().cloned();
         let mut response = if pace.was_too_slow() {
-            // Whatever its reader made of that.
+            // Regardless of what the reader of the body made of the abort.
             ApiError::body_too_slow().render(form, &id.0)
         } else if error.is_from_response() {
             error.into_response()
@@ -206,7 +207,7 @@ impl<E: Endpoint> EdgeEndpoint<E> {
         response
     }
 
-    /// Runs the handler under its deadline; a panic in it is a 500 and nothing more.
+    /// Runs the handler under its deadline; a panic in it becomes a 500.
     async fn answer(&self, request: Request, deadline: &Deadline) -> Result<Response> {
         if request.data::<AmbiguousHost>().is_some() {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", "send one Host header").into());
@@ -222,20 +223,20 @@ impl<E: Endpoint> EdgeEndpoint<E> {
                 Ok(answer) => answer.map(IntoResponse::into_response),
                 Err(panic) => Err(ApiError::internal(panic_message(&*panic)).into()),
             },
-            () = deadline.passed() => Err(ApiError::unavailable("timeout", "this took too long").into()),
+            () = deadline.passed() => Err(ApiError::unavailable("timeout", "the request took too long").into()),
         }
     }
 }
 
-/// No path has a method that the service has never heard of.
+/// Unknown methods exist on no path.
 fn refuse_unknown_method(request: &Request) -> Result<(), ApiError> {
     if strict::is_known(request.method()) {
         return Ok(());
     }
-    Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "method_unknown", "no path has this method"))
+    Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "method_unknown", "the method is unknown"))
 }
 
-/// PostgreSQL can't store NUL: an id with one names nothing, a parameter with one is invalid.
+/// PostgreSQL can't store NUL: no id contains one, and a parameter with one is invalid.
 fn refuse_nul(request: &Request) -> Result<(), ApiError> {
     let uri = request.uri();
     if uri.path().contains("%00") {
@@ -248,8 +249,8 @@ fn refuse_nul(request: &Request) -> Result<(), ApiError> {
     Err(ApiError::invalid(name, "must not contain a NUL character"))
 }
 
-/// A body that says it is larger than the largest upload isn't read at all. The form around a file
-/// takes some bytes too.
+/// A body whose declared size exceeds the largest upload isn't read at all. The form around a file
+/// adds some bytes.
 fn refuse_too_large(request: &Request, max_upload_bytes: u64) -> Result<(), ApiError> {
     const FORM: u64 = 64 << 10;
     let length = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
@@ -267,7 +268,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     format!("a handler panicked: {}", text.as_deref().unwrap_or("no message"))
 }
 
-/// Headers that every answer has.
+/// Headers of every answer.
 fn finish(response: &mut Response, id: &RequestId) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id.0) {
@@ -279,7 +280,7 @@ fn finish(response: &mut Response, id: &RequestId) {
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    // A page says what it needs; all else is data, of which a browser runs and loads nothing.
+    // Pages set their own policy; everything else is data, for which a browser needs no active content.
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         const NOTHING: &str =
             "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -287,8 +288,8 @@ fn finish(response: &mut Response, id: &RequestId) {
     }
 }
 
-/// A 202 says where its job is: the `status_url` of its body, which the Platform API wraps. An answer that is sent again
-/// says so, too.
+/// Adds `Location` to a 202: the `status_url` of its body, which the Platform API wraps. A repeated answer
+/// has it, too.
 async fn locate(response: &mut Response) {
     if response.status() != StatusCode::ACCEPTED || response.headers().contains_key(header::LOCATION) {
         return;
@@ -302,7 +303,7 @@ async fn locate(response: &mut Response) {
     response.set_body(bytes);
 }
 
-/// What an exported span says about the request. Paths as they were asked for may hold secrets.
+/// Attributes of the request's exported span. Actual paths may contain secrets.
 fn describe(span: &tracing::Span, method: &Method, pattern: &str, status: StatusCode) {
     if !trace::is_exported(span) {
         return;
@@ -316,10 +317,10 @@ fn describe(span: &tracing::Span, method: &Method, pattern: &str, status: Status
     }
 }
 
-/// The access log and the figures.
+/// Writes the access log and the metrics.
 fn note(method: &Method, uri: &poem::http::Uri, pattern: &str, status: StatusCode, began: Instant) {
     let seconds = began.elapsed().as_secs_f64();
-    // Only methods that exist: a label is for ever.
+    // Known methods only: label cardinality must stay bounded.
     let verb = match method.as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
         _ => "other".to_owned(),
@@ -373,7 +374,7 @@ mod tests {
         let routes = Route::new()
             .at("/api/panics", get(panics))
             .at("/sleeps", get(sleeps))
-            .at("/naps", get(unhurried(naps)))
+            .at("/naps", get(no_deadline(naps)))
             .with(Edge::new(config));
         TestClient::new(routes)
     }
@@ -384,7 +385,7 @@ mod tests {
         response.assert_status(StatusCode::INTERNAL_SERVER_ERROR);
         response.assert_header("X-Request-Id", "mine");
         response
-            .assert_json(json!({"error": "internal", "detail": "something went wrong on our side",
+            .assert_json(json!({"error": "internal", "detail": "an internal error occurred",
                                 "request_id": "mine"}))
             .await;
     }
@@ -401,13 +402,13 @@ mod tests {
         response.assert_status(StatusCode::NOT_FOUND);
         response
             .assert_json(json!({"success": false, "request_id": "mine",
-                "error": {"code": "route_not_found", "message": "there is no such path"}}))
+                "error": {"code": "route_not_found", "message": "the path does not exist"}}))
             .await;
         let response = client().post("/api/panics").send().await;
         response.assert_status(StatusCode::METHOD_NOT_ALLOWED);
         response
             .assert_json(json!({"error": "method_not_allowed",
-                "detail": "the path exists, but not with this method"}))
+                "detail": "the path does not support this method"}))
             .await;
         let response = client().request(Method::from_bytes(b"BREW").unwrap(), "/naps").send().await;
         response.assert_status(StatusCode::NOT_IMPLEMENTED);
@@ -431,7 +432,7 @@ mod tests {
             client.get(path).body(body()).send().await.assert_header(header::CONNECTION, "close");
             client.get(path).body("short").send().await.assert_header_is_not_exist(header::CONNECTION);
             client.get(path).send().await.assert_header_is_not_exist(header::CONNECTION);
-            // A client that waits for "100 Continue" is not sent it after the answer.
+            // A client that waits for "100 Continue" must not be sent it after the answer.
             let waits = client.get(path).header("Expect", "100-continue").body("short").send().await;
             waits.assert_header(header::CONNECTION, "close");
         }

@@ -1,9 +1,9 @@
 //! Error codes that an operation declares beside its route, as tags: `tag = "Fails::SlugTaken"`.
 //!
-//! Most errors of an operation follow from what it takes: a body can be unreadable, a credential expired. Errors about
-//! state (402, 409, 410) follow from what the operation does, which only its author knows; so do refusals of
-//! credentials and ids in bodies by operations that ask for no sign-in. [`crate::document`] documents these only where
-//! they are declared, and removes the tags. The tests' client fails on an answer that is not documented.
+//! Most errors of an operation follow from its parameters: a body can be unreadable, a credential expired.
+//! Errors about state (402, 409, 410) follow from its effect, which only its author knows; so do refusals of
+//! credentials and ids in bodies by operations that need no sign-in. [`crate::document`] documents these only
+//! where they are declared, and removes the tags. The tests' client fails on an answer that is not documented.
 
 use poem_openapi::Tags;
 

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a POST that is sent again has one effect and the same answer.
+//! `Idempotency-Key`: a POST that is repeated has one effect and the same answer.
 //!
 //! The edge holds such a request's [`Attempt`]; when the caller is admitted, and not before, its body is read and the key
 //! looked up ([`arm`]), and the caller's access gets the [`Claim`]. The request's change ([`crate::write`]) begins with
@@ -6,9 +6,10 @@
 //! answer to repeat if and only if there was an effect, wherever the process dies. Signing in, tokens of an operator that
 //! sign in, uploads and streams are not repeated.
 //!
-//! Tickets end with the credential that they were made for, and whoever asks again may have another. So
-//! those that this process has put into an answer are noted beside it ([`Claim::note`]), and made anew when it is
-//! repeated. Text that looks like a ticket is not touched: clients write such text, too.
+//! A ticket ends with the credential that it was made for, and a repeated request may come with another
+//! credential. So the tickets that this process has put into an answer are recorded beside it
+//! ([`Claim::note`]), and replaced in the repeated answer. Text that only looks like a ticket is not touched:
+//! clients write such text, too.
 
 use std::{
     fmt, io,
@@ -36,9 +37,9 @@ pub(crate) const HEADER: &str = "Idempotency-Key";
 
 /// The code of a request whose key belongs to one that is still running.
 pub(crate) const RUNNING: &str = "request_running";
-/// As long as a key may be.
+/// Maximum length of a key.
 const LONGEST_KEY: usize = 255;
-/// The header of an answer that was given before.
+/// Header of a repeated answer.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Routes that open a session: each of their answers has tokens of its own.
@@ -52,7 +53,7 @@ pub(crate) const SIGN_IN: &[&str] = &[
     "/api/v1/auth/impersonation/exchange",
 ];
 
-/// Where an operator gets a token that opens a session, good once: `/ops/users/{user_id}/impersonation`.
+/// The route of an operator's single-use token that opens a session: `/ops/users/{user_id}/impersonation`.
 const HANDS_OUT: (&str, &str) = ("/ops/users/", "/impersonation");
 
 /// Routes of others' notices, each of which has an id by which it is taken once.
@@ -62,7 +63,7 @@ const NOTICES: &[&str] = &["/webhooks/stripe"];
 #[derive(Clone)]
 struct Attempt(Arc<Inner>);
 
-/// The right of an attempt, whose caller is known, to do what its request asks for: once, and no other attempt meanwhile.
+/// The exclusive right of an attempt, whose caller is known, to perform its request.
 #[derive(Clone)]
 pub(crate) struct Claim(Arc<Inner>, KeyId);
 
@@ -72,15 +73,15 @@ struct Inner {
     path: String,
     body: Held,
     armed: OnceLock<(KeyId, Option<Holder>)>,
-    /// Another attempt answers, or has answered.
+    /// The answer comes from another attempt.
     taken: OnceLock<Taken>,
-    /// The transaction of its change, with all that belongs into it but the answer.
+    /// The transaction of its change, with all that belongs to it except the answer.
     changed: Mutex<Option<Tx>>,
-    /// The tickets that were made for the answer.
+    /// The tickets made for the answer.
     made: Mutex<Vec<MadeTicket>>,
 }
 
-/// Whom tickets are made for: a caller in a workspace, with all that they may do there.
+/// The holder of tickets: a caller in a workspace, with the permissions there.
 #[derive(Debug, Clone)]
 pub(crate) struct Holder {
     pub(crate) credential: Credential,
@@ -88,7 +89,7 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Checks that a job may be seen, by the permission by which a ticket for it was given and by those of its kind.
+    /// Checks that a job may be seen, by the permission with which its ticket was given and by those of its kind.
     fn may_see(&self, kind: &str, permission: &str) -> Result<(), ApiError> {
         let held = self.authority.held();
         held.reach(permission).map_err(|lacking| ApiError::forbidden(lacking.of(permission)))?;
@@ -96,23 +97,23 @@ impl Holder {
     }
 }
 
-/// A ticket that was made for an answer.
+/// A ticket made for an answer.
 pub(crate) struct MadeTicket {
-    /// The member's value.
+    /// Value of the member.
     pub(crate) url: String,
-    /// What it is in front of the ticket.
+    /// The part of the value before the ticket.
     pub(crate) path: String,
-    /// The job that it reads.
+    /// Job that the ticket is valid for.
     pub(crate) job: JobId,
-    /// The permission by which it is given.
+    /// Permission with which the ticket is given.
     pub(crate) permission: &'static str,
 }
 
 impl Claim {
-    /// Begins the transaction of the request's change: the only one in which the request is under way.
+    /// Begins the transaction of the request's change: the only one in which the request is in progress.
     ///
     /// # Errors
-    /// An end to the request, when another attempt answers it; 500 for a second change, which nothing could commit
+    /// An end to the request, when another attempt answers it; 500 for a second change, which could not be committed
     /// together with the first and the answer.
     pub(crate) async fn begin(&self, database: &Database) -> Result<Tx, ApiError> {
         if self.has_changed() {
@@ -131,12 +132,12 @@ impl Claim {
         *self.0.changed() = Some(tx);
     }
 
-    /// Whether the change was made, and isn't committed yet: other connections don't see it.
+    /// Whether the change was made and is not committed yet: other connections don't see it.
     pub(crate) fn has_changed(&self) -> bool {
         self.0.changed().is_some()
     }
 
-    /// Notes a ticket that goes into the answer.
+    /// Records a ticket that goes into the answer.
     pub(crate) fn note(&self, made: MadeTicket) {
         self.0.made.lock().unwrap_or_else(PoisonError::into_inner).push(made);
     }
@@ -154,7 +155,7 @@ impl Inner {
     }
 }
 
-/// The body of a request with a key, which is read whole or not at all.
+/// The body of a request with a key, which is read completely or not at all.
 struct Held {
     most: usize,
     body: tokio::sync::Mutex<Option<Body>>,
@@ -172,7 +173,7 @@ impl Held {
         Self { most, body: tokio::sync::Mutex::new(Some(body)), read: OnceLock::new() }
     }
 
-    /// What it is; reads it, the first time.
+    /// The body; reads it at the first call.
     async fn read(&self) -> Result<Read, ReadBodyError> {
         let mut body = self.body.lock().await;
         if let Some(read) = self.read.get() {
@@ -184,13 +185,13 @@ impl Held {
         Ok(self.read.get_or_init(|| Read { bytes, digest }).clone())
     }
 
-    /// The digest of a body that was read: those of all that are armed are.
+    /// The digest of a body that was read: every armed request's is.
     async fn digest(&self) -> Result<RequestHash, ApiError> {
         Ok(self.read().await.map_err(ApiError::internal)?.digest)
     }
 }
 
-/// Whether requests to a path may have a key: [`crate::document`] says so to clients.
+/// Whether requests to a path may have a key, as [`crate::document`] shows.
 pub(crate) fn takes_key(method: &str, path: &str, is_upload: bool) -> bool {
     let path = path.trim_end_matches('/');
     let is_handed_out = path.starts_with(HANDS_OUT.0) && path.ends_with(HANDS_OUT.1);
@@ -211,10 +212,10 @@ fn key_of(request: &Request) -> Result<Option<String>, ApiError> {
     })
 }
 
-/// Answers a request by `inner`; with a key, once and for all.
+/// Answers a request by `inner`; with a key, only once.
 ///
 /// # Errors
-/// 409 while the same request is under way elsewhere, 422 for a key that was used for another one.
+/// 409 while the same request is in progress elsewhere, 422 for a key that was used for another one.
 pub(crate) async fn answer(
     app: Option<&App>,
     mut request: Request,
@@ -237,11 +238,11 @@ pub(crate) async fn answer(
     attempt.settle(app, response).await
 }
 
-/// Tells whose request this is; an extractor does, as soon as it knows. Answers the claim by which the caller's access
-/// writes, where the request has a key.
+/// Binds the request to its caller; called by an extractor as soon as the caller is known. Answers the claim by which
+/// the caller's access writes, where the request has a key.
 ///
 /// # Errors
-/// An end to the request, when it was answered before.
+/// An end to the request, if it was answered before.
 pub(crate) async fn arm(
     request: &Request,
     database: &Database,
@@ -256,7 +257,7 @@ pub(crate) async fn arm(
         let _ = attempt.taken.set(Taken::Answered);
         return Err(running());
     }
-    // Of several extractors, the first has said whose it is.
+    // Of several extractors, the first has bound it.
     Ok(attempt.armed.get().map(|(key, _)| Claim(Arc::clone(attempt), *key)))
 }
 
@@ -265,7 +266,7 @@ fn running() -> ApiError {
 }
 
 impl Attempt {
-    /// The body, for whoever reads it: what was read already, or else all of it at once.
+    /// The body for its reader: the bytes read before, or else all of it at once.
     fn body(&self) -> Body {
         let attempt = self.clone();
         Body::from_bytes_stream(stream::once(async move {
@@ -276,13 +277,13 @@ impl Attempt {
         }))
     }
 
-    /// The answer: another attempt's, or this one's, which is remembered together with its effect.
+    /// The answer: another attempt's, or this one's, which is stored together with its effect.
     async fn settle(&self, app: &App, response: Response) -> Result<Response, ApiError> {
         let changed = self.0.changed().take();
         match (self.0.taken.get(), self.0.armed.get()) {
             (Some(Taken::Running), _) => Err(running()),
             (Some(Taken::Answered), Some(armed)) => self.replay(app, armed).await,
-            // What was changed is rolled back, so that the request can be sent again.
+            // The change is rolled back, so that the request can be repeated.
             _ if response.status().is_server_error() => Ok(response),
             (_, Some(armed)) if is_remembered(&response) => {
                 self.remember(app, changed, armed, response).await
@@ -326,7 +327,7 @@ impl Attempt {
         Ok(response)
     }
 
-    /// The answer that was given before, with tickets that are good now.
+    /// The stored answer, with valid tickets.
     async fn replay(&self, app: &App, (key, holder): &(KeyId, Option<Holder>)) -> Result<Response, ApiError> {
         let answer = idempotency::find(&app.database, *key).await?.ok_or_else(running)?;
         if answer.request != self.0.body.digest().await? {
@@ -353,7 +354,7 @@ impl Attempt {
 }
 
 impl Attempt {
-    /// Where the tickets that were made for the answer are in it.
+    /// Positions of the tickets in the answer.
     fn tickets_in(&self, body: &[u8]) -> Vec<KeptTicket> {
         let made = std::mem::take(&mut *self.0.made.lock().unwrap_or_else(PoisonError::into_inner));
         let mut kept = Vec::new();
@@ -364,10 +365,10 @@ impl Attempt {
     }
 }
 
-/// The name of the member that carries a ticket, wherever one does.
+/// Name of every member that has a ticket.
 const CARRIER: &str = "stream_url";
 
-/// Finds the tickets that were made, below a value of an answer.
+/// Finds the recorded tickets below a value of an answer.
 fn find(value: &Value, pointer: &mut String, made: &[MadeTicket], kept: &mut Vec<KeptTicket>) {
     let mut below = |name: &str, value: &Value| {
         let length = pointer.len();
@@ -397,7 +398,8 @@ fn find(value: &Value, pointer: &mut String, made: &[MadeTicket], kept: &mut Vec
     }
 }
 
-/// What was refused for lack of a right, or for haste, may be tried again; what isn't JSON isn't kept.
+/// Answers about missing permissions or rate limits are not stored, so that a retry can succeed; nor are answers that
+/// are not JSON.
 fn is_remembered(response: &Response) -> bool {
     const PASSING: [StatusCode; 3] =
         [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
@@ -405,11 +407,11 @@ fn is_remembered(response: &Response) -> bool {
     is_json && !PASSING.contains(&response.status())
 }
 
-/// A kept answer whose tickets are for the present caller. Of a job that isn't in their workspace any more only the path is
+/// A stored answer with tickets for the present caller. Of a job that is no longer in the workspace only the path is
 /// left.
 ///
 /// # Errors
-/// 403 for an answer that shows a job which the caller may not see any more.
+/// 403 for an answer that shows a job which the caller may no longer see.
 async fn renewed(app: &App, holder: &Holder, answer: Remembered) -> Result<Vec<u8>, ApiError> {
     let mut body: Value = serde_json::from_slice(&answer.body).map_err(ApiError::internal)?;
     for KeptTicket { member, path, job, permission } in answer.tickets {

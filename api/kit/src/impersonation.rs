@@ -1,5 +1,5 @@
-//! Impersonation tokens: JWTs that an operator hands out, with which a member of staff opens a session as
-//! somebody else. Signed with a key of their own; that each is good once is for whoever exchanges it to see to.
+//! Impersonation tokens: JWTs issued by an operator, with which staff open a session as
+//! another user. Signed with a key of their own; single use is enforced at the exchange.
 
 use chrono::{DateTime, Duration};
 use domain::{UserId, impersonation::Impersonation};
@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use crate::Signer;
 
-/// How long a token may be exchanged.
+/// Lifetime of a token until its exchange.
 const VALID: Duration = Duration::minutes(5);
-/// What such a token says of its type.
+/// `typ` claim of such a token.
 const TYPE: &str = "impersonation";
 
-/// What they are signed and checked with.
+/// Keys for signing and checking impersonation tokens.
 pub(crate) struct ImpersonationKeys {
     sign: EncodingKey,
     check: DecodingKey,
@@ -23,9 +23,9 @@ pub(crate) struct ImpersonationKeys {
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
-    /// Whom somebody acts as.
+    /// User to act as.
     sub: UserId,
-    /// The member of staff who does.
+    /// Staff account.
     act: UserId,
     jti: Uuid,
     iat: i64,
@@ -42,7 +42,7 @@ impl ImpersonationKeys {
 }
 
 impl Signer {
-    /// A token for a member of staff to act as somebody, and what it says.
+    /// A token for staff to act as another user, and its claims.
     ///
     /// # Errors
     /// When the claims can't be serialised, which they always can.
@@ -65,7 +65,7 @@ impl Signer {
         Ok((token, said))
     }
 
-    /// What a token says, if we signed it as one of these and it has not expired.
+    /// The claims of a valid impersonation token that has not expired.
     #[must_use]
     pub fn check_impersonation_token(&self, token: &str) -> Option<Impersonation> {
         let keys = &self.impersonation;

@@ -1,46 +1,46 @@
-//! What every answer that starts or shows a job carries: its id and where to watch it.
+//! The links of every answer that starts or shows a job.
 
 use jobs::{JobId, Surface};
 use poem_openapi::Object;
 
 use crate::{Access, Opens, Ticket, TypeId, idempotency::MadeTicket};
 
-/// How long a ticket for the jobs of a workspace is good, in seconds: they have no end that could tell.
+/// Lifetime of a ticket for all jobs of a workspace, in seconds: it does not end with a job.
 const WORKSPACE_TICKET: i64 = 24 * 3600;
 
 /// A job that this request started.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct JobStarted {
-    /// The job.
+    /// Job id.
     pub job_id: JobId,
-    /// Its snapshot, for polling.
+    /// URL of the job's snapshot, for polling.
     pub status_url: String,
-    /// Its events, for `EventSource`: carries a ticket that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket that is valid for this job only.
     pub stream_url: String,
 }
 
-/// Where all jobs of the workspace are watched.
+/// The stream of all jobs of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct JobsStreamUrl {
-    /// Their events, for `EventSource`: carries a ticket, made for this caller, that is good for 24 hours.
+    /// URL of their events, for `EventSource`: includes a ticket of the caller that is valid for 24 hours.
     pub stream_url: String,
 }
 
 impl Access {
-    /// Links to a job that this caller has started, on the surface that started it.
+    /// Links to a job that this caller has started, on the surface of the request.
     #[must_use]
     pub fn job_started(&self, job: JobId) -> JobStarted {
         let status_url = self.status_url(job);
         JobStarted { job_id: job, stream_url: self.ticketed(job, format!("{status_url}/stream")), status_url }
     }
 
-    /// The stream of a job that this caller may see, on their surface, with a fresh ticket.
+    /// The stream of a job that this caller may see, on the surface of the request, with a new ticket.
     #[must_use]
     pub fn stream_url(&self, job: JobId) -> String {
         self.ticketed(job, format!("{}/stream", self.status_url(job)))
     }
 
-    /// The path of a stream of that job, with a fresh ticket of the caller's.
+    /// The path of a stream of that job, with a new ticket of the caller's.
     #[must_use]
     pub fn ticketed(&self, job: JobId, path: String) -> String {
         let ticket = self.ticket(Opens::Job(job), None);
@@ -51,7 +51,7 @@ impl Access {
         url
     }
 
-    /// The stream of all jobs of the workspace, on the caller's surface, with a fresh ticket.
+    /// The stream of all jobs of the workspace, on the caller's surface, with a new ticket.
     #[must_use]
     pub fn jobs_stream_url(&self) -> JobsStreamUrl {
         let opens = Opens::JobsOf(self.workspace);
@@ -71,7 +71,7 @@ impl Access {
         }
     }
 
-    /// What the paths of the caller's surface begin with.
+    /// Path prefix of the caller's surface.
     fn root(&self) -> &'static str {
         match self.caller.visitor.surface {
             Surface::Workspace => "/api/v1",

@@ -1,10 +1,10 @@
-//! The stream of all jobs of a workspace: Server-Sent Events by the rules that hold for the stream of one.
+//! The stream of all jobs of a workspace: Server-Sent Events, by the rules of the stream of one job.
 //!
-//! A new client is told of the newest jobs that are not over, then of whatever happens. One that comes back
-//! is told what came after its `Last-Event-ID`, or that there is a gap, and then as if it were new. Each
-//! event shows its job whole, with the job's own `seq`: one that comes again is known by that. The stream
-//! has no end of its own. It follows what its reader may view: when that changes, it says that there is a gap, and
-//! goes on as for a new client.
+//! A new client receives the newest unfinished jobs, then all further events. A returning client
+//! receives the events after its `Last-Event-ID`, or a gap and then the same as a new client. Each
+//! event shows its complete job, with the job's own `seq`, by which repeated events are recognised. The stream
+//! never ends by itself. It follows the permissions of its reader: when they change, it sends a gap and
+//! continues as for a new client.
 
 mod start;
 
@@ -35,18 +35,18 @@ use start::View;
 
 pub use start::JobsStart;
 
-/// An event of some job as a surface shows it.
+/// A job's event in the form of a surface.
 pub trait ShownJobEvent: Type + ToJSON + 'static {
     /// An event of a job of that kind.
     fn of(kind: &str, event: Event) -> Self;
 }
 
-/// Which events a client wants: those that match all that is set.
+/// The filter of a client: events that match all that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobsFilter {
-    /// Only of jobs of this kind.
+    /// Kind filter.
     pub kind: Option<String>,
-    /// Only with this status.
+    /// Status filter.
     pub status: Option<Status>,
 }
 
@@ -61,10 +61,10 @@ impl JobsFilter {
 pub struct JobsStream<E>(BoxStream<'static, Bytes>, PhantomData<fn() -> E>);
 
 impl<E: ShownJobEvent> JobsStream<E> {
-    /// Opens the stream of a workspace for somebody who was let in.
+    /// Opens the stream of a workspace for an admitted caller.
     ///
     /// # Errors
-    /// When the ledger can't be asked.
+    /// When the ledger can't be read.
     pub(crate) async fn open(
         hub: &Hub,
         admitted: Admitted,
@@ -103,22 +103,22 @@ impl<E: ShownJobEvent> JobsStream<E> {
     }
 }
 
-/// One client's reading of one workspace. It is as small as it can be: thousands may be open.
+/// One client's reading of one workspace. Kept small, since thousands may be open.
 struct Reader {
     hub: Hub,
     admitted: Admitted,
-    /// The kinds that this client may not view.
+    /// Job kinds that this client may not view.
     denied: watch::Receiver<KindsDenied>,
-    /// What it could view at the last snapshot of all that it may view.
+    /// Kinds that it could view at the last snapshot.
     view: View,
     workspace: Uuid,
     watch: FeedWatch,
     filter: Option<Box<JobsFilter>>,
-    /// The next thing to be said is how long to wait before coming back.
+    /// Whether the next thing to send is the delay before reconnecting.
     retry: bool,
-    /// What the client missed is gone: say so before the rest.
+    /// Whether missed events are no longer retained, which is sent before the rest.
     gap: bool,
-    /// What is to be sent before anything live.
+    /// Events to send before live ones.
     pending: VecDeque<Arc<Told>>,
     last: i64,
     render: fn(&Told) -> String,
@@ -126,21 +126,21 @@ struct Reader {
 }
 
 impl Reader {
-    /// Queues the jobs that are live.
+    /// Queues the unfinished jobs.
     async fn begin(&mut self) -> Result<(), ApiError> {
         self.pending = self.hub.live(self.workspace).await?.into();
         Ok(())
     }
 
-    /// Goes on as for a new client, which doesn't know of jobs that it may view now, and would show those that it
-    /// may not view any more.
+    /// Continues as for a new client: it may view other jobs now, and must no longer show some of those that it has
+    /// shown.
     async fn begin_again(&mut self) -> Result<(), ApiError> {
         self.gap = true;
         self.view = View::without(self.denied.borrow_and_update().known());
         self.begin().await
     }
 
-    /// Queues what came after an event, or says that it can't.
+    /// Queues the events after the given one, or a gap.
     async fn resume(&mut self, id: i64, of_this_process: bool) -> Result<(), ApiError> {
         self.last = id;
         if let Some(kept) = self.watch.kept_after(id, of_this_process) {
@@ -177,13 +177,13 @@ impl Reader {
             let next = tokio::select! {
                 next = tokio::time::timeout(HEARTBEAT, self.watch.next()) => next,
                 () = self.admitted.over() => {
-                    // The client is told why, or comes back with its last id, to another process.
+                    // The client receives the reason; without one it reconnects with its last id, to another process.
                     self.admitted.why()?;
                     continue;
                 }
                 // The sender lives as long as the admission.
                 Ok(()) = self.denied.changed() => {
-                    // When the ledger is away, the client comes back with its last id.
+                    // If the ledger is unreachable, the client reconnects with its last id.
                     Box::pin(self.begin_again()).await.ok()?;
                     continue;
                 }
@@ -194,18 +194,18 @@ impl Reader {
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
                 Ok(Some(told)) => self.pending.push_back(told),
-                // Fallen behind, or the bus was away: begin again where this client is.
+                // Fallen behind, or the bus was unreachable: resume at this client's position.
                 Ok(None) => {
                     self.watch = self.hub.watch_workspace(self.workspace);
                     let last = self.last;
-                    // When the ledger is away, the client comes back with its last id.
+                    // If the ledger is unreachable, the client reconnects with its last id.
                     Box::pin(self.resume(last, true)).await.ok()?;
                 }
             }
         }
     }
 
-    /// An event on the wire, if this client wants it.
+    /// An event on the wire, if it matches this client's filter.
     fn piece(&mut self, told: &Told) -> Option<Bytes> {
         self.last = told.id;
         let is_denied = self.denied.borrow().has(&told.kind);
@@ -225,7 +225,7 @@ impl<E: Send> IntoResponse for JobsStream<E> {
 impl<E: ShownJobEvent + Send> ApiResponse for JobsStream<E> {
     fn meta() -> MetaResponses {
         let mut meta = meta_of_stream(E::schema_ref(), "Unnamed events, until either side closes it");
-        meta.responses.truncate(1); // it has no end that a client could have seen
+        meta.responses.truncate(1); // it has no end, so there is no 204
         meta
     }
 

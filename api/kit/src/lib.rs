@@ -1,6 +1,6 @@
-//! What every section of the API uses, and nothing that only one does: the caller and what they may
-//! do, the one error type, bodies and answers, pages, links to jobs, and the edge that every request
-//! passes. No SQL: that is `domain`'s.
+//! The common parts of all sections of the API: the caller and its permissions,
+//! the one error type, bodies and answers, pages, links to jobs, and the edge that every request
+//! passes. No SQL, which is in `domain`.
 
 mod device;
 pub mod document;
@@ -21,6 +21,7 @@ mod fails;
 mod idempotency;
 mod impersonation;
 mod job_started;
+mod job_views;
 mod jobs_stream;
 mod log_stream;
 mod need;
@@ -51,12 +52,13 @@ pub use app::{ApiConfig, App, Services};
 pub use avatar::{AVATARS, avatar_path, avatar_url};
 pub use body::{Body, MaybeBody};
 pub use caller::{Caller, InPerson, Known, SignedIn, Visitor};
-pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, unhurried, watching};
+pub use edge::{AmbiguousHost, ClientAddress, Edge, RequestId, no_deadline, watching};
 pub use error::ApiError;
 pub use fails::Fails;
 pub use job_started::{JobStarted, JobsStreamUrl};
+pub use job_views::{JobOutcome, JobViews, ShownJob};
 pub use jobs_stream::{JobsFilter, JobsStart, JobsStream, ShownJobEvent};
-pub use log_stream::{JobLogLine, LogStream};
+pub use log_stream::{JobLog, JobLogLine, LogStream};
 pub use operator::Operator;
 pub use page::{
     CappedPage, Limit, Offset, Page, PageNumber, PageSize, PerPage, page_request, part_request,
@@ -73,11 +75,11 @@ pub use strict::Strict;
 pub use type_id::{NotThatId, TypeId, id_of_kind, type_id_of, with_type_ids};
 pub use upload::FileUpload;
 pub use wait::wait_for_end;
-pub use watcher::{ViewJobs, Watcher};
+pub use watcher::{ViewJobs, WatchedJobs, Watcher};
 
 pub use domain::{access::Reach, callers::Credential};
 
-/// What the file of a section's routes begins with: `use api_kit::prelude::*;`.
+/// The first line of a section's routes: `use api_kit::prelude::*;`.
 pub mod prelude {
     pub use poem_openapi::{
         OpenApi, Tags,

@@ -1,8 +1,8 @@
 //! Log streams: Server-Sent Events of one job's log, oldest line first, each with its id as id.
 //!
-//! A client that comes back gets what came after its `Last-Event-ID`. The ledger is the truth: lines are
-//! read from there, once for each piece of news. After the job's end an event tells its status, and the
-//! stream closes; whoever comes back after that is told so by 204.
+//! A returning client gets the lines after its `Last-Event-ID`. The ledger is the truth: lines are
+//! read from there, once for each notification. After the job's end an event has its status, and the
+//! stream closes; a client that reconnects after that receives 204.
 
 use std::fmt::Write;
 
@@ -30,21 +30,21 @@ use crate::{
     sse::{HEARTBEAT, meta_of_stream, rendered, respond, retry_hint},
 };
 
-/// Lines in one read.
+/// Number of lines in one read.
 const PAGE: i64 = 500;
 
 /// A line of a job's log.
 #[derive(Debug, Clone, Object)]
 pub struct JobLogLine {
-    /// Increases with time; ask for more with `after`.
+    /// Line id; increasing. The value of `after` for further lines.
     id: i64,
-    /// When it was stored.
+    /// Time of storage.
     at: DateTime<Utc>,
-    /// In which attempt.
+    /// Number of the attempt.
     attempt: i32,
-    /// `debug`, `info`, `warn` or `error`.
+    /// Level: `debug`, `info`, `warn` or `error`.
     level: String,
-    /// What it says.
+    /// Text of the line.
     message: String,
 }
 
@@ -55,7 +55,21 @@ impl From<LogLine> for JobLogLine {
     }
 }
 
-/// The answer of a log stream: lines, or 204 for a client that has seen the end.
+/// Lines of a job's log.
+#[derive(Debug, Clone, Object)]
+pub struct JobLog {
+    /// Oldest first.
+    items: Vec<JobLogLine>,
+}
+
+impl JobLog {
+    /// These lines.
+    pub(crate) fn new(lines: Vec<LogLine>) -> Self {
+        Self { items: lines.into_iter().map(JobLogLine::from).collect() }
+    }
+}
+
+/// The answer of a log stream: lines, or 204 for a client that has received the end.
 pub struct LogStream(Option<BoxStream<'static, Bytes>>);
 
 impl LogStream {
@@ -69,7 +83,7 @@ impl LogStream {
         job: JobId,
         after: Option<i64>,
     ) -> Result<Self, ApiError> {
-        // Watch first, then look: nothing falls between.
+        // Subscribe first, then read the state, so that no line is missed.
         let (grown, events) = (app.hub.watch_log(job), app.hub.watch(job));
         let status = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?.event.status;
         let last = after.unwrap_or(0);
@@ -102,9 +116,9 @@ struct Reader {
     grown: LogWatch,
     events: Subscription,
     last: i64,
-    /// There may be lines after the last one.
+    /// Whether there may be lines after the last one.
     unread: bool,
-    /// How the job ended. All its lines were written before.
+    /// Final status of the job. All its lines were written before.
     end: Option<Status>,
     over: bool,
 }
@@ -121,7 +135,7 @@ impl Reader {
                 return Some((ended.event(Some(&json!(self.job))).into(), self));
             }
             if self.unread {
-                // An error ends the stream: the client comes back with its last id.
+                // An error ends the stream: the client reconnects with its last id.
                 let lines = control::logs(&self.app.database, self.job, self.last, PAGE).await.ok()?;
                 let text = self.take(lines);
                 if !text.is_empty() {
@@ -139,7 +153,7 @@ impl Reader {
         }
     }
 
-    /// Waits for news; a heartbeat when there is none.
+    /// Waits for a notification; sends a heartbeat when there is none.
     async fn wait(&mut self) -> Option<Bytes> {
         tokio::select! {
             () = self.grown.grown() => self.unread = true,
@@ -147,7 +161,7 @@ impl Reader {
                 Some(event) => self.see(event.status),
                 None => self.begin_again().await,
             },
-            // The client is told why, or comes back with its last id, to another process.
+            // The client receives the reason; without one it reconnects with its last id, to another process.
             () = self.admitted.over() => self.over = self.admitted.why().is_none(),
             () = tokio::time::sleep(HEARTBEAT) => {
                 let (job, now) = (self.job, jobs::clock::now_in_millis());
@@ -163,7 +177,7 @@ impl Reader {
         self.events = self.app.hub.watch(self.job);
         match self.app.hub.snapshot(self.job).await {
             Ok(Some(snapshot)) => self.see(snapshot.event.status),
-            // Gone, or the ledger is away: the client comes back with its last id.
+            // Deleted, or the ledger is unreachable: the client reconnects with its last id.
             Ok(None) | Err(_) => self.over = true,
         }
     }
@@ -197,7 +211,7 @@ impl IntoResponse for LogStream {
 
 impl ApiResponse for LogStream {
     fn meta() -> MetaResponses {
-        meta_of_stream(JobLogLine::schema_ref(), "Unnamed events, each a line, until the job is over")
+        meta_of_stream(JobLogLine::schema_ref(), "Unnamed events, each a line, until the job ends")
     }
 
     fn register(registry: &mut Registry) {

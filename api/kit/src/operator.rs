@@ -1,5 +1,5 @@
-//! The operator: whoever holds the token that the installation was started with. It is nobody's
-//! account, sees all workspaces, and is good for the routes below `/ops` only.
+//! The operator: the holder of the token that the installation was started with. It belongs to no
+//! account, covers all workspaces, and is valid for the routes below `/ops` only.
 
 use domain::Actor;
 use jobs::{Database, Origin};
@@ -26,7 +26,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// What the process has.
+    /// The app.
     #[must_use]
     pub fn app(&self) -> &App {
         &self.app
@@ -38,7 +38,7 @@ impl Operator {
         &self.app.database
     }
 
-    /// Who acts: the operator, from where, in which request.
+    /// The actor: the operator, with address and request.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.visitor.actor()
@@ -48,7 +48,7 @@ impl Operator {
         self.visitor.claim.as_ref()
     }
 
-    /// Who asks, for what is done with jobs and with how they are run.
+    /// Origin of the request, for actions on jobs and on their execution.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.actor().origin()
@@ -65,7 +65,7 @@ async fn admit(request: &Request) -> Result<Operator, ApiError> {
     })?;
     let refused = match bearer_token(request) {
         Ok(brought) if token.is(brought) => {
-            // An operator is not kept out by a limit.
+            // An operator is not subject to rate limits.
             app.rates.let_pass(request);
             let mut visitor = Visitor::of(request);
             let who = format!("operator:{}", token.fingerprint());
@@ -90,7 +90,7 @@ impl<'a> ApiExtractor<'a> for Operator {
             OPERATOR,
             MetaSecurityScheme {
                 ty: "http",
-                description: Some("The token in the API process's OPERATOR_TOKEN."),
+                description: Some("The value of the API process's OPERATOR_TOKEN."),
                 name: None,
                 key_in: None,
                 scheme: Some("bearer"),

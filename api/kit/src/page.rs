@@ -16,20 +16,20 @@ const LARGEST: u32 = 200;
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Page<T: ParseFromJSON + ToJSON> {
-    /// The items of this page.
+    /// Items of this page.
     pub items: Vec<T>,
-    /// Items in the whole list.
+    /// Number of items in the whole list.
     pub total: i64,
-    /// This page; the first is 1.
+    /// Page number; the first is 1.
     pub page: i64,
-    /// Items on a full page.
+    /// Maximum number of items on a page.
     pub page_size: i64,
-    /// Pages in the whole list.
+    /// Number of pages of the whole list.
     pub pages: i64,
 }
 
 impl<T: ParseFromJSON + ToJSON> Page<T> {
-    /// A page as it was asked for.
+    /// The requested page.
     pub fn new(request: PageRequest, page: PageOf<T>) -> Self {
         let size = request.limit.max(1);
         Self {
@@ -45,22 +45,22 @@ impl<T: ParseFromJSON + ToJSON> Page<T> {
 /// A page of a list that is counted up to a limit, because it may be very long.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct CappedPage<T: ParseFromJSON + ToJSON> {
-    /// The items of this page.
+    /// Items of this page.
     pub items: Vec<T>,
-    /// Items in the whole list; at most 10,000 are counted, see `total_is_capped`.
+    /// Number of items in the whole list, counted up to 10,000; see `total_is_capped`.
     pub total: i64,
-    /// Whether the list has more items than `total` says. Further pages can be requested all the same.
+    /// Whether the list has more items than `total`. Further pages can be requested all the same.
     pub total_is_capped: bool,
-    /// This page; the first is 1.
+    /// Page number; the first is 1.
     pub page: i64,
-    /// Items on a full page.
+    /// Maximum number of items on a page.
     pub page_size: i64,
-    /// Pages that `total` items take.
+    /// Number of pages that `total` items fill.
     pub pages: i64,
 }
 
 impl<T: ParseFromJSON + ToJSON> CappedPage<T> {
-    /// A page as it was asked for, of a list that was counted up to one more than `cap`.
+    /// The requested page of a list that was counted up to one more than `cap`.
     pub fn new(request: PageRequest, page: PageOf<T>, cap: i64) -> Self {
         let total_is_capped = page.total > cap;
         let Page { items, total, page, page_size, pages } =
@@ -69,40 +69,40 @@ impl<T: ParseFromJSON + ToJSON> CappedPage<T> {
     }
 }
 
-/// `page`: which page, from 1. Use it as `#[oai(default)] page: Query<PageNumber>`.
+/// `page`: the page number, from 1. Use it as `#[oai(default)] page: Query<PageNumber>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageNumber(u32);
 
-/// `page_size`: items on a page. More than the cap is taken as the cap, and the answer says so.
+/// `page_size`: items per page. A larger value is reduced to the maximum, which the answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageSize(u32);
 
-/// What the two parameters ask for.
+/// The page requested by the two parameters.
 #[must_use]
 pub fn page_request(page: PageNumber, size: PageSize) -> PageRequest {
     let limit = i64::from(size.0);
     PageRequest { limit, offset: (i64::from(page.0) - 1) * limit }
 }
 
-/// `per_page`: items on a page of the Platform API. More than its cap of 100 is taken as the cap.
+/// `per_page`: items per page of the Platform API. A larger value is reduced to the maximum of 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerPage(u32);
 
-/// What `page` and `per_page` ask for.
+/// The page requested by `page` and `per_page`.
 #[must_use]
 pub fn per_page_request(page: PageNumber, size: PerPage) -> PageRequest {
     page_request(page, PageSize(size.0))
 }
 
-/// `limit`: items in the answer. More than the cap is taken as the cap.
+/// `limit`: items in the answer. A larger value is reduced to the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(u32);
 
-/// `offset`: items to pass over.
+/// `offset`: items to skip.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Offset(u32);
 
-/// What the two parameters of the Platform API ask for.
+/// The part requested by the two parameters of the Platform API.
 #[must_use]
 pub fn part_request(limit: Limit, offset: Offset) -> PageRequest {
     PageRequest { limit: i64::from(limit.0), offset: i64::from(offset.0) }

@@ -8,16 +8,16 @@ use poem_openapi::{
 
 use crate::Always;
 
-/// Where in a list a page is.
+/// Position of a page in its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct Pagination {
-    /// This page; the first is 1.
+    /// Page number; the first is 1.
     pub current_page: i64,
-    /// Pages in the whole list.
+    /// Number of pages of the whole list.
     pub total_pages: i64,
-    /// Items in the whole list.
+    /// Number of items in the whole list.
     pub total_count: i64,
-    /// Items on a full page.
+    /// Maximum number of items on a page.
     pub per_page: i64,
 }
 
@@ -26,16 +26,16 @@ pub struct Pagination {
 pub struct PagedEnvelope<T: ParseFromJSON + ToJSON> {
     /// Always true; errors have an envelope of their own.
     pub success: Always<true>,
-    /// The items of this page.
+    /// Items of this page.
     pub data: Vec<T>,
-    /// Where in the list they are.
+    /// Position of the page in the list.
     pub pagination: Pagination,
-    /// The request, for support.
+    /// Request id, for support.
     pub request_id: String,
 }
 
 impl Pagination {
-    /// Where a page is in a list of so many items.
+    /// Position of a page in a list of so many items.
     #[must_use]
     pub fn new(request: PageRequest, total: i64) -> Self {
         let per_page = request.limit.max(1);
@@ -49,7 +49,7 @@ impl Pagination {
 }
 
 impl<T: ParseFromJSON + ToJSON> PagedEnvelope<T> {
-    /// A page as it was asked for.
+    /// The requested page.
     pub fn new(request: PageRequest, page: PageOf<T>, request_id: impl Into<String>) -> Self {
         let pagination = Pagination::new(request, page.total);
         Self { success: Always, data: page.items, pagination, request_id: request_id.into() }

@@ -1,4 +1,4 @@
-//! Lists of the Workspace API that have no pages: those that come whole, and those that count by `skip` and `limit`.
+//! Lists of the Workspace API without pages: complete ones, and those with `skip` and `limit`.
 
 use domain::page::{PageOf, PageRequest};
 use poem_openapi::{
@@ -6,10 +6,10 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON},
 };
 
-/// Whole list.
+/// A complete list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Whole<T: ParseFromJSON + ToJSON> {
-    /// All of the list's items.
+    /// All items of the list.
     pub items: Vec<T>,
 }
 
@@ -20,21 +20,21 @@ impl<T: ParseFromJSON + ToJSON> From<Vec<T>> for Whole<T> {
 }
 
 // Its parameters are `skip: Query<Offset>` and `limit: Query<Limit>`, read by `part_request`.
-/// Part of a list.
+/// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Part<T: ParseFromJSON + ToJSON> {
-    /// The items of this part.
+    /// Items of this part.
     pub items: Vec<T>,
-    /// Items in the whole list.
+    /// Number of items in the whole list.
     pub total: i64,
-    /// Items before this part.
+    /// Number of items before this part.
     pub skip: i64,
-    /// Items in this part at the most.
+    /// Maximum number of items in this part.
     pub limit: i64,
 }
 
 impl<T: ParseFromJSON + ToJSON> Part<T> {
-    /// A part as it was asked for.
+    /// The requested part.
     pub fn new(request: PageRequest, page: PageOf<T>) -> Self {
         Self { items: page.items, total: page.total, skip: request.offset, limit: request.limit }
     }

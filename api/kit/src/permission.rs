@@ -1,5 +1,5 @@
 //! `Can<P>`: a handler's argument that is at once the credential, the workspace, the check of a
-//! permission and the way to the workspace's data. The document shows what it asks for.
+//! permission and the access to the workspace's data. The document shows its requirements.
 
 use std::{marker::PhantomData, ops::Deref};
 
@@ -24,7 +24,7 @@ use crate::{
 
 /// The header that names the workspace.
 pub(crate) const WORKSPACE_HEADER: &str = "X-Workspace-Id";
-/// What it takes.
+/// Expected values of that header.
 const WORKSPACE_EXPECTED: &str =
     "must be a workspace's id: a UUID, or the same id as `tn_…`; not its name or slug";
 /// The name of that header's scheme in the documents.
@@ -34,29 +34,29 @@ pub(crate) const WORKSPACE: &str = "workspace";
 pub trait Permission: Send + Sync + 'static {
     /// `resource:verb`, as in [`domain::access`]'s catalogue.
     const NAME: &'static str;
-    /// How [`crate::document`] recognises it.
+    /// The mark by which [`crate::document`] recognises it.
     const SCHEME: &'static str;
-    /// Whether it is for workspaces whose tables are older than this release, too.
+    /// Whether it also applies to workspaces whose tables are older than this release.
     const WHILE_BEHIND: bool = false;
-    /// Whether it lets in those who hold the `_own` variant only: the domain is handed [`Access::reach`].
+    /// Whether callers who only have the `_own` variant are admitted: the domain receives [`Access::reach`].
     const OR_OWN: bool = false;
-    /// Another permission that is enough by itself: the handler asks for what the thing in question wants.
+    /// Another permission that is sufficient by itself: the handler checks which one the resource needs.
     const OR: Option<&'static str> = None;
-    /// Other permissions that are needed, too.
+    /// Further permissions that are needed.
     const ALSO: &'static [&'static str] = &[];
-    /// How [`crate::document`] recognises it as [`Permission::ALSO`] of another.
+    /// The mark by which [`crate::document`] recognises it as [`Permission::ALSO`] of another.
     const AS_ALSO: &'static str;
-    /// How it recognises it as [`Permission::OR`] of another.
+    /// The mark by which it is recognised as [`Permission::OR`] of another.
     const AS_OR: &'static str;
 
-    /// All that the document shows of it.
+    /// All marks of the permission in the document.
     #[must_use]
     fn marks() -> Vec<&'static str> {
         vec![Self::SCHEME]
     }
 }
 
-/// Both: for routes that touch the things of two features, such as an import, which makes records.
+/// Both: for routes that concern two features, such as an import, which creates records.
 impl<A: Permission, B: Permission> Permission for (A, B) {
     const NAME: &'static str = A::NAME;
     const SCHEME: &'static str = A::SCHEME;
@@ -86,8 +86,8 @@ impl<A: Permission, B: Permission, C: Permission> Permission for (A, B, C) {
     }
 }
 
-/// Either of them: for routes that serve the things of two features alike. The handler asks for the permission
-/// of the thing that it touches.
+/// Either of them: for routes that serve two features alike. The handler checks the permission
+/// of the resource concerned.
 #[derive(Debug)]
 pub struct Either<A, B>(PhantomData<fn() -> (A, B)>);
 
@@ -108,8 +108,8 @@ impl<A: Permission, B: Permission> Permission for Either<A, B> {
 /// [`domain::access`]'s catalogue doesn't list.
 ///
 /// `permissions! { ViewRecords = "records:view" }` expands to the unit struct `ViewRecords` with its
-/// [`Permission`] implementation. A route that lets in whoever holds `records:edit_own` only says
-/// `EditRecords = "records:edit" or own`, and hands on [`Access::reach`]; one that must serve a workspace
+/// [`Permission`] implementation. A route that also admits callers with only `records:edit_own` says
+/// `EditRecords = "records:edit" or own`, and passes on [`Access::reach`]; one that must serve a workspace
 /// which has to be migrated first says `ViewHealth = "workspace:view" while behind`.
 #[macro_export]
 macro_rules! permissions {
@@ -137,16 +137,16 @@ macro_rules! permissions {
     )* };
 }
 
-/// What a caller is in the workspace that the request names.
+/// A caller's access to the workspace that the request names.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Who.
+    /// The caller.
     pub caller: Caller,
-    /// Where.
+    /// The workspace.
     pub workspace: WorkspaceId,
-    /// As what. A program of a workspace is what the person is who answers for it, within its scopes.
+    /// Role of the caller. A program of a workspace has the role of the user who answers for it, within its scopes.
     pub role: Role,
-    /// The permission that the route has asked for: what is handed out here ends with it.
+    /// Permission of the route: everything issued with this access ends with it.
     pub(crate) permission: &'static str,
     authority: Authority,
     reach: Reach,
@@ -157,7 +157,7 @@ impl Access {
     /// Opens the workspace's data for reading.
     ///
     /// # Errors
-    /// 500 after the change of a request with an `Idempotency-Key`, which this wouldn't see.
+    /// 500 after the change of a request with an `Idempotency-Key`, which this would not see.
     pub async fn read(&self) -> Result<WorkspaceDb, ApiError> {
         if self.claim().is_some_and(Claim::has_changed) {
             return Err(ApiError::internal("what an answer shows of a change is read within the change"));
@@ -165,32 +165,32 @@ impl Access {
         Ok(WorkspaceDb::read(self.database(), self.workspace, self.actor()).await?)
     }
 
-    /// Who acts.
+    /// The actor.
     #[must_use]
     pub fn actor(&self) -> Actor {
         self.caller.actor()
     }
 
-    /// Whether the caller also holds another permission, for answers that depend on it.
+    /// Whether the caller has another permission, for answers that depend on it.
     #[must_use]
     pub fn may<P: Permission>(&self) -> bool {
         self.authority.may(P::NAME)
     }
 
-    /// How far the permission of this route reaches for the caller: a parameter of the functions of the domain that
-    /// see to it that with [`Reach::Own`] nothing is touched but what the caller has made.
+    /// The reach of this route's permission for the caller: a parameter of the functions of the domain that
+    /// ensure that with [`Reach::Own`] only the caller's own resources are affected.
     #[must_use]
     pub fn reach(&self) -> Reach {
         self.reach
     }
 
-    /// All that the caller may do here.
+    /// All permissions of the caller here.
     #[must_use]
     pub fn held(&self) -> &Held {
         self.authority.held()
     }
 
-    /// The caller's authority, for whatever acts on the workspace's behalf.
+    /// The caller's authority, for actions on the workspace's behalf.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -201,7 +201,7 @@ impl Access {
         Envelope::new(data, &*self.caller.visitor.request_id)
     }
 
-    /// What the process has.
+    /// The app.
     #[must_use]
     pub fn app(&self) -> &App {
         &self.app
@@ -212,7 +212,7 @@ impl Access {
     }
 }
 
-/// Proof that the caller holds permission `P` in the workspace that the request names.
+/// Proof that the caller has permission `P` in the workspace that the request names.
 #[derive(Debug)]
 pub struct Can<P> {
     access: Access,
@@ -227,7 +227,7 @@ impl<P> Deref for Can<P> {
     }
 }
 
-/// What a route asks for.
+/// The requirements of a route.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     permission: &'static str,
@@ -242,7 +242,7 @@ impl Asked {
     }
 }
 
-/// Lets a request in, or says why not. Not generic, so that it is compiled once.
+/// Admits a request, or refuses it with the reason. Not generic, so that it is compiled once.
 pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, ApiError> {
     let Asked { permission, or, while_behind, or_own } = asked;
     let app = app(request)?;
@@ -276,7 +276,7 @@ pub(crate) async fn admit(request: &Request, asked: Asked) -> Result<Access, Api
 /// The workspace in the path, where it has one, or else in the header.
 ///
 /// # Errors
-/// 404 for a path that names none; 422 for such a header.
+/// 404 for an invalid id in the path; 422 for an invalid header.
 fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
     if let Some(id) = crate::path_workspace::workspace_in_path(request) {
         return id.parse().map(|id| Some(WorkspaceId(id))).map_err(|_| ApiError::not_found());
@@ -286,8 +286,8 @@ fn named_workspace(request: &Request) -> Result<Option<WorkspaceId>, ApiError> {
     named.map(|id| Some(id.0)).ok_or_else(|| ApiError::invalid(WORKSPACE_HEADER, WORKSPACE_EXPECTED))
 }
 
-/// How a person stands in the workspace that a request of the Platform API is about which names none: the only one
-/// that the credential opens, or else the one that the person last switched to.
+/// A user's access for a request of the Platform API that names no workspace: to the only workspace
+/// of the credential, or else to the one that the user last switched to.
 async fn only_entry(app: &App, principal: &Principal, visitor: &Visitor) -> Result<Entry, ApiError> {
     let entries = callers::entries(&app.database.pool, principal.credential(), visitor.ip).await?;
     let mut served: Vec<_> = entries.into_iter().filter(|(_, entry)| *entry != Entry::NotReady).collect();
@@ -307,9 +307,7 @@ pub(crate) fn register_schemes(registry: &mut Registry) {
         WORKSPACE,
         MetaSecurityScheme {
             ty: "apiKey",
-            description: Some(
-                "The workspace that the request is about: its id, a UUID or the same id as `tn_…`.",
-            ),
+            description: Some("Workspace id: a UUID, or the same id as `tn_…`."),
             name: Some(WORKSPACE_HEADER),
             key_in: Some("header"),
             scheme: None,

@@ -1,6 +1,6 @@
 //! Rate limits: fixed windows, anchored at a bucket's first request. A request is counted in several
-//! buckets; all of them are looked at before any is charged, so that a refused request charges none,
-//! and the strictest wins. Redis counts for all processes, by its own clock; while it is away, each
+//! buckets; all of them are checked before any is charged, so that a refused request charges none,
+//! and the strictest wins. Redis counts for all processes, by its own clock; while it is unreachable, each
 //! process counts for itself.
 
 mod local;
@@ -29,13 +29,13 @@ use tokio::time::Instant;
 use crate::{ApiError, ClientAddress};
 use local::Local;
 
-/// How old the limits may be that a process goes by.
+/// Maximum age of the limits in use by a process.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long Redis may take before a process counts for itself.
+/// Timeout of Redis, after which a process counts for itself.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long it then leaves Redis alone.
+/// Time for which Redis is not used after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Companies that one request of a personal token is counted for, at the most.
+/// Maximum number of companies that one request of a personal token is counted for.
 const MAX_COMPANIES: usize = 20;
 
 /// Counts requests, for one process.
@@ -44,7 +44,7 @@ pub struct RateLimiter {
     limits: RwLock<(Option<Instant>, Arc<Limits>)>,
     script: Script,
     local: Local,
-    /// Redis is left alone until then.
+    /// End of the time for which Redis is not used.
     away_until: RwLock<Option<Instant>>,
 }
 
@@ -56,22 +56,22 @@ struct Want {
     rate: Rate,
 }
 
-/// How a bucket's window stands.
+/// State of a bucket's window.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     used: u32,
     left: Duration,
 }
 
-/// What came of charging.
+/// Result of charging.
 #[derive(Debug)]
 struct Taken {
     allowed: bool,
     windows: Vec<Window>,
 }
 
-/// Whether a request has been counted, and the headers that tell its client how it stands: set by whoever
-/// charges, sent by the edge.
+/// Whether a request has been counted, and the headers about its limits: set when it is
+/// charged, sent by the edge.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing(Arc<Stood>);
 
@@ -82,14 +82,14 @@ struct Stood {
 }
 
 impl Standing {
-    /// Puts them into an answer.
+    /// Adds the headers to an answer.
     pub(crate) fn show(&self, headers: &mut HeaderMap) {
         for (name, value) in self.0.headers.get().into_iter().flatten() {
             headers.insert(name.clone(), value.clone());
         }
     }
 
-    /// Whether the request has been counted, or let pass.
+    /// Whether the request has been counted, or is exempt.
     pub(crate) fn is_charged(&self) -> bool {
         self.0.charged.load(Ordering::Relaxed)
     }
@@ -99,12 +99,12 @@ impl Standing {
     }
 }
 
-/// What of a request counting needs.
+/// The properties of a request that counting needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asking<'a> {
-    /// The client's address.
+    /// Client address.
     pub(crate) ip: Option<IpAddr>,
-    /// How the client stands.
+    /// Counting state of the request.
     pub(crate) standing: Option<&'a Standing>,
 }
 
@@ -114,13 +114,13 @@ impl<'a> Asking<'a> {
         Self { ip, standing: request.data::<Standing>() }
     }
 
-    /// The bucket of the address: strangers and members at one address have separate ones.
+    /// The bucket of the address: unauthenticated requests and members at one address have separate ones.
     fn address(&self, counted: Counted) -> Option<String> {
         self.ip.map(|ip| format!("ip:{}:{}", counted.name(), network_of(ip)))
     }
 }
 
-/// What is counted as one address: of IPv6, whoever has one has a /64 of them.
+/// The network that is counted as one address: of IPv6, a client usually has a /64.
 fn network_of(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
@@ -128,7 +128,7 @@ fn network_of(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// A mark of requests that look at a job: routes set it by [`crate::watching`].
+/// Marks requests that watch jobs: set on routes by [`crate::watching`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watching;
 
@@ -144,10 +144,10 @@ impl Default for RateLimiter {
 }
 
 impl RateLimiter {
-    /// Counts a request of someone who isn't known, by their address, unless the edge has done so.
+    /// Counts an unauthenticated request by its address, unless the edge has done so.
     ///
     /// # Errors
-    /// 429, when it is one too many.
+    /// 429 beyond the limit.
     pub(crate) async fn charge_visitor(
         &self,
         database: &Database,
@@ -169,8 +169,8 @@ impl RateLimiter {
         self.charge_address(database, asking, Counted::Visitor).await
     }
 
-    /// Counts a browser's preflight request: apart, so that strangers at an address don't use up those that the pages of
-    /// the people who work there need.
+    /// Counts a browser's preflight request: separately, so that unauthenticated requests from an address don't
+    /// use up those that members at the same address need.
     pub(crate) async fn charge_preflight(
         &self,
         database: &Database,
@@ -192,7 +192,7 @@ impl RateLimiter {
         .await
     }
 
-    /// Counts a question whether this process is up, in this process alone.
+    /// Counts a probe of this process, in this process alone.
     pub(crate) async fn charge_probe(&self, database: &Database, asking: Asking<'_>) -> Result<(), ApiError> {
         let limits = self.limits(database).await;
         let (Some(rate), Some(key)) =
@@ -205,12 +205,12 @@ impl RateLimiter {
         settle(asking, &wants, &self.local.take(&wants))
     }
 
-    /// Lets a request pass that no limit holds for.
+    /// Exempts a request from all limits.
     pub(crate) fn let_pass(&self, request: &Request) {
         self.pass(Asking::of(request));
     }
 
-    #[allow(clippy::unused_self)] // whether a request is counted is this type's to say
+    #[allow(clippy::unused_self)] // counting is the responsibility of this type
     fn pass(&self, asking: Asking<'_>) {
         if let Some(standing) = asking.standing {
             standing.charge();
@@ -220,7 +220,7 @@ impl RateLimiter {
     /// Counts a request of a caller.
     ///
     /// # Errors
-    /// 429, when it is one too many.
+    /// 429 beyond the limit.
     pub(crate) async fn charge_caller(
         &self,
         database: &Database,
@@ -239,7 +239,7 @@ impl RateLimiter {
         let workspace = found.workspace;
         let companies = match (workspace, &found.principal) {
             (Some(workspace), _) => vec![workspace],
-            // A token that names no workspace acts in all of its person's.
+            // A token without a workspace acts in all of its user's workspaces.
             (None, Principal::PersonalToken { .. }) => {
                 let all = callers::entries(&database.pool, found.principal.credential(), None).await?;
                 all.into_iter().map(|(workspace, _)| workspace).take(MAX_COMPANIES).collect()
@@ -262,7 +262,7 @@ impl RateLimiter {
         .await
     }
 
-    /// Counts a look at a job by a ticket, as one by whom the ticket was made for.
+    /// Counts a request by ticket as one of the credential that the ticket was made for.
     pub(crate) async fn charge_ticket(
         &self,
         database: &Database,
@@ -323,7 +323,7 @@ impl RateLimiter {
             }
         }
         {
-            // One reads them anew, the others go by the last known; at first there are none, and all read.
+            // One request reads them anew, the others use the last known; at first there are none, and all read.
             let mut kept = self.limits.write().unwrap_or_else(PoisonError::into_inner);
             match &mut kept.0 {
                 Some(at) if now < *at + FRESH => return kept.1.clone(),
@@ -335,7 +335,7 @@ impl RateLimiter {
         let mut kept = self.limits.write().unwrap_or_else(PoisonError::into_inner);
         match loaded {
             Ok(loaded) => *kept = (Some(now), Arc::new(loaded)),
-            Err(error) => tracing::warn!(%error, "rate limits could not be read; the last known hold"),
+            Err(error) => tracing::warn!(%error, "could not read the rate limits; using the last known"),
         }
         kept.1.clone()
     }
@@ -352,7 +352,7 @@ impl RateLimiter {
                     Ok(Err(error)) => error.to_string(),
                     _ => format!("no answer within {PATIENCE:?}"),
                 };
-                tracing::warn!(error, "Redis is away: this process counts requests by itself");
+                tracing::warn!(error, "Redis is unreachable: this process counts requests by itself");
                 *self.away_until.write().unwrap_or_else(PoisonError::into_inner) = Some(now + PAUSE);
                 self.take_alone(wants)
             }
@@ -380,11 +380,11 @@ impl RateLimiter {
     }
 }
 
-/// Tells the client how it stands, and refuses what is one too many.
+/// Sets the client's headers, and refuses requests beyond the limit.
 fn settle(asking: Asking<'_>, wants: &[Want], taken: &Taken) -> Result<(), ApiError> {
     if let Some(standing) = asking.standing {
         standing.charge();
-        // A request is charged once; a second charge would tell about the same buckets.
+        // A request is charged once; a second charge would concern the same buckets.
         let _ = standing.0.headers.set(headers(wants, taken));
     }
     if taken.allowed { Ok(()) } else { Err(refusal(wants, taken)) }
@@ -394,7 +394,7 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The bucket of a principal: a person has one for all of their sessions.
+/// The bucket of a principal: a user has one for all sessions.
 fn name_of(credential: Credential, principal: &Principal) -> String {
     match (credential, principal.user()) {
         (Credential::Session(_), Some(user)) => format!("user:{user}"),
@@ -413,10 +413,10 @@ fn seconds(left: Duration) -> u64 {
 fn refusal(wants: &[Want], taken: &Taken) -> ApiError {
     let empty = wants.iter().zip(&taken.windows).filter(|(want, window)| window.used >= want.rate.requests);
     let wait = empty.map(|(_, window)| seconds(window.left)).max().unwrap_or(1);
-    ApiError::rate_limited(wait, format!("Rate limit exceeded. Retry after {wait} seconds."))
+    ApiError::rate_limited(wait, format!("rate limit exceeded; retry after {wait} seconds"))
 }
 
-/// `RateLimit-Policy` lists the buckets, `RateLimit` tells how the strictest one stands
+/// `RateLimit-Policy` lists the buckets, `RateLimit` has the state of the strictest one
 /// (draft-ietf-httpapi-ratelimit-headers-10).
 fn headers(wants: &[Want], taken: &Taken) -> [(HeaderName, HeaderValue); 2] {
     let mut policies: Vec<_> = wants

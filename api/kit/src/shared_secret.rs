@@ -1,4 +1,4 @@
-//! A secret that a caller shares with this installation: whoever brings it is who it was given to.
+//! A secret that a caller shares with this installation: presenting it proves the caller's identity.
 
 use std::{fmt, str::FromStr};
 
@@ -15,13 +15,13 @@ impl SharedSecret {
         Sha256::digest(secret.as_bytes()).into()
     }
 
-    /// Whether it is this one. Takes as long for one that is nearly right as for any other.
+    /// Whether it is this one. Compares in constant time.
     #[must_use]
     pub fn is(&self, secret: &str) -> bool {
         self.0.ct_eq(&Self::digest(secret)).into()
     }
 
-    /// What tells it apart from the one before it and the one after it.
+    /// Distinguishes it from the previous and the next one.
     pub(crate) fn fingerprint(&self) -> String {
         hex::encode(self.0)
     }

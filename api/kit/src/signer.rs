@@ -1,6 +1,6 @@
-//! What the process signs: access tokens, tickets for streams, links to one download. Each purpose
+//! Signatures of the process: access tokens, tickets for streams, links to one download. Each purpose
 //! has a key of its own, derived from the installation's secret, so that a signature made for one is
-//! worth nothing for another.
+//! invalid for another.
 
 use std::borrow::Cow;
 
@@ -29,12 +29,12 @@ pub struct Signer {
     pub(crate) impersonation: ImpersonationKeys,
 }
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessClaims {
-    /// The user.
+    /// User id.
     pub sub: UserId,
-    /// The session, which must be alive for the token to be good.
+    /// Session id; the token is valid only while the session is.
     pub sid: SessionId,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
@@ -44,15 +44,15 @@ pub struct AccessClaims {
     pub typ: TokenType,
 }
 
-/// The kinds of JWT that there are.
+/// The kinds of JWT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenType {
-    /// Good for requests.
+    /// For requests.
     Access,
 }
 
-/// What a ticket opens: streams, which are for reading.
+/// The streams that a ticket gives access to, for reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opens {
     /// Those of one job.
@@ -63,20 +63,20 @@ pub enum Opens {
     JobsOf(WorkspaceId),
 }
 
-/// What a ticket says. Whoever takes it also asks whether the credential still has that permission in the
-/// workspace of what the ticket opens.
+/// The content of a ticket. Its acceptance also requires that the credential still has that permission in the
+/// workspace of the streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// What it opens.
+    /// Streams that it gives access to.
     #[serde(flatten)]
     pub opens: Opens,
-    /// What it was made for, and ends with.
+    /// Credential that it was made for, and with which it ends.
     #[serde(flatten)]
     pub credential: Credential,
-    /// The permission by which it was given, and with which it ends.
+    /// Permission by which it was given, and with which it ends.
     #[serde(rename = "may")]
     pub permission: Cow<'static, str>,
-    /// When it expires, in seconds since 1970; null if what it opens tells that.
+    /// Expiry time, in seconds since 1970; null if the end of the job determines it.
     #[serde(default, rename = "exp", skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,
 }
@@ -100,7 +100,7 @@ impl Signer {
         }
     }
 
-    /// What the webhooks of one source are signed with, for their receiver.
+    /// The secret with which the webhooks of one source are signed, for their receiver.
     #[must_use]
     pub fn webhook_secret(&self, source: Uuid) -> String {
         self.webhooks.secret_of(source)
@@ -119,7 +119,7 @@ impl Signer {
         self.access_token_of(user, session, jobs::clock::now(), lifetime)
     }
 
-    /// The same as of a moment: the same token each time it is asked for.
+    /// The same as of a given time: repeated calls give the same token.
     ///
     /// # Errors
     /// As of [`Signer::access_token`].
@@ -141,21 +141,21 @@ impl Signer {
         Ok((jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.sign_access)?, expires))
     }
 
-    /// What a token says, if we signed it and it has not expired.
+    /// The claims of a token that this installation signed and that has not expired.
     pub fn check_access_token(&self, token: &str) -> Option<AccessClaims> {
         jsonwebtoken::decode(token, &self.check_access, &self.access_rules).ok().map(|token| token.claims)
     }
 
-    /// A ticket, for URLs that can't carry a header.
+    /// A ticket, for URLs without headers.
     #[must_use]
     pub fn ticket(&self, ticket: &Ticket) -> String {
-        // Ids and names: this always serialises.
+        // Ids and names: serialising them can't fail.
         let body = serde_json::to_vec(ticket).unwrap_or_default();
         let signature = sign(&self.tickets, &body);
         format!("{}.{}", URL_SAFE_NO_PAD.encode(body), URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// What a ticket says, if we signed it and it has not expired.
+    /// The content of a ticket that this installation signed and that has not expired.
     pub fn check_ticket(&self, ticket: &str) -> Option<Ticket> {
         let (body, signature) = ticket.split_once('.')?;
         let body = URL_SAFE_NO_PAD.decode(body).ok()?;
@@ -167,7 +167,7 @@ impl Signer {
         ticket.expires.is_none_or(|expires| expires > jobs::clock::now().timestamp()).then_some(ticket)
     }
 
-    /// The path with `exp` and `sig`, by which anyone who has the link may download it until then, whatever becomes
+    /// The path with `exp` and `sig`, by which every holder of the link may download it until then, regardless
     /// of the caller that it was made for. The path must have no query of its own.
     #[must_use]
     pub fn download_link(&self, path: &str, expires: DateTime<Utc>) -> String {
@@ -176,7 +176,7 @@ impl Signer {
         format!("{path}?exp={exp}&sig={}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// Whether we signed that path until `exp`, and it is not over yet.
+    /// Whether this installation signed that path until `exp`, which has not passed.
     #[must_use]
     pub fn check_download(&self, path: &str, exp: i64, sig: &str) -> bool {
         let Ok(signature) = URL_SAFE_NO_PAD.decode(sig) else {
@@ -188,18 +188,18 @@ impl Signer {
 }
 
 impl Signer {
-    /// The same, for as long as a credential is good: `sig` says which.
+    /// The same, for as long as a credential is valid, which `sig` names.
     #[must_use]
     pub fn bound_link(&self, path: &str, expires: DateTime<Utc>, credential: Credential) -> String {
         let exp = expires.timestamp();
-        // An id and its kind: this always serialises.
+        // An id and its kind: serialising them can't fail.
         let bound_to = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&credential).unwrap_or_default());
         let signature = sign(&self.downloads, format!("{path}\n{exp}\n{bound_to}").as_bytes());
         format!("{path}?exp={exp}&sig={bound_to}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The credential for which we signed that path until `exp`, if it is not over yet. Whether that is good still,
-    /// is asked elsewhere.
+    /// The credential for which this installation signed that path until `exp`, which has not passed. The
+    /// credential's validity is checked elsewhere.
     #[must_use]
     pub fn check_bound_link(&self, path: &str, exp: i64, sig: &str) -> Option<Credential> {
         let (bound_to, signature) = sig.split_once('.')?;

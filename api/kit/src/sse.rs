@@ -1,8 +1,8 @@
-//! Job streams: Server-Sent Events of one job, by the rules that hold for every such route.
+//! Job streams: Server-Sent Events of one job, by the rules of all such routes.
 //!
-//! A new client gets the snapshot, or with `since=0` all that is kept; one that comes back gets what
-//! came after its `Last-Event-ID`, or an explicit `gap` and a fresh snapshot where that is gone. The
-//! stream closes after the last event; whoever comes back after that is told so by 204.
+//! A new client gets the snapshot, or with `since=0` all retained events; a returning one gets the events
+//! after its `Last-Event-ID`, or an explicit `gap` and a new snapshot where those are no longer retained. The
+//! stream closes after the last event; a client that reconnects after that receives 204.
 
 use std::{collections::VecDeque, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -27,19 +27,19 @@ use serde_json::{Value, json};
 
 use crate::{Admitted, ApiError, times};
 
-/// How often a quiet stream says that it is alive.
+/// Interval of heartbeats on a quiet stream.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a browser waits before it connects again, in milliseconds. Each is told another time, so
-/// that those whose streams broke off together don't come back together.
+/// Delay before a browser reconnects, in milliseconds. Random, so that
+/// clients whose streams broke off together don't reconnect together.
 const RETRY: std::ops::RangeInclusive<u32> = 1000..=4000;
 
-/// Turns an event into what this route's clients see. None where that can't be said now: the stream ends
-/// before the event, and the client comes back for it with the id of the one before.
+/// Turns an event into the form of this route. None where that is impossible now: the stream ends
+/// before the event, and the client reconnects with the id of the one before.
 pub type Shape = Arc<dyn Fn(Event) -> BoxFuture<'static, Option<Value>> + Send + Sync>;
 
-/// An event as a surface shows it.
+/// An event in the form of a surface.
 pub trait ShownEvent: From<Event> + ToJSON + 'static {
-    /// The job's id as the surface shows it, for what is no event.
+    /// The job's id in the form of the surface, for control events.
     fn job_id(job: JobId) -> Value;
 }
 
@@ -49,19 +49,19 @@ impl ShownEvent for Event {
     }
 }
 
-/// Where a client's reading begins.
+/// The start of a client's reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// At the job's newest event.
     Snapshot,
-    /// At the oldest event that is kept.
+    /// At the oldest retained event.
     All,
-    /// After the event of that number, which the client has seen.
+    /// After the event of that number, which the client has received.
     After(i64),
 }
 
 impl Start {
-    /// What a request asks for: `Last-Event-ID` wins over `since`, and a value that is not ours counts
+    /// The start that a request asks for: `Last-Event-ID` wins over `since`, and an invalid value counts
     /// as none.
     #[must_use]
     pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
@@ -74,16 +74,16 @@ impl Start {
     }
 }
 
-/// What tells a browser how long to wait.
+/// The reconnection delay for a browser.
 pub(crate) fn retry_hint() -> String {
     format!("retry: {}\n\n", rand::rng().random_range(RETRY))
 }
 
-/// The answer of a stream route: events, or 204 for a client that has seen the end.
+/// The answer of a stream route: events, or 204 for a client that has received the end.
 pub struct JobStream<E = Event>(Option<BoxStream<'static, Bytes>>, PhantomData<fn() -> E>);
 
 impl<E: ShownEvent> JobStream<E> {
-    /// Opens the stream of a job, if its snapshot shows one that this client may see.
+    /// Opens the stream of a job, if this client may see its snapshot.
     ///
     /// # Errors
     /// 404 when there is no such job, and what `may_see` answers.
@@ -98,7 +98,7 @@ impl<E: ShownEvent> JobStream<E> {
         Self::begin(hub, job, E::job_id(job), start, shape, may_see).await
     }
 
-    /// The same, of a job that goes by another name here: all that the stream says names it by that.
+    /// The same, of a job that has another id here, which all events of the stream use.
     ///
     /// # Errors
     /// As of [`JobStream::open`].
@@ -114,15 +114,14 @@ impl<E: ShownEvent> JobStream<E> {
         Self::begin(hub, job, name, start, shape, may_see).await
     }
 
-    /// The same for a caller who is admitted to what the snapshot shows, for as long as they may stay.
+    /// The same for a caller who is admitted to the content of the snapshot, for as long as the admission lasts.
     pub(crate) async fn open_for(
         hub: &Hub,
         job: JobId,
         start: Start,
-        shape: Option<Shape>,
         admit: impl FnOnce(&Snapshot) -> Result<Admitted, ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        Self::begin(hub, job, E::job_id(job), start, shape, |job| admit(job).map(Some)).await
+        Self::begin(hub, job, E::job_id(job), start, None, |job| admit(job).map(Some)).await
     }
 
     async fn begin(
@@ -133,7 +132,7 @@ impl<E: ShownEvent> JobStream<E> {
         shape: Option<Shape>,
         admit: impl FnOnce(&Snapshot) -> Result<Option<Admitted>, ApiError> + Send,
     ) -> Result<Self, ApiError> {
-        // Watch first, then look: nothing falls between.
+        // Subscribe first, then read the state, so that no event is missed.
         let watch = hub.watch(job);
         let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
         let admitted = admit(&snapshot)?;
@@ -154,22 +153,22 @@ impl<E: ShownEvent> JobStream<E> {
 
 /// One client's reading of one job.
 ///
-/// It is as small as it can be, and what it needs only now and then is boxed: thousands are open.
+/// Kept small, with rarely needed parts boxed: thousands are open.
 struct Reader {
     hub: Hub,
     job: JobId,
     watch: Subscription,
-    /// The right to go on; none where the URL itself is the right.
+    /// The right to continue; none where the URL itself is the credential.
     admitted: Option<Admitted>,
-    /// The next thing to be said is how long to wait before coming back.
+    /// Whether the next thing to send is the delay before reconnecting.
     retry: bool,
-    /// What is to be sent before anything live.
+    /// Events to send before live ones.
     pending: VecDeque<Event>,
-    /// The client has had a GAP, and the next event follows it.
+    /// Whether a GAP was sent, and the next event follows it.
     gap_sent: bool,
     last: i64,
     shape: Option<Shape>,
-    /// How the surface shows the job's id, and an event that has no shape of its own.
+    /// The job's id in the form of the surface, and the form of an event without a shape of its own.
     id: Value,
     render: fn(Event) -> String,
     over: bool,
@@ -213,7 +212,7 @@ impl Reader {
         reader
     }
 
-    /// Queues what came after the last event that was sent, up to the snapshot.
+    /// Queues the events after the last one that was sent, up to the snapshot.
     async fn catch_up(&mut self, snapshot: Event) {
         if snapshot.seq <= self.last {
             return;
@@ -221,7 +220,7 @@ impl Reader {
         let (mut kept, mut whole) = self.hub.history(self.job, self.last).await;
         let reached = kept.last().map_or(self.last, |event| event.seq);
         if whole && reached < snapshot.prev {
-            // The ledger tells of more than the history has: events between the two may be on their way.
+            // The ledger knows more events than the history has: those between the two may be in flight.
             tokio::time::sleep(IN_FLIGHT).await;
             (kept, whole) = self.hub.history(self.job, self.last).await;
         }
@@ -231,7 +230,7 @@ impl Reader {
         self.end_with(snapshot);
     }
 
-    /// Queues the snapshot, unless the history already reaches it.
+    /// Queues the snapshot, unless the history reaches it.
     fn end_with(&mut self, snapshot: Event) {
         if self.pending.back().is_none_or(|event| event.seq < snapshot.seq) {
             self.pending.push_back(snapshot);
@@ -268,7 +267,7 @@ impl Reader {
                 () = dismissed(&self.hub, self.admitted.as_ref()) => {
                     let ended = self.admitted.as_ref().and_then(Admitted::why);
                     self.over = true;
-                    // Without a reason, the client comes back with its last id, to another process.
+                    // Without a reason, the client reconnects with its last id, to another process.
                     return ended.map(|ended| (Bytes::from(ended.event(Some(&self.id))), self));
                 }
             };
@@ -278,17 +277,17 @@ impl Reader {
                     return Some((Bytes::from(format!("data: {beat}\n\n")), self));
                 }
                 Ok(Some(event)) if event.seq <= self.last => {}
-                // A hole before this event: read what is kept, which includes it.
+                // A gap before this event: read the retained events, which include it.
                 Ok(Some(event)) if event.prev > self.last && self.last > 0 => {
                     Box::pin(self.catch_up(Arc::unwrap_or_clone(event))).await;
                 }
                 Ok(Some(event)) => self.pending.push_back(Arc::unwrap_or_clone(event)),
-                // Fallen behind: begin again where this client is.
+                // Fallen behind: resume at this client's position.
                 Ok(None) => {
                     self.watch = self.hub.watch(self.job);
                     match Box::pin(self.hub.snapshot(self.job)).await {
                         Ok(Some(snapshot)) => Box::pin(self.catch_up(snapshot.event)).await,
-                        // Gone, or the ledger is away: the client comes back with its last id.
+                        // Deleted, or the ledger is unreachable: the client reconnects with its last id.
                         Ok(None) | Err(_) => return None,
                     }
                 }
@@ -296,8 +295,8 @@ impl Reader {
         }
     }
 
-    /// Whether events between the last that the client has seen and this one are gone: no history has them, not even after
-    /// a wait for those on their way.
+    /// Whether events between the last that the client has received and this one are lost: no history has them,
+    /// not even after a wait for those in flight.
     fn misses_some_before(&self, event: &Event) -> bool {
         self.last > 0 && (event.prev > self.last || event.prev == 0)
     }
@@ -315,7 +314,7 @@ impl Reader {
     }
 }
 
-/// Resolves when a client is to leave.
+/// Resolves when the stream of a client must end.
 async fn dismissed(hub: &Hub, admitted: Option<&Admitted>) {
     match admitted {
         Some(admitted) => admitted.over().await,
@@ -323,7 +322,7 @@ async fn dismissed(hub: &Hub, admitted: Option<&Admitted>) {
     }
 }
 
-/// The JSON of an event, with its times as everywhere.
+/// The JSON of an event, with times in the common form.
 pub(crate) fn rendered(event: &impl ToJSON) -> String {
     let mut event = event.to_json().unwrap_or_default();
     times::tidy_event(&mut event);
@@ -336,7 +335,7 @@ impl<E: Send> IntoResponse for JobStream<E> {
     }
 }
 
-/// The answer that carries these pieces, or says that there will be no more.
+/// The answer with these pieces, or 204 if there will be no more.
 pub(crate) fn respond(pieces: Option<BoxStream<'static, Bytes>>) -> Response {
     let Some(pieces) = pieces else {
         return StatusCode::NO_CONTENT.into_response();
@@ -344,7 +343,7 @@ pub(crate) fn respond(pieces: Option<BoxStream<'static, Bytes>>) -> Response {
     Response::builder()
         .content_type("text/event-stream")
         .header("Cache-Control", "no-cache, no-transform")
-        // nginx and its kin hold small pieces back otherwise.
+        // nginx and similar proxies buffer the response otherwise.
         .header("X-Accel-Buffering", "no")
         .body(Body::from_bytes_stream(pieces.map(Ok::<_, std::io::Error>)))
 }
@@ -359,7 +358,7 @@ impl<E: ShownEvent + Send> ApiResponse for JobStream<E> {
     }
 }
 
-/// How the documents describe a stream of such events.
+/// The documentation of a stream of such events.
 pub(crate) fn meta_of_stream(event: MetaSchemaRef, description: &'static str) -> MetaResponses {
     let events = MetaMediaType {
         content_type: "text/event-stream",
@@ -378,7 +377,7 @@ pub(crate) fn meta_of_stream(event: MetaSchemaRef, description: &'static str) ->
     MetaResponses {
         responses: vec![
             answer(StatusCode::OK, description, vec![events]),
-            answer(StatusCode::NO_CONTENT, "The client has seen the last event", vec![]),
+            answer(StatusCode::NO_CONTENT, "The client has received the last event", vec![]),
         ],
     }
 }

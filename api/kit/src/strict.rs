@@ -1,12 +1,12 @@
-//! Requests say only what an operation knows: a query parameter or a member of a body that its document doesn't list is
-//! refused by name, so that a slip of the pen is no filter that filters nothing. A method that a path doesn't have is told
-//! which ones it has.
+//! Requests may contain only what the operation declares: an unknown query parameter or member of a body is
+//! refused by name, so that a misspelt filter doesn't silently filter nothing. A method that a path doesn't
+//! support is answered with the supported ones.
 //!
-//! Of what goes out, it makes times look as they should (see [`crate::times`]), and it says which values there are where
-//! none of them came.
+//! Of answers, it formats times (see [`crate::times`]); for an invalid value of a closed set, it lists the
+//! allowed values.
 //!
-//! [`Strict`] goes around the sections of a surface, and reads what they declare from the same metadata that the
-//! documents are made of.
+//! [`Strict`] wraps the sections of a surface, and reads what they declare from the same metadata as the
+//! documents.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -30,7 +30,7 @@ use url::form_urlencoded;
 
 use crate::{ApiError, body::diagnosis, error::MAX_NAMED, times::Plans};
 
-/// The methods that a path may have. HEAD is answered as GET is.
+/// The methods that a path may support. HEAD is answered as GET is.
 const METHODS: [Method; 8] = [
     Method::GET,
     Method::POST,
@@ -42,12 +42,12 @@ const METHODS: [Method; 8] = [
     Method::CONNECT,
 ];
 
-/// Whether the service knows a method at all.
+/// Whether the service supports a method at all.
 pub(crate) fn is_known(method: &Method) -> bool {
     *method == Method::HEAD || METHODS.contains(method)
 }
 
-/// The sections of a surface, which take what they declare and nothing else.
+/// The sections of a surface, which accept only what they declare.
 pub struct Strict<T>(pub T);
 
 impl<T: OpenApi> OpenApi for Strict<T> {
@@ -93,7 +93,7 @@ impl<T: OpenApi> OpenApi for Strict<T> {
     }
 }
 
-/// A path whatever its parameters are called, as documents (`{id}`) and routes (`:id`) write it.
+/// A path regardless of its parameters' names, as documents (`{id}`) and routes (`:id`) write it.
 fn shape(path: &str) -> String {
     let segment =
         |part: &str| if part.starts_with(['{', ':', '*']) { "{}".to_owned() } else { part.to_owned() };
@@ -137,13 +137,13 @@ fn checked(
     .boxed()
 }
 
-/// What an operation declares.
+/// The declaration of an operation.
 pub(crate) struct Declared {
     query: BTreeSet<String>,
     body: Option<MetaSchemaRef>,
-    /// The values of parameters that have only some.
+    /// The allowed values of parameters with a closed set.
     values: HashMap<String, Vec<Value>>,
-    /// The plan of each answer in JSON, by status.
+    /// The plan of each JSON answer, by status.
     times: Vec<(u16, usize)>,
     registry: Arc<Registry>,
 }
@@ -152,7 +152,7 @@ impl Declared {
     fn of(operation: &MetaOperation, registry: Arc<Registry>, plans: &mut Plans) -> Self {
         let parameters = operation.params.iter().filter(|parameter| parameter.in_type == MetaParamIn::Query);
         let mut query: BTreeSet<String> = parameters.map(|parameter| parameter.name.clone()).collect();
-        // A credential may stand in the query, too.
+        // A credential may be in the query, too.
         for scheme in operation.security.iter().flat_map(HashMap::keys) {
             let scheme = registry.security_schemes.get(scheme);
             query.extend(
@@ -177,7 +177,7 @@ impl Declared {
         }
         let mut times = Vec::new();
         for response in &operation.responses.responses {
-            // An error tells no times.
+            // Errors have no times.
             let status = response.status.filter(|status| *status < 300);
             let media =
                 response.content.iter().find(|media| media.content_type.starts_with("application/json"));
@@ -188,7 +188,7 @@ impl Declared {
         Self { query, body, values, times, registry }
     }
 
-    /// The answer with its times as clients see them.
+    /// The answer with its times in the common form.
     async fn tidy(&self, plans: &Plans, mut response: Response) -> Response {
         let status = response.status().as_u16();
         let plan = self.times.iter().find(|(known, _)| *known == status);
@@ -199,13 +199,13 @@ impl Declared {
                 Some(tidy) => response.set_body(tidy),
                 None => response.set_body(body),
             },
-            // Answers in JSON are whole when they come here.
+            // JSON answers are complete here.
             Err(error) => return ApiError::internal(error).as_response(),
         }
         response
     }
 
-    /// The framework says that a value isn't one of those there are, and not which there are.
+    /// The framework reports a value outside a closed set, without the allowed values.
     fn explain(&self, error: poem::Error) -> poem::Error {
         let Some(parameter) = error.downcast_ref::<ParseParamError>() else { return error };
         let listed =
@@ -232,9 +232,9 @@ impl Declared {
 
     fn parameters(&self) -> String {
         match self.query.len() {
-            0 => "is not a parameter here; there are none".to_owned(),
+            0 => "is unknown; there are no parameters".to_owned(),
             _ => format!(
-                "is not a parameter here; there are {}",
+                "is unknown; allowed are {}",
                 self.query.iter().cloned().collect::<Vec<_>>().join(", ")
             ),
         }
@@ -275,7 +275,7 @@ impl Declared {
                         self.walk(schema, value, &path, unknown);
                     } else {
                         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                        let reason = format!("is not a member here; there are {}", names.join(", "));
+                        let reason = format!("is unknown; allowed are {}", names.join(", "));
                         unknown.insert(shown(&path), vec![reason]);
                     }
                 }
@@ -291,7 +291,7 @@ impl Declared {
         }
     }
 
-    /// What the members of an object are called; `None` where it may have any.
+    /// The names of an object's members; `None` where any are allowed.
     fn members<'a>(&'a self, schema: &'a MetaSchema) -> Option<Vec<(&'a str, &'a MetaSchemaRef)>> {
         if schema.additional_properties.is_some() || !schema.any_of.is_empty() || !schema.one_of.is_empty() {
             return None;
@@ -315,7 +315,7 @@ impl Declared {
     }
 }
 
-/// The values of a schema that has only some; those of its items where it is a list.
+/// The values of a schema with a closed set; those of its items for a list.
 fn values_of(schema: &MetaSchemaRef, registry: &Registry) -> Option<Vec<Value>> {
     let schema = match schema {
         MetaSchemaRef::Inline(schema) => schema,
@@ -337,8 +337,8 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// A name or path that comes from a request, without what a terminal would obey. A long one is cut in the middle: its
-/// end is what there is a fault with.
+/// A name or path from a request, without control characters. A long one is cut in the middle: its
+/// end names the error.
 pub(crate) fn shown(path: &str) -> String {
     const MAX_SHOWN: usize = 100;
     let clean: Vec<char> = path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
@@ -347,7 +347,7 @@ pub(crate) fn shown(path: &str) -> String {
     }
     let name = clean.iter().rev().position(|c| *c == '.').unwrap_or(clean.len());
     let (head, tail) = match name {
-        // The last member whole, and as much as there is room for of where it is.
+        // The last member completely, and as much of its position as fits.
         1..MAX_SHOWN => (MAX_SHOWN - name - 1, name),
         _ => (MAX_SHOWN / 2, MAX_SHOWN / 2 - 1),
     };

@@ -1,5 +1,6 @@
-//! Times as clients see them: RFC 3339 in UTC, ending in `Z`, with at most six digits of a second. The framework writes
-//! `+00:00` and nine. What a time is, the schema of the answer says; texts that merely look like one stay as they are.
+//! Times as clients see them: RFC 3339 in UTC, ending in `Z`, with at most six digits of a second. The
+//! framework writes `+00:00` and nine. The schema of the answer says what is a time; texts that merely look
+//! like one stay unchanged.
 
 use std::collections::HashMap;
 
@@ -7,11 +8,11 @@ use memchr::memmem;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use serde_json::Value;
 
-/// How the framework's times end.
+/// End of the framework's times.
 const OFFSET: &str = "+00:00";
 const DIGITS: usize = 6;
 
-/// Where in JSON the times are.
+/// Positions of the times in JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     nodes: Vec<Node>,
@@ -78,11 +79,11 @@ impl Plans {
         };
     }
 
-    /// The JSON with its times as clients see them; `None` where that changes nothing.
+    /// The JSON with its times in the common form; `None` where that changes nothing.
     pub(crate) fn tidy(&self, plan: usize, json: &[u8]) -> Option<Vec<u8>> {
         memmem::find(json, b"+00:00\"")?;
         let mut scan = Scan { plans: self, json, at: 0, copied: 0, out: Vec::with_capacity(json.len()) };
-        // Only JSON that this process has written comes here; anything else stays as it is.
+        // Only JSON that this process has written comes here; anything else stays unchanged.
         scan.value(Some(plan))?;
         scan.out.extend_from_slice(&json[scan.copied..]);
         Some(scan.out)
@@ -90,7 +91,7 @@ impl Plans {
 }
 
 impl Node {
-    /// What either says.
+    /// Union of both.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Other, other) => other,
@@ -167,7 +168,7 @@ impl Scan<'_> {
         Some(())
     }
 
-    /// The next byte that says something.
+    /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         while self.json.get(self.at)?.is_ascii_whitespace() {
             self.at += 1;
@@ -181,7 +182,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Where the next string begins and ends, without its quotes.
+    /// Start and end of the next string, without its quotes.
     fn string(&mut self) -> Option<(usize, usize)> {
         self.peek().filter(|byte| *byte == b'"')?;
         let from = self.at + 1;
@@ -198,7 +199,7 @@ impl Scan<'_> {
     }
 }
 
-/// A time of the framework's as clients see it.
+/// A time of the framework's in the common form.
 fn tidied(time: &str) -> Option<String> {
     let time = time.strip_suffix(OFFSET)?;
     let (whole, digits) = time.split_once('.').unwrap_or((time, ""));
@@ -206,7 +207,7 @@ fn tidied(time: &str) -> Option<String> {
     Some(if digits.is_empty() { format!("{whole}Z") } else { format!("{whole}.{digits}Z") })
 }
 
-/// An event's own times, `timestamp` and `at`, as clients see them.
+/// An event's own times, `timestamp` and `at`, in the common form.
 pub(crate) fn tidy_event(event: &mut Value) {
     for name in ["timestamp", "at"] {
         if let Some(Value::String(time)) = event.get_mut(name)

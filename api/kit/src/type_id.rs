@@ -1,5 +1,5 @@
-//! `TypeId`: an id as the Platform API shows it, after the `TypeID` specification 0.3: a prefix that says
-//! what it is of, and the UUID in Crockford's base32. It is the same id that the Workspace API shows as a
+//! `TypeId`: an id of the Platform API, according to the `TypeID` specification 0.3: a prefix for its type,
+//! and the UUID in Crockford's base32. It is the same id that the Workspace API shows as a
 //! plain UUID, and clients may send either.
 
 mod within;
@@ -31,7 +31,7 @@ impl<I: Id> fmt::Display for TypeId<I> {
     }
 }
 
-/// A text that is no id of this type.
+/// The text is no id of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an id that begins with {0}_, or a uuid")]
 pub struct NotThatId(&'static str);
@@ -44,15 +44,15 @@ impl<I: Id> FromStr for TypeId<I> {
     }
 }
 
-/// An id of something of any kind, such as an entry of the audit names: the kind's own prefix, or its name where the
-/// Platform API shows no such things otherwise. What happens to several things, or to a part of one, is named after
-/// that, and has the id of what it happens to.
+/// An id of any type, such as an audit entry names: with the type's own prefix, or with its name where the
+/// Platform API has no such resources otherwise. An action on several resources, or on a part of one, is named after
+/// that resource, and has its id.
 #[must_use]
 pub fn type_id_of(kind: &str, id: Uuid) -> String {
     render(prefix_of(kind), id)
 }
 
-/// An id that [`type_id_of`] made for that kind, or a plain UUID.
+/// An id that [`type_id_of`] made for that type, or a plain UUID.
 #[must_use]
 pub fn id_of_kind(kind: &str, text: &str) -> Option<Uuid> {
     read(prefix_of(kind), text)
@@ -66,7 +66,7 @@ fn prefix_of(kind: &str) -> &str {
         "scheduled_job" => ScheduleId::PREFIX,
         "user" | "password" | "sign_in" | "account_letter" | "impersonation" => UserId::PREFIX,
         "workspace" | "governance" | "role" => WorkspaceId::PREFIX,
-        // Many of them at once: the id is that of where they are.
+        // An action on many of them: the id is that of their container.
         "records" => "recordset",
         other => other,
     }

@@ -1,5 +1,5 @@
-//! An upload's body: `multipart/form-data`, read as it arrives, so that a file is never in memory as a
-//! whole. The framework's own `Multipart` would gather it first.
+//! An upload's body: `multipart/form-data`, read as it arrives, so that a file is never completely in memory.
+//! The framework's own `Multipart` would collect it first.
 
 mod meter;
 
@@ -27,12 +27,12 @@ use crate::{ApiError, edge::Pace};
 const FORM: &str = "multipart/form-data";
 /// The part that holds the file.
 const PART: &str = "file";
-/// Bytes that one chunk of the stream has at the most.
+/// Maximum number of bytes of one chunk of the stream.
 const CHUNK: usize = 64 << 10;
-/// Parts before the file that a form may have.
+/// Maximum number of parts before the file.
 const MAX_PARTS_BEFORE: usize = 16;
 
-/// A form with a file in it, not read yet. Its parser is given at most [`MAX_FORM`] bytes that are not the file's.
+/// A form with a file, not read yet. Its parser is given at most [`MAX_FORM`] bytes that are not the file's.
 pub struct FileUpload {
     form: Multipart,
     meter: Meter,
@@ -65,8 +65,8 @@ impl FileUpload {
         ))
     }
 
-    /// The largest file that the body can hold, by its `Content-Length`, less than [`MAX_FORM`] of which is not the
-    /// file's; none where it has none. A file that is announced as larger than what is taken need not be read.
+    /// The minimum size of the file, by the body's `Content-Length`, less [`MAX_FORM`] bytes that may not be the
+    /// file's; none without that header. A file that is announced as too large need not be read.
     #[must_use]
     pub fn least_size(&self) -> Option<u64> {
         self.length.map(|length| length.saturating_sub(MAX_FORM))
@@ -82,11 +82,11 @@ impl FileUpload {
                 ),
             )
         } else {
-            ApiError::invalid(PART, format!("the form is broken: {error}"))
+            ApiError::invalid(PART, format!("the form is invalid: {error}"))
         }
     }
 
-    /// The whole of a small file.
+    /// The complete bytes of a small file.
     ///
     /// # Errors
     /// 413 as soon as it has more than `most` bytes.
@@ -97,7 +97,7 @@ impl FileUpload {
         let (_, bytes) = self.open().await?;
         let mut bytes = std::pin::pin!(bytes);
         let mut file = BytesMut::new();
-        let broken = |error| ApiError::invalid(PART, format!("the upload broke off: {error}"));
+        let broken = |error| ApiError::invalid(PART, format!("the upload was aborted: {error}"));
         while let Some(chunk) = bytes.try_next().await.map_err(broken)? {
             if (file.len() + chunk.len()) as u64 > most {
                 return Err(ApiError::too_large());

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{ApiError, Visitor};
 
-/// The job's snapshot once it is over; none when that takes longer than `patience`, or than this process
-/// stays, or at once where the request has an `Idempotency-Key`. For routes that are `unhurried`.
+/// The job's snapshot once it has ended; none when that takes longer than `patience`, or when this process
+/// stops, or at once where the request has an `Idempotency-Key`. For routes that are `no_deadline`.
 ///
 /// # Errors
 /// 404 when there is no such job.
@@ -26,7 +26,7 @@ pub async fn wait_for_end(
         return Ok(None);
     }
     let deadline = Instant::now() + patience;
-    // Watch first, then look: nothing falls between.
+    // Subscribe first, then read the state, so that no event is missed.
     let mut watch = hub.watch(job);
     loop {
         let snapshot = hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
@@ -41,7 +41,7 @@ pub async fn wait_for_end(
             match next {
                 Ok(Some(event)) if !event.status.is_terminal() => {}
                 Ok(Some(_)) => break,
-                // Fallen behind: look again.
+                // Fallen behind: read the state again.
                 Ok(None) => {
                     watch = hub.watch(job);
                     break;

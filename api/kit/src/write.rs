@@ -1,8 +1,8 @@
-//! How handlers write: by the access of their caller, and in no other way. Each function here begins a transaction, runs
-//! the work in it, sees to it that the audit has an entry, and commits; what fails is rolled back.
+//! The only way for handlers to write: by the access of their caller. Each function here begins a transaction, runs
+//! the work in it, ensures that the audit log has an entry, and commits; on failure it rolls back.
 //!
 //! The transaction of a request with an `Idempotency-Key` begins with the request's claim, and is committed by the
-//! edge, together with the answer ([`crate::idempotency`]). No other connection sees before what it has done, and a
+//! edge, together with the answer ([`crate::idempotency`]). No other connection sees its effect earlier, and a
 //! request makes one change. So what the answer shows of it is read in the work, in the same transaction.
 
 use domain::{Acting, Actor, WorkspaceDb, WorkspaceId, audit};
@@ -10,12 +10,12 @@ use jobs::{Database, Steps, Tx};
 
 use crate::{Access, Answer, Anyone, ApiError, App, Caller, Operator, Visitor, idempotency::Claim};
 
-/// The most that [`Access::change_in_steps`] changes for a request with an `Idempotency-Key`: effect and answer are
+/// Maximum number of changes by [`Access::change_in_steps`] for a request with an `Idempotency-Key`: effect and answer are
 /// committed together, and a transaction that changes more would hold too many jobs for too long.
 const MAX_CHANGED_WITH_KEY: i64 = 1_000;
 
 impl Access {
-    /// Changes the workspace's data: all that `work` does is kept if it succeeds, and none of it otherwise.
+    /// Changes the workspace's data: all changes of `work` are kept if it succeeds, and none otherwise.
     ///
     /// ```ignore
     /// can.change(async |db| teams::create(db, new.0).await).await.map(Created)
@@ -36,8 +36,8 @@ impl Access {
         Ok(changed)
     }
 
-    /// Changes what all workspaces share, as a caller of this one: all that `work` does is kept if it succeeds, and
-    /// none of it otherwise.
+    /// Changes shared data, as a caller of this workspace: all changes of `work` are kept if it succeeds, and
+    /// none otherwise.
     ///
     /// ```ignore
     /// can.change_shared(async |tx, by| api_keys::revoke(tx, by, id).await).await.map(Json)
@@ -70,7 +70,7 @@ impl Access {
 }
 
 impl Caller {
-    /// Changes what all workspaces share: all that `work` does is kept if it succeeds, and none of it otherwise.
+    /// Changes shared data: all changes of `work` are kept if it succeeds, and none otherwise.
     pub async fn change_shared<T, E: Into<ApiError>>(
         &self,
         app: &App,
@@ -81,8 +81,8 @@ impl Caller {
 }
 
 impl Visitor {
-    /// Changes what all workspaces share, for an unauthenticated caller: all that `work` does is kept if it succeeds,
-    /// and none of it otherwise.
+    /// Changes shared data, for an unauthenticated caller: all changes of `work` are kept if it succeeds,
+    /// and none otherwise.
     pub async fn change_shared<T, E: Into<ApiError>>(
         &self,
         app: &App,
@@ -93,7 +93,7 @@ impl Visitor {
 }
 
 impl Anyone {
-    /// Changes what all workspaces share: all that `work` does is kept if it succeeds, and none of it otherwise.
+    /// Changes shared data: all changes of `work` are kept if it succeeds, and none otherwise.
     pub async fn change_shared<T, E: Into<ApiError>>(
         &self,
         app: &App,
@@ -104,7 +104,7 @@ impl Anyone {
 }
 
 impl Operator {
-    /// Changes what all workspaces share: all that `work` does is kept if it succeeds, and none of it otherwise.
+    /// Changes shared data: all changes of `work` are kept if it succeeds, and none otherwise.
     pub async fn change_shared<T, E: Into<ApiError>>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T, E>,
@@ -134,7 +134,7 @@ async fn begin(database: &Database, claim: Option<&Claim>) -> Result<Tx, ApiErro
     }
 }
 
-/// Commits, or leaves that to the edge.
+/// Commits, or leaves the transaction to the edge.
 async fn finish(claim: Option<&Claim>, tx: Tx) -> Result<(), ApiError> {
     match claim {
         None => Ok(tx.commit().await?),

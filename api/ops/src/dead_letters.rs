@@ -1,16 +1,16 @@
-//! Dead letters of every workspace. They are tried again as any failed job is; putting them away is their
-//! workspace's business.
+//! Dead letters of all workspaces. They are retried as any failed job is; discarding them is left to their
+//! workspace.
 
 use api_kit::{Answer, Operator};
 use domain::WorkspaceId;
-use jobs::{JobId, Pool, operator::Filter};
+use jobs::{JobId, Owner, Pool, operator::Filter};
 use poem_openapi::{OpenApi, Tags, param::Query, payload::Json};
 
 use crate::jobs::{Jobs, part};
 
 #[derive(Tags)]
 enum Tag {
-    /// Jobs that have failed for good: look why, try again, or put away.
+    /// Jobs that have failed finally: diagnose and retry them.
     #[oai(rename = "Dead Letters")]
     DeadLetters,
 }
@@ -21,22 +21,22 @@ pub(crate) struct DeadLettersApi;
 impl DeadLettersApi {
     /// List the dead letters of all workspaces, newest first
     ///
-    /// Jobs that have failed for good and that nobody has put away.
+    /// Jobs that have failed finally and have not been discarded.
     #[oai(path = "/", method = "get", operation_id = "list_all_dead_letters")]
     async fn list(
         &self,
         operator: Operator,
-        /// Only of this workspace; all zeros: the installation's own.
+        /// Workspace filter; the nil id stands for the installation's own jobs.
         workspace_id: Query<Option<WorkspaceId>>,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
-        /// Only those enqueued before this one.
+        /// Id of a job: only jobs that were enqueued before it.
         before: Query<Option<JobId>>,
-        /// 50, and at the most 200.
+        /// Maximum number of jobs in the answer: 50 by default, at most 200.
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
-            tenant: workspace_id.0.map(|id| id.0),
+            owner: workspace_id.0.map(|id| Owner::of_tenant(id.0)),
             pool: pool.0,
             kind: kind.0,
             dead: true,

@@ -1,10 +1,9 @@
-//! Jobs of every workspace: find them, cancel them, try them again.
+//! Jobs of all workspaces: list, cancel and retry them.
 
-use api_kit::{Answer, ApiError, Fails, Operator};
+use api_kit::{Answer, ApiError, Fails, JobOutcome, Operator};
 use domain::WorkspaceId;
 use jobs::{
-    JobId, Pool, Tx,
-    control::{Cancel, Retry},
+    JobId, Owner, Pool, Tx,
     operator::{self, Filter, Job},
     watch::Status,
 };
@@ -15,22 +14,22 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-/// Jobs in one answer unless asked otherwise, and at the most.
+/// Default and maximum number of jobs in one answer.
 const JOBS: (i64, i64) = (50, 200);
 
-/// A part of the list of jobs.
+/// A page of the list of jobs.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct Jobs {
-    /// Newest first.
+    /// Jobs, the newest first.
     items: Vec<Job>,
-    /// Ask for `before` this one to go on; absent at the end.
+    /// Value of `before` for the next page; absent on the last page.
     #[oai(skip_serializing_if_is_none)]
     next: Option<JobId>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Long work: watch it, cancel it, try it again.
+    /// Long-running work: list, cancel and retry it.
     Jobs,
 }
 
@@ -40,25 +39,25 @@ pub(crate) struct JobsApi;
 impl JobsApi {
     /// List jobs of all workspaces, newest first
     #[oai(path = "/", method = "get", operation_id = "list_all_jobs")]
-    #[allow(clippy::too_many_arguments)] // each is a parameter of the query
+    #[allow(clippy::too_many_arguments)] // the parameters of the query
     async fn list(
         &self,
         operator: Operator,
-        /// Only of this workspace; all zeros: the installation's own.
+        /// Workspace filter; the nil id stands for the installation's own jobs.
         workspace_id: Query<Option<WorkspaceId>>,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
         status: Query<Option<Status>>,
-        /// Only in the hands of this worker.
+        /// Worker filter: id of the worker that runs the jobs.
         worker_id: Query<Option<Uuid>>,
-        /// Only those enqueued before this one.
+        /// Id of a job: only jobs that were enqueued before it.
         before: Query<Option<JobId>>,
-        /// 50, and at the most 200.
+        /// Maximum number of jobs in the answer: 50 by default, at most 200.
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Jobs>> {
         let filter = Filter {
             job: None,
-            tenant: workspace_id.0.map(|id| id.0),
+            owner: workspace_id.0.map(|id| Owner::of_tenant(id.0)),
             pool: pool.0,
             kind: kind.0,
             status: status.0,
@@ -69,7 +68,7 @@ impl JobsApi {
         Ok(Json(part(&operator, &filter, limit.0).await?))
     }
 
-    /// Look at a job
+    /// Show a job
     #[oai(path = "/:job_id", method = "get", operation_id = "get_any_job")]
     async fn get(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
         let job = operator::get(operator.database(), job_id.0).await?;
@@ -78,19 +77,18 @@ impl JobsApi {
 
     /// Cancel a job
     ///
-    /// A waiting job is over at once. A running one is asked to stop, and ends within about two seconds.
+    /// A waiting job ends at once. A running job is signalled to stop, and ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_any_job", tag = "Fails::JobOver")]
     async fn cancel(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
         let job = job_id.0;
-        let cancel = async |tx: &mut Tx| match operator::cancel(tx, job, &operator.origin()).await? {
-            Cancel::Cancelled | Cancel::Requested => within(tx, job).await,
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-            Cancel::NotFound => Err(ApiError::not_found()),
+        let cancel = async |tx: &mut Tx| {
+            operator::cancel(tx, job, &operator.origin()).await?.done()?;
+            within(tx, job).await
         };
         operator.change_shared(cancel).await.map(Json)
     }
 
-    /// Run a failed or cancelled job again
+    /// Retry a failed or cancelled job
     #[oai(
         path = "/:job_id/retry",
         method = "post",
@@ -100,21 +98,15 @@ impl JobsApi {
     )]
     async fn retry(&self, operator: Operator, job_id: Path<JobId>) -> Answer<Json<Job>> {
         let job = job_id.0;
-        let retry = async |tx: &mut Tx| match operator::retry(tx, job, &operator.origin()).await? {
-            Retry::Queued => within(tx, job).await,
-            Retry::NotOver => {
-                Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
-            }
-            Retry::Duplicate(other) => {
-                Err(ApiError::conflict("duplicate_job", format!("job {other} has taken its place")))
-            }
-            Retry::NotFound => Err(ApiError::not_found()),
+        let retry = async |tx: &mut Tx| {
+            operator::retry(tx, job, &operator.origin()).await?.done()?;
+            within(tx, job).await
         };
         operator.change_shared(retry).await.map(Json)
     }
 }
 
-/// So many of those jobs, and where to go on.
+/// A page of those jobs, and the position of the next.
 pub(crate) async fn part(operator: &Operator, filter: &Filter, limit: Option<i64>) -> Answer<Jobs> {
     let limit = limit.unwrap_or(JOBS.0).clamp(1, JOBS.1);
     let mut items = operator::list(operator.database(), filter, limit + 1).await?;
@@ -126,7 +118,7 @@ pub(crate) async fn part(operator: &Operator, filter: &Filter, limit: Option<i64
     Ok(Jobs { items, next })
 }
 
-/// The job as it will be when the transaction commits.
+/// The job as it will be at the transaction's commit.
 async fn within(tx: &mut Tx, job: JobId) -> Answer<Job> {
     operator::get_within(tx.conn(), job).await?.ok_or_else(ApiError::not_found)
 }

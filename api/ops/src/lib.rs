@@ -1,5 +1,5 @@
-//! The operator's routes, below `/ops`: a document of their own, for whoever holds the operator's token.
-//! They look across all workspaces, and change how jobs are run and who may sign in, never what workspaces hold.
+//! The operator's routes, below `/ops`: a document of their own, for holders of the operator's token.
+//! They cover all workspaces, and change how jobs run and which accounts may sign in, never the data of workspaces.
 
 mod dead_letters;
 mod jobs;
@@ -15,7 +15,7 @@ mod workers;
 
 use poem_openapi::OpenApi;
 
-/// Every section. Handlers need a [`jobs::queues::Gauge`](::jobs::queues::Gauge) among the request's data.
+/// All sections. Handlers need a [`jobs::queues::Gauge`](::jobs::queues::Gauge) among the request's data.
 #[must_use]
 pub fn api() -> impl OpenApi {
     (

@@ -1,4 +1,4 @@
-//! Limits: how many jobs may run at once, and how many may start in a period.
+//! Limits: numbers of jobs that may run at once, and that may start in a period.
 
 use domain::WorkspaceId;
 use std::time::Duration;
@@ -12,39 +12,39 @@ use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 
 use crate::pauses::{refuse_unknown_kind, refuse_unknown_workspace};
 
-/// A limit to set, in place of the one of the same scope, workspace and kind. It needs `max_running`, or
+/// A limit to set; replaces the one with the same scope, workspace and kind. It needs `max_running`, or
 /// `max_starts` with `per_seconds`, or all three.
 #[derive(Debug, Clone, Object)]
 struct LimitToSet {
-    /// Whose jobs it counts together.
+    /// Scope: the jobs that are counted together.
     scope: Scope,
-    /// The workspace it is for, with scope `workspace`. Without it, for every workspace that has none of its
+    /// Workspace id, with scope `workspace`. Null: for every workspace that has no limit of its
     /// own for the same kind.
     workspace_id: Option<WorkspaceId>,
-    /// The kind it counts; without one, all kinds together.
+    /// Job kind that is counted; null counts all kinds together.
     #[oai(validator(min_length = 1, max_length = 100))]
     kind: Option<String>,
-    /// Jobs that may run at once.
+    /// Maximum number of jobs that run at once; null for no limit.
     #[oai(validator(minimum(value = "0")))]
     max_running: Option<i32>,
-    /// Jobs that may start in a period.
+    /// Maximum number of jobs that start in a period; null for no limit.
     #[oai(validator(minimum(value = "0")))]
     max_starts: Option<i32>,
-    /// That period: up to 31 days. It begins with its first start.
+    /// Length of the period in seconds, up to 31 days. A period begins with its first start.
     #[oai(validator(minimum(value = "1"), maximum(value = "2678400")))]
     per_seconds: Option<u32>,
 }
 
-/// Every limit.
+/// All limits.
 #[derive(Debug, Clone, Object)]
 struct Limits {
-    /// Those of the installation first.
+    /// Limits, those of the installation first.
     items: Vec<Limit>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// How many jobs may run at once, and start in a period.
+    /// Maximum numbers of jobs that run at once, and that start in a period.
     Limits,
 }
 
@@ -60,7 +60,7 @@ impl LimitsApi {
 
     /// Set a limit
     ///
-    /// Jobs that run already go on, also when they are more than it allows.
+    /// Running jobs continue, even if they exceed the limit.
     #[oai(path = "/", method = "put", operation_id = "set_limit")]
     async fn put(&self, operator: Operator, limit: Body<LimitToSet>) -> Answer<Json<Limit>> {
         let limit = checked(&operator, limit.0).await?;
@@ -80,7 +80,7 @@ impl LimitsApi {
 async fn checked(operator: &Operator, limit: LimitToSet) -> Result<NewLimit, ApiError> {
     let LimitToSet { scope, workspace_id, kind, max_running, max_starts, per_seconds } = limit;
     if scope == Scope::Installation && workspace_id.is_some() {
-        return Err(ApiError::invalid("workspace_id", "only goes with the scope workspace"));
+        return Err(ApiError::invalid("workspace_id", "is only valid with the scope workspace"));
     }
     let starts = match (max_starts, per_seconds) {
         (Some(starts), Some(seconds)) => Some((starts, Duration::from_secs(seconds.into()))),

@@ -1,4 +1,4 @@
-//! Pauses: of a pool, a kind or a workspace, or of what matches several of them.
+//! Pauses: of a pool, a kind or a workspace, or of a combination of them.
 
 use api_kit::{Answer, ApiError, Body, Created, NoContent, Operator};
 use domain::{Text, WorkspaceId};
@@ -9,49 +9,49 @@ use jobs::{
 };
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 
-/// What to pause: jobs that match everything that is set. At least one of `pool`, `kind` and
-/// `workspace_id` is.
+/// A pause to set, for the jobs that match everything that is given. At least one of `pool`, `kind` and
+/// `workspace_id` is required.
 #[derive(Debug, Clone, Object)]
 struct PauseToSet {
-    /// Only jobs of this pool.
+    /// Pool of the paused jobs; null for all pools.
     pool: Option<Pool>,
-    /// Only jobs of this kind.
+    /// Kind of the paused jobs; null for all kinds.
     #[oai(validator(min_length = 1, max_length = 100))]
     kind: Option<String>,
-    /// Only jobs of this workspace; all zeros: of the installation itself.
+    /// Workspace of the paused jobs; null for all workspaces. The nil id stands for the installation's own jobs.
     workspace_id: Option<WorkspaceId>,
-    /// Why.
+    /// Reason; null if none is given.
     reason: Option<Text<1000>>,
-    /// Who; the operator's token doesn't tell.
+    /// Name of the operator, which the operator's token does not identify; null if none is given.
     paused_by: Option<Text<200>>,
 }
 
-/// What is paused.
+/// All pauses.
 #[derive(Debug, Clone, Object)]
 struct Pauses {
-    /// Oldest first.
+    /// Pauses, the oldest first.
     items: Vec<Pause>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// What is not to begin for now.
+    /// Jobs that are kept from starting for now.
     Pauses,
 }
 
 pub(crate) struct PausesApi;
 
-/// A name that no job has would pause, or limit, nothing without a word.
+/// A name that no kind has would silently pause, or limit, nothing.
 pub(crate) async fn refuse_unknown_kind(operator: &Operator, kind: Option<&str>) -> Answer<()> {
     match kind {
         Some(kind) if !pauses::is_kind(operator.database(), kind).await? => {
-            Err(ApiError::invalid("kind", "is not the name of a kind of job"))
+            Err(ApiError::invalid("kind", "is not the name of a job kind"))
         }
         _ => Ok(()),
     }
 }
 
-/// Nor is there such a workspace: a mistyped id would hold up nothing without a word.
+/// An id that no workspace has would silently pause, or limit, nothing.
 pub(crate) async fn refuse_unknown_workspace(
     operator: &Operator,
     workspace: Option<WorkspaceId>,
@@ -66,7 +66,7 @@ pub(crate) async fn refuse_unknown_workspace(
 
 #[OpenApi(prefix_path = "/pauses", tag = "Tag::Pauses")]
 impl PausesApi {
-    /// List what is paused
+    /// List the pauses
     #[oai(path = "/", method = "get", operation_id = "list_pauses")]
     async fn list(&self, operator: Operator) -> Answer<Json<Pauses>> {
         Ok(Json(Pauses { items: pauses::list(operator.database()).await? }))
@@ -74,12 +74,12 @@ impl PausesApi {
 
     /// Pause a pool, a kind or a workspace
     ///
-    /// Jobs that match wait; those that run go on. What is paused already stays so, under its old id.
+    /// Matching jobs wait; running jobs continue. Pausing what is paused already answers the existing pause.
     #[oai(path = "/", method = "post", operation_id = "create_pause")]
     async fn create(&self, operator: Operator, pause: Body<PauseToSet>) -> Answer<Created<Pause>> {
         let PauseToSet { pool, kind, workspace_id, reason, paused_by } = pause.0;
         if pool.is_none() && kind.is_none() && workspace_id.is_none() {
-            return Err(ApiError::invalid("body", "needs a pool, a kind or a workspace_id"));
+            return Err(ApiError::invalid("body", "must have pool, kind or workspace_id"));
         }
         refuse_unknown_kind(&operator, kind.as_deref()).await?;
         refuse_unknown_workspace(&operator, workspace_id).await?;
@@ -94,7 +94,7 @@ impl PausesApi {
         operator.change_shared(async |tx| pauses::pause(tx, &new, &by).await).await.map(Created)
     }
 
-    /// Lift a pause
+    /// Remove a pause
     #[oai(path = "/:pause_id", method = "delete", operation_id = "delete_pause")]
     async fn delete(&self, operator: Operator, pause_id: Path<PauseId>) -> Answer<NoContent> {
         let by = operator.origin();

@@ -1,4 +1,4 @@
-//! Personal tokens: what each may do. People make read-only ones; more is granted here.
+//! Personal tokens and their scopes. Users create read-only tokens; further scopes are granted here.
 
 use api_kit::{Answer, Body, Fails, Operator};
 use domain::{PersonalTokenId, access::Scope};
@@ -10,23 +10,23 @@ use poem_openapi::{
     payload::Json,
 };
 
-/// A person's tokens.
+/// Personal tokens of a user.
 #[derive(Debug, Object)]
 struct PersonalTokens {
-    /// The newest first, revoked ones too; at most 500.
+    /// Tokens, the newest first, including revoked ones; at most 500.
     items: Vec<PersonalToken>,
 }
 
-/// What a token is to be allowed.
+/// Scopes to grant to a token.
 #[derive(Debug, Object)]
 struct Grant {
-    /// In place of those that it has: at least one.
+    /// Scopes, in place of the present ones: at least one.
     scopes: Vec<Scope>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Tokens for people's programs.
+    /// Personal tokens of users.
     #[oai(rename = "Personal Tokens")]
     PersonalTokens,
 }
@@ -35,16 +35,16 @@ pub(crate) struct PersonalTokensApi;
 
 #[OpenApi(prefix_path = "/personal-tokens", tag = "Tag::PersonalTokens")]
 impl PersonalTokensApi {
-    /// List the personal tokens of whoever has an address
+    /// List the personal tokens of the account with an email address
     #[oai(path = "/", method = "get", operation_id = "find_personal_tokens")]
     async fn find(&self, operator: Operator, email: Query<String>) -> Answer<Json<PersonalTokens>> {
         let mut reader = operator.database().reader().await?;
         Ok(Json(PersonalTokens { items: personal_tokens::by_email(reader.conn(), &email).await? }))
     }
 
-    /// Say what a personal token may do
+    /// Set the scopes of a personal token
     ///
-    /// From its next request on.
+    /// Takes effect with the token's next request.
     #[oai(
         path = "/:token_id",
         method = "patch",

@@ -1,4 +1,4 @@
-//! Queues: how each pool stands, and why.
+//! Queues: the state of each pool.
 
 use api_kit::{Answer, ApiError, Operator};
 use chrono::{DateTime, Utc};
@@ -13,37 +13,37 @@ use poem_openapi::{
     payload::Json,
 };
 
-/// Tenants shown unless asked otherwise, and at the most.
+/// Default and maximum number of workspaces shown.
 const TENANTS: (i64, i64) = (20, 200);
 
-/// Every pool.
+/// All pools.
 #[derive(Debug, Clone, Object)]
 struct Queues {
-    /// One for each pool, also for those without jobs or workers.
+    /// Pools, including those without jobs or workers.
     pools: Vec<PoolQueue>,
-    /// Whether a scheduler leads. Without one nothing new begins.
+    /// Whether a scheduler is active. Without one no job starts.
     led: bool,
-    /// When this was counted: two seconds ago at the most, or a little more when counting takes long.
+    /// Time of the count: at most two seconds ago, or slightly more while counting takes long.
     at: DateTime<Utc>,
 }
 
-/// One pool.
+/// A pool in detail.
 #[derive(Debug, Clone, Object)]
 struct Queue {
-    /// The pool as a whole.
+    /// Totals of the pool.
     #[oai(flatten)]
     pool: PoolQueue,
-    /// Its kinds that have live jobs.
+    /// Kinds with unfinished jobs in the pool.
     kinds: Vec<KindQueue>,
-    /// The workspaces with the most live jobs in it, counted now.
+    /// Workspaces with the most unfinished jobs in the pool, counted now.
     workspaces: Vec<TenantQueue>,
-    /// When the others were counted.
+    /// Time of the count of the other figures.
     at: DateTime<Utc>,
 }
 
 #[derive(Tags)]
 pub(crate) enum Tag {
-    /// What waits and runs in each pool.
+    /// Waiting and running jobs of each pool.
     Queues,
 }
 
@@ -51,21 +51,21 @@ pub(crate) struct QueuesApi;
 
 #[OpenApi(prefix_path = "/queues", tag = "Tag::Queues")]
 impl QueuesApi {
-    /// See how every pool stands
+    /// Show the state of all pools
     #[oai(path = "/", method = "get", operation_id = "list_queues")]
     async fn list(&self, _operator: Operator, gauge: Data<&Gauge>) -> Answer<Json<Queues>> {
         let figures = gauge.read().await?;
         Ok(Json(Queues { pools: figures.pools.clone(), led: figures.led, at: figures.at }))
     }
 
-    /// See how a pool stands, by kind and by workspace
+    /// Show the state of a pool, by kind and by workspace
     #[oai(path = "/:pool", method = "get", operation_id = "get_queue")]
     async fn get(
         &self,
         operator: Operator,
         gauge: Data<&Gauge>,
         pool: Path<Pool>,
-        /// Workspaces to show: 20, and at the most 200.
+        /// Maximum number of workspaces in the answer: 20 by default, at most 200.
         limit: Query<Option<i64>>,
     ) -> Answer<Json<Queue>> {
         let figures = gauge.read().await?;

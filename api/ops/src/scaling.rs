@@ -13,25 +13,25 @@ use poem_openapi::{
 
 use crate::queues::Tag;
 
-/// Within what time the ready jobs should be through, in seconds, unless asked otherwise, and at the most.
+/// Default and maximum target time for working off the ready jobs, in seconds.
 const TARGET: (u64, u64) = (60, 86_400);
 
-/// What an autoscaler goes by.
+/// Figures for an autoscaler.
 #[derive(Debug, Clone, Object)]
 struct Scaling {
-    /// The pool.
+    /// Name of the pool.
     pool: String,
-    /// Due and not paused.
+    /// Number of jobs that are due and not paused.
     ready: i64,
-    /// With a worker.
+    /// Number of running jobs.
     running: i64,
-    /// Slots of the live workers that take jobs.
+    /// Number of slots of the live workers that accept jobs.
     slots: i64,
-    /// How long the one that has been ready longest has been due; 0 without any.
+    /// Time in seconds for which the oldest ready job has been due; 0 if there is none.
     oldest_seconds: f64,
-    /// How long the live slots will take for what is ready; with none, as for one.
+    /// Estimated time in seconds for the live slots to work off the ready jobs; without live slots, for one slot.
     backlog_seconds: f64,
-    /// Slots that the pool should have: divided by those of a process, the number of processes.
+    /// Number of slots that the pool should have; divided by the slots of a process, the number of processes.
     desired: i64,
 }
 
@@ -39,17 +39,17 @@ pub(crate) struct ScalingApi;
 
 #[OpenApi(prefix_path = "/pools", tag = "Tag::Queues")]
 impl ScalingApi {
-    /// Tell how large a pool should be
+    /// Show the desired size of a pool
     ///
-    /// `desired` counts slots: those that are busy, and as many more as it takes to be through with what
-    /// is ready within `target`, but not more than there are jobs; 0 when there is nothing to do.
+    /// `desired` counts slots: the busy ones, and as many more as are needed to work off the
+    /// ready jobs within `target`, but no more than there are jobs; 0 without jobs.
     #[oai(path = "/:pool/scaling", method = "get", operation_id = "get_pool_scaling")]
     async fn scaling(
         &self,
         _operator: Operator,
         gauge: Data<&Gauge>,
         pool: Path<Pool>,
-        /// Seconds, 60 unless said otherwise, at most a day.
+        /// Target time in seconds: 60 by default, at most a day.
         target: Query<Option<u64>>,
     ) -> Answer<Json<Scaling>> {
         let target = Duration::from_secs(target.unwrap_or(TARGET.0).clamp(1, TARGET.1));

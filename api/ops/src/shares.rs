@@ -1,4 +1,4 @@
-//! Shares: a workspace's part of a busy pool, beside the others'.
+//! Shares: the weights of workspaces in a busy pool.
 
 use api_kit::{Answer, ApiError, Body, NoContent, Operator};
 use domain::WorkspaceId;
@@ -9,21 +9,21 @@ use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 /// A workspace's weight.
 #[derive(Debug, Clone, Object)]
 struct Weight {
-    /// From 1, which everybody has, to 1,000.
+    /// Weight, from 1, the default, to 1,000.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
     weight: i32,
 }
 
-/// Every share that was set.
+/// All shares that were set.
 #[derive(Debug, Clone, Object)]
 struct Shares {
-    /// The largest first.
+    /// Shares, the largest first.
     items: Vec<Share>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Tenants' parts of a busy pool.
+    /// Shares of workspaces in a busy pool.
     Shares,
 }
 
@@ -42,7 +42,7 @@ impl SharesApi {
     async fn put(
         &self,
         operator: Operator,
-        /// Workspace id; all zeros for the installation's own jobs.
+        /// Workspace id; the nil id stands for the installation's own jobs.
         workspace_id: Path<WorkspaceId>,
         weight: Body<Weight>,
     ) -> Answer<Json<Share>> {
@@ -56,12 +56,12 @@ impl SharesApi {
             .map(Json)
     }
 
-    /// Give a workspace the share that all have at first
+    /// Reset a workspace's share to the default
     #[oai(path = "/:workspace_id", method = "delete", operation_id = "delete_share")]
     async fn delete(
         &self,
         operator: Operator,
-        /// Workspace id; all zeros for the installation's own jobs.
+        /// Workspace id; the nil id stands for the installation's own jobs.
         workspace_id: Path<WorkspaceId>,
     ) -> Answer<NoContent> {
         let by = operator.origin();

@@ -1,4 +1,4 @@
-//! Throughput: how many runs ended how, over time.
+//! Throughput: numbers of runs by outcome, over time.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use jobs::{
 };
 use poem_openapi::{Object, OpenApi, Tags, param::Query, payload::Json};
 
-/// Steps in one answer.
+/// Maximum number of steps in one answer.
 const STEPS: i64 = 1440;
-/// The longest step, in seconds.
+/// Maximum length of a step, in seconds.
 const LONGEST_STEP: i64 = 86_400;
 
-/// A part of the history.
+/// A section of the history.
 #[derive(Debug, Clone, Object)]
 struct History {
-    /// Where it begins, rounded down to a minute.
+    /// Start of the section, rounded down to a minute.
     from: DateTime<Utc>,
-    /// Where it ends.
+    /// End of the section.
     to: DateTime<Utc>,
-    /// Seconds in a step.
+    /// Length of a step in seconds.
     step: i64,
-    /// Oldest first, one for each kind that had runs in a step.
+    /// Steps, the oldest first, one for each kind that had runs in it.
     items: Vec<Throughput>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// What ran in the past.
+    /// Past runs.
     Throughput,
 }
 
@@ -38,21 +38,21 @@ pub(crate) struct ThroughputApi;
 
 #[OpenApi(prefix_path = "/throughput", tag = "Tag::Throughput")]
 impl ThroughputApi {
-    /// See how many runs ended how, over time
+    /// Show numbers of runs by outcome, over time
     ///
-    /// Of the last 14 days. The newest figures are a few seconds old; a worker that was killed has taken
-    /// those of its last seconds with it.
+    /// For the last 14 days. The newest figures are a few seconds old; those of the last seconds of a
+    /// killed worker are lost.
     #[oai(path = "/", method = "get", operation_id = "list_throughput")]
     async fn list(
         &self,
         operator: Operator,
         pool: Query<Option<Pool>>,
         kind: Query<Option<String>>,
-        /// An hour ago, unless said otherwise.
+        /// Start of the section; an hour ago by default.
         from: Query<Option<DateTime<Utc>>>,
-        /// Now, unless said otherwise.
+        /// End of the section; now by default.
         to: Query<Option<DateTime<Utc>>>,
-        /// Seconds in a step: 60, or a multiple of it up to a day. An answer has at most 1,440 steps.
+        /// Length of a step in seconds: 60, or a multiple of it up to a day. An answer has at most 1,440 steps.
         step: Query<Option<i64>>,
     ) -> Answer<Json<History>> {
         let (from, to, step) = checked(from.0, to.0, step.unwrap_or(60), clock::now())?;
@@ -63,7 +63,7 @@ impl ThroughputApi {
     }
 }
 
-/// A span that lies within what is kept, and has no more steps than an answer takes.
+/// A section within the retention, with no more steps than one answer may have.
 fn checked(
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,

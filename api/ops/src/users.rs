@@ -1,4 +1,4 @@
-//! Accounts: finding one, making somebody staff, letting nobody in by one, and acting as somebody.
+//! Accounts: finding one, staff status, deactivation, and impersonation.
 
 use api_kit::{Answer, ApiError, Body, Created, Operator};
 use chrono::{DateTime, Utc};
@@ -14,42 +14,42 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-/// Accounts.
+/// Accounts that match.
 #[derive(Debug, Object)]
 struct Accounts {
-    /// One, or none.
+    /// One account, or none.
     items: Vec<Account>,
 }
 
-/// What is to be different; what is absent stays as it is.
+/// Changes to an account; absent fields stay unchanged.
 #[derive(Debug, Object)]
 struct AccountChanges {
-    /// Whether they are staff, who may act as others.
+    /// Whether the account is staff, which may act as other users.
     is_staff: Option<bool>,
-    /// Whether they may sign in. Who no longer may is out at once.
+    /// Whether the account may sign in. Deactivation ends its sessions at once.
     is_active: Option<bool>,
 }
 
-/// Who acts as somebody.
+/// The staff account that will act as the user.
 #[derive(Debug, Object)]
 struct Impersonator {
-    /// The id or the address of an active member of staff.
+    /// Id or email address of an active staff account.
     #[oai(validator(max_length = 254))]
     staff: String,
 }
 
-/// A token to act as somebody.
+/// A token to act as another user.
 #[derive(Debug, Object)]
 struct ImpersonationToken {
-    /// For `POST /api/v1/auth/impersonation/exchange`; good once.
+    /// Token for `POST /api/v1/auth/impersonation/exchange`; can be used once.
     token: String,
-    /// Until when it may be exchanged.
+    /// Expiry time of the token.
     expires_at: DateTime<Utc>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Accounts: who may sign in, who is staff.
+    /// Accounts: sign-in and staff status.
     Accounts,
 }
 
@@ -57,14 +57,14 @@ pub(crate) struct UsersApi;
 
 #[OpenApi(prefix_path = "/users", tag = "Tag::Accounts")]
 impl UsersApi {
-    /// Find an account by its address
+    /// Find an account by its email address
     #[oai(path = "/", method = "get", operation_id = "find_accounts")]
     async fn find(&self, operator: Operator, email: Query<String>) -> Answer<Json<Accounts>> {
         let found = staff::by_email(&operator.database().pool, &email).await?;
         Ok(Json(Accounts { items: found.into_iter().collect() }))
     }
 
-    /// Make somebody staff or not, active or not
+    /// Change an account's staff and activity status
     #[oai(path = "/:user_id", method = "patch", operation_id = "update_account")]
     async fn update(
         &self,
@@ -80,10 +80,10 @@ impl UsersApi {
             .map(Json)
     }
 
-    /// Hand out a token to act as somebody
+    /// Issue an impersonation token
     ///
-    /// For a member of staff, good once and for five minutes. The session that it opens says who acts, and so
-    /// does everything that is done in it.
+    /// For a staff account; can be used once, within five minutes. The session that it opens, and everything
+    /// done in it, is attributed to the staff account.
     #[oai(path = "/:user_id/impersonation", method = "post", operation_id = "create_impersonation_token")]
     async fn impersonate(
         &self,

@@ -1,4 +1,4 @@
-//! Workers: who is there, with what in hand; and asking one to pause, to go on, or to leave.
+//! Workers: the worker processes and their jobs; pausing, resuming and draining one.
 
 use api_kit::{Answer, ApiError, Fails, Operator};
 use jobs::{
@@ -7,16 +7,16 @@ use jobs::{
 };
 use poem_openapi::{Object, OpenApi, Tags, param::Path, payload::Json};
 
-/// Every worker process.
+/// All worker processes.
 #[derive(Debug, Clone, Object)]
 struct Workers {
-    /// The longest-serving first.
+    /// Workers, the longest-running first.
     items: Vec<Worker>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// The processes that run jobs.
+    /// Processes that run jobs.
     Workers,
 }
 
@@ -26,15 +26,15 @@ pub(crate) struct WorkersApi;
 impl WorkersApi {
     /// List the worker processes
     ///
-    /// One that left in good order is gone at once; one that died stays, not `live`, for an hour.
+    /// A worker that exited in good order is removed at once; one that crashed stays listed, not `live`, for an hour.
     #[oai(path = "/", method = "get", operation_id = "list_workers")]
     async fn list(&self, operator: Operator) -> Answer<Json<Workers>> {
         Ok(Json(Workers { items: roster::list(operator.database()).await? }))
     }
 
-    /// Have a worker take nothing more
+    /// Pause a worker
     ///
-    /// Jobs in hand go on. It hears of it at once, or within a third of its lease.
+    /// The worker accepts no further jobs; running jobs continue. Takes effect at once, or within a third of its lease.
     #[oai(
         path = "/:worker_id/pause",
         method = "post",
@@ -45,7 +45,7 @@ impl WorkersApi {
         ask(&operator, *worker_id, Some(Asked::Pause)).await
     }
 
-    /// Have a paused worker go on
+    /// Resume a paused worker
     #[oai(
         path = "/:worker_id/resume",
         method = "post",
@@ -56,10 +56,10 @@ impl WorkersApi {
         ask(&operator, *worker_id, None).await
     }
 
-    /// Have a worker leave
+    /// Drain a worker
     ///
-    /// As on SIGTERM: it takes nothing more, hands back what has checkpoints, lets the rest go on for its
-    /// grace period, and exits with 0. A supervisor that restarts whatever exits will start it again.
+    /// As on SIGTERM: it accepts no further jobs, hands back jobs with checkpoints, lets the others continue for its
+    /// grace period, and exits with 0. A supervisor that restarts every exited process will start it again.
     #[oai(
         path = "/:worker_id/drain",
         method = "post",
@@ -75,7 +75,7 @@ async fn ask(operator: &Operator, worker: WorkerId, asked: Option<Asked>) -> Ans
     let by = operator.origin();
     match operator.change_shared(async |tx| roster::ask(tx, worker, asked, &by).await).await? {
         Ask::Told(worker) => Ok(Json(*worker)),
-        Ask::Leaving => Err(ApiError::conflict("worker_leaving", "the worker has been asked to leave")),
+        Ask::Leaving => Err(ApiError::conflict("worker_leaving", "the worker is draining")),
         Ask::NotFound => Err(ApiError::not_found()),
     }
 }

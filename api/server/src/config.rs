@@ -16,37 +16,39 @@ use runtime::{
 
 use crate::Crowd;
 
-/// `SHUTDOWN_DELAY_SECONDS` at the most.
+/// Maximum of `SHUTDOWN_DELAY_SECONDS`.
 const MAX_SHUTDOWN_DELAY: u64 = 3600;
-/// `MAX_CONNECTIONS_PER_ADDRESS` at the most: a process has no more files.
+/// Maximum of `MAX_CONNECTIONS_PER_ADDRESS`: a process can't open more files.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
-/// What the API process is told by its environment.
+/// The environment of the API process.
 #[derive(Clone)]
 pub struct Config {
-    /// PostgreSQL and Redis; 20 connections unless `DATABASE_CONNECTIONS` says otherwise.
+    /// PostgreSQL and Redis; 20 connections unless `DATABASE_CONNECTIONS` is set.
     pub servers: Servers,
-    /// `MILLRACE_SECRET`: what tokens, tickets and links are signed with; 32 characters or more, the same
+    /// `MILLRACE_SECRET`: secret for signing tokens, tickets and links; 32 characters or more, the same
     /// in every API process.
     pub secret: String,
-    /// `JOB_ENCRYPTION_KEY`: what secrets in jobs' payloads are encrypted with.
+    /// `JOB_ENCRYPTION_KEY`: key for encrypting secrets in jobs' payloads.
     pub payload_keys: PayloadKeys,
-    /// `HOST` and `PORT`: where it listens. `127.0.0.1:8080`.
+    /// `HOST` and `PORT`: address to listen on. Default: `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// `SHUTDOWN_DELAY_SECONDS`: how long `/ready` says 503, after SIGTERM, before the listener closes. 5.
+    /// `SHUTDOWN_DELAY_SECONDS`: time for which `/ready` answers 503, after SIGTERM, before the listener closes.
+    /// Default: 5.
     pub shutdown_delay: Duration,
-    /// `STORAGE_URL`: where files' bytes are. See [`Storage::from_settings`].
+    /// `STORAGE_URL`: location of files' bytes. See [`Storage::from_settings`].
     pub storage: Storage,
-    /// `STRIPE_…`: how payments are taken. See [`Payments::from_settings`].
+    /// `STRIPE_…`: access to payments. See [`Payments::from_settings`].
     pub payments: Payments,
-    /// `MAX_CONNECTIONS_PER_ADDRESS`: open connections of one client; 0 is any number. 1000.
+    /// `MAX_CONNECTIONS_PER_ADDRESS`: maximum number of open connections of one client; 0 for no limit.
+    /// Default: 1000.
     pub connections_per_address: usize,
-    /// How requests are taken.
+    /// Configuration of the handling of requests.
     pub api: ApiConfig,
 }
 
 impl Config {
-    /// Reads it.
+    /// Reads the configuration.
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
@@ -74,7 +76,7 @@ impl Config {
         })
     }
 
-    /// How many connections each client may have.
+    /// The limit of connections per client.
     #[must_use]
     pub fn crowd(&self) -> Crowd {
         Crowd::new(self.connections_per_address, self.api.trusted_proxies.clone())

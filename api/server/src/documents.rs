@@ -29,14 +29,14 @@ pub(crate) fn ops() -> OpenApiService<impl OpenApi, ()> {
     service(api_ops::api(), "Millrace operator's API", "/ops")
 }
 
-/// The sections of a surface, which take what they declare and nothing else.
+/// The sections of a surface, which accept only what they declare.
 fn service<T: OpenApi>(sections: T, title: &str, at: &str) -> OpenApiService<Strict<T>, ()> {
     OpenApiService::new(Strict(sections), title, env!("CARGO_PKG_VERSION")).server(at)
 }
 
 /// The document of a surface.
 ///
-/// # Errors
+/// When the framework's document isn't JSON, which would be a bug.
 /// When the framework's document isn't JSON, which would be a bug.
 pub fn document(surface: Surface) -> serde_json::Result<serde_json::Value> {
     domain_jobs::install_kinds();
@@ -48,7 +48,7 @@ pub fn document(surface: Surface) -> serde_json::Result<serde_json::Value> {
     served(&spec, surface)
 }
 
-/// The framework's document as it is served.
+/// The framework's document in its served form.
 pub(crate) fn served(spec: &str, surface: Surface) -> serde_json::Result<serde_json::Value> {
     document::served(spec, surface)
 }

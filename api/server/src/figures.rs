@@ -1,4 +1,4 @@
-//! `/metrics`: the process's own figures, and those of the installation as it is now.
+//! `/metrics`: the metrics of this process, and the present ones of the installation.
 
 use std::{
     fmt::{Display, Write},
@@ -11,10 +11,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{handler, web::Data};
 use tokio::time::timeout;
 
-/// Within what time the ready jobs should be through, for the slots that a pool should have.
+/// Target time for working off the ready jobs, from which the desired slots of a pool follow.
 const TARGET: Duration = Duration::from_secs(60);
 
-/// How long PostgreSQL may take to tell the installation's figures.
+/// Timeout of PostgreSQL for the metrics of the installation.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Prometheus' text format.
@@ -28,12 +28,12 @@ pub(crate) async fn render(
     let (jobs, watchers) = app.hub.size();
     metrics::gauge!("millrace_watched_jobs").set(jobs as f64);
     metrics::gauge!("millrace_watchers").set(watchers as f64);
-    // The process's own figures are told all the same: they say that PostgreSQL is away.
+    // The process's own metrics are rendered all the same: they show that PostgreSQL is unreachable.
     let mut page = figures.render();
     match timeout(PATIENCE, gauge.read()).await {
         Ok(Ok(standing)) => page += &of_installation(&standing),
         failed => {
-            tracing::warn!(failed = ?failed.map(|read| read.map(drop)), "no figures of the installation");
+            tracing::warn!(failed = ?failed.map(|read| read.map(drop)), "could not read the metrics of the installation");
             app.database.reach.doubt();
         }
     }
@@ -44,7 +44,7 @@ pub(crate) async fn render(
 struct Page(String);
 
 impl Page {
-    /// A figure with its values by labels.
+    /// A metric with its values by labels.
     fn figure<L: Display, V: Display>(&mut self, name: &str, help: &str, values: Vec<(L, V)>) {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge\n");
         for (labels, value) in values {
@@ -66,12 +66,12 @@ fn of_installation(figures: &Figures) -> String {
         ];
         states.map(|(state, count)| (format!("{{{labels},state=\"{state}\"}}"), count))
     });
-    page.figure("millrace_jobs", "Live jobs", by_kind.collect());
+    page.figure("millrace_jobs", "Unfinished jobs", by_kind.collect());
     let oldest = figures.kinds.iter().map(|kind| {
         let labels = format!("{{kind=\"{}\",pool=\"{}\"}}", escaped(&kind.kind), escaped(&kind.pool));
         (labels, format!("{:.3}", kind.oldest_seconds))
     });
-    page.figure("millrace_jobs_oldest_due_seconds", "How long the oldest due job has been", oldest.collect());
+    page.figure("millrace_jobs_oldest_due_seconds", "Delay of the oldest due job so far", oldest.collect());
 
     let pools = || figures.pools.iter().map(|pool| (format!("pool=\"{}\"", escaped(&pool.pool)), pool));
     let states = pools().flat_map(|(label, pool)| {
@@ -83,38 +83,38 @@ fn of_installation(figures: &Figures) -> String {
         ];
         states.map(|(state, count)| (format!("{{{label},state=\"{state}\"}}"), count))
     });
-    page.figure("millrace_pool_jobs", "Live jobs of a pool", states.collect());
+    page.figure("millrace_pool_jobs", "Unfinished jobs of a pool", states.collect());
     let seconds = |of: fn(&jobs::queues::PoolQueue) -> f64| {
         pools().map(|(label, pool)| (format!("{{{label}}}"), format!("{:.3}", of(pool)))).collect()
     };
     page.figure(
         "millrace_pool_oldest_seconds",
-        "How long the oldest ready job has been due",
+        "Delay of the oldest ready job so far",
         seconds(|pool| pool.oldest_seconds),
     );
     page.figure(
         "millrace_pool_backlog_seconds",
-        "How long the live slots will take for what is ready",
+        "Estimated time for the live slots to work off the ready jobs",
         seconds(|pool| pool.backlog_seconds),
     );
     page.figure(
         "millrace_pool_enqueued_per_minute",
-        "Jobs that came in per minute, lately",
+        "Recent rate of new jobs per minute",
         seconds(|pool| pool.enqueued_per_minute),
     );
     page.figure(
         "millrace_pool_ended_per_minute",
-        "Jobs that came to an end per minute, lately",
+        "Recent rate of finished jobs per minute",
         seconds(|pool| pool.ended_per_minute),
     );
     let numbers = |of: fn(&jobs::queues::PoolQueue) -> i64| {
         pools().map(|(label, pool)| (format!("{{{label}}}"), of(pool))).collect()
     };
-    page.figure("millrace_pool_slots", "Slots of live workers that take jobs", numbers(|pool| pool.slots));
-    page.figure("millrace_pool_workers", "Live workers that take jobs", numbers(|pool| pool.workers));
+    page.figure("millrace_pool_slots", "Slots of live workers that accept jobs", numbers(|pool| pool.slots));
+    page.figure("millrace_pool_workers", "Live workers that accept jobs", numbers(|pool| pool.workers));
     page.figure(
         "millrace_pool_desired_slots",
-        "Slots that would be through with what is ready within a minute",
+        "Slots that would work off the ready jobs within a minute",
         numbers(|pool| pool.desired(TARGET)),
     );
     let workers = figures.workers;
@@ -127,11 +127,11 @@ fn of_installation(figures: &Figures) -> String {
     let workers = workers.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count));
     page.figure("millrace_workers", "Worker processes", workers.into());
     page.figure("millrace_pauses", "Pauses in force", vec![("", figures.pauses)]);
-    page.figure("millrace_led", "Whether a scheduler leads", vec![("", u8::from(figures.led))]);
+    page.figure("millrace_led", "Whether a scheduler is active", vec![("", u8::from(figures.led))]);
     page.0
 }
 
-/// A label's value: kinds and pools of a newer release are named by it.
+/// The value of a label, escaped: kinds and pools may be those of a newer release.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

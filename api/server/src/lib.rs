@@ -1,7 +1,7 @@
 //! The HTTP front end: the surfaces, their documents, health and metrics, in one process.
 //!
-//! [`endpoint`] is the whole of it over an [`App`]; [`start`] makes the app from a [`Config`]; [`serve()`]
-//! serves it, in the binary as in the tests' own process.
+//! [`endpoint`] is the complete front end over an [`App`]; [`start`] makes the app from a [`Config`]; [`serve()`]
+//! serves it, in the binary and in the tests' own process.
 
 pub mod config;
 pub mod documents;
@@ -24,16 +24,16 @@ pub use serve::{Crowd, listen, serve};
 
 use pages::Pages;
 
-/// The longest that a statement may run for a request: less than a request may take, so that its client is told.
+/// Maximum duration of a statement for a request: shorter than that of a request, so that the client gets an answer.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long PostgreSQL or a request's open transaction may be silent.
+/// Maximum silence of PostgreSQL, and of a request's open transaction.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Connects to what the front end needs.
+/// Connects to all that the front end needs.
 ///
 /// # Errors
-/// When PostgreSQL, Redis or the file storage is out of reach.
+/// When PostgreSQL, Redis or the file storage is unreachable.
 pub async fn start(config: &Config) -> Result<App, StartError> {
     domain_jobs::install_kinds();
     config.storage.probe().await?;
@@ -56,21 +56,21 @@ pub async fn start(config: &Config) -> Result<App, StartError> {
     }))
 }
 
-/// Something that the front end needs is out of reach.
+/// A service that the front end needs is unreachable.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// PostgreSQL or Redis.
     #[error(transparent)]
     Connect(#[from] jobs::ConnectError),
-    /// The store of files.
+    /// The file storage.
     #[error("STORAGE_URL: {0}")]
     Storage(#[from] runtime::storage::StorageError),
 }
 
-/// What keeps the process's figures.
+/// The recorder of the process's metrics.
 ///
 /// # Errors
-/// When the process keeps some already.
+/// When the process has a recorder already.
 pub fn figures() -> Result<PrometheusHandle, BuildError> {
     domain_jobs::install_kinds();
     let handle = PrometheusBuilder::new()
@@ -80,7 +80,7 @@ pub fn figures() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Every route of the front end.
+/// All routes of the front end.
 pub fn endpoint(app: App, figures: PrometheusHandle) -> impl Endpoint {
     endpoint_until(app, figures, CancellationToken::new())
 }

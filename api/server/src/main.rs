@@ -17,10 +17,10 @@ use runtime::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long requests in flight may take after SIGTERM. Streams and long polls end at once, and go on
-/// elsewhere.
+/// Grace period of requests in flight after SIGTERM. Streams and long polls end at once; their clients reconnect to
+/// another process.
 const GRACE: Duration = Duration::from_secs(10);
-/// How much longer the process may take to end, whatever hangs.
+/// Additional time after which the process exits regardless.
 const BEYOND_GRACE: Duration = Duration::from_secs(3);
 
 #[global_allocator]
@@ -77,14 +77,14 @@ async fn run() -> ExitCode {
         Ok(app) => app,
         Err(error) => return cannot_start(&error),
     };
-    // Where migrations are missing it serves all the same: `/ready` says what to do.
+    // With missing migrations it serves all the same: `/ready` reports what to do.
     match inspect_once(&app.database.pool).await {
         Ok(Installation::Restored) => return cannot_start(&Unfit::Restored),
         Ok(Installation::Behind) => {
             tracing::warn!("not ready: the database lacks migrations of this release; run `migrate`");
         }
         Ok(Installation::Newer) => {
-            tracing::info!("a newer release has migrated the database; this one goes on beside it");
+            tracing::info!("a newer release has migrated the database; this one continues beside it");
         }
         Ok(Installation::Ready) => {}
         Err(error) => return cannot_start(&error),
@@ -99,7 +99,7 @@ async fn run() -> ExitCode {
     let stop = async move {
         asked_to_stop().await;
         end_within(delay + GRACE + BEYOND_GRACE);
-        // A load balancer hears first that no more requests should come here.
+        // A load balancer must learn first that no more requests should come here.
         left.cancel();
         tokio::time::sleep(delay).await;
         hub.close();

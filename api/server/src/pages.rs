@@ -1,5 +1,5 @@
-//! What browsers see: the page one lands on, a page for each document, and what those load. Nothing comes from
-//! elsewhere, and each page's policy allows what it holds and nothing else.
+//! Pages for browsers: the landing page, a page for each document, and their assets. Nothing is loaded from
+//! other hosts, and each page's policy allows only its own content.
 
 mod asset;
 
@@ -16,15 +16,15 @@ pub(crate) use asset::Asset;
 use crate::documents;
 
 const HTML: &str = "text/html; charset=utf-8";
-/// Where the pages find what they load.
+/// URLs of the pages' assets.
 const SCRIPT_URL: &str = concat!("/docs/swagger-ui-", env!("CARGO_PKG_VERSION"), ".js");
 const STYLE_URL: &str = concat!("/docs/swagger-ui-", env!("CARGO_PKG_VERSION"), ".css");
-/// What begins a page: search that looks into operations, and credentials that last as long as the tab.
+/// The start of a page: a search over the operations, and credentials that last as long as the tab.
 const START: &str = include_str!("pages/start.js");
 const OWN_STYLE: &str = include_str!("pages/page.css");
 const LANDING: &str = include_str!("pages/landing.html");
 
-/// The viewer's script and style, which poem-openapi brings along within a page of its own.
+/// The viewer's script and style, which poem-openapi includes in a page of its own.
 static VIEWER: LazyLock<(Asset, Asset)> = LazyLock::new(|| {
     let html = OpenApiService::new((), "", "").swagger_ui_html();
     let between = |begin: &str, end: &str| {
@@ -40,7 +40,7 @@ static VIEWER: LazyLock<(Asset, Asset)> = LazyLock::new(|| {
     )
 });
 
-/// A surface's document and the page that shows it, ready to be sent.
+/// A surface's document and its page, ready to be sent.
 #[derive(Clone)]
 pub(crate) struct Pages {
     pub(crate) document: Asset,
@@ -48,7 +48,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Those of a surface, whose document is found at `url`.
+    /// Those of a surface, whose document has the given URL.
     pub(crate) fn of<T: OpenApi>(service: &OpenApiService<T, ()>, surface: Surface, url: &str) -> Self {
         let document = documents::served(&service.spec(), surface).expect("the framework's document is JSON");
         let title = document["info"]["title"].as_str().unwrap_or_default().to_owned();
@@ -60,7 +60,7 @@ impl Pages {
         send(self.document.clone())
     }
 
-    /// The page, which needs nothing from elsewhere.
+    /// The page, which loads nothing from other hosts.
     pub(crate) fn send_page(&self) -> impl Endpoint + 'static {
         send(self.page.clone())
     }
@@ -70,14 +70,14 @@ fn send(asset: Asset) -> impl Endpoint + 'static {
     make_sync(move |request| asset.answer(&request))
 }
 
-/// Adds what the pages load.
+/// Adds the assets of the pages.
 pub(crate) fn add_viewer(routes: Route) -> Route {
     routes
         .at(SCRIPT_URL, get(make_sync(|request| VIEWER.0.answer(&request))))
         .at(STYLE_URL, get(make_sync(|request| VIEWER.1.answer(&request))))
 }
 
-/// The page that one lands on.
+/// The landing page.
 pub(crate) fn landing() -> Asset {
     let body = LANDING.replace("{version}", env!("CARGO_PKG_VERSION"));
     let policy = format!(
@@ -98,7 +98,7 @@ fn page(title: &str, url: &str) -> Asset {
          <a href=\"{url}\">{url}</a>.</noscript></main>\n\
          <script src=\"{SCRIPT_URL}\"></script>\n<script>{START}</script>\n</body>\n</html>\n"
     );
-    // The viewer sets styles of elements, and draws its icons from data.
+    // The viewer sets styles of elements, and draws its icons from data URLs.
     let policy = format!(
         "default-src 'none'; script-src 'self' {}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -107,7 +107,7 @@ fn page(title: &str, url: &str) -> Asset {
     Asset::new(HTML, html).with_policy(policy)
 }
 
-/// How a policy names what stands between two tags.
+/// A policy's hash of inline content.
 fn hash(inline: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(inline)))
 }

@@ -1,4 +1,4 @@
-//! Whether the service is up and can do its work, and what it is: its documentation and the page one lands on.
+//! Health, readiness, documentation and landing page of the service.
 //! Contract section "Public" (P-PUB-01 to 05).
 
 use std::{
@@ -23,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pages::{self, Asset, Pages};
 
-/// For how long an answer of the store of files holds.
+/// Maximum age of a result of the probe of the file storage.
 const PROBE_AGE: Duration = Duration::from_secs(10);
-/// What this service is called.
+/// Name of this service.
 const SERVICE: &str = "millrace";
 const HTML: &str = "text/html";
 const JSON: &str = "application/json";
 
-/// Since when this process serves, and what it shows.
+/// Start time of this process, and its pages.
 #[derive(Clone)]
 pub(crate) struct Process {
     started: Instant,
@@ -38,7 +38,7 @@ pub(crate) struct Process {
     landing: Asset,
     store: Arc<StoreProbe>,
     probe: Arc<Probe>,
-    /// Cancelled when it is about to stop.
+    /// Cancelled when the process is about to stop.
     leaving: CancellationToken,
 }
 
@@ -56,12 +56,12 @@ impl Process {
     }
 }
 
-/// How the store of files answered last.
+/// The latest result of the probe of the file storage.
 #[derive(Default)]
 struct StoreProbe(Mutex<Option<(Instant, bool)>>);
 
 impl StoreProbe {
-    /// Fails while the store takes no writes; asks it again after [`PROBE_AGE`].
+    /// Fails while the file storage accepts no writes; probes it again after [`PROBE_AGE`].
     async fn check(&self, storage: &Storage) -> Result<(), ApiError> {
         let mut last = self.0.lock().await;
         let takes_writes = match *last {
@@ -75,36 +75,36 @@ impl StoreProbe {
                 answer.is_ok()
             }
         };
-        let refused = || ApiError::unavailable("storage_unreachable", "the store of files takes no writes");
+        let refused = || ApiError::unavailable("storage_unreachable", "the file storage accepts no writes");
         if takes_writes { Ok(()) } else { Err(refused()) }
     }
 }
 
-/// The service is up.
+/// The process is up.
 #[derive(Debug, Object)]
 struct Health {
-    /// Always `ok`.
+    /// Status: always `ok`.
     status: String,
-    /// Always `millrace`.
+    /// Name of the service: always `millrace`.
     service: String,
-    /// The release that answers.
+    /// Version of the running release.
     version: String,
-    /// Now.
+    /// Current time.
     timestamp: DateTime<Utc>,
-    /// Where the installation runs.
+    /// Region of the installation.
     region: String,
-    /// Seconds since the process that answers began to serve.
+    /// Uptime of the process in seconds.
     uptime: u64,
 }
 
-/// The service can take requests.
+/// The process can serve requests.
 #[derive(Debug, Object)]
 struct Readiness {
-    /// Always `ready`.
+    /// Status: always `ready`.
     status: String,
-    /// Always `millrace`.
+    /// Name of the service: always `millrace`.
     service: String,
-    /// Now.
+    /// Current time.
     timestamp: DateTime<Utc>,
 }
 
@@ -114,7 +114,7 @@ struct Page(Response);
 /// A document.
 struct Document(Response);
 
-/// The documentation of a body of that type, which a client may have already.
+/// The documentation of a body of that type, which a client may have cached.
 fn documented(content_type: &'static str, schema: MetaSchema) -> MetaResponses {
     let answer = |status: StatusCode, description, content| MetaResponse {
         description,
@@ -160,15 +160,15 @@ impl ApiResponse for Document {
     fn register(_: &mut Registry) {}
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct PublicApi;
 
 #[OpenApi(tag = "PublicTag::Public")]
 #[allow(clippy::unused_async)] // a handler is async
 impl PublicApi {
-    /// Tell whether the process is up
+    /// Check whether the process is up
     ///
-    /// Asks nobody else: for a supervisor that would restart it.
+    /// Checks no other service: for a supervisor that restarts the process.
     #[oai(path = "/health", method = "get", operation_id = "health")]
     async fn health(
         &self,
@@ -187,10 +187,11 @@ impl PublicApi {
         Ok(Json(Envelope::new(health, request.0.0.to_string())))
     }
 
-    /// Tell whether the process can take requests
+    /// Check whether the process can serve requests
     ///
-    /// Asks PostgreSQL, whose schemas must be up to date, has Redis write, and at most every ten seconds the store of
-    /// files: for a load balancer that would send requests elsewhere. 503 `stopping` once the process is about to stop.
+    /// Checks PostgreSQL, whose schemas must be up to date, writing to Redis, and at most every ten seconds the
+    /// file storage: for a load balancer that directs requests elsewhere. 503 `stopping` once the process is
+    /// about to stop.
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
     async fn ready(
         &self,
@@ -216,7 +217,7 @@ impl PublicApi {
             ));
         }
         database.bus.probe().await.map_err(|error| {
-            ApiError::unavailable("redis_unreachable", format!("Redis takes no writes: {error}"))
+            ApiError::unavailable("redis_unreachable", format!("Redis accepts no writes: {error}"))
         })?;
         process.store.check(&app.storage).await?;
         let readiness = Readiness {
@@ -227,7 +228,7 @@ impl PublicApi {
         Ok(Json(Envelope::new(readiness, request.0.0.to_string())))
     }
 
-    /// Show the page one lands on
+    /// Show the landing page
     #[oai(path = "/", method = "get", operation_id = "landing_page")]
     async fn landing(&self, process: Data<&Process>, request: &Request) -> Answer<Page> {
         Ok(Page(process.landing.answer(request)))
@@ -239,7 +240,7 @@ impl PublicApi {
         Ok(Page(process.pages.page.answer(request)))
     }
 
-    /// Get this document
+    /// Show this document
     #[oai(path = "/docs/openapi.json", method = "get", operation_id = "openapi_document")]
     async fn document(&self, process: Data<&Process>, request: &Request) -> Answer<Document> {
         Ok(Document(process.pages.document.answer(request)))

@@ -1,11 +1,11 @@
 //! The accept loop: a task per connection, for HTTP/1.1 and, for proxies that speak it without TLS, HTTP/2.
 //!
-//! It is ours because of what an open stream costs. The framework's own looks for the protocol by
+//! It is our own because of the cost of an open stream. The framework's detects the protocol by
 //! reading the first bytes ahead, whereupon the connection's buffer grows to twice its size, and it
-//! keeps room for both protocols, and for a whole request, as long as the connection is open. Here the
-//! first bytes are only looked at, and what a request needed is freed when its answer begins. A listener
-//! is long enough for everyone whose streams another process dropped. And the last word to a client that still
-//! sends is one that reaches it.
+//! keeps memory for both protocols, and for a whole request, as long as the connection is open. Here the
+//! first bytes are only peeked at, and the memory of a request is freed when its answer begins. The listener's queue
+//! is long enough for all clients whose streams another process dropped. And the last answer to a client that still
+//! sends arrives.
 
 mod crowd;
 mod linger;
@@ -42,22 +42,22 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections that may wait to be accepted; the system may allow less.
+/// Maximum number of connections that wait to be accepted; the system may allow less.
 const BACKLOG: u32 = 4096;
-/// How long to wait when a connection can't be accepted, for example for want of files.
+/// Delay after a failure to accept a connection, for example for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a client may take to send the head of a request, and how long a connection may idle between
-/// two: who opens connections and says nothing must not keep them.
+/// Maximum time for a client to send the head of a request, and maximum idle time of a connection between
+/// two: closes connections that never send a request.
 const HEAD: Duration = Duration::from_secs(30);
-/// How often refused connections are told in the log, at the most.
+/// Minimum interval of log messages about refused connections.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// How HTTP/2 begins. No method of HTTP/1.1 does.
+/// The first bytes of HTTP/2. No method of HTTP/1.1 begins like that.
 const PREFACE: &[u8; 3] = b"PRI";
 
 /// Listens at an address.
 ///
 /// # Errors
-/// When the address can't be had.
+/// When the address is not available.
 pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -65,8 +65,8 @@ pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop`; then requests in flight may take for as long as `grace`, and what is open after
-/// that breaks off.
+/// Serves until `stop`; then requests in flight may continue for `grace`, and connections still open after
+/// that are aborted.
 pub async fn serve<E>(
     listener: TcpListener,
     endpoint: E,
@@ -120,7 +120,7 @@ pub async fn serve<E>(
     }
 }
 
-/// Counts a connection that is closed at once, and tells the operator now and then.
+/// Counts a connection that is closed at once, and logs a summary from time to time.
 fn refuse(client: IpAddr, told: &mut Option<Instant>) {
     metrics::counter!("millrace_http_connections_refused_total").increment(1);
     if told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
@@ -133,7 +133,7 @@ fn refuse(client: IpAddr, told: &mut Option<Instant>) {
     }
 }
 
-/// Marks a request that doesn't say, in exactly one way, for which host it is (RFC 9112, 3.2).
+/// Marks a request that doesn't name its host in exactly one way (RFC 9112, 3.2).
 fn check_host(request: &mut http::Request<Incoming>) {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     let needed = usize::from(request.version() == Version::HTTP_11);
@@ -142,7 +142,7 @@ fn check_host(request: &mut http::Request<Incoming>) {
     }
 }
 
-/// One connection, to its end: its socket, where it is still to be closed. An error of it is the peer's business.
+/// One connection, to its end: its socket, where it is still to be closed. Its errors concern only the peer.
 async fn connection<E>(
     socket: TcpStream,
     peer: SocketAddr,
@@ -152,14 +152,14 @@ async fn connection<E>(
 where
     E: Endpoint + 'static,
 {
-    // An event is a small packet that should leave at once.
+    // An event is a small packet that should be sent at once.
     let (Ok(local), Ok(())) = (socket.local_addr(), socket.set_nodelay(true)) else { return None };
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         check_host(&mut request);
         let endpoint = Arc::clone(&endpoint);
         let addresses = (LocalAddr(local.into()), RemoteAddr(peer.into()));
         let request = Request::from((request, addresses.0, addresses.1, Scheme::HTTP));
-        // Boxed: the room for this future stays as long as the connection.
+        // Boxed: the memory of this future is kept as long as the connection.
         Box::pin(
             async move { Ok::<_, Infallible>(hyper::Response::from(endpoint.get_response(request).await)) },
         )
@@ -173,7 +173,7 @@ where
     let socket = TokioIo::new(socket);
     if looked.is_ok() && first == *PREFACE {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        // A peer that answers no ping is gone, with all of its streams.
+        // A peer that answers no ping is lost, with all of its streams.
         builder.timer(TokioTimer::new()).keep_alive_interval(HEAD);
         let connection = builder.serve_connection(socket, service);
         let mut connection = Box::pin(connection);
@@ -189,7 +189,7 @@ where
         let mut connection = builder.serve_connection(socket, service);
         let mut is_leaving = pin!(leaving.cancelled());
         let mut asked = false;
-        // Without closing the connection, which is the caller's to do.
+        // Without closing the connection, which the caller does.
         let ended = poll_fn(|context| {
             if !asked && is_leaving.as_mut().poll(context).is_ready() {
                 asked = true;
@@ -197,7 +197,7 @@ where
             }
             connection.poll_without_shutdown(context)
         });
-        // Who has been told that this process leaves sends nothing more.
+        // A client that knows that this process is stopping sends nothing more.
         let ended = ended.await;
         (ended.is_ok() && !leaving.is_cancelled()).then(|| connection.into_parts().io.into_inner())
     }

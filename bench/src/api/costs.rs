@@ -1,5 +1,5 @@
-//! What a request pays for the rules that all obey, each by itself: the difference of two medians, on one
-//! connection at a time so that nobody waits for another. Where a header makes the difference, the two
+//! The cost of each common rule for a request: the difference of two medians, on one
+//! connection at a time so that requests don't wait for each other. Where a header makes the difference, the two
 //! requests take turns one by one; where a setting does, in blocks.
 
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn middle(mut waits: Vec<f64>) -> f64 {
     quantile(&waits, 0.5)
 }
 
-/// Reading oneself, with limits that nobody reaches and without any. Ends without.
+/// Reading oneself, with limits that are never reached and without any. Ends without.
 async fn rate_limit(millrace: &mut Millrace) -> Result<f64, Failure> {
     let rows = "create temp table rows as select * from control.rate_limits";
     let mut rows_kept = millrace.database.pool.acquire().await?;

@@ -89,7 +89,7 @@ impl Connection {
         let stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Ends with the sender; what goes wrong, the sender is told.
+        // Ends with the sender, which receives its errors.
         tokio::spawn(connection);
         Ok(Self { target: target.clone(), sender })
     }

@@ -1,4 +1,4 @@
-//! Our side: an API process of its own, someone with a workspace, and a recordset of a few columns.
+//! Our side: an API process of its own, a user with a workspace, and a recordset of a few columns.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -43,7 +43,7 @@ pub fn item() -> Value {
 }
 
 impl Millrace {
-    /// Starts it, signs up and makes a record. Nobody's requests are counted out.
+    /// Starts it, signs up and creates a record. No request exceeds a limit.
     pub async fn start() -> Result<Self, Failure> {
         let database = connect().await?;
         generous_limits(&database).await?;
@@ -113,7 +113,7 @@ impl Millrace {
         self.target(Method::GET, path, StatusCode::NOT_FOUND, None, Headers::Own)
     }
 
-    /// The same from nobody, refused before anything is looked up.
+    /// The same without a valid credential, refused before anything is looked up.
     pub fn refused_when_unknown(&self) -> Target {
         let path = "/api/v1/records/none".to_owned();
         self.target(Method::GET, path, StatusCode::UNAUTHORIZED, None, Headers::None)

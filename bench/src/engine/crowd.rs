@@ -73,7 +73,7 @@ pub async fn a_busy_neighbour(engine: &Engine) -> Result<(), Failure> {
     let mut waits = engine.starts(QUIET, QUIET_EVERY, Some(Uuid::now_v7())).await?;
     waits.sort_by(f64::total_cmp);
     print("engine", "quiet_start_p95_ms", quantile(&waits, 0.95), "ms");
-    // Nobody claims any more when the tables are emptied.
+    // No worker may claim jobs while the tables are emptied.
     processes.stop()?;
     engine.clear().await
 }

@@ -33,7 +33,7 @@ pub enum Attack {
     Searches,
 }
 
-/// Somebody with a workspace, and with what the attacks need.
+/// A user with a workspace, and with the files and records for the attacks.
 pub struct Attacker {
     client: Client,
     address: SocketAddr,

@@ -1,5 +1,5 @@
-//! Everyone who watches: one task per stream, which does what a browser's `EventSource` does. It reads,
-//! and when the stream breaks off it waits as long as it was told to and comes back with the id of the
+//! All watchers: one task per stream, which does what a browser's `EventSource` does. It reads,
+//! and when the stream breaks off it waits for the given delay and reconnects with the id of the
 //! last event.
 
 use std::{
@@ -41,7 +41,7 @@ struct Shared {
     opening: Semaphore,
     /// Streams that have been opened, resumed ones counted again.
     opened: AtomicUsize,
-    /// Answers to someone who came back other than a stream.
+    /// Number of answers to a reconnecting client other than a stream.
     refusals: AtomicU32,
 }
 
@@ -103,12 +103,12 @@ impl Audience {
         }
     }
 
-    /// Whoever comes back goes there.
+    /// Redirects reconnecting clients to that port.
     pub fn turn_to(&self, port: u16) {
         self.shared.port.store(port, Ordering::Relaxed);
     }
 
-    /// How often someone who came back was not given a stream.
+    /// Number of reconnecting clients that were not given a stream.
     pub fn refusals(&self) -> f64 {
         self.shared.refusals.load(Ordering::Relaxed).into()
     }
@@ -143,7 +143,7 @@ impl Shared {
                     self.opened.fetch_add(1, Ordering::Relaxed);
                     received.opened(before);
                     before = true;
-                    // However it ends, it is over or it is resumed.
+                    // However it ends, the stream has ended or is resumed.
                     let _ = read(&mut stream, &received, &mut retry).await;
                     if received.lock().over {
                         return Ok(());

@@ -1,10 +1,10 @@
-//! Links that let somebody in once: to activate an account, or to choose a new password. Of a token only its
-//! hash is stored; a new one voids those of the same person and purpose before it; and it is used by one
-//! atomic statement, so that of any number of tries at once one succeeds.
+//! One-time links: to activate an account, to reset a password, or to confirm an email address. Of a token only its
+//! hash is stored; a new one invalidates earlier ones of the same user and purpose; and it is redeemed by one
+//! atomic statement, so that of any number of concurrent tries one succeeds.
 
 use chrono::Duration;
 use domain::{
-    DomainError, Refusal, UserId, WorkspaceId,
+    Error, UserId, WorkspaceId,
     access::Role,
     secret,
     standing::{self, Overrides},
@@ -12,23 +12,23 @@ use domain::{
 use jobs::Tx;
 use sqlx::{PgConnection, PgPool};
 
-/// How long a link to choose a new password is good that was mailed.
+/// Lifetime of an emailed link to reset a password.
 pub const MAILED_RESET: Duration = Duration::hours(1);
-/// How long one is good that an admin hands over.
+/// Lifetime of a link to reset a password that an admin hands over.
 pub const HANDED_OVER_RESET: Duration = Duration::hours(24);
-/// How long a link that confirms another address is good.
+/// Lifetime of a link that confirms an email address.
 pub const EMAIL_CHANGE: Duration = Duration::hours(24);
-/// How long a link to activate an account is good.
+/// Lifetime of a link to activate an account.
 pub const ACTIVATION: Duration = Duration::days(7);
 
-/// What a token is good for.
+/// Purpose of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To activate an account.
+    /// Activating an account.
     Activation,
-    /// To choose a new password.
+    /// Resetting a password.
     PasswordReset,
-    /// To sign in with another address.
+    /// Confirming a new email address.
     EmailChange,
 }
 
@@ -45,56 +45,42 @@ impl Purpose {
 /// A token to issue.
 #[derive(Debug, Clone, Copy)]
 pub struct NewToken {
-    /// Whom it lets in.
+    /// Account that it gives access to.
     pub user: UserId,
-    /// For what.
+    /// Purpose.
     pub purpose: Purpose,
-    /// The workspace it leads to, if any.
+    /// Workspace that it leads to, if any.
     pub workspace: Option<WorkspaceId>,
-    /// Who asked for it, if that isn't the person.
+    /// Issuer, if that isn't the account's owner.
     pub created_by: Option<UserId>,
-    /// How long it is good.
+    /// Lifetime.
     pub lifetime: Duration,
-    /// Whether it is mailed, and shown to nobody else: then whoever uses it reads mail to the address.
+    /// Whether it is sent by email only, which proves that its user reads the mailbox of the address.
     pub is_mailed: bool,
 }
 
-/// Whom a token lets in.
+/// The account that a token gives access to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bearer {
-    /// The person.
+    /// Account.
     pub user: UserId,
-    /// The workspace that it leads to.
+    /// Workspace that it leads to.
     pub workspace: Option<WorkspaceId>,
-    /// Whether it was mailed, and shown to nobody else.
+    /// Whether it was sent by email only.
     pub is_mailed: bool,
 }
 
-/// A token that isn't good.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// It is unknown, was used, has expired, or a newer one took its place; or its maker could not hand it over any
-    /// more. It doesn't say which.
-    #[error("the link is not valid, or no longer: ask for a new one")]
-    NotGood,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// The refusal of a token that is unknown, was used, has expired, or was replaced by a newer one; or its maker could not
+/// hand it over any more. The message does not reveal which.
+#[must_use]
+pub fn not_good() -> Error {
+    Error::unauthenticated("the link is invalid or has expired: request a new one")
 }
 
-impl DomainError for TokenError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotGood => Refusal::Unauthenticated,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// Issues a token in place of those before it from the same source: what an admin asks for leaves the link as good as
-/// it is that the person has asked for. It is shown here and nowhere else.
+/// Issues a token in place of earlier ones from the same source: a token issued by an admin leaves one that the owner
+/// has requested valid. The token is answered here and stored nowhere.
 pub async fn issue(tx: &mut Tx, new: NewToken) -> Result<String, sqlx::Error> {
-    // One after the other, so that of two at once the second voids the first.
+    // One after the other, so that of two concurrent calls the second invalidates the first's token.
     sqlx::query!("select id from users where id = $1 for no key update", new.user.0)
         .fetch_one(tx.conn())
         .await?;
@@ -129,7 +115,7 @@ pub async fn issue(tx: &mut Tx, new: NewToken) -> Result<String, sqlx::Error> {
     Ok(token)
 }
 
-/// Makes a person's tokens of a purpose worthless.
+/// Invalidates a user's tokens of a purpose.
 pub async fn void(tx: &mut Tx, user: UserId, purpose: Purpose) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "delete from account_tokens where user_id = $1 and purpose = $2 and used_at is null",
@@ -141,11 +127,11 @@ pub async fn void(tx: &mut Tx, user: UserId, purpose: Purpose) -> Result<(), sql
     Ok(())
 }
 
-/// Whom a token would let in; it stays as good as it is.
+/// The account that a token gives access to, without redeeming it.
 ///
 /// # Errors
-/// [`TokenError::NotGood`].
-pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
+/// `token_invalid`.
+pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer, Error> {
     let hash = secret::hash(token);
     let mut conn = pool.acquire().await?;
     let found = sqlx::query_as!(
@@ -158,17 +144,17 @@ pub async fn look(pool: &PgPool, token: &str, purpose: Purpose) -> Result<Bearer
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(TokenError::NotGood)?;
+    .ok_or_else(not_good)?;
     found.bearer(&mut conn, purpose).await
 }
 
-/// Uses a token up: nobody else can from now on, if this transaction commits.
+/// Redeems a token: it is invalid from now on, if this transaction commits.
 ///
 /// # Errors
-/// [`TokenError::NotGood`].
-pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, TokenError> {
+/// `token_invalid`.
+pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer, Error> {
     let hash = secret::hash(token);
-    // A change that takes the account out of a workspace's hands meanwhile comes before this, or after it.
+    // A change that ends the management of the account by a workspace comes before this, or after it.
     sqlx::query!(
         "select id from users where id = (select user_id from account_tokens where hash = $1) for no key update",
         hash,
@@ -187,11 +173,11 @@ pub async fn redeem(tx: &mut Tx, token: &str, purpose: Purpose) -> Result<Bearer
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotGood)?;
+    .ok_or_else(not_good)?;
     found.bearer(tx.conn(), purpose).await
 }
 
-/// A token that has not expired and was not used.
+/// A token that has neither expired nor been redeemed.
 struct Found {
     user_id: UserId,
     workspace_id: Option<WorkspaceId>,
@@ -200,18 +186,18 @@ struct Found {
 }
 
 impl Found {
-    /// Whom it lets in. One that was mailed is in the hands of the mailbox's reader. One that was handed over is
-    /// in its maker's, and no better than they are now.
-    async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, TokenError> {
+    /// The account that it gives access to. An emailed token is in the hands of the mailbox's reader. A
+    /// handed-over one is in its maker's, and only as valid as the maker's present permissions.
+    async fn bearer(self, conn: &mut PgConnection, purpose: Purpose) -> Result<Bearer, Error> {
         let is_handed_over = purpose == Purpose::PasswordReset && !self.is_mailed;
         if is_handed_over && !self.has_entitled_maker(conn).await? {
-            return Err(TokenError::NotGood);
+            return Err(not_good());
         }
         Ok(Bearer { user: self.user_id, workspace: self.workspace_id, is_mailed: self.is_mailed })
     }
 
-    /// Whether its maker could hand it over now: the workspace manages the account, and they may let its members choose
-    /// a new password, in a role that equals or outranks that of the account's owner.
+    /// Whether its maker could hand it over now: the workspace manages the account, and the maker may reset its
+    /// members' passwords, in a role that equals or outranks that of the account's owner.
     async fn has_entitled_maker(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let found = sqlx::query!(
             r#"select own.role as "own!: Role", maker.role as "maker!: Role",

@@ -1,118 +1,77 @@
-//! API keys: how programs of a workspace come in. A key is shown once and kept as its hash; what is seen of it
-//! afterwards is its beginning. Revoking is for good, pausing isn't; rotating puts a successor in a key's place.
+//! API keys: the credentials of a workspace's programs. A key is shown once and stored as its hash; afterwards only
+//! its first characters are shown. Revoking is permanent, pausing is not; rotating replaces a key by a successor.
 //!
-//! A key may do what its scopes say, as far as the person may who answers for it (`created_by`): who made it, or was
-//! handed it under a new secret. Once they are out, so is the key. Nobody gives a key more than they hold
-//! ([`Held::may_give`](domain::access::Held::may_give)), and nobody touches one of which they lack a scope: its
-//! secret, its allowlist and its life are its holder's power.
+//! A key has the permissions of its scopes, as far as the user who answers for it (`created_by`) has them: its
+//! issuer, or the member to whom it was reassigned under a new secret. It becomes invalid when that user
+//! leaves. A caller grants a key no more than the caller has
+//! ([`Held::may_give`](domain::access::Held::may_give)), and changes none of which the caller lacks a scope,
+//! since its secret, its allowlist and its lifetime give the power of its holder.
 
 mod change;
 mod issue;
 
 use chrono::{DateTime, Utc};
-use domain::{ApiKeyId, DomainError, FieldErrors, PageRequest, Refusal, UserId, WorkspaceId, access::Scope};
+use domain::{ApiKeyId, Error, PageRequest, UserId, WorkspaceId, access::Scope};
 use poem_openapi::Object;
 use sqlx::PgConnection;
 
 pub use change::{KeyChanges, change, delete, revoke, toggle};
 pub use issue::{Issued, NewKey, Rotation, issue, rotate};
 
-/// A key, without the secret.
+/// An API key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct ApiKey {
-    /// Its id.
+    /// API key id.
     pub id: ApiKeyId,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// Its first characters, by which people tell keys apart.
+    /// First characters of the key, for telling keys apart.
     pub prefix: String,
-    /// What it is for, as far as permissions go.
+    /// Scopes that are granted to the key.
     pub scopes: Vec<Scope>,
-    /// Networks that it may be used from; empty: from anywhere.
+    /// Networks that the key may be used from; empty for any address.
     pub ip_allowlist: Vec<String>,
-    /// Requests a minute, where they are fewer than the plan's.
+    /// Maximum number of requests per minute; null for the plan's limit.
     pub rate_per_minute: Option<i32>,
-    /// Whether it is neither paused nor revoked.
+    /// Whether the key is active: neither paused nor revoked.
     pub is_active: bool,
-    /// Whether it is over for good.
+    /// Whether the key is revoked.
     pub is_revoked: bool,
-    /// When it is over by itself.
+    /// Expiry time; null if the key does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute; null if the key has not been used.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// Person it acts for: its maker, or the member it was handed to.
+    /// Id of the user that it acts for: its issuer, or the member to whom it was reassigned.
     pub created_by: Option<UserId>,
-    /// Since when there is this key.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When its settings last changed.
+    /// Time of the last change of the settings.
     pub updated_at: DateTime<Utc>,
-    /// When it was revoked.
+    /// Revocation time; null if the key is not revoked.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// The person who revoked it.
+    /// Id of the user who revoked it; null if it is not revoked.
     pub revoked_by: Option<UserId>,
-    /// The key that took its place.
+    /// Id of the key that replaced this one; null if there is none.
     pub replaced_by: Option<ApiKeyId>,
 }
 
-/// Which keys.
+/// Filter of a list of keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Active ones, or the others.
+    /// Activity filter.
     pub is_active: Option<bool>,
-    /// Revoked ones, or the others.
+    /// Revocation filter.
     pub is_revoked: Option<bool>,
 }
 
-/// Why something about a key didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiKeyError {
-    /// This workspace has no such key. 404.
-    #[error("there is no such thing here")]
-    NotFound,
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// It is over for good. 409 `key_revoked`.
-    #[error("the key is revoked, and stays so: issue another one")]
-    Revoked,
-    /// A successor would be over, too. 409 `key_expired`.
-    #[error("the key has expired, and a successor would have, too: issue another one")]
-    Expired,
-    /// The workspace has as many as its plan allows. 402.
-    #[error(
-        "the plan allows {0} API keys that are neither revoked nor expired: revoke one, or choose a larger plan"
-    )]
-    TooMany(i64),
-    /// The caller doesn't hold what the scope lets keys do. 403.
-    #[error("a key with the scope {0} may do what you may not")]
-    MoreThanHeld(Scope),
-    /// The key acts for a person who holds more than the caller, and the change would let it do more. 403.
-    #[error(
-        "this change lets the key do more for its maker, who may do more here than the caller: rotate the key instead"
-    )]
-    OfMore,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// A revoked key stays revoked.
+fn revoked() -> Error {
+    Error::conflict("key_revoked", "the key has been revoked: create another one")
 }
 
-impl DomainError for ApiKeyError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Revoked => Refusal::Conflict("key_revoked".into()),
-            Self::Expired => Refusal::Conflict("key_expired".into()),
-            Self::TooMany(_) => Refusal::LimitExceeded,
-            Self::MoreThanHeld(_) | Self::OfMore => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// What the live keys are called that a person has made, in whatever workspace.
+/// The names of the active keys that a user has issued, in all workspaces.
 pub(crate) async fn made_by(tx: &mut jobs::Tx, user: UserId) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "select name from api_keys
@@ -130,7 +89,7 @@ pub async fn list(
     workspace: WorkspaceId,
     filter: Filter,
     part: PageRequest,
-) -> Result<Vec<ApiKey>, ApiKeyError> {
+) -> Result<Vec<ApiKey>, Error> {
     Ok(find(conn, workspace, None, filter, part).await?)
 }
 
@@ -163,7 +122,7 @@ async fn find(
     .await
 }
 
-/// How many keys that are.
+/// The number of those keys.
 pub async fn count(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -183,21 +142,13 @@ pub async fn count(
 }
 
 /// One key.
-pub async fn get(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: ApiKeyId,
-) -> Result<ApiKey, ApiKeyError> {
+pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId, id: ApiKeyId) -> Result<ApiKey, Error> {
     let found = find(conn, workspace, Some(id), Filter::default(), PageRequest::ONE).await?;
-    found.into_iter().next().ok_or(ApiKeyError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
-/// One key, which nobody else changes before this transaction is over.
-async fn locked(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: ApiKeyId,
-) -> Result<ApiKey, ApiKeyError> {
+/// One key, locked until this transaction ends.
+async fn locked(conn: &mut PgConnection, workspace: WorkspaceId, id: ApiKeyId) -> Result<ApiKey, Error> {
     sqlx::query_scalar!(
         "select id from api_keys where workspace_id = $1 and id = $2 for update",
         workspace.0,
@@ -205,6 +156,6 @@ async fn locked(
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(ApiKeyError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     get(conn, workspace, id).await
 }

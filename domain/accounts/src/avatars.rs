@@ -1,28 +1,25 @@
-//! Avatars: a person's picture, made square-bounded and small whatever was sent, and kept in the object store.
+//! Avatar images: scaled down to a bounded square, and stored in the object store.
 //!
-//! A person has one picture, shown in all their workspaces, unless an admin has set another for the member that they
-//! are in one. What tables keep of it is a *reference* ([`reference()`]), never a link: links are signed when they are
-//! shown, and end. What is sent is decoded and encoded anew, so that nothing of the file but its pixels is ever
+//! A user has one image, shown in all their workspaces, unless an admin has set another for their member in
+//! one. Tables keep a *reference* to it ([`reference()`]), never a link: links are signed when they are
+//! shown, and expire. The uploaded file is decoded and encoded anew, so that nothing of it but its pixels is ever
 //! served.
 //!
-//! No object outlives what it is a picture of: each is noted in `stray_pictures` before it is stored, for as long as
-//! nothing refers to it, and again when nothing does any more; [`sweep`] removes what is still noted after a while.
+//! No object outlives its use: each is recorded in `stray_pictures` before it is stored, for as long as
+//! nothing refers to it, and again when it is no longer referenced; [`sweep`] removes objects that stay recorded.
 
 mod picture;
 
 use bytes::Bytes;
 use chrono::Duration;
 use domain::{
-    Actor, DomainError, Event, Refusal, UserId, WorkspaceId,
+    Actor, Error, Event, UserId, WorkspaceId,
     audit::{self, Entry},
     pictures::{key_of, no_stray, note_stray, reference},
     tenant_scope::TenantScope,
 };
 use jobs::Database;
-use runtime::{
-    heavy::HeavyError,
-    storage::{Storage, StorageError},
-};
+use runtime::storage::Storage;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -30,50 +27,10 @@ use picture::EXTENSION;
 
 use crate::users::profile;
 
-/// The largest file that is taken.
+/// Maximum size of an uploaded image, in bytes.
 pub const MOST_BYTES: u64 = 5 << 20;
 
-/// Why a picture was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum AvatarError {
-    /// More than [`MOST_BYTES`].
-    #[error("a picture has at most 5 MiB")]
-    TooLarge,
-    /// Not one of the formats, broken, or larger than can be decoded; says which.
-    #[error("{0}")]
-    NotAPicture(&'static str),
-    /// Nobody has that id.
-    #[error("there is no such person")]
-    NotFound,
-    /// It could not be encoded: a fault of ours.
-    #[error("a picture could not be made: {0}")]
-    Encoding(String),
-    /// Too many pictures wait to be made small.
-    #[error(transparent)]
-    Heavy(#[from] HeavyError),
-    /// The object store failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for AvatarError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::TooLarge => Refusal::TooLarge,
-            Self::NotAPicture(reason) => Refusal::invalid("file", *reason),
-            Self::NotFound => Refusal::NotFound,
-            Self::Encoding(_) => Refusal::Internal,
-            Self::Heavy(error) => error.refusal(),
-            Self::Storage(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// The key of a picture by its owner's id and its file's name, if those are what [`set`] makes.
+/// The key of an image by its owner's id and its file's name, if those have the form that [`set`] creates.
 #[must_use]
 pub fn key(folder: Uuid, file: &str) -> Option<String> {
     let (id, extension) = file.split_once('.')?;
@@ -81,16 +38,16 @@ pub fn key(folder: Uuid, file: &str) -> Option<String> {
     is_ours.then(|| format!("{folder}/profile-image/{file}"))
 }
 
-/// How long an object that nothing refers to is kept: longer than any request takes that may still make it
-/// somebody's picture.
+/// Time for which an unreferenced object is kept: longer than the duration of any request that may still reference
+/// it.
 const STRAY_FOR: Duration = Duration::hours(1);
 
-/// Gives a person a new picture, in all their workspaces, and removes the one before. `folder` is the workspace
-/// it was sent in, or else the person; the caller has checked that the actor may do this. Answers with
-/// the reference to the picture.
+/// Sets a user's image for all their workspaces, and removes the previous one. `folder` is the workspace
+/// it was sent in, or else the user; the caller has checked the actor's permissions. Answers the
+/// reference to the image.
 ///
 /// # Errors
-/// [`AvatarError::TooLarge`], [`AvatarError::NotAPicture`], [`AvatarError::NotFound`].
+/// `payload_too_large`, `record_invalid`, `record_not_found`.
 pub async fn set(
     database: &Database,
     storage: &Storage,
@@ -98,15 +55,15 @@ pub async fn set(
     user: UserId,
     folder: Uuid,
     file: Bytes,
-) -> Result<String, AvatarError> {
+) -> Result<String, Error> {
     let key = store(database, storage, folder, file).await?;
     let before = point_to(database, actor, user, &key).await?;
     remove(storage, before).await;
     Ok(reference(&key))
 }
 
-/// Gives a person another picture in one workspace: that of their member there, and removes the one before. The caller
-/// has checked that the actor may do this. Answers with the reference to the picture.
+/// Sets a user's image for one workspace: that of their member there, and removes the previous one. The caller
+/// has checked the actor's permissions. Answers the reference to the image.
 ///
 /// # Errors
 /// As of [`set`].
@@ -116,7 +73,7 @@ pub async fn set_for_member(
     actor: &Actor,
     (workspace, user): (WorkspaceId, UserId),
     file: Bytes,
-) -> Result<String, AvatarError> {
+) -> Result<String, Error> {
     let key = store(database, storage, workspace.0, file).await?;
     let mut tx = database.begin().await?;
     let mut scope = TenantScope::enter(&mut tx, workspace).await?;
@@ -130,25 +87,20 @@ pub async fn set_for_member(
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(AvatarError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let told = json!({ "user_id": user, "fields": ["avatar_url"] });
     scope.record(Event::new("member", "updated", member.id, told), workspace, actor).await?;
     scope.leave().await?;
     no_stray(&mut tx, &key).await?;
     note_stray(tx.conn(), member.picture_before.as_deref()).await?;
     tx.commit().await?;
-    // At once, so that many changes in a row take no more room than one.
+    // At once, so that many changes in a row take no more storage than one.
     remove(storage, member.picture_before.as_deref().and_then(key_of).map(str::to_owned)).await;
     Ok(reference(&key))
 }
 
-/// Stores what was sent as an object that is nobody's picture yet; answers its key.
-async fn store(
-    database: &Database,
-    storage: &Storage,
-    folder: Uuid,
-    file: Bytes,
-) -> Result<String, AvatarError> {
+/// Stores an uploaded image as an unreferenced object; answers its key.
+async fn store(database: &Database, storage: &Storage, folder: Uuid, file: Bytes) -> Result<String, Error> {
     let picture = picture::of(file).await?;
     let key = format!("{folder}/profile-image/{}.{EXTENSION}", Uuid::now_v7());
     sqlx::query!("insert into stray_pictures (key) values ($1)", key).execute(&database.pool).await?;
@@ -156,13 +108,13 @@ async fn store(
     Ok(key)
 }
 
-/// Makes an object somebody's picture; answers with the one that was.
+/// References an object as a user's image; answers the previous reference.
 async fn point_to(
     database: &Database,
     actor: &Actor,
     user: UserId,
     key: &str,
-) -> Result<Option<String>, AvatarError> {
+) -> Result<Option<String>, Error> {
     let mut tx = database.begin().await?;
     let before = sqlx::query_scalar!(
         "update users u set avatar_key = $2, updated_at = now()
@@ -174,7 +126,7 @@ async fn point_to(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(AvatarError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     no_stray(&mut tx, key).await?;
     let new = profile::New { picture: true, ..profile::New::default() };
     profile::copy_to_members(&mut tx, user, new, actor).await?;
@@ -184,12 +136,12 @@ async fn point_to(
     Ok(before)
 }
 
-/// Removes some of the objects to which nothing has referred for a while; answers how many. Killed in between, it
+/// Removes some of the objects that have been unreferenced for a while; answers their number. If killed, the next run
 /// finds them again.
 ///
 /// # Errors
 /// When the object store or the database fails.
-pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Result<usize, AvatarError> {
+pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Result<usize, Error> {
     let keys = sqlx::query_scalar!(
         "select key from stray_pictures where since < $1 order by since limit $2",
         jobs::clock::now() - STRAY_FOR,
@@ -204,11 +156,11 @@ pub async fn sweep(database: &Database, storage: &Storage, at_most: i64) -> Resu
     Ok(keys.len())
 }
 
-/// Removes a picture that nobody has any more. One that can't be removed now is removed by the sweep.
+/// Removes an unreferenced image. If that fails, the sweep removes it.
 pub async fn remove(storage: &Storage, key: Option<String>) {
     let Some(key) = key else { return };
     if let Err(error) = storage.delete(&key).await {
-        tracing::warn!(key, %error, "a picture that nobody has any more could not be removed");
+        tracing::warn!(key, %error, "could not remove an unreferenced image");
     }
 }
 

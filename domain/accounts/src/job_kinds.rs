@@ -1,4 +1,4 @@
-//! The kinds of job of accounts and of new workspaces. Their handlers are in `workers`.
+//! The job kinds of accounts and of new workspaces. Their handlers are in `workers`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::signups::SignupId;
 
-/// The kinds.
+/// The job kinds.
 pub const KINDS: &[Kind] = &[
     Kind::of::<ProvisionWorkspace>(),
     Kind::of::<WriteToAccount>(),
@@ -17,7 +17,7 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// Creates a signed-up user's account and workspace.
-/// Killed at any line: every step looks at what is there first, so the next attempt goes on.
+/// Killed at any line: every step checks the present state first, so the next attempt continues.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProvisionWorkspace {
     /// The reserved sign-up that holds email, password hash and company.
@@ -31,30 +31,30 @@ impl JobKind for ProvisionWorkspace {
     const PRIORITY: i16 = 1;
 }
 
-/// A letter about an account that anybody may ask for by naming an address.
+/// An email about an account that can be requested by naming an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountLetter {
-    /// To whoever registers: makes the account, if the address has none.
+    /// Reply to a registration: creates the account, if the address has none.
     Welcome {
-        /// What they are called.
+        /// Full name.
         name: String,
     },
     /// Another link to activate an account.
     Activation,
-    /// A link to choose a new password.
+    /// A link to reset the password.
     PasswordReset,
 }
 
-/// Looks who has an address and writes them what was asked for; writes nothing where nobody has it.
-/// Killed between the commit and its end: writes again, and the newer link is the one that is good.
+/// Finds the account of an address and sends it the requested email; sends none if there is no account.
+/// Killed between the commit and its end: sends again, and the newer link is the valid one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WriteToAccount {
-    /// What to write.
+    /// Email to send.
     pub letter: AccountLetter,
-    /// The address, as it was typed.
+    /// Email address, as typed.
     pub email: String,
-    /// A page of the web app, beside which those are that letters lead to.
+    /// URL of a page of the web app; the pages that emails link to are beside it.
     pub link: String,
 }
 
@@ -64,8 +64,8 @@ impl JobKind for WriteToAccount {
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
-/// Forgets what accounts don't need any more: counts of failed sign-ins, used and expired links.
-/// Killed at any line: the next run finds what is left.
+/// Removes outdated data of accounts: counts of failed sign-ins, used and expired links.
+/// Killed at any line: the next run finds the rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SweepAccounts {}
 
@@ -75,13 +75,13 @@ impl JobKind for SweepAccounts {
     const RETRY: RetryPolicy = RetryPolicy::NEVER;
 }
 
-/// Writes to whoever has an address which workspaces they belong to; to nobody, where nobody has it.
-/// Killed between the commit and its end: writes again.
+/// Emails the owner of an address the list of their workspaces; sends nothing if no account has the address.
+/// Killed between the commit and its end: sends again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MailWorkspaces {
-    /// The address.
+    /// Email address.
     pub email: String,
-    /// Where they sign in.
+    /// URL of the sign-in page.
     pub link: String,
 }
 

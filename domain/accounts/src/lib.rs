@@ -1,5 +1,5 @@
-//! Accounts and how they come into workspaces: people, sessions, sign-ups, invitations, keys, payments; and what
-//! operators do with tenants.
+//! Accounts and their ways into workspaces: users, sessions, sign-ups, invitations, keys, payments; and the
+//! operator's view of tenants.
 
 pub mod account_tokens;
 pub mod api_keys;

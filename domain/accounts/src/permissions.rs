@@ -1,13 +1,13 @@
-//! What each role may do in a workspace. The catalogue is code ([`domain::access`]); the table
-//! `role_permissions` holds what a workspace wants otherwise, and nothing else. It is read with every request,
-//! so that a change holds from the next one on.
+//! Permissions of the roles in a workspace. The catalogue is code ([`domain::access`]); the table
+//! `role_permissions` holds only a workspace's deviations from it. It is read with every request,
+//! so that a change takes effect with the next one.
 //!
-//! The owner's role can't be changed, and nobody grants what they don't hold, by resetting a role neither.
+//! The owner's role can't be changed, and no caller grants what the caller lacks, by resetting a role neither.
 
 use std::collections::BTreeMap;
 
 use domain::{
-    Acting, DomainError, Event, FieldErrors, Refusal, WorkspaceId,
+    Acting, Error, Event, FieldErrors, WorkspaceId,
     access::{Held, Listed, Role, Scope, catalogue, find},
     makers,
 };
@@ -16,92 +16,59 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// A permission, as settings screens show it.
+/// A permission, for settings screens.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PermissionInfo {
-    /// Its name: `resource:action`.
+    /// Name: `resource:action`.
     pub name: String,
-    /// What it is about.
+    /// Resource type.
     pub resource: String,
-    /// What may be done with it.
+    /// Action.
     pub action: String,
-    /// What it lets people do.
+    /// Description.
     pub description: String,
-    /// The least role that has it by default.
+    /// Lowest role that has it by default.
     pub least_role: Role,
-    /// What an API key or a personal token needs for it.
+    /// Scope that an API key or a personal token needs for it.
     pub scope: Scope,
 }
 
-/// How one permission is set for a role.
+/// The setting of a permission for a role.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RolePermission {
-    /// Its name.
+    /// Name of the permission.
     pub permission: String,
     /// Whether the role has it.
     pub granted: bool,
-    /// Whether the role has it where nothing was changed.
+    /// Whether the role has it by default.
     pub default: bool,
 }
 
-/// What a role may do.
+/// The permissions of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RoleSettings {
     /// The role.
     pub role: Role,
-    /// Whether its permissions can be changed: not the owner's.
+    /// Whether its permissions can be changed; false for the owner.
     pub is_editable: bool,
-    /// Every permission that there is.
+    /// All permissions, with their settings.
     pub permissions: Vec<RolePermission>,
 }
 
-/// What setting up a workspace's permissions came to.
+/// Result of updating a workspace's permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Seeded {
-    /// Permissions that there are.
+    /// Number of permissions in the catalogue.
     pub permissions: i64,
-    /// Settings of permissions that there are no more, which have been removed.
+    /// Number of removed settings of permissions that no longer exist.
     pub removed: i64,
 }
 
-/// Why permissions were not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum PermissionError {
-    /// The owner may do everything. 409 `owner_immutable`.
-    #[error("what owners may do can't be changed")]
-    OwnerImmutable,
-    /// There are no such permissions; 422, by field.
-    #[error("there is no such permission")]
-    Unknown(FieldErrors),
-    /// The caller doesn't hold it. 403.
-    #[error("nobody grants what they don't have: {0}")]
-    NotHeld(&'static str),
-    /// The role is above the caller's. 403.
-    #[error("what the role {0} may do is changed by that role or one above it")]
-    AboveOwnRole(Role),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for PermissionError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::OwnerImmutable => Refusal::Conflict("owner_immutable".into()),
-            Self::Unknown(errors) => Refusal::Invalid(errors.clone()),
-            Self::NotHeld(_) | Self::AboveOwnRole(_) => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-impl PermissionError {
-    /// That there are no permissions of those names, which `field` has.
-    fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let shown = |name: &str| name.chars().take(64).collect::<String>();
-        let reasons = names.into_iter().map(|name| format!("{:?} is no permission", shown(name))).collect();
-        Self::Unknown(FieldErrors::from([(field.to_owned(), reasons)]))
-    }
+/// The error about unknown permissions in `field`.
+fn unknown<'n>(field: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+    let shown = |name: &str| name.chars().take(64).collect::<String>();
+    let reasons = names.into_iter().map(|name| format!("{:?} is not a permission", shown(name))).collect();
+    Error::invalid_fields(FieldErrors::from([(field.to_owned(), reasons)]))
 }
 
 impl From<&Listed> for PermissionInfo {
@@ -117,7 +84,7 @@ impl From<&Listed> for PermissionInfo {
     }
 }
 
-/// The catalogue, or the part of it that is about a resource.
+/// The catalogue, or the part of it about a resource.
 #[must_use]
 pub fn all(resource: Option<&str>) -> Vec<PermissionInfo> {
     let asked = |listed: &&Listed| resource.is_none_or(|resource| listed.resource() == resource);
@@ -134,18 +101,18 @@ pub fn grouped() -> BTreeMap<String, Vec<PermissionInfo>> {
     groups
 }
 
-/// Whether a caller holds a permission.
+/// Whether a caller has a permission.
 ///
 /// # Errors
-/// [`PermissionError::Unknown`].
-pub fn is_held(held: &Held, permission: &str) -> Result<bool, PermissionError> {
+/// `record_invalid`.
+pub fn is_held(held: &Held, permission: &str) -> Result<bool, Error> {
     match find(permission) {
         Some(listed) => Ok(held.may(listed.name)),
-        None => Err(PermissionError::unknown("permission", [permission])),
+        None => Err(unknown("permission", [permission])),
     }
 }
 
-/// What a workspace wants otherwise for a role.
+/// A workspace's settings of a role.
 async fn overrides(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -161,7 +128,7 @@ async fn overrides(
     Ok(rows.into_iter().map(|row| (row.permission, row.granted)).collect())
 }
 
-/// What a role may do in a workspace.
+/// The permissions of a role in a workspace.
 pub async fn of_role(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -182,7 +149,7 @@ pub async fn of_role(
     Ok(RoleSettings { role, is_editable: role != Role::Owner, permissions })
 }
 
-/// Every role, and the permissions that it has.
+/// All roles with their permissions.
 pub async fn of_roles(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -196,7 +163,7 @@ pub async fn of_roles(
     Ok(roles)
 }
 
-/// Takes the lock under which one change of a workspace's roles comes after the other.
+/// Takes the lock that serialises changes of a workspace's roles.
 async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(tx.conn())
@@ -204,26 +171,26 @@ async fn lock(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Grants and denies a role what is named; the rest stays as it is.
+/// Grants and denies a role the named permissions; the others stay unchanged.
 ///
 /// # Errors
-/// [`PermissionError::OwnerImmutable`]; [`PermissionError::Unknown`], with all names that are none;
-/// [`PermissionError::NotHeld`].
+/// `owner_immutable`; `record_invalid`, with all unknown names;
+/// `forbidden`.
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,
     role: Role,
     changes: &BTreeMap<String, bool>,
-) -> Result<RoleSettings, PermissionError> {
-    let unknown: Vec<_> = changes.keys().map(String::as_str).filter(|name| find(name).is_none()).collect();
-    if !unknown.is_empty() {
-        return Err(PermissionError::unknown("permissions", unknown));
+) -> Result<RoleSettings, Error> {
+    let strange: Vec<_> = changes.keys().map(String::as_str).filter(|name| find(name).is_none()).collect();
+    if !strange.is_empty() {
+        return Err(unknown("permissions", strange));
     }
     let named: Vec<_> = changes.iter().filter_map(|(name, &granted)| Some((find(name)?, granted))).collect();
     put(tx, by, role, &named, "permissions_changed").await
 }
 
-/// Grants a role one permission, or denies it.
+/// Grants or denies a role one permission.
 ///
 /// # Errors
 /// As [`change`].
@@ -233,12 +200,12 @@ pub async fn change_one(
     role: Role,
     permission: &str,
     granted: bool,
-) -> Result<RoleSettings, PermissionError> {
-    let listed = find(permission).ok_or_else(|| PermissionError::unknown("permission", [permission]))?;
+) -> Result<RoleSettings, Error> {
+    let listed = find(permission).ok_or_else(|| unknown("permission", [permission]))?;
     put(tx, by, role, &[(listed, granted)], "permissions_changed").await
 }
 
-/// Grants a role what is named, and denies it everything else.
+/// Grants a role the named permissions, and denies it all others.
 ///
 /// # Errors
 /// As [`change`].
@@ -247,18 +214,18 @@ pub async fn set(
     by: &Acting<'_>,
     role: Role,
     granted: &[String],
-) -> Result<RoleSettings, PermissionError> {
+) -> Result<RoleSettings, Error> {
     let mut changes: BTreeMap<_, _> =
         catalogue().iter().map(|listed| (listed.name.to_owned(), false)).collect();
     changes.extend(granted.iter().map(|name| (name.clone(), true)));
     change(tx, by, role, &changes).await
 }
 
-/// Lets a role have what it has by default.
+/// Resets a role to the defaults.
 ///
 /// # Errors
-/// [`PermissionError::OwnerImmutable`], [`PermissionError::NotHeld`].
-pub async fn reset(tx: &mut Tx, by: &Acting<'_>, role: Role) -> Result<RoleSettings, PermissionError> {
+/// `owner_immutable`, `forbidden`.
+pub async fn reset(tx: &mut Tx, by: &Acting<'_>, role: Role) -> Result<RoleSettings, Error> {
     let defaults: Vec<_> = catalogue().iter().map(|listed| (listed, role.may(listed.name))).collect();
     put(tx, by, role, &defaults, "permissions_reset").await
 }
@@ -269,12 +236,14 @@ async fn put(
     role: Role,
     wanted: &[(&'static Listed, bool)],
     verb: &str,
-) -> Result<RoleSettings, PermissionError> {
+) -> Result<RoleSettings, Error> {
     if role == Role::Owner {
-        return Err(PermissionError::OwnerImmutable);
+        return Err(Error::conflict("owner_immutable", "the permissions of owners cannot be changed"));
     }
     if role > by.held.role() {
-        return Err(PermissionError::AboveOwnRole(role));
+        return Err(Error::forbidden(format!(
+            "the permissions of the role {role} can only be changed by that role or a higher one"
+        )));
     }
     lock(tx, by.workspace).await?;
     let before = overrides(tx.conn(), by.workspace, role).await?;
@@ -282,7 +251,10 @@ async fn put(
     let changed: Vec<_> = wanted.iter().filter(|(listed, granted)| has(listed) != *granted).collect();
     if let Some((listed, _)) = changed.iter().find(|(listed, granted)| *granted && !by.held.may(listed.name))
     {
-        return Err(PermissionError::NotHeld(listed.name));
+        return Err(Error::forbidden(format!(
+            "you cannot grant a permission that you lack: {}",
+            listed.name
+        )));
     }
     let names: Vec<_> = wanted.iter().map(|(listed, _)| listed.name.to_owned()).collect();
     sqlx::query!(
@@ -293,7 +265,7 @@ async fn put(
     )
     .execute(tx.conn())
     .await?;
-    // What is as by default needs no row, and follows the default when a release changes it.
+    // A default setting needs no row, and follows the default when a release changes it.
     let differing = wanted.iter().filter(|(listed, granted)| (role >= listed.least) != *granted);
     let (names, granted): (Vec<_>, Vec<_>) =
         differing.map(|(listed, granted)| (listed.name.to_owned(), *granted)).unzip();
@@ -322,9 +294,9 @@ async fn put(
     Ok(of_role(tx.conn(), by.workspace, role).await?)
 }
 
-/// Brings a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
-/// what is left to do is to remove settings of permissions that there are no more. Done twice, it does nothing.
-pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, PermissionError> {
+/// Updates a workspace's settings to this release's catalogue. Permissions are code, so that none is ever missing;
+/// what remains is to remove settings of permissions that no longer exist. Repeating it changes nothing.
+pub async fn seed(tx: &mut Tx, by: &Acting<'_>) -> Result<Seeded, Error> {
     let known: Vec<_> = catalogue().iter().map(|listed| listed.name.to_owned()).collect();
     let removed: Vec<String> = sqlx::query_scalar!(
         "delete from role_permissions where workspace_id = $1 and permission <> all($2) returning permission",

@@ -1,9 +1,9 @@
-//! Personal tokens: how programs of a person come in, wherever that person may, or in one workspace. A person
-//! makes read-only ones; what one may do beyond that is granted by the operator. Shown once, kept as a hash.
+//! Personal tokens: the credentials of a user's programs, in all of the user's workspaces, or in one. A user
+//! creates read-only ones; further scopes are granted by the operator. Shown once, stored as a hash.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, Email, FieldErrors, PersonalTokenId, Refusal, UserId, WorkspaceId,
+    Actor, Email, Error, FieldErrors, PersonalTokenId, UserId, WorkspaceId,
     access::Scope,
     audit::{self, Entry},
     callers::{Authority, PERSONAL_TOKEN_PREFIX},
@@ -16,93 +16,58 @@ use sqlx::PgConnection;
 
 use crate::signups;
 
-/// Tokens of one person that are neither revoked nor expired.
+/// Maximum number of a user's tokens that are neither revoked nor expired.
 pub const MOST_LIVE: i64 = 50;
 
-/// A personal token, without the secret.
+/// A personal token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PersonalToken {
-    /// Its id.
+    /// Personal token id.
     pub id: PersonalTokenId,
-    /// The person.
+    /// Account id.
     pub user_id: UserId,
-    /// The only workspace that it is good in; none: all of the person's.
+    /// Id of the only workspace that the token is valid in; null if it is valid in all of the user's workspaces.
     pub workspace_id: Option<WorkspaceId>,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its first characters, by which people tell tokens apart.
+    /// First characters of the token, for telling tokens apart.
     pub prefix: String,
-    /// What it may do: `read`, unless it was granted more.
+    /// Granted scopes: `read`, unless more were granted.
     pub scopes: Vec<Scope>,
-    /// Networks that it may be used from; empty: from anywhere.
+    /// Networks that the token may be used from; empty for any address.
     pub ip_allowlist: Vec<String>,
-    /// When it is over by itself.
+    /// Expiry time; null if the token does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute; null if the token has not been used.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// Since when there is this token.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it was revoked.
+    /// Revocation time; null if the token is not revoked.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// A token to make.
+/// A personal token to create.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewToken {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     pub name: String,
-    /// The only workspace that it is to be good in.
+    /// Id of the only workspace that the token is valid in; null for all of the user's workspaces.
     pub workspace_id: Option<WorkspaceId>,
-    /// When it is over by itself.
+    /// Expiry time; null if the token does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    /// IP addresses, and networks in CIDR notation, that the token may be used from; at most 100. Empty for any
+    /// address.
     #[oai(default)]
     pub ip_allowlist: Vec<String>,
 }
 
-/// Why something about a token didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// There is no such token, or it is somebody else's. 404.
-    #[error("there is no such thing here")]
-    NotFound,
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// It is over for good. 409 `token_revoked`.
-    #[error("the token is revoked, and stays so")]
-    Revoked,
-    /// The person has [`MOST_LIVE`]. 402.
-    #[error("a person has at most {MOST_LIVE} personal tokens at a time")]
-    TooMany,
-    /// Somebody else acts as the person. 403.
-    #[error("whoever acts as somebody else makes no tokens for them")]
-    Impersonated,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for TokenError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Revoked => Refusal::Conflict("token_revoked".into()),
-            Self::TooMany => Refusal::LimitExceeded,
-            Self::Impersonated => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// Which tokens.
+/// Filter of tokens.
 #[derive(Debug, Clone, Default)]
 struct Filter {
     id: Option<PersonalTokenId>,
-    /// Those of a person that were not revoked.
+    /// Tokens of a user that were not revoked.
     live_of: Option<UserId>,
-    /// Those of whoever has the address with that key.
+    /// Tokens of the account with that key of its address.
     email_key: Option<String>,
 }
 
@@ -125,19 +90,19 @@ async fn find(conn: &mut PgConnection, filter: Filter) -> Result<Vec<PersonalTok
     .await
 }
 
-/// A person's tokens that were not revoked, the newest first.
+/// A user's tokens that were not revoked, the newest first.
 pub async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<PersonalToken>, sqlx::Error> {
     find(conn, Filter { live_of: Some(user), ..Filter::default() }).await
 }
 
-/// The tokens of whoever has an address, revoked ones too, the newest first.
+/// The tokens of the account with an address, including revoked ones, the newest first.
 pub async fn by_email(conn: &mut PgConnection, email: &str) -> Result<Vec<PersonalToken>, sqlx::Error> {
-    // What is no address is nobody's.
+    // A malformed address belongs to no account.
     let Some(email_key) = Email::key_of(email) else { return Ok(Vec::new()) };
     find(conn, Filter { email_key: Some(email_key), ..Filter::default() }).await
 }
 
-/// Revokes all of a person's tokens; answers what they are called.
+/// Revokes all of a user's tokens; answers their names.
 pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<Vec<String>, sqlx::Error> {
     let revoked = sqlx::query!(
         "update personal_tokens set revoked_at = now() where user_id = $1 and revoked_at is null
@@ -154,31 +119,31 @@ pub(crate) async fn revoke_all(tx: &mut Tx, user: UserId, actor: &Actor) -> Resu
     Ok(names)
 }
 
-async fn get(conn: &mut PgConnection, id: PersonalTokenId) -> Result<PersonalToken, TokenError> {
+async fn get(conn: &mut PgConnection, id: PersonalTokenId) -> Result<PersonalToken, Error> {
     let found = find(conn, Filter { id: Some(id), ..Filter::default() }).await?;
-    found.into_iter().next().ok_or(TokenError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
-/// Makes a read-only token for the acting person, good in the workspace that they have authority in, or in all of
-/// theirs. Answers it, and its secret, which is shown now and never again.
+/// Creates a read-only token for the acting user, valid in the workspace of the given authority, or in all of the
+/// user's. Answers it, and its secret, which is shown only now.
 ///
 /// # Errors
-/// [`TokenError::Invalid`] with all that is wrong, [`TokenError::TooMany`], [`TokenError::Impersonated`].
+/// `record_invalid` with all that is wrong, `limit_exceeded`, `forbidden`.
 pub async fn create(
     tx: &mut Tx,
     user: UserId,
     actor: &Actor,
     within: Option<&Authority>,
     new: NewToken,
-) -> Result<(PersonalToken, String), TokenError> {
-    // It would outlive what the member of staff was let in for.
+) -> Result<(PersonalToken, String), Error> {
+    // It would outlive the impersonation.
     if actor.impersonator_id.is_some() {
-        return Err(TokenError::Impersonated);
+        return Err(Error::forbidden("impersonators cannot create personal tokens"));
     }
     let mut errors = FieldErrors::new();
     let mut note = |field: &str, reason: &str| errors.insert(field.to_owned(), vec![reason.to_owned()]);
     let name = signups::name(&new.name).unwrap_or_else(|reason| {
-        note("name", reason);
+        note("name", &reason);
         String::new()
     });
     if new.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
@@ -190,7 +155,7 @@ pub async fn create(
     }
     let ip_allowlist = networks::checked(&new.ip_allowlist, "ip_allowlist", &mut errors);
     if !errors.is_empty() {
-        return Err(TokenError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     make_room(tx, user).await?;
     let (id, secret) = (PersonalTokenId::new(), format!("{PERSONAL_TOKEN_PREFIX}{}", secret::generate()));
@@ -215,8 +180,8 @@ pub async fn create(
     Ok((get(tx.conn(), id).await?, secret))
 }
 
-/// Sees to it that there is room for one more token, until the transaction is over.
-async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
+/// Ensures that there is room for one more token, until the transaction ends.
+async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), Error> {
     sqlx::query!("select id from users where id = $1 for no key update", user.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -227,14 +192,19 @@ async fn make_room(tx: &mut Tx, user: UserId) -> Result<(), TokenError> {
     )
     .fetch_one(tx.conn())
     .await?;
-    if live < MOST_LIVE { Ok(()) } else { Err(TokenError::TooMany) }
+    if live >= MOST_LIVE {
+        return Err(Error::limit_exceeded(format!(
+            "an account may have at most {MOST_LIVE} active personal tokens: revoke one first"
+        )));
+    }
+    Ok(())
 }
 
-/// Ends one of a person's tokens for good.
+/// Revokes one of a user's tokens permanently.
 ///
 /// # Errors
-/// [`TokenError::NotFound`], also for one that was revoked before.
-pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), TokenError> {
+/// `record_not_found`, also for one that was revoked before.
+pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenId) -> Result<(), Error> {
     let gone = sqlx::query!(
         "update personal_tokens set revoked_at = now()
           where id = $1 and user_id = $2 and revoked_at is null returning workspace_id, name, prefix",
@@ -243,25 +213,24 @@ pub async fn revoke(tx: &mut Tx, user: UserId, actor: &Actor, id: PersonalTokenI
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let entry =
         Entry::new("personal_token", "revoked", id, json!({ "name": gone.name, "prefix": gone.prefix }));
     Ok(audit::record(tx, gone.workspace_id, actor, entry).await?)
 }
 
-/// Says what a token may do: for the operator.
+/// Sets a token's scopes: for the operator.
 ///
 /// # Errors
-/// [`TokenError::NotFound`], [`TokenError::Revoked`]; [`TokenError::Invalid`] without a scope.
+/// `record_not_found`, `token_revoked`; `record_invalid` without a scope.
 pub async fn grant(
     tx: &mut Tx,
     actor: &Actor,
     id: PersonalTokenId,
     granted: &[Scope],
-) -> Result<PersonalToken, TokenError> {
+) -> Result<PersonalToken, Error> {
     if granted.is_empty() {
-        let reason = vec!["must have at least one".to_owned()];
-        return Err(TokenError::Invalid(FieldErrors::from([("scopes".to_owned(), reason)])));
+        return Err(Error::invalid("scopes", "must have at least one"));
     }
     let names: Vec<_> = Scope::EACH
         .iter()
@@ -277,7 +246,7 @@ pub async fn grant(
     .await?;
     let Some(changed) = changed else {
         get(tx.conn(), id).await?;
-        return Err(TokenError::Revoked);
+        return Err(Error::conflict("token_revoked", "the token has been revoked: create another one"));
     };
     let entry = Entry::new("personal_token", "granted", id, json!({ "scopes": names }));
     audit::record(tx, changed.workspace_id, actor, entry).await?;

@@ -1,14 +1,14 @@
 //! Sessions: one per sign-in. A session's access tokens are checked against it on every request, so
-//! that signing out ends them at once. Its refresh tokens rotate: each is good once. Within a few seconds
-//! the same one answers the same successor, for two tabs that refresh at once and for a lost answer; one
-//! that comes after that ends the session, because two parties hold it.
+//! that signing out ends them at once. Its refresh tokens rotate: each is valid once. Within a few seconds
+//! the same one answers the same successor, for two tabs that refresh concurrently and for a lost answer; a
+//! later reuse ends the session, because two parties hold the token.
 
 mod device;
 mod list;
 
 use chrono::{DateTime, Duration, Utc};
 use domain::{
-    Actor, DomainError, Refusal, SessionId, UserId,
+    Actor, Error, SessionId, UserId,
     audit::{self, Entry},
     secret,
     throttle::{self, Device, Subjects, Target, Verdict},
@@ -19,55 +19,55 @@ use sqlx::{PgExecutor, PgPool};
 
 pub use list::{Session, list, revoke, revoke_others};
 
-use crate::users::{Account, HashError};
+use crate::users::Account;
 
-/// How long a refresh token is good for. A session that is used now and then lives for ever.
+/// Lifetime of a refresh token. A session that is used from time to time has no end.
 const REFRESH_LIFETIME: Duration = Duration::days(30);
-/// How long after its use a refresh token answers the same successor again.
+/// Time after its use in which a refresh token answers the same successor again.
 const SAME_SUCCESSOR: &str = "10 seconds";
 
-/// A session just opened or refreshed. The refresh token is shown here and nowhere else.
+/// A newly opened or refreshed session. The refresh token is answered here and stored nowhere.
 #[derive(Clone)]
 pub struct Opened {
     /// The session.
     pub session: SessionId,
-    /// Whose it is.
+    /// Account.
     pub user: UserId,
-    /// Good for one refresh.
+    /// Refresh token, valid once.
     pub refresh_token: String,
 }
 
-/// Where a sign-in comes from, for the list of one's sessions.
+/// The client of a sign-in, for the list of the user's sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
-    /// What the client says it is.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
-    /// Its address.
+    /// Client address.
     pub ip: Option<String>,
 }
 
 impl Client {
-    /// Where somebody acts from.
+    /// The client of an actor.
     #[must_use]
     pub fn of(actor: &Actor) -> Self {
         Self { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() }
     }
 }
 
-/// Why a session is over.
+/// Reason for the end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Its person signed out.
+    /// Sign-out.
     Logout,
-    /// A refresh token of it came twice.
+    /// A refresh token was used twice.
     TokenReuse,
-    /// Its person ended it from elsewhere.
+    /// Ended by the user from another session.
     Revoked,
-    /// A new password was chosen.
+    /// The password was changed.
     PasswordChanged,
-    /// Its person may not sign in any more.
+    /// The account was deactivated.
     Deactivated,
-    /// Its person signs in with another address now.
+    /// The email address was changed.
     EmailChanged,
 }
 
@@ -84,68 +84,31 @@ impl Ended {
     }
 }
 
-/// Why there is no session.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// Nobody active has that address and that password. It doesn't say which is wrong.
-    #[error("the email or the password is wrong")]
-    WrongCredentials,
-    /// The refresh token is unknown, expired, used, or its session has ended.
-    #[error("the refresh token is not valid, or no longer: sign in again")]
-    NotRefreshable,
-    /// Too many failed attempts at that address from the client's network, or from many, whether or not somebody has
-    /// it; or at many from there.
-    #[error("too many failed attempts: try again in {0} s")]
-    Throttled(u64),
-    /// There is no such session of this person.
-    #[error("there is no such session")]
-    NotFound,
-    /// The password could not be compared.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for SessionError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::WrongCredentials => Refusal::WrongCredentials,
-            Self::NotRefreshable => Refusal::Unauthenticated,
-            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
-            Self::NotFound => Refusal::NotFound,
-            Self::Hash(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// Whether a session lets its person in.
+/// Whether a session is valid.
 pub async fn is_alive(database: impl PgExecutor<'_>, session: SessionId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(r#"select exists (select from live_sessions where id = $1) as "alive!""#, session.0,)
         .fetch_one(database)
         .await
 }
 
-/// Signs a person in. A device that they have signed in with before is counted apart from all others.
+/// Signs a user in. A device of an earlier sign-in is counted separately from all others.
 ///
 /// # Errors
-/// [`SessionError::WrongCredentials`], after the same time whatever is wrong; [`SessionError::Throttled`], also
-/// for the right password.
+/// `credentials_invalid`, after the same time whatever is wrong; `sign_in_locked`, also
+/// for the correct password.
 pub async fn sign_in(
     database: &Database,
     email: &str,
     password: String,
     device: Option<Device>,
     actor: &Actor,
-) -> Result<Opened, SessionError> {
+) -> Result<Opened, Error> {
     let account = Account::of_address(&database.pool, email).await?;
     let user = account.as_ref().map(|account| account.id);
     let target = user.map_or(Target::Nobody(email), Target::Account);
     let subjects = Subjects::of(target, actor.ip.as_deref(), device);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
-        return Err(SessionError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let is_right = Account::has_password(account, password).await?;
     let mut tx = database.begin().await?;
@@ -153,12 +116,14 @@ pub async fn sign_in(
         let verdict = count_failure(&mut tx, &subjects, user, actor).await?;
         tx.commit().await?;
         return Err(match verdict {
-            Verdict::Locked(seconds) => SessionError::Throttled(seconds),
-            Verdict::Open | Verdict::NowLocked => SessionError::WrongCredentials,
+            Verdict::Locked(seconds) => Error::sign_in_locked(seconds),
+            Verdict::Open | Verdict::NowLocked => {
+                Error::wrong_credentials("the email or the password is wrong")
+            }
         });
     };
     if let Verdict::Locked(seconds) = throttle::succeeded(&mut tx, &subjects).await? {
-        return Err(SessionError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let actor = Actor { user_id: Some(user), ..actor.clone() };
     let opened = open(&mut tx, user, &Client::of(&actor)).await?;
@@ -167,8 +132,8 @@ pub async fn sign_in(
     Ok(opened)
 }
 
-/// Counts a failed attempt to show that one is somebody, and notes the one that locked them out. The same
-/// statements run whether or not anybody has the address.
+/// Counts a failed proof of identity, and records the one that caused a lock. The same
+/// statements run whether or not an account has the address.
 pub(crate) async fn count_failure(
     tx: &mut Tx,
     subjects: &Subjects,
@@ -183,7 +148,7 @@ pub(crate) async fn count_failure(
     Ok(verdict)
 }
 
-/// Notes that a session was opened, and by what.
+/// Records the opening of a session.
 pub(crate) async fn note_opened(
     tx: &mut Tx,
     actor: &Actor,
@@ -193,7 +158,7 @@ pub(crate) async fn note_opened(
     audit::record(tx, None, actor, Entry::new("session", "opened", opened.0, json!({ "by": by }))).await
 }
 
-/// Opens a session for someone who has shown who they are.
+/// Opens a session for an authenticated user.
 pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, sqlx::Error> {
     sqlx::query!("update users set last_login_at = now() where id = $1", user.0).execute(tx.conn()).await?;
     let session = open_as(tx, user, None, client).await?;
@@ -202,7 +167,7 @@ pub async fn open(tx: &mut Tx, user: UserId, client: &Client) -> Result<Opened, 
     Ok(Opened { session, user, refresh_token })
 }
 
-/// Opens a session in which a member of staff acts as somebody, or a person as themselves. It has no refresh token.
+/// Opens a session for a user, or for staff acting as one, which has no refresh token.
 pub(crate) async fn open_as(
     tx: &mut Tx,
     user: UserId,
@@ -214,7 +179,7 @@ pub(crate) async fn open_as(
     Ok(session)
 }
 
-/// Opens a session of that id, which begins with that refresh token; answers when.
+/// Opens a session of that id with that refresh token; answers the time.
 pub(crate) async fn open_with(
     tx: &mut Tx,
     user: UserId,
@@ -248,7 +213,7 @@ async fn insert(
     .await
 }
 
-/// When a session that is alive was opened, if a refresh token of it has not been used.
+/// The opening time of a valid session with an unused refresh token.
 pub(crate) async fn unused_since(
     database: impl PgExecutor<'_>,
     session: SessionId,
@@ -266,7 +231,7 @@ pub(crate) async fn unused_since(
     .await
 }
 
-/// Whether in that session somebody acts as somebody else.
+/// Whether in that session staff acts as another user.
 pub(crate) async fn is_impersonation(pool: &PgPool, session: SessionId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from sessions where id = $1 and impersonator_id is not null) as "is!""#,
@@ -292,12 +257,12 @@ fn expiry() -> DateTime<Utc> {
     jobs::clock::now() + REFRESH_LIFETIME
 }
 
-/// Trades a refresh token for the next one. Within ten seconds of its use the same token is answered the same
+/// Exchanges a refresh token for the next one. Within ten seconds of its use the same token is answered the same
 /// next one: the tabs of one browser share a token, and an answer may be lost.
 ///
 /// # Errors
-/// [`SessionError::NotRefreshable`]; if the token had been used longer ago, its session has now ended.
-pub async fn refresh(database: &Database, token: &str) -> Result<Opened, SessionError> {
+/// `token_invalid`; if the token had been used longer ago, its session has now ended.
+pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Error> {
     let hash = secret::hash(token);
     let salt = secret::salt();
     let next = secret::successor(token, &salt);
@@ -321,7 +286,7 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
         }
         end_reused(&mut tx, &hash).await?;
         tx.commit().await?;
-        return Err(SessionError::NotRefreshable);
+        return Err(Error::unauthenticated("the refresh token is invalid or has expired: sign in again"));
     };
     let (session, user) = (traded.id, traded.user_id);
     store(&mut tx, session, &next).await?;
@@ -341,7 +306,7 @@ pub async fn refresh(database: &Database, token: &str) -> Result<Opened, Session
     Ok(Opened { session, user, refresh_token: next })
 }
 
-/// What a token was traded for a moment ago. Whoever traded it has committed: this waited for their row.
+/// The successor of a recently used token. The exchange has been committed: this waited for its row.
 async fn same_successor(tx: &mut Tx, token: &str, hash: &[u8]) -> Result<Option<Opened>, sqlx::Error> {
     let traded = sqlx::query!(
         r#"select s.id as "id!", s.user_id as "user_id!", t.successor_salt as "salt!"
@@ -361,7 +326,7 @@ async fn same_successor(tx: &mut Tx, token: &str, hash: &[u8]) -> Result<Option<
     }))
 }
 
-/// Ends the session whose token came a second time.
+/// Ends the session whose token was used a second time.
 async fn end_reused(tx: &mut Tx, hash: &[u8]) -> Result<(), sqlx::Error> {
     let ended = sqlx::query!(
         "update sessions s
@@ -382,7 +347,7 @@ async fn end_reused(tx: &mut Tx, hash: &[u8]) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Signs out: the session's access tokens, refresh tokens and tickets are worthless from now on.
+/// Signs out: the session's access tokens, refresh tokens and tickets are invalid from now on.
 pub async fn end(tx: &mut Tx, session: SessionId, actor: &Actor) -> Result<(), sqlx::Error> {
     let ended = sqlx::query!(
         "update sessions set revoked_at = now(), revoked_for = $2 where id = $1 and revoked_at is null",
@@ -394,7 +359,7 @@ pub async fn end(tx: &mut Tx, session: SessionId, actor: &Actor) -> Result<(), s
     if ended.rows_affected() > 0 { note_ended(tx, actor, session, Ended::Logout).await } else { Ok(()) }
 }
 
-/// Ends all of a person's sessions, but the one given; answers how many those were. Whoever calls notes why.
+/// Ends all of a user's sessions except the given one; answers their number. The caller records the reason.
 pub(crate) async fn end_all(
     tx: &mut Tx,
     user: UserId,
@@ -413,7 +378,7 @@ pub(crate) async fn end_all(
     Ok(ended.rows_affected())
 }
 
-/// Ends the sessions in which a member of staff acts as others.
+/// Ends the sessions in which a staff account acts as other users.
 pub(crate) async fn end_acting(tx: &mut Tx, staff: UserId, why: Ended) -> Result<u64, sqlx::Error> {
     let ended = sqlx::query!(
         "update sessions set revoked_at = now(), revoked_for = $2 where impersonator_id = $1 and revoked_at is null",

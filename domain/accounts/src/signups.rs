@@ -1,21 +1,21 @@
-//! The doors to a workspace: each is a row of `signups` and one job that provisions a workspace from it.
+//! The sign-up flows: each creates a row of `signups` and one job that provisions a workspace from it.
 //!
-//! A door that makes an account reserves the address when the request is accepted, before the job exists; the
-//! password is hashed before anything is stored; tokens are made when the end is delivered, to whoever holds
-//! the sign-up's own unguessable token, and only for a while. What fails for good leaves nothing behind.
+//! A flow that creates an account reserves the address when the request is accepted, before the job exists; the
+//! password is hashed before anything is stored; tokens are created when the end is delivered, to the holder of
+//! the sign-up's own unguessable token, and only for a limited time. A sign-up that fails finally leaves
+//! nothing behind.
 
 mod delivery;
 mod doors;
 mod undo;
 
-use domain::{DomainError, Email, FieldErrors, Refusal, UserId, WorkspaceId, secret};
+use std::borrow::Cow;
+
+use domain::{Email, Error, FieldErrors, Name, UserId, WorkspaceId, secret};
 use jobs::JobId;
 use sqlx::PgPool;
 
-use crate::{
-    stripe::invites::InviteError,
-    users::{HashError, Password},
-};
+use crate::users::Password;
 pub use delivery::{Delivered, deliver};
 pub use doors::{
     HashedSignup, NewInvitedSignup, NewOwnedWorkspace, NewProvision, NewSignup, ReadInvitedSignup,
@@ -29,25 +29,22 @@ domain::ids! {
     SignupId = "signup",
 }
 
-/// The longest name of a person or company.
-const LONGEST_NAME: usize = 200;
-
-/// The way by which someone comes to a workspace.
+/// The flow by which a workspace is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Door {
-    /// Someone makes an account, and a workspace with it.
+    /// Sign-up: a new account and a workspace.
     Signup,
-    /// The same, of someone who has paid already.
+    /// The same, after a payment.
     StripeInvite,
-    /// Someone who has an account makes another workspace.
+    /// Another workspace for an existing account.
     Create,
-    /// Staff makes a workspace for somebody.
+    /// A workspace created by staff for another user.
     Provision,
 }
 
 impl Door {
-    /// Whether the account is made by the job, and whoever waits for it let in.
+    /// Whether the job creates the account, and the holder of its token is signed in.
     #[must_use]
     pub fn makes_account(self) -> bool {
         matches!(self, Self::Signup | Self::StripeInvite)
@@ -57,104 +54,44 @@ impl Door {
 /// A sign-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signup {
-    /// Its id, which is not what its URLs name.
+    /// Sign-up id, which is not the one in its URLs.
     pub id: SignupId,
-    /// By which door.
+    /// Flow.
     pub door: Door,
-    /// The address, as it was written.
+    /// Email address, as it was written.
     pub email: String,
-    /// What the person is called.
+    /// Full name of the user.
     pub full_name: String,
-    /// What the workspace will be called.
+    /// Name of the new workspace.
     pub company_name: String,
-    /// The workspace's owner.
+    /// Owner of the workspace.
     pub user_id: UserId,
-    /// Whether the owner's account is made for it.
+    /// Whether the owner's account is created with it.
     pub makes_user: bool,
-    /// Whether the workspace begins without an example of a recordset.
+    /// Whether the workspace is created without the example recordset.
     pub skip_seed: bool,
-    /// The workspace that it creates.
+    /// Workspace that it creates.
     pub workspace_id: WorkspaceId,
-    /// What the owner pays with, if they have said so.
+    /// Id of the owner's payment method, if given.
     pub payment_method_id: Option<String>,
-    /// The job that does it.
+    /// Id of the job.
     pub job_id: JobId,
-    /// `pending`, `completed` or `abandoned`.
+    /// State: `pending`, `completed` or `abandoned`.
     pub state: String,
 }
 
-/// A sign-up just accepted.
+/// A newly accepted sign-up.
 #[derive(Clone)]
 pub struct Started {
-    /// What its URLs name: whoever holds it may watch, and take the tokens.
+    /// Token in its URLs: its holder may follow the sign-up, and receives the tokens.
     pub token: String,
-    /// The job, for watching it from inside.
+    /// Id of the job, for internal use.
     pub job: JobId,
-    /// The workspace that it creates.
+    /// Workspace that it creates.
     pub workspace_id: WorkspaceId,
 }
 
-/// Why a sign-up was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum SignupError {
-    /// Values that break a rule.
-    #[error("the sign-up is not valid")]
-    Invalid(FieldErrors),
-    /// Required values that are absent.
-    #[error("something is missing")]
-    Missing(Vec<String>),
-    /// Someone has, or is about to have, an account with that address.
-    #[error("there is an account with this email address already")]
-    EmailTaken,
-    /// Someone has an account with that identity at Clerk.
-    #[error("there is an account with this Clerk identity already")]
-    ClerkIdTaken,
-    /// Someone is signing up with that address just now.
-    #[error("someone is signing up with this email address just now: try again in a moment")]
-    SignupPending,
-    /// The owner's account has been closed.
-    #[error("the account with this email address is not active")]
-    UserInactive,
-    /// The owner's account has a password, and an address that its owner has not verified.
-    #[error("the account with this email address has not verified it; it must be verified first")]
-    AddressNotVerified,
-    /// The person has as many workspaces as one may have.
-    #[error("you own {0} workspaces, which is as many as one may have")]
-    TooManyWorkspaces(i64),
-    /// There is no sign-up of that token.
-    #[error("there is no such sign-up")]
-    NotFound,
-    /// The invite can't be used.
-    #[error(transparent)]
-    Invite(#[from] InviteError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// A password could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-}
-
-impl DomainError for SignupError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Invalid(fields) => Refusal::Invalid(fields.clone()),
-            Self::Missing(names) => Refusal::Missing(names.clone()),
-            Self::EmailTaken => Refusal::Conflict("email_taken".into()),
-            Self::ClerkIdTaken => Refusal::Conflict("clerk_id_taken".into()),
-            Self::SignupPending => Refusal::Conflict("signup_pending".into()),
-            Self::UserInactive => Refusal::Conflict("user_inactive".into()),
-            Self::AddressNotVerified => Refusal::Conflict("address_not_verified".into()),
-            Self::TooManyWorkspaces(_) => Refusal::LimitExceeded,
-            Self::NotFound => Refusal::NotFound,
-            Self::Invite(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-            Self::Hash(error) => error.refusal(),
-        }
-    }
-}
-
-/// Collects what is wrong with each field, so that all of it is said at once.
+/// Collects the errors of all fields, so that they are reported together.
 #[derive(Default)]
 struct Reader(FieldErrors);
 
@@ -172,10 +109,10 @@ impl Reader {
     }
 
     fn name(&mut self, field: &str, text: &str) -> Option<String> {
-        name(text).map_err(|reason| self.note(field, reason)).ok()
+        name(text).map_err(|reason| self.note(field, &reason)).ok()
     }
 
-    /// An id that somebody else's system has given, of the characters that those have.
+    /// An id of another system, limited to its usual characters.
     fn foreign_id(&mut self, field: &str, text: &str) -> Option<String> {
         let text = text.trim();
         let is_one = (1..=255).contains(&text.len())
@@ -186,27 +123,18 @@ impl Reader {
         is_one.then(|| text.to_owned())
     }
 
-    /// What was read, if nothing was wrong.
-    fn finish<T>(self, read: Option<T>) -> Result<T, SignupError> {
+    /// The parsed value, if there were no errors.
+    fn finish<T>(self, read: Option<T>) -> Result<T, Error> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),
-            _ => Err(SignupError::Invalid(self.0)),
+            _ => Err(Error::invalid_fields(self.0)),
         }
     }
 }
 
-/// The name of a person or company: one line with something on it.
-pub(crate) fn name(text: &str) -> Result<String, &'static str> {
-    let text = text.trim();
-    if text.is_empty() {
-        Err("must not be empty")
-    } else if text.chars().count() > LONGEST_NAME {
-        Err("must have at most 200 characters")
-    } else if text.chars().any(char::is_control) {
-        Err("must be one line")
-    } else {
-        Ok(text.to_owned())
-    }
+/// The name of a user or company: one non-empty line.
+pub(crate) fn name(text: &str) -> Result<String, Cow<'static, str>> {
+    text.parse::<Name<200>>().map(String::from).map_err(|invalid| invalid.to_string().into())
 }
 
 /// The sign-up of that id.
@@ -222,15 +150,15 @@ pub async fn find(pool: &PgPool, id: SignupId) -> Result<Option<Signup>, sqlx::E
     .await
 }
 
-/// The job of the sign-up that has this token.
+/// The job of the sign-up with this token.
 ///
 /// # Errors
-/// [`SignupError::NotFound`] for a token that we never gave.
-pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, SignupError> {
+/// `record_not_found` for an unknown token.
+pub async fn job_of(pool: &PgPool, token: &str) -> Result<JobId, Error> {
     sqlx::query_scalar!("select job_id from signups where token_hash = $1", secret::hash(token))
         .fetch_optional(pool)
         .await?
-        .ok_or(SignupError::NotFound)
+        .ok_or_else(Error::not_found)
 }
 
 impl std::fmt::Debug for Started {

@@ -1,10 +1,10 @@
-//! What Stripe brings about: invitations to sign up that were paid for, and what its webhook events say of
+//! The effects of Stripe: invites after payments, and the webhook events about
 //! subscriptions. The client is [`runtime::stripe`].
 
 pub mod invites;
 pub mod notices;
 
 domain::ids! {
-    /// An invitation to sign up that was paid for.
+    /// A paid invitation to sign up.
     StripeInviteId = "stripe_invite",
 }

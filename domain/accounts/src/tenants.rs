@@ -1,5 +1,5 @@
-//! Tenants, as apps see workspaces before anybody has signed in: how one shows itself, and which ones somebody
-//! belongs to. The latter is told to nobody but that person.
+//! Tenants, as apps see workspaces before a sign-in: the branding of one, and the list of a user's. Only that user
+//! receives the list.
 
 use domain::{
     Actor, Email, UserId, WorkspaceId,
@@ -14,10 +14,10 @@ use url::Url;
 
 use crate::job_kinds::MailWorkspaces;
 
-/// How often one address is written to at the most.
+/// Minimum interval of emails to one address.
 const AT_MOST_EVERY: std::time::Duration = std::time::Duration::from_secs(900);
 
-/// Whether jobs may be those of that tenant: there is this workspace, or it is all zeros, the installation itself.
+/// Whether the tenant can have jobs: it is a workspace, or the nil id, the installation itself.
 pub async fn is_known(database: &Database, tenant: WorkspaceId) -> Result<bool, sqlx::Error> {
     if tenant.0.is_nil() {
         return Ok(true);
@@ -27,38 +27,38 @@ pub async fn is_known(database: &Database, tenant: WorkspaceId) -> Result<bool, 
         .await
 }
 
-/// Which tenant.
+/// A reference to a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
-    /// The one of that id.
+    /// By id.
     Id(WorkspaceId),
-    /// The one of that name for URLs.
+    /// By slug.
     Slug(String),
 }
 
-/// How a tenant shows itself, and how one signs in to it.
+/// Public configuration of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantConfig {
-    /// Which.
+    /// Tenant id.
     pub id: WorkspaceId,
-    /// Its name for URLs.
+    /// Slug.
     pub slug: String,
-    /// How it shows itself.
+    /// Branding.
     pub brand: Brand,
-    /// Its rules.
+    /// Security settings.
     pub governance: Governance,
 }
 
-/// A tenant with a membership of the person.
+/// A tenant of which the user is a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantName {
-    /// Which.
+    /// Tenant id.
     pub id: WorkspaceId,
-    /// What it is called.
+    /// Display name.
     pub brand_name: String,
 }
 
-/// How a tenant shows itself; none if there is none, or not yet.
+/// The public configuration of a tenant; none if it doesn't exist, or is not ready.
 pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<TenantConfig>, sqlx::Error> {
     let (id, slug) = match named {
         Named::Id(id) => (Some(id.0), None),
@@ -78,7 +78,7 @@ pub async fn config(conn: &mut PgConnection, named: &Named) -> Result<Option<Ten
     Ok(Some(TenantConfig { id: found.id, slug: found.slug, brand, governance }))
 }
 
-/// The tenants that a person may enter now, if the address is theirs; else none.
+/// The tenants that a user may enter now, if the address is the user's; else none.
 pub async fn of_caller(
     conn: &mut PgConnection,
     caller: UserId,
@@ -113,11 +113,11 @@ async fn of_user(conn: &mut PgConnection, user: UserId) -> Result<Vec<TenantName
     Ok(rows.into_iter().map(|row| named(row.id, row.branding, row.name)).collect())
 }
 
-/// Asks for a letter that tells whoever has an address where they belong: the same work whether or not anybody
-/// has it. An address is written to every quarter of an hour at the most, whoever asks.
+/// Requests an email with the tenants of an address: the same work whether or not an account has
+/// it. At most one per quarter of an hour is sent to an address, for all callers together.
 ///
 /// # Errors
-/// [`PostError::LimitReached`] for who has asked for too many.
+/// [`PostError::LimitReached`] after too many requests.
 pub async fn ask_for_letter(
     tx: &mut Tx,
     email: &Email,
@@ -134,7 +134,7 @@ pub async fn ask_for_letter(
     Ok(())
 }
 
-/// Writes that letter. Answers whether anybody has the address and belongs somewhere.
+/// Sends that email. Answers whether the address has an account with a workspace.
 pub async fn write_letter(
     database: &Database,
     job: &MailWorkspaces,
@@ -163,12 +163,9 @@ pub async fn write_letter(
         to: person.email,
         name: person.name,
         subject: "Your workspaces".to_owned(),
-        lines: vec![
-            "somebody, most likely you, asked which workspaces you belong to:".to_owned(),
-            names.join("\n"),
-        ],
+        lines: vec!["The list of your workspaces was requested:".to_owned(), names.join("\n")],
         action: Url::parse(&job.link).ok().map(|url| Action { label: "Sign in".to_owned(), url: url.into() }),
-        after: vec!["Whoever asked was told nothing: this letter is the only answer.".to_owned()],
+        after: vec!["Only this email has the list; the requester did not receive it.".to_owned()],
     };
     match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, actor).await {
         Ok(()) => {}

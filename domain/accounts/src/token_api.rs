@@ -1,8 +1,8 @@
-//! Who is behind a credential, and which workspaces it opens: what the owner of a token asks first.
+//! The owner of a credential, and the workspaces that it gives access to.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    DomainError, PageOf, PageRequest, Refusal, UserId, WorkspaceId,
+    Error, PageOf, PageRequest, UserId, WorkspaceId,
     access::{Role, Scope},
     callers::{Authority, Principal},
 };
@@ -12,81 +12,58 @@ use uuid::Uuid;
 /// A key or token, as its bearer may know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    /// Its id.
+    /// Key or token id.
     pub id: Uuid,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its first characters.
+    /// First characters.
     pub prefix: String,
-    /// What it may do.
+    /// Granted scopes.
     pub scopes: Vec<Scope>,
-    /// The only workspace that it is good in.
+    /// Only workspace that it is valid in.
     pub workspace: Option<WorkspaceId>,
-    /// When it is over by itself.
+    /// Expiry time.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A person.
+/// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Who.
+    /// Account id.
     pub id: UserId,
-    /// Their address.
+    /// Email address.
     pub email: String,
-    /// What they are called.
+    /// Full name.
     pub name: String,
 }
 
-/// A workspace that a credential opens.
+/// A workspace that a credential gives access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Book {
-    /// The workspace.
+    /// Workspace id.
     pub id: WorkspaceId,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its name for URLs.
+    /// Slug.
     pub slug: String,
-    /// What the caller is there; of an API key, what the person is who answers for it.
+    /// Role of the caller there; of an API key, that of the user who answers for it.
     pub role: Role,
 }
 
-/// Why a credential tells nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenApiError {
-    /// It has gone since the request came. 401.
-    #[error("the token is not valid, or no longer")]
-    Gone,
-    /// It doesn't read. 403.
-    #[error("this needs the scope read")]
-    ReadsNothing,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for TokenApiError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Gone => Refusal::Unauthenticated,
-            Self::ReadsNothing => Refusal::Forbidden,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// The key or token that a caller came with, if it reads; none for a session, which does.
+/// The key or token of a caller, if it may read; none for a session, which may.
 ///
 /// # Errors
-/// [`TokenApiError::ReadsNothing`], [`TokenApiError::Gone`].
-pub async fn reading(
-    conn: &mut PgConnection,
-    principal: &Principal,
-) -> Result<Option<Bearer>, TokenApiError> {
+/// `forbidden` for one that doesn't read; `token_invalid` for one that has gone since the request came.
+pub async fn reading(conn: &mut PgConnection, principal: &Principal) -> Result<Option<Bearer>, Error> {
     if matches!(principal, Principal::Session { .. }) {
         return Ok(None);
     }
-    let bearer = bearer(conn, principal).await?.ok_or(TokenApiError::Gone)?;
-    if Scope::Read.is_in(&bearer.scopes) { Ok(Some(bearer)) } else { Err(TokenApiError::ReadsNothing) }
+    let gone = || Error::unauthenticated("the token is invalid or has expired");
+    let bearer = bearer(conn, principal).await?.ok_or_else(gone)?;
+    if !Scope::Read.is_in(&bearer.scopes) {
+        return Err(Error::forbidden("this needs the scope read"));
+    }
+    Ok(Some(bearer))
 }
 
 async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option<Bearer>, sqlx::Error> {
@@ -115,14 +92,14 @@ async fn bearer(conn: &mut PgConnection, principal: &Principal) -> Result<Option
     }))
 }
 
-/// The person, if there is one active.
+/// The user, if active.
 pub async fn person(conn: &mut PgConnection, user: UserId) -> Result<Option<Person>, sqlx::Error> {
     sqlx::query_as!(Person, "select id, email, name from users where id = $1 and is_active", user.0)
         .fetch_optional(conn)
         .await
 }
 
-/// A part of the workspaces that a caller may enter now, by name.
+/// A part of the workspaces that a caller may enter now, sorted by name.
 pub async fn books(
     conn: &mut PgConnection,
     entered: &[Authority],

@@ -1,18 +1,18 @@
-//! What maintenance looks for across workspaces: things whose job or use has gone.
+//! Maintenance across workspaces: data that is no longer used.
 
 use domain::{WorkspaceDb, WorkspaceId};
 use jobs::{Database, JobId};
 
 use crate::signups;
 
-/// The workspaces that serve.
+/// All available workspaces.
 pub async fn workspaces(database: &Database) -> Result<Vec<WorkspaceId>, sqlx::Error> {
     sqlx::query_scalar!("select id from workspaces where state = 'ready' order by id")
         .fetch_all(&database.pool)
         .await
 }
 
-/// Those of the jobs that are neither waiting nor running.
+/// Those of the jobs that have ended.
 pub async fn over(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
@@ -24,7 +24,7 @@ pub async fn over(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sql
     Ok(ids.into_iter().map(JobId).collect())
 }
 
-/// Those of the jobs that are not even in the history any more.
+/// Those of the jobs that are not even in the history.
 pub async fn forgotten(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
@@ -43,7 +43,7 @@ pub async fn imports_and_exports(db: &mut WorkspaceDb) -> Result<(Vec<JobId>, Ve
     Ok((imports, exports))
 }
 
-/// Forgets links to accounts, and tokens of staff, that have been over for a week; answers how many.
+/// Removes links to accounts, and impersonation tokens, that expired a week ago; answers their number.
 pub async fn forget_links(database: &Database) -> Result<u64, sqlx::Error> {
     let mut tx = database.begin().await?;
     let tokens = sqlx::query!("delete from account_tokens where expires_at < now() - interval '7 days'")
@@ -56,8 +56,8 @@ pub async fn forget_links(database: &Database) -> Result<u64, sqlx::Error> {
     Ok(tokens.rows_affected() + used.rows_affected())
 }
 
-/// Forgets who signed up, was invited or paid long ago: addresses, names and where they came from. First gives back
-/// what sign-ups still hold whose jobs are not even in the history any more, to be tried again. Answers how many rows went.
+/// Removes old data of sign-ups, invitations and payments: addresses, names and client addresses. First releases
+/// the reservations of sign-ups whose jobs are not even in the history. Answers the number of rows.
 pub async fn forget_doors(database: &Database) -> Result<u64, sqlx::Error> {
     let mut tx = database.begin().await?;
     let failed = sqlx::query_scalar!(
@@ -87,10 +87,10 @@ pub async fn forget_doors(database: &Database) -> Result<u64, sqlx::Error> {
     Ok(ended + invites + invitations)
 }
 
-/// Rows that one statement forgets.
+/// Number of rows that one statement removes.
 const BATCH: i64 = 1_000;
 
-/// Forgets a batch of refresh tokens that have expired: until then, a used one tells who presents it twice. Answers
+/// Removes a batch of expired refresh tokens: until then, a used one reveals its second use. Answers
 /// whether there may be more.
 pub async fn forget_refresh_tokens(database: &Database) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query!(

@@ -1,4 +1,4 @@
-//! Workspaces: who they belong to, and how one is made.
+//! Workspaces: their members, and their creation.
 
 pub mod details;
 pub mod provisioning;
@@ -20,23 +20,23 @@ use sqlx::PgPool;
 pub use branding::{Branding, BrandingChanges};
 pub use details::{Workspace, WorkspaceChanges};
 
-/// Whoever lets people into a workspace and out of it: where, and as what.
+/// A caller who changes the members of a workspace.
 #[derive(Debug, Clone, Copy)]
 pub struct Host<'a> {
-    /// The workspace.
+    /// Workspace.
     pub(crate) workspace: WorkspaceId,
-    /// What they are there.
+    /// Role of the caller there.
     pub(crate) role: Role,
-    /// Who they are.
+    /// Actor.
     pub(crate) actor: &'a Actor,
-    /// What they may do there.
+    /// Permissions of the caller there.
     pub(crate) held: &'a Held,
-    /// Who answers for what they do: themselves, or the maker of the key.
+    /// User who answers for the change: the caller, or the maker of the key.
     pub(crate) answerable: UserId,
 }
 
 impl<'a> Host<'a> {
-    /// Whoever has that authority, in one request.
+    /// The holder of that authority, in one request.
     #[must_use]
     pub fn new(authority: &'a Authority, actor: &'a Actor) -> Self {
         Self {
@@ -49,45 +49,45 @@ impl<'a> Host<'a> {
     }
 }
 
-/// A workspace, as one of its people sees it.
+/// A workspace, as a member sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Membership {
-    /// The workspace.
+    /// Workspace id.
     pub id: WorkspaceId,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its name for URLs.
+    /// Slug: the name in URLs.
     pub slug: String,
-    /// The person's role in it.
+    /// Role of the user in it.
     pub role: String,
 }
 
-/// Who a person is in one workspace.
+/// A user's member in a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Member {
-    /// The member.
+    /// Member id.
     pub id: MemberId,
-    /// The person.
+    /// Account id.
     pub user_id: UserId,
-    /// What they are called here.
+    /// Name shown in this workspace.
     pub name: String,
-    /// Where they are reached.
+    /// Email address.
     pub email: String,
     /// Role in this workspace.
     pub role: Role,
-    /// What they do.
+    /// Job title; null if none is set.
     pub title: Option<String>,
-    /// Their telephone.
+    /// Phone number; null if none is set.
     pub phone: Option<String>,
-    /// A few words about them.
+    /// Short biography; null if none is set.
     pub bio: Option<String>,
-    /// Their picture.
+    /// URL of the avatar image; null if none is set.
     pub avatar_url: Option<String>,
-    /// Since when they are here.
+    /// Time of joining the workspace.
     pub created_at: DateTime<Utc>,
 }
 
-/// The workspaces that a person may enter now, by name.
+/// The workspaces that a user may enter now, sorted by name.
 pub async fn entered(pool: &PgPool, authorities: &[Authority]) -> Result<Vec<Membership>, sqlx::Error> {
     let ids: Vec<_> = authorities.iter().map(|authority| authority.workspace().0).collect();
     let roles: Vec<_> = authorities.iter().map(|authority| authority.role().name().to_owned()).collect();
@@ -104,7 +104,7 @@ pub async fn entered(pool: &PgPool, authorities: &[Authority]) -> Result<Vec<Mem
     .await
 }
 
-/// The workspace that a person has switched to, if they may enter it now.
+/// The workspace that a user has last switched to, if the user may enter it now.
 pub async fn current(
     pool: &PgPool,
     user: UserId,
@@ -114,8 +114,8 @@ pub async fn current(
     Ok(current.filter(|id| authorities.iter().any(|authority| authority.workspace() == *id)))
 }
 
-/// The member that the acting person is, in that role. Where they say nothing of themselves in this workspace, it is what
-/// their account says.
+/// The member of the acting user, with that role. Values that are not set in this workspace are those of
+/// the account.
 pub async fn own_member(db: &mut WorkspaceDb, role: Role) -> Result<Option<Member>, sqlx::Error> {
     let user = db.user_id();
     let query = sqlx::query_as!(

@@ -1,8 +1,8 @@
-//! Roles, permissions and scopes: what each caller may do in a workspace.
+//! Roles, permissions and scopes: the access of each caller in a workspace.
 //!
-//! A permission is named where its route is declared. People hold what their role holds by default, as
-//! their workspace has changed it; keys and tokens hold no more than their scopes say. Nothing here
-//! reads the database: [`Held`] is made of what one query found.
+//! A permission is named where its route is declared. Members have the permissions of their role by default, as
+//! changed by their workspace; keys and tokens have no more than their scopes allow. Nothing here
+//! reads the database: [`Held`] is made of the result of one query.
 
 mod catalogue;
 mod of_jobs;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use catalogue::{Listed, catalogue, find, is_listed};
 pub use of_jobs::{Denied, IN_PERSON};
 
-/// What someone is in a workspace. Each role may do all that the ones before it may.
+/// Role of a member in a workspace. Each role has all permissions of the roles before it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum, sqlx::Type,
 )]
@@ -23,21 +23,21 @@ pub use of_jobs::{Denied, IN_PERSON};
 #[oai(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Role {
-    /// Looks.
+    /// Reads.
     Viewer,
-    /// Works with what is there.
+    /// Works with the existing structures.
     Member,
-    /// Decides what is there and who works with it.
+    /// Manages structures and members.
     Admin,
-    /// Answers for the workspace.
+    /// Responsible for the workspace.
     Owner,
 }
 
 impl Role {
-    /// All of them, the least first.
+    /// All roles, the lowest first.
     pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
 
-    /// Whether this role holds a permission where nothing was changed.
+    /// Whether this role has a permission by default.
     ///
     /// ```
     /// use domain::access::Role;
@@ -62,7 +62,7 @@ impl Role {
     }
 }
 
-/// What a key or token is for. Each stands for itself: `write` without `read` writes and doesn't read.
+/// Scope of a key or token. Each stands for itself: `write` without `read` allows writing and not reading.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Enum, sqlx::Type,
 )]
@@ -70,19 +70,19 @@ impl Role {
 #[oai(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Scope {
-    /// Reading.
+    /// Reading data.
     Read,
     /// Changing data.
     Write,
-    /// Changing what data looks like, and how the workspace is set up.
+    /// Changing the structure of data and the setup of the workspace.
     Schema,
-    /// Files in and out.
+    /// Imports and exports of files.
     Files,
-    /// People, keys and what they may do.
+    /// Members, keys and permissions.
     Auth,
-    /// Whatever asks a model.
+    /// Features that use a language model.
     Ai,
-    /// All of these.
+    /// All scopes.
     #[serde(rename = "*")]
     #[oai(rename = "*")]
     #[sqlx(rename = "*")]
@@ -90,7 +90,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const EACH: [Self; 7] =
         [Self::Read, Self::Write, Self::Schema, Self::Files, Self::Auth, Self::Ai, Self::All];
 
@@ -115,26 +115,26 @@ impl Scope {
     }
 }
 
-/// How far a permission reaches.
+/// Reach of a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// To everything.
+    /// All resources.
     All,
-    /// To what one has made oneself: only the `_own` variant is held.
+    /// The caller's own resources: the caller has the `_own` variant only.
     Own,
 }
 
-/// A role's permission that a workspace has changed.
+/// A permission that a workspace has granted or denied to a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
-    /// Which.
+    /// Name of the permission.
     pub permission: String,
-    /// Whether the role has it now.
+    /// Whether the role has it.
     pub granted: bool,
 }
 
-/// What a caller holds in a workspace: their role, as the workspace has changed it, within the scopes
-/// of their credential.
+/// The permissions of a caller in a workspace: those of the role, as changed by the workspace, within the scopes
+/// of the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     role: Role,
@@ -143,26 +143,26 @@ pub struct Held {
     is_acting: bool,
 }
 
-/// Why someone is not let in.
+/// The reason for a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lacking {
-    /// Their role doesn't hold the permission.
+    /// The role lacks the permission.
     Permission,
-    /// Their key or token doesn't have the scope.
+    /// The key or token lacks the scope.
     Scope(Scope),
-    /// They are a member of staff who acts as the person, and it would outlast that.
+    /// The caller is staff acting as another user, and the effect would outlast the session.
     InPerson,
 }
 
 impl Held {
-    /// What a role holds with a workspace's overrides of it. The owner's can't be changed.
+    /// The permissions of a role with a workspace's overrides. The owner's can't be changed.
     #[must_use]
     pub fn of_role(role: Role, overrides: Vec<Override>) -> Self {
         let overrides = if role == Role::Owner { Vec::new() } else { overrides };
         Self { role, overrides, scopes: None, is_acting: false }
     }
 
-    /// The same, with the overrides as a row has them.
+    /// The same, with the overrides in the form of a row.
     #[must_use]
     pub fn with(role: Role, overrides: BTreeMap<String, bool>) -> Self {
         let overrides = overrides.into_iter();
@@ -170,13 +170,13 @@ impl Held {
         Self::of_role(role, overrides)
     }
 
-    /// No more than those scopes.
+    /// Limits the permissions to those scopes.
     #[must_use]
     pub fn within(self, scopes: Vec<Scope>) -> Self {
         Self { scopes: Some(scopes), ..self }
     }
 
-    /// What a member of staff holds of it who acts as the person: nothing that outlasts that
+    /// The permissions of staff acting as the user: without those whose effect outlasts the session
     /// ([`Listed::outlasts`]).
     #[must_use]
     pub fn acted_for(self) -> Self {
@@ -189,10 +189,10 @@ impl Held {
         self.role
     }
 
-    /// How far a permission reaches for this caller.
+    /// The reach of a permission for this caller.
     ///
     /// # Errors
-    /// [`Lacking`], when it isn't held.
+    /// [`Lacking`], if the caller lacks it.
     pub fn reach(&self, permission: &str) -> Result<Reach, Lacking> {
         let listed = find(permission).ok_or(Lacking::Permission)?;
         if self.is_acting && listed.outlasts() {
@@ -212,14 +212,14 @@ impl Held {
         }
     }
 
-    /// Whether a permission is held, to everything.
+    /// Whether the caller has a permission, for all resources.
     #[must_use]
     pub fn may(&self, permission: &str) -> bool {
         self.reach(permission) == Ok(Reach::All)
     }
 
-    /// Whether someone may give a scope to a key: a key does all that admins do, within its scopes, so that
-    /// whoever gave one more than they have would have it by that key.
+    /// Whether the caller may grant a scope to a key: a key has the permissions of an admin, within its scopes,
+    /// so that a caller who granted more than their own would gain it by that key.
     #[must_use]
     pub fn may_give(&self, scope: Scope) -> bool {
         let is_covered = !self.is_acting && self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));
@@ -228,7 +228,7 @@ impl Held {
         is_covered && of_keys.all(|listed| self.role_holds(listed))
     }
 
-    /// Whether all that another holds is held here, too: who gives a role must hold what it does.
+    /// Whether all permissions of another are included: a caller who grants a role must have all its permissions.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let holds = |listed: &Listed| {
@@ -238,7 +238,7 @@ impl Held {
         other.permissions().all(holds)
     }
 
-    /// All that is held, in the catalogue's order.
+    /// All permissions, in the catalogue's order.
     pub fn permissions(&self) -> impl Iterator<Item = &'static Listed> {
         catalogue().iter().filter(|listed| {
             self.role_holds(listed)
@@ -265,9 +265,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A role or scope that doesn't exist.
+/// The text is no role or scope.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no such role or scope")]
+#[error("unknown role or scope")]
 pub struct UnknownName;
 
 impl FromStr for Role {

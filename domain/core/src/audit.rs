@@ -1,6 +1,6 @@
-//! The audit: who wrote what, from where, with which credential and in which request. Every event is an
-//! entry ([`WorkspaceDb::record`](crate::WorkspaceDb::record)); what has no event, such as a change of an
-//! account, is noted here, in the transaction of the change.
+//! The audit log: actors and their changes, with address, credential and request. Every event is an
+//! entry ([`WorkspaceDb::record`](crate::WorkspaceDb::record)); a change without an event, such as one of an
+//! account, is recorded here, in the transaction of the change.
 
 pub mod history;
 pub mod retention;
@@ -13,16 +13,16 @@ use uuid::Uuid;
 
 use crate::{Actor, WorkspaceId, details};
 
-/// Something that somebody changed.
+/// A change, as an audit entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// `resource.verb`, for example `password.changed`.
     pub action: String,
-    /// What it was done to.
+    /// Type of the changed resource.
     pub resource_type: &'static str,
-    /// Which one.
+    /// Id of the changed resource.
     pub resource_id: Option<Uuid>,
-    /// The details, never a secret; an error where they can't be written down, which fails the change.
+    /// Details, never a secret; an error if they can't be serialised, which fails the change.
     pub data: Result<Value, String>,
 }
 
@@ -49,7 +49,7 @@ impl Entry {
     }
 }
 
-/// Notes a change in its transaction: of a workspace, or of an account.
+/// Records a change in its transaction: of a workspace, or of an account.
 pub async fn record(
     tx: &mut Tx,
     workspace: Option<WorkspaceId>,
@@ -61,8 +61,8 @@ pub async fn record(
     Ok(())
 }
 
-/// Notes a change that has no entry yet by its route, before its transaction is committed. What
-/// has written nothing needs no entry.
+/// Records a change that has no entry yet by its route, before its transaction is committed. A transaction
+/// without a write needs no entry.
 pub async fn complete(tx: &mut Tx, workspace: Option<WorkspaceId>, actor: &Actor) -> Result<(), sqlx::Error> {
     let Some(route) = actor.route.as_deref().filter(|_| !tx.is_noted()) else { return Ok(()) };
     let has_written =
@@ -72,7 +72,7 @@ pub async fn complete(tx: &mut Tx, workspace: Option<WorkspaceId>, actor: &Actor
     if has_written { record(tx, workspace, actor, Entry::by_route(route)).await } else { Ok(()) }
 }
 
-/// Appends an entry on a connection whose transaction the caller ends; a workspace's own when it is of one.
+/// Appends an entry on a connection whose transaction the caller ends; to the workspace's own log if it concerns one.
 pub async fn append(
     conn: &mut PgConnection,
     workspace: Option<WorkspaceId>,

@@ -1,6 +1,6 @@
-//! Who calls, by what they bring: a session's access token, an API key or a personal token. One query
-//! per request finds the credential together with how its holder stands in the workspace in question, and one
-//! function judges that: an [`Authority`] comes from nowhere else.
+//! Callers, by their credentials: a session's access token, an API key or a personal token. One query
+//! per request finds the credential together with its holder's access to the workspace in question, and one
+//! function judges that: there is no other source of an [`Authority`].
 
 mod authority;
 mod lookup;
@@ -17,54 +17,54 @@ pub use authority::{Authority, Entry};
 use crate::{Actor, ApiKeyId, CredentialType, PersonalTokenId, SessionId, UserId, WorkspaceId, secret};
 use lookup::{Details, Key, Place, Tried, Try};
 
-/// What an API key begins with.
+/// Prefix of API keys.
 pub const API_KEY_PREFIX: &str = "mrk_";
-/// What a personal token begins with.
+/// Prefix of personal tokens.
 pub const PERSONAL_TOKEN_PREFIX: &str = "mrp_";
 
-/// A credential that a request brings, unchecked.
+/// A credential of a request, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Brought {
-    /// The user and the session that an access token names; its signature is good.
+    /// User and session of an access token with a valid signature.
     Session(UserId, SessionId),
-    /// An API key, or a personal token: what it is shows at its beginning.
+    /// An API key or a personal token, distinguished by its prefix.
     Secret(String),
 }
 
-/// Who calls.
+/// Identity of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// A person who has signed in, or a member of staff in their place.
+    /// A signed-in user, or staff acting as one.
     Session {
-        /// The sign-in.
+        /// Session id.
         session: SessionId,
-        /// The person.
+        /// User id.
         user: UserId,
-        /// The member of staff.
+        /// Staff account acting as the user.
         impersonator: Option<UserId>,
     },
     /// A program of a workspace.
     ApiKey {
-        /// The key.
+        /// Key id.
         key: ApiKeyId,
-        /// Its workspace.
+        /// Workspace of the key.
         workspace: WorkspaceId,
     },
-    /// A program of a person.
+    /// A program of a user.
     PersonalToken {
-        /// The token.
+        /// Token id.
         token: PersonalTokenId,
-        /// The person.
+        /// User id.
         user: UserId,
-        /// Whether it may do more than read.
+        /// Whether the token may do more than read.
         writes: bool,
     },
 }
 
-/// What a credential lives and dies with: what tickets and links are made for.
+/// The credential on whose validity tickets and links depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credential {
-    /// A sign-in.
+    /// A session.
     #[serde(rename = "sid")]
     Session(SessionId),
     /// An API key.
@@ -75,36 +75,36 @@ pub enum Credential {
     PersonalToken(PersonalTokenId),
 }
 
-/// A good credential, as [`find`] has found it. What its holder may do shows in [`Found::checked`].
+/// A valid credential, as found by [`find`]. The permissions of its holder result from [`Found::checked`].
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// Who calls.
+    /// Identity of the caller.
     pub principal: Principal,
-    /// The workspace that the request is about, if its holder is in it: whose limits count.
+    /// Workspace of the request, if the holder belongs to it: its limits count.
     pub workspace: Option<WorkspaceId>,
-    /// The plan that limits them, of an API key's workspace.
+    /// Plan with the caller's limits, of an API key's workspace.
     pub plan: String,
-    /// The key's own limit of requests a minute.
+    /// The key's own limit of requests per minute.
     pub rate_per_minute: Option<u32>,
-    /// When the credential was last noted to be used, where that is noted.
+    /// Time of the last recorded use, where that is recorded.
     pub last_used_at: Option<DateTime<Utc>>,
     refused: bool,
     entry: Entry,
 }
 
-/// What still has to be good: a credential that was let into a workspace from an address.
+/// A credential that was admitted to a workspace from an address, to be checked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted {
-    /// With what somebody came.
+    /// Credential.
     pub credential: Credential,
-    /// Where they were let in.
+    /// Workspace that it was admitted to.
     pub workspace: WorkspaceId,
-    /// From where.
+    /// Client address.
     pub from: Option<IpAddr>,
 }
 
 impl Principal {
-    /// The person, if one calls.
+    /// The user, if the caller is one.
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         match self {
@@ -113,7 +113,7 @@ impl Principal {
         }
     }
 
-    /// What their tickets live and die with.
+    /// The credential on which the caller's tickets depend.
     #[must_use]
     pub fn credential(&self) -> Credential {
         match *self {
@@ -123,7 +123,7 @@ impl Principal {
         }
     }
 
-    /// Puts them into an actor.
+    /// Adds the caller to an actor.
     #[must_use]
     pub fn acting(&self, actor: Actor) -> Actor {
         let (kind, id) = match *self {
@@ -146,7 +146,7 @@ impl Principal {
 }
 
 impl Credential {
-    /// The session, key or token.
+    /// Id of the session, key or token.
     #[must_use]
     pub fn id(self) -> Uuid {
         match self {
@@ -164,16 +164,16 @@ impl Found {
         Self { principal, workspace, plan, rate_per_minute, last_used_at, refused, entry }
     }
 
-    /// Who calls, and how they stand in the workspace in question. An address that the credential's own allowlist
-    /// refuses is refused everywhere.
+    /// The identity of the caller, and its access to the workspace in question. An address that the credential's own
+    /// allowlist refuses is refused everywhere.
     #[must_use]
     pub fn checked(self) -> (Principal, Entry) {
         (self.principal, if self.refused { Entry::FromElsewhere } else { self.entry })
     }
 }
 
-/// Looks a credential up, and how its holder stands, from an address, in a workspace: the one that is named, or
-/// else the only one that the key or token is good in. None when the credential is not good, or no longer.
+/// Finds a credential and its holder's access, from an address, to a workspace: the given one, or
+/// else the only one that the key or token is valid in. None if the credential is invalid or has expired.
 pub async fn find(
     pool: &PgPool,
     brought: &Brought,
@@ -196,7 +196,7 @@ pub async fn find(
     Ok(found.into_iter().next().map(Found::of))
 }
 
-/// How a caller stands in a workspace, for routes that learn which one it is only from a body.
+/// A caller's access to a workspace, for routes whose workspace is known only from the body.
 pub async fn enter(
     pool: &PgPool,
     credential: Credential,
@@ -207,8 +207,8 @@ pub async fn enter(
     Ok(entries.into_iter().next().unwrap_or(Entry::Gone))
 }
 
-/// How credentials stand now that were let in before, in that order: for what lasts longer than a request. One
-/// query for each kind of credential.
+/// The present access of credentials that were admitted before, in that order: for answers that outlast a
+/// request. One query for each kind of credential.
 pub async fn still_admitted(pool: &PgPool, asked: &[Admitted]) -> Result<Vec<Entry>, sqlx::Error> {
     let tries: Vec<_> =
         asked.iter().map(|asked| (asked.credential, Place::One(Some(asked.workspace)), asked.from)).collect();
@@ -220,8 +220,7 @@ pub async fn still_admitted(pool: &PgPool, asked: &[Admitted]) -> Result<Vec<Ent
     Ok(entries)
 }
 
-/// How a caller stands in each of the workspaces that the credential opens; those that are being set up are among
-/// them.
+/// A caller's access to each of the workspaces of the credential, including those that are being set up.
 pub async fn entries(
     pool: &PgPool,
     credential: Credential,
@@ -232,7 +231,7 @@ pub async fn entries(
     Ok(found.filter_map(|found| found.workspace.map(|workspace| (workspace, found.checked().1))).collect())
 }
 
-/// The caller's authority in each of the workspaces that they may enter now: with that credential, from that
+/// The caller's authority in each of the workspaces that the caller may enter now: with that credential, from that
 /// address.
 pub async fn authorities(
     pool: &PgPool,
@@ -243,13 +242,13 @@ pub async fn authorities(
     Ok(entries.into_iter().filter_map(|(_, entry)| entry.open()).collect())
 }
 
-/// Whether a credential is good at all, wherever: for what hangs on it and on no workspace.
+/// Whether a credential is valid at all, independent of a workspace.
 pub async fn is_alive(pool: &PgPool, credential: Credential) -> Result<bool, sqlx::Error> {
     let tried = lookup::by_id(pool, &[(credential, Place::One(None), None)]).await?;
     Ok(!tried.is_empty())
 }
 
-/// Notes that a key or token is in use: for its owner, who sees when it last was.
+/// Records the use of a key or token, for its owner.
 pub async fn note_use(pool: &PgPool, credential: Credential) -> Result<(), sqlx::Error> {
     match credential {
         Credential::Session(_) => {}
@@ -267,7 +266,7 @@ pub async fn note_use(pool: &PgPool, credential: Credential) -> Result<(), sqlx:
     Ok(())
 }
 
-/// The workspace that a person has switched to, whether or not they may enter it.
+/// The workspace that a user has last switched to, whether or not the user may enter it.
 pub async fn switched_to(pool: &PgPool, user: UserId) -> Result<Option<WorkspaceId>, sqlx::Error> {
     let current = sqlx::query_scalar!("select current_workspace_id from users where id = $1", user.0)
         .fetch_optional(pool)

@@ -6,16 +6,16 @@ use std::io;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The most that one member of details takes, as JSON. A larger one is left out and named.
+/// Maximum size of one member of details, as JSON. A larger one is left out and named.
 pub const MAX_DETAIL_BYTES: usize = 4 << 10;
 
 /// The member with the names of those that were left out.
 const OMITTED: &str = "omitted";
 
-/// Writes details down: each member that is not too large, and in `omitted` the names of the others.
+/// Serialises details: each member that is not too large, and in `omitted` the names of the others.
 ///
 /// # Errors
-/// Why they can't be written down.
+/// An error of the serialisation.
 pub(crate) fn of(data: impl Serialize) -> Result<Value, String> {
     let mut details = match serde_json::to_value(data).map_err(|error| error.to_string())? {
         Value::Object(members) => members,
@@ -35,7 +35,7 @@ fn is_small(value: &Value) -> bool {
     serde_json::to_writer(Room(MAX_DETAIL_BYTES), value).is_ok()
 }
 
-/// Takes so many bytes and keeps none of them.
+/// Counts bytes without keeping them.
 struct Room(usize);
 
 impl io::Write for Room {

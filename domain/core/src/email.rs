@@ -1,27 +1,27 @@
-//! An email address that mail can be sent to, and the key by which addresses are compared.
+//! An email address, and the key by which addresses are compared.
 //!
-//! Two spellings are one address exactly if their keys are equal. The key is made here and nowhere else, is stored
-//! beside each address and is unique there; every lookup, counter and limit goes by it. Its parts:
+//! Two spellings are one address exactly if their keys are equal. The key is computed here and nowhere else, is
+//! stored beside each address and is unique there; every lookup, counter and limit uses it. Its parts:
 //!
 //! - The domain in its ASCII form by IDNA (UTS #46, non-transitional, with the STD3 rules), which is the form that DNS
 //!   resolves: `Bücher.example` and `xn--bcher-kva.example` are one domain, `İnitech.example` and `initech.example` are
 //!   two.
 //! - The local part in the form NFKC (UAX #15) with A to Z in lower case. RFC 5321 (2.4) leaves the case of a local
-//!   part to its host; in practice no host tells ASCII letters apart by case. Letters beyond ASCII stay exact: their
+//!   part to its host; in practice no host distinguishes ASCII letters by case. Letters beyond ASCII stay exact: their
 //!   case depends on language and version (`İ`, `ı`, `ß`), and programs that fold it differently have handed accounts to
 //!   strangers (CVE-2019-19844).
 //!
-//! Mail goes to the address as it was written, normalised likewise but with its case kept, so that the mailbox that
-//! receives a link is the one that the key names.
+//! Email is sent to the address as it was written, normalised likewise but with its case kept, so that the
+//! mailbox that receives a link is the one that the key names.
 
 use std::{fmt, str::FromStr};
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use unicode_normalization::UnicodeNormalization;
 
-/// The most bytes of an address (RFC 5321, 4.5.3.1.3).
+/// Maximum number of bytes of an address (RFC 5321, 4.5.3.1.3).
 const MAX_LENGTH: usize = 254;
-/// The most bytes of a local part (RFC 5321, 4.5.3.1.1).
+/// Maximum number of bytes of a local part (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
 
 /// An email address.
@@ -38,7 +38,7 @@ impl Email {
         &self.written
     }
 
-    /// What it is compared, counted and looked up by.
+    /// The key for comparing, counting and finding it.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
@@ -50,7 +50,7 @@ impl Email {
         self.written.rsplit_once('@').map_or("", |(local, _)| local)
     }
 
-    /// The key of what may be an address: none for what isn't one, which no account, invitation or counter has.
+    /// The key of a text that may be an address: none otherwise, since no account, invitation or counter has it.
     #[must_use]
     pub fn key_of(text: &str) -> Option<String> {
         text.parse::<Self>().ok().map(|email| email.key)
@@ -74,11 +74,11 @@ impl fmt::Display for Email {
 impl FromStr for Email {
     type Err = &'static str;
 
-    /// Takes what mail servers take in practice: a dot-atom, an `@`, a domain with a dot in it.
+    /// Accepts what mail servers accept in practice: a dot-atom, an `@`, a domain with a dot in it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const REASON: &str = "must be an email address";
         let (local, domain) = text.trim().rsplit_once('@').ok_or(REASON)?;
-        // Before anything is mapped, which takes time for what is long.
+        // Before any normalisation, which takes time for long texts.
         if local.len() + domain.len() >= MAX_LENGTH {
             return Err(REASON);
         }
@@ -100,7 +100,7 @@ impl FromStr for Email {
     }
 }
 
-/// A domain in its own letters.
+/// A domain in its original script.
 fn readable(ascii: &str) -> String {
     let (domain, _) = Uts46::new().to_unicode(ascii.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast);
     domain.into_owned()
@@ -139,7 +139,7 @@ mod tests {
             ".ada@example.com",
             "ada@example.com\nBcc: eve@example.com",
             "a\0@example.com",
-            // A compatibility form of what ends a local part.
+            // A compatibility form of a character that ends a local part.
             "ada＠example.org@example.com",
             "ada․@example.com",
         ] {

@@ -1,12 +1,16 @@
-//! How the domain says no: a plain section by [`EntityError`], one with more to say by an enum of its own.
-//! What all of them share is that they can tell a [`Refusal`], which one place in `api` turns into an answer
-//! per surface.
+//! The error of the domain: its kind, a sentence for the caller and, for failures, the cause.
+//!
+//! A function returns it by a constructor, `Error::conflict("team_has_children", "…")`, or by `?` on what the database
+//! answers: `From<sqlx::Error>` is the one mapping of absent rows, constraints and outages. One place in `api` turns the
+//! [`ErrorKind`] into an answer per surface. An enum is right only where Rust code handles one of its variants in its own
+//! way; it converts into this error where it can reach a client.
 
+mod of_database;
 mod of_runtime;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, error::Error as StdError};
 
-use crate::storage_use::StorageUseError;
+use jobs::JobError;
 
 /// The code of what can't be done since PostgreSQL is out of reach, or takes no writes.
 pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
@@ -14,148 +18,227 @@ pub const DATABASE_UNREACHABLE: &str = "database_unreachable";
 /// Reasons by field, in a stable order.
 pub type FieldErrors = BTreeMap<String, Vec<String>>;
 
-/// What kind of no it is.
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// The kind of an error: its status, its code where the status has several, and what else the answer shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ErrorKind {
     /// It doesn't exist, or the caller may not see it. 404 `record_not_found`.
     NotFound,
     /// Values that break a rule, by field. 422 `record_invalid`.
     Invalid(FieldErrors),
-    /// Members that there are not, by path, with those that there are. 422 `parameter_unknown`.
+    /// Unknown members, by path, with the known ones. 422 `parameter_unknown`.
     Unknown(FieldErrors),
     /// Required values that are absent, by name. 422 `parameter_missing`.
-    Missing(Vec<String>),
-    /// The state it is in doesn't allow that. 409, with the code given here.
+    Missing(FieldErrors),
+    /// The resource's state does not allow it. 409, with the code given here.
     Conflict(Cow<'static, str>),
-    /// The caller is known and may not. 403 `forbidden`.
+    /// The caller lacks the permission. 403 `forbidden`.
     Forbidden,
-    /// The credential is not good. 401 `token_invalid`.
+    /// The credential is invalid or has expired. 401 `token_invalid`.
     Unauthenticated,
     /// The address and the password, or the access code, don't belong together. 401 `credentials_invalid`.
     WrongCredentials,
-    /// Too often. 429 `rate_limited`, with the seconds to wait.
-    RateLimited(u64),
-    /// Too much of something else than requests. 429 with the code given here, with the seconds to wait.
+    /// A limit was exceeded. 429 with the code given here, with the seconds to wait.
     TooMany(&'static str, u64),
     /// The means of payment was refused. 402 `payment_refused`.
     PaymentRefused,
-    /// More than the plan allows. 402 `limit_exceeded`.
+    /// The plan's limit is reached. 402 `limit_exceeded`.
     LimitExceeded,
-    /// More bytes than a route takes. 413 `payload_too_large`.
+    /// The body is too large for the route. 413 `payload_too_large`.
     TooLarge,
-    /// It was there, and is gone for good. 410 `gone`.
+    /// It existed and was permanently removed. 410 `gone`.
     Gone,
-    /// Something outside is not configured or not reachable. 503, with the code given here.
+    /// An external service is not configured or unreachable. 503, with the code given here.
     Unavailable(&'static str),
-    /// More than can be done at once. 503 `overloaded`, with the seconds to wait.
+    /// Too much work is under way. 503 `overloaded`, with the seconds to wait.
     Overloaded(u64),
-    /// A fault of ours. 500 `internal`, its cause only in the log.
+    /// An internal error. 500 `internal`, its cause only in the log.
     Internal,
 }
 
-impl Refusal {
-    /// One field, one reason.
-    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid(FieldErrors::from([(field.into(), vec![reason.into()])]))
-    }
-}
-
-/// An error of an area of the domain. Its `Display` is a sentence for the caller, unless the refusal
-/// is [`Refusal::Internal`].
-pub trait DomainError: std::error::Error + Send + Sync + 'static {
-    /// What kind of no it is.
-    fn refusal(&self) -> Refusal;
-}
-
-/// PostgreSQL's code for a statement that ran into its timeout.
-const QUERY_CANCELED: &str = "57014";
-
-/// The database failing is never the caller's business.
-impl DomainError for sqlx::Error {
-    fn refusal(&self) -> Refusal {
-        // Found by the database at the commit, where a check before it was overtaken.
-        let violated = self.as_database_error().and_then(|error| error.constraint());
-        if violated == Some("workspace_keeps_an_owner") {
-            return Refusal::Conflict("last_owner".into());
-        }
-        match self {
-            Self::PoolTimedOut => Refusal::Overloaded(1),
-            // A statement that took longer than one may: the client sees what it sees of a slow request.
-            Self::Database(error) if error.code().as_deref() == Some(QUERY_CANCELED) => {
-                Refusal::Unavailable("timeout")
-            }
-            error if jobs::is_outage(error) => Refusal::Unavailable(DATABASE_UNREACHABLE),
-            _ => Refusal::Internal,
-        }
-    }
-}
-
-/// Why something about an entity of a plain section didn't happen.
-///
-/// From an [`sqlx::Error`] it is what the database meant: a row that was to be fetched and isn't there is
-/// [`EntityError::NotFound`], and the violation of a unique constraint or index named `<table>_<field>_key`
-/// is [`EntityError::Taken`] of that field. A section thus says no by its SQL, with `?` and no code of its own.
+/// An error of the domain. Its `Display` is a sentence for the caller, unless its kind is [`ErrorKind::Internal`].
 #[derive(Debug, thiserror::Error)]
-pub enum EntityError {
-    /// It doesn't exist in this workspace, or was deleted. 404 `record_not_found`.
-    #[error("there is no such thing here")]
-    NotFound,
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Cause>,
+}
+
+impl Error {
+    fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// It doesn't exist in this workspace, was deleted, or the caller may not see it. 404 `record_not_found`.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(ErrorKind::NotFound, "not found")
+    }
+
+    /// One field, one reason. 422 `record_invalid`.
+    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::invalid_fields(FieldErrors::from([(field.into(), vec![reason.into()])]))
+    }
+
+    /// Reasons by field. 422 `record_invalid`.
+    #[must_use]
+    pub fn invalid_fields(errors: FieldErrors) -> Self {
+        let named = errors.iter().map(|(name, reasons)| format!("{name}: {}", reasons.join(", ")));
+        let message = named.collect::<Vec<_>>().join("; ");
+        Self::new(ErrorKind::Invalid(errors), message)
+    }
+
+    /// Unknown members, by path, with the known ones. 422 `parameter_unknown`.
+    #[must_use]
+    pub fn unknown(errors: FieldErrors) -> Self {
+        let names = errors.keys().map(String::as_str).collect::<Vec<_>>();
+        let message = format!("unknown: {}", names.join(", "));
+        Self::new(ErrorKind::Unknown(errors), message)
+    }
+
+    /// Required values that are absent, by name. 422 `parameter_missing`.
+    pub fn missing(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let reasons = || vec!["is required".to_owned()];
+        let fields: FieldErrors = names.into_iter().map(|name| (name.into(), reasons())).collect();
+        let names = fields.keys().map(String::as_str).collect::<Vec<_>>();
+        let message = format!("required and missing: {}", names.join(", "));
+        Self::new(ErrorKind::Missing(fields), message)
+    }
+
+    /// The resource's state does not allow it. 409 with a code.
+    pub fn conflict(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Conflict(code.into()), message)
+    }
+
     /// Another one has this value of that field. 409 `<field>_taken`.
-    #[error("another one has this {0}")]
-    Taken(Cow<'static, str>),
-    /// Values that break a rule, by field. 422 `record_invalid`.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// The plan doesn't allow to store that much. 402 `limit_exceeded`.
-    #[error("{0}")]
-    LimitExceeded(String),
-    /// The database failed.
-    #[error(transparent)]
-    Database(sqlx::Error),
-}
-
-impl EntityError {
-    /// One field, one reason.
-    pub fn invalid(field: &str, reason: &str) -> Self {
-        Self::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])]))
+    #[must_use]
+    pub fn taken(field: &str) -> Self {
+        let message = format!("this {field} is already taken");
+        Self::new(ErrorKind::Conflict(format!("{field}_taken").into()), message)
     }
-}
 
-impl From<StorageUseError> for EntityError {
-    fn from(error: StorageUseError) -> Self {
-        match error {
-            StorageUseError::Database(error) => error.into(),
-            exceeded @ StorageUseError::Exceeded { .. } => Self::LimitExceeded(exceeded.to_string()),
+    /// Another account has this address. 409 `email_taken`.
+    #[must_use]
+    pub fn email_taken() -> Self {
+        Self::conflict("email_taken", "an account with this email address already exists")
+    }
+
+    /// The workspace would be left without an active owner. 409 `last_owner`.
+    #[must_use]
+    pub fn last_owner() -> Self {
+        Self::conflict("last_owner", "a workspace needs an owner: make another member an owner first")
+    }
+
+    /// The caller lacks the permission. 403 `forbidden`.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Forbidden, message)
+    }
+
+    /// The credential is invalid or has expired. 401 `token_invalid`.
+    pub fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unauthenticated, message)
+    }
+
+    /// The email address or the password is wrong. 401 `credentials_invalid`.
+    pub fn wrong_credentials(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::WrongCredentials, message)
+    }
+
+    /// A limit was exceeded. 429 with a code, and the seconds to wait.
+    pub fn too_many(code: &'static str, seconds: u64, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::TooMany(code, seconds), message)
+    }
+
+    /// Too many failed sign-in attempts. 429 `sign_in_locked`, with the seconds to wait.
+    #[must_use]
+    pub fn sign_in_locked(seconds: u64) -> Self {
+        let message = format!("too many failed attempts: try again in {seconds} s");
+        Self::too_many("sign_in_locked", seconds, message)
+    }
+
+    /// The means of payment was refused. 402 `payment_refused`.
+    pub fn payment_refused(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::PaymentRefused, message)
+    }
+
+    /// The plan's limit is reached. 402 `limit_exceeded`.
+    pub fn limit_exceeded(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::LimitExceeded, message)
+    }
+
+    /// The body is too large for the route. 413 `payload_too_large`.
+    pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::TooLarge, message)
+    }
+
+    /// It existed and was permanently removed. 410 `gone`.
+    pub fn gone(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Gone, message)
+    }
+
+    /// An external service is not configured or unreachable. 503 with a code; the cause goes to the log.
+    pub fn unavailable(code: &'static str, cause: impl Into<Cause>) -> Self {
+        let source = Some(cause.into());
+        Self { source, ..Self::new(ErrorKind::Unavailable(code), "temporarily unavailable: retry later") }
+    }
+
+    /// Too much work is under way. 503 `overloaded`, with the seconds to wait.
+    pub fn overloaded(seconds: u64, cause: impl Into<Cause>) -> Self {
+        let message = "the server is overloaded: retry after the seconds in Retry-After";
+        Self { source: Some(cause.into()), ..Self::new(ErrorKind::Overloaded(seconds), message) }
+    }
+
+    /// An internal error. 500 `internal`; the cause goes to the log only.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        let source = Some(cause.into());
+        Self { source, ..Self::new(ErrorKind::Internal, "an internal error occurred") }
+    }
+
+    /// The same with its fields under other names, for a request that has other names for them.
+    #[must_use]
+    pub fn rename_fields(self, renamed: impl Fn(String) -> String) -> Self {
+        match self.kind {
+            ErrorKind::Invalid(errors) => Self::invalid_fields(
+                errors.into_iter().map(|(field, reasons)| (renamed(field), reasons)).collect(),
+            ),
+            kind => Self { kind, ..self },
         }
     }
-}
 
-impl From<sqlx::Error> for EntityError {
-    fn from(error: sqlx::Error) -> Self {
-        let violated = error.as_database_error().filter(|error| error.is_unique_violation());
-        let taken = violated.and_then(|error| taken_field(error.table()?, error.constraint()?));
-        match (taken, error) {
-            (Some(field), _) => Self::Taken(field.into()),
-            (None, sqlx::Error::RowNotFound) => Self::NotFound,
-            (None, error) => Self::Database(error),
-        }
+    /// The kind of error.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether it doesn't exist, or the caller may not see it.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind == ErrorKind::NotFound
+    }
+
+    /// Whether the installation failed, which may be different next time, rather than refused.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self.kind, ErrorKind::Internal | ErrorKind::Unavailable(_) | ErrorKind::Overloaded(_))
+    }
+
+    /// The kind, the sentence and the cause, for display.
+    #[must_use]
+    pub fn into_parts(self) -> (ErrorKind, Cow<'static, str>, Option<Cause>) {
+        (self.kind, self.message, self.source)
     }
 }
 
-/// The field that the name of a unique constraint tells.
-fn taken_field(table: &str, constraint: &str) -> Option<String> {
-    let field = constraint.strip_prefix(table)?.strip_prefix('_')?.strip_suffix("_key")?;
-    Some(field.to_owned())
-}
-
-impl DomainError for EntityError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Taken(field) => Refusal::Conflict(format!("{field}_taken").into()),
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::LimitExceeded(_) => Refusal::LimitExceeded,
-            Self::Database(error) => error.refusal(),
+/// In a job, a failure of the database stays one; any other error is retried.
+impl From<Error> for JobError {
+    fn from(error: Error) -> Self {
+        let Some(cause) = error.source else { return Self::retry(error.message) };
+        match cause.downcast::<sqlx::Error>() {
+            Ok(error) => Self::Database(*error),
+            Err(cause) => Self::retry(cause),
         }
     }
 }
@@ -165,20 +248,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_constraint_tells_the_field() {
-        assert_eq!(taken_field("bookmarks", "bookmarks_name_key").as_deref(), Some("name"));
-        assert_eq!(taken_field("price_lists", "price_lists_valid_from_key").as_deref(), Some("valid_from"));
-        assert_eq!(taken_field("bookmarks", "bookmarks_pkey"), None);
-        assert_eq!(taken_field("bookmarks", "bookmarksname_key"), None);
-        assert_eq!(taken_field("bookmarks", "other_name_key"), None);
+    fn an_internal_error_tells_its_cause_only_to_the_log() {
+        let error = Error::from(sqlx::Error::Protocol("select password from users".into()));
+        assert_eq!(error.to_string(), "an internal error occurred");
+        assert!(error.source().unwrap().to_string().contains("select password"));
     }
 
     #[test]
-    fn a_row_that_is_not_there_is_not_found_and_other_faults_stay_ours() {
-        assert_eq!(EntityError::from(sqlx::Error::RowNotFound).refusal(), Refusal::NotFound);
-        assert_eq!(EntityError::from(sqlx::Error::WorkerCrashed).refusal(), Refusal::Internal);
-        let taken = EntityError::Taken("name".into());
-        assert_eq!(taken.refusal(), Refusal::Conflict("name_taken".into()));
-        assert_eq!(taken.to_string(), "another one has this name");
+    fn a_job_meets_a_failure_of_the_database_as_one() {
+        let failed = JobError::from(Error::from(sqlx::Error::PoolTimedOut));
+        assert!(matches!(failed, JobError::Database(sqlx::Error::PoolTimedOut)), "{failed}");
+        let refused = JobError::from(Error::limit_exceeded("the plan allows no more"));
+        assert!(matches!(&refused, JobError::Retry(said) if said == "the plan allows no more"), "{refused}");
     }
 }

@@ -1,4 +1,4 @@
-//! Events: what others care about, appended in the transaction that made it so.
+//! Events: changes that consumers are interested in, appended in the transaction of the change.
 
 use jobs::Tx;
 use serde::Serialize;
@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use crate::{Actor, WorkspaceId, details};
 
-/// Something that happened to a subject.
+/// An event of a subject.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// `subject.verb`, for example `record.updated`.
     pub kind: String,
-    /// What it happened to, for example `record`.
+    /// Type of the subject, for example `record`.
     pub subject: &'static str,
-    /// Which one.
+    /// Id of the subject.
     pub subject_id: Uuid,
-    /// The subject's version after it, where it has versions; consumers order by it.
+    /// Version of the subject after the event, where it has versions; consumers order by it.
     pub subject_version: Option<i64>,
-    /// The details; an error where they can't be written down, which fails the change.
+    /// Details; an error if they can't be serialised, which fails the change.
     pub data: Result<Value, String>,
 }
 
@@ -36,7 +36,7 @@ impl Event {
         }
     }
 
-    /// Appends it; it exists if and only if the connection's transaction commits.
+    /// Appends the event; it exists if and only if the connection's transaction commits.
     pub async fn append(
         self,
         conn: &mut PgConnection,
@@ -58,14 +58,14 @@ impl Event {
         Ok(())
     }
 
-    /// Appends it in a transaction of the shared schemas, which then has its entry of the audit.
+    /// Appends the event in a transaction of the shared schemas, which then has its audit entry.
     pub async fn record(self, tx: &mut Tx, workspace: WorkspaceId, actor: &Actor) -> Result<(), sqlx::Error> {
         self.append(tx.conn(), workspace, actor).await?;
         tx.mark_noted();
         Ok(())
     }
 
-    /// With the subject's version.
+    /// Sets the subject's version.
     #[must_use]
     pub fn version(mut self, version: i64) -> Self {
         self.subject_version = Some(version);

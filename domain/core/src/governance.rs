@@ -1,5 +1,5 @@
-//! Governance: how a workspace wants to be kept. What is said here is enforced elsewhere: sessions and
-//! addresses by [`crate::callers`] with every request, passwords where they are chosen, the audit's retention
+//! Governance: security and retention settings of a workspace. They are enforced elsewhere: sessions and
+//! addresses by [`crate::callers`] with every request, passwords where they are set, the audit log's retention
 //! by maintenance.
 
 use std::ops::RangeInclusive;
@@ -10,62 +10,43 @@ use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::{Acting, DomainError, Event, FieldErrors, Patch, Refusal, WorkspaceId, networks};
+use crate::{Acting, Error, Event, FieldErrors, Patch, WorkspaceId, networks};
 
-/// How long entries of the audit are kept where nothing else is said, in days.
+/// Default retention of audit entries, in days.
 pub const AUDIT_RETENTION: i32 = 365;
-/// The fewest characters of a password where nothing else is said.
+/// Default minimum length of a password, in characters.
 const PASSWORD_LENGTH: i32 = 10;
 
-/// A workspace's security rules.
+/// A workspace's security and retention settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Governance {
-    /// How long entries of the audit are kept, in days.
+    /// Retention of audit entries, in days.
     pub audit_retention_days: i32,
-    /// How long people stay signed in here before they sign in again, in seconds; null: as long as they use it.
+    /// Maximum time since the sign-in, in seconds, after which members must sign in again; null for no limit
+    /// while the session is in use.
     pub session_duration_secs: Option<i32>,
     /// Minimum length of new passwords, in characters, of accounts that the workspace manages.
     pub password_min_length: i32,
-    /// Networks that people and programs may come from; empty: from anywhere.
+    /// IP addresses and networks that access is allowed from; empty for any address.
     pub ip_allowlist: Vec<String>,
-    /// When this was last changed; null: never.
+    /// Time of the last change; null if the settings were never changed.
     pub updated_at: Option<DateTime<Utc>>,
 }
 
-/// Changes to them; what is absent stays as it is.
+/// Changes to the settings; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct GovernanceChanges {
-    /// 1 to 3650 days.
+    /// Retention of audit entries, 1 to 3650 days.
     pub audit_retention_days: Option<i32>,
-    /// 300 to 31536000 seconds, counted from the sign-in; null: as long as they use it.
+    /// Maximum time since the sign-in, 300 to 31536000 seconds; null for no limit while the session is in use.
     pub session_duration_secs: Patch<i32>,
-    /// 10 to 128 characters.
+    /// Minimum length of new passwords, 10 to 128 characters.
     pub password_min_length: Option<i32>,
-    /// Addresses, and networks in CIDR notation; at most 100. The caller's own address must be among them.
+    /// IP addresses, and networks in CIDR notation; at most 100. Must include the caller's own address.
     pub ip_allowlist: Option<Vec<String>>,
 }
 
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum GovernanceError {
-    /// Values that break a rule, by field. 422.
-    #[error("some values are not valid")]
-    Invalid(FieldErrors),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for GovernanceError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// A workspace's rules.
+/// A workspace's settings.
 pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Governance, sqlx::Error> {
     let said = sqlx::query_as!(
         Governance,
@@ -84,16 +65,12 @@ pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Gove
     }))
 }
 
-/// Changes a workspace's rules, from the next request on.
+/// Changes a workspace's settings, from the next request on.
 ///
 /// # Errors
-/// [`GovernanceError::Invalid`] with all that is wrong: also an allowlist that would shut out whoever sets it.
-pub async fn change(
-    tx: &mut Tx,
-    by: &Acting<'_>,
-    changes: GovernanceChanges,
-) -> Result<Governance, GovernanceError> {
-    // Of two changes at once the second comes after the first, and keeps what it doesn't name.
+/// `record_invalid` with all that is wrong: also an allowlist that excludes the caller's own address.
+pub async fn change(tx: &mut Tx, by: &Acting<'_>, changes: GovernanceChanges) -> Result<Governance, Error> {
+    // Of two concurrent changes the second follows the first, and keeps what it doesn't name.
     sqlx::query!("select id from workspaces where id = $1 for no key update", by.workspace.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -124,7 +101,7 @@ pub async fn change(
     keep("session_duration_secs", after.session_duration_secs, 300..=31_536_000);
     keep("password_min_length", Some(after.password_min_length), 10..=128);
     if !errors.is_empty() {
-        return Err(GovernanceError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     sqlx::query!(
         "insert into governance (workspace_id, audit_retention_days, session_duration_secs, password_min_length,
@@ -145,12 +122,12 @@ pub async fn change(
     Ok(get(tx.conn(), by.workspace).await?)
 }
 
-/// Nobody shuts themselves out.
+/// Rejects an allowlist that excludes the caller's own address.
 fn stay_in(list: &[String], by: &Acting<'_>, errors: &mut FieldErrors) {
     let ip = by.actor.ip.as_deref();
     if !networks::let_in(list, ip.and_then(|ip| ip.parse().ok())) {
         let address = ip.unwrap_or("an unknown address");
-        let reason = format!("would shut you out: you come from {address}");
+        let reason = format!("excludes your own address, {address}");
         errors.insert("ip_allowlist".to_owned(), vec![reason]);
     }
 }

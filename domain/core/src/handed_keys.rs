@@ -1,5 +1,5 @@
-//! Handing a member's keys to another member. A key acts for the person in its `created_by`, and that person may have kept its
-//! secret: so what is handed over is a successor with the same settings, and the old key is revoked.
+//! Reassigning a member's keys to another member. A key acts for the user in its `created_by`, and that user may have
+//! kept its secret: so the other member gets a successor with the same settings, and the old key is revoked.
 
 use jobs::ScheduleId;
 use poem_openapi::Object;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{Accounts, ApiKeyId, Event, UserId, access::Scope, callers::API_KEY_PREFIX, makers, secret};
 
-/// A new secret of a key, and its beginning.
+/// A new secret of a key, and its first characters.
 #[must_use]
 pub fn new_secret() -> (String, String) {
     let secret = format!("{API_KEY_PREFIX}{}", secret::generate());
@@ -15,16 +15,16 @@ pub fn new_secret() -> (String, String) {
     (secret, shown)
 }
 
-/// A key that was handed over, under its new secret.
+/// A reassigned key, with its new secret.
 #[derive(Clone, PartialEq, Eq, Object)]
 pub struct HandedOverKey {
     /// Id of the new key.
     pub id: ApiKeyId,
-    /// Id of the key whose place it takes, which is revoked.
+    /// Id of the key that it replaces, which is revoked.
     pub replaces: ApiKeyId,
     /// Name, as before.
     pub name: String,
-    /// Secret of the new key. It is shown this once.
+    /// Secret of the new key. Shown only in this answer.
     pub key: String,
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Debug for HandedOverKey {
     }
 }
 
-/// A key that can still be used, or resumed.
+/// A key that is valid, or can be resumed.
 pub struct Usable {
     id: ApiKeyId,
     name: String,
@@ -42,14 +42,15 @@ pub struct Usable {
 }
 
 impl Usable {
-    /// Its scopes.
+    /// Scopes of the key.
     #[must_use]
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }
 }
 
-/// The keys that act for a person and can still be used, or resumed. None of them changes before the transaction has ended.
+/// The keys that act for a user and are valid, or can be resumed. None of them changes before the transaction
+/// has ended.
 pub async fn lock_usable(accounts: &mut Accounts<'_>, from: UserId) -> Result<Vec<Usable>, sqlx::Error> {
     let workspace = accounts.workspace();
     sqlx::query_as!(
@@ -66,9 +67,9 @@ pub async fn lock_usable(accounts: &mut Accounts<'_>, from: UserId) -> Result<Ve
     .await
 }
 
-/// Puts successors that act for `to` in the place of keys that [`lock_usable`] has found; answers with them, and with the
-/// scheduled jobs that run as them. The caller has checked that the actor may, and checks that the successors may have
-/// these run.
+/// Replaces keys that [`lock_usable`] has found by successors that act for `to`; answers them, and the
+/// scheduled jobs that run as them. The caller has checked the actor's permissions, and checks that the successors
+/// may run these jobs.
 pub async fn hand_over(
     accounts: &mut Accounts<'_>,
     keys: Vec<Usable>,

@@ -1,22 +1,22 @@
-//! Requests that were answered once: a key, whom it is from, what was asked and what was answered. The
-//! row is written in the transaction of the effect, so that there is one if and only if the other is.
+//! Requests with an `Idempotency-Key`: the key, its caller, the request and the answer. The
+//! row is written in the transaction of the effect, so that there is one if and only if there is the other.
 
 use jobs::{Database, JobId, Tx};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::{PgExecutor, types::Json};
 
-/// Keys are remembered for a day.
+/// Retention of keys: a day.
 const REMEMBERED: &str = "24 hours";
-/// Removed at once by maintenance.
+/// Number of keys that maintenance removes at once.
 const BATCH: i64 = 5_000;
 
-/// Which request: of whom, where, by which method and path, with which key.
+/// Identity of a request: caller, address, method, path and key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyId([u8; 32]);
 
 impl KeyId {
-    /// The parts are told apart by their lengths.
+    /// The parts are separated by their lengths.
     #[must_use]
     pub fn of(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
@@ -31,7 +31,7 @@ impl KeyId {
         format!("idempotency {}", hex::encode(self.0))
     }
 
-    /// What an advisory lock takes. Two keys that share it wait for each other's requests, no more.
+    /// The number of an advisory lock. Two keys with the same number only wait for each other's requests.
     fn lock(self) -> i64 {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&self.0[..8]);
@@ -39,32 +39,32 @@ impl KeyId {
     }
 }
 
-/// What a request asked for, as a digest of its body.
+/// Digest of a request's body.
 pub type RequestHash = [u8; 32];
 
-/// Where the server put a ticket for a job into an answer.
+/// Position of a ticket for a job in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptTicket {
-    /// The member that carries it, as a JSON pointer (RFC 6901).
+    /// The member with the ticket, as a JSON pointer (RFC 6901).
     pub member: String,
-    /// The path in front of the ticket.
+    /// The path before the ticket.
     pub path: String,
-    /// The job that it reads.
+    /// Job that it is valid for.
     pub job: JobId,
-    /// The permission by which it was given.
+    /// Permission with which it was given.
     pub permission: String,
 }
 
-/// An answer that was given.
+/// A stored answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// What it answered.
+    /// Digest of the request that it answers.
     pub request: RequestHash,
-    /// The status.
+    /// Status.
     pub status: u16,
-    /// The body.
+    /// Body.
     pub body: Vec<u8>,
-    /// The tickets in it.
+    /// Tickets in the body.
     pub tickets: Vec<KeptTicket>,
 }
 
@@ -74,7 +74,7 @@ pub fn digest(body: &[u8]) -> RequestHash {
     Sha256::digest(body).into()
 }
 
-/// The answer to a request, if it was given within a day.
+/// The stored answer to a request, if it is not older than a day.
 pub async fn find(database: &Database, key: KeyId) -> Result<Option<Remembered>, sqlx::Error> {
     let Some(row) = row(&database.pool, key).await? else { return Ok(None) };
     let body = database.unseal(&row.answer, &key.place());
@@ -107,16 +107,16 @@ async fn row(executor: impl PgExecutor<'_>, key: KeyId) -> Result<Option<Row>, s
     .await
 }
 
-/// Why a request must not go on.
+/// The reason why a request must not continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// The same is under way elsewhere.
+    /// The same request is in progress elsewhere.
     Running,
-    /// It has been answered meanwhile.
+    /// The request has been answered meanwhile.
     Answered,
 }
 
-/// Makes a transaction, before it does anything else, the only one in which this request is under way. None: it is.
+/// Makes a transaction, before it does anything else, the only one in which this request is in progress. None: it is.
 pub async fn claim(tx: &mut Tx, key: KeyId) -> Result<Option<Taken>, sqlx::Error> {
     let locked = sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "locked!""#, key.lock())
         .fetch_one(tx.conn())
@@ -124,15 +124,15 @@ pub async fn claim(tx: &mut Tx, key: KeyId) -> Result<Option<Taken>, sqlx::Error
     if !locked {
         return Ok(Some(Taken::Running));
     }
-    // Whoever had the lock may have answered since this request was first looked up.
+    // The previous holder of the lock may have answered since this request was first looked up.
     Ok(row(tx.conn(), key).await?.map(|_| Taken::Answered))
 }
 
-/// Remembers an answer, in the transaction of its effect. False: another one was remembered before.
+/// Stores an answer, in the transaction of its effect. False: another one was stored before.
 pub async fn remember(tx: &mut Tx, key: KeyId, answer: &Remembered) -> Result<bool, sqlx::Error> {
     let sealed =
         tx.database().seal(&answer.body, &key.place()).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    // A row that is older than a day is nobody's any more.
+    // A row that is older than a day has expired and may be overwritten.
     let stored = sqlx::query!(
         "insert into idempotency_keys as k (id, request_hash, status, answer, tickets)
          values ($1, $2, $3, $4, $5)
@@ -152,7 +152,7 @@ pub async fn remember(tx: &mut Tx, key: KeyId, answer: &Remembered) -> Result<bo
     Ok(stored.rows_affected() == 1)
 }
 
-/// Forgets what is older than a day, a batch of it. Answers how many keys that were.
+/// Removes a batch of keys that are older than a day. Answers their number.
 pub async fn prune(database: &Database) -> Result<u64, sqlx::Error> {
     let pruned = sqlx::query!(
         "delete from idempotency_keys where id in (

@@ -1,4 +1,4 @@
-//! Ids of what several areas name. A section declares its own beside what they name.
+//! Ids that several areas refer to. A section declares its own beside its resources.
 
 /// Declares ids, one a line with the prefix of its `TypeID`: each a UUIDv7 in SQL and JSON, and in the paths, queries and
 /// schemas of the OpenAPI documents.
@@ -10,20 +10,20 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A person who can sign in.
+    /// Id of a user account.
     UserId = "usr",
-    /// One sign-in of a person.
+    /// Id of a session.
     SessionId = "session",
-    /// A tenant.
+    /// Id of a workspace.
     WorkspaceId = "tn",
     /// A person in a workspace.
     MemberId = "member",
-    /// A key of a workspace, for programs.
+    /// Id of an API key.
     ApiKeyId = "key",
     /// A token of a person, for programs.
     PersonalTokenId = "personal_token",
-    /// A table of records.
+    /// Id of a recordset.
     RecordsetId = "recordset",
-    /// A record.
+    /// Id of a record.
     RecordId = "obj",
 }

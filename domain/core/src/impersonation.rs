@@ -1,19 +1,19 @@
-//! Impersonation: a member of staff acts as a person, with a token that an operator handed out.
+//! Impersonation: staff act as another user, with a token issued by an operator.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::UserId;
 
-/// What an impersonation token says, its signature checked.
+/// The claims of an impersonation token with a valid signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Impersonation {
-    /// The token's own id: it is good once.
+    /// Id of the token, which can be used once.
     pub id: Uuid,
-    /// Whom somebody acts as.
+    /// User to act as.
     pub user: UserId,
-    /// The member of staff who does.
+    /// Staff account.
     pub staff: UserId,
-    /// Until when the token may be exchanged.
+    /// Expiry time of the token.
     pub expires: DateTime<Utc>,
 }

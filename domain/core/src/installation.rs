@@ -1,5 +1,5 @@
-//! Whether the database is what this release needs: its shared schemas are up to date, and its transaction numbers
-//! belong to the cluster that it is in. Asked at the start of each process, and by `/ready`.
+//! Whether the database fits this release: its shared schemas are up to date, and its transaction numbers
+//! belong to its cluster. Checked at the start of each process, and by `/ready`.
 
 pub mod restore;
 
@@ -13,15 +13,15 @@ pub use probe::Probe;
 
 use crate::migrations;
 
-/// How often a process that waits for `migrate` looks again.
+/// Polling interval of a process that waits for `migrate`.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What a process finds.
+/// State of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installation {
     /// Fit for use.
     Ready,
-    /// A newer release has migrated the shared schemas. Migrations only add what the release before does not mind.
+    /// A newer release has migrated the shared schemas. Migrations are compatible with the previous release.
     Newer,
     /// The shared schemas lack migrations of this release.
     Behind,
@@ -29,7 +29,7 @@ pub enum Installation {
     Restored,
 }
 
-/// A database that no process may work on.
+/// A database that no process may use.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// See [`Installation::Restored`].
@@ -43,9 +43,9 @@ pub enum Unfit {
     Database(#[from] sqlx::Error),
 }
 
-/// Looks at the database. One round trip where all is well, two at the most.
+/// Checks the database. One round trip if all is well, at most two.
 pub async fn inspect(conn: &mut PgConnection) -> Result<Installation, sqlx::Error> {
-    // Tables that a database which was never migrated lacks: no checked statement can name them.
+    // A database that was never migrated lacks these tables: no checked statement can name them.
     let exist: bool = sqlx::query_scalar(
         "select to_regclass('control._sqlx_migrations') is not null and to_regclass('shard._sqlx_migrations') is not null",
     )
@@ -90,15 +90,15 @@ pub async fn inspect(conn: &mut PgConnection) -> Result<Installation, sqlx::Erro
     })
 }
 
-/// Looks at the database by a connection of the pool.
+/// Checks the database by a connection of the pool.
 pub async fn inspect_once(pool: &PgPool) -> Result<Installation, sqlx::Error> {
     inspect(&mut *pool.acquire().await?).await
 }
 
-/// Waits until the shared schemas are up to date, and says so meanwhile.
+/// Waits until the shared schemas are up to date, and logs so meanwhile.
 ///
 /// # Errors
-/// [`Unfit::Restored`], and when the database is out of reach.
+/// [`Unfit::Restored`], and when the database is unreachable.
 pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
     let mut told = false;
     loop {
@@ -106,7 +106,7 @@ pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
         match inspect(&mut conn).await? {
             Installation::Ready => return Ok(()),
             Installation::Newer => {
-                tracing::info!("a newer release has migrated the database; this one goes on beside it");
+                tracing::info!("a newer release has migrated the database; this one continues beside it");
                 return Ok(());
             }
             Installation::Restored => return Err(Unfit::Restored),
@@ -123,7 +123,7 @@ pub async fn wait_until_fit(pool: &PgPool) -> Result<(), Unfit> {
     }
 }
 
-/// Notes the cluster that the data's transaction numbers belong to, where none is noted.
+/// Records the cluster that the data's transaction numbers belong to, where none is recorded.
 ///
 /// # Errors
 /// [`Unfit::Restored`] when some of the numbers can't be this cluster's.

@@ -2,17 +2,17 @@
 
 use crate::secret;
 
-/// The newest token of an invitation, and the page that takes it.
+/// The newest token of an invitation, and the URL with it.
 #[derive(Clone)]
 pub struct Link {
     /// The token; stored as its hash only.
     pub token: String,
-    /// Where the web app accepts it.
+    /// URL of the web app's page that accepts it.
     pub url: String,
 }
 
 impl Link {
-    /// A fresh token, in a link that is made of it.
+    /// A new token, and its URL.
     pub fn fresh(url: impl FnOnce(&str) -> String) -> Self {
         let token = secret::generate();
         Self { url: url(&token), token }

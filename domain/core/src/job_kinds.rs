@@ -1,5 +1,4 @@
-//! The kind of job that sends email, whose handler is in `workers`; and the pools to which kinds of several areas
-//! belong.
+//! The job kind that sends email, whose handler is in `workers`; and the pools of kinds of several areas.
 
 use std::time::Duration;
 
@@ -12,20 +11,20 @@ pub const DELIVERIES: Pool = Pool::new("deliveries", 32);
 /// New workspaces and tenants' migrations.
 pub const PROVISIONING: Pool = Pool::new("provisioning", 4);
 
-/// The kinds.
+/// The job kinds.
 pub const KINDS: &[Kind] = &[Kind::of::<SendMail>()];
 
-/// Sends one mail.
+/// Sends one email.
 /// Killed between the server's answer and the commit: sent again under the same Message-ID.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SendMail {
-    /// The recipient's address.
+    /// Email address of the recipient.
     pub to: String,
-    /// One line.
+    /// Subject, one line.
     pub subject: String,
-    /// Plain text, which stands by itself.
+    /// Plain text, complete by itself.
     pub text: String,
-    /// The same as an HTML page, for readers that show one. Earlier payloads have none.
+    /// The same as an HTML page. Absent in earlier payloads.
     #[serde(default)]
     pub html: Option<String>,
 }
@@ -33,9 +32,9 @@ pub struct SendMail {
 impl JobKind for SendMail {
     const NAME: &'static str = "mail.send";
     const POOL: Pool = DELIVERIES;
-    // A server that is down, or wants a stranger to come back later, does so for hours.
+    // A server that is down, or that greylists, may take hours to accept.
     const RETRY: RetryPolicy = RetryPolicy::OUTWARD;
     const TIMEOUT: Duration = Duration::from_secs(60);
-    // Links in mails let people in.
+    // Links in emails give access.
     const SECRETS: &'static [&'static str] = &["text", "html"];
 }

@@ -1,4 +1,4 @@
-//! `JsonObject`: a JSON object as it lies in a `jsonb` column and as it travels in bodies.
+//! `JsonObject`: a JSON object in a `jsonb` column and in bodies.
 
 use std::borrow::Cow;
 
@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-/// A JSON object of any members.
+/// A JSON object with any members.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, sqlx::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct JsonObject(Json<Map<String, Value>>);
 
 impl JsonObject {
-    /// Its members.
+    /// The object's members.
     #[must_use]
     pub fn members(&self) -> &Map<String, Value> {
         &self.0.0
     }
 
-    /// Its members, to own.
+    /// The object's members, owned.
     #[must_use]
     pub fn into_members(self) -> Map<String, Value> {
         self.0.0

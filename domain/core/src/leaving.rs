@@ -1,11 +1,11 @@
-//! Leaving: what a person holds in a workspace and gives up on the way out, by whichever route that leads.
+//! Leaving: removes a user's team memberships, keys and tokens in a workspace, whichever route ends the membership.
 
 use serde_json::json;
 use sqlx::PgConnection;
 
 use crate::{Actor, Event, MemberId, UserId, WorkspaceId, makers};
 
-/// Takes a member who leaves the workspace out of all teams.
+/// Removes a member who leaves the workspace from all teams.
 pub async fn leave_teams(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -23,8 +23,8 @@ pub async fn leave_teams(
     Ok(())
 }
 
-/// Pauses the keys that somebody answers for who is taken out, so that they don't go on by themselves on the day on
-/// which the person comes back, and disables their scheduled jobs; answers how many keys. After the membership's end.
+/// Pauses the keys of a removed member, so that they don't become valid again by themselves when the member
+/// returns, and disables their scheduled jobs; returns the number of keys. To be called after the membership's end.
 pub async fn pause_keys(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -48,8 +48,8 @@ pub async fn pause_keys(
     Ok(paused.len())
 }
 
-/// What a person who stays has of the workspace: it isn't where they work, and their tokens for it end,
-/// also for the day on which they come back.
+/// Removes a remaining user's references to the workspace: it is no longer the current one, and tokens for it end,
+/// also for a later return.
 pub async fn forget_workspace(
     conn: &mut PgConnection,
     workspace: WorkspaceId,

@@ -1,10 +1,9 @@
-//! The core that the areas of the domain share: who may do what, events, audit, tenants' schemas, migrations, email.
-//! No HTTP and no queue internals: `api` shapes what it answers, `workers` drives what takes long. The areas are
+//! The core that the areas of the domain share: permissions, events, audit, tenants' schemas, migrations, email.
+//! No HTTP and no queue internals: `api` shapes the answers, `workers` runs the long work. The areas are
 //! crates of their own beside this one, and depend on it and not on each other.
 //!
 //! Every area works on a [`WorkspaceDb`] (one tenant's schema, under its role) or on a
-//! [`jobs::Tx`] (the shared schemas), and says no with an error that has a [`Refusal`]: [`EntityError`],
-//! or one of its own.
+//! [`jobs::Tx`] (the shared schemas), and refuses with the one [`Error`].
 
 pub mod access;
 pub mod acting;
@@ -46,7 +45,7 @@ mod workspace_db;
 
 pub use acting::Acting;
 pub use email::Email;
-pub use error::{DATABASE_UNREACHABLE, DomainError, EntityError, FieldErrors, Refusal};
+pub use error::{DATABASE_UNREACHABLE, Error, ErrorKind, FieldErrors};
 pub use event::Event;
 pub use ids::{ApiKeyId, MemberId, PersonalTokenId, RecordId, RecordsetId, SessionId, UserId, WorkspaceId};
 pub use json_object::JsonObject;

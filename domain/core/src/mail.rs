@@ -1,4 +1,4 @@
-//! Emails: what they say, in whose name, and how many may be sent. They are enqueued here, and sent by a job
+//! Emails: content, brand and limits. They are enqueued here, and sent by a job
 //! through [`runtime::mail`].
 
 mod brand;

@@ -1,6 +1,6 @@
-//! Who answers for scheduled jobs: the person or the API key in whose name their jobs run. A scheduled job whose
-//! maker may not start it any more is disabled, with the reason, when the maker's standing changes; and at its
-//! next occurrence, for what changes by itself, such as a key that expires.
+//! The makers of scheduled jobs: the user or the API key in whose name their jobs run. A scheduled job whose
+//! maker may no longer start it is disabled, with the reason, when the maker's access changes; and at its
+//! next occurrence, for changes without an action, such as a key that expires.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,17 +15,17 @@ use crate::{
     access::{Denied, Held, Override, Role, Scope},
 };
 
-/// The permission that making, changing and so keeping a scheduled job takes.
+/// The permission for creating, changing and so keeping a scheduled job.
 const MANAGE: &str = "schedules:manage";
 
-/// Which scheduled jobs are looked at.
+/// Selection of scheduled jobs.
 #[derive(Debug, Clone, Copy)]
 enum Of<'a> {
     Workspace(WorkspaceId),
     These(&'a [ScheduleId]),
 }
 
-/// An enabled scheduled job of a workspace, with what its maker is there now.
+/// An enabled scheduled job of a workspace, with its maker's present access.
 struct Made {
     id: ScheduleId,
     workspace_id: WorkspaceId,
@@ -40,9 +40,9 @@ struct Made {
 }
 
 impl Made {
-    /// Why its maker may not have it run any more; none while they may.
+    /// The reason why its maker may no longer run it; none while the maker may.
     fn refused(&self) -> Option<String> {
-        let maker = if self.by_key { "the API key that it runs as" } else { "the person whom it runs as" };
+        let maker = if self.by_key { "the API key that it runs as" } else { "the user that it runs as" };
         if self.by_key {
             match (self.key_is_active, self.key_has_expired) {
                 (Some(true), Some(true)) => return Some(format!("{maker} has expired")),
@@ -51,9 +51,9 @@ impl Made {
             }
         }
         let Some(role) = self.role else {
-            let out = "is not an active member of the workspace any more";
+            let out = "is no longer an active member of the workspace";
             return Some(if self.by_key {
-                format!("the person who answers for {maker} {out}")
+                format!("the user who answers for {maker} {out}")
             } else {
                 format!("{maker} {out}")
             });
@@ -67,11 +67,11 @@ impl Made {
             held = held.within(scopes.clone());
         }
         let lacking = held.need(MANAGE).and_then(|()| held.need_for_job(&self.kind, Act::Start));
-        lacking.err().map(|Denied { permission, .. }| format!("{maker} does not hold {permission} any more"))
+        lacking.err().map(|Denied { permission, .. }| format!("{maker} no longer has {permission}"))
     }
 }
 
-/// Disables the scheduled jobs of a workspace whose makers may not have them run any more.
+/// Disables the scheduled jobs of a workspace whose makers may no longer run them.
 pub async fn disable_refused(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -81,7 +81,7 @@ pub async fn disable_refused(
     Ok(())
 }
 
-/// The same at their occurrence, for the leader; answers with those that it disabled.
+/// The same at their occurrence, for the leader; answers those that it disabled.
 pub fn disable_refused_when_due<'a>(
     tx: &'a mut Tx,
     schedules: &'a [ScheduleId],
@@ -89,19 +89,19 @@ pub fn disable_refused_when_due<'a>(
     Box::pin(async move { disable(tx.conn(), Of::These(schedules), &Actor::default()).await })
 }
 
-/// Enqueues what is due, as the leader does.
+/// Enqueues due jobs, as the leader does.
 pub async fn enqueue_due(database: &Database, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     jobs::schedules::enqueue_due(database, now, Some(disable_refused_when_due)).await
 }
 
-/// Of scheduled jobs, why the maker of the first one may not have it run; none where all may.
+/// Of scheduled jobs, the reason why the maker of the first one may not run it; none if all may.
 pub async fn first_refused(
     conn: &mut PgConnection,
     schedules: &[ScheduleId],
 ) -> Result<Option<String>, sqlx::Error> {
     for made in enabled(conn, Of::These(schedules)).await? {
         if let Some(reason) = made.refused() {
-            return Ok(Some(format!("of the scheduled job {:?}, {reason}", made.name)));
+            return Ok(Some(format!("scheduled job {:?}: {reason}", made.name)));
         }
     }
     Ok(None)
@@ -113,7 +113,7 @@ async fn enabled(conn: &mut PgConnection, of: Of<'_>) -> Result<Vec<Made>, sqlx:
         Of::Workspace(workspace) => (Some(workspace.0), None),
         Of::These(ids) => (None, Some(ids)),
     };
-    // The installation's own and those that operators made have neither a person nor a key.
+    // Those of the installation and those that operators created have neither a user nor a key.
     sqlx::query_as!(
         Made,
         r#"select s.id, s.workspace_id as "workspace_id!", s.name, s.kind,
@@ -165,7 +165,7 @@ async fn disable(
     Ok(disabled)
 }
 
-/// Lets the successor of a rotated key answer for the scheduled jobs that the key answered for; answers with their ids.
+/// Makes the successor of a rotated key the maker of the key's scheduled jobs; answers their ids.
 pub async fn hand_to_successor(
     conn: &mut PgConnection,
     workspace: WorkspaceId,

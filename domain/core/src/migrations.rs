@@ -1,5 +1,5 @@
-//! Bringing schemas up to date: the shared ones, then each workspace's. Safe to run at any time, many
-//! at once, again and again: whoever comes second waits, and finds nothing left to do.
+//! Migrating schemas: the shared ones, then each workspace's. Safe to run at any time, concurrently
+//! and repeatedly: a second run waits, and finds nothing left to do.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -16,16 +16,16 @@ use crate::{
     workspace_schema::{TENANTS, identifier},
 };
 
-/// How long a statement of a migration waits for a lock. While it waits, whatever comes after it on that table waits,
+/// Maximum wait of a migration's statement for a lock. While it waits, later statements on that table wait,
 /// too, so the migration gives way and tries again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a migration gives way before it tries again.
+/// Delay before a migration tries again.
 const LOCK_PAUSE: Duration = Duration::from_secs(3);
-/// How often a migration tries in all: about ten minutes.
+/// Maximum number of tries of a migration: about ten minutes.
 const MAX_LOCK_TRIES: u32 = 120;
 
 /// Without sqlx's own lock, which is one per database: ours are one for the shared schemas and one
-/// per workspace. Migrations that a newer release has applied are none of this one's business.
+/// per workspace. Migrations of a newer release are ignored.
 fn unlocked(mut migrator: Migrator) -> Migrator {
     migrator.set_locking(false).set_ignore_missing(true);
     migrator
@@ -36,7 +36,7 @@ static SHARD: LazyLock<Migrator> = LazyLock::new(|| unlocked(sqlx::migrate!("../
 static WORKSPACE: LazyLock<Migrator> =
     LazyLock::new(|| unlocked(sqlx::migrate!("../../migrations/workspace")));
 
-/// Why a schema could not be brought up to date.
+/// The reason why a schema could not be migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// An extension is missing that only a superuser can install.
@@ -54,9 +54,9 @@ pub enum MigrationError {
          database, or restore the migration's file as it was applied"
     )]
     Changed {
-        /// Where.
+        /// Schema.
         schema: String,
-        /// Which.
+        /// Migration version.
         version: i64,
     },
     /// A migration needs a lock that another session holds for minutes.
@@ -66,17 +66,17 @@ pub enum MigrationError {
          by it"
     )]
     Locked {
-        /// Where.
+        /// Schema.
         schema: String,
-        /// How long it was tried.
+        /// Minutes of trying.
         minutes: u64,
     },
     /// A migration failed.
     #[error("{schema}: {source}")]
     Failed {
-        /// Where.
+        /// Schema.
         schema: String,
-        /// What.
+        /// Cause.
         source: MigrateError,
     },
     /// The database failed.
@@ -87,20 +87,20 @@ pub enum MigrationError {
 static WORKSPACE_VERSIONS: LazyLock<Vec<i64>> =
     LazyLock::new(|| WORKSPACE.iter().map(|migration| migration.version).collect());
 
-/// The migrations of workspaces that this release knows, the newest last.
+/// The workspace migrations of this release, the newest last.
 #[must_use]
 pub fn workspace_versions() -> &'static [i64] {
     &WORKSPACE_VERSIONS
 }
 
-/// Whether a workspace's schema that has those migrations lacks none that this release knows. Each counts by itself: one
+/// Whether a workspace's schema with those migrations lacks none of this release. Each counts by itself: one
 /// that was written before another may be merged after it.
 #[must_use]
 pub fn are_complete(applied: &[i64]) -> bool {
     workspace_versions().iter().all(|version| applied.contains(version))
 }
 
-/// Numbers of the migrations of the shared schemas.
+/// Versions of the migrations of the shared schemas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedVersions {
     /// Of `control`.
@@ -109,14 +109,14 @@ pub struct SharedVersions {
     pub shard: Vec<i64>,
 }
 
-/// The migrations of the shared schemas that this release knows.
+/// The migrations of the shared schemas in this release.
 #[must_use]
 pub fn shared_versions() -> SharedVersions {
     let versions = |migrator: &Migrator| migrator.iter().map(|migration| migration.version).collect();
     SharedVersions { control: versions(&CONTROL), shard: versions(&SHARD) }
 }
 
-/// Brings the shared schemas and every workspace that is behind up to date. Answers with the
+/// Migrates the shared schemas and every workspace that is behind. Answers the
 /// workspaces that were behind.
 ///
 /// # Errors
@@ -133,7 +133,7 @@ pub async fn migrate(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, Migr
     migrate_workspaces(server, conn).await
 }
 
-/// The same in a database that was restored from a dump, which becomes this cluster's own first.
+/// The same in a database that was restored from a dump, after its adoption by this cluster.
 pub async fn migrate_restored(server: &PgConnectOptions) -> Result<Vec<WorkspaceId>, MigrationError> {
     let mut conn = migrate_shared(server).await?;
     let workspaces = installation::restore::adopt(&mut conn).await?;
@@ -158,7 +158,7 @@ async fn migrate_workspaces(
     Ok(behind)
 }
 
-/// Brings `control` and `shard` up to date, and grants every workspace what it may do there.
+/// Migrates `control` and `shard`, and grants every workspace its permissions there.
 async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, MigrationError> {
     let mut conn = alone(server, "shared").await?;
     require_postgis(&mut conn).await?;
@@ -171,17 +171,17 @@ async fn migrate_shared(server: &PgConnectOptions) -> Result<PgConnection, Migra
 /// A migration of a workspace that is about to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Its number.
+    /// Number of the migration.
     pub version: i64,
-    /// What it is about.
+    /// Description.
     pub name: String,
-    /// How many have run before it in this go.
+    /// Number of migrations that have run before it in this run.
     pub done: i64,
-    /// How many there are in this go.
+    /// Number of migrations in this run.
     pub of: i64,
 }
 
-/// Brings one workspace's schema, which must exist, up to date.
+/// Migrates one workspace's schema, which must exist.
 pub async fn migrate_workspace(
     server: &PgConnectOptions,
     workspace: WorkspaceId,
@@ -189,8 +189,8 @@ pub async fn migrate_workspace(
     migrate_workspace_by_steps(server, workspace, |_| {}).await
 }
 
-/// The same, telling which migration comes next. Each is a transaction of its own, and the workspace
-/// counts as migrated after the last: whatever ends this process, the next one goes on.
+/// The same, reporting each migration before it runs. Each is a transaction of its own, and the workspace
+/// counts as migrated after the last: if this process is killed, the next one continues.
 pub async fn migrate_workspace_by_steps(
     server: &PgConnectOptions,
     workspace: WorkspaceId,
@@ -204,9 +204,9 @@ pub async fn migrate_workspace_by_steps(
         next(step);
         run(&mut conn, &schema, &search_path, &WORKSPACE, Some(step.version)).await?;
     }
-    // Also where there was nothing to do: what has run must be what is known.
+    // Also if nothing was missing: the migrations that have run must be the known ones.
     run(&mut conn, &schema, &search_path, &WORKSPACE, None).await?;
-    // Which migrations have run is nobody's business but ours.
+    // The list of migrations is internal.
     let hide = format!(
         "revoke all on {schema}._sqlx_migrations from {schema}, {schema}_sql; set search_path = control"
     );
@@ -221,7 +221,7 @@ pub async fn migrate_workspace_by_steps(
     Ok(conn.close().await?)
 }
 
-/// What a workspace lacks. Some of it may be there, from a go that was killed before its end.
+/// The missing migrations of a workspace. Some may have run already, in a run that was killed.
 async fn steps(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Vec<Step>, sqlx::Error> {
     sqlx::raw_sql("set search_path = control").execute(&mut *conn).await?;
     let applied = sqlx::query_scalar!("select migrations from workspaces where id = $1", workspace.0)
@@ -240,7 +240,7 @@ async fn steps(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Vec<St
     Ok((0..).zip(&lacking).map(step).collect())
 }
 
-/// A connection of its own, whose lock keeps others who migrate the same waiting until it closes.
+/// A connection of its own, whose lock keeps other migrations of the same subject waiting until it closes.
 async fn alone(server: &PgConnectOptions, subject: &str) -> Result<PgConnection, sqlx::Error> {
     let mut conn = PgConnection::connect_with(server).await?;
     sqlx::query!("select pg_advisory_lock(hashtextextended($1, 1))", format!("migrate {subject}"))
@@ -249,7 +249,7 @@ async fn alone(server: &PgConnectOptions, subject: &str) -> Result<PgConnection,
     Ok(conn)
 }
 
-/// Runs a schema's migrations; the record of those that have run lies in the schema itself.
+/// Runs a schema's migrations; the record of those that have run is in the schema itself.
 async fn run(
     conn: &mut PgConnection,
     schema: &str,
@@ -257,7 +257,7 @@ async fn run(
     migrator: &Migrator,
     up_to: Option<i64>,
 ) -> Result<(), MigrationError> {
-    // Names of ours, or made of hex digits.
+    // Our own names, or names made of hex digits.
     let timeout = LOCK_TIMEOUT.as_millis();
     let setup = format!(
         "create schema if not exists {schema}; set search_path = {search_path}; set lock_timeout = {timeout}"
@@ -278,7 +278,7 @@ async fn run(
                     attempt,
                     "another session holds a lock that a migration needs; trying again"
                 );
-                // What was begun is undone.
+                // Undo the unfinished migration.
                 sqlx::raw_sql("rollback").execute(&mut *conn).await?;
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
@@ -306,8 +306,8 @@ async fn require_postgis(conn: &mut PgConnection) -> Result<(), MigrationError> 
     if there { Ok(()) } else { Err(MigrationError::NoPostgis) }
 }
 
-/// The role that every workspace's role belongs to, and what it may do: call the shard's functions.
-/// Roles belong to the whole server, so another database's migration may be making it just now.
+/// The role that every workspace's role belongs to, and its privileges: calling the shard's functions.
+/// Roles belong to the whole server, so another database's migration may be creating it concurrently.
 async fn grant_to_tenants(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let login = sqlx::query_scalar!(r#"select current_user::text as "login!""#).fetch_one(&mut *conn).await?;
     let tenants = identifier(&format!("{login}{TENANTS}"));

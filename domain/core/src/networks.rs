@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 use crate::FieldErrors;
 
-/// Networks in one list.
+/// Maximum number of networks in one list.
 const MOST: usize = 100;
 
-/// A list as it is kept: each network by its first address, none twice. Notes what is wrong as `<field>` or
+/// A list in its stored form: each network by its first address, without duplicates. Reports errors as `<field>` or
 /// `<field>.<place>`.
 pub fn checked(list: &[String], field: &str, errors: &mut FieldErrors) -> Vec<String> {
     if list.len() > MOST {
@@ -30,8 +30,8 @@ pub fn checked(list: &[String], field: &str, errors: &mut FieldErrors) -> Vec<St
     networks
 }
 
-/// The network that a client's address stands for. Of an IPv6 client it is the /64: it has more addresses than there is
-/// time to count.
+/// The network of a client's address. Of an IPv6 client it is the /64: it has more addresses than can be counted
+/// separately.
 pub fn of_client(ip: &str) -> String {
     match ip.parse::<IpAddr>() {
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {
@@ -51,7 +51,7 @@ fn network(text: &str) -> Option<String> {
     Some(network.trunc().to_string())
 }
 
-/// Whether a list lets an address in. An empty one lets in all, any other nobody whose address isn't known.
+/// Whether a list admits an address. An empty one admits all; any other does not admit an unknown address.
 pub fn let_in(list: &[String], ip: Option<IpAddr>) -> bool {
     let holds = |ip: IpAddr| {
         let of = |network: &String| network.parse::<IpNet>().is_ok_and(|network| network.contains(&ip));
@@ -60,7 +60,7 @@ pub fn let_in(list: &[String], ip: Option<IpAddr>) -> bool {
     list.is_empty() || ip.is_some_and(|ip| holds(ip.to_canonical()))
 }
 
-/// Whether one list lets in an address that another does not.
+/// Whether one list admits an address that another does not.
 pub fn is_wider(list: &[String], than: &[String]) -> bool {
     let parsed = |list: &[String]| list.iter().filter_map(|text| text.parse().ok()).collect::<Vec<IpNet>>();
     let within = parsed(than);

@@ -1,10 +1,10 @@
-//! What a client says of a file that it uploads.
+//! The description of an uploaded file by its client.
 
-/// A file about to be uploaded.
+/// A file to be uploaded.
 #[derive(Debug, Clone)]
 pub struct NewFile {
-    /// As the client names it; may be a path, or missing.
+    /// Name given by the client; may be a path, or empty.
     pub name: String,
-    /// What the client says it is.
+    /// Content type given by the client.
     pub content_type: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `Patch`: what a partial update says of a value that may be null.
+//! `Patch`: a partial update of a value that may be null.
 
 use std::borrow::Cow;
 
@@ -106,5 +106,35 @@ impl<T: ToJSON> ToJSON for Patch<T> {
             Self::Null => Some(Value::Null),
             Self::Value(value) => value.to_json(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::Object;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Object)]
+    struct Changes {
+        note: Patch<String>,
+    }
+
+    #[test]
+    fn absent_null_and_a_value_are_told_apart() {
+        let read = |body: Value| Changes::parse_from_json(Some(body)).map(|changes| changes.note).ok();
+        assert_eq!(read(json!({})), Some(Patch::Absent));
+        assert_eq!(read(json!({ "note": null })), Some(Patch::Null));
+        assert_eq!(read(json!({ "note": "n" })), Some(Patch::Value("n".to_owned())));
+        assert_eq!(read(json!({ "note": 1 })), None);
+    }
+
+    #[test]
+    fn what_is_absent_stays() {
+        let after = |patch: Patch<i32>| (patch.is_given(), patch.value().copied(), patch.over(Some(1)));
+        assert_eq!(after(Patch::Absent), (false, None, Some(1)));
+        assert_eq!(after(Patch::Null), (true, None, None));
+        assert_eq!(after(Patch::Value(2)), (true, Some(2), Some(2)));
     }
 }

@@ -1,45 +1,45 @@
-//! How often who may ask, as data: the table `rate_limits`, which operators change without a deploy.
+//! Rate limits as data: the table `rate_limits`, which operators change without a deployment.
 
 use std::collections::HashMap;
 
 use sqlx::PgExecutor;
 
-/// Who is counted.
+/// Kinds of counted callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Counted {
-    /// Someone who isn't known.
+    /// An unauthenticated caller.
     Visitor,
-    /// A person who has signed in.
+    /// A signed-in user.
     User,
     /// A program of a workspace.
     ApiKey,
-    /// A program of a person.
+    /// A program of a user.
     PersonalToken,
-    /// Whoever looks at a job: polls and streams are counted apart, whoever it is.
+    /// Any caller that watches jobs: polls and streams are counted separately.
     Watching,
-    /// A supervisor that asks whether a process is up.
+    /// A supervisor that probes a process.
     Probe,
     /// A browser's CORS preflight request, which never has a credential.
     Preflight,
 }
 
-/// One of the things that are counted for a request.
+/// A counter of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bucket {
     /// The caller.
     Principal,
-    /// All the keys of a workspace together, by its plan.
+    /// All keys of a workspace together, by its plan.
     Plan,
-    /// All the tokens of a company together.
+    /// All tokens of a company together.
     Company,
     /// The client's address.
     Ip,
-    /// All the keys of a workspace together, over a day.
+    /// All keys of a workspace together, over a day.
     Day,
 }
 
 impl Bucket {
-    /// All of them, the caller's first.
+    /// All buckets, the caller's first.
     pub const ALL: [Self; 5] = [Self::Principal, Self::Plan, Self::Day, Self::Company, Self::Ip];
 
     /// The name in the database and in headers.
@@ -56,7 +56,7 @@ impl Bucket {
 }
 
 impl Counted {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::Visitor,
         Self::User,
@@ -82,16 +82,16 @@ impl Counted {
     }
 }
 
-/// So many requests in a window of so many seconds.
+/// A number of requests in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// At the most.
+    /// Maximum number of requests.
     pub requests: u32,
-    /// How long a window is.
+    /// Length of the window in seconds.
     pub seconds: u32,
 }
 
-/// All limits, as they were when they were read.
+/// All limits, as of their last reading.
 #[derive(Debug, Clone, Default)]
 pub struct Limits(HashMap<(Counted, Bucket, String), Rate>);
 
@@ -104,7 +104,7 @@ impl Limits {
     }
 }
 
-/// Reads them. A row of this release's future is left out.
+/// Reads the limits. Rows with names unknown to this release are left out.
 pub async fn load(executor: impl PgExecutor<'_>) -> Result<Limits, sqlx::Error> {
     let rows = sqlx::query!("select principal, plan, bucket, requests, seconds from rate_limits")
         .fetch_all(executor)

@@ -1,28 +1,28 @@
-//! Secrets that we hand out once and know again by their hash: refresh tokens, sign-up tokens, links.
+//! Secrets that are shown once and stored as their hash: refresh tokens, sign-up tokens, links.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// A fresh secret of 256 bits, in characters that URLs take.
+/// A new secret of 256 bits, in characters that need no escaping in URLs.
 #[must_use]
 pub fn generate() -> String {
     let bytes: [u8; 32] = rand::random();
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// How many characters of a credential are shown of it later on: by its beginning people tell keys apart.
+/// Number of characters of a credential that are shown later on, for telling keys apart.
 pub const SHOWN: usize = 12;
 
-/// What makes one secret out of another, with the other at hand: neither is worth anything without it.
+/// The salt that derives one secret from another: neither is of use without the other.
 pub type Salt = [u8; 32];
 
-/// A fresh salt.
+/// A new salt.
 pub fn salt() -> Salt {
     rand::random()
 }
 
-/// The secret that follows on another: always the same with the same salt.
+/// The successor of a secret: always the same with the same salt.
 ///
 /// # Panics
 /// Never: HMAC takes keys of any length.
@@ -32,13 +32,13 @@ pub fn successor(secret: &str, salt: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
 }
 
-/// What is stored instead of it. A secret this long needs no salt and no slow hash.
+/// The stored form of a secret. A secret this long needs no salt and no slow hash.
 #[must_use]
 pub fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
 }
 
-/// A secret made of another one, for one purpose: whoever has neither can't tell it from a fresh one.
+/// A secret derived from another one, for one purpose: without them, it can't be distinguished from a new one.
 ///
 /// # Panics
 /// Never: HMAC takes a key of any length.

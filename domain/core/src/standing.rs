@@ -1,5 +1,5 @@
-//! Standing: what somebody is in a workspace, and whether they get in. One function changes it, under one lock, for
-//! the Workspace API's members and for people's profiles alike.
+//! Standing: the role and activity of members. One function changes them, under one lock, for
+//! the Workspace API's members and for users' profiles alike.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,35 @@ use jobs::Tx;
 use sqlx::{PgConnection, PgExecutor, types::Json};
 
 use crate::{
-    Actor, Email, MemberId, UserId, WorkspaceId,
+    Actor, Email, Error, MemberId, UserId, WorkspaceId,
     access::{Held, Override, Role, Scope},
     makers,
     tenant_scope::TenantScope,
 };
 
-/// What a workspace has changed of a role, as a row has it.
+/// A workspace's changes to a role, in the form of a row.
 pub type Overrides = Json<BTreeMap<String, bool>>;
 
-/// What a role holds with what a workspace has changed of it.
+/// The permissions of a role with a workspace's changes.
 pub fn held(role: Role, overrides: Option<&Overrides>) -> Held {
     Held::with(role, overrides.map(|Json(overrides)| overrides.clone()).unwrap_or_default())
 }
 
-/// Somebody whose standing changes.
+/// The member whose standing changes.
 #[derive(Debug, Clone, Copy)]
 pub enum Whose {
-    /// A member.
+    /// By member id.
     Member(MemberId),
-    /// A person.
+    /// By account id.
     Person(UserId),
 }
 
-/// What somebody becomes; what is absent stays as it is.
+/// The new standing; absent fields stay unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct To {
-    /// New role; none leaves it.
+    /// New role; none leaves it unchanged.
     pub role: Option<Role>,
-    /// Whether the person gets in; none leaves it.
+    /// Whether the member is active; none leaves it unchanged.
     pub is_active: Option<bool>,
 }
 
@@ -44,32 +44,24 @@ pub struct To {
 pub struct Changed {
     /// Id of the member and membership.
     pub member: MemberId,
-    /// What they were before.
+    /// Role before the change.
     pub from: Role,
 }
 
-/// Why nobody's standing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StandingError {
-    /// The workspace has no such member.
-    #[error("there is no such member here")]
-    NotFound,
-    /// The current or the new role outranks the caller's.
-    #[error("this concerns a role above the caller's")]
-    Above(Role),
-    /// The caller lacks a permission that the role grants.
-    #[error("the role {0} holds more than the caller")]
-    MoreThanHeld(Role),
-    /// No active owner would remain.
-    #[error("a workspace needs an owner")]
-    LastOwner,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// The error of an operation on a role above the caller's.
+#[must_use]
+pub fn above_caller(role: Role) -> Error {
+    Error::forbidden(format!("the role {role} is above your own"))
 }
 
-/// Locks the workspace's row, as everybody does first who changes who is in it, so that two owners can't take each
-/// other out.
+/// The error of giving a role with permissions that the caller lacks.
+#[must_use]
+pub fn more_than_held(role: Role) -> Error {
+    Error::forbidden(format!("the role {role} has permissions that you lack"))
+}
+
+/// Locks the workspace's row, the first step of every change of its members, so that two owners can't remove each
+/// other.
 pub async fn hold(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(conn)
@@ -77,7 +69,7 @@ pub async fn hold(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<(),
     Ok(())
 }
 
-/// Whether somebody else is an owner who gets in. After [`hold`]; the database asks again at the commit.
+/// Whether another member is an active owner. To be called after [`hold`]; the database checks again at the commit.
 pub async fn has_another_owner(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -93,7 +85,7 @@ pub async fn has_another_owner(
     .await
 }
 
-/// Whether a caller holds all that a role does in a workspace, and so may give it.
+/// Whether a caller has all permissions of a role in a workspace, and so may grant it.
 pub async fn may_give(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -103,9 +95,9 @@ pub async fn may_give(
     Ok(role <= held.role() && held.covers(&held_by(conn, workspace, role).await?))
 }
 
-/// Whether a caller holds all that a program with those scopes does, or would do, for the person who answers for it:
-/// also while that person is kept and not let in, since the program does it again when they are. Where the person has
-/// no membership, what the program would do is unknown.
+/// Whether a caller has all permissions that a program with those scopes has, or would have, for the user who answers
+/// for it: also while that user's membership is inactive, since the program works again with it. Where the user has
+/// no membership, the permissions of the program are unknown.
 pub async fn covers_program(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
@@ -124,7 +116,7 @@ pub async fn covers_program(
     Ok(held.covers(&held_by(conn, workspace, role).await?.within(scopes)))
 }
 
-/// All that a role holds in a workspace.
+/// All permissions of a role in a workspace.
 async fn held_by(conn: &mut PgConnection, workspace: WorkspaceId, role: Role) -> Result<Held, sqlx::Error> {
     let overrides = sqlx::query!(
         "select permission, granted from role_permissions where workspace_id = $1 and role = $2",
@@ -139,15 +131,15 @@ async fn held_by(conn: &mut PgConnection, workspace: WorkspaceId, role: Role) ->
     Ok(Held::of_role(role, overrides))
 }
 
-/// A workspace that keeps a person, whether or not they get in.
+/// A workspace of which a user is a member, active or not.
 pub struct Keeping {
     /// Id of the workspace.
     pub workspace: WorkspaceId,
-    /// Not while it is being made.
+    /// False while the workspace is being created.
     pub is_ready: bool,
 }
 
-/// The workspaces that keep a person.
+/// The workspaces of which a user is a member, active or not.
 pub async fn keeping(conn: &mut PgConnection, user: UserId) -> Result<Vec<Keeping>, sqlx::Error> {
     sqlx::query_as!(
         Keeping,
@@ -160,8 +152,8 @@ pub async fn keeping(conn: &mut PgConnection, user: UserId) -> Result<Vec<Keepin
     .await
 }
 
-/// Whether an address is that of a member, also of one who is switched off. One whose membership was kept when they
-/// were taken out is none: they come back like anybody, by accepting.
+/// Whether an address is that of a member, active or not. A person whose membership was kept at the removal
+/// counts as none: the way back is a new invitation.
 pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Result<bool, sqlx::Error> {
     let membership = sqlx::query!(
         "select m.user_id, m.is_active
@@ -189,14 +181,14 @@ pub async fn is_member(tx: &mut Tx, workspace: WorkspaceId, email: &Email) -> Re
     }
 }
 
-/// Changes what somebody is here, or whether they get in, as far as the caller reaches.
+/// Changes a member's role or activity, within the caller's reach.
 pub async fn change(
     conn: &mut PgConnection,
     workspace: WorkspaceId,
     (caller, actor): (&Held, &Actor),
     whose: Whose,
     to: To,
-) -> Result<Changed, StandingError> {
+) -> Result<Changed, Error> {
     hold(conn, workspace).await?;
     let (member, person) = match whose {
         Whose::Member(id) => (Some(id.0), None),
@@ -211,19 +203,19 @@ pub async fn change(
     )
     .fetch_optional(&mut *conn)
     .await?
-    .ok_or(StandingError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let role = to.role.unwrap_or(current.role);
     if let Some(above) = [current.role, role].into_iter().find(|&role| role > caller.role()) {
-        return Err(StandingError::Above(above));
+        return Err(above_caller(above));
     }
-    // Who is let in again has their role again.
+    // A member who becomes active again gets their role again.
     let gives = role != current.role || (to.is_active == Some(true) && !current.is_active);
     if gives && !may_give(conn, workspace, caller, role).await? {
-        return Err(StandingError::MoreThanHeld(role));
+        return Err(more_than_held(role));
     }
     let leaves = current.role == Role::Owner && (role != Role::Owner || to.is_active == Some(false));
     if leaves && !has_another_owner(conn, workspace, current.id).await? {
-        return Err(StandingError::LastOwner);
+        return Err(Error::last_owner());
     }
     sqlx::query!(
         "update memberships set role = $2, is_active = coalesce($3, is_active) where id = $1",
@@ -237,8 +229,8 @@ pub async fn change(
     Ok(Changed { member: current.id, from: current.role })
 }
 
-/// Whether a workspace manages an account: it was made by accepting the workspace's invitation, and its person is in
-/// no other one since. Accounts of staff are managed by nobody.
+/// Whether a workspace manages an account: it was created by accepting the workspace's invitation, and has joined
+/// no other workspace since. Staff accounts are not managed by any workspace.
 pub async fn is_managed(
     database: impl PgExecutor<'_>,
     user: UserId,

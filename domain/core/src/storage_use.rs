@@ -1,48 +1,20 @@
-//! How many bytes a workspace stores, and how many its plan allows: records with their versions, uploaded files,
-//! exports, and the reports of imports. Whatever adds or removes some counts it here, in the same transaction, so
+//! Number of bytes that a workspace stores, and that its plan allows: records with their versions, uploaded files,
+//! exports, and the reports of imports. Every change of these counts here, in the same transaction, so
 //! that the figure is never found by counting.
 //!
-//! The table `storage_use` has as many rows as there were transactions at the same moment; each takes a row that no
-//! other one holds, and none waits for another. The limit is compared with what is committed: transactions at the
-//! same moment may pass it together, by what each of them adds (a record, a batch of an import, a segment of an
-//! export).
+//! The table `storage_use` has as many rows as there were concurrent transactions; each takes a row that no
+//! other one holds, and none waits for another. The limit is compared with the committed total: concurrent
+//! transactions may exceed it together, by what each of them adds (a record, a batch of an import, a segment of
+//! an export).
 
 use serde::Serialize;
 
-use crate::{DomainError, Refusal, WorkspaceDb};
+use crate::{Error, WorkspaceDb};
 
-/// What a record takes beside the text of its values: its id, its times, its place in the indexes.
+/// Storage of a record in addition to the text of its values: its id, its times, its index entries.
 const RECORD_OVERHEAD: usize = 128;
 
-/// Why a workspace can't store that.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageUseError {
-    /// It would be more than the plan allows. 402 `limit_exceeded`.
-    #[error(
-        "the plan allows {limit} bytes of storage, of which {used} are in use: delete exports, imports with reports \
-         and uploads that are not needed any more, or choose a larger plan"
-    )]
-    Exceeded {
-        /// Bytes in use, without what was refused.
-        used: i64,
-        /// Bytes that the plan allows.
-        limit: i64,
-    },
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for StorageUseError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Exceeded { .. } => Refusal::LimitExceeded,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// What a workspace stores, and may.
+/// Storage of a workspace: used and allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageUse {
     /// Bytes in use.
@@ -58,33 +30,41 @@ impl StorageUse {
         self.limit.map(|limit| limit.saturating_sub(self.used).max(0))
     }
 
-    /// Makes sure that there is room for so many bytes more.
+    /// Requires room for so many more bytes.
     ///
     /// # Errors
-    /// [`StorageUseError::Exceeded`]
-    pub fn require(self, bytes: i64) -> Result<(), StorageUseError> {
+    /// `limit_exceeded`
+    pub fn require(self, bytes: i64) -> Result<(), Error> {
         match self.limit {
-            Some(limit) if self.used.saturating_add(bytes) > limit => {
-                Err(StorageUseError::Exceeded { used: self.used, limit })
-            }
+            Some(limit) if self.used.saturating_add(bytes) > limit => Err(self.exceeded(limit)),
             _ => Ok(()),
         }
     }
+
+    /// The error of storing more than these bytes, which the plan allows.
+    #[must_use]
+    pub fn exceeded(self, limit: i64) -> Error {
+        let used = self.used;
+        Error::limit_exceeded(format!(
+            "the plan allows {limit} bytes of storage, of which {used} are in use: delete exports, imports with \
+             reports and uploads that are not needed any more, or choose a larger plan"
+        ))
+    }
 }
 
-/// What a record counts for whose values have so many bytes as JSON.
+/// Storage of a record whose values have so many bytes as JSON.
 #[must_use]
 pub fn of_json(bytes: usize) -> i32 {
     i32::try_from(bytes + RECORD_OVERHEAD).unwrap_or(i32::MAX)
 }
 
-/// What a record with these values counts for.
+/// Storage of a record with these values.
 pub fn of_record(data: &impl Serialize) -> Result<i32, sqlx::Error> {
     let text = serde_json::to_string(data).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(of_json(text.len()))
 }
 
-/// What is stored, and may be.
+/// Storage in use and allowed.
 pub async fn get(db: &mut WorkspaceDb) -> Result<StorageUse, sqlx::Error> {
     let workspace = db.workspace().0;
     sqlx::query_as!(
@@ -99,8 +79,8 @@ pub async fn get(db: &mut WorkspaceDb) -> Result<StorageUse, sqlx::Error> {
 /// Counts bytes that this transaction adds.
 ///
 /// # Errors
-/// [`StorageUseError::Exceeded`], after which the transaction is not to be committed.
-pub async fn add(db: &mut WorkspaceDb, bytes: i64) -> Result<(), StorageUseError> {
+/// `limit_exceeded`, after which the transaction is not to be committed.
+pub async fn add(db: &mut WorkspaceDb, bytes: i64) -> Result<(), Error> {
     if bytes == 0 {
         return Ok(());
     }
@@ -115,7 +95,7 @@ pub async fn release(db: &mut WorkspaceDb, bytes: i64) -> Result<(), sqlx::Error
     Ok(())
 }
 
-/// Counts a change; answers with what was there before.
+/// Counts a change; answers the storage before it.
 async fn change(db: &mut WorkspaceDb, by: i64) -> Result<StorageUse, sqlx::Error> {
     let workspace = db.workspace().0;
     sqlx::query_as!(
@@ -139,13 +119,14 @@ async fn change(db: &mut WorkspaceDb, by: i64) -> Result<StorageUse, sqlx::Error
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn there_is_room_up_to_the_limit_and_without_one() {
         let of = |used, limit| StorageUse { used, limit };
         of(60, Some(100)).require(40).unwrap();
         let refused = of(60, Some(100)).require(41).unwrap_err();
-        assert_eq!(refused.refusal(), Refusal::LimitExceeded);
+        assert_eq!(refused.kind(), &ErrorKind::LimitExceeded);
         assert!(
             refused.to_string().contains("allows 100 bytes of storage, of which 60 are in use"),
             "{refused}"

@@ -1,4 +1,4 @@
-//! `Name` and `Text`: what people write, trimmed and within its limits from the moment at which it is read.
+//! `Name` and `Text`: user input, trimmed and checked against its limits when it is read.
 
 use std::{borrow::Cow, fmt, ops::Deref, str::FromStr};
 
@@ -9,13 +9,13 @@ use poem_openapi::{
 use serde::Serialize;
 use serde_json::Value;
 
-/// Why a text is refused.
+/// An error of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// Nothing is left of a name without the space around it.
+    /// A name that is empty after trimming.
     #[error("must not be empty")]
     Empty,
-    /// More characters than fit.
+    /// Too many characters.
     #[error("must have at most {} characters", thousands(*.0))]
     TooLong(usize),
     /// A name with a line break or another control character.
@@ -26,12 +26,12 @@ pub enum InvalidText {
     Nul,
 }
 
-/// A number of characters, as people write it: `2,000`.
+/// A number of characters for display: `2,000`.
 fn thousands(number: usize) -> String {
     if number < 1000 { number.to_string() } else { format!("{},{:03}", number / 1000, number % 1000) }
 }
 
-/// Checks a text without the space around it, by the rules that a schema can say.
+/// Checks a trimmed text by the rules that a schema can express.
 ///
 /// # Errors
 /// [`InvalidText::Empty`], [`InvalidText::TooLong`], [`InvalidText::Lines`].
@@ -82,7 +82,7 @@ impl<const MAX: usize> FromStr for Text<MAX> {
     }
 }
 
-/// What both are to others: a `str`, in SQL, in JSON and in the OpenAPI documents.
+/// The implementations of both: `str`, SQL, JSON and the OpenAPI documents.
 macro_rules! text {
     ($type:ident, $name:literal, $min:expr, $pattern:expr) => {
         impl<const MAX: usize> $type<MAX> {

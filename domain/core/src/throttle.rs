@@ -1,15 +1,16 @@
 //! Throttling of guesses at passwords and access codes, in PostgreSQL, so that all processes count together.
 //!
 //! A failure is counted by three subjects: the account together with the network that the guess came from, the
-//! account alone, and the network alone. The first locks after a few failures, so whoever guesses locks an account for
-//! their own network and not for its owner elsewhere. The second, for guesses from many networks, and the third allow
-//! more. A device that has signed in before shows its device token ([`Device`]) and is counted by that alone: no guesses
-//! of others lock it out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+//! account alone, and the network alone. The first locks after a few failures, so that an attacker locks an
+//! account for their own network and not for its owner elsewhere. The second, for guesses from many networks,
+//! and the third allow more. A device that has signed in before sends its device token ([`Device`]) and is
+//! counted by that alone: guesses by others can't lock it out (OWASP, "Slow Down Online Guessing Attacks with
+//! Device Cookies").
 //!
-//! An account is counted by its id; an address without an account by its key, which behaves alike: what is locked
-//! does not tell who exists. Subjects are stored as hashes. What has been tried is judged *after* the password was
-//! checked, under the lock of all rows: of any number of guesses at once, no more are answered than the policy allows, and
-//! people who sign in rightly at the same time do not lock each other out.
+//! An account is counted by its id; an address without an account by its key, which behaves alike: locks don't
+//! reveal whether an account exists. Subjects are stored as hashes. Attempts are judged *after* the password
+//! was checked, under the lock of all rows: of any number of concurrent guesses, no more are answered than the
+//! policy allows, and users who sign in correctly at the same time do not lock each other out.
 
 use chrono::{DateTime, Duration, Utc};
 use jobs::{Database, Tx};
@@ -19,38 +20,38 @@ use uuid::Uuid;
 
 use crate::{Email, UserId, networks};
 
-/// Failures that lock an account for a network, or a device.
+/// Number of failures that lock an account for a network, or a device.
 const MAX_FAILURES: i32 = 5;
-/// Failures that lock an account for all networks, apart from devices that are known.
+/// Number of failures that lock an account for all networks, except for known devices.
 const MAX_FAILURES_ANYWHERE: i32 = 100;
-/// Failures that lock a network, behind which there may be a whole company.
+/// Number of failures that lock a network, which may be shared by a whole company.
 const MAX_FAILURES_OF_NETWORK: i32 = 50;
-/// How long the first lock holds.
+/// Duration of the first lock.
 const SHORTEST_LOCK: Duration = Duration::minutes(1);
-/// How long a lock holds at the most.
+/// Maximum duration of a lock.
 const LONGEST_LOCK: Duration = Duration::minutes(15);
-/// A count begins anew after that.
+/// Time after which a count starts anew.
 const WINDOW: Duration = Duration::hours(1);
 
-/// What failures are counted by. Holds a hash only.
+/// A subject of the count of failures. Holds a hash only.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Subject {
     hash: Vec<u8>,
     failures: i32,
 }
 
-/// What an attempt is counted by.
+/// The subjects of an attempt.
 #[derive(Clone)]
 pub struct Subjects(Vec<Subject>);
 
 /// Whether an attempt may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// The attempt may be answered.
     Open,
-    /// It failed, and was counted; now the account, or the address, is locked.
+    /// The attempt failed and was counted; the account or the address is locked now.
     NowLocked,
-    /// It may not be answered, right or wrong, for so many seconds.
+    /// The attempt may not be answered, correct or not, for so many seconds.
     Locked(u64),
 }
 
@@ -62,21 +63,21 @@ struct Count {
     locked_until: Option<DateTime<Utc>>,
 }
 
-/// A device on which an account's owner has signed in before, as its token shows.
+/// A device on which an account's owner has signed in before, proved by its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// Whose.
+    /// Account of the device.
     pub user: UserId,
-    /// Which.
+    /// Device id.
     pub id: Uuid,
 }
 
-/// What a guess is at.
+/// The target of a guess.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     /// The password of an account.
     Account(UserId),
-    /// The password of an address that has no account, as it was typed.
+    /// The password of an address without an account, as typed.
     Nobody(&'a str),
     /// The access code of an address.
     AccessCode(&'a str),
@@ -93,7 +94,7 @@ impl Target<'_> {
 }
 
 impl Subjects {
-    /// A guess from a network, or from a device, whose token counts for its own account only.
+    /// A guess from a network, or from a device, whose token is only valid for its own account.
     #[must_use]
     pub fn of(target: Target<'_>, ip: Option<&str>, device: Option<Device>) -> Self {
         let is_own = |device: &Device| matches!(target, Target::Account(user) if user == device.user);
@@ -106,7 +107,7 @@ impl Subjects {
             Subject::of("target", &target, MAX_FAILURES_ANYWHERE),
             Subject::of("network", &network, MAX_FAILURES_OF_NETWORK),
         ];
-        // Locks are taken in one order by all.
+        // Locks are taken in one order everywhere.
         subjects.sort();
         Self(subjects)
     }
@@ -124,12 +125,12 @@ impl Subject {
 }
 
 impl Count {
-    /// For how long it is locked.
+    /// Remaining duration of the lock.
     fn locked_for(&self, now: DateTime<Utc>) -> Option<Duration> {
         self.locked_until.map(|until| until - now).filter(|left| *left > Duration::zero())
     }
 
-    /// With one failure more.
+    /// The count after another failure.
     fn failed(self, now: DateTime<Utc>, most: i32) -> Self {
         let begins_anew = now - self.since > WINDOW;
         let (failures, since) = if begins_anew { (1, now) } else { (self.failures + 1, self.since) };
@@ -142,7 +143,7 @@ impl Count {
     }
 }
 
-/// What an address is counted by. What isn't one is nobody's, and is counted as it is.
+/// The subject of an address. A text that is no address has no account, and is counted as it is.
 fn key(email: &str) -> String {
     Email::key_of(email).unwrap_or_else(|| email.trim().to_owned())
 }
@@ -152,7 +153,7 @@ fn seconds(left: Duration) -> u64 {
     u64::try_from(left.num_milliseconds()).unwrap_or(0).div_ceil(1000).max(1)
 }
 
-/// Whether an attempt is worth the work: an early word, which [`failed`] and [`succeeded`] have the last on.
+/// Whether an attempt is worth the work: preliminary; [`failed`] and [`succeeded`] decide.
 pub async fn look(database: impl PgExecutor<'_>, subjects: &Subjects) -> Result<Verdict, sqlx::Error> {
     let left = sqlx::query_scalar!(
         r#"select extract(epoch from max(locked_until) - clock_timestamp())::float8 as "left"
@@ -166,8 +167,8 @@ pub async fn look(database: impl PgExecutor<'_>, subjects: &Subjects) -> Result<
     Ok(left.map_or(Verdict::Open, |left| Verdict::Locked(seconds(left))))
 }
 
-/// Counts a failed attempt. [`Verdict::Locked`]: others came first, nothing was counted, and it must not be
-/// said that it failed.
+/// Counts a failed attempt. [`Verdict::Locked`]: others came first, nothing was counted, and the answer must
+/// not reveal that it failed.
 pub async fn failed(tx: &mut Tx, subjects: &Subjects) -> Result<Verdict, sqlx::Error> {
     for subject in &subjects.0 {
         sqlx::query!(
@@ -202,8 +203,8 @@ pub async fn failed(tx: &mut Tx, subjects: &Subjects) -> Result<Verdict, sqlx::E
     Ok(verdict)
 }
 
-/// Whether a right attempt may be answered as such; then the count of what was tried, from there, is forgotten. The
-/// counts of the account anywhere and of the network stay: they are of guesses at others, or by others.
+/// Whether a correct attempt may be answered as such; then the count of the target, from there, is removed. The
+/// counts of the account anywhere and of the network stay: they include guesses at others, or by others.
 pub async fn succeeded(tx: &mut Tx, subjects: &Subjects) -> Result<Verdict, sqlx::Error> {
     let (now, counts) = lock(tx, subjects).await?;
     if let Some(left) = counts.iter().filter_map(|(_, count)| count.locked_for(now)).max() {
@@ -214,7 +215,7 @@ pub async fn succeeded(tx: &mut Tx, subjects: &Subjects) -> Result<Verdict, sqlx
     Ok(Verdict::Open)
 }
 
-/// Forgets the failures of an account, from there and in total, for who has shown otherwise that it is theirs.
+/// Removes the failures of an account, from there and in total, after another proof of its ownership.
 pub async fn forget(tx: &mut Tx, user: UserId, ip: Option<&str>) -> Result<(), sqlx::Error> {
     let own = Subjects::of(Target::Account(user), ip, None);
     let own = own.0.iter().filter(|subject| subject.failures != MAX_FAILURES_OF_NETWORK);
@@ -226,7 +227,7 @@ async fn forget_all(tx: &mut Tx, subjects: &[Vec<u8>]) -> Result<(), sqlx::Error
     Ok(())
 }
 
-/// Forgets counts that would begin anew; answers how many those were.
+/// Removes counts that would start anew; answers their number.
 pub async fn sweep(database: &Database) -> Result<u64, sqlx::Error> {
     let mut tx = database.begin().await?;
     let swept = sqlx::query!(
@@ -240,7 +241,7 @@ pub async fn sweep(database: &Database) -> Result<u64, sqlx::Error> {
     Ok(swept.rows_affected())
 }
 
-/// Holds what is counted until the end of the transaction.
+/// Locks the subjects' rows until the end of the transaction.
 async fn lock(
     tx: &mut Tx,
     subjects: &Subjects,

@@ -1,4 +1,4 @@
-//! Usage: a workspace's plan, what it allows and what is used of it.
+//! Usage: a workspace's plan, its limits and their use.
 
 use jobs::Database;
 use poem_openapi::Object;
@@ -13,30 +13,31 @@ use crate::{
 /// A workspace's plan and storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// `free`, `starter`, `growth` or `enterprise`.
+    /// Plan: `free`, `starter`, `growth` or `enterprise`.
     pub plan: String,
-    /// Bytes in use: records with their versions, uploads, exports and reports.
+    /// Storage in use, in bytes: records with their versions, uploads, exports and reports.
     pub storage_bytes: i64,
-    /// What the plan allows.
+    /// Limits of the plan.
     pub limits: PlanLimits,
 }
 
-/// What a plan allows.
+/// Limits of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct PlanLimits {
-    /// Requests a minute of all API keys together; null if they are not limited.
+    /// Maximum number of requests per minute of all API keys together; null if they are not limited.
     pub requests_per_minute: Option<u32>,
-    /// Requests a day of all API keys together; null if they are not limited.
+    /// Maximum number of requests per day of all API keys together; null if they are not limited.
     pub requests_per_day: Option<u32>,
-    /// Scheduled jobs of the workspace; null if they are not limited.
+    /// Maximum number of scheduled jobs of the workspace; null if they are not limited.
     pub scheduled_jobs: Option<i64>,
-    /// Least time between two occurrences of a scheduled job, in seconds.
+    /// Minimum time between two occurrences of a scheduled job, in seconds.
     pub schedule_interval_seconds: i64,
-    /// API keys that are neither revoked nor expired; null if they are not limited.
+    /// Maximum number of API keys that are neither revoked nor expired; null if they are not limited.
     pub api_keys: Option<i64>,
-    /// The largest file that an upload takes, in bytes.
+    /// Maximum size of an uploaded file, in bytes.
     pub max_upload_bytes: u64,
-    /// Storage in bytes: records with their versions, uploads, exports and reports; null if it is not limited.
+    /// Maximum storage in bytes: records with their versions, uploads, exports and reports; null if it is not
+    /// limited.
     pub storage_bytes: Option<i64>,
 }
 
@@ -45,20 +46,20 @@ pub struct PlanLimits {
 pub struct PlanRow {
     /// Name of the plan.
     pub plan: String,
-    /// Scheduled jobs; none if they are not limited.
+    /// Maximum number of scheduled jobs; none if they are not limited.
     pub schedules: Option<i32>,
-    /// Least time between two occurrences, in seconds; none for the installation's own minimum.
+    /// Minimum time between two occurrences, in seconds; none for the installation's own minimum.
     pub schedule_interval_secs: Option<i32>,
-    /// API keys; none if they are not limited.
+    /// Maximum number of API keys; none if they are not limited.
     pub api_keys: Option<i32>,
-    /// Largest upload, in bytes; none for the installation's own maximum.
+    /// Maximum size of an upload, in bytes; none for the installation's own maximum.
     pub upload_bytes: Option<i64>,
-    /// Storage, in bytes; none if it is not limited.
+    /// Maximum storage, in bytes; none if it is not limited.
     pub storage_bytes: Option<i64>,
 }
 
 impl PlanRow {
-    /// The largest file, where the installation takes files of at most so many bytes.
+    /// Maximum size of a file, where the installation's maximum is so many bytes.
     #[must_use]
     pub fn upload_bytes(&self, installation: u64) -> u64 {
         let plan = self.upload_bytes.and_then(|bytes| bytes.try_into().ok());
@@ -66,7 +67,7 @@ impl PlanRow {
     }
 }
 
-/// What a workspace's plan allows, on a connection that sees the shared schemas.
+/// The limits of a workspace's plan, on a connection that sees the shared schemas.
 pub async fn plan(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<PlanRow, sqlx::Error> {
     sqlx::query_as!(
         PlanRow,
@@ -80,7 +81,7 @@ pub async fn plan(conn: &mut PgConnection, workspace: WorkspaceId) -> Result<Pla
     .await
 }
 
-/// What a workspace uses of what it may.
+/// A workspace's usage and limits.
 pub async fn of(
     database: &Database,
     workspace: WorkspaceId,
@@ -106,5 +107,6 @@ pub async fn of(
     Ok(Usage { plan: row.plan, storage_bytes: used, limits })
 }
 
-/// Seconds between two occurrences of a schedule, where no plan asks for more: as fine as cron expressions are.
+/// Minimum seconds between two occurrences of a schedule, unless the plan requires more: the resolution of cron
+/// expressions.
 pub const MIN_SCHEDULE_INTERVAL: i32 = 60;

@@ -1,8 +1,8 @@
 //! `WorkspaceDb`: one tenant's schema, in one transaction, for one actor.
 //!
 //! Opening one sets the transaction's role and `search_path`, so no SQL names a schema and no query
-//! takes a workspace from a client. None is held while a client, a stream, an upload or an outside
-//! service is waited for.
+//! takes a workspace from a client. None may be held during a wait for a client, a stream, an upload or an external
+//! service.
 
 mod accounts;
 
@@ -17,35 +17,35 @@ use crate::{
     audit::{self, Entry},
 };
 
-/// Who acts, in which request. Travels with the transaction, into events and jobs.
+/// The actor, in a request. Travels with the transaction, into events and jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Actor {
-    /// The user, if a person acts.
+    /// User id, if the actor is a user.
     pub user_id: Option<UserId>,
-    /// With what they came in.
+    /// Kind of credential.
     pub credential_type: Option<CredentialType>,
-    /// The session, API key or personal token.
+    /// Id of the session, API key or personal token.
     pub credential_id: Option<Uuid>,
-    /// The member of staff who acts as the user.
+    /// Staff account acting as the user.
     pub impersonator_id: Option<UserId>,
-    /// The job in whose run they act.
+    /// Job in whose run the actor acts.
     pub job_id: Option<JobId>,
-    /// The client's address.
+    /// Client address.
     pub ip: Option<String>,
-    /// What the client says it is.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
-    /// The HTTP request.
+    /// Id of the HTTP request.
     pub request_id: Option<String>,
-    /// The surface it came in by.
+    /// API surface of the request.
     pub surface: jobs::Surface,
-    /// The route, as `POST /api/v1/teams`, for writes that tell no event.
+    /// Route, as `POST /api/v1/teams`, for writes without an event.
     pub route: Option<String>,
-    /// The place in a trace at which they act. Jobs go on from there; events don't keep it.
+    /// Position in a trace. Jobs continue the trace; events don't keep it.
     pub traceparent: Option<TraceParent>,
 }
 
 impl Actor {
-    /// The actor of a running job, by the origin in its context: the job, on behalf of whoever asked for it.
+    /// The actor of a running job, by the origin in its context: the job, on behalf of its requester.
     #[must_use]
     pub fn of_job(origin: &Origin) -> Self {
         let Origin {
@@ -75,7 +75,7 @@ impl Actor {
         }
     }
 
-    /// What a job that this actor starts remembers, and what the audit notes.
+    /// The origin that a job started by this actor keeps, and that the audit log records.
     #[must_use]
     pub fn origin(&self) -> Origin {
         Origin {
@@ -108,7 +108,7 @@ impl WorkspaceDb {
         Self { tx, workspace, actor, sees_accounts: false }
     }
 
-    /// Opens it for reading; a write in it is refused by the database.
+    /// Opens the schema for reading; the database refuses writes in it.
     pub async fn read(
         database: &Database,
         workspace: WorkspaceId,
@@ -118,8 +118,8 @@ impl WorkspaceDb {
         Ok(Self::new(tx, workspace, actor))
     }
 
-    /// Goes on reading more than [`jobs::MAX_QUICK_ROWS`], with a place among the long reads; the connection is given
-    /// back meanwhile. Nothing that was read before need be true any more.
+    /// Continues with reading more than [`jobs::MAX_QUICK_ROWS`], with a place among the long reads; the
+    /// connection is returned to the pool meanwhile. The results of earlier reads may have become outdated.
     pub async fn for_a_long_read(self) -> Result<Self, sqlx::Error> {
         let Self { tx, workspace, actor, .. } = self;
         let database = tx.database().clone();
@@ -127,7 +127,7 @@ impl WorkspaceDb {
         Ok(Self::new(database.begin_long_read(workspace.0).await?, workspace, actor))
     }
 
-    /// Opens it for writing.
+    /// Opens the schema for writing.
     pub async fn write(
         database: &Database,
         workspace: WorkspaceId,
@@ -155,7 +155,7 @@ impl WorkspaceDb {
         self.workspace
     }
 
-    /// Who acts.
+    /// Actor.
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
@@ -167,20 +167,20 @@ impl WorkspaceDb {
         self.actor.user_id.map(|id| id.0)
     }
 
-    /// Appends an event, and with it an entry of the audit; both exist if and only if this transaction commits.
+    /// Appends an event, and with it an audit entry; both exist if and only if this transaction commits.
     pub async fn record(&mut self, event: Event) -> Result<(), sqlx::Error> {
         self.assert_confined();
         event.record(&mut self.tx, self.workspace, &self.actor).await
     }
 
-    /// Notes what is no event, such as what maintenance does, in the audit.
+    /// Records a change without an event, such as one by maintenance, in the audit log.
     pub async fn note(&mut self, entry: Entry) -> Result<(), sqlx::Error> {
         self.assert_confined();
         audit::record(&mut self.tx, Some(self.workspace), &self.actor, entry).await
     }
 
-    /// This transaction wants no entry of its own: it changes nothing, or is a step of a change whose entry another
-    /// transaction of it makes.
+    /// This transaction needs no audit entry of its own: it changes nothing, or is a step of a change whose
+    /// entry another transaction makes.
     pub fn is_noted_elsewhere(&mut self) {
         self.tx.mark_noted();
     }
@@ -192,13 +192,13 @@ impl WorkspaceDb {
         jobs::enqueue(&mut self.tx, job.origin(self.actor.origin())).await
     }
 
-    /// Commits; wake-ups and events go out afterwards. What a request has written without an event
-    /// is in the audit by its route.
+    /// Commits; wake-ups and events are sent afterwards. A request's changes without an event
+    /// are in the audit log by their route.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         self.finish().await?.commit().await
     }
 
-    /// The transaction with all that belongs into it, still to be committed.
+    /// The transaction with all that belongs to it, still to be committed.
     pub async fn finish(mut self) -> Result<Tx, sqlx::Error> {
         self.assert_confined();
         audit::complete(&mut self.tx, Some(self.workspace), &self.actor).await?;

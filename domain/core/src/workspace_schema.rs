@@ -1,18 +1,18 @@
 //! A workspace's schema and its two roles.
 //!
-//! Our login owns the schema and its tables; `ws_<id>` may use them and is what our own SQL runs as;
-//! `ws_<id>_sql` is for statements that a user wrote, may read them, belongs to nothing, and can't log
-//! in until the section that needs it gives it a password.
+//! Our login owns the schema and its tables; `ws_<id>` may use them and is the role of our own SQL;
+//! `ws_<id>_sql` is for statements written by users, may read the tables, belongs to no role, and can't log
+//! in until the section that needs it sets a password.
 
 use jobs::{Tx, workspace_schema};
 
 use crate::WorkspaceId;
 
-/// The role that holds what every workspace may do outside its own schema. One per login, so that
+/// The role with the privileges that every workspace has outside its own schema. One per login, so that
 /// installations on one server don't share it.
 pub const TENANTS: &str = "_tenants";
 
-/// Makes the roles, the schema and the grants, as far as they are not there. Another attempt at the
+/// Creates the roles, the schema and the grants, as far as they are missing. A concurrent attempt at the
 /// same waits for this transaction.
 pub async fn create(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     let schema = workspace_schema(workspace.0);
@@ -43,7 +43,7 @@ pub async fn create(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// Removes the schema with all that is in it, and the roles, as far as they are there.
+/// Removes the schema with all its content, and the roles, as far as they exist.
 pub async fn remove(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Error> {
     let schema = workspace_schema(workspace.0);
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", schema).execute(tx.conn()).await?;
@@ -56,7 +56,7 @@ pub async fn remove(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// A name as SQL takes it whatever it is.
+/// A name quoted as an SQL identifier.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

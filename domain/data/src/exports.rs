@@ -1,17 +1,13 @@
 //! Exports: a recordset as a file, as it was when the job began.
 //!
-//! Here: what an export is told to do ([`start`]), what it fixes when it begins ([`open`]), how records
+//! Here: the request of an export ([`start`]), what its first run fixes ([`open`]), how records
 //! become CSV ([`CsvRows`]) and which objects make up the file ([`segments`]). Walking through the
-//! records is the worker's; how the job goes is the ledger's.
+//! records is done by the worker; the job's state is in the ledger.
 
 mod render;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    DomainError, EntityError, FieldErrors, RecordsetId, Refusal, UserId, WorkspaceDb,
-    audit::Entry,
-    storage_use::{self, StorageUseError},
-};
+use domain::{Error, FieldErrors, RecordsetId, UserId, WorkspaceDb, WorkspaceId, audit::Entry, storage_use};
 use jobs::{JobId, NewJob};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,39 +27,39 @@ pub use render::CsvRows;
 pub struct Column {
     /// The field's key.
     pub key: String,
-    /// What the header says.
+    /// Label in the header.
     pub label: String,
 }
 
-/// An export about to begin.
+/// An export to start.
 #[derive(Debug, Clone)]
 pub struct NewExport {
-    /// The recordset's id or slug.
+    /// Id or slug of the recordset.
     pub recordset: String,
-    /// Only these fields, in this order; all of them if absent.
+    /// Keys of the fields to export, in this order; all if absent.
     pub fields: Option<Vec<String>>,
-    /// Whether cells that a spreadsheet would take for formulas are marked; see [`tabular::formula`].
+    /// Whether cells that a spreadsheet would read as formulas are marked; see [`tabular::formula`].
     pub is_safe: bool,
 }
 
-/// What an export writes.
+/// An export.
 #[derive(Debug, Clone)]
 pub struct Export {
-    /// Its job, by whose id it is known.
+    /// Job of the export, whose id identifies it.
     pub job_id: JobId,
-    /// The recordset.
+    /// Recordset id.
     pub recordset_id: RecordsetId,
-    /// The name of the file.
+    /// File name.
     pub name: String,
-    /// Whether cells that a spreadsheet would take for formulas are marked.
+    /// Whether cells that a spreadsheet would read as formulas are marked.
     pub is_safe: bool,
-    /// Who asked for it.
+    /// User id of the requester.
     pub created_by: Option<UserId>,
-    /// When.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
 }
 
-/// What an export has fixed when it began, for every run.
+/// The properties of an export that are fixed when it begins, for every run.
 #[derive(Debug, Clone)]
 pub struct Opened {
     /// The export.
@@ -74,66 +70,24 @@ pub struct Opened {
     pub snapshot: String,
 }
 
-/// A part of an export's file.
+/// A segment of an export's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// The first is 0.
     pub number: i32,
-    /// Where its bytes are.
+    /// Key of its bytes in the storage.
     pub storage_key: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
-    /// Records.
+    /// Number of records.
     pub rows: i64,
-}
-
-/// Why an export could not be started, or found.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// There is no such export in this workspace.
-    #[error("there is no such export")]
-    NotFound,
-    /// Fields that the recordset doesn't have.
-    #[error("the recordset has no such fields")]
-    Fields(FieldErrors),
-    /// About the recordset.
-    #[error(transparent)]
-    Recordset(#[from] EntityError),
-    /// The workspace stores as much as its plan allows.
-    #[error(transparent)]
-    Full(StorageUseError),
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl From<StorageUseError> for ExportError {
-    fn from(error: StorageUseError) -> Self {
-        match error {
-            StorageUseError::Database(error) => Self::Database(error),
-            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
-        }
-    }
-}
-
-impl DomainError for ExportError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Fields(errors) => Refusal::Invalid(errors.clone()),
-            Self::Recordset(error) => error.refusal(),
-            Self::Full(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
 }
 
 /// The recordset of an export that could begin now.
 ///
 /// # Errors
-/// [`ExportError::Recordset`] when there is no such recordset, [`ExportError::Fields`] naming each
-/// field that it doesn't have.
-pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, ExportError> {
+/// `record_not_found` when names no recordset of this workspace; `record_invalid` naming each field that it doesn't have.
+pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, Error> {
     let found = recordsets::get(db, &new.recordset).await?;
     let mut errors = FieldErrors::new();
     for key in new.fields.iter().flatten() {
@@ -144,14 +98,14 @@ pub async fn check(db: &mut WorkspaceDb, new: &NewExport) -> Result<Recordset, E
     if new.fields.as_ref().is_some_and(Vec::is_empty) {
         errors.insert("fields".to_owned(), vec!["must name at least one field, or be absent".to_owned()]);
     }
-    if errors.is_empty() { Ok(found.recordset) } else { Err(ExportError::Fields(errors)) }
+    if errors.is_empty() { Ok(found.recordset) } else { Err(Error::invalid_fields(errors)) }
 }
 
-/// Starts an export: its row, its job and the audit's entry of who asked for it, in this transaction.
+/// Starts an export: its row, its job and the audit entry, in this transaction.
 ///
 /// # Errors
-/// See [`check`]; [`ExportError::Full`].
-pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, ExportError> {
+/// See [`check`]; `limit_exceeded`.
+pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Error> {
     storage_use::get(db).await?.require(1)?;
     let job = JobId::new();
     let fields = new.fields.clone();
@@ -162,19 +116,19 @@ pub async fn start(db: &mut WorkspaceDb, new: NewExport) -> Result<JobId, Export
     Ok(job)
 }
 
-/// Makes the row of an export for a job that is there already, unless an earlier run has.
+/// Creates the row of an export for an existing job, unless an earlier run has.
 ///
 /// # Errors
 /// See [`check`].
-pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(), ExportError> {
+pub async fn begin(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<(), Error> {
     if find(db, job).await?.is_none() {
         keep(db, job, new).await?;
     }
     Ok(())
 }
 
-/// Keeps what the job is to export.
-async fn keep(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<Recordset, ExportError> {
+/// Stores the export's request.
+async fn keep(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<Recordset, Error> {
     let recordset = check(db, &new).await?;
     let created_by = db.user_id();
     sqlx::query!(
@@ -192,7 +146,7 @@ async fn keep(db: &mut WorkspaceDb, job: JobId, new: NewExport) -> Result<Record
     Ok(recordset)
 }
 
-/// What a job is to export; none for a job that is no export, or whose export is deleted.
+/// The export of a job; none for a job that is no export, or whose export is deleted.
 pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Export>, sqlx::Error> {
     sqlx::query_as!(
         Export,
@@ -203,13 +157,12 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Export>, sq
     .await
 }
 
-/// Fixes the moment and the columns, or answers those of the first run.
+/// Fixes the moment and the columns, or answers those of the first run; none for a deleted export.
 ///
 /// # Errors
-/// [`ExportError::NotFound`] for a deleted export, [`ExportError::Recordset`] when the recordset was
-/// deleted before the first run.
-pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportError> {
-    let export = find(db, job).await?.ok_or(ExportError::NotFound)?;
+/// `record_not_found` when the recordset was deleted before the first run.
+pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Opened>, Error> {
+    let Some(export) = find(db, job).await? else { return Ok(None) };
     let fixed = sqlx::query!(
         r#"select snapshot, columns as "columns: Json<Vec<Column>>", only_fields from exports where job_id = $1"#,
         job.0,
@@ -217,7 +170,7 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
     .fetch_one(db.conn())
     .await?;
     if let (Some(snapshot), Some(Json(columns))) = (fixed.snapshot, fixed.columns) {
-        return Ok(Opened { export, columns, snapshot });
+        return Ok(Some(Opened { export, columns, snapshot }));
     }
     let snapshot = records::snapshot(db).await?;
     let schema = Schema::load(db, export.recordset_id).await?;
@@ -239,16 +192,16 @@ pub async fn open(db: &mut WorkspaceDb, job: JobId) -> Result<Opened, ExportErro
     )
     .execute(db.conn())
     .await?;
-    Ok(Opened { export, columns, snapshot })
+    Ok(Some(Opened { export, columns, snapshot }))
 }
 
 /// The key prefix of an export's objects. Only those named by [`segments`] count.
 #[must_use]
-pub fn prefix(db: &WorkspaceDb, job: JobId) -> String {
-    format!("{}/exports/{job}", db.workspace().0.simple())
+pub fn prefix(workspace: WorkspaceId, job: JobId) -> String {
+    format!("{}/exports/{job}", workspace.0.simple())
 }
 
-/// A key for a segment that no other run ever writes to, so that one which has lost its job can't
+/// A key for a segment that no other run ever writes to, so that one that has lost its job can't
 /// overwrite a part of the file.
 #[must_use]
 pub fn segment_key(prefix: &str, number: i32) -> String {
@@ -258,8 +211,8 @@ pub fn segment_key(prefix: &str, number: i32) -> String {
 /// Adds a segment to the file.
 ///
 /// # Errors
-/// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much.
-pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) -> Result<(), StorageUseError> {
+/// `limit_exceeded` when the plan doesn't allow to store that much.
+pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) -> Result<(), Error> {
     storage_use::add(db, segment.size).await?;
     sqlx::query!(
         "insert into export_segments (job_id, number, storage_key, size, rows) values ($1, $2, $3, $4, $5)",
@@ -274,7 +227,7 @@ pub async fn add_segment(db: &mut WorkspaceDb, job: JobId, segment: &Segment) ->
     Ok(())
 }
 
-/// The file's parts so far, in order.
+/// The file's segments so far, in order.
 pub async fn segments(db: &mut WorkspaceDb, job: JobId) -> Result<Vec<Segment>, sqlx::Error> {
     sqlx::query_as!(
         Segment,
@@ -285,7 +238,7 @@ pub async fn segments(db: &mut WorkspaceDb, job: JobId) -> Result<Vec<Segment>, 
     .await
 }
 
-/// Takes the segments out of the file. Their objects are the caller's to remove.
+/// Removes the segments from the file. Their objects are removed by the caller.
 pub async fn remove_segments(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     let bytes = sqlx::query_scalar!(
         r#"with gone as (delete from export_segments where job_id = $1 returning size)
@@ -297,7 +250,7 @@ pub async fn remove_segments(db: &mut WorkspaceDb, job: JobId) -> Result<(), sql
     storage_use::release(db, bytes).await
 }
 
-/// Forgets a finished export. Its objects are the caller's to remove, before this.
+/// Deletes a finished export. Its objects are removed by the caller, before this.
 pub async fn forget(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     remove_segments(db, job).await?;
     sqlx::query!("delete from exports where job_id = $1", job.0).execute(db.conn()).await?;

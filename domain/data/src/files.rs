@@ -3,13 +3,9 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use domain::{
-    Actor, DomainError, NewFile, Refusal, WorkspaceDb, WorkspaceId,
-    audit::Entry,
-    storage_use::{self, StorageUseError},
-};
+use domain::{Actor, Error, NewFile, WorkspaceDb, WorkspaceId, audit::Entry, storage_use};
 use futures::Stream;
-use runtime::storage::{Storage, StorageError};
+use runtime::storage::Storage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -23,10 +19,10 @@ domain::ids! {
     FileId = "file",
 }
 
-/// The longest file name that is kept, in characters.
+/// Maximum length of a file name, in characters.
 const MAX_NAME: usize = 255;
 
-/// How clients name a file: `file:` and its id. Opaque to them.
+/// A client's reference to a file: `file:` and its id; opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileUri(pub FileId);
@@ -68,67 +64,30 @@ impl std::fmt::Display for FileUri {
 /// A file whose bytes are all stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
-    /// Its id.
+    /// File id.
     pub id: FileId,
-    /// As the client named it.
+    /// Name, as given by the client.
     pub name: String,
-    /// What the client said it is.
+    /// Content type, as given by the client.
     pub content_type: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of them, in hex.
+    /// SHA-256 in hex.
     pub sha256: String,
-    /// Where the bytes are.
+    /// Key of its bytes in the storage.
     pub storage_key: String,
-    /// What was found in it.
+    /// Stored analysis.
     pub analysis: Option<Value>,
-    /// When its upload began.
+    /// Start time of the upload.
     pub created_at: DateTime<Utc>,
 }
 
-/// Why a file could not be taken in or found.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// There is no such file, or its bytes are gone.
-    #[error("there is no such file; uploads that are not imported are kept for a day")]
-    NotFound,
-    /// The store failed or refused.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The workspace would store more than its plan allows.
-    #[error(transparent)]
-    Full(StorageUseError),
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl From<StorageUseError> for FileError {
-    fn from(error: StorageUseError) -> Self {
-        match error {
-            StorageUseError::Database(error) => Self::Database(error),
-            exceeded @ StorageUseError::Exceeded { .. } => Self::Full(exceeded),
-        }
-    }
-}
-
-impl DomainError for FileError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Storage(error) => error.refusal(),
-            Self::Full(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// Takes in an upload within its limit. No transaction is open while the bytes arrive. When
-/// they can't be stored, nothing remains; when this process dies meanwhile, the sweep finds the row. The audit's entry
-/// comes with the size, from which on the file counts.
+/// Stores an upload within its limit. No transaction is open while the bytes arrive. If
+/// they can't be stored, nothing remains; if this process dies meanwhile, the sweep finds the row. The audit entry
+/// is added with the size, from which on the file counts.
 ///
 /// # Errors
-/// See [`StorageError`]; [`FileError::Full`] as soon as the file has more bytes than the workspace has room for.
+/// Those of the storage; `limit_exceeded` as soon as the file has more bytes than the workspace has room for.
 pub async fn upload(
     database: &jobs::Database,
     storage: &Storage,
@@ -136,7 +95,7 @@ pub async fn upload(
     new: NewFile,
     bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
     limit: UploadLimit,
-) -> Result<File, FileError> {
+) -> Result<File, Error> {
     let id = FileId::new();
     let key = format!("{}/uploads/{id}", workspace.0.simple());
     let name = plain_name(&new.name);
@@ -168,11 +127,11 @@ pub async fn upload(
 
     let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
     let mut db = WorkspaceDb::write(database, workspace, actor.clone()).await?;
-    // What others have stored meanwhile counts, too.
+    // Concurrent uploads count, too.
     if let Err(full) = storage_use::add(&mut db, size).await {
         drop(db);
         remove(database, storage, (workspace, actor), id, &key, None).await?;
-        return Err(full.into());
+        return Err(full);
     }
     sqlx::query!("update files set size = $2, sha256 = $3 where id = $1", id.0, size, stored.sha256)
         .execute(db.conn())
@@ -193,7 +152,7 @@ pub async fn upload(
 }
 
 /// A file, if all of it is there.
-pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, FileError> {
+pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, Error> {
     let row = sqlx::query!(
         r#"select id, name, content_type, size as "size!", sha256 as "sha256!", storage_key, analysis, created_at
              from files
@@ -202,7 +161,7 @@ pub async fn get(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, FileError> 
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(FileError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     Ok(File {
         id: row.id,
         name: row.name,
@@ -227,8 +186,9 @@ pub async fn keep_analysis(
     Ok(())
 }
 
-/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the removal
-/// already, as [`mark_unused`] notes it, or has never had the file.
+/// Removes a file that is of no use: first its bytes, then its row. None as the audit's entry where it has the
+/// removal Removes an unneeded file: first its bytes, then its row. None as the audit entry if the removal has
+/// one already, as [`mark_unused`] adds it, or the file never had one.
 pub async fn remove(
     database: &jobs::Database,
     storage: &Storage,
@@ -236,7 +196,7 @@ pub async fn remove(
     id: FileId,
     key: &str,
     entry: Option<Entry>,
-) -> Result<(), FileError> {
+) -> Result<(), Error> {
     storage.delete(key).await?;
     let mut db = WorkspaceDb::write(database, workspace, actor).await?;
     let size = sqlx::query_scalar!("delete from files where id = $1 returning size", id.0)
@@ -251,8 +211,8 @@ pub async fn remove(
     Ok(())
 }
 
-/// Marks uploads that no import has used within a day, and lists what is marked: from now on no import
-/// can begin with them, so their bytes may go ([`remove`]).
+/// Marks uploads that no import has used within a day, and lists the marked ones: from now on no import
+/// can begin with them, so their bytes may be removed ([`remove`]).
 pub async fn mark_unused(db: &mut WorkspaceDb, at_most: i64) -> Result<Vec<(FileId, String)>, sqlx::Error> {
     let marked = sqlx::query!(
         "update files set deleted_at = now()

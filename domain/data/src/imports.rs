@@ -1,8 +1,8 @@
 //! Imports: uploaded files becoming records.
 //!
-//! Here: what an import is told to do ([`start`]), the rows it writes ([`Batch`]), the atomic kind's
-//! stage ([`staged`]), and what is reported of its bad rows ([`report`]). Reading the file batch by batch
-//! is the worker's; how the job goes is the ledger's.
+//! Here: the request of an import ([`start`]), the rows it writes ([`Batch`]), the atomic kind's
+//! stage ([`staged`]), and the report of its invalid rows ([`report`]). Reading the file batch by batch
+//! is done by the worker; the job's state is in the ledger.
 
 pub mod report;
 pub mod staged;
@@ -10,7 +10,6 @@ pub mod staged;
 mod analysis;
 mod batch;
 mod copy;
-mod error;
 mod ids;
 mod mapping;
 mod unique;
@@ -18,7 +17,7 @@ mod unique;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::{RecordsetId, UserId, WorkspaceDb, audit::Entry, storage_use};
+use domain::{Error, RecordsetId, UserId, WorkspaceDb, audit::Entry, storage_use};
 use jobs::{Enqueued, JobId, NewJob, Unique};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -33,20 +32,19 @@ use crate::{
 
 pub use analysis::{keep_analysis, look, require_room, suggested_fields, take_in};
 pub use batch::{Batch, FieldsChanged, RowWriter};
-pub use error::ImportError;
 pub use mapping::Mapped;
 
-/// How many bad rows the job's detail shows; the report has them all.
+/// Maximum number of invalid rows in the job's detail; the report has all.
 const FIRST_ERRORS: i64 = 20;
-/// Lines of a report removed by one transaction.
+/// Number of lines of a report that one transaction removes.
 const FORGOTTEN_AT_ONCE: i64 = 5_000;
 
-/// What becomes of the good rows when others are bad.
+/// Handling of valid rows when others are invalid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, poem_openapi::Enum)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename = "ImportMode", rename_all = "snake_case")]
 pub enum Mode {
-    /// They are written.
+    /// Valid rows are written.
     #[default]
     Partial,
     /// All rows are written, or none.
@@ -64,45 +62,45 @@ impl Mode {
     }
 }
 
-/// An import about to begin.
+/// An import to start.
 #[derive(Debug, Clone)]
 pub struct NewImport {
-    /// The file.
+    /// File.
     pub file: FileUri,
-    /// Which columns go to which fields; suggested by names if absent.
+    /// Mapping of columns to fields; suggested by names if absent.
     pub mapping: Option<BTreeMap<String, String>>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     pub mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails.
     pub stop_after_errors: Option<u32>,
 }
 
-/// What an import does.
+/// An import.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// Its job, by whose id it is known.
+    /// Job of the import, whose id identifies it.
     pub job_id: JobId,
-    /// The recordset that it fills.
+    /// Recordset that receives the records.
     pub recordset_id: RecordsetId,
-    /// The file's id.
+    /// File id.
     pub file_id: FileId,
-    /// The file's name.
+    /// File name.
     pub file_name: String,
-    /// Where its bytes are.
+    /// Key of the file's bytes in the storage.
     pub storage_key: String,
-    /// How many rows the file had when it was looked at.
+    /// Number of rows, from the analysis.
     pub row_count: Option<i64>,
-    /// How the file is read; the same for every run.
+    /// Options for reading the file; the same for every run.
     pub read_as: Resolved,
-    /// Which columns go to which fields.
+    /// Mapping of columns to fields.
     pub mapping: Vec<Mapped>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     pub mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails.
     pub stop_after_errors: Option<i64>,
-    /// Who asked for it.
+    /// User id of the requester.
     pub created_by: Option<UserId>,
-    /// When.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
 }
 
@@ -114,24 +112,37 @@ impl Import {
     }
 }
 
-/// Creates a recordset and starts an import into it, in this transaction. Without fields of its own the
-/// recordset gets one for each column of the file. While an import of the same bytes into a recordset of
-/// the same name is alive, it is that one.
+/// The uploaded file that a request names.
 ///
 /// # Errors
-/// Those of [`start`], and [`ImportError::Recordset`] for a recordset that can't be created.
+/// `record_invalid` of `file_uri`, if it is not there.
+pub async fn uploaded(db: &mut WorkspaceDb, uri: FileUri) -> Result<File, Error> {
+    files::get(db, uri).await.map_err(|error| if error.is_not_found() { no_such_file() } else { error })
+}
+
+fn no_such_file() -> Error {
+    let reason = "names no uploaded file of this workspace, or one that has expired: upload it first";
+    Error::invalid("file_uri", reason)
+}
+
+/// Creates a recordset and starts an import into it, in this transaction. Without fields of its own the
+/// recordset gets one for each column of the file. While an import of the same bytes into a recordset of
+/// the same name is unfinished, the answer is that one.
+///
+/// # Errors
+/// Those of [`start`], and those of [`recordsets::create`] for a recordset that can't be created.
 pub async fn start_new(
     db: &mut WorkspaceDb,
     mut recordset: NewRecordset,
     mut new: NewImport,
-) -> Result<(RecordsetDetail, JobId), ImportError> {
-    let file = files::get(db, new.file).await?;
+) -> Result<(RecordsetDetail, JobId), Error> {
+    let file = uploaded(db, new.file).await?;
     let place = format!("new {}", recordset.slug.as_ref().unwrap_or(&recordset.name));
     let job = match enqueue(db, &file, &place).await? {
         Enqueued::New(job) => job,
         Enqueued::Duplicate(job) => {
             db.is_noted_elsewhere();
-            let alive = find(db, job).await?.ok_or(ImportError::NotFound)?;
+            let alive = find(db, job).await?.ok_or_else(Error::not_found)?;
             return Ok((recordsets::get(db, &alive.recordset_id.to_string()).await?, job));
         }
     };
@@ -147,17 +158,13 @@ pub async fn start_new(
 }
 
 /// Starts an import: its row and its job, in this transaction. While an import of the same bytes into the
-/// same recordset is alive, it is that one.
+/// same recordset is unfinished, the answer is that one.
 ///
 /// # Errors
-/// [`ImportError`] for a file that is gone or was never analysed, for a mapping that doesn't fit, and for a workspace
-/// that has no room for another record.
-pub async fn start(
-    db: &mut WorkspaceDb,
-    recordset: RecordsetId,
-    new: NewImport,
-) -> Result<JobId, ImportError> {
-    let file = files::get(db, new.file).await?;
+/// `record_invalid` for a file that is gone or was never analysed, and for a mapping that doesn't fit; `limit_exceeded`
+/// for a workspace that has no room for another record.
+pub async fn start(db: &mut WorkspaceDb, recordset: RecordsetId, new: NewImport) -> Result<JobId, Error> {
+    let file = uploaded(db, new.file).await?;
     match enqueue(db, &file, &recordset.to_string()).await? {
         Enqueued::New(job) => keep(db, job, recordset, &file, &new).await.map(|()| job),
         Enqueued::Duplicate(job) => {
@@ -174,14 +181,14 @@ async fn enqueue(db: &mut WorkspaceDb, file: &File, place: &str) -> Result<Enque
     db.enqueue(NewJob::new(&kind).id(job).unique(same)).await
 }
 
-/// Keeps what the job is to import, and notes who asked for it.
+/// Stores the import's request, and adds the audit entry.
 async fn keep(
     db: &mut WorkspaceDb,
     job: JobId,
     recordset: RecordsetId,
     file: &File,
     new: &NewImport,
-) -> Result<(), ImportError> {
+) -> Result<(), Error> {
     storage_use::get(db).await?.require(1)?;
     let read_as = analysis::kept(file)?.resolved;
     let schema = Schema::load_for_write(db, recordset).await?;
@@ -210,14 +217,14 @@ async fn keep(
             .execute(db.conn())
             .await?;
     if used.rows_affected() == 0 {
-        return Err(ImportError::FileNotFound); // swept since we looked
+        return Err(no_such_file()); // swept since we looked
     }
     let details =
         json!({ "recordset_id": recordset.0, "file_id": file.id, "file": file.name, "mode": new.mode });
     Ok(db.note(Entry::new("import", "requested", job.0, details)).await?)
 }
 
-/// What a job is to import; none for a job that is no import, or whose import is deleted.
+/// The import of a job; none for a job that is no import, or whose import is deleted.
 pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select i.job_id, i.recordset_id, i.file_id, f.name, f.storage_key,
@@ -248,16 +255,16 @@ pub async fn find(db: &mut WorkspaceDb, job: JobId) -> Result<Option<Import>, sq
     }))
 }
 
-/// What is wrong with the rows of an import, so far.
+/// Invalid rows of an import, so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, poem_openapi::Object)]
 pub struct Validation {
-    /// Reasons by code; a row may have several.
+    /// Number of reasons by code; a row may have several.
     pub errors_by_code: BTreeMap<String, i64>,
-    /// The first of them.
+    /// The first invalid rows.
     pub first_errors: Vec<report::RowError>,
 }
 
-/// Sums up the bad rows.
+/// Summarises the invalid rows.
 pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, sqlx::Error> {
     let counts = sqlx::query!("select code, count from import_error_counts where job_id = $1", job.0)
         .fetch_all(db.conn())
@@ -275,8 +282,8 @@ pub async fn validation(db: &mut WorkspaceDb, job: JobId) -> Result<Validation, 
     Ok(Validation { errors_by_code, first_errors })
 }
 
-/// Forgets some of a finished import: lines of its report, and with the last of them its row, and its file
-/// when no other import has it. False: nothing is left.
+/// Deletes a part of a finished import: lines of its report, and with the last of them its row, and its file
+/// if no other import has it. False: nothing is left.
 pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
     staged::begin_discarding(db, job).await?;
     let lines = sqlx::query!(
@@ -305,7 +312,7 @@ pub async fn forget_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx:
     Ok(false)
 }
 
-/// Forgets how often each code occurred; the lines of the report, which are gone, count as stored no more.
+/// Deletes the counts of codes; the deleted lines of the report no longer count as stored.
 async fn forget_counts(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     let lines = sqlx::query_scalar!(
         r#"with gone as (delete from import_error_counts where job_id = $1 returning bytes)

@@ -1,11 +1,11 @@
-//! The kinds of job that bring records in and out. Their handlers are in `workers`.
+//! The job kinds of imports and exports. Their handlers are in `workers`.
 
 use std::time::Duration;
 
 use jobs::{JobId, JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
 
-/// What imports ask for: they make records.
+/// Permissions that imports need: they create records.
 const OF_IMPORTS: Needs = Needs {
     view: &["imports:view"],
     start: &["imports:create", "records:create"],
@@ -13,7 +13,7 @@ const OF_IMPORTS: Needs = Needs {
     delete: &["imports:delete"],
 };
 
-/// What exports ask for: they show records.
+/// Permissions that exports need: they show records.
 const OF_EXPORTS: Needs = Needs {
     view: &["exports:view"],
     start: &["exports:create", "records:view"],
@@ -21,13 +21,13 @@ const OF_EXPORTS: Needs = Needs {
     delete: &["exports:delete"],
 };
 
-/// Files into records.
+/// Imports of files into records.
 pub const IMPORTS: Pool = Pool::new("imports", 2);
 
-/// Records into files.
+/// Exports of records into files.
 pub const EXPORTS: Pool = Pool::new("exports", 2);
 
-/// The kinds.
+/// The job kinds.
 pub const KINDS: &[Kind] = &[
     Kind::of::<ImportRecords>(),
     Kind::of::<DiscardImport>(),
@@ -37,7 +37,7 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// Reads an uploaded file into the records of a recordset.
-/// Killed at any line: rows and cursor commit together, the next holder goes on after the last batch.
+/// Killed at any line: rows and cursor commit together, the next holder continues after the last batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportRecords {
     /// The row of `imports` that says what to read and how.
@@ -52,8 +52,8 @@ impl JobKind for ImportRecords {
     const CHECKPOINTS: bool = true;
 }
 
-/// Removes what a cancelled atomic import has staged.
-/// Killed at any line: the next attempt removes what is left.
+/// Removes the staged records of a cancelled atomic import.
+/// Killed at any line: the next attempt removes the rest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DiscardImport {
     /// The import.
@@ -68,7 +68,7 @@ impl JobKind for DiscardImport {
     const PRIORITY: i16 = 3;
 }
 
-/// Writes the records of a recordset to a file, as they were when the job began.
+/// Writes the records of a recordset to a file, as of the start of the job.
 /// Killed at any line: segments and cursor commit together; a segment written but not committed is
 /// overwritten by the next holder.
 #[derive(Debug, Clone, Serialize, Deserialize)]

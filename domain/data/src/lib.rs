@@ -7,6 +7,7 @@ pub mod job_kinds;
 pub mod modules;
 pub mod records;
 pub mod recordsets;
+pub mod remains;
 
 mod csv;
 

@@ -2,7 +2,7 @@
 //! kept as given.
 
 use chrono::{DateTime, Utc};
-use domain::{EntityError, Event, JsonObject, WorkspaceDb};
+use domain::{Error, Event, JsonObject, WorkspaceDb};
 use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub struct NewModule {
     pub settings: JsonObject,
 }
 
-/// Changes to a module; what is absent stays as it is.
+/// Changes to a module; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct ModuleChanges {
     /// Whether the module is on.
@@ -60,16 +60,16 @@ const fn on() -> bool {
 }
 
 /// All modules that were set up, by name.
-pub async fn list(db: &mut WorkspaceDb) -> Result<Vec<Module>, EntityError> {
+pub async fn list(db: &mut WorkspaceDb) -> Result<Vec<Module>, Error> {
     find(db, None).await
 }
 
 /// The module of that name.
-pub async fn get(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityError> {
-    find(db, Some(name)).await?.pop().ok_or(EntityError::NotFound)
+pub async fn get(db: &mut WorkspaceDb, name: &str) -> Result<Module, Error> {
+    find(db, Some(name)).await?.pop().ok_or_else(Error::not_found)
 }
 
-async fn find(db: &mut WorkspaceDb, name: Option<&str>) -> Result<Vec<Module>, EntityError> {
+async fn find(db: &mut WorkspaceDb, name: Option<&str>) -> Result<Vec<Module>, Error> {
     let modules = sqlx::query_as!(
         Module,
         "select id, module, is_enabled, settings, created_at, updated_at
@@ -80,7 +80,7 @@ async fn find(db: &mut WorkspaceDb, name: Option<&str>) -> Result<Vec<Module>, E
 }
 
 /// Sets a module up.
-pub async fn create(db: &mut WorkspaceDb, new: NewModule) -> Result<Module, EntityError> {
+pub async fn create(db: &mut WorkspaceDb, new: NewModule) -> Result<Module, Error> {
     check(&new.settings)?;
     sqlx::query!(
         "insert into modules (id, module, is_enabled, settings) values ($1, $2, $3, $4)",
@@ -95,7 +95,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewModule) -> Result<Module, Enti
 }
 
 /// Switches a module on that is off, and off that is on.
-pub async fn toggle(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityError> {
+pub async fn toggle(db: &mut WorkspaceDb, name: &str) -> Result<Module, Error> {
     sqlx::query!(
         "update modules set is_enabled = not is_enabled, updated_at = now() where module = $1",
         name,
@@ -106,7 +106,7 @@ pub async fn toggle(db: &mut WorkspaceDb, name: &str) -> Result<Module, EntityEr
 }
 
 /// Changes a module.
-pub async fn update(db: &mut WorkspaceDb, name: &str, changes: ModuleChanges) -> Result<Module, EntityError> {
+pub async fn update(db: &mut WorkspaceDb, name: &str, changes: ModuleChanges) -> Result<Module, Error> {
     changes.settings.as_ref().map_or(Ok(()), check)?;
     sqlx::query!(
         "update modules set is_enabled = coalesce($2, is_enabled), settings = coalesce($3, settings),
@@ -122,15 +122,15 @@ pub async fn update(db: &mut WorkspaceDb, name: &str, changes: ModuleChanges) ->
 }
 
 /// The event names the module without its settings, which may hold credentials.
-async fn record(db: &mut WorkspaceDb, verb: &str, name: &str) -> Result<Module, EntityError> {
+async fn record(db: &mut WorkspaceDb, verb: &str, name: &str) -> Result<Module, Error> {
     let module = get(db, name).await?;
     let told = json!({ "module": module.module, "is_enabled": module.is_enabled });
     db.record(Event::new("module", verb, module.id, told)).await?;
     Ok(module)
 }
 
-fn check(settings: &JsonObject) -> Result<(), EntityError> {
+fn check(settings: &JsonObject) -> Result<(), Error> {
     let size = serde_json::to_vec(settings.members()).map_or(usize::MAX, |json| json.len());
     let reason = "must be at most 64 KiB as JSON";
-    (size <= MAX_SETTINGS).then_some(()).ok_or_else(|| EntityError::invalid("settings", reason))
+    (size <= MAX_SETTINGS).then_some(()).ok_or_else(|| Error::invalid("settings", reason))
 }

@@ -4,17 +4,16 @@
 //! change in the same transaction: the version before it, the values of unique fields, the promoted
 //! columns, the count, the bytes in use and the event. Changes to one record come one after the other.
 
-mod error;
 mod list;
 mod snapshot;
 
-pub use error::RecordError;
 pub use list::{RecordFilter, SortOrder, list};
 pub use snapshot::{SnapshotPage, snapshot, visible_in};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb, access::Reach, storage_use,
+    Error, Event, FieldErrors, JsonObject, RecordId, RecordsetId, UserId, WorkspaceDb, access::Reach,
+    storage_use,
 };
 use fields::FieldKey;
 use poem_openapi::Object;
@@ -26,51 +25,51 @@ use crate::recordsets::{Promoted, Schema};
 /// A row of a recordset.
 #[derive(Debug, Clone, PartialEq, Serialize, Object, sqlx::FromRow)]
 pub struct Record {
-    /// Its id.
+    /// Record id.
     pub id: RecordId,
-    /// The recordset it belongs to.
+    /// Id of the recordset.
     pub recordset_id: RecordsetId,
-    /// Its values by field key; blank ones are left out. Decimals are strings.
+    /// Values by field key; blank ones are left out. Decimals are strings.
     pub data: JsonObject,
-    /// Counts its changes, from 1.
+    /// Version: number of changes, from 1.
     pub version: i32,
-    /// Who created it.
+    /// User id of the creator; null if an API key created it.
     pub created_by: Option<UserId>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// Who changed it last.
+    /// User id of the last change; null if an API key made it.
     pub updated_by: Option<UserId>,
-    /// When it was changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A record to create.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct NewRecord {
-    /// The recordset it will belong to.
+    /// Id of the recordset.
     pub recordset_id: RecordsetId,
-    /// Its values by field key.
+    /// Values by field key.
     pub data: JsonObject,
 }
 
 /// Changes to a record.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct RecordChanges {
-    /// Values by field key: each replaces the one before, null clears it, fields that aren't named stay
-    /// as they are.
+    /// Values by field key: each replaces the present one, null clears it, fields that are not named stay
+    /// unchanged.
     pub data: JsonObject,
-    /// The version that the changes were made for; if the record has another one nothing changes.
+    /// Version that the changes were made for; with another present version nothing changes (409 `version_conflict`).
     pub expected_version: Option<i32>,
 }
 
 /// Creates a record.
 ///
 /// # Errors
-/// [`RecordError::NoRecordset`]; [`RecordError::Invalid`] with the reasons by field, a unique value
-/// that another record has among them; [`RecordError::Storage`].
-pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, RecordError> {
+/// `record_not_found`; `record_invalid` with the reasons by field, a unique value
+/// that another record has among them; `limit_exceeded`.
+pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Error> {
     let schema = Schema::load_for_write(db, new.recordset_id).await?;
-    let stored = schema.accept(&new.data).map_err(RecordError::Invalid)?;
+    let stored = schema.accept(&new.data).map_err(Error::invalid_fields)?;
     let id = RecordId::new();
     let bytes = storage_use::of_record(&stored.data)?;
     storage_use::add(db, bytes.into()).await?;
@@ -106,8 +105,8 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecord) -> Result<Record, Reco
 /// One record.
 ///
 /// # Errors
-/// [`RecordError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordError> {
+/// `record_not_found`
+pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, Error> {
     sqlx::query_as!(
         Record,
         r#"select r.id as "id!",
@@ -125,27 +124,30 @@ pub async fn get(db: &mut WorkspaceDb, id: RecordId) -> Result<Record, RecordErr
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordError::NotFound)
+    .ok_or_else(Error::not_found)
 }
 
-/// Changes a record, one that the actor has created where their reach is [`Reach::Own`], and keeps what it was as a version, which goes on to count as stored. Changes that change
-/// nothing make no version.
+/// Changes a record, one that the actor has created where their reach is [`Reach::Own`], and keeps what it was
+/// as a version, which goes on to count as stored. Changes that change nothing make no version.
 ///
 /// # Errors
-/// [`RecordError::NotFound`]; [`RecordError::VersionConflict`] if a version was expected and isn't
-/// there; [`RecordError::Invalid`] with the reasons by field; [`RecordError::NotTheirs`]; [`RecordError::Storage`].
+/// `record_not_found`; `version_conflict` if a version was expected and isn't
+/// there; `record_invalid` with the reasons by field; `forbidden`; `limit_exceeded`.
 pub async fn update(
     db: &mut WorkspaceDb,
     reach: Reach,
     id: RecordId,
     changes: RecordChanges,
-) -> Result<Record, RecordError> {
+) -> Result<Record, Error> {
     let before = get_for_change(db, reach, id).await?;
     if changes.expected_version.is_some_and(|expected| expected != before.version) {
-        return Err(RecordError::VersionConflict(before.version));
+        return Err(Error::conflict(
+            "version_conflict",
+            format!("the record was changed meanwhile: its version is {}", before.version),
+        ));
     }
     let schema = Schema::load_for_write(db, before.recordset_id).await?;
-    let stored = schema.accept_changes(before.data.clone(), &changes.data).map_err(RecordError::Invalid)?;
+    let stored = schema.accept_changes(before.data.clone(), &changes.data).map_err(Error::invalid_fields)?;
     let changed = changed_keys(&before.data, &stored.data);
     if changed.is_empty() {
         return Ok(before);
@@ -154,7 +156,8 @@ pub async fn update(
     storage_use::add(db, bytes.into()).await?;
     let held = schema.unique_values(before.data.members());
     let (claimed, freed) = (beyond(&stored.unique, &held), beyond(&held, &stored.unique));
-    // Claims first: whoever waits for a claim has freed nothing yet that the other could be waiting for.
+    // Claims first: a transaction that waits for a claim has released nothing yet that the other could be
+    // waiting for.
     claim(db, before.recordset_id, id, &claimed).await?;
     release(db, id, &freed).await?;
     let updated = sqlx::query_as!(
@@ -201,12 +204,13 @@ pub async fn update(
     Ok(updated)
 }
 
-/// Deletes a record, one that the actor has created where their reach is [`Reach::Own`]: it is visible no more, its unique values are free, and its versions stay. They count as
-/// stored, the last one in place of the record.
+/// Deletes a record, one that the actor has created where their reach is [`Reach::Own`]: it is visible no more,
+/// its unique values are free, and its versions stay. They count as stored, the last one in place of the
+/// record.
 ///
 /// # Errors
-/// [`RecordError::NotFound`], also if it was deleted before; [`RecordError::NotTheirs`].
-pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<(), RecordError> {
+/// `record_not_found`, also if it was deleted before; `forbidden`.
+pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<(), Error> {
     let before = get_for_change(db, reach, id).await?;
     let version = sqlx::query_scalar!(
         "with kept as (
@@ -240,7 +244,7 @@ pub async fn delete(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<
 
 /// A record within the actor's reach, as it is now and stays until this transaction changes it or ends. A program has
 /// created no record of its own.
-async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<Record, RecordError> {
+async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Result<Record, Error> {
     let record = sqlx::query_as!(
         Record,
         "select r.id, r.recordset_id, r.data, r.version, r.created_by, r.created_at, r.updated_by, r.updated_at
@@ -255,10 +259,13 @@ async fn get_for_change(db: &mut WorkspaceDb, reach: Reach, id: RecordId) -> Res
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(RecordError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let user = db.actor().user_id;
     let is_theirs = user.is_some() && record.created_by == user;
-    if reach == Reach::All || is_theirs { Ok(record) } else { Err(RecordError::NotTheirs) }
+    if reach == Reach::Own && !is_theirs {
+        return Err(Error::forbidden("you may only change records you created"));
+    }
+    Ok(record)
 }
 
 /// The keys whose values differ, in order.
@@ -278,12 +285,12 @@ async fn claim(
     recordset: RecordsetId,
     record: RecordId,
     values: &[(FieldKey, String)],
-) -> Result<(), RecordError> {
+) -> Result<(), Error> {
     if values.is_empty() {
         return Ok(());
     }
     let keys: Vec<String> = values.iter().map(|(key, _)| key.as_str().to_owned()).collect();
-    // In order of key, as everybody does, so that two who want the same values don't wait in a circle.
+    // In order of key everywhere, so that two transactions with the same values don't deadlock.
     let claimed = sqlx::query_scalar!(
         "insert into unique_values (recordset_id, field_key, value, record_id)
          select $1, key, value, $2 from unnest($3::text[], $4::text[]) as claims (key, value) order by key, value
@@ -301,7 +308,7 @@ async fn claim(
         .filter(|key| !claimed.contains(key))
         .map(|key| (key, vec!["already taken".to_owned()]))
         .collect();
-    if errors.is_empty() { Ok(()) } else { Err(RecordError::Invalid(errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid_fields(errors)) }
 }
 
 /// Frees values that a record has.

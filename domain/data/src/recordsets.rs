@@ -1,7 +1,7 @@
 //! Recordsets: tables of typed records that a workspace defines for itself.
 //!
-//! This module keeps the recordsets and the definitions of their fields, and tells by a [`Schema`] what
-//! a record of one may hold. The records themselves are [`crate::records`]'. A deleted recordset lies
+//! This module keeps the recordsets and the definitions of their fields, and provides by a [`Schema`] the rules of
+//! their records. The records themselves are in [`crate::records`]. A deleted recordset lies
 //! in the trash, where neither it nor its records are visible; its slug stays taken, so that it can come back.
 
 pub mod ewkb;
@@ -22,7 +22,7 @@ pub use unique::unique_value;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    EntityError, Event, FieldErrors, JsonObject, Patch, RecordsetId, UserId, WorkspaceDb,
+    Error, Event, FieldErrors, JsonObject, Name, Patch, RecordsetId, Text, UserId, WorkspaceDb,
     page::{PageOf, PageRequest},
     storage_use,
 };
@@ -35,25 +35,25 @@ use uuid::Uuid;
 /// A table of records.
 #[derive(Debug, Clone, PartialEq, Serialize, Object)]
 pub struct Recordset {
-    /// Its id.
+    /// Recordset id.
     pub id: RecordsetId,
-    /// Its name in URLs; it never changes.
+    /// Slug: the name in URLs; it never changes.
     pub slug: String,
-    /// Its name for people.
+    /// Name.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// Settings of the screens that show it, kept as they are given.
+    /// Settings of the screens that show it, stored as given.
     pub settings: JsonObject,
-    /// Whether it is in use.
+    /// Whether the recordset is in use.
     pub is_active: bool,
-    /// How many records it has.
+    /// Number of records.
     pub record_count: i64,
-    /// Who created it.
+    /// User id of the creator; null if an API key created it.
     pub created_by: Option<UserId>,
-    /// When it was created.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it or its fields last changed.
+    /// Time of the last change of the recordset or its fields.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -64,44 +64,44 @@ pub struct RecordsetDetail {
     #[serde(flatten)]
     #[oai(flatten)]
     pub recordset: Recordset,
-    /// Its fields, in order.
+    /// Fields, in order.
     pub fields: Vec<Field>,
 }
 
 /// A recordset to create.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct NewRecordset {
-    /// Its name for people, 1 to 255 characters.
+    /// Name, 1 to 255 characters.
     pub name: String,
-    /// Its name in URLs; derived from the name and made unique if absent.
+    /// Slug: the name in URLs; derived from the name and made unique if absent.
     pub slug: Option<String>,
-    /// What it is for.
+    /// Description; null if none.
     pub description: Option<String>,
     /// Settings of the screens that show it.
     #[oai(default)]
     pub settings: JsonObject,
-    /// Its fields, in order; at most 2,000.
+    /// Fields, in order; at most 2,000.
     #[oai(default)]
     pub fields: Vec<NewField>,
 }
 
-/// Changes to a recordset; what is absent stays as it is.
+/// Changes to a recordset; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Object)]
 pub struct RecordsetChanges {
-    /// Its name for people, 1 to 255 characters.
+    /// Name, 1 to 255 characters.
     pub name: Option<String>,
-    /// What it is for; null clears it.
+    /// Description; null clears it.
     pub description: Patch<String>,
-    /// Settings of the screens that show it; they replace those before.
+    /// Settings of the screens that show it, in place of the present ones.
     pub settings: Option<JsonObject>,
-    /// Whether it is in use.
+    /// Whether the recordset is in use.
     pub is_active: Option<bool>,
-    /// Fields to change, by their keys, and fields to add; others stay as they are.
+    /// Fields to change, by their keys, and fields to add; others stay unchanged.
     pub fields: Option<Vec<NewField>>,
 }
 
 impl RecordsetChanges {
-    /// The names of what they would change.
+    /// Names of the changed fields.
     fn names(&self) -> Vec<&'static str> {
         let named = [
             ("name", self.name.is_some()),
@@ -114,7 +114,7 @@ impl RecordsetChanges {
     }
 }
 
-/// What the event of a change says.
+/// Details of the event of a change.
 #[derive(Serialize)]
 struct Updated<'a> {
     #[serde(flatten)]
@@ -125,18 +125,18 @@ struct Updated<'a> {
 /// Which recordsets to list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordsetFilter<'a> {
-    /// A part of the name, the slug or the description.
+    /// Part of the name, the slug or the description.
     pub search: Option<&'a str>,
-    /// In use or not.
+    /// Whether the recordset is in use.
     pub is_active: Option<bool>,
 }
 
 /// Creates a recordset.
 ///
 /// # Errors
-/// [`EntityError::Taken`] if a slug is asked for that another recordset has;
-/// [`EntityError::Invalid`] for what is wrong with it or its fields; [`EntityError::LimitExceeded`].
-pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, EntityError> {
+/// `slug_taken` if a slug is asked for that another recordset has;
+/// `record_invalid` for errors of it or its fields; `limit_exceeded`.
+pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<RecordsetDetail, Error> {
     let mut errors = FieldErrors::new();
     check_texts(Some(&new.name), new.description.as_deref(), Some(&new.settings), &mut errors);
     let slug = new.slug.as_deref().map(str::parse::<Slug>).transpose();
@@ -146,7 +146,7 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     let definitions = definitions::define(&[], new.fields.clone());
     errors.extend(definitions.as_ref().err().cloned().unwrap_or_default());
     let (Ok(slug), Ok(definitions), true) = (slug, definitions, errors.is_empty()) else {
-        return Err(EntityError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     };
 
     let id = insert(db, &new, slug).await?;
@@ -157,13 +157,9 @@ pub async fn create(db: &mut WorkspaceDb, new: NewRecordset) -> Result<Recordset
     Ok(created)
 }
 
-/// Inserts the row under the slug that was asked for, or under the first free one.
-async fn insert(
-    db: &mut WorkspaceDb,
-    new: &NewRecordset,
-    asked: Option<Slug>,
-) -> Result<RecordsetId, EntityError> {
-    const TRIES: usize = 100; // each failed one means that somebody else has just succeeded
+/// Inserts the row under the requested slug, or under the first free one.
+async fn insert(db: &mut WorkspaceDb, new: &NewRecordset, asked: Option<Slug>) -> Result<RecordsetId, Error> {
+    const TRIES: usize = 100; // each failed one means that a concurrent one has succeeded
     let derived = Slug::from_name(&new.name);
     for _ in 0..if asked.is_some() { 1 } else { TRIES } {
         let slug = match &asked {
@@ -178,7 +174,7 @@ async fn insert(
             RecordsetId::new().0,
             slug.as_str(),
             new.name.trim(),
-            new.description,
+            new.description.as_deref().map(str::trim),
             &new.settings as &JsonObject,
             db.user_id(),
         )
@@ -188,7 +184,7 @@ async fn insert(
             return Ok(id);
         }
     }
-    Err(EntityError::Taken("slug".into()))
+    Err(Error::taken("slug"))
 }
 
 /// The slugs that begin like this one, those in the trash too.
@@ -200,12 +196,12 @@ async fn slugs_like(db: &mut WorkspaceDb, slug: &Slug) -> Result<Vec<String>, sq
         .await
 }
 
-/// A page of the recordsets outside the trash, by name.
+/// A page of the recordsets outside the trash, sorted by name.
 pub async fn list(
     db: &mut WorkspaceDb,
     filter: RecordsetFilter<'_>,
     page: PageRequest,
-) -> Result<PageOf<Recordset>, EntityError> {
+) -> Result<PageOf<Recordset>, Error> {
     let total = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from recordsets
@@ -262,21 +258,21 @@ async fn find(
 /// One recordset, by its slug or its id, with its fields and the exact count of its records.
 ///
 /// # Errors
-/// [`EntityError::NotFound`], also for a recordset in the trash.
-pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, EntityError> {
+/// `record_not_found`, also for a recordset in the trash.
+pub async fn get(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<RecordsetDetail, Error> {
     detail(db, Handle::of(slug_or_id)).await
 }
 
 /// Changes a recordset or its fields.
 ///
 /// # Errors
-/// [`EntityError::NotFound`]; [`EntityError::Invalid`], among others for a field whose type would
-/// change, and for one that would become unique while there are records; [`EntityError::LimitExceeded`].
+/// `record_not_found`; `record_invalid`, among others for a field whose type would
+/// change, and for one that would become unique while there are records; `limit_exceeded`.
 pub async fn update(
     db: &mut WorkspaceDb,
     slug_or_id: &str,
     changes: RecordsetChanges,
-) -> Result<RecordsetDetail, EntityError> {
+) -> Result<RecordsetDetail, Error> {
     let (handle, changed) = (Handle::of(slug_or_id), changes.names());
     let mut errors = FieldErrors::new();
     let description = changes.description.value().map(String::as_str);
@@ -292,7 +288,7 @@ pub async fn update(
         }
     }
     if !errors.is_empty() {
-        return Err(EntityError::Invalid(errors));
+        return Err(Error::invalid_fields(errors));
     }
     let id = sqlx::query_scalar!(
         "update recordsets
@@ -308,14 +304,14 @@ pub async fn update(
         handle.id,
         changes.name.as_deref().map(str::trim),
         changes.description.is_given(),
-        description,
+        description.map(str::trim),
         changes.settings as Option<JsonObject>,
         changes.is_active,
         fields_change,
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     count_bytes(db, id).await?;
     let updated = detail(db, Handle::id(id)).await?;
     let what = Updated { recordset: &updated.recordset, changed };
@@ -323,9 +319,9 @@ pub async fn update(
     Ok(updated)
 }
 
-/// Counts what a recordset's definition takes, in the place of what it took: its texts, settings and fields, and for the
-/// rows themselves and their places in the indexes 1,024 bytes and 256 for each field.
-async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), EntityError> {
+/// Counts the storage of a recordset's definition, in place of the previous count: its texts, settings and
+/// fields, and for the rows themselves and their index entries 1,024 bytes and 256 for each field.
+async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Error> {
     let added = sqlx::query_scalar!(
         r#"update recordsets r
               set bytes = taken.bytes
@@ -344,14 +340,14 @@ async fn count_bytes(db: &mut WorkspaceDb, id: RecordsetId) -> Result<(), Entity
     if added < 0 {
         return Ok(storage_use::release(db, -added).await?);
     }
-    Ok(storage_use::add(db, added).await?)
+    storage_use::add(db, added).await
 }
 
-/// Moves a recordset to the trash: neither it nor its records are visible there, and nothing is lost.
+/// Moves a recordset to the trash: neither it nor its records are visible then, and nothing is lost.
 ///
 /// # Errors
-/// [`EntityError::NotFound`], also if it lies there already.
-pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), EntityError> {
+/// `record_not_found`, also if it lies there already.
+pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Error> {
     let handle = Handle::of(slug_or_id);
     let deleted = sqlx::query!(
         "update recordsets
@@ -363,13 +359,13 @@ pub async fn delete(db: &mut WorkspaceDb, slug_or_id: &str) -> Result<(), Entity
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let what = json!({"slug": deleted.slug, "name": deleted.name});
     db.record(Event::new("recordset", "deleted", deleted.id, what)).await?;
     Ok(())
 }
 
-/// What a client names a recordset by. No slug looks like an id, so that one never means two.
+/// The client's identifier of a recordset. No slug looks like an id, so it is unambiguous.
 #[derive(Clone, Copy)]
 struct Handle<'a> {
     slug: Option<&'a str>,
@@ -390,7 +386,7 @@ impl<'a> Handle<'a> {
 }
 
 /// Waits for the transactions that write records by the fields as they are, and keeps others waiting.
-async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, EntityError> {
+async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetId, Error> {
     sqlx::query_scalar!(
         "select id from recordsets where (slug = $1 or id = $2) and deleted_at is null for update",
         handle.slug,
@@ -398,17 +394,17 @@ async fn hold_alone(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<Recordse
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(EntityError::NotFound)
+    .ok_or_else(Error::not_found)
 }
 
-async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, EntityError> {
+async fn detail(db: &mut WorkspaceDb, handle: Handle<'_>) -> Result<RecordsetDetail, Error> {
     let found = find(db, Some(handle), RecordsetFilter::default(), PageRequest::ONE).await?;
-    let recordset = found.into_iter().next().ok_or(EntityError::NotFound)?;
+    let recordset = found.into_iter().next().ok_or_else(Error::not_found)?;
     let fields = schema::fields_of(db, recordset.id).await?.into_iter().map(|field| field.field).collect();
     Ok(RecordsetDetail { recordset, fields })
 }
 
-/// Checks what the columns themselves can't: lengths, blanks, and the character that PostgreSQL can't store.
+/// Checks the texts and settings of a recordset.
 fn check_texts(
     name: Option<&str>,
     description: Option<&str>,
@@ -418,13 +414,11 @@ fn check_texts(
     let mut complain = |field: &str, reason: &str| {
         errors.entry(field.to_owned()).or_default().push(reason.to_owned());
     };
-    if name.is_some_and(|name| {
-        name.trim().is_empty() || name.trim().chars().count() > 255 || name.contains('\0')
-    }) {
-        complain("name", "must have 1 to 255 characters, none of them U+0000");
+    if let Some(Err(invalid)) = name.map(str::parse::<Name<255>>) {
+        complain("name", &invalid.to_string());
     }
-    if description.is_some_and(|text| text.chars().count() > 10_000 || text.contains('\0')) {
-        complain("description", "must have at most 10,000 characters, none of them U+0000");
+    if let Some(Err(invalid)) = description.map(str::parse::<Text<10_000>>) {
+        complain("description", &invalid.to_string());
     }
     if let Some(settings) = settings {
         let value = Value::Object(settings.members().clone());

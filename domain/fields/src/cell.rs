@@ -3,10 +3,10 @@
 use chrono::{NaiveDate, NaiveDateTime};
 use serde_json::Value;
 
-/// One cell of a row: what the file itself says about the value's type, and nothing more.
+/// One cell of a row, with the type that the file itself gives.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Cell<'a> {
-    /// Nothing there.
+    /// Empty cell.
     #[default]
     Empty,
     /// Text; the only kind that delimited files have.

@@ -95,21 +95,21 @@ impl FieldType {
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(deny_unknown_fields))]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// The name in stored records and in the API.
+    /// Key: the name in stored records and in the API.
     pub key: FieldKey,
-    /// The name that people see.
+    /// Label: the name for display.
     pub label: String,
-    /// The type of the field's values.
+    /// Type of the values.
     pub field_type: FieldType,
     /// Whether every record must have a value.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", oai(default))]
     pub required: bool,
-    /// Whether no two records may have the same value.
+    /// Whether the values must be unique among the records.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", oai(default))]
     pub unique: bool,
-    /// The values to choose from, for `choice` and `multi_choice`; an empty list takes any value.
+    /// Options of a `choice` or `multi_choice`; an empty list allows any value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", oai(default))]
     pub options: Vec<String>,
@@ -153,11 +153,11 @@ pub struct FieldProblem {
     /// `duplicate_key`, `blank_label`, `too_long`, `options_not_allowed`, `blank_option`, `duplicate_option`,
     /// `too_many_options` or `cannot_be_unique`.
     pub code: &'static str,
-    /// What is wrong, for people.
+    /// Reason, for display.
     pub message: String,
 }
 
-/// Checks the fields of a recordset together and answers everything that is wrong with them.
+/// Checks the fields of a recordset together and answers all errors.
 pub fn validate_fields(fields: &[Field]) -> Result<(), Vec<FieldProblem>> {
     let mut problems = Vec::new();
     let mut seen = HashSet::new();

@@ -1,4 +1,4 @@
-//! Why a value can't be stored: a stable code for programs and a sentence for people.
+//! Why a value can't be stored: a stable code for programs and a message for display.
 //! The codes are part of the import report and of the API's `record_invalid` answers, so they only ever grow.
 
 use serde::Serialize;
@@ -15,7 +15,7 @@ pub mod code {
     pub const NOT_A_BOOLEAN: &str = "not_a_boolean";
     /// Not a calendar date.
     pub const NOT_A_DATE: &str = "not_a_date";
-    /// A date such as 03/04/2026, whose day and month can't be told apart.
+    /// A date such as 03/04/2026, whose day and month can't be distinguished.
     pub const AMBIGUOUS_DATE: &str = "ambiguous_date";
     /// Not a point in time.
     pub const NOT_A_DATETIME: &str = "not_a_datetime";
@@ -49,7 +49,7 @@ pub mod code {
 pub struct Invalid {
     /// One of [`code`].
     pub code: &'static str,
-    /// What is wrong, for people.
+    /// Reason, for display.
     pub message: String,
 }
 

@@ -1,5 +1,5 @@
 //! The name that a field has in stored records, in the API and in mappings.
-//! Keys are parsed once, at the edge; whoever holds a [`FieldKey`] holds a valid one.
+//! Keys are parsed once, at the edge; every [`FieldKey`] is valid.
 
 use std::{fmt, str::FromStr};
 
@@ -80,7 +80,7 @@ impl FieldKey {
     }
 }
 
-/// What a character contributes to a key: up to two lower-case ASCII letters or digits.
+/// A character's part of a key: up to two lower-case ASCII letters or digits.
 struct Plain([Option<char>; 2]);
 
 impl Plain {

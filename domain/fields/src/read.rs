@@ -173,7 +173,7 @@ fn too_long(most: &str) -> Invalid {
     Invalid::new(code::TOO_LONG, format!("the text is longer than {most}"))
 }
 
-/// What a person would have typed for a typed cell.
+/// The text that a person would type for a typed cell.
 fn text_of(cell: Cell<'_>) -> String {
     match cell {
         Cell::Empty => String::new(),

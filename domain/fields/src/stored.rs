@@ -6,7 +6,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-/// What [`Field::write_text`](crate::Field::write_text) and its siblings left in the buffer.
+/// Form in which [`Field::write_text`](crate::Field::write_text) and similar methods left the value in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Written {

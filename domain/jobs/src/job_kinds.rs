@@ -1,4 +1,4 @@
-//! The kind of job that scheduled jobs alone enqueue. Its handler is in `workers`.
+//! The job kind that only scheduled jobs enqueue. Its handler is in `workers`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use jobs::{JobKind, Needs, Pool, RetryPolicy, kinds::Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What webhooks ask for: schedules call them.
+/// Permissions that webhooks need: schedules call them.
 const OF_WEBHOOKS: Needs = Needs {
     view: &["schedules:view"],
     start: &["schedules:manage"],
@@ -15,16 +15,16 @@ const OF_WEBHOOKS: Needs = Needs {
     delete: &["schedules:manage"],
 };
 
-/// The kinds.
+/// The job kinds.
 pub const KINDS: &[Kind] = &[Kind::of::<CallWebhook>()];
 
 /// Sends a signed request for a schedule.
 /// Killed between the receiver's answer and the commit: sent again under the same webhook-id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CallWebhook {
-    /// Where to.
+    /// URL of the receiver.
     pub url: String,
-    /// What the schedule's maker wants to be told.
+    /// Payload set by the creator of the schedule.
     #[serde(default)]
     pub payload: Value,
 }

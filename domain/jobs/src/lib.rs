@@ -1,9 +1,9 @@
-//! Jobs as clients set them up: scheduled jobs, and which kinds of job there are.
+//! Jobs as clients configure them: scheduled jobs, and the set of job kinds.
 
 pub mod job_kinds;
 pub mod scheduled_jobs;
 
-/// Makes the kinds of job of all areas known to the process. Every program does so when it starts.
+/// Registers the job kinds of all areas in the process. Every program does so at its start.
 pub fn install_kinds() {
     jobs::kinds::install(&[
         domain::job_kinds::KINDS,

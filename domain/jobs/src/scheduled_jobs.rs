@@ -1,16 +1,16 @@
-//! Scheduled jobs: what people have done for them at times of their choice. Contract section "Scheduled
+//! Scheduled jobs: work at times that users set. Contract section "Scheduled
 //! Jobs" (P-SJOB).
 //!
-//! Here: what may be scheduled ([`Action`]), and the rules of a schedule's parts. When it comes and what
-//! becomes of its occurrences is [`jobs::schedules`]'.
+//! Here: the actions that may be scheduled ([`Action`]), and the rules of a schedule's parts. Its timing and the
+//! outcome of its occurrences are in [`jobs::schedules`].
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, DomainError, EntityError, Event, FieldErrors, Patch, Refusal, WorkspaceDb, WorkspaceId,
+    Actor, Error, ErrorKind, Event, FieldErrors, Patch, WorkspaceDb, WorkspaceId, text,
     usage::{self, MIN_SCHEDULE_INTERVAL, PlanRow},
 };
 use domain_data::{
-    exports::{self, ExportError, NewExport},
+    exports::{self, NewExport},
     job_kinds::ScheduledExport,
 };
 use jobs::{
@@ -29,106 +29,64 @@ use crate::job_kinds::CallWebhook;
 const LONGEST_NAME: usize = 200;
 const LONGEST_DESCRIPTION: usize = 2000;
 const MOST_JITTER: i32 = 3600;
-/// A no-op may sleep so long, in milliseconds.
+/// Maximum sleep of a no-op, in milliseconds.
 const LONGEST_SLEEP: u64 = 60_000;
 
-/// What a scheduled job does.
+/// Action of a scheduled job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Exports a recordset, as `POST /recordsets/export` does.
+    /// Export of a recordset, as `POST /recordsets/export` does.
     Export(ExportConfig),
-    /// Sends a signed POST.
+    /// A signed POST request.
     Webhook(WebhookConfig),
-    /// Nothing: for trying a schedule out.
+    /// No action: for trying a schedule out.
     NoOp(NoOpConfig),
 }
 
 /// The names of all actions.
 pub const ACTIONS: [&str; 3] = ["export", "webhook", "no_op"];
 
-/// What to export.
+/// Configuration of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportConfig {
-    /// The recordset's id or slug.
+    /// Id or slug of the recordset.
     pub recordset_id: String,
-    /// The keys of the fields to write; all of them if absent.
+    /// Keys of the fields to export; all fields if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Vec<String>>,
 }
 
-/// Whom to call.
+/// Configuration of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
-    /// Where to.
+    /// URL of the receiver.
     pub url: String,
-    /// What to tell, as `data.payload` of the body.
+    /// Payload, sent as `data.payload` of the body.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub payload: Value,
 }
 
-/// How long to do nothing.
+/// Configuration of a no-op.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoOpConfig {
-    /// Milliseconds.
+    /// Duration in milliseconds.
     #[serde(default)]
     pub sleep_ms: u64,
 }
 
-/// Why a scheduled job is refused, or not found.
-#[derive(Debug, thiserror::Error)]
-pub enum ScheduledJobError {
-    /// There is no such scheduled job in this workspace.
-    #[error("there is no such scheduled job")]
-    NotFound,
-    /// Values that break a rule.
-    #[error("the scheduled job is not valid")]
-    Invalid(FieldErrors),
-    /// Members of `action_config` that the action does not have.
-    #[error("the action does not have all of these members")]
-    Unknown(FieldErrors),
-    /// The workspace has as many as its plan allows.
-    #[error("the plan allows {0} scheduled jobs: delete one, or choose a larger plan")]
-    TooMany(i64),
-    /// Its occurrences follow each other sooner than the workspace's plan allows.
-    #[error(
-        "the plan allows a scheduled job every {0} seconds at the most: choose a rarer time, or a larger plan"
-    )]
-    TooOften(i32),
-    /// The database failed.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for ScheduledJobError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Invalid(errors) => Refusal::Invalid(errors.clone()),
-            Self::Unknown(errors) => Refusal::Unknown(errors.clone()),
-            Self::TooMany(_) | Self::TooOften(_) => Refusal::LimitExceeded,
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// One field, one reason.
-fn invalid(field: &str, reason: impl Into<String>) -> ScheduledJobError {
-    ScheduledJobError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.into()])]))
-}
-
 impl Action {
-    /// Reads an action, and looks whether it could be done now.
+    /// Parses an action, and checks whether it could be executed now.
     ///
     /// # Errors
-    /// [`ScheduledJobError::Invalid`] for `action_type` or `action_config`.
+    /// `record_invalid` for `action_type` or `action_config`.
     pub async fn read(
         db: &mut WorkspaceDb,
         action_type: &str,
         config: Map<String, Value>,
-    ) -> Result<Self, ScheduledJobError> {
+    ) -> Result<Self, Error> {
         match action_type {
             "export" => {
                 let config: ExportConfig = typed(config, &["recordset_id", "fields"])?;
@@ -137,44 +95,38 @@ impl Action {
                     fields: config.fields.clone(),
                     is_safe: true,
                 };
-                match exports::check(db, &new).await {
-                    Ok(_) => Ok(Self::Export(config)),
-                    Err(
-                        ExportError::Database(error) | ExportError::Recordset(EntityError::Database(error)),
-                    ) => Err(error.into()),
-                    Err(ExportError::Fields(errors)) => Err(ScheduledJobError::Invalid(
-                        errors
-                            .into_iter()
-                            .map(|(name, why)| (format!("action_config.{name}"), why))
-                            .collect(),
-                    )),
-                    Err(_) => Err(invalid("action_config.recordset_id", "there is no such recordset")),
-                }
+                exports::check(db, &new).await.map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => {
+                        Error::invalid("action_config.recordset_id", "is not a recordset here")
+                    }
+                    _ => error.rename_fields(|name| format!("action_config.{name}")),
+                })?;
+                Ok(Self::Export(config))
             }
             "webhook" => {
                 let config: WebhookConfig = typed(config, &["url", "payload"])?;
-                // What the operator allows beside is known where it is sent; names are resolved there too.
+                // What the operator allows in addition is known to the sender; names are resolved there too.
                 let checked = Url::parse(&config.url).map(|url| Guard::default().check(&url));
                 match checked {
                     Ok(Ok(()) | Err(AddressError::NotPublic)) => Ok(Self::Webhook(config)),
-                    _ => Err(invalid("action_config.url", AddressError::Url.to_string())),
+                    _ => Err(Error::invalid("action_config.url", AddressError::Url.to_string())),
                 }
             }
             "no_op" => {
                 let config: NoOpConfig = typed(config, &["sleep_ms"])?;
                 if config.sleep_ms > LONGEST_SLEEP {
-                    return Err(invalid(
+                    return Err(Error::invalid(
                         "action_config.sleep_ms",
                         format!("must be at most {LONGEST_SLEEP}"),
                     ));
                 }
                 Ok(Self::NoOp(config))
             }
-            _ => Err(invalid("action_type", format!("must be one of {}", ACTIONS.join(", ")))),
+            _ => Err(Error::invalid("action_type", format!("must be one of {}", ACTIONS.join(", ")))),
         }
     }
 
-    /// The kind of the job that does it.
+    /// The job kind of the action.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -184,8 +136,8 @@ impl Action {
         }
     }
 
-    /// The job that does it.
-    fn template(&self) -> Result<Template, ScheduledJobError> {
+    /// The job of the action.
+    fn template(&self) -> Result<Template, Error> {
         let template = match self {
             Self::Export(config) => {
                 let ExportConfig { recordset_id, fields } = config.clone();
@@ -197,10 +149,10 @@ impl Action {
             }
             Self::NoOp(config) => Template::of(&NoOp { sleep_ms: config.sleep_ms, ..NoOp::default() }),
         };
-        template.map_err(|error| ScheduledJobError::Database(sqlx::Error::Encode(error.into())))
+        template.map_err(|error| Error::internal(error))
     }
 
-    /// The action that a schedule's job does, as type and configuration; none for a job that no action is.
+    /// The action of a schedule's job, as type and configuration; none for a job of another kind.
     #[must_use]
     pub fn of(template: &Template) -> Option<(&'static str, Map<String, Value>)> {
         let (kind, payload) = template.parts();
@@ -228,84 +180,84 @@ impl Action {
     }
 }
 
-/// A configuration with no other members than those that it may have. Others are named by path, as those
+/// A configuration without unknown members. Unknown members are reported by path, as those
 /// of bodies are.
-fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> Result<T, ScheduledJobError> {
+fn typed<T: DeserializeOwned>(config: Map<String, Value>, members: &[&str]) -> Result<T, Error> {
     let unknown: FieldErrors = config
         .keys()
         .filter(|name| !members.contains(&name.as_str()))
         .map(|name| {
-            let there_are = format!("is not a member here; there are {}", members.join(", "));
+            let there_are = format!("is unknown; allowed are {}", members.join(", "));
             (format!("action_config.{name}"), vec![there_are])
         })
         .collect();
     if !unknown.is_empty() {
-        return Err(ScheduledJobError::Unknown(unknown));
+        return Err(Error::unknown(unknown));
     }
-    serde_json::from_value(Value::Object(config)).map_err(|error| invalid("action_config", error.to_string()))
+    serde_json::from_value(Value::Object(config))
+        .map_err(|error| Error::invalid("action_config", error.to_string()))
 }
 
-/// A scheduled job about to be made.
+/// A scheduled job to create.
 #[derive(Debug, Clone)]
 pub struct NewScheduledJob {
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// What it is for.
+    /// Description.
     pub description: Option<String>,
-    /// When, again and again; this or `run_at`.
+    /// Cron expression of a recurring job; this or `run_at`.
     pub cron_expression: Option<String>,
-    /// When, once.
+    /// Time of a one-time job.
     pub run_at: Option<DateTime<Utc>>,
-    /// On whose clock the cron expression is read; UTC if absent.
+    /// Time zone of the cron expression; UTC if absent.
     pub timezone: Option<String>,
-    /// What it does.
+    /// Action.
     pub action: Action,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     pub enabled: bool,
-    /// While the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     pub overlap: Overlap,
-    /// After a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     pub catch_up: CatchUp,
-    /// Up to so many seconds later.
+    /// Maximum random delay in seconds.
     pub jitter_seconds: i32,
 }
 
-/// What of a scheduled job is to change; what is absent stays.
+/// Changes to a scheduled job; absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
-    /// What it is called.
+    /// Name.
     pub name: Option<String>,
-    /// What it is for.
+    /// Description.
     pub description: Patch<String>,
-    /// When, again and again.
+    /// Cron expression of a recurring job.
     pub cron_expression: Option<String>,
-    /// When, once.
+    /// Time of a one-time job.
     pub run_at: Option<DateTime<Utc>>,
-    /// On whose clock the cron expression is read.
+    /// Time zone of the cron expression.
     pub timezone: Option<String>,
-    /// What it does.
+    /// Action.
     pub action: Option<Action>,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     pub enabled: Option<bool>,
-    /// While the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     pub overlap: Option<Overlap>,
-    /// After a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     pub catch_up: Option<CatchUp>,
-    /// Up to so many seconds later.
+    /// Maximum random delay in seconds.
     pub jitter_seconds: Option<i32>,
 }
 
-/// Makes a scheduled job of the workspace.
+/// Creates a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::Invalid`] naming each field; [`ScheduledJobError::TooMany`] and
-/// [`ScheduledJobError::TooOften`] beyond the plan.
+/// `record_invalid` naming each field; `limit_exceeded` beyond the plan.
 pub async fn create(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     new: NewScheduledJob,
-) -> Result<ScheduleId, ScheduledJobError> {
+) -> Result<ScheduleId, Error> {
     let timing = timing(new.cron_expression.as_deref(), new.run_at, new.timezone.as_deref())?;
     let plan = checked(Plan {
         name: new.name.trim().to_owned(),
@@ -324,13 +276,14 @@ pub async fn create(
     Ok(id)
 }
 
-/// Who asks for a schedule's jobs: who made or enabled it, and no request from anywhere.
+/// The origin of a schedule's jobs: the actor who created or enabled it, and no client address.
 fn origin_of(actor: &Actor) -> Origin {
     Origin { request_id: None, ip: None, user_agent: None, traceparent: None, ..actor.origin() }
 }
 
-/// Whether the plan allows another one. The workspace's row is held, so that of several at once not all pass.
-async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, ScheduledJobError> {
+/// Whether the plan allows another one. The workspace's row is locked, so that concurrent requests can't exceed
+/// the limit.
+async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_one(tx.conn())
         .await?;
@@ -342,16 +295,20 @@ async fn has_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<PlanRow, Schedu
     .fetch_one(tx.conn())
     .await?;
     match allowed.schedules.map(i64::from) {
-        Some(most) if there >= most => Err(ScheduledJobError::TooMany(most)),
+        Some(most) if there >= most => Err(Error::limit_exceeded(format!(
+            "the plan allows {most} scheduled jobs: delete one, or choose a larger plan"
+        ))),
         _ => Ok(allowed),
     }
 }
 
-/// Whether the plan allows occurrences that follow each other as these do.
-fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), ScheduledJobError> {
+/// Whether the plan allows occurrences at these intervals.
+fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), Error> {
     let least = allowed.schedule_interval_secs.unwrap_or(MIN_SCHEDULE_INTERVAL);
     match timing.shortest_interval() {
-        Some(interval) if interval.num_seconds() < least.into() => Err(ScheduledJobError::TooOften(least)),
+        Some(interval) if interval.num_seconds() < least.into() => Err(Error::limit_exceeded(format!(
+            "the plan allows a scheduled job every {least} seconds at the most: choose a rarer time, or a larger plan"
+        ))),
         _ => Ok(()),
     }
 }
@@ -359,16 +316,16 @@ fn is_rare_enough(timing: &Timing, allowed: &PlanRow) -> Result<(), ScheduledJob
 /// Changes a scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`]; [`ScheduledJobError::Invalid`] naming each field; [`ScheduledJobError::TooOften`]
-/// when it comes anew or otherwise than before, sooner than the plan allows.
+/// `record_not_found`; `record_invalid` naming each field; `limit_exceeded`
+/// for a new timing with shorter intervals than the plan allows.
 pub async fn update(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     id: ScheduleId,
     changes: Changes,
-) -> Result<(), ScheduledJobError> {
-    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
+) -> Result<(), Error> {
+    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or_else(Error::not_found)?;
     let before = schedule.plan.clone();
     let plan = checked(Plan {
         timing: changed_timing(&before.timing, &changes)?,
@@ -387,32 +344,27 @@ pub async fn update(
     record(tx, workspace, actor, "updated", id, &plan).await
 }
 
-/// Removes a scheduled job of the workspace; its jobs stay.
+/// Deletes a scheduled job of the workspace; its jobs stay.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`].
-pub async fn delete(
-    tx: &mut Tx,
-    workspace: WorkspaceId,
-    actor: &Actor,
-    id: ScheduleId,
-) -> Result<(), ScheduledJobError> {
-    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
+/// `record_not_found`.
+pub async fn delete(tx: &mut Tx, workspace: WorkspaceId, actor: &Actor, id: ScheduleId) -> Result<(), Error> {
+    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or_else(Error::not_found)?;
     schedules::delete(tx, workspace.0, id).await?;
     record(tx, workspace, actor, "deleted", id, &schedule.plan).await
 }
 
-/// Runs a scheduled job of the workspace now, beside its timing.
+/// Runs a scheduled job of the workspace now, in addition to its timing.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`].
+/// `record_not_found`.
 pub async fn execute(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     id: ScheduleId,
-) -> Result<Run, ScheduledJobError> {
-    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)?;
+) -> Result<Run, Error> {
+    let schedule = schedules::hold(tx, workspace.0, id).await?.ok_or_else(Error::not_found)?;
     let run = schedules::execute(tx, workspace.0, &schedule, actor.origin()).await?;
     let data = serde_json::json!({ "name": schedule.plan.name, "job_id": run.job });
     Event::new("scheduled_job", "executed", id.0, data).record(tx, workspace, actor).await?;
@@ -422,16 +374,12 @@ pub async fn execute(
 /// A scheduled job of the workspace.
 ///
 /// # Errors
-/// [`ScheduledJobError::NotFound`].
-pub async fn get(
-    conn: &mut PgConnection,
-    workspace: WorkspaceId,
-    id: ScheduleId,
-) -> Result<Schedule, ScheduledJobError> {
-    schedules::find(conn, workspace.0, id).await?.ok_or(ScheduledJobError::NotFound)
+/// `record_not_found`.
+pub async fn get(conn: &mut PgConnection, workspace: WorkspaceId, id: ScheduleId) -> Result<Schedule, Error> {
+    schedules::find(conn, workspace.0, id).await?.ok_or_else(Error::not_found)
 }
 
-/// The event that tells others.
+/// Records the event.
 async fn record(
     tx: &mut Tx,
     workspace: WorkspaceId,
@@ -439,28 +387,28 @@ async fn record(
     verb: &str,
     id: ScheduleId,
     plan: &Plan,
-) -> Result<(), ScheduledJobError> {
+) -> Result<(), Error> {
     let data = serde_json::json!({ "name": plan.name, "enabled": plan.enabled });
     Ok(Event::new("scheduled_job", verb, id.0, data).record(tx, workspace, actor).await?)
 }
 
 /// A new schedule's timing.
-fn timing(
-    cron: Option<&str>,
-    run_at: Option<DateTime<Utc>>,
-    zone: Option<&str>,
-) -> Result<Timing, ScheduledJobError> {
+fn timing(cron: Option<&str>, run_at: Option<DateTime<Utc>>, zone: Option<&str>) -> Result<Timing, Error> {
     match (cron, run_at) {
         (Some(cron), None) => Timing::cron(cron, zone.unwrap_or("UTC")).map_err(|error| refused(&error)),
         (None, Some(at)) if zone.is_none() => once(at),
-        (None, Some(_)) => Err(invalid("timezone", "goes with cron_expression; run_at says its own offset")),
-        (None, None) => Err(invalid("cron_expression", "give this or run_at")),
-        (Some(_), Some(_)) => Err(invalid("run_at", "give this or cron_expression, not both")),
+        (None, Some(_)) => {
+            Err(Error::invalid("timezone", "only with cron_expression; run_at has its own offset"))
+        }
+        (None, None) => Err(Error::invalid("cron_expression", "give cron_expression or run_at")),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("run_at", "give either run_at or cron_expression, not both"))
+        }
     }
 }
 
-/// The timing after a change: a new time of either sort takes the place of what was there.
-fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, ScheduledJobError> {
+/// The timing after a change: a new time of either type replaces the present one.
+fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Error> {
     let zone = changes.timezone.as_deref();
     match (changes.cron_expression.as_deref(), changes.run_at, before) {
         (Some(cron), None, Timing::Cron(old)) => {
@@ -470,41 +418,44 @@ fn changed_timing(before: &Timing, changes: &Changes) -> Result<Timing, Schedule
             Timing::cron(old.text(), zone.unwrap_or_default()).map_err(|error| refused(&error))
         }
         (None, None, before) if zone.is_none() => Ok(before.clone()),
-        // Asked for what is there already, though it may have passed.
+        // A request for the present time is accepted, though it may have passed.
         (None, Some(at), Timing::Once(old)) if at == *old && zone.is_none() => Ok(before.clone()),
-        (None, None, _) => Err(invalid("timezone", "goes with cron_expression; run_at says its own offset")),
+        (None, None, _) => {
+            Err(Error::invalid("timezone", "only with cron_expression; run_at has its own offset"))
+        }
         (cron, run_at, _) => timing(cron, run_at, zone),
     }
 }
 
-fn refused(error: &TimingError) -> ScheduledJobError {
+fn refused(error: &TimingError) -> Error {
     let field = match error {
         TimingError::Cron(_) => "cron_expression",
         TimingError::Zone => "timezone",
     };
-    invalid(field, error.to_string())
+    Error::invalid(field, error.to_string())
 }
 
-fn once(at: DateTime<Utc>) -> Result<Timing, ScheduledJobError> {
-    // As fine as it is kept.
+fn once(at: DateTime<Utc>) -> Result<Timing, Error> {
+    // In the precision of the database.
     let kept = DateTime::from_timestamp_micros(at.timestamp_micros()).filter(|at| *at > clock::now());
-    kept.map(Timing::Once).ok_or_else(|| invalid("run_at", "must be in the future"))
+    kept.map(Timing::Once).ok_or_else(|| Error::invalid("run_at", "must be in the future"))
 }
 
 /// The rules of what is neither timing nor action.
-fn checked(plan: Plan) -> Result<Plan, ScheduledJobError> {
+fn checked(plan: Plan) -> Result<Plan, Error> {
     let mut errors = FieldErrors::new();
     let mut refuse = |field: &str, reason: String| {
         errors.entry(field.to_owned()).or_default().push(reason);
     };
-    if plan.name.is_empty() || plan.name.chars().count() > LONGEST_NAME {
-        refuse("name", format!("must have 1 to {LONGEST_NAME} characters"));
+    if let Err(invalid) = text::check(&plan.name, 1, LONGEST_NAME, true) {
+        refuse("name", invalid.to_string());
     }
-    if plan.description.as_ref().is_some_and(|text| text.chars().count() > LONGEST_DESCRIPTION) {
-        refuse("description", format!("must have at most {LONGEST_DESCRIPTION} characters"));
+    let description = plan.description.as_deref().unwrap_or_default();
+    if let Err(invalid) = text::check(description, 0, LONGEST_DESCRIPTION, false) {
+        refuse("description", invalid.to_string());
     }
     if !(0..=MOST_JITTER).contains(&plan.jitter_seconds) {
         refuse("jitter_seconds", format!("must be 0 to {MOST_JITTER}"));
     }
-    if errors.is_empty() { Ok(plan) } else { Err(ScheduledJobError::Invalid(errors)) }
+    if errors.is_empty() { Ok(plan) } else { Err(Error::invalid_fields(errors)) }
 }

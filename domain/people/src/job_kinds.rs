@@ -1,4 +1,4 @@
-//! The kind of job that looks after a workspace's tables. Its handler is in `workers`.
+//! The job kind that migrates a workspace's tables. Its handler is in `workers`.
 
 use std::time::Duration;
 
@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The kinds.
 pub const KINDS: &[Kind] = &[Kind::of::<MigrateWorkspace>()];
 
-/// Brings a workspace's tables up to date. One at a time per workspace: while a job lives, it stands for
-/// others like it.
-/// Killed at any line: each migration is a transaction, and the workspace counts as migrated after the
-/// last, so the next attempt goes on with the first that is missing.
+/// Migrates a workspace's tables. At most one per workspace: while such a job is unfinished, another request
+/// for it returns the same job. Killed at any line: each migration is a transaction, and the workspace counts
+/// as migrated after the last, so the next attempt continues with the first that is missing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MigrateWorkspace {}
 
@@ -25,7 +24,7 @@ impl JobKind for MigrateWorkspace {
         cancel: &["workspace:migrate"],
         delete: &["workspace:migrate"],
     };
-    // A migration that fails by itself fails again; what is worth another attempt is a lock or an outage.
+    // A migration that fails by itself fails again; only a lock or an outage is worth another attempt.
     const RETRY: RetryPolicy =
         RetryPolicy { attempts: 3, base: Duration::from_secs(2), cap: Duration::from_secs(60) };
     const TIMEOUT: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! A workspace's people: members and their tours, teams; and how its database stands.
+//! The people of a workspace: members and their tours, teams; and the health of the workspace's database.
 
 pub mod job_kinds;
 pub mod members;

@@ -1,19 +1,18 @@
 //! Members: the people of one workspace. Contract section "Members" (W-MEM).
 //!
-//! A member is a row of the workspace (what they show of themselves here) with the membership of the same
-//! id (whether they get in, and as what) and the person's account (name and address): all three are read
-//! and written together, within [`WorkspaceDb::with_accounts`]. What a member doesn't say here is as their
-//! account says. Pictures are references; see [`domain::pictures`].
+//! A member is a row of the workspace (its profile here), the membership of the same id (its role and whether
+//! it is active) and the account (name and address): all three are read
+//! and written together, within [`WorkspaceDb::with_accounts`]. A profile field that is not set here is the account's. Pictures are
+//! references; see [`domain::pictures`].
 
 mod changes;
-mod error;
 mod holdings;
 mod leaving;
 mod tours;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Accounts, MemberId, UserId, WorkspaceDb,
+    Accounts, Error, MemberId, UserId, WorkspaceDb,
     access::Role,
     page::{PageOf, PageRequest},
 };
@@ -21,63 +20,62 @@ use poem_openapi::Object;
 use serde::Serialize;
 
 pub use changes::{MemberChanges, MemberPictureOf, may_picture, update};
-pub use error::MemberError;
 pub use holdings::{HeldItem, HeldItems, Holdings, Reassigned, holdings, reassign};
 pub use leaving::{DeletionInfo, deletion_info, erase, remove};
 pub use tours::{TourProgress, TourStatus, Tours, reset_tours, set_tour, tours};
 
-/// Someone who belongs to the workspace.
+/// A member of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct MemberProfile {
-    /// The member; their membership has the same id.
+    /// Member id, also that of the membership.
     pub id: MemberId,
-    /// The person's account.
+    /// Account id.
     pub user_id: UserId,
-    /// Where they are reached, as their account says.
+    /// Email address of the account.
     pub email: String,
-    /// What they are called, as their account says.
+    /// Full name of the account.
     pub full_name: String,
-    /// What they want to be called here.
+    /// Display name in this workspace; null if the account's name is to be shown.
     pub display_name: Option<String>,
-    /// What they do.
+    /// Job title, the account's unless one is set here; null if neither has one.
     pub title: Option<String>,
-    /// Their telephone.
+    /// Phone number, the account's unless one is set here; null if neither has one.
     pub phone: Option<String>,
-    /// A few words about them.
+    /// Short biography, the account's unless one is set here; null if neither has one.
     pub bio: Option<String>,
-    /// Their picture.
+    /// URL of the avatar image; null if none is set.
     pub avatar_url: Option<String>,
-    /// What they are here.
+    /// Role in the workspace.
     pub role: Role,
-    /// Whether they get in.
+    /// Whether the member can sign in to this workspace.
     pub is_active: bool,
-    /// When they had been shown around; null: not yet.
+    /// Completion time of the onboarding; null if it is not completed.
     pub onboarded_at: Option<DateTime<Utc>>,
-    /// Since when they are here.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When their profile here last changed.
+    /// Time of the last change of the profile in this workspace.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which members to list.
+/// Filter of a list of members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemberFilter {
-    /// Only this one.
+    /// Member id.
     pub id: Option<MemberId>,
-    /// Only this person.
+    /// Account id.
     pub user_id: Option<UserId>,
-    /// A part of their name, address or title.
+    /// Part of the name, the email address or the job title.
     pub search: Option<String>,
-    /// Those who get in, or those who don't.
+    /// Whether the member is active.
     pub is_active: Option<bool>,
 }
 
-/// Members by name.
+/// Members, sorted by name.
 pub async fn list(
     db: &mut WorkspaceDb,
     filter: MemberFilter,
     page: PageRequest,
-) -> Result<PageOf<MemberProfile>, MemberError> {
+) -> Result<PageOf<MemberProfile>, Error> {
     db.with_accounts(async |accounts| Ok(page_of(accounts, &filter, page).await?)).await
 }
 
@@ -102,8 +100,8 @@ async fn page_of(
     Ok(PageOf { items: find(accounts, filter, page).await?, total })
 }
 
-/// All members who get in, by name.
-pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, MemberError> {
+/// All active members, sorted by name.
+pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Error> {
     let active = MemberFilter { is_active: Some(true), ..MemberFilter::default() };
     let all = PageRequest { limit: i64::MAX, offset: 0 };
     db.with_accounts(async |accounts| Ok(find(accounts, &active, all).await?)).await
@@ -112,28 +110,34 @@ pub async fn all_active(db: &mut WorkspaceDb) -> Result<Vec<MemberProfile>, Memb
 /// One member.
 ///
 /// # Errors
-/// [`MemberError::NotFound`]
-pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, MemberError> {
+/// `record_not_found`
+pub async fn get(db: &mut WorkspaceDb, id: MemberId) -> Result<MemberProfile, Error> {
     db.with_accounts(async |accounts| by_id(accounts, id).await).await
 }
 
-async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, MemberError> {
+async fn by_id(accounts: &mut Accounts<'_>, id: MemberId) -> Result<MemberProfile, Error> {
     only(accounts, MemberFilter { id: Some(id), ..MemberFilter::default() }).await
 }
 
-/// The member that the acting person is.
+/// The member of the acting account.
 ///
 /// # Errors
-/// [`MemberError::NotAPerson`] for a key; [`MemberError::NotFound`]
-pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, MemberError> {
-    let user_id = db.actor().user_id.ok_or(MemberError::NotAPerson)?;
+/// `forbidden` for a key; `record_not_found`
+pub async fn own(db: &mut WorkspaceDb) -> Result<MemberProfile, Error> {
+    let user_id = acting_person(db)?;
     let own = MemberFilter { user_id: Some(user_id), ..MemberFilter::default() };
     db.with_accounts(async |accounts| only(accounts, own).await).await
 }
 
-async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, MemberError> {
+/// The account that acts; a key has no profile and no tours.
+fn acting_person(db: &WorkspaceDb) -> Result<UserId, Error> {
+    let person = db.actor().user_id;
+    person.ok_or_else(|| Error::forbidden("this endpoint requires a user session"))
+}
+
+async fn only(accounts: &mut Accounts<'_>, filter: MemberFilter) -> Result<MemberProfile, Error> {
     let found = find(accounts, &filter, PageRequest::ONE).await?;
-    found.into_iter().next().ok_or(MemberError::NotFound)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 async fn find(

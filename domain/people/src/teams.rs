@@ -1,17 +1,14 @@
 //! Teams: named groups of members. Contract section "Teams" (W-TEAM).
 //!
-//! Teams nest, without circles; below the same team each has a name of its own. Whoever leads a team may
-//! change it and who is in it, if their role lets them change the teams that they lead.
+//! Teams nest, without cycles; names are unique among the teams with the same parent. A member who leads a team
+//! may change it and its members, if their role has the permission for teams that they lead.
 
 mod people;
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use domain::{
-    DomainError, EntityError, Event, FieldErrors, Name, Patch, Refusal, Text, UserId, WorkspaceDb,
-    access::Reach,
-};
+use domain::{Error, Event, Name, Patch, Text, UserId, WorkspaceDb, access::Reach};
 use poem_openapi::Object;
 use serde::Serialize;
 
@@ -25,135 +22,99 @@ domain::ids! {
 /// A group of members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct Team {
-    /// Its id.
+    /// Team id.
     pub id: TeamId,
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// The team that it is a part of.
+    /// Id of the parent team; null for a top-level team.
     pub parent_team_id: Option<TeamId>,
-    /// Whether it is in use.
+    /// Whether the team is in use.
     pub is_active: bool,
-    /// How many members it has.
+    /// Number of members.
     pub member_count: i64,
-    /// The person who made it.
+    /// Account id of the creator; null if it was an API key or the account is deleted.
     pub created_by: Option<UserId>,
-    /// When it was made.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A team to create.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewTeam {
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: Name<255>,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<Text<5000>>,
-    /// The team that it is a part of.
+    /// Id of the parent team; null for a top-level team.
     pub parent_team_id: Option<TeamId>,
-    /// Whether it is in use; yes if absent.
+    /// Whether the team is in use; true if absent.
     pub is_active: Option<bool>,
 }
 
-/// Changes to a team; what is absent stays as it is.
+/// Changes to a team; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct TeamChanges {
-    /// What it is called.
+    /// Name, unique among the teams with the same parent.
     pub name: Option<Name<255>>,
-    /// What it is for; null clears it.
+    /// Description; null clears it.
     pub description: Patch<Text<5000>>,
-    /// The team that it is a part of; null: of none.
+    /// Id of the parent team; null makes it a top-level team.
     pub parent_team_id: Patch<TeamId>,
-    /// Whether it is in use.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
 }
 
-/// Which teams to list.
+/// Filter of a list of teams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TeamFilter {
-    /// A part of the name or the description.
+    /// Part of the name or the description.
     pub search: Option<String>,
-    /// In use or not.
+    /// Whether the team is in use.
     pub is_active: Option<bool>,
-    /// Where it stands.
+    /// Parent filter.
     pub parent: Option<Parent>,
 }
 
-/// Where a team stands.
+/// Parent filter of a list of teams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
-    /// Below no other.
+    /// Top-level teams only.
     None,
-    /// Right below that one.
+    /// Direct subteams of that team only.
     Team(TeamId),
 }
 
-/// Why something about a team didn't happen.
-#[derive(Debug, thiserror::Error)]
-pub enum TeamError {
-    /// As for any entity.
-    #[error(transparent)]
-    Entity(#[from] EntityError),
-    /// There are teams below it.
-    #[error("there are teams below this one: move or delete them first")]
-    HasChildren,
-    /// They are in it.
-    #[error("this member is in the team already")]
-    AlreadyIn,
-    /// The caller may change the teams that they lead, and this is none.
-    #[error("this needs the permission teams:edit, or to lead the team")]
-    NotLed,
-}
-
-impl From<sqlx::Error> for TeamError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Entity(error.into())
-    }
-}
-
-impl DomainError for TeamError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Entity(error) => error.refusal(),
-            Self::HasChildren => Refusal::Conflict("team_has_children".into()),
-            Self::AlreadyIn => Refusal::Conflict("already_in_team".into()),
-            Self::NotLed => Refusal::Forbidden,
-        }
-    }
-}
-
 impl FromStr for Parent {
-    type Err = TeamError;
+    type Err = Error;
 
     /// A team's id; `null` or `root` for those below no other.
-    fn from_str(text: &str) -> Result<Self, TeamError> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "null" | "root" => Ok(Self::None),
-            id => id.parse().map(Self::Team).map_err(|_| invalid("parent_team_id", "must be an id, or null")),
+            id => {
+                let invalid = |_| Error::invalid("parent_team_id", "must be an id, or null");
+                id.parse().map(Self::Team).map_err(invalid)
+            }
         }
     }
 }
 
-/// One field, one reason.
-fn invalid(field: &str, reason: &str) -> TeamError {
-    EntityError::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.to_owned()])])).into()
-}
-
-/// Teams by name.
-pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
+/// Teams, sorted by name.
+pub async fn list(db: &mut WorkspaceDb, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     find(db, None, filter).await
 }
 
 /// One team.
-pub async fn get(db: &mut WorkspaceDb, id: TeamId) -> Result<Team, TeamError> {
+pub async fn get(db: &mut WorkspaceDb, id: TeamId) -> Result<Team, Error> {
     let found = find(db, Some(id), &TeamFilter::default()).await?;
-    Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
-async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> Result<Vec<Team>, TeamError> {
+async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> Result<Vec<Team>, Error> {
     let (below_none, below) = match filter.parent {
         None => (false, None),
         Some(Parent::None) => (true, None),
@@ -182,11 +143,11 @@ async fn find(db: &mut WorkspaceDb, id: Option<TeamId>, filter: &TeamFilter) -> 
     Ok(teams)
 }
 
-/// Creates a team; its creator leads it.
+/// Creates a team; its creator becomes its lead.
 ///
 /// # Errors
-/// `name_taken`; [`EntityError::Invalid`] for a parent that isn't there.
-pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamError> {
+/// `name_taken`; `record_invalid` for a parent that doesn't exist.
+pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, Error> {
     let id = TeamId::new();
     if let Some(parent) = new.parent_team_id {
         hold_order(db).await?;
@@ -221,16 +182,17 @@ pub async fn create(db: &mut WorkspaceDb, new: NewTeam) -> Result<Team, TeamErro
 /// Changes a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`]; `name_taken`; [`EntityError::Invalid`] for a parent that isn't there or stands
+/// `forbidden`; `name_taken`; `record_invalid` for a parent that doesn't exist or is
 /// below this team.
 pub async fn update(
     db: &mut WorkspaceDb,
     reach: Reach,
     id: TeamId,
     changes: TeamChanges,
-) -> Result<Team, TeamError> {
+) -> Result<Team, Error> {
     if changes.parent_team_id.is_given() {
-        // Before any row: who holds this one's while they wait for a row of ours would wait for ever.
+        // Before any row lock: a transaction that holds this lock and waits for one of our rows would deadlock
+        // with us.
         hold_order(db).await?;
     }
     may_change(db, reach, id).await?;
@@ -263,8 +225,8 @@ pub async fn update(
 /// Deletes a team; its members stay in the workspace.
 ///
 /// # Errors
-/// [`TeamError::HasChildren`]
-pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), TeamError> {
+/// `team_has_children`
+pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), Error> {
     hold_order(db).await?;
     let team = get(db, id).await?;
     let children = sqlx::query_scalar!(
@@ -272,21 +234,24 @@ pub async fn delete(db: &mut WorkspaceDb, id: TeamId) -> Result<(), TeamError> {
         id.0,
     );
     if children.fetch_one(db.conn()).await? {
-        return Err(TeamError::HasChildren);
+        return Err(Error::conflict(
+            "team_has_children",
+            "the team has sub-teams: move or delete them first",
+        ));
     }
     sqlx::query_scalar!("delete from teams where id = $1 returning id", id.0).fetch_one(db.conn()).await?;
     db.record(Event::new("team", "deleted", id, &team)).await?;
     Ok(())
 }
 
-/// From here to the commit nobody else changes which team stands below which. Reading goes on.
+/// Locks the hierarchy of teams until the commit: no other transaction changes it; reads continue.
 async fn hold_order(db: &mut WorkspaceDb) -> Result<(), sqlx::Error> {
     sqlx::query!("lock table teams in share row exclusive mode").execute(db.conn()).await?;
     Ok(())
 }
 
-/// Says no to a parent that isn't there, or that stands below the team itself. After [`hold_order`].
-async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), TeamError> {
+/// Refuses a parent that doesn't exist, or that is below the team itself. To be called after [`hold_order`].
+async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Result<(), Error> {
     let upwards = sqlx::query_scalar!(
         r#"with recursive above as (
                select id, parent_team_id from teams where id = $1
@@ -299,16 +264,16 @@ async fn may_stand_below(db: &mut WorkspaceDb, id: TeamId, parent: TeamId) -> Re
     .fetch_all(db.conn())
     .await?;
     if upwards.contains(&id.0) {
-        return Err(invalid("parent_team_id", "must not be the team itself, or one below it"));
+        return Err(Error::invalid("parent_team_id", "must be neither the team itself nor a team below it"));
     }
     if upwards.is_empty() {
-        return Err(invalid("parent_team_id", "there is no such team"));
+        return Err(Error::invalid("parent_team_id", "must be a team of this workspace"));
     }
     Ok(())
 }
 
-/// Says no to a team that isn't there, and to whoever may only change what they lead and doesn't lead it.
-async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), TeamError> {
+/// Refuses a team that doesn't exist, and, with reach over led teams only, one that the caller doesn't lead.
+async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<(), Error> {
     let user = db.user_id();
     let row = sqlx::query!(
         r#"select exists (select from team_members tm join members m on m.id = tm.member_id
@@ -319,5 +284,8 @@ async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<()
     )
     .fetch_one(db.conn())
     .await?;
-    if reach == Reach::All || row.leads { Ok(()) } else { Err(TeamError::NotLed) }
+    if reach == Reach::Own && !row.leads {
+        return Err(Error::forbidden("this needs the permission teams:edit, or to be a lead of the team"));
+    }
+    Ok(())
 }

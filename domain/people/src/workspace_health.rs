@@ -1,7 +1,7 @@
-//! Workspace health: whether a workspace is set up, and whether its tables are as this release wants
-//! them. Contract section "Workspace Health" (W-HEALTH).
+//! Workspace health: the setup state of a workspace, and whether its tables are at the version of this
+//! release. Contract section "Workspace Health" (W-HEALTH).
 //!
-//! All of it works while the tables are behind: nothing here relies on what a migration brings.
+//! All of it works while migrations are missing: nothing here relies on what a migration adds.
 
 use domain::{WorkspaceDb, audit::Entry, migrations};
 use jobs::{Enqueued, JobId, NewJob};
@@ -9,21 +9,22 @@ use serde_json::json;
 
 use crate::job_kinds::MigrateWorkspace;
 
-/// How far a workspace is set up.
+/// Setup state of a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // flags of different things
 pub struct WorkspaceHealth {
-    /// It has a brand: a name or a logo to show.
+    /// Whether the workspace has a brand: a name or a logo to show.
     pub brand: bool,
-    /// Its tables lack a migration of this release.
+    /// Whether the workspace's tables lack a migration of this release.
     pub migration_required: bool,
-    /// The acting person has been shown around.
+    /// Whether the acting account has completed onboarding.
     pub personal_onboarding_complete: bool,
-    /// The workspace's own setting up is done, as somebody who may edit the workspace has said.
+    /// Whether the onboarding of the workspace itself is completed, as a member who may edit the workspace has
+    /// set it.
     pub company_onboarding_complete: bool,
 }
 
-/// How far the workspace is set up.
+/// The setup state of the workspace.
 pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error> {
     let (workspace, user) = (db.workspace().0, db.user_id());
     // A member's row as JSON: the column comes with a migration that may not have run.
@@ -48,7 +49,7 @@ pub async fn check(db: &mut WorkspaceDb) -> Result<WorkspaceHealth, sqlx::Error>
     })
 }
 
-/// Starts bringing the workspace's tables up to date. While that is under way, it is the same job.
+/// Starts the migration of the workspace's tables. While one is in progress, the answer is the same job.
 pub async fn start_migration(db: &mut WorkspaceDb) -> Result<JobId, sqlx::Error> {
     match db.enqueue(NewJob::new(&MigrateWorkspace {})).await? {
         Enqueued::New(job) => {

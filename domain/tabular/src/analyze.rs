@@ -1,4 +1,4 @@
-//! Looks at a whole file once: how it is to be read, what its columns seem to hold, and how many rows there are.
+//! Analyses a whole file: how to read it, the likely types of its columns, and its number of rows.
 
 mod points;
 
@@ -22,29 +22,29 @@ const SAMPLE_LEN: usize = 200;
 /// Problems that are listed.
 const PROBLEMS: usize = 10;
 
-/// What is in a file.
+/// Result of an analysis of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
-    /// How to read the file in every later run.
+    /// Options for reading the file in every later run.
     pub resolved: Resolved,
     /// The columns.
     pub columns: Vec<Column>,
     /// The first rows, at most 10, with their cells as text.
     pub sample_rows: Vec<Vec<String>>,
-    /// How many rows there are, with those that have problems; about, if only the beginning was looked at.
+    /// Number of rows, including those with problems; an estimate, if only the beginning was analysed.
     pub row_count: u64,
-    /// Whether all of the file was looked at. If not, what is said of it is said of its beginning.
+    /// Whether the whole file was analysed. If not, the results are those of its beginning.
     #[serde(default = "complete")]
     pub is_complete: bool,
-    /// How many rows have problems.
+    /// Number of rows with problems.
     pub problem_count: u64,
     /// The first problems, at most 10, with the numbers of their rows.
     pub problems: Vec<(u64, RowProblem)>,
-    /// What a person should know before importing.
+    /// Warnings to consider before an import.
     pub warnings: Vec<Warning>,
     /// The sheets of a workbook.
     pub sheets: Vec<String>,
-    /// Pairs of columns that together are points.
+    /// Pairs of columns that together form points.
     pub suggested_points: Vec<SuggestedPoint>,
 }
 
@@ -57,26 +57,27 @@ fn complete() -> bool {
 pub struct Column {
     /// The name in the file, made unique.
     pub name: String,
-    /// A key for a field made of it; unique among the columns.
+    /// A suggested key of a field for it; unique among the columns.
     pub key: FieldKey,
-    /// The type that its values seem to have.
+    /// Detected type of the values.
     pub field_type: FieldType,
-    /// The values, when they seem to be a choice.
+    /// Detected options, if the values seem to be a choice.
     pub options: Vec<String>,
     /// Some different values, at most 5, cut to 200 characters.
     pub samples: Vec<String>,
-    /// How many rows have nothing there.
+    /// Number of rows without a value.
     pub empty_count: u64,
-    /// How many different values were seen among the rows that were looked at; 1,000 stands for more.
+    /// Number of different values among the analysed rows; 1,000 stands for more.
     pub distinct_count: usize,
 }
 
-/// Something about a file that a person should know.
+/// A warning about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// `empty_header`, `duplicate_header`, `no_rows`, `ambiguous_dates`, `guessed_encoding`, `extra_keys` or `partly_read`.
+    /// `empty_header`, `duplicate_header`, `no_rows`, `ambiguous_dates`, `guessed_encoding`, `extra_keys` or
+    /// `partly_read`.
     pub code: String,
-    /// The same for people.
+    /// Message for display.
     pub message: String,
 }
 
@@ -110,7 +111,8 @@ pub fn analyze_within<S: Source + 'static>(
 /// [`analyze`], but no further than the bounds: what lies behind them isn't looked at.
 ///
 /// # Errors
-/// [`FileError::TooLargeInside`] when the time was over before the first row; [`FileError::Io`] when nobody waits.
+/// [`FileError::TooLargeInside`] when the time has passed before the first row; [`FileError::Io`] when it was
+/// abandoned.
 pub fn look<S: Source + 'static>(
     mut open: impl FnMut() -> std::io::Result<S>,
     options: &Options,
@@ -141,7 +143,7 @@ fn too_slow() -> FileError {
     FileError::TooLargeInside("it takes too long to unpack".to_owned())
 }
 
-/// What was noted while the rows went by.
+/// The observations of the passing rows.
 struct Survey {
     columns: Vec<Noted>,
     sample_rows: Vec<Vec<String>>,
@@ -178,7 +180,7 @@ impl Survey {
             match reader.next_row() {
                 Ok(Some(row)) => survey.note(row),
                 Ok(None) => return Ok(survey),
-                // Its source gives no more: what came before is worth telling.
+                // The source has ended: the results so far are reported.
                 Err(_) if watch.is_late() && !watch.is_abandoned() => survey.is_complete = false,
                 Err(error) => return Err(error),
             }
@@ -278,7 +280,7 @@ impl Survey {
     }
 }
 
-/// How many rows a file has that has so many in so many of its bytes.
+/// Estimated number of rows of a file, from the number in some of its bytes.
 fn estimated(rows: u64, consumed: u64, len: u64) -> u64 {
     let all = u128::from(rows) * u128::from(len) / u128::from(consumed.max(1));
     u64::try_from(all).unwrap_or(u64::MAX).max(rows)

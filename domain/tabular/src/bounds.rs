@@ -1,4 +1,4 @@
-//! How far into a file a look goes: so many rows and bytes, and so long, unless nobody waits for it any more.
+//! Bounds of an analysis: numbers of rows and bytes, and a time, unless it was abandoned.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -11,20 +11,20 @@ const PIECE: usize = 4 << 10;
 /// Rows between two looks at the clock.
 const ROWS: u64 = 64;
 
-/// Where a look at a file ends though the file goes on.
+/// Bounds at which an analysis ends before the end of the file.
 #[derive(Clone, Default)]
 pub struct Bounds {
-    /// Most rows; none: all.
+    /// Maximum number of rows; none for all.
     pub max_rows: Option<u64>,
-    /// Most bytes of the file; none: all.
+    /// Maximum number of bytes of the file; none for all.
     pub max_bytes: Option<u64>,
-    /// The longest time; none: as long as it takes.
+    /// Maximum time; none for no limit.
     pub max_time: Option<Duration>,
-    /// Whether nobody waits any more; asked every now and then.
+    /// Whether its result is not needed; called periodically.
     pub is_abandoned: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
-/// Bounds, once a look has begun.
+/// Bounds of an analysis in progress.
 #[derive(Clone)]
 pub(crate) struct Watch {
     bounds: Bounds,
@@ -37,17 +37,17 @@ impl Watch {
         Self { bounds: bounds.clone(), until }
     }
 
-    /// Whether nobody waits any more.
+    /// Whether its result is not needed.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.bounds.is_abandoned.as_ref().is_some_and(|asked| asked())
     }
 
-    /// Whether it has taken as long as it may.
+    /// Whether its time has passed.
     pub(crate) fn is_late(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// Whether the look ends behind so many rows and bytes.
+    /// Whether the analysis ends behind so many rows and bytes.
     pub(crate) fn ends_at(&self, rows: u64, bytes: impl FnOnce() -> u64) -> bool {
         if self.bounds.max_rows.is_some_and(|most| rows >= most) {
             return true;
@@ -58,7 +58,7 @@ impl Watch {
                 || self.is_abandoned())
     }
 
-    /// The source, which fails once the time is over or nobody waits any more.
+    /// The source, which fails once the time has passed or the analysis was abandoned.
     pub(crate) fn source<S>(&self, source: S) -> Watched<S> {
         Watched { source, watch: self.clone() }
     }
@@ -72,7 +72,7 @@ pub(crate) struct Watched<S> {
 impl<S: Read> Read for Watched<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.watch.is_late() || self.watch.is_abandoned() {
-            return Err(io::Error::other("the look at the file is over"));
+            return Err(io::Error::other("the analysis of the file has ended"));
         }
         let most = into.len().min(PIECE);
         self.source.read(&mut into[..most])

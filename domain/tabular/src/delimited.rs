@@ -21,7 +21,7 @@ pub(crate) struct DelimitedReader {
     has_marks: bool,
 }
 
-/// How reading one record ended.
+/// End of the reading of one record.
 enum Record {
     Read {
         len: usize,

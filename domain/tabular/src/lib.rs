@@ -1,6 +1,7 @@
-//! Untrusted files of rows, read one row at a time: CSV and its kin, spreadsheets, JSON, NDJSON and GeoJSON.
+//! Untrusted files of rows, read one row at a time: CSV and other delimited text, spreadsheets, JSON, NDJSON
+//! and GeoJSON.
 //!
-//! [`analyze()`] looks at a file once and says what is in it; its [`Resolved`] options are kept, and with them
+//! [`analyze()`] analyses a file once; the [`Resolved`] options are stored, and with them
 //! [`Reader::resume`] reads the same rows in every later run, from the beginning or from a [`Position`]. Memory is
 //! bounded whatever the file holds (see [`Limits`]), and a bad row is a [`RowProblem`], not the end of the file.
 //! What the cells mean is left to the `fields` crate.

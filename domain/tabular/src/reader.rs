@@ -247,7 +247,7 @@ fn delimited(
 }
 
 fn delimited_in(window: Window, resolved: &Resolved, limits: &Limits) -> DelimitedReader {
-    // Both are ASCII; whoever sends other options gets the usual ones.
+    // Both are ASCII; for other options the defaults apply.
     let ascii = |c: Option<char>, usual: u8| c.and_then(|c| u8::try_from(c).ok()).unwrap_or(usual);
     DelimitedReader::new(
         window,

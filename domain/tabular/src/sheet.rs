@@ -242,7 +242,7 @@ fn run(
         Ok(Err(Stop::NobodyListens)) => return,
         Err(_) => Message::Failed(FileError::Corrupt("its parser gave up".to_owned())),
     };
-    // The reader may be gone already; then nobody wants to know.
+    // The reader may have been dropped; then the result is not needed.
     let _ = out.sender.send(last);
 }
 

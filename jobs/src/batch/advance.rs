@@ -1,17 +1,20 @@
-//! What the leader does for batches: counts what has ended, shows it as the parent's progress, cancels
-//! the children of a batch that is to stop, and ends a batch whose children are over.
+//! The leader's work on batches: counts ended jobs, shows the count as the parent's progress, cancels
+//! the children of a batch that is to stop, and ends a batch whose children have ended.
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Database, JobId, Origin, Tx, clock,
+    Database, JobId, Origin, Owner, Tx, clock,
     control::{CancelAll, Filter},
     enqueue::{self, Row},
+    ledger::{self, End, Ended},
     watch::{Counts, Event, Status},
 };
 
-/// Children that one look cancels, at the most.
+/// Maximum number of children that one pass cancels.
 const CANCELLED_AT_ONCE: i64 = 1000;
 
 /// A batch whose counts have changed.
@@ -54,7 +57,7 @@ impl Batch {
 /// The error code of a batch that fails because its jobs did.
 const CODE: &str = "batch_failed";
 
-/// Looks at the batches in which something has changed, and at those that are to stop.
+/// Handles the batches with changes, and those that are to stop.
 pub(crate) async fn advance(database: &Database) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
     let changed = sqlx::query_as!(
@@ -87,7 +90,7 @@ pub(crate) async fn advance(database: &Database) -> Result<(), sqlx::Error> {
     .fetch_all(&database.pool)
     .await?;
     for batch in stopping {
-        stop_children(database, JobId(batch.job_id), batch.workspace_id).await?;
+        stop_children(database, JobId(batch.job_id), Owner::of_row(batch.workspace_id)).await?;
     }
     Ok(())
 }
@@ -102,7 +105,7 @@ async fn show(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
     .fetch_optional(tx.conn())
     .await?
     else {
-        return Ok(()); // over already; a child has been tried again since
+        return Ok(()); // ended already; a child has been retried since
     };
     let mut event = batch.event(Status::Running, parent.epoch);
     event.cancel_requested = parent.cancel_requested;
@@ -119,10 +122,10 @@ async fn keep_progress(tx: &mut Tx, event: &Event) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Ends the parent, and enqueues what is to come afterwards.
+/// Ends the parent, and enqueues the follow-up job.
 async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
-    let Some(cancelled) = sqlx::query_scalar!(
-        "select cancel_requested from jobs where id = $1 and state = 'running' and worker is null for update",
+    let Some(parent) = sqlx::query!(
+        "select fence, cancel_requested from jobs where id = $1 and state = 'running' and worker is null for update",
         batch.id.0,
     )
     .fetch_optional(tx.conn())
@@ -131,7 +134,7 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
         return Ok(());
     };
     let failed = batch.failed > 0 && batch.on_failure != "continue";
-    let (state, status) = match (cancelled, failed) {
+    let (state, status) = match (parent.cancel_requested, failed) {
         (true, _) => ("cancelled", Status::Cancelled),
         (false, true) => ("failed", Status::Failed),
         (false, false) => ("completed", Status::Completed),
@@ -143,24 +146,17 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
     let error = (status == Status::Failed).then(|| json!({ "code": CODE, "message": message }));
     let kept =
         serde_json::to_value(batch.event(Status::Running, 1)).map_err(|e| sqlx::Error::Encode(e.into()))?;
-    let epoch = sqlx::query_scalar!(
-        "with gone as (
-             delete from jobs where id = $1 returning *
-         )
-         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state, attempt,
-                max_attempts, crashes, epoch, progress, result, error, created_at, started_at, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, $2, attempt, max_attempts, crashes,
-                epoch + 1, $3, $4, $5, created_at, started_at, batch_id
-           from gone
-         returning epoch",
-        batch.id.0,
+    let ended = Ended {
+        id: batch.id,
+        fence: parent.fence,
         state,
-        kept,
-        result,
+        progress: Some(kept),
+        result: Some(result.clone()),
         error,
-    )
-    .fetch_one(tx.conn())
-    .await?;
+    };
+    let Some(End { epoch, .. }) = ledger::end(tx.conn(), &[Arc::new(ended)]).await?.pop().flatten() else {
+        return Ok(()); // not with the row held
+    };
     let mut event = batch.event(status, epoch);
     event.result = Some(result);
     if status == Status::Failed {
@@ -179,24 +175,20 @@ async fn end(tx: &mut Tx, batch: &Batch) -> Result<(), sqlx::Error> {
                 enqueue::insert(tx, batch.workspace, &[row]).await?;
             }
             Err(error) => {
-                tracing::error!(batch = %batch.id, %error, "what is to come after the batch is unreadable");
+                tracing::error!(batch = %batch.id, %error, "the follow-up job of the batch is unreadable");
             }
         }
     }
     Ok(())
 }
 
-/// Ends the waiting children, and asks the running ones to stop.
-async fn stop_children(
-    database: &Database,
-    batch: JobId,
-    workspace: Option<Uuid>,
-) -> Result<(), sqlx::Error> {
+/// Ends the waiting children, and signals the running ones to stop.
+async fn stop_children(database: &Database, batch: JobId, owner: Owner) -> Result<(), sqlx::Error> {
     let children = Filter { batch: Some(batch), ..Filter::default() };
     let by = Origin::default().of_run(batch);
-    let all = CancelAll::new(workspace, &children, CANCELLED_AT_ONCE, &by);
+    let all = CancelAll::new(owner, &children, CANCELLED_AT_ONCE, &by);
     database.in_steps(all).await?;
-    // Nobody else is going to say that this is over if nothing ran.
+    // If none was running, no other event triggers the end of the batch.
     sqlx::query!(
         "with sealed as (
              update job_batches set sealed = true where job_id = $1 returning job_id

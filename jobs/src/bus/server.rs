@@ -1,4 +1,4 @@
-//! The one Redis server that an installation has: connecting to it, and seeing that it takes writes.
+//! The one Redis server of an installation: connecting to it, and checking that it accepts writes.
 
 use std::{
     sync::{PoisonError, RwLock, Weak},
@@ -16,13 +16,13 @@ use tokio::sync::watch;
 use super::RedisError;
 use crate::tcp;
 
-/// How often a process sees whether it can write.
+/// Interval of the write checks.
 const PROBED: Duration = Duration::from_secs(2);
-/// How long a new connection may take, and an answer.
+/// Timeout of a new connection, and of an answer.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A client of the server at that URL, which is given up when it acknowledges nothing for so long.
+/// A client of the server at that URL, which gives up a server that acknowledges nothing for so long.
 pub(super) fn client(url: &str, ca: Option<&[u8]>, silence: Duration) -> Result<Client, RedisError> {
     let scheme = url.split("://").next().unwrap_or_default().to_ascii_lowercase();
     if scheme.contains("sentinel") {
@@ -68,7 +68,7 @@ pub(super) async fn connect(client: &Client) -> Result<ConnectionManager, redis:
     ConnectionManager::new_with_config(client.clone(), config).await
 }
 
-/// Sees what kind of server it is.
+/// Checks the kind of the server.
 ///
 /// # Errors
 /// When it belongs to a cluster or is a sentinel.
@@ -76,7 +76,7 @@ pub(super) async fn look_at(connection: &mut ConnectionManager) -> Result<(), Re
     let info: String = match redis::cmd("INFO").query_async(connection).await {
         Ok(info) => info,
         Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm) => {
-            tracing::warn!(%error, "Redis does not tell what it is: not checked for maxmemory-policy and clusters");
+            tracing::warn!(%error, "could not read the state of Redis: not checked for maxmemory-policy and clusters");
             return Ok(());
         }
         Err(error) => return Err(error.into()),
@@ -105,14 +105,14 @@ pub(super) async fn look_at(connection: &mut ConnectionManager) -> Result<(), Re
     Ok(())
 }
 
-/// Writes what is gone again at once.
+/// Writes a value that is removed at once.
 pub(super) async fn write(connection: &mut ConnectionManager, key: &str) -> Result<(), redis::RedisError> {
     redis::cmd("SET").arg(key).arg(1).arg("PX").arg(1).query_async(connection).await
 }
 
-/// Sees now and then whether the server takes writes, until the last handle is dropped. A connection whose
-/// server refuses them is dropped and made anew: after a failover the name may lead to another one. Once that takes writes,
-/// `moves` is notified.
+/// Checks periodically whether the server accepts writes, until the last handle is dropped. A connection whose
+/// server refuses them is dropped and made anew: after a failover the name may lead to another one. Once that accepts
+/// writes, `moves` is notified.
 pub(super) async fn keep_writable(
     connection: Weak<RwLock<ConnectionManager>>,
     client: Client,
@@ -131,8 +131,8 @@ pub(super) async fn keep_writable(
         if writable != written.is_ok() {
             writable = written.is_ok();
             match &written {
-                Ok(()) => tracing::info!("Redis takes writes again"),
-                Err(error) => tracing::error!(%error, "Redis takes no writes"),
+                Ok(()) => tracing::info!("Redis accepts writes again"),
+                Err(error) => tracing::error!(%error, "Redis accepts no writes"),
             }
         }
         if written.is_ok() && std::mem::take(&mut made_anew) {

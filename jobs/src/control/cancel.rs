@@ -1,4 +1,4 @@
-//! Stopping jobs: a waiting one is over at once, a running one's handler is asked.
+//! Cancelling jobs: a waiting one ends at once, a running one's handler is signalled.
 
 use std::ops::ControlFlow;
 
@@ -7,40 +7,40 @@ use uuid::Uuid;
 
 use super::Filter;
 use crate::{
-    Database, JobId, Origin, Steps, Tx,
+    Database, JobId, Origin, Owner, Steps, Tx,
     audit::{self, Change},
     clock,
     watch::{Event, Status, publish, snapshot},
 };
 
-/// Jobs that one transaction stops.
+/// Number of jobs that one transaction cancels.
 const AT_ONCE: i64 = 500;
 
-/// What came of asking a job to stop.
+/// Result of cancelling a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
-    /// It was waiting, and is over.
+    /// It was waiting, and has ended.
     Cancelled,
-    /// It is running; its handler has been told.
+    /// It is running; its handler has been signalled.
     Requested,
-    /// It was over before.
+    /// It had ended before.
     AlreadyOver,
     /// There is no such job.
     NotFound,
 }
 
-/// What came of asking many.
+/// Result of cancelling many jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CancelledAll {
-    /// They were waiting, and are over.
+    /// Number of waiting jobs that were cancelled.
     pub cancelled: i64,
-    /// They are running; their handlers have been told, and had not been before.
+    /// Number of running jobs that were signalled now, and not before.
     pub requested: i64,
-    /// There may be more, for another call.
+    /// Whether there may be more, for another call.
     pub more: bool,
 }
 
-/// A running job that has been asked to stop; to be told once that is committed.
+/// A running job with a cancel request; its worker is notified after the commit.
 #[derive(Debug)]
 pub(crate) struct Asked {
     id: JobId,
@@ -48,25 +48,20 @@ pub(crate) struct Asked {
     attempt: i32,
 }
 
-/// Stops a job: a waiting one at once, a running one by asking its handler, which is told after the commit.
-pub async fn cancel(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<Cancel, sqlx::Error> {
-    // Held until the commit, so that the job stays what it is found to be.
+/// Cancels a job: a waiting one at once, a running one by a signal to its handler, sent after the commit.
+pub async fn cancel(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Cancel, sqlx::Error> {
+    // Locked until the commit, so that the job stays in the state found here.
     let state = sqlx::query_scalar!(
         "select state from jobs where id = $1 and workspace_id is not distinct from $2 for update",
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
     match state.as_deref() {
         Some("waiting") => {
             end_waiting(tx, &[id.0]).await?;
-            audit::note(tx, by, Change::of_job(workspace, "job.cancelled", id, json!({}))).await?;
+            audit::note(tx, by, Change::of_job(owner, "job.cancelled", id, json!({}))).await?;
             Ok(Cancel::Cancelled)
         }
         Some(_) => {
@@ -80,7 +75,7 @@ pub async fn cancel(
             )
             .fetch_one(tx.conn())
             .await?;
-            audit::note(tx, by, Change::of_job(workspace, "job.cancel_requested", id, json!({}))).await?;
+            audit::note(tx, by, Change::of_job(owner, "job.cancel_requested", id, json!({}))).await?;
             tx.announce_after_commit(Asked { id, epoch: asked.epoch, attempt: asked.attempt });
             Ok(Cancel::Requested)
         }
@@ -89,7 +84,7 @@ pub async fn cancel(
                 r#"select true as "over!" from finished_jobs
                     where id = $1 and workspace_id is not distinct from $2"#,
                 id.0,
-                workspace,
+                owner.workspace(),
             )
             .fetch_optional(tx.conn())
             .await?;
@@ -98,10 +93,10 @@ pub async fn cancel(
     }
 }
 
-/// Stops the jobs that match, some hundred in a step, until none is left or `at_most` have been stopped.
+/// Cancels the matching jobs, some hundred in a step, until none is left or `at_most` have been cancelled.
 #[derive(Debug)]
 pub struct CancelAll<'a> {
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &'a Filter,
     at_most: i64,
     by: &'a Origin,
@@ -110,10 +105,10 @@ pub struct CancelAll<'a> {
 }
 
 impl<'a> CancelAll<'a> {
-    /// Those of a workspace that match, or of the installation.
+    /// Those of the owner that match.
     #[must_use]
-    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
-        Self { workspace, filter, at_most, by, done: CancelledAll::default(), is_at_running: false }
+    pub fn new(owner: Owner, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+        Self { owner, filter, at_most, by, done: CancelledAll::default(), is_at_running: false }
     }
 }
 
@@ -128,11 +123,11 @@ impl Steps for CancelAll<'_> {
         let room = AT_ONCE.min(self.at_most - self.done.cancelled - self.done.requested);
         // The waiting ones first: those that are claimed meanwhile are found among the running.
         let stopped = if self.is_at_running {
-            let asked = ask_running(tx, self.workspace, self.filter, room, self.by).await?;
+            let asked = ask_running(tx, self.owner, self.filter, room, self.by).await?;
             self.done.requested += asked;
             asked
         } else {
-            let ended = cancel_waiting(tx, self.workspace, self.filter, room, self.by).await?;
+            let ended = cancel_waiting(tx, self.owner, self.filter, room, self.by).await?;
             self.done.cancelled += ended;
             ended
         };
@@ -150,7 +145,7 @@ impl Steps for CancelAll<'_> {
 
 async fn cancel_waiting(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     by: &Origin,
@@ -166,7 +161,7 @@ async fn cancel_waiting(
           order by id
           limit $10
             for update",
-        workspace,
+        owner.workspace(),
         &filter.kinds,
         state,
         due,
@@ -180,13 +175,13 @@ async fn cancel_waiting(
     .fetch_all(tx.conn())
     .await?;
     end_waiting(tx, &held).await?;
-    note_many(tx, by, workspace, "jobs.cancelled", &held).await?;
+    note_many(tx, by, owner, "jobs.cancelled", &held).await?;
     Ok(i64::try_from(held.len()).unwrap_or(i64::MAX))
 }
 
 async fn ask_running(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     by: &Origin,
@@ -210,7 +205,7 @@ async fn ask_running(
          update jobs j set cancel_requested = true, epoch = j.epoch + 1
            from held where j.id = held.id
          returning j.id, j.epoch, j.attempt",
-        workspace,
+        owner.workspace(),
         &filter.kinds,
         state,
         due,
@@ -224,18 +219,18 @@ async fn ask_running(
     .fetch_all(tx.conn())
     .await?;
     let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    note_many(tx, by, workspace, "jobs.cancel_requested", &ids).await?;
+    note_many(tx, by, owner, "jobs.cancel_requested", &ids).await?;
     for row in rows {
         tx.announce_after_commit(Asked { id: JobId(row.id), epoch: row.epoch, attempt: row.attempt });
     }
     Ok(i64::try_from(ids.len()).unwrap_or(i64::MAX))
 }
 
-/// One entry of the audit for the jobs of a transaction.
+/// One audit entry for the jobs of a transaction.
 async fn note_many(
     tx: &mut Tx,
     by: &Origin,
-    workspace: Option<Uuid>,
+    owner: Owner,
     action: &str,
     ids: &[Uuid],
 ) -> Result<(), sqlx::Error> {
@@ -243,11 +238,16 @@ async fn note_many(
         return Ok(());
     }
     let data = json!({ "job_ids": ids });
-    audit::note(tx, by, Change { workspace, action, resource_type: "job", resource_id: None, data }).await
+    audit::note(
+        tx,
+        by,
+        Change { workspace: owner.workspace(), action, resource_type: "job", resource_id: None, data },
+    )
+    .await
 }
 
-/// Ends a job that has been put back although someone had asked to cancel it: its attempt failed, or
-/// gave it back, before the request was heard. Another attempt would only put the end off.
+/// Ends a job that has been put back although its cancellation was requested: its attempt failed, or
+/// was given back, before the request arrived. Another attempt would only delay the end.
 pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool, sqlx::Error> {
     let mut tx = database.begin().await?;
     let asked = sqlx::query_scalar!(
@@ -264,24 +264,15 @@ pub(crate) async fn end_if_asked(database: &Database, id: JobId) -> Result<bool,
     Ok(asked)
 }
 
-/// Moves waiting jobs, whose rows are held, to the finished ones; their watchers hear of it after the
+/// Moves waiting jobs, whose rows are locked, to the finished ones; their watchers are notified after the
 /// commit.
 async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     if ids.is_empty() {
         return Ok(());
     }
     let ended = sqlx::query!(
-        "with gone as (
-             delete from jobs where id = any($1) returning *
-         )
-         insert into finished_jobs (id, workspace_id, kind, version, pool, payload, origin, priority, state,
-                attempt, max_attempts, crashes, epoch, progress, error, created_at, started_at, checkpoints,
-                unique_key, batch_id)
-         select id, workspace_id, kind, version, pool, payload, origin, priority, 'cancelled', attempt,
-                max_attempts, crashes, epoch + 1, progress, error, created_at, started_at, checkpoints,
-                unique_key, batch_id
-           from gone
-         returning id, epoch",
+        r#"select id as "id!", epoch as "epoch!"
+             from end_jobs($1::uuid[], null, array_fill('cancelled'::text, array[cardinality($1)]), null, null, null, null)"#,
         ids,
     )
     .fetch_all(tx.conn())
@@ -292,7 +283,7 @@ async fn end_waiting(tx: &mut Tx, ids: &[Uuid]) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Tells the watchers and the worker. What is lost, the worker's check of the ledger finds.
+/// Notifies the watchers and the worker. If the message is lost, the worker's check of the ledger finds the request.
 pub(crate) async fn announce(database: &Database, Asked { id, epoch, attempt }: Asked) {
     let before = snapshot::newest(&database.bus, id).await;
     let mut event = Event::transition(id, Status::Running, epoch, clock::now()).carrying_on(before);

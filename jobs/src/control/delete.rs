@@ -1,31 +1,25 @@
 //! Removing a job from the history.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
-    JobId, Origin, Tx,
+    JobId, Origin, Owner, Tx,
     audit::{self, Change},
 };
 
-/// What came of deleting a job.
+/// Result of deleting a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delete {
-    /// Gone, with its log.
+    /// Deleted, with its log.
     Deleted,
-    /// It is not over; cancel it first.
+    /// It has not ended; cancel it first.
     NotOver,
     /// There is no such job.
     NotFound,
 }
 
 /// Removes a finished job from the history.
-pub async fn delete(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<Delete, sqlx::Error> {
+pub async fn delete(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Delete, sqlx::Error> {
     let deleted = sqlx::query!(
         r#"with gone as (
                delete from finished_jobs where id = $1 and workspace_id is not distinct from $2 returning id, kind, state
@@ -36,19 +30,19 @@ pub async fn delete(
            )
            select kind, state from gone"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
     if let Some(gone) = deleted {
         let data = json!({ "kind": gone.kind, "state": gone.state });
-        audit::note(tx, by, Change::of_job(workspace, "job.deleted", id, data)).await?;
+        audit::note(tx, by, Change::of_job(owner, "job.deleted", id, data)).await?;
         return Ok(Delete::Deleted);
     }
     let live = sqlx::query_scalar!(
         r#"select true as "live!" from jobs where id = $1 and workspace_id is not distinct from $2"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;

@@ -1,25 +1,25 @@
-//! How many jobs there are, for figures.
+//! Numbers of jobs, for metrics.
 
 use crate::Database;
 
-/// How many live jobs of one kind there are, for figures.
+/// Number of unfinished jobs of one kind, for metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveCount {
     /// The kind's name.
     pub kind: String,
     /// The pool that runs it.
     pub pool: String,
-    /// Not due yet.
+    /// Number of jobs that are not due yet.
     pub later: i64,
-    /// Due, without a worker.
+    /// Number of due jobs without a worker.
     pub due: i64,
-    /// With a worker.
+    /// Number of running jobs.
     pub running: i64,
-    /// How long the one that has been due longest has been; 0 without any.
+    /// Time in seconds for which the oldest due job has been due; 0 without any.
     pub oldest_due_seconds: f64,
 }
 
-/// Counts the live jobs of the installation by kind.
+/// Counts the unfinished jobs of the installation by kind.
 pub async fn count_live(database: &Database) -> Result<Vec<LiveCount>, sqlx::Error> {
     sqlx::query_as!(
         LiveCount,

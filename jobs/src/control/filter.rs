@@ -1,31 +1,31 @@
-//! Which jobs are meant.
+//! Filters of jobs.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{JobId, kinds::Denied, watch::Status};
 
-/// Which of a workspace's jobs: those that match all that is set.
+/// A filter of a workspace's jobs: those that match all that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only these kinds; empty: all.
+    /// These kinds only; empty: all.
     pub kinds: Vec<String>,
     /// None of these kinds.
     pub except: Vec<String>,
-    /// Only this status.
+    /// This status only.
     pub status: Option<Status>,
-    /// Only children of that job.
+    /// Children of that job only.
     pub batch: Option<JobId>,
-    /// Asked for at that time or later.
+    /// Earliest creation time, inclusive.
     pub since: Option<DateTime<Utc>>,
-    /// Asked for before that time.
+    /// Latest creation time, exclusive.
     pub until: Option<DateTime<Utc>>,
-    /// With this in the kind's name, or in what the job last said or failed with; case doesn't matter.
+    /// Text in the kind's name, the latest message or the error message, regardless of case.
     pub text: Option<String>,
 }
 
 impl Filter {
-    /// The same without the kinds that are denied.
+    /// The same without the denied kinds.
     #[must_use]
     pub fn without(mut self, denied: &Denied) -> Self {
         self.except = denied.narrow(&mut self.kinds);
@@ -37,7 +37,7 @@ impl Filter {
         *self == Self::default()
     }
 
-    /// The status as the ledger has it: the state, and whether it is due.
+    /// The status in the ledger's form: the state, and whether it is due.
     pub(crate) fn state(&self) -> (Option<&'static str>, Option<bool>) {
         match self.status {
             None => (None, None),

@@ -1,29 +1,28 @@
 //! Lists of jobs.
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::Filter;
 use crate::{
-    Database, MAX_QUICK_ROWS,
+    Database, MAX_QUICK_ROWS, Owner,
     watch::snapshot::{Row, Snapshot},
 };
 
 /// Jobs of a list are counted up to this.
 pub const MAX_COUNTED: i64 = 10_000;
 
-/// Jobs of a workspace, newest first, and how many there are; with more than [`MAX_COUNTED`], one more than that.
+/// Jobs of an owner, newest first, and how many there are; with more than [`MAX_COUNTED`], one more than that.
 pub async fn list(
     database: &Database,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Snapshot>, i64), sqlx::Error> {
     let mut reader = database.reader().await?;
-    // A page of all jobs goes through those before it; one that a filter narrows may go through all there are.
+    // A page of all jobs reads only those before it; a filtered one may read all of them.
     if !filter.is_none() || offset + limit > MAX_QUICK_ROWS {
-        let all = count_all(reader.conn(), workspace).await?;
+        let all = count_all(reader.conn(), owner).await?;
         reader = reader.for_rows(database, all).await?;
     }
     let (state, due) = filter.state();
@@ -41,7 +40,7 @@ pub async fn list(
               and kind <> all($9)
             order by id desc
             limit $10 offset $11"#,
-        workspace,
+        owner.workspace(),
         &filter.kinds,
         state,
         due,
@@ -63,7 +62,7 @@ pub async fn list(
                                   $2, $3, $4, $5, $6, $7, $8)
                   and kind <> all($9)
                 limit $10) counted"#,
-        workspace,
+        owner.workspace(),
         &filter.kinds,
         state,
         due,
@@ -80,14 +79,14 @@ pub async fn list(
     Ok((jobs?, total))
 }
 
-/// How many jobs a workspace has, as far as it takes to tell whether going through them is a long read.
-async fn count_all(conn: &mut PgConnection, workspace: Option<Uuid>) -> Result<i64, sqlx::Error> {
+/// The number of an owner's jobs, as far as needed to decide whether reading them is a long read.
+async fn count_all(conn: &mut PgConnection, owner: Owner) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "jobs!" from (
                select from all_jobs
                 where (workspace_id = $1 or ($1::uuid is null and workspace_id is null))
                 limit $2) counted"#,
-        workspace,
+        owner.workspace(),
         MAX_QUICK_ROWS + 1,
     )
     .fetch_one(conn)

@@ -1,4 +1,4 @@
-//! What a job has written to its log.
+//! Reading a job's log.
 
 use chrono::{DateTime, Utc};
 
@@ -7,15 +7,15 @@ use crate::{Database, JobId};
 /// A line of a job's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// Increases with time.
+    /// Line id; increasing.
     pub id: i64,
-    /// When it was stored.
+    /// Time of storage.
     pub at: DateTime<Utc>,
-    /// In which attempt.
+    /// Number of the attempt.
     pub attempt: i32,
-    /// `debug`, `info`, `warn` or `error`.
+    /// Level: `debug`, `info`, `warn` or `error`.
     pub level: String,
-    /// What it says.
+    /// Text of the line.
     pub message: String,
 }
 

@@ -1,31 +1,30 @@
-//! Letting a waiting job go before others of its workspace, or after them.
+//! Changing a waiting job's priority among those of its workspace.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
-    Origin, Tx,
+    Origin, Owner, Tx,
     audit::{self, Change},
     clock,
     watch::{Event, Status},
 };
 
-/// What came of asking for another priority.
+/// Result of changing a priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prioritize {
     /// It has that priority, and waits.
     Done,
-    /// It runs, or is over: there is nothing to go before.
+    /// It is running, or has ended.
     NotWaiting,
     /// There is no such job.
     NotFound,
 }
 
-/// Gives a waiting job, of which `seen` is the newest event, another priority, 0 (first) to 9 (last). A change is a
-/// transition, which its watchers see; an id that is on its way to a worker already isn't called back.
+/// Sets the priority of a waiting job, of which `seen` is the newest event, from 0 (first) to 9 (last). A change is a
+/// transition, which its watchers see; an id that is on its way to a worker already isn't recalled.
 pub async fn prioritize(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     seen: &Event,
     priority: i16,
     by: &Origin,
@@ -42,7 +41,7 @@ pub async fn prioritize(
              from held where j.id = held.id
            returning j.epoch, j.attempt, j.run_at <= now() as "due!", held.before as "before!""#,
         id.0,
-        workspace,
+        owner.workspace(),
         priority,
     )
     .fetch_optional(tx.conn())
@@ -51,7 +50,7 @@ pub async fn prioritize(
         let exists = sqlx::query_scalar!(
             r#"select true as "exists!" from all_jobs where id = $1 and workspace_id is not distinct from $2"#,
             id.0,
-            workspace,
+            owner.workspace(),
         )
         .fetch_optional(tx.conn())
         .await?;
@@ -62,7 +61,7 @@ pub async fn prioritize(
         return Ok(Prioritize::Done);
     }
     let data = json!({ "from": job.before, "to": priority });
-    audit::note(tx, by, Change::of_job(workspace, "job.reprioritized", id, data)).await?;
+    audit::note(tx, by, Change::of_job(owner, "job.reprioritized", id, data)).await?;
     let status = if job.due { Status::Queued } else { Status::Pending };
     let transition = Event::transition(id, status, job.epoch, clock::now());
     let mut event = transition.carrying_on(Some(seen.clone()));

@@ -1,69 +1,52 @@
-//! Another run of a job that is over.
+//! Retrying a job that has ended.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
-    JobId, Origin, Tx,
+    JobId, Origin, Owner, Tx,
     audit::{self, Change},
     batch, clock,
     watch::{Event, Status},
 };
 
-/// What came of asking for another run.
+/// Result of retrying a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It waits again, with its attempts given back.
+    /// It waits again, with a fresh set of attempts.
     Queued,
     /// Only a failed or cancelled job can be retried.
     NotOver,
-    /// Another job has taken its unique key meanwhile, and stands for it.
+    /// Another job has taken its unique key meanwhile, and represents it.
     Duplicate(JobId),
     /// There is no such job.
     NotFound,
 }
 
-/// Runs a failed or cancelled job again, from its last checkpoint's effects onward where the handler
-/// can tell them; its attempts are given back. Of a batch, the jobs that failed or were cancelled run again.
-pub async fn retry(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<Retry, sqlx::Error> {
-    let outcome = put_in_line(tx, workspace, id).await?;
+/// Retries a failed or cancelled job, from its last checkpoint onward where the handler
+/// has one; it gets a fresh set of attempts. Of a batch, the jobs that failed or were cancelled are retried.
+pub async fn retry(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
+    let outcome = put_in_line(tx, owner, id).await?;
     if outcome == Retry::Queued {
-        audit::note(tx, by, Change::of_job(workspace, "job.retried", id, json!({}))).await?;
+        audit::note(tx, by, Change::of_job(owner, "job.retried", id, json!({}))).await?;
     }
     Ok(outcome)
 }
 
-async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<Retry, sqlx::Error> {
-    if batch::reopen(tx, workspace, id).await? {
+async fn put_in_line(tx: &mut Tx, owner: Owner, id: JobId) -> Result<Retry, sqlx::Error> {
+    if batch::reopen(tx, owner, id).await? {
         return Ok(Retry::Queued);
     }
-    if let Some(other) = take_key_again(tx, workspace, id).await? {
+    if let Some(other) = take_key_again(tx, owner, id).await? {
         return Ok(Retry::Duplicate(other));
     }
     let row = sqlx::query!(
-        r#"with gone as (
-               delete from finished_jobs
-                where id = $1 and workspace_id is not distinct from $2 and state in ('failed', 'cancelled')
-               returning *
-           ), uncounted as (
-               insert into job_batch_deltas (batch_id, failed, cancelled)
-               select batch_id, -(state = 'failed')::integer, -(state = 'cancelled')::integer
-                 from gone where batch_id is not null
-           )
-           insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
-                  max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id, isolate)
-           select id, workspace_id, kind, version, pool, payload, origin, priority, now(), 0,
-                  max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id,
-                  crashes > 0
-             from gone
-           returning epoch, pool"#,
+        r#"select r.epoch as "epoch!", r.pool as "pool!"
+             from (select id from finished_jobs
+                    where id = $1 and workspace_id is not distinct from $2 and state in ('failed', 'cancelled')
+                      for update) held,
+                  restart_jobs(array[held.id], true) r"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
@@ -77,16 +60,16 @@ async fn put_in_line(tx: &mut Tx, workspace: Option<Uuid>, id: JobId) -> Result<
     let exists = sqlx::query_scalar!(
         r#"select true as "exists!" from all_jobs where id = $1 and workspace_id is not distinct from $2"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
     Ok(if exists.is_some() { Retry::NotOver } else { Retry::NotFound })
 }
 
-/// Begins the events of another run of ended jobs: each is kept as its job's progress and published after the
-/// commit. What is kept is newer than all that Redis and the API processes have seen of the run before, so that its
-/// percent is never taken for the new run's.
+/// Begins the events of another run of ended jobs: each is stored as its job's progress and published after the
+/// commit. The stored event is newer than all that Redis and the API processes have seen of the previous run, so that
+/// its percentage is never confused with the new run's.
 pub(crate) async fn begin_anew(tx: &mut Tx, beginnings: Vec<Event>) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = beginnings.iter().map(|event| event.job_id.0).collect();
     let kept: Result<Vec<_>, _> = beginnings.iter().map(serde_json::to_value).collect();
@@ -105,12 +88,8 @@ pub(crate) async fn begin_anew(tx: &mut Tx, beginnings: Vec<Event>) -> Result<()
     Ok(())
 }
 
-/// A failure has freed the job's unique key. Answers with the job that has taken it meanwhile, if any.
-async fn take_key_again(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-) -> Result<Option<JobId>, sqlx::Error> {
+/// A failure has released the job's unique key. Answers the job that has taken it meanwhile, if any.
+async fn take_key_again(tx: &mut Tx, owner: Owner, id: JobId) -> Result<Option<JobId>, sqlx::Error> {
     let holder = sqlx::query_scalar!(
         r#"insert into job_keys as k (tenant, kind, key, job_id, until)
            select coalesce(workspace_id, '00000000-0000-0000-0000-000000000000'), kind, unique_key, id, 'done'
@@ -123,7 +102,7 @@ async fn take_key_again(
                   expires_at = case when k.expires_at < now() then null else k.expires_at end
            returning job_id"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;

@@ -1,52 +1,46 @@
-//! Putting dead letters away. The history keeps them until it forgets them by its own rules.
+//! Discarding dead letters. The history keeps them according to its own retention.
 
 use std::ops::ControlFlow;
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
 use crate::{
-    JobId, Origin, Steps, Tx,
+    JobId, Origin, Owner, Steps, Tx,
     audit::{self, Change},
 };
 
-/// What came of discarding many.
+/// Result of discarding many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiscardedAll {
-    /// They are no dead letters any more.
+    /// Number of discarded dead letters.
     pub discarded: i64,
-    /// There may be more, for another call.
+    /// Whether there may be more, for another call.
     pub more: bool,
 }
 
-/// Discards a dead letter. False: there is none of that id.
-pub async fn discard(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<bool, sqlx::Error> {
+/// Discards a dead letter. False: there is none with that id.
+pub async fn discard(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<bool, sqlx::Error> {
     let discarded = sqlx::query!(
         "update finished_jobs set discarded_at = now()
           where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null",
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .execute(tx.conn())
     .await?;
     if discarded.rows_affected() == 0 {
         return Ok(false);
     }
-    audit::note(tx, by, Change::of_job(workspace, "job.discarded", id, json!({}))).await?;
+    audit::note(tx, by, Change::of_job(owner, "job.discarded", id, json!({}))).await?;
     Ok(true)
 }
 
-/// Discards the dead letters that match, the oldest first, some hundred in a step, until none is left or about
+/// Discards the matching dead letters, the oldest first, some hundred in a step, until none is left or about
 /// `at_most` have been discarded.
 #[derive(Debug)]
 pub struct DiscardAll<'a> {
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &'a Filter,
     at_most: i64,
     by: &'a Origin,
@@ -54,10 +48,10 @@ pub struct DiscardAll<'a> {
 }
 
 impl<'a> DiscardAll<'a> {
-    /// Those of a workspace that match, or of the installation.
+    /// Those of the owner that match.
     #[must_use]
-    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
-        Self { workspace, filter, at_most, by, done: DiscardedAll::default() }
+    pub fn new(owner: Owner, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+        Self { owner, filter, at_most, by, done: DiscardedAll::default() }
     }
 }
 
@@ -69,7 +63,7 @@ impl Steps for DiscardAll<'_> {
     }
 
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<DiscardedAll>, sqlx::Error> {
-        let (workspace, filter) = (self.workspace, self.filter);
+        let (owner, filter) = (self.owner, self.filter);
         let discarded = sqlx::query_scalar!(
             "update finished_jobs set discarded_at = now()
               where id in (
@@ -85,7 +79,7 @@ impl Steps for DiscardAll<'_> {
                      limit $7
                        for update skip locked)
             returning id",
-            workspace.unwrap_or_default(),
+            owner.tenant(),
             &filter.kinds,
             &filter.codes,
             filter.since,
@@ -97,8 +91,13 @@ impl Steps for DiscardAll<'_> {
         .await?;
         if !discarded.is_empty() {
             let data = json!({ "job_ids": discarded });
-            let change =
-                Change { workspace, action: "jobs.discarded", resource_type: "job", resource_id: None, data };
+            let change = Change {
+                workspace: owner.workspace(),
+                action: "jobs.discarded",
+                resource_type: "job",
+                resource_id: None,
+                data,
+            };
             audit::note(tx, self.by, change).await?;
         }
         let discarded = i64::try_from(discarded.len()).unwrap_or(i64::MAX);

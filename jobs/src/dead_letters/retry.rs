@@ -1,4 +1,4 @@
-//! Another run for dead letters, their attempts given back.
+//! Retrying dead letters, with a fresh set of attempts.
 
 use std::ops::ControlFlow;
 
@@ -8,54 +8,49 @@ use uuid::Uuid;
 
 use super::{AT_ONCE, Filter};
 use crate::{
-    JobId, Origin, Pool, Steps, Tx,
+    JobId, Origin, Owner, Pool, Steps, Tx,
     audit::{self, Change},
     batch, clock,
     control::{self, Retry},
     watch::{Event, Status},
 };
 
-/// What came of trying many again.
+/// Result of retrying many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetriedAll {
-    /// They wait again.
+    /// Number of jobs that wait again.
     pub retried: i64,
-    /// Another job has taken their unique key meanwhile and stands for them; they stay dead letters.
+    /// Number of jobs whose unique key another job has taken meanwhile; they stay dead letters.
     pub duplicates: i64,
-    /// There may be more, for another call.
+    /// Whether there may be more, for another call.
     pub more: bool,
 }
 
-/// Where in the list a transaction has come to.
+/// Position in the list that a transaction has reached.
 type Place = (DateTime<Utc>, Uuid);
 
-/// Tries a dead letter again, as [`control::retry`] does. Other jobs are not found.
-pub async fn retry(
-    tx: &mut Tx,
-    workspace: Option<Uuid>,
-    id: JobId,
-    by: &Origin,
-) -> Result<Retry, sqlx::Error> {
+/// Retries a dead letter, as [`control::retry`] does. Other jobs are not found.
+pub async fn retry(tx: &mut Tx, owner: Owner, id: JobId, by: &Origin) -> Result<Retry, sqlx::Error> {
     let dead = sqlx::query_scalar!(
         r#"select true as "dead!" from finished_jobs
             where id = $1 and workspace_id is not distinct from $2 and state = 'failed' and discarded_at is null
               for update"#,
         id.0,
-        workspace,
+        owner.workspace(),
     )
     .fetch_optional(tx.conn())
     .await?;
     if dead.is_none() {
         return Ok(Retry::NotFound);
     }
-    control::retry(tx, workspace, id, by).await
+    control::retry(tx, owner, id, by).await
 }
 
-/// Tries the dead letters that match again, the oldest first, some hundred in a step, until none is left that was there
-/// at the call, or about `at_most` have been looked at. A batch is opened again.
+/// Retries the matching dead letters, the oldest first, some hundred in a step, until none is left that existed
+/// at the call, or about `at_most` have been examined. A batch is reopened.
 #[derive(Debug)]
 pub struct RetryAll<'a> {
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &'a Filter,
     at_most: i64,
     by: &'a Origin,
@@ -65,11 +60,11 @@ pub struct RetryAll<'a> {
 }
 
 impl<'a> RetryAll<'a> {
-    /// Those of a workspace that match, or of the installation.
+    /// Those of the owner that match.
     #[must_use]
-    pub fn new(workspace: Option<Uuid>, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
+    pub fn new(owner: Owner, filter: &'a Filter, at_most: i64, by: &'a Origin) -> Self {
         let done = RetriedAll::default();
-        Self { workspace, filter, at_most, by, done, until: None, after: None }
+        Self { owner, filter, at_most, by, done, until: None, after: None }
     }
 }
 
@@ -81,7 +76,7 @@ impl Steps for RetryAll<'_> {
     }
 
     async fn step(&mut self, tx: &mut Tx) -> Result<ControlFlow<RetriedAll>, sqlx::Error> {
-        // What fails again meanwhile fails later than the first step, and is not tried once more.
+        // A job that fails again meanwhile fails after the first step, and is not retried once more.
         let until = if let Some(until) = self.until {
             until
         } else {
@@ -89,8 +84,7 @@ impl Steps for RetryAll<'_> {
             *self.until.insert(self.filter.until.map_or(now, |until| until.min(now)))
         };
         let bounds = (until, self.after);
-        let (retried, duplicates, last) =
-            retry_some(tx, self.workspace, self.filter, bounds, self.by).await?;
+        let (retried, duplicates, last) = retry_some(tx, self.owner, self.filter, bounds, self.by).await?;
         self.done.retried += retried;
         self.done.duplicates += duplicates;
         self.after = last;
@@ -104,10 +98,10 @@ impl Steps for RetryAll<'_> {
     }
 }
 
-/// One step of it: how many wait again, how many have a duplicate, and where it ended.
+/// One step: the numbers of jobs that wait again and of duplicates, and the position of its end.
 async fn retry_some(
     tx: &mut Tx,
-    workspace: Option<Uuid>,
+    owner: Owner,
     filter: &Filter,
     (until, after): (DateTime<Utc>, Option<Place>),
     by: &Origin,
@@ -137,28 +131,17 @@ async fn retry_some(
                       until = case when k.expires_at < now() then excluded.until else k.until end,
                       expires_at = case when k.expires_at < now() then null else k.expires_at end
                returning k.kind, k.key, k.job_id
-           ), gone as (
-               delete from finished_jobs f
-                using dead d left join keyed k on k.kind = d.kind and k.key = d.unique_key
-                where f.id = d.id and (k.job_id is null or k.job_id = d.id) and d.kind <> $9
-               returning f.*
-           ), uncounted as (
-               insert into job_batch_deltas (batch_id, failed)
-               select batch_id, -count(*) from gone where batch_id is not null group by batch_id
+           ), free as (
+               select array_agg(d.id) as ids
+                 from dead d left join keyed k on k.kind = d.kind and k.key = d.unique_key
+                where (k.job_id is null or k.job_id = d.id) and d.kind <> $9
            ), again as (
-               insert into jobs (id, workspace_id, kind, version, pool, payload, origin, priority, run_at,
-                      attempt, max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id,
-                      isolate)
-               select id, workspace_id, kind, version, pool, payload, origin, priority, now(),
-                      0, max_attempts, epoch + 1, error, created_at, epoch + 1, checkpoints, unique_key, batch_id,
-                      crashes > 0
-                 from gone
-               returning id, epoch, pool
+               select r.id, r.epoch, r.pool from free, restart_jobs(free.ids, true) r
            )
            select d.id, d.kind, d.finished_at, a.epoch as "epoch?", a.pool as "pool?"
              from dead d left join again a on a.id = d.id
             order by d.finished_at, d.id"#,
-        workspace.unwrap_or_default(),
+        owner.tenant(),
         &filter.kinds,
         &filter.codes,
         filter.since,
@@ -175,7 +158,7 @@ async fn retry_some(
     let last = rows.last().map(|row| (row.finished_at, row.id));
     for row in rows {
         let (Some(epoch), Some(pool)) = (row.epoch, row.pool) else {
-            let reopened = row.kind == batch::KIND && batch::reopen(tx, workspace, JobId(row.id)).await?;
+            let reopened = row.kind == batch::KIND && batch::reopen(tx, owner, JobId(row.id)).await?;
             if reopened {
                 retried.push(row.id);
             } else {
@@ -192,8 +175,13 @@ async fn retry_some(
     control::begin_anew(tx, beginnings).await?;
     if !retried.is_empty() {
         let data = json!({ "job_ids": retried });
-        let change =
-            Change { workspace, action: "jobs.retried", resource_type: "job", resource_id: None, data };
+        let change = Change {
+            workspace: owner.workspace(),
+            action: "jobs.retried",
+            resource_type: "job",
+            resource_id: None,
+            data,
+        };
         audit::note(tx, by, change).await?;
     }
     Ok((i64::try_from(retried.len()).unwrap_or(i64::MAX), duplicates, last))

@@ -1,7 +1,7 @@
-//! Sweeping: what deliveries leave in Redis when a worker is killed, or a connection breaks, in between.
+//! Sweeping: the remains of deliveries in Redis after a worker was killed, or a connection lost, in between.
 //!
-//! Workers remove the traces of what they take. This removes those of workers that are gone, and data of
-//! tasks that are nowhere in a queue, so that Redis comes back to the same size after any crash. Nothing
+//! Workers remove the remains of the tasks that they take. This removes those of workers that are gone, and data of
+//! tasks that are in no queue, so that Redis returns to the same size after any crash. Nothing
 //! that is removed here is needed: an id that is due and unclaimed is pushed again under a new task.
 
 use std::{
@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::{BATCH, config};
 use crate::{Bus, Database, Pool, ledger::interval};
 
-/// How often the leader sweeps.
+/// Interval of the leader's sweeps.
 const EVERY: Duration = Duration::from_secs(10);
-/// A worker that was not heard for so many leases is gone. If it is not, its next fetch finds itself
+/// Number of leases without a heartbeat after which a worker is gone. If it is not, its next fetch finds itself
 /// unregistered, and it registers anew.
 const GONE_AFTER: u32 = 4;
-/// A task in no queue and with no worker for this long is left over.
+/// Time after which a task in no queue and with no worker is considered a remain.
 const LEFT_AFTER: Duration = Duration::from_secs(20);
-/// Whatever belongs to one worker expires after this time without a sweep that has seen it.
+/// Expiry of all data of one worker, renewed by each sweep.
 const EXPIRY: Duration = Duration::from_secs(3600);
 
 /// Sweeps for as long as it is polled.
@@ -34,7 +34,7 @@ pub(crate) async fn keep_swept(database: Database, lease: Duration) {
         let alive = match alive(&database, lease).await {
             Ok(alive) => alive,
             Err(error) => {
-                tracing::debug!(%error, "not swept: the ledger doesn't say which workers live");
+                tracing::debug!(%error, "not swept: could not read the live workers from the ledger");
                 continue;
             }
         };
@@ -44,9 +44,9 @@ pub(crate) async fn keep_swept(database: Database, lease: Duration) {
                 Ok(swept) => {
                     metrics::counter!("millrace_delivery_swept_total", "pool" => pool.name())
                         .increment(swept as u64);
-                    tracing::info!(%pool, swept, "removed what deliveries had left in Redis");
+                    tracing::info!(%pool, swept, "removed remains of deliveries from Redis");
                 }
-                Err(error) => tracing::debug!(%error, %pool, "not swept; again soon"),
+                Err(error) => tracing::debug!(%error, %pool, "not swept; trying again soon"),
             }
         }
     }
@@ -62,7 +62,7 @@ async fn alive(database: &Database, lease: Duration) -> Result<HashSet<Uuid>, sq
     Ok(ids.into_iter().map(|id| id.0).collect())
 }
 
-/// Removes a pool's left-overs; answers with how many workers and tasks those were.
+/// Removes a pool's remains; answers the number of workers and tasks.
 async fn sweep(bus: &Bus, pool: Pool, alive: &HashSet<Uuid>) -> Result<usize, redis::RedisError> {
     let mut connection = bus.connection();
     let config = config(bus, pool, BATCH);
@@ -105,7 +105,7 @@ async fn sweep(bus: &Bus, pool: Pool, alive: &HashSet<Uuid>) -> Result<usize, re
     Ok(gone.len() + left.len())
 }
 
-/// Splits registrations (`<worker>/<when it began to take jobs>/<build>`) into those that stay and those of
+/// Splits registrations (`<worker>/<start of taking jobs>/<build>`) into those that stay and those of
 /// workers that are gone, or that have registered anew since.
 fn sorted(registered: Vec<String>, alive: &HashSet<Uuid>) -> (Vec<String>, Vec<String>) {
     let of = |name: &str| {
@@ -123,7 +123,7 @@ fn sorted(registered: Vec<String>, alive: &HashSet<Uuid>) -> (Vec<String>, Vec<S
     })
 }
 
-/// Whether a task was pushed long ago, by its id, which is a UUIDv7. What has another name is not ours.
+/// Whether a task was pushed long ago, by its id, which is a UUIDv7. A task with another name is not ours.
 fn is_old(task: &str) -> bool {
     let Some(pushed) = task.parse::<Uuid>().ok().and_then(|id| id.get_timestamp()) else {
         return true;
@@ -145,7 +145,7 @@ mod tests {
             format!("{living}/{first}/3"),
             format!("{living}/{second}/1"),
             format!("{dead}/{first}/1"),
-            "somebody".to_owned(),
+            "another-worker".to_owned(),
         ];
         let registered = [vec![newest.clone()], others.clone()].concat();
         assert_eq!(sorted(registered, &HashSet::from([living])), (vec![newest], others));

@@ -1,5 +1,5 @@
-//! Makes room: when a tenant has nothing running and has waited a second for a slot, a job of the largest
-//! holder that can checkpoint is asked to hand back.
+//! Makes room: when a tenant has no running job and has waited a second for a slot, a job of the largest
+//! holder that can checkpoint is signalled to hand back.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::{lanes::Running, turns::Holding};
 use crate::{Database, JobId, Pool, ledger::interval};
 
-/// A holder's last job of a pool is let run this long before it has to share the slot in turns.
+/// Minimum running time of a holder's last job of a pool before it has to share the slot in turns.
 const SLICE: Duration = Duration::from_secs(30);
 
-/// Asks one job to hand back, of the tenant that holds the most for its weight. A tenant that would be
-/// left with nothing keeps its slot for [`SLICE`]. Answers with the job that was asked.
+/// Signals one job to hand back, of the tenant that holds the most for its weight. A tenant that would be
+/// left with none keeps its slot for [`SLICE`]. Answers the signalled job.
 pub(crate) async fn ask(
     database: &Database,
     pool: Pool,

@@ -1,8 +1,8 @@
-//! What the dispatcher reads: the due jobs of a pool, lane by lane, and what its tenants hold.
+//! The dispatcher's reads: the due jobs of a pool, lane by lane, and the running jobs of its tenants.
 //!
 //! A lane is the waiting jobs of one tenant, kind and priority. The walk jumps from lane to lane by the
-//! index, so what it costs depends on the number of lanes, not of jobs; a paused lane is passed by. The
-//! index doesn't tell a waiting job from one that runs: there are no more of those than slots, and the
+//! index, so its cost depends on the number of lanes, not of jobs; a paused lane is skipped. The
+//! index doesn't tell a waiting job from a running one: there are no more of those than slots, and the
 //! parents of batches, which run without one, are a kind of their own.
 
 use std::collections::HashMap;
@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::turns::Candidate;
 use crate::{Pool, batch};
 
-/// Lanes in one walk, at the most; the next walk goes on from there.
+/// Maximum number of lanes in one walk; the next walk continues from there.
 const LANES: i32 = 200;
 
-/// Where a walk has come to.
+/// Position of a walk.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Lane {
     pub tenant: Uuid,
@@ -32,34 +32,34 @@ impl Lane {
     }
 }
 
-/// What a walk has found.
+/// Result of a walk.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
-    /// The first jobs of each lane, those that are pushed already among them.
+    /// The first jobs of each lane, including those that are pushed already.
     pub jobs: Vec<Candidate>,
-    /// The lanes that these are in.
+    /// The lanes of these jobs.
     pub lanes: Vec<Lane>,
     /// All lanes that it has passed, each with the job up to which it is shown; none: to its end.
     pub shown: HashMap<Lane, Option<(DateTime<Utc>, Uuid)>>,
-    /// How many more may start, by tenant and kind, where that is limited.
+    /// Headroom: number of jobs that may still start, by tenant and kind, where that is limited.
     pub rooms: HashMap<(Uuid, String), usize>,
-    /// The weights of the tenants among them.
+    /// Weights of the tenants among them.
     pub weights: HashMap<Uuid, i32>,
-    /// Where the next walk goes on; none when this one has reached the end.
+    /// Start of the next walk; none when this one has reached the end.
     pub next: Option<Lane>,
 }
 
-/// How many jobs of a lane a walk takes.
+/// Number of jobs that a walk reads of a lane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Depth {
-    /// Those that are pushed already, at the most.
+    /// Maximum number of those that are pushed already.
     pub pushed: usize,
-    /// More than them.
+    /// Number of further ones.
     pub more: usize,
 }
 
-/// Walks on from `after`, taking some jobs of each lane: where a limit leaves less room, one more than that, so that
-/// it can be seen that there is more.
+/// Walks on from `after`, reading some jobs of each lane: where a limit leaves less room, one more than that,
+/// to detect that there are more.
 pub(crate) async fn due(
     conn: &mut PgConnection,
     pool: Pool,
@@ -153,7 +153,7 @@ pub(crate) async fn due(
     Ok(due)
 }
 
-/// Up to `each` due jobs of those lanes, behind the job that stands beside each.
+/// Up to `each` due jobs of those lanes, behind the given job of each.
 pub(crate) async fn beyond(
     conn: &mut PgConnection,
     pool: Pool,
@@ -198,8 +198,8 @@ pub(crate) async fn beyond(
         .collect())
 }
 
-/// The newest note of claims, and the jobs in those that came after the given one. A note that commits late may
-/// be passed over; the next walk sees what it says.
+/// The newest note of claims, and the jobs in those after the given one. A note that commits late may
+/// be missed; the next walk sees its effect.
 pub(crate) async fn claimed_since(
     conn: &mut PgConnection,
     after: i64,
@@ -211,16 +211,16 @@ pub(crate) async fn claimed_since(
     Ok((newest, rows.into_iter().flat_map(|row| row.jobs).collect()))
 }
 
-/// What a tenant has running in a pool.
+/// The running jobs of a tenant in a pool.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Running {
     pub jobs: usize,
-    /// Of these, asked to hand back.
+    /// Number of these that were signalled to hand back.
     pub leaving: usize,
 }
 
-/// What runs in a pool, by tenant. On the way, the notes of what was claimed are brought up to date: jobs that
-/// run no more are taken out of those that are mostly over.
+/// The running jobs in a pool, by tenant. In passing, the notes of claims are updated: ended jobs
+/// are removed from those that have mostly ended.
 pub(crate) async fn running(
     conn: &mut PgConnection,
     pool: Pool,

@@ -1,8 +1,9 @@
-//! Who leads: whoever holds an advisory lock, by a session that ends with its leader's silence.
+//! Leadership: the holder of an advisory lock leads, by a session that ends with its leader's silence.
 //!
-//! A lock of a session has no clock. So the server ends a leader's session that is idle for [`silence`], gives up a
-//! statement that takes as long, and a peer that acknowledges nothing; and the leader stops itself, by its own
-//! clock, when the session hasn't answered for as long. Then somebody else leads within one lease.
+//! The lock of a session has no expiry. So the server ends a leader's session that is idle for [`silence`],
+//! gives up a statement that takes as long, and a peer that acknowledges nothing; and the leader stops itself,
+//! by its own clock, when the session hasn't answered for as long. Then another scheduler leads within one
+//! lease.
 
 use std::{
     io,
@@ -21,20 +22,20 @@ use crate::{Database, database::SHARED_PATH, server};
 
 /// Key of the leader's advisory lock: "millrace" in ASCII.
 const LEADER_LOCK: i64 = 0x6d69_6c6c_7261_6365;
-/// Shorter silences are not taken for an end, as long as the lease allows.
+/// Shorter silences do not count, as long as the lease allows.
 const SHORTEST: Duration = Duration::from_secs(2);
-/// How long a leader that was asked to stop may take to come to the end of its round.
+/// Maximum time for a leader that was signalled to stop to finish its round.
 const LAST_ROUND: Duration = Duration::from_secs(1);
 
-/// How long a leader may be silent: a third of the lease.
+/// Maximum silence of a leader: a third of the lease.
 pub(crate) fn silence(lease: Duration) -> Duration {
     (lease / 3).max(SHORTEST.min(lease * 2 / 3))
 }
 
-/// What a scheduler is at present.
+/// State of a scheduler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// It has not come so far.
+    /// It is starting.
     #[default]
     Starting,
     /// It dispatches.
@@ -45,7 +46,7 @@ pub enum Standing {
     CutOff,
 }
 
-/// What a scheduler is, for whoever asks; clones share it.
+/// The state of a scheduler, for health checks; clones share it.
 #[derive(Debug, Clone)]
 pub struct Leadership(watch::Sender<Standing>);
 
@@ -56,7 +57,7 @@ impl Default for Leadership {
 }
 
 impl Leadership {
-    /// What it is now.
+    /// The present state.
     #[must_use]
     pub fn standing(&self) -> Standing {
         *self.0.borrow()
@@ -68,7 +69,7 @@ impl Leadership {
     }
 }
 
-/// When the session of the lock last answered.
+/// Time of the latest answer of the lock's session.
 #[derive(Debug, Clone)]
 pub(super) struct Heard(Arc<Mutex<Instant>>);
 
@@ -99,15 +100,15 @@ fn silent(what: &'static str) -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, what))
 }
 
-/// Resolves some time after a leader was asked to stop, for one that hangs.
+/// Resolves some time after a leader was signalled to stop, for one that hangs.
 pub(super) async fn has_to_go(stop: &CancellationToken) {
     stop.cancelled().await;
     sleep(LAST_ROUND).await;
 }
 
-/// Takes the lead, unless another has it; answers with the session that holds the lock.
+/// Takes the lead, unless another scheduler has it; answers the session that holds the lock.
 pub(super) async fn take(url: &str, silence: Duration) -> Result<Option<PgConnection>, sqlx::Error> {
-    // The walk over the lanes is by index, whatever the planner thinks of a table that was empty a moment ago.
+    // The walk over the lanes must use the index, whatever the planner estimates for a table that was just empty.
     let milliseconds = silence.as_millis().to_string();
     let settings = server::settings(
         silence,
@@ -148,7 +149,7 @@ pub(super) async fn give_up(lock: PgConnection, answers: bool) {
     }
 }
 
-/// Whether someone leads.
+/// Whether a scheduler leads.
 pub(crate) async fn is_led(database: &Database) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from pg_locks

@@ -1,4 +1,4 @@
-//! What the leader knows of one pool: what it pushed, how fast that goes, how many slots there are.
+//! The leader's knowledge of one pool: pushed ids, drain rate, number of slots.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,57 +11,57 @@ use super::{
     turns::{Candidate, Holding, Share},
 };
 
-/// How much of a pool's measured drain a queue holds ahead, in seconds.
+/// Length of a queue in seconds of the pool's measured drain.
 const AHEAD: f64 = 0.05;
-/// Ids that a queue holds at the most, beyond those for free slots.
+/// Maximum number of ids in a queue, beyond those for free slots.
 const QUEUE_MAX: usize = 4000;
-/// Tasks pushed at once, at the most: apalis-redis unpacks a whole backlog, and 8,000 tasks end its worker.
+/// Maximum number of tasks pushed at once: apalis-redis unpacks a whole backlog, and 8,000 tasks end its worker.
 const TASKS_MAX: usize = 2000;
-/// A task carries what the pool drains in this time, in seconds: ids in one worker's hand wait for its slots
-/// while its neighbours may have some.
+/// Number of ids per task as seconds of the pool's drain: ids held by one worker wait for its slots
+/// while other workers may have free ones.
 const BUNCH: f64 = 0.001;
-/// The ids of a task, at the most, and the part of a pool's slots that they are, at the most.
+/// Maximum number of ids per task, and maximum share of a pool's slots that they are.
 const BUNCH_MAX: usize = 32;
 const BUNCH_PART: usize = 8;
-/// How long after a walk over all lanes looks may go on from where it ended. What is enqueued meanwhile wakes
-/// the leader, which walks then; nothing waits for this but what another leader would find, too.
+/// Time after a walk over all lanes in which passes may continue from its end. Jobs enqueued meanwhile wake
+/// the leader, which walks then; only what another leader would find, too, waits for this.
 const GO_ON_FOR: Duration = Duration::from_millis(250);
-/// A pushed id that is still unclaimed after this long may have been lost.
+/// Time after which a pushed, unclaimed id may have been lost.
 const REPUSH_AFTER: Duration = Duration::from_secs(2);
 
 /// An id in a pool's queue in Redis, as far as is known.
 #[derive(Debug)]
 struct Pushed {
     at: Instant,
-    /// Which task carries it.
+    /// Task that carries it.
     task: u64,
     lane: Lane,
     run_at: DateTime<Utc>,
 }
 
-/// See the module.
+/// The state of one pool's queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pushed: HashMap<Uuid, Pushed>,
-    /// Tasks pushed so far.
+    /// Number of tasks pushed so far.
     tasks: u64,
-    /// Slots of the workers that take jobs, and the jobs that others still hold.
+    /// Slots of the workers that accept jobs, and the running jobs of the others.
     pub slots: usize,
-    /// Claims a second, lately.
+    /// Recent claims per second.
     drain: f64,
     claimed: usize,
     measured: Option<Instant>,
-    /// More was due than could be pushed.
+    /// Whether more was due than could be pushed.
     pub backlog: bool,
-    /// What each tenant held at the last look, with its weight.
+    /// The holdings of each tenant at the last pass, with its weight.
     pub held: HashMap<Uuid, Holding>,
-    /// Where the next walk begins.
+    /// Start of the next walk.
     pub walk: Lane,
-    /// Lanes that the last walk passed.
+    /// Number of lanes that the last walk passed.
     lanes: usize,
-    /// When the last walk over all lanes was, unless something has changed since that only a walk sees.
+    /// Time of the last walk over all lanes, unless a change since then needs a new walk.
     walked: Option<Instant>,
-    /// The lanes in which that walk has left jobs, and behind which one they begin.
+    /// The lanes in which that walk has left jobs, with the job behind which they begin.
     ends: HashMap<Lane, (DateTime<Utc>, Uuid)>,
 }
 
@@ -85,24 +85,24 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Nothing is known to be pushed any more.
+    /// Forgets all pushed ids.
     pub(crate) fn forget(&mut self) {
         self.pushed.clear();
         self.walk = Lane::start();
         self.walked = None;
     }
 
-    /// Whether a look may go on from where the last walk ended: the pool is fast, and there is more.
+    /// Whether a pass may continue from the end of the last walk: the pool is fast, and there is more.
     pub(crate) fn may_go_on(&self) -> bool {
         self.is_fast() && !self.ends.is_empty() && self.walked.is_some_and(|at| at.elapsed() < GO_ON_FOR)
     }
 
-    /// The lanes with more to come, and behind which job it comes.
+    /// The lanes with further jobs, with the job behind which they begin.
     pub(crate) fn ends(&self) -> Vec<(Lane, (DateTime<Utc>, Uuid))> {
         self.ends.iter().map(|(lane, end)| (lane.clone(), *end)).collect()
     }
 
-    /// Notes where a walk has ended, if looks may go on from there: in the lanes with more than has been pushed.
+    /// Records the end of a walk, if passes may continue from there: in the lanes with more jobs than were pushed.
     pub(crate) fn walked(&mut self, all: bool, more: impl IntoIterator<Item = Lane>) {
         self.walked = all.then(Instant::now);
         self.ends = more.into_iter().map(|lane| (lane, (DateTime::UNIX_EPOCH, Uuid::nil()))).collect();
@@ -113,7 +113,7 @@ impl Queue {
         }
     }
 
-    /// Takes ids that workers have claimed out of the queue.
+    /// Removes claimed ids from the queue.
     pub(crate) fn claimed(&mut self, ids: &[Uuid]) {
         let before = self.pushed.len();
         for id in ids {
@@ -122,7 +122,7 @@ impl Queue {
         self.measure(before - self.pushed.len());
     }
 
-    /// Takes in what the tenants hold now.
+    /// Updates the tenants' running jobs.
     pub(crate) fn hold(&mut self, running: &HashMap<Uuid, Running>) {
         self.held.values_mut().for_each(|held| held.jobs = 0);
         for (tenant, running) in running {
@@ -130,15 +130,15 @@ impl Queue {
         }
     }
 
-    /// There is no more to come in those lanes, as far as a look can tell that went on.
+    /// Records that those lanes have no further jobs, as far as a continued pass can tell.
     pub(crate) fn over(&mut self, lanes: impl IntoIterator<Item = Lane>) {
         for lane in lanes {
             self.ends.remove(&lane);
         }
     }
 
-    /// Jobs that the pool's workers hold or are about to take, altogether: their slots, and what they
-    /// drain within a moment.
+    /// Maximum number of jobs that the pool's workers hold or are about to take: their slots, and the number
+    /// that they drain within a moment.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped below
     pub(crate) fn capacity(&self) -> usize {
         if self.slots == 0 {
@@ -148,12 +148,12 @@ impl Queue {
         }
     }
 
-    /// Whether its workers finish enough jobs a second to be looked at every few milliseconds.
+    /// Whether its workers finish enough jobs per second for passes every few milliseconds.
     pub(crate) fn is_fast(&self) -> bool {
         self.drain > 10.0
     }
 
-    /// Jobs of each lane that a walk must show: all that may be pushed still, and as many as are to come.
+    /// Number of jobs of each lane that a walk must show: all that may be pushed still, and as many further ones.
     pub(crate) fn depth(&self) -> Depth {
         let mut lanes: HashMap<&Lane, usize> = HashMap::new();
         for pushed in self.pushed.values() {
@@ -163,16 +163,16 @@ impl Queue {
         Depth { pushed: deepest, more: self.each(self.lanes) }
     }
 
-    /// Jobs that a look must see of each of so many lanes, beyond those that are pushed. One lane may give all;
-    /// of several, each somewhat more than its part.
+    /// Number of jobs that a pass must see of each of so many lanes, beyond those that are pushed. One lane may
+    /// provide all; of several, each somewhat more than its share.
     pub(crate) fn each(&self, lanes: usize) -> usize {
         let free = self.capacity().saturating_sub(self.pushed.len());
         let each = if lanes > 1 { 2 * free / lanes } else { free };
         each.clamp(8, QUEUE_MAX)
     }
 
-    /// Takes what has left the queue since the last look into the drain rate. Answers whether the walk has seen
-    /// all lanes.
+    /// Updates the drain rate by the ids that have left the queue since the last pass. Answers whether the walk
+    /// has seen all lanes.
     pub(crate) fn settle(&mut self, due: &Due) -> bool {
         let began_at_start = self.walk == Lane::start();
         let waiting: HashSet<Uuid> = due.jobs.iter().map(|job| job.id).collect();
@@ -207,7 +207,7 @@ impl Queue {
         }
     }
 
-    /// What each tenant holds, and what is on its way to it.
+    /// The jobs that each tenant holds, and those on their way to it.
     pub(crate) fn holdings(&self) -> HashMap<Uuid, Holding> {
         let mut holdings = self.held.clone();
         for pushed in self.pushed.values() {
@@ -216,35 +216,35 @@ impl Queue {
         holdings
     }
 
-    /// What there is to share out now.
+    /// The capacity to share now.
     pub(crate) fn share(&self) -> Share {
         let all = self.capacity();
         Share { free: all.saturating_sub(self.in_hand() + self.len()), all }
     }
 
-    /// Jobs in hand.
+    /// Number of running jobs.
     pub(crate) fn in_hand(&self) -> usize {
         self.held.values().map(|held| held.jobs).sum()
     }
 
-    /// How many ids are on their way.
+    /// Number of ids on their way.
     pub(crate) fn len(&self) -> usize {
         self.pushed.len()
     }
 
-    /// How many tasks carry them, at the least.
+    /// Minimum number of tasks that carry them.
     pub(crate) fn tasks(&self) -> usize {
         self.pushed.values().map(|pushed| pushed.task).collect::<HashSet<_>>().len()
     }
 
-    /// How many of so many ids a task is to carry now: one, unless the pool is a fast one, or a huge one.
+    /// Number of ids per task for so many ids: one, unless the pool is a fast or a huge one.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, clamped
     pub(crate) fn bunch(&self, ids: usize) -> usize {
         let drained = ((self.drain * BUNCH) as usize).min(self.slots / BUNCH_PART).clamp(1, BUNCH_MAX);
         drained.max(ids.div_ceil(TASKS_MAX))
     }
 
-    /// How many ids of a tenant's kind are on their way.
+    /// Number of ids of a tenant's kind on their way.
     pub(crate) fn pushed_of(&self, tenant: Uuid, kind: &str) -> usize {
         self.pushed.values().filter(|pushed| pushed.lane.tenant == tenant && pushed.lane.kind == kind).count()
     }
@@ -266,7 +266,7 @@ impl Queue {
         self.pushed.retain(|_, pushed| now - pushed.at < REPUSH_AFTER);
     }
 
-    /// Believes in all ids for another while: Redis still holds them.
+    /// Restarts the deadlines of all ids: Redis still holds them.
     pub(crate) fn trust(&mut self) {
         let now = Instant::now();
         for pushed in self.pushed.values_mut() {
@@ -274,7 +274,7 @@ impl Queue {
         }
     }
 
-    /// Notes what was pushed, so many ids in a task.
+    /// Records pushed jobs, so many ids in a task.
     pub(crate) fn note(&mut self, jobs: Vec<Candidate>, bunch: usize) {
         let at = Instant::now();
         for (place, job) in jobs.into_iter().enumerate() {
@@ -328,7 +328,7 @@ mod tests {
         let lane = jobs[0].lane();
         let end = (jobs[4].run_at.max(jobs[3].run_at), jobs[4].id);
         queue.note(jobs[..3].to_vec(), 1);
-        assert!(!queue.may_go_on(), "nothing has been walked");
+        assert!(!queue.may_go_on(), "there was no walk");
         queue.walked(true, [lane.clone()]);
         queue.note(jobs[3..5].to_vec(), 1);
         assert!(queue.may_go_on());
@@ -336,9 +336,9 @@ mod tests {
 
         queue.claimed(&[jobs[0].id, jobs[4].id, Uuid::from_u128(99)]);
         assert_eq!(queue.len(), 3);
-        assert_eq!(queue.ends(), [(lane.clone(), end)], "what was claimed is not seen again");
+        assert_eq!(queue.ends(), [(lane.clone(), end)], "a claimed job is not seen again");
         queue.over([lane.clone()]);
-        assert!(!queue.may_go_on(), "there is no more to come");
+        assert!(!queue.may_go_on(), "there are no further jobs");
 
         queue.walked(false, [lane]);
         assert!(!queue.may_go_on(), "the walk has not seen all lanes");

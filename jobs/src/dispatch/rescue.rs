@@ -1,4 +1,4 @@
-//! Frees the jobs of workers that are gone, and forgets the workers.
+//! Frees the jobs of dead workers, and removes these workers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     watch::{Event, Status, publish, snapshot},
 };
 
-/// Frees every job whose lease has run out, and tells its watchers.
+/// Frees every job whose lease has expired, and notifies its watchers.
 pub(crate) async fn rescue(
     database: &Database,
     config: &DispatchConfig,
@@ -19,10 +19,10 @@ pub(crate) async fn rescue(
 ) -> Result<(), sqlx::Error> {
     let rescued = ledger::rescue(&database.pool, config.lease, config.crash_limit).await?;
     let mut events = Vec::with_capacity(rescued.len());
-    // A bus that is away is waited for once, not once for each job.
+    // The timeout of an unreachable bus is waited for once, not once for each job.
     let mut bus_answers = true;
     for job in &rescued {
-        tracing::warn!(job = %job.id, crashes = job.crashes, "lease ran out; the job is free again");
+        tracing::warn!(job = %job.id, crashes = job.crashes, "the lease has expired; the job is free again");
         metrics::counter!("millrace_jobs_rescued_total").increment(1);
         let status = if job.quarantined.is_some() { Status::Failed } else { Status::Queued };
         let before = if bus_answers {
@@ -37,14 +37,17 @@ pub(crate) async fn rescue(
         event.error_code = job.quarantined.as_ref().map(|_| "quarantined".to_owned());
         event.error_message.clone_from(&job.quarantined);
         events.push(event);
-        // Whoever asked it to stop need not wait for another worker to hear of it.
+        // A pending cancel request need not wait for another worker.
         control::end_if_asked(database, job.id).await?;
         if let Some(queue) = job.pool.and_then(|pool| queues.get_mut(&pool)) {
-            queue.backlog = true; // looked at again at once
+            queue.backlog = true; // examined again at once
         }
     }
     if timeout(bus_patience, publish::send(&database.bus, &events)).await.is_err() {
-        tracing::warn!(events = events.len(), "the bus did not take word of freed jobs; pollers find them");
+        tracing::warn!(
+            events = events.len(),
+            "the bus did not accept the events of freed jobs; polling finds them"
+        );
     }
     sqlx::query!(
         "delete from workers where heartbeat_at < now() - $1::interval",

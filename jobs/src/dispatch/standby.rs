@@ -1,5 +1,5 @@
-//! Who stands by: a leader that Redis does not answer gives up the lead to a scheduler that Redis does answer, and
-//! keeps it where there is none, since schedules, batches and expired leases need no Redis.
+//! Standing by: a leader that Redis does not answer gives up the lead to a scheduler that Redis does answer, and
+//! keeps it if there is none, since schedules, batches and expired leases need no Redis.
 
 use std::{io, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Database, ledger::interval};
 
-/// How often a leader asks whether Redis answers.
+/// Interval of a leader's checks whether Redis answers.
 const LOOK: Duration = Duration::from_millis(200);
-/// A scheduler that noted this long ago that it stands by still does.
+/// Time for which a scheduler's note that it stands by is valid.
 const SEEN: Duration = Duration::from_secs(3);
 
-/// Notes that a scheduler stands by that Redis answers.
+/// Records that a scheduler stands by that Redis answers.
 pub(super) async fn note(database: &Database) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into leader_standby (seen_at) values (now())
@@ -47,7 +47,7 @@ pub(super) async fn can_do_better(database: &Database, silence: Duration) -> sql
                     return sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why));
                 }
                 Ok(false) => {}
-                Err(error) => tracing::debug!(%error, "not known whether another scheduler stands by"),
+                Err(error) => tracing::debug!(%error, "could not check whether another scheduler stands by"),
             }
         }
     }

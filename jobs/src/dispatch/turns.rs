@@ -1,6 +1,6 @@
-//! Whose turn it is: chooses among the due jobs of a pool, without asking anyone.
+//! The order of jobs: chooses among the due jobs of a pool, as a pure function.
 //!
-//! Between tenants the one that holds the least for its weight is next, so that a quiet one never waits
+//! Between tenants the one that holds the least for its weight is next, so that a quiet tenant never waits
 //! behind a busy one's line. Within a tenant the priority counts, and waiting makes up for a low one.
 
 use std::{
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::lanes::Lane;
 
-/// Waiting this many seconds is worth one level of priority, so that none starves.
+/// Waiting time in seconds that equals one level of priority, so that no job starves.
 const AGEING: f64 = 60.0;
 
 /// A due job that may be pushed.
@@ -28,12 +28,12 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// The line that it stands in.
+    /// Its lane.
     pub(crate) fn lane(&self) -> Lane {
         Lane { tenant: self.tenant, kind: self.kind.clone(), priority: self.priority }
     }
 
-    /// Smaller goes first.
+    /// A smaller value is served first.
     #[allow(clippy::cast_precision_loss)]
     fn aged_priority(&self, now: DateTime<Utc>) -> f64 {
         let waited = (now - self.run_at).num_milliseconds().max(0) as f64 / 1000.0;
@@ -41,7 +41,7 @@ impl Candidate {
     }
 }
 
-/// What a tenant holds of a pool, and its weight beside the others.
+/// A tenant's share of a pool, and its weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Holding {
     /// Jobs running or pushed.
@@ -55,16 +55,16 @@ impl Default for Holding {
     }
 }
 
-/// What there is to share out.
+/// The capacity to share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
-    /// Jobs that may be pushed now.
+    /// Number of jobs that may be pushed now.
     pub free: usize,
-    /// Jobs that the pool's workers hold or are about to take, altogether.
+    /// Maximum number of jobs that the pool's workers hold or are about to take.
     pub all: usize,
 }
 
-/// A tenant's line, in the order in which its jobs go.
+/// A tenant's line, in the order of its jobs.
 struct Line {
     tenant: Uuid,
     holding: Holding,
@@ -72,7 +72,7 @@ struct Line {
 }
 
 impl Line {
-    /// The load that decides: what it holds for its weight, then how long its first job has waited.
+    /// The load that decides: its holdings for its weight, then how long its first job has waited.
     #[allow(clippy::cast_precision_loss)]
     fn load(&self) -> (f64, DateTime<Utc>) {
         let head = self.jobs.front().map_or(DateTime::<Utc>::MAX_UTC, |job| job.run_at);
@@ -101,9 +101,9 @@ impl Ord for Line {
     }
 }
 
-/// Chooses what to push, in order. `rooms` holds, by tenant and kind, how many more may start, where that
+/// Chooses the jobs to push, in order. `rooms` is the headroom by tenant and kind, where that
 /// is limited. A tenant gets all of the pool only while no other waits, and only for jobs that can be
-/// asked to hand back; otherwise one slot stays free for whoever comes.
+/// signalled to hand back; otherwise one slot stays free for others.
 pub(crate) fn choose(
     candidates: Vec<Candidate>,
     holdings: &HashMap<Uuid, Holding>,
@@ -135,7 +135,7 @@ pub(crate) fn choose(
         let Some(job) = line.jobs.pop_front() else { continue };
         if let Some(room) = rooms.get_mut(&(job.tenant, job.kind.clone())) {
             if *room == 0 {
-                // Held back by a limit; the jobs of its other kinds may go.
+                // Held back by a limit; the jobs of its other kinds may be served.
                 heap.push(Reverse(line));
                 continue;
             }
@@ -144,7 +144,7 @@ pub(crate) fn choose(
         let most =
             if others_wait || !job.checkpoints { share.all.saturating_sub(1).max(1) } else { share.all };
         if line.holding.jobs >= most {
-            continue; // the whole line: what comes after it holds no less
+            continue; // the whole line: the following ones hold no less
         }
         line.holding.jobs += 1;
         chosen.push(job);

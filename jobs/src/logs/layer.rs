@@ -14,8 +14,8 @@ use tracing_subscriber::{
 
 use super::{JobLog, mask};
 
-/// Stores what handlers say with their jobs. A layer of a process's subscriber, over a [`Registry`];
-/// which events are worth storing is for its filter to say.
+/// Stores the handlers' events with their jobs. A layer of a process's subscriber, over a [`Registry`];
+/// its filter selects the events that are stored.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JobLogs;
 
@@ -36,7 +36,7 @@ where
 }
 
 impl JobLog {
-    /// Takes what is said inside that span. Without a subscriber that keeps spans nothing is.
+    /// Receives the events inside that span. Without a subscriber that keeps spans there are none.
     pub(crate) fn attach(&self, span: &Span) {
         span.with_subscriber(|(id, subscriber)| {
             if let Some(data) = subscriber.downcast_ref::<Registry>().and_then(|spans| spans.span_data(id)) {
@@ -65,7 +65,7 @@ impl Visit for Text {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string doesn't fail.
+        // Writing to a string can't fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
             name if mask::is_secret(name) => write!(self.fields, " {name}=***"),
@@ -105,7 +105,7 @@ mod tests {
         let Ok(Entry::Line(line)) = receiver.try_recv() else { panic!("a line") };
         assert_eq!((line.job, line.attempt, line.level), (job, 2, "warn"));
         assert_eq!(line.message, "half done rows=3 api_key=*** name=Ada");
-        assert!(receiver.try_recv().is_err(), "nothing else was said there");
+        assert!(receiver.try_recv().is_err(), "nothing else was logged there");
     }
 
     #[test]

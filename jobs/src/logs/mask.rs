@@ -1,8 +1,8 @@
-//! Secrets struck out of log lines: what is named like one, and what looks like one of ours.
+//! Masking of secrets in log lines: values with a secret's name, and values in the form of our own secrets.
 //!
-//! A net under the rule that a handler logs no secret, and not a reason to break it.
+//! A safety net for the rule that a handler logs no secret, not a reason to break it.
 
-/// What secrets are called, in names of fields, parameters and members.
+/// Names of secrets, as fields, parameters and members.
 const NAMES: [&str; 12] = [
     "password",
     "passwd",
@@ -17,10 +17,10 @@ const NAMES: [&str; 12] = [
     "private_key",
     "credential",
 ];
-/// What follows this word is one, and what follows the other one behind `Authorization:`.
+/// The word before a secret, and the one behind `Authorization:`.
 const BEARER: &str = "bearer";
 const BASIC: &str = "basic";
-/// How our keys and tokens begin.
+/// Prefixes of our keys and tokens.
 const PREFIXES: [&str; 2] = ["mr_live_", "mr_pat_"];
 const STRUCK: &str = "***";
 
@@ -55,7 +55,7 @@ pub(super) fn mask(text: &str) -> String {
     masked
 }
 
-/// Whether a word announces a credential.
+/// Whether a word precedes a credential.
 fn is_scheme(word: &str, of_a_secret: bool) -> bool {
     let lower = word.to_ascii_lowercase();
     let last = lower.rsplit(|c: char| !c.is_ascii_alphanumeric()).find(|part| !part.is_empty());
@@ -86,7 +86,7 @@ fn mask_word(word: &str) -> String {
     mask_tokens(word)
 }
 
-/// The name that ends where `at` is, without quotes.
+/// The name that ends at `at`, without quotes.
 fn name_before(word: &str, at: usize) -> &str {
     let before = word[..at].trim_end_matches(['"', '\'']);
     let begin = before
@@ -105,7 +105,7 @@ fn mask_user_info(word: &str) -> String {
     }
 }
 
-/// Keys of ours, and JWTs, wherever they stand.
+/// Our keys, and JWTs, anywhere.
 fn mask_tokens(word: String) -> String {
     let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let begin = PREFIXES.iter().filter_map(|prefix| word.find(prefix)).min().or_else(|| {

@@ -1,5 +1,5 @@
-//! The keys that secrets in payloads are sealed with, as `JOB_ENCRYPTION_KEY` lists them: the first seals,
-//! all open. XChaCha20-Poly1305, whose nonces are long enough to be drawn at random.
+//! The encryption keys of secrets in payloads, as `JOB_ENCRYPTION_KEY` lists them: the first encrypts,
+//! all decrypt. XChaCha20-Poly1305, whose nonces are long enough to be random.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -15,17 +15,17 @@ const NONCE: usize = 24;
 const KEY: usize = 32;
 const LONGEST_ID: usize = 32;
 
-/// Keys by their ids, the one that seals first. None: secrets can neither be written nor read.
+/// Keys by their ids, the encrypting one first. None: secrets can neither be written nor read.
 #[derive(Clone, Default)]
 pub struct PayloadKeys(Arc<[(String, XChaCha20Poly1305)]>);
 
-/// A list of keys that is none. Says nothing of what it found, which may be secret.
+/// The text is no list of keys. Doesn't quote it, since it may be secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("needs keys as id:64 hexadecimal digits, separated by commas, each id once")]
 pub struct MalformedKeys;
 
 impl PayloadKeys {
-    /// Seals for one place: `id.nonce and ciphertext`.
+    /// Encrypts for one place: `id.nonce and ciphertext`.
     pub(crate) fn seal(&self, plain: &[u8], place: &str) -> Result<String, PayloadError> {
         let (id, cipher) = self.0.first().ok_or(PayloadError::NoKey)?;
         let nonce: [u8; NONCE] = rand::random();
@@ -35,9 +35,9 @@ impl PayloadKeys {
         Ok(format!("{id}.{}", URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())))
     }
 
-    /// Opens what was sealed for that place.
+    /// Decrypts a value of that place.
     pub(crate) fn open(&self, sealed: &str, place: &str) -> Result<Vec<u8>, PayloadError> {
-        let broken = || PayloadError::Unreadable("a secret in it is not as it was written".to_owned());
+        let broken = || PayloadError::Unreadable("a secret in it was altered".to_owned());
         let (id, text) = sealed.split_once('.').ok_or_else(broken)?;
         let (_, cipher) = self
             .0

@@ -1,4 +1,4 @@
-//! What is due becomes jobs: the leader's part.
+//! Turning due occurrences into jobs: the leader's part.
 
 use std::collections::HashSet;
 
@@ -8,21 +8,21 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{CatchUp, Kept, Overlap, Plan, RUNS_KEPT, RUNS_KEPT_AT_LEAST, RunOutcome, Schedule};
-use crate::{Database, JobId, Origin, ScheduleId, Tx, control, enqueue};
+use crate::{Database, JobId, Origin, Owner, ScheduleId, Tx, control, enqueue};
 
-/// Schedules looked at in one transaction.
+/// Number of schedules per transaction.
 const AT_ONCE: i64 = 200;
-/// An occurrence that is no older was not missed.
+/// Maximum age of an occurrence that counts as on time.
 const ON_TIME: TimeDelta = TimeDelta::seconds(60);
-/// Occurrences of one schedule that are made up for at the most.
+/// Maximum number of occurrences of one schedule that are made up for.
 const MOST: usize = 100;
 
-/// Disables those of the schedules whose maker may not have them run any more, and answers with them: their
-/// occurrences are skipped. What a maker may do, the ledger doesn't know.
+/// Disables those of the schedules whose maker may no longer run them, and answers them: their
+/// occurrences are skipped. The maker's permissions are not known to the ledger.
 pub type DisableRefused =
     for<'a> fn(&'a mut Tx, &'a [ScheduleId]) -> BoxFuture<'a, Result<HashSet<ScheduleId>, sqlx::Error>>;
 
-/// Enqueues the occurrences that are due at a time, and moves their schedules on, in one commit. Of two
+/// Enqueues the occurrences that are due at a time, and advances their schedules, in one commit. Of two
 /// leaders, one finds nothing.
 pub async fn enqueue_due(
     database: &Database,
@@ -33,7 +33,7 @@ pub async fn enqueue_due(
     Ok(())
 }
 
-/// An occurrence about to be recorded.
+/// An occurrence to be recorded.
 struct Occurrence<'a> {
     schedule: &'a Schedule,
     workspace: Option<Uuid>,
@@ -76,9 +76,9 @@ async fn enqueue_some(
         let (id, workspace) = (row.id, row.workspace_id);
         match Schedule::try_from(row) {
             Ok(schedule) => due.push((workspace, schedule)),
-            // Perhaps one of a newer release; the others must not wait for it.
+            // Possibly one of a newer release; the others must not wait for it.
             Err(error) => {
-                tracing::error!(schedule = %id, %error, "a schedule is put off for a minute");
+                tracing::error!(schedule = %id, %error, "a schedule is postponed by a minute");
                 put_off(&mut tx, id, now).await?;
             }
         }
@@ -92,7 +92,7 @@ async fn enqueue_some(
             let outcome = if refused.contains(&schedule.id) { RunOutcome::Skipped } else { outcome };
             let job = (outcome != RunOutcome::Skipped).then(JobId::new);
             if outcome == RunOutcome::Replaced {
-                replaced.extend(before.map(|before| (*workspace, before)));
+                replaced.extend(before.map(|before| (Owner::of_row(*workspace), before)));
             }
             occurrences.push(Occurrence { schedule, workspace: *workspace, at, outcome, job });
         }
@@ -106,8 +106,8 @@ async fn enqueue_some(
         enqueue::insert(&mut tx, *workspace, &[row]).await?;
     }
     advance(&mut tx, &due, &occurrences, now).await?;
-    for (workspace, job) in replaced {
-        control::cancel(&mut tx, workspace, job, &Origin::default()).await?;
+    for (owner, job) in replaced {
+        control::cancel(&mut tx, owner, job, &Origin::default()).await?;
     }
     tx.commit().await?;
     metrics::counter!("millrace_schedule_runs_total")
@@ -115,7 +115,7 @@ async fn enqueue_some(
     Ok(found)
 }
 
-/// What becomes of a schedule's occurrences up to `now`, oldest first.
+/// The outcomes of a schedule's occurrences up to `now`, oldest first.
 fn decide(
     plan: &Plan,
     next_at: Option<DateTime<Utc>>,
@@ -132,7 +132,7 @@ fn decide(
     }
     let (oldest, newest) = (0, times.len().saturating_sub(1));
     let outcome = |place| match plan.overlap {
-        // The oldest of several is what the others overlap with.
+        // The oldest of several is the one that the others overlap with.
         Overlap::Skip if live || place != oldest => RunOutcome::Skipped,
         // The newest of several would replace the others at once.
         Overlap::Replace if place != newest => RunOutcome::Skipped,
@@ -142,7 +142,7 @@ fn decide(
     times.into_iter().enumerate().map(|(place, at)| (at, outcome(place))).collect()
 }
 
-/// By how much an occurrence's job comes later: by chance, and the same whoever asks.
+/// Random delay of an occurrence's job, always the same for the same occurrence.
 fn jitter(schedule: ScheduleId, at: DateTime<Utc>, most_seconds: i32) -> TimeDelta {
     let most = u64::try_from(most_seconds).unwrap_or(0) * 1000;
     let mut hash = Sha256::new();
@@ -152,7 +152,7 @@ fn jitter(schedule: ScheduleId, at: DateTime<Utc>, most_seconds: i32) -> TimeDel
     TimeDelta::milliseconds(i64::try_from(chance % (most + 1)).unwrap_or(0))
 }
 
-/// Those of the schedules' newest jobs that are waiting or running.
+/// The unfinished ones of the schedules' latest jobs.
 async fn live_jobs(tx: &mut Tx, schedules: &[Kept]) -> Result<HashSet<JobId>, sqlx::Error> {
     let newest: Vec<Uuid> = schedules.iter().filter_map(|schedule| schedule.last_job).collect();
     let live =
@@ -167,7 +167,7 @@ async fn put_off(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::
     Ok(())
 }
 
-/// Records occurrences; answers with those that had not been before.
+/// Records occurrences; answers those that were not recorded before.
 async fn record<'a>(
     tx: &mut Tx,
     occurrences: Vec<Occurrence<'a>>,
@@ -197,7 +197,7 @@ async fn record<'a>(
     Ok(occurrences.into_iter().filter(is_new).collect())
 }
 
-/// Moves schedules to their next occurrence, and lets go of history that is too old.
+/// Advances schedules to their next occurrence, and removes history beyond its retention.
 async fn advance(
     tx: &mut Tx,
     due: &[(Option<Uuid>, Schedule)],
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(latest, one("03:00", "enqueued"));
         let all = decided(&hourly(Overlap::Queue, CatchUp::All), "03:30:00", false);
         assert_eq!(all.iter().map(|(at, _)| at.as_str()).collect::<Vec<_>>(), ["01:00", "02:00", "03:00"]);
-        // What is on time at the end of a downtime is not missed.
+        // An occurrence that is on time at the end of a downtime is not missed.
         let none = decided(&hourly(Overlap::Queue, CatchUp::None), "03:00:10", false);
         assert_eq!(none, one("03:00", "enqueued"));
     }
@@ -352,7 +352,7 @@ mod tests {
             prop_assert_eq!(jitter(id, at, most), first);
         }
 
-        /// However the ticks of the scheduler fall, while it is never away for long each occurrence is
+        /// For any ticks of the scheduler without a long gap, each occurrence is
         /// decided once.
         #[test]
         fn every_occurrence_is_decided_once(

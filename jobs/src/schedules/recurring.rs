@@ -1,4 +1,4 @@
-//! The installation's own schedules: declared in code, kept in the same table, managed by nobody else.
+//! The installation's own schedules: declared in code, stored in the same table, without management routes.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use sqlx::PgPool;
 use super::Template;
 use crate::{JobKind, ledger::interval};
 
-/// A job of the installation that is enqueued again and again. While one is live, the next is skipped; of
-/// occurrences that fell into a downtime, one is made up for.
+/// A job of the installation that is enqueued periodically. While one is unfinished, the next is skipped; of
+/// occurrences that were missed during a downtime, one is made up for.
 #[derive(Debug, Clone)]
 pub struct Recurring {
     name: &'static str,
@@ -17,7 +17,7 @@ pub struct Recurring {
 }
 
 impl Recurring {
-    /// Enqueues the job that often, under a name that stays the same from release to release.
+    /// Enqueues the job at that interval, under a name that stays the same from release to release.
     ///
     /// # Errors
     /// See [`Template::of`].
@@ -26,7 +26,7 @@ impl Recurring {
     }
 }
 
-/// Makes the table say what the code says, and forgets what the code no longer names.
+/// Makes the table match the code, and removes schedules that the code no longer has.
 pub(crate) async fn declare(pool: &PgPool, recurring: &[Recurring]) -> Result<(), sqlx::Error> {
     let names: Vec<String> = recurring.iter().map(|r| r.name.to_owned()).collect();
     sqlx::query!("delete from schedules where workspace_id is null and name <> all($1)", &names)

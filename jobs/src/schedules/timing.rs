@@ -1,8 +1,8 @@
-//! When a schedule's occurrences are: pure functions of the schedule and a given time.
+//! The times of a schedule's occurrences: pure functions of the schedule and a given time.
 //!
-//! A cron pattern is read on the clock of its time zone. A pattern that names its hours keeps to them when
-//! the clock changes: a time that doesn't exist that day comes at the first instant that does, a time that
-//! comes twice counts once, the first time. One whose hour begins with `*` follows the clock through: it
+//! A cron pattern is evaluated in the local time of its zone. A pattern with fixed hours keeps to them when
+//! the clock changes: a local time that doesn't exist that day is moved to the first instant that does, a time that
+//! occurs twice counts once, the first time. One whose hour begins with `*` follows the clock: it
 //! has nothing to make up for, and both halves of a repeated hour count.
 
 use std::time::Duration;
@@ -14,24 +14,24 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 
-/// No clock change skips or repeats more than this.
+/// Maximum change of a clock.
 const LARGEST_CHANGE: TimeDelta = TimeDelta::hours(26);
 
-/// Occurrences of a cron pattern that are looked at for the shortest interval between two.
+/// Number of occurrences of a cron pattern that are compared for the shortest interval.
 const OCCURRENCES_COMPARED: usize = 1_000;
 
-/// When a schedule's occurrences are.
+/// The timing of a schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Timing {
-    /// By a cron pattern on the clock of a time zone.
+    /// By a cron pattern in the local time of a zone.
     Cron(Box<CronTiming>),
-    /// After each period, counted from the occurrence before.
+    /// After each period, counted from the previous occurrence.
     Every(Duration),
     /// Once.
     Once(DateTime<Utc>),
 }
 
-/// Why a timing makes no sense: a field and a reason, for people.
+/// The reason why a timing is invalid, for display.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TimingError {
     /// The pattern.
@@ -45,11 +45,11 @@ pub enum TimingError {
 /// A cron pattern in a time zone.
 #[derive(Debug, Clone)]
 pub struct CronTiming {
-    /// As it was written.
+    /// The pattern as it was written.
     text: String,
     pattern: Cron,
     zone: Tz,
-    /// Its hour begins with `*`.
+    /// Whether its hour begins with `*`.
     follows_the_clock: bool,
 }
 
@@ -60,10 +60,10 @@ impl PartialEq for CronTiming {
 }
 
 impl CronTiming {
-    /// Reads a pattern of five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+    /// Parses a pattern of five fields, or one of `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
     ///
     /// # Errors
-    /// What is wrong with it, also when no day ever matches.
+    /// For an invalid pattern, also one that no day ever matches.
     pub fn parse(text: &str, zone: &str) -> Result<Self, TimingError> {
         let zone: Tz = zone.parse().map_err(|_| TimingError::Zone)?;
         let text = text.trim();
@@ -81,7 +81,7 @@ impl CronTiming {
         let timing = Self { text: text.to_owned(), follows_the_clock: hour.starts_with('*'), pattern, zone };
         match timing.matching(DateTime::UNIX_EPOCH.naive_utc(), false) {
             Some(_) => Ok(timing),
-            None => Err(TimingError::Cron("never comes: there is no such day".to_owned())),
+            None => Err(TimingError::Cron("never matches: there is no such day".to_owned())),
         }
     }
 
@@ -97,12 +97,12 @@ impl CronTiming {
         self.zone.name()
     }
 
-    /// The first time on the clock after (or at) one that the pattern matches.
+    /// The first local time after (or at) the given one that the pattern matches.
     fn matching(&self, after: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
         self.pattern.find_next_occurrence(&after, inclusive).ok()
     }
 
-    /// The shortest interval between two occurrences that follow each other, by the clock. A clock change may make
+    /// The shortest interval between two consecutive occurrences, in local time. A clock change may make
     /// one shorter.
     fn shortest_interval(&self) -> Option<TimeDelta> {
         let since = DateTime::UNIX_EPOCH.naive_utc();
@@ -123,7 +123,7 @@ impl CronTiming {
         }
     }
 
-    /// The next occurrence whose time on the clock is later.
+    /// The next occurrence with a later local time.
     fn onward(&self, clock: NaiveDateTime, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut clock = clock;
         loop {
@@ -157,7 +157,7 @@ impl CronTiming {
         }
     }
 
-    /// The first instant whose time on the clock exists again.
+    /// The first instant whose local time exists again.
     fn end_of_gap(&self, within: NaiveDateTime) -> Option<DateTime<Utc>> {
         let mut clock = within;
         while clock <= within + LARGEST_CHANGE {
@@ -171,7 +171,7 @@ impl CronTiming {
 }
 
 impl Timing {
-    /// A cron pattern on the clock of a time zone.
+    /// A cron pattern in the local time of a zone.
     ///
     /// # Errors
     /// See [`CronTiming::parse`].
@@ -195,7 +195,7 @@ impl Timing {
         }
     }
 
-    /// The shortest interval between two occurrences that follow each other; none if there is only one.
+    /// The shortest interval between two consecutive occurrences; none if there is only one.
     #[must_use]
     pub fn shortest_interval(&self) -> Option<TimeDelta> {
         match self {
@@ -212,7 +212,7 @@ impl Timing {
             return Vec::new();
         }
         let mut found = Vec::new();
-        // Looks back further and further, so that a long downtime costs no more than what is asked for.
+        // Searches back in growing steps, so that a long downtime costs no more than the requested number.
         let mut reach = match self {
             Self::Every(period) => {
                 let reach = microseconds(*period).saturating_mul(i64::try_from(most).unwrap_or(i64::MAX));

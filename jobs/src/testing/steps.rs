@@ -1,5 +1,5 @@
-//! The ledger's statements one at a time, as dispatchers and workers issue them, for tests that put them
-//! in an order of their own.
+//! The ledger's statements one at a time, as dispatchers and workers issue them, for tests with
+//! an order of their own.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,17 +20,17 @@ pub struct Worker {
     registration: Registration,
 }
 
-/// What the worker holds of a job: only who holds the newest may end it.
+/// A worker's claim of a job: only the holder of the newest may end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// The job.
     pub job: JobId,
-    /// Grows with each claim.
+    /// Increases with each claim.
     pub fence: i64,
 }
 
 impl Worker {
-    /// Signs a worker on.
+    /// Registers a worker.
     pub async fn sign_on(database: &Database, lease: Duration) -> Self {
         let worker = Self {
             database: database.clone(),
@@ -53,7 +53,7 @@ impl Worker {
         self.registration.id
     }
 
-    /// Claims what can be claimed of these jobs.
+    /// Claims the claimable ones of these jobs.
     pub async fn claim(&self, jobs: &[JobId]) -> Vec<Held> {
         let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
         let (worker, lease) = (self.registration.id, self.registration.lease);
@@ -62,7 +62,7 @@ impl Worker {
         claimed.into_iter().flatten().map(|job| Held { job: job.id, fence: job.fence }).collect()
     }
 
-    /// Renews the leases of what it believes to hold.
+    /// Renews the leases that it considers its own.
     pub async fn renew(&self, held: &[Held]) {
         let jobs: Vec<_> = held.iter().map(|held| (held.job, held.fence, None)).collect();
         ledger::renew(&self.database.pool, &self.registration, Some(State::Taking), &jobs)
@@ -95,7 +95,7 @@ impl Worker {
         self.database.pool.acquire().await.expect("PostgreSQL answers")
     }
 
-    /// Ends as a crash would: nobody hears of it any more, and its leases have run out.
+    /// Ends as a crash does: without a heartbeat, and with its leases expired.
     pub async fn crash(&self) {
         let (pool, id) = (&self.database.pool, self.registration.id);
         sqlx::query!("delete from workers where id = $1", id).execute(pool).await.expect("it can be removed");
@@ -103,7 +103,7 @@ impl Worker {
     }
 }
 
-/// Lets the leases of a worker, or of all, run out.
+/// Lets the leases of a worker, or of all, expire.
 pub async fn expire(database: &Database, worker: Option<Uuid>) {
     sqlx::query!(
         "update jobs set lease_until = now() - interval '1 second'
@@ -112,11 +112,11 @@ pub async fn expire(database: &Database, worker: Option<Uuid>) {
     )
     .execute(&database.pool)
     .await
-    .expect("leases can run out");
+    .expect("leases can expire");
 }
 
-/// What a dispatcher sees as due in a pool, up to `depth` of each lane. It looks at what runs, too, as it does to
-/// see whose turn it is, and brings the notes of claims up to date.
+/// The due jobs of a pool as a dispatcher sees them, up to `depth` of each lane. It also reads the running
+/// ones, as it does to decide the order, and updates the notes of claims.
 pub async fn due(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
     let depth = lanes::Depth { pushed: 0, more: depth };
     let mut conn = database.pool.acquire().await.expect("PostgreSQL answers");
@@ -134,13 +134,13 @@ pub async fn due(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
     due
 }
 
-/// How many jobs of a pool a dispatcher sees running, by a connection of the caller's.
+/// The number of running jobs of a pool as a dispatcher sees it, by a connection of the caller's.
 pub async fn running(conn: &mut PgConnection, pool: Pool) -> usize {
-    let running = lanes::running(conn, pool).await.expect("what runs can be seen");
+    let running = lanes::running(conn, pool).await.expect("running jobs can be read");
     running.values().map(|tenant| tenant.jobs).sum()
 }
 
-/// What it sees when it goes on from there: up to `depth` more of each lane, then as many again, to the end.
+/// What it sees when it continues from there: up to `depth` more of each lane, then as many again, to the end.
 pub async fn due_beyond(database: &Database, pool: Pool, depth: usize) -> Vec<JobId> {
     let mut conn = database.pool.acquire().await.expect("PostgreSQL answers");
     let from_the_start = lanes::Depth { pushed: 0, more: depth };
@@ -154,7 +154,7 @@ pub async fn due_beyond(database: &Database, pool: Pool, depth: usize) -> Vec<Jo
     let mut due = Vec::new();
     loop {
         let from: Vec<_> = ends.iter().map(|(lane, end)| (lane.clone(), *end)).collect();
-        let more = lanes::beyond(&mut conn, pool, &from, depth).await.expect("the lanes can be gone on with");
+        let more = lanes::beyond(&mut conn, pool, &from, depth).await.expect("the lanes can be continued");
         if more.is_empty() {
             return due;
         }
@@ -165,7 +165,7 @@ pub async fn due_beyond(database: &Database, pool: Pool, depth: usize) -> Vec<Jo
     }
 }
 
-/// Frees the jobs whose leases have run out, as a leader does.
+/// Frees the jobs whose leases have expired, as a leader does.
 pub async fn rescue_all(database: &Database, lease: Duration, crash_limit: i32) {
     let config = DispatchConfig { lease, crash_limit, ..DispatchConfig::default() };
     rescue::rescue(database, &config, &mut HashMap::new(), Duration::from_secs(1))

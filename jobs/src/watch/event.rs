@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::JobId;
 
-/// Events of one epoch: progress may be numbered up to this.
+/// Events of one epoch: maximum number of progress events, plus one.
 const PER_EPOCH: i64 = 1 << 20;
 
-/// A job's status as its watchers see it.
+/// Job status, as its watchers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "openapi",
@@ -19,22 +19,22 @@ const PER_EPOCH: i64 = 1 << 20;
 )]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// Later, or held.
+    /// Not due yet, or held back.
     Pending,
     /// Due, waiting for a worker.
     Queued,
-    /// A worker has it.
+    /// Running on a worker.
     Running,
-    /// Done.
+    /// Completed with success.
     Completed,
-    /// Over, without success.
+    /// Failed finally.
     Failed,
-    /// Over, because someone asked.
+    /// Cancelled on request.
     Cancelled,
 }
 
 impl Status {
-    /// What a state of the ledger is to watchers.
+    /// The status of a state of the ledger.
     pub(crate) fn of_state(state: &str, due: bool) -> Self {
         match state {
             "running" => Self::Running,
@@ -46,7 +46,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing comes after it.
+    /// Whether the job has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
@@ -66,91 +66,91 @@ impl Status {
     }
 }
 
-/// What became of the items (rows, records, addresses) so far.
+/// Numbers of processed items (rows, records, addresses) so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "JobCounts"))]
 pub struct Counts {
-    /// Written, or otherwise finished well.
+    /// Number of items that were written, or processed with success.
     pub done: i64,
-    /// Refused, each with a reason.
+    /// Number of rejected items, each with a reason.
     pub failed: i64,
-    /// Passed over on purpose.
+    /// Number of items that were skipped on purpose.
     pub skipped: i64,
-    /// How many there are altogether, where that is known.
+    /// Total number of items; absent if not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
 }
 
-/// Whose a job is, for those who watch a workspace.
+/// Workspace and kind of a job, for watchers of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Of {
-    /// The workspace; null for a job of the installation.
+    /// Workspace; null for a job of the installation.
     pub workspace: Option<Uuid>,
     /// The job's kind.
     pub kind: String,
 }
 
-/// One event of a job's sequence. A snapshot is the newest event, whole.
+/// An event in a job's sequence. A snapshot is the newest event, complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(poem_openapi::Object), oai(rename = "JobEvent"))]
 pub struct Event {
-    /// The job.
+    /// Job id.
     pub job_id: JobId,
-    /// Its status with this event.
+    /// Job status as of this event.
     pub status: Status,
-    /// Percent, 0–100; never goes back within a run.
+    /// Progress in percent, 0–100; never decreases within a run.
     pub progress: i32,
-    /// What it is doing, for people.
+    /// Description of the current step; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_step: Option<String>,
-    /// Items so far.
+    /// Numbers of processed items so far.
     #[serde(default)]
     pub counts: Counts,
-    /// Items a second, lately.
+    /// Recent rate in items per second; absent if not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// Seconds until the end, if it goes on like this.
+    /// Estimated remaining time in seconds at the present rate; absent if not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<i64>,
-    /// A sentence for people.
+    /// Message for display; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Someone has asked the job to stop, and it is about to.
+    /// Whether cancellation was requested and is about to take effect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel_requested: bool,
-    /// The attempt that is running or ran last; 0 before the first.
+    /// Number of the running or latest attempt; 0 before the first.
     #[serde(default)]
     pub attempt: i32,
-    /// With COMPLETED: what came of it.
+    /// Result; absent unless the status is COMPLETED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// With FAILED: a stable code, for programs.
+    /// Stable error code; absent unless the status is FAILED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// With FAILED: why, for people.
+    /// Error message; absent unless the status is FAILED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
-    /// When the event was made.
+    /// Time of the event.
     #[serde(with = "millis")]
     pub timestamp: DateTime<Utc>,
-    /// Whose the job is, where its worker tells: for the way over the bus.
+    /// Workspace and kind, where its worker sends them: for the transport over the bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", oai(skip))]
     pub of: Option<Box<Of>>,
-    /// Strictly increases within a job.
+    /// Sequence number of the event; strictly increasing within a job.
     pub seq: i64,
-    /// The `seq` of the event before it, by which a reader notices a hole.
+    /// Sequence number of the event before this one, by which a reader detects a gap.
     pub prev: i64,
 }
 
 impl Event {
-    /// Whether it says no more than the job's row in the ledger does.
+    /// Whether it has no more than the job's row in the ledger.
     pub(crate) fn is_bare(&self) -> bool {
         self.counts == Counts::default() && self.current_step.is_none() && self.progress % 100 == 0
     }
 
-    /// The event n = 0 of an epoch. Its `prev` is the transition before; where there was progress in
-    /// between, the history knows, and the publisher puts that number in its place.
+    /// The event n = 0 of an epoch. Its `prev` is the transition before; if there was progress in
+    /// between, the history has it, and the publisher replaces the number.
     pub(crate) fn transition(job_id: JobId, status: Status, epoch: i64, timestamp: DateTime<Utc>) -> Self {
         Self {
             job_id,
@@ -173,7 +173,7 @@ impl Event {
         }
     }
 
-    /// The same transition, with what the job's progress was before it.
+    /// The same transition, with the job's previous progress.
     pub(crate) fn carrying_on(self, before: Option<Self>) -> Self {
         let Some(before) = before else { return self };
         Self {

@@ -1,12 +1,12 @@
-//! Feeds: what happens to all jobs of a workspace, for those who watch them together.
+//! Feeds: the events of all jobs of a workspace, for watchers of the workspace.
 //!
-//! Workers' events say whose they are; for the few that others make, the hub asks the ledger. A new job
-//! publishes nothing, so that enqueueing costs no more: one look finds those of all watched workspaces,
-//! together with what the bus has lost of the jobs that were told of. An event costs one workspace's
-//! watchers, however many jobs there are, and a feed keeps no more than it may.
+//! Workers' events include their workspace; for the few others, the hub asks the ledger. A new job
+//! publishes nothing, so that enqueueing costs no more: one periodic check finds those of all watched workspaces,
+//! together with the events that the bus has lost of known jobs. The cost of an event is that of one workspace's
+//! watchers, however many jobs there are, and the size of a feed is limited.
 //!
-//! The number of an event in a feed is the time in microseconds at which this process told of it, so that a
-//! client can go on in another process; it is then told again of the last seconds, or that there is a gap.
+//! The number of an event in a feed is the time in microseconds at which this process sent it, so that a
+//! client can continue in another process, which repeats the events of the last seconds, or sends a gap.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -25,33 +25,33 @@ use super::{
 };
 use crate::{Database, JobId};
 
-/// How often the watched workspaces are compared with the ledger.
+/// Interval of the comparison of the watched workspaces with the ledger.
 const LOOK: Duration = Duration::from_secs(2);
-/// Events that wait for one watcher. One that falls further behind catches up from what is kept.
+/// Maximum number of events that wait for one watcher. One that falls further behind catches up from the kept ones.
 const BACKLOG: usize = 32;
-/// Events that a feed keeps.
+/// Number of events that a feed keeps.
 const KEPT: usize = 128;
-/// How long a feed outlives its last watcher, who may come back.
+/// Time for which a feed is kept after its last watcher has left, who may return.
 const OUTLIVES: Duration = Duration::from_secs(60);
-/// Jobs of which a feed knows how far they are, twice.
+/// Half the number of jobs whose latest event a feed remembers.
 const KNOWN: usize = 1024;
-/// Jobs of one workspace that one look tells of, or looks after.
+/// Maximum number of jobs of one workspace that one check covers.
 const LOOKED_AT: usize = 200;
-/// How long a job that isn't over may say nothing before a look asks after it.
+/// Maximum silence of an unfinished job before a check reads its state.
 const SILENT: Duration = Duration::from_secs(5);
-/// How far a transaction may commit behind the id that it has made, and processes' clocks may be apart.
+/// Maximum delay of a commit behind the id that it has created, plus the difference of processes' clocks.
 const LATE: Duration = Duration::from_secs(5);
-/// Live jobs that a new watcher is told of, the newest.
+/// Maximum number of unfinished jobs that a new watcher is sent, the newest.
 const LIVE: i64 = 100;
 
 /// An event in a feed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
-    /// Its number in the feed.
+    /// Number in the feed.
     pub id: i64,
-    /// The job's kind.
+    /// Job kind.
     pub kind: Arc<str>,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -64,17 +64,17 @@ struct Feed {
     watchers: HashMap<u64, mpsc::Sender<Arc<Told>>>,
     /// The newest events, oldest first.
     kept: VecDeque<Arc<Told>>,
-    /// What was told up to that number may not be kept.
+    /// Events up to that number may not be kept.
     whole_after: i64,
     last: i64,
     known: Known,
-    /// Jobs made later may not have been told of.
+    /// Jobs created later may not have been sent.
     made_after: DateTime<Utc>,
-    /// Since when nobody watches.
+    /// Time since which there is no watcher.
     left: Option<Instant>,
 }
 
-/// How far jobs are: of the last few hundred, at the least.
+/// The latest events of jobs: of at least the last few hundred.
 #[derive(Default)]
 struct Known {
     young: HashMap<JobId, Far>,
@@ -102,8 +102,8 @@ impl FeedWatch {
         self.events.recv().await
     }
 
-    /// What was told after that number; none where not all of it is kept. A number that another process has
-    /// given is taken for an earlier one: some events then come again.
+    /// The events after that number; none if not all of them are kept. A number from another process
+    /// is treated as an earlier one: some events are then repeated.
     #[must_use]
     pub fn kept_after(&self, id: i64, of_this_process: bool) -> Option<Vec<Arc<Told>>> {
         let feeds = self.feeds.lock();
@@ -127,7 +127,7 @@ impl Drop for FeedWatch {
 }
 
 impl Feeds {
-    /// Starts looking, for as long as the process lives.
+    /// Starts the checks, for the life of the process.
     pub(super) fn start(database: Database) -> Self {
         let feeds = Self::default();
         tokio::spawn(feeds.clone().look(database));
@@ -146,19 +146,19 @@ impl Feeds {
         FeedWatch { feeds: self.clone(), workspace, watcher, events }
     }
 
-    /// Whether anybody watches any workspace.
+    /// Whether there is any watcher of a workspace.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Tells the watchers of a workspace, unless they know.
+    /// Sends an event to the watchers of a workspace, unless they have it.
     pub(super) fn tell(&self, workspace: Uuid, kind: &Arc<str>, event: &Event) {
         if let Some(feed) = self.lock().get_mut(&workspace) {
             feed.tell(kind, event);
         }
     }
 
-    /// Events were lost on their way here, nobody knows which.
+    /// Handles an unknown loss of events on their way here.
     pub(super) fn lost(&self) {
         self.lock().values_mut().for_each(Feed::lost);
     }
@@ -167,13 +167,13 @@ impl Feeds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest live jobs of a workspace, as events in its feed.
+    /// The newest unfinished jobs of a workspace, as events in its feed.
     pub(super) async fn live(
         &self,
         conn: &mut PgConnection,
         workspace: Uuid,
     ) -> Result<Vec<Arc<Told>>, sqlx::Error> {
-        // Before the ledger is read: what happens meanwhile comes again.
+        // Before the ledger is read: concurrent events are repeated.
         let id = now();
         let mut live = read_live(conn, workspace).await?;
         live.reverse();
@@ -271,7 +271,7 @@ impl Feed {
             self.whole_after = oldest.id;
         }
         self.kept.push_back(Arc::clone(&told));
-        // A full channel is a slow client: it loses its place here and catches up from what is kept.
+        // A full channel is a slow client: it loses its position here and catches up from the kept events.
         self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&told)).is_ok());
     }
 
@@ -284,7 +284,7 @@ impl Feed {
 }
 
 impl Known {
-    /// Notes how far a job is; false where that was known.
+    /// Records a job's latest event; false if it was known.
     fn note(&mut self, event: &Event) -> bool {
         let job = event.job_id;
         let known = self.young.get(&job).or_else(|| self.old.get(&job));
@@ -295,7 +295,7 @@ impl Known {
         is_new
     }
 
-    /// Has a live job looked after that one watcher was shown. The others may still have to be told of it.
+    /// Schedules the check of an unfinished job that one watcher was shown. The others may still have to be sent it.
     fn expect(&mut self, event: &Event) {
         let job = event.job_id;
         if !self.young.contains_key(&job) && !self.old.contains_key(&job) {
@@ -310,7 +310,7 @@ impl Known {
         self.young.insert(job, far);
     }
 
-    /// Jobs that are not over and have said nothing for a while; they are asked after now.
+    /// Unfinished jobs that have been silent for a while; they are checked now.
     fn silent(&mut self) -> Vec<Uuid> {
         let now = Instant::now();
         let mut silent = Vec::new();
@@ -332,7 +332,7 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The newest live jobs of a workspace, newest first.
+/// The newest unfinished jobs of a workspace, newest first.
 async fn read_live(conn: &mut PgConnection, workspace: Uuid) -> Result<Vec<Snapshot>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
@@ -353,8 +353,8 @@ async fn read_live(conn: &mut PgConnection, workspace: Uuid) -> Result<Vec<Snaps
     Ok(snapshot::keep_readable(rows))
 }
 
-/// The live jobs that were made in those workspaces after those times: of each one more than may be told of, at
-/// the most.
+/// The unfinished jobs that were created in those workspaces after those times: of each at most one more than may be
+/// sent.
 async fn read_made(
     conn: &mut PgConnection,
     workspaces: &[Uuid],

@@ -1,7 +1,7 @@
-//! The hub of an API process: one subscription to the bus, fanned out in memory to whoever watches.
+//! The hub of an API process: one subscription to the bus, fanned out in memory to all watchers.
 //!
-//! A watcher costs no Redis connection and no database connection, and an event costs only the
-//! watchers of its job. What the bus loses, a comparison of all watched jobs with the ledger finds
+//! A watcher costs no Redis connection and no database connection, and the cost of an event is that of the
+//! watchers of its job. Events that the bus loses are found by a comparison of all watched jobs with the ledger
 //! within [`RECONCILE`] and [`IN_FLIGHT`].
 
 use std::{
@@ -27,14 +27,14 @@ use super::{
 };
 use crate::{Database, JobId, coalesce::Coalescer};
 
-/// How often the watched jobs are compared with the ledger, in one query.
+/// Interval of the comparison of the watched jobs with the ledger, in one query.
 const RECONCILE: Duration = Duration::from_secs(2);
-/// How long an event that the ledger already tells of may still be on its way over the bus. The ledger is ahead of the
-/// bus with each commit; its word in the place of events on their way would leave those out.
+/// Time for which an event of a transition in the ledger may still be on its way over the bus. The ledger is
+/// ahead of the bus with each commit; replacing the events on their way by its state would leave them out.
 pub const IN_FLIGHT: Duration = Duration::from_millis(500);
-/// Histories that are read at the same time.
+/// Maximum number of histories that are read concurrently.
 const FILLING: usize = 256;
-/// Events that wait for one watcher. One that falls further behind is told to catch up by itself.
+/// Maximum number of events that wait for one watcher. One that falls further behind has to catch up by itself.
 const BACKLOG: usize = 32;
 /// Events of one job that are kept while a hole before them is filled. Of more, the oldest are given up: where they were
 /// is another hole.
@@ -49,7 +49,7 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     database: Database,
-    /// Reads jobs from the ledger; everyone who comes back after an outage asks at the same time.
+    /// Reads jobs from the ledger; all clients that return after an outage do so at the same time.
     ledger: Coalescer<JobId, Option<Snapshot>>,
     watched: Mutex<HashMap<JobId, Watched>>,
     recent: Mutex<HashMap<JobId, Arc<Event>>>,
@@ -62,12 +62,12 @@ struct Inner {
 struct Watched {
     /// The number of the newest event that was passed on.
     last: i64,
-    /// The newest event that a watcher here has had, live or as a snapshot.
+    /// The newest event that a watcher here has received, live or as a snapshot.
     newest: Option<Arc<Event>>,
     next_watcher: u64,
     watchers: HashMap<u64, mpsc::Sender<Arc<Event>>>,
     filling: bool,
-    /// The events that came while a hole was being filled, by their numbers.
+    /// Events that arrived while a hole was being filled, by number.
     held: VecDeque<Event>,
 }
 
@@ -99,7 +99,7 @@ impl Drop for Subscription {
 }
 
 impl Hub {
-    /// Starts listening and reconciling, for as long as the process lives.
+    /// Starts listening and reconciling, for the life of the process.
     #[must_use]
     pub fn start(database: Database) -> Self {
         let ledger = Coalescer::start(database.pool.clone(), |conn, jobs: &[JobId]| read(conn, jobs).boxed());
@@ -119,24 +119,24 @@ impl Hub {
         hub
     }
 
-    /// Asks whoever watches to leave, for this process is about to: they go on elsewhere.
+    /// Dismisses all watchers, since this process is stopping: they reconnect elsewhere.
     pub fn close(&self) {
         self.0.closing.cancel();
     }
 
-    /// Resolves when watchers are to leave.
+    /// Resolves when watchers are dismissed.
     pub fn closing(&self) -> WaitForCancellationFuture<'_> {
         self.0.closing.cancelled()
     }
 
-    /// Cancelled when watchers are to leave.
+    /// Cancelled when watchers are dismissed.
     #[must_use]
     pub fn until_closing(&self) -> CancellationToken {
         self.0.closing.child_token()
     }
 
-    /// Watches a job from now on. For what came before, see [`Hub::snapshot`] and [`Hub::history`];
-    /// ask for those after watching, so that nothing falls between.
+    /// Watches a job from now on. For earlier events, see [`Hub::snapshot`] and [`Hub::history`];
+    /// call those after this, so that no event is missed.
     #[must_use]
     pub fn watch(&self, job: JobId) -> Subscription {
         let (sender, events) = mpsc::channel(BACKLOG);
@@ -149,34 +149,34 @@ impl Hub {
         Subscription { hub: self.clone(), job, watcher, events }
     }
 
-    /// Watches a job's log from now on. For what is there, see [`crate::control::logs`]; ask for that
-    /// after watching, so that nothing falls between.
+    /// Watches a job's log from now on. For existing lines, see [`crate::control::logs`]; call that
+    /// after this, so that no line is missed.
     #[must_use]
     pub fn watch_log(&self, job: JobId) -> LogWatch {
         self.0.lines.watch(job)
     }
 
-    /// Watches all jobs of a workspace from now on. For what is live now, see [`Hub::live`]; ask for that
-    /// after watching, so that nothing falls between.
+    /// Watches all jobs of a workspace from now on. For its unfinished jobs, see [`Hub::live`]; call that
+    /// after this, so that no event is missed.
     #[must_use]
     pub fn watch_workspace(&self, workspace: Uuid) -> FeedWatch {
         self.0.feeds.watch(workspace)
     }
 
-    /// The newest live jobs of a workspace, oldest first.
+    /// The newest unfinished jobs of a workspace, oldest first.
     pub async fn live(&self, workspace: Uuid) -> Result<Vec<Arc<Told>>, sqlx::Error> {
         let mut conn = self.0.database.pool.acquire().await?;
         self.0.feeds.live(&mut conn, workspace).await
     }
 
-    /// How many jobs are watched, and by how many watchers.
+    /// Number of watched jobs, and of their watchers.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let watched = self.watched();
         (watched.len(), watched.values().map(|job| job.watchers.len()).sum())
     }
 
-    /// The job as it is now: the newest of what the ledger, Redis and this process know.
+    /// The present state of the job: the newest that the ledger, Redis and this process know.
     pub async fn snapshot(&self, job: JobId) -> Result<Option<Snapshot>, sqlx::Error> {
         let Some(mut snapshot) = self.0.ledger.call(job).await.map_err(|error| told(&error))? else {
             return Ok(None);
@@ -202,7 +202,7 @@ impl Hub {
         Ok(Some(snapshot))
     }
 
-    /// The kept events after `after`, oldest first, and whether they follow on it without a hole.
+    /// The kept events after `after`, oldest first, and whether they follow it without a gap.
     pub async fn history(&self, job: JobId, after: i64) -> (Vec<Event>, bool) {
         snapshot::history(&self.0.database.bus, job, after).await
     }
@@ -211,16 +211,16 @@ impl Hub {
         self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hears all live events of the installation, and passes on those of watched jobs.
+    /// Receives all live events of the installation, and passes on those of watched jobs.
     async fn listen(self) {
         loop {
             if let Ok(mut messages) = self.0.database.bus.messages(self.0.database.bus.event_channels()).await
             {
-                // Whatever was published before this subscription was not heard.
+                // Messages before this subscription were not received.
                 self.0.feeds.lost();
                 while let Some(message) = messages.next().await {
                     let has_feeds = !self.0.feeds.is_empty();
-                    // Most events are nobody's business here: look at the id before parsing the rest.
+                    // Most events have no watcher here: read the id before parsing the rest.
                     for line in message.get_payload_bytes().split(|byte| *byte == b'\n') {
                         if let Some(job) = job_of(line)
                             && (has_feeds || self.watched().contains_key(&job))
@@ -238,7 +238,7 @@ impl Hub {
         }
     }
 
-    /// Tells whoever watches the job's workspace.
+    /// Sends the event to the watchers of the job's workspace.
     fn feed(&self, event: &Event) {
         if let Some(of) = &event.of {
             if let Some(workspace) = of.workspace {
@@ -246,7 +246,7 @@ impl Hub {
             }
             return;
         }
-        // What people and the scheduler do to a job doesn't say whose it is; the ledger does.
+        // Events of users' actions and of the scheduler don't include the workspace; the ledger does.
         let (hub, event) = (self.clone(), event.clone());
         tokio::spawn(async move {
             match hub.0.ledger.call(event.job_id).await {
@@ -254,13 +254,13 @@ impl Hub {
                     hub.0.feeds.tell(workspace, &kind.into(), &event);
                 }
                 Ok(_) => {}
-                // The next look at the ledger tells of it.
-                Err(error) => tracing::warn!(%error, "could not see whose an event is"),
+                // The next check of the ledger sends it.
+                Err(error) => tracing::warn!(%error, "could not find the workspace of an event"),
             }
         });
     }
 
-    /// Passes an event on, unless it is old; a hole before it is filled from the history first.
+    /// Passes an event on, unless it is old; a gap before it is filled from the history first.
     fn deliver(&self, event: Event) {
         let mut watched = self.watched();
         let Some(job) = watched.get_mut(&event.job_id) else {
@@ -275,7 +275,7 @@ impl Hub {
         }
     }
 
-    /// Sends what was held of a job, and begins to fill the next hole in it.
+    /// Sends the kept events of a job, and begins to fill its next hole.
     fn send_held(&self, job: &mut Watched) {
         let hole = job.send_held();
         job.filling = hole.is_some();
@@ -285,14 +285,14 @@ impl Hub {
         }
     }
 
-    /// Sends what the history has after `after`, then the event that showed the hole.
+    /// Sends the events of the history after `after`, then the event that revealed the gap.
     async fn fill(&self, id: JobId, after: i64, event: Event) {
         let (events, _) = self.history(id, after).await;
         self.filled(id, events, |_| event);
     }
 
-    /// Sends the watchers of a job what was missing, then the event that is made of what they have, and what came
-    /// meanwhile.
+    /// Sends the watchers of a job the missing events, then the event derived from what they have, and events
+    /// that arrived meanwhile.
     fn filled(&self, id: JobId, events: Vec<Event>, then: impl FnOnce(&Watched) -> Event) {
         let mut watched = self.watched();
         let Some(job) = watched.get_mut(&id) else { return };
@@ -304,7 +304,7 @@ impl Hub {
         self.send_held(job);
     }
 
-    /// Compares all watched jobs with the ledger, and sends what was missed.
+    /// Compares all watched jobs with the ledger, and sends missed events.
     async fn reconcile(self) {
         let mut ticks = tokio::time::interval(RECONCILE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -330,22 +330,22 @@ impl Hub {
         }
     }
 
-    /// Whether the ledger tells of a transition that the job's watchers have not been sent.
+    /// Whether the ledger has a transition that the job's watchers have not been sent.
     fn lags_behind(&self, ledger: &Snapshot) -> bool {
         let watched = self.watched();
         let job = watched.get(&ledger.event.job_id).filter(|job| !job.filling);
         job.is_some_and(|job| Event::epoch_of(ledger.event.seq) > Event::epoch_of(job.last))
     }
 
-    /// Sends the watchers of a job that lags behind the ledger what its history has, and then what the ledger says. Of
-    /// many jobs, only the first wait for a Redis that does not answer.
+    /// Sends the watchers of a job that lags behind the ledger the events of its history, and then the ledger's
+    /// state. Of many jobs, only the first wait for a Redis that does not answer.
     async fn catch_up(&self, mut ledger: Snapshot, is_silent: &AtomicBool) {
         let id = ledger.event.job_id;
         let after = {
             let mut watched = self.watched();
             let Some(job) = watched.get_mut(&id).filter(|job| !job.filling) else { return };
             if Event::epoch_of(ledger.event.seq) <= Event::epoch_of(job.last) {
-                return; // it has come
+                return; // it has arrived
             }
             job.filling = true;
             job.last
@@ -354,7 +354,7 @@ impl Hub {
             if after > 0 {
                 return self.history(id, after).await.0;
             }
-            // By its number, those who have come back from elsewhere see what they have missed.
+            // By its number, clients that have returned from elsewhere detect missed events.
             snapshot::newest(&self.0.database.bus, id).await.into_iter().collect()
         };
         let events = if is_silent.load(Ordering::Relaxed) {
@@ -386,7 +386,7 @@ impl Watched {
         }
     }
 
-    /// Sends what is held up to the next hole; answers the event after that.
+    /// Sends the kept events up to the next hole; returns the event after that.
     fn send_held(&mut self) -> Option<Event> {
         while let Some(event) = self.held.pop_front() {
             let is_after_hole = self.last > 0 && event.prev > self.last;
@@ -405,11 +405,11 @@ impl Watched {
         self.last = event.seq;
         let event = Arc::new(event);
         self.note(Arc::clone(&event));
-        // A full channel is a slow client: it loses its place here and catches up from the history.
+        // A full channel is a slow client: it loses its position here and catches up from the history.
         self.watchers.retain(|_, watcher| watcher.try_send(Arc::clone(&event)).is_ok());
     }
 
-    /// Remembers an event that a watcher has, or is about to have.
+    /// Remembers an event that a watcher has received, or is about to.
     fn note(&mut self, event: Arc<Event>) {
         if self.newest.as_ref().is_none_or(|newest| newest.seq < event.seq) {
             self.newest = Some(event);
@@ -417,7 +417,7 @@ impl Watched {
     }
 }
 
-/// The ledger's rows of those jobs, each for everyone who asks for it.
+/// The ledger's rows of those jobs, each for all its callers.
 async fn read(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<Option<Snapshot>>, sqlx::Error> {
     let ids: Vec<_> = jobs.iter().map(|job| job.0).collect();
     let found: HashMap<_, _> = snapshot::read(conn, &ids)
@@ -428,7 +428,7 @@ async fn read(conn: &mut PgConnection, jobs: &[JobId]) -> Result<Vec<Option<Snap
     Ok(jobs.iter().map(|job| found.get(job).cloned()).collect())
 }
 
-/// An error that many share, as each of them is told it.
+/// A copy of an error for each of its receivers.
 fn told(error: &sqlx::Error) -> sqlx::Error {
     match error {
         sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
@@ -454,7 +454,7 @@ mod tests {
         Event { seq: n, prev: n - 1, ..event }
     }
 
-    /// A job whose watchers have had number 1, and what they get from now on.
+    /// A job whose watchers have received number 1, and a receiver of their further events.
     fn watched() -> (Watched, mpsc::Receiver<Arc<Event>>) {
         let (sender, events) = mpsc::channel(2 * MAX_HELD);
         let job = Watched { last: 1, watchers: HashMap::from([(1, sender)]), ..Watched::default() };
@@ -473,7 +473,7 @@ mod tests {
         for n in [5, 4, 6, 5] {
             job.hold(progress(n));
         }
-        // No history has number 2: nothing but what came live is there to be sent.
+        // No history has number 2: only live events can be sent.
         job.send(after_hole);
         assert_eq!(job.send_held(), None);
         assert_eq!(sent(&mut events), [3, 4, 5, 6]);

@@ -1,7 +1,7 @@
-//! The growth of logs: one subscription of an API process wakes whoever watches a job's log.
+//! The growth of logs: one subscription of an API process notifies the watchers of jobs' logs.
 //!
-//! Only the news that there are lines travels; the lines themselves are read from the ledger. What the
-//! bus loses, one query about all watched logs finds within [`RECONCILE`].
+//! Only the notification is sent; the lines themselves are read from the ledger. Notifications that the
+//! bus loses are found by one query about all watched logs within [`RECONCILE`].
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{Database, JobId};
 
-/// How often all watched logs are compared with the ledger.
+/// Interval of the comparison of all watched logs with the ledger.
 const RECONCILE: Duration = Duration::from_secs(2);
 
 /// The watched logs of a process, each with its newest known line.
@@ -29,7 +29,7 @@ pub struct LogWatch {
 }
 
 impl LogWatch {
-    /// Resolves when the log has grown since the last call. Lines that came meanwhile count once.
+    /// Resolves when the log has grown since the last call. Several lines count once.
     pub async fn grown(&mut self) {
         if self.newest.changed().await.is_err() {
             // The sender lives as long as its watches.
@@ -49,7 +49,7 @@ impl Drop for LogWatch {
 }
 
 impl Lines {
-    /// Starts listening and reconciling, for as long as the process lives.
+    /// Starts listening and reconciling, for the life of the process.
     pub(super) fn start(database: Database) -> Self {
         let lines = Self(Arc::default());
         tokio::spawn(lines.clone().listen(database.clone()));

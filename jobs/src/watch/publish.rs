@@ -1,7 +1,7 @@
-//! The way out for events: into the job's history and onto its live channel, in one script.
+//! Publishing events: into the job's history and onto its live channel, in one script.
 //!
-//! The script numbers nothing. It refuses an event that is not newer than the history's last, and
-//! fills in `prev`, so that whoever reads the history or the channel can tell a hole.
+//! The script assigns no numbers. It refuses an event that is not newer than the history's last, and
+//! fills in `prev`, so that readers of the history or the channel can detect a gap.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,16 +14,16 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use super::Event;
 use crate::{Bus, JobId, bus::lost};
 
-/// Entries that a job's history keeps, at the least.
+/// Minimum number of entries that a job's history keeps.
 const KEPT: usize = 1000;
-/// How long a history outlives its last event.
+/// Time for which a history is kept after its last event.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Events in one script call.
+/// Maximum number of events in one script call.
 const BATCH: usize = 256;
-/// How long a worker keeps trying to send a batch to a bus that is away, and how often.
+/// Time for which a worker keeps trying to send a batch to an unreachable bus, and interval of the tries.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
-/// Events that may wait for the bus meanwhile; with more, the oldest are given up.
+/// Maximum number of events that wait for the bus meanwhile; beyond it, the oldest are given up.
 const QUEUED: usize = 20_000;
 
 static PUBLISH: LazyLock<redis::Script> = LazyLock::new(|| {
@@ -51,19 +51,19 @@ static PUBLISH: LazyLock<redis::Script> = LazyLock::new(|| {
     )
 });
 
-/// Where an event goes.
+/// The destination of an event.
 ///
-/// A job without progress has nothing to keep that its ledger row doesn't say, so a million waiting
-/// jobs take no room in Redis. The first progress begins a job's history, with the event before it.
+/// A job without progress has nothing to keep beyond its ledger row, so a million waiting
+/// jobs take no memory in Redis. The first progress begins a job's history, with the event before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// To whoever watches now. The job has no history: this is its first run, and it has said nothing yet.
+    /// To present watchers. The job has no history: this is its first run, without progress so far.
     First,
-    /// To whoever watches now; into the history only if there is one.
+    /// To present watchers; into the history only if there is one.
     Live,
-    /// To whoever watches now and into the history.
+    /// To present watchers and into the history.
     Both,
-    /// Into the history: the watchers have had it.
+    /// Into the history only: the watchers have received it.
     Keep,
 }
 
@@ -81,15 +81,15 @@ impl Way {
     }
 }
 
-/// Publishes the events of a committed transaction. Failures are counted, not returned: pollers of the
-/// ledger find what was missed.
+/// Publishes the events of a committed transaction. Failures are counted, not returned: polling the
+/// ledger finds missed ones.
 pub(crate) async fn after_commit(bus: &Bus, events: &[Event]) {
     for batch in events.chunks(BATCH) {
         send(bus, batch).await;
     }
 }
 
-/// Tells watchers that logs have grown, and what the newest line of each is.
+/// Notifies watchers that logs have grown, with the newest line of each.
 pub(crate) async fn new_lines(bus: &Bus, newest: &HashMap<JobId, i64>) {
     let mut pipe = redis::pipe();
     for (job, line) in newest {
@@ -100,7 +100,7 @@ pub(crate) async fn new_lines(bus: &Bus, newest: &HashMap<JobId, i64>) {
     }
 }
 
-/// Sends a batch of events, oldest first; tells whether the bus took it. Sending it again is harmless.
+/// Sends a batch of events, oldest first; answers whether the bus accepted it. Repeating it is harmless.
 pub(crate) async fn send(bus: &Bus, events: &[Event]) -> bool {
     let events: Vec<_> = events.iter().map(|event| (event, Way::of(event))).collect();
     send_all(bus, &events).await
@@ -112,7 +112,7 @@ async fn send_all(bus: &Bus, events: &[(&Event, Way)]) -> bool {
     send_first(bus, &first).await && send_numbered(bus, &others).await
 }
 
-/// Those of one channel go in one message, a line each: there is nothing to look up or to keep for them.
+/// Those of one channel are sent in one message, a line each: there is nothing to look up or to keep for them.
 async fn send_first(bus: &Bus, events: &[(&Event, Way)]) -> bool {
     if events.is_empty() {
         return true;
@@ -124,7 +124,7 @@ async fn send_first(bus: &Bus, events: &[(&Event, Way)]) -> bool {
             message.push(b'\n');
         }
         if let Err(error) = serde_json::to_writer(&mut *message, event) {
-            tracing::error!(job = %event.job_id, %error, "an event can't be written");
+            tracing::error!(job = %event.job_id, %error, "an event can't be serialised");
             return true;
         }
     }
@@ -165,8 +165,8 @@ fn without_prev(event: &Event) -> Option<String> {
     Some(json)
 }
 
-/// A job that began and ended within one batch is said to have ended: the event before it says no more
-/// than a poll of the ledger would, and nobody has seen it.
+/// Of a job that started and ended within one batch, only the end is sent: the event before it has no more
+/// than a poll of the ledger, and it has not been seen.
 fn leave_out_superseded(batch: &mut Vec<(Event, Way)>) {
     let mut later: HashMap<JobId, usize> = HashMap::with_capacity(batch.len());
     let mut out = vec![false; batch.len()];
@@ -190,7 +190,7 @@ fn leave_out_superseded(batch: &mut Vec<(Event, Way)>) {
     });
 }
 
-/// A task that sends events in the order in which they were handed over, many at a time, so that a
+/// A task that sends events in the order in which they were queued, many at a time, so that a
 /// job never waits for Redis.
 #[derive(Clone, Debug)]
 pub(crate) struct Publisher(mpsc::UnboundedSender<(Event, Way)>);
@@ -217,19 +217,19 @@ impl Publisher {
         (Self(sender), sending)
     }
 
-    /// Hands an event over.
+    /// Queues an event.
     pub(crate) fn publish(&self, event: Event) {
         let way = Way::of(&event);
         self.hand_over(event, way);
     }
 
-    /// Hands over an event of a job that runs for the first time and has said nothing yet, but for such events.
+    /// Queues an event of a job that runs for the first time and has sent only such events so far.
     pub(crate) fn publish_first(&self, event: Event) {
         let way = if event.is_bare() { Way::First } else { Way::Both };
         self.hand_over(event, way);
     }
 
-    /// Hands over an event that was live already, for the history only.
+    /// Queues an event that was sent live already, for the history only.
     pub(crate) fn keep(&self, event: Event) {
         self.hand_over(event, Way::Keep);
     }

@@ -7,42 +7,48 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Event, Status};
-use crate::{Bus, Database, JobId, Origin, Tx};
+use crate::{Bus, Database, JobId, Origin, Owner, Tx};
 
-/// A job as the ledger has it, with its newest event.
+/// A job in the ledger's state, with its newest event.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What a watcher sees.
+    /// The event, as watchers see it.
     pub event: Event,
-    /// The workspace it belongs to.
+    /// Workspace that it belongs to.
     pub workspace: Option<Uuid>,
-    /// Its kind's name.
+    /// Kind.
     pub kind: String,
-    /// The pool that runs it.
+    /// Pool that runs it.
     pub pool: String,
-    /// Who asked for it.
+    /// Origin.
     pub origin: Origin,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     pub priority: i16,
-    /// Attempts that its kind allows.
+    /// Maximum number of attempts of its kind.
     pub max_attempts: i32,
-    /// Why the last attempt failed, if one did: `code`, `message`, `attempt`.
+    /// Error of the last failed attempt: `code`, `message`, `attempt`.
     pub error: Option<Value>,
-    /// When it becomes, or became, due.
+    /// Due time.
     pub run_at: DateTime<Utc>,
-    /// When it was enqueued.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End time.
     pub finished_at: Option<DateTime<Utc>>,
-    /// The number of the event whose progress the ledger kept; 0 without any.
+    /// Number of the event whose progress the ledger has stored; 0 without any.
     kept: i64,
 }
 
 impl Snapshot {
-    /// The job as it will be when the transaction commits. Nothing but the ledger is asked, since the transaction holds the
-    /// job's row; what else is known of it was before.
+    /// Owner of the job.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of_row(self.workspace)
+    }
+
+    /// The job as it will be at the transaction's commit. Only the ledger is read, since the transaction holds the
+    /// job's row; other sources only have earlier states.
     pub async fn within(&self, tx: &mut Tx) -> Result<Option<Self>, sqlx::Error> {
         let job = self.event.job_id;
         let Some(mut snapshot) = read(tx.conn(), &[job.0]).await?.pop() else { return Ok(None) };
@@ -52,9 +58,9 @@ impl Snapshot {
         Ok(Some(snapshot))
     }
 
-    /// Takes in an event of the same job that was seen elsewhere. A newer one is the snapshot's event from
-    /// now on. An older one still knows how far the job had come where the ledger doesn't, since leases
-    /// carry progress there only now and then: so the percent never goes back.
+    /// Merges an event of the same job from elsewhere. A newer one becomes the snapshot's
+    /// event. An older one may have progress that the ledger lacks, since leases
+    /// store it there only periodically: so the percentage never decreases.
     pub(crate) fn take(&mut self, seen: &Event) {
         if seen.seq > self.event.seq {
             self.event = seen.clone();
@@ -91,7 +97,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// What the ledger alone knows.
+    /// The ledger's part alone.
     pub(crate) fn into_snapshot(self) -> Result<Snapshot, sqlx::Error> {
         let id = JobId(self.id);
         let status = Status::of_state(&self.state, self.due);
@@ -99,7 +105,7 @@ impl Row {
         let mut event = Event::transition(id, status, self.epoch, at);
         let mut kept_seq = 0;
         if let Some(kept) = self.progress.and_then(|p| serde_json::from_value::<Event>(p).ok()) {
-            // Progress kept under this epoch is newer than the transition, older progress still counts.
+            // Progress stored under this epoch is newer than the transition, older progress still counts.
             if Event::epoch_of(kept.seq) == self.epoch && status == Status::Running {
                 event.seq = kept.seq;
                 event.timestamp = kept.timestamp;
@@ -142,7 +148,7 @@ impl Row {
     }
 }
 
-/// The same, without those that can't be read: one damaged job is no reason to tell the others' watchers nothing.
+/// The same, without unreadable ones: one damaged job must not affect the watchers of others.
 pub(crate) async fn readable(database: &Database, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
     match from_ledger(database, ids).await {
         Err(sqlx::Error::ColumnDecode { .. }) if ids.len() > 1 => {
@@ -162,7 +168,7 @@ pub(crate) async fn readable(database: &Database, ids: &[Uuid]) -> Result<Vec<Sn
     }
 }
 
-/// The jobs among `ids` that exist, as the ledger has them.
+/// The jobs among `ids` that exist, in the ledger's state.
 pub(crate) async fn from_ledger(database: &Database, ids: &[Uuid]) -> Result<Vec<Snapshot>, sqlx::Error> {
     read(database.reader().await?.conn(), ids).await
 }
@@ -185,7 +191,7 @@ pub(crate) async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Sn
     rows.into_iter().map(Row::into_snapshot).collect()
 }
 
-/// Those of many rows that can be read: one that is damaged hides its own job and no other.
+/// The readable ones of many rows: a damaged one hides its own job only.
 pub(crate) fn keep_readable(rows: Vec<Row>) -> Vec<Snapshot> {
     rows.into_iter()
         .filter_map(|row| {
@@ -197,8 +203,8 @@ pub(crate) fn keep_readable(rows: Vec<Row>) -> Vec<Snapshot> {
         .collect()
 }
 
-/// The events that Redis keeps of a job with a number above `after`, oldest first, and whether they
-/// follow on `after` without a hole. Nothing at all when Redis can't be asked.
+/// The events in Redis of a job with a number above `after`, oldest first, and whether they
+/// follow `after` without a gap. None if Redis is unreachable.
 pub(crate) async fn history(bus: &Bus, id: JobId, after: i64) -> (Vec<Event>, bool) {
     let reply: Result<StreamRangeReply, _> = redis::cmd("XRANGE")
         .arg(bus.history_key(id))
@@ -219,7 +225,7 @@ pub(crate) async fn history(bus: &Bus, id: JobId, after: i64) -> (Vec<Event>, bo
     (events, whole)
 }
 
-/// The newest event that Redis keeps of a job.
+/// The newest event in Redis of a job.
 pub(crate) async fn newest(bus: &Bus, id: JobId) -> Option<Event> {
     let reply: StreamRangeReply = redis::cmd("XREVRANGE")
         .arg(bus.history_key(id))

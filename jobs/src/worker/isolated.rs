@@ -1,11 +1,11 @@
-//! A job whose worker died with it runs alone: in a child process that does nothing else. Here are both
+//! A job whose worker crashed with it runs alone: in a child process that does nothing else. Here are both
 //! ends of that, the worker's ([`mod@run`]) and the child's ([`run_isolated`]).
 //!
 //! The child works under the worker's claim and writes the job's end to the ledger itself, under the
-//! fence; what it says afterwards is for the worker's figures only. So there is no moment at which an
-//! end is known to one of them and written by neither. The child notes that it begins before it does:
+//! fence; its answer is for the worker's figures only. So there is no moment at which an
+//! end is known to one of them and written by neither. The child records its start first:
 //! a death after that is a crash of the job, one before it is not. A worker that dies takes its
-//! children along, which see their stdin end.
+//! children along, which see the end of their stdin.
 
 use std::{
     collections::HashMap,
@@ -40,26 +40,26 @@ use run::Verdict;
 /// The argument that makes a worker's binary run one job, by [`run_isolated`].
 pub const RUN_ISOLATED: &str = "run-isolated";
 
-/// Children of a worker at once. A job that has crashed alone before takes all places, so that it has no
+/// Maximum number of a worker's children. A job that has crashed alone before takes all places, so that it has no
 /// company that a machine short of memory could end with it.
 const PLACES: u32 = 4;
-/// How much longer than its kind's timeout a child may take; it ends the attempt itself unless it hangs.
+/// Additional time of a child beyond its kind's timeout; it ends the attempt itself unless it hangs.
 const SLACK: Duration = Duration::from_secs(10);
-/// When a job that no child could be started for is tried again.
+/// Delay before the retry of a job for which no child could be started.
 const LATER: Duration = Duration::from_secs(5);
-/// How long a child's last events may take to leave it.
+/// Maximum time for a child's last events to be sent.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What the worker tells a child that is to leave.
+/// The worker's message to a child that has to hand back.
 const HAND_BACK: &str = "hand back";
-/// What may become of a job, as a child says it.
+/// The outcomes of a job in a child's answer.
 const OUTCOMES: [&str; 6] = ["completed", "failed", "cancelled", "retried", "returned", "fenced"];
 
-/// How a worker starts the process that runs one job: usually itself again.
+/// The command with which a worker starts the process that runs one job: usually itself again.
 #[derive(Debug, Clone)]
 pub struct IsolatedProcess {
-    /// The program; it is started with [`RUN_ISOLATED`] as its only argument.
+    /// Program; it is started with [`RUN_ISOLATED`] as its only argument.
     pub program: PathBuf,
-    /// Variables that it has otherwise than the worker.
+    /// Environment variables that differ from the worker's.
     pub variables: Vec<(&'static str, String)>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Isolation {
     places: Semaphore,
 }
 
-/// What the child is to do: the first line of its stdin.
+/// The child's order: the first line of its stdin.
 #[derive(Serialize, Deserialize)]
 struct Order {
     worker: Uuid,
@@ -80,15 +80,15 @@ struct Order {
 
 /// How a child ended.
 enum Ended {
-    /// It has written what became of the job.
+    /// It has written the job's outcome.
     Said(&'static str),
-    /// It did not say.
+    /// It died without an answer.
     Died(String),
-    /// It went on after its time, and was killed.
+    /// It exceeded its time, and was killed.
     Hung,
-    /// There was none.
+    /// It could not be started.
     NotStarted(std::io::Error),
-    /// There was none, since the worker is leaving.
+    /// It was not started, since the worker is stopping.
     Leaving,
 }
 
@@ -108,7 +108,7 @@ impl Isolation {
     }
 }
 
-/// Has a claimed job run by a child; answers with what became of it.
+/// Runs a claimed job in a child; answers its outcome.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     isolation: &Isolation,
@@ -136,9 +136,9 @@ pub(super) async fn run(
         Ok(Ended::Died(how)) => match let_go(shared, job, &how).await {
             Ok(true) => return "crashed",
             Ok(false) => Verdict::again(LATER),
-            // Its lease runs out, and the leader finds the same then.
+            // Its lease expires, and the leader finds the same then.
             Err(error) => {
-                tracing::warn!(job = %job.id, %error, "could not let go of a job");
+                tracing::warn!(job = %job.id, %error, "could not release a job");
                 return "crashed";
             }
         },
@@ -147,7 +147,7 @@ pub(super) async fn run(
             run::failed(entry, job, run::EXHAUSTED, message)
         }
         Ok(Ended::NotStarted(error)) => {
-            tracing::error!(job = %job.id, %error, "could not start a process for a job that is to run alone");
+            tracing::error!(job = %job.id, %error, "could not start a process for a job that has to run alone");
             Verdict::again(LATER)
         }
         Err(_) if aborted == Some(Aborted::Cancelled) => Verdict::Cancelled,
@@ -170,7 +170,7 @@ async fn attend(shared: &Shared, order: Order, timeout: Duration) -> Ended {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(error),
     };
-    tracing::info!(job = %order.job.id, kind = order.job.kind, pid = child.id(), "a worker died with it: runs alone");
+    tracing::info!(job = %order.job.id, kind = order.job.kind, pid = child.id(), "a worker crashed with it: runs alone");
     let stdin = child.stdin.take();
     let ended = tokio::select! {
         ended = tokio::time::timeout(timeout + SLACK, listen(&mut child)) => ended.unwrap_or(Ended::Hung),
@@ -180,7 +180,7 @@ async fn attend(shared: &Shared, order: Order, timeout: Duration) -> Ended {
     ended
 }
 
-/// Reads what the child says, until it has said it all.
+/// Reads the child's answer to its end.
 async fn listen(child: &mut Child) -> Ended {
     if let Some(stdout) = child.stdout.take() {
         let mut lines = BufReader::new(stdout).lines();
@@ -196,8 +196,8 @@ async fn listen(child: &mut Child) -> Ended {
     }
 }
 
-/// Tells the child its order, and when to leave. It never returns: a child whose stdin ends thinks that
-/// the worker is gone.
+/// Sends the child its order, and the request to hand back. It never returns: for a child, the end of its stdin means
+/// that the worker is dead.
 async fn tell(
     stdin: Option<ChildStdin>,
     order: Order,
@@ -226,11 +226,11 @@ async fn let_go(shared: &Shared, job: &Claimed, how: &str) -> Result<bool, sqlx:
     ledger::let_go(&shared.database.pool, job.id, job.fence).await
 }
 
-/// The child's whole life: reads from stdin which job its worker has claimed, runs it as the worker
-/// would, and says on stdout what became of it. `hand_back` is cancelled when the worker asks for that.
+/// The child's main function: reads the job that its worker has claimed from stdin, runs it as the worker
+/// would, and writes its outcome to stdout. `hand_back` is cancelled when the worker requests that.
 ///
 /// # Errors
-/// When the order can't be read, or the ledger can't be told that the job begins.
+/// When the order can't be read, or the job's start can't be recorded in the ledger.
 pub async fn run_isolated(
     database: Database,
     registry: Registry,
@@ -271,7 +271,7 @@ pub async fn run_isolated(
     writeln!(std::io::stdout(), "{outcome}").map_err(sqlx::Error::Io)
 }
 
-/// Listens to the worker, on a thread of its own, so that a handler that hangs ends with it all the same.
+/// Listens to the worker, on a thread of its own, so that a hanging handler ends with it all the same.
 fn obey(order: oneshot::Sender<String>, hand_back: &CancellationToken) {
     let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
     if let Some(line) = lines.next() {
@@ -282,6 +282,6 @@ fn obey(order: oneshot::Sender<String>, hand_back: &CancellationToken) {
             }
         }
     }
-    // The worker is gone, and with it its claim to what is done here.
+    // The worker is dead, and with it its claim to the work done here.
     std::process::exit(1);
 }

@@ -21,13 +21,13 @@ use crate::{
     watch::{Counts, Event, Status, event::Of, snapshot},
 };
 
-/// How long a job of a newer release waits before a worker is asked again, perhaps a newer one.
+/// Delay before a job of a newer release is offered to a worker again, perhaps a newer one.
 const NEWER_RELEASE_WAIT: Duration = Duration::from_secs(5);
 
 /// The code of a job whose last attempt failed.
 pub(super) const EXHAUSTED: &str = "attempts_exhausted";
 
-/// How a claimed job leaves this worker.
+/// The way in which a claimed job leaves this worker.
 pub(super) enum Verdict {
     Done(Value),
     Failed {
@@ -39,27 +39,27 @@ pub(super) enum Verdict {
         delay: Duration,
         reason: Reason,
     },
-    /// Someone else holds it, or nothing is to be written: leave the ledger alone.
+    /// Another worker holds it, or nothing is to be written: leave the ledger unchanged.
     Leave,
 }
 
-/// Why a job goes back to wait.
+/// The reason why a job returns to waiting.
 pub(super) enum Reason {
-    /// It asked for that, or was given back.
+    /// It requested that, or was given back.
     Own,
-    /// The attempt failed; what watchers are told.
+    /// The attempt failed; the message for watchers.
     Failure(String),
-    /// What it needs is away, which spends no attempt; what watchers are told.
+    /// A service that it needs is unreachable, which counts as no attempt; the message for watchers.
     Away(String),
 }
 
 impl Verdict {
-    /// Back to wait, without a failure.
+    /// Back to waiting, without a failure.
     pub(super) fn again(delay: Duration) -> Self {
         Self::Again { delay, reason: Reason::Own }
     }
 
-    /// The same, as the ledger can store it and watchers can take it.
+    /// The same, in a form that the ledger can store and watchers can take.
     fn cleaned(self) -> Self {
         match self {
             Self::Done(result) => border::result(result).map_or_else(
@@ -104,7 +104,7 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     let started = tokio::time::Instant::now();
     let outcome = match (&shared.isolation, shared.registry.entry(&job.kind)) {
         (Some(isolation), Some(entry)) if job.isolate && job.version <= entry.version => {
-            // In a box, as whatever is rare and large here: each job of a full worker holds a future of this size.
+            // Boxed, as everything rare and large here: each job of a full worker holds a future of this size.
             Box::pin(isolated::run(&shared, isolation, entry, &job)).await
         }
         _ => carry_out(&shared, &mut job).await,
@@ -114,8 +114,8 @@ pub(crate) async fn run(shared: Arc<Shared>, id: JobId, slot: OwnedSemaphorePerm
     drop(slot);
 }
 
-/// Runs a claimed job in this process, to its end or back into the queue; answers with what became of it.
-/// The payload is the handler's.
+/// Runs a claimed job in this process, to its end or back into the queue; answers the outcome.
+/// The payload is moved to the handler.
 pub(super) async fn carry_out(shared: &Arc<Shared>, job: &mut Claimed) -> &'static str {
     let payload = job.payload.take();
     let job = &*job;
@@ -128,7 +128,7 @@ pub(super) async fn carry_out(shared: &Arc<Shared>, job: &mut Claimed) -> &'stat
         Some(entry) if job.version <= entry.version => {
             attempt(shared, entry, job, payload, progress.clone(), &log).await
         }
-        // A newer release has enqueued it; this one must not judge.
+        // A newer release has enqueued it; this one can't judge it.
         Some(_) | None => Verdict::again(NEWER_RELEASE_WAIT),
     };
     settle(shared, job, &progress, &log, verdict).await
@@ -143,7 +143,7 @@ fn tell(shared: &Shared, job: &Claimed, progress: &Progress, event: Event) {
     }
 }
 
-/// The claim's event.
+/// The event of the claim.
 pub(super) async fn beginning(shared: &Shared, job: &Claimed) -> Event {
     let mut event = Event::transition(job.id, Status::Running, job.epoch, crate::clock::now())
         .carrying_on(progress_before(shared, job).await);
@@ -152,8 +152,8 @@ pub(super) async fn beginning(shared: &Shared, job: &Claimed) -> Event {
     event
 }
 
-/// How far the job had come under its last holder: what the ledger kept, or what the bus saw last, so
-/// that the percent doesn't go back.
+/// The job's progress under its last holder: from the ledger, or the newest on the bus, so
+/// that the percentage doesn't decrease.
 async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
     if job.fence == 1 {
         return None;
@@ -163,7 +163,7 @@ async fn progress_before(shared: &Shared, job: &Claimed) -> Option<Event> {
     kept.into_iter().chain(seen).max_by_key(|event| event.seq)
 }
 
-/// Runs the handler as a task, so that a panic is its own and an abort ends it at once.
+/// Runs the handler as a task, so that a panic stays its own and an abort ends it at once.
 async fn attempt(
     shared: &Arc<Shared>,
     entry: &Entry,
@@ -173,14 +173,14 @@ async fn attempt(
     log: &JobLog,
 ) -> Verdict {
     let Some(origin) = &job.origin else {
-        let message = "its record of who asked for it is damaged".to_owned();
+        let message = "the record of its origin is damaged".to_owned();
         return Verdict::Failed { code: "origin_unreadable".to_owned(), message };
     };
     let payload = match entry.read(&shared.database.keys, job, payload) {
         Ok(payload) => payload,
         Err(error) if error.may_pass() => {
             tracing::error!(job = %job.id, kind = entry.name, %error, "this worker can't read a job");
-            return failed(entry, job, error.code(), "its secrets can't be read just now".into());
+            return failed(entry, job, error.code(), "its secrets can't be read at present".into());
         }
         Err(error) => {
             return Verdict::Failed { code: error.code().to_owned(), message: error.to_string() };
@@ -254,7 +254,7 @@ fn judge(entry: &Entry, job: &Claimed, answer: Answer) -> Verdict {
         Err(JobError::Final { code, message }) => Verdict::Failed { code: code.to_owned(), message },
         Err(error) => {
             if let Some(message) = error.away() {
-                tracing::warn!(job = %job.id, kind = entry.name, %error, "what a job needs is away; not its failure");
+                tracing::warn!(job = %job.id, kind = entry.name, %error, "a service that a job needs is unreachable; not its failure");
                 return Verdict::Again { delay: entry.away(), reason: Reason::Away(message) };
             }
             tracing::warn!(job = %job.id, kind = entry.name, attempt = job.attempt, %error, "attempt failed");
@@ -277,7 +277,7 @@ pub(super) fn failed(entry: &Entry, job: &Claimed, code: &str, message: String) 
     Verdict::Again { delay: entry.backoff(job.attempt), reason: Reason::Failure(message) }
 }
 
-/// Writes the verdict to the ledger, however long the database is away, then tells the watchers.
+/// Writes the verdict to the ledger, however long the database is unreachable, then notifies the watchers.
 pub(super) async fn settle(
     shared: &Shared,
     job: &Claimed,
@@ -363,12 +363,12 @@ async fn end(shared: &Shared, job: &Claimed, progress: &Progress, last: Event, e
     state
 }
 
-/// The end of a job whose own the ledger refuses to store: with nothing in it that the job has said.
+/// The end of a job whose own end the ledger refuses to store: without anything from the job.
 fn refused_end(job: &Claimed, refused: &Ended) -> Ended {
     if refused.state == "cancelled" {
         return ended(job, "cancelled", None);
     }
-    let message = "the ledger refuses to store what the job ended with";
+    let message = "the ledger refuses to store the job's result";
     let error = json!({ "code": border::NOT_STORABLE, "message": message, "attempt": job.attempt });
     Ended { error: Some(error), ..ended(job, "failed", None) }
 }
@@ -392,7 +392,7 @@ async fn put_back(
     let epoch = match persist(job.id, true, || shared.returns.call(returned.clone())).await {
         Ok(epoch) => epoch,
         Err(refused) => {
-            tracing::error!(job = %job.id, kind = job.kind, error = %refused, "the ledger refuses what a job said");
+            tracing::error!(job = %job.id, kind = job.kind, error = %refused, "the ledger refuses a job's message");
             let bare = Returned { progress: None, error: None, ..returned };
             persist(job.id, false, || shared.returns.call(bare.clone())).await.unwrap_or_default()
         }
@@ -407,9 +407,7 @@ async fn put_back(
         rate: None,
         message: match reason {
             Reason::Own => None,
-            Reason::Failure(reason) => {
-                Some(format!("Attempt {} failed: {reason}. Trying again.", job.attempt))
-            }
+            Reason::Failure(reason) => Some(format!("Attempt {} failed: {reason}. Retrying.", job.attempt)),
             Reason::Away(_) => last.message.clone(),
         },
         ..last
@@ -417,7 +415,7 @@ async fn put_back(
     match control::end_if_asked(&shared.database, job.id).await {
         Ok(true) => return "cancelled",
         Ok(false) => {}
-        Err(error) => tracing::warn!(job = %job.id, %error, "could not see whether to cancel"),
+        Err(error) => tracing::warn!(job = %job.id, %error, "could not check for a cancel request"),
     }
     if delay.is_zero() {
         shared.database.bus.wake(None);
@@ -425,12 +423,12 @@ async fn put_back(
     if retried { "retried" } else { "returned" }
 }
 
-/// Writes until the ledger has taken it: the work is done, and only saying so is missing. While it
-/// tries, the lease is renewed as far as the database lets it; if another holder has taken over
-/// meanwhile, the answer is `None` and that holder's word counts.
+/// Writes until the ledger has accepted it: the work is done, and only its record is missing. While it
+/// tries, the lease is renewed as far as the database allows; if another holder has taken over
+/// meanwhile, the answer is `None` and that holder decides.
 ///
 /// # Errors
-/// Where it `may_be_refused`, and the ledger refuses what is to be written: writing it again would not help.
+/// If it `may_be_refused`, and the ledger refuses the data: writing it again would not help.
 async fn persist<T, F, Fut>(id: JobId, may_be_refused: bool, write: F) -> Result<Option<T>, Arc<sqlx::Error>>
 where
     F: Fn() -> Fut,

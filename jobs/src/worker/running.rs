@@ -1,4 +1,4 @@
-//! The jobs that a worker has in hand: their leases are renewed, requests to stop or to hand back noticed.
+//! The running jobs of a worker: renewal of their leases, requests to stop or to hand back.
 
 use std::{
     collections::HashMap,
@@ -20,33 +20,33 @@ use crate::{
     roster::{self, Asked, State},
 };
 
-/// How often the ledger is asked for requests that the bus did not bring.
+/// Interval of the ledger's check for requests that the bus did not deliver.
 const CANCEL_CHECK: Duration = Duration::from_secs(1);
-/// How long a handler may take to stop by itself.
+/// Maximum time for a handler to stop by itself.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
-/// Why a handler's task was ended from outside.
+/// The reason why a handler's task was aborted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aborted {
     /// It did not stop by itself after a cancel request.
     Cancelled,
-    /// The worker is leaving, and the grace period is over.
+    /// The worker is stopping, and the grace period has passed.
     Leaving,
 }
 
 pub(crate) struct RunningJob {
     pub fence: i64,
-    /// None for a job in a process of its own, which tells its progress itself.
+    /// None for a job in a process of its own, which reports its progress itself.
     pub progress: Option<Progress>,
     pub cancel: CancellationToken,
     pub hand_back: CancellationToken,
-    /// None before its handler has begun, and once it has returned.
+    /// None before its handler has started, and once it has returned.
     pub task: Option<AbortHandle>,
     pub aborted: Option<Aborted>,
 }
 
 impl RunningJob {
-    /// One whose handler doesn't run.
+    /// A job whose handler isn't running.
     fn idle(fence: i64) -> Self {
         Self {
             fence,
@@ -59,7 +59,7 @@ impl RunningJob {
     }
 }
 
-/// The jobs in hand, by id.
+/// The running jobs, by id.
 #[derive(Default)]
 pub(crate) struct RunningJobs(Mutex<HashMap<JobId, RunningJob>>);
 
@@ -73,8 +73,8 @@ impl RunningJobs {
         self.insert(id, RunningJob::idle(fence));
     }
 
-    /// Goes on keeping the lease of a job whose handler has returned, until its end is written; tells why the
-    /// handler's task was ended from outside, if it was.
+    /// Continues to keep the lease of a job whose handler has returned, until its end is written; answers the reason
+    /// of an abort of the handler's task, if there was one.
     pub(crate) fn returned(&self, id: JobId) -> Option<Aborted> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(&id)?;
@@ -82,12 +82,12 @@ impl RunningJobs {
         std::mem::replace(job, RunningJob::idle(fence)).aborted
     }
 
-    /// Takes a job out, once its end is written.
+    /// Removes a job, once its end is written.
     pub(crate) fn remove(&self, id: JobId) {
         self.lock().remove(&id);
     }
 
-    /// Asks a job to stop, and aborts it if it doesn't within the grace.
+    /// Signals a job to stop, and aborts it if it doesn't within the grace period.
     pub(crate) fn cancel(self: &RunningJobs, shared: &Arc<Shared>, id: JobId, epoch: i64) {
         let mut jobs = self.lock();
         let asked = jobs.get_mut(&id).filter(|job| !job.cancel.is_cancelled()).and_then(|job| {
@@ -96,7 +96,7 @@ impl RunningJobs {
                 progress.advance(epoch, true);
             }
             job.cancel.cancel();
-            // A process of its own has heard it too, and ends the job by itself unless it hangs.
+            // A process of its own has received it too, and ends the job by itself unless it hangs.
             let grace = if job.progress.is_some() { CANCEL_GRACE } else { 2 * CANCEL_GRACE };
             Some((task, grace))
         });
@@ -112,14 +112,14 @@ impl RunningJobs {
         });
     }
 
-    /// Asks a job to hand back at its next checkpoint.
+    /// Signals a job to hand back at its next checkpoint.
     pub(crate) fn hand_back(&self, id: JobId) {
         if let Some(job) = self.lock().get(&id) {
             job.hand_back.cancel();
         }
     }
 
-    /// Ends every handler; their jobs go back to wait.
+    /// Aborts every handler; their jobs return to waiting.
     pub(crate) fn abort_all(&self) {
         for job in self.lock().values_mut() {
             if let Some(task) = &job.task {
@@ -134,10 +134,10 @@ impl RunningJobs {
     }
 }
 
-/// Renews all leases, every third of a lease, and keeps each job's progress with it. Progress that
-/// Redis may have lost is sent again. The answer says what an operator asks of the worker; word on the
-/// bus that something is asked brings the next renewal forward. Without `heartbeat`, nothing is said of the
-/// worker itself: that is for another process to do.
+/// Renews all leases, every third of a lease, and stores each job's progress with it. Progress that
+/// Redis may have lost is sent again. The answer has the operator's command to the worker; a notification on the
+/// bus triggers the next renewal. Without `heartbeat`, nothing is recorded of the
+/// worker itself: that is done by another process.
 pub(crate) async fn keep_leases(shared: Arc<Shared>, heartbeat: bool, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(shared.registration.lease / 3);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -170,7 +170,7 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>, heartbeat: bool, stop: Canc
     }
 }
 
-/// Renews leases with the jobs' progress, and without it where the ledger refuses that: what one job says
+/// Renews leases with the jobs' progress, and without it if the ledger refuses that: one job's message
 /// must not cost the others their leases.
 async fn renew(
     shared: &Shared,
@@ -188,7 +188,7 @@ async fn renew(
     }
 }
 
-/// Notices requests: at once by the bus, and within a second without it.
+/// Handles requests: at once by the bus, and within a second without it.
 pub(crate) async fn watch_for_cancels(shared: Arc<Shared>, stop: CancellationToken) {
     let listener = tokio::spawn(listen(Arc::clone(&shared), shared.database.clone()));
     let mut ticks = tokio::time::interval(CANCEL_CHECK);
@@ -210,7 +210,7 @@ pub(crate) async fn watch_for_cancels(shared: Arc<Shared>, stop: CancellationTok
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "could not look for requests"),
+            Err(error) => tracing::warn!(%error, "could not read the requests"),
         }
     }
     listener.abort();

@@ -1,4 +1,4 @@
-//! The mailer without a server: one `.eml` file per mail in a folder, which mail programs open.
+//! The mailer without a server: one `.eml` file per email in a folder, which mail programs open.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox in that folder, which is made when it is needed.
+    /// An outbox in that folder, which is created when needed.
     #[must_use]
     pub fn new(folder: PathBuf, from: Sender) -> Self {
         Self { folder, from }
@@ -24,7 +24,7 @@ impl Outbox {
 
 #[async_trait]
 impl Mailer for Outbox {
-    /// Under its id, so that a mail sent twice is one file; moved there whole.
+    /// Named by its id, so that an email sent twice is one file; moved there when complete.
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let message = self.from.message(mail)?.formatted();
         let not_now = |error: std::io::Error| MailError::NotNow(error.to_string());

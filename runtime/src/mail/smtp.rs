@@ -1,4 +1,4 @@
-//! The mailer for real: SMTP, with TLS from the first byte (`smtps://`), by STARTTLS
+//! The mailer with a server: SMTP, with TLS from the first byte (`smtps://`), by STARTTLS
 //! (`smtp://…?tls=required`) or not at all (`smtp://`, for a server on the same machine).
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// The server at that URL; connects when there is something to send.
+    /// The server at that URL; connects when there is an email to send.
     pub fn new(url: &Url, from: Sender) -> Result<Self, smtp::Error> {
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.as_str())?
             .timeout(Some(Duration::from_secs(20)))
@@ -40,8 +40,8 @@ impl Mailer for Smtp {
     }
 }
 
-/// Whether the server wants another login than ours, or TLS. That is the installation's to mend, and no
-/// reason to give up the mail.
+/// Whether the server rejects our login, or requires TLS. That is the installation's to fix, and no
+/// reason to give up the email.
 fn is_about_us(error: &smtp::Error) -> bool {
     error.status().is_some_and(|code| matches!(code.into(), 530 | 534 | 535 | 538))
 }

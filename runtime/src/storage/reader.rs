@@ -1,4 +1,4 @@
-//! An object as `Read + Seek`, for parsers that know nothing of object stores.
+//! An object as `Read + Seek`, for parsers without support for object stores.
 
 use std::{
     io::{Error, ErrorKind, Read, Result, Seek, SeekFrom},
@@ -44,7 +44,7 @@ impl ObjectReader {
         self.size
     }
 
-    /// The rest of the window from the position on, fetched when it is empty.
+    /// The rest of the window from the position on, fetched if it is empty.
     fn buffered(&mut self) -> Result<&[u8]> {
         let end = self.window_at + self.window.len() as u64;
         if !(self.window_at..end).contains(&self.position) {

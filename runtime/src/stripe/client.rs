@@ -15,20 +15,20 @@ use super::{
     transport::Transport,
 };
 
-/// The version of the API that answers are read by, whatever the account's own is.
+/// Version of the API for parsing answers, whatever the account's own is.
 const API_VERSION: &str = "2024-06-20";
 
 /// A form, in order.
 type Form = Vec<(&'static str, String)>;
 
-/// Talks to Stripe with an account's key.
+/// A client with an account's key.
 pub(super) struct StripeClient {
     transport: Transport,
     key: String,
     base: Url,
 }
 
-/// What every object has.
+/// The common part of every object.
 #[derive(Deserialize)]
 struct Created {
     id: String,
@@ -74,7 +74,7 @@ struct SaidMetadata {
     plan: Option<String>,
 }
 
-/// How Stripe says no.
+/// An error of Stripe's API.
 #[derive(Deserialize)]
 struct Said {
     error: Option<SaidError>,
@@ -113,7 +113,7 @@ impl StripeClient {
         if status.is_success() { read(path, &body) } else { Err(refusal(status, said(&body))) }
     }
 
-    /// What is there now under a path; none when nothing is.
+    /// The object under a path; none if there is none.
     async fn fetch<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, StripeError> {
         let (status, body) = self.send(self.request(Method::GET, path).body(Full::default())).await?;
         match status {
@@ -152,7 +152,7 @@ fn read<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, StripeError> 
     serde_json::from_slice(body).map_err(|error| StripeError::NotNow(format!("{path}: {error}")))
 }
 
-/// Why Stripe says no; of an answer that isn't Stripe's, how it begins.
+/// The error of Stripe; for an answer that isn't Stripe's, its beginning.
 fn said(body: &[u8]) -> SaidError {
     let said = serde_json::from_slice::<Said>(body).ok().and_then(|said| said.error);
     said.unwrap_or_else(|| {
@@ -162,7 +162,7 @@ fn said(body: &[u8]) -> SaidError {
     })
 }
 
-/// Whom an answer blames.
+/// The error of an answer by its status.
 fn refusal(status: StatusCode, said: SaidError) -> StripeError {
     let message = said.message.unwrap_or_else(|| format!("status {}", status.as_u16()));
     let blames_the_payer = status == StatusCode::PAYMENT_REQUIRED
@@ -234,7 +234,7 @@ impl Billing for StripeClient {
     }
 
     async fn subscription(&self, id: &str) -> Result<Option<CurrentSubscription>, StripeError> {
-        // An id is one segment of a path, whatever is in it.
+        // An id is one segment of a path, whatever it contains.
         if id.is_empty() || id.contains('/') {
             return Ok(None);
         }

@@ -1,5 +1,5 @@
-//! Whether a notice is Stripe's: the header `Stripe-Signature` holds a time `t` and signatures `v1`, one of
-//! which is the HMAC-SHA256 of `t.payload` under the endpoint's secret.
+//! Authentication of Stripe's webhook events: the header `Stripe-Signature` has a time `t` and signatures `v1`,
+//! one of which is the HMAC-SHA256 of `t.payload` under the endpoint's secret.
 
 use std::str::FromStr;
 
@@ -7,16 +7,16 @@ use chrono::{DateTime, Duration, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// How far its time may be from ours: what is older was perhaps recorded and sent again.
+/// Maximum difference of its time from ours: an older one may be a replay.
 const TOLERANCE: Duration = Duration::minutes(5);
 
-/// What Stripe signs its notices to one endpoint with.
+/// The secret with which Stripe signs its webhook events for one endpoint.
 #[derive(Clone)]
 pub struct WebhookSecret(String);
 
-/// The notice is not Stripe's, or not of now.
+/// The event is not signed by Stripe, or too old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the signature is not good")]
+#[error("the signature is invalid")]
 pub struct SignatureError;
 
 impl FromStr for WebhookSecret {
@@ -30,7 +30,7 @@ impl FromStr for WebhookSecret {
 }
 
 impl WebhookSecret {
-    /// Checks a notice's signature.
+    /// Checks the signature of an event.
     ///
     /// # Errors
     /// [`SignatureError`], whatever is wrong with it.
@@ -50,7 +50,7 @@ impl WebhookSecret {
         mac.update(b".");
         mac.update(payload);
         let is_good = |signature: &str| {
-            // Takes as long whichever byte differs.
+            // Constant time.
             hex::decode(signature).is_ok_and(|bytes| mac.clone().verify_slice(&bytes).is_ok())
         };
         if value("v1").any(is_good) { Ok(()) } else { Err(SignatureError) }

@@ -1,5 +1,5 @@
-//! One form sent by HTTP, a connection of its own for each, and the answer read whole. No redirect is followed
-//! and no proxy asked.
+//! One form sent by HTTP, over a connection of its own, and the complete answer. Redirects are not followed,
+//! and no proxy is used.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use tokio_rustls::{
 };
 use url::Url;
 
-/// How long all of it may take.
+/// Timeout of the whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The largest answer.
+/// Maximum size of an answer, in bytes.
 const LARGEST: usize = 1 << 20;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What connects.
+/// The connector.
 pub(super) struct Transport {
     tls: TlsConnector,
 }
@@ -45,7 +45,7 @@ impl Transport {
     /// Sends a request to a server.
     ///
     /// # Errors
-    /// When it can't be reached, says something else than HTTP, or takes too long.
+    /// When it can't be reached, doesn't answer with HTTP, or takes too long.
     pub(super) async fn send(
         &self,
         server: &Url,
@@ -77,7 +77,7 @@ where
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driven = async {
-        // How it ends is told by the answer.
+        // Its result is part of the answer.
         let _ = connection.await;
         std::future::pending::<()>().await;
     };
@@ -89,6 +89,6 @@ where
     };
     tokio::select! {
         answer = asked => answer,
-        () = driven => unreachable!("it is pending for ever"),
+        () = driven => unreachable!("it never resolves"),
     }
 }

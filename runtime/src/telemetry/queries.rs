@@ -1,7 +1,7 @@
 //! A span for each SQL statement, below the span that it is run in, with the standard attributes of OpenTelemetry.
 //!
-//! sqlx tells of each statement by an event when it has ended, with its text and how long it took. The text has
-//! placeholders; bound values are not in it, and go nowhere.
+//! sqlx emits an event for each statement when it has ended, with its text and duration. The text has
+//! placeholders; bound values are not in it, and are not exported.
 
 use std::{fmt, time::Duration};
 
@@ -19,25 +19,27 @@ use tracing_subscriber::{
     layer::{self, Layer},
 };
 
-/// Where sqlx tells of statements.
+/// The target of sqlx's events of statements.
 const TARGET: &str = "sqlx::query";
-/// Characters of a statement that are exported; a migration has more.
+/// The database, as OpenTelemetry names it.
+const SYSTEM: &str = "postgresql";
+/// Maximum number of exported characters of a statement; a migration has more.
 const MAX_TEXT: usize = 4_096;
 
-/// The layer that makes spans of statements. It is there only where spans are exported.
+/// The layer that makes spans of statements; installed only where spans are exported.
 pub(crate) struct QuerySpans(pub SdkTracer);
 
 impl QuerySpans {
-    /// What it has to be given: without it, sqlx makes no events for it.
+    /// The filter that it needs: without it, sqlx makes no events for it.
     pub(crate) fn filter() -> Targets {
-        // Statements are told of at `debug`, slow ones at `warn`.
+        // Events of statements have the level `debug`, slow ones `warn`.
         Targets::new().with_target(TARGET, LevelFilter::DEBUG)
     }
 }
 
 impl<S: Subscriber> Layer<S> for QuerySpans {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
-        // Of the span that is entered. What a process does by itself, such as the dispatcher's looks, is in none.
+        // The entered span. A process's own statements, such as the dispatcher's passes, are in none.
         let above = Context::current();
         if !above.span().span_context().is_sampled() {
             return;
@@ -47,7 +49,7 @@ impl<S: Subscriber> Layer<S> for QuerySpans {
         event.record(&mut statement);
         let operation = statement.operation();
         let mut attributes = vec![
-            KeyValue::new("db.system.name", "postgresql"),
+            KeyValue::new("db.system.name", SYSTEM),
             KeyValue::new("db.query.text", statement.text().chars().take(MAX_TEXT).collect::<String>()),
             KeyValue::new("db.operation.name", operation.clone()),
         ];
@@ -69,7 +71,7 @@ impl<S: Subscriber> Layer<S> for QuerySpans {
 struct Statement {
     /// Its first words.
     summary: String,
-    /// All of it, unless the summary is.
+    /// The whole statement, unless that is the summary.
     whole: String,
     took: Duration,
     rows_returned: Option<i64>,
@@ -81,10 +83,14 @@ impl Statement {
         if whole.is_empty() { self.summary.trim() } else { whole }
     }
 
-    /// Its first word, as `SELECT`.
+    /// Its first word behind comments, as `SELECT`; what it is sent to, where there is none.
     fn operation(&self) -> String {
-        let word = self.text().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        word.to_ascii_uppercase()
+        let mut lines = self.text().lines().map(str::trim_start);
+        let begin = lines.find(|line| !line.is_empty() && !line.starts_with("--")).unwrap_or_default();
+        match begin.split(|c: char| !c.is_ascii_alphabetic()).next() {
+            None | Some("") => SYSTEM.to_owned(),
+            Some(word) => word.to_ascii_uppercase(),
+        }
     }
 }
 
@@ -110,4 +116,24 @@ impl Visit for Statement {
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_the_first_word_behind_comments() {
+        for (text, operation) in [
+            ("select 1", "SELECT"),
+            ("\n\n  with gone as (delete from jobs returning id) select 1", "WITH"),
+            ("-- Why.\n\n-- How.\n  alter table jobs add a text;", "ALTER"),
+            ("COMMIT", "COMMIT"),
+            ("-- Nothing.", "postgresql"),
+            ("", "postgresql"),
+        ] {
+            let statement = Statement { whole: text.to_owned(), ..Statement::default() };
+            assert_eq!(statement.operation(), operation, "{text}");
+        }
+    }
 }

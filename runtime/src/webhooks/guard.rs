@@ -1,5 +1,5 @@
-//! Where a webhook may go: not into the house. A name is resolved once, what it leads to is looked at, and
-//! the connection is made to just that, so that it can't lead elsewhere in between.
+//! Allowed targets of webhooks: no private addresses. A name is resolved once, its addresses are checked, and
+//! the connection is made to exactly those, so that the name can't lead elsewhere in between.
 
 use std::{
     io,
@@ -10,38 +10,38 @@ use std::{
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// The longest URL.
+/// Maximum length of a URL.
 const LONGEST: usize = 2048;
 
-/// What may be called beside public addresses.
+/// Networks that may be called in addition to public addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allowed: Arc<[IpNet]>,
 }
 
-/// Why an address is not called.
+/// The reason why an address is not called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not `http` or `https`, or with a user in it, or too long.
     #[error("must be an http or https URL without credentials, of at most {LONGEST} characters")]
     Url,
-    /// Its name leads nowhere, or only to addresses that are not public, at least just now. One answer for both: which
-    /// names the installation's own resolver knows is not a client's to learn.
-    #[error("has a name that leads to no public address")]
+    /// Its name has no address, or none that is public, at present. One answer for both: clients must not learn which
+    /// names the installation's own resolver knows.
+    #[error("has a name without a public address")]
     Nowhere,
-    /// It names an address that is not public.
+    /// It leads to an address that is not public.
     #[error("leads to an address that is not public")]
     NotPublic,
 }
 
 impl Guard {
-    /// Lets through public addresses and those of the networks.
+    /// Allows public addresses and those of the networks.
     #[must_use]
     pub fn new(allowed: Vec<IpNet>) -> Self {
         Self { allowed: allowed.into() }
     }
 
-    /// Refuses a URL that can't be called whatever its name leads to.
+    /// Refuses a URL that can't be called whatever the addresses of its name are.
     ///
     /// # Errors
     /// See [`AddressError`].
@@ -64,10 +64,10 @@ impl Guard {
         if self.lets_through(address) { Ok(()) } else { Err(AddressError::NotPublic) }
     }
 
-    /// The addresses that a URL leads to and that may be called; one at least.
+    /// The addresses of a URL that may be called; at least one.
     ///
     /// # Errors
-    /// See [`AddressError`]; [`AddressError::Nowhere`] for a name that leads to none of them just now.
+    /// See [`AddressError`]; [`AddressError::Nowhere`] for a name without any of them at present.
     pub async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, AddressError> {
         self.check(url)?;
         let port = url.port_or_known_default().ok_or(AddressError::Url)?;
@@ -79,7 +79,7 @@ impl Guard {
         }
     }
 
-    /// Of the addresses that a name leads to, if it leads anywhere, those that may be called.
+    /// Of the addresses of a name, if there are any, those that may be called.
     fn open(
         &self,
         found: io::Result<impl Iterator<Item = SocketAddr>>,
@@ -99,13 +99,13 @@ impl Guard {
     }
 }
 
-/// Whether a name means this host, whatever a resolver says (RFC 6761, section 6.3).
+/// Whether a name means this host, whatever a resolver answers (RFC 6761, section 6.3).
 fn is_this_host(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Whether an address is one of the internet's at large (IANA's special-purpose registry lists the rest).
+/// Whether an address is public (IANA's special-purpose registry lists the others).
 fn is_public(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = matches!((a, b, c), (0 | 10 | 127, _, _) | (100, 64..=127, _) | (169, 254, _))
@@ -120,7 +120,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     match segments {
         // An IPv4 address behind NAT64, or by 6to4.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => is_public(embedded(high, low)),
-        // Teredo, benchmarks, documentation and the like.
+        // Teredo, benchmarks, documentation and similar.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
@@ -201,6 +201,6 @@ mod tests {
         assert_eq!(guard.open(inside), Err(AddressError::Nowhere));
         assert_eq!(guard.open(unknown), Err(AddressError::Nowhere));
         let both = Ok(vec![address("10.0.0.1:80"), address("8.8.8.8:80")].into_iter());
-        assert_eq!(guard.open(both), Ok(vec![address("8.8.8.8:80")]), "never to the one inside");
+        assert_eq!(guard.open(both), Ok(vec![address("8.8.8.8:80")]), "never to the private one");
     }
 }

@@ -1,4 +1,4 @@
-//! Signatures of webhooks, and the secrets that they are made with. A secret is derived from the
+//! Signatures of webhooks, and their secrets. A secret is derived from the
 //! installation's and never stored.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
 
-/// What secrets of webhooks are derived from.
+/// The key from which secrets of webhooks are derived.
 #[derive(Clone)]
 pub struct SigningKey([u8; 32]);
 
@@ -17,7 +17,7 @@ impl SigningKey {
         Self(mac(secret.as_bytes(), &[b"webhooks"]))
     }
 
-    /// The secret that the requests of one source are signed with, as its receiver is told it.
+    /// The secret that signs the requests of one source, in the form for its receiver.
     #[must_use]
     pub fn secret_of(&self, source: Uuid) -> String {
         format!("whsec_{}", STANDARD.encode(mac(&self.0, &[source.as_bytes()])))

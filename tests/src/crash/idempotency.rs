@@ -13,7 +13,7 @@ use crate::{Client, Cluster, cluster::wait_until};
 const REQUESTS: usize = 40;
 const KILLS: usize = 6;
 
-/// Sends a request until it is answered for good; all answers that came.
+/// Sends a request until it gets a final answer; returns all answers.
 async fn insist(client: Client, recordset: String, number: usize) -> Vec<Value> {
     let body = json!({ "recordset_id": recordset, "data": { "name": format!("record {number}") } });
     let mut answers = Vec::new();

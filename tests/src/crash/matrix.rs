@@ -1,7 +1,7 @@
 //! The kill matrix: each fault strikes in the middle of each workload, and what it did is counted.
 //!
 //! [`fault`] has the rows, [`workload`] the columns, [`cell`] what happens where they meet, [`table`] how
-//! it is told. One cluster stands several faults in a row; each cell has work of its own and is judged by
+//! it is shown. One cluster stands several faults in a row; each cell has work of its own and is judged by
 //! itself. `MATRIX_SEED` repeats a selection and its moments, as far as the machine repeats itself.
 //! `MATRIX_ONLY` picks the soak's cells: those whose `fault, workload` contains it.
 
@@ -38,7 +38,7 @@ async fn no_fault_loses_or_doubles_anything() {
     table.assert_nothing_happened();
 }
 
-/// Every fault in every workload, `MATRIX_ROUNDS` times (3 unless told otherwise), at other moments each
+/// Every fault in every workload, `MATRIX_ROUNDS` times (3 by default), at other moments each
 /// time. A cluster of its own for each column of each round.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes many minutes; script/test --soak runs it"]

@@ -1,4 +1,4 @@
-//! Servers that are away or take no writes: whoever asks is told so at once, and no job pays for it.
+//! Servers that are away or take no writes: requests are answered 503 at once, and no job spends an attempt.
 
 use futures::StreamExt;
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn without_a_database_the_api_says_so_at_once_and_goes_on_when_it_is_back(
     let owner = cluster.owner().await;
     cluster.stop_postgres();
 
-    let login = json!({ "email": "nobody@example.com", "password": "wrong" });
+    let login = json!({ "email": "unknown@example.com", "password": "wrong" });
     wait_until("the API has noticed", || async {
         let refused = Client::anonymous(&cluster.base).post("/auth/login", login.clone()).await;
         refused.status == 503 && refused.text.contains("database_unreachable")

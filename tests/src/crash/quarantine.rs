@@ -76,7 +76,7 @@ async fn a_quarantined_job_that_is_tried_again_runs_alone_from_the_start() {
     wait_for(&cluster, dead, 1).await;
 
     let mut tx = database.begin().await.unwrap();
-    jobs::control::retry(&mut tx, None, bad, &jobs::Origin::default()).await.unwrap();
+    jobs::control::retry(&mut tx, jobs::Owner::Installation, bad, &jobs::Origin::default()).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(cluster.number(dead).await, 0);
     wait_for(&cluster, dead, 1).await;
@@ -96,7 +96,7 @@ async fn a_job_that_runs_alone_hears_of_a_cancel_and_dies_with_its_worker() {
     let alone = "select count(*) from shard.jobs where state = 'running' and ran_alone = fence";
     wait_for(&cluster, alone, 2).await;
 
-    jobs::testing::cancel(&database, None, cancelled).await;
+    jobs::testing::cancel(&database, jobs::Owner::Installation, cancelled).await;
     let over = "select count(*) from shard.finished_jobs where state = 'cancelled'";
     wait_for(&cluster, over, 1).await;
     assert_eq!(cluster.number(RUNNING).await, 1, "the other one goes on");
@@ -108,7 +108,7 @@ async fn a_job_that_runs_alone_hears_of_a_cancel_and_dies_with_its_worker() {
     wait_until("the child ends with its worker", || async { parent_of(children[0]).is_none() }).await;
     cluster.start_process("maintenance");
     wait_for(&cluster, alone, 1).await;
-    jobs::testing::cancel(&database, None, killed).await;
+    jobs::testing::cancel(&database, jobs::Owner::Installation, killed).await;
     wait_for(&cluster, over, 2).await;
 }
 
@@ -119,7 +119,7 @@ fn children_of(parent: u32) -> Vec<u32> {
     pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
-/// The parent of a process that lives: one that has ended may wait for someone to notice.
+/// The parent of a process that lives: one that has ended may wait to be reaped.
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');

@@ -15,7 +15,7 @@ async fn a_scheduler_that_dies_again_and_again_neither_forgets_an_occurrence_nor
     cluster.start_process("maintenance");
     let workspace: Uuid = owner.workspace.as_ref().unwrap().parse().unwrap();
     let pool = cluster.pool.clone();
-    // Nobody can ask for seconds over HTTP.
+    // Intervals of seconds can't be set over HTTP.
     for n in 0..3 {
         sqlx::query(
             "insert into shard.schedules (id, workspace_id, name, kind, version, pool, payload, priority,

@@ -34,7 +34,7 @@ async fn a_watcher_is_sent_what_the_bus_has_lost_before_what_the_ledger_says() {
     postgres.cut();
     let before = kept(&elsewhere, &first).await.len();
     wait_until("it reports unheard", || async { kept(&elsewhere, &first).await.len() > before + 3 }).await;
-    jobs::testing::cancel(&database, None, job).await;
+    jobs::testing::cancel(&database, jobs::Owner::Installation, job).await;
     let ended = || async { elsewhere.snapshot(job).await.unwrap().unwrap().event.status.is_terminal() };
     wait_until("it has ended", ended).await;
     redis.mend();
@@ -65,7 +65,7 @@ async fn a_watcher_is_sent_an_end_by_the_ledger_while_redis_does_not_answer() {
 
     link.cut();
     for job in &jobs {
-        jobs::testing::cancel(&database, None, *job).await;
+        jobs::testing::cancel(&database, jobs::Owner::Installation, *job).await;
     }
     for watch in &mut watches {
         while !watch.next().await.unwrap().status.is_terminal() {}

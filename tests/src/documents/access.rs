@@ -17,7 +17,7 @@ struct Declared {
     own: Option<String>,
     scope: Option<String>,
     reads: bool,
-    /// The statuses for nonsense from a caller who is let in.
+    /// The statuses for nonsense from an admitted caller.
     answers: &'static [u16],
 }
 
@@ -114,7 +114,7 @@ async fn personal_token(pool: &PgPool, owner: &Client, scopes: &[&str]) -> Clien
     owner.with_token(Some(&secret))
 }
 
-/// Someone with that role in the workspace that they signed up with.
+/// A member with that role in the workspace that they signed up with.
 async fn with_role(app: &TestApp, role: &str) -> Client {
     let person = app.owner().await;
     app.without_owners().await;

@@ -405,7 +405,7 @@ async fn what_the_platform_answers_is_what_is_documented() {
     super::audit::writes_are_noted(&app, &contract, "user").await;
 }
 
-/// What the Platform API tells about a tenant, its keys and who calls.
+/// What the Platform API shows about a tenant, its keys and the caller.
 async fn hold_tenant(contract: &mut Contract, owner: &Client) {
     let (key, program) = owner.new_key(&["*"]).await;
     contract.hold("get_tenant_config", &program.get("/v1/tenant-config").await);

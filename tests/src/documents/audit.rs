@@ -13,19 +13,19 @@ use crate::{
     workspace::{dead_letter, enqueue, sleeper},
 };
 
-/// Operations that write nothing when they are called as these tests do, or nothing that is anybody's.
+/// Operations that write nothing when they are called as these tests do, or nothing that belongs to a workspace.
 const NOTE_NOTHING: &[&str] = &[
     // Looks, with a body.
     "check_clerk_user",
     "lookup_invite",
     "simulate_policy",
-    // A notice of nothing that concerns this installation.
+    // An event that does not concern this installation.
     "stripe_webhook",
     // Nothing is to change.
     "seed_permissions",
     // A session goes on as it was.
     "refresh_tokens",
-    // Asks for a letter, which says by itself what it does where there is somebody to write to.
+    // Requests an email, which has its own entry where the address has an account.
     "look_up_tenants",
 ];
 
@@ -33,14 +33,14 @@ const NOTE_NOTHING: &[&str] = &[
 const OF_SEVERAL: &[&str] =
     &["cancel_all_import_jobs", "cancel_jobs", "discard_dead_letters", "retry_dead_letters"];
 
-/// Operations and actions that they take several times on one thing, in ways that only the details tell apart: a role and
+/// Operations and actions that they take several times on one thing, in ways that only the details distinguish: a role and
 /// a profile, two members of a team.
 const DIFFER_IN_DETAILS: &[(&str, &str)] =
     &[("update_user", "member.updated"), ("reassign_member_items", "team.member_updated")];
 
 /// Checks that each write has an entry with its request, and with that kind of actor where a caller is known. The entry
 /// names what was changed, and it is the only one of that change: two of one action about one thing are one effect noted
-/// twice, also with other details, unless these are all that tells several changes apart.
+/// twice, also with other details, unless only these distinguish several changes.
 pub(super) async fn writes_are_noted(app: &TestApp, contract: &Contract, actor: &str) {
     let mut faults = Vec::new();
     for (operation, caller, request) in &contract.writes {

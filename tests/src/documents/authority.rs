@@ -1,4 +1,4 @@
-//! A walk over every operation with callers who were let in once and are out now: whatever touches the workspace is
+//! A walk over every operation with callers who were admitted once and are not any more: whatever touches the workspace is
 //! closed to them, by every credential, whether or not they name it.
 
 use reqwest::Method;
@@ -28,7 +28,7 @@ const OWN: [&str; 15] = [
     "list_books",
 ];
 
-/// Somebody who was let in, with all that they came in by.
+/// A caller who was admitted, with all of their credentials.
 struct Caller {
     who: &'static str,
     clients: Vec<Client>,
@@ -127,7 +127,7 @@ async fn scalar(app: &TestApp, query: &str) -> String {
 
 fn walked() -> Vec<Operation> {
     let all = FOR_PEOPLE.into_iter().flat_map(|surface| operations(&document(surface)));
-    // Signing out is what everybody may do, and ends the walk.
+    // Every caller may sign out, which ends the walk.
     all.filter(|operation| !PUBLIC.contains(&&*operation.id) && operation.id != "logout").collect()
 }
 
@@ -143,7 +143,7 @@ async fn insider(app: &TestApp, target: &Target, role: &str) -> (Person, Vec<Cli
     (person, clients)
 }
 
-/// Nobody of those touches the workspace.
+/// None of those callers accesses the workspace.
 async fn is_out(target: &Target, caller: &Caller) {
     let who = caller.who;
     for client in &caller.clients {

@@ -9,12 +9,13 @@ use std::{
 use super::{SURFACES, document, operations};
 
 /// What stands before a code in the sources.
-const MARKS: [&str; 6] = [
-    "Refusal::TooMany(",
-    "Refusal::Conflict(",
-    "Refusal::Unavailable(",
-    "ApiError::conflict(",
-    "ApiError::unavailable(",
+const MARKS: [&str; 7] = [
+    "Self::too_many(",
+    "Self::conflict(",
+    "Self::unavailable(",
+    "Error::too_many(",
+    "Error::conflict(",
+    "Error::unavailable(",
     "ApiError::new(",
 ];
 

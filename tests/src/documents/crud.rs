@@ -1,7 +1,7 @@
 //! A walk over every section that the documents show to be a plain one: a collection with POST and GET, and items with
 //! PATCH, PUT or DELETE. What it holds is created, read, listed, changed and deleted by the least role that may and by a
 //! key, is not there for another tenant, is refused to a caller without the permission, and keeps the rules that its
-//! schemas tell. A section's own tests say what is particular to it.
+//! schemas tell. A section's own tests check what is particular to it.
 
 mod people;
 mod rules;
@@ -59,7 +59,7 @@ fn thing(reply: &Reply) -> Value {
     if inner["key"].is_object() { inner["key"].clone() } else { inner.clone() }
 }
 
-/// Whether two objects say the same wherever both say something.
+/// Whether two objects are equal in all members that both have.
 fn agree(one: &Value, other: &Value) -> bool {
     let members = one.as_object().expect("an object");
     members.iter().all(|(name, value)| other.get(name).is_none_or(|other| other == value))
@@ -146,7 +146,7 @@ impl Walk<'_> {
         read
     }
 
-    /// Creates what the sample says, unless it is there already.
+    /// Creates the sample, unless it is there already.
     async fn create(&mut self, contract: &mut Contract, people: &People) {
         let there = if let Some(there) = &self.sample.there {
             there.clone()

@@ -1,4 +1,4 @@
-//! A walk over every operation that is not public: none lets in who it should not.
+//! A walk over every operation that is not public: none admits a caller that it should not.
 
 use jobs::Surface;
 use reqwest::Method;
@@ -16,7 +16,7 @@ fn guarded(surfaces: &[Surface]) -> Vec<Operation> {
     all(surfaces).into_iter().filter(|operation| !PUBLIC.contains(&&*operation.id)).collect()
 }
 
-/// Calls an operation with ids that fit and nothing else that does: who is let in sees another error.
+/// Calls an operation with ids that fit and nothing else that does: an admitted caller gets another error.
 pub(super) async fn call(client: &Client, operation: &Operation) -> Reply {
     let path: String = operation
         .path

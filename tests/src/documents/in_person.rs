@@ -115,7 +115,7 @@ async fn staff_who_act_as_a_person_leave_the_account_as_it_is() {
     for path in ["/auth/me/avatar", &format!("{own}/avatar")] {
         assert_eq!(acting.upload(path, "face.png", "no picture").await.error(403), "forbidden", "{path}");
     }
-    // Nor do they say where the person works next.
+    // Nor do they change the person's current workspace.
     let other = json!({ "workspace_id": acting.workspace });
     assert_eq!(acting.post("/workspaces/switch", other).await.error(403), "forbidden");
     assert_eq!(owner.get("/auth/me").await.expect(200), before);

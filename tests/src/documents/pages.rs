@@ -35,7 +35,7 @@ async fn the_documents_and_their_pages_are_served() {
         for elsewhere in ["src=\"http", "href=\"http", "src=\"//", "@import"] {
             assert!(!page.text.contains(elsewhere), "{elsewhere}");
         }
-        // What it loads is there, for ever under that name.
+        // What it loads is there, cacheable without end under that name.
         for (_, rest) in page.text.match_indices("/docs/swagger-ui").map(|(at, _)| page.text.split_at(at)) {
             let loaded = get(rest.split('"').next().unwrap()).await;
             assert_eq!(loaded.status, 200);

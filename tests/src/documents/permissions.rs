@@ -1,5 +1,5 @@
-//! Every permission in the catalogue is asked for: by the operations that name it, and by what they refuse to whoever
-//! lacks it.
+//! Every permission in the catalogue is asked for: by the operations that name it, and by what they refuse to callers
+//! without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

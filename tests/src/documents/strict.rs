@@ -1,4 +1,4 @@
-//! What an operation doesn't know is refused by name, and a method that a path doesn't have is told which it has.
+//! Unknown parameters and members are refused by name, and a wrong method is answered with the allowed ones.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ async fn a_member_that_a_body_does_not_have_is_refused_by_name() {
             let sent = request(&app, &client, surface, &operation.method, &path);
             let reply = send(sent.json(&json!({"no_such_member": 5}))).await;
             let here = format!("{} {path}: {} {}", operation.method, reply.status, reply.text);
-            // Whoever may not call it is told so first.
+            // A caller without the permission is refused first.
             if matches!(reply.status, 401 | 403 | 404 | 503) {
                 continue;
             }
@@ -174,13 +174,13 @@ async fn an_answer_says_what_its_status_promises() {
     };
     assert!(!challenge(owner.with_token(None)).await.contains("error="));
     assert!(challenge(owner.with_token(Some("garbage"))).await.contains("error=\"invalid_token\""));
-    // A 202 says where its job is.
+    // A 202 has the location of its job.
     let leads = json!({"name": "Leads", "fields": [{"label": "Name", "field_type": "text"}]});
     let leads = owner.post("/recordsets", leads).await.expect(201);
     let reply = owner.post("/recordsets/export", json!({"recordset_id": leads["id"]})).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
     assert_eq!(reply.headers["location"].to_str().unwrap(), reply.json()["status_url"].as_str().unwrap());
-    // A page on an origin that is not listed is told what it is.
+    // A page on an origin that is not listed gets the reason.
     let ask = reqwest::Client::new()
         .request(Method::OPTIONS, format!("{}/api/v1/jobs", app.base))
         .header("Origin", "https://elsewhere.example")

@@ -1,4 +1,4 @@
-//! What a job says can hold up no other job.
+//! No text of a job delays another job.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::Engine;
 use crate::cluster::wait_until;
 
-/// A job that says something.
+/// A job with a text.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Talker {
     talk: Talk,
 }
 
-/// What it says.
+/// Its text.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Talk {
     /// Ends with a plain result.
@@ -165,7 +165,7 @@ async fn progress_that_the_ledger_refuses_costs_no_job_its_lease() {
         assert_eq!(text(&engine, "select attempt || ' ' || fence from jobs where id = $1", job).await, "1 1");
     }
     for job in [bad, other] {
-        jobs::testing::cancel(&engine.database, None, job).await;
+        jobs::testing::cancel(&engine.database, jobs::Owner::Installation, job).await;
         assert_eq!(engine.end_of(job).await.0, "cancelled");
     }
     engine.stop().await;

@@ -1,5 +1,5 @@
 //! Properties of the ledger's state machine: whatever two dispatchers, three workers and the people who
-//! watch them do, in whatever order, no job runs without a lease, is done twice, or waits for ever.
+//! watch them do, in whatever order, no job runs without a lease, is done twice, or waits without end.
 //!
 //! A sequence is made of single statements, as processes issue them. What a process believes (ids it was
 //! delivered, jobs it holds) stays with it while the ledger moves on, so stale beliefs are acted upon,
@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use jobs::{
-    Database, JobId, NewJob, Origin, Pool,
+    Database, JobId, NewJob, Origin, Owner, Pool,
     control::{self, Retry},
     kinds::NoOp,
     testing::steps::{self, Held, Worker},
@@ -28,7 +28,7 @@ const CRASH_LIMIT: i32 = 3;
 const WORKERS: usize = 3;
 const DISPATCHERS: usize = 2;
 
-/// What somebody does. Numbers choose among what there is, whatever that is by then.
+/// A step of a user or a process. Numbers choose among what there is, whatever that is by then.
 #[derive(Debug, Clone)]
 enum Step {
     Enqueue { jobs: usize, tenant: u8 },
@@ -82,7 +82,7 @@ struct World {
     completed: Mutex<HashMap<JobId, usize>>,
     /// The fence of each job's newest claim.
     newest: Mutex<HashMap<JobId, i64>>,
-    /// Whether one step is over before the next begins, so that the newest claim is known.
+    /// Whether one step ends before the next begins, so that the newest claim is known.
     in_order: bool,
     delivered: Vec<Mutex<Vec<JobId>>>,
     processes: Vec<Mutex<Process>>,
@@ -160,8 +160,8 @@ impl World {
             Step::Rescue => steps::rescue_all(&self.database, LEASE, CRASH_LIMIT).await,
             Step::Cancel { which } => {
                 if let Some(job) = self.any_job(which).await {
-                    let workspace = self.workspace_of(job).await;
-                    jobs::testing::cancel(&self.database, workspace, job).await;
+                    let owner = self.owner_of(job).await;
+                    jobs::testing::cancel(&self.database, owner, job).await;
                 }
             }
             Step::Retry { which } => self.retry(which).await,
@@ -207,7 +207,7 @@ impl World {
         );
     }
 
-    /// Whoever is let through must be the last that has claimed the job.
+    /// An accepted worker must be the last that has claimed the job.
     async fn expect_newest(&self, held: Held, what: &str) {
         let newest = self.newest.lock().await[&held.job];
         assert!(
@@ -239,10 +239,10 @@ impl World {
 
     async fn retry(&self, which: usize) {
         let Some(job) = self.any_job(which).await else { return };
-        let workspace = self.workspace_of(job).await;
+        let owner = self.owner_of(job).await;
         let done = self.completed.lock().await.contains_key(&job);
         let mut tx = self.database.begin().await.unwrap();
-        let answer = control::retry(&mut tx, workspace, job, &Origin::default()).await.unwrap();
+        let answer = control::retry(&mut tx, owner, job, &Origin::default()).await.unwrap();
         tx.commit().await.unwrap();
         assert!(!(done && answer == Retry::Queued), "a job that is done runs again");
     }
@@ -252,12 +252,14 @@ impl World {
         if jobs.is_empty() { None } else { Some(jobs[which % jobs.len()]) }
     }
 
-    async fn workspace_of(&self, job: JobId) -> Option<Uuid> {
-        sqlx::query_scalar("select workspace_id from shard.all_jobs where id = $1")
-            .bind(job.0)
-            .fetch_one(&self.database.pool)
-            .await
-            .unwrap()
+    async fn owner_of(&self, job: JobId) -> Owner {
+        let workspace: Option<Uuid> =
+            sqlx::query_scalar("select workspace_id from shard.all_jobs where id = $1")
+                .bind(job.0)
+                .fetch_one(&self.database.pool)
+                .await
+                .unwrap();
+        workspace.map_or(Owner::Installation, Owner::Workspace)
     }
 
     /// What must hold at any time.
@@ -272,7 +274,7 @@ impl World {
         assert_eq!(count(adrift).await, 0, "a job runs without a lease");
         let unnoted = "select count(*) from shard.jobs j where state = 'running'
                           and (select count(*) from shard.running_jobs r where r.id = j.id) <> 1";
-        assert_eq!(count(unnoted).await, 0, "nobody would find a job that runs, or would count it twice");
+        assert_eq!(count(unnoted).await, 0, "a job that runs would not be found, or would be counted twice");
         let idle = "select count(*) from shard.jobs where state = 'waiting' and (lease_until is not null or worker is not null)";
         assert_eq!(count(idle).await, 0, "a waiting job has a holder");
         let negative = "select count(*) from shard.all_jobs where attempt < 0";
@@ -323,7 +325,7 @@ impl World {
                 return self.check().await;
             }
         }
-        panic!("jobs wait for ever");
+        panic!("jobs wait without end");
     }
 }
 

@@ -36,7 +36,7 @@ async fn a_look_at_what_runs_reads_what_runs_however_much_waits() {
     clone.remove().await;
 }
 
-/// Thousands of jobs wait, some run, and the planner was told of the table before any of them did.
+/// Thousands of jobs wait, some run, and the planner analysed the table before any of them did.
 async fn enqueue_unseen_by_the_planner(database: &Database) {
     let ids: Vec<_> = (0..WAITING).map(|_| JobId::new()).collect();
     let no_op = NoOp::default();

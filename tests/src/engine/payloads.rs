@@ -67,7 +67,7 @@ impl JobKind for NextGreeting {
     const POOL: Pool = Pool::MAINTENANCE;
 }
 
-/// Something with a password, of which the handler tells the length.
+/// A job with a password, whose length the handler reports.
 #[derive(Serialize, Deserialize)]
 struct Login {
     account: Account,
@@ -212,7 +212,7 @@ async fn a_secret_that_cannot_be_opened_ends_its_job_with_a_reason_and_is_not_re
 
     let (state, attempts, _, error) = engine.end_of(forged).await;
     assert_eq!((state.as_str(), attempts), ("failed", 1));
-    let message = "this release can't read the job's payload: a secret in it is not as it was written";
+    let message = "this release can't read the job's payload: a secret in it was altered";
     assert_eq!(error, Some(json!({"code": "unreadable_payload", "message": message, "attempt": 1})));
     let (state, attempts, _, error) = engine.end_of(unknown).await;
     assert_eq!((state.as_str(), attempts), ("failed", 2), "another worker may have the key");

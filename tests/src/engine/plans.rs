@@ -44,7 +44,7 @@ async fn the_lookup_of_a_credential_is_planned_once() {
     clone.remove().await;
 }
 
-/// One credential of each kind, in an installation of some thousand people that the planner knows of.
+/// One credential of each kind, in an installation of some thousand people that the planner has statistics of.
 async fn credentials(pool: &PgPool) -> [Brought; 3] {
     let (user, session) = (UserId::new(), SessionId::new());
     let (key, token) = (format!("mrk_{}", secret::generate()), format!("mrp_{}", secret::generate()));

@@ -1,4 +1,4 @@
-//! Bodies that nobody asked for, and bodies that don't come.
+//! Unexpected bodies, and bodies that don't arrive.
 
 use futures::future::join_all;
 

@@ -6,7 +6,7 @@ use crate::TestApp;
 const UPLOAD: &str = "POST /api/v1/recordsets/import/upload";
 const PICTURE: &str = "POST /api/v1/auth/me/avatar";
 
-/// What a form answers that says it has so many bytes, and of which no more comes than this.
+/// The answer to a form with that Content-Length, of which only these bytes arrive.
 async fn answer(app: &TestApp, request: &str, length: usize, comes: &[u8]) -> (u16, String) {
     let owner = app.owner().await;
     let mut wire = Wire::open(&app.base).await;

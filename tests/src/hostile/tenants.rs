@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{DomainError, Refusal};
+use domain::{Error, ErrorKind};
 use jobs::{Connect, Database, FairUse, JobId, kinds::NoOp};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
@@ -226,5 +226,5 @@ async fn a_statement_that_takes_too_long_is_said_to() {
     .await
     .unwrap();
     let error = sqlx::query("select pg_sleep(60)").execute(&impatient.pool).await.unwrap_err();
-    assert_eq!(error.refusal(), Refusal::Unavailable("timeout"));
+    assert_eq!(Error::from(error).kind(), &ErrorKind::Unavailable("timeout"));
 }

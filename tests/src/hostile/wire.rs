@@ -44,7 +44,7 @@ impl Wire {
     }
 }
 
-/// A request's head up to its last header, as somebody.
+/// A request's head up to its last header, with a credential.
 pub(super) fn head(who: &Client, request: &str, headers: &str) -> String {
     let mut head = format!("{request} HTTP/1.1\r\nHost: millrace.example\r\n{headers}");
     if let Some(token) = &who.token {

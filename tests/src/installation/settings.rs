@@ -58,7 +58,7 @@ async fn what_may_be_there_at_the_next_start_is_code_1() {
     assert_eq!(code, 1, "{said}");
     assert!(one_line(&said).starts_with("STORAGE_URL: the file store can't be written to"), "{said}");
 
-    // Whatever LOG lets through.
+    // With any value of LOG.
     let nobody = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
     let (code, said) = cluster.run_to_end("scheduler", &[], &[("LOG", "off"), ("REDIS_URL", &nobody)]);
     assert_eq!(code, 1, "{said}");

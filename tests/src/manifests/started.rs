@@ -47,7 +47,7 @@ fn interpolated(text: &str, values: &HashMap<&str, String>) -> String {
     format!("{before}{value}{}", interpolated(after, values))
 }
 
-/// Takes webhooks; tells whether the last one was signed.
+/// Takes webhooks; reports whether the last one was signed.
 async fn receiver() -> (String, Arc<AtomicBool>) {
     let signed = Arc::new(AtomicBool::new(false));
     let seen = signed.clone();
@@ -64,7 +64,7 @@ async fn receiver() -> (String, Arc<AtomicBool>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_compose_files_environments_are_enough_for_each_process() {
     let mut cluster = Cluster::prepare_only().await;
-    // What whoever copies .env.example fills in.
+    // The values that an operator fills in after copying .env.example.
     let filled: HashMap<&str, String> = HashMap::from([
         ("POSTGRES_PASSWORD", "x".to_owned()),
         ("REDIS_PASSWORD", "x".to_owned()),

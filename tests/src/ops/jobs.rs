@@ -74,7 +74,7 @@ async fn dead_letters_of_all_workspaces_are_listed_until_they_are_tried_again() 
     let ada = app.owner().await;
     let job = enqueue_no_ops(&app, 1, Some(workspace(&ada))).await[0];
     app.wait_for_end(job).await;
-    // Nothing that does nothing fails for good: say that it did.
+    // A no-op doesn't fail permanently: write that it did.
     sqlx::query("update finished_jobs set state = 'failed', error = '{\"code\": \"x\", \"message\": \"y\"}' where id = $1")
         .bind(job.0)
         .execute(&app.database.pool)

@@ -1,4 +1,4 @@
-//! What personal tokens may do is the operator's to say.
+//! The operator decides what personal tokens may do.
 
 use serde_json::json;
 
@@ -37,7 +37,7 @@ async fn only_a_token_that_is_there_is_granted_something() {
     assert_eq!(operator.patch(&nobodys, json!({"scopes": ["read"]})).await.error(404), "record_not_found");
     owner.delete(&format!("/auth/tokens/{}", token["id"].as_str().unwrap())).await.expect(204);
     assert_eq!(operator.patch(&path, json!({"scopes": ["read"]})).await.error(409), "token_revoked");
-    let nobody = operator.get("/personal-tokens?email=nobody@example.com").await.expect(200);
+    let nobody = operator.get("/personal-tokens?email=unknown@example.com").await.expect(200);
     assert_eq!(nobody, json!({"items": []}));
     assert_eq!(operator.get("/personal-tokens").await.error(422), "parameter_missing");
 }

@@ -17,7 +17,7 @@ async fn worker(operator: &Client) -> Value {
     workers["items"][0].clone()
 }
 
-/// Waits until the worker says that it does that.
+/// Waits until the worker reports that state.
 async fn wait_for_state(operator: &Client, state: &str) {
     wait_until(state, || async { worker(operator).await["state"] == state }).await;
 }

@@ -16,7 +16,7 @@ async fn errors_come_in_the_envelope_with_the_requests_id() {
         assert_eq!(
             sent(Method::GET, path).await.expect(404),
             json!({"success": false, "request_id": "req-1",
-                   "error": {"code": "route_not_found", "message": "there is no such path"}}),
+                   "error": {"code": "route_not_found", "message": "the path does not exist"}}),
             "{path}"
         );
     }
@@ -24,7 +24,7 @@ async fn errors_come_in_the_envelope_with_the_requests_id() {
         assert_eq!(
             sent(Method::POST, path).await.expect(405),
             json!({"success": false, "request_id": "req-1",
-                   "error": {"code": "method_not_allowed", "message": "the path exists, but not with this method"}}),
+                   "error": {"code": "method_not_allowed", "message": "the path does not support this method"}}),
             "{path}"
         );
     }

@@ -23,7 +23,7 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
           "attempts": 1,
           "created_at": "[time]",
           "error_code": "asked_to_fail",
-          "error_message": "asked to fail for good",
+          "error_message": "failure requested",
           "failed_at": "[time]",
           "id": "[id]",
           "kind": "engine.no_op",

@@ -39,10 +39,7 @@ async fn nobody_shuts_themselves_out() {
 
     let refused = owner.patch(PATH, json!({"ip_allowlist": ["10.0.0.0/8"]})).await.expect(422);
 
-    assert_eq!(
-        refused["error"]["fields"],
-        json!({"ip_allowlist": ["would shut you out: you come from 127.0.0.1"]})
-    );
+    assert_eq!(refused["error"]["fields"], json!({"ip_allowlist": ["excludes your own address, 127.0.0.1"]}));
     owner.get(PATH).await.expect(200);
 }
 
@@ -79,7 +76,7 @@ async fn the_rules_hold_from_the_next_request_on() {
     assert_eq!(refused.error(401), "sign_in_required", "a refresh does not help");
     program.get("/v1/usage").await.expect(200);
 
-    // As somebody elsewhere would have set it.
+    // As a caller elsewhere would have set it.
     app.run("update governance set ip_allowlist = '{10.0.0.0/8}'").await;
     assert_eq!(program.get("/v1/usage").await.error(403), "forbidden");
 }

@@ -62,7 +62,7 @@ async fn a_rotated_key_may_get_another_label_and_other_scopes() {
     owner.program(rotated["token"].as_str().unwrap()).get("/v1/usage").await.expect(200);
     let old = owner.program(created["token"].as_str().unwrap());
     assert_eq!(old.get("/v1/usage").await.error(401), "token_invalid");
-    // It needn't be told anything.
+    // It needs no body.
     let path_of_new = format!("/v1/keys/{}/rotate", new["id"].as_str().unwrap());
     let plain = crate::client::send(program.request(reqwest::Method::POST, &path_of_new)).await.expect(200);
     assert_eq!(plain["data"]["new_key"]["label"], "New");

@@ -1,4 +1,4 @@
-//! What anybody may ask: how a tenant shows itself, and nothing about who has an account.
+//! Public operations: how a tenant shows itself, and nothing about who has an account.
 
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ async fn a_tenant_is_known_by_its_name_its_id_the_header_or_a_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_says_when_people_may_come_by_clerk() {
-    let app = TestApp::start_with(&[("CLERK_SECRET", "what whoever checks people by Clerk shows")]).await;
+    let app = TestApp::start_with(&[("CLERK_SECRET", "the secret of the check of people by Clerk")]).await;
     let owner = app.owner().await;
 
     let config = owner.get("/v1/tenant-config").await.expect(200);
@@ -76,7 +76,7 @@ async fn a_tenant_has_to_be_named_and_to_be_there() {
 
     let unnamed = visitor.get("/v1/tenant-config").await.expect(422);
     assert_eq!(unnamed["error"]["fields"], json!({"tenant": ["is required"]}));
-    assert_eq!(visitor.get("/v1/tenant-config?tenant=nobody").await.error(404), "record_not_found");
+    assert_eq!(visitor.get("/v1/tenant-config?tenant=unknown").await.error(404), "record_not_found");
     let header = visitor.in_workspace(Some("nonsense"));
     assert_eq!(header.get("/v1/tenant-config").await.error(404), "record_not_found");
     // A credential that isn't good counts for nothing.
@@ -95,7 +95,7 @@ async fn a_lookup_tells_strangers_nothing_and_the_person_by_letter() {
 
     for (who, email) in [
         (app.anonymous(), email.as_str()),
-        (app.anonymous(), "nobody@example.com"),
+        (app.anonymous(), "unknown@example.com"),
         (app.anonymous().with_token(Some("garbage")), email.as_str()),
         (eve, email.to_uppercase().as_str()),
     ] {

@@ -101,13 +101,13 @@ async fn what_breaks_a_rule_is_refused_by_field() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     for (own, field, reason) in [
-        (json!({ "name": " " }), "name", "must have 1 to 200 characters"),
+        (json!({ "name": " " }), "name", "must not be empty"),
         (json!({ "cron_expression": "0 0 0 * * *" }), "cron_expression", "must have five fields"),
         (json!({ "cron_expression": "0 0 30 2 *" }), "cron_expression", "never comes"),
         (json!({ "cron_expression": "every day" }), "cron_expression", "must have five fields"),
         (json!({ "timezone": "Moon" }), "timezone", "must be a time zone"),
         (json!({ "run_at": "2099-01-01T00:00:00Z" }), "run_at", "give this or cron_expression"),
-        (json!({ "cron_expression": null }), "cron_expression", "give this or run_at"),
+        (json!({ "cron_expression": null }), "cron_expression", "give cron_expression or run_at"),
         (json!({ "cron_expression": null, "run_at": "2001-01-01T00:00:00Z" }), "run_at", "in the future"),
         (
             json!({ "cron_expression": null, "run_at": "2099-01-01T00:00:00Z", "timezone": "UTC" }),
@@ -142,7 +142,7 @@ async fn what_breaks_a_rule_is_refused_by_field() {
         let unknown = json!({ "action_type": action_type, "action_config": { "zz": 1 } });
         let refused = owner.post(PATH, no_op(unknown)).await.expect(422);
         assert_eq!(refused["error"]["code"], "parameter_unknown", "{refused}");
-        let said = json!({ "action_config.zz": [format!("is not a member here; there are {members}")] });
+        let said = json!({ "action_config.zz": [format!("is unknown; allowed are {members}")] });
         assert_eq!(refused["error"]["fields"], said);
     }
     let missing = owner.post(PATH, json!({})).await.expect(422);

@@ -1,4 +1,4 @@
-//! What Stripe tells: believed by its signature, done once, and harmless when it doesn't concern us.
+//! Webhook events of Stripe: accepted by signature, applied once, and ignored when they don't concern us.
 
 use serde_json::json;
 
@@ -67,7 +67,7 @@ async fn who_has_paid_and_has_an_account_makes_the_workspace_with_the_mailed_cod
     let email = signup["email"].as_str().unwrap().to_owned();
     let ada = app.anonymous().signed_in(&app.anonymous().post("/auth/signup", signup).await.expect(201));
     stripe.tell(&app, "checkout.session.completed", &paid_checkout(&email)).await.expect(200);
-    let subject = "Your payment has arrived: make your workspace";
+    let subject = "Your payment has arrived: create your workspace";
     let mail = app.mail(&email, subject, 1).await;
     assert!(mail.link().path().ends_with("/new-workspace"), "{}", mail.text);
     let new = json!({ "name": "Difference Works", "invite_code": mail.in_link("code") });
@@ -85,7 +85,7 @@ async fn who_has_paid_and_has_an_account_makes_the_workspace_with_the_mailed_cod
     assert_eq!(plan_of(&app, &at).await, "free");
 }
 
-/// Somebody who pays for their workspace with `sub_1`, as the first thing that this Stripe has made after `cus_0`.
+/// A user who pays for their workspace with `sub_1`, as the first thing that this Stripe has made after `cus_0`.
 async fn payer(app: &TestApp) -> Client {
     let mut signup = new_signup();
     signup["payment_method_id"] = "pm_card".into();
@@ -110,7 +110,7 @@ async fn a_workspace_has_the_plan_that_its_subscription_is_for() {
     assert_eq!((&answer["success"], &answer["data"]), (&json!(true), &json!({"received": true})));
     assert_eq!(plan_of(&app, &ada).await, "growth");
     told("updated", "sub_1", "active", "price_of_another_product").await;
-    told("updated", "sub_of_nobody", "canceled", "price_growth").await;
+    told("updated", "sub_of_no_workspace", "canceled", "price_growth").await;
     assert_eq!(plan_of(&app, &ada).await, "growth", "what is not known changes nothing");
     told("updated", "sub_1", "past_due", "price_starter").await;
     assert_eq!(plan_of(&app, &ada).await, "starter");

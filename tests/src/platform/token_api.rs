@@ -78,7 +78,7 @@ async fn who_does_not_read_is_told_nothing() {
 
     for path in ["/v1/me", "/v1/books"] {
         let refused = writer.get(path).await.expect(403);
-        assert_eq!(refused, json!({"error": "forbidden", "detail": "this needs the scope read"}), "{path}");
+        assert_eq!(refused, json!({"error": "forbidden", "detail": "the scope read is required"}), "{path}");
         let missing = app.anonymous().get(path).await.expect(401);
         assert_eq!((&missing["error"], missing["detail"].is_string()), (&json!("token_missing"), true));
         assert_eq!(app.anonymous().post(path, json!({})).await.expect(405)["error"], "method_not_allowed");

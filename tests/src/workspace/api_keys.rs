@@ -191,7 +191,7 @@ async fn settings_are_changed_and_what_is_not_named_stays() {
     assert_eq!((&changed["name"], &changed["description"]), (&json!("Renamed"), &json!("x")));
     assert_eq!((&changed["scopes"], &changed["rate_per_minute"]), (&json!(["write"]), &Value::Null));
     let refused = program.get("/recordsets").await.expect(403);
-    assert_eq!(refused, json!({"error": "forbidden", "detail": "this needs the scope read"}));
+    assert_eq!(refused, json!({"error": "forbidden", "detail": "the scope read is required"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

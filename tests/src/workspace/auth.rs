@@ -25,10 +25,10 @@ use uuid::Uuid;
 
 use crate::{Client, Reply, TestApp, app::new_signup, people::join};
 
-/// What everybody signs in with.
+/// The password of all users.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// Someone who has signed up, and what they sign in with.
+/// A user who has signed up, and what they sign in with.
 #[derive(Clone)]
 pub(crate) struct Person {
     /// Their first session, in the workspace that is their own.
@@ -40,7 +40,7 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    /// Signs somebody up whose address is verified.
+    /// Signs a user up and verifies the address.
     pub async fn new(app: &TestApp) -> Self {
         let signup = new_signup();
         let answer = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
@@ -61,14 +61,14 @@ impl Person {
         self.client.workspace.as_deref().unwrap()
     }
 
-    /// Makes them a member of somebody's workspace by an invitation, and lets them work there from then on.
+    /// Makes them a member of another's workspace by an invitation, and switches to it.
     pub async fn join(mut self, owner: &Self, role: &str) -> Self {
         join(&owner.client, &self.client, &json!(self.email), role).await;
         self.client.workspace = Some(owner.workspace().to_owned());
         self
     }
 
-    /// Somebody whose account was made for an invitation to another's workspace, which is their only one and manages
+    /// A user whose account was made for an invitation to another's workspace, which is their only one and manages
     /// the account.
     pub async fn employee(app: &TestApp, owner: &Self, role: &str) -> Self {
         let email = format!("ada.{}@example.com", Uuid::now_v7().simple());

@@ -1,4 +1,4 @@
-//! What a stranger can do to somebody whose address they know: nothing, and they learn nothing.
+//! What a stranger can do to a user whose address they know: nothing, and they learn nothing.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn known_and_unknown_addresses_are_answered_alike_and_nobody_is_put_in() {
     let (eve, victim) = (Person::new(&app).await, Person::new(&app).await);
     let details = json!({"title": "Countess", "phone": "+44 20 1", "bio": "Private."});
     victim.client.patch("/auth/me", details).await.expect(200);
-    let unknown = "ada.nobody@example.com".to_owned();
+    let unknown = "ada.unknown@example.com".to_owned();
     let at = format!("/workspaces/{}", eve.workspace());
 
     for path in ["/members".to_owned(), format!("{at}/invitations"), format!("{at}/invitations/link")] {
@@ -116,7 +116,7 @@ async fn who_is_invited_elsewhere_and_has_no_workspace_yet_is_nobodys_either() {
     eve.client.delete(&removed).await.expect(200);
     assert_eq!(account(&app, email).await, before);
 
-    // The company's invitation goes where it was sent, and lets in whoever reads that mailbox.
+    // The company's invitation goes where it was sent, and admits the reader of that mailbox.
     let accept = json!({"token": token, "password": "a stitch in time"});
     let accepted = app.anonymous().post("/workspaces/invitations/accept", accept).await.expect(200);
     assert_eq!((&accepted["email"], &accepted["role"]), (&json!(email), &json!("admin")));
@@ -144,7 +144,7 @@ async fn whoever_registers_somebody_elses_address_is_out_once_its_reader_accepts
     assert_eq!(refused.error(403), "forbidden");
     let accept = "/workspaces/invitations/accept";
     let missing = app.anonymous().post(accept, json!({"token": token})).await.expect(422);
-    assert_eq!(missing["error"], "parameter_missing", "the account may be anybody's: {missing}");
+    assert_eq!(missing["error"], "parameter_missing", "the account may be another's: {missing}");
     let chosen = json!({"token": token, "password": "a stitch in time"});
     app.anonymous().post(accept, chosen).await.expect(200);
 

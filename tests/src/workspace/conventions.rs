@@ -16,7 +16,7 @@ async fn a_body_that_is_not_json_is_refused() {
         assert_eq!(answer.headers["content-type"], "application/json; charset=utf-8");
         let answer = answer.expect(400);
         assert_eq!(answer["error"], "invalid_json", "{answer}");
-        assert!(answer["detail"].as_str().unwrap().starts_with("the body is not JSON: "), "{answer}");
+        assert!(answer["detail"].as_str().unwrap().starts_with("the body is not valid JSON: "), "{answer}");
         assert_eq!(answer.as_object().unwrap().len(), 2, "{answer}");
     }
     let request = owner.request(Method::POST, "/recordsets").header("Content-Type", "application/json");
@@ -48,7 +48,7 @@ async fn a_path_or_method_that_is_not_there_is_answered_in_json() {
     for path in ["/nonsense", "/recordsets/a/b/c", "/auth", "/../etc/passwd"] {
         assert_eq!(
             owner.get(path).await.expect(404),
-            json!({"error": "route_not_found", "detail": "there is no such path"}),
+            json!({"error": "route_not_found", "detail": "the path does not exist"}),
             "{path}"
         );
     }
@@ -60,7 +60,7 @@ async fn a_path_or_method_that_is_not_there_is_answered_in_json() {
     ] {
         assert_eq!(
             send(owner.request(method, path)).await.expect(405),
-            json!({"error": "method_not_allowed", "detail": "the path exists, but not with this method"}),
+            json!({"error": "method_not_allowed", "detail": "the path does not support this method"}),
             "{path}"
         );
     }
@@ -132,9 +132,9 @@ async fn a_body_above_the_limit_is_refused() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let big = json!({"name": "x".repeat(1 << 20)});
-    let refused = json!({"error": "payload_too_large", "detail": "this is more than the route takes"});
+    let refused = json!({"error": "payload_too_large", "detail": "the request body is too large"});
     assert_eq!(owner.post("/recordsets", big.clone()).await.expect(413), refused);
-    // Also where the length is not told beforehand.
+    // Also without a Content-Length.
     let pieces = futures::stream::iter(
         big.to_string()
             .into_bytes()

@@ -1,4 +1,4 @@
-//! Dead letters: jobs that have failed for good.
+//! Dead letters: jobs that have failed permanently.
 
 mod access;
 mod many;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::jobs::{end_of, enqueue, sleeper};
 use crate::{Client, TestApp, masked};
 
-/// A job that has failed for good; it fails again when it is retried as it is.
+/// A job that has failed permanently; it fails again when it is retried as it is.
 pub async fn dead_letter(app: &TestApp, owner: &Client) -> String {
     let job = sleeper(app, owner, NoOp { fails: true, ..NoOp::default() }).await;
     let end = end_of(owner, &job).await;
@@ -59,7 +59,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
           "crashes": 0,
           "created_at": "[time]",
           "error_code": "asked_to_fail",
-          "error_message": "asked to fail for good",
+          "error_message": "failure requested",
           "failed_at": "[time]",
           "job_id": "[id]",
           "kind": "engine.no_op",
@@ -85,7 +85,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
       "crashes": 0,
       "created_at": "[time]",
       "error_code": "asked_to_fail",
-      "error_message": "asked to fail for good",
+      "error_message": "failure requested",
       "failed_at": "[time]",
       "job_id": "[id]",
       "kind": "engine.no_op",
@@ -95,7 +95,7 @@ async fn a_job_that_has_failed_for_good_is_listed_and_shown_with_all_that_is_kno
           "attempt": 1,
           "id": "[id]",
           "level": "error",
-          "message": "asked to fail for good"
+          "message": "failure requested"
         }
       ],
       "max_attempts": 8,
@@ -121,14 +121,14 @@ async fn what_is_secret_in_a_dead_letter_is_masked() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
     let mail =
-        SendMail { to: "nobody".into(), subject: "Come in".into(), text: "by this link".into(), html: None };
+        SendMail { to: "nowhere".into(), subject: "Come in".into(), text: "by this link".into(), html: None };
     let job = enqueue(&app, &owner, NewJob::new(&mail)).await.id().to_string();
     end_of(&owner, &job).await;
 
     let letter = owner.get(&format!("/dead-letters/{job}")).await.expect(200);
     let messages = owner.get("/v1/dlq").await.expect(200);
 
-    let shown = json!({"to": "nobody", "subject": "Come in", "text": "***", "html": null});
+    let shown = json!({"to": "nowhere", "subject": "Come in", "text": "***", "html": null});
     assert_eq!((&letter["payload"], &letter["error_code"]), (&shown, &json!("mail_refused")));
     assert_eq!(messages["data"]["messages"][0]["payload"], shown);
     // And all the same it can be sent once the address is right.

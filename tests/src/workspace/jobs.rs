@@ -71,7 +71,7 @@ async fn a_failing_attempt_is_tried_again_and_counted() {
     assert_eq!(end["attempt"], 3);
     let log = owner.get(&format!("/jobs/{job}/logs")).await.expect(200);
     assert_eq!(log["items"][0]["level"], "warn");
-    assert_eq!(log["items"][0]["message"], "asked to fail");
+    assert_eq!(log["items"][0]["message"], "failure requested");
 }
 
 #[tokio::test(flavor = "multi_thread")]

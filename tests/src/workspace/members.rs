@@ -21,7 +21,7 @@ pub(crate) async fn path_of(person: &Client) -> String {
     format!("/members/{}", member_of(person).await["id"].as_str().unwrap())
 }
 
-/// Someone who has signed up elsewhere: their address.
+/// The address of a user who has signed up elsewhere.
 pub(super) async fn stranger(app: &TestApp) -> (Client, String) {
     let signup = new_signup();
     let signed_up = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);

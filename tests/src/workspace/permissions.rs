@@ -1,4 +1,4 @@
-//! What each role may do, and who says so.
+//! What each role may do, and who decides it.
 
 use serde_json::{Value, json};
 
@@ -160,7 +160,10 @@ async fn nobody_grants_what_they_do_not_have() {
 
     for role in ["member", "admin"] {
         let refused = set_one(&admin, role, "recordsets:delete", true).await.expect(403);
-        assert_eq!(refused["detail"], "nobody grants what they don't have: recordsets:delete", "{role}");
+        assert_eq!(
+            refused["detail"], "you cannot grant a permission that you lack: recordsets:delete",
+            "{role}"
+        );
     }
     assert_eq!(set_one(&admin, "member", "governance:manage", true).await.error(403), "forbidden");
     // Resetting their own role would grant it, too.

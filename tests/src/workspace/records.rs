@@ -356,7 +356,7 @@ async fn a_viewer_reads_records_and_writes_none() {
     ] {
         assert_eq!(
             refused.expect(403),
-            json!({"error": "forbidden", "detail": format!("this needs the permission {permission}")})
+            json!({"error": "forbidden", "detail": format!("the permission {permission} is required")})
         );
     }
     assert_eq!(owner.get(&path(&ada)).await.expect(200), ada);

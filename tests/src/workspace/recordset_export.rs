@@ -113,7 +113,7 @@ async fn an_export_waits_for_a_file_store_that_is_away_without_spending_an_attem
     let path = format!("/jobs/{}", started["job_id"].as_str().unwrap());
     wait_until("it waits for the store", || async {
         let job = owner.get(&path).await.expect(200);
-        job["status"] != "RUNNING" && job["message"] == "Waiting: the file store is unreachable."
+        job["status"] != "RUNNING" && job["message"] == "Waiting: the file storage is unreachable."
     })
     .await;
     std::fs::remove_file(&store).unwrap();

@@ -54,7 +54,7 @@ async fn a_file_becomes_records_and_its_bad_rows_a_report() {
     )
     .await;
     let csv =
-        "Name,Age,Note\nAda,36,\"first, of all\"\n,12,nobody\nBob,old,\"two\nlines\"\n\nCy,7,x,y\nDee,,\n";
+        "Name,Age,Note\nAda,36,\"first, of all\"\n,12,none\nBob,old,\"two\nlines\"\n\nCy,7,x,y\nDee,,\n";
     let file_uri = uploaded(&owner, "people.csv", csv).await;
     let started = owner
         .post(&format!("/recordsets/import/records/{id}"), json!({ "file_uri": file_uri }))
@@ -82,7 +82,7 @@ async fn a_file_becomes_records_and_its_bad_rows_a_report() {
     assert_eq!(detail["field_mappings"], json!({ "Age": "age", "Name": "name" }));
     let report = report(&app, &owner, &started).await;
     assert_eq!(report[0], "row,column,code,reason,Name,Age,Note");
-    assert_eq!(report[1], "2,Name,required,Name is required,,12,nobody");
+    assert_eq!(report[1], "2,Name,required,Name is required,,12,none");
     assert!(report[2].starts_with("3,Age,not_an_integer,"), "{report:?}");
     assert!(report[2].ends_with(",Bob,old,\"two") && report[3] == "lines\"", "{report:?}");
     assert!(report[4].starts_with("4,,ragged_row,") && report[4].ends_with(",Cy,7,x,y"), "{report:?}");

@@ -215,7 +215,7 @@ async fn recordsets_of_one_name_get_slugs_of_their_own_also_at_once() {
     // One that is asked for is given or refused, also while its owner lies in the trash.
     owner.delete("/recordsets/leads").await.expect(204);
     let asked = owner.post("/recordsets", json!({"name": "x", "slug": "leads"})).await.expect(409);
-    assert_eq!(asked, json!({"error": "slug_taken", "detail": "another one has this slug"}));
+    assert_eq!(asked, json!({"error": "slug_taken", "detail": "this slug is already taken"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +254,7 @@ async fn recordsets_are_listed_by_name_searched_and_paged() {
         let answer = owner.get(&format!("/recordsets{wrong}")).await.expect(422);
         assert_eq!(answer["error"], "record_invalid", "{wrong}");
         let named = answer["fields"].as_object().unwrap().keys().next().unwrap();
-        assert!(wrong[1..].starts_with(named.as_str()), "{wrong} is told as {named}");
+        assert!(wrong[1..].starts_with(named.as_str()), "{wrong} is named as {named}");
     }
     assert_eq!(owner.get("/recordsets?page_size=100000").await.expect(200)["page_size"], 200);
 }
@@ -286,7 +286,7 @@ async fn a_viewer_looks_a_member_works_and_an_admin_deletes() {
     owner.get("/recordsets").await.expect(200);
     assert_eq!(
         new().await.expect(403),
-        json!({"error": "forbidden", "detail": "this needs the permission recordsets:create"})
+        json!({"error": "forbidden", "detail": "the permission recordsets:create is required"})
     );
     assert_eq!(change().await.error(403), "forbidden");
     assert_eq!(owner.delete("/recordsets/leads").await.error(403), "forbidden");

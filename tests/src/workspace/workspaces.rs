@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use crate::{Client, Reply, TestApp, app::new_signup, client::send, cluster::wait_until};
 
-/// The path of the workspace that somebody works in.
+/// The path of a client's current workspace.
 fn own(client: &Client) -> String {
     format!("/workspaces/{}", client.workspace.as_deref().unwrap())
 }
 
-/// Someone with an account and a workspace of their own, and their address.
+/// A user with an account and a workspace of their own, and their address.
 async fn stranger(app: &TestApp) -> (Client, String) {
     let signup = new_signup();
     let signed_up = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
@@ -28,7 +28,7 @@ async fn stranger(app: &TestApp) -> (Client, String) {
     (app.anonymous().signed_in(&signed_up), signup["email"].as_str().unwrap().to_owned())
 }
 
-/// Someone with an account that has no password yet, and no workspace; their address.
+/// A user with an account that has no password yet, and no workspace; their address.
 async fn newcomer(app: &TestApp) -> String {
     let email = format!("grace.{}@example.com", Uuid::now_v7().simple());
     sqlx::query("insert into control.users (id, email, email_key, name) values ($1, $2, $2, 'Grace Hopper')")
@@ -45,13 +45,13 @@ fn unregistered() -> String {
     format!("grace.{}@example.com", Uuid::now_v7().simple())
 }
 
-/// Invites somebody by mail.
+/// Invites an address by email.
 async fn invite(owner: &Client, email: &str, role: &str) -> Value {
     let path = format!("{}/invitations", own(owner));
     owner.post(&path, json!({ "email": email, "role": role })).await.expect(201)
 }
 
-/// The token of the newest invitation in somebody's mail, once so many have come.
+/// The token of the newest invitation in an address's emails, once so many have arrived.
 async fn mailed_token(app: &TestApp, email: &str, invitations: usize) -> String {
     wait_until("the invitation is in the mail", || async { tokens(app, email).len() >= invitations }).await;
     let tokens = tokens(app, email);
@@ -59,14 +59,14 @@ async fn mailed_token(app: &TestApp, email: &str, invitations: usize) -> String 
     tokens.last().unwrap().clone()
 }
 
-/// The tokens of all invitations in somebody's mail, by age.
+/// The tokens of all invitations in an address's emails, by age.
 fn tokens(app: &TestApp, email: &str) -> Vec<String> {
     let mails = mails_to(app, email);
     let links = mails.iter().filter_map(|mail| mail.split_once("/accept-invitation?token="));
     links.map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned()).collect()
 }
 
-/// The mails that somebody has, by age, as they read them.
+/// The emails of an address, by age, as shown to the recipient.
 fn mails_to(app: &TestApp, email: &str) -> Vec<String> {
     let Ok(outbox) = std::fs::read_dir(app.folder.path().join("mail")) else { return Vec::new() };
     let mut files: Vec<_> = outbox.map(|file| file.unwrap().path()).collect();
@@ -90,19 +90,19 @@ async fn look_at(app: &TestApp, token: &str) -> crate::Reply {
     app.anonymous().get(&format!("/workspaces/invitations/details?token={token}")).await
 }
 
-/// Everybody of the workspace that somebody works in.
+/// The member list of a client's current workspace.
 async fn roster_of(client: &Client) -> Vec<Value> {
     let roster = client.items(&format!("{}/members", own(client))).await;
     roster.as_array().unwrap().clone()
 }
 
-/// The roster's entry of somebody.
+/// A user's entry of the member list.
 async fn entry(client: &Client, user_id: &Value) -> Value {
     let roster = roster_of(client).await;
-    roster.into_iter().find(|entry| entry["user_id"] == *user_id).expect("they are in the roster")
+    roster.into_iter().find(|entry| entry["user_id"] == *user_id).expect("they are in the member list")
 }
 
-/// The roster's entry of the caller.
+/// The caller's entry of the member list.
 async fn self_in_roster(client: &Client) -> Value {
     let me = client.get("/auth/me").await.expect(200);
     entry(client, &me["id"]).await

@@ -1,4 +1,4 @@
-//! Brings every schema of the installation up to date, and ends. Safe at any time, many at once.
+//! Migrates every schema of the installation, and exits. Safe at any time, also concurrently.
 //!
 //! usage: migrate                    after each release, before its processes start
 //!        migrate --after-restore    once, after a dump was restored into another cluster

@@ -1,7 +1,7 @@
-//! Removing what an atomic import staged and never published, a few thousand records at a time.
+//! Removing the staged, unpublished records of an atomic import, a few thousand at a time.
 //!
-//! Killed at any line: each transaction removes some records and frees their unique values, or nothing;
-//! the next attempt goes on with what is left. The mark goes with the last of them.
+//! Killed at any line: each transaction removes some records and releases their unique values, or nothing;
+//! the next attempt continues with the rest. The mark is removed with the last of them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::Services;
 
-/// Handles the job that a cancelled import leaves behind.
+/// Handles the job that a cancelled import enqueues.
 pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobContext) -> Answer {
     let Some(workspace) = context.workspace.map(WorkspaceId) else {
         return Ok(super::fail("no_workspace", "an import belongs to a workspace"));
@@ -21,7 +21,7 @@ pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobCo
     Ok(Outcome::Done(json!({})))
 }
 
-/// Removes all of it.
+/// Removes all of them.
 pub(crate) async fn all(
     database: &Database,
     workspace: WorkspaceId,

@@ -11,29 +11,29 @@ use runtime::storage::ObjectReader;
 use tabular::{FileError, Position, Reader, Resolved};
 use tokio::sync::mpsc::Sender;
 
-/// A batch is full at so many rows,
+/// Maximum number of rows of a batch,
 const BATCH_ROWS: i64 = 8_000;
-/// or so many bytes,
+/// of bytes,
 const BATCH_BYTES: usize = 4 << 20;
-/// or after so long, so that watchers see a slow file move.
+/// and of its time, so that watchers see progress in a slow file.
 const BATCH_TIME: Duration = Duration::from_millis(500);
-/// Rows between two looks at the clock.
+/// Number of rows between two checks of the clock.
 const CLOCK_ROWS: i64 = 256;
-/// Names of unknown members that are remembered.
+/// Maximum number of remembered names of unknown members.
 const UNKNOWN_NAMES: usize = 20;
 
-/// What to read.
+/// The reading task.
 pub(super) struct Task {
     pub source: ObjectReader,
     pub read_as: Resolved,
     pub position: Position,
     pub millis: u64,
     pub writer: RowWriter,
-    /// Reading ends once so many rows are refused.
+    /// Number of refused rows after which reading ends.
     pub refusals_left: Option<i64>,
 }
 
-/// A batch and what is behind it.
+/// A batch and the position behind it.
 pub(super) struct Read {
     pub batch: Batch,
     pub position: Position,
@@ -41,8 +41,8 @@ pub(super) struct Read {
 }
 
 impl Task {
-    /// Reads until the end, or until nobody wants the batches any more. Answers names of JSON members
-    /// that no column stands for.
+    /// Reads to the end, or until the batches are not needed. Answers names of JSON members
+    /// without a column.
     pub fn run(mut self, to: &Sender<Read>) -> Result<BTreeSet<String>, FileError> {
         let mut unknown = BTreeSet::new();
         let mut reader = Reader::resume(self.source, &self.read_as, self.position)?;

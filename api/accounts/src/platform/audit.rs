@@ -1,4 +1,4 @@
-//! Who did what. Contract section "Audit" (P-AUD).
+//! The audit log. Contract section "Audit" (P-AUD).
 
 use api_kit::{Can, Limit, Offset, TypeId, Wrapped, part_request, permissions, type_id_of, with_type_ids};
 use chrono::{DateTime, Utc};
@@ -12,54 +12,54 @@ use serde_json::Value;
 
 permissions! { ViewAudit = "audit:view" }
 
-/// An action of a person, a program or a job.
+/// An audited action of an account, a program or a job.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct AuditLog {
-    /// Later entries have greater ones.
+    /// Entry id; later entries have greater ids.
     id: i64,
-    /// What was done: `resource.verb`, or the route of a change that has no name of its own.
+    /// Action: `resource.verb`, or the route of a change that has no name of its own.
     action: String,
-    /// What it was done to.
+    /// Type of the resource that the action changed.
     resource_type: String,
-    /// The id of the resource, as a TypeID; null where `data` names several.
+    /// Id of the resource, as a TypeID; null where `data` names several.
     resource_id: Option<String>,
-    /// The kind of actor: `user`, `impersonator` (staff acting as a person), `api_key`, `operator`, `job` (the
+    /// Kind of actor: `user`, `impersonator` (staff acting as another user), `api_key`, `operator`, `job` (the
     /// effect of a running job, on behalf of its requester), `visitor` (a client without a credential) or
     /// `system`.
     actor_type: String,
-    /// The person; null for programs of the tenant and for operators.
+    /// User id; null if the actor is no user.
     user_id: Option<TypeId<UserId>>,
-    /// With what they came: `session`, `api_key` or `personal_token`.
+    /// Kind of credential: `session`, `api_key` or `personal_token`; null if none was used.
     credential_type: Option<String>,
-    /// The id of the session, key or token, as a TypeID.
+    /// Id of the session, key or token, as a TypeID; null if none was used.
     credential_id: Option<String>,
-    /// Whether a member of staff acted in the person's place.
+    /// Whether staff acted as the user.
     is_impersonated: bool,
-    /// That member of staff.
+    /// User id of the impersonating staff; null if the action was not impersonated.
     impersonator_id: Option<TypeId<UserId>>,
-    /// The job in whose run it was done; null otherwise.
+    /// Id of the job whose run performed the action; null otherwise.
     job_id: Option<TypeId<JobId>>,
-    /// From which address.
+    /// IP address of the client; null if not known.
     ip: Option<String>,
-    /// With which client.
+    /// `User-Agent` of the client; null if not known.
     user_agent: Option<String>,
-    /// In which request.
+    /// Id of the request; null if there was none.
     request_id: Option<String>,
-    /// By which surface.
+    /// API surface of the request; null if there was none.
     surface: Option<String>,
     /// The details: ids, names and what changed. Members larger than 4 KiB are left out; their names are in `omitted`.
     data: Option<Value>,
-    /// When.
+    /// Time of the action.
     created_at: DateTime<Utc>,
 }
 
-/// A part of the audit.
+/// A page of the audit log.
 #[derive(Debug, Object)]
 struct AuditLogs {
-    /// The latest first.
+    /// Entries, the latest first.
     logs: Vec<AuditLog>,
-    /// Entries that there are of what was asked for.
+    /// Total number of entries that match the filters.
     total: i64,
 }
 
@@ -94,31 +94,31 @@ impl From<Noted> for AuditLog {
 
 #[derive(Tags)]
 enum Tag {
-    /// Who did what.
+    /// Audit log of the tenant.
     Audit,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct AuditApi;
 
 #[OpenApi(prefix_path = "/v1/audit-logs", tag = "Tag::Audit")]
 impl AuditApi {
-    /// List who did what, the latest first
+    /// List audit entries, the latest first
     ///
-    /// Entries are kept as long as the tenant's governance says.
+    /// The tenant's governance settings determine how long entries are kept.
     #[oai(path = "/", method = "get", operation_id = "list_audit_logs")]
     async fn list(
         &self,
         can: Can<ViewAudit>,
-        /// Entries in the answer, at most 200.
+        /// Maximum number of entries in the answer, at most 200.
         #[oai(default)]
         limit: Query<Limit>,
-        /// Entries to pass over.
+        /// Number of entries to skip.
         #[oai(default)]
         offset: Query<Offset>,
-        /// Only of that action, for example `api_key.created`.
+        /// Action filter, for example `api_key.created`.
         action: Query<Option<String>>,
-        /// Only about things of that kind, for example `api_key`.
+        /// Resource type filter, for example `api_key`.
         resource_type: Query<Option<String>>,
     ) -> Wrapped<AuditLogs> {
         let filter = Filter { action: action.0, resource_type: resource_type.0 };

@@ -1,4 +1,4 @@
-//! How a tenant wants to be kept, and trying out row-level policies. Contract section "Governance" (P-GOV).
+//! Security settings of a tenant, and the simulation of row-level policies. Contract section "Governance" (P-GOV).
 
 use api_kit::{Body, Can, Wrapped, permissions};
 use domain::{
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 permissions! { ViewGovernance = "governance:view", ManageGovernance = "governance:manage" }
 
-/// What a policy is about.
+/// The operation that a policy governs.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum PolicyAction {
@@ -25,20 +25,20 @@ enum PolicyAction {
     Delete,
 }
 
-/// A row-level policy to try out.
+/// A row-level policy to simulate.
 #[derive(Debug, Object)]
 struct PolicyToTry {
-    /// What it is called.
+    /// Name of the policy.
     name: Option<String>,
-    /// What it is about; told back, and otherwise the same for all.
+    /// Operation that the policy governs; echoed in the answer, with no other effect.
     action: Option<PolicyAction>,
-    /// The only role that it is for, as `role` in the auth context says.
+    /// Only role that the policy applies to, compared with `role` in the auth context; null for all roles.
     role: Option<String>,
-    /// Which rows it allows: true, false, or `{"and": […]}`, `{"or": […]}`, `{"not": …}`, `{"eq": [a, b]}` (and
+    /// Condition for allowed rows: true, false, or `{"and": […]}`, `{"or": […]}`, `{"not": …}`, `{"eq": [a, b]}` (and
     /// `ne`, `lt`, `lte`, `gt`, `gte`), `{"in": [a, [values]]}`, `{"is_null": a}`; values are literals,
-    /// `{"column": name}` or `{"auth": name}`. At most 16 deep.
+    /// `{"column": name}` or `{"auth": name}`. At most 16 levels deep.
     condition_json: Value,
-    /// Whether it is in force; one that isn't allows nothing.
+    /// Whether the policy is enabled; a disabled policy allows no row.
     #[oai(default = "in_force")]
     enabled: bool,
 }
@@ -47,66 +47,66 @@ fn in_force() -> bool {
     true
 }
 
-/// A policy, who asks, and for which rows.
+/// A policy, the context of the caller, and the rows to evaluate.
 #[derive(Debug, Object)]
 struct Simulation {
-    /// The policy.
+    /// Policy to simulate.
     policy: PolicyToTry,
-    /// Who asks: what `{"auth": …}` looks in, for example `{"user_id": "u1", "role": "member"}`.
+    /// Context of the caller, which `{"auth": …}` refers to, for example `{"user_id": "u1", "role": "member"}`.
     auth_context: JsonObject,
-    /// The rows: what `{"column": …}` looks in; at most 100.
+    /// Rows, which `{"column": …}` refers to; at most 100.
     sample_data: Vec<JsonObject>,
 }
 
-/// What the policy says about a row.
+/// The policy's decision on a row.
 #[derive(Debug, Object)]
 struct RowDecision {
-    /// The row's place in `sample_data`, from 0.
+    /// Index of the row in `sample_data`, from 0.
     row: i64,
-    /// Whether the caller gets it.
+    /// Whether the policy allows the row.
     allowed: bool,
-    /// Why, for people.
+    /// Reason for the decision, for display.
     reason: String,
 }
 
-/// What the policy says about all rows.
+/// The policy's decisions on all rows.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct SimulationResult {
-    /// The policy's name.
+    /// Name of the policy.
     policy: Option<String>,
-    /// What it is about.
+    /// Operation that the policy governs.
     action: Option<PolicyAction>,
-    /// Rows that it allows.
+    /// Number of allowed rows.
     allowed: i64,
-    /// Rows that it denies.
+    /// Number of denied rows.
     denied: i64,
-    /// Row by row.
+    /// Decisions, in the order of the rows.
     results: Vec<RowDecision>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// How a workspace wants to be kept.
+    /// Security and retention settings of a tenant.
     Governance,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct GovernanceApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Governance")]
-#[allow(clippy::unused_async)] // handlers are async, trying out a policy waits for nothing
+#[allow(clippy::unused_async)] // handlers are async, simulating a policy awaits nothing
 impl GovernanceApi {
-    /// Look at the tenant's security rules
+    /// Show the tenant's governance settings
     #[oai(path = "/governance", method = "get", operation_id = "get_governance")]
     async fn get(&self, can: Can<ViewGovernance>) -> Wrapped<Governance> {
         let mut reader = can.app().database.reader().await?;
         Ok(Json(can.wrap(governance::get(reader.conn(), can.workspace).await?)))
     }
 
-    /// Change the tenant's security rules
+    /// Change the tenant's governance settings
     ///
-    /// From the next request on. An allowlist that would shut out the caller is refused (422).
+    /// Takes effect with the next request. An allowlist that excludes the caller's own address is refused (422).
     #[oai(path = "/governance", method = "patch", operation_id = "update_governance")]
     async fn update(
         &self,
@@ -117,11 +117,11 @@ impl GovernanceApi {
         Ok(Json(can.wrap(rules)))
     }
 
-    /// Try out a row-level policy
+    /// Simulate a row-level policy
     ///
-    /// On the rows that are sent, as the caller described: nothing is read from the tenant's data, nothing is
-    /// written, and no SQL is run. What is compared with null, or is not of one type, is neither true nor false, and
-    /// doesn't allow a row.
+    /// Evaluates the policy on the rows in the request: no data of the tenant is read, nothing is written, and
+    /// no SQL is run. A comparison with null, or of values of different types, is neither true nor false, and
+    /// does not allow a row.
     #[oai(path = "/policies/simulate", method = "post", operation_id = "simulate_policy")]
     async fn simulate(
         &self,

@@ -1,10 +1,10 @@
-//! API keys, as apps on the platform know them. Contract section "API Keys" (P-KEY). The same keys as the
+//! API keys in the terms of the Platform API. Contract section "API Keys" (P-KEY). The same keys as the
 //! Workspace API's; here a key is deleted by being revoked.
 
 use api_kit::{Body, Can, CreatedWrapped, Fails, Limit, MaybeBody, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
-use domain::{Acting, ApiKeyId, Patch, UserId, access::Scope};
-use domain_accounts::api_keys::{self, ApiKey, ApiKeyError, Filter, KeyChanges, NewKey, Rotation};
+use domain::{Acting, ApiKeyId, Error, Patch, UserId, access::Scope};
+use domain_accounts::api_keys::{self, ApiKey, Filter, KeyChanges, NewKey, Rotation};
 use jobs::Tx;
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -14,37 +14,37 @@ use poem_openapi::{
 
 use crate::workspace::api_keys::{ManageApiKeys, ViewApiKeys};
 
-/// A key, without the secret.
+/// An API key, without its secret.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Key {
-    /// Its id.
+    /// API key id.
     id: TypeId<ApiKeyId>,
-    /// What it is called.
+    /// Name.
     label: String,
-    /// Its first characters, by which people tell keys apart.
+    /// First characters of the key, for telling keys apart.
     prefix: String,
-    /// What it may do.
+    /// Scopes that are granted to the key.
     scopes: Vec<Scope>,
-    /// Networks that it may be used from; empty: from anywhere.
+    /// Networks that the key may be used from; empty for any address.
     ip_allowlist: Vec<String>,
-    /// Requests a minute, where they are fewer than the plan's.
+    /// Maximum number of requests per minute; null for the plan's limit.
     rate_limit: Option<i32>,
-    /// Whether it is neither paused nor revoked.
+    /// Whether the key is active: neither paused nor revoked.
     is_active: bool,
-    /// When it is over by itself.
+    /// Expiry time; null if the key does not expire.
     expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// Time of the last use, to the minute; null if the key has not been used.
     last_used_at: Option<DateTime<Utc>>,
-    /// The person who issued it.
+    /// User id of the issuer; null if the account is deleted.
     created_by: Option<TypeId<UserId>>,
-    /// Since when there is this key.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When its settings last changed.
+    /// Time of the last change of the settings.
     updated_at: DateTime<Utc>,
-    /// When it was revoked.
+    /// Revocation time; null if the key is not revoked.
     revoked_at: Option<DateTime<Utc>>,
-    /// The key that took its place.
+    /// Id of the key that replaced this one; null if there is none.
     replaced_by: Option<TypeId<ApiKeyId>>,
 }
 
@@ -69,98 +69,99 @@ impl From<ApiKey> for Key {
     }
 }
 
-/// A key to issue.
+/// An API key to issue.
 #[derive(Debug, Object)]
 struct KeyToCreate {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     label: String,
-    /// What it may do: at least one, and only what the issuer has.
+    /// Scopes to grant: at least one, and only scopes that the issuer has.
     scopes: Vec<Scope>,
-    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    /// IP addresses, and networks in CIDR notation, that the key may be used from; at most 100. Empty for any
+    /// address.
     #[oai(default)]
     ip_allowlist: Vec<String>,
-    /// When it is over by itself.
+    /// Expiry time; null if the key does not expire.
     expires_at: Option<DateTime<Utc>>,
-    /// Requests a minute; more than the plan's has no effect.
+    /// Maximum number of requests per minute; a value above the plan's limit has no effect. Null for the plan's
+    /// limit.
     rate_limit: Option<i32>,
 }
 
-/// Changes to a key; what is absent stays as it is.
+/// Changes to an API key; absent fields stay unchanged.
 #[derive(Debug, Object)]
 struct KeyToUpdate {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     label: Option<String>,
-    /// What it may do: at least one, and only what the issuer has.
+    /// Scopes to grant: at least one, and only scopes that the issuer has.
     scopes: Option<Vec<Scope>>,
-    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    /// IP addresses, and networks in CIDR notation, that the key may be used from; at most 100. Empty for any
+    /// address.
     ip_allowlist: Option<Vec<String>>,
-    /// Requests a minute; null: what the plan says.
+    /// Maximum number of requests per minute; null for the plan's limit.
     rate_limit: Patch<i32>,
 }
 
-/// What is to be different with a key's successor.
+/// Settings of the new key that differ from those of the rotated one.
 #[derive(Debug, Default, Object)]
 struct KeyToRotate {
-    /// What it is called.
+    /// Name; that of the rotated key if absent.
     label: Option<String>,
-    /// What it may do.
+    /// Scopes to grant; those of the rotated key if absent.
     scopes: Option<Vec<Scope>>,
 }
 
-/// A key just issued.
+/// A newly issued API key.
 #[derive(Debug, Object)]
 struct CreatedKey {
-    /// The key.
+    /// The key, without its secret.
     key: Key,
-    /// What goes into the `Authorization` header. It is shown here and never again.
+    /// The whole key, for the `Authorization` header. Shown only in this answer.
     token: String,
 }
 
-/// A key, and the one that took its place.
+/// A rotated API key and its replacement.
 #[derive(Debug, Object)]
 struct RotatedKey {
-    /// Revoked.
+    /// The rotated key, now revoked.
     old_key: Key,
-    /// Issued.
+    /// The new key, without its secret.
     new_key: Key,
-    /// What goes into the `Authorization` header. It is shown here and never again.
+    /// The whole new key, for the `Authorization` header. Shown only in this answer.
     token: String,
 }
 
-/// This surface calls names labels, in errors as well.
-fn relabelled(error: ApiKeyError) -> ApiKeyError {
-    let ApiKeyError::Invalid(errors) = error else { return error };
-    let renamed = |field: String| match field.as_str() {
+/// The Platform API uses `label` for a key's name, in errors as well.
+fn relabelled(error: Error) -> Error {
+    error.rename_fields(|field| match field.as_str() {
         "name" => "label".to_owned(),
         "rate_per_minute" => "rate_limit".to_owned(),
         _ => field,
-    };
-    ApiKeyError::Invalid(errors.into_iter().map(|(field, reasons)| (renamed(field), reasons)).collect())
+    })
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Keys for programs: issue them, pause them, end them.
+    /// API keys for programs: issue, pause and revoke them.
     #[oai(rename = "API Keys")]
     ApiKeys,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct KeysApi;
 
 #[OpenApi(prefix_path = "/v1/keys", tag = "Tag::ApiKeys")]
 impl KeysApi {
     /// List the API keys, the newest first
     ///
-    /// Revoked ones, too.
+    /// Revoked keys are included.
     #[oai(path = "/", method = "get", operation_id = "list_keys")]
     async fn list(
         &self,
         can: Can<ViewApiKeys>,
-        /// Keys in the answer, at most 200.
+        /// Maximum number of keys in the answer, at most 200.
         #[oai(default)]
         limit: Query<Limit>,
-        /// Keys to pass over.
+        /// Number of keys to skip.
         #[oai(default)]
         offset: Query<Offset>,
     ) -> Wrapped<Vec<Key>> {
@@ -172,9 +173,9 @@ impl KeysApi {
 
     /// Issue an API key
     ///
-    /// The whole key is in this answer and nowhere else. A key gets no more than its issuer may do (403). The
-    /// plan limits the keys that are neither revoked nor expired (402 `limit_exceeded`; `plan_limits.api_keys` of
-    /// `/v1/usage`).
+    /// Only this answer shows the whole key. A key is granted no more than its issuer has (403). The plan
+    /// limits the number of keys that are neither revoked nor expired (402 `limit_exceeded`;
+    /// `plan_limits.api_keys` of `/v1/usage`).
     #[oai(path = "/", method = "post", operation_id = "create_key", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<KeyToCreate>) -> CreatedWrapped<CreatedKey> {
         let KeyToCreate { label, scopes, ip_allowlist, expires_at, rate_limit } = key.0;
@@ -194,8 +195,9 @@ impl KeysApi {
 
     /// Change an API key's settings
     ///
-    /// A change by which the key can do more (another scope, a wider allowlist, a higher rate, the end of a pause) needs all
-    /// that the key then holds through its maker, in a role not below the maker's (403 otherwise).
+    /// A change that lets the key do more (another scope, a wider allowlist, a higher rate, the end of a pause)
+    /// needs all permissions that the key then has through its maker, and a role not below the maker's (403
+    /// otherwise).
     #[oai(path = "/:key_id", method = "patch", operation_id = "update_key", tag = "Fails::KeyRevoked")]
     async fn update(
         &self,
@@ -221,17 +223,17 @@ impl KeysApi {
 
     /// Revoke an API key
     ///
-    /// For good: it never opens anything again. It stays in the list.
+    /// Permanent: a revoked key is never accepted again. It stays in the list.
     #[oai(path = "/:key_id", method = "delete", operation_id = "revoke_key")]
     async fn revoke(&self, can: Can<ManageApiKeys>, key_id: Path<TypeId<ApiKeyId>>) -> Wrapped<Key> {
         let key = can.change_shared(async |tx, by| api_keys::revoke(tx, by, key_id.0.0).await).await?;
         Ok(Json(can.wrap(key.into())))
     }
 
-    /// Put a new API key in an API key's place
+    /// Rotate an API key
     ///
-    /// The new one has the same settings but for what is given here, and is shown here alone; the old one is
-    /// revoked at the same moment.
+    /// Issues a new key with the same settings except those given here, and revokes the old key at the
+    /// same moment. Only this answer shows the whole new key.
     #[oai(
         path = "/:key_id/rotate",
         method = "post",

@@ -1,5 +1,5 @@
-//! What apps ask before anybody has signed in. Contract section "Public" (P-PUB-06, P-PUB-07); the rest of it is the
-//! server's.
+//! Routes that apps call before a sign-in. Contract section "Public" (P-PUB-06, P-PUB-07); the rest of it is in
+//! `api-server`.
 
 use api_kit::{Anyone, ApiError, App, Body, Envelope, Fails, TypeId, Wrapped};
 use domain::{Email, WorkspaceId, callers::Principal};
@@ -12,57 +12,57 @@ use poem_openapi::{
     payload::Json,
 };
 
-/// How a tenant shows itself.
+/// Public configuration of a tenant.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct PublicConfig {
-    /// The tenant: a workspace.
+    /// Id of the tenant, which is a workspace.
     tenant_id: TypeId<WorkspaceId>,
-    /// Its name for URLs.
+    /// Slug: the name in URLs.
     slug: String,
-    /// How it shows itself.
+    /// Branding.
     branding: PublicBranding,
-    /// How one signs in.
+    /// Sign-in options.
     auth: PublicAuth,
 }
 
-/// How a tenant shows itself.
+/// Branding of a tenant.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct PublicBranding {
-    /// What it is called.
+    /// Display name.
     brand_name: String,
-    /// Its logo.
+    /// URL of the logo; null if none is set.
     logo_url: Option<String>,
-    /// Its colour, as `#rrggbb`.
+    /// Brand colour as `#rrggbb`; null if none is set.
     color: Option<String>,
-    /// Where its people are asked for help.
+    /// Email address for support; null if none is set.
     support_email: Option<String>,
 }
 
-/// How one signs in to a tenant.
+/// Sign-in options of a tenant.
 #[derive(Debug, Object)]
 struct PublicAuth {
-    /// `password`, and `clerk` where the installation takes it.
+    /// Sign-in methods: `password`, and `clerk` where the installation supports it.
     methods: Vec<String>,
-    /// The fewest characters of a new password.
+    /// Minimum number of characters of a new password.
     password_min_length: i32,
 }
 
-/// Whose tenants.
+/// A lookup of tenants by email address.
 #[derive(Debug, Object)]
 struct TenantLookup {
-    /// An address.
+    /// Email address.
     #[oai(validator(max_length = 254))]
     email: String,
 }
 
-/// A tenant with a membership of the person.
+/// A tenant of which the account is a member.
 #[derive(Debug, Object)]
 struct FoundTenant {
-    /// The tenant: a workspace.
+    /// Id of the tenant, which is a workspace.
     tenant_id: TypeId<WorkspaceId>,
-    /// What it is called.
+    /// Display name.
     brand_name: String,
 }
 
@@ -87,7 +87,7 @@ impl PublicConfig {
     }
 }
 
-/// Which tenant a request is about: as it says, or the one of its key.
+/// The tenant that a request concerns: the one that it names, or that of its key.
 fn named(tenant: Option<String>, header: Option<String>, anyone: &Anyone) -> Result<Named, ApiError> {
     if let Some(name) = tenant {
         let id = name.parse::<TypeId<WorkspaceId>>();
@@ -102,22 +102,22 @@ fn named(tenant: Option<String>, header: Option<String>, anyone: &Anyone) -> Res
     }
 }
 
-/// The tag of what is for anyone.
+/// The tag of the public routes.
 #[derive(Debug, Tags)]
 pub enum Tag {
-    /// Whether the service is up, its documentation, and what apps ask before anybody has signed in.
+    /// Health, documentation, and what apps need before a sign-in.
     Public,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct TenantsApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Public")]
 impl TenantsApi {
-    /// Tell how a tenant shows itself, and how one signs in
+    /// Show a tenant's branding and sign-in options
     ///
-    /// For everybody. The tenant is the one that `tenant` names, or else the header, or else that of the API key that
-    /// the request comes with.
+    /// Needs no credential. The tenant is the one that `tenant` names, or else the header, or else that of the
+    /// API key of the request.
     #[oai(
         path = "/tenant-config",
         method = "get",
@@ -128,9 +128,9 @@ impl TenantsApi {
         &self,
         app: Data<&App>,
         anyone: Anyone,
-        /// A tenant's name for URLs, or its id.
+        /// Slug or id of the tenant.
         tenant: Query<Option<String>>,
-        /// A tenant's id.
+        /// Id of the tenant.
         #[oai(name = "X-Workspace-Id")]
         header: Header<Option<String>>,
     ) -> Wrapped<PublicConfig> {
@@ -140,11 +140,12 @@ impl TenantsApi {
         Ok(Json(Envelope::new(PublicConfig::of(&app, config), anyone.visitor.request_id)))
     }
 
-    /// Look up the tenants of an address
+    /// Look up the tenants of an email address
     ///
-    /// Told to nobody but whoever has the address: when they are signed in, or come with a token of theirs that
-    /// may write, the answer has those of their tenants that they may enter now. For everybody else it is empty, whether or not anybody has the
-    /// address, and whoever has it gets a letter with the list, every quarter of an hour at the most.
+    /// Only the owner of the address receives the list. When signed in as its owner, or with that account's
+    /// personal token that may write, the answer has those tenants that the account may enter now. For every
+    /// other caller the answer is empty, whether or not an account has the address; the list is then sent by
+    /// email to an existing account, at most once every 15 minutes.
     #[oai(path = "/tenants/lookup", method = "post", operation_id = "look_up_tenants")]
     async fn look_up(
         &self,

@@ -1,6 +1,6 @@
-//! What Stripe tells us: contract section "Billing" (P-BILL-01). A notice is believed by its signature, which
-//! is of the very bytes that came; so they are read as they are. Members given twice are not looked for as in other
-//! bodies: nothing but Stripe can sign a notice, and all that is taken from one is which object to fetch.
+//! Webhook events of Stripe: contract section "Billing" (P-BILL-01). An event is authenticated by its signature over
+//! the exact bytes of the body, which are therefore kept as they are. Duplicate members are not searched for as in
+//! other bodies: only Stripe can sign an event, and all that is used of one is the id of an object to fetch.
 
 use api_kit::{Answer, ApiError, App, Envelope, Visitor};
 use bytes::Bytes;
@@ -16,13 +16,13 @@ use poem_openapi::{
 use runtime::stripe::NotConfigured;
 use serde_json::Value;
 
-/// The largest notice.
+/// Maximum size of an event, in bytes.
 const LARGEST: usize = 256 << 10;
 
-/// A notice's bytes, of a documented JSON body.
+/// The bytes of an event, documented as a JSON body.
 struct Notice(Bytes);
 
-/// The notice was taken.
+/// The event was accepted.
 #[derive(Debug, Object)]
 struct Received {
     /// Always true.
@@ -31,22 +31,22 @@ struct Received {
 
 #[derive(Tags)]
 enum Tag {
-    /// What Stripe tells about payments.
+    /// Webhook events of Stripe about payments.
     Billing,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct StripeWebhookApi;
 
 #[OpenApi(tag = "Tag::Billing")]
 impl StripeWebhookApi {
-    /// Take a notice from Stripe
+    /// Receive a webhook event from Stripe
     ///
-    /// `checkout.session.completed` gives a workspace its plan, or mails a code to a payer who has no
-    /// workspace for it. `customer.subscription.*` changes the plan. Other events are accepted and have no effect. An
-    /// event only names an object: its present state is fetched from Stripe, so events may come late, repeated or in any
-    /// order. 503 `stripe_unavailable` if Stripe does not answer; Stripe then sends the event again. A signature is
-    /// good for five minutes.
+    /// `checkout.session.completed` gives a workspace its plan, or emails a code to a payer who has no
+    /// workspace for it. `customer.subscription.*` changes the plan. Other events are accepted and have no
+    /// effect. An event only names an object: its present state is fetched from Stripe, so events may come
+    /// late, repeated or in any order. 503 `stripe_unavailable` if Stripe does not answer; Stripe then sends
+    /// the event again. A signature is valid for five minutes.
     #[oai(path = "/webhooks/stripe", method = "post", operation_id = "stripe_webhook")]
     async fn take(
         &self,
@@ -101,7 +101,7 @@ impl<'a> ApiExtractor<'a> for Notice {
         let read = body.into_bytes_limit(LARGEST).await;
         Ok(Self(read.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => ApiError::too_large(),
-            error => ApiError::invalid_json(format!("the body ended early: {error}")),
+            error => ApiError::invalid_json(format!("the body is incomplete: {error}")),
         })?))
     }
 }

@@ -1,4 +1,4 @@
-//! A tenant's plan, and what is used of it. Contract section "Tenants" (P-TEN).
+//! A tenant's plan and its usage. Contract section "Tenants" (P-TEN).
 
 use api_kit::{Can, TypeId, Wrapped, permissions};
 use domain::{
@@ -9,31 +9,31 @@ use poem_openapi::{Object, OpenApi, Tags, payload::Json};
 
 permissions! { ViewUsage = "usage:view" }
 
-/// A tenant's plan and storage.
+/// Plan and usage of a tenant.
 #[derive(Debug, Object)]
 struct TenantUsage {
-    /// The tenant: a workspace.
+    /// Id of the tenant, which is a workspace.
     tenant_id: TypeId<WorkspaceId>,
-    /// `free`, `starter`, `growth` or `enterprise`.
+    /// Plan: `free`, `starter`, `growth` or `enterprise`.
     plan_tier: String,
-    /// Bytes in use: records with their versions, uploads, exports and reports of imports.
+    /// Storage in use, in bytes: records with their versions, uploads, exports and reports of imports.
     used_storage_bytes: i64,
-    /// What the plan allows.
+    /// Limits of the plan.
     plan_limits: PlanLimits,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Plan, limits and what is used of them.
+    /// Plan, limits and usage of the tenant.
     Tenants,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct UsageApi;
 
 #[OpenApi(prefix_path = "/v1/usage", tag = "Tag::Tenants")]
 impl UsageApi {
-    /// Tell the tenant's plan, and what is used of it
+    /// Show the tenant's plan and usage
     #[oai(path = "/", method = "get", operation_id = "get_usage")]
     async fn get(&self, can: Can<ViewUsage>) -> Wrapped<TenantUsage> {
         let app = can.app();

@@ -1,5 +1,5 @@
-//! Who is behind a token, and which workspaces it opens. Contract section "Token API" (P-TOK), whose answers and
-//! errors have a form of their own: no envelope, and `{"error", "detail"}`.
+//! The owner of a token, and the workspaces that it gives access to. Contract section "Token API" (P-TOK), whose
+//! answers and errors have a form of their own: no envelope, and `{"error", "detail"}`.
 
 use api_kit::{Answer, ApiError, App, Known, PageNumber, Pagination, PerPage, TypeId, per_page_request};
 use chrono::{DateTime, Utc};
@@ -12,70 +12,70 @@ use domain_accounts::token_api::{self, Bearer, Book, Person};
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi, Tags, param::Query, payload::Json};
 
-/// With what a caller came.
+/// The kind of a credential.
 #[derive(Debug, Clone, Copy, Enum)]
 #[oai(rename_all = "snake_case")]
 enum CredentialKind {
-    /// A sign-in.
+    /// A session of a signed-in user.
     Session,
-    /// A key of a tenant.
+    /// An API key of a tenant.
     ApiKey,
-    /// A token of a person.
+    /// A personal token of a user.
     PersonalToken,
 }
 
-/// Who calls.
+/// The owner of a token.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct TokenOwner {
-    /// The person, or the key that calls by itself.
+    /// User id, or the id of an API key.
     id: String,
-    /// What they are called.
+    /// Name of the user or the key.
     name: String,
-    /// The person's address.
+    /// Email address of the user; null for an API key.
     email: Option<String>,
-    /// With what they came.
+    /// Credential of the request.
     credential: TokenCredential,
 }
 
-/// With what a caller came.
+/// The credential of a request.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct TokenCredential {
-    /// What it is.
+    /// Kind of credential.
     #[oai(rename = "type")]
     kind: CredentialKind,
-    /// What it is called.
+    /// Name of the key or token; null for a session.
     name: Option<String>,
-    /// Its first characters.
+    /// First characters of the key or token; null for a session.
     prefix: Option<String>,
-    /// What it may do; of a session: whatever its person may.
+    /// Granted scopes; null for a session, which has all permissions of its user.
     scopes: Option<Vec<Scope>>,
-    /// The only book that it opens.
+    /// Id of the only book that the credential is valid for; null if it is not limited to one.
     book_id: Option<TypeId<WorkspaceId>>,
-    /// When it is over by itself.
+    /// Expiry time; null if the credential does not expire.
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A workspace that a token opens.
+/// A workspace that a token gives access to.
 #[derive(Debug, Object)]
 struct TokenBook {
-    /// Its id: also its `tenant_id`, and what `X-Workspace-Id` names.
+    /// Workspace id; the same as its `tenant_id`, and the value of `X-Workspace-Id`.
     id: TypeId<WorkspaceId>,
-    /// What it is called.
+    /// Name.
     name: String,
-    /// Its name for URLs.
+    /// Slug: the name in URLs.
     slug: String,
-    /// What the caller is there.
+    /// Role of the caller in the workspace.
     role: Role,
 }
 
 /// A page of books.
 #[derive(Debug, Object)]
 struct TokenBooks {
-    /// The books of this page, by name.
+    /// Books of this page, sorted by name.
     data: Vec<TokenBook>,
-    /// Where in the list they are.
+    /// Position of the page in the list.
     pagination: Pagination,
 }
 
@@ -108,17 +108,17 @@ impl TokenCredential {
 
 #[derive(Tags)]
 enum Tag {
-    /// Who is behind a token, and what it opens.
+    /// The owner of a token, and the books that it gives access to.
     #[oai(rename = "Token API")]
     TokenApi,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct TokenApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::TokenApi")]
 impl TokenApi {
-    /// Tell who is behind the token
+    /// Show the owner of the token
     ///
     /// A key or token needs the scope `read`.
     #[oai(path = "/me", method = "get", operation_id = "get_token_owner")]
@@ -143,18 +143,19 @@ impl TokenApi {
         Ok(Json(TokenOwner { id, name, email, credential }))
     }
 
-    /// List the books that the token opens
+    /// List the books that the token gives access to
     ///
-    /// A book is a workspace; those that the caller may not enter now, from this address, are left out. A key or token needs the scope `read`.
+    /// A book is a workspace; books that the caller may not enter now from this address are left out. A key or
+    /// token needs the scope `read`.
     #[oai(path = "/books", method = "get", operation_id = "list_books")]
     async fn books(
         &self,
         app: Data<&App>,
         caller: Known,
-        /// Which page, from 1.
+        /// Page number, from 1.
         #[oai(default)]
         page: Query<PageNumber>,
-        /// Books on a page: 25 unless given, at most 100.
+        /// Books per page: 25 by default, at most 100.
         #[oai(default)]
         per_page: Query<PerPage>,
     ) -> Answer<Json<TokenBooks>> {

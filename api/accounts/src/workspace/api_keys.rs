@@ -1,5 +1,5 @@
-//! API keys, for programs of a workspace. Contract section "API Keys" (W-KEY). The same keys as the Platform
-//! API's, which calls them by other names.
+//! API keys for programs of a workspace. Contract section "API Keys" (W-KEY). The same keys as the Platform
+//! API's, which uses other field names.
 
 use api_kit::{Limit, Offset, part_request, prelude::*};
 use domain::ApiKeyId;
@@ -8,30 +8,30 @@ use poem_openapi::Object;
 
 permissions! { ViewApiKeys = "api_keys:view", ManageApiKeys = "api_keys:manage" }
 
-/// A key just issued.
+/// A newly issued API key.
 #[derive(Debug, Object)]
 struct IssuedApiKey {
     #[oai(flatten)]
     api_key: ApiKey,
-    /// The whole key, for the `Authorization` header. It is shown here and never again.
+    /// The whole key, for the `Authorization` header. Shown only in this answer.
     key: String,
 }
 
-/// How many keys.
+/// Number of API keys.
 #[derive(Debug, Object)]
 struct ApiKeyCount {
-    /// That many.
+    /// Number of keys.
     count: i64,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Keys for programs: issue them, pause them, end them.
+    /// API keys for programs: issue, pause and revoke them.
     #[oai(rename = "API Keys")]
     ApiKeys,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ApiKeysApi;
 
 #[OpenApi(prefix_path = "/api-keys", tag = "Tag::ApiKeys")]
@@ -41,10 +41,10 @@ impl ApiKeysApi {
     async fn list(
         &self,
         can: Can<ViewApiKeys>,
-        /// Keys to pass over.
+        /// Number of keys to skip.
         #[oai(default)]
         skip: Query<Offset>,
-        /// Keys in the answer, at most 200.
+        /// Maximum number of keys in the answer, at most 200.
         #[oai(default)]
         limit: Query<Limit>,
         is_active: Query<Option<bool>>,
@@ -69,7 +69,7 @@ impl ApiKeysApi {
         Ok(Json(ApiKeyCount { count: api_keys::count(reader.conn(), can.workspace, filter).await? }))
     }
 
-    /// Look at an API key
+    /// Show an API key
     #[oai(path = "/:api_key_id", method = "get", operation_id = "get_api_key")]
     async fn get(&self, can: Can<ViewApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<Json<ApiKey>> {
         let mut reader = can.app().database.reader().await?;
@@ -78,8 +78,8 @@ impl ApiKeysApi {
 
     /// Issue an API key
     ///
-    /// The whole key is in this answer and nowhere else. With a key one does what admins do, within its
-    /// scopes; a key gets no more than its issuer may do (403). The plan limits the keys that are
+    /// Only this answer shows the whole key. A key has the permissions of an admin, within its
+    /// scopes, and is granted no more than its issuer has (403). The plan limits the number of keys that are
     /// neither revoked nor expired (402 `limit_exceeded`).
     #[oai(path = "/", method = "post", operation_id = "create_api_key", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {
@@ -89,15 +89,16 @@ impl ApiKeysApi {
 
     /// Revoke an API key
     ///
-    /// For good: it never opens anything again, and can't be changed any more. It stays in the list.
+    /// Permanent: a revoked key is never accepted again and cannot be changed. It stays in the list.
     #[oai(path = "/:api_key_id/revoke", method = "post", operation_id = "revoke_api_key")]
     async fn revoke(&self, can: Can<ManageApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<Json<ApiKey>> {
         can.change_shared(async |tx, by| api_keys::revoke(tx, by, api_key_id.0).await).await.map(Json)
     }
 
-    /// Put a new API key in an API key's place
+    /// Rotate an API key
     ///
-    /// The new one has the same settings, and is shown here alone; the old one is revoked at the same moment.
+    /// Issues a new key with the same settings and revokes the old key at the same moment. Only this answer shows the
+    /// whole new key.
     #[oai(
         path = "/:api_key_id/rotate",
         method = "post",
@@ -116,7 +117,7 @@ impl ApiKeysApi {
         Ok(Json(IssuedApiKey { api_key: new.key, key: new.secret }))
     }
 
-    /// Pause an API key, or let it go on
+    /// Pause or resume an API key
     #[oai(
         path = "/:api_key_id/toggle",
         method = "post",
@@ -129,8 +130,9 @@ impl ApiKeysApi {
 
     /// Change an API key's settings
     ///
-    /// A change by which the key can do more (another scope, a wider allowlist, a higher rate, the end of a pause) needs all
-    /// that the key then holds through its maker, in a role not below the maker's (403 otherwise).
+    /// A change that lets the key do more (another scope, a wider allowlist, a higher rate, the end of a pause)
+    /// needs all permissions that the key then has through its maker, and a role not below the maker's (403
+    /// otherwise).
     #[oai(
         path = "/:api_key_id",
         method = "patch",
@@ -147,9 +149,10 @@ impl ApiKeysApi {
         can.change_shared(async |tx, by| api_keys::change(tx, by, id, changes.0).await).await.map(Json)
     }
 
-    /// Erase an API key
+    /// Delete an API key
     ///
-    /// It opens nothing any more, and nothing is left of it but the audit. To keep it in sight, revoke it.
+    /// The key becomes invalid and is removed from the list; only the audit log still names it. To keep it in
+    /// the list, revoke it instead.
     #[oai(path = "/:api_key_id", method = "delete", operation_id = "delete_api_key")]
     async fn delete(&self, can: Can<ManageApiKeys>, api_key_id: Path<ApiKeyId>) -> Answer<NoContent> {
         let id = api_key_id.0;

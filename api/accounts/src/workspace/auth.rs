@@ -1,8 +1,8 @@
-//! Authentication: contract section "Authentication" (W-AUTH). Signing up is a job that anyone who
-//! holds its token may watch; signing in opens a session; the rest of the section builds on the two.
+//! Authentication: contract section "Authentication" (W-AUTH). A sign-up is a job that every holder
+//! of its token may watch; signing in opens a session; the rest of the section builds on the two.
 //!
-//! Nothing here tells whether an address has an account: what anybody may ask for by naming one is answered
-//! alike, after the same work ([`domain_accounts::users::letters`]).
+//! No answer reveals whether an address has an account: requests that name an address without proof of owning it are
+//! answered alike, after the same work ([`domain_accounts::users::letters`]).
 
 mod activation;
 mod avatar;
@@ -30,7 +30,7 @@ pub(crate) use signup::{SignupStarted, is_ready};
 
 #[derive(Tags)]
 enum Tag {
-    /// Signing up, in and out.
+    /// Sign-up, sign-in and sign-out, passwords and profiles.
     Authentication,
 }
 
@@ -54,13 +54,13 @@ pub fn api() -> impl OpenApi + 'static {
 /// The tokens of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Tokens {
-    /// For the `Authorization` header, as `Bearer …`.
+    /// Access token, for the `Authorization` header as `Bearer …`.
     access_token: String,
-    /// Good for one refresh; used a second time, it ends the session.
+    /// Refresh token, valid for one refresh; a second use ends the session.
     refresh_token: String,
-    /// Always `bearer`.
+    /// Token type: always `bearer`.
     token_type: String,
-    /// Seconds until the access token expires.
+    /// Lifetime of the access token in seconds.
     expires_in: u64,
 }
 
@@ -87,24 +87,24 @@ impl Tokens {
     }
 }
 
-/// A session just opened.
+/// A newly opened session.
 #[derive(Debug, Object)]
 struct LoggedIn {
     #[oai(flatten)]
     tokens: Tokens,
-    /// Who signed in.
+    /// The signed-in user.
     user: User,
-    /// The workspaces that they may enter, from this address.
+    /// Workspaces that the user may enter from this address.
     workspaces: Vec<Membership>,
-    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
+    /// Id of the workspace last switched to; null if there is none, or the user may not enter it now.
     current_workspace_id: Option<WorkspaceId>,
-    /// Shows at the next sign-in that this device has signed in before, so that wrong passwords from elsewhere do not
-    /// lock it out. Good for 180 days, and for nothing else.
+    /// Device token, which marks this device as known at the next sign-in, so that wrong passwords from
+    /// elsewhere do not lock it out. Valid for 180 days, and for nothing else.
     device_token: Option<String>,
 }
 
 impl LoggedIn {
-    /// Who has just been let in, on a device that may be known.
+    /// The answer to a sign-in on a device that may be known.
     async fn on(
         app: &App,
         visitor: &Visitor,
@@ -117,7 +117,7 @@ impl LoggedIn {
         Ok(Self { device_token: Some(token), ..Self::of(app, visitor, opened).await? })
     }
 
-    /// Who has just been let in.
+    /// The answer to a sign-in.
     async fn of(app: &App, visitor: &Visitor, opened: Opened) -> Result<Self, ApiError> {
         let doors = Doors::of(app, visitor, opened.user, opened.session).await?;
         let Doors { user, workspaces, current_workspace_id } = doors;
@@ -126,7 +126,7 @@ impl LoggedIn {
     }
 }
 
-/// Who has just been let in, and where to.
+/// A signed-in user and the workspaces to enter.
 struct Doors {
     user: User,
     workspaces: Vec<Membership>,
@@ -144,10 +144,10 @@ impl Doors {
     }
 }
 
-/// That something was done, or will be.
+/// Confirmation of a request.
 #[derive(Debug, Object)]
 struct Done {
-    /// For people.
+    /// Message for display.
     message: String,
 }
 
@@ -157,17 +157,17 @@ impl Done {
     }
 }
 
-/// A person as answers show them: with a link to their picture.
+/// A user as answers show it: with a link to the avatar image.
 fn shown(app: &App, user: User) -> User {
     User { avatar_url: avatar_url(app, user.avatar_url), ..user }
 }
 
-/// A member as answers show them.
+/// A member as answers show it.
 fn shown_member(app: &App, member: Member) -> Member {
     Member { avatar_url: avatar_url(app, member.avatar_url), ..member }
 }
 
-/// What a session remembers of who opened it.
+/// The client that a session records at its opening.
 fn client(visitor: &Visitor) -> Client {
     Client::of(&visitor.actor())
 }

@@ -1,4 +1,4 @@
-//! A member's forgotten password, seen from their admin: W-WS-13 and W-WS-14 of the contract's section
+//! Password resets of members, by their admins: W-WS-13 and W-WS-14 of the contract's section
 //! "Workspaces".
 
 use api_kit::{Answer, ApiError, Can, permissions};
@@ -12,32 +12,32 @@ use super::workspaces::Tag;
 
 permissions! { ResetPassword = "members:reset_password" }
 
-/// That a mail is on its way.
+/// Confirmation that an email was sent.
 #[derive(Debug, Object)]
 struct ResetMailed {
-    /// For people.
+    /// Message for display.
     message: String,
 }
 
-/// A link to hand over.
+/// A password reset link to hand over.
 #[derive(Debug, Object)]
 struct ResetLink {
-    /// Where the member chooses their new password. Its holder is let in once: hand it to the member only.
+    /// URL of the page to choose a new password. Its holder can sign in as the member: hand it to the member only.
     reset_url: String,
-    /// Until when it is good.
+    /// Expiry time of the link.
     expires_at: DateTime<Utc>,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct MemberPasswordApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl MemberPasswordApi {
-    /// Ask a member by mail to choose a new password
+    /// Send a member an email to reset the password
     ///
-    /// For an account that the workspace manages, the mail has a link that is good once, for an hour. For any other
-    /// account it leads to the page on which its owner asks for a link. Links that the person has asked for stay valid.
-    /// Not for members whose role is above the caller's.
+    /// For an account that the workspace manages, the email has a link that can be used once and expires in an
+    /// hour. For any other account it leads to the page on which its owner requests a link. Links that the
+    /// member has requested stay valid. Not for members whose role is above the caller's.
     #[oai(
         path = "/:workspace_id/members/:user_id/password-reset",
         method = "post",
@@ -53,13 +53,14 @@ impl MemberPasswordApi {
         let (admin, member) = (admin(&can, workspace_id.0)?, user_id.0);
         can.change_shared(async |tx, _| peers::mail_reset(tx, admin, member, &link, &can.actor()).await)
             .await?;
-        Ok(Json(ResetMailed { message: "A mail about choosing a new password is on its way.".to_owned() }))
+        Ok(Json(ResetMailed { message: "An email about resetting the password was sent.".to_owned() }))
     }
 
-    /// Make a link for a member to choose a new password by
+    /// Create a password reset link for a member
     ///
-    /// To be handed over; no mail is sent. Good once, for 24 hours. Its holder gets the whole account, so only an
-    /// account that the workspace manages has one (403 otherwise).
+    /// To be handed over; no email is sent. The link can be used once and expires in 24 hours. Its holder
+    /// controls the whole account, so it is only created for an account that the workspace manages (403
+    /// otherwise).
     #[oai(
         path = "/:workspace_id/members/:user_id/password-reset/link",
         method = "post",
@@ -81,7 +82,7 @@ impl MemberPasswordApi {
     }
 }
 
-/// The caller as an admin of the workspace in the path, which is the one that they were let into.
+/// The caller as an admin of the workspace in the path, which is the one that the caller has entered.
 fn admin(can: &Can<ResetPassword>, named: WorkspaceId) -> Answer<&Authority> {
     if can.workspace != named {
         return Err(ApiError::not_found());

@@ -1,4 +1,4 @@
-//! What each role may do. Contract section "Permissions" (W-PERM).
+//! Permissions of the roles. Contract section "Permissions" (W-PERM).
 
 use std::collections::BTreeMap;
 
@@ -10,72 +10,73 @@ use poem_openapi::{Object, Union};
 
 permissions! { ViewPermissions = "permissions:view", ManagePermissions = "permissions:manage" }
 
-/// What the caller may do.
+/// The caller's permissions.
 #[derive(Debug, Object)]
 struct OwnPermissions {
-    /// What they are here. Programs of a workspace are admins.
+    /// Role in the workspace. API keys of a workspace have the role of an admin.
     role: Role,
-    /// The permissions that they hold, within the scopes of their key or token.
+    /// Permissions of the caller, within the scopes of their key or token.
     permissions: Vec<String>,
 }
 
-/// Which permissions, and whether the role has them.
+/// Permissions of a role to set.
 #[derive(Debug, Union)]
 enum Wanted {
-    /// By name: granted or denied. What isn't named stays as it is.
+    /// Permissions by name: true grants, false denies. Permissions that are not named stay unchanged.
     Changes(BTreeMap<String, bool>),
-    /// All that the role has; it is denied everything else.
+    /// All permissions of the role; all others are denied.
     All(Vec<String>),
 }
 
-/// Changes of what a role may do.
+/// Changes to the permissions of a role.
 #[derive(Debug, Object)]
 struct RoleChanges {
-    /// Either `{"records:delete": false, …}`, of which the rest stays as it is, or the list of all that the role has.
+    /// Either `{"records:delete": false, …}`, which leaves the others unchanged, or the list of all permissions
+    /// of the role.
     permissions: Wanted,
 }
 
-/// One change of what a role may do.
+/// A change to one permission of a role.
 #[derive(Debug, Object)]
 struct PermissionChange {
-    /// The permission's name.
+    /// Name of the permission.
     permission: String,
-    /// Whether the role has it.
+    /// Whether the role has the permission.
     granted: bool,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// What each role may do.
+    /// Permissions of the roles.
     Permissions,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct PermissionsApi;
 
 #[OpenApi(prefix_path = "/permissions", tag = "Tag::Permissions")]
-#[allow(clippy::unused_async)] // handlers are async, also where the catalogue is all they show
+#[allow(clippy::unused_async)] // handlers are async, even where they only show the catalogue
 impl PermissionsApi {
-    /// List the permissions that there are
+    /// List all permissions
     #[oai(path = "/", method = "get", operation_id = "list_permissions")]
     async fn list(
         &self,
         _can: Can<ViewPermissions>,
-        /// Only those about that, for example `records`.
+        /// Resource filter, for example `records`.
         resource: Query<Option<String>>,
     ) -> Answer<Json<Whole<PermissionInfo>>> {
         Ok(Json(permissions::all(resource.0.as_deref()).into()))
     }
 
-    /// Tell whether the caller holds a permission
+    /// Check whether the caller has a permission
     ///
-    /// Under the settings of this moment, and within the scopes of a key or token.
+    /// Under the present settings, and within the scopes of a key or token.
     #[oai(path = "/check/:permission", method = "get", operation_id = "check_permission")]
     async fn check(&self, can: Can<ViewPermissions>, permission: Path<String>) -> Answer<Json<bool>> {
         Ok(Json(permissions::is_held(can.held(), &permission)?))
     }
 
-    /// List the permissions by what they are about
+    /// List the permissions by resource
     #[oai(path = "/grouped", method = "get", operation_id = "group_permissions")]
     async fn grouped(
         &self,
@@ -98,16 +99,16 @@ impl PermissionsApi {
         Ok(Json(permissions::of_roles(reader.conn(), can.workspace).await?))
     }
 
-    /// Look at what a role may do
+    /// Show a role's permissions
     #[oai(path = "/roles/:role", method = "get", operation_id = "get_role_permissions")]
     async fn role(&self, can: Can<ViewPermissions>, role: Path<Role>) -> Answer<Json<RoleSettings>> {
         let mut reader = can.app().database.reader().await?;
         Ok(Json(permissions::of_role(reader.conn(), can.workspace, role.0).await?))
     }
 
-    /// Let a role have what it has by default
+    /// Reset a role's permissions to the defaults
     ///
-    /// Refused (403) where that would grant what the caller doesn't have.
+    /// Refused (403) where that would grant a permission that the caller does not have.
     #[oai(
         path = "/roles/:role/reset",
         method = "post",
@@ -118,19 +119,19 @@ impl PermissionsApi {
         can.change_shared(async |tx, by| permissions::reset(tx, by, role.0).await).await.map(Json)
     }
 
-    /// Bring the workspace's settings to this release's permissions
+    /// Update the workspace's settings to this release's permissions
     ///
-    /// The permissions are part of the program, so that none is ever missing: what this removes are settings of
-    /// permissions that there are no more. Done again, it changes nothing.
+    /// The permissions are part of the program, so that none is ever missing: this removes the settings of
+    /// permissions that no longer exist. Repeating it changes nothing.
     #[oai(path = "/seed", method = "post", operation_id = "seed_permissions")]
     async fn seed(&self, can: Can<ManagePermissions>) -> Answer<Created<Seeded>> {
         can.change_shared(async |tx, by| permissions::seed(tx, by).await).await.map(Created)
     }
 
-    /// Change what a role may do
+    /// Change a role's permissions
     ///
-    /// From the next request on. The owner's role can't be changed (409 `owner_immutable`), and nobody grants
-    /// what they don't have (403).
+    /// Takes effect with the next request. The owner's role cannot be changed (409 `owner_immutable`), and a
+    /// caller cannot grant a permission that the caller does not have (403).
     #[oai(
         path = "/roles/:role",
         method = "put",
@@ -150,7 +151,7 @@ impl PermissionsApi {
         can.change_shared(work).await.map(Json)
     }
 
-    /// Grant a role one permission, or deny it
+    /// Grant or deny one permission to a role
     #[oai(
         path = "/roles/:role/permission",
         method = "put",

@@ -1,11 +1,11 @@
-//! Workspaces: contract section "Workspaces" (W-WS). Which ones somebody belongs to, what they are called,
-//! and which of them one works in; [`invitations`] and [`members`] are about their people.
+//! Workspaces: contract section "Workspaces" (W-WS). The caller's workspaces, their names,
+//! and the current one; [`invitations`] and [`members`] are about their people.
 
 mod doors;
 mod invitations;
 mod members;
 
-use api_kit::{Access, ApiError, App, InPerson, SignedIn, prelude::*, unhurried};
+use api_kit::{Access, ApiError, App, InPerson, SignedIn, no_deadline, prelude::*};
 use domain::{Actor, WorkspaceId};
 use domain_accounts::workspaces::{Host, Workspace, WorkspaceChanges, details};
 use jobs::Tx;
@@ -21,30 +21,30 @@ pub fn api() -> impl OpenApi + 'static {
 
 permissions! { ViewWorkspace = "workspace:view", EditWorkspace = "workspace:edit" }
 
-/// Where to go.
+/// A switch to another workspace.
 #[derive(Debug, Object)]
 struct SwitchWorkspace {
-    /// One of the caller's workspaces.
+    /// Id of one of the caller's workspaces.
     workspace_id: WorkspaceId,
 }
 
-/// The workspace in the path: the one, and no other, that the caller was let into.
+/// The workspace in the path: only the one that the caller has entered.
 fn here(can: &Access, named: WorkspaceId) -> Answer<WorkspaceId> {
     if can.workspace == named { Ok(can.workspace) } else { Err(ApiError::not_found()) }
 }
 
-/// What a caller is to the people of the workspace in the path.
+/// The caller's role towards the members of the workspace in the path.
 fn host<'a>(can: &'a Access, named: WorkspaceId, actor: &'a Actor) -> Answer<Host<'a>> {
     here(can, named)?;
     Ok(Host::new(can.authority(), actor))
 }
 
-/// See the module.
+/// Routes of the section.
 struct WorkspacesApi;
 
 #[derive(Tags)]
 pub(crate) enum Tag {
-    /// Where people work together, and who they are.
+    /// Workspaces, their members and invitations.
     Workspaces,
 }
 
@@ -52,24 +52,25 @@ pub(crate) enum Tag {
 impl WorkspacesApi {
     /// List the caller's workspaces
     ///
-    /// All that they may enter now, by name, each with their role in it: those whose allowlist refuses the caller's
-    /// address, or that ask for a more recent sign-in, are left out.
+    /// All workspaces that the caller may enter now, sorted by name, each with the caller's role: workspaces whose
+    /// allowlist excludes the caller's address, or that need a more recent sign-in, are left out.
     #[oai(path = "/", method = "get", operation_id = "list_workspaces")]
     async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<Workspace>>> {
         let entered = caller.authorities(&app, None).await?;
         Ok(Json(details::list(&app.database.pool, caller.user, &entered).await?.into()))
     }
 
-    /// Make a workspace of one's own
+    /// Create a workspace
     ///
-    /// It has no recordsets and no records, unless an example is asked for. Waits up to 30 seconds for the job
-    /// that makes it, then answers with the job's links, whose COMPLETED event names the workspace. With an
-    /// `Idempotency-Key` it answers with the links at once: the answer is kept together with the job.
+    /// The new workspace has no recordsets and no records, unless an example is requested. Waits up to 30
+    /// seconds for the job that creates it; after that, answers with the job's links, whose COMPLETED event
+    /// names the workspace. With an `Idempotency-Key` it answers with the links at once: the answer is stored
+    /// together with the job.
     #[oai(
         path = "/",
         method = "post",
         operation_id = "create_workspace",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded",
         tag = "Fails::RecordNotFound",
         tag = "Fails::UserInactive",
@@ -81,7 +82,7 @@ impl WorkspacesApi {
         &self,
         app: Data<&App>,
         caller: InPerson,
-        /// False adds an example of a recordset; true by default.
+        /// Whether to create the workspace without the example recordset; true by default.
         skip_seed: Query<Option<bool>>,
         workspace: Body<NewWorkspace>,
     ) -> Answer<WorkspaceAnswer> {
@@ -90,9 +91,9 @@ impl WorkspacesApi {
 
     /// Switch to another workspace
     ///
-    /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform API
-    /// that name no workspace are about it. A request that names one is about that one. Staff who act as the person name
-    /// one.
+    /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform
+    /// API that name no workspace concern it. A request that names a workspace concerns that one. Impersonators
+    /// must name one.
     #[oai(
         path = "/switch",
         method = "post",
@@ -120,7 +121,7 @@ impl WorkspacesApi {
 
     /// Change a workspace
     ///
-    /// Its name, its slug, its description and its branding. What is absent stays as it is.
+    /// Name, slug, description and branding; absent fields stay unchanged.
     #[oai(
         path = "/:workspace_id",
         method = "patch",

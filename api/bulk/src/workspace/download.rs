@@ -1,5 +1,5 @@
-//! Downloads by signed links: CSV, streamed, for a browser that sends no headers. A link is good for as long as the
-//! credential that it was made for, and that credential's permission to see what it shows.
+//! Downloads by signed links: CSV, streamed, for a browser that sends no headers. A link is valid as long as the
+//! credential that it was made for, and as long as that credential has the permission to see the file's content.
 
 use std::fmt::Write as _;
 
@@ -17,14 +17,14 @@ use poem_openapi::{
 
 permissions! { ViewRecords = "records:view" }
 
-/// How long a link is good.
+/// Lifetime of a link.
 const VALID: Duration = Duration::hours(1);
 const CSV: &str = "text/csv; charset=utf-8";
 
-/// A download that a job has made.
+/// A file that a job produces.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Made {
-    /// The bad rows of an import.
+    /// The error report of an import.
     ErrorReport,
     /// The file of an export.
     Export,
@@ -38,16 +38,16 @@ impl Made {
         }
     }
 
-    /// A link that is good for an hour, and no longer than the caller's credential.
+    /// A link that is valid for an hour, and no longer than the caller's credential.
     pub fn link(self, access: &Access, job: JobId) -> String {
         let (path, until) = (self.path(job), jobs::clock::now() + VALID);
         access.app().keys.bound_link(&path, until, access.caller.credential())
     }
 
-    /// Opens the data of the job's workspace by a good link, and shows the job.
+    /// Opens the data of the job's workspace by a valid link, and shows the job.
     ///
     /// # Errors
-    /// 403 for a link that is not, or no longer, good; 404 when the job is gone.
+    /// 403 for a link that is invalid or has expired; 404 when the job no longer exists.
     pub async fn open(
         self,
         app: &App,
@@ -55,7 +55,7 @@ impl Made {
         job: JobId,
         (exp, sig): (i64, &str),
     ) -> Result<(Source, Snapshot), ApiError> {
-        let refused = || ApiError::forbidden("the link is not valid, or no longer; ask for a new one");
+        let refused = || ApiError::forbidden("the link is invalid or has expired; request a new one");
         let credential = app.keys.check_bound_link(&self.path(job), exp, sig).ok_or_else(refused)?;
         let snapshot = app.hub.snapshot(job).await?.ok_or_else(ApiError::not_found)?;
         let workspace = snapshot.workspace.map(WorkspaceId).ok_or_else(ApiError::not_found)?;
@@ -72,7 +72,7 @@ impl Made {
     }
 }
 
-/// Where a download reads from; opens a transaction at a time, none while the client takes its time.
+/// The data source of a download; opens one transaction at a time, none while the client is slow to read.
 #[derive(Clone)]
 pub(super) struct Source {
     pub app: App,
@@ -86,8 +86,8 @@ impl Source {
         Ok(WorkspaceDb::read(&self.app.database, self.workspace, Actor::default()).await?)
     }
 
-    /// The file of that name, of those bytes. When they fail, or the link's credential is no longer good, the
-    /// connection breaks off, so that a part is not taken for the whole.
+    /// The file of that name with those bytes. If they fail, or the link's credential becomes invalid, the
+    /// connection is aborted, so that the client detects the truncation.
     pub fn file(
         &self,
         name: String,
@@ -102,7 +102,7 @@ impl Source {
     }
 }
 
-/// A CSV file on its way.
+/// The stream of a CSV file.
 pub struct CsvFile {
     name: String,
     bytes: BoxStream<'static, std::io::Result<Bytes>>,
@@ -111,7 +111,7 @@ pub struct CsvFile {
 impl CsvFile {
     fn new(name: String, bytes: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) -> Self {
         let logged = |error: ApiError| {
-            tracing::error!(%error, "a download broke off");
+            tracing::error!(%error, "a download was aborted");
             std::io::Error::other(error)
         };
         Self { name, bytes: bytes.map(move |chunk| chunk.map_err(logged)).boxed() }

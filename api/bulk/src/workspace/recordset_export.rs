@@ -1,8 +1,8 @@
-//! Recordset Export: records into files. The contract counts `POST /recordsets/export` among
-//! "Recordset Import" (W-IMP-09); the download is ours.
+//! Recordset Export: records into files. The contract lists `POST /recordsets/export` in
+//! "Recordset Import" (W-IMP-09); the download is an addition.
 
 use api_kit::{
-    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Visitor, permissions, unhurried,
+    Accepted, Answer, ApiError, App, Body, Can, Fails, JobStarted, Visitor, no_deadline, permissions,
 };
 use domain_data::exports::{self, NewExport, Segment};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -18,7 +18,7 @@ use super::download::{CsvFile, Made};
 
 permissions! { CreateExport = "exports:create", ViewRecords = "records:view" }
 
-/// The kind of file that an export makes.
+/// File format of an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum ExportFormat {
@@ -27,19 +27,19 @@ enum ExportFormat {
     Csv,
 }
 
-/// What to export.
+/// An export to start.
 #[derive(Debug, Object)]
 struct ExportRequest {
-    /// The recordset's id or slug.
+    /// Id or slug of the recordset.
     #[oai(validator(min_length = 1))]
     recordset_id: String,
-    /// The kind of file.
+    /// File format.
     #[oai(default)]
     format: ExportFormat,
-    /// The keys of the fields to write, in this order; all of them if absent.
+    /// Keys of the fields to export, in this order; all fields if absent.
     fields: Option<Vec<String>>,
-    /// Whether a value that a spreadsheet would read as a formula gets an apostrophe in front, which an import removes
-    /// again. If false, values are written as they are: not for files that people open in a spreadsheet.
+    /// Whether a value that a spreadsheet would read as a formula gets a leading apostrophe, which an import removes
+    /// again. If false, values are written unchanged; do not open such a file in a spreadsheet.
     #[oai(default = "yes")]
     safe: bool,
 }
@@ -50,20 +50,20 @@ fn yes() -> bool {
 
 #[derive(Tags)]
 enum Tag {
-    /// Records into files.
+    /// Exports of recordsets to files.
     #[oai(rename = "Recordset Export")]
     RecordsetExport,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct RecordsetExportApi;
 
 #[OpenApi(prefix_path = "/recordsets/export", tag = "Tag::RecordsetExport")]
 impl RecordsetExportApi {
     /// Export a recordset to a file
     ///
-    /// The file holds the records as they are when the job begins. Once the job is over, its detail
-    /// (`/recordsets/import/jobs/{job_id}`) has the link to it.
+    /// The file has the records as of the start of the job. Once the job has finished, its detail
+    /// (`/recordsets/import/jobs/{job_id}`) has the link to the file.
     #[oai(path = "/", method = "post", operation_id = "start_export", tag = "Fails::LimitExceeded")]
     async fn start(
         &self,
@@ -78,13 +78,13 @@ impl RecordsetExportApi {
 
     /// Download the file of an export
     ///
-    /// By the signed link of the job's detail; needs no headers. The link ends with the credential that it was made
-    /// for, and with that credential's permission to see the export.
+    /// By the signed link from the job's detail; needs no headers. The link becomes invalid with the credential
+    /// that it was made for, and when that credential loses the permission to see the export.
     #[oai(
         path = "/jobs/:job_id/download",
         method = "get",
         operation_id = "download_export",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::Forbidden",
         tag = "Fails::ExportNotFinished"
     )]

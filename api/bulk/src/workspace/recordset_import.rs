@@ -1,5 +1,5 @@
-//! Recordset Import: files into records (W-IMP). Upload and look at a file, start an import with it,
-//! follow the job, fetch the report of its bad rows.
+//! Recordset Import: files into records (W-IMP). Upload and analyse a file, start an import of it,
+//! follow the job, fetch the error report.
 
 mod analysis;
 mod job;
@@ -8,21 +8,21 @@ use std::collections::BTreeMap;
 
 use api_kit::{
     Accepted, Answer, ApiError, App, Body, Can, CappedPage, Created, Either, Fails, FileUpload, JobStarted,
-    NoContent, PageNumber, PageSize, Visitor, page_request, permissions, unhurried, watching,
+    NoContent, PageNumber, PageSize, Visitor, no_deadline, page_request, permissions, watching,
 };
 use bytes::Bytes;
-use domain::{Acting, RecordsetId, WorkspaceDb, page::PageOf};
+use domain::{RecordsetId, WorkspaceDb};
 use domain_data::{
-    exports,
     files::{self, FileUri, UploadLimit},
-    imports::{self, ImportError, Mode, NewImport, report},
+    imports::{self, Mode, NewImport, report},
     recordsets::{NewField, NewRecordset, RecordsetDetail},
+    remains::Remains,
 };
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, stream};
 use jobs::{
-    Act, JobId, Tx,
-    control::{self, Cancel, CancelAll, CancelledAll, Delete, Filter},
-    watch::{Snapshot, Status},
+    Act, JobId,
+    control::{CancelledAll, Filter},
+    watch::Status,
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -33,7 +33,7 @@ use poem_openapi::{
 
 use super::download::{CsvFile, Made, Source};
 use analysis::{AnalyzeRequest, ReadOptions, Uploaded};
-use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TransferJob, TransferJobDetail};
+use job::{CancelledJobs, ImportStatus, JobType, ReportUrl, TRANSFERS, TransferJob, TransferJobDetail};
 
 permissions! {
     ViewImports = "imports:view",
@@ -51,13 +51,13 @@ permissions! {
 /// An import that creates its recordset.
 #[derive(Debug, Object)]
 struct RecordsetImport {
-    /// The recordset's name for people.
+    /// Name of the recordset.
     name: String,
-    /// Its name in URLs; derived from the name if absent.
+    /// Slug of the recordset: its name in URLs; derived from the name if absent.
     slug: Option<String>,
-    /// What it is for.
+    /// Description of the recordset; null if none.
     description: Option<String>,
-    /// Its fields; one for each column of the file if absent.
+    /// Fields of the recordset; one for each column of the file if absent.
     #[oai(default)]
     fields: Vec<NewField>,
     #[oai(flatten)]
@@ -67,27 +67,27 @@ struct RecordsetImport {
 /// An import into a recordset.
 #[derive(Debug, Object)]
 struct RecordsImport {
-    /// The uploaded file, as the upload named it.
+    /// URI of the uploaded file, from the answer to the upload.
     file_uri: String,
-    /// Which column of the file goes to which field, as `{column name: field key}`; by their names if
-    /// absent. Columns that aren't named are left out.
+    /// Mapping of columns to fields, as `{column name: field key}`; by their names if
+    /// absent. Columns that are not named are skipped.
     field_mappings: Option<BTreeMap<String, String>>,
-    /// How to read the file, if otherwise than it was analysed last.
+    /// Options for reading the file, if different from its last analysis.
     options: Option<ReadOptions>,
-    /// What becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid.
     #[oai(default)]
     mode: Mode,
-    /// Ends the import as failed after so many bad rows.
+    /// Number of invalid rows after which the import fails; null for no limit.
     #[oai(validator(minimum(value = "1")))]
     stop_after_errors: Option<u32>,
 }
 
-/// An import that was started.
+/// A started import.
 #[derive(Debug, Object)]
 struct ImportStarted {
-    /// The recordset that it fills.
+    /// Id of the recordset that receives the records.
     recordset_id: RecordsetId,
-    /// The recordset, if it is a new one.
+    /// The recordset, if the import created it.
     #[oai(skip_serializing_if_is_none)]
     recordset: Option<RecordsetDetail>,
     #[oai(flatten)]
@@ -96,26 +96,27 @@ struct ImportStarted {
 
 #[derive(Tags)]
 enum Tag {
-    /// Files into records.
+    /// Imports of files into recordsets.
     #[oai(rename = "Recordset Import")]
     RecordsetImport,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct RecordsetImportApi;
 
 #[OpenApi(prefix_path = "/recordsets/import", tag = "Tag::RecordsetImport")]
 impl RecordsetImportApi {
     /// Upload a file to import
     ///
-    /// CSV and its kin, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the file
-    /// in the part `file`. The answer says what is in it. A file that no import uses is kept for a day. The plan limits
-    /// the file's size (413 `payload_too_large`) and the workspace's storage (402 `limit_exceeded`).
+    /// CSV and other delimited text, XLSX, XLS, ODS, JSON, NDJSON or GeoJSON, as `multipart/form-data` with the
+    /// file in the part `file`. The answer has the analysis of its content. A file that no import uses is kept
+    /// for a day. The plan limits the file's size (413 `payload_too_large`) and the workspace's storage (402
+    /// `limit_exceeded`).
     #[oai(
         path = "/upload",
         method = "post",
         operation_id = "upload_import_file",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded"
     )]
     async fn upload(&self, can: Can<CreateImport>, file: FileUpload) -> Answer<Created<Uploaded>> {
@@ -128,12 +129,12 @@ impl RecordsetImportApi {
         Ok(Created(Uploaded::new(&file, found)))
     }
 
-    /// Look at an uploaded file again, as the options say
+    /// Analyse an uploaded file again with other options
     #[oai(
         path = "/upload/analyze",
         method = "post",
         operation_id = "analyze_import_file",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn analyze(&self, can: Can<CreateImport>, asked: Body<AnalyzeRequest>) -> Answer<Json<Uploaded>> {
         let AnalyzeRequest { file_uri, options } = asked.0;
@@ -149,7 +150,7 @@ impl RecordsetImportApi {
         path = "/",
         method = "post",
         operation_id = "start_recordset_import",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded",
         tag = "Fails::SlugTaken"
     )]
@@ -173,12 +174,12 @@ impl RecordsetImportApi {
         }))
     }
 
-    /// Import a file into a recordset that exists
+    /// Import a file into an existing recordset
     #[oai(
         path = "/records/:recordset_id",
         method = "post",
         operation_id = "start_records_import",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::LimitExceeded"
     )]
     async fn start_into(
@@ -209,33 +210,28 @@ impl RecordsetImportApi {
         #[oai(default)] page: Query<PageNumber>,
         #[oai(default)] page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<TransferJob>>> {
-        let request = page_request(page.0, page_size.0);
-        let filter = Filter { kinds: JobType::kinds(job_type.0), status: status.0, ..Filter::default() };
-        let filter = filter.without(&can.kinds_denied(Act::View));
-        let whose = Some(can.workspace.0);
-        let (jobs, total) =
-            control::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
-        let items = jobs.into_iter().map(|job| TransferJob::shown(&can, job)).collect();
-        Ok(Json(CappedPage::new(request, PageOf { items, total }, control::MAX_COUNTED)))
+        let filter = Filter { status: status.0, ..Filter::default() };
+        let jobs = can.jobs(JobType::kinds(job_type.0));
+        jobs.list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
-    /// Look at an import or export
+    /// Show an import or export
     ///
-    /// With what is wrong with an import's rows so far, and, for callers who may view records, with links to the
-    /// report or the file.
+    /// With the invalid rows of an import so far, and, for callers who may view records, with links to the
+    /// error report or the file.
     #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_import_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<Either<ViewImports, ViewExports>>,
         job_id: Path<JobId>,
     ) -> Answer<Json<TransferJobDetail>> {
-        let snapshot = find(&can, job_id.0, Act::View).await?;
+        let snapshot = can.jobs(TRANSFERS).find(job_id.0).await?;
         // Report and file show records' values.
         let links = can.may::<ViewRecords>();
         Ok(Json(TransferJobDetail::load(&can, snapshot, links).await?))
     }
 
-    /// Look at an import, in short
+    /// Show the short form of an import
     #[oai(
         path = "/status/:job_id",
         method = "get",
@@ -247,13 +243,13 @@ impl RecordsetImportApi {
         can: Can<Either<ViewImports, ViewExports>>,
         job_id: Path<JobId>,
     ) -> Answer<Json<ImportStatus>> {
-        Ok(Json(ImportStatus::shown(&can, find(&can, job_id.0, Act::View).await?)))
+        can.jobs(TRANSFERS).find(job_id.0).await.map(Json)
     }
 
     /// Cancel an import or export
     ///
-    /// A waiting job is over at once. A running one is asked to stop and ends within about two seconds;
-    /// what it has written stays, unless it is atomic.
+    /// A waiting job ends at once. A running job is signalled to stop and ends within about two seconds;
+    /// records that it has written stay, unless the import is atomic.
     #[oai(
         path = "/jobs/:job_id/cancel",
         method = "post",
@@ -265,32 +261,17 @@ impl RecordsetImportApi {
         can: Can<Either<CancelImport, CancelExport>>,
         job_id: Path<JobId>,
     ) -> Answer<Json<TransferJob>> {
-        let before = find(&can, job_id.0, Act::Cancel).await?;
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let cancel =
-            async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by)
-                .await?
-            {
-                Cancel::Cancelled | Cancel::Requested => {
-                    before.within(tx).await?.ok_or_else(ApiError::not_found)
-                }
-                Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-                Cancel::NotFound => Err(ApiError::not_found()),
-            };
-        Ok(Json(TransferJob::shown(&can, can.change_shared(cancel).await?)))
+        can.jobs(TRANSFERS).cancel(job_id.0).await.map(Json)
     }
 
-    /// Cancel all imports and exports that are not over
+    /// Cancel all unfinished imports and exports
     ///
-    /// Of those that the caller may cancel. With an `Idempotency-Key` at most 1,000 at a time; `more` tells whether to call
-    /// again.
+    /// Jobs that the caller may not cancel are left out. With an `Idempotency-Key` at most 1,000 are cancelled
+    /// at a time; if `more` is true, call again.
     #[oai(path = "/jobs/cancel-all", method = "post", operation_id = "cancel_all_import_jobs")]
     async fn cancel_all(&self, can: Can<Either<CancelImport, CancelExport>>) -> Answer<Json<CancelledJobs>> {
-        let filter = Filter { kinds: JobType::kinds(None), ..Filter::default() };
-        let filter = filter.without(&can.kinds_denied(Act::Cancel));
-        let (whose, by) = (Some(can.workspace.0), can.origin());
         let CancelledAll { cancelled, requested, more } =
-            can.change_in_steps(CancelAll::new(whose, &filter, i64::MAX, &by)).await?;
+            can.jobs(TRANSFERS).cancel_all(Filter::default(), i64::MAX).await?;
         Ok(Json(CancelledJobs { cancelled, requested, more }))
     }
 
@@ -301,7 +282,7 @@ impl RecordsetImportApi {
         can: Can<(ViewImports, ViewRecords)>,
         job_id: Path<JobId>,
     ) -> Answer<Json<ReportUrl>> {
-        let job = find(&can, job_id.0, Act::View).await?.event.job_id;
+        let job = can.jobs(TRANSFERS).snapshot(Act::View, job_id.0).await?.event.job_id;
         let mut db = can.read().await?;
         if imports::find(&mut db, job).await?.is_none() || !report::exists(&mut db, job).await? {
             return Err(ApiError::not_found());
@@ -311,14 +292,14 @@ impl RecordsetImportApi {
 
     /// Download an import's error report
     ///
-    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the
-    /// signed link of the job's detail; needs no headers. The link ends with the credential that it was made for, and
-    /// with that credential's permission to see the import.
+    /// CSV: the row's number, the column, a code and a reason, then the row as it is in the file. By the signed
+    /// link from the job's detail; needs no headers. The link becomes invalid with the credential that it was
+    /// made for, and when that credential loses the permission to see the import.
     #[oai(
         path = "/error-reports/:job_id/download",
         method = "get",
         operation_id = "download_import_report",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::Forbidden"
     )]
     async fn download_report(
@@ -340,7 +321,7 @@ impl RecordsetImportApi {
 
     /// Remove a finished import or export from the history
     ///
-    /// The imported records stay; the report, and the file of an export, go.
+    /// The imported records stay; the error report of an import and the file of an export are deleted.
     #[oai(
         path = "/jobs/:job_id",
         method = "delete",
@@ -352,51 +333,23 @@ impl RecordsetImportApi {
         can: Can<Either<DeleteImport, DeleteExport>>,
         job_id: Path<JobId>,
     ) -> Answer<NoContent> {
-        let job = find(&can, job_id.0, Act::Delete).await?.event.job_id;
-        let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
-            tx,
-            Some(can.workspace.0),
-            job,
-            &can.origin(),
-        )
-        .await?
-        {
-            Delete::Deleted => Ok(()),
-            Delete::NotOver => {
-                Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first"))
-            }
-            Delete::NotFound => Err(ApiError::not_found()),
-        };
-        can.change_shared(delete).await?;
-        // What is left if this process dies here is found by the sweep.
-        let mut more = true;
-        while more {
-            let forget = async |db: &mut WorkspaceDb| {
-                db.is_noted_elsewhere(); // it is part of what was deleted
-                imports::forget_some(db, job).await
-            };
-            more = can.change(forget).await?;
-        }
-        let forget = async |db: &mut WorkspaceDb| {
-            db.is_noted_elsewhere();
-            exports::forget(db, job).await?;
-            Ok::<_, ApiError>(exports::prefix(db, job))
-        };
-        let prefix = can.change(forget).await?;
-        let storage = &can.app().storage;
-        storage.keys(&prefix).try_for_each(|key| async move { storage.delete(&key).await }).await?;
+        can.jobs(TRANSFERS).delete(job_id.0).await?;
+        // If this process dies here, the sweep finds the rest.
+        let remains = Remains::new(can.workspace, job_id.0);
+        remains.remove_files(&can.app().storage).await?;
+        while can.change(async |db| remains.remove_some(db).await).await? {}
         Ok(NoContent)
     }
 }
 
 impl RecordsImport {
-    /// Reads what is asked for; looks at the file again if it is to be read otherwise.
+    /// Resolves the request; analyses the file again if it is to be read with other options.
     async fn prepared<P>(self, can: &Can<P>) -> Result<(NewImport, Option<Look>), ApiError> {
         let file = uri(&self.file_uri)?;
         let look = match self.options {
             None => None,
             Some(options) => {
-                let found = files::get(&mut can.read().await?, file).await.map_err(ImportError::from)?;
+                let found = imports::uploaded(&mut can.read().await?, file).await?;
                 Some(Look::at(can, found, options).await?)
             }
         };
@@ -410,7 +363,7 @@ impl RecordsImport {
     }
 }
 
-/// What was found in an uploaded file, as the options say.
+/// The analysis of an uploaded file with the given options.
 struct Look {
     file: files::File,
     options: tabular::Options,
@@ -424,13 +377,13 @@ impl Look {
         Ok(Self { file, options, found })
     }
 
-    /// Keeps it for imports that don't say otherwise.
-    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+    /// Stores the analysis for imports without options of their own.
+    async fn keep(&self, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
         imports::keep_analysis(db, &self.file, &self.options, &self.found).await
     }
 }
 
-async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), ImportError> {
+async fn keep(look: Option<Look>, db: &mut WorkspaceDb) -> Result<(), domain::Error> {
     match look {
         Some(look) => look.keep(db).await,
         None => Ok(()),
@@ -441,14 +394,7 @@ fn uri(text: &str) -> Result<FileUri, ApiError> {
     text.parse().map_err(|error: files::NotAFileUri| ApiError::invalid("file_uri", error.to_string()))
 }
 
-/// The job, if it is an import or export of the caller's workspace, and they may do that with it.
-async fn find<P>(can: &Can<P>, job: JobId, act: Act) -> Answer<Snapshot> {
-    let snapshot = can.app().hub.snapshot(job).await?;
-    let of_ours = |job: &Snapshot| job.workspace == Some(can.workspace.0) && JobType::of(&job.kind).is_some();
-    can.allowed(act, snapshot.filter(of_ours).ok_or_else(ApiError::not_found)?)
-}
-
-/// The report, page by page.
+/// The error report, page by page.
 fn report_bytes(
     source: Source,
     job: JobId,

@@ -1,4 +1,4 @@
-//! Module settings: which parts of the product are on, and how they are set up. Contract section "Module
+//! Module settings: which parts of the product are enabled, and their settings. Contract section "Module
 //! Settings" (W-MOD).
 
 use api_kit::prelude::*;
@@ -8,7 +8,7 @@ permissions! { ViewModules = "modules:view", ManageModules = "modules:manage" }
 
 #[derive(Tags)]
 enum Tag {
-    /// Which parts of the product are on, and how they are set up.
+    /// Parts of the product that a workspace enables, and their settings.
     #[oai(rename = "Module Settings")]
     ModuleSettings,
 }
@@ -19,7 +19,7 @@ pub struct ModulesApi;
 impl ModulesApi {
     /// List the workspace's modules
     ///
-    /// Those that were set up, by name.
+    /// Modules with settings, sorted by name.
     #[oai(path = "/", method = "get", operation_id = "list_modules")]
     async fn list(&self, can: Can<ViewModules>) -> Answer<Json<Vec<Module>>> {
         Ok(Json(modules::list(&mut can.read().await?).await?))
@@ -44,7 +44,7 @@ impl ModulesApi {
 
     /// Switch a module on or off
     ///
-    /// On if it is off, off if it is on.
+    /// Enables a disabled module, and disables an enabled one.
     #[oai(path = "/:module/toggle", method = "post", operation_id = "toggle_module")]
     async fn toggle(
         &self,
@@ -57,7 +57,7 @@ impl ModulesApi {
 
     /// Change a module's settings
     ///
-    /// Settings that are given replace those that were there.
+    /// Given settings replace the present ones.
     #[oai(path = "/:module", method = "patch", operation_id = "update_module")]
     async fn update(
         &self,

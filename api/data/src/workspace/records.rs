@@ -13,7 +13,7 @@ permissions! {
 
 #[derive(Tags)]
 enum Tag {
-    /// The rows of recordsets.
+    /// Rows of recordsets.
     Records,
 }
 
@@ -23,30 +23,30 @@ pub struct RecordsApi;
 impl RecordsApi {
     /// List records
     ///
-    /// Of one recordset or, without `recordset_id`, of all of them; the newest first unless sorted
+    /// Records of one recordset or, without `recordset_id`, of all recordsets; the newest first unless sorted
     /// otherwise.
     #[oai(path = "/", method = "get", operation_id = "list_records")]
-    #[allow(clippy::too_many_arguments)] // they are the contract's parameters
+    #[allow(clippy::too_many_arguments)] // the contract's parameters
     async fn list(
         &self,
         can: Can<ViewRecords>,
-        /// Which page, from 1.
+        /// Page number, from 1.
         #[oai(default)]
         page: Query<PageNumber>,
-        /// Records on a page.
+        /// Records per page.
         #[oai(default)]
         page_size: Query<PageSize>,
-        /// The recordset. Filters and orders by its fields need it.
+        /// Recordset id; required for filters and sorting by its fields.
         recordset_id: Query<Option<RecordsetId>>,
-        /// A text that one of the values contains, in upper or lower case.
+        /// Text that one of the values contains, regardless of case.
         search: Query<Option<String>>,
-        /// `created_at`, `updated_at` or the key of a field.
+        /// Sort key: `created_at`, `updated_at` or the key of a field.
         sort_by: Query<Option<String>>,
-        /// `asc` or `desc`; blank values come last either way.
+        /// Sort order, `asc` or `desc`; blank values come last in both.
         #[oai(default)]
         sort_order: Query<SortOrder>,
-        /// A JSON object of values by field key, for example `{"stage": ["lead", "won"], "city": null}`:
-        /// a list means any of them, null means blank.
+        /// Field filters as a JSON object of values by field key, for example `{"stage": ["lead", "won"],
+        /// "city": null}`: a list matches any of its values, null matches blank values.
         column_filters: Query<Option<String>>,
     ) -> Answer<Json<Page<Record>>> {
         let filter = RecordFilter {
@@ -75,8 +75,8 @@ impl RecordsApi {
 
     /// Change a record
     ///
-    /// The values before are kept as a version. With `expected_version` the answer is 409
-    /// `version_conflict` if the record has changed meanwhile.
+    /// The previous values are kept as a version. With `expected_version`, the answer is 409
+    /// `version_conflict` if the record has another version by now.
     #[oai(
         path = "/:record_id",
         method = "patch",
@@ -96,7 +96,7 @@ impl RecordsApi {
 
     /// Delete a record
     ///
-    /// Its versions are kept, and its unique values are free again.
+    /// The versions are kept, and the unique values become available again.
     #[oai(path = "/:record_id", method = "delete", operation_id = "delete_record")]
     async fn delete(&self, can: Can<DeleteRecords>, record_id: Path<RecordId>) -> Answer<NoContent> {
         can.change(async |db| records::delete(db, can.reach(), record_id.0).await).await.map(|()| NoContent)

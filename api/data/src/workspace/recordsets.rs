@@ -24,20 +24,20 @@ pub struct RecordsetsApi;
 impl RecordsetsApi {
     /// List the workspace's recordsets
     ///
-    /// Those outside the trash, by name.
+    /// Recordsets outside the trash, sorted by name.
     #[oai(path = "/", method = "get", operation_id = "list_recordsets")]
     async fn list(
         &self,
         can: Can<ViewRecordsets>,
-        /// Which page, from 1.
+        /// Page number, from 1.
         #[oai(default)]
         page: Query<PageNumber>,
-        /// Recordsets on a page.
+        /// Recordsets per page.
         #[oai(default)]
         page_size: Query<PageSize>,
-        /// A part of the name, the slug or the description.
+        /// Part of the name, the slug or the description.
         search: Query<Option<String>>,
-        /// Only those in use, or only those not in use.
+        /// Activity filter: true for recordsets in use only, false for recordsets not in use only.
         is_active: Query<Option<bool>>,
     ) -> Answer<Json<Page<Recordset>>> {
         let filter = RecordsetFilter { search: search.as_deref(), is_active: is_active.0 };
@@ -69,7 +69,7 @@ impl RecordsetsApi {
     async fn get(
         &self,
         can: Can<ViewRecordsets>,
-        /// Its slug, or its id.
+        /// Slug or id of the recordset.
         recordset_slug: Path<String>,
     ) -> Answer<Json<RecordsetDetail>> {
         let mut db = can.read().await?;
@@ -78,8 +78,8 @@ impl RecordsetsApi {
 
     /// Change a recordset
     ///
-    /// What is absent stays as it is, and so does the slug always. Fields named by their keys are
-    /// changed, others are added.
+    /// Absent fields stay unchanged; the slug never changes. Record fields given under an existing key are changed,
+    /// others are added.
     #[oai(
         path = "/:recordset_slug",
         method = "patch",
@@ -89,7 +89,7 @@ impl RecordsetsApi {
     async fn update(
         &self,
         can: Can<EditRecordsets>,
-        /// Its slug, or its id.
+        /// Slug or id of the recordset.
         recordset_slug: Path<String>,
         changes: Body<RecordsetChanges>,
     ) -> Answer<Json<RecordsetDetail>> {
@@ -98,12 +98,12 @@ impl RecordsetsApi {
 
     /// Move a recordset to the trash
     ///
-    /// Its records go with it.
+    /// The records are moved with the recordset.
     #[oai(path = "/:recordset_slug", method = "delete", operation_id = "delete_recordset")]
     async fn delete(
         &self,
         can: Can<DeleteRecordsets>,
-        /// Its slug, or its id.
+        /// Slug or id of the recordset.
         recordset_slug: Path<String>,
     ) -> Answer<NoContent> {
         can.change(async |db| recordsets::delete(db, &recordset_slug).await).await.map(|()| NoContent)

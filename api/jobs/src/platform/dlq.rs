@@ -1,10 +1,11 @@
-//! DLQ: jobs that have finally failed, as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
+//! DLQ: dead letters as messages of a dead-letter queue. Contract section "DLQ" (P-DLQ).
 
 use api_kit::{Access, Can, Fails, Limit, Offset, TypeId, Wrapped, part_request};
 use chrono::{DateTime, Utc};
 use jobs::{
     Act, JobId,
     dead_letters::{self, DeadLetter, Filter},
+    watch::Snapshot,
 };
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -18,29 +19,30 @@ use crate::workspace::{
     jobs::RetryJobs,
 };
 
-/// A job that has failed for good.
+/// A job that has failed finally, as a message of the dead-letter queue.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct DlqMessage {
-    /// The job, also at `/v1/jobs`.
+    /// Job id, also valid at `/v1/jobs`.
     id: TypeId<JobId>,
-    /// What it was to do, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
-    /// Why it failed, for programs.
+    /// Stable error code.
     error_code: String,
-    /// Why it failed, for people.
+    /// Error message.
     error_message: String,
-    /// Attempts that it has had.
+    /// Number of attempts so far.
     attempts: i32,
-    /// Payload in the shape of its kind, for callers who may start jobs of its kind. What is secret is `***`.
+    /// Payload in the shape of its kind, for callers who may start jobs of its kind; null for others. Secrets are
+    /// replaced by `***`.
     payload: Option<Value>,
-    /// The request that started it.
+    /// Id of the request that started the job; null if there was none.
     request_id: Option<String>,
-    /// When it was asked for.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When it failed for good.
+    /// Time of the final failure.
     failed_at: DateTime<Utc>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
@@ -62,39 +64,39 @@ impl DlqMessage {
     }
 }
 
-/// Messages of the dead-letter queue.
+/// A page of the dead-letter queue.
 #[derive(Debug, Clone, Object)]
 struct DlqMessages {
-    /// The latest first.
+    /// Messages, the latest first.
     messages: Vec<DlqMessage>,
-    /// Messages in the whole queue.
+    /// Number of messages in the whole queue.
     total: i64,
 }
 
-/// That a message has been discarded.
+/// Confirmation that a message was discarded.
 #[derive(Debug, Clone, Object)]
 struct DlqDiscarded {
     /// Always true.
     discarded: bool,
 }
 
-/// That a message's job waits again.
+/// Confirmation that a message's job waits to run again.
 #[derive(Debug, Clone, Object)]
 struct DlqRetried {
     /// Always true.
     retried: bool,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Jobs that have failed for good, as messages of a dead-letter queue.
+    /// Jobs that have failed finally, as messages of a dead-letter queue.
     #[oai(rename = "DLQ")]
     Dlq,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct DlqApi;
 
 #[OpenApi(prefix_path = "/v1/dlq", tag = "Tag::Dlq")]
@@ -104,25 +106,24 @@ impl DlqApi {
     async fn list(
         &self,
         can: Can<ViewDeadLetters>,
-        /// Messages in the answer, at most 200.
+        /// Maximum number of messages in the answer, at most 200.
         #[oai(default)]
         limit: Query<Limit>,
-        /// Messages to pass over.
+        /// Number of messages to skip.
         #[oai(default)]
         offset: Query<Offset>,
     ) -> Wrapped<DlqMessages> {
         let part = part_request(limit.0, offset.0);
-        let whose = Some(can.workspace.0);
         let filter = Filter::default().without(&can.kinds_denied(Act::View));
         let (letters, total) =
-            dead_letters::list(&can.app().database, whose, &filter, part.limit, part.offset).await?;
+            dead_letters::list(&can.app().database, can.owner(), &filter, part.limit, part.offset).await?;
         let messages = letters.into_iter().map(|letter| DlqMessage::shown(&can, letter)).collect();
         Ok(Json(can.wrap(DlqMessages { messages, total })))
     }
 
-    /// Try a message again
+    /// Retry a message
     ///
-    /// Its job waits again with its attempts given back, and goes on after the last batch that it
+    /// The job waits again with a fresh set of attempts, and resumes after the last batch that it
     /// committed.
     #[oai(
         path = "/:msg_id/retry",
@@ -132,13 +133,13 @@ impl DlqApi {
     )]
     async fn retry(&self, can: Can<RetryJobs>, msg_id: Path<TypeId<JobId>>) -> Wrapped<DlqRetried> {
         let job = msg_id.0.0;
-        retry_one(&can, job).await?;
+        retry_one::<Snapshot>(&can, job).await?;
         Ok(Json(can.wrap(DlqRetried { retried: true, stream_url: can.stream_url(job) })))
     }
 
     /// Discard a message
     ///
-    /// Its job stays in the history as failed.
+    /// The job stays in the history as failed.
     #[oai(path = "/:msg_id", method = "delete", operation_id = "discard_dlq_message")]
     async fn discard(
         &self,

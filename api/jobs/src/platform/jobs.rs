@@ -1,13 +1,13 @@
-//! Jobs on the Platform API: what the links of an answer that starts one lead to. Ours; the same jobs as
-//! the Workspace API's, with ids as this surface shows them.
+//! Jobs on the Platform API: the targets of the links in answers that start jobs. An addition to the contract; the
+//! same jobs as the Workspace API's, with ids in this surface's form.
 
 use api_kit::{
     Access, Answer, Can, Fails, JobStarted, JobStream, JobsFilter, JobsStart, JobsStream, JobsStreamUrl,
-    ShownEvent, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
+    ShownEvent, ShownJob, ShownJobEvent, Start, TypeId, ViewJobs, Watcher, Wrapped, watching, with_type_ids,
 };
 use chrono::{DateTime, Utc};
 use jobs::{
-    Act, JobId,
+    JobId,
     watch::{Counts, Event, Snapshot, Status},
 };
 use poem_openapi::{
@@ -17,17 +17,17 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use crate::workspace::jobs::{CancelJobs, cancel, find, look};
+use crate::workspace::jobs::CancelJobs;
 
-/// A job that a request started, and where to watch it.
+/// A started job, and its links.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename = "JobStarted")]
 pub struct StartedJob {
-    /// The job.
+    /// Job id.
     pub job_id: TypeId<JobId>,
-    /// Its snapshot, for polling.
+    /// URL of the job's snapshot, for polling.
     pub status_url: String,
-    /// Its events, for `EventSource`: carries a ticket that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket that is valid for this job only.
     pub stream_url: String,
 }
 
@@ -40,41 +40,41 @@ impl StartedJob {
     }
 }
 
-/// One event of a job's sequence. A snapshot is the newest event, whole.
+/// An event in a job's sequence. A snapshot is the newest event, complete.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct JobEvent {
-    /// The job.
+    /// Job id.
     job_id: TypeId<JobId>,
-    /// Its status with this event.
+    /// Job status as of this event.
     status: Status,
-    /// Percent, 0–100; never goes back within a run.
+    /// Progress in percent, 0–100; never decreases within a run.
     progress: i32,
-    /// What it is doing, for people.
+    /// Description of the current step; null if there is none.
     current_step: Option<String>,
-    /// Items so far.
+    /// Numbers of processed items so far.
     counts: Counts,
-    /// Items a second, lately.
+    /// Recent rate in items per second; null if not known.
     rate: Option<f64>,
-    /// Seconds until the end, if it goes on like this.
+    /// Estimated remaining time in seconds at the present rate; null if not known.
     eta_seconds: Option<i64>,
-    /// A sentence for people.
+    /// Message for display; null if there is none.
     message: Option<String>,
-    /// Someone has asked the job to stop, and it is about to.
+    /// Whether cancellation was requested and is about to take effect.
     cancel_requested: bool,
-    /// The attempt that is running or ran last; 0 before the first.
+    /// Number of the running or latest attempt; 0 before the first.
     attempt: i32,
-    /// With COMPLETED: what came of it.
+    /// Result; null unless the status is COMPLETED.
     result: Option<Value>,
-    /// With FAILED: a stable code, for programs.
+    /// Stable error code; null unless the status is FAILED.
     error_code: Option<String>,
-    /// With FAILED: why, for people.
+    /// Error message; null unless the status is FAILED.
     error_message: Option<String>,
-    /// When the event was made.
+    /// Time of the event.
     timestamp: DateTime<Utc>,
-    /// Strictly increases within a job.
+    /// Sequence number of the event; strictly increasing within a job.
     seq: i64,
-    /// The `seq` of the event before it, by which a reader notices a hole.
+    /// Sequence number of the event before this one, by which a reader detects a gap.
     prev: i64,
 }
 
@@ -107,31 +107,31 @@ impl ShownEvent for JobEvent {
     }
 }
 
-/// A job, as its newest event shows it, with what the ledger knows beside.
+/// A job: its newest event, with further data from the ledger.
 #[derive(Debug, Clone, Object)]
 struct Job {
     #[oai(flatten)]
     event: JobEvent,
-    /// What it does, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
-    /// The request that started it.
+    /// Id of the request that started the job; null if there was none.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
-    /// When it becomes, or became, due.
+    /// Due time.
     run_at: DateTime<Utc>,
-    /// When it was asked for.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt; null if not started.
     #[oai(skip_serializing_if_is_none)]
     started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End time; null if not finished.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
-impl Job {
+impl ShownJob for Job {
     fn shown(access: &Access, snapshot: Snapshot) -> Self {
         Self {
             stream_url: access.stream_url(snapshot.event.job_id),
@@ -151,7 +151,7 @@ impl Job {
 struct JobOfWorkspaceEvent {
     #[oai(flatten)]
     event: JobEvent,
-    /// What the job does, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
 }
 
@@ -163,35 +163,36 @@ impl ShownJobEvent for JobOfWorkspaceEvent {
 
 #[derive(Tags)]
 enum Tag {
-    /// Long work: watch it, cancel it, try it again.
+    /// Long-running work: list, follow, cancel and retry it.
     Jobs,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct JobsApi;
 
 #[OpenApi(prefix_path = "/v1/jobs", tag = "Tag::Jobs")]
 impl JobsApi {
-    /// Look at a job, or wait for it to change
+    /// Show a job, or wait for a change
     ///
-    /// With `since` and `wait`, answers as soon as there is an event after `since`, or when the wait is
-    /// over. The answer is the same snapshot, with the same `seq`, that the stream would send.
+    /// With `since` and `wait`, answers as soon as there is an event after `since`, or at the end of the
+    /// wait. The answer is the same snapshot, with the same `seq`, that the stream sends.
     #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<ViewJobs>,
         job_id: Path<TypeId<JobId>>,
         since: Query<Option<i64>>,
-        /// Seconds, at most 30.
+        /// Maximum wait in seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Wrapped<Job> {
-        Ok(Json(can.wrap(Job::shown(&can, look(&can, job_id.0.0, since.0, wait.0).await?))))
+        let job = can.jobs_of_all_kinds().look(job_id.0.0, since.0, wait.0).await?;
+        Ok(Json(can.wrap(Job::shown(&can, job))))
     }
 
     /// Get a link to the stream of all jobs
     ///
-    /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
-    /// goes on beyond that.
+    /// For `EventSource`, which cannot send headers. The ticket in the link is valid for 24 hours; an open stream
+    /// continues beyond that.
     #[allow(clippy::unused_async)] // a handler is async
     #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
     async fn stream_url(&self, can: Can<ViewJobs>) -> Wrapped<JobsStreamUrl> {
@@ -200,24 +201,24 @@ impl JobsApi {
 
     /// Stream the events of all jobs of the workspace
     ///
-    /// Server-Sent Events, unnamed, each a job as its newest event shows it. Begins with the newest 100 jobs
-    /// that are not over. The id of an event is its place in this stream, by which `Last-Event-ID` resumes;
-    /// where what came after it is not kept any more, or the caller may view other kinds of job than before, `GAP`
-    /// tells so, and the stream begins anew. For a caller who may not view all kinds the id has a mark after the
-    /// number, and `since`, which takes the number alone, is the place of one who may. `seq` is the job's own: an event whose
-    /// `seq` is not greater than the last seen of its job comes again. The ticket of
-    /// `GET /v1/jobs/stream-url` stands in for the headers.
+    /// Server-Sent Events, unnamed, each with a job's newest event. Begins with the newest 100 unfinished jobs.
+    /// The id of an event is its position in this stream, from which `Last-Event-ID` resumes; if later events
+    /// are no longer retained, or the caller may view other job kinds than before, a `GAP` event is sent and
+    /// the stream begins anew. For a caller who may not view all kinds, the id has a mark after the number, and
+    /// `since`, which takes the number alone, is the position for a caller who may. `seq` is the job's own: an
+    /// event whose `seq` is not greater than the last one received of its job is a repetition. The ticket of
+    /// `GET /v1/jobs/stream-url` replaces the headers.
     #[oai(path = "/stream", method = "get", operation_id = "stream_jobs", transform = "watching")]
     async fn stream_all(
         &self,
         watcher: Watcher,
-        /// Only of this kind, for example `records.import`.
+        /// Kind filter, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only events with this status.
+        /// Status filter.
         status: Query<Option<Status>>,
-        /// Begin after the event whose id has this number.
+        /// Number of the event after which to begin.
         since: Query<Option<i64>>,
-        /// The id of the last event seen, as `EventSource` sends it.
+        /// Id of the last event that the client has received, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
@@ -229,7 +230,7 @@ impl JobsApi {
     /// Stream a job's events
     ///
     /// Server-Sent Events, unnamed, each with its `seq` as id. `Last-Event-ID` resumes; `since=0` sends
-    /// all that is kept. The ticket in a job's `stream_url` stands in for the headers.
+    /// all retained events. The ticket in a job's `stream_url` replaces the headers.
     #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "watching")]
     async fn stream(
         &self,
@@ -239,17 +240,15 @@ impl JobsApi {
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream<JobEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open(job_id.0.0, start, None).await
+        watcher.jobs_of_all_kinds().stream(job_id.0.0, start).await
     }
 
     /// Cancel a job
     ///
-    /// A waiting job is over at once. A running one is asked to stop: the answer says
-    /// `cancel_requested`, and the end follows within about two seconds.
+    /// A waiting job ends at once. A running job is signalled to stop: the answer has
+    /// `cancel_requested`, and the job ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<TypeId<JobId>>) -> Wrapped<Job> {
-        let job = job_id.0.0;
-        let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
-        Ok(Json(can.wrap(Job::shown(&can, cancel(&can, &before).await?))))
+        Ok(Json(can.wrap(can.jobs_of_all_kinds().cancel(job_id.0.0).await?)))
     }
 }

@@ -1,5 +1,5 @@
-//! Scheduled Jobs (P-SJOB): work at times of the workspace's choice, and what became of each. The time
-//! zone, the policies for overlap and catching up, the jitter and the list of runs are ours.
+//! Scheduled Jobs (P-SJOB): work at times that the workspace sets, and the outcome of each. The time
+//! zone, the policies for overlap and catching up, the jitter and the list of runs are additions to the contract.
 
 use api_kit::{
     Access, Answer, Body, Can, Created, CreatedWrapped, Deleted, Fails, Limit, Offset, TypeId, Wrapped,
@@ -24,42 +24,42 @@ use super::jobs::StartedJob;
 
 type Members = serde_json::Map<String, Value>;
 
-/// The one id that configurations have.
+/// The only id in action configurations.
 const RECORDSET_ID: &str = "recordset_id";
 
 permissions! { ViewSchedules = "schedules:view", ManageSchedules = "schedules:manage" }
 
-/// A scheduled job about to be made. Give `cron_expression` or `run_at`.
+/// A scheduled job to create. Either `cron_expression` or `run_at` is required.
 #[derive(Debug, Object)]
 struct ScheduledJobRequest {
-    /// What it is called.
+    /// Name.
     name: String,
-    /// What it is for.
+    /// Description; null if none.
     description: Option<String>,
-    /// When, again and again: minute, hour, day of month, month and day of week, or `@daily` and the like.
-    /// Where the hour is named and the clocks change, a time that doesn't exist comes at the next one that
-    /// does, and a time that comes twice counts once.
+    /// Cron expression of a recurring job: minute, hour, day of month, month and day of week, or `@daily` and
+    /// similar. With a fixed hour, a time that a clock change skips is moved to the next existing time, and a
+    /// time that a clock change repeats counts once. Null if `run_at` is given.
     cron_expression: Option<String>,
-    /// When, once.
+    /// Time of a one-time job; null if `cron_expression` is given.
     run_at: Option<DateTime<Utc>>,
-    /// On whose clock `cron_expression` is read, by its IANA name; `UTC` if absent.
+    /// Time zone of `cron_expression`, as an IANA name; `UTC` if absent.
     timezone: Option<String>,
-    /// What it does: `export`, `webhook` or `no_op`.
+    /// Action: `export`, `webhook` or `no_op`.
     action_type: String,
-    /// How. `export`: `recordset_id`, perhaps `fields`. `webhook`: `url`, perhaps `payload`. `no_op`: perhaps
-    /// `sleep_ms`.
+    /// Configuration of the action. `export`: `recordset_id`, optionally `fields`. `webhook`: `url`, optionally
+    /// `payload`. `no_op`: optionally `sleep_ms`, in milliseconds.
     #[oai(default)]
     action_config: JsonObject,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     #[oai(default = "yes")]
     enabled: bool,
-    /// What happens to an occurrence while the job of the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     #[oai(default)]
     overlap: Overlap,
-    /// What happens to occurrences that fell into a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     #[oai(default)]
     catch_up: CatchUp,
-    /// Up to so many seconds later, by chance but always the same for the same occurrence; at most 3600.
+    /// Maximum random delay in seconds, the same for each repetition of the same occurrence; at most 3600.
     #[oai(default)]
     jitter_seconds: i32,
 }
@@ -68,30 +68,30 @@ fn yes() -> bool {
     true
 }
 
-/// What of a scheduled job is to change; what is absent stays.
+/// Changes to a scheduled job; absent fields stay unchanged.
 #[derive(Debug, Object)]
 struct ScheduledJobChanges {
-    /// What it is called.
+    /// Name.
     name: Option<String>,
-    /// What it is for.
+    /// Description; null clears it.
     description: Patch<String>,
-    /// When, again and again; takes the place of `run_at`.
+    /// Cron expression of a recurring job; replaces `run_at`.
     cron_expression: Option<String>,
-    /// When, once; takes the place of `cron_expression`.
+    /// Time of a one-time job; replaces `cron_expression`.
     run_at: Option<DateTime<Utc>>,
-    /// On whose clock `cron_expression` is read.
+    /// Time zone of `cron_expression`, as an IANA name.
     timezone: Option<String>,
-    /// What it does.
+    /// Action: `export`, `webhook` or `no_op`.
     action_type: Option<String>,
-    /// How; goes with the action that is there, or the new one.
+    /// Configuration of the present action, or of the new one.
     action_config: Option<JsonObject>,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     enabled: Option<bool>,
-    /// What happens to an occurrence while the job of the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     overlap: Option<Overlap>,
-    /// What happens to occurrences that fell into a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     catch_up: Option<CatchUp>,
-    /// Up to so many seconds later.
+    /// Maximum random delay in seconds.
     jitter_seconds: Option<i32>,
 }
 
@@ -99,49 +99,49 @@ struct ScheduledJobChanges {
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct ScheduledJob {
-    /// Its id.
+    /// Scheduled job id.
     id: TypeId<ScheduleId>,
-    /// What it is called.
+    /// Name.
     name: String,
-    /// What it is for.
+    /// Description; null if none.
     description: Option<String>,
-    /// When, again and again.
+    /// Cron expression; null for a one-time job.
     cron_expression: Option<String>,
-    /// When, once.
+    /// Time of a one-time job; null for a recurring job.
     run_at: Option<DateTime<Utc>>,
-    /// On whose clock `cron_expression` is read.
+    /// Time zone of `cron_expression`, as an IANA name.
     timezone: String,
-    /// What it does.
+    /// Action: `export`, `webhook` or `no_op`.
     action_type: String,
-    /// How.
+    /// Configuration of the action.
     action_config: JsonObject,
-    /// With `webhook`, for callers that may change it: what its requests are signed with, after the Standard
-    /// Webhooks specification.
+    /// Secret with which the requests of a `webhook` are signed, according to the Standard Webhooks
+    /// specification; null for other actions, and for callers who may not change the schedule.
     signing_secret: Option<String>,
-    /// Whether it comes at all.
+    /// Whether the schedule is enabled.
     enabled: bool,
-    /// Why it was disabled without a request for that: the person or API key that it runs as may not start it any
-    /// more. Enabling it again clears this, and makes it run as the caller. Null otherwise.
+    /// Reason why the schedule was disabled without a request: the user or API key that it runs as may no
+    /// longer start it. Enabling it again clears this and makes it run as the caller. Null otherwise.
     disabled_reason: Option<String>,
-    /// What happens to an occurrence while the job of the one before is live.
+    /// Handling of an occurrence while the job of the previous one is unfinished.
     overlap: Overlap,
-    /// What happens to occurrences that fell into a downtime.
+    /// Handling of occurrences that were missed during a downtime.
     catch_up: CatchUp,
-    /// Up to so many seconds later.
+    /// Maximum random delay in seconds.
     jitter_seconds: i32,
-    /// The next occurrence, without its jitter.
+    /// Time of the next occurrence, without its random delay; null if there is none.
     next_run_at: Option<DateTime<Utc>>,
-    /// The newest occurrence.
+    /// Time of the latest occurrence; null if there is none.
     last_run_at: Option<DateTime<Utc>>,
-    /// The newest job.
+    /// Id of the latest job; null if there is none.
     last_job_id: Option<TypeId<JobId>>,
-    /// The person whom it runs as, who made it or enabled it last; null for an API key's.
+    /// Id of the user that it runs as, who created or last enabled it; null if it runs as an API key.
     created_by: Option<TypeId<UserId>>,
-    /// The API key that it runs as, which made it or enabled it last; null for a person's.
+    /// Id of the API key that it runs as, which created or last enabled it; null if it runs as a user.
     created_by_key: Option<TypeId<ApiKeyId>>,
-    /// When it was made.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When it was last changed.
+    /// Time of the last change.
     updated_at: DateTime<Utc>,
 }
 
@@ -163,7 +163,7 @@ impl ScheduledJob {
             origin.credential_id.filter(|_| origin.credential_type == Some(CredentialType::ApiKey));
         let is_webhook = action_type == "webhook";
         let signed = is_webhook && access.may::<ManageSchedules>();
-        // A webhook's URL and payload may hold secrets of whoever receives it.
+        // A webhook's URL and payload may hold secrets of its receiver.
         let config = if is_webhook && !signed { serde_json::Map::new() } else { config };
         let (cron_expression, run_at, timezone) = match &plan.timing {
             Timing::Cron(cron) => (Some(cron.text().to_owned()), None, cron.zone()),
@@ -196,26 +196,26 @@ impl ScheduledJob {
     }
 }
 
-/// What became of one occurrence.
+/// The outcome of one occurrence.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct ScheduledJobRun {
-    /// When it was due, without its jitter.
+    /// Due time, without the random delay.
     scheduled_for: DateTime<Utc>,
-    /// What became of it.
+    /// Outcome.
     outcome: RunOutcome,
-    /// Whether it was run by hand.
+    /// Whether the run was started manually.
     manual: bool,
-    /// Its job, unless it was skipped.
+    /// Job id; null if the occurrence was skipped.
     job_id: Option<TypeId<JobId>>,
-    /// The job's status, unless it has left the history.
+    /// Job status; null if there is no job, or it was removed from the history.
     status: Option<Status>,
-    /// The job's snapshot, for polling.
+    /// URL of the job's snapshot, for polling; null if there is none.
     status_url: Option<String>,
-    /// The job's events, for `EventSource`: carries a ticket that reads this one job. Null for callers who may not
-    /// look at jobs of its kind.
+    /// URL of the job's events, for `EventSource`: includes a ticket that is valid for this job only. Null for
+    /// callers who may not view jobs of its kind.
     stream_url: Option<String>,
-    /// When that was decided.
+    /// Time of the decision about the occurrence.
     created_at: DateTime<Utc>,
 }
 
@@ -239,12 +239,12 @@ impl ScheduledJobRun {
 
 #[derive(Tags)]
 enum Tag {
-    /// Work at times of your choice: once, or again and again.
+    /// Work at set times: once, or recurring.
     #[oai(rename = "Scheduled Jobs")]
     ScheduledJobs,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ScheduledJobsApi;
 
 #[OpenApi(prefix_path = "/v1/scheduled-jobs", tag = "Tag::ScheduledJobs")]
@@ -294,7 +294,7 @@ impl ScheduledJobsApi {
         Ok(Created(can.wrap(ScheduledJob::shown(&can, can.change_shared(create).await?))))
     }
 
-    /// Look at a scheduled job
+    /// Show a scheduled job
     #[oai(path = "/:job_id", method = "get", operation_id = "get_scheduled_job")]
     async fn get(&self, can: Can<ViewSchedules>, job_id: Path<TypeId<ScheduleId>>) -> Wrapped<ScheduledJob> {
         Ok(Json(can.wrap(ScheduledJob::shown(&can, find(&can, job_id.0.0).await?))))
@@ -302,8 +302,8 @@ impl ScheduledJobsApi {
 
     /// Change a scheduled job
     ///
-    /// The next occurrence is counted anew when its timing changes or it is enabled again. Jobs that are
-    /// there already stay what they are.
+    /// The next occurrence is computed anew when the timing changes or the schedule is enabled again. Existing
+    /// jobs stay unchanged.
     #[oai(
         path = "/:job_id",
         method = "patch",
@@ -340,7 +340,7 @@ impl ScheduledJobsApi {
 
     /// Delete a scheduled job
     ///
-    /// With the list of its runs. Its jobs stay.
+    /// The list of its runs is deleted with it; its jobs stay.
     #[oai(path = "/:job_id", method = "delete", operation_id = "delete_scheduled_job")]
     async fn delete(
         &self,
@@ -352,9 +352,9 @@ impl ScheduledJobsApi {
         Ok(Json(can.wrap(Deleted::new(job_id.0.0))))
     }
 
-    /// Run a scheduled job now
+    /// Start a run of a scheduled job now
     ///
-    /// Beside its timing, whether it is enabled or not and whatever is running.
+    /// In addition to its timing, whether it is enabled or not, and regardless of unfinished runs.
     #[oai(path = "/:job_id/execute", method = "post", operation_id = "execute_scheduled_job")]
     async fn execute(
         &self,
@@ -369,9 +369,9 @@ impl ScheduledJobsApi {
         Ok(Json(can.wrap(ScheduledJobRun::shown(&can, &run, watches))))
     }
 
-    /// List what became of a scheduled job's occurrences, newest first
+    /// List the outcomes of a scheduled job's occurrences, newest first
     ///
-    /// Those of the last 30 days, and a hundred at the least.
+    /// Occurrences of the last 30 days, and at least the latest 100.
     #[oai(path = "/:job_id/runs", method = "get", operation_id = "list_scheduled_job_runs")]
     async fn runs(
         &self,
@@ -390,7 +390,7 @@ impl ScheduledJobsApi {
     }
 }
 
-/// A configuration with the id in it as this surface shows it.
+/// A configuration with the id in the form of this surface.
 fn with_type_id(mut config: Members) -> Members {
     if let Some(id) = config.get_mut(RECORDSET_ID) {
         let shown = json!({ RECORDSET_ID: id.take() });
@@ -399,7 +399,7 @@ fn with_type_id(mut config: Members) -> Members {
     config
 }
 
-/// A configuration as the domain reads it, with a plain UUID for a TypeID.
+/// A configuration in the domain's form, with a plain UUID for a TypeID.
 fn with_uuids(config: JsonObject) -> Members {
     let mut config = config.into_members();
     if let Some(Value::String(id)) = config.get_mut(RECORDSET_ID)
@@ -416,7 +416,7 @@ async fn find(access: &Access, id: ScheduleId) -> Answer<Schedule> {
     Ok(scheduled_jobs::get(reader.conn(), access.workspace, id).await?)
 }
 
-/// The action that a change asks for; a configuration alone is one of the action that is there.
+/// The action of a change; a configuration alone belongs to the present action.
 async fn changed_action(
     access: &Access,
     id: ScheduleId,
@@ -435,8 +435,8 @@ async fn changed_action(
     Ok(Some(action))
 }
 
-/// What a scheduled job starts asks for its own permissions: changing when it comes is starting it. Answers the kind of
-/// job that it starts.
+/// The job kind that a scheduled job starts has permissions of its own: changing the schedule needs them as starting
+/// the job does. Answers that kind.
 async fn may_start(access: &Access, id: ScheduleId) -> Answer<String> {
     let schedule = find(access, id).await?;
     let kind = schedule.plan.template.parts().0;

@@ -1,17 +1,16 @@
-//! Dead letters: jobs of the workspace that have failed for good. Ours; the Platform API has them as its
-//! section DLQ.
+//! Dead letters: jobs of the workspace that have failed finally. An addition to the contract; the Platform API has
+//! them as its section DLQ.
 
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, NoContent, Page, PageNumber, PageSize,
-    page_request, permissions,
+    Access, Answer, ApiError, Body, Can, Fails, JobLogLine, JobOutcome, NoContent, Page, PageNumber,
+    PageSize, ShownJob, page_request, permissions,
 };
 use chrono::{DateTime, Utc};
-use domain::{Acting, page::PageOf};
+use domain::page::PageOf;
 use jobs::{
-    Act, JobId, Surface, Tx,
+    Act, JobId, Origin, Surface, Tx,
     control::{self, Retry},
     dead_letters::{self, DiscardAll, DiscardedAll, Filter, RetriedAll, RetryAll},
-    watch::Snapshot,
 };
 use poem_openapi::{
     Object, OpenApi, Tags,
@@ -21,48 +20,48 @@ use poem_openapi::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::jobs::{Job, RetryJobs, find, selection::nothing_said, within};
+use super::jobs::{Job, RetryJobs, selection::nothing_said};
 
 permissions! { ViewDeadLetters = "dead_letters:view", DiscardDeadLetters = "dead_letters:discard" }
 
-/// Dead letters that one request moves, about.
+/// Approximate maximum number of dead letters that one request moves.
 const AT_MOST: i64 = 10_000;
-/// The newest log lines that a dead letter is shown with.
+/// Number of log lines, the newest, shown with a dead letter.
 const LOG_LINES: i64 = 100;
 
-/// A job that has failed for good.
+/// A job that has failed finally.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub struct DeadLetter {
-    /// The job.
+    /// Job id.
     job_id: JobId,
-    /// What it was to do, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
-    /// The workers that ran it.
+    /// Pool of workers that runs its kind.
     pool: String,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     priority: i16,
-    /// Why it failed, for programs.
+    /// Stable error code.
     error_code: String,
-    /// Why it failed, for people.
+    /// Error message.
     error_message: String,
-    /// Attempts that it has had.
+    /// Number of attempts so far.
     attempts: i32,
-    /// Attempts that it has altogether.
+    /// Maximum number of attempts.
     max_attempts: i32,
-    /// Worker processes that died with it, in a row.
+    /// Number of consecutive worker crashes while the job ran.
     crashes: i32,
-    /// The job whose child it is.
+    /// Id of the batch, which is its parent job; null if it is not in one.
     batch_id: Option<JobId>,
-    /// The request that started it.
+    /// Id of the request that started the job; null if there was none.
     request_id: Option<String>,
-    /// When it was asked for.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt; null if not started.
     started_at: Option<DateTime<Utc>>,
-    /// When it failed for good.
+    /// Time of the final failure.
     failed_at: DateTime<Utc>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
@@ -88,40 +87,40 @@ impl DeadLetter {
     }
 }
 
-/// A dead letter with all that helps to understand it.
+/// A dead letter with the details for diagnosing it.
 #[derive(Debug, Clone, Object)]
 pub struct DeadLetterDetail {
     #[oai(flatten)]
     letter: DeadLetter,
-    /// Payload in the shape of its kind and version, for callers who may start jobs of its kind. What is
-    /// secret is `***`.
+    /// Payload in the shape of its kind and version, for callers who may start jobs of its kind; null for
+    /// others. Secrets are replaced by `***`.
     #[oai(skip_serializing_if_is_none)]
     payload: Option<Value>,
-    /// The version of the payload's shape.
+    /// Version of the payload's shape.
     version: i16,
-    /// The person who asked for it, or else the API key.
+    /// Id of the requester, a user or an API key; null if there is none.
     #[oai(skip_serializing_if_is_none)]
     actor_id: Option<Uuid>,
-    /// What asked for it.
+    /// Type of the requester.
     actor_type: String,
-    /// The surface that it was asked for on: `workspace` or `platform`.
+    /// API surface of the request: `workspace` or `platform`.
     surface: String,
-    /// The newest lines of its log, oldest first.
+    /// Newest lines of its log, the oldest of them first.
     log: Vec<JobLogLine>,
 }
 
-/// The dead letters meant: those that match all that is given.
+/// The selected dead letters: those that match all given filters.
 #[derive(Debug, Object)]
 struct DeadLetterSelection {
-    /// Only this kind, for example `records.import`.
+    /// Kind filter, for example `records.import`.
     kind: Option<String>,
-    /// Only with this error code.
+    /// Error code filter.
     error_code: Option<String>,
-    /// Only those that failed at this time or later.
+    /// Earliest time of the failure, inclusive.
     since: Option<DateTime<Utc>>,
-    /// Only those that failed before this time.
+    /// Latest time of the failure, exclusive.
     until: Option<DateTime<Utc>>,
-    /// Must be true where nothing else is given: all dead letters of the workspace.
+    /// Whether all dead letters of the workspace are selected. Must be true if no filter is given.
     #[oai(default)]
     all: bool,
 }
@@ -138,56 +137,56 @@ impl DeadLetterSelection {
     }
 }
 
-/// What came of retrying many dead letters.
+/// Result of retrying many dead letters.
 #[derive(Debug, Object)]
 struct DeadLettersRetried {
-    /// They wait again.
+    /// Number of jobs that wait again.
     retried: i64,
-    /// Another job does the same meanwhile; they stay dead letters.
+    /// Number of dead letters that were not retried because another job does the same work.
     duplicates: i64,
-    /// There may be more: call again.
+    /// Whether there may be more; repeat the request then.
     more: bool,
 }
 
-/// What came of discarding many dead letters.
+/// Result of discarding many dead letters.
 #[derive(Debug, Object)]
 struct DeadLettersDiscarded {
-    /// They are no dead letters any more.
+    /// Number of discarded dead letters.
     discarded: i64,
-    /// There may be more: call again.
+    /// Whether there may be more; repeat the request then.
     more: bool,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Jobs that have failed for good: look why, try again, or put away.
+    /// Jobs that have failed finally: diagnose, retry or discard them.
     #[oai(rename = "Dead Letters")]
     DeadLetters,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct DeadLettersApi;
 
 #[OpenApi(prefix_path = "/dead-letters", tag = "Tag::DeadLetters")]
 impl DeadLettersApi {
     /// List the workspace's dead letters, the latest first
-    #[allow(clippy::too_many_arguments)] // they are what a list can be narrowed by
+    #[allow(clippy::too_many_arguments)] // the filters of the list
     #[oai(path = "/", method = "get", operation_id = "list_dead_letters")]
     async fn list(
         &self,
         can: Can<ViewDeadLetters>,
-        /// Only this kind, for example `records.import`.
+        /// Kind filter, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only with this error code.
+        /// Error code filter.
         error_code: Query<Option<String>>,
-        /// Only those that failed at this time or later.
+        /// Earliest time of the failure, inclusive.
         since: Query<Option<DateTime<Utc>>>,
-        /// Only those that failed before this time.
+        /// Latest time of the failure, exclusive.
         until: Query<Option<DateTime<Utc>>>,
-        /// Which page, from 1.
+        /// Page number, from 1.
         #[oai(default)]
         page: Query<PageNumber>,
-        /// Dead letters on a page, at most 200.
+        /// Dead letters per page, at most 200.
         #[oai(default)]
         page_size: Query<PageSize>,
     ) -> Answer<Json<Page<DeadLetter>>> {
@@ -200,9 +199,9 @@ impl DeadLettersApi {
         };
         let filter = filter.without(&can.kinds_denied(Act::View));
         let request = page_request(page.0, page_size.0);
-        let whose = Some(can.workspace.0);
         let (items, total) =
-            dead_letters::list(&can.app().database, whose, &filter, request.limit, request.offset).await?;
+            dead_letters::list(&can.app().database, can.owner(), &filter, request.limit, request.offset)
+                .await?;
         let page = PageOf {
             items: items.into_iter().map(|letter| DeadLetter::shown(&can, letter)).collect(),
             total,
@@ -210,11 +209,11 @@ impl DeadLettersApi {
         Ok(Json(Page::new(request, page)))
     }
 
-    /// Look at a dead letter: its error, payload, origin and log
+    /// Show a dead letter with its error, payload, origin and log
     #[oai(path = "/:job_id", method = "get", operation_id = "get_dead_letter")]
     async fn get(&self, can: Can<ViewDeadLetters>, job_id: Path<JobId>) -> Answer<Json<DeadLetterDetail>> {
         let (database, job) = (&can.app().database, job_id.0);
-        let letter = dead_letters::find(database, Some(can.workspace.0), job).await?;
+        let letter = dead_letters::find(database, can.owner(), job).await?;
         let letter = letter.ok_or_else(ApiError::not_found)?;
         can.need_for(Act::View, &letter.kind)?;
         let log = control::last_logs(database, job, LOG_LINES).await?;
@@ -233,9 +232,9 @@ impl DeadLettersApi {
         }))
     }
 
-    /// Try a dead letter again
+    /// Retry a dead letter
     ///
-    /// Its attempts are given back, and it goes on after the last batch that it committed.
+    /// The job gets a fresh set of attempts and resumes after the last batch that it committed.
     #[oai(
         path = "/:job_id/retry",
         method = "post",
@@ -243,8 +242,7 @@ impl DeadLettersApi {
         tag = "Fails::DuplicateJob"
     )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        Ok(Json(Job::shown(&can, retry_one(&can, job).await?)))
+        retry_one(&can, job_id.0).await.map(Json)
     }
 
     /// Discard a dead letter
@@ -252,13 +250,12 @@ impl DeadLettersApi {
     /// The job stays in the history as failed.
     #[oai(path = "/:job_id", method = "delete", operation_id = "discard_dead_letter")]
     async fn discard(&self, can: Can<DiscardDeadLetters>, job_id: Path<JobId>) -> Answer<NoContent> {
-        discard_one(&can, job_id.0).await?;
-        Ok(NoContent)
+        discard_one(&can, job_id.0).await.map(|()| NoContent)
     }
 
-    /// Try many dead letters again, the oldest first
+    /// Retry many dead letters, the oldest first
     ///
-    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; `more` tells whether to call again.
+    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; if `more`, call again.
     #[oai(path = "/retry", method = "post", operation_id = "retry_dead_letters")]
     async fn retry_many(
         &self,
@@ -266,15 +263,15 @@ impl DeadLettersApi {
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersRetried>> {
         let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Start));
-        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let by = can.origin();
         let RetriedAll { retried, duplicates, more } =
-            can.change_in_steps(RetryAll::new(whose, &filter, AT_MOST, &by)).await?;
+            can.change_in_steps(RetryAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
         Ok(Json(DeadLettersRetried { retried, duplicates, more }))
     }
 
     /// Discard many dead letters, the oldest first
     ///
-    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; `more` tells whether to call again.
+    /// At most about 10,000 at a time, with an `Idempotency-Key` 1,000; if `more`, call again.
     #[oai(path = "/discard", method = "post", operation_id = "discard_dead_letters")]
     async fn discard_many(
         &self,
@@ -282,38 +279,39 @@ impl DeadLettersApi {
         selection: Body<DeadLetterSelection>,
     ) -> Answer<Json<DeadLettersDiscarded>> {
         let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Delete));
-        let (whose, by) = (Some(can.workspace.0), can.origin());
+        let by = can.origin();
         let DiscardedAll { discarded, more } =
-            can.change_in_steps(DiscardAll::new(whose, &filter, AT_MOST, &by)).await?;
+            can.change_in_steps(DiscardAll::new(can.owner(), &filter, AT_MOST, &by)).await?;
         Ok(Json(DeadLettersDiscarded { discarded, more }))
     }
 }
 
-/// The payload of a dead letter, for callers who may start such jobs: those of webhooks hold what the receiver takes
-/// for a secret.
+/// The payload of a dead letter, for callers who may start such jobs: those of webhooks hold secrets of the
+/// receiver.
 pub(crate) fn shown_payload(access: &Access, dead: &dead_letters::DeadLetter) -> Option<Value> {
     access.need_for(Act::Start, &dead.kind).is_ok().then(|| dead.payload.clone())
 }
 
-/// Tries a dead letter of the caller's workspace again, and shows its job as it is then.
-pub(crate) async fn retry_one(access: &Access, job: JobId) -> Answer<Snapshot> {
-    let before = access.allowed(Act::Start, find(access, job).await?)?;
-    let (whose, by) = (Some(access.workspace.0), access.origin());
-    let retry = async |tx: &mut Tx, _: &Acting<'_>| match dead_letters::retry(tx, whose, job, &by).await? {
-        Retry::Queued => within(tx, &before).await,
+/// Retries a dead letter of the caller's workspace, and shows its job in the new state.
+pub(crate) async fn retry_one<J: ShownJob>(access: &Access, job: JobId) -> Answer<J> {
+    let jobs = access.jobs_of_all_kinds();
+    let before = jobs.snapshot(Act::Start, job).await?;
+    let owner = access.owner();
+    let retry = async |tx: &mut Tx, by: &Origin| match dead_letters::retry(tx, owner, job, by).await? {
         Retry::Duplicate(_) => {
-            Err(ApiError::conflict("duplicate_job", "another job does the same meanwhile"))
+            Err(ApiError::conflict("duplicate_job", "another job already does the same work"))
         }
-        Retry::NotOver | Retry::NotFound => Err(ApiError::not_found()),
+        Retry::NotOver => Err(ApiError::not_found()),
+        outcome => outcome.done(),
     };
-    access.change_shared(retry).await
+    jobs.change(&before, retry).await
 }
 
 /// Discards a dead letter of the caller's workspace.
 pub(crate) async fn discard_one(access: &Access, job: JobId) -> Answer<()> {
-    access.allowed(Act::Delete, find(access, job).await?)?;
-    let (whose, by) = (Some(access.workspace.0), access.origin());
+    access.jobs_of_all_kinds().snapshot(Act::Delete, job).await?;
+    let (owner, by) = (access.owner(), access.origin());
     let discarded =
-        access.change_shared(async |tx, _| dead_letters::discard(tx, whose, job, &by).await).await?;
+        access.change_shared(async |tx, _| dead_letters::discard(tx, owner, job, &by).await).await?;
     if discarded { Ok(()) } else { Err(ApiError::not_found()) }
 }

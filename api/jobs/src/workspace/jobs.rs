@@ -1,27 +1,20 @@
-//! Jobs: long work of a workspace, whatever its kind. Ours; the contract's job routes are views of it.
+//! Jobs: long-running work of a workspace, of any kind. An addition to the contract, whose job routes are views
+//! of it.
 
 pub(crate) mod selection;
 
-use std::time::Duration;
-
 use api_kit::{
-    Access, Answer, ApiError, Body, Can, CappedPage, Fails, JobLogLine, JobStream, JobsFilter, JobsStart,
-    JobsStream, JobsStreamUrl, LogStream, NoContent, PageNumber, PageSize, ShownJobEvent, Start, ViewJobs,
-    Watcher, page_request, permissions, watching,
+    Access, ApiError, CappedPage, JobLog, JobOutcome, JobStream, JobsFilter, JobsStart, JobsStream,
+    JobsStreamUrl, LogStream, ShownJob, ShownJobEvent, Start, ViewJobs, Watcher, prelude::*, watching,
 };
 use chrono::{DateTime, Utc};
-use domain::{Acting, page::PageOf};
 use jobs::{
-    Act, JobId, Tx,
-    control::{self, Cancel, CancelAll, Delete, Filter, Prioritize, Retry},
+    Act, JobId, Origin, Tx,
+    control::{self, Filter},
     waiting::{Waiting, why},
     watch::{Event, Snapshot, Status},
 };
-use poem_openapi::{
-    Object, OpenApi, Tags,
-    param::{Header, Path, Query},
-    payload::Json,
-};
+use poem_openapi::{Object, param::Header};
 
 use selection::{JobSelection, JobsCancelled};
 
@@ -32,55 +25,50 @@ permissions! {
     DeleteJobs = "jobs:delete",
 }
 
-/// The longest that a long poll waits.
-const LONGEST_WAIT: u64 = 30;
-/// Jobs that one request cancels at the most.
+/// Maximum number of jobs that one request cancels.
 const CANCELLED_AT_MOST: i64 = 10_000;
-/// Log lines in one answer.
-const LOG_LINES: i64 = 1000;
 
-/// A job, as its newest event shows it, with what the ledger knows beside.
+/// A job: its newest event, with further data from the ledger.
 #[derive(Debug, Clone, Object)]
 pub struct Job {
     #[oai(flatten)]
     event: Event,
-    /// What it does, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
-    /// The workers that run it.
+    /// Pool of workers that runs its kind.
     pool: String,
-    /// 0 (first) to 9 (last).
+    /// Priority, from 0 (first) to 9 (last).
     priority: i16,
-    /// Attempts that it has altogether.
+    /// Maximum number of attempts.
     max_attempts: i32,
-    /// The request that started it.
+    /// Id of the request that started the job; null if there was none.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
-    /// The W3C trace that it is part of.
+    /// Id of the W3C trace that the job is part of; null if there is none.
     #[oai(skip_serializing_if_is_none)]
     trace_id: Option<String>,
-    /// When it becomes, or became, due.
+    /// Due time.
     run_at: DateTime<Utc>,
-    /// When it was asked for.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Start time of the first attempt; null if not started.
     #[oai(skip_serializing_if_is_none)]
     started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End time; null if not finished.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// Why its last attempt failed, if one did.
+    /// Error message of the last failed attempt; null if none has failed.
     #[oai(skip_serializing_if_is_none)]
     last_error_message: Option<String>,
-    /// Why it is waiting, while it is; only where one job is asked for.
+    /// Reason for waiting; null if the job is not waiting. Only in answers about a single job.
     #[oai(skip_serializing_if_is_none)]
     waiting: Option<Waiting>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
-impl Job {
-    /// A job as it is shown to that caller.
-    pub(crate) fn shown(access: &Access, snapshot: Snapshot) -> Self {
+impl ShownJob for Job {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         let stream_url = access.stream_url(snapshot.event.job_id);
         let message = |error: serde_json::Value| Some(error.get("message")?.as_str()?.to_owned());
         Self {
@@ -107,7 +95,7 @@ impl Job {
 struct JobOfWorkspaceEvent {
     #[oai(flatten)]
     event: Event,
-    /// What the job does, for example `records.import`.
+    /// Job kind, for example `records.import`.
     kind: String,
 }
 
@@ -117,27 +105,20 @@ impl ShownJobEvent for JobOfWorkspaceEvent {
     }
 }
 
-/// Lines of a job's log.
-#[derive(Debug, Clone, Object)]
-pub struct JobLog {
-    /// Oldest first.
-    items: Vec<JobLogLine>,
-}
-
-/// What to change about a job. What is absent stays.
+/// Changes to a job; absent fields stay unchanged.
 #[derive(Debug, Object)]
 struct JobChanges {
-    /// 0 (first) to 9 (last), among the waiting jobs of the workspace in its pool.
+    /// Priority, from 0 (first) to 9 (last), among the waiting jobs of the workspace in its pool.
     priority: Option<i16>,
 }
 
 #[derive(Tags)]
 enum Tag {
-    /// Long work: watch it, cancel it, try it again.
+    /// Long-running work: list, follow, cancel and retry it.
     Jobs,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct JobsApi;
 
 #[OpenApi(prefix_path = "/jobs", tag = "Tag::Jobs")]
@@ -145,27 +126,27 @@ impl JobsApi {
     /// List the workspace's jobs, newest first
     ///
     /// `total` counts up to 10,000 jobs; with more, `total_is_capped` is true.
-    #[allow(clippy::too_many_arguments)] // they are what a list can be narrowed by
+    #[allow(clippy::too_many_arguments)] // the filters of the list
     #[oai(path = "/", method = "get", operation_id = "list_jobs")]
     async fn list(
         &self,
         can: Can<ViewJobs>,
-        /// Only with this status.
+        /// Status filter.
         status: Query<Option<Status>>,
-        /// Only this kind, for example `records.import`.
+        /// Kind filter, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only the children of this job.
+        /// Parent filter: id of a batch, for its children only.
         batch_id: Query<Option<JobId>>,
-        /// Only those asked for at this time or later.
+        /// Earliest creation time, inclusive.
         since: Query<Option<DateTime<Utc>>>,
-        /// Only those asked for before this time.
+        /// Latest creation time, exclusive.
         until: Query<Option<DateTime<Utc>>>,
-        /// Only those with this in their kind, or in what they last said or failed with.
+        /// Text in the kind, the latest message or the error message.
         search: Query<Option<String>>,
-        /// Which page, from 1.
+        /// Page number, from 1.
         #[oai(default)]
         page: Query<PageNumber>,
-        /// Jobs on a page, at most 200.
+        /// Jobs per page, at most 200.
         #[oai(default)]
         page_size: Query<PageSize>,
     ) -> Answer<Json<CappedPage<Job>>> {
@@ -178,30 +159,24 @@ impl JobsApi {
             text: search.0,
             ..Filter::default()
         };
-        let filter = filter.without(&can.kinds_denied(Act::View));
-        let request = page_request(page.0, page_size.0);
-        let workspace = Some(can.workspace.0);
-        let (jobs, total) =
-            control::list(&can.app().database, workspace, &filter, request.limit, request.offset).await?;
-        let page = PageOf { items: jobs.into_iter().map(|job| Job::shown(&can, job)).collect(), total };
-        Ok(Json(CappedPage::new(request, page, control::MAX_COUNTED)))
+        can.jobs_of_all_kinds().list(filter, page_request(page.0, page_size.0)).await.map(Json)
     }
 
-    /// Look at a job, or wait for it to change
+    /// Show a job, or wait for a change
     ///
-    /// With `since` and `wait`, answers as soon as there is an event after `since`, or when the wait is
-    /// over. The answer is the same snapshot, with the same `seq`, that the stream would send.
+    /// With `since` and `wait`, answers as soon as there is an event after `since`, or at the end of the
+    /// wait. The answer is the same snapshot, with the same `seq`, that the stream sends.
     #[oai(path = "/:job_id", method = "get", operation_id = "get_job", transform = "watching")]
     async fn get(
         &self,
         can: Can<ViewJobs>,
         job_id: Path<JobId>,
-        /// The newest `seq` seen.
+        /// `seq` of the newest event that the client has received.
         since: Query<Option<i64>>,
-        /// Seconds, at most 30.
+        /// Maximum wait in seconds, at most 30.
         wait: Query<Option<u64>>,
     ) -> Answer<Json<Job>> {
-        let snapshot = look(&can, job_id.0, since.0, wait.0).await?;
+        let snapshot = can.jobs_of_all_kinds().look(job_id.0, since.0, wait.0).await?;
         let waiting = match snapshot.event.status {
             Status::Pending | Status::Queued => why(&can.app().database, snapshot.event.job_id).await?,
             _ => None,
@@ -211,8 +186,8 @@ impl JobsApi {
 
     /// Get a link to the stream of all jobs
     ///
-    /// For `EventSource`, which can't send headers. The ticket in the link is good for 24 hours; an open stream
-    /// goes on beyond that.
+    /// For `EventSource`, which cannot send headers. The ticket in the link is valid for 24 hours; an open stream
+    /// continues beyond that.
     #[allow(clippy::unused_async)] // a handler is async
     #[oai(path = "/stream-url", method = "get", operation_id = "get_jobs_stream_url")]
     async fn stream_url(&self, can: Can<ViewJobs>) -> Answer<Json<JobsStreamUrl>> {
@@ -221,24 +196,24 @@ impl JobsApi {
 
     /// Stream the events of all jobs of the workspace
     ///
-    /// Server-Sent Events, unnamed, each a job as its newest event shows it. Begins with the newest 100 jobs
-    /// that are not over. The id of an event is its place in this stream, by which `Last-Event-ID` resumes;
-    /// where what came after it is not kept any more, or the caller may view other kinds of job than before, `GAP`
-    /// tells so, and the stream begins anew. For a caller who may not view all kinds the id has a mark after the
-    /// number, and `since`, which takes the number alone, is the place of one who may. `seq` is the job's own: an event whose
-    /// `seq` is not greater than the last seen of its job comes again. The ticket of
-    /// `GET /api/v1/jobs/stream-url` stands in for the headers.
+    /// Server-Sent Events, unnamed, each with a job's newest event. Begins with the newest 100 unfinished jobs.
+    /// The id of an event is its position in this stream, from which `Last-Event-ID` resumes; if later events
+    /// are no longer retained, or the caller may view other job kinds than before, a `GAP` event is sent and
+    /// the stream begins anew. For a caller who may not view all kinds, the id has a mark after the number, and
+    /// `since`, which takes the number alone, is the position for a caller who may. `seq` is the job's own: an
+    /// event whose `seq` is not greater than the last one received of its job is a repetition. The ticket of
+    /// `GET /api/v1/jobs/stream-url` replaces the headers.
     #[oai(path = "/stream", method = "get", operation_id = "stream_jobs", transform = "watching")]
     async fn stream_all(
         &self,
         watcher: Watcher,
-        /// Only of this kind, for example `records.import`.
+        /// Kind filter, for example `records.import`.
         kind: Query<Option<String>>,
-        /// Only events with this status.
+        /// Status filter.
         status: Query<Option<Status>>,
-        /// Begin after the event whose id has this number.
+        /// Number of the event after which to begin.
         since: Query<Option<i64>>,
-        /// The id of the last event seen, as `EventSource` sends it.
+        /// Id of the last event that the client has received, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobsStream<JobOfWorkspaceEvent>> {
@@ -250,42 +225,40 @@ impl JobsApi {
     /// Stream a job's events
     ///
     /// Server-Sent Events, unnamed, each with its `seq` as id. `Last-Event-ID` resumes; `since=0` sends
-    /// all that is kept. The ticket in a job's `stream_url` stands in for the headers.
+    /// all retained events. The ticket in a job's `stream_url` replaces the headers.
     #[oai(path = "/:job_id/stream", method = "get", operation_id = "stream_job", transform = "watching")]
     async fn stream(
         &self,
         watcher: Watcher,
         job_id: Path<JobId>,
-        /// Begin after this `seq`; 0 for all that is kept.
+        /// `seq` of the event after which to begin; 0 sends all retained events.
         since: Query<Option<i64>>,
-        /// The id of the last event seen, as `EventSource` sends it.
+        /// Id of the last event that the client has received, as `EventSource` sends it.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        watcher.open(job_id.0, start, None).await
+        watcher.jobs_of_all_kinds().stream(job_id.0, start).await
     }
 
-    /// Read a job's log
+    /// List the lines of a job's log
     #[oai(path = "/:job_id/logs", method = "get", operation_id = "list_job_logs", transform = "watching")]
     async fn logs(
         &self,
         can: Can<ViewJobs>,
         job_id: Path<JobId>,
-        /// Lines after this one.
+        /// Id of the line after which to begin.
         #[oai(default)]
         after: Query<i64>,
     ) -> Answer<Json<JobLog>> {
-        let job = find(&can, job_id.0).await?.event.job_id;
-        let lines = control::logs(&can.app().database, job, after.0, LOG_LINES).await?;
-        Ok(Json(JobLog { items: lines.into_iter().map(JobLogLine::from).collect() }))
+        can.jobs_of_all_kinds().log(job_id.0, after.0).await.map(Json)
     }
 
     /// Stream a job's log
     ///
     /// Server-Sent Events, unnamed, each a line with its id as id. Begins with the oldest line, or after
-    /// `Last-Event-ID`. Closes after the job's end, which an event with its status and the last line's id
-    /// tells. The ticket in a job's `stream_url` stands in for the headers.
+    /// `Last-Event-ID`. Closes after the job's end, with an event that has the job's status and the last line's id.
+    /// The ticket in a job's `stream_url` replaces the headers.
     #[oai(
         path = "/:job_id/logs/stream",
         method = "get",
@@ -296,39 +269,35 @@ impl JobsApi {
         &self,
         watcher: Watcher,
         job_id: Path<JobId>,
-        /// Lines after this one.
+        /// Id of the line after which to begin.
         after: Query<Option<i64>>,
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<LogStream> {
         let seen = last_event_id.as_deref().and_then(|id| id.trim().parse().ok());
-        watcher.open_log(job_id.0, seen.or(after.0)).await
+        watcher.jobs_of_all_kinds().log(job_id.0, seen.or(after.0)).await
     }
 
     /// Cancel a job
     ///
-    /// A waiting job is over at once. A running one is asked to stop: the answer says
-    /// `cancel_requested`, and the end follows within about two seconds.
+    /// A waiting job ends at once. A running job is signalled to stop: the answer has
+    /// `cancel_requested`, and the job ends within about two seconds.
     #[oai(path = "/:job_id/cancel", method = "post", operation_id = "cancel_job", tag = "Fails::JobOver")]
     async fn cancel(&self, can: Can<CancelJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        let before = can.allowed(Act::Cancel, find(&can, job).await?)?;
-        Ok(Json(Job::shown(&can, cancel(&can, &before).await?)))
+        can.jobs_of_all_kinds().cancel(job_id.0).await.map(Json)
     }
 
     /// Cancel many jobs
     ///
-    /// Waiting ones are over at once, running ones are asked to stop. At most 10,000 at a time, with an
-    /// `Idempotency-Key` 1,000; `more` tells whether to call again. Jobs whose kind asks for a permission that the caller lacks are left alone.
+    /// Waiting jobs end at once, running ones receive a cancel request. At most 10,000 at a time, with an
+    /// `Idempotency-Key` 1,000; if `more`, call again. Jobs whose kind needs a permission that the caller lacks are skipped.
     #[oai(path = "/cancel", method = "post", operation_id = "cancel_jobs")]
     async fn cancel_many(
         &self,
         can: Can<CancelJobs>,
         selection: Body<JobSelection>,
     ) -> Answer<Json<JobsCancelled>> {
-        let filter = selection.0.into_filter()?.without(&can.kinds_denied(Act::Cancel));
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let all = CancelAll::new(whose, &filter, CANCELLED_AT_MOST, &by);
-        Ok(Json(can.change_in_steps(all).await?.into()))
+        let filter = selection.0.into_filter()?;
+        Ok(Json(can.jobs_of_all_kinds().cancel_all(filter, CANCELLED_AT_MOST).await?.into()))
     }
 
     /// Change a waiting job's priority
@@ -339,35 +308,21 @@ impl JobsApi {
         job_id: Path<JobId>,
         changes: Body<JobChanges>,
     ) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        let before = find(&can, job).await?;
-        let Some(priority) = changes.priority else { return Ok(Json(Job::shown(&can, before))) };
-        let before = can.allowed(Act::Start, before)?;
+        let jobs = can.jobs_of_all_kinds();
+        let Some(priority) = changes.priority else { return jobs.find(job_id.0).await.map(Json) };
+        let before = jobs.snapshot(Act::Start, job_id.0).await?;
         if !(0..=9).contains(&priority) {
             return Err(ApiError::invalid("priority", "must be a whole number from 0 to 9"));
         }
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let prioritize = async |tx: &mut Tx, _: &Acting<'_>| match control::prioritize(
-            tx,
-            whose,
-            &before.event,
-            priority,
-            &by,
-        )
-        .await?
-        {
-            Prioritize::Done => within(tx, &before).await,
-            Prioritize::NotWaiting => {
-                Err(ApiError::conflict("job_not_waiting", "the job runs already, or is over"))
-            }
-            Prioritize::NotFound => Err(ApiError::not_found()),
-        };
-        Ok(Json(Job::shown(&can, can.change_shared(prioritize).await?)))
+        let (owner, seen) = (can.owner(), &before.event);
+        let prioritize =
+            async |tx: &mut Tx, by: &Origin| control::prioritize(tx, owner, seen, priority, by).await?.done();
+        jobs.change(&before, prioritize).await.map(Json)
     }
 
-    /// Run a failed or cancelled job again
+    /// Retry a failed or cancelled job
     ///
-    /// It goes on after the last batch that it committed.
+    /// The job resumes after the last batch that it committed.
     #[oai(
         path = "/:job_id/retry",
         method = "post",
@@ -376,108 +331,12 @@ impl JobsApi {
         tag = "Fails::DuplicateJob"
     )]
     async fn retry(&self, can: Can<RetryJobs>, job_id: Path<JobId>) -> Answer<Json<Job>> {
-        let job = job_id.0;
-        let before = can.allowed(Act::Start, find(&can, job).await?)?;
-        let (whose, by) = (Some(can.workspace.0), can.origin());
-        let retry = async |tx: &mut Tx, _: &Acting<'_>| match control::retry(tx, whose, job, &by).await? {
-            Retry::Queued => within(tx, &before).await,
-            Retry::NotOver => {
-                Err(ApiError::conflict("job_not_failed", "only a failed or cancelled job can be retried"))
-            }
-            Retry::Duplicate(other) => {
-                Err(ApiError::conflict("duplicate_job", format!("job {other} has taken its place")))
-            }
-            Retry::NotFound => Err(ApiError::not_found()),
-        };
-        Ok(Json(Job::shown(&can, can.change_shared(retry).await?)))
+        can.jobs_of_all_kinds().retry(job_id.0).await.map(Json)
     }
 
     /// Remove a finished job from the history
     #[oai(path = "/:job_id", method = "delete", operation_id = "delete_job", tag = "Fails::JobNotOver")]
     async fn delete(&self, can: Can<DeleteJobs>, job_id: Path<JobId>) -> Answer<NoContent> {
-        let job = job_id.0;
-        can.allowed(Act::Delete, find(&can, job).await?)?;
-        delete(&can, job).await?;
-        Ok(NoContent)
+        can.jobs_of_all_kinds().delete(job_id.0).await.map(|()| NoContent)
     }
-}
-
-/// The job as it is, or, given both, as soon as there is an event after `since` or the wait is over.
-pub(crate) async fn look(
-    access: &Access,
-    job: JobId,
-    since: Option<i64>,
-    wait: Option<u64>,
-) -> Answer<Snapshot> {
-    let mut snapshot = find(access, job).await?;
-    if let (Some(since), Some(seconds)) = (since, wait) {
-        let mut watch = access.app().hub.watch(job);
-        let admitted = access.admitted_to(&snapshot.kind);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds.min(LONGEST_WAIT));
-        while snapshot.event.seq <= since && !snapshot.event.status.is_terminal() {
-            let next = tokio::select! {
-                next = tokio::time::timeout_at(deadline, watch.next()) => next,
-                () = admitted.over() => break,
-            };
-            match next {
-                Ok(Some(event)) if event.seq <= since => continue,
-                Ok(Some(_)) => {}
-                Ok(None) => watch = access.app().hub.watch(job),
-                Err(_) => break,
-            }
-            snapshot = find(access, job).await?;
-        }
-        if let Some(ended) = admitted.why() {
-            return Err(ended.refusal());
-        }
-    }
-    Ok(snapshot)
-}
-
-/// Stops a job of the caller's workspace, and shows it as it is then.
-///
-/// # Errors
-/// 409 for a job that is over.
-pub(crate) async fn cancel(access: &Access, before: &Snapshot) -> Answer<Snapshot> {
-    let (whose, by) = (Some(access.workspace.0), access.origin());
-    let cancel =
-        async |tx: &mut Tx, _: &Acting<'_>| match control::cancel(tx, whose, before.event.job_id, &by).await?
-        {
-            Cancel::Cancelled | Cancel::Requested => within(tx, before).await,
-            Cancel::AlreadyOver => Err(ApiError::conflict("job_over", "the job is over")),
-            Cancel::NotFound => Err(ApiError::not_found()),
-        };
-    access.change_shared(cancel).await
-}
-
-/// Removes a finished job of the caller's workspace from the history.
-///
-/// # Errors
-/// 409 for a job that is not over.
-async fn delete(access: &Access, job: JobId) -> Answer<()> {
-    let delete = async |tx: &mut Tx, _: &Acting<'_>| match control::delete(
-        tx,
-        Some(access.workspace.0),
-        job,
-        &access.origin(),
-    )
-    .await?
-    {
-        Delete::Deleted => Ok(()),
-        Delete::NotOver => Err(ApiError::conflict("job_not_over", "the job is not over; cancel it first")),
-        Delete::NotFound => Err(ApiError::not_found()),
-    };
-    access.change_shared(delete).await
-}
-
-/// A job as it will be when the transaction commits, which has found it in the caller's workspace.
-pub(crate) async fn within(tx: &mut Tx, before: &Snapshot) -> Answer<Snapshot> {
-    before.within(tx).await?.ok_or_else(ApiError::not_found)
-}
-
-/// The job, if it is one of the caller's workspace and of a kind that they may look at.
-pub(crate) async fn find(access: &Access, job: JobId) -> Answer<Snapshot> {
-    let found = access.app().hub.snapshot(job).await?;
-    let found = found.filter(|snapshot| snapshot.workspace == Some(access.workspace.0));
-    access.allowed(Act::View, found.ok_or_else(ApiError::not_found)?)
 }

@@ -1,5 +1,5 @@
-//! What is wrong with a JSON value, by field. poem-openapi stops at the first fault and doesn't say
-//! where it is; this walks the documented schema beside the value and names the first [`MAX_NAMED`].
+//! The errors of a JSON value, by field. poem-openapi stops at the first error and doesn't report its
+//! place; this walks the documented schema beside the value and names the first [`MAX_NAMED`] errors.
 
 use domain::{
     FieldErrors,
@@ -41,7 +41,7 @@ fn of_message(message: &str) -> ApiError {
     }
 }
 
-/// Whether a number or a boolean stands where the schema has a text: the framework would take it for one.
+/// Whether a number or a boolean is given where the schema has a text: the framework would accept it as one.
 pub(crate) fn has_loose_text(registry: &Registry, schema: &MetaSchemaRef, value: &Value) -> bool {
     let schema = match schema {
         MetaSchemaRef::Inline(schema) => schema,
@@ -128,7 +128,7 @@ impl Walk<'_> {
     }
 }
 
-/// Checks a text as [`Name`](domain::Name) and [`Text`](domain::Text) do, by what their schemas say.
+/// Checks a text as [`Name`](domain::Name) and [`Text`](domain::Text) do, by the limits of their schemas.
 fn check(schema: &MetaSchema, text: &str) -> Result<(), InvalidText> {
     let (min, max) = (schema.min_length.unwrap_or(0), schema.max_length.unwrap_or(usize::MAX));
     text::check(text, min, max, schema.pattern.as_deref() == Some(ONE_LINE))
@@ -138,7 +138,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// What the schema wants, when the value isn't it.
+/// Requirement of the schema, if the value doesn't match.
 fn mismatch(schema: &MetaSchema, value: &Value) -> Option<String> {
     let fits = match schema.ty {
         "object" => value.is_object(),

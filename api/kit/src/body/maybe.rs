@@ -1,4 +1,4 @@
-//! `MaybeBody<T>`: a JSON body that may as well be left out, for operations that mean something without.
+//! `MaybeBody<T>`: an optional JSON body, for operations that are meaningful without one.
 
 use poem::{Request, RequestBody};
 use poem_openapi::{
@@ -9,7 +9,7 @@ use poem_openapi::{
 
 use super::Body;
 
-/// A JSON body, or none. A body that is there is read as [`Body`] reads it.
+/// A JSON body, or none. A present body is read as [`Body`] reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaybeBody<T>(pub Option<T>);
 
@@ -32,7 +32,7 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for MaybeBody<T> {
         body: &mut RequestBody,
         options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        // Whoever sends no body says so by sending no type, and a client that sets one for all sends no bytes.
+        // A client without a body sends no type; one that always sets a type sends a length of zero.
         let says_nothing = request.content_type().is_none() || request.header("Content-Length") == Some("0");
         if says_nothing {
             return Ok(Self(None));

@@ -1,5 +1,5 @@
-//! JSON in which every member of an object is named once. Of a member that is named twice, parsers keep one, and not all of
-//! them the same: what a proxy in front has checked need not be what is read here.
+//! JSON in which every member of an object is named once. Of a duplicate member, parsers keep one, and not all of
+//! them the same: the value that a proxy has checked need not be the one that is read here.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{error::MAX_NAMED, strict};
 
-/// Reads JSON; also the members that are named more than once, the first of them, by path.
+/// Reads JSON; answers also the duplicate members, the first of them, by path.
 pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {
     let mut twice = Twice::default();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -18,7 +18,7 @@ pub(super) fn read(bytes: &[u8]) -> serde_json::Result<(Value, FieldErrors)> {
     Ok((value, twice.fields))
 }
 
-/// The members that were given more than once.
+/// The duplicate members.
 #[derive(Default)]
 struct Twice {
     fields: FieldErrors,
@@ -35,7 +35,7 @@ impl Twice {
     }
 }
 
-/// Where a value stands. It becomes a path only where something is wrong.
+/// Position of a value. It becomes a path only for an error.
 enum Place<'a> {
     Body,
     Member(&'a Place<'a>, &'a str),
@@ -146,7 +146,7 @@ mod tests {
             let (value, twice) = read(json.as_bytes()).unwrap();
             assert_eq!((value, twice), (json.parse().unwrap(), FieldErrors::new()), "{json}");
         }
-        // A name that means something to the parser itself means nothing here.
+        // A name with a meaning for the parser itself has none here.
         let (value, _) = read(br#"{"$serde_json::private::RawValue": "[1]"}"#).unwrap();
         assert_eq!(value["$serde_json::private::RawValue"], "[1]");
         let deep = "[".repeat(1000);

@@ -1,11 +1,11 @@
-//! Generators take a member with a `default` for one that is always there, which is true of answers and not of requests:
-//! there the default is said in words.
+//! Generators treat a member with a `default` as always present, which is true of answers and not of requests:
+//! in those the default is part of the description.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// Moves the defaults of everything that a request may hold into its description.
+/// Moves the defaults of everything that a request may contain into its description.
 pub(super) fn say(document: &mut Value) {
     let mut names = BTreeSet::new();
     for item in document["paths"].as_object().into_iter().flat_map(serde_json::Map::values) {
@@ -21,7 +21,7 @@ pub(super) fn say(document: &mut Value) {
     }
 }
 
-/// The names of the schemas that a value refers to, by whatever way.
+/// The names of the schemas that a value refers to, directly or indirectly.
 fn collect(value: &Value, document: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -41,7 +41,7 @@ fn collect(value: &Value, document: &Value, names: &mut BTreeSet<String>) {
 fn say_of(member: &mut Value) {
     let Some(members) = member.as_object_mut() else { return };
     let mut default = members.remove("default");
-    // Beside a reference it stands in a part of its own.
+    // Beside a reference, the default is in a part of its own.
     for part in members.get_mut("allOf").and_then(Value::as_array_mut).into_iter().flatten() {
         let beside = part.as_object_mut().and_then(|part| part.remove("default"));
         default = default.or(beside);

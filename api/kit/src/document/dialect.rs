@@ -1,9 +1,9 @@
-//! From the dialect that the framework writes, OpenAPI 3.0, to OpenAPI 3.1, whose schemas are JSON Schema: `null` is a
-//! type, a reference has siblings, exclusive bounds are numbers.
+//! From the dialect that the framework writes, OpenAPI 3.0, to OpenAPI 3.1, whose schemas are JSON Schema:
+//! `null` is a type, a reference has siblings, exclusive bounds are numbers.
 
 use serde_json::{Map, Value, json};
 
-/// What may stand beside a reference without changing what it takes.
+/// Members that may stand beside a reference without changing what it accepts.
 const ANNOTATIONS: [&str; 8] =
     ["description", "title", "default", "deprecated", "readOnly", "writeOnly", "example", "nullable"];
 
@@ -36,7 +36,7 @@ pub(super) fn modernize(document: &mut Value) {
     }
 }
 
-/// What holds anyway is left out.
+/// Leaves out members that have their default value.
 fn leave_out_defaults(parameter: &mut Value) {
     if let Some(members) = parameter.as_object_mut() {
         members.retain(|name, value| match name.as_str() {
@@ -47,7 +47,7 @@ fn leave_out_defaults(parameter: &mut Value) {
     }
 }
 
-/// Schemas by media type. JSON is always UTF-8, so its parameter says nothing.
+/// Schemas by media type. JSON is always UTF-8, so its parameter is redundant.
 fn rewrite_content(holder: Option<&mut Value>) {
     let content = holder.and_then(|holder| holder.get_mut("content")).and_then(Value::as_object_mut);
     let Some(content) = content else { return };
@@ -59,7 +59,7 @@ fn rewrite_content(holder: Option<&mut Value>) {
     }
 }
 
-/// One schema, and those within it.
+/// Rewrites a schema, and those within it.
 fn rewrite(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
     for name in ["items", "additionalProperties"] {
@@ -73,7 +73,7 @@ fn rewrite(schema: &mut Value) {
     }
     refer(members);
     bound(members);
-    // The title of a type of ids: what the id is of is in the property's description.
+    // The title of a type of ids: the property's description names the resource.
     if members.get("format").is_some_and(|format| format == "uuid") {
         members.remove("title");
     }

@@ -1,4 +1,4 @@
-//! Errors and headers as named components: an operation names them, and says them once.
+//! Errors and headers as named components, which operations refer to.
 
 use jobs::Surface;
 use serde_json::{Map, Value, json};
@@ -6,16 +6,16 @@ use serde_json::{Map, Value, json};
 use super::codes::{FAILURES, Failure};
 use crate::{edge::form_of, idempotency};
 
-/// Where an operation's declared codes are kept until its errors are described.
+/// Member that keeps an operation's declared codes until its errors are described.
 const DECLARED: &str = "x-fails";
 
-/// The statuses of which an operation's answer lists its own codes only.
+/// The statuses of which an operation lists its own codes only.
 const ABOUT_STATE: [&str; 3] = ["402", "409", "410"];
 
-/// How the framework refers to the schema of an error.
+/// The framework's reference to the schema of an error.
 const FRAMEWORK: &str = "#/components/schemas/Error";
 
-/// Takes the codes that an operation declares ([`crate::Fails`]) out of its tags.
+/// Removes the codes that an operation declares ([`crate::Fails`]) from its tags.
 pub(super) fn take_declared(operation: &mut Value) -> Vec<String> {
     let mut declared = Vec::new();
     if let Some(tags) = operation["tags"].as_array_mut() {
@@ -104,7 +104,7 @@ pub(super) fn share(document: &mut Value, surface: Surface) {
         all.remove("Error");
         all.extend(schemas);
     }
-    // Only those that are in use.
+    // Only the components in use.
     let text = document.to_string();
     if let Some(all) = document["components"]["headers"].as_object_mut() {
         all.retain(|name, _| text.contains(&format!("#/components/headers/{name}\"")));
@@ -120,7 +120,7 @@ fn reference(header: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{header}") })
 }
 
-/// What an answer that is no error carries beside its body.
+/// Headers of an answer that is no error.
 fn add_headers(response: &mut Value, status: &str, counts: bool, takes_key: bool) {
     let mut names = vec!["X-Request-Id"];
     if counts {
@@ -189,7 +189,7 @@ fn title(status: &str) -> &'static str {
 fn example(failure: &Failure, code: &str, meaning: &str, surface: Surface) -> Value {
     let fields = match code {
         "parameter_missing" => Some(json!({ "name": ["is required"] })),
-        "parameter_unknown" => Some(json!({ "limit": ["is not a parameter here"] })),
+        "parameter_unknown" => Some(json!({ "limit": ["is unknown; allowed are page, page_size"] })),
         "record_invalid" => Some(json!({ "name": ["must have 1 to 255 characters"] })),
         _ => None,
     };
@@ -215,8 +215,9 @@ fn example(failure: &Failure, code: &str, meaning: &str, surface: Surface) -> Va
 /// The schema of a status, with its codes.
 fn shape(failure: &Failure, surface: Surface) -> Value {
     let codes: Vec<_> = failure.codes.iter().map(|(code, _)| code).collect();
-    let code = json!({ "type": "string", "enum": codes, "description": "Code for programs." });
-    let sentence = json!({ "type": "string", "description": "Sentence for people; its wording may change." });
+    let code = json!({ "type": "string", "enum": codes, "description": "Stable error code, for programs." });
+    let sentence =
+        json!({ "type": "string", "description": "Error message, for display; its wording may change." });
     let request = json!({ "type": "string", "description": "Request id, for support." });
     let fields = json!({
         "type": "object",

@@ -1,5 +1,5 @@
 //! Streams as they are sent. A media type has one schema, so `text/event-stream` has that of the JSON in one event's
-//! `data:`: what the stream is about, or one of the notices, which `status` tells apart.
+//! `data:`: an event of the stream's subject, or one of the control events, distinguished by `status`.
 
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ pub(super) fn describe(document: &mut Value) {
                 .collect();
             made.insert(
                 name.clone(),
-                json!({ "description": "JSON of one event's `data:`; `status` tells the kinds apart.", "oneOf": ways }),
+                json!({ "description": "JSON of one event's `data:`; `status` distinguishes the kinds.", "oneOf": ways }),
             );
             made.extend(notices(is_log));
             *media = json!({ "schema": { "$ref": format!("{SCHEMAS}{name}") }, "examples": examples(&id, is_log) });
@@ -51,7 +51,7 @@ fn notices(is_log: bool) -> Map<String, Value> {
         "StreamHeartbeat".to_owned(),
         json!({
             "type": "object",
-            "description": "Sign of life after 15 s of silence; has no `id:`.",
+            "description": "Heartbeat after 15 s without an event; has no `id:`.",
             "required": ["status", "timestamp"],
             "properties": {
                 "job_id": job, "status": status("HEARTBEAT", "Always `HEARTBEAT`."), "timestamp": time,
@@ -67,7 +67,7 @@ fn notices(is_log: bool) -> Map<String, Value> {
             "required": ["status", "reason"],
             "properties": {
                 "job_id": job, "status": status("CLOSED", "Always `CLOSED`."),
-                "reason": { "type": "string", "description": "Why the stream ends." },
+                "reason": { "type": "string", "description": "Reason for the end of the stream." },
                 "timestamp": time,
             },
         }),
@@ -91,12 +91,12 @@ fn notices(is_log: bool) -> Map<String, Value> {
             "StreamGap".to_owned(),
             json!({
                 "type": "object",
-                "description": "Events after `after` are no longer kept; the newest event follows.",
+                "description": "Events after `after` are no longer retained; the newest event follows.",
                 "required": ["status", "after"],
                 "properties": {
                     "job_id": job, "status": status("GAP", "Always `GAP`."),
                     "after": {
-                        "type": "integer", "format": "int64", "description": "Last `seq` that the client has seen.",
+                        "type": "integer", "format": "int64", "description": "Last `seq` that the client has received.",
                     },
                 },
             }),
@@ -105,7 +105,7 @@ fn notices(is_log: bool) -> Map<String, Value> {
     all
 }
 
-/// Two events as they look within a stream's JSON.
+/// Two example events of a stream.
 fn examples(operation: &str, is_log: bool) -> Value {
     let job = "01a20189-3c1e-7510-aa72-0a8fa32945d6";
     let at = "2026-11-29T12:00:00.000Z";
@@ -114,7 +114,7 @@ fn examples(operation: &str, is_log: bool) -> Value {
         let line = json!({ "id": 17, "at": at, "attempt": 1, "level": "info", "message": "1,000 rows read" });
         return json!({ "line": { "value": line }, "heartbeat": heartbeat });
     }
-    // Other streams have more to say than a job's event.
+    // Events of other streams have more members than a job's event.
     if !operation.ends_with("stream_job") {
         return json!({ "heartbeat": heartbeat });
     }

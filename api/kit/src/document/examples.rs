@@ -1,13 +1,13 @@
-//! Bodies as clients send them, by operation. Linters hold them against their schemas.
+//! Example request bodies, by operation. Linters check them against their schemas.
 
 use serde_json::{Value, json};
 
 const BODIES: &str = include_str!("examples.json");
 
-/// Shows the example of each operation that has one.
+/// Adds the example of each operation that has one.
 ///
 /// # Errors
-/// When the examples are not JSON, which a test would tell.
+/// When the examples are not JSON, which a test detects.
 pub(super) fn show(document: &mut Value) -> serde_json::Result<()> {
     let bodies: Value = serde_json::from_str(BODIES)?;
     for operation in super::operations_mut(document) {

@@ -1,47 +1,47 @@
-//! Parameters that mean the same in every operation are described in one place; an operation's own words win, and an
-//! id in a path needs none: `team_id` is "Team id.".
+//! Parameters with the same meaning in every operation are described once; an operation's own description wins,
+//! and an id in a path needs none: `team_id` is "Team id.".
 
 use serde_json::{Value, json};
 
 /// By place and name.
 const MEANINGS: &[(&str, &str, &str)] = &[
     ("path", "api_key_id", "API key id."),
-    ("path", "file", "File name, as the link has it."),
-    ("path", "folder_id", "Folder id, as the link has it."),
+    ("path", "file", "File name, from the link."),
+    ("path", "folder_id", "Folder id, from the link."),
     ("path", "invite_code", "Code of the invitation, from its link."),
-    ("path", "job_id", "Job id; for a sign-up, the token that its start answered."),
+    ("path", "job_id", "Job id; for a sign-up, the token from the answer to its start."),
     ("path", "key_id", "API key id."),
-    ("path", "member_id", "Member id: a person within one workspace, not the account."),
+    ("path", "member_id", "Member id: the membership in one workspace, not the account."),
     ("path", "msg_id", "Message id."),
-    ("path", "permission", "Permission, as the catalogue names it."),
+    ("path", "permission", "Name of the permission."),
     ("path", "pool", "Pool name."),
     ("path", "role", "Role name."),
     ("path", "token_id", "Personal token id."),
     ("path", "user_id", "Account id."),
-    ("query", "email", "Only the account with this email address."),
+    ("query", "email", "Email address of the account."),
     ("query", "exp", "Expiry time of the link, in seconds since 1970; part of the link."),
-    ("query", "is_active", "Only entries that are active (true) or switched off (false)."),
-    ("query", "is_revoked", "Only entries that are revoked (true) or not (false)."),
-    ("header", "Stripe-Signature", "Signature of the notice, as Stripe makes it."),
-    ("query", "job_type", "Only jobs of this type."),
-    ("query", "status", "Only jobs with this status."),
-    ("query", "kind", "Only jobs of this kind."),
-    ("query", "limit", "Number of entries in the answer, at most 200."),
-    ("query", "offset", "Number of entries to pass over."),
+    ("query", "is_active", "Activity filter: active entries only (true), or inactive ones only (false)."),
+    ("query", "is_revoked", "Revocation filter: revoked entries only (true), or the others only (false)."),
+    ("header", "Stripe-Signature", "Signature of the webhook event, by Stripe."),
+    ("query", "job_type", "Job type filter."),
+    ("query", "status", "Job status filter."),
+    ("query", "kind", "Job kind filter."),
+    ("query", "limit", "Maximum number of entries in the answer, at most 200."),
+    ("query", "offset", "Number of entries to skip."),
     ("query", "page", "Page number, from 1."),
-    ("query", "page_size", "Number of entries on a page, at most 200."),
-    ("query", "pool", "Only this pool."),
+    ("query", "page_size", "Number of entries per page, at most 200."),
+    ("query", "pool", "Pool filter."),
     ("query", "sig", "Signature of the link; part of the link."),
-    ("query", "since", "`seq` of the last event that the client has seen; 0 for all that is kept."),
+    ("query", "since", "`seq` of the last event that the client has received; 0 sends all retained events."),
     (
         "header",
         "Last-Event-ID",
-        "`id:` of the last event that the client has seen, as `EventSource` sends it.",
+        "`id:` of the last event that the client has received, as `EventSource` sends it.",
     ),
-    ("header", "X-Workspace-Id", "Workspace id; may be absent for a person with one workspace."),
+    ("header", "X-Workspace-Id", "Workspace id; optional for a user with one workspace."),
 ];
 
-/// Describes what has no description.
+/// Adds the missing descriptions.
 pub(super) fn describe(document: &mut Value) {
     for operation in super::operations_mut(document) {
         for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {

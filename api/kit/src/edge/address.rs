@@ -1,11 +1,11 @@
-//! The client's address: the peer's, or the one a trusted proxy names.
+//! The client's address: the peer's, or the one that a trusted proxy names.
 
 use std::{net::IpAddr, sync::Once};
 
 use ipnet::IpNet;
 use poem::{Addr, Request};
 
-/// Where a request comes from.
+/// Address that a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -27,7 +27,7 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// Says once that a proxy isn't trusted: behind it all clients would share one address, and its limits.
+/// Warns once about an untrusted proxy: behind it, all clients would share one address and its limits.
 fn warn_of_untrusted_proxy(peer: IpAddr) {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
@@ -39,8 +39,8 @@ fn warn_of_untrusted_proxy(peer: IpAddr) {
     });
 }
 
-/// Walks from the peer outwards for as long as each address is a proxy that we trust; the first that
-/// isn't is the client. What a client writes into the header itself lies beyond that.
+/// Walks from the peer outwards while each address is a trusted proxy; the first that
+/// isn't is the client. Addresses that a client writes into the header itself lie beyond that.
 fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
     let hops: Vec<_> = forwarded.flat_map(|header| header.split(',')).map(str::trim).collect();
     let mut address = peer;

@@ -1,5 +1,5 @@
-//! Counting at the edge: whatever no extractor counts. A request without a credential is counted before anything
-//! is done for it, one that nobody has counted when it is answered.
+//! Counting at the edge, for requests that no extractor counts. A request without a credential is counted before any
+//! work for it, any other one when it is answered uncounted.
 
 use std::net::IpAddr;
 
@@ -15,11 +15,11 @@ use crate::{
     rate_limit::{Asking, Standing},
 };
 
-/// What supervisors ask for, again and again: counted by each process for itself, in a bucket of its own, so that
-/// whatever strangers at the same address do, and whether Redis answers, nobody takes this process for dead.
+/// Probes of supervisors: counted by each process alone, in a bucket of their own, so that
+/// neither other requests from the same address nor an outage of Redis lets a supervisor consider the process dead.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
-/// A request as it is counted at the edge.
+/// A request as counted at the edge.
 #[derive(Debug, Clone)]
 pub(super) struct Charge {
     app: App,
@@ -45,7 +45,7 @@ impl Charge {
     /// Counts a request that brings no credential, and a preflight request whatever it brings.
     ///
     /// # Errors
-    /// 429, when it is one too many.
+    /// 429 beyond the limit.
     pub(super) async fn before(&self, request: &Request) -> Result<(), ApiError> {
         let (app, uri) = (&self.app, request.uri());
         if PROBES.contains(&uri.path()) {
@@ -62,8 +62,8 @@ impl Charge {
         app.rates.charge_stranger(&app.database, self.asking()).await
     }
 
-    /// Counts a request that was answered without being counted. What was only read, or refused, is then refused
-    /// for being one too many; an effect has happened, and its answer is the client's.
+    /// Counts an answered request that was not counted before. Beyond the limit, a read or refused request is refused
+    /// for it; a completed effect is not, and its answer is sent.
     pub(super) async fn after(
         &self,
         answer: Response,

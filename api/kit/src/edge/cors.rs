@@ -1,4 +1,4 @@
-//! CORS: browsers on listed origins may call and read; others get no headers, and so nothing.
+//! CORS: browsers on listed origins may call and read; others get no CORS headers.
 
 use poem::{
     IntoResponse, Request, Response,
@@ -16,24 +16,24 @@ pub(super) fn allowed_origin(request: &Request, listed: &[HeaderValue]) -> Optio
     request.headers().get(header::ORIGIN).filter(|origin| listed.contains(origin)).cloned()
 }
 
-/// Whether a browser asks before it sends the real request.
+/// Whether the request is a preflight request.
 pub(super) fn is_preflight(request: &Request) -> bool {
     *request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The refusal for a page on an origin that is not listed, which no browser shows but its console and its log do.
+/// The refusal for a page on an unlisted origin, which the browser's console and log show.
 pub(super) fn refusal(request: &Request) -> ApiError {
     let origin = request.header(header::ORIGIN).unwrap_or_default();
     let detail = format!("CORS: the origin {origin} is not listed in CORS_ORIGINS");
     ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", detail)
 }
 
-/// How long a browser may keep the answer to a preflight, in seconds. Some keep it less long.
+/// Lifetime of a preflight answer in browsers, in seconds. Some browsers use less.
 const MAX_AGE: &str = "7200";
 
-/// The answer to such a question.
+/// The answer to a preflight request.
 pub(super) fn preflight(request: &Request) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();

@@ -1,5 +1,5 @@
-//! How long a request may take. Routes that take uploads, stream or poll long lift the deadline with
-//! `transform = "unhurried"`.
+//! The deadline of a request. Routes for uploads, streams and long polls lift it with
+//! `transform = "no_deadline"`.
 
 use std::{
     sync::{
@@ -27,12 +27,12 @@ impl Deadline {
         Self { began, after, lifted: Arc::default() }
     }
 
-    /// When the whole body must be there: early enough for an answer, which says so.
+    /// Time by which the whole body must have arrived: early enough for an answer that reports it.
     pub(super) fn of_body(&self) -> Instant {
         self.began + self.after * 5 / 6
     }
 
-    /// Resolves when it has passed; never when it was lifted.
+    /// Resolves when the deadline has passed; never when it was lifted.
     pub(super) async fn passed(&self) {
         tokio::time::sleep_until(self.began + self.after).await;
         if self.lifted.load(Ordering::Relaxed) {
@@ -41,18 +41,18 @@ impl Deadline {
     }
 }
 
-/// Marks a route by which clients look at jobs: `#[oai(…, transform = "watching")]`. It takes its time, as
-/// an [`unhurried`] one does, and looks are counted apart from what the caller's plan allows.
+/// Marks a route for watching jobs: `#[oai(…, transform = "watching")]`. It has no deadline, as
+/// a [`no_deadline`] one, and is counted separately from the caller's plan.
 pub fn watching(endpoint: impl Endpoint) -> impl Endpoint {
-    unhurried(endpoint).before(|mut request| async move {
+    no_deadline(endpoint).before(|mut request| async move {
         request.set_data(Watching);
         Ok(request)
     })
 }
 
-/// Lifts the deadline of a route: `#[oai(…, transform = "unhurried")]`. Such a handler must see to it
-/// by itself that it ends.
-pub fn unhurried(endpoint: impl Endpoint) -> impl Endpoint {
+/// Lifts the deadline of a route: `#[oai(…, transform = "no_deadline")]`. Such a handler must limit
+/// its duration itself.
+pub fn no_deadline(endpoint: impl Endpoint) -> impl Endpoint {
     endpoint.before(|request| async move {
         if let Some(deadline) = request.data::<Deadline>() {
             deadline.lifted.store(true, Ordering::Relaxed);

@@ -1,14 +1,14 @@
-//! What the access log shows of a URL: no secrets.
+//! URLs in the access log, without secrets.
 
 use url::form_urlencoded;
 
-/// The least length of a secret in a path: ids are shorter.
+/// Minimum length of a secret in a path: ids are shorter.
 const MIN_SECRET: usize = 40;
-/// The words in the names of parameters whose values are secrets.
+/// Words in the names of parameters with secret values.
 const SECRET_WORDS: [&str; 10] =
     ["ticket", "sig", "signature", "token", "code", "key", "secret", "password", "auth", "credential"];
 
-/// The path with secrets struck out: a sign-up, an invitation or an activation is named by one.
+/// The path with secrets masked: a sign-up, an invitation or an activation is named by one.
 pub(super) fn masked_path(path: &str) -> String {
     path.split('/')
         .map(|segment| if segment.len() >= MIN_SECRET { "***" } else { segment })
@@ -16,7 +16,7 @@ pub(super) fn masked_path(path: &str) -> String {
         .join("/")
 }
 
-/// The query with the values of secrets struck out. Names are read as a handler reads them: decoded.
+/// The query with secret values masked. Names are decoded, as a handler reads them.
 pub(super) fn masked_query(query: Option<&str>) -> Option<String> {
     let mask = |pair: &str| match pair.split_once('=') {
         Some((name, _)) if is_secret(name) => format!("{name}=***"),
@@ -25,7 +25,7 @@ pub(super) fn masked_query(query: Option<&str>) -> Option<String> {
     query.map(|query| query.split('&').map(mask).collect::<Vec<_>>().join("&"))
 }
 
-/// Whether one of the words in a parameter's name says that its value is a secret.
+/// Whether a parameter's name marks its value as a secret.
 fn is_secret(name: &str) -> bool {
     form_urlencoded::parse(name.as_bytes()).any(|(name, _)| {
         let name = name.to_ascii_lowercase();

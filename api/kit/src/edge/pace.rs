@@ -1,5 +1,5 @@
-//! How a request's body comes: at the most so long between two pieces of it, at a least rate, and, uploads apart,
-//! within a time that begins with the head. It holds from before the first reader: for whatever reads the body,
+//! The pace of a request's body: a maximum pause between two pieces, a minimum rate and, except for uploads,
+//! a deadline that begins with the head. It holds from before the first reader, for every reader of the body,
 //! with or without a deadline of its own.
 
 use std::{
@@ -19,16 +19,16 @@ use http_body_util::{BodyExt, Limited, combinators::BoxBody};
 use poem::{Body, Request, http::header};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-/// The longest wait for the next piece of a body.
+/// Maximum wait for the next piece of a body.
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// Bytes a second that a body has at least, on average, once it has been waited for longer than [`MAX_IDLE`].
+/// Minimum average rate of a body in bytes per second, after a total wait of [`MAX_IDLE`].
 const MIN_RATE: u32 = 1 << 10;
 
-/// The most that is read of a body that its reader has left, in bytes, and how long it is waited for.
+/// Maximum number of bytes that are read of a body that its reader has left, and maximum wait for them.
 const MAX_REST: usize = 64 << 10;
 const MAX_WAIT_FOR_REST: Duration = Duration::from_millis(250);
 
-/// How a request's body is coming. Clones speak of the same body.
+/// The pace of a request's body. Clones refer to the same body.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pace(Arc<State>);
 
@@ -44,13 +44,13 @@ struct State {
 enum Rest {
     #[default]
     Nothing,
-    /// Its reader has it, or it is not to be read.
+    /// Owned by its reader, or not to be read.
     Unread,
     Left(BoxBody<Bytes, io::Error>),
 }
 
 impl Pace {
-    /// Sees to the pace of the request's body from now on. All of it must be there by `until`.
+    /// Controls the pace of the request's body from now on. All of it must have arrived by `until`.
     pub(super) fn set(request: &mut Request, until: Instant) {
         let pace = Self::default();
         let body = request.take_body();
@@ -72,12 +72,12 @@ impl Pace {
         request.set_data(pace);
     }
 
-    /// The pace of a request's body; of one that came by no edge, whatever it is.
+    /// The pace of a request's body; for a request that passed no edge, an unlimited one.
     pub(crate) fn of(request: &Request) -> Self {
         request.data().cloned().unwrap_or_default()
     }
 
-    /// The body may take as long as it needs, as long as it keeps coming.
+    /// Lifts the deadline of the body; the minimum rate remains.
     pub(crate) fn is_of_an_upload(&self) {
         self.0.is_upload.store(true, Ordering::Relaxed);
     }
@@ -86,8 +86,8 @@ impl Pace {
         *self.0.rest.lock().unwrap_or_else(PoisonError::into_inner) = rest;
     }
 
-    /// Reads what the body's reader has left of it, unless that is long or does not come at once. Whether nothing is
-    /// left.
+    /// Reads the rest of the body that its reader has left, unless it is long or does not arrive at once.
+    /// Answers whether nothing is left.
     pub(super) async fn read_rest(&self) -> bool {
         let rest =
             std::mem::replace(&mut *self.0.rest.lock().unwrap_or_else(PoisonError::into_inner), Rest::Unread);
@@ -107,15 +107,15 @@ impl Pace {
         timeout(MAX_WAIT_FOR_REST, read).await.unwrap_or(false)
     }
 
-    /// Whether the body was given up because it came too slowly: what the edge then answers.
+    /// Whether the body was aborted because it arrived too slowly: the edge then answers that.
     pub(super) fn was_too_slow(&self) -> bool {
         self.0.was_too_slow.load(Ordering::Relaxed)
     }
 }
 
-/// A body that fails when it comes too slowly. Only time in which it was waited for counts.
+/// A body that fails when it arrives too slowly. Only time spent waiting for it counts.
 struct Paced {
-    /// Until it is left to others.
+    /// Until the rest is handed over.
     inner: Option<BoxBody<Bytes, io::Error>>,
     expects_continue: bool,
     pace: Pace,
@@ -127,7 +127,7 @@ struct Paced {
 }
 
 impl Paced {
-    /// When to give up, having waited since then.
+    /// Deadline of a wait that began then.
     fn patience(&self, since: Instant) -> Instant {
         let earned = Duration::from_secs(self.received) / MIN_RATE;
         let by_rate = since + (MAX_IDLE + earned).saturating_sub(self.waited);
@@ -198,7 +198,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads a body that comes in pieces of so many bytes, one each `gap`; how many came, and whether it was too slow.
+    /// Reads a body that arrives in pieces of so many bytes, one each `gap`; answers their number, and whether it was
+    /// too slow.
     async fn read(pieces: usize, bytes: usize, gap: Duration, is_upload: bool) -> (usize, bool) {
         let body = stream::iter(0..pieces).then(move |_| async move {
             tokio::time::sleep(gap).await;

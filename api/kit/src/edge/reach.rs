@@ -1,4 +1,4 @@
-//! Requests that need a database that is out of reach are told so at once, instead of waiting for a connection.
+//! Requests that need an unreachable database fail at once, instead of waiting for a connection.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use tokio::time::timeout;
 
 use crate::App;
 
-/// How long a request runs before it is doubted that PostgreSQL answers it.
+/// Duration of a request after which the reachability of PostgreSQL is checked.
 const USUAL: Duration = Duration::from_millis(250);
-/// What is answered without PostgreSQL, or says by itself that it is out of reach.
+/// Paths that are answered without PostgreSQL, or that report its state themselves.
 const WITHOUT: [&str; 9] = [
     "/",
     "/health",
@@ -25,7 +25,7 @@ const WITHOUT: [&str; 9] = [
 pub(super) async fn lost(app: Option<&App>, path: &str) {
     let Some(app) = app.filter(|_| !WITHOUT.contains(&path)) else { return std::future::pending().await };
     let reach = &app.database.reach;
-    // One that polls long is in doubt more and more seldom.
+    // For a long poll, the intervals between the checks grow.
     let mut patience = USUAL;
     while timeout(patience, reach.lost()).await.is_err() {
         reach.doubt();

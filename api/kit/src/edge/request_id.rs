@@ -1,4 +1,4 @@
-//! The id of a request: the client's own, if it is a decent one, or a new one.
+//! The id of a request: the client's `X-Request-Id` if valid, otherwise generated.
 
 use std::sync::Arc;
 

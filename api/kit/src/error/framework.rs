@@ -1,4 +1,4 @@
-//! What poem and poem-openapi refuse before a handler runs, said in our words.
+//! Errors of poem and poem-openapi before a handler runs, translated.
 
 use poem::{
     error::{
@@ -15,21 +15,21 @@ use poem_openapi::error::{
 use super::ApiError;
 
 impl ApiError {
-    /// Our error for one of the framework's, or the error itself when it is ours already.
+    /// Our error for one of the framework's, or the error itself if it is ours already.
     pub(crate) fn of_framework(error: poem::Error) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(ours) => return ours,
             Err(error) => error,
         };
         if error.is::<NotFoundError>() {
-            return Self::new(StatusCode::NOT_FOUND, "route_not_found", "there is no such path");
+            return Self::new(StatusCode::NOT_FOUND, "route_not_found", "the path does not exist");
         }
         if error.is::<MethodNotAllowedError>() {
-            // Sections answer for themselves; what stands beside them, pages and documents, is only read.
+            // Sections handle their methods themselves; other routes, pages and documents, are read-only.
             return Self::method_not_allowed("GET, HEAD");
         }
         if error.is::<ParsePathError>() || error.is::<UnreadablePath>() {
-            // An id that can't be one, or a path that is no text, names nothing.
+            // An id in an invalid form, or a path that is no text, names nothing.
             return Self::not_found();
         }
         if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
@@ -55,13 +55,13 @@ impl ApiError {
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(),
             status if status.is_client_error() => {
-                Self::new(status, "bad_request", "the request can't be read as the documentation says")
+                Self::new(status, "bad_request", "the request does not match the documentation")
             }
             _ => Self::internal(error.to_string()),
         }
     }
 
-    /// A parameter or form field that poem-openapi couldn't take.
+    /// The error for a parameter or form field that poem-openapi couldn't parse.
     fn of_value(name: &str, reason: &str) -> Self {
         if reason.ends_with("expects an input value.") {
             Self::missing([name])

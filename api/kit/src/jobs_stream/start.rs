@@ -1,4 +1,5 @@
-//! The ids of the events of all jobs: the place in the workspace's feed, with a mark of what their reader may view.
+//! The ids of the events of all jobs: the position in the workspace's feed, with a mark of the kinds that their
+//! reader may view.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::sse::Start;
 
-/// Where a client's reading of all jobs begins.
+/// Start of a client's reading of all jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobsStart {
     pub(super) start: Start,
@@ -14,7 +15,7 @@ pub struct JobsStart {
 }
 
 impl JobsStart {
-    /// What a request asks for, as of [`Start::asked`]. The id of an event says what its reader could view.
+    /// The start of a request, as of [`Start::asked`]. The id of an event includes what its reader could view.
     #[must_use]
     pub fn asked(last_event_id: Option<&str>, since: Option<i64>) -> Self {
         let id = last_event_id.map(str::trim).unwrap_or_default();
@@ -24,19 +25,19 @@ impl JobsStart {
         };
         match (place.parse(), view) {
             (Ok(place), Some(view)) => Self { start: Start::After(place), view },
-            // No id of ours.
+            // An unknown form of id.
             _ => Self { start: Start::asked(None, since), view: View::ALL },
         }
     }
 }
 
-/// Which kinds of job a reader could view: a short mark of those that it could not. It is part of an event's id, so that
-/// a client that comes back learns that it sees others now, in whatever process.
+/// The job kinds that a reader could view: a short mark of those that it could not. It is part of an event's
+/// id, so that every process detects that a returning client may view other kinds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View(u32);
 
 impl View {
-    /// All kinds. Ids of such readers are plain numbers.
+    /// All kinds. For such readers, ids are plain numbers.
     pub(super) const ALL: Self = Self(0);
 
     fn named(mark: &str) -> Option<Self> {
@@ -44,7 +45,7 @@ impl View {
         is_ours.then(|| u32::from_str_radix(mark, 16).ok()).flatten().map(Self)
     }
 
-    /// What a reader may view to whom those kinds are denied.
+    /// The view of a reader to whom those kinds are denied.
     pub(super) fn without(denied: &[String]) -> Self {
         if denied.is_empty() {
             return Self::ALL;

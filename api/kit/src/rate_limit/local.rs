@@ -1,5 +1,5 @@
-//! Windows of this process alone, for while Redis is away: each process then lets through what all of
-//! them together should, which is better than nobody, and better than everybody.
+//! Windows of this process alone, for outages of Redis: each process then admits as many requests as all of
+//! them together should, which is a compromise between admitting none and admitting all.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{Taken, Want, Window};
 
-/// More buckets than that are not kept: the oldest windows have ended by then, or are given up.
+/// Maximum number of buckets: beyond it, those with the oldest windows, most of which have ended, are dropped.
 const MOST: usize = 100_000;
 
 /// The windows.
@@ -18,7 +18,7 @@ const MOST: usize = 100_000;
 pub(super) struct Local(Mutex<HashMap<String, (Instant, u32)>>);
 
 impl Local {
-    /// Takes one from each bucket, or from none.
+    /// Charges each bucket, or none.
     pub(super) fn take(&self, wants: &[Want]) -> Taken {
         let now = Instant::now();
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,16 +1,16 @@
-//! Ids within free-form JSON, such as results of jobs and details of the audit, as the Platform API shows them. What a
-//! member names its name says: `user_id`, `created_by`, `job_ids`.
+//! Ids within free-form JSON, such as results of jobs and details of the audit log, in the form of the Platform
+//! API. A member's name determines the type of its id: `user_id`, `created_by`, `job_ids`.
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::type_id_of;
 
-/// Members whose content is the client's own: nothing in it is an id of ours.
+/// Members whose content belongs to the client: nothing in it is an id of ours.
 const OF_CLIENTS: [&str; 4] = ["data", "payload", "settings", "metadata"];
 
-/// A value with its ids as this surface shows them. `of` is the kind of thing that it is about, whose are the members
-/// `id`, `replaced_by` and `parent_id`.
+/// A value with its ids in the form of this surface. `of` is the type of its subject, which the members
+/// `id`, `replaced_by` and `parent_id` refer to.
 #[must_use]
 pub fn with_type_ids(value: Value, of: Option<&str>) -> Value {
     within(value, "", of)
@@ -36,17 +36,17 @@ fn within(value: Value, name: &str, of: Option<&str>) -> Value {
     }
 }
 
-/// The kind of thing that a member's id is of.
+/// The type of a member's id.
 fn kind_of<'a>(name: &'a str, of: Option<&'a str>) -> Option<&'a str> {
     Some(match name {
         "id" | "ids" | "parent_id" | "replaced_by" => return of,
-        // Both ends of what an import wrote.
+        // Both ends of the records that an import wrote.
         "first_id" | "last_id" => "record",
-        // Who takes over what a member holds.
+        // The member that takes over another's items.
         "to" => "member",
         "managed_by" | "tenant" => "workspace",
         "owner_id" | "staff_id" | "impersonator_id" => "user",
-        // The client's own, as it sent it.
+        // The client's own value, unchanged.
         "request_id" => return None,
         _ => match name.strip_suffix("_ids").or_else(|| name.strip_suffix("_id")) {
             Some(kind) => kind,

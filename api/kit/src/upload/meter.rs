@@ -1,5 +1,5 @@
-//! What a form's parser is given. It gathers a part's headers, and all that precedes the first part, whole, and
-//! searches them from the start with each piece that comes: so what is not the file is counted in front of it.
+//! The input of a form's parser. It collects a part's headers, and all that precedes the first part, completely, and
+//! searches them from the start with each new piece: so the bytes outside the file are counted before it.
 
 use std::{
     io,
@@ -14,13 +14,14 @@ use std::{
 use bytes::Bytes;
 use futures::Stream;
 
-/// Bytes of a form that are not the file's.
+/// Maximum number of bytes of a form that are not the file's.
 pub(super) const MAX_FORM: u64 = 64 << 10;
-/// Bytes that the parser gets at once: outside of the file and in it. The last piece before the file counts whole.
+/// Bytes that the parser gets at once: outside of the file and in it. The last piece before the file counts
+/// completely.
 const OUTSIDE: usize = 8 << 10;
 const INSIDE: usize = 64 << 10;
 
-/// Counts what is read of one form. Clones count together.
+/// Counts the bytes read of one form. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter(Arc<State>);
 
@@ -39,12 +40,12 @@ impl Meter {
         Metered { body: Box::pin(body), meter: self.clone(), rest: Bytes::new(), outside: 0, rests: false }
     }
 
-    /// What comes from now on is the file.
+    /// From now on the bytes are the file's.
     pub(super) fn begin_file(&self) {
         self.0.in_file.store(true, Ordering::Relaxed);
     }
 
-    /// Whether too much of the form is not the file's.
+    /// Whether the form has too many bytes that are not the file's.
     pub(super) fn is_exceeded(&self) -> bool {
         self.0.exceeded.load(Ordering::Relaxed)
     }
@@ -56,7 +57,7 @@ pub(super) struct Metered<S> {
     meter: Meter,
     rest: Bytes,
     outside: u64,
-    /// The parser has a piece to look at, before it gets another.
+    /// Whether the parser must process its piece before it gets another.
     rests: bool,
 }
 
@@ -65,7 +66,7 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Metered<S> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let this = self.get_mut();
-        // The parser takes all there is before it looks at any of it.
+        // The parser takes all available bytes before it processes any.
         if std::mem::take(&mut this.rests) {
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -83,7 +84,9 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Metered<S> {
             this.outside += piece.len() as u64;
             if this.outside > MAX_FORM {
                 this.meter.0.exceeded.store(true, Ordering::Relaxed);
-                return Poll::Ready(Some(Err(io::Error::other("too much of the form is not the file"))));
+                return Poll::Ready(Some(Err(io::Error::other(
+                    "the form has too many bytes outside the file",
+                ))));
             }
         }
         this.rests = true;

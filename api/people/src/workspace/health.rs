@@ -3,10 +3,10 @@
 
 mod migration;
 
-use api_kit::{Accepted, ApiError, App, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
+use api_kit::{Accepted, JobStarted, JobStream, Start, Watcher, prelude::*, watching};
 use domain_people::{job_kinds::MigrateWorkspace, workspace_health};
 use jobs::{JobId, JobKind};
-use poem::{IntoResponse, Response, http::StatusCode, web::Data};
+use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
     ApiResponse, Object,
     param::Header,
@@ -20,22 +20,22 @@ permissions! {
     MigrateTables = "workspace:migrate" while behind,
 }
 
-/// How far a workspace is set up. With 503 it is an error, too.
+/// Setup state of a workspace. An answer of 503 also has the fields of an error.
 #[derive(Debug, Object)]
 #[allow(clippy::struct_excessive_bools)] // flags of different things
 struct WorkspaceHealth {
-    /// It has a brand: a name or a logo to show.
+    /// Whether the workspace has a brand: a name or a logo to show.
     brand: bool,
-    /// Its tables have to be brought up to date before it can be used.
+    /// Whether the workspace's tables must be migrated before it can be used.
     migration_required: bool,
-    /// The caller has been shown around.
+    /// Whether the caller has completed onboarding.
     personal_onboarding_complete: bool,
-    /// The workspace's own setting up is done.
+    /// Whether the onboarding of the workspace itself is completed.
     company_onboarding_complete: bool,
-    /// With 503: `migration_required`.
+    /// Error code: `migration_required`. Only with 503.
     #[oai(skip_serializing_if_is_none)]
     error: Option<String>,
-    /// With 503: the same for people.
+    /// Error message. Only with 503.
     #[oai(skip_serializing_if_is_none)]
     detail: Option<String>,
 }
@@ -52,7 +52,7 @@ impl From<workspace_health::WorkspaceHealth> for HealthAnswer {
             personal_onboarding_complete: health.personal_onboarding_complete,
             company_onboarding_complete: health.company_onboarding_complete,
             error: says("migration_required"),
-            detail: says("the workspace has to be brought up to date first"),
+            detail: says("the workspace's tables must be migrated first"),
         })
     }
 }
@@ -77,7 +77,7 @@ impl ApiResponse for HealthAnswer {
 
 #[derive(Tags)]
 enum Tag {
-    /// Whether a workspace is set up, and its tables are up to date.
+    /// Setup state of a workspace, and the migration of its tables.
     #[oai(rename = "Workspace Health")]
     WorkspaceHealth,
 }
@@ -86,17 +86,17 @@ pub struct WorkspaceHealthApi;
 
 #[OpenApi(prefix_path = "/workspace-health", tag = "Tag::WorkspaceHealth")]
 impl WorkspaceHealthApi {
-    /// Show how far the workspace is set up
+    /// Show the setup state of the workspace
     ///
-    /// 503 with the same flags while its tables have to be brought up to date.
+    /// Answers 503 with the same flags while the workspace's tables must be migrated.
     #[oai(path = "/", method = "get", operation_id = "get_workspace_health")]
     async fn health(&self, can: Can<ViewWorkspace>) -> Answer<HealthAnswer> {
         Ok(workspace_health::check(&mut can.read().await?).await?.into())
     }
 
-    /// Bring the workspace's tables up to date
+    /// Migrate the workspace's tables
     ///
-    /// While that is under way, whoever asks gets the same job.
+    /// While a migration is in progress, each call returns the same job.
     #[oai(path = "/migrations", method = "post", operation_id = "start_workspace_migration")]
     async fn migrate(&self, can: Can<MigrateTables>) -> Answer<Accepted<JobStarted>> {
         let job = can.change(async |db| workspace_health::start_migration(db).await).await?;
@@ -105,7 +105,8 @@ impl WorkspaceHealthApi {
 
     /// Stream a migration's events
     ///
-    /// Server-Sent Events. With COMPLETED the workspace can be used; with FAILED `error_message` says why not.
+    /// Server-Sent Events. After COMPLETED the workspace can be used; with FAILED, `error_message` has the
+    /// reason.
     #[oai(
         path = "/migrations/:job_id/stream",
         method = "get",
@@ -114,18 +115,15 @@ impl WorkspaceHealthApi {
     )]
     async fn stream(
         &self,
-        app: Data<&App>,
         watcher: Watcher,
         job_id: Path<JobId>,
-        /// 0 sends all events that are kept.
+        /// Number of the last event to skip; 0 sends all retained events.
         since: Query<Option<i64>>,
-        /// The last event that the client has seen.
+        /// `seq` of the last event that the client has received.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Answer<JobStream<MigrationEvent>> {
         let start = Start::asked(last_event_id.as_deref(), since.0);
-        let stream = watcher.open(job_id.0, start, None).await?;
-        let job = app.hub.snapshot(job_id.0).await?.filter(|job| job.kind == MigrateWorkspace::NAME);
-        job.map(|_| stream).ok_or_else(ApiError::not_found)
+        watcher.jobs(&[MigrateWorkspace::NAME]).stream(job_id.0, start).await
     }
 }

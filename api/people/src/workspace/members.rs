@@ -3,8 +3,8 @@
 mod me;
 
 use api_kit::{
-    App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, part_request, prelude::*,
-    unhurried,
+    App, FileUpload, Limit, MaybeBody, Offset, Part, accept_link, avatar_url, no_deadline, part_request,
+    prelude::*,
 };
 use domain::{MemberId, Name, Text, access::Role};
 use domain_accounts::{
@@ -29,13 +29,14 @@ permissions! {
     DeleteMembers = "members:delete",
 }
 
-/// Somebody to invite, and what their member is to begin with.
+/// An invitation of a member, with the role and profile that the member starts with.
 #[derive(Debug, Object)]
 struct NewMember {
     /// Email address, with or without an account.
     #[oai(validator(max_length = 254))]
     email: String,
-    /// Role on acceptance, at most the caller's. Null: `member`, or as before if the address is invited already.
+    /// Role on acceptance, at most the caller's. Null: `member`, or as before if the address is invited
+    /// already.
     role: Option<Role>,
     /// Display name in this workspace; null if the account's name is to be shown.
     display_name: Option<Name<255>>,
@@ -47,24 +48,24 @@ struct NewMember {
     bio: Option<Text<5000>>,
 }
 
-/// A member, in short.
+/// Short form of a member.
 #[derive(Debug, Object)]
 struct MemberBrief {
-    /// The member.
+    /// Member id.
     id: MemberId,
-    /// Where they are reached.
+    /// Email address.
     email: String,
-    /// What they are called.
+    /// Full name of the account.
     full_name: String,
-    /// What they want to be called here.
+    /// Display name in this workspace; null if the account's name is to be shown.
     display_name: Option<String>,
-    /// Their picture.
+    /// URL of the avatar image; null if none is set.
     avatar_url: Option<String>,
-    /// What they are here.
+    /// Role in the workspace.
     role: Role,
 }
 
-/// A member as clients see them: with a link to their picture.
+/// A member as clients see it: with a link to the avatar image.
 pub(super) fn shown(app: &App, member: MemberProfile) -> MemberProfile {
     MemberProfile { avatar_url: avatar_url(app, member.avatar_url), ..member }
 }
@@ -83,26 +84,26 @@ impl MemberBrief {
     }
 }
 
-/// A picture just taken.
+/// A newly set avatar image.
 #[derive(Debug, Object)]
 struct MemberPicture {
-    /// Where it is: a link that is good for a day or two.
+    /// URL of the avatar image; a link that is valid for one to two days.
     avatar_url: Option<String>,
 }
 
-/// To whom, and what.
+/// Types to reassign, and the member to reassign to.
 #[derive(Debug, Object)]
 struct Handover {
-    /// The member who takes it over.
+    /// Id of the member that takes over.
     to_member_id: MemberId,
-    /// Of which types; all of them if absent. They are those that `items` names.
+    /// Types to reassign, named as in `items`; all types if absent.
     types: Option<Vec<String>>,
 }
 
-/// Which tour to forget.
+/// Tours to reset.
 #[derive(Debug, Object)]
 struct TourReset {
-    /// The tour; all of them if absent.
+    /// Tour id; all tours if absent.
     #[oai(validator(max_length = 100))]
     tour_id: Option<String>,
 }
@@ -119,19 +120,19 @@ pub struct MembersApi;
 impl MembersApi {
     /// List members
     ///
-    /// By name, with those who don't get in any more.
+    /// Sorted by name; inactive members are included.
     #[oai(path = "/", method = "get", operation_id = "list_members")]
     async fn list(
         &self,
         can: Can<ViewMembers>,
-        /// A part of their name, address or title.
+        /// Part of the name, the email address or the job title.
         search: Query<Option<String>>,
-        /// Only those who get in, or only those who don't.
+        /// Activity filter: true for active members only, false for inactive members only.
         is_active: Query<Option<bool>>,
-        /// Members to pass over.
+        /// Number of members to skip.
         #[oai(default)]
         skip: Query<Offset>,
-        /// Members in the answer.
+        /// Maximum number of members in the answer.
         #[oai(default)]
         limit: Query<Limit>,
     ) -> Answer<Json<Part<MemberProfile>>> {
@@ -141,9 +142,9 @@ impl MembersApi {
         Ok(Json(Part::new(part, found.map(|member| shown(can.app(), member)))))
     }
 
-    /// List all active members, in short
+    /// List all active members in short form
     ///
-    /// For browsers to keep: whoever can be mentioned or be given something to do.
+    /// For client-side lists of members to mention or to assign work to.
     #[oai(path = "/all", method = "get", operation_id = "list_all_members")]
     async fn all(&self, can: Can<ViewMembers>) -> Answer<Json<Whole<MemberBrief>>> {
         let all = members::all_active(&mut can.read().await?).await?;
@@ -151,29 +152,29 @@ impl MembersApi {
         Ok(Json(all.into()))
     }
 
-    /// Show who the caller is here
+    /// Show the caller's own member
     #[oai(path = "/me", method = "get", operation_id = "get_my_member")]
     async fn me(&self, can: Can<ViewMembers>) -> Answer<Json<MyMember>> {
         MyMember::load(can.app(), &mut can.read().await?).await.map(Json)
     }
 
-    /// List the tours that the caller has taken
+    /// List the caller's tours
     ///
-    /// By their ids: true for one that was completed, false for one that was skipped.
+    /// Maps tour ids to true for a completed tour and to false for a skipped one.
     #[oai(path = "/me/tours", method = "get", operation_id = "get_my_tours")]
     async fn tours(&self, can: Can<ViewMembers>) -> Answer<Json<TourMap>> {
         Ok(Json(members::tours(&mut can.read().await?).await?))
     }
 
-    /// Note that the caller has completed or skipped a tour
+    /// Record that the caller has completed or skipped a tour
     #[oai(path = "/me/tours", method = "post", operation_id = "set_my_tour")]
     async fn set_tour(&self, can: Can<EditOwnMember>, tour: Body<TourProgress>) -> Answer<Json<TourMap>> {
         can.change(async |db| members::set_tour(db, tour.0).await).await.map(Json)
     }
 
-    /// Forget the caller's tours
+    /// Reset the caller's tours
     ///
-    /// The one that the body names, or all of them.
+    /// Resets the tour named in the body, or all tours.
     #[oai(path = "/me/tours", method = "delete", operation_id = "reset_my_tours")]
     async fn reset_tours(
         &self,
@@ -186,9 +187,9 @@ impl MembersApi {
 
     /// Invite a member
     ///
-    /// The address is invited, and its owner becomes a member by accepting; then the member begins with what is given
-    /// here. The answer is the invitation, the same whether or not the address has an account. An address that is
-    /// invited already is sent a new link. A role above the caller's is refused (403).
+    /// Sends an invitation to the address; its owner becomes a member by accepting, with the role and profile
+    /// given here. The answer is the invitation, the same whether or not the address has an account. An address
+    /// that is invited already receives a new link. A role above the caller's is refused (403).
     #[oai(path = "/", method = "post", operation_id = "create_member", tag = "Fails::AlreadyMember")]
     async fn create(&self, can: Can<InviteMembers>, new: Body<NewMember>) -> Answer<Created<Invitation>> {
         let NewMember { email, role, display_name, title, phone, bio } = new.0;
@@ -213,9 +214,9 @@ impl MembersApi {
 
     /// Change a member
     ///
-    /// One's own profile, or with `members:edit` anybody's. The caller can't change the role or the
-    /// access of someone who is more than they are, nor give a role above their own; the last owner stays
-    /// one (409 `last_owner`).
+    /// The caller's own profile or, with `members:edit`, that of any member. The caller can change neither the
+    /// role nor the access of a member with a higher role, and cannot grant a role above the caller's own; the
+    /// last owner keeps the role (409 `last_owner`).
     #[oai(path = "/:member_id", method = "patch", operation_id = "update_member", tag = "Fails::LastOwner")]
     async fn update(
         &self,
@@ -228,16 +229,17 @@ impl MembersApi {
         Ok(Json(shown(can.app(), can.change(update).await?)))
     }
 
-    /// Set a member's picture
+    /// Set a member's avatar image
     ///
-    /// The part `file` of the form: a PNG, JPEG, WebP or GIF picture of at most 5 MiB. One's own is the account's, in
-    /// all workspaces. With `members:edit` that of somebody who isn't more than the caller: in this workspace, until the
-    /// person sets one of their own; of an account that this workspace manages, the account's.
+    /// The form's part `file`: a PNG, JPEG, WebP or GIF image of at most 5 MiB. The caller's own image is set
+    /// on the account, for all workspaces. With `members:edit`, also that of a member whose role is not above
+    /// the caller's: in this workspace only, until that member sets an own image; for an account that this
+    /// workspace manages, on the account.
     #[oai(
         path = "/:member_id/avatar",
         method = "post",
         operation_id = "set_member_avatar",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn set_avatar(
         &self,
@@ -260,7 +262,7 @@ impl MembersApi {
         Ok(Json(MemberPicture { avatar_url: avatar_url(app, Some(picture)) }))
     }
 
-    /// Show what deleting a member would mean
+    /// Show the consequences of deleting a member
     #[oai(path = "/:member_id/deletion-info", method = "get", operation_id = "get_member_deletion_info")]
     async fn deletion_info(
         &self,
@@ -270,20 +272,22 @@ impl MembersApi {
         Ok(Json(members::deletion_info(&mut can.read().await?, member_id.0).await?))
     }
 
-    /// List what a member holds
+    /// List what a member is responsible for
     ///
-    /// By type: recordsets, imports, exports, scheduled jobs and API keys that are theirs, and teams that
-    /// they lead, with the newest 50 of each. Records are nobody's: who created them is only history.
+    /// By type: the member's recordsets, imports, exports, scheduled jobs and API keys, and the teams that the
+    /// member leads, with the newest 50 of each type. Records are not included: their creator is kept as
+    /// history only.
     #[oai(path = "/:member_id/items", method = "get", operation_id = "list_member_items")]
     async fn items(&self, can: Can<ReassignMembers>, member_id: Path<MemberId>) -> Answer<Json<Holdings>> {
         Ok(Json(members::holdings(&mut can.read().await?, member_id.0).await?))
     }
 
-    /// Hand what a member holds to another
+    /// Reassign a member's items to another member
     ///
-    /// All of it, or only some types, at once or not at all. API keys get new secrets, shown in the answer and never again;
-    /// the old ones end; this needs `api_keys:manage`, too. Scheduled jobs, also those that run as these keys, are only for a
-    /// member who may have them run (422).
+    /// All items, or only those of some types, in one transaction. API keys get new secrets, which only this
+    /// answer shows; the old secrets become invalid; this also needs `api_keys:manage`. Scheduled jobs,
+    /// including those that run as these keys, can only be reassigned to a member who has the permissions to
+    /// run them (422 otherwise).
     #[oai(path = "/:member_id/reassign", method = "post", operation_id = "reassign_member_items")]
     async fn reassign(
         &self,
@@ -295,16 +299,16 @@ impl MembersApi {
         can.change(async |db| members::reassign(db, can.held(), member_id.0, to, types).await).await.map(Json)
     }
 
-    /// Take a member out
+    /// Remove a member
     ///
-    /// They don't get in any more from that moment. The last owner stays (409 `last_owner`).
+    /// Takes effect at once. The last owner cannot be removed (409 `last_owner`).
     #[oai(path = "/:member_id", method = "delete", operation_id = "delete_member", tag = "Fails::LastOwner")]
     async fn delete(
         &self,
         can: Can<DeleteMembers>,
         member_id: Path<MemberId>,
-        /// Whether their membership goes, too, which it does if this is absent. Otherwise it is kept,
-        /// switched off, and whoever accepts another invitation is the same member.
+        /// Whether the membership is removed as well; true if absent. With false, the membership is kept but
+        /// deactivated, and the person becomes the same member again by accepting another invitation.
         remove_from_workspace: Query<Option<bool>>,
     ) -> Answer<NoContent> {
         let for_good = remove_from_workspace.unwrap_or(true);
@@ -313,10 +317,10 @@ impl MembersApi {
             .map(|()| NoContent)
     }
 
-    /// Delete a member with their account, for good
+    /// Delete a member and their account permanently
     ///
-    /// Only of an account that this workspace manages: that was made by accepting its invitation (409
-    /// `account_not_managed`), and whose owner belongs to no other workspace (409 `in_other_workspaces`).
+    /// Only for an account that this workspace manages: one that was created by accepting its invitation (409
+    /// `account_not_managed`) and that belongs to no other workspace (409 `in_other_workspaces`).
     #[oai(
         path = "/:member_id/permanent",
         method = "delete",

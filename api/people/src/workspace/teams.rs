@@ -13,7 +13,7 @@ permissions! {
     DeleteTeams = "teams:delete",
 }
 
-/// A member of a team as clients see them: with a link to their picture.
+/// A team member as clients see it: with a link to the avatar image.
 fn shown(app: &App, member: TeamMember) -> TeamMember {
     TeamMember { avatar_url: avatar_url(app, member.avatar_url), ..member }
 }
@@ -30,16 +30,16 @@ pub struct TeamsApi;
 impl TeamsApi {
     /// List the workspace's teams
     ///
-    /// By name.
+    /// Sorted by name.
     #[oai(path = "/", method = "get", operation_id = "list_teams")]
     async fn list(
         &self,
         can: Can<ViewTeams>,
-        /// A part of the name or the description.
+        /// Part of the name or the description.
         search: Query<Option<String>>,
-        /// Only those in use, or only those not in use.
+        /// Activity filter: true for teams in use only, false for teams not in use only.
         is_active: Query<Option<bool>>,
-        /// Only those right below that team; `null` for those below none.
+        /// Parent filter: id of a team for its direct subteams, `null` for top-level teams.
         parent_team_id: Query<Option<String>>,
     ) -> Answer<Json<Whole<Team>>> {
         let parent = parent_team_id.as_deref().map(str::parse).transpose()?;
@@ -49,7 +49,7 @@ impl TeamsApi {
 
     /// Create a team
     ///
-    /// The caller leads it. A name is taken once below the same team (409 `name_taken`).
+    /// The caller becomes its lead. Names are unique among the teams with the same parent (409 `name_taken`).
     #[oai(path = "/", method = "post", operation_id = "create_team", tag = "Fails::NameTaken")]
     async fn create(&self, can: Can<CreateTeams>, new: Body<NewTeam>) -> Answer<Created<Team>> {
         can.change(async |db| teams::create(db, new.0).await).await.map(Created)
@@ -63,7 +63,8 @@ impl TeamsApi {
 
     /// Change a team
     ///
-    /// Any, or with `teams:edit_own` alone one that the caller leads. No team stands below itself.
+    /// Any team or, with only `teams:edit_own`, one that the caller leads. A team cannot be placed below
+    /// itself.
     #[oai(path = "/:team_id", method = "patch", operation_id = "update_team", tag = "Fails::NameTaken")]
     async fn update(
         &self,
@@ -76,7 +77,7 @@ impl TeamsApi {
 
     /// Delete a team
     ///
-    /// Its members stay in the workspace. Not while there are teams below it (409 `team_has_children`).
+    /// The team's members stay in the workspace. Refused while the team has subteams (409 `team_has_children`).
     #[oai(
         path = "/:team_id",
         method = "delete",
@@ -87,9 +88,9 @@ impl TeamsApi {
         can.change(async |db| teams::delete(db, team_id.0).await).await.map(|()| NoContent)
     }
 
-    /// List who is in a team
+    /// List a team's members
     ///
-    /// Those who lead it first, then by name.
+    /// Leads first, then by name.
     #[oai(path = "/:team_id/members", method = "get", operation_id = "list_team_members")]
     async fn members(&self, can: Can<ViewTeams>, team_id: Path<TeamId>) -> Answer<Json<Whole<TeamMember>>> {
         let members = teams::members(&mut can.read().await?, team_id.0).await?;
@@ -97,7 +98,7 @@ impl TeamsApi {
         Ok(Json(members.into()))
     }
 
-    /// Put a member into a team
+    /// Add a member to a team
     #[oai(
         path = "/:team_id/members",
         method = "post",
@@ -114,7 +115,7 @@ impl TeamsApi {
         Ok(Created(shown(can.app(), added)))
     }
 
-    /// Change what someone is in a team
+    /// Change a member's role in a team
     #[oai(path = "/:team_id/members/:member_id", method = "patch", operation_id = "update_team_member")]
     async fn change_member(
         &self,
@@ -128,7 +129,7 @@ impl TeamsApi {
         Ok(Json(shown(can.app(), can.change(change).await?)))
     }
 
-    /// Take someone out of a team
+    /// Remove a member from a team
     #[oai(path = "/:team_id/members/:member_id", method = "delete", operation_id = "remove_team_member")]
     async fn remove_member(
         &self,

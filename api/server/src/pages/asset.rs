@@ -1,4 +1,4 @@
-//! Something that never changes while the process runs: sent compressed where that is asked for, and not at all to a
+//! An asset that never changes while the process runs: sent compressed on request, and not at all to a
 //! client that has it.
 
 use std::{
@@ -14,7 +14,7 @@ use poem::{
 };
 use sha2::{Digest, Sha256};
 
-/// Its body, with what its answers need besides.
+/// The body of an asset, with the headers of its answers.
 #[derive(Clone)]
 pub(crate) struct Asset(Arc<Inner>);
 
@@ -23,7 +23,7 @@ struct Inner {
     caching: &'static str,
     policy: Option<HeaderValue>,
     plain: Bytes,
-    /// Made when first asked for: most processes, in tests at least, never are.
+    /// Computed at the first request: most processes, in tests at least, never need it.
     tag: OnceLock<String>,
     packed: OnceLock<Bytes>,
 }
@@ -32,7 +32,7 @@ impl Asset {
     pub(crate) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self(Arc::new(Inner {
             content_type,
-            // Kept, and asked about each time.
+            // Cached, and revalidated each time.
             caching: "no-cache",
             policy: None,
             plain: body.into(),
@@ -50,12 +50,12 @@ impl Asset {
         Self(Arc::new(inner))
     }
 
-    /// Its URL changes when it does, so that nobody needs to ask again.
+    /// For an asset whose URL changes with it: no revalidation is needed.
     pub(crate) fn lasting(self) -> Self {
         self.changed(|inner| inner.caching = "public, max-age=31536000, immutable")
     }
 
-    /// What a browser may do with it.
+    /// Sets the content security policy.
     pub(crate) fn with_policy(self, policy: String) -> Self {
         self.changed(|inner| inner.policy = HeaderValue::from_maybe_shared(Bytes::from(policy)).ok())
     }
@@ -72,7 +72,7 @@ impl Asset {
             Some(policy) => response.header(header::CONTENT_SECURITY_POLICY, policy),
             None => response,
         };
-        // After the policy: a browser takes the headers of a 304 in place of those that it has.
+        // After the policy: a browser replaces its headers by those of a 304.
         if request.header(header::IF_NONE_MATCH).is_some_and(|known| is_among(&tag, known)) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
@@ -84,7 +84,7 @@ impl Asset {
         }
     }
 
-    /// Its version; another one for each form.
+    /// Version of the asset, which differs between the forms.
     fn tag(&self, packs: bool) -> String {
         let tag = self.0.tag.get_or_init(|| {
             let hash = Sha256::digest(&self.0.plain);
@@ -96,7 +96,7 @@ impl Asset {
     fn packed(&self) -> Bytes {
         let packed = self.0.packed.get_or_init(|| {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            // Writing to memory doesn't fail.
+            // Writing to memory can't fail.
             let written = encoder.write_all(&self.0.plain).and_then(|()| encoder.finish());
             written.unwrap_or_default().into()
         });

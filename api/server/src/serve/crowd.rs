@@ -1,11 +1,11 @@
-//! Connections by client address: one client must not hold all files that the process may open.
+//! Connections by client address: one client must not use all files that the process may open.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use jobs::places::{Place, Places};
 
-/// Who may have how many connections.
+/// The maximum number of connections per client.
 #[derive(Debug, Clone)]
 pub struct Crowd {
     most: usize,
@@ -13,21 +13,21 @@ pub struct Crowd {
     places: Places<IpAddr>,
 }
 
-/// A connection's place; it ends with the connection.
+/// A connection's place; released with the connection.
 pub(super) type Held = Option<Place<IpAddr>>;
 
-/// One client has as many connections as it may.
+/// A client has the maximum number of connections.
 pub(super) struct TooMany(pub IpAddr);
 
 impl Crowd {
-    /// So many connections for each address, and for each /64 of IPv6; 0 is any number. Proxies, which connect for
-    /// many clients, are exempt.
+    /// The maximum number of connections for each address, and for each /64 of IPv6; 0 for no limit. Proxies, which
+    /// connect for many clients, are exempt.
     #[must_use]
     pub fn new(most: usize, exempt: Vec<IpNet>) -> Self {
         Self { most, exempt, places: Places::of(most) }
     }
 
-    /// A place for a connection from there, at once or not at all.
+    /// A place for a connection from that address, at once or not at all.
     pub(super) fn enter(&self, peer: SocketAddr) -> Result<Held, TooMany> {
         let address = peer.ip().to_canonical();
         if self.most == 0 || self.exempt.iter().any(|network| network.contains(&address)) {

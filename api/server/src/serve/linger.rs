@@ -1,7 +1,7 @@
-//! Closing a connection whose client still sends. Closing it at once would make the system answer what comes with a
-//! reset, which takes away the answer that the client was sent: that its upload is too large, or can't be stored. So
-//! what comes is read for a while, and thrown away: not faster than [`MAX_RATE`], since reading is work that other
-//! requests would wait for.
+//! Closing a connection whose client still sends. If it were closed at once, the system would answer further bytes
+//! with a reset, which discards the answer that was sent to the client: that its upload is too large, or can't be
+//! stored. So the bytes are read for a while and discarded: not faster than [`MAX_RATE`], since reading would delay
+//! other requests.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -15,26 +15,26 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The longest that a client is listened to, and the longest that it may be silent.
+/// Maximum time of reading, and maximum pause between two pieces.
 const LONGEST: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(2);
-/// The longest that a client is listened to once the process is about to end.
+/// Maximum time that a client is read from once the process is about to end.
 const MAX_WHILE_LEAVING: Duration = Duration::from_secs(1);
 const BUFFER: usize = 16 << 10;
-/// Bytes a second that are thrown away, of all connections together.
+/// Maximum rate of discarded bytes per second, over all connections.
 const MAX_RATE: u32 = 64 << 20;
-/// How far reading may be ahead of that: a timer is not more exact than a millisecond.
+/// Maximum lead of reading over that rate: timers are only precise to a millisecond.
 const MAX_AHEAD: Duration = Duration::from_millis(4);
 
 /// Closes the connections of a process.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
-    /// When all that was read would have come at [`MAX_RATE`].
+    /// Time at which all bytes read so far would have arrived at [`MAX_RATE`].
     read_until: Mutex<Option<Instant>>,
 }
 
 impl Closing {
-    /// Says that no more comes from here, and reads what still comes from there; not for long once `leaving` is cancelled.
+    /// Closes the sending side, and reads the client's remaining bytes; for a limited time once `leaving` is cancelled.
     pub(super) async fn close(&self, socket: TcpStream, leaving: &CancellationToken) {
         let is_late = async {
             leaving.cancelled().await;
@@ -62,13 +62,13 @@ impl Closing {
                         sleep_until(next).await;
                     }
                 }
-                // It has said so, too, or is gone, or was waited for long enough.
+                // The client has closed, too, or is lost, or the time is up.
                 _ => return,
             }
         }
     }
 
-    /// When more may be read, after so many bytes were read now.
+    /// Time of the next read, after so many bytes were read now.
     fn next_read(&self, length: usize, now: Instant) -> Instant {
         let mut read_until = self.read_until.lock().unwrap_or_else(PoisonError::into_inner);
         let from = read_until.map_or(now, |until| until.max(now));

@@ -1,53 +1,53 @@
-//! What happens to a key after it was issued, but for being rotated.
+//! Changes to a key after it was issued, except its rotation.
 
-use domain::{Acting, ApiKeyId, Event, Patch, UserId, access::Scope, makers, networks, standing};
+use domain::{Acting, ApiKeyId, Error, Event, Patch, UserId, access::Scope, makers, networks, standing};
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 
 use super::{
-    ApiKey, ApiKeyError, get,
+    ApiKey, get,
     issue::{Checks, may_give},
-    locked,
+    locked, revoked,
 };
 
-/// Changes to a key; what is absent stays as it is. The secret is changed by rotating the key.
+/// Changes to an API key; absent fields stay unchanged. The secret is changed by rotating the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct KeyChanges {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     pub name: Option<String>,
-    /// What it is for, at most 2,000 characters; null clears it.
+    /// Description, at most 2,000 characters; null clears it.
     pub description: Patch<String>,
-    /// What it may do: at least one, and only what the issuer has.
+    /// Scopes to grant: at least one, and only scopes that the issuer has.
     pub scopes: Option<Vec<Scope>>,
-    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    /// IP addresses, and networks in CIDR notation, that the key may be used from; at most 100. Empty for any
+    /// address.
     pub ip_allowlist: Option<Vec<String>>,
-    /// Requests a minute; null: what the plan says.
+    /// Maximum number of requests per minute; null for the plan's limit.
     pub rate_per_minute: Patch<i32>,
-    /// Whether it is good: false pauses it.
+    /// Whether the key is active; false pauses it.
     pub is_active: Option<bool>,
 }
 
 /// Changes a key's settings.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`], [`ApiKeyError::MoreThanHeld`] for a key of which the caller lacks a scope,
-/// [`ApiKeyError::OfMore`] for a change by which the key may do more for a person who holds more than the caller, and
-/// those of [`issue`](super::issue()).
+/// `key_revoked`; `forbidden` for a key of which the caller lacks a scope, and for a change by which the key may do more
+/// for a user with more permissions than the caller; those of [`issue`](super::issue()).
 pub async fn change(
     tx: &mut Tx,
     by: &Acting<'_>,
     id: ApiKeyId,
     changes: KeyChanges,
-) -> Result<ApiKey, ApiKeyError> {
+) -> Result<ApiKey, Error> {
     let key = locked(tx.conn(), by.workspace, id).await?;
     if key.is_revoked {
-        return Err(ApiKeyError::Revoked);
+        return Err(revoked());
     }
     may_give(by, &key.scopes)?;
     let mut checks = Checks::new();
     let name = changes.name.map(|name| checks.name(&name));
-    checks.description(changes.description.value().map_or("", String::as_str));
+    let description = changes.description.value().map(|text| checks.description(text));
     let scopes = changes.scopes.as_deref().map(|scopes| checks.scopes(scopes));
     let ip_allowlist = changes.ip_allowlist.as_deref().map(|list| checks.networks(list));
     let rate = changes.rate_per_minute.over(key.rate_per_minute);
@@ -73,7 +73,7 @@ pub async fn change(
         id.0,
         name,
         changes.description.is_given(),
-        changes.description.value(),
+        description.as_deref(),
         scopes.as_deref(),
         ip_allowlist.as_deref(),
         changes.rate_per_minute.is_given(),
@@ -95,32 +95,38 @@ pub async fn change(
     Ok(key)
 }
 
-/// Checks that a caller holds what a key with those scopes does for the person who answers for it. A caller who knows
-/// the key's secret would otherwise gain that person's authority by a change of the key.
+/// Checks that a caller has all permissions that a key with those scopes has through the user who answers for it. A
+/// caller who knows the key's secret would otherwise gain that user's permissions by a change of the key.
 async fn may_act_as(
     tx: &mut Tx,
     by: &Acting<'_>,
     person: Option<UserId>,
     scopes: Vec<Scope>,
-) -> Result<(), ApiKeyError> {
+) -> Result<(), Error> {
     let is_covered = match person {
         Some(person) => standing::covers_program(tx.conn(), by.workspace, by.held, person, scopes).await?,
         None => false,
     };
-    if is_covered { Ok(()) } else { Err(ApiKeyError::OfMore) }
+    if !is_covered {
+        return Err(Error::forbidden(
+            "this change lets the key do more for its maker, who may do more here than the caller: rotate the key \
+             instead",
+        ));
+    }
+    Ok(())
 }
 
-/// Pauses a key, or lets it go on.
+/// Pauses or resumes a key.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`]; [`ApiKeyError::OfMore`] for letting it go on.
-pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
+/// `key_revoked`; `forbidden` for resuming it.
+pub async fn toggle(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, Error> {
     let is_active = Some(!locked(tx.conn(), by.workspace, id).await?.is_active);
     change(tx, by, id, KeyChanges { is_active, ..KeyChanges::default() }).await
 }
 
-/// Ends a key for good. One that was revoked before stays as it is.
-pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, ApiKeyError> {
+/// Revokes a key permanently. A revoked one stays unchanged.
+pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey, Error> {
     let key = locked(tx.conn(), by.workspace, id).await?;
     may_give(by, &key.scopes)?;
     if key.is_revoked {
@@ -142,8 +148,8 @@ pub async fn revoke(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<ApiKey
     get(tx.conn(), by.workspace, id).await
 }
 
-/// Erases a key. What the audit knows of it stays.
-pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), ApiKeyError> {
+/// Deletes a key. Its audit entries stay.
+pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), Error> {
     may_give(by, &locked(tx.conn(), by.workspace, id).await?.scopes)?;
     let gone = sqlx::query!(
         "delete from api_keys where workspace_id = $1 and id = $2 returning name, prefix",
@@ -152,7 +158,7 @@ pub async fn delete(tx: &mut Tx, by: &Acting<'_>, id: ApiKeyId) -> Result<(), Ap
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(ApiKeyError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let told = json!({ "name": gone.name, "prefix": gone.prefix });
     by.record(tx, Event::new("api_key", "deleted", id.0, told)).await?;
     Ok(makers::disable_refused(tx.conn(), by.workspace, by.actor).await?)

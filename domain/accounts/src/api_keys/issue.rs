@@ -1,53 +1,52 @@
-//! Issuing keys, and putting successors in their place: the only moments at which a secret is there.
+//! Issuing and rotating keys: the only operations that know a secret.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Acting, ApiKeyId, Event, FieldErrors, WorkspaceId, access::Scope, handed_keys::new_secret, makers,
-    networks, secret, usage,
+    Acting, ApiKeyId, Error, Event, FieldErrors, Text, WorkspaceId, access::Scope, handed_keys::new_secret,
+    makers, networks, secret, text::InvalidText, usage,
 };
 use jobs::Tx;
 use poem_openapi::Object;
 use serde_json::json;
 
-use super::{ApiKey, ApiKeyError, get, locked};
+use super::{ApiKey, get, locked, revoked};
 use crate::signups;
 
-/// The longest description.
-const LONGEST_DESCRIPTION: usize = 2000;
-
-/// A key to issue.
+/// An API key to issue.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct NewKey {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     pub name: String,
-    /// What it is for, at most 2,000 characters.
+    /// Description, at most 2,000 characters; null if none.
     pub description: Option<String>,
-    /// What it may do: at least one, and only what the issuer has.
+    /// Scopes to grant: at least one, and only scopes that the issuer has.
     pub scopes: Vec<Scope>,
-    /// Addresses, and networks in CIDR notation, that it may be used from; at most 100. Empty: from anywhere.
+    /// IP addresses, and networks in CIDR notation, that the key may be used from; at most 100. Empty for any
+    /// address.
     #[oai(default)]
     pub ip_allowlist: Vec<String>,
-    /// Requests a minute; more than the plan's has no effect.
+    /// Maximum number of requests per minute; a value above the plan's limit has no effect. Null for the plan's
+    /// limit.
     pub rate_per_minute: Option<i32>,
-    /// When it is over by itself.
+    /// Expiry time; null if the key does not expire.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What is to be different with a successor.
+/// Settings of a successor that differ from those of its predecessor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// What it is called.
+    /// Name.
     pub name: Option<String>,
-    /// What it may do.
+    /// Scopes.
     pub scopes: Option<Vec<Scope>>,
 }
 
-/// A key just issued, with its secret: it is shown now and never again.
+/// A newly issued key, with its secret, which is shown only now.
 #[derive(Clone)]
 pub struct Issued {
     /// The key.
     pub key: ApiKey,
-    /// What goes into the `Authorization` header.
+    /// The secret, for the `Authorization` header.
     pub secret: String,
 }
 
@@ -57,7 +56,7 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// Checks what keys have in common, wherever they are given it.
+/// The checks that creation and change of a key share.
 pub(super) struct Checks {
     pub(super) errors: FieldErrors,
 }
@@ -73,15 +72,16 @@ impl Checks {
 
     pub(super) fn name(&mut self, name: &str) -> String {
         signups::name(name).unwrap_or_else(|reason| {
-            self.note("name", reason);
+            self.note("name", &reason);
             String::new()
         })
     }
 
-    pub(super) fn description(&mut self, description: &str) {
-        if description.chars().count() > LONGEST_DESCRIPTION {
-            self.note("description", "must have at most 2,000 characters");
-        }
+    pub(super) fn description(&mut self, description: &str) -> Text<2000> {
+        description.parse().unwrap_or_else(|invalid: InvalidText| {
+            self.note("description", &invalid.to_string());
+            Text::default()
+        })
     }
 
     pub(super) fn scopes(&mut self, scopes: &[Scope]) -> Vec<String> {
@@ -107,12 +107,12 @@ impl Checks {
         }
     }
 
-    pub(super) fn done(self) -> Result<(), ApiKeyError> {
-        if self.errors.is_empty() { Ok(()) } else { Err(ApiKeyError::Invalid(self.errors)) }
+    pub(super) fn done(self) -> Result<(), Error> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Error::invalid_fields(self.errors)) }
     }
 }
 
-/// Each scope once, as the database names it.
+/// Each scope once, by its name in the database.
 fn names(scopes: &[Scope]) -> Vec<String> {
     Scope::EACH
         .into_iter()
@@ -121,10 +121,12 @@ fn names(scopes: &[Scope]) -> Vec<String> {
         .collect()
 }
 
-/// Whether the caller may give all of these.
-pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), ApiKeyError> {
+/// Whether the caller may grant all of these.
+pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), Error> {
     match scopes.iter().find(|&&scope| !by.held.may_give(scope)) {
-        Some(&scope) => Err(ApiKeyError::MoreThanHeld(scope)),
+        Some(&scope) => Err(Error::forbidden(format!(
+            "you cannot give a key the scope {scope}: it would exceed your own permissions"
+        ))),
         None => Ok(()),
     }
 }
@@ -132,11 +134,11 @@ pub(super) fn may_give(by: &Acting<'_>, scopes: &[Scope]) -> Result<(), ApiKeyEr
 /// Issues a key.
 ///
 /// # Errors
-/// [`ApiKeyError::Invalid`] with all that is wrong, [`ApiKeyError::MoreThanHeld`], [`ApiKeyError::TooMany`].
-pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, ApiKeyError> {
+/// `record_invalid` with all that is wrong, `forbidden`, `limit_exceeded`.
+pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, Error> {
     let mut checks = Checks::new();
     let name = checks.name(&new.name);
-    checks.description(new.description.as_deref().unwrap_or_default());
+    let description = new.description.as_deref().map(|text| checks.description(text));
     let scopes = checks.scopes(&new.scopes);
     let ip_allowlist = checks.networks(&new.ip_allowlist);
     checks.rate(new.rate_per_minute);
@@ -152,7 +154,7 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
         id.0,
         by.workspace.0,
         name,
-        new.description,
+        description.as_deref(),
         shown,
         secret::hash(&secret),
         &scopes,
@@ -168,8 +170,8 @@ pub async fn issue(tx: &mut Tx, by: &Acting<'_>, new: NewKey) -> Result<Issued, 
     Ok(Issued { key: get(tx.conn(), by.workspace, id).await?, secret })
 }
 
-/// Makes sure that the plan allows one more key, until the transaction is over.
-async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ApiKeyError> {
+/// Ensures that the plan allows one more key, until the transaction ends.
+async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), Error> {
     sqlx::query!("select id from workspaces where id = $1 for no key update", workspace.0)
         .fetch_optional(tx.conn())
         .await?;
@@ -181,26 +183,34 @@ async fn make_room(tx: &mut Tx, workspace: WorkspaceId) -> Result<(), ApiKeyErro
     )
     .fetch_one(tx.conn())
     .await?;
-    if live < most { Ok(()) } else { Err(ApiKeyError::TooMany(most)) }
+    if live >= most {
+        return Err(Error::limit_exceeded(format!(
+            "the plan allows {most} API keys that are neither revoked nor expired: revoke one, or choose a larger plan"
+        )));
+    }
+    Ok(())
 }
 
 /// Issues a key with the settings of another one, which is revoked, in one transaction. Answers the old key and
 /// the new one.
 ///
 /// # Errors
-/// [`ApiKeyError::Revoked`], [`ApiKeyError::Expired`], and those of [`issue`].
+/// `key_revoked`, `key_expired`, and those of [`issue`].
 pub async fn rotate(
     tx: &mut Tx,
     by: &Acting<'_>,
     id: ApiKeyId,
     rotation: Rotation,
-) -> Result<(ApiKey, Issued), ApiKeyError> {
+) -> Result<(ApiKey, Issued), Error> {
     let old = locked(tx.conn(), by.workspace, id).await?;
     if old.is_revoked {
-        return Err(ApiKeyError::Revoked);
+        return Err(revoked());
     }
     if old.expires_at.is_some_and(|at| at <= jobs::clock::now()) {
-        return Err(ApiKeyError::Expired);
+        return Err(Error::conflict(
+            "key_expired",
+            "the key has expired, and so would its successor: create another one",
+        ));
     }
     may_give(by, &old.scopes)?;
     let mut checks = Checks::new();

@@ -1,41 +1,42 @@
-//! From any picture to a small one: decoded within limits, turned upright, scaled down, encoded anew.
-//! Few at a time, since a large picture takes memory.
+//! Converting an image: decoded within limits, rotated upright, scaled down, encoded anew.
+//! Few at a time, since a large image takes memory.
 
 use std::{io::Cursor, sync::LazyLock};
 
 use bytes::Bytes;
+use domain::Error;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, imageops::FilterType};
 use runtime::heavy::{HeavyPool, MAX_NICE, Whose, heavy};
 
-use super::{AvatarError, MOST_BYTES};
+use super::MOST_BYTES;
 
-/// What pictures are stored as; the format is WebP without loss.
+/// Format of stored images: WebP without loss.
 pub(super) const EXTENSION: &str = "webp";
-/// The formats that are taken.
+/// Accepted formats.
 const TAKEN: [ImageFormat; 4] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
-/// The longest side of what is stored, in pixels.
+/// Maximum side of a stored image, in pixels.
 const LONGEST_SIDE: u32 = 512;
-/// The longest side of what is taken, in pixels.
+/// Maximum side of an accepted image, in pixels.
 const LONGEST_SIDE_TAKEN: u32 = 8192;
-/// What a decoder may allocate: 8192 × 8192 pixels of three bytes, and what it works with.
+/// Maximum memory of a decoder: 8192 × 8192 pixels of three bytes, and its working memory.
 const MOST_MEMORY: u64 = 256 << 20;
 
-/// Each may take [`MOST_MEMORY`]: two at once. Those that wait hold what was sent, [`MOST_BYTES`] at the most.
+/// Each may take [`MOST_MEMORY`]: two at once. Waiting ones hold the uploaded file, at most [`MOST_BYTES`].
 static PAINTERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("pictures", 2, 8, MAX_NICE));
 
-/// The small picture of what was sent.
-pub(super) async fn of(file: Bytes) -> Result<Bytes, AvatarError> {
+/// The stored form of an uploaded image.
+pub(super) async fn of(file: Bytes) -> Result<Bytes, Error> {
     if file.len() as u64 > MOST_BYTES {
-        return Err(AvatarError::TooLarge);
+        return Err(Error::too_large("a picture may have at most 5 MiB"));
     }
     heavy(&PAINTERS, Whose::client(), move |_| small(&file)).await?
 }
 
-fn small(file: &[u8]) -> Result<Bytes, AvatarError> {
+fn small(file: &[u8]) -> Result<Bytes, Error> {
     let reader = ImageReader::new(Cursor::new(file)).with_guessed_format();
-    let mut reader = reader.map_err(|_| AvatarError::NotAPicture("can't be read"))?;
+    let mut reader = reader.map_err(|_| not_a_picture("can't be read"))?;
     if !reader.format().is_some_and(|format| TAKEN.contains(&format)) {
-        return Err(AvatarError::NotAPicture("must be a PNG, JPEG, WebP or GIF picture"));
+        return Err(not_a_picture("must be a PNG, JPEG, WebP or GIF image"));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE_TAKEN);
@@ -51,7 +52,7 @@ fn small(file: &[u8]) -> Result<Bytes, AvatarError> {
         picture
     };
     picture.apply_orientation(orientation);
-    // Eight bits a channel: all that WebP has.
+    // Eight bits per channel: WebP has no more.
     let picture = if picture.color().has_alpha() {
         DynamicImage::from(picture.into_rgba8())
     } else {
@@ -59,13 +60,18 @@ fn small(file: &[u8]) -> Result<Bytes, AvatarError> {
     };
     let mut encoded = Cursor::new(Vec::new());
     let written = picture.write_to(&mut encoded, ImageFormat::WebP);
-    written.map_err(|error| AvatarError::Encoding(error.to_string()))?;
+    written.map_err(|error| Error::internal(format!("a picture could not be made: {error}")))?;
     Ok(encoded.into_inner().into())
 }
 
-/// Why a decoder gave up: the sender's doing in any case.
-fn refused(error: &image::ImageError) -> AvatarError {
-    AvatarError::NotAPicture(match error {
+/// Not one of the formats, broken, or larger than can be decoded.
+fn not_a_picture(reason: &str) -> Error {
+    Error::invalid("file", reason)
+}
+
+/// The error of a decoder: caused by the file in any case.
+fn refused(error: &image::ImageError) -> Error {
+    not_a_picture(match error {
         image::ImageError::Limits(_) => "must have at most 8192 by 8192 pixels",
         _ => "is broken",
     })
@@ -119,20 +125,20 @@ mod tests {
         let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
         let broken = &encoded(&RgbaImage::new(20, 20), ImageFormat::Png)[..60];
         for (file, reason) in [
-            (&svg[..], "must be a PNG, JPEG, WebP or GIF picture"),
-            (b"", "must be a PNG, JPEG, WebP or GIF picture"),
-            (b"BM123456789012345678901234567890", "must be a PNG, JPEG, WebP or GIF picture"),
+            (&svg[..], "must be a PNG, JPEG, WebP or GIF image"),
+            (b"", "must be a PNG, JPEG, WebP or GIF image"),
+            (b"BM123456789012345678901234567890", "must be a PNG, JPEG, WebP or GIF image"),
             (broken, "is broken"),
         ] {
             let refused = small(file).unwrap_err();
-            assert!(matches!(refused, AvatarError::NotAPicture(said) if said == reason), "{refused:?}");
+            assert_eq!(refused.kind(), not_a_picture(reason).kind());
         }
     }
 
     #[test]
     fn a_picture_that_would_take_too_much_memory_is_refused_before_it_does() {
         let mut png = encoded(&RgbaImage::new(1, 1), ImageFormat::Png);
-        // Its head says 60,000 × 60,000, with the checksum that goes with it.
+        // Its header declares 60,000 × 60,000, with a matching checksum.
         png[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
         png[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
         let checksum = crc32(&png[12..29]);

@@ -1,10 +1,10 @@
-//! Being invited: seeing what an invitation leads to, and accepting it, once.
+//! Answering an invitation: showing it, and accepting it, once.
 //!
 //! Account, membership and the member in the workspace's schema are one commit.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Email, Event, MemberId, UserId, WorkspaceId,
+    Actor, Email, Error, Event, MemberId, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     secret,
@@ -17,7 +17,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
-use super::{Backing, InvitationError, InvitedProfile};
+use super::{Backing, InvitedProfile, already_member};
 use crate::invitations::InvitationId;
 use crate::{
     personal_tokens,
@@ -26,84 +26,84 @@ use crate::{
     users::{Password, addresses, passwords},
 };
 
-/// What an invitation leads to, for the page that accepts it.
+/// An invitation, as the page that accepts it shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct InvitationPreview {
-    /// The workspace.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// Who invited; none when a program did, or they are gone.
+    /// Name of the inviter; null if it was an API key or the account is deleted.
     pub inviter_name: Option<String>,
-    /// Invited address.
+    /// Invited email address.
     pub email: String,
     /// Role on acceptance.
     pub role: Role,
-    /// Whether accepting takes a sign-in with the invited address: the link was handed over, not mailed.
+    /// Whether accepting needs a sign-in with the invited address: the link was handed over, not emailed.
     pub requires_sign_in: bool,
-    /// Whether a password has to be chosen to accept without signing in: there is no account with the address, or its
+    /// Whether a password must be chosen to accept without signing in: the address has no account, or its
     /// owner has not verified the address or chosen a password. Always false for a link that was handed over.
     pub requires_password: bool,
-    /// Whether accepting makes an account. The workspace then manages it until its owner joins another one. Always
+    /// Whether accepting creates an account. The workspace then manages it until its owner joins another one. Always
     /// false for a link that was handed over.
     pub creates_account: bool,
-    /// Until when it can be accepted.
+    /// Expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// An invitation that waits for the caller.
+/// A pending invitation to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct OwnInvitation {
-    /// Id of the invitation, with which it is accepted.
+    /// Invitation id, with which it is accepted.
     pub id: InvitationId,
-    /// The workspace.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// Who invited; none when a program did, or they are gone.
+    /// Name of the inviter; null if it was an API key or the account is deleted.
     pub inviter_name: Option<String>,
     /// Role on acceptance.
     pub role: Role,
-    /// When it was last sent.
+    /// Time of the latest sending.
     pub sent_at: DateTime<Utc>,
-    /// Until when it can be accepted.
+    /// Expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Someone has come in.
+/// An accepted invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct AcceptedInvitation {
-    /// Where.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// The member that they are there.
+    /// Id of the new member.
     pub member_id: MemberId,
-    /// The person.
+    /// Account id.
     pub user_id: UserId,
-    /// The address that they sign in with.
+    /// Email address of the account.
     pub email: String,
-    /// What they are there.
+    /// Role in the workspace.
     pub role: Role,
 }
 
-/// With what somebody comes.
+/// Proof with which an invitee accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
-    /// With the token of a link.
+    /// The token of a link.
     WithToken(String),
-    /// With a sign-in, to accept the invitation of that id.
+    /// A sign-in, to accept the invitation of that id.
     ToAccept(InvitationId),
 }
 
-/// Somebody who accepts.
+/// An invitee who accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answering {
-    /// With what they come.
+    /// Proof.
     pub came: Came,
-    /// Who has signed in, in person.
+    /// Signed-in user, not impersonated.
     pub signed_in: Option<UserId>,
-    /// What a new account is to be called.
+    /// Name of a new account.
     pub name: Option<String>,
 }
 
@@ -131,13 +131,13 @@ struct Account {
     id: UserId,
     is_active: bool,
     has_password: bool,
-    /// Whether its owner has shown that the address is theirs.
+    /// Whether its owner has proved to own the address.
     is_verified: bool,
 }
 
 impl Account {
-    /// Whether reading the mailbox is enough to be its owner. An account of an address that nobody has verified may
-    /// be anybody's, with a password of theirs: who reads the mailbox chooses a new one.
+    /// Whether reading the mailbox is sufficient to own it. An account with an unverified address may
+    /// have been created by another person, with that person's password: the mailbox's reader chooses a new one.
     fn is_its_readers(&self) -> bool {
         self.has_password && self.is_verified
     }
@@ -145,7 +145,7 @@ impl Account {
 
 impl Found {
     /// An invitation, if it can be accepted.
-    async fn good(conn: &mut PgConnection, came: &Came) -> Result<Self, InvitationError> {
+    async fn good(conn: &mut PgConnection, came: &Came) -> Result<Self, Error> {
         let (token, id) = named(came);
         let found = sqlx::query_as!(
             Self,
@@ -164,16 +164,20 @@ impl Found {
         )
         .fetch_optional(conn)
         .await?
-        .ok_or(InvitationError::NotFound)?;
+        .ok_or_else(Error::not_found)?;
         match found {
-            _ if found.accepted_at.is_some() => Err(InvitationError::Accepted),
-            _ if found.cancelled_at.is_some() || !found.is_backed() => Err(InvitationError::Cancelled),
-            _ if found.expires_at <= jobs::clock::now() => Err(InvitationError::Expired),
+            _ if found.accepted_at.is_some() => {
+                Err(Error::gone("the invitation has already been accepted: sign in"))
+            }
+            _ if found.cancelled_at.is_some() || !found.is_backed() => Err(withdrawn()),
+            _ if found.expires_at <= jobs::clock::now() => {
+                Err(Error::gone("the invitation has expired: request another one"))
+            }
             _ => Ok(found),
         }
     }
 
-    /// Whether the person who answers for it could still send it.
+    /// Whether the user who answers for it could still send it.
     fn is_backed(&self) -> bool {
         let backing = Backing {
             role: self.backing_role,
@@ -184,7 +188,7 @@ impl Found {
     }
 
     /// The account of the invited address.
-    async fn account(&self, conn: &mut PgConnection) -> Result<Option<Account>, InvitationError> {
+    async fn account(&self, conn: &mut PgConnection) -> Result<Option<Account>, Error> {
         Ok(sqlx::query_as!(
             Account,
             r#"select id, is_active, password_hash is not null as "has_password!",
@@ -196,31 +200,46 @@ impl Found {
         .await?)
     }
 
-    /// Checks that whoever came may accept: with a mailed token, which shows that they read the mailbox, or signed in
-    /// to the account of the address. To anybody else it says the same whatever account there is.
-    fn check(&self, account: Option<&Account>, answering: &Answering) -> Result<(), InvitationError> {
+    /// Checks that the invitee may accept: by an emailed token, which proves that they read the mailbox, or signed in
+    /// to the account of the address. In every other case the answer is the same whatever account there is.
+    fn check(&self, account: Option<&Account>, answering: &Answering) -> Result<(), Error> {
         let has_mail = self.is_mailed && matches!(answering.came, Came::WithToken(_));
         match (answering.signed_in, account) {
             (Some(user), Some(account)) if user == account.id => {
                 if !has_mail && !account.is_verified {
-                    return Err(InvitationError::NotVerified);
+                    return Err(Error::forbidden(
+                        "verify the email address of the account first, or accept by the mailed link",
+                    ));
                 }
             }
             (Some(_), _) if matches!(answering.came, Came::ToAccept(_)) => {
-                return Err(InvitationError::NotFound);
+                return Err(Error::not_found());
             }
-            (Some(_), _) => return Err(InvitationError::OfAnother),
+            (Some(_), _) => {
+                return Err(Error::forbidden(
+                    "the invitation is for another email address: sign in with that one",
+                ));
+            }
             (None, _) if has_mail => {}
-            (None, _) => return Err(InvitationError::SignInFirst),
+            (None, _) => {
+                return Err(Error::unauthenticated(
+                    "sign in with the invited address to accept this invitation",
+                ));
+            }
         }
         if account.is_some_and(|account| !account.is_active) {
-            return Err(InvitationError::Cancelled);
+            return Err(withdrawn());
         }
         Ok(())
     }
 }
 
-/// What a query finds an invitation by.
+/// The refusal of an invitation that was withdrawn, or that its sender could not send any more.
+fn withdrawn() -> Error {
+    Error::gone("the invitation was withdrawn")
+}
+
+/// The keys by which a query finds an invitation.
 fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
     match came {
         Came::WithToken(token) => (Some(secret::hash(token)), None),
@@ -228,17 +247,17 @@ fn named(came: &Came) -> (Option<Vec<u8>>, Option<Uuid>) {
     }
 }
 
-/// What a token leads to.
+/// The invitation of a token.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] for a token that is unknown or was replaced, and why one is not good any more.
-pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, InvitationError> {
+/// `record_not_found` for a token that is unknown or was replaced; the reason why one is no longer valid.
+pub async fn preview(database: &Database, token: &str) -> Result<InvitationPreview, Error> {
     let mut conn = database.pool.acquire().await?;
     let found = Found::good(&mut conn, &Came::WithToken(token.to_owned())).await?;
-    // Whoever made a link to hand over holds it, too, and is told nothing of the address.
+    // The maker of a handed-over link holds it, too, and must learn nothing about the address.
     let account = if found.is_mailed { Some(found.account(&mut conn).await?) } else { None };
     if account.as_ref().is_some_and(|account| account.as_ref().is_some_and(|account| !account.is_active)) {
-        return Err(InvitationError::Cancelled);
+        return Err(withdrawn());
     }
     Ok(InvitationPreview {
         workspace_id: found.workspace_id,
@@ -255,7 +274,7 @@ pub async fn preview(database: &Database, token: &str) -> Result<InvitationPrevi
     })
 }
 
-/// The invitations that wait for a person's verified address and can be accepted, the newest first.
+/// The pending invitations to a user's verified address that can be accepted, the newest first.
 pub async fn waiting_for(
     database: impl PgExecutor<'_>,
     user: UserId,
@@ -295,16 +314,16 @@ pub async fn waiting_for(
     Ok(open.collect())
 }
 
-/// Hashes the password that whoever accepts has to choose, before any transaction, since that takes a while. None
-/// where none is needed: then nothing is looked at.
+/// Hashes the password that an invitee must choose, before any transaction, since that takes a while. None
+/// if none is needed: then the given one is ignored.
 ///
 /// # Errors
-/// Those of [`accept`]; [`InvitationError::PasswordMissing`] and [`InvitationError::Password`].
+/// Those of [`accept`]; `parameter_missing` and `record_invalid`.
 pub async fn password_hash(
     database: &Database,
     answering: &Answering,
     password: Option<String>,
-) -> Result<Option<String>, InvitationError> {
+) -> Result<Option<String>, Error> {
     let mut conn = database.pool.acquire().await?;
     let found = Found::good(&mut conn, &answering.came).await?;
     let account = found.account(&mut conn).await?;
@@ -317,40 +336,39 @@ pub async fn password_hash(
         None => passwords::fewest_characters_in(&mut *conn, found.workspace_id).await?,
     };
     drop(conn);
-    let password = password.ok_or(InvitationError::PasswordMissing)?;
+    let password = password.ok_or_else(|| Error::missing(["password"]))?;
     let email = found.email.parse::<Email>().ok();
-    let password =
-        Password::parse_at_least(password, email.as_ref(), fewest).map_err(InvitationError::Password)?;
+    let password = Password::parse_at_least(password, email.as_ref(), fewest)
+        .map_err(|reason| Error::invalid("password", reason))?;
     let hash = password.hash().await?;
     Ok(Some(hash))
 }
 
-/// Lets somebody in: account where there was none, membership and member. `hash` is that of [`password_hash`].
-/// However many come with one invitation at once, one is let in.
+/// Accepts an invitation: creates the account if there is none, the membership and the member. `hash` is that of
+/// [`password_hash`]. Of any number of concurrent calls with one invitation, one succeeds.
 ///
 /// # Errors
-/// Those of [`preview`]; [`InvitationError::SignInFirst`], [`InvitationError::OfAnother`] and
-/// [`InvitationError::NotVerified`] for who doesn't show that the invitation is theirs;
-/// [`InvitationError::AlreadyMember`].
+/// Those of [`preview`]; `token_invalid` and `forbidden` if the caller doesn't prove that the invitation is theirs;
+/// `already_member`.
 pub async fn accept(
     tx: &mut Tx,
     answering: &Answering,
     hash: Option<&str>,
     actor: &Actor,
-) -> Result<AcceptedInvitation, InvitationError> {
+) -> Result<AcceptedInvitation, Error> {
     lock(tx, &answering.came).await?;
     let found = Found::good(tx.conn(), &answering.came).await?;
     let account = found.account(tx.conn()).await?;
     found.check(account.as_ref(), answering)?;
     let workspace = found.workspace_id;
-    // The token, or the sign-in, shows who it is.
+    // The token, or the sign-in, identifies the user.
     let acting = |user| Actor { user_id: Some(user), ..actor.clone() };
     let made = match &account {
         None => make_account(tx, &found, answering, hash, actor).await?,
         Some(_) => None,
     };
     let account = match (&made, account) {
-        // Somebody was quicker: the address has an account by now.
+        // A concurrent request was faster: the address has an account by now.
         (None, None) => {
             lock(tx, &answering.came).await?;
             found.account(tx.conn()).await?
@@ -359,11 +377,11 @@ pub async fn accept(
     };
     let user = match (made, account) {
         (Some(user), _) => user,
-        (None, None) => return Err(InvitationError::NotFound),
+        (None, None) => return Err(Error::not_found()),
         (None, Some(account)) => {
             let user = account.id;
             if answering.signed_in.is_none() && !account.is_its_readers() {
-                let hash = hash.ok_or(InvitationError::PasswordMissing)?;
+                let hash = hash.ok_or_else(|| Error::missing(["password"]))?;
                 take_account(tx, user, hash, &acting(user)).await?;
             } else if found.is_mailed && matches!(answering.came, Came::WithToken(_)) {
                 addresses::verify(tx, user).await?;
@@ -381,7 +399,7 @@ pub async fn accept(
     .await?;
     let data = json!({ "user_id": user, "email": found.email });
     Event::new("invitation", "accepted", found.id, data).record(tx, workspace, &actor).await?;
-    // A membership that was kept when they were taken out is taken up again.
+    // A membership that was kept at the member's removal is used again.
     let member = sqlx::query_scalar!(
         "insert into memberships as m (id, workspace_id, user_id, role) values ($1, $2, $3, $4)
          on conflict (workspace_id, user_id)
@@ -394,7 +412,7 @@ pub async fn accept(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::AlreadyMember)?;
+    .ok_or_else(already_member)?;
     create_member(tx, workspace, user, member, found.profile.0).await?;
     let told = json!({ "user_id": user, "role": found.role });
     Event::new("member", "created", member, told).record(tx, workspace, &actor).await?;
@@ -408,8 +426,8 @@ pub async fn accept(
     })
 }
 
-/// Whoever comes with the same invitation waits here; so does whoever takes the person out of another workspace,
-/// who may delete their account. The person comes before the invitation in both.
+/// Concurrent requests with the same invitation wait here; so does the removal of the user from another workspace,
+/// which may delete the account. The account's row comes before the invitation's in both.
 async fn lock(tx: &mut Tx, came: &Came) -> Result<(), sqlx::Error> {
     let (token, id) = named(came);
     sqlx::query!(
@@ -426,20 +444,20 @@ async fn lock(tx: &mut Tx, came: &Came) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// An account of the address, managed by the workspace that has invited it; none when it has one by now.
+/// A new account with the address, managed by the inviting workspace; none if the address has one by now.
 async fn make_account(
     tx: &mut Tx,
     found: &Found,
     answering: &Answering,
     hash: Option<&str>,
     actor: &Actor,
-) -> Result<Option<UserId>, InvitationError> {
-    let hash = hash.ok_or(InvitationError::PasswordMissing)?;
+) -> Result<Option<UserId>, Error> {
+    let hash = hash.ok_or_else(|| Error::missing(["password"]))?;
     let said = answering.name.as_deref().or(found.profile.0.display_name.as_deref());
     let local_part = found.email.rsplit_once('@').map_or(found.email.as_str(), |(local, _)| local);
-    let name = signups::name(said.unwrap_or(local_part)).map_err(InvitationError::Name)?;
+    let name = signups::name(said.unwrap_or(local_part)).map_err(|reason| Error::invalid("name", reason))?;
     let user = UserId::new();
-    // A sign-up of the address that is under way will find it taken.
+    // A concurrent sign-up with the address will find it taken.
     let made = sqlx::query!(
         "insert into users (id, email, email_key, email_verified_at, name, password_hash, activated_at, managed_by)
          values ($1, $2, $3, now(), $4, $5, now(), $6)
@@ -467,8 +485,8 @@ async fn make_account(
     Ok(Some(user))
 }
 
-/// Makes an account its mailbox's reader's: the password is theirs from now on, and whatever let anybody else in
-/// is worthless.
+/// Makes an account that of its mailbox's reader: the password is theirs from now on, and all other credentials
+/// become invalid.
 async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> Result<(), sqlx::Error> {
     addresses::take_over(tx, user).await?;
     sqlx::query!(
@@ -488,15 +506,15 @@ async fn take_account(tx: &mut Tx, user: UserId, hash: &str, actor: &Actor) -> R
     audit::record(tx, None, actor, entry).await
 }
 
-/// The member in the workspace's own schema: with what the inviter wrote, and else with nothing of its own, so that
-/// it shows what the account says, now and later.
+/// The member in the workspace's own schema: with the profile that the inviter wrote, and otherwise empty, so that
+/// it shows the account's values, now and later.
 async fn create_member(
     tx: &mut Tx,
     workspace: WorkspaceId,
     user: UserId,
     member: MemberId,
     profile: InvitedProfile,
-) -> Result<(), InvitationError> {
+) -> Result<(), Error> {
     let person = sqlx::query!(
         "update users set current_workspace_id = coalesce(current_workspace_id, $2) where id = $1
          returning email, name",
@@ -522,6 +540,6 @@ async fn create_member(
     .execute(scope.conn())
     .await?;
     scope.leave().await?;
-    // Somebody who is here and switched off: whoever may switches them on.
-    if created.rows_affected() == 1 { Ok(()) } else { Err(InvitationError::AlreadyMember) }
+    // A deactivated member: only a member with the permission reactivates it.
+    if created.rows_affected() == 1 { Ok(()) } else { Err(already_member()) }
 }

@@ -1,24 +1,24 @@
-//! What stands behind an invitation: the person who answers for it. It is good while they may still invite, and could
-//! still give that role; it comes back with them.
+//! The user who answers for an invitation. It is valid while that user may still invite, and could
+//! still grant that role; it becomes valid again with them.
 
 use domain::{
     access::Role,
     standing::{self, Overrides},
 };
 
-/// What the view `invitation_backing` has of an invitation; all null, where the person is not in the workspace.
+/// The row of the view `invitation_backing` for an invitation; all null if the user is not in the workspace.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Backing {
-    /// What the person is there.
+    /// Role of the user there.
     pub(crate) role: Option<Role>,
-    /// What the workspace has changed of their role.
+    /// The workspace's changes to that role.
     pub(crate) overrides: Option<Overrides>,
-    /// What it has changed of the role that they offer.
+    /// The workspace's changes to the offered role.
     pub(crate) offered_overrides: Option<Overrides>,
 }
 
 impl Backing {
-    /// Whether the person could still make that invitation.
+    /// Whether the user could still send that invitation.
     pub(crate) fn holds(&self, offered: Role) -> bool {
         let Some(role) = self.role else { return false };
         let held = standing::held(role, self.overrides.as_ref());

@@ -1,11 +1,11 @@
-//! Inviting: by mail, or by a link to hand over; sending again, and withdrawing.
+//! Inviting: by email, or by a link to hand over; sending again, and withdrawing.
 //!
-//! Inviting an address that is invited already renews its invitation. Nobody offers more than their own role, nor
-//! touches an invitation to a higher one.
+//! Inviting an address that is invited already renews its invitation. A caller neither offers a role above their own,
+//! nor changes an invitation to one.
 
 use chrono::Duration;
 use domain::{
-    Actor, Email, Event,
+    Actor, Email, Error, Event,
     access::Role,
     callers::Authority,
     invitation_link::Link,
@@ -16,91 +16,89 @@ use jobs::Tx;
 use serde_json::json;
 use sqlx::types::Json;
 
-use super::{Invitation, InvitationError, InvitationId, InvitationStatus, InvitedProfile};
+use super::{Invitation, InvitationId, InvitationStatus, InvitedProfile, already_member};
 use crate::workspaces::Host;
 
-/// How long an invitation waits.
+/// Lifetime of an invitation.
 const LIFETIME: Duration = Duration::days(7);
 
-/// Whom to invite, and as what.
+/// An invitation to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewInvitation {
-    /// The address.
+    /// Email address.
     pub email: String,
-    /// As before if absent, or as a member who is new.
+    /// Role; if absent, as before, or member for a new invitation.
     pub role: Option<Role>,
-    /// What the member is to begin with; as before if absent.
+    /// Profile of the future member; as before if absent.
     pub profile: Option<InvitedProfile>,
 }
 
-/// Which of the invitations that wait: by whatever is given, and by all of it.
+/// Selection of a pending invitation: by all given fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invitee {
-    /// The invitation, which is also the member to be.
+    /// Invitation id, also that of the future member.
     pub id: Option<InvitationId>,
-    /// The address.
+    /// Email address.
     pub email: Option<String>,
 }
 
-/// What is offered.
+/// An offer.
 struct Offer<'a> {
     email: &'a Email,
     role: Option<Role>,
     profile: Option<InvitedProfile>,
-    /// Whether it may be the first that they hear of it.
+    /// Whether the address may be without a pending invitation.
     may_be_new: bool,
     is_mailed: bool,
 }
 
-/// Invites an address, or renews its invitation, and mails the link there.
+/// Invites an address, or renews its invitation, and emails the link.
 ///
 /// # Errors
-/// [`InvitationError::AlreadyMember`], [`InvitationError::AboveOwnRole`], [`InvitationError::NotAnAddress`].
+/// `already_member`, `forbidden`, `record_invalid`.
 pub async fn invite(
     tx: &mut Tx,
     host: &Host<'_>,
     new: NewInvitation,
     link: &Link,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     let NewInvitation { email, role, profile } = new;
-    let email = email.parse().map_err(InvitationError::NotAnAddress)?;
+    let email = email.parse().map_err(not_an_address)?;
     let offer = Offer { email: &email, role, profile, may_be_new: true, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
     write(tx, host, &invitation, &email, link).await?;
     Ok(invitation)
 }
 
-/// Makes a link to hand over, and mails nothing: for an invitation that waits, or for an address. Whoever holds it
+/// Creates a link to hand over, without an email: for a pending invitation, or for an address. Its holder
 /// signs in with that address to accept.
 ///
 /// # Errors
-/// Those of [`invite`]; [`InvitationError::NotFound`] when none like that waits.
+/// Those of [`invite`]; `record_not_found` if there is no such pending invitation.
 pub async fn make_link(
     tx: &mut Tx,
     host: &Host<'_>,
     invitee: &Invitee,
     role: Option<Role>,
     link: &Link,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     let (email, may_be_new) = match invitee {
-        Invitee { id: None, email: Some(email) } => {
-            (email.parse().map_err(InvitationError::NotAnAddress)?, true)
-        }
+        Invitee { id: None, email: Some(email) } => (email.parse().map_err(not_an_address)?, true),
         _ => (waiting(tx, host, invitee).await?, false),
     };
     put(tx, host, Offer { email: &email, role, profile: None, may_be_new, is_mailed: false }, link).await
 }
 
-/// Mails an invitation again, under a new token.
+/// Emails an invitation again, under a new token.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] when none like that waits.
+/// `record_not_found` if there is no such pending invitation.
 pub async fn resend(
     tx: &mut Tx,
     host: &Host<'_>,
     invitee: &Invitee,
     link: &Link,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     let email = waiting(tx, host, invitee).await?;
     let offer = Offer { email: &email, role: None, profile: None, may_be_new: false, is_mailed: true };
     let invitation = put(tx, host, offer, link).await?;
@@ -108,18 +106,18 @@ pub async fn resend(
     Ok(invitation)
 }
 
-/// Withdraws an invitation that waits, in one of the workspaces that the caller may enter, if they may invite there.
+/// Withdraws a pending invitation, in one of the workspaces that the caller may enter and invite to.
 ///
 /// # Errors
-/// [`InvitationError::NotFound`] where there is none, or the caller may not invite.
+/// `record_not_found` if there is none, or the caller may not invite.
 pub async fn cancel(
     tx: &mut Tx,
     entered: &[Authority],
     actor: &Actor,
     invitee: &Invitee,
-) -> Result<Invitation, InvitationError> {
+) -> Result<Invitation, Error> {
     if *invitee == Invitee::default() {
-        return Err(InvitationError::Nobody(&["invitation_id"]));
+        return Err(Error::missing(["invitation_id"]));
     }
     let inviting: Vec<_> = entered.iter().filter(|authority| authority.may("members:invite")).collect();
     let workspaces: Vec<_> = inviting.iter().map(|authority| authority.workspace().0).collect();
@@ -137,12 +135,12 @@ pub async fn cancel(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let reaches = |authority: &&Authority| {
         authority.workspace() == found.workspace_id && authority.role() >= found.role
     };
     if !inviting.into_iter().any(|authority| reaches(&authority)) {
-        return Err(InvitationError::AboveOwnRole);
+        return Err(standing::above_caller(found.role));
     }
     sqlx::query!("update invitations set cancelled_at = now() where id = $1", found.id.0)
         .execute(tx.conn())
@@ -153,15 +151,20 @@ pub async fn cancel(
     Ok(invitation)
 }
 
-/// What an address is compared by; none for what is no address, which nobody was invited by.
+/// The error of a malformed address.
+fn not_an_address(reason: &str) -> Error {
+    Error::invalid("email", reason)
+}
+
+/// The key of an address; none for a text that is no address, which has no invitation.
 fn key_of(invitee: &Invitee) -> Option<String> {
     invitee.email.as_deref().and_then(|email| email.parse::<Email>().ok()).map(|email| email.key().to_owned())
 }
 
-/// The address of an invitation that waits.
-async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, InvitationError> {
+/// The address of a pending invitation.
+async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Email, Error> {
     if *invitee == Invitee::default() {
-        return Err(InvitationError::Nobody(&["member_id"]));
+        return Err(Error::missing(["member_id"]));
     }
     let email = sqlx::query_scalar!(
         "select email from invitations
@@ -174,20 +177,15 @@ async fn waiting(tx: &mut Tx, host: &Host<'_>, invitee: &Invitee) -> Result<Emai
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InvitationError::NotFound)?;
-    email.parse().map_err(InvitationError::NotAnAddress)
+    .ok_or_else(Error::not_found)?;
+    email.parse().map_err(not_an_address)
 }
 
-/// Makes the invitation of an address, or renews the one that waits, under a new token.
-async fn put(
-    tx: &mut Tx,
-    host: &Host<'_>,
-    offer: Offer<'_>,
-    link: &Link,
-) -> Result<Invitation, InvitationError> {
+/// Creates the invitation of an address, or renews the pending one, under a new token.
+async fn put(tx: &mut Tx, host: &Host<'_>, offer: Offer<'_>, link: &Link) -> Result<Invitation, Error> {
     let Offer { email, role, profile, may_be_new, is_mailed } = offer;
     if standing::is_member(tx, host.workspace, email).await? {
-        return Err(InvitationError::AlreadyMember);
+        return Err(already_member());
     }
     let had = sqlx::query_scalar!(
         "select role from invitations
@@ -199,14 +197,14 @@ async fn put(
     .fetch_optional(tx.conn())
     .await?;
     if had.is_none() && !may_be_new {
-        return Err(InvitationError::NotFound);
+        return Err(Error::not_found());
     }
     let role = role.or(had).unwrap_or(Role::Member);
-    if role > host.role || had.is_some_and(|had| had > host.role) {
-        return Err(InvitationError::AboveOwnRole);
+    if let Some(above) = [Some(role), had].into_iter().flatten().find(|&role| role > host.role) {
+        return Err(standing::above_caller(above));
     }
     if !standing::may_give(tx.conn(), host.workspace, host.held, role).await? {
-        return Err(InvitationError::MoreThanHeld);
+        return Err(standing::more_than_held(role));
     }
     let id = sqlx::query_scalar!(
         "insert into invitations as i (id, workspace_id, email, email_key, role, token_hash, is_mailed, profile,
@@ -237,8 +235,8 @@ async fn put(
     find(tx, id).await
 }
 
-/// An invitation that has not been accepted, as it is in this transaction.
-async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, InvitationError> {
+/// An unaccepted invitation, as it is in this transaction.
+async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, Error> {
     let row = sqlx::query!(
         r#"select id, workspace_id, email, role, profile as "profile: Json<InvitedProfile>",
                   invited_by, created_at, sent_at, expires_at, cancelled_at
@@ -266,14 +264,15 @@ async fn find(tx: &mut Tx, id: InvitationId) -> Result<Invitation, InvitationErr
     })
 }
 
-/// Mails the link, in the workspace's name. The name in it is the account's: nothing that the inviter wrote.
+/// Emails the link, in the workspace's name. The inviter's name in it is the account's, not one that the
+/// inviter wrote here.
 async fn write(
     tx: &mut Tx,
     host: &Host<'_>,
     invitation: &Invitation,
     email: &Email,
     link: &Link,
-) -> Result<(), InvitationError> {
+) -> Result<(), Error> {
     let from = sqlx::query!(
         r#"select w.name, w.branding, i.name as "inviter?", u.name as "invited?"
              from workspaces w
@@ -287,7 +286,7 @@ async fn write(
     .fetch_one(tx.conn())
     .await?;
     let inviter = from.inviter.as_deref().and_then(mail::shown);
-    let invites = inviter.map_or_else(|| "you are invited".to_owned(), |name| format!("{name} invites you"));
+    let invites = inviter.map_or_else(|| "You are invited".to_owned(), |name| format!("{name} invites you"));
     let (title, workspace) = match mail::shown(&from.name) {
         Some(name) => (name.clone(), format!("the workspace \"{name}\"")),
         None => ("a workspace".to_owned(), "a workspace".to_owned()),
@@ -299,7 +298,7 @@ async fn write(
         lines: vec![format!("{invites} to join {workspace} as {}.", invitation.role)],
         action: Some(Action { label: "Accept the invitation".to_owned(), url: link.url.clone() }),
         after: vec![
-            "The link is good once, and for seven days. If you don't want to join, you need do nothing."
+            "This link can be used once and expires in 7 days. If you don't want to join, ignore this email."
                 .to_owned(),
         ],
     };

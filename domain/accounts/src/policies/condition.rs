@@ -1,68 +1,68 @@
-//! Reading conditions: what there is to say, and how deep and long it may get.
+//! Parsing conditions: the operators, and the limits of depth and length.
 
 use domain::FieldErrors;
 use serde_json::{Map, Value};
 
-/// Conditions within conditions.
+/// Maximum depth of nested conditions.
 const DEEPEST: usize = 16;
-/// Conditions altogether.
+/// Maximum number of conditions.
 const MOST: usize = 500;
-/// Values in one list.
+/// Maximum number of values in one list.
 const LONGEST_LIST: usize = 1_000;
-/// Names in the path of a column or of a member of the auth context.
+/// Maximum number of names in the path of a column or of a member of the auth context.
 const LONGEST_PATH: usize = 8;
 
 /// A condition on a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
-    /// True, or false, whatever the row.
+    /// A constant.
     Always(bool),
-    /// All of them. Of none: true.
+    /// Conjunction; true if empty.
     And(Vec<Condition>),
-    /// One of them. Of none: false.
+    /// Disjunction; false if empty.
     Or(Vec<Condition>),
-    /// Not that.
+    /// Negation.
     Not(Box<Condition>),
-    /// Two values compared.
+    /// Comparison of two values.
     Compare(Comparison, Operand, Operand),
-    /// One of a list.
+    /// Membership in a list.
     In(Operand, Vec<Value>),
-    /// A value that isn't there, or is null.
+    /// Whether a value is missing or null.
     IsNull(Operand),
 }
 
-/// How two values are compared: numbers by size, texts by their characters, and only what is of one type.
+/// Comparison operators: numbers by value, texts by their characters, and only values of the same type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
-    /// The same.
+    /// Equal.
     Eq,
-    /// Not the same.
+    /// Not equal.
     Ne,
-    /// Less.
+    /// Less than.
     Lt,
-    /// Less, or the same.
+    /// Less than or equal.
     Lte,
-    /// More.
+    /// Greater than.
     Gt,
-    /// More, or the same.
+    /// Greater than or equal.
     Gte,
 }
 
-/// A value that is compared.
+/// An operand of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
-    /// Of the row, by its path.
+    /// A column of the row, by its path.
     Column(Vec<String>),
-    /// Of whoever asks, by its path.
+    /// A member of the auth context, by its path.
     Auth(Vec<String>),
-    /// Itself.
+    /// A literal.
     Literal(Value),
 }
 
 impl Comparison {
     const ALL: [Self; 6] = [Self::Eq, Self::Ne, Self::Lt, Self::Lte, Self::Gt, Self::Gte];
 
-    /// Its name in conditions.
+    /// Name in conditions.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -77,10 +77,10 @@ impl Comparison {
 }
 
 impl Condition {
-    /// Reads a condition whose path is `at`.
+    /// Parses a condition whose path is `at`.
     ///
     /// # Errors
-    /// All that is wrong, by path.
+    /// All errors, by path.
     pub fn read(value: &Value, at: &str) -> Result<Self, FieldErrors> {
         let mut reader = Reader { errors: FieldErrors::new(), read: 0 };
         let condition = reader.condition(value, at, 1);
@@ -132,7 +132,7 @@ impl Reader {
                 }
                 None => self.refuse(
                     &at,
-                    "is no operator: there are and, or, not, eq, ne, lt, lte, gt, gte, in and is_null",
+                    "is no operator; allowed are and, or, not, eq, ne, lt, lte, gt, gte, in and is_null",
                 ),
             },
         }
@@ -142,7 +142,7 @@ impl Reader {
         let Value::Array(items) = value else { return self.refuse(at, "must be a list of conditions") };
         let mut conditions = Vec::new();
         for (place, item) in items.iter().enumerate() {
-            // All that is wrong is told, but not the same of each of a million.
+            // All errors are reported, but not the same for each of a million.
             if self.read > MOST {
                 return None;
             }
@@ -194,7 +194,7 @@ impl Reader {
     }
 }
 
-/// The name and the value of an object that has one member.
+/// The name and the value of an object with one member.
 fn only_member(value: &Value) -> Option<(&str, &Value)> {
     let members: &Map<String, Value> = value.as_object()?;
     let (name, value) = members.iter().next()?;

@@ -1,4 +1,4 @@
-//! Judging rows: whether a condition holds, and what decided it.
+//! Evaluating a condition on rows, with the reason for the result.
 
 use std::cmp::Ordering;
 
@@ -6,26 +6,26 @@ use serde_json::{Map, Value};
 
 use super::condition::{Comparison, Condition, Operand};
 
-/// Characters of a value that a reason shows.
+/// Maximum number of characters of a value in a reason.
 const SHOWN: usize = 40;
-/// Characters of a reason.
+/// Maximum number of characters of a reason.
 const LONGEST: usize = 500;
 
-/// Whether a condition holds, if that can be told, and why.
+/// The result of a condition, unknown if null, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Judgement {
     pub(super) holds: Option<bool>,
     pub(super) because: String,
 }
 
-/// A row, and who asks for it.
+/// A row, and the context of the caller.
 #[derive(Clone, Copy)]
 struct Case<'c> {
     row: &'c Map<String, Value>,
     auth: &'c Map<String, Value>,
 }
 
-/// Judges one row.
+/// Evaluates the condition on one row.
 pub(super) fn judge(condition: &Condition, row: &Map<String, Value>, auth: &Map<String, Value>) -> Judgement {
     let Judgement { holds, because } = Case { row, auth }.judge(condition);
     Judgement { holds, because: cut(&because, LONGEST) }
@@ -40,8 +40,8 @@ impl Case<'_> {
                 let Judgement { holds, because } = self.judge(inner);
                 told(holds.map(|holds| !holds), format!("not: {because}"))
             }
-            Condition::And(parts) => self.all(parts, true, "all of nothing holds"),
-            Condition::Or(parts) => self.all(parts, false, "one of nothing doesn't hold"),
+            Condition::And(parts) => self.all(parts, true, "an empty `and` is true"),
+            Condition::Or(parts) => self.all(parts, false, "an empty `or` is false"),
             Condition::Compare(comparison, left, right) => {
                 let (a, b) = (self.value(left), self.value(right));
                 let holds = compare(*comparison, a, b);
@@ -69,8 +69,8 @@ impl Case<'_> {
         }
     }
 
-    /// `and` (`neutral` true) and `or` (`neutral` false): what isn't neutral decides, then what can't be told; and
-    /// if all are neutral, all of them do.
+    /// `and` (`neutral` true) and `or` (`neutral` false): a result that isn't neutral decides, then an unknown
+    /// one; and if all are neutral, the result is neutral.
     fn all(self, parts: &[Condition], neutral: bool, of_none: &str) -> Judgement {
         let mut untold = None;
         let mut reasons = Vec::new();
@@ -133,7 +133,7 @@ fn word(holds: Option<bool>) -> &'static str {
     }
 }
 
-/// A text, or as much of it as that.
+/// A text, cut to the given length.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),

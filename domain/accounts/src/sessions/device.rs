@@ -1,7 +1,7 @@
-//! What a session was opened with, in words. Clients say what they like; this is for people to know their own
-//! devices by, and nothing is decided by it.
+//! A description of the client of a session, from its `User-Agent`: for users to recognise their own
+//! devices; no decision depends on it.
 
-/// Tried in this order: most of them claim to be some of those behind them, too.
+/// Checked in this order: most browsers claim to be some of those behind them, too.
 const BROWSERS: [(&str, &str); 9] = [
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -23,7 +23,7 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// A browser and a system, as far as they can be told.
+/// Browser and system, as far as they can be recognised.
 pub(super) fn device(user_agent: Option<&str>) -> String {
     let said = user_agent.unwrap_or_default();
     let find = |known: &[(&str, &'static str)]| {

@@ -1,8 +1,8 @@
-//! A person's sessions: where they are signed in, and ending those that they don't know.
+//! A user's sessions: listing them, and ending unknown ones.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, SessionId, UserId,
+    Actor, Error, SessionId, UserId,
     audit::{self, Entry},
 };
 use jobs::Tx;
@@ -10,31 +10,31 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{Ended, SessionError, device::device, end_all, note_ended};
+use super::{Ended, device::device, end_all, note_ended};
 
-/// A sign-in that is still good.
+/// A valid session.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Session {
-    /// The session.
+    /// Session id.
     pub id: SessionId,
-    /// What it was opened with, for people: a browser and a system, as far as the client has said.
+    /// Description of the client, for display: browser and system, as far as its `User-Agent` names them.
     pub device: String,
-    /// What the client said it was.
+    /// `User-Agent` of the client; null if none was sent.
     pub user_agent: Option<String>,
-    /// The address that it was opened from.
+    /// IP address that the session was opened from; null if not known.
     pub ip: Option<String>,
-    /// When it was opened.
+    /// Opening time.
     pub created_at: DateTime<Utc>,
-    /// When its tokens were refreshed last.
+    /// Time of the latest refresh of its tokens.
     pub last_used_at: DateTime<Utc>,
-    /// Whether the request came in this one.
+    /// Whether this is the session of the request.
     pub current: bool,
-    /// Whether a member of staff opened it, to act as this person.
+    /// Whether staff opened it, to act as this user.
     pub impersonated: bool,
 }
 
-/// The sessions of a person that have not ended and can still be refreshed, the newest first; the one that asks
-/// is among them, and those in which staff act as the person.
+/// The valid sessions of a user that can still be refreshed, the newest first; including the current one,
+/// and those in which staff act as the user.
 pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec<Session>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select s.id, s.user_agent, s.ip, s.created_at, s.last_used_at,
@@ -60,16 +60,11 @@ pub async fn list(pool: &PgPool, user: UserId, current: SessionId) -> Result<Vec
     Ok(rows.collect())
 }
 
-/// Ends one of a person's sessions.
+/// Ends one of a user's sessions.
 ///
 /// # Errors
-/// [`SessionError::NotFound`] when it isn't theirs, or has ended.
-pub async fn revoke(
-    tx: &mut Tx,
-    user: UserId,
-    session: SessionId,
-    actor: &Actor,
-) -> Result<(), SessionError> {
+/// `record_not_found` if it isn't the user's, or has ended.
+pub async fn revoke(tx: &mut Tx, user: UserId, session: SessionId, actor: &Actor) -> Result<(), Error> {
     let ended = sqlx::query!(
         "update sessions set revoked_at = now(), revoked_for = $3
           where id = $1 and user_id = $2 and revoked_at is null",
@@ -80,12 +75,12 @@ pub async fn revoke(
     .execute(tx.conn())
     .await?;
     if ended.rows_affected() == 0 {
-        return Err(SessionError::NotFound);
+        return Err(Error::not_found());
     }
     Ok(note_ended(tx, actor, session, Ended::Revoked).await?)
 }
 
-/// Ends all of a person's sessions but the current one; answers how many those were.
+/// Ends all of a user's sessions except the current one; answers their number.
 pub async fn revoke_others(
     tx: &mut Tx,
     user: UserId,

@@ -1,40 +1,40 @@
-//! The end of a sign-up, given to whoever holds its token.
+//! The end of a sign-up, delivered to the holder of its token.
 
 use chrono::{DateTime, Duration, Utc};
-use domain::{SessionId, WorkspaceId, secret};
+use domain::{Error, SessionId, WorkspaceId, secret};
 use jobs::Database;
 
-use super::{Door, SignupError};
+use super::Door;
 use crate::sessions::{self, Client, Opened};
 
-/// How long after its end a sign-up still delivers tokens.
+/// Time after its end in which a sign-up still delivers tokens.
 const DELIVERABLE: Duration = Duration::minutes(15);
 
-/// What the end of a sign-up gives to whoever holds its token.
+/// The result of a sign-up for the holder of its token.
 #[derive(Debug, Clone)]
 pub struct Delivered {
-    /// By which door.
+    /// Flow.
     pub door: Door,
-    /// The session, with the same refresh token at each delivery; none once it is too late, when that token has
-    /// been used, or when the session has ended since: sign in instead. None ever by a door that makes no account:
-    /// whoever waits there is somebody already, or is not the owner.
+    /// Session, with the same refresh token at each delivery; none after the delivery period, when that token has
+    /// been used, or when the session has ended: sign in instead. Always none for a flow that creates no account:
+    /// its caller is signed in already, or is not the owner.
     pub session: Option<Opened>,
-    /// When the session was opened: its first tokens are as of then.
+    /// Opening time of the session: its first tokens are as of then.
     pub opened_at: DateTime<Utc>,
-    /// The workspace.
+    /// Workspace id.
     pub workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     pub workspace_name: String,
-    /// Where to pay, when that is still to be done.
+    /// URL of the payment page, if the payment is still to be made.
     pub checkout_url: Option<String>,
 }
 
-/// Delivers the end of a completed sign-up. The first delivery opens the session; later ones give the same
-/// refresh token again, as long as nobody has used it.
+/// Delivers the end of a completed sign-up. The first delivery opens the session; later ones answer the same
+/// refresh token again, until it is used.
 ///
 /// # Errors
-/// [`SignupError::NotFound`] when there is no completed sign-up of that token.
-pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, SignupError> {
+/// `record_not_found` if there is no completed sign-up with that token.
+pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Error> {
     let mut tx = database.begin().await?;
     let signup = sqlx::query!(
         r#"select s.id, s.door as "door: Door", s.checkout_url, s.user_id, s.workspace_id, s.company_name,
@@ -48,7 +48,7 @@ pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Sign
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(SignupError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let user = signup.user_id;
     let session = if !signup.in_time || !signup.door.makes_account() {
         None
@@ -78,8 +78,8 @@ pub async fn deliver(database: &Database, token: &str) -> Result<Delivered, Sign
     })
 }
 
-/// The refresh token that a sign-up's session begins with: made of the sign-up's own token, so that it is the same
-/// at each delivery and stored nowhere. That token is as long a secret.
+/// The first refresh token of a sign-up's session: derived from the sign-up's own token, so that it is the same
+/// at each delivery and stored nowhere. That token is an equally long secret.
 fn refresh_token(token: &str, session: SessionId) -> String {
     secret::derive(token, &format!("refresh token of session {}", session.0))
 }

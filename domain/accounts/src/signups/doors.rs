@@ -1,8 +1,8 @@
-//! The requests by which someone comes to a workspace. Each is one transaction: a row of `signups`, what it
-//! reserves, and its job.
+//! The requests of the sign-up flows. Each is one transaction: a row of `signups`, its
+//! reservations, and its job.
 
 use domain::{
-    Actor, Email, UserId, WorkspaceId,
+    Actor, Email, Error, ErrorKind, UserId, WorkspaceId,
     audit::{self, Entry},
     secret,
 };
@@ -10,17 +10,12 @@ use jobs::{JobId, NewJob, Origin, Tx};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{Door, Reader, SignupError, Started, undo};
+use super::{Door, Reader, Started, undo};
 use crate::signups::SignupId;
 use crate::stripe::StripeInviteId;
-use crate::{
-    job_kinds::ProvisionWorkspace,
-    sessions::Client,
-    stripe::invites::{self, InviteError},
-    users::Password,
-};
+use crate::{job_kinds::ProvisionWorkspace, sessions::Client, stripe::invites, users::Password};
 
-/// What someone who wants an account says.
+/// A sign-up for an account.
 #[derive(Debug)]
 pub struct NewSignup {
     email: Email,
@@ -31,59 +26,54 @@ pub struct NewSignup {
     skip_seed: bool,
 }
 
-/// What someone who has paid and wants an account says. What they leave out is as they told Stripe.
+/// A sign-up after a payment. Absent values are those known to Stripe.
 #[derive(Debug, Default)]
 pub struct NewInvitedSignup {
-    /// The invite's code.
+    /// Invite code.
     pub invite_code: String,
-    /// Needed without an identity at Clerk.
+    /// Password; required without a Clerk id.
     pub password: Option<String>,
-    /// What they are called.
+    /// Full name.
     pub full_name: Option<String>,
-    /// What the workspace will be called.
+    /// Name of the new workspace.
     pub company_name: Option<String>,
-    /// Who they are at Clerk, by which they will sign in.
+    /// User id at Clerk, for signing in by it.
     pub clerk_id: Option<String>,
-    /// Whether the workspace begins without an example of a recordset.
+    /// Whether the workspace is created without the example recordset.
     pub skip_seed: bool,
 }
 
-/// A workspace that someone who has an account wants.
+/// Another workspace for an existing account.
 #[derive(Debug, Clone)]
 pub struct NewOwnedWorkspace<'a> {
-    /// Who.
+    /// Owner.
     pub owner: UserId,
-    /// What it will be called.
+    /// Name of the workspace.
     pub name: &'a str,
-    /// Whether it begins without an example of a recordset.
+    /// Whether it is created without the example recordset.
     pub skip_seed: bool,
-    /// How many workspaces one person may own.
+    /// Maximum number of workspaces that one user may own.
     pub at_most: i64,
-    /// The code of an invite by which it is paid already.
+    /// Code of an invite with which it has been paid.
     pub invite_code: Option<&'a str>,
 }
 
-/// A workspace that staff makes for somebody.
+/// A workspace that staff creates for another user.
 #[derive(Debug, Clone)]
 pub struct NewProvision<'a> {
-    /// The owner's address; their account is made if there is none.
+    /// Email address of the owner, whose account is created if there is none.
     pub email: &'a str,
-    /// What a new owner is called.
+    /// Full name of a new owner.
     pub full_name: &'a str,
-    /// What the workspace will be called.
+    /// Name of the workspace.
     pub workspace_name: &'a str,
-    /// Whether it begins without an example of a recordset.
+    /// Whether it is created without the example recordset.
     pub skip_seed: bool,
 }
 
 impl NewSignup {
-    /// Reads what was sent; all that is wrong is said at once.
-    pub fn parse(
-        email: &str,
-        password: String,
-        full_name: &str,
-        company_name: &str,
-    ) -> Result<Self, SignupError> {
+    /// Parses the request; all errors are reported together.
+    pub fn parse(email: &str, password: String, full_name: &str, company_name: &str) -> Result<Self, Error> {
         let mut reader = Reader::default();
         let email = reader.email(email);
         let password = reader.password(password, email.as_ref());
@@ -102,25 +92,25 @@ impl NewSignup {
         reader.finish(read)
     }
 
-    /// The same, to be paid with that after a trial.
+    /// The same, to be paid with that method after a trial.
     ///
     /// # Errors
-    /// [`SignupError::Invalid`] when that can't be an id at Stripe.
-    pub fn paid_with(self, payment_method_id: &str) -> Result<Self, SignupError> {
+    /// `record_invalid` if that can't be an id at Stripe.
+    pub fn paid_with(self, payment_method_id: &str) -> Result<Self, Error> {
         let mut reader = Reader::default();
         let id = reader.foreign_id("payment_method_id", payment_method_id);
         let id = reader.finish(id)?;
         Ok(Self { payment_method_id: Some(id), ..self })
     }
 
-    /// The same, with or without an example of a recordset.
+    /// The same, with or without the example recordset.
     #[must_use]
     pub fn skip_seed(self, skip_seed: bool) -> Self {
         Self { skip_seed, ..self }
     }
 }
 
-/// A row of `signups` about to be.
+/// A row of `signups` to be inserted.
 struct Reservation<'a> {
     door: Door,
     email: &'a Email,
@@ -135,7 +125,7 @@ struct Reservation<'a> {
     payment_method_id: Option<&'a str>,
 }
 
-/// Inserts the row and enqueues its job; none when another one that is pending makes an account of the address.
+/// Inserts the row and enqueues its job; none if another pending sign-up creates an account with the address.
 async fn reserve(
     tx: &mut Tx,
     new: Reservation<'_>,
@@ -186,16 +176,23 @@ async fn has_account(tx: &mut Tx, email: &Email) -> Result<bool, sqlx::Error> {
         .await
 }
 
-/// An address as it is stored, which was one when it was stored.
+/// The account has been closed.
+fn user_inactive() -> Error {
+    Error::conflict("user_inactive", "the account with this email address is not active")
+}
+
+/// Another sign-up with the address has not ended yet.
+fn signup_pending() -> Error {
+    let message = "a sign-up with this email address is pending: retry in a moment";
+    Error::conflict("signup_pending", message)
+}
+
+/// A stored address, which was valid when it was stored.
 fn stored(email: &str) -> Result<Email, sqlx::Error> {
     email.parse().map_err(|reason: &str| sqlx::Error::Decode(reason.into()))
 }
 
-async fn hash(password: Password) -> Result<String, SignupError> {
-    Ok(password.hash().await?)
-}
-
-/// A sign-up whose password is hashed, which takes too long for a transaction.
+/// A sign-up with a hashed password; hashing takes too long for a transaction.
 pub struct HashedSignup {
     email: Email,
     password_hash: String,
@@ -209,24 +206,24 @@ impl NewSignup {
     /// Hashes the password.
     ///
     /// # Errors
-    /// [`SignupError::Hash`].
-    pub async fn hashed(self) -> Result<HashedSignup, SignupError> {
+    /// `overloaded`.
+    pub async fn hashed(self) -> Result<HashedSignup, Error> {
         let Self { email, password, full_name, company_name, payment_method_id, skip_seed } = self;
-        let password_hash = hash(password).await?;
+        let password_hash = password.hash().await?;
         Ok(HashedSignup { email, password_hash, full_name, company_name, payment_method_id, skip_seed })
     }
 }
 
-/// Reserves the address and enqueues the job that makes the account.
+/// Reserves the address and enqueues the job that creates the account.
 ///
 /// # Errors
-/// [`SignupError::EmailTaken`] when an account or another live sign-up has the address.
+/// `email_taken` if an account or another pending sign-up has the address.
 pub async fn start(
     tx: &mut Tx,
     new: HashedSignup,
     client: &Client,
     origin: Origin,
-) -> Result<Started, SignupError> {
+) -> Result<Started, Error> {
     undo::give_back(tx, new.email.key()).await?;
     let reservation = Reservation {
         door: Door::Signup,
@@ -241,17 +238,17 @@ pub async fn start(
         stripe_invite_id: None,
         payment_method_id: new.payment_method_id.as_deref(),
     };
-    let started = reserve(tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
-    // After the reservation: whoever held it before has committed the account by now.
+    let started = reserve(tx, reservation, client, origin).await?.ok_or_else(Error::email_taken)?;
+    // After the reservation: its previous holder has committed the account by now.
     if has_account(tx, &new.email).await? {
-        return Err(SignupError::EmailTaken);
+        return Err(Error::email_taken());
     }
-    // The job makes the entries of what it makes.
+    // The job adds the audit entries of what it creates.
     tx.mark_noted();
     Ok(started)
 }
 
-/// An invited sign-up, read, with the password hashed.
+/// A parsed sign-up with an invite, with the password hashed.
 pub struct ReadInvitedSignup {
     invite_code: String,
     password_hash: String,
@@ -261,51 +258,50 @@ pub struct ReadInvitedSignup {
     skip_seed: bool,
 }
 
-/// Reads an invited sign-up; all that is wrong is said at once.
+/// Parses a sign-up with an invite; all errors are reported together.
 ///
 /// # Errors
-/// [`SignupError::Invite`] when there is no such invite; [`SignupError::Invalid`] and [`SignupError::Missing`].
-pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadInvitedSignup, SignupError> {
-    // Looked at before anything costs us a hash; used when the sign-up starts.
-    let invite = invites::find(pool, &new.invite_code).await;
-    let seen = match invite {
-        // One that a failed sign-up has used is given back then.
-        Err(InviteError::Over) | Ok(_) => invite.ok(),
-        Err(error) => return Err(error.into()),
+/// `record_not_found` if there is no such invite; `record_invalid` and `parameter_missing`.
+pub async fn read_invited(pool: &PgPool, new: NewInvitedSignup) -> Result<ReadInvitedSignup, Error> {
+    // Checked before the cost of a hash; redeemed when the sign-up starts.
+    let seen = match invites::find(pool, &new.invite_code).await {
+        // One redeemed by a sign-up that fails becomes valid again then.
+        Err(error) if *error.kind() == ErrorKind::Gone => None,
+        found => Some(found?),
     };
     let mut reader = Reader::default();
     let email = seen.as_ref().map(address).transpose()?;
     let clerk_id = new.clerk_id.as_deref().and_then(|id| reader.foreign_id("clerk_id", id));
     let password = match new.password {
         Some(password) => reader.password(password, email.as_ref()),
-        // Nobody knows it: they sign in by Clerk.
+        // A random one: the user signs in by Clerk.
         None if clerk_id.is_some() => Password::parse(secret::generate(), None).ok(),
-        None if new.clerk_id.is_none() => return Err(SignupError::Missing(vec!["password".to_owned()])),
+        None if new.clerk_id.is_none() => return Err(Error::missing(["password"])),
         None => None,
     };
     let full_name = new.full_name.as_deref().and_then(|name| reader.name("full_name", name));
     let company_name = new.company_name.as_deref().and_then(|name| reader.name("company_name", name));
-    let password_hash = hash(reader.finish(password)?).await?;
+    let password_hash = reader.finish(password)?.hash().await?;
     let NewInvitedSignup { invite_code, skip_seed, .. } = new;
     Ok(ReadInvitedSignup { invite_code, password_hash, full_name, company_name, clerk_id, skip_seed })
 }
 
-/// The address that has paid.
-fn address(invite: &invites::Invite) -> Result<Email, InviteError> {
-    invite.email.parse().map_err(|_| InviteError::NotFound)
+/// The address of the payment.
+fn address(invite: &invites::Invite) -> Result<Email, Error> {
+    invite.email.parse().map_err(|_| Error::not_found())
 }
 
-/// Uses an invite, reserves its address and enqueues the job that makes the account.
+/// Redeems an invite, reserves its address and enqueues the job that creates the account.
 ///
 /// # Errors
-/// [`SignupError::Invite`] when the invite is not there or was used; [`SignupError::EmailTaken`] and
-/// [`SignupError::ClerkIdTaken`].
+/// `record_not_found` if the invite doesn't exist, `gone` when it was used; `email_taken` and
+/// `clerk_id_taken`.
 pub async fn start_invited(
     tx: &mut Tx,
     new: ReadInvitedSignup,
     client: &Client,
     origin: Origin,
-) -> Result<Started, SignupError> {
+) -> Result<Started, Error> {
     let wanted = invites::wanted(tx, &new.invite_code).await?;
     let email = address(&wanted.invite)?;
     undo::give_back(tx, email.key()).await?;
@@ -315,7 +311,7 @@ pub async fn start_invited(
     let (Some(full_name), Some(company_name)) = (&full_name, &company_name) else {
         let absent = [("full_name", full_name.is_none()), ("company_name", company_name.is_none())];
         let names = absent.into_iter().filter(|(_, is_absent)| *is_absent);
-        return Err(SignupError::Missing(names.map(|(name, _)| name.to_owned()).collect()));
+        return Err(Error::missing(names.map(|(name, _)| name)));
     };
     let reservation = Reservation {
         door: Door::StripeInvite,
@@ -330,9 +326,9 @@ pub async fn start_invited(
         stripe_invite_id: Some(wanted.id),
         payment_method_id: None,
     };
-    let started = reserve(tx, reservation, client, origin).await?.ok_or(SignupError::EmailTaken)?;
+    let started = reserve(tx, reservation, client, origin).await?.ok_or_else(Error::email_taken)?;
     if has_account(tx, &email).await? {
-        return Err(SignupError::EmailTaken);
+        return Err(Error::email_taken());
     }
     let is_known = sqlx::query_scalar!(
         r#"select exists (select from users where clerk_id = $1) as "known!""#,
@@ -341,22 +337,23 @@ pub async fn start_invited(
     .fetch_one(tx.conn())
     .await?;
     if is_known {
-        return Err(SignupError::ClerkIdTaken);
+        return Err(Error::conflict("clerk_id_taken", "an account with this Clerk identity already exists"));
     }
-    // The job makes the entries of what it makes.
+    // The job adds the audit entries of what it creates.
     tx.mark_noted();
     Ok(started)
 }
 
-/// Enqueues the job that makes another workspace for someone who has an account.
+/// Enqueues the job that creates another workspace for an existing account.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::Invite`] for a code that is not good; [`SignupError::TooManyWorkspaces`], also when those under way would be too many.
+/// `record_invalid`; `record_not_found` and `gone` for an invalid code; `limit_exceeded`,
+/// counting pending ones.
 pub async fn create_workspace(
     tx: &mut Tx,
     new: NewOwnedWorkspace<'_>,
     actor: &Actor,
-) -> Result<Started, SignupError> {
+) -> Result<Started, Error> {
     let mut reader = Reader::default();
     let name = reader.name("name", new.name);
     let name = reader.finish(name)?;
@@ -366,14 +363,14 @@ pub async fn create_workspace(
     if let Some(email_key) = email_key {
         undo::give_back(tx, &email_key).await?;
     }
-    // One at a time for one person, so that they are counted right.
+    // One at a time for one user, so that they are counted correctly.
     let owner = sqlx::query!(
         "select email, name from users where id = $1 and is_active for no key update",
         new.owner.0,
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(SignupError::UserInactive)?;
+    .ok_or_else(user_inactive)?;
     let owned = sqlx::query_scalar!(
         r#"select (select count(*) from live_memberships where user_id = $1 and role = 'owner')
                   + (select count(*) from signups s
@@ -384,9 +381,11 @@ pub async fn create_workspace(
     )
     .fetch_one(tx.conn())
     .await?;
-    // A workspace that is paid for is not one of those that anybody may have.
+    // A paid workspace doesn't count towards the limit.
     if owned >= new.at_most && new.invite_code.is_none() {
-        return Err(SignupError::TooManyWorkspaces(owned));
+        return Err(Error::limit_exceeded(format!(
+            "you already own {owned} workspaces, which is the maximum"
+        )));
     }
     let invite = match new.invite_code {
         None => None,
@@ -412,13 +411,13 @@ pub async fn create_workspace(
     request(tx, reservation, actor).await
 }
 
-/// Finds or makes the owner's account, and enqueues the job that makes their workspace. A new
-/// account has no password: its owner is written to when the workspace is ready.
+/// Finds or creates the owner's account, and enqueues the job that creates their workspace. A new
+/// account has no password: its owner is notified by email when the workspace is ready.
 ///
 /// # Errors
-/// [`SignupError::Invalid`]; [`SignupError::UserInactive`]; [`SignupError::AddressNotVerified`];
-/// [`SignupError::SignupPending`].
-pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Result<Started, SignupError> {
+/// `record_invalid`; `user_inactive`; `address_not_verified`;
+/// `signup_pending`.
+pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Result<Started, Error> {
     let mut reader = Reader::default();
     let email = reader.email(new.email);
     let full_name = reader.name("full_name", new.full_name);
@@ -427,7 +426,7 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
         reader.finish(email.zip(full_name).zip(name).map(|((e, f), n)| (e, f, n)))?;
 
     undo::give_back(tx, email.key()).await?;
-    // Of two at once, the second waits for the first's commit, and then finds its account.
+    // Of two concurrent requests, the second waits for the first's commit, and then finds its account.
     let made = sqlx::query_scalar!(
         "insert into users (id, email, email_key, name) values ($1, $2, $3, $4)
          on conflict (email_key) do nothing returning id",
@@ -446,13 +445,16 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(SignupError::SignupPending)?;
+    .ok_or_else(signup_pending)?;
     if !owner.is_active {
-        return Err(SignupError::UserInactive);
+        return Err(user_inactive());
     }
-    // Whoever signed up under the address has not shown that it is theirs.
+    // A sign-up under the address has not proved to own it.
     if owner.is_unproved {
-        return Err(SignupError::AddressNotVerified);
+        return Err(Error::conflict(
+            "address_not_verified",
+            "the account with this email address has not verified it; it must be verified first",
+        ));
     }
     if let Some(user) = made {
         audit::record(tx, None, actor, Entry::new("user", "created", user, json!({ "by": "provision" })))
@@ -474,10 +476,10 @@ pub async fn provision(tx: &mut Tx, new: NewProvision<'_>, actor: &Actor) -> Res
     request(tx, reservation, actor).await
 }
 
-/// Reserves a workspace for an account that exists, and notes the request.
-async fn request(tx: &mut Tx, new: Reservation<'_>, actor: &Actor) -> Result<Started, SignupError> {
+/// Reserves a workspace for an existing account, and records the request.
+async fn request(tx: &mut Tx, new: Reservation<'_>, actor: &Actor) -> Result<Started, Error> {
     let client = Client { user_agent: actor.user_agent.clone(), ip: actor.ip.clone() };
-    let started = reserve(tx, new, &client, actor.origin()).await?.ok_or(SignupError::SignupPending)?;
+    let started = reserve(tx, new, &client, actor.origin()).await?.ok_or_else(signup_pending)?;
     let entry = Entry::new("workspace", "requested", started.workspace_id, json!({}));
     audit::record(tx, None, actor, entry).await?;
     Ok(started)
@@ -490,7 +492,7 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let refused = NewSignup::parse("ada", "short".into(), " ", "Two\nlines").unwrap_err();
-        let SignupError::Invalid(fields) = refused else { panic!("{refused:?}") };
+        let (ErrorKind::Invalid(fields), ..) = refused.into_parts() else { panic!("must be refused") };
         assert_eq!(
             fields.into_iter().collect::<Vec<_>>(),
             [

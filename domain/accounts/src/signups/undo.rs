@@ -1,5 +1,5 @@
-//! Taking a sign-up back that has failed for good: what it reserved is free again, and of what it made nothing
-//! is left that anybody could enter.
+//! Undoing a sign-up that has failed finally: its reservations are released, and nothing that it created
+//! remains accessible.
 
 use domain::{UserId, WorkspaceId, workspace_schema};
 use jobs::{Database, Tx};
@@ -7,15 +7,15 @@ use jobs::{Database, Tx};
 use super::{Signup, SignupId};
 use crate::stripe::StripeInviteId;
 
-/// Gives the address and the invite free again: the job will not make an account of them.
+/// Releases the address and the invite: the job will create no account of them.
 pub async fn abandon(database: &Database, id: SignupId) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
     sweep(&mut tx, &[id]).await?;
     tx.commit().await
 }
 
-/// The same for a sign-up that has made something already: its schema goes first, so that a kill in between
-/// leaves a sign-up that is made, or taken back, from the beginning.
+/// The same for a sign-up that has created something already: its schema is removed first, so that a kill in between
+/// leaves a sign-up that can be completed, or undone, from the start.
 pub async fn undo(database: &Database, signup: &Signup) -> Result<(), sqlx::Error> {
     let mut tx = database.begin().await?;
     workspace_schema::remove(&mut tx, signup.workspace_id).await?;
@@ -23,8 +23,8 @@ pub async fn undo(database: &Database, signup: &Signup) -> Result<(), sqlx::Erro
     abandon(database, signup.id).await
 }
 
-/// Takes back what holds an address although its job has ended without success. A schema that it made stays,
-/// entered by nobody: this is within somebody's request.
+/// Undoes a sign-up that holds an address although its job has ended without success. A schema that it created stays,
+/// inaccessible: this runs within another request.
 pub(super) async fn give_back(tx: &mut Tx, email_key: &str) -> Result<(), sqlx::Error> {
     let failed = sqlx::query_scalar!(
         "select s.id from signups s join finished_jobs f on f.id = s.job_id
@@ -36,8 +36,8 @@ pub(super) async fn give_back(tx: &mut Tx, email_key: &str) -> Result<(), sqlx::
     if failed.is_empty() { Ok(()) } else { sweep(tx, &failed).await }
 }
 
-/// Takes back what sign-ups hold that will never be made: the addresses, the invites, and workspaces and accounts that
-/// nobody has entered.
+/// Undoes sign-ups that will never be completed: their addresses, their invites, and workspaces and accounts without
+/// a sign-in.
 pub(crate) async fn sweep(tx: &mut Tx, ids: &[SignupId]) -> Result<(), sqlx::Error> {
     let abandoned = sqlx::query!(
         "update signups set state = 'abandoned', password_hash = null
@@ -64,7 +64,7 @@ pub(crate) async fn sweep(tx: &mut Tx, ids: &[SignupId]) -> Result<(), sqlx::Err
     .await?;
     let users: Vec<UserId> =
         abandoned.iter().filter(|signup| signup.makes_user).map(|signup| signup.user_id).collect();
-    // Held first, so that the next statement sees what whoever held them before has committed.
+    // Locked first, so that the next statement sees what the previous holders of the locks have committed.
     sqlx::query!("select id from users where id = any($1) for update", &users as &[UserId])
         .fetch_all(tx.conn())
         .await?;

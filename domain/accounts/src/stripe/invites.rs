@@ -1,10 +1,10 @@
-//! Invites: someone has paid through Stripe and has no account yet. Whoever holds an invite's code may make
-//! one, once. The code is in a mail, beside a short access code that finds the invite together with the
-//! address; both are stored as hashes.
+//! Invites: for people who have paid through Stripe and have no account yet. The holder of an invite's code may
+//! create one, once. The code is in an email, beside a short access code that finds the invite together with
+//! the address; both are stored as hashes.
 
 use chrono::{DateTime, Duration, Utc};
 use domain::{
-    DomainError, Email, Refusal, secret,
+    Email, Error, secret,
     throttle::{self, Subjects, Target, Verdict},
 };
 use jobs::{Database, Tx};
@@ -13,74 +13,51 @@ use sqlx::PgPool;
 
 use crate::stripe::StripeInviteId;
 
-/// How long an invite is good for.
+/// Lifetime of an invite.
 pub(super) const LIFETIME: Duration = Duration::days(90);
-/// Letters and digits that people don't mistake for one another.
+/// Letters and digits that are not easily confused.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// The letters and digits of an access code: 60 bits.
+/// Number of letters and digits of an access code: 60 bits.
 const ACCESS_CODE_LENGTH: usize = 12;
-/// The digits of an invite's id, when a code begins with it.
+/// Number of digits of an invite's id, when a code begins with it.
 const ID_LENGTH: usize = 32;
 
-/// An invite, as whoever holds its code sees it.
+/// An invite, as the holder of its code sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename = "StripeInvite")]
 pub struct Invite {
-    /// The address that has paid, and that the account will have.
+    /// Email address of the payment and of the future account.
     pub email: String,
-    /// What the payer is called, if they have said so.
+    /// Name of the payer; absent if not given.
     #[oai(skip_serializing_if_is_none)]
     pub name: Option<String>,
-    /// What their company is called, if they have said so.
+    /// Company of the payer; absent if not given.
     #[oai(skip_serializing_if_is_none)]
     pub company_name: Option<String>,
-    /// What they have paid for.
+    /// Plan that was paid for.
     pub plan: String,
-    /// Until when the invite is good.
+    /// Expiry time.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Why there is no invite.
-#[derive(Debug, thiserror::Error)]
-pub enum InviteError {
-    /// None has that code.
-    #[error("there is no such invite")]
-    NotFound,
-    /// It was used, or is too old.
-    #[error("the invite has been used, or is no longer good")]
-    Over,
-    /// There were too many wrong guesses; again after so many seconds.
-    #[error("too many attempts: try again in {0} seconds")]
-    Throttled(u64),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// The error of an invite that was used or has expired.
+fn over() -> Error {
+    Error::gone("the invite has been used or is no longer valid")
 }
 
-impl DomainError for InviteError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::Over => Refusal::Gone,
-            Self::Throttled(seconds) => Refusal::TooMany("sign_in_locked", *seconds),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// A fresh access code, in groups of four.
+/// A new access code, in groups of four.
 pub(super) fn access_code() -> String {
     let bytes: [u8; ACCESS_CODE_LENGTH] = rand::random();
     let code: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
     format!("{}-{}-{}", &code[..4], &code[4..8], &code[8..])
 }
 
-/// What is stored instead of an access code, however it is written.
+/// The stored form of an access code, however it is written.
 pub(super) fn access_code_hash(written: &str) -> Vec<u8> {
     secret::hash(&plain(written))
 }
 
-/// An access code without its groups, with what people write instead of digits.
+/// An access code without its groups, with letters replaced by the digits that they are confused with.
 fn plain(written: &str) -> String {
     let letters = written.chars().filter(char::is_ascii_alphanumeric);
     letters
@@ -92,12 +69,12 @@ fn plain(written: &str) -> String {
         .collect()
 }
 
-/// A code that stands for an invite and its access code, for whoever has looked it up.
+/// A code for an invite and its access code, for the result of a lookup.
 fn looked_up_code(id: StripeInviteId, access_code: &str) -> String {
     format!("{}{}", id.0.simple(), plain(access_code))
 }
 
-/// The two ways to read a code: as the mailed one, and as one that was looked up.
+/// The two ways to parse a code: as an emailed one, and as one from a lookup.
 struct Code {
     hash: Vec<u8>,
     id: Option<StripeInviteId>,
@@ -113,11 +90,11 @@ impl Code {
     }
 }
 
-/// The invite that has this code.
+/// The invite with this code.
 ///
 /// # Errors
-/// [`InviteError::NotFound`]; [`InviteError::Over`] once it was used or has expired.
-pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
+/// `record_not_found`; `gone` once it was used or has expired.
+pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, Error> {
     let code = Code::read(code);
     let row = sqlx::query!(
         r#"select email, name, company_name, plan, expires_at,
@@ -130,9 +107,9 @@ pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
     )
     .fetch_optional(pool)
     .await?
-    .ok_or(InviteError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if !row.good {
-        return Err(InviteError::Over);
+        return Err(over());
     }
     Ok(Invite {
         email: row.email,
@@ -143,20 +120,20 @@ pub async fn find(pool: &PgPool, code: &str) -> Result<Invite, InviteError> {
     })
 }
 
-/// The invite of an address, for whoever has its access code too, and a code to go on with. Says the same
-/// of an address without an invite and of a wrong access code, and counts both like failed sign-ins.
+/// The invite of an address and its access code, with a code for the sign-up. The answer is the same
+/// for an address without an invite and for a wrong access code, and both count like failed sign-ins.
 ///
 /// # Errors
-/// [`InviteError::NotFound`]; [`InviteError::Throttled`].
+/// `record_not_found`; `sign_in_locked`.
 pub async fn look_up(
     database: &Database,
     email: &str,
     access_code: &str,
     ip: Option<&str>,
-) -> Result<(String, Invite), InviteError> {
+) -> Result<(String, Invite), Error> {
     let subjects = Subjects::of(Target::AccessCode(email), ip, None);
     if let Verdict::Locked(seconds) = throttle::look(&database.pool, &subjects).await? {
-        return Err(InviteError::Throttled(seconds));
+        return Err(Error::sign_in_locked(seconds));
     }
     let found = of_access_code(&database.pool, email, access_code).await?;
     let mut tx = database.begin().await?;
@@ -166,9 +143,9 @@ pub async fn look_up(
     };
     tx.commit().await?;
     match (verdict, found) {
-        (Verdict::Locked(seconds), _) => Err(InviteError::Throttled(seconds)),
+        (Verdict::Locked(seconds), _) => Err(Error::sign_in_locked(seconds)),
         (_, Some((id, invite))) => Ok((looked_up_code(id, access_code), invite)),
-        (_, None) => Err(InviteError::NotFound),
+        (_, None) => Err(Error::not_found()),
     }
 }
 
@@ -199,17 +176,17 @@ async fn of_access_code(
     }))
 }
 
-/// An invite that a sign-up is about to use.
+/// An invite to be redeemed by a sign-up.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// Its id.
+    /// Invite id.
     pub id: StripeInviteId,
-    /// What the account will be made of.
+    /// The invite.
     pub invite: Invite,
 }
 
-/// The invite that has this code, whether or not it is still good.
-pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteError> {
+/// The invite with this code, valid or not.
+pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, Error> {
     let code = Code::read(code);
     let row = sqlx::query!(
         "select id, email, name, company_name, plan, expires_at
@@ -221,7 +198,7 @@ pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteErro
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(InviteError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let invite = Invite {
         email: row.email,
         name: row.name,
@@ -232,11 +209,11 @@ pub(crate) async fn wanted(tx: &mut Tx, code: &str) -> Result<Wanted, InviteErro
     Ok(Wanted { id: row.id, invite })
 }
 
-/// Uses an invite: of several who want it, the first. A sign-up that fails gives it back.
+/// Redeems an invite: of several concurrent calls, one succeeds. A sign-up that fails makes it valid again.
 ///
 /// # Errors
-/// [`InviteError::Over`].
-pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), InviteError> {
+/// `gone`.
+pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), Error> {
     let marked = sqlx::query!(
         "update stripe_invites set used_at = now()
           where id = $1 and used_at is null and expires_at > now()",
@@ -244,7 +221,7 @@ pub(crate) async fn mark_used(tx: &mut Tx, id: StripeInviteId) -> Result<(), Inv
     )
     .execute(tx.conn())
     .await?;
-    if marked.rows_affected() == 1 { Ok(()) } else { Err(InviteError::Over) }
+    if marked.rows_affected() == 1 { Ok(()) } else { Err(over()) }
 }
 
 #[cfg(test)]
@@ -265,7 +242,7 @@ mod tests {
     fn a_code_that_was_looked_up_names_the_invite_and_a_mailed_one_does_not() {
         let (id, access_code) = (StripeInviteId::new(), access_code());
         let code = looked_up_code(id, &access_code);
-        assert!(code.len() >= 40, "long enough to be struck out of logs");
+        assert!(code.len() >= 40, "long enough to be masked in logs");
         let read = Code::read(&code);
         assert_eq!((read.id, read.access_code_hash), (Some(id), Some(access_code_hash(&access_code))));
         assert_eq!(Code::read(&secret::generate()).id, None);

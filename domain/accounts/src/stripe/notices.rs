@@ -1,57 +1,34 @@
-//! What Stripe tells us: that a checkout is paid, that a subscription has changed. Each notice may come
-//! several times and in any order: it says what to look at, and Stripe is asked how that is now.
+//! Stripe's webhook events: a paid checkout, a changed subscription. Each event may arrive
+//! several times and in any order: it only names an object, whose present state is fetched from Stripe.
 
 use domain::{
-    Actor, DomainError, Email, Refusal,
+    Actor, Email, Error,
     audit::{self, Entry},
     mail::{self, Action, Letter},
     secret,
 };
 use jobs::{Database, Tx};
-use runtime::stripe::{Account, CurrentSubscription, NotConfigured, Payments, StripeError};
+use runtime::stripe::{Account, CurrentSubscription, Payments, StripeError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::invites;
 use crate::stripe::StripeInviteId;
 
-/// Why a notice was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum NoticeError {
-    /// It isn't one.
-    #[error("this is no notice of Stripe's")]
-    Unreadable,
-    /// This installation takes no payments.
-    #[error(transparent)]
-    NotConfigured(#[from] NotConfigured),
-    /// Stripe could not be asked what the notice is about.
-    #[error(transparent)]
-    Stripe(#[from] StripeError),
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// The error of a payload that is not a webhook event of Stripe.
+fn unreadable(_: serde_json::Error) -> Error {
+    Error::invalid("body", "is not a webhook event of Stripe")
 }
 
-impl DomainError for NoticeError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Unreadable => Refusal::invalid("body", "is no notice of Stripe's"),
-            Self::NotConfigured(error) => error.refusal(),
-            Self::Stripe(error) => error.refusal(),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// How often Stripe is asked again while a subscription goes on changing.
+/// Maximum number of fetches while a subscription keeps changing.
 const MAX_ROUNDS: usize = 5;
 
-/// A page of the web app on which an invite's code is used.
+/// A page of the web app on which an invite's code is redeemed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// For who has no account.
+    /// For users without an account.
     Register,
-    /// For who has one.
+    /// For users with an account.
     NewWorkspace,
 }
 
@@ -68,7 +45,7 @@ struct NoticeData {
     object: Value,
 }
 
-/// A checkout, as far as we read it.
+/// A checkout, as far as it is read.
 #[derive(Deserialize)]
 struct Checkout {
     id: String,
@@ -90,38 +67,38 @@ struct CustomerDetails {
     name: Option<String>,
 }
 
-/// What we, or whoever set up a payment link, have noted on an object.
+/// Our metadata on an object, or that of the creator of a payment link.
 #[derive(Default, Deserialize)]
 struct Metadata {
     plan: Option<String>,
     company_name: Option<String>,
 }
 
-/// Whatever has an id, which says what a notice is about.
+/// Any object with an id, which is the subject of an event.
 #[derive(Deserialize)]
 struct Named {
     id: String,
 }
 
-/// Takes a notice whose signature is good. `link` makes the link to a page of the web app, with an invite's code.
+/// Processes an event with a valid signature. `link` makes the link to a page of the web app, with an invite's code.
 ///
 /// # Errors
-/// [`NoticeError::Unreadable`]; [`NoticeError::Stripe`] when Stripe can't be asked: it will tell again. A notice
-/// that doesn't concern us is taken, and nothing done.
+/// `record_invalid`; `stripe_unavailable` if Stripe can't be reached: it will send the event again. An
+/// event about something else is accepted without effect.
 pub async fn take(
     database: &Database,
     payments: &Payments,
     payload: &[u8],
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
-) -> Result<(), NoticeError> {
-    let notice: Notice = serde_json::from_slice(payload).map_err(|_| NoticeError::Unreadable)?;
+) -> Result<(), Error> {
+    let notice: Notice = serde_json::from_slice(payload).map_err(unreadable)?;
     let account = payments.account()?;
-    tracing::info!(id = notice.id, kind = notice.kind, "Stripe tells");
+    tracing::info!(id = notice.id, kind = notice.kind, "received a webhook event of Stripe");
     match notice.kind.as_str() {
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
             let checkout = read::<Checkout>(notice.data.object)?;
-            // Paid by a way that takes days: another notice comes when the money is there.
+            // Paid by a method that takes days: another event follows with the money.
             let is_settled = checkout.mode == "subscription" && checkout.payment_status != "unpaid";
             if is_settled { paid(database, account, &checkout, actor, link).await } else { Ok(()) }
         }
@@ -133,24 +110,24 @@ pub async fn take(
     }
 }
 
-fn read<T: for<'a> Deserialize<'a>>(object: Value) -> Result<T, NoticeError> {
-    serde_json::from_value(object).map_err(|_| NoticeError::Unreadable)
+fn read<T: for<'a> Deserialize<'a>>(object: Value) -> Result<T, Error> {
+    serde_json::from_value(object).map_err(unreadable)
 }
 
-/// A name, if it is one that an account or a workspace may have.
+/// A name, if an account or a workspace may have it.
 fn one_line(text: Option<&str>) -> Option<&str> {
     text.map(str::trim)
         .filter(|text| !text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control))
 }
 
-/// A checkout is paid: by a workspace that we know, or by someone who may have a workspace for it.
+/// Processes a paid checkout: of a known workspace, or of a payer who may create a workspace with it.
 async fn paid(
     database: &Database,
     account: &Account,
     checkout: &Checkout,
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
-) -> Result<(), NoticeError> {
+) -> Result<(), Error> {
     let (Some(customer), Some(id)) = (&checkout.customer, &checkout.subscription) else {
         return unmatched(database, checkout, "it names no customer or no subscription", actor).await;
     };
@@ -161,7 +138,7 @@ async fn paid(
     let Some(plan) = account.plan_for(&subscription).or(noted) else {
         return unmatched(database, checkout, "it is for a plan that is not sold here", actor).await;
     };
-    // A notice that comes late may speak of what has ended since.
+    // A late event may concern a subscription that has ended since.
     if subscription.is_live() {
         let ours = sqlx::query!(
             "select id, stripe_subscription_id from workspaces where stripe_customer_id = $1 order by id",
@@ -196,7 +173,7 @@ async fn paid(
     follow(database, account, id, actor).await
 }
 
-/// Whether a live subscription takes the place of the one that a workspace has.
+/// Whether an active subscription replaces the present one of a workspace.
 async fn is_newer(
     account: &Account,
     subscription: &CurrentSubscription,
@@ -211,13 +188,8 @@ async fn is_newer(
     }
 }
 
-/// Money has come, and nothing here is to be had for it: the operator has to look, and finds it in the audit.
-async fn unmatched(
-    database: &Database,
-    checkout: &Checkout,
-    why: &str,
-    actor: &Actor,
-) -> Result<(), NoticeError> {
+/// Records a payment that matches nothing here: the operator has to handle it, and finds it in the audit log.
+async fn unmatched(database: &Database, checkout: &Checkout, why: &str, actor: &Actor) -> Result<(), Error> {
     let mut tx = database.begin().await?;
     note_unmatched(&mut tx, checkout, why, actor).await?;
     tx.commit().await?;
@@ -230,9 +202,9 @@ async fn note_unmatched(
     why: &str,
     actor: &Actor,
 ) -> Result<(), sqlx::Error> {
-    tracing::error!(checkout = checkout.id, why, "a checkout is paid that nothing here answers to");
+    tracing::error!(checkout = checkout.id, why, "a paid checkout matches nothing in this installation");
     let what = json!({ "checkout": checkout.id, "customer": checkout.customer, "why": why });
-    // A notice that comes again is the same payment.
+    // A repeated event is the same payment.
     let is_known = sqlx::query_scalar!(
         r#"select exists (select from audit_log where workspace_id is null and action = 'payment.unmatched'
                              and data->>'checkout' = $1) as "known!""#,
@@ -246,7 +218,7 @@ async fn note_unmatched(
     audit::record(tx, None, actor, Entry::new("payment", "unmatched", None, what)).await
 }
 
-/// Invites whoever has paid, once per checkout: to make an account with a workspace, or a workspace where they have
+/// Invites the payer, once per checkout: to create an account with a workspace, or a workspace if they have
 /// an account.
 async fn invite(
     tx: &mut Tx,
@@ -254,7 +226,7 @@ async fn invite(
     (customer, plan): (&str, &str),
     actor: &Actor,
     link: impl Fn(Page, &str) -> String,
-) -> Result<(), NoticeError> {
+) -> Result<(), Error> {
     let details = checkout.customer_details.as_ref();
     let written = details.and_then(|details| details.email.as_deref()).or(checkout.customer_email.as_deref());
     let Some(email) = written.and_then(|email| email.parse::<Email>().ok()) else {
@@ -297,32 +269,32 @@ async fn invite(
     let letter = Letter {
         to: email.as_str().to_owned(),
         name: name.unwrap_or("and welcome").to_owned(),
-        subject: "Your payment has arrived: make your workspace".to_owned(),
+        subject: "Your payment has arrived: create your workspace".to_owned(),
         lines: vec![if has_account {
-            "thank you, your payment has arrived. One thing is left to do: sign in and make the workspace that it \
+            "Thank you, your payment has arrived. One thing is left to do: sign in and create the workspace that it \
              is for."
                 .to_owned()
         } else {
-            "thank you, your payment has arrived. One thing is left to do: make your account and your \
+            "Thank you, your payment has arrived. One thing is left to do: create your account and your \
              workspace."
                 .to_owned()
         }],
         action: Some(Action {
-            label: "Make your workspace".to_owned(),
+            label: "Create your workspace".to_owned(),
             url: link(if has_account { Page::NewWorkspace } else { Page::Register }, &code),
         }),
         after: vec![format!(
-            "If you are asked for an access code, it is {access_code}. It belongs to this email address and is \
-             good once."
+            "If you are asked for an access code, it is {access_code}. It belongs to this email address and can be \
+             used once."
         )],
     };
     Ok(mail::notify(tx, letter, actor).await?)
 }
 
-/// Brings what a subscription pays for to how it stands now. Notices come several times and in any order, so that
-/// none of them is taken at its word: Stripe is asked. It is asked again after each change, until it says what was
-/// applied; so the last of several that follow the same subscription at once has seen its newest state.
-async fn follow(database: &Database, account: &Account, id: &str, actor: &Actor) -> Result<(), NoticeError> {
+/// Applies the present state of a subscription. Events arrive several times and in any order, so their content
+/// is not used: Stripe is asked. It is asked again after each change, until the answer is the state that was
+/// applied; so the last of several concurrent calls for the same subscription has seen its newest state.
+async fn follow(database: &Database, account: &Account, id: &str, actor: &Actor) -> Result<(), Error> {
     let mut applied = None;
     for _ in 0..MAX_ROUNDS {
         let now = account.billing.subscription(id).await?;
@@ -339,12 +311,12 @@ async fn follow(database: &Database, account: &Account, id: &str, actor: &Actor)
         tx.commit().await?;
         applied = Some(subscription);
     }
-    // It changes faster than it is read: of each change there is another notice.
+    // It changes faster than it is read: each change sends another event.
     Ok(())
 }
 
-/// Puts what a subscription is for into the workspace that it pays for, and into an invite that nobody has used yet.
-/// A plan that we don't know changes nothing.
+/// Applies a subscription to the workspace that it pays for, and to an unused invite.
+/// An unknown plan changes nothing.
 async fn apply(
     tx: &mut Tx,
     subscription: &CurrentSubscription,

@@ -1,8 +1,8 @@
-//! Activation: somebody who was given an account, or asked for one, chooses their password by the link that was
-//! mailed to them, and is signed in. Until then nobody can sign in to it.
+//! Activation: the owner of a new account chooses a password by the emailed link,
+//! and is signed in. Until then the account has no sign-in.
 
 use domain::{
-    Actor, UserId, WorkspaceId,
+    Actor, Error, ErrorKind, UserId, WorkspaceId,
     audit::{self, Entry},
 };
 use jobs::{Database, Tx};
@@ -12,47 +12,47 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    Account, UserError, addresses,
+    Account, addresses,
     passwords::{self, hash_of},
 };
 use crate::{
-    account_tokens::{self, ACTIVATION, Bearer, NewToken, Purpose, TokenError},
+    account_tokens::{self, ACTIVATION, Bearer, NewToken, Purpose},
     personal_tokens,
     sessions::{self, Client, Opened},
 };
 
-/// Whom an activation link is for, to fill the form with.
+/// The account and workspace of an activation link, for filling in the form.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Activating {
-    /// The person.
+    /// Account.
     pub user: ActivatingUser,
-    /// The workspace that they will find themselves in; none for an account without one.
+    /// Workspace that the user enters after the activation; null for an account without one.
     pub workspace: Option<ActivatingWorkspace>,
-    /// The fewest characters that their password must have.
+    /// Minimum number of characters of the password.
     pub password_min_length: u32,
 }
 
-/// Whoever activates their account.
+/// An account to be activated.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct ActivatingUser {
-    /// Their id.
+    /// Account id.
     pub id: UserId,
-    /// Their address.
+    /// Email address.
     pub email: String,
-    /// What they are called.
+    /// Full name.
     pub name: String,
 }
 
-/// Where they are expected.
+/// The workspace of an activation link.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct ActivatingWorkspace {
-    /// Its id.
+    /// Workspace id.
     pub id: WorkspaceId,
-    /// What it is called.
+    /// Name.
     pub name: String,
 }
 
-/// Issues the token of an activation link, in place of those before it.
+/// Issues the token of an activation link, in place of earlier ones.
 pub async fn issue(
     tx: &mut Tx,
     user: UserId,
@@ -64,23 +64,23 @@ pub async fn issue(
     account_tokens::issue(tx, new).await
 }
 
-/// What goes into an activation link beside its token: its workspace, or the nil id where there is none.
+/// The workspace in an activation link, beside its token: the nil id if there is none.
 #[must_use]
 pub fn workspace_in_link(workspace: Option<WorkspaceId>) -> String {
     workspace.map_or_else(Uuid::nil, |id| id.0).to_string()
 }
 
-/// Looks an activation link up.
+/// Finds an activation link.
 ///
 /// # Errors
-/// [`UserError::NotFound`] when it isn't good, or the workspace is not the link's.
-pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, UserError> {
+/// `record_not_found` if it is invalid, or the workspace is not the link's.
+pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<Activating, Error> {
     let found = match not_yet(pool, token).await {
-        Err(UserError::Token(TokenError::NotGood)) => None,
+        Err(error) if *error.kind() == ErrorKind::Unauthenticated => None,
         found => Some(found?),
     };
     let leads_there = |link: &Bearer| link.workspace.unwrap_or(WorkspaceId(Uuid::nil())) == workspace;
-    let Bearer { user, workspace: leads_to, .. } = found.filter(leads_there).ok_or(UserError::NotFound)?;
+    let Bearer { user, workspace: leads_to, .. } = found.filter(leads_there).ok_or_else(Error::not_found)?;
     let found = sqlx::query_as!(ActivatingUser, "select id, email, name from users where id = $1", user.0);
     let found = found.fetch_one(pool).await?;
     let workspace = match leads_to {
@@ -95,31 +95,31 @@ pub async fn look(pool: &PgPool, workspace: WorkspaceId, token: &str) -> Result<
     Ok(Activating { user: found, workspace, password_min_length: u32::try_from(fewest).unwrap_or(u32::MAX) })
 }
 
-/// Whom a token lets activate an account that hasn't been, or whose address is not verified. One that was activated
-/// otherwise isn't taken over by an older link.
-async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, UserError> {
+/// The account of a token that is not activated yet, or whose address is not verified. An account that was activated
+/// otherwise can't be taken over by an older link.
+async fn not_yet(pool: &PgPool, token: &str) -> Result<Bearer, Error> {
     let bearer = account_tokens::look(pool, token, Purpose::Activation).await?;
     let waits = sqlx::query_scalar!(
         r#"select activated_at is null or email_verified_at is null as "waits!" from users where id = $1"#,
         bearer.user.0
     );
-    if waits.fetch_one(pool).await? { Ok(bearer) } else { Err(TokenError::NotGood.into()) }
+    if waits.fetch_one(pool).await? { Ok(bearer) } else { Err(account_tokens::not_good()) }
 }
 
 /// Activates an account with a chosen password, or verifies its address, and signs its owner in. Of any number of
-/// tries at once one succeeds.
+/// concurrent tries one succeeds.
 ///
-/// Whoever knows the password of an account that has one keeps it, and their sessions. Else the password becomes the
-/// one chosen here, and everything ends that opened the account before.
+/// If the password of an account that has one is given, it is kept, with its sessions. Otherwise the password
+/// becomes the given one, and all previous credentials end.
 ///
-/// # Errors
-/// [`UserError::Token`]; [`UserError::Invalid`], after which the link is as good as before.
+/// `token_invalid`; `record_invalid`, which leaves the link valid.
+/// `token_invalid`; `record_invalid`, after which the link is still valid.
 pub async fn activate(
     database: &Database,
     token: &str,
     password: String,
     actor: &Actor,
-) -> Result<(Opened, Option<WorkspaceId>), UserError> {
+) -> Result<(Opened, Option<WorkspaceId>), Error> {
     let Bearer { user, .. } = not_yet(&database.pool, token).await?;
     let email = passwords::owner(&database.pool, user).await?.email;
     let account = Account::of_user(&database.pool, user).await?;

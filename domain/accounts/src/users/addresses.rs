@@ -1,13 +1,13 @@
-//! Addresses: that one is its account's, and changing it for another.
+//! Email addresses of accounts: their verification and change.
 //!
-//! An address is verified by what was mailed there and comes back: an activation or reset link, an invitation, or
-//! by Clerk, which has checked it. Until then anybody may have typed it, so nothing that is meant for its owner goes by
-//! it. Whoever verifies it without knowing the account's password becomes its owner: the password, sessions, personal
-//! tokens and Clerk identity of whoever came before end with that ("pre-hijacking", Sudhodanan and Paverd, USENIX
-//! Security 2022).
+//! An address is verified by a link that was sent there and is used: for activation, reset or invitation, or by
+//! Clerk, which has verified it. Until then its owner need not own the account, so nothing that is meant for
+//! the owner depends on it. A verification without the account's password makes its user the owner: the
+//! previous password, sessions, personal tokens and Clerk identity end with that ("pre-hijacking", Sudhodanan
+//! and Paverd, USENIX Security 2022).
 
 use domain::{
-    Actor, Email, SessionId, UserId,
+    Actor, Email, Error, SessionId, UserId,
     audit::{self, Entry},
     mail::{self, Action, Brand, Cause, Letter},
 };
@@ -15,13 +15,13 @@ use jobs::Tx;
 use serde_json::json;
 use url::Url;
 
-use super::{User, UserError, find, letters::page, profile};
+use super::{User, find, letters::page, profile};
 use crate::{
-    account_tokens::{self, EMAIL_CHANGE, NewToken, Purpose, TokenError},
+    account_tokens::{self, EMAIL_CHANGE, NewToken, Purpose},
     sessions::{self, Ended},
 };
 
-/// Notes that an address is its account's.
+/// Records that an address is verified.
 pub(crate) async fn verify(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update users set email_verified_at = now(), updated_at = now()
@@ -33,8 +33,8 @@ pub(crate) async fn verify(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error>
     Ok(())
 }
 
-/// The same, by somebody who has not shown that they know the account's password: an identity at Clerk that was linked
-/// before is not theirs.
+/// The same, without a proof of the account's password: a Clerk identity that was linked
+/// before is removed.
 pub(crate) async fn take_over(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update users set email_verified_at = now(), clerk_id = null, updated_at = now()
@@ -46,24 +46,24 @@ pub(crate) async fn take_over(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// Asks for another address: a link to it confirms it, and the old one is told. Until then nothing changes.
+/// Requests a new address: a link sent to it confirms it, and the old one is notified. Until then nothing changes.
 ///
 /// # Errors
-/// [`UserError::EmailTaken`]; [`UserError::Mail`].
+/// `email_taken`; `mail_limit_reached`.
 pub(super) async fn ask(
     tx: &mut Tx,
     user: UserId,
     new: &Email,
     link: &str,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let is_taken = sqlx::query_scalar!(
         r#"select exists (select from users where email_key = $1 and id <> $2) as "is!""#,
         new.key(),
         user.0,
     );
     if is_taken.fetch_one(tx.conn()).await? {
-        return Err(UserError::EmailTaken);
+        return Err(Error::email_taken());
     }
     let before = sqlx::query!(
         "update users set pending_email = $2, pending_email_key = $3, updated_at = now()
@@ -74,7 +74,7 @@ pub(super) async fn ask(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let token = account_tokens::issue(
         tx,
         NewToken {
@@ -101,7 +101,7 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// Gives up a change that waits.
+/// Cancels a pending change.
 pub(super) async fn forget_change(tx: &mut Tx, user: UserId) -> Result<(), sqlx::Error> {
     sqlx::query!("update users set pending_email = null, pending_email_key = null where id = $1", user.0)
         .execute(tx.conn())
@@ -109,21 +109,21 @@ pub(super) async fn forget_change(tx: &mut Tx, user: UserId) -> Result<(), sqlx:
     account_tokens::void(tx, user, Purpose::EmailChange).await
 }
 
-/// Changes the address to the one that the link was mailed to. The session in which that is done goes on, all others
-/// end, as do links that were mailed to the old address, which is told.
+/// Changes the address to the one that the link was sent to. The session of the request continues, all others
+/// end, as do links that were sent to the old address, which is notified.
 ///
 /// # Errors
-/// [`UserError::Token`], also where the link is another person's; [`UserError::EmailTaken`] where somebody has got the
+/// `token_invalid`, also if the link is another user's; `email_taken` if another account has got the
 /// address meanwhile.
 pub async fn confirm(
     tx: &mut Tx,
     (user, session): (UserId, SessionId),
     token: &str,
     actor: &Actor,
-) -> Result<User, UserError> {
+) -> Result<User, Error> {
     let bearer = account_tokens::redeem(tx, token, Purpose::EmailChange).await?;
     if bearer.user != user {
-        return Err(TokenError::NotGood.into());
+        return Err(account_tokens::not_good());
     }
     let moved = sqlx::query!(
         "update users u
@@ -136,55 +136,55 @@ pub async fn confirm(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(TokenError::NotGood)?;
+    .ok_or_else(account_tokens::not_good)?;
     sessions::end_all(tx, user, Some(session), Ended::EmailChanged).await?;
     account_tokens::void(tx, user, Purpose::PasswordReset).await?;
     account_tokens::void(tx, user, Purpose::Activation).await?;
     profile::copy_to_members(tx, user, profile::New::default(), actor).await?;
     audit::record(tx, None, actor, Entry::new("user", "email_changed", user.0, json!({}))).await?;
     mail::notify(tx, changed(moved.email_before, moved.name, &moved.email), actor).await?;
-    find(tx.conn(), user).await?.ok_or(UserError::NotFound)
+    find(tx.conn(), user).await?.ok_or_else(Error::not_found)
 }
 
-/// To the new address, of which nobody knows yet whose it is: so without a name.
+/// To the new address, whose owner is not known yet: so without a name.
 fn confirmation(to: &Email, url: String) -> Letter {
     Letter {
         to: to.to_string(),
         name: String::new(),
         subject: "Confirm your new address".to_owned(),
-        lines: vec!["an account is to be signed in to with this address from now on.".to_owned()],
+        lines: vec!["This address was given as the new address of an account.".to_owned()],
         action: Some(Action { label: "Confirm the address".to_owned(), url }),
         after: vec![
-            "The link is good for 24 hours, and once, for a browser that is signed in to the account."
+            "This link can be used once, within 24 hours, in a browser that is signed in to the account."
                 .to_owned(),
-            "If you don't know what this is about, do nothing: then nothing changes.".to_owned(),
+            "If you did not request this, ignore this email; nothing will change.".to_owned(),
         ],
     }
 }
 
-/// Tells the old address that it is to be replaced.
+/// Notifies the old address of the requested change.
 fn announced(to: String, name: String, new: &Email) -> Letter {
     Letter {
         to,
         name,
         subject: "Your address is about to change".to_owned(),
         lines: vec![format!(
-            "a change of your account's address to {new} was requested. It takes effect when it is confirmed from there."
+            "A change of your account's address to {new} was requested. It takes effect when it is confirmed from that address."
         )],
         action: None,
         after: vec![NOT_YOU.to_owned()],
     }
 }
 
-/// Tells the old address that another one is signed in with from now on.
+/// Notifies the old address of the completed change.
 fn changed(to: String, name: String, now: &str) -> Letter {
     Letter {
         to,
         name,
-        subject: "You sign in with another address now".to_owned(),
+        subject: "Your address was changed".to_owned(),
         lines: vec![format!(
-            "the address of your account was changed to {now}, and every other session was signed out. This address \
-             doesn't open it any more."
+            "The address of your account was changed to {now}, and every other session was signed out. This address \
+             can no longer be used to sign in."
         )],
         action: None,
         after: vec![NOT_YOU.to_owned()],
@@ -192,4 +192,4 @@ fn changed(to: String, name: String, now: &str) -> Letter {
 }
 
 const NOT_YOU: &str =
-    "If that wasn't you, choose a new password at once, and tell whoever looks after your workspace.";
+    "If you did not do this, choose a new password at once and inform an admin of your workspace.";

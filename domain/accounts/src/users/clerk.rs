@@ -1,32 +1,31 @@
-//! People who signed in with Clerk: whether they have an account here, and a session for those who do.
+//! Users who signed in with Clerk: whether they have an account here, and a session for those who do.
 
 use domain::{
-    Actor, Email,
+    Actor, Email, Error,
     audit::{self, Entry},
 };
 use jobs::Database;
 use serde_json::json;
 
-use super::UserError;
 use crate::sessions::{self, Client, Opened};
 
-/// A session for whoever Clerk knows by that id or, the first time, by that address, whose ownership Clerk has
-/// checked; the id is kept then. None for people without an account: this never makes one. An account whose address
-/// was not verified here is matched only while nobody can sign in to it: else whoever typed the address first would keep
-/// their password to what is then another person's account.
+/// A session for the account with that Clerk id or, the first time, with that address, whose ownership Clerk
+/// has verified; the id is stored then. None without an account: this never creates one. An account whose
+/// address was not verified here is matched only while it has no sign-in: otherwise a person who typed the
+/// address first would keep their password to the owner's account.
 ///
 /// # Errors
-/// [`UserError::Deactivated`] for someone who was deactivated.
+/// `account_deactivated` for a deactivated account.
 pub async fn sign_in(
     database: &Database,
     clerk_id: &str,
     email: Option<&str>,
     actor: &Actor,
-) -> Result<Option<Opened>, UserError> {
+) -> Result<Option<Opened>, Error> {
     let email =
-        email.map(str::parse::<Email>).transpose().map_err(|reason| UserError::invalid("email", reason))?;
+        email.map(str::parse::<Email>).transpose().map_err(|reason| Error::invalid("email", reason))?;
     let mut tx = database.begin().await?;
-    // An account that is another Clerk person's isn't this one's for having the same address.
+    // An account of another Clerk user must not be matched by having the same address.
     let found = sqlx::query!(
         r#"select id, is_active, clerk_id is null as "is_new!"
              from users
@@ -40,7 +39,7 @@ pub async fn sign_in(
     .await?;
     let Some(found) = found else { return Ok(None) };
     if !found.is_active {
-        return Err(UserError::Deactivated);
+        return Err(Error::conflict("account_deactivated", "this account was deactivated"));
     }
     let user = found.id;
     let actor = Actor { user_id: Some(user), ..actor.clone() };

@@ -1,9 +1,9 @@
-//! Staff who act as somebody else: an operator hands out a short-lived token, good once, for a session that
-//! says who really acts.
+//! Impersonation: an operator issues a short-lived token, valid once, for a session of a staff account
+//! as another user, which records the staff account.
 
 use chrono::Duration;
 use domain::{
-    Actor, SessionId, UserId,
+    Actor, Error, SessionId, UserId,
     audit::{self, Entry},
     impersonation::Impersonation,
     mail::{self, Letter},
@@ -12,26 +12,23 @@ use jobs::{Database, Tx};
 use serde_json::json;
 use sqlx::PgExecutor;
 
-use super::{
-    UserError,
-    passwords::{self, Owner},
-};
+use super::passwords::{self, Owner};
 use crate::{
-    account_tokens::TokenError,
+    account_tokens,
     sessions::{self, Client},
 };
 
-/// Checks that a member of staff may act as somebody, and notes that they were allowed to.
+/// Checks that a staff account may act as a user, and records the permission.
 ///
 /// # Errors
-/// [`UserError::NotFound`] for nobody, or nobody active; [`UserError::Invalid`] of `staff` for who isn't.
-pub async fn allow(tx: &mut Tx, asked: &Impersonation, actor: &Actor) -> Result<(), UserError> {
+/// `record_not_found` without an active user; `record_invalid` of `staff` if it is no staff account.
+pub async fn allow(tx: &mut Tx, asked: &Impersonation, actor: &Actor) -> Result<(), Error> {
     check(tx.conn(), asked).await?;
     let entry = Entry::new("impersonation", "allowed", asked.user.0, json!({ "staff_id": asked.staff }));
     Ok(audit::record(tx, None, actor, entry).await?)
 }
 
-async fn check(database: impl PgExecutor<'_>, asked: &Impersonation) -> Result<(), UserError> {
+async fn check(database: impl PgExecutor<'_>, asked: &Impersonation) -> Result<(), Error> {
     let found = sqlx::query!(
         r#"select exists (select from users where id = $1 and is_active) as "user!",
                   exists (select from users where id = $2 and is_active and is_staff) as "staff!""#,
@@ -41,28 +38,25 @@ async fn check(database: impl PgExecutor<'_>, asked: &Impersonation) -> Result<(
     .fetch_one(database)
     .await?;
     if !found.user {
-        return Err(UserError::NotFound);
+        return Err(Error::not_found());
     }
     if !found.staff {
-        return Err(UserError::invalid("staff", "must be an active member of staff"));
+        return Err(Error::invalid("staff", "must be an active staff account"));
     }
     Ok(())
 }
 
-/// How long staff may act as somebody, counted from the exchange: as `live_sessions` has it. There is no refresh.
+/// Lifetime of the session, counted from the exchange, as in the view `live_sessions`. It can't be refreshed.
 pub const LIFETIME: Duration = Duration::hours(1);
 
-/// Exchanges a token for a session, of which the person is told by mail. Of any number of tries at once one succeeds.
+/// Exchanges a token for a session, of which the user is notified by email. Of any number of concurrent tries one
+/// succeeds.
 ///
 /// # Errors
-/// [`UserError::Token`] when it was used, or either of the two isn't what they were.
-pub async fn exchange(
-    database: &Database,
-    token: &Impersonation,
-    actor: &Actor,
-) -> Result<SessionId, UserError> {
+/// `token_invalid` if it was used, or either of the two accounts has changed.
+pub async fn exchange(database: &Database, token: &Impersonation, actor: &Actor) -> Result<SessionId, Error> {
     match check(&database.pool, token).await {
-        Err(UserError::NotFound | UserError::Invalid(_)) => return Err(TokenError::NotGood.into()),
+        Err(error) if !error.is_failure() => return Err(account_tokens::not_good()),
         checked => checked?,
     }
     let mut tx = database.begin().await?;
@@ -74,7 +68,7 @@ pub async fn exchange(
     .execute(tx.conn())
     .await?;
     if used.rows_affected() == 0 {
-        return Err(TokenError::NotGood.into());
+        return Err(account_tokens::not_good());
     }
     let actor = Actor { user_id: Some(token.user), impersonator_id: Some(token.staff), ..actor.clone() };
     let session = sessions::open_as(&mut tx, token.user, Some(token.staff), &Client::of(&actor)).await?;
@@ -84,8 +78,8 @@ pub async fn exchange(
     Ok(session)
 }
 
-/// Tells the person that staff act as them, until when, and how to end it.
-async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), UserError> {
+/// Notifies the user that staff act as them, until when, and how to end it.
+async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), Error> {
     let Owner { email, name } = passwords::owner(tx.conn(), user).await?;
     let until = (jobs::clock::now() + LIFETIME).format("%H:%M UTC on %e %B %Y");
     let letter = Letter {
@@ -93,12 +87,12 @@ async fn tell(tx: &mut Tx, user: UserId, actor: &Actor) -> Result<(), UserError>
         name,
         subject: "Support staff signed in to your account".to_owned(),
         lines: vec![format!(
-            "a member of the support staff of this installation signed in as you. The session ends at {until} at the \
+            "A member of the support staff of this installation signed in as you. The session ends at {until} at the \
              latest. It can't change your password, your address, or who has access to your workspaces."
         )],
         action: None,
         after: vec![
-            "To end it now, open the list of your sessions and end the one that is marked as support's."
+            "To end it now, open the list of your sessions and end the one that is marked as support."
                 .to_owned(),
         ],
     };

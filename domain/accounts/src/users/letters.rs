@@ -1,10 +1,12 @@
-//! Letters about accounts: what anybody may ask for by naming an address, written by a job.
+//! Emails about accounts that can be requested by naming an address, sent by a job.
 //!
-//! A request does the same whether or not somebody has the address: it enqueues a job. Looking who that is,
-//! making tokens and mail is the job's, so neither an answer nor its time tells who has an account.
+//! A request does the same whether or not an account has the address: it enqueues a job. Finding the account,
+//! creating tokens and the email is done by the job, so neither an answer nor its time reveals an account.
+
+use std::borrow::Cow;
 
 use domain::{
-    Actor, Email, FieldErrors, UserId, WorkspaceId,
+    Actor, Email, Error, UserId, WorkspaceId,
     audit::{self, Entry},
     mail::{self, Action, Brand, Cause, Letter, PostError},
 };
@@ -12,7 +14,7 @@ use jobs::{Database, Tx};
 use serde_json::json;
 use url::Url;
 
-use super::{UserError, activation};
+use super::activation;
 use crate::{
     account_tokens::{self, MAILED_RESET, NewToken, Purpose},
     job_kinds::WriteToAccount,
@@ -21,10 +23,10 @@ use crate::{
 
 pub use crate::job_kinds::AccountLetter;
 
-/// Why a letter was not written.
+/// The reason why an email was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum LetterError {
-    /// What the job was given makes no sense; it never will.
+    /// The job's payload is invalid; a retry does not help.
     #[error("{0}")]
     Malformed(String),
     /// The database failed.
@@ -32,28 +34,28 @@ pub enum LetterError {
     Database(#[from] sqlx::Error),
 }
 
-/// The address and the name of who wants an account.
+/// The address and the name of a registration.
 ///
 /// # Errors
-/// [`UserError::Invalid`] with all that is wrong.
-pub fn registration(email: &str, name: &str) -> Result<(Email, String), UserError> {
+/// `record_invalid` with all that is wrong.
+pub fn registration(email: &str, name: &str) -> Result<(Email, String), Error> {
     match (email.parse::<Email>(), signups::name(name)) {
         (Ok(email), Ok(name)) => Ok((email, name)),
         (email, name) => {
-            let reasons = [("email", email.err()), ("name", name.err())];
+            let reasons = [("email", email.err().map(Cow::Borrowed)), ("name", name.err())];
             let invalid = reasons
                 .into_iter()
-                .filter_map(|(field, reason)| Some((field.to_owned(), vec![reason?.to_owned()])));
-            Err(UserError::Invalid(invalid.collect::<FieldErrors>()))
+                .filter_map(|(field, reason)| Some((field.to_owned(), vec![reason?.into_owned()])));
+            Err(Error::invalid_fields(invalid.collect()))
         }
     }
 }
 
-/// Asks for a letter: the whole of what a request does. Whoever asks is counted, whether or not the address is
-/// somebody's.
+/// Requests an email: all of the request's work. The caller is counted, whether or not the address has an
+/// account.
 ///
 /// # Errors
-/// [`PostError::LimitReached`] for who has asked for too many.
+/// [`PostError::LimitReached`] after too many requests.
 pub async fn ask(
     tx: &mut Tx,
     letter: AccountLetter,
@@ -64,12 +66,12 @@ pub async fn ask(
     mail::count_asker(tx, actor).await?;
     let job = WriteToAccount { letter, email: email.trim().to_owned(), link };
     jobs::enqueue(tx, jobs::NewJob::new(&job).origin(actor.origin())).await?;
-    // The job makes the entry, where an account has the address.
+    // The job adds the audit entry, where an account has the address.
     tx.mark_noted();
     Ok(())
 }
 
-/// Whoever has an address.
+/// The account with the address.
 struct Addressee {
     id: UserId,
     email: String,
@@ -79,15 +81,15 @@ struct Addressee {
 }
 
 impl Addressee {
-    /// Their name, once they have shown that the address is theirs: before, whoever typed the address has chosen it.
+    /// The name, once the address is verified: before, it was chosen by the person who typed the address.
     fn name(&self) -> String {
         if self.is_verified { self.name.clone() } else { String::new() }
     }
 }
 
-/// Writes a letter that somebody has asked for, if its address is somebody's; answers whether it did.
-/// Token and mail are one commit. Beyond the limit of letters to one address nothing is written, and nothing said: the
-/// answer would tell that the address is somebody's.
+/// Sends a requested email, if its address has an account; answers whether it did. Token and email are one
+/// commit. Beyond the limit of emails to one address nothing is sent, and no error is reported, which would
+/// reveal the account.
 pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> Result<bool, LetterError> {
     let link: Url = job.link.parse().map_err(|error| LetterError::Malformed(format!("link: {error}")))?;
     let Ok(email) = job.email.parse::<Email>() else { return Ok(false) };
@@ -97,7 +99,7 @@ pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> 
     }
     let Some(addressee) = addressee(&mut tx, &email).await? else { return Ok(false) };
     let letter = match (&job.letter, addressee.is_activated) {
-        // Whoever never chose a password chooses their first one.
+        // An account without a password gets the link to choose its first one.
         (_, false) => Some(activate(&mut tx, &addressee, link).await?),
         (AccountLetter::PasswordReset, true) => Some(reset(&mut tx, &addressee, link).await?),
         (_, true) if !addressee.is_verified => Some(activate(&mut tx, &addressee, link).await?),
@@ -116,7 +118,7 @@ pub async fn write(database: &Database, job: &WriteToAccount, actor: &Actor) -> 
     Ok(true)
 }
 
-/// Makes an account that nobody can sign in to before it was activated, unless the address has one.
+/// Creates an account without a sign-in until its activation, unless the address has one.
 async fn register(tx: &mut Tx, email: &Email, name: &str, actor: &Actor) -> Result<(), sqlx::Error> {
     let made = sqlx::query_scalar!(
         "insert into users (id, email, email_key, name)
@@ -148,7 +150,7 @@ async fn addressee(tx: &mut Tx, email: &Email) -> Result<Option<Addressee>, sqlx
     .await
 }
 
-/// The page of the web app that a link leads to, instead of the one it was asked for on.
+/// The page of the web app that a link leads to, instead of the one of the request.
 pub(super) fn page(mut link: Url, page: &str, query: &[(&str, &str)]) -> String {
     if let Ok(mut segments) = link.path_segments_mut() {
         segments.pop().push(page);
@@ -161,7 +163,7 @@ pub(super) fn page(mut link: Url, page: &str, query: &[(&str, &str)]) -> String 
 }
 
 async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::Error> {
-    // Where the last link led, if they are still in it, or else to a workspace that they are in.
+    // The workspace of the last link, if the user is still in it, or else another one.
     let workspace = sqlx::query_scalar!(
         r#"select coalesce(
                (select t.workspace_id from account_tokens t
@@ -177,10 +179,10 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
     let token = activation::issue(tx, to.id, workspace, None).await?;
     let workspace = activation::workspace_in_link(workspace);
     let what = if to.is_activated {
-        "somebody, most likely you, signed up with this address. Confirm that it is yours with the password of the \
-         account; if you don't know it, choose a new one, and whoever signed up is signed out."
+        "This address was used for a sign-up. Confirm that it is yours with the password of the \
+         account; if you don't know it, choose a new one, which ends all other sessions."
     } else {
-        "your account is ready for you. Choose your password to activate it."
+        "Your account is ready. Choose a password to activate it."
     };
     Ok(Letter {
         to: to.email.clone(),
@@ -192,8 +194,9 @@ async fn activate(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx
             url: page(link, "activate", &[("workspace_id", &workspace), ("token", &token)]),
         }),
         after: vec![
-            "The link is good for 7 days, and once.".to_owned(),
-            "If you don't know what this is about, do nothing: without the link nobody gets in.".to_owned(),
+            "This link can be used once and expires in 7 days.".to_owned(),
+            "If you did not request this, ignore this email; the account can't be used without the link."
+                .to_owned(),
         ],
     })
 }
@@ -214,11 +217,11 @@ async fn reset(tx: &mut Tx, to: &Addressee, link: Url) -> Result<Letter, sqlx::E
     Ok(reset_letter(
         (to.email.clone(), to.name()),
         page(link, "reset-password", &[("token", &token)]),
-        "somebody, most likely you, asked for a new password for your account.",
+        "A new password for your account was requested.",
     ))
 }
 
-/// The letter with a link to choose a new password by.
+/// The email with a link to reset the password.
 pub(super) fn reset_letter((to, name): (String, String), url: String, why: &str) -> Letter {
     Letter {
         to,
@@ -227,8 +230,8 @@ pub(super) fn reset_letter((to, name): (String, String), url: String, why: &str)
         lines: vec![why.to_owned()],
         action: Some(Action { label: "Choose a new password".to_owned(), url }),
         after: vec![
-            "The link is good for one hour, and once.".to_owned(),
-            "If you don't want a new password, do nothing: the old one stays as it is.".to_owned(),
+            "This link can be used once and expires in one hour.".to_owned(),
+            "If you did not request this, ignore this email; your password stays valid.".to_owned(),
         ],
     }
 }
@@ -239,8 +242,8 @@ fn has_account(to: &Addressee, link: Url) -> Letter {
         name: to.name(),
         subject: "You have an account already".to_owned(),
         lines: vec![
-            "somebody, most likely you, wanted to register with this address. It has an account already: sign in \
-             with it, or ask for a new password if you have forgotten yours."
+            "A registration with this address was requested. It has an account already: sign in \
+             with it, or request a new password if you have forgotten yours."
                 .to_owned(),
         ],
         action: Some(Action { label: "Sign in".to_owned(), url: page(link, "login", &[]) }),

@@ -6,19 +6,19 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use domain::{DomainError, Email, Refusal};
-use runtime::heavy::{HeavyError, HeavyPool, Whose, heavy};
+use domain::{Email, Error};
+use runtime::heavy::{HeavyPool, Whose, heavy};
 use zxcvbn::{Score, zxcvbn};
 
-/// The fewest characters of a password where no workspace asks for more.
+/// Minimum number of characters of a password, unless a workspace requires more.
 pub const FEWEST: usize = 10;
-/// The most characters.
+/// Maximum number of characters.
 const MOST: usize = 1024;
-/// The characters that are looked at to tell how easily a password is guessed. What comes after them makes none
-/// easier, and the time it takes grows faster than their number.
+/// Number of characters that are considered in the estimate of guesses. Further ones can't make a password
+/// easier to guess, and the time of the estimate grows faster than their number.
 const JUDGED: usize = 64;
 
-/// Hashes that wait beside those that are computed: some seconds' worth.
+/// Maximum number of hashes that wait: some seconds' worth.
 const QUEUE: usize = 128;
 
 /// A hash takes 19 MiB and a core for a while: as many at once as there are cores.
@@ -27,34 +27,14 @@ static HASHERS: LazyLock<HeavyPool> = LazyLock::new(|| {
     HeavyPool::new("hashing", cores.max(2), QUEUE, 0)
 });
 
-/// What a password is compared with when there is no user: nobody's password, hashed like all others.
+/// The hash to compare with if there is no user: that of a random password.
 static NOBODYS: LazyLock<Option<String>> = LazyLock::new(|| hash_now(&domain::secret::generate()).ok());
 
-/// A password that someone chose, within the rules.
+/// A password within the rules.
 pub struct Password(String);
 
-/// Why a password could not be hashed, or compared with a hash.
-#[derive(Debug, thiserror::Error)]
-pub enum HashError {
-    /// A fault of ours.
-    #[error("argon2: {0}")]
-    Argon2(String),
-    /// Too many wait for that.
-    #[error(transparent)]
-    Heavy(#[from] HeavyError),
-}
-
-impl DomainError for HashError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Argon2(_) => Refusal::Internal,
-            Self::Heavy(error) => error.refusal(),
-        }
-    }
-}
-
 impl Password {
-    /// Takes a password that is long enough, is not the address and is not easily guessed.
+    /// Accepts a password that is long enough, is not the address and is not easily guessed.
     pub fn parse(text: String, email: Option<&Email>) -> Result<Self, &'static str> {
         match text.chars().count() {
             0..FEWEST => return Err("must have at least 10 characters"),
@@ -68,15 +48,15 @@ impl Password {
         let mut chars = text.chars();
         let first = chars.next();
         if chars.all(|c| Some(c) == first) {
-            return Err("must not be one character over and over");
+            return Err("must not be one character repeated");
         }
         if is_easily_guessed(&text, email) {
-            return Err("is too easily guessed: take several words, or a password manager's");
+            return Err("is too easily guessed: use several words, or a password manager");
         }
         Ok(Self(text))
     }
 
-    /// The same, where workspaces ask for so many characters.
+    /// The same, for a given minimum number of characters.
     pub fn parse_at_least(
         text: String,
         email: Option<&Email>,
@@ -89,13 +69,13 @@ impl Password {
     }
 
     /// Its argon2id hash in PHC form, computed on a thread for that.
-    pub async fn hash(self) -> Result<String, HashError> {
+    pub async fn hash(self) -> Result<String, Error> {
         heavy(&HASHERS, Whose::client(), move |_| hash_now(&self.0)).await?
     }
 }
 
-/// Whether a million guesses would do, by lists of what people choose, of words and names, of dates, rows of
-/// keys and the like; the person's own address counts as such a word.
+/// Whether a million guesses would suffice, by lists of common passwords, words, names, dates and rows of
+/// keys; the user's own address counts as such a word.
 fn is_easily_guessed(text: &str, email: Option<&Email>) -> bool {
     let judged: String = text.chars().take(JUDGED).collect();
     let own = email.map_or([""; 2], |email| [email.as_str(), email.local_part()]);
@@ -103,9 +83,9 @@ fn is_easily_guessed(text: &str, email: Option<&Email>) -> bool {
 }
 
 /// Whether the hash is that of the password. Without a hash it takes as long and is false.
-pub(super) async fn verify(hash: Option<String>, password: String) -> Result<bool, HashError> {
+pub(super) async fn verify(hash: Option<String>, password: String) -> Result<bool, Error> {
     let verified = heavy(&HASHERS, Whose::client(), move |_| {
-        // Made on the first call whoever that is for, so that it doesn't tell known from unknown.
+        // Computed at the first call for any address, so that the time doesn't tell known from unknown.
         let nobodys = NOBODYS.as_deref().unwrap_or_default();
         let parsed = PasswordHash::new(hash.as_deref().unwrap_or(nobodys));
         let matches =
@@ -115,11 +95,11 @@ pub(super) async fn verify(hash: Option<String>, password: String) -> Result<boo
     Ok(verified.await?)
 }
 
-fn hash_now(password: &str) -> Result<String, HashError> {
+fn hash_now(password: &str) -> Result<String, Error> {
     Argon2::default()
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
-        .map_err(|error| HashError::Argon2(error.to_string()))
+        .map_err(|error| Error::internal(format!("argon2: {error}")))
 }
 
 impl std::fmt::Debug for Password {
@@ -142,7 +122,7 @@ mod tests {
         assert_eq!(parse(&"x y".repeat(342)).unwrap_err(), "must have at most 1024 characters");
         assert_eq!(parse("Analytical@Example.com").unwrap_err(), "must not be the email address");
         assert_eq!(parse("ANALYTICAL").unwrap_err(), "must not be the email address");
-        assert_eq!(parse("aaaaaaaaaaaa").unwrap_err(), "must not be one character over and over");
+        assert_eq!(parse("aaaaaaaaaaaa").unwrap_err(), "must not be one character repeated");
         assert!(parse(&"correct horse battery staple ".repeat(35)).is_ok());
         assert!(parse("ünïcödé wörds").is_ok());
     }

@@ -1,18 +1,18 @@
-//! What people may do to each other: in a workspace that both are in, whose role there equals or outranks the
-//! other's, as far as their role holds the permission.
+//! Actions of users on each other's profiles: in a workspace that both belong to, where the caller's role equals or
+//! outranks the other's, as far as that role has the permission.
 //!
-//! An account belongs to its person. An admin changes how somebody is shown in the workspace, which is their member
+//! An account belongs to its owner. An admin changes how a user is shown in the workspace, which is the member
 //! there; the account itself, its address and its password only where the workspace manages it
-//! ([`is_managed`]). Whoever's account is their own is asked by mail.
+//! ([`is_managed`]). The owner of any other account is asked by email.
 
 use chrono::Duration;
 use domain::{
-    Actor, Event, UserId, WorkspaceId,
+    Actor, Error, Event, UserId, WorkspaceId,
     access::{Role, Scope},
     audit::{self, Entry},
     callers::Authority,
     mail::{self, Action, Brand, Cause, Letter},
-    standing::{self, StandingError, To, Whose, is_managed},
+    standing::{self, To, Whose, is_managed},
     tenant_scope::TenantScope,
 };
 use jobs::{Database, Tx};
@@ -21,14 +21,14 @@ use sqlx::PgExecutor;
 use url::Url;
 
 use super::{
-    User, UserError, find,
+    User, find,
     letters::{page, reset_letter},
     passwords,
     profile::{self, Edited, ProfileChanges},
 };
 use crate::account_tokens::{self, HANDED_OVER_RESET, MAILED_RESET, NewToken, Purpose};
 
-/// What a caller brings to somebody else's account: who they are, and their authority wherever they may enter now.
+/// The caller of an action on another account, with the authority wherever the caller may enter now.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {
     caller: UserId,
@@ -36,22 +36,22 @@ pub struct Peer<'a> {
     within: Option<WorkspaceId>,
 }
 
-/// A workspace that two people are in.
+/// A workspace that two users belong to.
 struct Shared<'a> {
     own: &'a Authority,
-    /// What the other one is there.
+    /// Role of the other user there.
     theirs: Role,
 }
 
 impl<'a> Peer<'a> {
-    /// A person with their authorities, of which only the one in the workspace that is named counts where no more
-    /// is needed.
+    /// A user with their authorities; with a given workspace, only the one there counts for actions that need
+    /// a permission.
     #[must_use]
     pub fn new(caller: UserId, entered: &'a [Authority], within: Option<WorkspaceId>) -> Self {
         Self { caller, entered, within }
     }
 
-    /// The workspaces that both are in, or the one that is named if both are.
+    /// The workspaces that both belong to, or the given one if both do.
     async fn shared(
         self,
         database: impl PgExecutor<'_>,
@@ -82,26 +82,27 @@ impl Shared<'_> {
     }
 }
 
-/// Somebody's profile as it is in a workspace that the two share, for who may see it; one's own is the account's.
+/// A user's profile as shown in a workspace that both belong to, if the caller may see it; the caller's own is the
+/// account's.
 ///
 /// # Errors
-/// [`UserError::NotFound`] where the two share no workspace; [`UserError::Forbidden`] where the other one
+/// `record_not_found` if the two share no workspace; `forbidden` if the other one
 /// outranks the caller in all that they share.
-pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, UserError> {
+pub async fn view(database: &Database, peer: Peer<'_>, other: UserId) -> Result<User, Error> {
     if peer.caller == other {
-        return find(&database.pool, other).await?.ok_or(UserError::NotFound);
+        return find(&database.pool, other).await?.ok_or_else(Error::not_found);
     }
     // Nothing is written: dropped, it rolls back.
     let mut tx = database.begin().await?;
     let over = authority(peer.shared(tx.conn(), other).await?, "members:view")?;
-    let Some(place) = over.first() else { return Err(UserError::NotFound) };
+    let Some(place) = over.first() else { return Err(Error::not_found()) };
     shown_in(&mut tx, place.own.workspace(), other).await
 }
 
-/// An account as a workspace shows it: the values of the member there, and else those of the account. The address that
-/// is to replace the account's is shown where the workspace manages the account.
-async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, UserError> {
-    let account = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+/// An account as shown in a workspace: the values of the member there, and else those of the account. The
+/// pending address is shown where the workspace manages the account.
+async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<User, Error> {
+    let account = find(tx.conn(), user).await?.ok_or_else(Error::not_found)?;
     let is_managed = is_managed(tx.conn(), user, workspace).await?;
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let member = sqlx::query!(
@@ -110,7 +111,7 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     scope.leave().await?;
     Ok(User {
         name: member.display_name.unwrap_or(account.name),
@@ -123,34 +124,34 @@ async fn shown_in(tx: &mut Tx, workspace: WorkspaceId, user: UserId) -> Result<U
     })
 }
 
-/// Those of the shared workspaces in which the caller has a say over the other one; at least one.
-fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, UserError> {
+/// Those of the shared workspaces in which the caller may act on the other one; at least one.
+fn authority<'a>(shared: Vec<Shared<'a>>, permission: &str) -> Result<Vec<Shared<'a>>, Error> {
     if shared.is_empty() {
-        return Err(UserError::NotFound);
+        return Err(Error::not_found());
     }
     let over: Vec<_> = shared.into_iter().filter(|shared| shared.outranks(permission)).collect();
     if over.is_empty() {
-        return Err(UserError::Forbidden(
-            "this needs a role that equals or outranks theirs, with the permission for it",
+        return Err(Error::forbidden(
+            "a role that equals or outranks the user's is required, with the permission",
         ));
     }
     Ok(over)
 }
 
-/// Whose picture a caller may set.
+/// The image that a caller may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureOf {
-    /// The account's, in all of its workspaces.
+    /// The account's, for all of its workspaces.
     Account,
-    /// The member's of that workspace.
+    /// The member's, for that workspace.
     Member(WorkspaceId),
 }
 
-/// Which picture of somebody the caller may set.
+/// The image of another user that the caller may set.
 ///
 /// # Errors
 /// As of [`edit`].
-pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, UserError> {
+pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> Result<PictureOf, Error> {
     if peer.caller == other {
         return Ok(PictureOf::Account);
     }
@@ -161,22 +162,22 @@ pub async fn picture_of(database: &Database, peer: Peer<'_>, other: UserId) -> R
     Ok(if is_managed { PictureOf::Account } else { PictureOf::Member(place) })
 }
 
-/// The one workspace that a change is about.
-fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, UserError> {
+/// The one workspace of a change.
+fn only<'a, 'b>(over: &'a [Shared<'b>]) -> Result<&'a Shared<'b>, Error> {
     match over {
         [only] => Ok(only),
-        _ => Err(UserError::Missing(vec!["X-Workspace-Id".to_owned()])),
+        _ => Err(Error::missing(["X-Workspace-Id"])),
     }
 }
 
-/// Edits somebody else's profile in the workspace that is named, or in the only one that the two share, and their
-/// role there: their account where the workspace manages it (another address is confirmed by `link`), and else their
+/// Changes another user's profile in the given workspace, or in the only one that the two share, and the user's
+/// role there: the account where the workspace manages it (another address is confirmed by `link`), and else the
 /// member.
 ///
 /// # Errors
-/// [`UserError::NotFound`] and [`UserError::Forbidden`] as of [`view`], with the permission `members:edit`;
-/// [`UserError::Forbidden`] also for a role above one's own, and for the address of an account that the workspace
-/// doesn't manage; [`UserError::Missing`] of the workspace where the two share several; [`UserError::LastOwner`].
+/// `record_not_found` and `forbidden` as of [`view`], with the permission `members:edit`;
+/// `forbidden` also for a role above the caller's, and for the address of an account that the workspace
+/// doesn't manage; `parameter_missing` of the workspace if the two share several; `last_owner`.
 pub async fn edit(
     tx: &mut Tx,
     peer: Peer<'_>,
@@ -185,9 +186,9 @@ pub async fn edit(
     role: Option<Role>,
     link: &str,
     actor: &Actor,
-) -> Result<Edited, UserError> {
+) -> Result<Edited, Error> {
     let both = peer.shared(tx.conn(), other).await?;
-    // One's own profile takes no permission; one's own role does.
+    // The own profile needs no permission; the own role does.
     let over = if peer.caller == other && role.is_none() { both } else { authority(both, "members:edit")? };
     if let Some(role) = role {
         change_role(tx, only(&over)?, other, role, actor).await?;
@@ -200,9 +201,7 @@ pub async fn edit(
         return profile::edit(tx, other, changes, link, actor).await;
     }
     if changes.moves_from(&before) {
-        return Err(UserError::Forbidden(
-            "the address is the account's: only its owner changes it, at /auth/me",
-        ));
+        return Err(Error::forbidden("only the account's owner can change its address, at /auth/me"));
     }
     let changes = ProfileChanges { email: None, ..changes };
     if peer.caller == other {
@@ -224,7 +223,7 @@ async fn change_role(
     other: UserId,
     role: Role,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     if role == shared.theirs {
         return Ok(());
     }
@@ -236,21 +235,21 @@ async fn change_role(
     Ok(())
 }
 
-/// Mails a member what they need to choose a new password: a link that is good for an hour, where the workspace
-/// manages their account; and else the page on which they ask for one themselves.
+/// Emails a member the means to reset the password: a link that is valid for an hour, where the workspace
+/// manages the account; and else a link to the page for requesting one.
 ///
 /// # Errors
-/// [`UserError::NotFound`] for who isn't a member; [`UserError::Forbidden`] for who outranks the caller.
+/// `record_not_found` if there is no such member; `forbidden` if the member outranks the caller.
 pub async fn mail_reset(
     tx: &mut Tx,
     admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let brand = check_may_reset(tx, admin, member).await?;
     let passwords::Owner { email, name } = passwords::owner(tx.conn(), member).await?;
-    let why = "an admin of your workspace asks you to choose a new password.";
+    let why = "An admin of your workspace asks you to choose a new password.";
     let letter = if is_managed(tx.conn(), member, admin.workspace()).await? {
         check_covers(tx, admin, member).await?;
         let url = reset_link(tx, admin, member, link, MAILED_RESET).await?;
@@ -262,8 +261,8 @@ pub async fn mail_reset(
     Ok(mail::post(tx, letter, &brand, Cause::Member(admin.workspace()), actor).await?)
 }
 
-/// The letter to a person whose account is their own: what they are asked, and where they would do it. It lets nobody
-/// in, and touches no link that they have asked for.
+/// The email to the owner of an account that no workspace manages: the request, and the page for it. It gives no
+/// access, and affects no link that the owner has requested.
 fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter {
     Letter {
         to,
@@ -271,31 +270,31 @@ fn ask_for_reset((to, name): (String, String), url: String, why: &str) -> Letter
         subject: "Choose a new password".to_owned(),
         lines: vec![why.to_owned()],
         action: Some(Action { label: "Ask for a link".to_owned(), url }),
-        after: vec!["If you don't want a new password, do nothing: the old one stays as it is.".to_owned()],
+        after: vec![
+            "If you don't want a new password, ignore this email; your password stays valid.".to_owned(),
+        ],
     }
 }
 
-/// A link for a member to choose a new password by, to be handed over; good for 24 hours. Whoever holds it
-/// is let in, so it is only for accounts that the workspace manages.
+/// A link for a member to reset the password, to be handed over; valid for 24 hours. Its holder
+/// gets access, so it is only for accounts that the workspace manages.
 ///
 /// # Errors
-/// As of [`mail_reset`]; [`UserError::Forbidden`] also for an account that the workspace doesn't manage, and for
-/// programs.
+/// As of [`mail_reset`]; `forbidden` also for an account that the workspace doesn't manage, and for
+/// API keys.
 pub async fn hand_over_reset(
     tx: &mut Tx,
     admin: &Authority,
     member: UserId,
     link: &str,
     actor: &Actor,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     if admin.user().is_none() {
-        return Err(UserError::Forbidden("this is for people, not for programs"));
+        return Err(Error::forbidden("this endpoint requires a user session"));
     }
     check_may_reset(tx, admin, member).await?;
     if !is_managed(tx.conn(), member, admin.workspace()).await? {
-        return Err(UserError::Forbidden(
-            "the account is its owner's: only they can choose a new password, by mail",
-        ));
+        return Err(Error::forbidden("only the account's owner can reset its password, by email"));
     }
     check_covers(tx, admin, member).await?;
     let url = reset_link(tx, admin, member, link, HANDED_OVER_RESET).await?;
@@ -303,8 +302,8 @@ pub async fn hand_over_reset(
     Ok(url)
 }
 
-/// Checks that an admin may let a member choose a new password; answers in which brand they write.
-async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, UserError> {
+/// Checks that an admin may reset a member's password; answers the brand of the email.
+async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<Brand, Error> {
     let found = sqlx::query!(
         r#"select m.role as "role!", w.name, w.branding
            from live_memberships m join workspaces w on w.id = m.workspace_id
@@ -314,21 +313,21 @@ async fn check_may_reset(tx: &mut Tx, admin: &Authority, member: UserId) -> Resu
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if found.role > admin.role() {
-        return Err(UserError::Forbidden("this needs a role that equals or outranks theirs"));
+        return Err(Error::forbidden("a role that equals or outranks the user's is required"));
     }
     Ok(Brand::of(&found.branding, &found.name))
 }
 
-/// Checks that an admin holds all that a member does: opening an account, or moving it to another address, gives all
-/// that its owner may do.
-async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), UserError> {
+/// Checks that an admin has all permissions of a member: access to an account, or changing its address, gives all
+/// permissions of its owner.
+async fn check_covers(tx: &mut Tx, admin: &Authority, member: UserId) -> Result<(), Error> {
     let scopes = vec![Scope::All];
     if standing::covers_program(tx.conn(), admin.workspace(), admin.held(), member, scopes).await? {
         Ok(())
     } else {
-        Err(StandingError::MoreThanHeld(admin.role()).into())
+        Err(Error::forbidden("the account has permissions that you lack"))
     }
 }
 
@@ -338,7 +337,7 @@ async fn reset_link(
     member: UserId,
     link: &str,
     lifetime: Duration,
-) -> Result<String, UserError> {
+) -> Result<String, Error> {
     let new = NewToken {
         user: member,
         purpose: Purpose::PasswordReset,
@@ -364,16 +363,4 @@ async fn note_reset(
 
 fn parsed(link: &str) -> Result<Url, sqlx::Error> {
     link.parse().map_err(|_| sqlx::Error::Configuration("APP_URL makes no links".into()))
-}
-
-impl From<StandingError> for UserError {
-    fn from(error: StandingError) -> Self {
-        match error {
-            StandingError::NotFound => Self::NotFound,
-            StandingError::Above(_) => Self::Forbidden("nobody can give a role above their own"),
-            StandingError::MoreThanHeld(_) => Self::Forbidden("that role may do what the caller may not"),
-            StandingError::LastOwner => Self::LastOwner,
-            StandingError::Database(error) => Self::Database(error),
-        }
-    }
 }

@@ -1,52 +1,53 @@
-//! What people say of themselves. A person's profile is a row of `users`. Name and address are copied into the row
-//! that they have in each of their workspaces, in the transaction of the change, so that a workspace's own SQL finds
-//! its people without leaving its schema. What a workspace says of a member is in that row only ([`edit_member`]).
+//! Profiles of users. A profile is a row of `users`. Name and address are copied into the rows of the user's
+//! members, in the transaction of the change, so that a workspace's own SQL finds its members without leaving
+//! its schema. A workspace's own profile of a member is in that row only ([`edit_member`]).
 
 use domain::{
-    Actor, Email, Event, FieldErrors, Patch, SessionId, UserId, WorkspaceId,
+    Actor, Email, Error, Event, FieldErrors, Patch, SessionId, UserId, WorkspaceId,
     audit::{self, Entry},
     pictures, standing,
     tenant_scope::TenantScope,
+    text,
 };
 use jobs::{Database, Tx};
 use poem_openapi::Object;
 use serde_json::json;
 use url::Url;
 
-use super::{User, UserError, addresses, find, passwords};
+use super::{User, addresses, find, passwords};
 use crate::signups;
 
-/// The longest title and phone number, in characters.
+/// Maximum length of a title and a phone number, in characters.
 const LONGEST_LINE: usize = 200;
-/// The longest text about oneself, in characters.
+/// Maximum length of a biography, in characters.
 const LONGEST_BIO: usize = 5000;
-/// The longest link to a picture, in characters.
+/// Maximum length of an avatar URL, in characters.
 const LONGEST_LINK: usize = 2000;
 
-/// What is to be different in a profile; what is absent stays as it is, and what is null goes.
+/// Changes to a profile; absent fields stay unchanged, and null clears a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Object)]
 pub struct ProfileChanges {
-    /// What they are called; one line of at most 200 characters. Null leaves a member's name to the account, and is
+    /// Full name; one line of at most 200 characters. Null restores the account's name for a member, and is
     /// refused for an account.
     pub name: Patch<String>,
-    /// The address to sign in with. Another one takes effect when the link that is mailed there is used.
+    /// Email address to sign in with. A new one takes effect when the link sent there is used.
     pub email: Option<String>,
-    /// What they do; at most 200 characters.
+    /// Job title; at most 200 characters. Null clears it.
     pub title: Patch<String>,
-    /// Their telephone; at most 200 characters.
+    /// Phone number; at most 200 characters. Null clears it.
     pub phone: Patch<String>,
-    /// A few words about them; at most 5,000 characters.
+    /// Short biography; at most 5,000 characters. Null clears it.
     pub bio: Patch<String>,
-    /// An https link to their picture, in place of one that was uploaded.
+    /// URL of the avatar image (https), in place of an uploaded one. Null clears it.
     pub avatar_url: Patch<String>,
 }
 
 impl ProfileChanges {
-    /// The same without space around values, and with null for what is empty.
+    /// The same without space around values, and with null for empty ones.
     ///
     /// # Errors
-    /// [`UserError::Invalid`] with all that is wrong.
-    fn checked(self) -> Result<Self, UserError> {
+    /// `record_invalid` with all that is wrong.
+    fn checked(self) -> Result<Self, Error> {
         let mut invalid = FieldErrors::new();
         let mut note = |field: &str, reason: String| {
             invalid.entry(field.to_owned()).or_default().push(reason);
@@ -55,7 +56,7 @@ impl ProfileChanges {
             Patch::Value(name) => match signups::name(&name) {
                 Ok(name) => Patch::Value(name),
                 Err(reason) => {
-                    note("name", reason.to_owned());
+                    note("name", reason.into_owned());
                     Patch::Absent
                 }
             },
@@ -64,49 +65,47 @@ impl ProfileChanges {
         let email = self
             .email
             .and_then(|email| email.parse::<Email>().map_err(|reason| note("email", reason.to_owned())).ok());
-        let mut text = |field: &str, value: Patch<String>, most: usize, is_line: bool| {
+        let mut read = |field: &str, value: Patch<String>, most: usize, is_line: bool| {
             let Patch::Value(text) = value else { return value };
-            let text = text.trim();
-            if text.chars().count() > most {
-                note(field, format!("must have at most {most} characters"));
-            } else if is_line && text.chars().any(char::is_control) {
-                note(field, "must be one line".to_owned());
+            if let Err(invalid) = text::check(&text, 0, most, is_line) {
+                note(field, invalid.to_string());
             }
+            let text = text.trim();
             if text.is_empty() { Patch::Null } else { Patch::Value(text.to_owned()) }
         };
-        let title = text("title", self.title, LONGEST_LINE, true);
-        let phone = text("phone", self.phone, LONGEST_LINE, true);
-        let bio = text("bio", self.bio, LONGEST_BIO, false);
-        let avatar_url = text("avatar_url", self.avatar_url, LONGEST_LINK, true);
+        let title = read("title", self.title, LONGEST_LINE, true);
+        let phone = read("phone", self.phone, LONGEST_LINE, true);
+        let bio = read("bio", self.bio, LONGEST_BIO, false);
+        let avatar_url = read("avatar_url", self.avatar_url, LONGEST_LINK, true);
         if let Patch::Value(link) = &avatar_url
             && !Url::parse(link).is_ok_and(|url| url.scheme() == "https" && url.has_host())
         {
-            note("avatar_url", "must be an https link".to_owned());
+            note("avatar_url", "must be an https URL".to_owned());
         }
         if invalid.is_empty() {
             Ok(Self { name, email: email.map(|email| email.to_string()), title, phone, bio, avatar_url })
         } else {
-            Err(UserError::Invalid(invalid))
+            Err(Error::invalid_fields(invalid))
         }
     }
 
-    /// The same for an account, which has a name.
+    /// The same for an account, which must have a name.
     ///
     /// # Errors
-    /// [`UserError::Invalid`] of the name, if it is null.
-    fn of_account(self) -> Result<Self, UserError> {
+    /// `record_invalid` of the name, if it is null.
+    fn of_account(self) -> Result<Self, Error> {
         if self.name.is_null() {
-            return Err(UserError::invalid("name", "cannot be null: an account has a name"));
+            return Err(Error::invalid("name", "cannot be null: an account has a name"));
         }
         self.checked()
     }
 
-    /// Whether the address is to be another one than that, however it is written.
+    /// Whether the address changes from that one, regardless of its spelling.
     pub(super) fn moves_from(&self, before: &str) -> bool {
         self.email.as_deref().is_some_and(|email| Email::key_of(email) != Email::key_of(before))
     }
 
-    /// The names of what is to be different, for the audit.
+    /// The names of the changed fields, for the audit log.
     fn fields(&self) -> Vec<&'static str> {
         let all = [
             ("name", self.name.is_given()),
@@ -123,45 +122,45 @@ impl ProfileChanges {
 /// A profile after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edited {
-    /// The person.
+    /// The user.
     pub user: User,
-    /// The key of a picture that nobody has any more, for [`crate::avatars::remove`] after the commit.
+    /// The key of an image that is no longer referenced, for [`crate::avatars::remove`] after the commit.
     pub dropped_picture: Option<String>,
 }
 
-/// Checks that the person who asks may make those changes of their own profile: another address takes their password.
-/// Wrong ones are counted at once, whatever comes of the request.
+/// Checks that the caller may make those changes to the own profile: a new address needs the password.
+/// Wrong ones are counted at once, whatever the result of the request.
 ///
 /// # Errors
-/// [`UserError::Missing`] of the password; [`UserError::Invalid`]; [`UserError::Throttled`].
+/// `parameter_missing` of the password; `record_invalid`; `sign_in_locked`.
 pub async fn check_own(
     database: &Database,
     (user, session): (UserId, SessionId),
     changes: &ProfileChanges,
     current_password: Option<String>,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let before = passwords::owner(&database.pool, user).await?.email;
     if changes.moves_from(&before) {
-        let password = current_password.ok_or_else(|| UserError::Missing(vec!["current_password".into()]))?;
+        let password = current_password.ok_or_else(|| Error::missing(["current_password"]))?;
         passwords::confirm(database, user, session, password, actor).await?;
     }
     Ok(())
 }
 
-/// Edits a person's profile, wherever it is kept, in a transaction on the shared schemas. Another address waits until
-/// it is confirmed ([`addresses`]); another spelling of the same one is kept at once, and gives up a change that waits.
-/// The caller has checked that the actor may.
+/// Changes a user's profile, wherever it is kept, in a transaction on the shared schemas. A new address is
+/// pending until it is confirmed ([`addresses`]); another spelling of the same one is stored at once, and
+/// cancels a pending change. The caller has checked the actor's permissions.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Invalid`], [`UserError::EmailTaken`], [`UserError::Mail`].
+/// `record_not_found`, `record_invalid`, `email_taken`, `mail_limit_reached`.
 pub async fn edit(
     tx: &mut Tx,
     user: UserId,
     changes: ProfileChanges,
     link: &str,
     actor: &Actor,
-) -> Result<Edited, UserError> {
+) -> Result<Edited, Error> {
     let changes = changes.of_account()?;
     let before = passwords::owner(tx.conn(), user).await?.email;
     let moves = changes.moves_from(&before);
@@ -200,7 +199,7 @@ pub async fn edit(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let new = New {
         picture: edited.is_new_picture,
         title: edited.is_new_title,
@@ -220,22 +219,22 @@ pub async fn edit(
         Some(_) => addresses::forget_change(tx, user).await?,
         None => {}
     }
-    let person = find(tx.conn(), user).await?.ok_or(UserError::NotFound)?;
+    let person = find(tx.conn(), user).await?.ok_or_else(Error::not_found)?;
     let dropped_picture = edited.picture_before.filter(|_| changes.avatar_url.is_given());
     Ok(Edited { user: person, dropped_picture })
 }
 
-/// Edits how a person is shown in one workspace: their member there, and nothing of their account. What is null is
-/// left to the account.
+/// Changes how a user is shown in one workspace: the member there, and nothing of the account. Null restores
+/// the account's value.
 ///
 /// # Errors
-/// [`UserError::NotFound`], [`UserError::Invalid`].
+/// `record_not_found`, `record_invalid`.
 pub(super) async fn edit_member(
     tx: &mut Tx,
     (workspace, user): (WorkspaceId, UserId),
     changes: ProfileChanges,
     actor: &Actor,
-) -> Result<(), UserError> {
+) -> Result<(), Error> {
     let changes = changes.checked()?;
     let mut scope = TenantScope::enter(tx, workspace).await?;
     let edited = sqlx::query!(
@@ -263,7 +262,7 @@ pub(super) async fn edit_member(
     )
     .fetch_optional(scope.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     let told = json!({ "user_id": user, "fields": changes.fields() });
     scope.record(Event::new("member", "updated", edited.id, told), workspace, actor).await?;
     scope.leave().await?;
@@ -273,24 +272,24 @@ pub(super) async fn edit_member(
     Ok(())
 }
 
-/// What is new in an account, beside name and address.
+/// The changed values of an account, beside name and address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools)] // flags of different things
 pub struct New {
-    /// The picture.
+    /// The avatar image.
     pub picture: bool,
     /// The title.
     pub title: bool,
     /// The phone number.
     pub phone: bool,
-    /// The text about the person.
+    /// The biography.
     pub bio: bool,
 }
 
-/// Copies a person's name and address into their member of every workspace that they belong to (what is said of
-/// them there stays, and where nothing is the account's is shown). A new picture of theirs is shown in all of
-/// them, also where an admin has set another. `member.updated` is appended in each that shows the person otherwise than
-/// before. The transaction is on the shared schemas before and after.
+/// Copies a user's name and address into the user's member of every workspace (values set there
+/// stay, and unset ones are the account's). A new image of the user's is shown in all of
+/// them, also where an admin has set another. `member.updated` is appended in each where the shown profile
+/// changes. The transaction is on the shared schemas before and after.
 pub async fn copy_to_members(tx: &mut Tx, user: UserId, new: New, actor: &Actor) -> Result<(), sqlx::Error> {
     let profile =
         sqlx::query!("select name, email from users where id = $1", user.0).fetch_one(tx.conn()).await?;
@@ -330,6 +329,8 @@ pub async fn copy_to_members(tx: &mut Tx, user: UserId, new: New, actor: &Actor)
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -342,7 +343,8 @@ mod tests {
             bio: Patch::Value("b".repeat(5001)),
             avatar_url: Patch::Value("javascript:alert(1)".to_owned()),
         };
-        let Err(UserError::Invalid(fields)) = changes.checked() else { panic!("must be refused") };
+        let refused = changes.checked().unwrap_err();
+        let ErrorKind::Invalid(fields) = refused.kind() else { panic!("{refused:?}") };
         let names: Vec<_> = fields.keys().map(String::as_str).collect();
         assert_eq!(names, ["avatar_url", "bio", "email", "name", "phone", "title"]);
     }

@@ -1,8 +1,8 @@
-//! Accounts as an operator sees them: who there is, who is staff, who may sign in at all.
+//! Accounts as the operator sees them: staff status, activity.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, Email, UserId,
+    Actor, Email, Error, UserId,
     audit::{self, Entry},
     makers, standing,
 };
@@ -11,31 +11,30 @@ use poem_openapi::Object;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::UserError;
 use crate::{
     account_tokens::{self, Purpose},
     sessions::{self, Ended},
 };
 
-/// An account.
+/// A user account.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename = "Account")]
 pub struct Account {
-    /// The person.
+    /// Account id.
     pub id: UserId,
-    /// Their address.
+    /// Email address.
     pub email: String,
-    /// What they are called.
+    /// Full name.
     pub name: String,
-    /// Whether they may sign in.
+    /// Whether the account may sign in.
     pub is_active: bool,
-    /// Whether they are staff, who may act as others.
+    /// Whether the account is staff, which may act as other users.
     pub is_staff: bool,
-    /// When they chose their first password.
+    /// Time of the first choice of a password; null if none was chosen.
     pub activated_at: Option<DateTime<Utc>>,
-    /// When they signed in last.
+    /// Time of the last sign-in; null if there was none.
     pub last_login_at: Option<DateTime<Utc>>,
-    /// Since when there is the account.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
 }
 
@@ -51,19 +50,19 @@ pub async fn by_email(pool: &PgPool, email: &str) -> Result<Option<Account>, sql
     .await
 }
 
-/// Makes somebody staff or not, active or not; what is absent stays as it is. Who is deactivated is out at
-/// once, and no link lets them in again. The sessions in which a member of staff acts as others end when the person is no
-/// staff any more, or inactive, and stay ended when that is taken back.
+/// Changes an account's staff and activity status; absent fields stay unchanged. Deactivation ends its access at
+/// once, and no link restores it. The sessions in which a staff account acts as others end when it is no longer
+/// staff, or inactive, and stay ended when that is reverted.
 ///
 /// # Errors
-/// [`UserError::NotFound`].
+/// `record_not_found`.
 pub async fn change(
     tx: &mut Tx,
     user: UserId,
     is_staff: Option<bool>,
     is_active: Option<bool>,
     actor: &Actor,
-) -> Result<Account, UserError> {
+) -> Result<Account, Error> {
     let account = sqlx::query_as!(
         Account,
         "update users
@@ -76,7 +75,7 @@ pub async fn change(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(UserError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if !account.is_active {
         sessions::end_all(tx, user, None, Ended::Deactivated).await?;
         account_tokens::void(tx, user, Purpose::PasswordReset).await?;

@@ -1,9 +1,9 @@
-//! A workspace as its people see it: what it is called and how it shows itself, and which of theirs
-//! somebody works in.
+//! A workspace as its members see it: name and branding, and the workspace that a user
+//! has switched to.
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Actor, EntityError, Event, FieldErrors, Patch, UserId, WorkspaceId,
+    Actor, Error, Event, FieldErrors, Patch, Text, UserId, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     callers::Authority,
@@ -17,48 +17,45 @@ use sqlx::{PgExecutor, types::Json};
 use super::{Branding, BrandingChanges, slug};
 use crate::signups;
 
-/// The longest description.
-const LONGEST_DESCRIPTION: usize = 2000;
-
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct Workspace {
-    /// Its id.
+    /// Workspace id.
     pub id: WorkspaceId,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// Its name for URLs.
+    /// Slug: the name in URLs.
     pub slug: String,
-    /// What it is for.
+    /// Description; null if none is set.
     pub description: Option<String>,
-    /// How it shows itself.
+    /// Branding.
     pub branding: Branding,
-    /// `free`, `starter`, `growth` or `enterprise`.
+    /// Plan: `free`, `starter`, `growth` or `enterprise`.
     pub plan: String,
-    /// What the caller is in it; none for a program.
+    /// Role of the caller; null for an API key.
     pub role: Option<Role>,
-    /// Whether it is the one that the caller works in.
+    /// Whether it is the workspace that the caller has last switched to.
     pub is_current: bool,
-    /// Since when the caller belongs to it.
+    /// Time at which the caller joined; null for an API key.
     pub joined_at: Option<DateTime<Utc>>,
-    /// Since when there is such a workspace.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Changes to a workspace; what is absent stays as it is.
+/// Changes to a workspace; absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct WorkspaceChanges {
-    /// What it is called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     pub name: Option<String>,
-    /// Its name for URLs, which no other workspace has: small letters, digits and hyphens.
+    /// Slug: the name in URLs, unique in the installation: lower-case letters, digits and hyphens.
     pub slug: Option<String>,
-    /// What it is for, at most 2,000 characters; null clears it.
+    /// Description, at most 2,000 characters; null clears it.
     pub description: Patch<String>,
-    /// How it shows itself.
+    /// Branding.
     pub branding: Option<BrandingChanges>,
-    /// Whether the workspace's own setting up is done, as `company_onboarding_complete` of its health then says.
+    /// Whether the onboarding of the workspace is completed, which its health shows as `company_onboarding_complete`.
     pub onboarding_completed: Option<bool>,
 }
 
@@ -95,7 +92,7 @@ impl From<Row> for Workspace {
     }
 }
 
-/// The workspaces that a person may enter now, by name.
+/// The workspaces that a user may enter now, sorted by name.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     user: UserId,
@@ -120,15 +117,15 @@ pub async fn list(
     Ok(rows.into_iter().map(Workspace::from).collect())
 }
 
-/// A workspace, for one of its people or for a program.
+/// A workspace, for a member or an API key.
 ///
 /// # Errors
-/// [`EntityError::NotFound`] when it isn't there.
+/// `record_not_found` if it doesn't exist.
 pub async fn get(
     executor: impl PgExecutor<'_>,
     workspace: WorkspaceId,
     user: Option<UserId>,
-) -> Result<Workspace, EntityError> {
+) -> Result<Workspace, Error> {
     let row = sqlx::query_as!(
         Row,
         r#"select w.id, w.name, w.slug, w.description, w.branding as "branding: _", w.plan,
@@ -144,17 +141,17 @@ pub async fn get(
     Ok(row.fetch_one(executor).await?.into())
 }
 
-/// Changes a workspace, and answers how it is now.
+/// Changes a workspace, and answers its new state.
 ///
 /// # Errors
-/// [`EntityError::Taken`] for another workspace's slug; [`EntityError::Invalid`] for what breaks a rule.
+/// `slug_taken` for another workspace's; `record_invalid` for invalid values.
 pub async fn update(
     tx: &mut Tx,
     workspace: WorkspaceId,
     actor: &Actor,
     changes: WorkspaceChanges,
-) -> Result<Workspace, EntityError> {
-    let changes = checked(changes).map_err(EntityError::Invalid)?;
+) -> Result<Workspace, Error> {
+    let changes = checked(changes).map_err(Error::invalid_fields)?;
     if !changes.is_empty() {
         let text = |name: &str| changes.get(name).and_then(Value::as_str);
         sqlx::query!(
@@ -189,14 +186,14 @@ pub async fn update(
     get(tx.conn(), workspace, actor.user_id).await
 }
 
-/// What changes, by name.
+/// The changes, by name.
 fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors> {
     let mut errors = FieldErrors::new();
     let mut checked = Map::new();
     if let Some(name) = changes.name {
         match signups::name(&name) {
             Ok(name) => drop(checked.insert("name".to_owned(), name.into())),
-            Err(reason) => drop(errors.insert("name".to_owned(), vec![reason.to_owned()])),
+            Err(reason) => drop(errors.insert("name".to_owned(), vec![reason.into_owned()])),
         }
     }
     if let Some(slug) = changes.slug {
@@ -208,10 +205,10 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
     match changes.description {
         Patch::Absent => {}
         Patch::Null => drop(checked.insert("description".to_owned(), Value::Null)),
-        Patch::Value(text) if text.chars().count() > LONGEST_DESCRIPTION => {
-            errors.insert("description".to_owned(), vec!["must have at most 2,000 characters".to_owned()]);
-        }
-        Patch::Value(text) => drop(checked.insert("description".to_owned(), text.into())),
+        Patch::Value(text) => match text.parse::<Text<2000>>() {
+            Ok(text) => drop(checked.insert("description".to_owned(), String::from(text).into())),
+            Err(invalid) => drop(errors.insert("description".to_owned(), vec![invalid.to_string()])),
+        },
     }
     if let Some(completed) = changes.onboarding_completed {
         checked.insert("onboarding_completed".to_owned(), completed.into());
@@ -223,16 +220,16 @@ fn checked(changes: WorkspaceChanges) -> Result<Map<String, Value>, FieldErrors>
     if errors.is_empty() { Ok(checked) } else { Err(errors) }
 }
 
-/// Makes a workspace the one that a person works in.
+/// Makes a workspace the user's current one.
 ///
 /// # Errors
-/// [`EntityError::NotFound`] when it has gone.
+/// `record_not_found` if it no longer exists.
 pub async fn switch(
     tx: &mut Tx,
     authority: &Authority,
     user: UserId,
     actor: &Actor,
-) -> Result<Workspace, EntityError> {
+) -> Result<Workspace, Error> {
     let workspace = authority.workspace();
     sqlx::query!(
         "update users set current_workspace_id = $2, updated_at = now() where id = $1 returning id",
@@ -261,7 +258,7 @@ mod tests {
                 brand_name: given("Two\nlines"),
                 logo_url: given("javascript:alert(1)"),
                 color: given("red"),
-                support_email: given("nobody"),
+                support_email: given("no address"),
             }),
             onboarding_completed: None,
         };

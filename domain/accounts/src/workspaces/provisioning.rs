@@ -1,5 +1,5 @@
-//! The steps by which a sign-up becomes an account with a workspace. Each looks at what is there
-//! first, so that it can be run again after a kill at any line; `workers` runs them in order. Paying is a
+//! The steps from a sign-up to an account with a workspace. Each checks the present state
+//! first, so that it can be repeated after a kill at any line; `workers` runs them in order. Billing is a
 //! step of its own ([`start_billing`]), and so is the end ([`finish()`]).
 
 mod billing;
@@ -9,7 +9,7 @@ pub use billing::start_billing;
 pub use finish::finish;
 
 use domain::{
-    Actor, EntityError, Event, MemberId, WorkspaceDb, WorkspaceId,
+    Actor, Error, ErrorKind, Event, MemberId, WorkspaceDb, WorkspaceId,
     access::Role,
     audit::{self, Entry},
     migrations::{self, MigrationError},
@@ -23,11 +23,11 @@ use sqlx::migrate::MigrateError;
 use super::slug;
 use crate::signups::Signup;
 
-/// Why a sign-up can't be finished, for good.
+/// The reason why a sign-up fails finally.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisioningError {
-    /// Somebody else has the address by now.
-    #[error("there is an account with this email address already")]
+    /// Another account has the address by now.
+    #[error("an account with this email address already exists")]
     EmailTaken,
     /// It was given up meanwhile.
     #[error("the sign-up was given up")]
@@ -41,16 +41,16 @@ pub enum ProvisioningError {
     /// The schema's migrations failed.
     #[error(transparent)]
     Migration(MigrationError),
-    /// What a workspace starts with is not valid, which would be a bug.
+    /// The initial content of the workspace could not be created.
     #[error(transparent)]
-    Seed(EntityError),
+    Seed(Error),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
 impl From<MigrationError> for ProvisioningError {
-    /// A database that fails in a migration fails like in any other step: it may have been away.
+    /// A database failure in a migration is like one in any other step: temporary.
     fn from(error: MigrationError) -> Self {
         match error {
             MigrationError::Database(error)
@@ -63,9 +63,9 @@ impl From<MigrationError> for ProvisioningError {
     }
 }
 
-/// The account. Someone else has the address only if, after all that was under way has ended, the account
-/// is not ours: an insert that conflicts may have met a killed attempt's, whose row only a later statement
-/// can see. The address is verified only where a code that was mailed there was needed to sign up.
+/// Creates the account. Another account has the address only if, after all concurrent transactions have ended, the
+/// account is not ours: an insert that conflicts may have met a killed attempt's, whose row only a later statement
+/// can see. The address is verified only if a code that was sent there was needed to sign up.
 pub async fn create_user(
     database: &Database,
     signup: &Signup,
@@ -97,12 +97,12 @@ pub async fn create_user(
     if is_ours { Ok(()) } else { Err(ProvisioningError::EmailTaken) }
 }
 
-/// The workspace's row, with what has been paid for it, and its owner's membership. It isn't entered before
+/// Creates the workspace's row, with its paid plan, and its owner's membership. It can't be entered before
 /// it is ready.
 pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<(), ProvisioningError> {
     let mut tx = database.begin().await?;
     let plain = slug::of_name(&signup.company_name);
-    // The second is free unless someone has guessed an id.
+    // The second is free unless an id was guessed.
     for slug in [plain.clone(), format!("{plain}-{}", &signup.workspace_id.0.simple().to_string()[20..])] {
         sqlx::query!(
             "insert into workspaces (id, name, slug, plan, stripe_customer_id, stripe_subscription_id)
@@ -131,7 +131,7 @@ pub async fn create_workspace(database: &Database, signup: &Signup) -> Result<()
     Ok(())
 }
 
-/// The schema, its roles and grants.
+/// Creates the schema, its roles and grants.
 pub async fn create_schema(database: &Database, workspace: WorkspaceId) -> Result<(), ProvisioningError> {
     let mut tx = database.begin().await?;
     workspace_schema::create(&mut tx, workspace).await?;
@@ -139,12 +139,12 @@ pub async fn create_schema(database: &Database, workspace: WorkspaceId) -> Resul
     Ok(())
 }
 
-/// The tables.
+/// Creates the tables.
 pub async fn run_migrations(database: &Database, workspace: WorkspaceId) -> Result<(), ProvisioningError> {
     Ok(migrations::migrate_workspace(&database.pool.connect_options(), workspace).await?)
 }
 
-/// The owner's member, which has the membership's id.
+/// Creates the owner's member, which has the membership's id.
 pub async fn create_member(
     database: &Database,
     signup: &Signup,
@@ -175,24 +175,27 @@ pub async fn create_member(
     Ok(())
 }
 
-/// What a new workspace starts with, where the sign-up asks for that: `seed` makes it, if an attempt before has not.
+/// Creates the default content of a new workspace, where the sign-up asks for it: `seed` does so, unless a previous
+/// attempt has.
 pub async fn seed_defaults(
     database: &Database,
     signup: &Signup,
     actor: Actor,
-    seed: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<(), EntityError>,
+    seed: impl AsyncFnOnce(&mut WorkspaceDb) -> Result<(), Error>,
 ) -> Result<(), ProvisioningError> {
     if signup.skip_seed {
         return Ok(());
     }
     let mut db = WorkspaceDb::write(database, signup.workspace_id, actor).await?;
     match seed(&mut db).await {
-        // An attempt before this one has made it.
-        Ok(()) | Err(EntityError::Taken(_)) => {}
-        // The plan has no room for it, and a workspace is made without.
-        Err(EntityError::LimitExceeded(_)) => return Ok(()),
-        Err(EntityError::Database(error)) => return Err(error.into()),
-        Err(error) => return Err(ProvisioningError::Seed(error)),
+        Ok(()) => {}
+        Err(error) => match error.kind() {
+            // A previous attempt has created it.
+            ErrorKind::Conflict(_) => {}
+            // The plan has no room for it, and the workspace is created without.
+            ErrorKind::LimitExceeded => return Ok(()),
+            _ => return Err(ProvisioningError::Seed(error)),
+        },
     }
     db.commit().await?;
     Ok(())

@@ -1,13 +1,11 @@
-//! Taking somebody out of a workspace: an invitation that was not answered, or a member, and with the last
-//! of their workspaces the account, if the workspace manages it.
+//! Removing from a workspace: a pending invitation, or a member, and with the last
+//! membership the account, if the workspace manages it.
 //!
-//! Whoever changes who owns a workspace locks its row first, so that two owners can't take each other out.
-//! What names the person, such as events and jobs, stays.
-
-use std::borrow::Cow;
+//! Every change of a workspace's owners locks its row first, so that two owners can't remove each other.
+//! References to the user, such as in events and jobs, stay.
 
 use domain::{
-    DomainError, Event, MemberId, Refusal, UserId,
+    Error, Event, MemberId, UserId,
     access::Role,
     audit::{self, Entry},
     leaving, pictures, standing,
@@ -20,61 +18,33 @@ use serde_json::json;
 use super::Host;
 use crate::invitations;
 
-/// What was taken out.
+/// The kind of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum RemovalOutcome {
-    /// An invitation that nobody had answered.
+    /// A pending invitation was cancelled.
     InvitationCancelled,
-    /// A member.
+    /// A member was removed.
     MemberRemoved,
 }
 
-/// Somebody who was taken out.
+/// A removed member or invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RemovedMember {
-    /// The member, or the invitation.
+    /// Id of the member or the invitation.
     pub member_id: MemberId,
-    /// The person; null for an invitation, which shows nothing of an account.
+    /// Account id; null for an invitation, which shows no data of an account.
     pub user_id: Option<UserId>,
-    /// Their address.
+    /// Email address.
     pub email: String,
-    /// What was taken out.
+    /// Kind of the removal.
     pub outcome: RemovalOutcome,
-    /// Whether their account was deleted: this workspace managed it, and it was their only one.
+    /// Whether the account was deleted: this workspace managed it, and it belonged to no other.
     pub user_deleted: bool,
 }
 
-/// Why somebody stays.
-#[derive(Debug, thiserror::Error)]
-pub enum RemovalError {
-    /// There is neither such a member nor such an invitation.
-    #[error("there is no such member")]
-    NotFound,
-    /// Nobody takes out somebody who is more than they are themselves.
-    #[error("their role is above your own")]
-    AboveOwnRole,
-    /// Someone has to answer for the workspace.
-    #[error("this is the workspace's last owner: make someone else an owner first")]
-    LastOwner,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
-impl DomainError for RemovalError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::AboveOwnRole => Refusal::Forbidden,
-            Self::LastOwner => Refusal::Conflict(Cow::Borrowed("last_owner")),
-            Self::Database(error) => error.refusal(),
-        }
-    }
-}
-
-/// Takes out the member, or the invitation, of that id.
-pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, RemovalError> {
+/// Removes the member, or the invitation, of that id.
+pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, Error> {
     standing::hold(tx.conn(), host.workspace).await?;
     match remove_invitation(tx, host, member).await? {
         Some(removed) => Ok(removed),
@@ -82,12 +52,12 @@ pub async fn remove(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<Re
     }
 }
 
-/// Drops an invitation that waits, under the id of the member to be; its token then leads nowhere.
+/// Deletes a pending invitation, under the id of the member to be; its token becomes invalid.
 async fn remove_invitation(
     tx: &mut Tx,
     host: &Host<'_>,
     member: MemberId,
-) -> Result<Option<RemovedMember>, RemovalError> {
+) -> Result<Option<RemovedMember>, Error> {
     let dropped = sqlx::query!(
         "delete from invitations
             where id = $1 and workspace_id = $2 and accepted_at is null and cancelled_at is null
@@ -99,7 +69,7 @@ async fn remove_invitation(
     .await?;
     let Some(dropped) = dropped else { return Ok(None) };
     if dropped.role > host.role {
-        return Err(RemovalError::AboveOwnRole);
+        return Err(standing::above_caller(dropped.role));
     }
     let told = json!({ "email": dropped.email });
     Event::new("invitation", "cancelled", member, told).record(tx, host.workspace, host.actor).await?;
@@ -112,12 +82,8 @@ async fn remove_invitation(
     }))
 }
 
-async fn remove_member(
-    tx: &mut Tx,
-    host: &Host<'_>,
-    member: MemberId,
-) -> Result<RemovedMember, RemovalError> {
-    // The person's row is what somebody waits for who accepts their invitation to another workspace.
+async fn remove_member(tx: &mut Tx, host: &Host<'_>, member: MemberId) -> Result<RemovedMember, Error> {
+    // A concurrent acceptance of an invitation to another workspace waits for the user's row.
     let found = sqlx::query!(
         "select u.id as user_id, u.email, u.is_staff, u.managed_by, m.role
              from memberships m join users u on u.id = m.user_id
@@ -128,12 +94,12 @@ async fn remove_member(
     )
     .fetch_optional(tx.conn())
     .await?
-    .ok_or(RemovalError::NotFound)?;
+    .ok_or_else(Error::not_found)?;
     if found.role > host.role {
-        return Err(RemovalError::AboveOwnRole);
+        return Err(standing::above_caller(found.role));
     }
     if found.role == Role::Owner && !standing::has_another_owner(tx.conn(), host.workspace, member).await? {
-        return Err(RemovalError::LastOwner);
+        return Err(Error::last_owner());
     }
 
     let mut scope = TenantScope::enter(tx, host.workspace).await?;
@@ -170,8 +136,8 @@ async fn remove_member(
     })
 }
 
-/// Deletes a person who is in no workspace, has no invitation that can be accepted by a sign-in to the account, and has no
-/// workspace being made; with their sessions, tokens and links.
+/// Deletes an account that belongs to no workspace, has no invitation that can be accepted by a sign-in, and has no
+/// workspace being created; with its sessions, tokens and links.
 async fn delete_if_nowhere(tx: &mut Tx, user: UserId) -> Result<bool, sqlx::Error> {
     if !invitations::waiting_for(tx.conn(), user).await?.is_empty() {
         return Ok(false);

@@ -1,5 +1,5 @@
-//! The roster: everybody of a workspace, those who are in and those who are invited. Who may enter is
-//! in the shared schemas, who they are in the workspace's own; this is where the two are put together.
+//! The member list: members and pending invitations. Memberships are
+//! in the shared schemas, profiles in the workspace's own; this is where the two are joined.
 
 use std::collections::HashMap;
 
@@ -11,47 +11,47 @@ use sqlx::types::Json;
 
 use crate::invitations::{Backing, InvitedProfile};
 
-/// How somebody belongs to a workspace.
+/// Status of an entry of the member list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum RosterStatus {
-    /// They work here.
+    /// An active member.
     Active,
-    /// Their membership is switched off, or was kept when they were taken out.
+    /// A deactivated member, or one whose membership was kept at the removal.
     Inactive,
-    /// They are invited.
+    /// A pending invitation.
     Pending,
 }
 
-/// Somebody of a workspace.
+/// An entry of the member list.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct RosterEntry {
-    /// The member; of somebody who is invited, the invitation, which is the member to be.
+    /// Id of the member; for an invitation its id, which becomes the member's.
     pub member_id: MemberId,
-    /// The person; null for somebody who is invited, since an invitation shows nothing of an account.
+    /// Account id; null for an invitation, which shows no data of an account.
     pub user_id: Option<UserId>,
-    /// Their address.
+    /// Email address.
     pub email: String,
-    /// Name shown here; of somebody who is invited, the name that the inviter wrote, or else the address.
+    /// Name shown in this workspace; for an invitation, the name that the inviter wrote, or else the address.
     pub name: String,
-    /// What they do.
+    /// Job title; null if none is set.
     pub title: Option<String>,
-    // A reference, of which the API makes a link.
-    /// Picture; null for an invitation.
+    // A reference, from which the API makes a link.
+    /// URL of the avatar image; null if none is set, and for an invitation.
     pub avatar_url: Option<String>,
-    /// What they are here, or will be.
+    /// Role, present or offered.
     pub role: Role,
-    /// How they belong here.
+    /// Status.
     pub status: RosterStatus,
-    /// Since when they are here.
+    /// Time of joining; null for an invitation.
     pub joined_at: Option<DateTime<Utc>>,
-    /// When they were last sent an invitation that they have not answered yet.
+    /// Time of the latest sending of the invitation; null for a member.
     pub invited_at: Option<DateTime<Utc>>,
-    /// Until when they can accept it; it may have passed.
+    /// Expiry time of the invitation, which may have passed; null for a member.
     pub invitation_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Who somebody is in the workspace's own schema.
+/// The profile in the workspace's own schema.
 struct Profile {
     id: MemberId,
     display_name: Option<String>,
@@ -60,7 +60,7 @@ struct Profile {
     is_active: bool,
 }
 
-/// Everybody: those who are in, then those who are invited, by name. An invitation is not listed while the person who
+/// All entries: members, then pending invitations, sorted by name. An invitation is not listed while the user who
 /// answers for it could not send it: it can't be accepted either.
 pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<RosterEntry>, sqlx::Error> {
     // Nothing is written: dropped, it rolls back.
@@ -92,7 +92,7 @@ pub async fn list(database: &Database, workspace: WorkspaceId) -> Result<Vec<Ros
             .await?;
     let mut profiles: HashMap<_, _> = profiles.into_iter().map(|profile| (profile.id, profile)).collect();
     let members = members.into_iter().map(|person| {
-        // Whoever was taken out, and whose membership was kept, has none.
+        // A removed member whose membership was kept has none.
         let profile = profiles.remove(&person.id);
         let is_active = person.is_active && profile.as_ref().is_some_and(|profile| profile.is_active);
         let (display_name, title, avatar_url) = profile

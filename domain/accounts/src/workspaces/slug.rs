@@ -1,4 +1,4 @@
-//! Names for URLs, made of names for people.
+//! Slugs from names.
 
 /// A slug of at most 48 characters, from the letters and digits of a name.
 pub(super) fn of_name(name: &str) -> String {
@@ -17,7 +17,7 @@ pub(super) fn of_name(name: &str) -> String {
     if slug.is_empty() { "workspace".to_owned() } else { slug.to_owned() }
 }
 
-/// Whether someone may choose that for a slug.
+/// Whether a text is a valid slug.
 pub(super) fn check(slug: &str) -> Result<(), &'static str> {
     let is_part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
@@ -25,7 +25,7 @@ pub(super) fn check(slug: &str) -> Result<(), &'static str> {
     if slug.len() <= 63 && slug.split('-').all(is_part) {
         Ok(())
     } else {
-        Err("must have 1 to 63 characters: small letters, digits and single hyphens between them")
+        Err("must have 1 to 63 characters: lower-case letters, digits and single hyphens between them")
     }
 }
 

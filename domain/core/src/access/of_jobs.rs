@@ -1,48 +1,48 @@
-//! What a caller may do with jobs of a kind: a job is the feature's that it belongs to, and touches what that
-//! feature touches, by whatever route one comes to it.
+//! Permissions for jobs of a kind: a job belongs to its feature, and needs the feature's permissions,
+//! whatever route it is reached by.
 
 use jobs::{Act, kinds};
 
 use super::{Held, Lacking, Reach};
-use crate::{DomainError, Refusal};
+use crate::Error;
 
-/// The refusal for staff who act as a person.
+/// The refusal for staff acting as another user.
 pub const IN_PERSON: &str =
-    "only the person can do this, not staff who act as the person: it would outlast that";
+    "only the user can do this, not staff acting as the user: it would outlast the session";
 
-/// A permission that something asks for and that is not held.
+/// A required permission that the caller lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .lacking.of(.permission))]
 pub struct Denied {
-    /// Which.
+    /// Name of the permission.
     pub permission: &'static str,
-    /// Why it isn't held.
+    /// Reason for the refusal.
     pub lacking: Lacking,
 }
 
-impl DomainError for Denied {
-    fn refusal(&self) -> Refusal {
-        Refusal::Forbidden
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::forbidden(denied.to_string())
     }
 }
 
 impl Lacking {
-    /// The refusal of what takes that permission.
+    /// The message of the refusal for that permission.
     #[must_use]
     pub fn of(self, permission: &str) -> String {
         match self {
-            Self::Permission => format!("this needs the permission {permission}"),
-            Self::Scope(scope) => format!("this needs the scope {scope}"),
+            Self::Permission => format!("the permission {permission} is required"),
+            Self::Scope(scope) => format!("the scope {scope} is required"),
             Self::InPerson => IN_PERSON.to_owned(),
         }
     }
 }
 
 impl Held {
-    /// Holds a permission, to everything.
+    /// Requires a permission, for all resources.
     ///
     /// # Errors
-    /// [`Denied`], when it isn't held so far.
+    /// [`Denied`], if the caller lacks it.
     pub fn need(&self, permission: &'static str) -> Result<(), Denied> {
         match self.reach(permission) {
             Ok(Reach::All) => Ok(()),
@@ -51,15 +51,15 @@ impl Held {
         }
     }
 
-    /// Holds the permissions that jobs of a kind ask for, beside those of jobs in general.
+    /// Requires the permissions of jobs of a kind, in addition to those of jobs in general.
     ///
     /// # Errors
-    /// [`Denied`], with the first that isn't held.
+    /// [`Denied`], with the first that the caller lacks.
     pub fn need_for_job(&self, kind: &str, act: Act) -> Result<(), Denied> {
         kinds::needs(kind, act).iter().try_for_each(|permission| self.need(permission))
     }
 
-    /// The kinds with whose jobs that may not be done: lists leave them out.
+    /// The job kinds for which the caller may not do that: lists leave them out.
     #[must_use]
     pub fn kinds_denied(&self, act: Act) -> kinds::Denied {
         kinds::Denied::of(act, |permission| self.need(permission).is_ok())

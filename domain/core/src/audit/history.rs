@@ -1,4 +1,4 @@
-//! Reading the audit.
+//! Reading the audit log.
 
 use chrono::{DateTime, Utc};
 use jobs::{Database, JobId, MAX_QUICK_ROWS};
@@ -7,53 +7,53 @@ use uuid::Uuid;
 
 use crate::{PageOf, PageRequest, UserId, WorkspaceId};
 
-/// An entry, as it was noted.
+/// An entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Noted {
-    /// Later entries have greater ones.
+    /// Entry id; later entries have greater ids.
     pub id: i64,
-    /// When.
+    /// Time of the action.
     pub at: DateTime<Utc>,
-    /// What was done: `resource.verb`, or the route of a change that tells no event.
+    /// Action: `resource.verb`, or the route of a change without an event.
     pub action: String,
-    /// What it was done to.
+    /// Type of the changed resource.
     pub resource_type: String,
-    /// Which one.
+    /// Id of the changed resource.
     pub resource_id: Option<Uuid>,
-    /// What did it: see [`jobs::ActorType`].
+    /// Type of the actor: see [`jobs::ActorType`].
     pub actor_type: String,
-    /// The person who did it, or on whose behalf a job did.
+    /// User who acted, or on whose behalf a job acted.
     pub user_id: Option<UserId>,
-    /// With what they came: `session`, `api_key` or `personal_token`.
+    /// Kind of credential: `session`, `api_key` or `personal_token`.
     pub credential_type: Option<String>,
-    /// The session, key or token.
+    /// Id of the session, key or token.
     pub credential_id: Option<Uuid>,
-    /// The member of staff who acted as the person.
+    /// Staff account that acted as the user.
     pub impersonator_id: Option<UserId>,
-    /// The job in whose run it was done.
+    /// Job whose run performed the action.
     pub job_id: Option<JobId>,
-    /// From where.
+    /// Client address.
     pub ip: Option<String>,
-    /// With which client.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
-    /// In which request.
+    /// Request id.
     pub request_id: Option<String>,
-    /// By which surface.
+    /// API surface.
     pub surface: Option<String>,
-    /// The details.
+    /// Details.
     pub data: Option<Value>,
 }
 
-/// Which entries.
+/// Filter of a list of entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Of that action.
+    /// Action filter.
     pub action: Option<String>,
-    /// About things of that kind.
+    /// Resource type filter.
     pub resource_type: Option<String>,
 }
 
-/// A part of a workspace's audit, the latest first.
+/// A part of a workspace's audit log, the latest first.
 pub async fn list(
     database: &Database,
     workspace: WorkspaceId,

@@ -1,5 +1,5 @@
-//! Forgetting: how long entries are kept is each workspace's to say; those of accounts stay as long as a
-//! workspace's that says nothing. A small batch at a time.
+//! Retention of the audit log: each workspace sets its own; entries of accounts are kept as long as those of a
+//! workspace without a setting. Pruned in small batches.
 
 use jobs::Database;
 
@@ -7,20 +7,20 @@ use crate::{WorkspaceId, governance::AUDIT_RETENTION};
 
 /// Entries removed by one statement.
 const BATCH: i64 = 1_000;
-/// Workspaces looked at by one statement.
+/// Workspaces checked by one statement.
 const WORKSPACES: i64 = 1_000;
 
-/// A workspace with entries whose time is over.
+/// A workspace with entries beyond its retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
-    /// Which.
+    /// Workspace id.
     pub workspace: WorkspaceId,
-    /// How many days it keeps them.
+    /// Retention in days.
     pub days: i32,
 }
 
-/// Those workspaces, among a number of them after that one, and where to go on. By their oldest entries, which
-/// have the smallest ids.
+/// Those workspaces, among a number of them after the given one, and the position to continue from. Determined
+/// by their oldest entries, which have the smallest ids.
 pub async fn overdue(
     database: &Database,
     after: WorkspaceId,
@@ -44,7 +44,7 @@ pub async fn overdue(
     Ok((overdue.map(|row| Overdue { workspace: row.id, days: row.days }).collect(), next))
 }
 
-/// Removes a batch of a workspace's oldest entries, as far as their time is over. Answers whether there may be
+/// Removes a batch of a workspace's oldest entries that are beyond its retention. Answers whether there may be
 /// more.
 pub async fn prune(database: &Database, overdue: Overdue) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query!(
@@ -60,7 +60,7 @@ pub async fn prune(database: &Database, overdue: Overdue) -> Result<bool, sqlx::
     Ok(i64::try_from(gone.rows_affected()).is_ok_and(|gone| gone >= BATCH))
 }
 
-/// Removes a batch of what belongs to no workspace that there is, when its time is over. Answers whether there
+/// Removes a batch of entries of no existing workspace that are beyond the retention. Answers whether there
 /// may be more.
 pub async fn prune_others(database: &Database) -> Result<bool, sqlx::Error> {
     let gone = sqlx::query!(

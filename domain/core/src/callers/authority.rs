@@ -1,5 +1,6 @@
-//! `Authority`: what a caller may do in a workspace. Only [`judge`] makes one, of what one query has found about a
-//! credential; whoever acts on a workspace's behalf takes one, so that there is no second way in.
+//! `Authority`: a caller's permissions in a workspace. Only [`judge`] creates one, from the result of one query
+//! about a credential; every function that acts on a workspace's behalf takes one, so that there is no second
+//! way in.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -12,10 +13,11 @@ use crate::{
     networks,
 };
 
-/// What a caller may do in one workspace, at one moment: the membership is active, the address is allowed, the
-/// sign-in is recent enough, the workspace serves, and whoever the credential hangs on still holds it.
+/// A caller's permissions in one workspace, at one moment: the membership is active, the address is allowed,
+/// the sign-in is recent enough, the workspace is available, and the user whom the credential depends on still
+/// has access.
 ///
-/// It is good for the request in which it was found. What lasts longer asks again, by
+/// It is valid for the request in which it was found. Answers that outlast a request check again, by
 /// [`still_admitted`](super::still_admitted).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
@@ -26,72 +28,72 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Where.
+    /// Workspace.
     #[must_use]
     pub fn workspace(&self) -> WorkspaceId {
         self.workspace
     }
 
-    /// Who.
+    /// Identity of the caller.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The person who acts; none for an API key.
+    /// The acting user; none for an API key.
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         self.principal.user()
     }
 
-    /// The person whose standing this is: for an API key, the one who made it or was handed it.
+    /// The user whose membership this is: for an API key, the one who created it or took it over.
     #[must_use]
     pub fn answerable(&self) -> UserId {
         self.answerable
     }
 
-    /// All that the caller may do.
+    /// All permissions of the caller.
     #[must_use]
     pub fn held(&self) -> &Held {
         &self.held
     }
 
-    /// The role of the person whose standing this is.
+    /// Role of the user whose membership this is.
     #[must_use]
     pub fn role(&self) -> Role {
         self.held.role()
     }
 
-    /// Whether a permission is held, to everything.
+    /// Whether the caller has a permission, for all resources.
     #[must_use]
     pub fn may(&self, permission: &str) -> bool {
         self.held.may(permission)
     }
 }
 
-/// How a credential stands in a workspace.
+/// A credential's access to a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// No workspace is in question.
+    /// The request concerns no workspace.
     Nowhere,
-    /// The credential is not good, or no longer.
+    /// The credential is invalid or has expired.
     Gone,
-    /// Its holder is not in the workspace.
+    /// The holder is no member of the workspace.
     Outside,
     /// The address is not on the workspace's allowlist.
     FromElsewhere,
-    /// The workspace wants people to have signed in more recently.
+    /// The workspace requires a more recent sign-in.
     SignedInTooLongAgo,
     /// The workspace is being set up.
     NotReady,
-    /// The workspace's tables are older than this release: little is served before they are migrated.
+    /// The workspace's tables are older than this release: few routes are available before their migration.
     Behind(Authority),
-    /// The holder is in.
+    /// The holder has access.
     Open(Authority),
 }
 
 impl Entry {
-    /// The authority in a workspace that serves.
+    /// The authority in an available workspace.
     #[must_use]
     pub fn open(self) -> Option<Authority> {
         match self {
@@ -100,7 +102,8 @@ impl Entry {
         }
     }
 
-    /// All that the holder may do there, for what is also served while the workspace's tables are behind.
+    /// All permissions of the holder there, for routes that are also available while the workspace's tables are
+    /// behind.
     #[must_use]
     pub fn held(&self) -> Option<&Held> {
         match self {
@@ -109,15 +112,15 @@ impl Entry {
         }
     }
 
-    /// Whether the holder is in and holds a permission, for what is also served while the workspace's tables are
-    /// behind.
+    /// Whether the holder has access and a permission, for routes that are also available while the workspace's
+    /// tables are behind.
     #[must_use]
     pub fn admits(&self, permission: &str) -> bool {
         self.held().is_some_and(|held| held.reach(permission) == Ok(Reach::All))
     }
 }
 
-/// A membership that is live, and what its workspace asks for.
+/// An active membership, with the requirements of its workspace.
 pub(super) struct Standing {
     pub(super) workspace: WorkspaceId,
     pub(super) role: Role,
@@ -128,20 +131,20 @@ pub(super) struct Standing {
     pub(super) ip_allowlist: Vec<String>,
 }
 
-/// A credential that is good.
+/// A valid credential.
 pub(super) struct Holder {
     pub(super) principal: Principal,
-    /// Whose standing counts.
+    /// User whose membership counts.
     pub(super) answerable: UserId,
-    /// What the credential is limited to.
+    /// Scopes that limit the credential.
     pub(super) scopes: Option<Vec<Scope>>,
-    /// When the person signed in, if they did.
+    /// Time of the sign-in, for a session.
     pub(super) signed_in_at: Option<DateTime<Utc>>,
 }
 
-/// How a holder stands in a workspace, from an address.
+/// A holder's access to a workspace, from an address.
 pub(super) fn judge(holder: &Holder, standing: Standing, from: Option<IpAddr>) -> Entry {
-    // Asked first: what a session is too old for, it is from every address.
+    // Checked first: a session that is too old is so from every address.
     let longest = standing.session_duration_secs.map(|seconds| Duration::seconds(seconds.into()));
     if let (Some(longest), Some(at)) = (longest, holder.signed_in_at)
         && at + longest < jobs::clock::now()

@@ -1,8 +1,9 @@
-//! Looking credentials up: one statement for each kind, for one credential or many.
+//! Finding credentials: one statement for each kind, for one credential or many.
 //!
-//! Each request does so, and planning these statements takes ten times as long as running them. So they hide from the
-//! planner how many credentials are asked for (`unnest((select $1))`): with that, a plan for the arguments at hand seems
-//! cheaper than the general one, and PostgreSQL would make one each time instead of keeping it (see `plan_cache_mode`).
+//! Each request does so, and planning these statements takes ten times as long as running them. So they hide
+//! the number of credentials from the planner (`unnest((select $1))`): otherwise, a plan for the given
+//! arguments would seem cheaper than the general one, and PostgreSQL would make one each time instead of
+//! caching it (see `plan_cache_mode`).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -20,7 +21,7 @@ use crate::{
     networks,
 };
 
-/// How a credential is named.
+/// Key by which a credential is looked up.
 #[derive(Debug, Clone)]
 pub(super) enum Key {
     /// By its id.
@@ -29,12 +30,12 @@ pub(super) enum Key {
     Hash(Vec<u8>),
 }
 
-/// Where a credential is tried.
+/// Workspaces for which a credential is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In this workspace, or else in the only one that it is good in, or in none.
+    /// This workspace, or else the only one that it is valid in, or none.
     One(Option<WorkspaceId>),
-    /// In all that it opens.
+    /// All workspaces of the credential.
     Each,
 }
 
@@ -46,19 +47,19 @@ pub(super) struct Try {
     pub(super) from: Option<IpAddr>,
 }
 
-/// A credential that is good, and how it stands in one workspace.
+/// A valid credential, and its access to one workspace.
 #[derive(Debug, Clone)]
 pub(super) struct Tried {
-    /// Which of those that were tried.
+    /// Index among those that were tried.
     pub(super) index: usize,
     pub(super) principal: Principal,
-    /// The workspace that was found; none where there is no live membership.
+    /// The workspace that was found; none without an active membership.
     pub(super) workspace: Option<WorkspaceId>,
     pub(super) entry: Entry,
     pub(super) details: Details,
 }
 
-/// What else is known of a key or token.
+/// Further details of a key or token.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Details {
     pub(super) plan: String,
@@ -68,7 +69,7 @@ pub(super) struct Details {
     pub(super) refused: bool,
 }
 
-/// The columns of what is tried.
+/// The tried credentials, by column.
 struct Columns {
     ids: Vec<Option<Uuid>>,
     hashes: Vec<Option<Vec<u8>>>,
@@ -96,7 +97,7 @@ impl Columns {
     }
 }
 
-/// A live membership as a row has it.
+/// An active membership in the form of a row.
 struct Found {
     workspace_id: Option<WorkspaceId>,
     role: Option<Role>,
@@ -122,7 +123,7 @@ impl Found {
     }
 }
 
-/// The place of a row among what was tried.
+/// The index of a row among those that were tried.
 fn index_of(n: i64) -> usize {
     usize::try_from(n - 1).unwrap_or(usize::MAX)
 }
@@ -180,7 +181,7 @@ pub(super) async fn sessions(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
     Ok(tried.collect())
 }
 
-/// API keys. One whose maker is out is good for nothing before it is handed to somebody else.
+/// API keys. A key whose maker has left is invalid until it is handed to another member.
 pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, .. } = Columns::of(tries);
     let rows = sqlx::query!(
@@ -233,7 +234,7 @@ pub(super) async fn api_keys(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>,
     Ok(tried.collect())
 }
 
-/// Personal tokens. One for a single workspace is good for nothing where its person is out.
+/// Personal tokens. One for a single workspace is invalid where its user has left.
 pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<Tried>, sqlx::Error> {
     let Columns { ids, hashes, workspaces, each } = Columns::of(tries);
     let rows = sqlx::query!(
@@ -295,7 +296,7 @@ pub(super) async fn personal_tokens(pool: &PgPool, tries: &[Try]) -> Result<Vec<
     Ok(tried.collect())
 }
 
-/// Credentials by their ids, all of them; what is not good is left out.
+/// Credentials by their ids; invalid ones are left out.
 pub(super) async fn by_id(
     pool: &PgPool,
     asked: &[(Credential, Place, Option<IpAddr>)],

@@ -6,51 +6,56 @@ use runtime::{
     stripe::{NotConfigured, StripeError},
 };
 
-use super::{DomainError, Refusal};
+use super::Error;
 
-impl DomainError for StorageError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::NotFound => Refusal::NotFound,
-            Self::TooLarge(_) => Refusal::TooLarge,
-            Self::Interrupted(_) => Refusal::invalid("file", "the upload broke off: send it again"),
-            Self::Full => Refusal::Unavailable("storage_full"),
-            Self::BadUrl(_) | Self::OutOfReach(_) | Self::Failed(_) => Refusal::Internal,
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NotFound => Self::not_found(),
+            StorageError::TooLarge(_) => Self::too_large(error.to_string()),
+            StorageError::Interrupted(_) => Self::invalid("file", "the upload was aborted: send it again"),
+            StorageError::Full => Self::unavailable("storage_full", error),
+            StorageError::BadUrl(_) | StorageError::OutOfReach(_) | StorageError::Failed(_) => {
+                Self::internal(error)
+            }
         }
     }
 }
 
-impl DomainError for HeavyError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Overloaded => Refusal::Overloaded(COME_BACK),
-            Self::BrokenOff(_) => Refusal::Internal,
+impl From<HeavyError> for Error {
+    fn from(error: HeavyError) -> Self {
+        match error {
+            HeavyError::Overloaded => Self::overloaded(COME_BACK, error),
+            HeavyError::BrokenOff(_) => Self::internal(error),
         }
     }
 }
 
-impl DomainError for StripeError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Refused(_) => Refusal::PaymentRefused,
-            Self::NotNow(_) | Self::Misconfigured(_) => Refusal::Unavailable("stripe_unavailable"),
+impl From<StripeError> for Error {
+    fn from(error: StripeError) -> Self {
+        match error {
+            StripeError::Refused(message) => Self::payment_refused(message),
+            StripeError::NotNow(_) | StripeError::Misconfigured(_) => {
+                Self::unavailable("stripe_unavailable", error)
+            }
         }
     }
 }
 
-impl DomainError for NotConfigured {
-    fn refusal(&self) -> Refusal {
-        Refusal::Unavailable("stripe_not_configured")
+impl From<NotConfigured> for Error {
+    fn from(error: NotConfigured) -> Self {
+        Self::unavailable("stripe_not_configured", error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn heavy_work_beyond_the_queue_is_refused_for_a_while_and_broken_off_work_is_a_fault() {
-        assert_eq!(HeavyError::Overloaded.refusal(), Refusal::Overloaded(COME_BACK));
-        assert_eq!(HeavyError::BrokenOff("test").refusal(), Refusal::Internal);
+        assert_eq!(Error::from(HeavyError::Overloaded).kind(), &ErrorKind::Overloaded(COME_BACK));
+        assert_eq!(Error::from(HeavyError::BrokenOff("test")).kind(), &ErrorKind::Internal);
     }
 }

@@ -1,5 +1,5 @@
-//! Whether the database answers and is fit for use, for `/ready`: asked by a connection of its own, so that a process
-//! whose connections are all in use is not taken for one that has lost its database.
+//! Whether the database answers and is fit for use, for `/ready`: checked by a connection of its own, so that a
+//! process whose connections are all in use is not considered to have lost its database.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{Installation, inspect};
 
-/// How long PostgreSQL may take to answer.
+/// Timeout of PostgreSQL.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long an answer holds: requests at the same time get the same one.
+/// Lifetime of a result: concurrent requests get the same one.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// What asks. It holds one connection once it was asked.
+/// The probe. It keeps one connection after its first check.
 #[derive(Debug)]
 pub struct Probe {
     database: Database,
@@ -31,16 +31,16 @@ struct Last {
 }
 
 impl Probe {
-    /// One that has not asked yet.
+    /// A probe without a connection.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database, last: Mutex::default() }
     }
 
-    /// What the database is, within two seconds.
+    /// The state of the database, within two seconds.
     ///
     /// # Errors
-    /// Why it does not answer.
+    /// The reason why it does not answer.
     pub async fn look(&self) -> Result<Installation, String> {
         let mut last = self.last.lock().await;
         if let Some((at, seen)) = &last.seen

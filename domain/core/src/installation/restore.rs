@@ -1,8 +1,8 @@
-//! What a dump needs once it was restored into another cluster.
+//! Adoption of a dump that was restored into another cluster.
 //!
-//! Records, their versions, atomic imports and events carry the number of the transaction that wrote them (`xid8`), by
-//! which an export or the relay tells what its snapshot saw. Such numbers are the cluster's own: in a cluster whose
-//! counter is lower they lie in the future, and no snapshot sees those rows.
+//! Records, their versions, atomic imports and events have the number of the transaction that wrote them
+//! (`xid8`), by which an export or the relay decides what its snapshot sees. Such numbers belong to the
+//! cluster: in a cluster whose counter is lower they lie in the future, and no snapshot sees those rows.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -11,11 +11,11 @@ use crate::workspace_schema::identifier;
 /// The first transaction of any cluster, which every snapshot sees.
 const FIRST_TRANSACTION: &str = "3";
 
-/// Makes a restored database this cluster's own: rows whose transaction is still to come here count as written by the
-/// first one, and exports that are not complete begin anew. Answers with the number of workspaces.
+/// Makes a restored database this cluster's own: rows whose transaction number is still to come here count as
+/// written by the first one, and incomplete exports restart. Answers the number of workspaces.
 ///
-/// Each workspace is a transaction of its own. Ended at any line, another run does what is left; the cluster is noted
-/// last. Where nothing was restored it only starts unfinished exports over. The shared schemas are up to date.
+/// Each workspace is a transaction of its own. Killed at any line, another run does the rest; the cluster is recorded
+/// last. Where nothing was restored it only restarts unfinished exports. The shared schemas are up to date.
 pub(crate) async fn adopt(conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
     let tenants = tenants(conn).await?;
     for tenant in &tenants {
@@ -43,7 +43,7 @@ pub(crate) async fn adopt(conn: &mut PgConnection) -> Result<usize, sqlx::Error>
 }
 
 /// Whether the data has transaction numbers that are still to come in this cluster, as after the restore of a dump
-/// that does not say which cluster it is from. Reads every record: for a database whose cluster is not noted yet.
+/// that does not name its cluster. Reads every record: for a database whose cluster is not recorded yet.
 pub(crate) async fn is_from_elsewhere(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let events = sqlx::query_scalar!(
         r#"select exists (select from shard.events where xid >= pg_snapshot_xmax(pg_current_snapshot())) as "any!""#

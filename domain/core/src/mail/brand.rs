@@ -1,5 +1,5 @@
-//! In whose name a mail is written, and how that looks. What a brand shows in a mail is checked when it is
-//! read, too: mail programs are kinder to attackers than browsers are.
+//! The brand of an email, its name and look. It is checked when it is
+//! read, too: mail programs protect less against attackers than browsers do.
 
 use std::{fmt, str::FromStr};
 
@@ -8,16 +8,16 @@ use url::Url;
 
 use crate::Email;
 
-/// How a workspace shows itself: the column `branding` of its row.
+/// A workspace's branding: the column `branding` of its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brand {
-    /// What the product or company is called.
+    /// Name of the product or company.
     pub name: String,
-    /// Its logo.
+    /// Logo.
     pub logo_url: Option<LogoUrl>,
-    /// Its colour.
+    /// Brand colour.
     pub color: Color,
-    /// Where its people are asked for help.
+    /// Email address for support.
     pub support_email: Option<Email>,
 }
 
@@ -28,7 +28,7 @@ impl Default for Brand {
 }
 
 impl Brand {
-    /// That of a workspace: what its branding says, and else its name. What is malformed in it is left out.
+    /// The brand of a workspace: its branding, and else its name. Malformed parts are left out.
     #[must_use]
     pub fn of(branding: &Value, workspace_name: &str) -> Self {
         let said = |key: &str| branding[key].as_str().map(str::trim).filter(|text| !text.is_empty());
@@ -52,7 +52,7 @@ impl Default for Color {
 }
 
 impl Color {
-    /// Black or white, whichever is easier to read on it.
+    /// Black or white, the one with more contrast.
     #[must_use]
     pub fn ink(self) -> Self {
         // WCAG's relative luminance; above this, black has more contrast than white.
@@ -85,8 +85,8 @@ impl FromStr for Color {
     }
 }
 
-/// Where a logo is: an https address, since many readers load nothing else, and without a user's name or
-/// password in it.
+/// URL of a logo: https, since many mail programs load nothing else, and without a user name or
+/// password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoUrl(Url);
 
@@ -104,7 +104,7 @@ impl FromStr for LogoUrl {
             .ok()
             .filter(|url| url.scheme() == "https" && url.username().is_empty() && url.password().is_none())
             .map(Self)
-            .ok_or("must be an https address")
+            .ok_or("must be an https URL")
     }
 }
 

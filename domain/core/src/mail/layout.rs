@@ -1,5 +1,5 @@
-//! The one layout of all mails, `templates/mail.html`: styles inline, since many readers drop the others,
-//! and legible in readers that turn light into dark. Whatever comes from people is escaped.
+//! The one layout of all emails, `templates/mail.html`: inline styles, since many mail programs drop others,
+//! and legible in dark modes. All content from users is escaped.
 
 use askama::Template;
 
@@ -12,7 +12,7 @@ struct Layout<'a> {
     brand: &'a Brand,
 }
 
-/// A letter as an HTML page in the look of a brand.
+/// An email as an HTML page in the look of a brand.
 pub(super) fn page(letter: &Letter, brand: &Brand) -> String {
     Layout { letter, brand }.to_string()
 }
@@ -27,12 +27,12 @@ mod tests {
             to: "ada@example.com".into(),
             name: "Ada".into(),
             subject: "Come in".into(),
-            lines: vec!["there is a workspace for you.".into()],
+            lines: vec!["There is a workspace for you.".into()],
             action: Some(Action {
                 label: "Accept the invitation".into(),
                 url: "https://app.example.com/invite?token=t0ken&from=ada".into(),
             }),
-            after: vec!["The link is good for a week.".into()],
+            after: vec!["This link expires in a week.".into()],
         }
     }
 
@@ -55,7 +55,7 @@ mod tests {
             "background-color: #ffdd00",
             "color: #000000",
             "Accept the invitation",
-            "The link is good for a week.",
+            "This link expires in a week.",
             &format!(r#"<a href="{link}""#),
             &format!(">{link}</a>"),
             r#"<a href="mailto:help@example.com""#,

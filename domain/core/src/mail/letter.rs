@@ -1,32 +1,32 @@
-//! What Millrace writes to people: a few lines, mostly with one thing to do, in the name of a workspace.
+//! The emails of Millrace: a few lines, mostly with one action, in the brand of a workspace.
 
 use crate::job_kinds::SendMail;
 
 use super::{Brand, layout, shown};
 
-/// A mail to one person, before it is dressed in a workspace's brand.
+/// An email to one recipient, before it gets a workspace's brand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// The recipient's address.
+    /// Email address of the recipient.
     pub to: String,
-    /// What they are called; empty for who has not proved yet that the address is theirs.
+    /// Name of the recipient; empty until the recipient has proved to own the address.
     pub name: String,
-    /// One line.
+    /// Subject, one line.
     pub subject: String,
-    /// Paragraphs before what is to be done.
+    /// Paragraphs before the action.
     pub lines: Vec<String>,
-    /// What is to be done.
+    /// Action.
     pub action: Option<Action>,
-    /// Paragraphs after it.
+    /// Paragraphs after the action.
     pub after: Vec<String>,
 }
 
-/// A link for the reader to follow. It may let them in: jobs keep it sealed.
+/// A link for the reader to follow. It may give access: jobs keep it encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
-    /// What it does, as on a button.
+    /// Label, as on a button.
     pub label: String,
-    /// Where it leads.
+    /// URL.
     pub url: String,
 }
 
@@ -45,12 +45,12 @@ impl Letter {
         SendMail { to: self.to, subject: self.subject, text, html: Some(html) }
     }
 
-    /// How it begins; without a name where there is none that it may show.
+    /// The greeting; without a name where none may be shown.
     pub(super) fn greeting(&self) -> String {
         if self.name.is_empty() { "Hello".to_owned() } else { format!("Hello {}", self.name) }
     }
 
-    /// What readers without HTML show.
+    /// The plain text.
     fn text(&self, brand: &Brand) -> String {
         let mut text = format!("{},\n\n", self.greeting());
         for line in &self.lines {
@@ -80,16 +80,16 @@ mod tests {
             to: "ada@example.com".into(),
             name: "Ada".into(),
             subject: "Come in".into(),
-            lines: vec!["there is a workspace for you.".into()],
+            lines: vec!["There is a workspace for you.".into()],
             action: Some(Action { label: "Accept".into(), url: "https://example.com/?a=1&b=2".into() }),
-            after: vec!["The link is good for a week.".into()],
+            after: vec!["This link expires in a week.".into()],
         };
         let brand = Brand { support_email: Some("help@example.com".parse().unwrap()), ..Brand::default() };
         let mail = letter.dressed(&brand);
         assert_eq!(
             mail.text,
-            "Hello Ada,\n\nthere is a workspace for you.\n\nAccept:\nhttps://example.com/?a=1&b=2\n\n\
-             The link is good for a week.\n\nMillrace\nQuestions? help@example.com\n"
+            "Hello Ada,\n\nThere is a workspace for you.\n\nAccept:\nhttps://example.com/?a=1&b=2\n\n\
+             This link expires in a week.\n\nMillrace\nQuestions? help@example.com\n"
         );
         assert!(mail.html.is_some());
     }

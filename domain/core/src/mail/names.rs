@@ -1,15 +1,15 @@
-//! Names in mail. Whoever names themselves, or their workspace, writes into mail that others receive in the
-//! installation's name: a name that could be read as anything but a name is left out.
+//! Names in emails. Users choose their own name and that of their workspace, and so part of the emails that others
+//! receive in the installation's name: a name that could be read as anything but a name is left out.
 
-/// The most characters of a name in a mail.
+/// Maximum number of characters of a name in an email.
 const MAX_SHOWN: usize = 100;
 
-/// A name as a mail may show it; none where it contains a link, or characters that change what is around them.
+/// A name in the form for emails; none if it contains a link, or characters that change their surroundings.
 #[must_use]
 pub fn shown(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
     let links = lower.contains("://") || lower.contains("www.");
-    // RFC 2047 would be decoded in a header, whatever it says.
+    // RFC 2047 encoded words would be decoded in a header.
     let encodes = name.contains("=?");
     let name = name.trim();
     if links || encodes || name.is_empty() || name.chars().any(|c| c.is_control() || changes_others(c)) {
@@ -18,8 +18,8 @@ pub fn shown(name: &str) -> Option<String> {
     Some(without_domains(name).chars().take(MAX_SHOWN).collect())
 }
 
-/// A name with a space after each dot that mail programs would read as one of a domain, and so make a link of: one that
-/// stands between an alphanumeric character and two alphabetic ones.
+/// A name with a space after each dot that mail programs would read as one of a domain, and so make a link of: one
+/// between an alphanumeric character and two alphabetic ones.
 fn without_domains(name: &str) -> String {
     let is_dot = |c: char| matches!(c, '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}');
     let mut shown = String::with_capacity(name.len());

@@ -1,31 +1,31 @@
-//! Posting: the one place where mail is enqueued, and where it is counted, so that no caller can forget to. Mail is
-//! counted by who receives it, who causes it and in the name of which workspace; the limits are rows of
+//! Posting: the one place where email is enqueued and counted, so that no caller can omit the count. Email is
+//! counted by recipient, by sender and by workspace; the limits are rows of
 //! `control.mail_limits`.
 //!
-//! A count is part of the transaction that enqueues: mail that is refused, or rolled back, is not counted.
+//! A count is part of the transaction that enqueues: email that is refused, or rolled back, is not counted.
 
 use jobs::{Database, NewJob, Tx};
 use sha2::{Digest, Sha256};
 
 use super::{Brand, Letter};
-use crate::{Actor, DomainError, Email, Refusal, WorkspaceId, networks};
+use crate::{Actor, Email, Error, WorkspaceId, networks};
 
-/// Why a mail is sent, which decides what it is counted by.
+/// Cause of an email, which determines the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Somebody named the address. They themselves were counted when they asked ([`count_asker`]).
+    /// An unauthenticated client named the address. The client was counted at the request ([`count_asker`]).
     Asked,
     /// A member or an API key of a workspace caused it.
     Member(WorkspaceId),
 }
 
-/// Why a mail was not enqueued.
+/// The reason why an email was not enqueued.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
     /// A limit is reached, for so many seconds.
     #[error("{what}: try again in {seconds} s")]
     LimitReached {
-        /// Which limit.
+        /// The limit.
         what: &'static str,
         /// Seconds until its window ends.
         seconds: u64,
@@ -35,16 +35,18 @@ pub enum PostError {
     Database(#[from] sqlx::Error),
 }
 
-impl DomainError for PostError {
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::LimitReached { seconds, .. } => Refusal::TooMany("mail_limit_reached", *seconds),
-            Self::Database(error) => error.refusal(),
+impl From<PostError> for Error {
+    fn from(error: PostError) -> Self {
+        match error {
+            PostError::LimitReached { seconds, .. } => {
+                Self::too_many("mail_limit_reached", seconds, error.to_string())
+            }
+            PostError::Database(error) => error.into(),
         }
     }
 }
 
-/// What mail is counted by. The names are those of `control.mail_limits`.
+/// Subjects of the counters. The names are those of `control.mail_limits`.
 #[derive(Debug, Clone, Copy)]
 enum Subject {
     Recipient,
@@ -67,19 +69,19 @@ impl Subject {
 
     const fn reached(self) -> &'static str {
         match self {
-            Self::Recipient | Self::RecipientOfMember => "too much mail was sent to this address",
-            Self::Visitor => "too much mail was requested from this network",
-            Self::Member => "too much mail was sent by this caller",
-            Self::Workspace => "too much mail was sent in the name of this workspace",
+            Self::Recipient | Self::RecipientOfMember => "too many emails were sent to this address",
+            Self::Visitor => "too many emails were requested from this network",
+            Self::Member => "too many emails were sent by this caller",
+            Self::Workspace => "too many emails were sent in the name of this workspace",
         }
     }
 }
 
-/// Enqueues a mail, if no limit is reached. It is of the installation, not of a workspace: nobody there has the job,
-/// whose links let people in, in their list.
+/// Enqueues an email, if no limit is reached. Its job belongs to the installation, not to a workspace, so that
+/// it is in no workspace's list: its links give access.
 ///
 /// # Errors
-/// [`PostError::LimitReached`]; the caller then answers it, or says nothing where the answer would tell who has an
+/// [`PostError::LimitReached`]; the caller answers it, or ignores it where the answer would reveal an
 /// account.
 pub async fn post(
     tx: &mut Tx,
@@ -101,8 +103,8 @@ pub async fn post(
     Ok(enqueue(tx, letter, brand, actor).await?)
 }
 
-/// Enqueues a mail that tells its recipient what has happened to their own account or payment. It is never refused:
-/// whoever did it to them would only have to use up the count first.
+/// Enqueues an email that notifies its recipient about their own account or payment. It is never refused:
+/// otherwise an attacker would only have to use up the limit first.
 pub async fn notify(tx: &mut Tx, letter: Letter, actor: &Actor) -> Result<(), sqlx::Error> {
     enqueue(tx, letter, &Brand::default(), actor).await
 }
@@ -112,15 +114,15 @@ async fn enqueue(tx: &mut Tx, letter: Letter, brand: &Brand, actor: &Actor) -> R
     Ok(())
 }
 
-/// Counts somebody who asks for a mail that a job will write, if the address turns out to be somebody's.
+/// Counts the sender of a request for an email that a job will write if the address has an account.
 ///
 /// # Errors
-/// [`PostError::LimitReached`], which tells nothing about the address.
+/// [`PostError::LimitReached`], which reveals nothing about the address.
 pub async fn count_asker(tx: &mut Tx, actor: &Actor) -> Result<(), PostError> {
     count(tx, vec![asker(actor)]).await
 }
 
-/// Who causes a mail: a person, a key, or whoever is in a network.
+/// The sender of a request: a user, a key, or a network.
 fn asker(actor: &Actor) -> (Subject, String) {
     match (actor.user_id, actor.credential_id) {
         (Some(user), _) => (Subject::Member, user.to_string()),
@@ -132,7 +134,7 @@ fn asker(actor: &Actor) -> (Subject, String) {
 async fn count(tx: &mut Tx, subjects: Vec<(Subject, String)>) -> Result<(), PostError> {
     let mut subjects: Vec<_> =
         subjects.into_iter().map(|(subject, name)| (hash(subject, &name), subject)).collect();
-    // Rows are locked in one order by all.
+    // Rows are locked in one order everywhere.
     subjects.sort_by(|one, other| one.0.cmp(&other.0));
     for (hash, subject) in subjects {
         let counted = sqlx::query!(
@@ -161,7 +163,7 @@ fn hash(subject: Subject, name: &str) -> Vec<u8> {
     Sha256::new().chain_update(subject.name()).chain_update([0]).chain_update(name).finalize().to_vec()
 }
 
-/// Forgets counts whose windows have ended; answers how many those were.
+/// Removes counts whose windows have ended; answers their number.
 pub async fn sweep(database: &Database) -> Result<u64, sqlx::Error> {
     let swept = sqlx::query!("delete from mail_counts where ends_at < clock_timestamp()")
         .execute(&database.pool)

@@ -1,5 +1,5 @@
-//! `Accounts`: the part of a workspace's transaction that also sees the shared schemas, for what a workspace's members
-//! are and what their accounts say, in one statement and one commit.
+//! `Accounts`: the part of a workspace's transaction that also sees the shared schemas, for statements over a workspace's members
+//! and their accounts, with one commit.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -8,14 +8,14 @@ use super::{Actor, WorkspaceDb};
 use crate::{Event, WorkspaceId};
 
 /// A workspace's transaction under Millrace's own login, with the shared schemas behind the workspace's own: reachable
-/// within [`WorkspaceDb::with_accounts`] only. Its statements ask for this workspace's part of what all share.
+/// within [`WorkspaceDb::with_accounts`] only. Its statements select this workspace's rows of the shared tables.
 #[derive(Debug)]
 pub struct Accounts<'a> {
     db: &'a mut WorkspaceDb,
 }
 
 impl WorkspaceDb {
-    /// Does `work` under Millrace's own login, with the shared schemas in sight. Afterwards, also after an error, the
+    /// Runs `work` under Millrace's own login, with the shared schemas visible. Afterwards, also after an error, the
     /// transaction has the workspace's role and sees its schema only. `script/spans` lists each caller.
     ///
     /// ```ignore
@@ -37,7 +37,7 @@ impl WorkspaceDb {
         };
         let confined = self.tx.enter_workspace(self.workspace.0).await;
         // Where a statement has failed, PostgreSQL refuses this one as it does all others until the rollback: nothing is
-        // reached, and the error to tell is the first one.
+        // reached, and the first error is returned.
         self.sees_accounts = false;
         let done = done?;
         confined?;
@@ -64,13 +64,13 @@ impl Accounts<'_> {
         self.db.workspace
     }
 
-    /// Who acts.
+    /// The actor.
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.db.actor
     }
 
-    /// The acting user's id, for `created_by` and the like.
+    /// The acting user's id, for `created_by` and similar columns.
     #[must_use]
     pub fn user_id(&self) -> Option<Uuid> {
         self.db.user_id()

@@ -70,7 +70,7 @@ impl CsvRows {
     }
 }
 
-/// What stands in the cell of a value.
+/// The cell of a value.
 fn text_of(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
     let json = value.get();
     match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
@@ -81,7 +81,7 @@ fn text_of(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
     }
 }
 
-/// How `jsonb` orders an object's members.
+/// `jsonb`'s order of an object's members.
 fn jsonb_order(key: &str) -> (usize, &[u8]) {
     (key.len(), key.as_bytes())
 }

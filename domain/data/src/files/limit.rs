@@ -1,16 +1,14 @@
 //! How large an upload may be.
 
 use domain::{
-    Actor, WorkspaceDb, WorkspaceId,
-    storage_use::{self, StorageUse, StorageUseError},
+    Actor, Error, WorkspaceDb, WorkspaceId,
+    storage_use::{self, StorageUse},
     usage,
 };
 use jobs::Database;
 use runtime::storage::StorageError;
 
-use super::FileError;
-
-/// How large an upload may be: known before any of it is read.
+/// The maximum size of an upload, known before any of it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadLimit {
     file: u64,
@@ -18,15 +16,15 @@ pub struct UploadLimit {
 }
 
 impl UploadLimit {
-    /// What a workspace's plan and its storage allow, in an installation that takes files of at most so many bytes.
+    /// The limit by a workspace's plan and storage, in an installation with this maximum file size in bytes.
     ///
     /// # Errors
-    /// [`FileError::Full`] when nothing can be stored any more.
+    /// `limit_exceeded` when nothing can be stored any more.
     pub async fn of(
         database: &Database,
         (workspace, actor): (WorkspaceId, Actor),
         installation: u64,
-    ) -> Result<Self, FileError> {
+    ) -> Result<Self, Error> {
         let mut reader = database.reader().await?;
         let file = usage::plan(reader.conn(), workspace).await?.upload_bytes(installation);
         drop(reader);
@@ -46,24 +44,26 @@ impl UploadLimit {
     /// Refuses a file of so many bytes that is too large.
     ///
     /// # Errors
-    /// [`FileError::Full`] where the storage is what has no room for it; [`StorageError::TooLarge`].
-    pub fn check(self, bytes: u64) -> Result<(), FileError> {
+    /// `limit_exceeded` if the workspace's storage has no room for it; `payload_too_large`.
+    pub fn check(self, bytes: u64) -> Result<(), Error> {
         if bytes > self.bytes() { Err(self.passed(StorageError::TooLarge(self.file))) } else { Ok(()) }
     }
 
-    /// What is said about an upload that ended by an error of the store.
-    pub(crate) fn passed(self, error: StorageError) -> FileError {
+    /// The error of an upload that ended by an error of the store.
+    pub(crate) fn passed(self, error: StorageError) -> Error {
         match (error, self.storage.limit) {
             (StorageError::TooLarge(_), Some(limit)) if self.bytes() < self.file => {
-                FileError::Full(StorageUseError::Exceeded { used: self.storage.used, limit })
+                self.storage.exceeded(limit)
             }
-            (error, _) => FileError::Storage(error),
+            (error, _) => error.into(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -72,8 +72,8 @@ mod tests {
         limit(10, 0, None).check(10).unwrap();
         limit(10, 90, Some(100)).check(10).unwrap();
         let refused = limit(10, 90, Some(100)).check(11).unwrap_err();
-        assert!(matches!(refused, FileError::Storage(StorageError::TooLarge(10))), "{refused}");
+        assert_eq!(refused.kind(), &ErrorKind::TooLarge);
         let refused = limit(10, 95, Some(100)).check(6).unwrap_err();
-        assert!(matches!(refused, FileError::Full(_)), "{refused}");
+        assert_eq!(refused.kind(), &ErrorKind::LimitExceeded);
     }
 }

@@ -1,4 +1,4 @@
-//! What is in an uploaded file: looked at once, kept with the file, shown to whoever maps its columns.
+//! The analysis of an uploaded file: made once, stored with the file, shown for mapping its columns.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use domain::{Actor, NewFile, WorkspaceDb, WorkspaceId, audit::Entry};
+use domain::{Actor, Error, FieldErrors, NewFile, WorkspaceDb, WorkspaceId, audit::Entry};
 use fields::Field;
 use futures::Stream;
 use runtime::{
@@ -16,16 +16,15 @@ use runtime::{
 use serde_json::{Value, json};
 use tabular::{Analysis, Bounds, Limits, Options};
 
-use super::ImportError;
 use crate::files::{self, File, UploadLimit};
 
-/// Looks at once, and some that wait: each for [`LONGEST_LOOK`] at the most.
+/// Concurrent analyses, with a short queue: each for [`LONGEST_LOOK`] at most.
 static LOOKERS: LazyLock<HeavyPool> = LazyLock::new(|| HeavyPool::new("looks-at-files", 2, 8, MAX_NICE));
 
-/// The longest look at a file: a client waits for it.
+/// Maximum time of an analysis: a client waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(8);
 
-/// How far into a file a look goes. An import reads all of it.
+/// Bounds of an analysis. An import reads the whole file.
 fn bounds() -> Bounds {
     Bounds {
         max_rows: Some(2_000_000),
@@ -35,24 +34,23 @@ fn bounds() -> Bounds {
     }
 }
 
-/// What a look may hold in memory: less than an import, since other requests are answered beside it.
+/// Memory limits of an analysis: less than for an import, since the process answers other requests, too.
 fn limits() -> Limits {
     Limits { max_held_bytes: 128 << 20, max_cells: 4 << 20, ..Limits::default() }
 }
 
-/// Refuses a look at a file that would be refused once the file is found, or has come.
+/// Refuses an analysis that would be refused once the file is found, or uploaded.
 ///
 /// # Errors
-/// [`ImportError`] while too many files are looked at, of all or of this workspace.
-pub fn require_room(workspace: WorkspaceId) -> Result<(), ImportError> {
+/// `overloaded` while too many analyses are waiting, of all or of this workspace.
+pub fn require_room(workspace: WorkspaceId) -> Result<(), Error> {
     Ok(LOOKERS.require_room(&Whose::Workspace(workspace.0))?)
 }
 
-/// Takes in a file and looks at it. A file that can't be read is removed again.
+/// Stores an uploaded file and analyses it. A file that can't be read is removed again.
 ///
 /// # Errors
-/// [`ImportError::Unreadable`] for what is not a file of rows, [`ImportError::File`] for what can't be
-/// stored.
+/// `record_invalid` for a file without rows; those of [`files::upload`].
 pub async fn take_in(
     database: &jobs::Database,
     storage: &Storage,
@@ -60,7 +58,7 @@ pub async fn take_in(
     new: NewFile,
     bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
     limit: UploadLimit,
-) -> Result<(File, Analysis), ImportError> {
+) -> Result<(File, Analysis), Error> {
     let file = files::upload(database, storage, whose.clone(), new, bytes, limit).await?;
     match look(storage, whose.0, &file, &Options::default()).await {
         Ok(analysis) => {
@@ -78,29 +76,29 @@ pub async fn take_in(
     }
 }
 
-/// Keeps what was found in a file for imports that don't say otherwise.
+/// Stores the analysis for imports without options of their own.
 pub async fn keep_analysis(
     db: &mut WorkspaceDb,
     file: &File,
     options: &Options,
     analysis: &Analysis,
-) -> Result<(), ImportError> {
+) -> Result<(), Error> {
     files::keep_analysis(db, file.id, analysis).await?;
     let details = json!({ "name": file.name, "options": options });
     Ok(db.note(Entry::new("file", "analyzed", file.id, details)).await?)
 }
 
-/// Looks at a stored file, as the options say. No transaction is open meanwhile.
+/// Analyses a stored file with the given options. No transaction is open meanwhile.
 ///
 /// # Errors
-/// [`ImportError::Unreadable`].
+/// `record_invalid` for a file that can't be read.
 pub async fn look(
     storage: &Storage,
     workspace: WorkspaceId,
     file: &File,
     options: &Options,
-) -> Result<Analysis, ImportError> {
-    let source = storage.reader(&file.storage_key).await.map_err(files::FileError::from)?;
+) -> Result<Analysis, Error> {
+    let source = storage.reader(&file.storage_key).await?;
     let (options, name) = (options.clone(), file.name.clone());
     let looked = heavy(&LOOKERS, Whose::Workspace(workspace.0), move |stop| {
         let stop = stop.clone();
@@ -109,18 +107,22 @@ pub async fn look(
     });
     match looked.await {
         Ok(Ok(analysis)) => Ok(without_nul(analysis)),
-        Ok(Err(tabular::FileError::Io(error))) => Err(ImportError::Reading(error)),
-        Ok(Err(error)) => Err(ImportError::Unreadable { code: error.code(), message: error.to_string() }),
-        // A parser that panics has met a file that is not what it says.
+        Ok(Err(tabular::FileError::Io(error))) => Err(Error::internal(error)),
+        Ok(Err(error)) => Err(unreadable(error.code(), error.to_string())),
+        // A parser panics on a file that is not what it claims to be.
         Err(HeavyError::BrokenOff(_)) => {
-            let message = "the file is damaged in a way that broke its reader".to_owned();
-            Err(ImportError::Unreadable { code: "corrupt_file", message })
+            Err(unreadable("corrupt_file", "the file is damaged and cannot be read".to_owned()))
         }
         Err(error @ HeavyError::Overloaded) => Err(error.into()),
     }
 }
 
-/// Samples may have a U+0000, which PostgreSQL can't store: a stand-in takes its place.
+/// The refusal of a file that can't be read, with a stable code and a sentence.
+fn unreadable(code: &str, message: String) -> Error {
+    Error::invalid_fields(FieldErrors::from([("file".to_owned(), vec![code.to_owned(), message])]))
+}
+
+/// Samples may have a U+0000, which PostgreSQL can't store: it is replaced.
 fn without_nul(analysis: Analysis) -> Analysis {
     fn clean(value: &mut Value) {
         match value {
@@ -135,11 +137,12 @@ fn without_nul(analysis: Analysis) -> Analysis {
     serde_json::from_value(value).unwrap_or(analysis)
 }
 
-/// What was found in a file.
-pub(super) fn kept(file: &File) -> Result<Analysis, ImportError> {
-    let analysis = file.analysis.clone().ok_or(ImportError::NotAnalysed)?;
-    // One that a newer release wrote and this one can't read is as good as none.
-    serde_json::from_value(analysis).map_err(|_| ImportError::NotAnalysed)
+/// The stored analysis of a file.
+pub(super) fn kept(file: &File) -> Result<Analysis, Error> {
+    let not_analysed = || Error::invalid("file_uri", "has not been analysed yet: call the analysis first");
+    let analysis = file.analysis.clone().ok_or_else(not_analysed)?;
+    // One that a newer release wrote and this one can't read counts as none.
+    serde_json::from_value(analysis).map_err(|_| not_analysed())
 }
 
 /// Fields that would take all of the file's columns.

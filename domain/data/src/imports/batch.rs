@@ -5,10 +5,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use domain::{
-    Event, RecordId, RecordsetId, UserId, WorkspaceDb,
-    storage_use::{self, StorageUseError},
-};
+use domain::{Error, Event, RecordId, RecordsetId, UserId, WorkspaceDb, storage_use};
 use fields::{Field, Invalid, Written};
 use jobs::JobId;
 use sqlx::PgConnection;
@@ -26,14 +23,14 @@ const COPY_ERRORS: &str =
     "copy import_errors (job_id, row_number, ordinal, column_name, code, reason, original)
      from stdin (format binary)";
 
-/// What a row is refused for: the column where there is one, a code and a sentence.
+/// A reason for which a row is refused: the column where there is one, a code and a sentence.
 struct Reason<'a> {
     column: Option<&'a str>,
     code: &'a str,
     message: &'a str,
 }
 
-/// How often a code occurs, and what its lines of the report count for as stored.
+/// Number of occurrences of a code, and stored bytes of its lines of the report.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     count: i64,
@@ -46,9 +43,9 @@ pub struct Batch {
     ids: BatchIds,
     records: CopyRows,
     errors: CopyRows,
-    /// What the reasons of each code come to.
+    /// Counts by code.
     codes: BTreeMap<String, Tally>,
-    /// What its records count for as stored.
+    /// Stored bytes of its records.
     record_bytes: i64,
     /// Only of recordsets with unique fields.
     candidates: Candidates,
@@ -99,14 +96,9 @@ impl Batch {
     /// become bad ones here. `copy` is the [`RowWriter::copy`] of the writer that filled it; [`Batch::accepted`] and [`Batch::refused`] are final afterwards.
     ///
     /// # Errors
-    /// [`StorageUseError::Exceeded`] when the plan doesn't allow to store that much: nothing of the batch is to be
+    /// `limit_exceeded` when the plan doesn't allow to store that much: nothing of the batch is to be
     /// committed.
-    pub async fn write(
-        &mut self,
-        db: &mut WorkspaceDb,
-        import: &Import,
-        copy: &str,
-    ) -> Result<(), StorageUseError> {
+    pub async fn write(&mut self, db: &mut WorkspaceDb, import: &Import, copy: &str) -> Result<(), Error> {
         let mut left_out = Vec::new();
         for taken in unique::claim(db.conn(), import.recordset_id, &self.candidates).await? {
             let row = &self.candidates.rows[taken.row];
@@ -246,9 +238,9 @@ struct Target {
     field: Field,
     /// `"key":`, as it stands in the record's JSON.
     member: Vec<u8>,
-    /// Its number among the unique fields.
+    /// Index among the unique fields.
     unique: Option<usize>,
-    /// Its number among the promoted columns that are written.
+    /// Index among the promoted columns that are written.
     promoted: Option<usize>,
 }
 
@@ -261,7 +253,7 @@ pub struct RowWriter {
     targets: Vec<Target>,
     has_unique: bool,
     promoted: Vec<Promoted>,
-    /// Where the promoted values of the row in hand stand.
+    /// Positions of the promoted values of the current row.
     promoted_at: Vec<Option<Range<usize>>>,
     columns: i16,
 }

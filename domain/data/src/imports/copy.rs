@@ -97,7 +97,7 @@ impl CopyRows {
         })
     }
 
-    /// What was written there.
+    /// The written bytes.
     pub fn slice(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
     }

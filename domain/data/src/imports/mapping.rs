@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::FieldErrors;
+use domain::{Error, FieldErrors};
 use fields::{Field, FieldKey};
 use serde::{Deserialize, Serialize};
 
-use super::ImportError;
 use crate::recordsets::Schema;
 
 /// A column, by its number in the file, and the field that takes its cells.
@@ -21,12 +20,12 @@ pub struct Mapped {
 /// Checks what a client asks for: `{column name: field key}`.
 ///
 /// # Errors
-/// [`ImportError::Mapping`], naming each column and field that doesn't fit.
+/// `record_invalid`, naming each column and field that doesn't fit.
 pub(super) fn checked(
     asked: &BTreeMap<String, String>,
     columns: &[String],
     schema: &Schema,
-) -> Result<Vec<Mapped>, ImportError> {
+) -> Result<Vec<Mapped>, Error> {
     let mut errors = FieldErrors::new();
     let mut complain = |name: &str, reason: String| {
         errors.entry(format!("field_mappings.{name}")).or_default().push(reason);
@@ -50,14 +49,14 @@ pub(super) fn checked(
         }
         mapping.push(Mapped { column, field });
     }
-    if errors.is_empty() { complete(mapping, schema) } else { Err(ImportError::Mapping(errors)) }
+    if errors.is_empty() { complete(mapping, schema) } else { Err(Error::invalid_fields(errors)) }
 }
 
 /// Maps columns to fields by their names.
 ///
 /// # Errors
-/// [`ImportError::Mapping`] when a required field is left, or nothing fits at all.
-pub(super) fn suggested(columns: &[String], schema: &Schema) -> Result<Vec<Mapped>, ImportError> {
+/// `record_invalid` when a required field is left, or nothing fits at all.
+pub(super) fn suggested(columns: &[String], schema: &Schema) -> Result<Vec<Mapped>, Error> {
     let fields: Vec<Field> = schema.fields().iter().map(|found| found.field.clone()).collect();
     let mapping = tabular::suggest_mapping(columns, &fields)
         .into_iter()
@@ -71,7 +70,7 @@ pub(super) fn suggested(columns: &[String], schema: &Schema) -> Result<Vec<Mappe
 
 /// In the order of the recordset's fields, which is that of the records' JSON; and no required field
 /// may be left.
-fn complete(mut mapping: Vec<Mapped>, schema: &Schema) -> Result<Vec<Mapped>, ImportError> {
+fn complete(mut mapping: Vec<Mapped>, schema: &Schema) -> Result<Vec<Mapped>, Error> {
     mapping.sort_by_key(|mapped| schema.index_of(&mapped.field));
     let mut errors = FieldErrors::new();
     for field in schema.fields().iter().map(|found| &found.field).filter(|field| field.required) {
@@ -86,5 +85,5 @@ fn complete(mut mapping: Vec<Mapped>, schema: &Schema) -> Result<Vec<Mapped>, Im
         let reason = "no column of the file is mapped to a field".to_owned();
         errors.insert("field_mappings".to_owned(), vec![reason]);
     }
-    if errors.is_empty() { Ok(mapping) } else { Err(ImportError::Mapping(errors)) }
+    if errors.is_empty() { Ok(mapping) } else { Err(Error::invalid_fields(errors)) }
 }

@@ -13,23 +13,23 @@ const PAGE: i64 = 1_000;
 /// And about so many bytes, since a single row may have megabytes.
 const PAGE_BYTES: i64 = 4 << 20;
 
-/// Where the next page of a report begins.
+/// Start of the next page of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct After {
     row_number: i64,
     ordinal: i16,
 }
 
-/// A reason for which a row was refused.
+/// A reason why a row was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, poem_openapi::Object)]
 pub struct RowError {
-    /// The row's number; the first row of data is 1.
+    /// Row number; the first row of data is 1.
     pub row: i64,
-    /// The column, where one is to blame.
+    /// Name of the column that the reason is about; null if it is about the whole row.
     pub column: Option<String>,
-    /// A stable code.
+    /// Stable error code.
     pub code: String,
-    /// A sentence.
+    /// Error message.
     pub reason: String,
 }
 

@@ -10,7 +10,7 @@ use super::{Import, batch};
 const DISCARDED_AT_ONCE: i64 = 5_000;
 
 /// Makes all records of an atomic import visible, at this transaction's commit. False: there is no stage
-/// to publish, since someone is discarding it.
+/// to publish, since it is being discarded.
 pub async fn publish(
     db: &mut WorkspaceDb,
     import: &Import,
@@ -34,14 +34,14 @@ pub async fn publish(
     Ok(true)
 }
 
-/// What an atomic import finds when it begins to run.
+/// State of an atomic import's staged rows when it begins to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing is staged: it begins at the file's beginning, whatever an earlier cursor says.
+    /// Nothing is staged: it begins at the start of the file, regardless of an earlier cursor.
     Fresh,
-    /// It may go on where its cursor says.
+    /// It may resume at its cursor.
     Begun,
-    /// What an earlier run has staged is being removed; see [`discard_some`].
+    /// Rows staged by an earlier run are being removed; see [`discard_some`].
     Discarding,
 }
 
@@ -66,7 +66,7 @@ pub async fn open(db: &mut WorkspaceDb, import: &Import) -> Result<Stage, sqlx::
     Ok(Stage::Fresh)
 }
 
-/// Says that an import's staged records are to be removed. They stay invisible for good.
+/// Marks an import's staged records for removal. They stay invisible permanently.
 pub async fn begin_discarding(db: &mut WorkspaceDb, job: JobId) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update staged_imports set discarding = true where job_id = $1 and published_by is null",
@@ -77,8 +77,8 @@ pub async fn begin_discarding(db: &mut WorkspaceDb, job: JobId) -> Result<(), sq
     Ok(())
 }
 
-/// Removes some of them, and frees their unique values. False: none are left, and the import may begin
-/// anew. Holds the import's row, so that two removers don't meet.
+/// Removes some of them, and releases their unique values. False: none are left, and the import may start
+/// anew. Locks the import's row, so that two removers don't collide.
 pub async fn discard_some(db: &mut WorkspaceDb, job: JobId) -> Result<bool, sqlx::Error> {
     let staged = sqlx::query!(
         "select recordset_id from staged_imports where job_id = $1 and discarding for update",

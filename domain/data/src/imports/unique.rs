@@ -30,11 +30,11 @@ pub(super) struct Candidates {
 #[derive(Debug)]
 pub(super) struct Candidate {
     id: RecordId,
-    /// Where it stands in the `COPY` buffer.
+    /// Position in the `COPY` buffer.
     pub bytes: Range<usize>,
-    /// What the record would count for as stored.
+    /// Stored bytes of the record.
     pub stored: i64,
-    /// Its number in the file.
+    /// Row number in the file.
     pub number: i64,
     original: Range<usize>,
     values: Range<usize>,
@@ -135,7 +135,7 @@ pub(super) async fn claim(
         let known = existing(connection, recordset, candidates).await?;
         taken.extend(known.into_iter().filter_map(|index| candidates.values.get(index)));
         let (good, refused) = candidates.settle(&taken);
-        // Someone else may take a value between the look and the insert: then look again.
+        // A concurrent transaction may take a value between the check and the insert: then check again.
         sqlx::raw_sql("savepoint claim").execute(&mut *connection).await?;
         if insert(connection, recordset, candidates, &good).await? {
             sqlx::raw_sql("release savepoint claim").execute(&mut *connection).await?;
@@ -145,7 +145,7 @@ pub(super) async fn claim(
     }
 }
 
-/// Which of the candidates' values other records have.
+/// The candidates' values that other records have.
 async fn existing(
     connection: &mut PgConnection,
     recordset: RecordsetId,

@@ -4,7 +4,7 @@
 //! and bound as a parameter; no text of a client becomes SQL.
 
 use domain::{
-    RecordsetId, WorkspaceDb,
+    Error, RecordsetId, WorkspaceDb,
     page::{PageOf, PageRequest},
 };
 use fields::{Field, FieldType};
@@ -13,21 +13,21 @@ use poem_openapi::Enum;
 use serde_json::{Map, Value};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::{Record, RecordError};
+use super::Record;
 use crate::recordsets::Schema;
 
-/// Which way a list is sorted.
+/// Sort order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Enum)]
 #[oai(rename_all = "lowercase")]
 pub enum SortOrder {
-    /// The least first.
+    /// Ascending: the least first.
     Asc,
-    /// The greatest first.
+    /// Descending: the greatest first.
     #[default]
     Desc,
 }
 
-/// Which records to list, and how.
+/// Filter and order of a list of records.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordFilter<'a> {
     /// Of one recordset; without it, of all.
@@ -46,12 +46,12 @@ pub struct RecordFilter<'a> {
 /// A page of records. What has to go through many of them for it waits for a place among the long reads.
 ///
 /// # Errors
-/// [`RecordError::NoRecordset`]; [`RecordError::Invalid`] for a filter or an order that can't be.
+/// `record_not_found`; `record_invalid` for a filter or an order that can't be.
 pub async fn list(
     mut db: WorkspaceDb,
     filter: RecordFilter<'_>,
     page: PageRequest,
-) -> Result<PageOf<Record>, RecordError> {
+) -> Result<PageOf<Record>, Error> {
     let schema = match filter.recordset_id {
         Some(id) => Some(Schema::load(&mut db, id).await?),
         None => None,
@@ -89,7 +89,7 @@ pub async fn list(
     Ok(PageOf { items, total })
 }
 
-/// How many records there are, of one recordset or of all. Deltas are many times fewer than records.
+/// Number of records, of one recordset or of all. Deltas are many times fewer than records.
 async fn count_all(db: &mut WorkspaceDb, recordset: Option<RecordsetId>) -> Result<i64, sqlx::Error> {
     match recordset {
         Some(id) => {
@@ -113,14 +113,14 @@ async fn count_all(db: &mut WorkspaceDb, recordset: Option<RecordsetId>) -> Resu
     }
 }
 
-/// What records must be like.
+/// Conditions on records.
 struct Conditions<'a> {
     recordset: Option<RecordsetId>,
     search: Option<&'a str>,
     columns: Vec<ColumnFilter<'a>>,
 }
 
-/// What one field must be like.
+/// A condition on one field.
 struct ColumnFilter<'a> {
     field: &'a Field,
     /// Stored forms; null stands for a blank.
@@ -128,7 +128,7 @@ struct ColumnFilter<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    fn of(filter: &RecordFilter<'a>, schema: Option<&'a Schema>) -> Result<Self, RecordError> {
+    fn of(filter: &RecordFilter<'a>, schema: Option<&'a Schema>) -> Result<Self, Error> {
         let search = filter.search.map(str::trim).filter(|search| !search.is_empty());
         let columns = match filter.column_filters {
             None => Vec::new(),
@@ -151,7 +151,7 @@ impl<'a> Conditions<'a> {
             query.push(" and r.recordset_id = ").push_bind(id);
         }
         if let Some(search) = self.search {
-            // What is in a value is in the text of all, unless JSON writes it otherwise: quicker to look through.
+            // A value's text is in the text of all values, unless JSON escapes it: quicker to search.
             if !search.contains(|c: char| matches!(c, '"' | '\\') || c.is_control()) {
                 query
                     .push(" and position(lower(")
@@ -171,9 +171,9 @@ impl<'a> Conditions<'a> {
     }
 }
 
-fn column_filters<'a>(text: &str, schema: Option<&'a Schema>) -> Result<Vec<ColumnFilter<'a>>, RecordError> {
+fn column_filters<'a>(text: &str, schema: Option<&'a Schema>) -> Result<Vec<ColumnFilter<'a>>, Error> {
     const MAX_VALUES: usize = 1_000;
-    let invalid = |reason: String| RecordError::invalid("column_filters", reason);
+    let invalid = |reason: String| Error::invalid("column_filters", reason);
     let asked: Map<String, Value> =
         serde_json::from_str(text).map_err(|_| invalid("is not a JSON object".to_owned()))?;
     let Some(schema) = schema else {
@@ -247,7 +247,7 @@ impl ColumnFilter<'_> {
     }
 }
 
-/// How records are sorted. Ids decide between equals, so that pages don't overlap.
+/// Order of records. Ids decide between equals, so that pages don't overlap.
 enum Order<'a> {
     /// Ids are given in the order of creation.
     Created(SortOrder),
@@ -256,8 +256,8 @@ enum Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    fn of(filter: &RecordFilter<'_>, schema: Option<&'a Schema>) -> Result<Self, RecordError> {
-        let invalid = |reason: &str| RecordError::invalid("sort_by", reason);
+    fn of(filter: &RecordFilter<'_>, schema: Option<&'a Schema>) -> Result<Self, Error> {
+        let invalid = |reason: &str| Error::invalid("sort_by", reason);
         let order = filter.sort_order;
         match (filter.sort_by, schema) {
             (None | Some("created_at" | "id"), _) => Ok(Self::Created(order)),

@@ -14,7 +14,7 @@ pub struct SnapshotPage {
     /// The records visible, in the order of their ids, with their data as a JSON object's text.
     /// May be fewer than asked for, even none, while there are more to come.
     pub records: Vec<(RecordId, String)>,
-    /// Where the next piece begins; none after the last one.
+    /// Start of the next piece; none after the last one.
     pub next: Option<RecordId>,
 }
 
@@ -36,7 +36,7 @@ pub async fn visible_in(
     limit: i64,
     enough: usize,
 ) -> Result<SnapshotPage, sqlx::Error> {
-    // One statement, so that a record and its versions are seen by the same eyes. Every version's record
+    // One statement, so that a record and its versions are read under one snapshot. Every version's record
     // is a row of `records`, deleted or not; of those versions at most one was current at the moment.
     // Comparing pairs keeps the planner on records_in_order: by the primary key it would walk through
     // the records of all other recordsets when one of them is large.

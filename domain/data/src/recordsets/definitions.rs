@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::{EntityError, FieldErrors, RecordsetId, WorkspaceDb};
+use domain::{Error, FieldErrors, RecordsetId, WorkspaceDb};
 use fields::{Field, FieldKey, FieldProblem, FieldType, validate_fields};
 use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
@@ -13,26 +13,26 @@ use super::{Promoted, SchemaField};
 /// Most fields of a recordset.
 pub const MAX_FIELDS: usize = 2_000;
 
-/// A field to add, or to put in the place of the one of its key.
+/// A field to add, or to replace the one with the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Object)]
 pub struct NewField {
-    /// The name in stored records and in the API; derived from the label if absent, and then always
+    /// Key: the name in stored records and in the API; derived from the label if absent, and then always
     /// that of a new field.
     #[serde(default)]
     pub key: Option<FieldKey>,
-    /// The name that people see.
+    /// Label: the name for display.
     pub label: String,
-    /// The type of the field's values. It can't be changed later.
+    /// Type of the values. It can't be changed later.
     pub field_type: FieldType,
-    /// Whether every record must have a value. Records written before keep what they have.
+    /// Whether every record must have a value. Existing records stay unchanged.
     #[serde(default)]
     #[oai(default)]
     pub required: bool,
-    /// Whether no two records may have the same value.
+    /// Whether the values must be unique among the records.
     #[serde(default)]
     #[oai(default)]
     pub unique: bool,
-    /// The values to choose from, for `choice` and `multi_choice`; an empty list takes any value.
+    /// Options of a `choice` or `multi_choice`; an empty list allows any value.
     #[serde(default)]
     #[oai(default)]
     pub options: Vec<String>,
@@ -45,7 +45,7 @@ impl From<Field> for NewField {
     }
 }
 
-/// What becomes of a recordset's fields.
+/// Changes of a recordset's fields.
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     /// The fields to store, in order: new ones and changed ones.
@@ -100,11 +100,7 @@ fn complain(errors: &mut FieldErrors, key: &FieldKey, reason: &str) {
 
 impl Definitions {
     /// Stores the fields; new ones go behind those that are there.
-    pub(super) async fn store(
-        &self,
-        db: &mut WorkspaceDb,
-        recordset: RecordsetId,
-    ) -> Result<(), EntityError> {
+    pub(super) async fn store(&self, db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<(), Error> {
         if !self.newly_unique.is_empty() {
             self.refuse_newly_unique(db, recordset).await?;
         }
@@ -156,11 +152,7 @@ impl Definitions {
 
     /// A field can become unique only while there is no record whose values would have to be compared,
     /// not even one that an atomic import has staged.
-    async fn refuse_newly_unique(
-        &self,
-        db: &mut WorkspaceDb,
-        recordset: RecordsetId,
-    ) -> Result<(), EntityError> {
+    async fn refuse_newly_unique(&self, db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<(), Error> {
         let has_records = sqlx::query_scalar!(
             r#"select exists (select from records where recordset_id = $1 and deleted_at is null) as "exists!""#,
             recordset.0,
@@ -174,7 +166,7 @@ impl Definitions {
         for key in &self.newly_unique {
             complain(&mut errors, key, "a field can't become unique while the recordset has records");
         }
-        Err(EntityError::Invalid(errors))
+        Err(Error::invalid_fields(errors))
     }
 }
 

@@ -21,7 +21,7 @@ pub fn hex_of_geojson(json: &[u8]) -> Option<String> {
     Some(hex::encode_upper(ewkb.ok()?))
 }
 
-/// Where a point lies.
+/// Coordinates of a point.
 struct Position {
     longitude: f64,
     latitude: f64,

@@ -1,6 +1,6 @@
 //! The recordset that a new workspace starts with.
 
-use domain::{EntityError, WorkspaceDb};
+use domain::{Error, WorkspaceDb};
 use fields::{Field, FieldType};
 
 use super::NewRecordset;
@@ -8,8 +8,8 @@ use super::NewRecordset;
 /// Creates an example of a recordset, without records, for people who come to see what Millrace is.
 ///
 /// # Errors
-/// [`EntityError::Taken`] if it is there already.
-pub async fn create_example(db: &mut WorkspaceDb) -> Result<(), EntityError> {
+/// `slug_taken` if it is there already.
+pub async fn create_example(db: &mut WorkspaceDb) -> Result<(), Error> {
     super::create(db, example()).await?;
     Ok(())
 }

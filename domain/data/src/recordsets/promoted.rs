@@ -54,7 +54,7 @@ impl Promoted {
         Self::ALL.into_iter().find(|promoted| promoted.column() == column)
     }
 
-    /// Which column a field of this type is promoted to without being asked, if it is free.
+    /// The column that a field of this type is promoted to by default, if it is free.
     #[must_use]
     pub const fn by_itself(field_type: FieldType) -> Option<Self> {
         match field_type {

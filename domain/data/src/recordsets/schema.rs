@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use domain::{EntityError, FieldErrors, JsonObject, RecordsetId, WorkspaceDb};
+use domain::{Error, FieldErrors, JsonObject, RecordsetId, WorkspaceDb};
 use fields::{Field, FieldKey, FieldType};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -16,7 +16,7 @@ use super::{Promoted, unique_value};
 /// A field and where it is mirrored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaField {
-    /// Its definition.
+    /// Definition of the field.
     pub field: Field,
     /// The typed column of `records` that holds its value a second time.
     pub promoted_to: Option<Promoted>,
@@ -24,7 +24,7 @@ pub struct SchemaField {
 
 /// The fields of a recordset, in order and by key.
 ///
-/// What writes records in bulk does, in each batch's transaction: [`Schema::hold`]; the rows of
+/// For writing records in bulk, in each batch's transaction: [`Schema::hold`]; the rows of
 /// `unique_values`, in order of `field_key` and `value` and `on conflict do nothing`, where there are
 /// unique fields; `records` with `id`, `recordset_id`, `data`, the columns of [`Schema::promoted`],
 /// `created_by` and `updated_by`, the others by their defaults; one row of `record_count_deltas`; one event.
@@ -36,7 +36,7 @@ pub struct Schema {
     by_key: HashMap<FieldKey, usize>,
 }
 
-/// What a record stores: its values in their stored forms, and what follows from them.
+/// Stored form of a record: its values, and what is derived from them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stored {
     /// Goes to `records.data`. Blank values are left out.
@@ -59,26 +59,26 @@ impl Schema {
     /// The fields as they are now, for reading.
     ///
     /// # Errors
-    /// [`EntityError::NotFound`], also for a recordset in the trash.
-    pub async fn load(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, EntityError> {
+    /// `record_not_found`, also for a recordset in the trash.
+    pub async fn load(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, Error> {
         let version = sqlx::query_scalar!(
             "select schema_version from recordsets where id = $1 and deleted_at is null",
             recordset.0,
         )
         .fetch_optional(db.conn())
         .await?
-        .ok_or(EntityError::NotFound)?;
+        .ok_or_else(Error::not_found)?;
         Ok(Self::new(recordset, version, fields_of(db, recordset).await?))
     }
 
     /// The fields as they stay until this transaction ends. Writers don't wait for one another.
     ///
     /// # Errors
-    /// [`EntityError::NotFound`], also for a recordset in the trash.
-    pub async fn load_for_write(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, EntityError> {
+    /// `record_not_found`, also for a recordset in the trash.
+    pub async fn load_for_write(db: &mut WorkspaceDb, recordset: RecordsetId) -> Result<Self, Error> {
         // Two statements: the second one's snapshot is taken when the lock is held, so that it sees
         // what the change that we may have waited for has written.
-        let version = lock(db, recordset).await?.ok_or(EntityError::NotFound)?;
+        let version = lock(db, recordset).await?.ok_or_else(Error::not_found)?;
         Ok(Self::new(recordset, version, fields_of(db, recordset).await?))
     }
 
@@ -106,7 +106,7 @@ impl Schema {
         &self.fields
     }
 
-    /// Where in [`Schema::fields`] a key is.
+    /// Index of a key in [`Schema::fields`].
     #[must_use]
     pub fn index_of(&self, key: &FieldKey) -> Option<usize> {
         self.by_key.get(key).copied()
@@ -132,7 +132,7 @@ impl Schema {
     /// Reads a new record's values. Fields that aren't given are blank.
     ///
     /// # Errors
-    /// Everything that is wrong, by key.
+    /// All errors, by key.
     pub fn accept(&self, data: &JsonObject) -> Result<Stored, FieldErrors> {
         let mut errors = FieldErrors::new();
         let mut stored = Map::new();
@@ -148,7 +148,7 @@ impl Schema {
     /// is, even if the fields have become stricter since it was written.
     ///
     /// # Errors
-    /// Everything that is wrong with the changes, by key.
+    /// All errors of the changes, by key.
     pub fn accept_changes(&self, current: JsonObject, changes: &JsonObject) -> Result<Stored, FieldErrors> {
         let mut errors = FieldErrors::new();
         let mut stored = current.into_members();

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// Above so many bytes a value is compared by its hash: an index entry has no room for it.
 const MAX_LEN: usize = 200;
 
-/// What `unique_values.value` holds for a value in its stored form, which is the JSON that
+/// Content of `unique_values.value` for a value in its stored form, which is the JSON that
 /// [`fields::Field::write_cell`] appended. Equal values give equal texts: `1.50` is `1.5`.
 #[must_use]
 pub fn unique_value(field_type: FieldType, json: &[u8]) -> Cow<'_, str> {

@@ -1,4 +1,4 @@
-//! Dates and points in time. Formats that can be told apart are all taken; one that can't is refused.
+//! Dates and points in time. Formats that can be distinguished are all accepted; an ambiguous one is refused.
 
 use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime};
 

@@ -1,51 +1,54 @@
-//! Changing members. Whoever does it reaches as far as their own role: nobody makes or
-//! changes somebody who is more than they are, and the last owner stays one.
+//! Changing members. A caller's reach ends at their own role: a caller neither grants a role above their own
+//! nor changes a member who has one, and the last owner stays one.
 
 use domain::{
-    Accounts, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
-    access::{Held, Reach, Role},
+    Accounts, Error, Event, MemberId, Name, Patch, Text, UserId, WorkspaceDb,
+    access::{Denied, Held, Lacking, Reach, Role},
     standing::{self, To, Whose},
 };
 use poem_openapi::Object;
 
-use super::{MemberError, MemberProfile, get};
+use super::{MemberProfile, get};
 
-/// Changes to a member; what is absent stays as it is, and null leaves it to the account.
+/// The error of members who change others, or their own role or access.
+const NEEDS_EDIT: Denied = Denied { permission: "members:edit", lacking: Lacking::Permission };
+
+/// Changes to a member: absent fields stay unchanged; for a nullable field, null restores the account's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct MemberChanges {
-    /// What they want to be called here.
+    /// Display name in this workspace; null to show the account's name.
     pub display_name: Patch<Name<255>>,
-    /// What they do.
+    /// Job title; null to show the account's.
     pub title: Patch<Text<255>>,
-    /// Their telephone.
+    /// Phone number; null to show the account's.
     pub phone: Patch<Text<50>>,
-    /// A few words about them.
+    /// Short biography; null to show the account's.
     pub bio: Patch<Text<5000>>,
-    /// Whether they have been shown around.
+    /// Whether the onboarding is completed.
     pub onboarding_completed: Option<bool>,
-    /// What they are here, at most what the caller is. Needs `members:edit`.
+    /// Role, at most the caller's. Needs `members:edit`.
     pub role: Option<Role>,
-    /// Whether they get in. Needs `members:edit`.
+    /// Whether the member can sign in to this workspace. Needs `members:edit`.
     pub is_active: Option<bool>,
 }
 
-/// Changes a member, as far as the caller reaches.
+/// Changes a member, within the caller's reach.
 ///
 /// # Errors
-/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`], [`MemberError::LastOwner`]
+/// `forbidden`, `last_owner`
 pub async fn update(
     db: &mut WorkspaceDb,
     (caller, reach): (&Held, Reach),
     id: MemberId,
     changes: MemberChanges,
-) -> Result<MemberProfile, MemberError> {
+) -> Result<MemberProfile, Error> {
     let before = get(db, id).await?;
     let is_own = db.actor().user_id == Some(before.user_id);
     if !is_own && reach != Reach::Own && before.role > caller.role() {
-        return Err(MemberError::AboveYou(before.role));
+        return Err(standing::above_caller(before.role));
     }
     if reach == Reach::Own && (!is_own || changes.role.is_some() || changes.is_active.is_some()) {
-        return Err(MemberError::OthersOnlyWithPermission);
+        return Err(NEEDS_EDIT.into());
     }
     if changes.role.is_some() || changes.is_active.is_some() {
         let to = To { role: changes.role, is_active: changes.is_active };
@@ -85,31 +88,32 @@ pub async fn update(
     Ok(after)
 }
 
-/// Whose picture is to be set.
+/// Storage key of a member's avatar image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberPictureOf {
-    /// The person's own, in all their workspaces.
+    /// With the account, for all its workspaces.
     Account(UserId),
-    /// The one that they are shown with here.
+    /// With the member, for this workspace.
     Member(UserId),
 }
 
-/// Whose picture a member's is, if the caller may change it: one's own is the account's, and so is that of an account
-/// that the workspace manages; with the permission, that of whoever isn't more than the caller, here.
+/// Storage key of this member's image, if the caller may change it: the caller's own and that of an
+/// account that the workspace manages with the account; with the permission, that of a member with no higher
+/// role with the member.
 ///
 /// # Errors
-/// [`MemberError::OthersOnlyWithPermission`], [`MemberError::AboveYou`]
+/// `forbidden`
 pub async fn may_picture(
     db: &mut WorkspaceDb,
     (caller, reach): (Role, Reach),
     id: MemberId,
-) -> Result<MemberPictureOf, MemberError> {
+) -> Result<MemberPictureOf, Error> {
     let member = get(db, id).await?;
     let user = member.user_id;
     match reach {
         _ if db.actor().user_id == Some(user) => return Ok(MemberPictureOf::Account(user)),
-        Reach::Own => return Err(MemberError::OthersOnlyWithPermission),
-        Reach::All if member.role > caller => return Err(MemberError::AboveYou(member.role)),
+        Reach::Own => return Err(NEEDS_EDIT.into()),
+        Reach::All if member.role > caller => return Err(standing::above_caller(member.role)),
         Reach::All => {}
     }
     let workspace = db.workspace();
@@ -119,9 +123,9 @@ pub async fn may_picture(
     Ok(if is_managed { MemberPictureOf::Account(user) } else { MemberPictureOf::Member(user) })
 }
 
-/// Locks the workspace's row, as everybody does first who changes who owns it, so that two owners can't
-/// take each other out; answers with this member's role as it is now.
-pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Role, MemberError> {
+/// Locks the workspace's row, the first step of every change of owners, so that two owners can't
+/// remove each other; answers the member's present role.
+pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Role, Error> {
     let workspace = accounts.workspace();
     standing::hold(accounts.conn(), workspace).await?;
     let role = sqlx::query_scalar!(
@@ -129,12 +133,12 @@ pub(super) async fn hold_standing(accounts: &mut Accounts<'_>, id: MemberId) -> 
         id.0,
         workspace.0,
     );
-    role.fetch_optional(accounts.conn()).await?.ok_or(MemberError::NotFound)
+    role.fetch_optional(accounts.conn()).await?.ok_or_else(Error::not_found)
 }
 
-/// Says no when nobody else is an owner who gets in. After [`hold_standing`].
-pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: MemberId) -> Result<(), MemberError> {
+/// Refuses when no other active owner is left. To be called after [`hold_standing`].
+pub(super) async fn keep_an_owner(accounts: &mut Accounts<'_>, leaving: MemberId) -> Result<(), Error> {
     let workspace = accounts.workspace();
     let another = standing::has_another_owner(accounts.conn(), workspace, leaving).await?;
-    if another { Ok(()) } else { Err(MemberError::LastOwner) }
+    if another { Ok(()) } else { Err(Error::last_owner()) }
 }

@@ -1,14 +1,14 @@
-//! What members answer for, and how it is handed to somebody else.
+//! What members are responsible for, and its transfer to another member.
 //!
-//! Held is what names one person as responsible: recordsets, imports, exports, scheduled jobs and API keys
-//! that they made and that are still there, and teams that they lead. Records name who created them, but
-//! that is history and nobody's duty: they stay as they are.
+//! Covered is what names one account as responsible: its recordsets, imports, exports, scheduled jobs and API
+//! keys that still exist, and the teams that it leads. Records name their creator as history only: they stay
+//! unchanged.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Accounts, Event, MemberId, UserId, WorkspaceDb,
+    Accounts, Error, Event, MemberId, UserId, WorkspaceDb,
     access::Held,
     handed_keys::{self, HandedOverKey, Usable},
     makers, standing,
@@ -19,67 +19,68 @@ use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{MemberError, MemberFilter, by_id, error::invalid, only};
+use super::{MemberFilter, by_id, only};
 use crate::teams::TeamRole;
 
-/// The types of what can be held, as bodies name them.
+/// The types of items, as request bodies name them.
 const TYPES: [&str; 6] = ["recordset", "import", "export", "scheduled_job", "api_key", "team"];
-/// How many of each are shown.
+/// Maximum number of items shown of each type.
 const SHOWN: i64 = 50;
 
-/// All that a member holds.
+/// All resources that a member is responsible for.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct Holdings {
-    /// Whose.
+    /// Member id.
     pub member_id: MemberId,
-    /// How many there are, of all types.
+    /// Number of items of all types.
     pub total: i64,
-    /// By type; without those of which there are none.
+    /// Items by type; types without items are left out.
     pub groups: Vec<HeldItems>,
 }
 
-/// What a member holds of one type.
+/// Items of one type that a member is responsible for.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct HeldItems {
-    /// `recordset`, `import`, `export`, `scheduled_job`, `api_key` or `team`.
+    /// Type of the items: `recordset`, `import`, `export`, `scheduled_job`, `api_key` or `team`.
     #[oai(rename = "type")]
     pub of_type: String,
-    /// How many there are.
+    /// Number of items of this type.
     pub count: i64,
-    /// The newest 50 of them.
+    /// The newest 50 items.
     pub items: Vec<HeldItem>,
 }
 
-/// Something that a member holds.
+/// An item that a member is responsible for.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, Object)]
 pub struct HeldItem {
-    /// Its id.
+    /// Item id.
     pub id: Uuid,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// `owner`, or `lead` of a team.
+    /// Relation of the member to the item: `owner`, or `lead` for a team.
     pub relation: String,
-    /// Since when it is there.
+    /// Creation time.
     pub created_at: DateTime<Utc>,
 }
 
-/// What was handed over.
+/// Result of a reassignment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub struct Reassigned {
-    /// How many of each type.
+    /// Number of reassigned items by type.
     pub reassigned: BTreeMap<String, i64>,
-    /// How many altogether.
+    /// Number of reassigned items of all types.
     pub total: i64,
-    /// API keys among them. Each has a new secret, shown here once; the old one ends at this moment.
+    /// Reassigned API keys, each with its new secret, which is shown only here; the old secrets are invalid
+    /// from now on.
     pub api_keys: Vec<HandedOverKey>,
 }
 
-/// What a member holds, by type.
-pub async fn holdings(db: &mut WorkspaceDb, id: MemberId) -> Result<Holdings, MemberError> {
+/// Resources that a member is responsible for, by type.
+pub async fn holdings(db: &mut WorkspaceDb, id: MemberId) -> Result<Holdings, Error> {
     db.with_accounts(async |accounts| holdings_with(accounts, id).await).await
 }
 
-async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Holdings, MemberError> {
+async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Holdings, Error> {
     let member = by_id(accounts, id).await?;
     let workspace = accounts.workspace().0;
     let groups = sqlx::query!(
@@ -125,23 +126,24 @@ async fn holdings_with(accounts: &mut Accounts<'_>, id: MemberId) -> Result<Hold
     Ok(Holdings { member_id: id, total: groups.iter().map(|group| group.count).sum(), groups })
 }
 
-/// Hands all that a member holds to another, or only what is of those types. Where they lead a team, the
-/// other leads it, and they stay in it. Keys get new secrets ([`handed_keys::hand_over`]).
+/// Reassigns all items of a member to another, or only those of the given types. Of the teams that the member
+/// leads, the other becomes lead, and the member stays in them. Keys get new secrets
+/// ([`handed_keys::hand_over`]).
 ///
 /// # Errors
-/// [`MemberError::Denied`] when keys are among it and the caller may not manage keys; [`MemberError::KeysOfMore`] when keys
-/// among it would do more than the caller may; [`MemberError::Invalid`]
-/// when the other is the same, not here, doesn't get in, or may not have one of the scheduled jobs run, or for a type that
-/// there isn't.
+/// `forbidden` when keys are among the items and the caller may not manage keys, or they would do more than the caller may;
+/// `record_invalid`
+/// when the other is the same member, not a member, inactive, or lacks the permissions for one of the scheduled
+/// jobs, or for an unknown type.
 pub async fn reassign(
     db: &mut WorkspaceDb,
     caller: &Held,
     from: MemberId,
     to: MemberId,
     types: Option<&[String]>,
-) -> Result<Reassigned, MemberError> {
+) -> Result<Reassigned, Error> {
     if types.is_some_and(|types| types.iter().any(|named| !TYPES.contains(&named.as_str()))) {
-        return Err(invalid("types", &format!("must be some of {}", TYPES.join(", "))));
+        return Err(Error::invalid("types", format!("must be some of {}", TYPES.join(", "))));
     }
     db.with_accounts(async |accounts| reassign_with(accounts, caller, from, to, types).await).await
 }
@@ -152,17 +154,17 @@ async fn reassign_with(
     from: MemberId,
     to: MemberId,
     types: Option<&[String]>,
-) -> Result<Reassigned, MemberError> {
+) -> Result<Reassigned, Error> {
     let giver = by_id(accounts, from).await?;
     let taker =
         only(accounts, MemberFilter { id: Some(to), is_active: Some(true), ..MemberFilter::default() });
     let taker = match taker.await {
-        Err(MemberError::NotFound) => None,
+        Err(error) if error.is_not_found() => None,
         found => Some(found?),
     };
     let taker = taker
         .filter(|taker| taker.id != giver.id)
-        .ok_or_else(|| invalid("to_member_id", "must be another active member of the workspace"))?;
+        .ok_or_else(|| Error::invalid("to_member_id", "must be another active member of the workspace"))?;
     let (mut keys, mut schedules) = (Vec::new(), Vec::new());
     if types.is_none_or(|types| types.iter().any(|named| named == "api_key")) {
         let usable = handed_keys::lock_usable(accounts, giver.user_id).await?;
@@ -216,9 +218,9 @@ async fn reassign_with(
     .await?;
     schedules.extend(row.schedules.iter().copied().map(ScheduleId));
     if let Some(reason) = makers::first_refused(accounts.conn(), &schedules).await? {
-        return Err(invalid(
+        return Err(Error::invalid(
             "to_member_id",
-            &format!("must be a member who may run what is handed over: {reason}"),
+            format!("must be a member who may run the scheduled jobs: {reason}"),
         ));
     }
     let teams = row.joined.len() + row.raised.len();
@@ -247,20 +249,21 @@ async fn reassign_with(
     Ok(Reassigned { reassigned, total, api_keys: keys })
 }
 
-/// A key does what the person may who answers for it, so that handing one over gives it what that person holds.
+/// A key may do what the account responsible for it may, so that handing a key over gives it that account's
+/// permissions.
 async fn may_hand_over(
     accounts: &mut Accounts<'_>,
     caller: &Held,
     keys: &[Usable],
     to: UserId,
-) -> Result<(), MemberError> {
+) -> Result<(), Error> {
     if !keys.is_empty() {
         caller.need("api_keys:manage")?;
     }
     let workspace = accounts.workspace();
     for key in keys {
         if !standing::covers_program(accounts.conn(), workspace, caller, to, key.scopes().to_vec()).await? {
-            return Err(MemberError::KeysOfMore);
+            return Err(Error::forbidden("one of the API keys would then exceed your own permissions"));
         }
     }
     Ok(())

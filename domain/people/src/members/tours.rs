@@ -1,33 +1,33 @@
-//! Tours: where the acting person has been shown around in this workspace. Which tours there are is the
-//! web app's business.
+//! Tours: the acting account's completed and skipped tours of this workspace. The set of tours is
+//! defined by the web app.
 
 use std::collections::BTreeMap;
 
-use domain::{Event, MemberId, WorkspaceDb};
+use domain::{Error, Event, MemberId, WorkspaceDb};
 use poem_openapi::{Enum, Object};
 
-use super::MemberError;
+use super::acting_person;
 
-/// By tour: whether it was completed. One that was skipped is there, with false.
+/// Whether each tour was completed; a skipped tour is present, with false.
 pub type Tours = BTreeMap<String, bool>;
 
-/// How a tour ended.
+/// End of a tour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum TourStatus {
-    /// To its end.
+    /// Completed.
     Completed,
-    /// Put away.
+    /// Skipped.
     Skipped,
 }
 
-/// A tour that is over.
+/// A tour that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub struct TourProgress {
-    /// The tour.
+    /// Tour id.
     #[oai(validator(min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9_.:-]+$"))]
     pub tour_id: String,
-    /// How it ended.
+    /// End of the tour.
     pub status: TourStatus,
 }
 
@@ -40,17 +40,17 @@ impl TourStatus {
     }
 }
 
-/// The tours that the acting person has taken.
+/// The acting account's tours.
 ///
 /// # Errors
-/// [`MemberError::NotAPerson`] for a key
-pub async fn tours(db: &mut WorkspaceDb) -> Result<Tours, MemberError> {
+/// `forbidden` for a key
+pub async fn tours(db: &mut WorkspaceDb) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     of_member(db, member).await
 }
 
-/// Notes how a tour of the acting person ended.
-pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours, MemberError> {
+/// Records how a tour of the acting account ended.
+pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     sqlx::query!(
         "insert into member_tours (member_id, tour_id, status) values ($1, $2, $3)
@@ -66,8 +66,8 @@ pub async fn set_tour(db: &mut WorkspaceDb, tour: TourProgress) -> Result<Tours,
     Ok(tours)
 }
 
-/// Forgets one tour of the acting person, or all.
-pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<Tours, MemberError> {
+/// Resets one tour of the acting account, or all.
+pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<Tours, Error> {
     let member = own_id(db).await?;
     sqlx::query!(
         "delete from member_tours where member_id = $1 and ($2::text is null or tour_id = $2)",
@@ -81,13 +81,13 @@ pub async fn reset_tours(db: &mut WorkspaceDb, tour_id: Option<&str>) -> Result<
     Ok(tours)
 }
 
-async fn own_id(db: &mut WorkspaceDb) -> Result<MemberId, MemberError> {
-    let user = db.user_id().ok_or(MemberError::NotAPerson)?;
-    let id = sqlx::query_scalar!("select id from members where user_id = $1", user);
-    id.fetch_optional(db.conn()).await?.ok_or(MemberError::NotFound)
+async fn own_id(db: &mut WorkspaceDb) -> Result<MemberId, Error> {
+    let user = acting_person(db)?;
+    let id = sqlx::query_scalar!("select id from members where user_id = $1", user.0);
+    id.fetch_optional(db.conn()).await?.ok_or_else(Error::not_found)
 }
 
-async fn of_member(db: &mut WorkspaceDb, member: MemberId) -> Result<Tours, MemberError> {
+async fn of_member(db: &mut WorkspaceDb, member: MemberId) -> Result<Tours, Error> {
     let rows = sqlx::query!(
         r#"select tour_id, status = 'completed' as "completed!" from member_tours where member_id = $1"#,
         member.0,

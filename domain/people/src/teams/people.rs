@@ -1,88 +1,88 @@
-//! Who is in a team, and as what.
+//! The members of a team and their roles in it.
 
 use chrono::{DateTime, Utc};
-use domain::{EntityError, Event, MemberId, UserId, WorkspaceDb, access::Reach};
+use domain::{Error, Event, MemberId, UserId, WorkspaceDb, access::Reach};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{TeamError, TeamId, get, invalid, may_change};
+use super::{TeamId, get, may_change};
 
-/// What someone is in a team.
+/// Role in a team.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Enum, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum TeamRole {
-    /// May change the team and who is in it.
+    /// May change the team and its members.
     Lead,
-    /// Belongs to it.
+    /// Belongs to the team.
     #[default]
     Member,
 }
 
-/// A member in a team.
+/// A member of a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Object)]
 pub struct TeamMember {
-    /// The member.
+    /// Member id.
     pub member_id: MemberId,
-    /// The person's account.
+    /// Account id.
     pub user_id: UserId,
-    /// Where they are reached.
+    /// Email address.
     pub email: String,
-    /// What they are called.
+    /// Full name of the account.
     pub full_name: String,
-    /// What they want to be called here.
+    /// Display name in this workspace; null if the account's name is to be shown.
     pub display_name: Option<String>,
-    /// Their picture.
+    /// URL of the avatar image; null if none is set.
     pub avatar_url: Option<String>,
-    /// What they are in the team.
+    /// Role in the team.
     pub role: TeamRole,
-    /// Since when they are in it.
+    /// Time of joining the team.
     pub created_at: DateTime<Utc>,
 }
 
-/// A member to put into a team.
+/// A member to add to a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct NewTeamMember {
-    /// The member.
+    /// Member id.
     pub member_id: MemberId,
-    /// As what; `member` if absent.
+    /// Role in the team; `member` if absent.
     #[oai(default)]
     pub role: TeamRole,
 }
 
-/// What someone becomes in a team.
+/// Changes to a team member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 pub struct TeamMemberChanges {
-    /// What they are from now on.
+    /// Role in the team.
     pub role: TeamRole,
 }
 
-/// Who is in a team: those who lead it first, then by name.
-pub async fn members(db: &mut WorkspaceDb, team: TeamId) -> Result<Vec<TeamMember>, TeamError> {
+/// The members of a team: leads first, then by name.
+pub async fn members(db: &mut WorkspaceDb, team: TeamId) -> Result<Vec<TeamMember>, Error> {
     get(db, team).await?;
     find(db, team, None).await
 }
 
-/// Puts a member into a team.
+/// Adds a member to a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`], [`TeamError::AlreadyIn`]; [`EntityError::Invalid`] for someone who is not here.
+/// `forbidden`, `already_in_team`; `record_invalid` for an id of no active member.
 pub async fn add(
     db: &mut WorkspaceDb,
     reach: Reach,
     team: TeamId,
     new: NewTeamMember,
-) -> Result<TeamMember, TeamError> {
+) -> Result<TeamMember, Error> {
     may_change(db, reach, team).await?;
-    // Whoever takes the member out of the workspace waits, or was first.
+    // A transaction that removes the member from the workspace waits, or was first.
     let is_here = sqlx::query_scalar!(
         "select id from members where id = $1 and is_active for key share",
         new.member_id.0,
     );
     if is_here.fetch_optional(db.conn()).await?.is_none() {
-        return Err(invalid("member_id", "must be an active member of the workspace"));
+        return Err(Error::invalid("member_id", "must be an active member of the workspace"));
     }
     sqlx::query_scalar!(
         "insert into team_members (team_id, member_id, role) values ($1, $2, $3)
@@ -93,24 +93,24 @@ pub async fn add(
     )
     .fetch_optional(db.conn())
     .await?
-    .ok_or(TeamError::AlreadyIn)?;
+    .ok_or_else(|| Error::conflict("already_in_team", "this member is already in the team"))?;
     let added = only(db, team, new.member_id).await?;
     let said = json!({ "member_id": new.member_id, "role": new.role });
     db.record(Event::new("team", "member_added", team, said)).await?;
     Ok(added)
 }
 
-/// Changes what someone is in a team.
+/// Changes a member's role in a team.
 ///
 /// # Errors
-/// [`TeamError::NotLed`]; [`EntityError::NotFound`] for someone who isn't in it.
+/// `forbidden`; `record_not_found` for a member who isn't in it.
 pub async fn change(
     db: &mut WorkspaceDb,
     reach: Reach,
     team: TeamId,
     member: MemberId,
     changes: TeamMemberChanges,
-) -> Result<TeamMember, TeamError> {
+) -> Result<TeamMember, Error> {
     may_change(db, reach, team).await?;
     sqlx::query_scalar!(
         "update team_members set role = $3 where team_id = $1 and member_id = $2 returning team_id",
@@ -126,16 +126,11 @@ pub async fn change(
     Ok(changed)
 }
 
-/// Takes someone out of a team.
+/// Removes a member from a team.
 ///
 /// # Errors
 /// As for [`change`].
-pub async fn remove(
-    db: &mut WorkspaceDb,
-    reach: Reach,
-    team: TeamId,
-    member: MemberId,
-) -> Result<(), TeamError> {
+pub async fn remove(db: &mut WorkspaceDb, reach: Reach, team: TeamId, member: MemberId) -> Result<(), Error> {
     may_change(db, reach, team).await?;
     sqlx::query_scalar!(
         "delete from team_members where team_id = $1 and member_id = $2 returning team_id",
@@ -148,16 +143,16 @@ pub async fn remove(
     Ok(())
 }
 
-async fn only(db: &mut WorkspaceDb, team: TeamId, member: MemberId) -> Result<TeamMember, TeamError> {
+async fn only(db: &mut WorkspaceDb, team: TeamId, member: MemberId) -> Result<TeamMember, Error> {
     let found = find(db, team, Some(member)).await?;
-    Ok(found.into_iter().next().ok_or(EntityError::NotFound)?)
+    found.into_iter().next().ok_or_else(Error::not_found)
 }
 
 async fn find(
     db: &mut WorkspaceDb,
     team: TeamId,
     member: Option<MemberId>,
-) -> Result<Vec<TeamMember>, TeamError> {
+) -> Result<Vec<TeamMember>, Error> {
     let query = sqlx::query_as!(
         TeamMember,
         "select m.id as member_id, m.user_id, u.email, u.name as full_name, m.display_name,

@@ -51,7 +51,7 @@ fn a_time_that_comes_twice_counts_once() {
     assert_eq!(new_york, ["11-01 01:30 -0400", "11-02 01:30 -0500"]);
     let lord_howe = next("45 1 * * *", "Australia/Lord_Howe", "2026-04-04T00:00:00Z", 2);
     assert_eq!(lord_howe, ["04-05 01:45 +1100", "04-06 01:45 +1030"]);
-    // Also for whoever asks in between.
+    // Also for times in between.
     assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25T00:45:00Z", 1), ["10-26 02:30 +0100"]);
     assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", 1), ["10-26 02:30 +0100"]);
 }
@@ -80,7 +80,7 @@ fn what_is_no_pattern_is_refused_with_a_reason() {
     for nonsense in ["61 * * * *", "* 24 * * *", "a b c d e", "@reboot", "@", "*/0 * * * *", "5-1 * * * *"] {
         assert!(refused(nonsense, "UTC").starts_with("must be a cron pattern"), "{nonsense}");
     }
-    assert_eq!(refused("0 0 31 2 *", "UTC"), "never comes: there is no such day");
+    assert_eq!(refused("0 0 31 2 *", "UTC"), "never matches: there is no such day");
     assert!(refused("* * * * *", "Mars/Olympus").starts_with("must be a time zone"));
 }
 
@@ -146,7 +146,7 @@ fn patterns() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whoever asks at any time between two occurrences gets the same next one, and it is later.
+    /// At any time between two occurrences the next one is the same, and later.
     #[test]
     fn the_next_occurrence_is_the_same_for_all_times_before_it(
         pattern in patterns(),
@@ -166,7 +166,7 @@ proptest! {
         }
     }
 
-    /// A daily time comes exactly once on each day of the zone, whatever the clock does.
+    /// A daily time occurs exactly once on each day of the zone, whatever the clock changes.
     #[test]
     fn a_daily_time_comes_once_a_day(
         minute in 0..60,
@@ -199,7 +199,7 @@ proptest! {
         }
     }
 
-    /// However many are asked for, they are the end of the same list.
+    /// The newest of any number are the end of the same list.
     #[test]
     fn the_newest_are_the_end_of_all(
         pattern in patterns(),

@@ -58,7 +58,7 @@ impl Cell {
         let database = cluster.database().await;
         let (mut since, mut lot, mut struck) = begin(cluster, workload, share).await;
         while struck.live == 0 {
-            // It was over before the fault could strike; sooner, then.
+            // It ended before the fault could strike; sooner, then.
             collect(lot.watches).await;
             share /= 2.0;
             (since, lot, struck) = begin(cluster, workload, share).await;
@@ -125,7 +125,7 @@ struct Struck {
     /// When whatever ended had been started again.
     over: DateTime<Utc>,
     running: HashMap<Uuid, i64>,
-    /// Jobs that were not over, running or not.
+    /// Jobs that had not ended, running or not.
     live: i64,
 }
 
@@ -143,7 +143,7 @@ impl Struck {
         self.over = database_time(&cluster.pool).await.expect("PostgreSQL answers");
     }
 
-    /// Waits until the API is ready, every job that ran is over, with a new holder, or its holder has been
+    /// Waits until the API is ready, every job that ran has ended, has a new holder, or its holder has been
     /// heard, and a job enqueued since is done.
     async fn wait_until_whole(&self, cluster: &Cluster, database: &Database) -> Option<f64> {
         let mut probe = None;
@@ -196,7 +196,7 @@ async fn enqueue_probe(database: &Database) -> Result<JobId, sqlx::Error> {
     Ok(probe.id())
 }
 
-/// Waits until no job of the cell is live; answers with how many still are when patience is over.
+/// Waits until no job of the cell is live; returns how many still are after the timeout.
 async fn wait_for_all(pool: &PgPool, since: DateTime<Utc>) -> i64 {
     let began = Instant::now();
     loop {
@@ -208,7 +208,7 @@ async fn wait_for_all(pool: &PgPool, since: DateTime<Utc>) -> i64 {
     }
 }
 
-/// The cell's jobs that are not over.
+/// The cell's jobs that have not ended.
 async fn live(pool: &PgPool, since: DateTime<Utc>) -> i64 {
     sqlx::query_scalar("select count(*) from shard.jobs where created_at >= $1")
         .bind(since)
@@ -217,7 +217,7 @@ async fn live(pool: &PgPool, since: DateTime<Utc>) -> i64 {
         .expect("PostgreSQL answers")
 }
 
-/// The last events that the watchers saw, and how many watchers were let down.
+/// The last events that the watchers saw, and how many watchers missed some.
 async fn collect(watches: Vec<tokio::task::JoinHandle<Value>>) -> (Vec<Value>, usize) {
     let aborts: Vec<_> = watches.iter().map(tokio::task::JoinHandle::abort_handle).collect();
     let ended = join_all(watches.into_iter().map(|watch| tokio::time::timeout(PATIENCE, watch))).await;
@@ -228,7 +228,7 @@ async fn collect(watches: Vec<tokio::task::JoinHandle<Value>>) -> (Vec<Value>, u
     (ends, gaps)
 }
 
-/// What the ledger says of a cell's jobs.
+/// The state of a cell's jobs in the ledger.
 struct Ledger {
     jobs: i64,
     completed: i64,

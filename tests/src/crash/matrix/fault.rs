@@ -58,7 +58,7 @@ impl Fault {
         }
     }
 
-    /// Strikes. What ends is started again, by whoever would do that; nothing else is done by hand.
+    /// Strikes. What ends is restarted as its supervisor would; nothing else is done by hand.
     pub async fn strike(self, cluster: &mut Cluster, worker: &'static str) {
         match self {
             Self::WorkerKilled => kill(cluster, worker),

@@ -14,7 +14,7 @@ const HEAD: &str = "\
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
-/// Cells by fault and workload; several runs of one cell are summed up, and the longest wait is told.
+/// Cells by fault and workload; several runs of one cell are summed up, and the longest wait is shown.
 #[derive(Debug, Default)]
 pub struct Table {
     cells: BTreeMap<(Fault, &'static str), (usize, Cell)>,
@@ -46,7 +46,7 @@ impl Table {
         }
     }
 
-    /// Prints the table, and writes it beside the binaries that it tells of.
+    /// Prints the table, and writes it beside the binaries that were tested.
     pub fn publish(&self, file: &str) {
         let mut text = self.summary() + "\n" + HEAD;
         for (runs, cell) in self.cells.values() {

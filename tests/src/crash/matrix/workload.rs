@@ -64,7 +64,7 @@ pub struct Lot {
 pub struct Findings {
     /// Rows, or what else the work leaves in the database.
     pub rows: Tally,
-    /// What left the house.
+    /// External effects.
     pub effects: Option<Tally>,
 }
 
@@ -85,7 +85,7 @@ impl Tally {
         (self.expected - self.distinct).max(0)
     }
 
-    /// Things beyond one per key, and things that nobody asked for.
+    /// Things beyond one per key, and things that were not requested.
     pub fn duplicated(self) -> i64 {
         self.found - self.distinct + (self.distinct - self.expected).max(0)
     }

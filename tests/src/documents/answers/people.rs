@@ -30,7 +30,7 @@ pub(super) async fn hold(contract: &mut Contract, app: &TestApp, owner: &Client)
     owner.follow(&contract.hold("start_workspace_migration", &migration)).await;
 
     contract.hold("get_member_deletion_info", &owner.get(&format!("{path}/deletion-info")).await);
-    // Somebody whose account is made for the invitation, and so may be deleted here.
+    // A member whose account is made for the invitation, and so may be deleted here.
     let email = "mary.who.is.invited@example.com";
     contract.hold("create_member", &owner.post("/members", json!({"email": email})).await);
     let token = app.mail(email, "You are invited to Analytical Engines", 1).await.in_link("token");

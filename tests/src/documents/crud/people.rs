@@ -26,7 +26,7 @@ impl People {
         &self.by_role.last().expect("the owner comes last").1
     }
 
-    /// The person with the least role that an operation lets in.
+    /// The person with the least role that an operation admits.
     pub(super) fn least(&self, operation: &Operation) -> &Client {
         let permission = operation.body["x-permission"].as_str().unwrap_or_default();
         let found = self.by_role.iter().find(|(role, _)| role.may(permission));

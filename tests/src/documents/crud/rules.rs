@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{People, Walk, sample, sample::Sample};
 
-/// How a description says that no two things of a workspace have the same value.
+/// The phrase of a description for values that are unique in a workspace.
 const UNIQUE: &str = "unique in the workspace";
-/// How it says that upper and lower case are the same there.
+/// The phrase for values without regard to case.
 const WITHOUT_CASE: &str = "without regard to case";
 
 /// Texts that names, addresses and the like don't often admit. A link may be one that runs a script in the browser that opens it.
@@ -39,7 +39,7 @@ fn broken(schema: &Value) -> Vec<Value> {
     broken
 }
 
-/// What an error says of a field, on either surface.
+/// An error's reasons about a field, on either surface.
 fn said_of<'a>(error: &'a Value, field: &str) -> &'a Value {
     let plain = &error["fields"][field];
     if plain.is_null() { &error["error"]["fields"][field] } else { plain }

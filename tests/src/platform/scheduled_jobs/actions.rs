@@ -29,7 +29,7 @@ struct Received {
     body: String,
 }
 
-/// Someone who receives webhooks, and answers with these statuses, one after the other, the last for ever.
+/// A receiver of webhooks that answers with these statuses, one after the other, and then always the last.
 struct Receiver {
     url: String,
     received: Arc<Mutex<Vec<Received>>>,

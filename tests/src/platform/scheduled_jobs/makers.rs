@@ -1,4 +1,4 @@
-//! Scheduled jobs whose maker may not have them run any more.
+//! Scheduled jobs whose maker may no longer run them.
 
 use chrono::{DateTime, Utc};
 use domain::makers::enqueue_due;
@@ -40,15 +40,15 @@ async fn a_members_scheduled_jobs_end_with_their_membership() {
         let reason = match how {
             "removed" => {
                 ada.delete(&member).await.expect(204);
-                "is not an active member of the workspace any more"
+                "is no longer an active member of the workspace"
             }
             "switched off" => {
                 ada.patch(&member, json!({ "is_active": false })).await.expect(200);
-                "is not an active member of the workspace any more"
+                "is no longer an active member of the workspace"
             }
             _ => {
                 ada.patch(&member, json!({ "role": "viewer" })).await.expect(200);
-                "does not hold schedules:manage any more"
+                "no longer has schedules:manage"
             }
         };
 
@@ -104,7 +104,7 @@ async fn an_occurrence_whose_maker_may_not_start_it_any_more_is_skipped() {
     let (key, program) = ada.new_key(&["*"]).await;
     let ((of_bob, due), (of_key, _)) = (yearly(&bob).await, yearly(&program).await);
     let (of_ada, _) = yearly(&ada).await;
-    // What no request has told.
+    // A change outside of requests.
     let workspace = ada.workspace.as_deref().unwrap();
     let denied = format!(
         "insert into role_permissions (workspace_id, role, permission, granted)
@@ -116,7 +116,7 @@ async fn an_occurrence_whose_maker_may_not_start_it_any_more_is_skipped() {
 
     enqueue_due(&app.database, due).await.unwrap();
 
-    for (path, reason) in [(&of_bob, "does not hold schedules:manage any more"), (&of_key, "has expired")] {
+    for (path, reason) in [(&of_bob, "no longer has schedules:manage"), (&of_key, "has expired")] {
         let runs = runs(&ada, path).await;
         assert_eq!((runs.len(), &runs[0]["outcome"]), (1, &json!("skipped")), "{path}");
         assert_disabled(&shown(&ada, path).await, reason);

@@ -1,4 +1,4 @@
-//! Who may do what with API keys, and that nobody gets more by one than they have.
+//! Who may do what with API keys, and that a key gives its holder no further permissions.
 
 use serde_json::json;
 
@@ -122,7 +122,7 @@ async fn a_key_is_as_good_as_the_person_who_answers_for_it() {
     owner.client.patch(&path, json!({"is_active": true, "role": "admin"})).await.expect(200);
     program.get("/members").await.expect(200);
 
-    // Handed over, it goes on under a new secret: the member who gave it knows the old one.
+    // Handed over, it continues with a new secret: the former member knows the old one.
     let handover = json!({"to_member_id": member(&heir), "types": ["api_key"]});
     let handed = owner.client.post(&format!("{path}/reassign"), handover).await.expect(200);
     assert_eq!((&handed["total"], &handed["api_keys"][0]["replaces"]), (&json!(1), &key["id"]));
@@ -134,7 +134,7 @@ async fn a_key_is_as_good_as_the_person_who_answers_for_it() {
         owner.client.get(&format!("/api-keys/{}", handed["api_keys"][0]["id"].as_str().unwrap())).await;
     let shown = shown.expect(200);
     assert_eq!((&shown["created_by"], &shown["name"]), (&json!(heir.id), &key["name"]));
-    // Nobody raises a key by handing it to somebody above them.
+    // A member cannot raise a key by handing it to a member above them.
     let (_, own) = heir.client.new_key(&["*"]).await;
     let handover = json!({"to_member_id": member(&owner), "types": ["api_key"]});
     let path = format!("/members/{}/reassign", member(&heir));

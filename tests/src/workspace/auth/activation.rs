@@ -27,7 +27,7 @@ async fn who_registers_chooses_their_password_by_the_mailed_link_and_is_in() {
     let registered = register(&app, EMAIL).await.expect(201);
     assert_eq!(
         registered,
-        json!({"email": EMAIL, "message": "A mail with all that is needed is on its way to this address."})
+        json!({"email": EMAIL, "message": "An email with the next steps was sent to this address."})
     );
     let mail = app.mail(EMAIL, SUBJECT, 1).await;
     let link = look(&app, &mail).await.expect(200);
@@ -106,13 +106,13 @@ async fn another_link_takes_the_place_of_the_one_before() {
     };
 
     let answers: Vec<Value> =
-        vec![resend(EMAIL).await, resend(&ada.email).await, resend("nobody@example.com").await];
+        vec![resend(EMAIL).await, resend(&ada.email).await, resend("unknown@example.com").await];
 
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     let newer = app.mail(EMAIL, SUBJECT, 2).await;
     assert_eq!(look(&app, &older).await.error(404), "record_not_found");
     look(&app, &newer).await.expect(200);
-    // Whoever forgot a password that they never had gets the same.
+    // An account without a password is answered the same.
     app.anonymous().post("/auth/request-password-reset", json!({ "email": EMAIL })).await.expect(200);
     let newest = app.mail(EMAIL, SUBJECT, 3).await;
     activate(&app, &newest.in_link("token"), PASSWORD).await.expect(200);

@@ -97,10 +97,10 @@ async fn what_is_no_picture_or_too_large_is_refused_and_nothing_is_kept() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     for (name, bytes, reason) in [
-        ("a.svg", b"<svg/>".to_vec(), "must be a PNG, JPEG, WebP or GIF picture"),
+        ("a.svg", b"<svg/>".to_vec(), "must be a PNG, JPEG, WebP or GIF image"),
         ("a.png", png(20, 20)[..50].to_vec(), "is broken"),
         ("a.png", png(8193, 1), "must have at most 8192 by 8192 pixels"),
-        ("a.png", Vec::new(), "must be a PNG, JPEG, WebP or GIF picture"),
+        ("a.png", Vec::new(), "must be a PNG, JPEG, WebP or GIF image"),
     ] {
         let refused = ada.client.upload("/auth/me/avatar", name, bytes).await.expect(422);
         assert_eq!(refused["fields"], json!({ "file": [reason] }));

@@ -84,7 +84,7 @@ async fn who_does_not_is_told_where_to_by_both_ways_of_signing_up() {
     let end = visitor.follow(&started).await;
     assert_eq!(end["result"]["checkout_url"], "https://checkout.example.com/c/3");
 
-    let mut paid = crate::stripe::paid_checkout("whoever@example.com");
+    let mut paid = crate::stripe::paid_checkout("payer@example.com");
     paid["customer"] = "cus_0".into();
     stripe.tell(&app, "checkout.session.completed", &paid).await.expect(200);
     let subscription = Some("sub_whoever@example.com".to_owned());
@@ -172,7 +172,7 @@ async fn where_no_payments_are_taken_a_plain_sign_up_works_and_one_that_would_pa
     assert_eq!(
         app.anonymous().post("/auth/signup", paying_with("pm_card")).await.expect(503),
         json!({"error": "stripe_not_configured",
-               "detail": "this installation takes no payments: Stripe is not configured"})
+               "detail": "payments are not enabled in this installation: Stripe is not configured"})
     );
     let answer = app.anonymous().post("/auth/signup", new_signup()).await.expect(201);
     assert_eq!(billed(&app, &answer["workspace_id"]).await, ("free".to_owned(), None, None));

@@ -27,7 +27,7 @@ async fn a_person_is_known_by_their_address_once_and_by_their_clerk_id_from_then
 
     let moved = json!({"clerk_id": "user_1", "email": "elsewhere@example.com"});
     assert_eq!(check(&app, Some(SECRET), moved).await.expect(200)["user"]["email"], json!(ada.email));
-    // Somebody else at Clerk isn't this person for having the same address.
+    // Another person at Clerk isn't this user for having the same address.
     let other = json!({"clerk_id": "user_2", "email": ada.email});
     assert_eq!(check(&app, Some(SECRET), other).await.expect(200), json!({"exists": false}));
 }
@@ -37,7 +37,7 @@ async fn nobody_is_made_and_who_was_deactivated_stays_out() {
     let app = TestApp::start_with(&[("CLERK_SECRET", SECRET)]).await;
     let ada = Person::new(&app).await;
     let users = app.count("select count(*) from control.users").await;
-    let unknown = json!({"clerk_id": "user_1", "email": "nobody@example.com"});
+    let unknown = json!({"clerk_id": "user_1", "email": "unknown@example.com"});
     assert_eq!(check(&app, Some(SECRET), unknown).await.expect(200), json!({"exists": false}));
     assert_eq!(
         check(&app, Some(SECRET), json!({"clerk_id": "user_1"})).await.expect(200),

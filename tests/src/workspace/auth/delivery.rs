@@ -1,4 +1,4 @@
-//! Delivery of a sign-up's end: to whoever holds its token, for a while, and stored nowhere.
+//! Delivery of a sign-up's end: to the holder of its token, for a while, and stored nowhere.
 
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ async fn all_that_a_sign_ups_stream_says_names_it_by_its_own_token() {
     let prefix = format!("t{}", uuid::Uuid::now_v7().simple());
     let app = TestApp::start_with(&[("REDIS_PREFIX", &prefix)]).await;
     let (started, end) = sign_up(&app).await;
-    // What is kept of the feed goes: whoever comes back has missed some of it, and is told so.
+    // What is kept of the feed goes: a resumed reader has missed some of it, and gets a `GAP`.
     let redis = redis::Client::open(crate::database::variable("REDIS_URL")).unwrap();
     let mut connection = redis.get_multiplexed_async_connection().await.unwrap();
     let job = sqlx::query_scalar::<_, uuid::Uuid>("select job_id from control.signups");
@@ -177,7 +177,7 @@ async fn tokens_are_delivered_for_15_minutes_and_no_longer() {
     assert_eq!(late["status"], "COMPLETED");
     insta::assert_json_snapshot!(masked(&late["result"]), @r#"
     {
-      "message": "Your workspace is ready. Sign in to enter it.",
+      "message": "Your workspace is ready. Sign in to use it.",
       "workspace_id": "[id]",
       "workspace_name": "Analytical Engines"
     }

@@ -84,7 +84,7 @@ async fn a_password_link_that_was_handed_over_is_good_while_its_maker_could_make
             choose(NEW).await.expect(200);
             sign_in(&app, &target.email, NEW).await.expect(200);
         } else {
-            // Nor does the answer say what is wrong with a password.
+            // Nor does the answer show what is wrong with a password.
             for password in ["short", NEW] {
                 assert_eq!(choose(password).await.error(401), "token_invalid", "{since:?}");
             }

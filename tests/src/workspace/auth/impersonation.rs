@@ -1,4 +1,4 @@
-//! Staff who act as somebody, and what operators do with accounts.
+//! Staff who act as a user, and what operators do with accounts.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
         sessions["items"].as_array().unwrap().iter().filter(|it| it["impersonated"] == true).count(),
         1
     );
-    // Who acts as somebody doesn't become them.
+    // The impersonator doesn't become the user.
     let change = json!({"current_password": PASSWORD, "new_password": "a stitch in time"});
     assert_eq!(acting.post("/auth/me/password", change).await.error(403), "forbidden");
     let moved = json!({"email": "eve@example.com", "current_password": PASSWORD});
@@ -61,7 +61,7 @@ async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
     assert_eq!(acting.post("/members", added).await.error(403), "forbidden");
     let invite = format!("/workspaces/{}/invitations", ada.workspace());
     assert_eq!(acting.post(&invite, json!({"email": staff.email})).await.error(403), "forbidden");
-    // The person is told.
+    // The user is notified.
     let mails = mails_to(&app, &ada.email, 1).await;
     assert!(
         mails.iter().any(|mail| mail.contains("the support staff of this installation signed in as you")),
@@ -70,7 +70,7 @@ async fn a_member_of_staff_acts_as_somebody_by_a_token_that_is_good_once() {
     assert!(audited(&app, Some(ada.id)).await.contains(&"impersonation.allowed".to_owned()));
 }
 
-/// A session in which a member of staff acts as somebody.
+/// A session in which a member of staff acts as a user.
 async fn acting_as(app: &TestApp, person: &Person, staff: &Person) -> Client {
     let made = token(app, person.id, &staff.email).await.expect(201);
     let answer = exchange(app, &made["token"]).await.expect(200);
@@ -111,9 +111,9 @@ async fn acting_as_somebody_ends_after_an_hour_and_with_the_standing_of_the_memb
 async fn only_staff_act_as_others_and_only_as_people_who_are_there() {
     let app = TestApp::start().await;
     let (ada, eve, staff) = (Person::new(&app).await, Person::new(&app).await, staff(&app).await);
-    for nobody in [eve.email.as_str(), &eve.id.to_string(), "nobody@example.com"] {
+    for nobody in [eve.email.as_str(), &eve.id.to_string(), "unknown@example.com"] {
         let refused = token(&app, ada.id, nobody).await.expect(422);
-        assert_eq!(refused["fields"], json!({"staff": ["must be an active member of staff"]}));
+        assert_eq!(refused["fields"], json!({"staff": ["must be an active staff account"]}));
     }
     assert_eq!(token(&app, Uuid::now_v7(), &staff.email).await.error(404), "record_not_found");
     let path = format!("/ops/users/{}/impersonation", ada.id);
@@ -133,7 +133,7 @@ async fn an_operator_finds_an_account_and_deactivates_it() {
     let app = TestApp::start().await;
     let ada = Person::new(&app).await;
     let find = async |email: &str| app.operator().get(&format!("/users?email={email}")).await.expect(200);
-    assert_eq!(find("nobody@example.com").await, json!({"items": []}));
+    assert_eq!(find("unknown@example.com").await, json!({"items": []}));
     assert_eq!(find(&ada.email.to_uppercase()).await["items"][0]["id"], json!(ada.id));
 
     let path = format!("/users/{}", ada.id);

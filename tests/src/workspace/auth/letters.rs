@@ -72,12 +72,12 @@ async fn mail_is_counted_for_who_causes_it_and_for_their_workspace() {
     }
     let refused = owner.client.post(&path, people[2].clone()).await.expect(429);
     let why = refused["detail"].as_str().unwrap();
-    assert!(why.starts_with("too much mail was sent by this caller"), "{refused}");
+    assert!(why.starts_with("too many emails were sent by this caller"), "{refused}");
     // What was refused counts nowhere.
     admin.client.post(&path, people[3].clone()).await.expect(201);
     let refused = admin.client.post(&path, people[4].clone()).await.expect(429);
     let why = refused["detail"].as_str().unwrap();
-    assert!(why.starts_with("too much mail was sent in the name of this workspace"), "{refused}");
+    assert!(why.starts_with("too many emails were sent in the name of this workspace"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,14 +88,14 @@ async fn who_registers_others_is_limited_and_told_the_same_whoever_they_are() {
     let register = async |email: &str| {
         app.anonymous().post("/auth/register", json!({"email": email, "name": "Grace Hopper"})).await
     };
-    // To one address five mails go out in an hour; nothing tells when it is full.
+    // To one address five mails go out in an hour; nothing shows when it is full.
     for _ in 0..7 {
         register("grace@example.com").await.expect(201);
     }
     register("GRACE@example.com").await.expect(201);
     all_written(&app).await;
     assert_eq!(app.mails("grace@example.com", "Activate your account").len(), 5);
-    for email in [ada.email.as_str(), "nobody@example.com"] {
+    for email in [ada.email.as_str(), "unknown@example.com"] {
         assert_eq!(register(email).await.error(429), "mail_limit_reached", "{email}");
         let ask = json!({ "email": email });
         let reset = app.anonymous().post("/auth/request-password-reset", ask.clone()).await;

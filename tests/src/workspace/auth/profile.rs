@@ -97,7 +97,7 @@ async fn another_address_takes_the_password_and_the_old_one_is_told() {
     assert_eq!((&confirmed["email"], &confirmed["pending_email"]), (&json!(new), &Value::Null));
     assert_eq!(confirmed["email_verified"], true);
     assert_eq!(member(&ada, ada.workspace()).await["email"], new);
-    app.mail(&ada.email, "You sign in with another address now", 1).await;
+    app.mail(&ada.email, "Your address was changed", 1).await;
     assert_eq!(elsewhere.get("/auth/me").await.error(401), "token_invalid", "other sessions end");
     assert_eq!(confirm(&ada.client, &token).await.error(401), "token_invalid");
     assert_eq!(sign_in(&app, &ada.email, PASSWORD).await.error(401), "credentials_invalid");
@@ -138,7 +138,7 @@ async fn all_that_is_wrong_with_a_profile_is_said_at_once() {
     let refused = ada.client.patch("/auth/me", wrong).await.expect(422);
     assert_eq!(
         refused["fields"],
-        json!({"avatar_url": ["must be an https link"], "name": ["must not be empty"],
+        json!({"avatar_url": ["must be an https URL"], "name": ["must not be empty"],
                "title": ["must have at most 200 characters"]})
     );
     assert_eq!(app.anonymous().patch("/auth/me", json!({})).await.error(401), "token_missing");
@@ -375,7 +375,7 @@ async fn the_last_owner_who_gets_in_stays_one_by_whatever_two_routes_at_once() {
     let gone =
         sqlx::query("update control.memberships set role = 'viewer' where role = 'owner' and is_active");
     let refused = gone.execute(&app.database.pool).await.unwrap_err();
-    assert!(refused.to_string().contains("needs an active owner"), "the database says no, too: {refused}");
+    assert!(refused.to_string().contains("needs an active owner"), "the database refuses it, too: {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{Client, TestApp, app::new_signup, masked};
 
-/// Signs someone up; answers with what they sign in with.
+/// Signs a user up; returns what they sign in with.
 async fn account(app: &TestApp) -> (Value, Client) {
     let signup = new_signup();
     let answer = app.anonymous().post("/auth/signup", signup.clone()).await.expect(201);
@@ -68,7 +68,7 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     let (login, _) = account(&app).await;
 
     let wrong = json!({"email": login["email"], "password": "not the battery staple"});
-    let unknown = json!({"email": "nobody@example.com", "password": login["password"]});
+    let unknown = json!({"email": "unknown@example.com", "password": login["password"]});
     let (wrong, unknown) = (
         app.anonymous().post("/auth/login", wrong).await,
         app.anonymous().post("/auth/login", unknown).await,
@@ -135,7 +135,7 @@ async fn a_refresh_token_that_comes_twice_ends_its_session_and_no_other() {
 
     assert_eq!(
         reused.expect(401),
-        json!({"error": "token_invalid", "detail": "the refresh token is not valid, or no longer: sign in again"})
+        json!({"error": "token_invalid", "detail": "the refresh token is invalid or has expired: sign in again"})
     );
     assert_eq!(refresh(&app, ada.refresh_token.as_ref().unwrap()).await.error(401), "token_invalid");
     for client in [&owner, &ada] {

@@ -1,4 +1,4 @@
-//! Sign-ups: watched, waited for, refused, and delivered to whoever holds their token.
+//! Sign-ups: watched, waited for, refused, and delivered to the holder of their token.
 
 use domain::Actor;
 use domain_accounts::{
@@ -138,7 +138,7 @@ async fn an_address_that_has_an_account_is_refused_in_any_case() {
         let refused = app.anonymous().post(path, signup.clone()).await.expect(409);
         assert_eq!(
             refused,
-            json!({"error": "email_taken", "detail": "there is an account with this email address already"})
+            json!({"error": "email_taken", "detail": "an account with this email address already exists"})
         );
     }
 }
@@ -291,8 +291,8 @@ async fn a_sign_up_that_fails_says_why_and_frees_its_address() {
 
     let end = visitor.follow(&started).await;
     assert_eq!(end["status"], "FAILED");
-    assert_eq!(end["error_message"], "there is an account with this email address already");
-    assert_eq!(end["result"], json!({"message": "The workspace could not be made."}));
+    assert_eq!(end["error_message"], "an account with this email address already exists");
+    assert_eq!(end["result"], json!({"message": "The workspace could not be created."}));
     let status = visitor.get(url(&started, "status_url")).await.expect(200);
     assert_eq!(masked(&status), masked(&end));
     assert_eq!(app.count("select count(*) from control.signups where password_hash is not null").await, 0);
@@ -308,7 +308,7 @@ async fn who_waits_for_a_sign_up_that_fails_is_told_why() {
     let answer = overtake(&app, &signup, visitor.post("/auth/signup", signup.clone())).await;
     assert_eq!(
         answer.expect(409),
-        json!({"error": "email_taken", "detail": "there is an account with this email address already"})
+        json!({"error": "email_taken", "detail": "an account with this email address already exists"})
     );
 }
 

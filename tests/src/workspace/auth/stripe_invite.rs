@@ -1,4 +1,4 @@
-//! Signing up with an invite of someone who has paid: once, by its code or by address and access code.
+//! Signing up with an invite after a payment: once, by its code or by address and access code.
 
 use serde_json::{Value, json};
 use sqlx::Row;

@@ -1,4 +1,4 @@
-//! Throttled sign-in: after so many failures nobody is answered for a while.
+//! Throttled sign-in: after so many failures every attempt is refused for a while.
 
 use futures::{StreamExt, future::join_all, stream};
 use reqwest::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{PASSWORD, Person, audited, sign_in};
 use crate::{Reply, TestApp, client::send};
 
-const UNKNOWN: &str = "nobody@example.com";
+const UNKNOWN: &str = "unknown@example.com";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_account_answers_the_same_as_an_address_that_nobody_has() {
@@ -32,7 +32,7 @@ async fn a_locked_account_answers_the_same_as_an_address_that_nobody_has() {
     assert_eq!(answers[0], answers[1]);
     assert!(answers[0][..5].iter().all(|(status, _)| *status == 401), "{answers:?}");
     assert_eq!(audited(&app, Some(ada.id)).await.last().unwrap(), "sign_in.locked");
-    // What is stored names nobody.
+    // What is stored names no account.
     let named = format!("select count(*) from control.login_failures f where f::text like '%{UNKNOWN}%'");
     assert_eq!(app.count(&named).await, 0);
 }
@@ -57,7 +57,7 @@ async fn wrong_passwords_from_elsewhere_do_not_lock_the_owner_out() {
     }
     assert_eq!(sign_in_from(&app, "203.0.113.1", login(PASSWORD)).await.error(429), "sign_in_locked");
     sign_in_from(&app, "203.0.113.2", login(PASSWORD)).await.expect(200);
-    // The owner's success says nothing about who guesses.
+    // The owner's success doesn't reset the guesser's failures.
     assert_eq!(sign_in_from(&app, "203.0.113.1", login(PASSWORD)).await.error(429), "sign_in_locked");
     // An IPv6 client has as many addresses as it likes, in one network.
     for host in 1..=5 {
@@ -87,7 +87,7 @@ async fn a_device_that_has_signed_in_before_is_not_locked_by_guesses_from_many_n
         let (app, guess) = (&app, login("a guess", &Value::Null));
         async move { sign_in_from(app, &format!("203.0.{}.{}", n / 5, n % 5), guess).await.status }
     });
-    // As many at once as are hashed at once: more would be told to come back.
+    // As many at once as are hashed at once: more would be refused with `Retry-After`.
     let statuses: Vec<u16> = stream::iter(guesses).buffer_unordered(2).collect().await;
     assert!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
 
@@ -186,7 +186,7 @@ async fn one_locked_account_locks_nobody_elses_and_one_address_many() {
     let ada = Person::new(&app).await;
     for account in 0..9 {
         for _ in 0..5 {
-            sign_in(&app, &format!("somebody{account}@example.com"), "a guess").await.expect(401);
+            sign_in(&app, &format!("user{account}@example.com"), "a guess").await.expect(401);
         }
     }
     sign_in(&app, &ada.email, PASSWORD).await.expect(200);

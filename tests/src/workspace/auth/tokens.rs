@@ -51,7 +51,7 @@ async fn a_token_that_we_did_not_sign_is_refused() {
             assert_eq!(answer.headers["www-authenticate"], challenge, "{what}");
             assert_eq!(
                 answer.expect(401),
-                json!({"error": "token_invalid", "detail": "the token is not valid, or no longer"}),
+                json!({"error": "token_invalid", "detail": "the token is invalid or has expired"}),
                 "{what}"
             );
         }
@@ -85,7 +85,7 @@ async fn without_a_bearer_token_one_is_asked_for() {
         assert_eq!(answer.headers["www-authenticate"], r#"Bearer realm="millrace""#);
         assert_eq!(
             answer.expect(401),
-            json!({"error": "token_missing", "detail": "this needs a bearer token"})
+            json!({"error": "token_missing", "detail": "a bearer token is required"})
         );
     }
     let basic = visitor.request(reqwest::Method::GET, "/auth/me").header("Authorization", "Basic YTpi");
@@ -115,10 +115,7 @@ async fn a_workspace_must_be_named_and_be_ones_own() {
     );
     for other in [eve.workspace.clone().unwrap(), Uuid::now_v7().to_string()] {
         let answer = owner.in_workspace(Some(&other)).get("/recordsets").await;
-        assert_eq!(
-            answer.expect(404),
-            json!({"error": "record_not_found", "detail": "there is no such thing here"})
-        );
+        assert_eq!(answer.expect(404), json!({"error": "record_not_found", "detail": "not found"}));
     }
 }
 

@@ -26,7 +26,7 @@ async fn add(tx: &mut jobs::Tx, owner: &Client, parent: JobId, children: &[NoOp]
     batch::add(tx, parent, jobs).await.map(|_| ())
 }
 
-/// A no-op that fails for good at once.
+/// A no-op that fails permanently at once.
 fn failing() -> NoOp {
     NoOp { fails: true, ..NoOp::default() }
 }

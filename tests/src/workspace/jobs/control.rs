@@ -196,7 +196,7 @@ async fn a_redis_that_does_not_answer_holds_up_no_other_request_while_a_job_is_c
     let answer = cancelled.expect("Redis is waited for once, for two seconds").unwrap().expect(200);
     assert_eq!(answer["cancel_requested"], true);
 
-    // The worker finds in the ledger what it did not hear of.
+    // The worker finds the request in the ledger.
     wait_until("the job has ended", || async { app.count(asked).await == 0 }).await;
     link.mend();
     assert_eq!(status_of(&owner, &job).await, "CANCELLED");

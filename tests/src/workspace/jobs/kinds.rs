@@ -5,7 +5,7 @@ use domain_data::job_kinds::ExportRecords;
 use jobs::{JobId, NewJob, kinds::NoOp};
 use serde_json::{Value, json};
 
-use super::{end_of, enqueue};
+use super::{end_of, enqueue, sleeper};
 use crate::{Client, TestApp};
 
 /// Takes permissions from a role, and gives back what was taken before.
@@ -16,7 +16,7 @@ pub(super) async fn take(owner: &Client, role: &str, permissions: &[&str]) {
     owner.put(&format!("/permissions/roles/{role}"), json!({ "permissions": denied })).await.expect(200);
 }
 
-/// An export of the owner's that is over.
+/// A finished export of the owner's.
 async fn export(owner: &Client) -> (Value, String) {
     let (recordset, _) = owner.import("Things", "name\none\n").await;
     let asked = json!({ "recordset_id": recordset["id"] });
@@ -105,6 +105,30 @@ async fn generic_routes_change_an_export_only_for_whoever_may_do_so_with_exports
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_routes_of_a_section_know_no_jobs_of_other_kinds() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let job = sleeper(&app, &owner, NoOp { sleep_ms: 600_000, ..NoOp::default() }).await;
+    let detail = format!("/recordsets/import/jobs/{job}");
+
+    let found = [
+        owner.get(&detail).await,
+        owner.get(&format!("/recordsets/import/status/{job}")).await,
+        owner.post(&format!("{detail}/cancel"), json!({})).await,
+        owner.delete(&detail).await,
+        owner.get(&format!("/workspace-health/migrations/{job}/stream")).await,
+    ];
+    for reply in found {
+        reply.error(404);
+    }
+    let cancelled = owner.post("/recordsets/import/jobs/cancel-all", json!({})).await.expect(200);
+    assert_eq!(cancelled, json!({ "cancelled": 0, "requested": 0 }));
+    assert_eq!(owner.get("/recordsets/import/jobs").await.expect(200)["total"], 0);
+    owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
+    assert_eq!(end_of(&owner, &job).await["status"], "CANCELLED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn importing_and_exporting_ask_for_the_permissions_of_records() {
     let app = TestApp::start().await;
     let owner = app.owner().await;
@@ -155,7 +179,7 @@ async fn a_job_of_a_kind_that_no_program_knows_is_for_those_who_may_delete_jobs(
     let later = jobs::clock::now() + chrono::Duration::hours(1);
     let job = enqueue(&app, &owner, NewJob::new(&NoOp::default()).run_at(later)).await.id().to_string();
     let known = enqueue(&app, &owner, NewJob::new(&NoOp::default()).run_at(later)).await.id().to_string();
-    // Another release has made it.
+    // A job of another release.
     app.run(&format!("update shard.jobs set kind = 'future.kind', pool = 'future' where id = '{job}'")).await;
 
     for list in ["/jobs", "/jobs?kind=future.kind"] {

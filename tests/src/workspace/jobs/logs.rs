@@ -21,7 +21,7 @@ async fn what_a_handler_says_is_in_its_jobs_log_by_the_time_the_job_is_over() {
     let said: Vec<_> =
         log["items"].as_array().unwrap().iter().map(|line| (&line["level"], &line["message"])).collect();
     let (info, first, second) =
-        (json!("info"), json!("asked to say something line=1"), json!("asked to say something line=2"));
+        (json!("info"), json!("a requested line line=1"), json!("a requested line line=2"));
     assert_eq!(said, [(&info, &first), (&info, &second)]);
     assert_eq!(owner.get(&format!("/jobs/{other}/logs")).await.expect(200)["items"], json!([]));
 }
@@ -46,7 +46,7 @@ async fn a_log_is_capped_per_attempt_and_says_so_once() {
     for attempt in [1, 2] {
         let of_attempt: Vec<_> = lines.iter().filter(|line| line["attempt"] == attempt).collect();
         assert_eq!(of_attempt.len(), 1001, "attempt {attempt}");
-        assert_eq!(of_attempt[999]["message"], "asked to say something line=1000");
+        assert_eq!(of_attempt[999]["message"], "a requested line line=1000");
         assert_eq!(of_attempt[1000]["message"], "more lines of this attempt were dropped");
     }
 }
@@ -63,7 +63,7 @@ async fn a_log_is_streamed_while_the_job_runs_and_ends_with_it() {
     let mut ids = Vec::new();
     for line in 1..=3 {
         let (id, data) = stream.next_line().await.expect("the job still sleeps");
-        assert_eq!(data["message"], format!("asked to say something line={line}"));
+        assert_eq!(data["message"], format!("a requested line line={line}"));
         assert_eq!(id, data["id"].as_i64());
         ids.push(id.unwrap());
     }
@@ -72,11 +72,15 @@ async fn a_log_is_streamed_while_the_job_runs_and_ends_with_it() {
 
     owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
     for stream in [&mut stream, &mut resumed] {
-        let (id, end) = stream.next_line().await.expect("the end is told");
+        let (id, end) = stream.next_line().await.expect("the end is sent");
         assert_eq!((id, &end["status"]), (Some(ids[2]), &json!("CANCELLED")));
         assert!(stream.next_line().await.is_none(), "and the stream closes");
     }
-    assert_eq!(owner.events(&path, Some(ids[2])).await.status, 204, "whoever has seen the end is told so");
+    assert_eq!(
+        owner.events(&path, Some(ids[2])).await.status,
+        204,
+        "a reader that has seen the end gets 204"
+    );
     let mut late = owner.events(&path, None).await;
     for id in &ids {
         assert_eq!(late.next_line().await.unwrap().0, Some(*id));
@@ -91,7 +95,7 @@ async fn lines_arrive_although_the_bus_forgot_to_say_so() {
     let job = sleeper(&app, &owner, NoOp { sleep_ms: 60_000, ..NoOp::default() }).await;
     let mut stream = owner.events(&format!("/jobs/{job}/logs/stream"), None).await;
 
-    // As a worker does that can't reach Redis: the line is in the ledger, and nobody is told.
+    // As a worker does that can't reach Redis: the line is in the ledger, and not announced.
     sqlx::query("insert into job_logs (job_id, attempt, level, message) values ($1, 1, 'info', 'unheard')")
         .bind(job.parse::<uuid::Uuid>().unwrap())
         .execute(&app.database.pool)

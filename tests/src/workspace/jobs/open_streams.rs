@@ -202,7 +202,7 @@ async fn every_answer_that_shows_a_job_has_a_stream_url_for_whoever_asks() {
     bob.post(&format!("/jobs/{failing}/cancel"), json!({})).await.expect(200);
     super::end_of(&owner, &failing).await;
 
-    // Not the ticket of whoever started it: that one ends with their session.
+    // Not the ticket of its caller: that one ends with their session.
     owner.post("/auth/logout", json!({})).await.expect(200);
     let first = |list: Value| list["items"][0].clone();
     let shown = [

@@ -71,7 +71,7 @@ async fn a_long_job_hands_its_slot_back_when_another_workspace_has_waited() {
     assert_eq!(
         app.count("select count(*) from shard.jobs where kind = 'engine.steps'").await,
         6,
-        "none is over"
+        "none has ended"
     );
     let spent = app.count("select count(*) from shard.jobs where attempt > 1 or crashes > 0").await;
     assert_eq!(spent, 0, "a hand-back is not an attempt");

@@ -20,7 +20,7 @@ async fn a_job_for_later_says_when() {
 
     let waiting = waiting(&owner, &job).await;
     assert_eq!(waiting["reason"], "later");
-    assert_eq!(waiting["detail"], "it was asked to start then");
+    assert_eq!(waiting["detail"], "its start was requested for then");
     assert!(waiting["until"].is_string(), "{waiting}");
     assert!(waiting["position"].is_null(), "{waiting}");
     owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);

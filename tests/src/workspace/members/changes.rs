@@ -96,7 +96,7 @@ async fn nobody_reaches_above_their_own_role() {
         (&owner, json!({ "role": "viewer" })),
         (&owner, json!({ "is_active": false })),
         (&own, json!({ "role": "owner" })),
-        (&owner, json!({ "display_name": "Nobody in particular" })),
+        (&owner, json!({ "display_name": "No One Else" })),
     ] {
         assert_eq!(admin.patch(path, change).await.error(403), "forbidden");
     }
@@ -138,7 +138,7 @@ async fn two_owners_who_step_down_at_once_leave_one() {
         let mut statuses = [a.status, b.status];
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 409], "round {round}");
-        // Whoever stayed puts things back: Ada owns, alone.
+        // The remaining owner restores the start: Ada owns, alone.
         if a.status == 200 {
             bob.patch(&one, json!({ "role": "owner" })).await.expect(200);
             bob.patch(&other, json!({ "role": "admin" })).await.expect(200);

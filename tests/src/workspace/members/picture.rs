@@ -26,7 +26,7 @@ async fn everybody_sets_their_own_picture_and_admins_that_of_others() {
     assert_eq!(fetch(&app, &other["avatar_url"]).await.1.width(), 20);
     assert_eq!(member_of(&bob).await["avatar_url"], other["avatar_url"]);
     let account = bob.get("/auth/me").await.expect(200);
-    assert_eq!(account["avatar_url"], own["avatar_url"], "an admin sets how somebody is shown here");
+    assert_eq!(account["avatar_url"], own["avatar_url"], "an admin sets how a member is shown here");
     let newer = bob.upload("/auth/me/avatar", "bob.png", png(40, 10)).await.expect(200);
     assert_eq!(member_of(&bob).await["avatar_url"], newer["avatar_url"], "until they set one themselves");
 

@@ -115,7 +115,7 @@ async fn a_change_made_for_another_version_is_a_conflict() {
     for outdated in [1, 3, 0, -1] {
         assert_eq!(
             owner.patch(&path(&created), change("Bob", outdated)).await.expect(409),
-            json!({"error": "version_conflict", "detail": "the record has changed meanwhile: it is at version 2"})
+            json!({"error": "version_conflict", "detail": "the record was changed meanwhile: its version is 2"})
         );
     }
     assert_eq!(owner.patch(&path(&created), change("Bob", 1 << 40)).await.error(422), "record_invalid");

@@ -1,4 +1,4 @@
-//! Numbers, which PostgreSQL keeps exactly and nobody on the way may round.
+//! Numbers, which PostgreSQL keeps exactly and no layer may round.
 
 use serde_json::json;
 

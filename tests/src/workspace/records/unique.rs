@@ -1,4 +1,4 @@
-//! Unique fields: no two records have the same value, whoever comes at once.
+//! Unique fields: no two records have the same value, also with concurrent requests.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn a_value_that_another_record_has_is_refused_by_field() {
     let change = owner.patch(&path(&other), json!({"data": {"code": "a"}})).await.expect(422);
     assert_eq!(change["fields"], json!({"code": ["already taken"]}));
     assert_eq!(owner.get(&path(&other)).await.expect(200), other);
-    // Blank values are nobody's.
+    // Blank values are not unique.
     record(&owner, &codes, json!({})).await;
     record(&owner, &codes, json!({"code": ""})).await;
 }

@@ -29,7 +29,7 @@ async fn another_workspaces_file_recordset_and_jobs_do_not_exist() {
     ] {
         assert_eq!(refused.error(404), "record_not_found");
     }
-    // A file is named in the body, so that the field is to blame; one of others is as good as none.
+    // A file is named in the body, so that the field is to blame; another workspace's is not found.
     let nowhere = json!({"file_uri": format!("file:{}", uuid::Uuid::now_v7()), "name": "Mine"});
     for path in ["/recordsets/import/upload/analyze", "/recordsets/import"] {
         let (hers, none) = (eve.post(path, file.clone()).await, eve.post(path, nowhere.clone()).await);

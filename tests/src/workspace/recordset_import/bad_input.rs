@@ -82,7 +82,7 @@ async fn a_file_above_the_limit_is_refused_whether_or_not_it_says_its_size() {
     let large = format!("a\n{}", "1\n".repeat(200_000));
     assert_eq!(owner.upload(path, "large.csv", large.clone()).await.error(413), "payload_too_large");
 
-    // Without a Content-Length, only counting tells.
+    // Without a Content-Length, only counting shows it.
     let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n";
     let body = format!("{head}{large}\r\n--B--\r\n");
     let pieces = body
@@ -117,7 +117,7 @@ async fn requests_that_make_no_sense_have_their_documented_answers() {
     assert_eq!(
         answer["fields"]["file_uri"],
         json!(["names no uploaded file of this workspace, or one that has expired: upload it first"]),
-        "another workspace's file is nobody's"
+        "another workspace's file is not found"
     );
     let nowhere = "/recordsets/import/records/018f4e6c-aaaa-7aaa-8aaa-aaaaaaaaaaaa";
     assert_eq!(owner.post(nowhere, json!({ "file_uri": file_uri })).await.error(404), "record_not_found");
@@ -183,7 +183,7 @@ async fn a_file_that_vanished_fails_its_import_with_that_reason() {
     let started =
         owner.post("/recordsets/import", json!({ "file_uri": file_uri, "name": "A" })).await.expect(202);
     let end = owner.follow(&started).await;
-    assert_eq!(end["error_message"], "the file is not there any more", "{end}");
+    assert_eq!(end["error_message"], "the file no longer exists", "{end}");
 }
 
 /// A file system of one MiB, for as long as it lives.

@@ -27,7 +27,7 @@ async fn an_atomic_import_shows_all_of_its_records_or_none() {
     let refused = start(&owner, rows(20_000, &[15_000]), json!({ "mode": "atomic" })).await;
     let end = owner.follow(&refused).await;
     assert_eq!(end["status"], "FAILED", "{end}");
-    assert_eq!(end["error_message"], "1 rows are bad, so none was written");
+    assert_eq!(end["error_message"], "1 rows are invalid, so none was written");
     assert_eq!((&end["counts"]["done"], &end["counts"]["failed"]), (&json!(0), &json!(1)), "{end}");
     assert_eq!(records(&app, &owner).await, 0);
     let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));

@@ -91,7 +91,7 @@ async fn an_upload_that_no_import_uses_is_swept_after_a_day() {
     }
     let sweep = domain_data::job_kinds::SweepUploads {};
     app.database.enqueue(jobs::NewJob::new(&sweep)).await.unwrap();
-    crate::cluster::wait_until("the sweep is over", || async {
+    crate::cluster::wait_until("the sweep has ended", || async {
         app.count("select count(*) from shard.finished_jobs where kind = 'uploads.sweep'").await == 1
     })
     .await;

@@ -16,11 +16,11 @@ async fn what_is_wrong_with_a_recordset_is_said_all_at_once_by_field() {
                                    "options": ["x", "x", " "]}]});
     insta::assert_json_snapshot!(owner.post("/recordsets", wrong).await.expect(422), @r#"
     {
-      "detail": "description: must have at most 10,000 characters, none of them U+0000; fields.a: only choice and multi_choice fields have options, another field has the same key; fields.tags: an option is blank, has white space around it, or contains U+0000, an option is listed twice, values of this type can't be kept unique; name: must have 1 to 255 characters, none of them U+0000; slug: must be 1 to 80 lower-case letters, digits and single hyphens, and not a reserved word or an id",
+      "detail": "description: must have at most 10,000 characters; fields.a: only choice and multi_choice fields have options, another field has the same key; fields.tags: an option is blank, has white space around it, or contains U+0000, an option is listed twice, values of this type can't be kept unique; name: must not be empty; slug: must be 1 to 80 lower-case letters, digits and single hyphens, and not a reserved word or an id",
       "error": "record_invalid",
       "fields": {
         "description": [
-          "must have at most 10,000 characters, none of them U+0000"
+          "must have at most 10,000 characters"
         ],
         "fields.a": [
           "only choice and multi_choice fields have options",
@@ -32,7 +32,7 @@ async fn what_is_wrong_with_a_recordset_is_said_all_at_once_by_field() {
           "values of this type can't be kept unique"
         ],
         "name": [
-          "must have 1 to 255 characters, none of them U+0000"
+          "must not be empty"
         ],
         "slug": [
           "must be 1 to 80 lower-case letters, digits and single hyphens, and not a reserved word or an id"

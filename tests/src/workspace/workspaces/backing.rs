@@ -15,7 +15,7 @@ async fn by(way: &str, person: &Client) -> Client {
     person.with_token(key["key"].as_str())
 }
 
-/// Whether an invitation is listed: for the person whom it waits for, and in the workspace's roster.
+/// Whether an invitation is listed: for the person whom it waits for, and in the workspace's member list.
 async fn listed(person: &Client, owner: &Client, invitation: &Value) -> (bool, bool) {
     let own = person.items("/workspaces/invitations").await;
     let is_own = own.as_array().unwrap().iter().any(|listed| listed["id"] == invitation["id"]);

@@ -1,4 +1,4 @@
-//! Which workspaces somebody belongs to, what they are called, and which of them one works in.
+//! The workspaces of a user, their names, and the current one.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ async fn a_person_sees_their_workspaces_each_with_their_role() {
     assert_eq!(eve.get(&own(&ada)).await.error(404), "record_not_found");
     assert_eq!(eve.items("/workspaces").await.as_array().unwrap().len(), 1);
     assert_eq!(eve.get("/workspaces/no-id").await.error(404), "record_not_found");
-    // The path says which, whatever a header says.
+    // The path decides which, whatever the header is.
     let stray = eve.in_workspace(ada.workspace.as_deref());
     assert_eq!(stray.get(&own(&ada)).await.error(404), "record_not_found");
     assert_eq!(ada.in_workspace(None).get(&own(&ada)).await.expect(200)["role"], "owner");
@@ -86,7 +86,7 @@ async fn a_bad_change_of_a_workspace_says_all_that_is_wrong_and_changes_nothing(
     let (ada, eve) = (app.owner().await, app.owner().await);
     let before = ada.get(&own(&ada)).await.expect(200);
     let change = json!({ "name": "", "slug": "No Slug", "branding": { "logo_url": "http://example.com/x",
-                         "color": "red", "support_email": "nobody" } });
+                         "color": "red", "support_email": "no address" } });
     let refused = ada.patch(&own(&ada), change).await.expect(422);
     let fields: Vec<_> = refused["fields"].as_object().unwrap().keys().collect();
     assert_eq!(fields, ["branding.color", "branding.logo_url", "branding.support_email", "name", "slug"]);

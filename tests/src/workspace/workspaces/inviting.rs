@@ -201,7 +201,7 @@ async fn an_invitation_is_withdrawn_by_its_id_or_by_workspace_and_address() {
         assert_eq!(look_at(&app, &token).await.error(410), "gone", "{by}");
         assert_eq!(accept(&app, &token).await.error(410), "gone", "{by}");
         assert_eq!(ada.post(cancel, body).await.error(404), "record_not_found", "{by}");
-        // Whoever is invited anew comes in.
+        // A renewed invitation is accepted.
         assert_ne!(invite(&ada, &email, "member").await["id"], invitation["id"]);
         accept(&app, &mailed_token(&app, &email, 2).await).await.expect(200);
     }
@@ -273,7 +273,7 @@ async fn a_link_that_was_handed_over_lets_in_who_signs_in_with_the_address_and_n
     let link = ada.post(&path, json!({ "email": email })).await.expect(200);
     let token = link["token"].as_str().unwrap();
 
-    // Whoever makes a link could otherwise accept in the other's place, or learn whether there is an account.
+    // The maker of a link could otherwise accept in the other's place, or learn whether there is an account.
     assert_eq!(accept(&app, token).await.error(401), "token_invalid");
     for email in [email.as_str(), &newcomer(&app).await, &unregistered()] {
         let link = ada.post(&path, json!({ "email": email })).await.expect(200);

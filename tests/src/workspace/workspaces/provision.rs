@@ -1,4 +1,4 @@
-//! Making a workspace for somebody, as staff.
+//! Making a workspace for another user, as staff.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn an_owner_who_has_an_account_keeps_it() {
     let (staff, ada) = (staff(&app).await, app.owner().await);
     let email = ada.get("/auth/me").await.expect(200)["email"].clone();
 
-    let asked = json!({"email": email, "full_name": "Somebody Else", "workspace_name": "Second"});
+    let asked = json!({"email": email, "full_name": "Grace Hopper", "workspace_name": "Second"});
     post_and_wait(&staff, "/workspaces/provision", asked).await.expect(200);
 
     let me = ada.get("/auth/me").await.expect(200);

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Client, TestApp, masked};
 
-/// The path of somebody in the workspace that they work in.
+/// The path of a member in their current workspace.
 async fn place(client: &Client) -> String {
     let entry = self_in_roster(client).await;
     format!("{}/members/{}", own(client), entry["member_id"].as_str().unwrap())
@@ -39,7 +39,7 @@ async fn a_member_who_is_in_another_workspace_loses_their_place_and_keeps_their_
     assert_eq!(ada.delete(&at).await.error(404), "record_not_found");
     let told = "select count(*) from shard.audit_log where action = 'member.removed'";
     assert_eq!(app.count(told).await, 1);
-    // Whoever comes back is a new member.
+    // A person who joins again is a new member.
     let email = removed["email"].as_str().unwrap();
     let again = invite(&ada, email, "viewer").await;
     accept(&app, &mailed_token(&app, email, 1).await).await.expect(200);
@@ -197,7 +197,7 @@ async fn the_last_owner_stays() {
     let (by_bob, by_ada) = tokio::join!(bob.delete(&of_ada), ada.delete(&of_bob));
     let mut ends = [by_bob, by_ada].map(|reply| reply.status);
     ends.sort_unstable();
-    // The one who came second was let in before they were taken out, or not any more.
+    // The second request was admitted before the removal, or refused.
     assert!(ends[0] == 200 && [404, 409].contains(&ends[1]), "{ends:?}");
     let owners = format!(
         "select count(*) from control.memberships where workspace_id = '{}'",

@@ -1,4 +1,4 @@
-//! The roster: members and those who are invited, in one list.
+//! The member list: members and invited people.
 
 use serde_json::json;
 

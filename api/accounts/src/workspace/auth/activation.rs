@@ -1,4 +1,4 @@
-//! Accounts that wait for their owner to choose a password: registering one, activating it, another link.
+//! Accounts without a password yet: registration, activation, a new activation link.
 
 use api_kit::{Answer, App, Body, Created, Fails, Visitor};
 use domain::WorkspaceId;
@@ -12,13 +12,13 @@ use poem_openapi::{Object, OpenApi, param::Query, payload::Json};
 
 use super::{Done, LoggedIn, Tag};
 
-/// Who wants an account.
+/// A registration of an account.
 #[derive(Debug, Object)]
 struct Registration {
-    /// The address that they will sign in with.
+    /// Email address to sign in with.
     #[oai(validator(max_length = 254))]
     email: String,
-    /// What they are called.
+    /// Full name.
     #[oai(validator(max_length = 200))]
     name: String,
 }
@@ -26,44 +26,44 @@ struct Registration {
 /// The answer to a registration, the same for every address.
 #[derive(Debug, Object)]
 struct Registered {
-    /// The address that was written to.
+    /// Email address that the message was sent to.
     email: String,
-    /// For people.
+    /// Message for display.
     message: String,
 }
 
 /// An account to activate.
 #[derive(Debug, Object)]
 struct Activation {
-    /// The token of the link.
+    /// Token of the activation link.
     token: String,
-    /// The password that its owner has chosen: at least as many characters as the link's answer says.
+    /// New password: at least as many characters as the lookup of the link answers.
     password: String,
 }
 
-/// To whom to write.
+/// The recipient of an email.
 #[derive(Debug, Object)]
 pub(super) struct Address {
-    /// The account's address.
+    /// Email address of the account.
     #[oai(validator(max_length = 254))]
     pub email: String,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ActivationApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl ActivationApi {
-    /// Look an activation link up
+    /// Look up an activation link
     ///
-    /// Whom it is for and where it leads, to fill the form with. Looking doesn't use it up.
+    /// Answers the account and the workspace of the link, for filling in the form. A lookup does not use the link up.
     #[oai(path = "/activate", method = "get", operation_id = "get_activation", tag = "Fails::RecordNotFound")]
     async fn look(
         &self,
         app: Data<&App>,
-        /// The workspace that the link names; the nil id for an account without one.
+        /// Id of the workspace that the link names; the nil id for an account without one.
         workspace_id: Query<WorkspaceId>,
-        /// The token of the link.
+        /// Token of the activation link.
         token: Query<String>,
     ) -> Answer<Json<Activating>> {
         Ok(Json(activation::look(&app.database.pool, workspace_id.0, &token).await?))
@@ -71,10 +71,10 @@ impl ActivationApi {
 
     /// Activate an account
     ///
-    /// Verifies the address and signs its owner in. The password becomes that of the account; where it has one already,
-    /// after a sign-up, the same password keeps the sessions, and another one ends them all, with the personal tokens: the
-    /// address belongs to who reads its mail. A link is good once, for 7 days, while no newer one was sent; a password
-    /// that is refused doesn't use it up.
+    /// Verifies the email address and signs its owner in. The password becomes that of the account; where it
+    /// has one already, after a sign-up, the same password keeps the sessions, and another one ends them all,
+    /// with the personal tokens, since the address belongs to the reader of its mailbox. A link can be used
+    /// once and expires in 7 days, or when a newer one is sent; a refused password does not use it up.
     #[oai(
         path = "/activate",
         method = "post",
@@ -92,25 +92,25 @@ impl ActivationApi {
         LoggedIn::on(&app, &visitor, opened, None).await.map(Json)
     }
 
-    /// Ask for another activation link
+    /// Request another activation link
     ///
-    /// Also for who has signed up and not verified the address yet. Answers the same whether or not somebody waits for
-    /// one under that address; at most five are mailed there in an hour.
+    /// Also for an account that has signed up but not verified its address. The answer is the same whether or not an
+    /// account with this address can be activated; at most five links per hour are sent to an address.
     #[oai(path = "/activate/resend", method = "post", operation_id = "resend_activation")]
     async fn resend(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("activate", &[]);
         let (kind, actor) = (AccountLetter::Activation, visitor.actor());
         let ask = async |tx: &mut Tx| letters::ask(tx, kind, &to.email, link, &actor).await;
         visitor.change_shared(&app, ask).await?;
-        Ok(Json(Done::saying("If an account with this address waits to be activated, a link is on its way.")))
+        Ok(Json(Done::saying("If this address has an account to activate, a link was sent to it.")))
     }
 
     /// Register an account without a workspace
     ///
-    /// New clients sign up instead. Answers the same whether or not the address has an account, and tells
-    /// whoever reads its mail: a new account is activated by the link there, where its password is chosen, and
-    /// the owner of one that exists learns of the attempt. A `password` is refused (422
-    /// `parameter_unknown`): the person who types an address need not be the one who reads its mail.
+    /// New clients sign up instead. The answer is the same whether or not the address has an account; the email to it
+    /// tells the difference: a new account is activated by the link in it, where its password is chosen, and
+    /// the owner of an existing account is informed of the attempt. A `password` is refused (422
+    /// `parameter_unknown`), since the person who types an address need not own its mailbox.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
@@ -124,7 +124,7 @@ impl ActivationApi {
         let (kind, actor) = (AccountLetter::Welcome { name }, visitor.actor());
         let ask = async |tx: &mut Tx| letters::ask(tx, kind, email.as_str(), link, &actor).await;
         visitor.change_shared(&app, ask).await?;
-        let message = "A mail with all that is needed is on its way to this address.".to_owned();
+        let message = "An email with the next steps was sent to this address.".to_owned();
         Ok(Created(Registered { email: email.to_string(), message }))
     }
 }

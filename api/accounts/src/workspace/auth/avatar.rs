@@ -1,6 +1,6 @@
-//! People's pictures: uploading them, and the links by which browsers fetch them.
+//! Avatar images: their upload, and the links by which browsers fetch them.
 
-use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar_url, unhurried};
+use api_kit::{Answer, ApiError, App, Fails, FileUpload, InPerson, TypeId, avatar_url, no_deadline};
 use bytes::Bytes;
 use domain::{Actor, UserId, WorkspaceId};
 use domain_accounts::{
@@ -20,30 +20,30 @@ use uuid::Uuid;
 use super::{Tag, profile::within};
 
 const WEBP: &str = "image/webp";
-/// A picture never changes under its address, and its link ends.
+/// An image never changes under its URL, and its link expires.
 const KEEP: &str = "private, max-age=86400, immutable";
 
-/// A picture just taken.
+/// A newly set avatar image.
 #[derive(Debug, Object)]
 struct Avatar {
-    /// Where it is: a link that is good for a day or two.
+    /// URL of the avatar image; a link that is valid for one to two days.
     avatar_url: Option<String>,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct AvatarApi;
 
 #[OpenApi(tag = "Tag::Authentication")]
 impl AvatarApi {
-    /// Set the caller's picture
+    /// Set the caller's avatar image
     ///
-    /// The part `file` of the form: a PNG, JPEG, WebP or GIF picture of at most 5 MiB and 8192 pixels a side. It
-    /// is kept with at most 512, without anything that came with it, and shown in all of their workspaces.
+    /// The form's part `file`: a PNG, JPEG, WebP or GIF image of at most 5 MiB and 8192 pixels a side. It
+    /// is stored with at most 512 pixels a side, without its metadata, and shown in all workspaces of the account.
     #[oai(
         path = "/auth/me/avatar",
         method = "post",
         operation_id = "set_own_avatar",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::RecordNotFound"
     )]
     async fn set_own(
@@ -60,16 +60,17 @@ impl AvatarApi {
         set(&app, &caller.actor(), caller.user, within, file).await
     }
 
-    /// Set a person's picture
+    /// Set a user's avatar image
     ///
-    /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks theirs. The
-    /// picture is shown in that workspace, until the person sets one of their own; for an account that the
-    /// workspace manages it becomes the account's. `X-Workspace-Id` names the workspace if both are in several.
+    /// Needs the permission `members:edit` in a workspace that both belong to, and a role there that equals or
+    /// outranks the user's. The image is shown in that workspace, until the user sets an own image; for an
+    /// account that the workspace manages, it is set on the account. `X-Workspace-Id` names the workspace if
+    /// both belong to several.
     #[oai(
         path = "/auth/:user_id/avatar",
         method = "post",
         operation_id = "set_user_avatar",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn set(
         &self,
@@ -94,9 +95,9 @@ impl AvatarApi {
         }
     }
 
-    /// Fetch a picture
+    /// Download an avatar image
     ///
-    /// By a link of an answer, without headers.
+    /// By a link from another answer, without an `Authorization` header.
     #[oai(
         path = "/avatars/:folder_id/:file",
         method = "get",
@@ -108,16 +109,16 @@ impl AvatarApi {
         app: Data<&App>,
         folder_id: Path<Uuid>,
         file: Path<String>,
-        /// Until when the link is good, in seconds since 1970.
+        /// Expiry time of the link, in seconds since 1970.
         exp: Query<i64>,
-        /// Its signature.
+        /// Signature of the link.
         sig: Query<String>,
     ) -> Answer<Picture> {
         let key = avatars::key(folder_id.0, &file).ok_or_else(ApiError::not_found)?;
         let path =
             api_kit::avatar_path(&domain::pictures::reference(&key)).ok_or_else(ApiError::not_found)?;
         if !app.keys.check_download(&path, exp.0, &sig) {
-            return Err(ApiError::forbidden("the link is not valid, or no longer; ask for a new one"));
+            return Err(ApiError::forbidden("the link is invalid or has expired; request a new one"));
         }
         let bytes = app.storage.stream(&key).await?;
         Ok(Picture(bytes.map(|chunk| chunk.map_err(std::io::Error::other)).boxed()))
@@ -137,7 +138,7 @@ async fn set(
     Ok(Json(Avatar { avatar_url: avatar_url(app, Some(reference)) }))
 }
 
-/// A picture on its way.
+/// The stream of an image.
 struct Picture(BoxStream<'static, std::io::Result<Bytes>>);
 
 impl IntoResponse for Picture {
@@ -155,7 +156,7 @@ impl ApiResponse for Picture {
         let schema = MetaSchema::new_with_format("string", "binary");
         MetaResponses {
             responses: vec![MetaResponse {
-                description: "The picture.",
+                description: "The image.",
                 status: Some(200),
                 status_range: None,
                 content: vec![MetaMediaType {

@@ -1,4 +1,4 @@
-//! People who signed in with Clerk. Whoever asks shows the secret that the installation shares with them.
+//! Users who signed in with Clerk. The caller presents the secret that the installation shares with it.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, Visitor};
 use domain::WorkspaceId;
@@ -11,35 +11,35 @@ use poem_openapi::{Object, OpenApi, param::Header, payload::Json};
 
 use super::{LoggedIn, Tag, Tokens};
 
-/// Whom Clerk has signed in.
+/// A user signed in by Clerk.
 #[derive(Debug, Object)]
 struct ClerkPerson {
-    /// Their id at Clerk.
+    /// User id at Clerk.
     #[oai(validator(min_length = 1, max_length = 200))]
     clerk_id: String,
-    /// Their address, whose ownership Clerk has checked.
+    /// Email address, whose ownership Clerk has verified.
     email: Option<String>,
 }
 
-/// Whether they have an account here; if so, a session.
+/// Whether the user has an account here and, if so, a session.
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct ClerkCheck {
-    /// Whether they do. The rest is there only then.
+    /// Whether the user has an account. The other fields are present only if true.
     exists: bool,
-    /// For the `Authorization` header.
+    /// Access token, for the `Authorization` header.
     access_token: Option<String>,
-    /// Good for one refresh.
+    /// Refresh token, valid for one refresh.
     refresh_token: Option<String>,
-    /// Always `bearer`.
+    /// Token type: always `bearer`.
     token_type: Option<String>,
-    /// Seconds until the access token expires.
+    /// Lifetime of the access token in seconds.
     expires_in: Option<u64>,
-    /// Who they are.
+    /// The user.
     user: Option<User>,
-    /// The workspaces that they may enter, from this address.
+    /// Workspaces that the user may enter from this address.
     workspaces: Option<Vec<Membership>>,
-    /// The workspace that they last switched to, if they may enter it.
+    /// Id of the workspace last switched to, if the user may enter it.
     current_workspace_id: Option<WorkspaceId>,
 }
 
@@ -59,15 +59,16 @@ impl From<LoggedIn> for ClerkCheck {
     }
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ClerkApi;
 
 #[OpenApi(prefix_path = "/auth/clerk", tag = "Tag::Authentication")]
 impl ClerkApi {
-    /// Tell whether a person signed in by Clerk has an account
+    /// Check whether a user signed in by Clerk has an account
     ///
-    /// Known by their Clerk id, or the first time by their address, if it is verified here or nobody can sign in to the
-    /// account yet; then this answers with a session. Never makes an account. Only for who shows the installation's `CLERK_SECRET`.
+    /// Matched by the Clerk id, or the first time by the email address, if it is verified here or the account has no
+    /// sign-in method yet; the answer then has a session. Never creates an account. Needs the installation's
+    /// `CLERK_SECRET`.
     #[oai(
         path = "/check",
         method = "post",
@@ -79,7 +80,7 @@ impl ClerkApi {
         &self,
         app: Data<&App>,
         visitor: Visitor,
-        /// The secret that the installation was started with.
+        /// Secret of the installation (`CLERK_SECRET`).
         #[oai(name = "X-Clerk-Secret")]
         secret: Header<Option<String>>,
         person: Body<ClerkPerson>,

@@ -1,4 +1,4 @@
-//! Staff who act as somebody: the exchange of what an operator has handed out.
+//! Staff acting as another user: the exchange of a token that an operator has issued.
 
 use domain::WorkspaceId;
 use std::time::Duration;
@@ -13,42 +13,42 @@ use poem_openapi::{Object, OpenApi, payload::Json};
 
 use super::{Doors, Tag};
 
-/// A token to exchange.
+/// An impersonation token to exchange.
 #[derive(Debug, Object)]
 struct Exchange {
-    /// What the operator's route has answered.
+    /// Token from the operator's route.
     token: String,
 }
 
-/// A session in which a member of staff acts as a user.
+/// A session in which staff acts as another user.
 #[derive(Debug, Object)]
 struct ActingAs {
-    /// For the `Authorization` header, as `Bearer …`.
+    /// Access token, for the `Authorization` header as `Bearer …`.
     access_token: String,
-    /// Always `bearer`.
+    /// Token type: always `bearer`.
     token_type: String,
-    /// Seconds until the session ends. There is no refresh token.
+    /// Remaining time of the session in seconds. There is no refresh token.
     expires_in: u64,
-    /// The person.
+    /// The impersonated user.
     user: User,
-    /// The workspaces that they may enter, from this address.
+    /// Workspaces that the user may enter from this address.
     workspaces: Vec<Membership>,
-    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
+    /// Id of the workspace last switched to; null if there is none, or the user may not enter it now.
     current_workspace_id: Option<WorkspaceId>,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ImpersonationApi;
 
 #[OpenApi(prefix_path = "/auth/impersonation", tag = "Tag::Authentication")]
 impl ImpersonationApi {
     /// Exchange an impersonation token for a session
     ///
-    /// A token is good once, for five minutes. The session ends an hour after the exchange and can't be refreshed; it
-    /// ends at once when the member of staff is deactivated or is staff no more. The person is told by mail. What is
-    /// done in the session is noted as done by the member of staff. What would outlast it or goes on in the person's
-    /// name is refused: all that takes a permission of the scope `auth`, scheduled jobs, the password, the address,
-    /// sessions, tokens, and new workspaces.
+    /// A token can be used once, within five minutes. The session ends an hour after the exchange and cannot be
+    /// refreshed; it ends at once when the staff account is deactivated or loses its staff status. The user is
+    /// notified by email. The audit log names the staff account as the actor. Actions whose effect would
+    /// outlast the session or act in the user's name later are refused: all that need a permission of the scope
+    /// `auth`, scheduled jobs, the password, the email address, sessions, tokens, and new workspaces.
     #[oai(
         path = "/exchange",
         method = "post",

@@ -1,4 +1,4 @@
-//! Passwords: forgotten ones, and new ones in place of old.
+//! Passwords: reset and change.
 
 use api_kit::{Answer, App, Body, Fails, InPerson, Visitor};
 use domain_accounts::users::{
@@ -11,47 +11,47 @@ use poem_openapi::{Object, OpenApi, payload::Json};
 
 use super::{Done, Tag, activation::Address};
 
-/// A password to choose by a link.
+/// A password reset by a link.
 #[derive(Debug, Object)]
 struct PasswordReset {
-    /// The token of the link.
+    /// Token of the link.
     token: String,
-    /// The new password.
+    /// New password.
     #[oai(rename = "password")]
     new: String,
 }
 
-/// A password to choose with the old one.
+/// A password change by the current password.
 #[derive(Debug, Object)]
 struct PasswordChange {
-    /// The one that is signed in with now.
+    /// Current password.
     current_password: String,
-    /// The one to sign in with from now on.
+    /// New password.
     new_password: String,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct PasswordApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl PasswordApi {
-    /// Ask for a link to choose a new password by
+    /// Request a link to reset the password
     ///
-    /// Mails it if an account has the address; the answer is the same if not. A link is good once, for an hour,
-    /// while no newer one was sent.
+    /// Sends it by email if an account has the address; the answer is the same if not. A link can be used once
+    /// and expires in an hour, or when a newer one is sent.
     #[oai(path = "/request-password-reset", method = "post", operation_id = "request_password_reset")]
     async fn request(&self, app: Data<&App>, visitor: Visitor, to: Body<Address>) -> Answer<Json<Done>> {
         let link = app.config.app_link("reset-password", &[]);
         let (kind, actor) = (AccountLetter::PasswordReset, visitor.actor());
         let ask = async |tx: &mut Tx| letters::ask(tx, kind, &to.email, link, &actor).await;
         visitor.change_shared(&app, ask).await?;
-        Ok(Json(Done::saying("If there is an account with this address, a link is on its way.")))
+        Ok(Json(Done::saying("If this address has an account, a link was sent to it.")))
     }
 
-    /// Choose a new password by a link
+    /// Reset the password by a link
     ///
-    /// Ends all sessions and revokes the person's personal tokens; the mail about it lists the API keys that they have
-    /// made and that go on working. A mailed link also verifies the address. A password that is refused doesn't use the
+    /// Ends all sessions and revokes the user's personal tokens; the email about it lists the API keys that the user
+    /// issued, which stay valid. An emailed link also verifies the address. A refused password does not use the
     /// link up.
     #[oai(
         path = "/reset-password",
@@ -72,9 +72,9 @@ impl PasswordApi {
         Ok(Json(Done::saying("The password was changed. Sign in with the new one.")))
     }
 
-    /// Choose a new password with the old one
+    /// Change the password
     ///
-    /// Ends all other sessions. Wrong ones count like failed sign-ins.
+    /// Ends all other sessions. Wrong current passwords count as failed sign-ins.
     #[oai(path = "/me/password", method = "post", operation_id = "change_password")]
     async fn change(
         &self,

@@ -1,4 +1,4 @@
-//! Profiles: one's own, and those of people one works with.
+//! Profiles: the caller's own, and those of members of the caller's workspaces.
 
 use api_kit::{Answer, ApiError, App, Body, Fails, InPerson, SignedIn, TypeId, avatar_path};
 use domain::{Patch, UserId, WorkspaceDb, WorkspaceId, access::Role, callers::Authority};
@@ -21,59 +21,59 @@ use poem_openapi::{
 
 use super::{Tag, shown, shown_member};
 
-/// Who the caller is.
+/// The caller's account.
 #[derive(Debug, Object)]
 struct Me {
     #[oai(flatten)]
     user: User,
-    /// The workspaces that they may enter now: those whose allowlist refuses the caller's address, or that ask for a
-    /// more recent sign-in, are left out.
+    /// Workspaces that the caller may enter now; workspaces whose allowlist excludes the caller's address, or
+    /// that need a more recent sign-in, are left out.
     workspaces: Vec<Membership>,
-    /// The workspace that they last switched to; null if there is none, or they may not enter it now.
+    /// Id of the workspace last switched to; null if there is none, or the caller may not enter it now.
     current_workspace_id: Option<WorkspaceId>,
-    /// Who they are in the workspace that was asked about.
+    /// The caller's member of the requested workspace; null if none was requested.
     #[oai(skip_serializing_if_is_none)]
     member: Option<Member>,
 }
 
-/// What is to be different in one's own profile.
+/// Changes to the caller's own profile.
 #[derive(Debug, Object)]
 struct OwnProfileChanges {
     #[oai(flatten)]
     changes: ProfileChanges,
-    /// The caller's password: needed to change the address.
+    /// Current password; required for a change of the email address.
     current_password: Option<String>,
 }
 
-/// A new address to confirm.
+/// A new email address to confirm.
 #[derive(Debug, Object)]
 struct EmailConfirmation {
-    /// The token of the link that was mailed there.
+    /// Token of the link that was sent to the address.
     token: String,
 }
 
-/// Changes to a profile.
+/// Changes to a user's profile.
 #[derive(Debug, Object)]
 struct UserChanges {
     #[oai(flatten)]
     changes: ProfileChanges,
-    /// What they are to be in the workspace that `X-Workspace-Id` names, or in the only one that both are in;
-    /// never more than the caller is there.
+    /// Role in the workspace that `X-Workspace-Id` names, or in the only one that both belong to;
+    /// at most the caller's role there.
     role: Option<Role>,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct ProfileApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl ProfileApi {
-    /// Tell the caller who they are
+    /// Show the caller's account
     #[oai(path = "/me", method = "get", operation_id = "get_current_user", tag = "Fails::RecordNotFound")]
     async fn me(
         &self,
         app: Data<&App>,
         caller: SignedIn,
-        /// Adds the caller's member of that workspace.
+        /// Id of a workspace whose member of the caller to include.
         workspace_id: Query<Option<WorkspaceId>>,
     ) -> Answer<Json<Me>> {
         let pool = &app.database.pool;
@@ -96,9 +96,9 @@ impl ProfileApi {
 
     /// Edit the caller's profile
     ///
-    /// It changes in all of their workspaces. Another address takes the password; it waits as `pending_email` until the
-    /// link that is mailed there is used, within 24 hours, and the old address is told. To give a change up, set `email`
-    /// to the present address.
+    /// The change applies to all workspaces of the account. A new email address needs the password; it is shown
+    /// as `pending_email` until the link sent to it is used, within 24 hours, and the old address is notified.
+    /// To cancel the change, set `email` to the present address.
     #[oai(path = "/me", method = "patch", operation_id = "update_current_user", tag = "Fails::EmailTaken")]
     async fn edit_own(
         &self,
@@ -117,10 +117,10 @@ impl ProfileApi {
         Ok(Json(finish(&app, edited).await))
     }
 
-    /// Confirm another address
+    /// Confirm a new email address
     ///
-    /// By the token of the link that was mailed there, signed in to the account. The session goes on, all others end,
-    /// and the old address is told.
+    /// With the token of the link that was sent there, signed in to the account. The session continues, all
+    /// others end, and the old address is notified.
     #[oai(
         path = "/me/email/confirm",
         method = "post",
@@ -140,10 +140,10 @@ impl ProfileApi {
         Ok(Json(shown(&app, user)))
     }
 
-    /// Show a person
+    /// Show a user
     ///
-    /// As the workspace shows them that `X-Workspace-Id` names, or else one that both are in. For callers whose role
-    /// there equals or outranks theirs.
+    /// As shown in the workspace that `X-Workspace-Id` names, or else in one that both belong to. For callers
+    /// whose role there equals or outranks the user's.
     #[oai(path = "/:user_id", method = "get", operation_id = "get_user")]
     async fn get(
         &self,
@@ -158,15 +158,15 @@ impl ProfileApi {
         Ok(Json(shown(&app, user)))
     }
 
-    /// Edit a person
+    /// Change a user's profile
     ///
-    /// Needs the permission `members:edit` in a workspace that both are in, in a role that equals or outranks
-    /// theirs; `X-Workspace-Id` names it if both are in several. Changes how the workspace shows the person: name, title,
-    /// phone, bio and picture are those of its member, and null leaves them to the account. An account itself has a name: null
-    /// is refused there (422). The account itself, and
-    /// with it the address, changes only where the workspace manages it: where it was made by accepting the workspace's
-    /// invitation and its owner is in no other workspace since. A role above the caller's is refused (403), and so is
-    /// taking the role from the last owner (409 `last_owner`).
+    /// Needs the permission `members:edit` in a workspace that both belong to, and a role there that equals or
+    /// outranks the user's; `X-Workspace-Id` names it if both belong to several. Changes how the workspace
+    /// shows the user: name, title, phone, bio and avatar are those of the member, and null restores the
+    /// account's value. The name of the account itself cannot be null (422). The account itself, and with it
+    /// the email address, changes only where the workspace manages it: where it was created by accepting the
+    /// workspace's invitation and its owner has joined no other workspace since. A role above the caller's is
+    /// refused (403), and so is taking the role from the last owner (409 `last_owner`).
     #[oai(
         path = "/:user_id",
         method = "patch",
@@ -208,7 +208,7 @@ pub(super) async fn within(
     Ok((within, caller.authorities(app, None).await?))
 }
 
-/// A form that sends a profile back as it was shown sends the link to the picture with it: that is no change.
+/// A form that sends a profile back as shown includes the link to the avatar image: that is no change.
 fn without_own_link(shown: Option<User>, changes: ProfileChanges) -> ProfileChanges {
     let Patch::Value(link) = &changes.avatar_url else { return changes };
     let path = link.split('?').next().unwrap_or_default();

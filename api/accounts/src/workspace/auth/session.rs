@@ -8,36 +8,37 @@ use poem_openapi::{Object, OpenApi, payload::Json};
 
 use super::{Done, LoggedIn, Tag, Tokens};
 
-/// Who signs in.
+/// Credentials to sign in with.
 #[derive(Debug, Object)]
 struct Login {
-    /// The account's address.
+    /// Email address of the account.
     email: String,
-    /// Its password.
+    /// Password of the account.
     password: String,
-    /// What an earlier sign-in on this device answered as `device_token`; one that is not good counts for nothing.
+    /// `device_token` of an earlier sign-in on this device; an invalid one is ignored.
     device_token: Option<String>,
 }
 
-/// A token to trade.
+/// A refresh of a session.
 #[derive(Debug, Object)]
 struct Refresh {
-    /// The newest refresh token of the session.
+    /// Newest refresh token of the session.
     refresh_token: String,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct SessionApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl SessionApi {
     /// Sign in
     ///
-    /// After five failures in an hour an address is locked for the client's network (an IPv4 address, an IPv6 /64), for
-    /// one minute at first and for up to 15 minutes as they go on, whether or not an account has it; after 100 from
-    /// wherever, it is locked for all; after 50 failures from one network, that network is. While it is, even the right
-    /// password is answered with 429 `sign_in_locked` and `Retry-After`. A device that has signed in before and sends its
-    /// `device_token` is counted by itself: only its own five failures lock it.
+    /// After five failures in an hour an address is locked for the client's network (an IPv4 address, an IPv6
+    /// /64), for one minute at first and for up to 15 minutes with more failures, whether or not an account has
+    /// the address; after 100 failures from all networks together, it is locked for all; after 50 failures from
+    /// one network, that network is locked. During a lock, even the correct password is answered with 429
+    /// `sign_in_locked` and `Retry-After`. A device that has signed in before and sends its `device_token` is
+    /// counted separately: only its own five failures lock it.
     #[oai(path = "/login", method = "post", operation_id = "login", tag = "Fails::CredentialsInvalid")]
     async fn login(&self, app: Data<&App>, visitor: Visitor, login: Body<Login>) -> Answer<Json<LoggedIn>> {
         let Login { email, password, device_token } = login.0;
@@ -46,11 +47,11 @@ impl SessionApi {
         LoggedIn::on(&app, &visitor, opened, device).await.map(Json)
     }
 
-    /// Trade a refresh token for new tokens
+    /// Refresh the tokens of a session
     ///
-    /// Each refresh token is good once. For 10 seconds after that it answers the same successor again, for
-    /// tabs that refresh at the same time and for lost answers. One that comes later ends its session at
-    /// once, because two parties hold it.
+    /// Each refresh token is valid once. For 10 seconds after its use it answers the same successor again, for
+    /// tabs that refresh at the same time and for lost answers. A later reuse ends its session at
+    /// once, because two parties hold the token.
     #[oai(path = "/refresh", method = "post", operation_id = "refresh_tokens", tag = "Fails::TokenInvalid")]
     async fn refresh(&self, app: Data<&App>, refresh: Body<Refresh>) -> Answer<Json<Tokens>> {
         let opened = sessions::refresh(&app.database, &refresh.refresh_token).await?;
@@ -59,7 +60,7 @@ impl SessionApi {
 
     /// Sign out
     ///
-    /// The session's tokens, and the tickets of its jobs' streams, are worthless at once.
+    /// The session's tokens, and the tickets of its jobs' streams, become invalid at once.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Done>> {
         let end = async |tx: &mut Tx| sessions::end(tx, caller.session, &caller.actor()).await;

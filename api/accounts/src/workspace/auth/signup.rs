@@ -1,10 +1,10 @@
-//! Signing up: a job that makes account and workspace, watched by whoever holds the sign-up's token.
+//! Sign-up: a job that creates account and workspace, watched by the holder of the sign-up's token.
 
 mod invited;
 mod progress;
 mod started;
 
-use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, unhurried};
+use api_kit::{Accepted, Answer, ApiError, App, Body, Fails, Start, Visitor, no_deadline};
 use domain_accounts::signups::{self, NewSignup, Started};
 use jobs::Tx;
 use poem::web::Data;
@@ -20,38 +20,38 @@ use progress::{SignupEvent, SignupStream};
 use started::{SignedUp, takes_payments};
 pub(crate) use started::{SignupStarted, is_ready};
 
-/// Who wants an account.
+/// A sign-up.
 #[derive(Debug, Object)]
 struct Signup {
-    /// The address that they will sign in with.
+    /// Email address to sign in with.
     email: String,
-    /// At least 10 characters, at most 1024.
+    /// Password: at least 10 characters, at most 1024.
     password: String,
-    /// What they are called.
+    /// Full name.
     full_name: String,
-    /// What their workspace will be called.
+    /// Name of the new workspace.
     company_name: String,
-    /// A payment method at Stripe: the subscription starts now, and charges it after the trial. Without one,
-    /// and where payments are taken, the answer has a URL to say it.
+    /// Id of a payment method at Stripe: the subscription starts now and charges it after the trial. Without one,
+    /// where payments are enabled, the answer has a URL of a page to enter one.
     payment_method_id: Option<String>,
-    /// Leaves the workspace without an example of a recordset.
+    /// Whether to create the workspace without the example recordset.
     #[oai(default)]
     skip_seed: bool,
 }
 
-/// What the synchronous sign-up answers.
+/// The answer to a synchronous sign-up.
 #[derive(ApiResponse)]
 enum SignupAnswer {
-    /// The account is there.
+    /// The account and its workspace.
     #[oai(status = 201)]
     Done(Json<SignedUp>),
-    /// It takes longer: watch it.
+    /// Links to the job, which is still running.
     #[oai(status = 202)]
     OnItsWay(Json<SignupStarted>),
 }
 
 impl SignupAnswer {
-    /// Waits for the job, for as long as a request may.
+    /// Waits for the job, up to the limit of a request.
     async fn when_ready(app: &App, visitor: &Visitor, started: Started) -> Answer<Self> {
         if is_ready(app, visitor, &started, "signup_failed").await? {
             let delivered = signups::deliver(&app.database, &started.token).await?;
@@ -62,19 +62,19 @@ impl SignupAnswer {
     }
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct SignupApi;
 
 #[OpenApi(prefix_path = "/auth/signup", tag = "Tag::Authentication")]
 impl SignupApi {
     /// Sign up, and wait for the workspace
     ///
-    /// Waits up to 30 seconds for the same job as the asynchronous sign-up, then answers with its links.
+    /// Waits up to 30 seconds for the same job as the asynchronous sign-up; after that, answers with the job's links.
     #[oai(
         path = "/",
         method = "post",
         operation_id = "signup",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::EmailTaken",
         tag = "Fails::SignupFailed",
         tag = "Fails::PaymentRefused"
@@ -84,9 +84,9 @@ impl SignupApi {
         SignupAnswer::when_ready(&app, &visitor, started).await
     }
 
-    /// Sign up, and watch the workspace being made
+    /// Sign up, and stream the creation of the workspace
     ///
-    /// The stream's last event carries the tokens. For 15 minutes the same tokens can also be read from the
+    /// The stream's last event has the tokens. For 15 minutes the same tokens can also be read from the
     /// status route, until the refresh token is used.
     #[oai(path = "/async", method = "post", operation_id = "signup_async", tag = "Fails::EmailTaken")]
     async fn signup_async(
@@ -98,9 +98,9 @@ impl SignupApi {
         Ok(Accepted(start(&app, &visitor, signup.0).await?.into()))
     }
 
-    /// Look at a sign-up
+    /// Show a sign-up
     ///
-    /// The same snapshot that the stream would send; with the tokens, once it is complete.
+    /// The same snapshot that the stream sends; with the tokens, once it is complete.
     #[oai(path = "/jobs/:job_id", method = "get", operation_id = "get_signup_job")]
     async fn status(&self, app: Data<&App>, job_id: Path<String>) -> Answer<Json<SignupEvent>> {
         let job = signups::job_of(&app.database.pool, &job_id).await?;
@@ -110,18 +110,18 @@ impl SignupApi {
 
     /// Stream a sign-up's events
     ///
-    /// Server-Sent Events; the last one carries the tokens. The job id alone admits.
+    /// Server-Sent Events; the last one has the tokens. The job id is the only credential.
     #[oai(
         path = "/jobs/:job_id/stream",
         method = "get",
         operation_id = "stream_signup_job",
-        transform = "unhurried"
+        transform = "no_deadline"
     )]
     async fn stream(
         &self,
         app: Data<&App>,
         job_id: Path<String>,
-        /// 0 sends all events that are kept.
+        /// Number of the last event to skip; 0 sends all retained events.
         since: Query<Option<i64>>,
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<SignupStream> {

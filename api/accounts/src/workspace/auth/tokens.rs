@@ -1,4 +1,4 @@
-//! Personal tokens, for people's own programs. Not in the contract, whose tokens have to come from somewhere.
+//! Personal tokens, for a user's own programs. Not in the contract, which presupposes a source of tokens.
 
 use api_kit::{Answer, App, Body, Created, Fails, InPerson, NoContent, SignedIn, Whole};
 use domain::PersonalTokenId;
@@ -9,34 +9,34 @@ use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
 use super::Tag;
 
-/// A token just made.
+/// A newly created personal token.
 #[derive(Debug, Object)]
 struct NewPersonalToken {
     #[oai(flatten)]
     personal_token: PersonalToken,
-    /// The token itself. It is shown here and never again.
+    /// The token itself. Shown only in this answer.
     token: String,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct TokensApi;
 
 #[OpenApi(prefix_path = "/auth/tokens", tag = "Tag::Authentication")]
 impl TokensApi {
     /// List the caller's personal tokens
     ///
-    /// The newest first, without those that were revoked.
+    /// The newest first, without revoked ones.
     #[oai(path = "/", method = "get", operation_id = "list_personal_tokens")]
     async fn list(&self, app: Data<&App>, caller: SignedIn) -> Answer<Json<Whole<PersonalToken>>> {
         let mut reader = app.database.reader().await?;
         Ok(Json(personal_tokens::of_user(reader.conn(), caller.user).await?.into()))
     }
 
-    /// Make a personal token
+    /// Create a personal token
     ///
-    /// It reads what its person may see, in all of their workspaces or in the one given, and changes nothing;
-    /// the operator grants more. A person has at most 50 at a time. While one of the workspaces that the token would be
-    /// for asks for a more recent sign-in, it is 401.
+    /// The token can read what its user may see, in all of the user's workspaces or in the given one, and
+    /// change nothing; the operator can allow more. A user has at most 50 tokens at a time. While one of the
+    /// workspaces of the token needs a more recent sign-in, the answer is 401.
     #[oai(path = "/", method = "post", operation_id = "create_personal_token", tag = "Fails::LimitExceeded")]
     async fn create(
         &self,
@@ -45,14 +45,16 @@ impl TokensApi {
         token: Body<NewToken>,
     ) -> Answer<Created<NewPersonalToken>> {
         let within = match token.workspace_id {
-            // It opens all of the person's workspaces, for longer than the session: so all must admit the session.
+            // The token is valid for all of the user's workspaces, for longer than the session: all must admit
+            // the session.
             None => {
                 caller.admitted_by_all(&app).await?;
                 None
             }
             Some(workspace) => {
                 let entry = caller.authority_in(&app, workspace).await;
-                // What the caller isn't in is a wrong value of the body, told with all others.
+                // A workspace that the caller doesn't belong to is a wrong value of the body, reported with all
+                // others.
                 entry.map(Some).or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })?
             }
         };

@@ -1,9 +1,9 @@
-//! The doors by which a workspace is made: by its owner, and by staff for somebody.
+//! Creating workspaces: for the caller, and by staff for another user.
 
 pub(super) mod create;
 mod provision;
 
-use api_kit::{Answer, App, Body, Fails, InPerson, unhurried};
+use api_kit::{Answer, App, Body, Fails, InPerson, no_deadline};
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
@@ -11,21 +11,21 @@ use provision::{ProvisionAnswer, WorkspaceForOwner};
 
 use super::Tag;
 
-/// What staff does; [`create`] is the section's own, since it shares its path with the list.
+/// Routes for staff; [`create`] is the section's own, since it shares its path with the list.
 pub struct ProvisionApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl ProvisionApi {
-    /// Make a workspace for a person, as staff
+    /// Create a workspace for another user, as staff
     ///
-    /// The owner's account is made when there is none with that address; they are then mailed a link, good for
-    /// seven days, to choose a password with. Waits up to 30 seconds for the job, then answers with its links;
+    /// The owner's account is created when no account has the email address; it is then sent a link, valid for
+    /// seven days, to choose a password. Waits up to 30 seconds for the job; after that, answers with its links;
     /// with an `Idempotency-Key` at once.
     #[oai(
         path = "/provision",
         method = "post",
         operation_id = "provision_workspace",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::UserInactive",
         tag = "Fails::AddressNotVerified",
         tag = "Fails::SignupPending",

@@ -1,4 +1,4 @@
-//! Invitations into a workspace: offering them, withdrawing them, and taking them up.
+//! Invitations to a workspace: sending, withdrawing and accepting them.
 
 use api_kit::{AnyoneInPerson, ApiError, App, InPerson, SignedIn, accept_link, prelude::*};
 use domain::{WorkspaceId, access::Role};
@@ -14,7 +14,7 @@ use super::{Tag, host};
 
 permissions! { Invite = "members:invite" }
 
-/// Whom to invite.
+/// An invitation to send.
 #[derive(Debug, Object)]
 struct NewInvitation {
     /// Email address, with or without an account.
@@ -24,10 +24,10 @@ struct NewInvitation {
     role: Option<Role>,
 }
 
-/// Whom a link is for: an invitation that waits, or an address.
+/// The target of a link: a pending invitation, or an address.
 #[derive(Debug, Object)]
 struct NewInvitationLink {
-    /// Id of the invitation, as the roster names it. This or `email`.
+    /// Id of the invitation, as in the member list. This or `email`.
     member_id: Option<InvitationId>,
     /// Email address, with or without an account.
     email: Option<String>,
@@ -35,19 +35,19 @@ struct NewInvitationLink {
     role: Option<Role>,
 }
 
-/// Which invitation to send again; one of the two is enough.
+/// An invitation to send again; one of the two fields is enough.
 #[derive(Debug, Object)]
 struct ResendInvitation {
-    /// Id of the invitation, as the roster names it.
+    /// Id of the invitation, as in the member list.
     member_id: Option<InvitationId>,
     /// Invited email address.
     email: Option<String>,
 }
 
-/// Which invitation to withdraw: by its id, or by workspace and address.
+/// An invitation to withdraw: by its id, or by workspace and address.
 #[derive(Debug, Object)]
 struct CancelInvitation {
-    /// Id of the invitation; the roster calls it `member_id`.
+    /// Id of the invitation; the member list calls it `member_id`.
     invitation_id: Option<InvitationId>,
     /// Id of the workspace, with `email`.
     workspace_id: Option<WorkspaceId>,
@@ -60,33 +60,33 @@ struct CancelInvitation {
 struct AcceptInvitation {
     /// Token from the link. This or `invitation_id`.
     token: Option<String>,
-    /// Id of an invitation that waits for the caller, as `GET /workspaces/invitations` lists it. Needs a sign-in.
+    /// Id of a pending invitation to the caller, as `GET /workspaces/invitations` lists it. Needs a sign-in.
     invitation_id: Option<InvitationId>,
-    /// Password to choose, at least 10 characters and at most 1024, where the preview says `requires_password`; ignored
-    /// otherwise.
+    /// Password to choose, at least 10 characters and at most 1024, where the preview says `requires_password`;
+    /// ignored otherwise.
     password: Option<String>,
-    /// Name of a new account. Null: the display name that the inviter wrote, or else the part of the address before
-    /// the @. Ignored where there is an account.
+    /// Name of a new account. Null: the display name that the inviter gave, or else the part of the address before
+    /// the @. Ignored where an account exists.
     name: Option<String>,
 }
 
 /// An invitation with its link.
 #[derive(Object)]
 struct InvitationLink {
-    /// Link to the page that accepts the invitation, once. It is shown here and nowhere else.
+    /// URL of the page that accepts the invitation, valid once. Shown only in this answer.
     invite_url: String,
-    /// The token in it.
+    /// Token in the URL.
     token: String,
-    /// What it is a link to.
+    /// The invitation.
     invitation: Invitation,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct InvitationsApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl InvitationsApi {
-    /// List the invitations that wait for the caller
+    /// List the pending invitations to the caller
     ///
     /// Those to the caller's email address, the newest first; none until that address is verified.
     #[oai(path = "/invitations", method = "get", operation_id = "list_own_invitations")]
@@ -94,11 +94,11 @@ impl InvitationsApi {
         Ok(Json(invitations::waiting_for(&app.database.pool, caller.user).await?.into()))
     }
 
-    /// Look at an invitation
+    /// Show an invitation
     ///
-    /// What its token leads to, without accepting it, and what accepting takes. The token is the credential. 410 says
-    /// that the invitation has expired, was withdrawn or has been accepted; a token that a newer one has replaced is
-    /// unknown.
+    /// Shows what the token of a link leads to, without accepting it, and what accepting it needs. The token is
+    /// the credential. 410 if the invitation has expired, was withdrawn or has been accepted; a token that a
+    /// newer one has replaced is unknown.
     #[oai(
         path = "/invitations/details",
         method = "get",
@@ -109,7 +109,7 @@ impl InvitationsApi {
     async fn details(
         &self,
         app: Data<&App>,
-        /// From the link.
+        /// Token of the link.
         token: Query<String>,
     ) -> Answer<Json<InvitationPreview>> {
         Ok(Json(invitations::preview(&app.database, &token).await?))
@@ -117,11 +117,12 @@ impl InvitationsApi {
 
     /// Accept an invitation
     ///
-    /// With the token of a mailed link, good once; or signed in with the invited address, which has to be verified, by
-    /// the id of the invitation or the token of a link that was handed over (401 without a sign-in). With a mailed
-    /// link somebody without an account, or whose account has no password or no verified address, chooses a password
-    /// here. Afterwards they can sign in and work in the workspace. 403 for an invitation to another address than the
-    /// caller's, while the address is not verified, and for staff who act as a person.
+    /// With the token of an emailed link, valid once; or signed in with the invited address, which must be
+    /// verified, by the id of the invitation or the token of a link that was handed over (401 without a
+    /// sign-in). With an emailed link, an invitee without an account, or whose account has no password or no
+    /// verified address, chooses a password here. Afterwards the invitee can sign in and use the workspace. 403
+    /// for an invitation to another address than the caller's, while the address is not verified, and for staff
+    /// acting as another user.
     #[oai(
         path = "/invitations/accept",
         method = "post",
@@ -153,7 +154,7 @@ impl InvitationsApi {
 
     /// Withdraw an invitation
     ///
-    /// One that was not accepted yet, to a workspace in which the caller may invite: by `invitation_id`, or
+    /// A pending invitation to a workspace in which the caller may invite: by `invitation_id`, or
     /// by `workspace_id` with `email`.
     #[oai(
         path = "/invitations/cancel",
@@ -177,11 +178,12 @@ impl InvitationsApi {
         caller.change_shared(&app, cancel).await.map(Json)
     }
 
-    /// Invite a person by mail
+    /// Invite a member by email
     ///
-    /// A link is mailed to the address. The answer is the same whether or not the address has an account, and shows
-    /// nothing of its owner before they have accepted. An address that is invited already is sent a new link for the
-    /// same invitation, and the one before stops working. 409 `already_member` for the address of a member.
+    /// Sends a link to the address. The answer is the same whether or not the address has an account, and shows
+    /// no data of its owner before the invitation is accepted. An address that is invited already receives a
+    /// new link for the same invitation, and the one before becomes invalid. 409 `already_member` for the
+    /// address of a member.
     #[oai(
         path = "/:workspace_id/invitations",
         method = "post",
@@ -201,11 +203,11 @@ impl InvitationsApi {
         can.change_shared(async |tx, _| invitations::invite(tx, &host, new, &link).await).await.map(Created)
     }
 
-    /// Make a link to hand over
+    /// Create an invitation link to hand over
     ///
-    /// Mails nothing. Links that were made or mailed before stop working. The link shows where to go and not who comes:
-    /// to accept, its holder signs in with the invited address. The answer is the same whether or not the address has an
-    /// account.
+    /// Sends no email. Links that were created or sent before become invalid. The link names the invitation and
+    /// proves no identity: to accept it, its holder signs in with the invited address. The answer is the same
+    /// whether or not the address has an account.
     #[oai(
         path = "/:workspace_id/invitations/link",
         method = "post",
@@ -230,7 +232,7 @@ impl InvitationsApi {
 
     /// Send an invitation again
     ///
-    /// Under a new token, good for another week; the one before stops working.
+    /// Under a new token, valid for another week; the one before becomes invalid.
     #[oai(
         path = "/:workspace_id/invitations/resend",
         method = "post",

@@ -1,4 +1,4 @@
-//! Who belongs to a workspace: the roster, and taking somebody out.
+//! The members of a workspace: their list, and their removal.
 
 use api_kit::{avatar_url, prelude::*};
 use domain::{MemberId, WorkspaceId};
@@ -11,14 +11,14 @@ use super::{Tag, here, host};
 
 permissions! { ViewMembers = "members:view", RemoveMember = "members:delete" }
 
-/// See the module.
+/// Routes of the section.
 pub struct MembersApi;
 
 #[OpenApi(prefix_path = "/workspaces", tag = "Tag::Workspaces")]
 impl MembersApi {
-    /// List everybody of a workspace
+    /// List a workspace's members and pending invitations
     ///
-    /// Its members, active or not, by name; then those whose invitation waits for them.
+    /// Members, active or not, sorted by name; then pending invitations.
     #[oai(path = "/:workspace_id/members", method = "get", operation_id = "list_workspace_members")]
     async fn list(
         &self,
@@ -32,12 +32,12 @@ impl MembersApi {
         Ok(Json(roster.map(shown).collect::<Vec<_>>().into()))
     }
 
-    /// Take a person out of a workspace
+    /// Remove a member from a workspace
     ///
-    /// An invitation that was not accepted is withdrawn. A member loses their place, and their account with it if this
-    /// workspace manages it: if it was made by accepting the workspace's invitation, and its owner is in no other
-    /// workspace and invited to none. The last owner stays (409 `last_owner`), and nobody takes out somebody of a
-    /// higher role.
+    /// A pending invitation is withdrawn. A member loses the membership, and the account with it if this
+    /// workspace manages it: if it was created by accepting the workspace's invitation, and its owner belongs
+    /// to no other workspace and is invited to none. The last owner cannot be removed (409 `last_owner`), nor
+    /// can a member with a role above the caller's.
     #[oai(
         path = "/:workspace_id/members/:member_id",
         method = "delete",
@@ -48,7 +48,7 @@ impl MembersApi {
         &self,
         can: Can<RemoveMember>,
         workspace_id: Path<WorkspaceId>,
-        /// As the roster names them: a member or an invitation.
+        /// Id of the member or the invitation, as in the list.
         member_id: Path<MemberId>,
     ) -> Answer<Json<RemovedMember>> {
         let actor = can.actor();

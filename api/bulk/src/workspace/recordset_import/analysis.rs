@@ -1,4 +1,4 @@
-//! What is in a file, as the API shows it, and how a client says to read it.
+//! The analysis of a file as the API shows it, and the options for reading a file.
 
 use api_kit::ApiError;
 use domain_data::files::FileId;
@@ -10,23 +10,23 @@ use fields::{Field, FieldType};
 use poem_openapi::{Enum, Object};
 use tabular::{Analysis, Format, Options};
 
-/// A kind of file.
+/// File format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(super) enum FileFormat {
-    /// Text with delimiters.
+    /// Delimited text.
     Csv,
-    /// Excel's workbook since 2007.
+    /// Excel workbook since 2007.
     Xlsx,
-    /// Excel's workbook before 2007.
+    /// Excel workbook before 2007.
     Xls,
-    /// Open Document spreadsheet.
+    /// OpenDocument spreadsheet.
     Ods,
-    /// An array of objects.
+    /// JSON array of objects.
     Json,
-    /// One object a line.
+    /// Newline-delimited JSON: one object per line.
     Ndjson,
-    /// A feature collection.
+    /// GeoJSON feature collection.
     #[oai(rename = "geojson")]
     GeoJson,
 }
@@ -59,28 +59,28 @@ impl From<FileFormat> for Format {
     }
 }
 
-/// How to read a file; what is absent is found out from its content.
+/// Options for reading a file; absent ones are detected from its content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Object)]
 pub(super) struct ReadOptions {
-    /// The kind of file.
+    /// File format.
     format: Option<FileFormat>,
-    /// The delimiter between a CSV file's cells: one character, or `tab`.
+    /// Delimiter between the cells of a CSV file: one character, or `tab`.
     delimiter: Option<String>,
-    /// The quote around a CSV file's cells: one character.
+    /// Quote character of a CSV file.
     quote: Option<String>,
-    /// The text's encoding, for example `utf-8`, `utf-16le` or `windows-1252`.
+    /// Text encoding, for example `utf-8`, `utf-16le` or `windows-1252`.
     encoding: Option<String>,
-    /// Whether the first row holds the columns' names. True if absent.
+    /// Whether the first row has the column names; true if absent.
     has_header: Option<bool>,
-    /// The sheet of a workbook; the first if absent.
+    /// Name of the sheet of a workbook; the first sheet if absent.
     sheet: Option<String>,
-    /// Whether an apostrophe in front of a value of a CSV file that a spreadsheet would read as a formula is removed, as
-    /// exports write it. True if absent.
+    /// Whether a leading apostrophe is removed from a CSV value that a spreadsheet would read as a formula, as
+    /// exports write it; true if absent.
     formula_apostrophes: Option<bool>,
 }
 
 impl ReadOptions {
-    /// As the reader takes them.
+    /// The options in the form that the reader takes.
     pub fn checked(self) -> Result<Options, ApiError> {
         Ok(Options {
             format: self.format.map(Into::into),
@@ -106,27 +106,27 @@ fn one_character(name: &str, text: Option<String>) -> Result<Option<char>, ApiEr
     }
 }
 
-/// Which file to look at again, and how.
+/// A repeated analysis of an uploaded file.
 #[derive(Debug, Object)]
 pub(super) struct AnalyzeRequest {
-    /// The uploaded file, as the upload named it.
+    /// URI of the uploaded file, from the answer to the upload.
     pub file_uri: String,
-    /// How to read it.
+    /// Options for reading the file.
     pub options: Option<ReadOptions>,
 }
 
-/// An uploaded file, and what is in it.
+/// An uploaded file and its analysis.
 #[derive(Debug, Object)]
 pub(super) struct Uploaded {
-    /// The file.
+    /// File id.
     file_id: FileId,
-    /// Its name for the import.
+    /// URI of the file, for imports.
     file_uri: String,
-    /// As it was named by the client.
+    /// File name, as given by the client.
     name: String,
-    /// Bytes.
+    /// File size in bytes.
     size: u64,
-    /// What is in it.
+    /// Analysis of the content.
     analysis: FileAnalysis,
 }
 
@@ -142,88 +142,87 @@ impl Uploaded {
     }
 }
 
-/// What is in a file.
+/// Analysis of the content of a file.
 #[derive(Debug, Object)]
 pub(super) struct FileAnalysis {
-    /// The kind of file.
+    /// File format.
     format: FileFormat,
-    /// The text's encoding, of files of text.
+    /// Text encoding; absent for binary formats.
     #[oai(skip_serializing_if_is_none)]
     encoding: Option<String>,
-    /// The delimiter, of CSV.
+    /// Delimiter; only for CSV.
     #[oai(skip_serializing_if_is_none)]
     delimiter: Option<String>,
-    /// Whether the first row holds the columns' names.
+    /// Whether the first row has the column names.
     has_header: bool,
-    /// The sheet that was looked at, of workbooks.
+    /// Name of the analysed sheet; only for workbooks.
     #[oai(skip_serializing_if_is_none)]
     sheet: Option<String>,
-    /// The sheets of a workbook.
+    /// Names of the sheets of a workbook.
     sheets: Vec<String>,
-    /// The columns, in order.
+    /// Columns, in order.
     columns: Vec<FileColumn>,
     /// Number of rows, without the header; an estimate if `is_complete` is false.
     row_count: u64,
-    /// Whether the whole file was analysed. If false, only its beginning was: columns, types and problems are
-    /// those of the beginning.
+    /// Whether the whole file was analysed. If false, columns, types and problems are those of its beginning only.
     is_complete: bool,
-    /// Rows that can't be read.
+    /// Number of rows that cannot be read.
     problem_count: u64,
-    /// The first of them.
+    /// The first rows that cannot be read.
     problems: Vec<RowIssue>,
-    /// What a person should know before importing.
+    /// Warnings to consider before an import.
     warnings: Vec<FileWarning>,
     /// The first rows, as text.
     sample_rows: Vec<Vec<String>>,
-    /// Fields that would take the columns, as an import without fields of its own creates them.
+    /// Fields that fit the columns; an import that creates its recordset without fields of its own creates these.
     suggested_fields: Vec<Field>,
-    /// Pairs of columns that together are points.
+    /// Pairs of columns that together form points.
     suggested_points: Vec<PointColumns>,
 }
 
 /// A column of a file.
 #[derive(Debug, Object)]
 struct FileColumn {
-    /// Its name, made unique.
+    /// Column name, made unique.
     name: String,
-    /// A key for a field made of it.
+    /// Suggested key of a field for the column.
     key: String,
-    /// The type that its values seem to have.
+    /// Detected type of the values.
     field_type: FieldType,
-    /// The values, when they seem to be a choice.
+    /// Detected options, if the values seem to be a choice.
     options: Vec<String>,
-    /// Some of the values.
+    /// Sample values.
     samples: Vec<String>,
-    /// Rows that have nothing there.
+    /// Number of rows without a value in the column.
     empty_count: u64,
 }
 
-/// A row that can't be read.
+/// A row that cannot be read.
 #[derive(Debug, Object)]
 struct RowIssue {
-    /// Its number; the first row of data is 1.
+    /// Row number; the first row of data is 1.
     row: u64,
-    /// A code for programs.
+    /// Stable error code.
     code: String,
-    /// The same for people.
+    /// Error message.
     message: String,
 }
 
-/// Something about a file that a person should know.
+/// A warning about a file.
 #[derive(Debug, Object)]
 struct FileWarning {
-    /// A code for programs.
+    /// Stable warning code.
     code: String,
-    /// The same for people.
+    /// Warning message.
     message: String,
 }
 
-/// Two columns that together are a point.
+/// Two columns that together form a point.
 #[derive(Debug, Object)]
 struct PointColumns {
-    /// The column with the latitudes.
+    /// Name of the column with the latitudes.
     latitude_column: String,
-    /// The column with the longitudes.
+    /// Name of the column with the longitudes.
     longitude_column: String,
 }
 

@@ -1,8 +1,8 @@
-//! Imports and exports as jobs: what lists and details show.
+//! Imports and exports as jobs, as lists and details show them.
 
 use std::collections::BTreeMap;
 
-use api_kit::{Access, ApiError};
+use api_kit::{Access, ApiError, ShownJob};
 use chrono::{DateTime, Utc};
 use domain::{RecordsetId, UserId};
 use domain_data::{
@@ -18,18 +18,18 @@ use poem_openapi::{Enum, Object};
 
 use crate::workspace::download::Made;
 
-/// Into records or out of them.
+/// Direction of the transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 pub(super) enum JobType {
-    /// A file into records.
+    /// Import: a file into records.
     Import,
-    /// Records into a file.
+    /// Export: records into a file.
     Export,
 }
 
 impl JobType {
-    /// Of a kind of job; none for other kinds.
+    /// The direction of a job kind; none for other kinds.
     pub fn of(kind: &str) -> Option<Self> {
         match kind {
             ImportRecords::NAME => Some(Self::Import),
@@ -38,42 +38,43 @@ impl JobType {
         }
     }
 
-    /// The kinds of job that are meant.
-    pub fn kinds(which: Option<Self>) -> Vec<String> {
-        let names = match which {
-            Some(Self::Import) => vec![ImportRecords::NAME],
-            Some(Self::Export) => vec![ExportRecords::NAME, ScheduledExport::NAME],
-            None => vec![ImportRecords::NAME, ExportRecords::NAME, ScheduledExport::NAME],
-        };
-        names.into_iter().map(str::to_owned).collect()
+    /// The job kinds of the given direction, or of both.
+    pub fn kinds(which: Option<Self>) -> &'static [&'static str] {
+        match which {
+            Some(Self::Import) => &[ImportRecords::NAME],
+            Some(Self::Export) => &[ExportRecords::NAME, ScheduledExport::NAME],
+            None => TRANSFERS,
+        }
     }
 }
+
+/// The kinds of imports and exports.
+pub(super) const TRANSFERS: &[&str] = &[ImportRecords::NAME, ExportRecords::NAME, ScheduledExport::NAME];
 
 /// An import or export.
 #[derive(Debug, Clone, Object)]
 pub(super) struct TransferJob {
     #[oai(flatten)]
     event: Event,
-    /// Into records or out of them.
+    /// Direction of the transfer.
     job_type: JobType,
-    /// When it was asked for.
+    /// Creation time.
     created_at: DateTime<Utc>,
-    /// When it began.
+    /// Start time; null if not started.
     #[oai(skip_serializing_if_is_none)]
     started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End time; null if not finished.
     #[oai(skip_serializing_if_is_none)]
     finished_at: Option<DateTime<Utc>>,
-    /// The person who asked for it; null for one that an API key asked for.
+    /// User id of the requester; null if the requester was an API key.
     #[oai(skip_serializing_if_is_none)]
     created_by: Option<UserId>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
-impl TransferJob {
-    /// An import or export as it is shown to that caller.
-    pub fn shown(access: &Access, snapshot: Snapshot) -> Self {
+impl ShownJob for TransferJob {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         Self {
             stream_url: access.stream_url(snapshot.event.job_id),
             job_type: JobType::of(&snapshot.kind).unwrap_or(JobType::Import),
@@ -86,39 +87,40 @@ impl TransferJob {
     }
 }
 
-/// An import or export, with all there is to know.
+/// An import or export with all details.
 #[derive(Debug, Clone, Object)]
 pub(super) struct TransferJobDetail {
     #[oai(flatten)]
     job: TransferJob,
-    /// The recordset that it fills or reads.
+    /// Id of the recordset that receives or provides the records.
     #[oai(skip_serializing_if_is_none)]
     recordset_id: Option<RecordsetId>,
-    /// The file that it reads or makes.
+    /// Name of the file that is read or written.
     #[oai(skip_serializing_if_is_none)]
     file_name: Option<String>,
-    /// Of an import: what becomes of the good rows when others are bad.
+    /// Handling of valid rows when others are invalid; only for imports.
     #[oai(skip_serializing_if_is_none)]
     mode: Option<Mode>,
-    /// Of an import: after how many bad rows it ends.
+    /// Number of invalid rows after which the import fails; null for no limit. Only for imports.
     #[oai(skip_serializing_if_is_none)]
     stop_after_errors: Option<i64>,
-    /// Of an import: which column goes to which field.
+    /// Mapping of columns to fields; only for imports.
     #[oai(skip_serializing_if_is_none)]
     field_mappings: Option<BTreeMap<String, String>>,
-    /// Of an import: what is wrong with its rows, so far.
+    /// Invalid rows so far; only for imports.
     #[oai(skip_serializing_if_is_none)]
     validation: Option<Validation>,
-    /// Of an import with bad rows, for callers who may view records: where its error report is, for an hour.
+    /// URL of the error report, valid for an hour; only for imports with invalid rows, and for callers who may
+    /// view records.
     #[oai(skip_serializing_if_is_none)]
     report_url: Option<String>,
-    /// Of an export that is finished, for callers who may view records: where its file is, for an hour.
+    /// URL of the file, valid for an hour; only for finished exports, and for callers who may view records.
     #[oai(skip_serializing_if_is_none)]
     download_url: Option<String>,
 }
 
 impl TransferJobDetail {
-    /// Adds what the import or export knows about itself, with links to what shows records' values if that is to be.
+    /// Adds the details of the import or export, with links to files that show records' values if `links` is set.
     pub async fn load(access: &Access, snapshot: Snapshot, links: bool) -> Result<Self, ApiError> {
         let mut db = access.read().await?;
         let job = snapshot.event.job_id;
@@ -160,29 +162,28 @@ impl TransferJobDetail {
     }
 }
 
-/// An import, in short.
+/// Short form of an import.
 #[derive(Debug, Clone, Object)]
 pub(super) struct ImportStatus {
-    /// The job.
+    /// Job id.
     job_id: JobId,
-    /// Its status.
+    /// Job status.
     status: Status,
-    /// Percent.
+    /// Progress in percent.
     progress: i32,
-    /// Rows that are written.
+    /// Number of imported rows.
     imported: i64,
-    /// Rows that were refused.
+    /// Number of rejected rows.
     failed: i64,
-    /// Why it failed, if it did.
+    /// Error message; null if the import has not failed.
     #[oai(skip_serializing_if_is_none)]
     error_message: Option<String>,
-    /// Its events, for `EventSource`: carries a ticket, made for this caller, that reads this one job.
+    /// URL of the job's events, for `EventSource`: includes a ticket of the caller that is valid for this job only.
     stream_url: String,
 }
 
-impl ImportStatus {
-    /// An import as it is shown to that caller.
-    pub fn shown(access: &Access, snapshot: Snapshot) -> Self {
+impl ShownJob for ImportStatus {
+    fn shown(access: &Access, snapshot: Snapshot) -> Self {
         let event = snapshot.event;
         Self {
             stream_url: access.stream_url(event.job_id),
@@ -199,18 +200,18 @@ impl ImportStatus {
 /// A link to an error report.
 #[derive(Debug, Clone, Object)]
 pub(super) struct ReportUrl {
-    /// Good for an hour.
+    /// URL of the error report, valid for an hour.
     pub report_url: String,
 }
 
-/// What came of cancelling them all.
+/// Result of cancelling all unfinished jobs.
 #[derive(Debug, Clone, Default, Object)]
 pub(super) struct CancelledJobs {
-    /// Jobs that were waiting, and are over.
+    /// Number of waiting jobs that were cancelled.
     pub cancelled: i64,
-    /// Running jobs that were asked to stop, and are about to.
+    /// Number of running jobs that were signalled to stop and are about to end.
     pub requested: i64,
-    /// True if there may be more: 1,000 were cancelled by a request with an `Idempotency-Key`. Call again, with another
+    /// Whether there may be more: 1,000 were cancelled by a request with an `Idempotency-Key`. Call again, with another
     /// key.
     pub more: bool,
 }

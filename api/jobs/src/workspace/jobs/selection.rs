@@ -1,4 +1,4 @@
-//! Which jobs a request about many means. One that says nothing must say that it means all.
+//! The selection of a request about many jobs. A selection without a filter must say that it means all.
 
 use api_kit::{Answer, ApiError};
 use chrono::{DateTime, Utc};
@@ -9,39 +9,39 @@ use jobs::{
 };
 use poem_openapi::Object;
 
-/// The jobs to cancel: those that match all that is given.
+/// The jobs to cancel: those that match all given filters.
 #[derive(Debug, Object)]
 pub struct JobSelection {
-    /// Only this kind, for example `records.import`.
+    /// Kind filter, for example `records.import`.
     kind: Option<String>,
-    /// Only this status: PENDING, QUEUED or RUNNING.
+    /// Status filter: PENDING, QUEUED or RUNNING.
     status: Option<Status>,
-    /// Only the children of this job.
+    /// Parent filter: id of a batch, for its children only.
     batch_id: Option<JobId>,
-    /// Only those asked for at this time or later.
+    /// Earliest creation time, inclusive.
     since: Option<DateTime<Utc>>,
-    /// Only those asked for before this time.
+    /// Latest creation time, exclusive.
     until: Option<DateTime<Utc>>,
-    /// Only those with this in their kind, or in what they last said or failed with.
+    /// Text in the kind, the latest message or the error message.
     search: Option<String>,
-    /// Must be true where nothing else is given: all jobs of the workspace.
+    /// Whether all jobs of the workspace are selected. Must be true if no filter is given.
     #[oai(default)]
     all: bool,
 }
 
-/// What came of cancelling many jobs.
+/// Result of cancelling many jobs.
 #[derive(Debug, Object)]
 pub struct JobsCancelled {
-    /// They were waiting, and are over.
+    /// Number of waiting jobs that were cancelled.
     cancelled: i64,
-    /// They are running and have been asked to stop.
+    /// Number of running jobs that were signalled to stop.
     requested: i64,
-    /// There may be more: call again.
+    /// Whether there may be more; repeat the request then.
     more: bool,
 }
 
 impl JobSelection {
-    /// As the engine takes it.
+    /// The selection in the engine's form.
     pub(super) fn into_filter(self) -> Answer<Filter> {
         let Self { kind, status, batch_id, since, until, search, all } = self;
         if status.is_some_and(Status::is_terminal) {
@@ -54,7 +54,7 @@ impl JobSelection {
             batch: batch_id,
             since,
             until,
-            // An empty text is in everything and says nothing.
+            // Every text contains an empty one, so it is no filter.
             text: search.filter(|text| !text.is_empty()),
         };
         let says_which = !filter.kinds.is_empty()
@@ -67,7 +67,7 @@ impl JobSelection {
     }
 }
 
-/// The refusal of a request about many that doesn't say about which.
+/// The refusal of a request about many jobs without a selection.
 pub(crate) fn nothing_said() -> ApiError {
     ApiError::invalid("all", "must be true where nothing else says which ones")
 }

@@ -1,4 +1,4 @@
-//! A migration's events, as the banner that waits for them reads them.
+//! Events of a migration, as shown to the client that waits for it.
 
 use api_kit::{Access, JobStarted, ShownEvent};
 use chrono::{DateTime, Utc};
@@ -9,29 +9,29 @@ use jobs::{
 use poem_openapi::Object;
 use serde_json::{Value, json};
 
-/// An event of a migration.
+/// An event of a migration job.
 #[derive(Debug, Object)]
 pub struct MigrationEvent {
-    /// The job.
+    /// Job id.
     job_id: JobId,
-    /// How it stands.
+    /// Job status.
     status: Status,
-    /// Percent, 0–100; never goes back.
+    /// Progress in percent, 0–100; never decreases.
     progress: i32,
-    /// What is being done, for people.
+    /// Description of the current step; null if there is none.
     #[oai(skip_serializing_if_is_none)]
     current_step: Option<String>,
-    /// With FAILED: a stable code, for programs.
+    /// Stable error code; null unless the status is FAILED.
     #[oai(skip_serializing_if_is_none)]
     error_code: Option<String>,
-    /// With FAILED: why.
+    /// Error message; null unless the status is FAILED.
     #[oai(skip_serializing_if_is_none)]
     error_message: Option<String>,
-    /// When it happened.
+    /// Time of the event.
     timestamp: DateTime<Utc>,
-    /// Strictly increases.
+    /// Sequence number of the event; strictly increasing.
     seq: i64,
-    /// The `seq` of the event before it.
+    /// Sequence number of the event before this one.
     prev: i64,
 }
 

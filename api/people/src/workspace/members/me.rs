@@ -1,4 +1,4 @@
-//! Who the caller is in the workspace.
+//! The caller's own member.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use domain::WorkspaceDb;
 use domain_people::members::{self, MemberProfile};
 use poem_openapi::Object;
 
-/// Tours by their ids, with whether each was completed.
+/// Tour ids with whether each tour was completed.
 pub type TourMap = members::Tours;
 
 /// The caller's own member.
@@ -16,23 +16,23 @@ pub type TourMap = members::Tours;
 pub struct MyMember {
     #[oai(flatten)]
     member: MemberProfile,
-    /// How far they have been shown around.
+    /// Onboarding state.
     onboarding: Onboarding,
 }
 
-/// How far someone has been shown around.
+/// Onboarding state of a member.
 #[derive(Debug, Object)]
 pub struct Onboarding {
-    /// Whether that is done.
+    /// Whether the onboarding is completed.
     completed: bool,
-    /// Since when.
+    /// Completion time; null if the onboarding is not completed.
     completed_at: Option<DateTime<Utc>>,
-    /// Tours by their ids, with whether each was completed.
+    /// Tour ids, each with true if the tour was completed and false if it was skipped.
     tours: HashMap<String, bool>,
 }
 
 impl MyMember {
-    /// The acting person's.
+    /// The member of the acting account.
     pub async fn load(app: &App, db: &mut WorkspaceDb) -> Answer<Self> {
         let member = members::own(db).await?;
         let tours = members::tours(db).await?;

@@ -1,8 +1,9 @@
-//! Paying for a new workspace: a customer at Stripe, and then either a subscription, when the owner has said
-//! what they pay with, or a page where they will.
+//! Billing of a new workspace: a customer at Stripe, and then either a subscription, if the owner has given
+//! a payment method, or a checkout page.
 //!
-//! What Stripe has made is noted at once, each in a commit of its own, and never asked for again. A kill in
-//! between asks again under the same key, and Stripe answers with what it made.
+//! The objects that Stripe has created are recorded at once, each in a commit of its own, and never created
+//! again. After a kill in between, the request is repeated under the same key, and Stripe answers the same
+//! object.
 
 use domain::{
     Actor,
@@ -19,11 +20,11 @@ use url::Url;
 use super::ProvisioningError;
 use crate::signups::{Door, Signup};
 
-/// Sees to it that the workspace of a sign-up will be paid for, where payments are taken.
+/// Sets up the billing of a sign-up's workspace, where payments are enabled.
 ///
 /// # Errors
-/// [`ProvisioningError::Stripe`]; [`ProvisioningError::NotConfigured`] when the owner has said what they pay
-/// with, and this process takes no payments.
+/// [`ProvisioningError::Stripe`]; [`ProvisioningError::NotConfigured`] if the owner has given a payment
+/// method, and payments are not enabled in this process.
 pub async fn start_billing(
     database: &Database,
     payments: &Payments,
@@ -135,7 +136,7 @@ async fn open_checkout(
         price: account.sign_up_price(),
         workspace: signup.workspace_id.0,
         trial_days: account.trial_days,
-        // Not escaped: Stripe looks for these very characters.
+        // Not escaped: Stripe searches for exactly these characters.
         success_url: &format!("{page}&session_id={{CHECKOUT_SESSION_ID}}"),
         cancel_url: &page,
     };

@@ -1,5 +1,5 @@
-//! The end of a sign-up: one commit opens the workspace, forgets the password's second copy, and writes to
-//! whoever doesn't stand at the door.
+//! The end of a sign-up: one commit opens the workspace, removes the password's second copy, and emails
+//! an owner who doesn't wait for the result.
 
 use domain::{
     Actor,
@@ -16,11 +16,11 @@ use crate::{
     users::activation,
 };
 
-/// Opens the workspace, ends the sign-up and writes to the owner, in one commit. Does nothing when that has
-/// happened before.
+/// Opens the workspace, ends the sign-up and emails the owner, in one commit. Does nothing if it has
+/// done so before.
 ///
 /// # Errors
-/// [`ProvisioningError::Abandoned`] when the sign-up was taken back meanwhile.
+/// [`ProvisioningError::Abandoned`] if the sign-up was undone meanwhile.
 pub async fn finish(
     database: &Database,
     signup: &Signup,
@@ -60,7 +60,7 @@ pub async fn finish(
     announce(&mut tx, signup, actor).await?;
     if let Some(letter) = letter(&mut tx, signup, app_url, actor).await? {
         match mail::post(&mut tx, letter, &Brand::default(), Cause::Asked, &Actor::of_job(&origin)).await {
-            // They may ask for another link later.
+            // The user can request another link later.
             Ok(()) | Err(PostError::LimitReached { .. }) => {}
             Err(PostError::Database(error)) => return Err(error.into()),
         }
@@ -81,8 +81,8 @@ async fn announce(tx: &mut Tx, signup: &Signup, actor: &Actor) -> Result<(), sql
     Ok(())
 }
 
-/// What the owner is written. Someone who has an account and made the workspace themselves sees it anyway. Whoever signed
-/// up may have typed anybody's address: until it is verified, the names that they gave are left out.
+/// The email to the owner. A user who created another workspace sees it anyway. A sign-up
+/// may have used another person's address: until it is verified, the given names are left out.
 async fn letter(
     tx: &mut Tx,
     signup: &Signup,
@@ -99,12 +99,12 @@ async fn letter(
         action: None,
         after: vec![],
     };
-    let ready = format!("your workspace{named} is ready. You are its owner");
+    let ready = format!("Your workspace{named} is ready. You are its owner");
     Ok(match signup.door {
         Door::Create => None,
         Door::Signup => {
             let how = "sign in with this email address and the password that you chose.";
-            let confirm = "Confirm with that password that the address is yours: before, invitations to it can't find \
+            let confirm = "Confirm with that password that the address is yours: until then, invitations to it can't find \
                            your account.";
             Some(Letter {
                 lines: vec![format!("{ready}: {how}"), confirm.to_owned()],
@@ -113,32 +113,31 @@ async fn letter(
                     url: activation_link(tx, signup, app_url, actor).await?,
                 }),
                 after: vec![
-                    "The link is good for seven days, and once. If it wasn't you who signed up, do nothing, or choose \
-                     a password by the link: the account is yours then."
+                    "This link can be used once and expires in 7 days. If you did not sign up, ignore this email, or choose \
+                     a password by the link, which makes the account yours."
                         .to_owned(),
                 ],
                 ..letter
             })
         }
-        Door::StripeInvite => {
-            Some(Letter { lines: vec![format!("{ready}: sign in the way that you chose.")], ..letter })
-        }
+        Door::StripeInvite => Some(Letter {
+            lines: vec![format!("{ready}: sign in with the method that you chose.")],
+            ..letter
+        }),
         Door::Provision if never_signed_in(tx, signup).await? => Some(Letter {
-            lines: vec![format!("{ready}. Choose a password, and you are in.")],
+            lines: vec![format!("{ready}. Choose a password to sign in.")],
             action: Some(Action {
                 label: "Choose a password".to_owned(),
                 url: activation_link(tx, signup, app_url, actor).await?,
             }),
-            after: vec!["The link is good for seven days, and once.".to_owned()],
+            after: vec!["This link can be used once and expires in 7 days.".to_owned()],
             ..letter
         }),
-        Door::Provision => {
-            Some(Letter { lines: vec![format!("{ready}: sign in as you always do.")], ..letter })
-        }
+        Door::Provision => Some(Letter { lines: vec![format!("{ready}: sign in as usual.")], ..letter }),
     })
 }
 
-/// Whether the owner has no password, and has signed in in no other way.
+/// Whether the owner has no password, and has not signed in otherwise.
 async fn never_signed_in(tx: &mut Tx, signup: &Signup) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from users

@@ -1,10 +1,10 @@
-//! The mails that have left the house: the files of the outbox folder.
+//! The emails that were sent: the files of the outbox folder.
 
 use std::collections::HashSet;
 
 use tempfile::TempDir;
 
-/// A mail, as its reader knows it.
+/// An email, as its recipient sees it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Sent {
     pub message_id: String,

@@ -16,7 +16,7 @@ const STEP: TimeDelta = TimeDelta::milliseconds(150);
 /// What has not come this long after the last was due is forgotten.
 const PATIENCE: TimeDelta = TimeDelta::seconds(30);
 
-/// Each lot has schedules of its own, told by their name.
+/// Each lot has schedules of its own, identified by their name.
 #[derive(Default)]
 pub struct Schedules {
     owner: Option<Client>,

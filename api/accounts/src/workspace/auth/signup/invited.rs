@@ -1,6 +1,6 @@
-//! Signing up with an invite: of someone who has paid through Stripe before they had an account.
+//! Sign-up with an invite, for a person who paid through Stripe without an account.
 
-use api_kit::{Accepted, Answer, App, Body, Fails, Visitor, unhurried};
+use api_kit::{Accepted, Answer, App, Body, Fails, Visitor, no_deadline};
 use domain_accounts::{
     signups::{self, NewInvitedSignup, Started},
     stripe::invites::{self, Invite},
@@ -14,50 +14,50 @@ use super::{
     SignupAnswer, SignupStarted, takes_payments,
 };
 
-/// Who looks for their invite.
+/// A lookup of an invite.
 #[derive(Debug, Object)]
 struct InviteLookup {
-    /// The address that they gave when they paid.
+    /// Email address given with the payment.
     email: String,
-    /// The access code in the mail about it, in any spelling.
+    /// Access code from the email about the payment, in any spelling.
     access_code: String,
 }
 
 /// An invite that was found.
 #[derive(Debug, Object)]
 struct FoundInvite {
-    /// To sign up with. A secret.
+    /// Invite code to sign up with. A secret.
     invite_code: String,
     #[oai(flatten)]
     invite: Invite,
 }
 
-/// Who has paid, and wants an account.
+/// A sign-up with an invite.
 #[derive(Debug, Object)]
 struct InvitedSignup {
-    /// The code in the link that was mailed, or the one that a look-up found.
+    /// Invite code from the emailed link or a lookup.
     invite_code: String,
-    /// At least 10 characters, at most 1024. May be left out with a `clerk_id`.
+    /// Password: at least 10 characters, at most 1024. Optional with a `clerk_id`.
     password: Option<String>,
-    /// What they are called; as they told Stripe if absent.
+    /// Full name; the one known to Stripe if absent.
     full_name: Option<String>,
-    /// What their workspace will be called; as they told Stripe if absent.
+    /// Name of the new workspace; the company name known to Stripe if absent.
     company_name: Option<String>,
-    /// Who they are at Clerk, for signing in by it.
+    /// User id at Clerk, for signing in by it.
     clerk_id: Option<String>,
-    /// Leaves the workspace without an example of a recordset.
+    /// Whether to create the workspace without the example recordset.
     #[oai(default)]
     skip_seed: bool,
 }
 
-/// See the module.
+/// Routes of the section.
 pub struct StripeInviteApi;
 
 #[OpenApi(prefix_path = "/auth", tag = "Tag::Authentication")]
 impl StripeInviteApi {
-    /// Look at an invite
+    /// Show an invite
     ///
-    /// The code alone admits. 410 once the invite has been used or is too old.
+    /// The code is the only credential. 410 once the invite has been used or has expired.
     #[oai(
         path = "/signup/stripe-invite/:invite_code",
         method = "get",
@@ -71,7 +71,7 @@ impl StripeInviteApi {
 
     /// Find an invite by address and access code
     ///
-    /// Answers 404 whichever of the two is wrong, and 429 after too many wrong guesses.
+    /// Answers 404 if either of the two is wrong, and 429 after too many wrong guesses.
     #[oai(
         path = "/lookup-invite",
         method = "post",
@@ -95,13 +95,13 @@ impl StripeInviteApi {
 
     /// Sign up with an invite, and wait for the workspace
     ///
-    /// The account has the address that has paid. Waits up to 30 seconds for the same job as the asynchronous
-    /// way, then answers with its links.
+    /// The account has the email address of the payment. Waits up to 30 seconds for the same job as the asynchronous
+    /// sign-up; after that, answers with the job's links.
     #[oai(
         path = "/signup/stripe-invite",
         method = "post",
         operation_id = "signup_stripe_invite",
-        transform = "unhurried",
+        transform = "no_deadline",
         tag = "Fails::RecordNotFound",
         tag = "Fails::EmailTaken",
         tag = "Fails::ClerkIdTaken",
@@ -118,9 +118,9 @@ impl StripeInviteApi {
         SignupAnswer::when_ready(&app, &visitor, started).await
     }
 
-    /// Sign up with an invite, and watch the workspace being made
+    /// Sign up with an invite, and stream the creation of the workspace
     ///
-    /// As the asynchronous sign-up: the stream's last event carries the tokens.
+    /// As the asynchronous sign-up: the stream's last event has the tokens.
     #[oai(
         path = "/signup/stripe-invite/async",
         method = "post",

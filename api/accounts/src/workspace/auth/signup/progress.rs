@@ -1,5 +1,5 @@
-//! A sign-up's events: those of its job under the sign-up's own token, in words for people, and with
-//! tokens at the end. The tokens are made here, when the end is delivered, and stored nowhere.
+//! A sign-up's events: those of its job under the sign-up's own token, in words for display, and with
+//! tokens at the end. The tokens are created here, when the end is delivered, and stored nowhere.
 
 use domain::WorkspaceId;
 use std::sync::Arc;
@@ -25,64 +25,64 @@ use super::super::Tokens;
 /// An event of a sign-up, which is also its snapshot.
 #[derive(Debug, Object)]
 pub struct SignupEvent {
-    /// The sign-up, as its URLs name it.
+    /// Id of the sign-up in its URLs.
     job_id: String,
-    /// How it stands.
+    /// Status.
     status: Status,
-    /// Percent, 0–100; never goes back.
+    /// Progress in percent, 0–100; never decreases.
     progress: i32,
-    /// What is being done, for example `creating_schema`.
+    /// Current step, for example `creating_schema`; null if there is none.
     #[oai(skip_serializing_if_is_none)]
     current_step: Option<String>,
-    /// What came of it so far.
+    /// Result so far.
     result: SignupResult,
-    /// With FAILED: a stable code, for programs.
+    /// Stable error code; null unless the status is FAILED.
     #[oai(skip_serializing_if_is_none)]
     error_code: Option<String>,
-    /// With FAILED: why.
+    /// Error message; null unless the status is FAILED.
     #[oai(skip_serializing_if_is_none)]
     error_message: Option<String>,
-    /// When it happened.
+    /// Time of the event.
     timestamp: DateTime<Utc>,
-    /// Strictly increases.
+    /// Sequence number of the event; strictly increasing.
     seq: i64,
-    /// The `seq` of the event before it.
+    /// Sequence number of the event before this one.
     prev: i64,
 }
 
-/// What a sign-up has come to.
+/// Result of a sign-up.
 #[derive(Debug, Default, Object)]
 pub struct SignupResult {
-    /// A sentence for people.
+    /// Message for display.
     message: String,
-    /// Access token of the account's first session. Present with COMPLETED, for 15 minutes, where the sign-up made
+    /// Access token of the account's first session. Present with COMPLETED, for 15 minutes, if the sign-up created
     /// an account, and the same set of tokens at each reading; absent once its refresh token has been used or its
     /// session has ended.
     #[oai(skip_serializing_if_is_none)]
     access_token: Option<String>,
-    /// Its refresh token.
+    /// Refresh token of that session.
     #[oai(skip_serializing_if_is_none)]
     refresh_token: Option<String>,
-    /// Always `bearer`.
+    /// Token type: always `bearer`.
     #[oai(skip_serializing_if_is_none)]
     token_type: Option<String>,
-    /// Seconds until the access token expires.
+    /// Lifetime of the access token in seconds.
     #[oai(skip_serializing_if_is_none)]
     expires_in: Option<u64>,
-    /// With COMPLETED: the new workspace.
+    /// Id of the new workspace. Only with COMPLETED.
     #[oai(skip_serializing_if_is_none)]
     workspace_id: Option<WorkspaceId>,
-    /// What it is called.
+    /// Name of the new workspace.
     #[oai(skip_serializing_if_is_none)]
     workspace_name: Option<String>,
-    /// With COMPLETED, where payments are taken: the page to say how.
+    /// URL of the page to enter a payment method. Only with COMPLETED, where payments are enabled.
     #[oai(skip_serializing_if_is_none)]
     checkout_url: Option<String>,
 }
 
 impl SignupEvent {
-    /// A job's event as the holder of the sign-up's token sees it. COMPLETED comes with what was made, or not at
-    /// all: whoever reads it has nothing left to ask for.
+    /// A job's event as the holder of the sign-up's token sees it. COMPLETED comes with the result, or not at
+    /// all, so that its reader needs no further request.
     ///
     /// # Errors
     /// When the sign-up's end can't be delivered now.
@@ -122,26 +122,26 @@ impl SignupResult {
             self.token_type = Some(tokens.token_type);
             self.expires_in = Some(tokens.expires_in);
         } else if delivered.door.makes_account() {
-            "Your workspace is ready. Sign in to enter it.".clone_into(&mut self.message);
+            "Your workspace is ready. Sign in to use it.".clone_into(&mut self.message);
         }
         Ok(())
     }
 }
 
-/// What is going on, for people.
+/// The description of a step, for display.
 fn sentence(status: Status, step: Option<&str>) -> &'static str {
     match (status, step) {
         (Status::Completed, _) => "Your workspace is ready.",
-        (Status::Failed, _) => "The workspace could not be made.",
+        (Status::Failed, _) => "The workspace could not be created.",
         (Status::Cancelled, _) => "The sign-up was stopped.",
-        (Status::Pending | Status::Queued, _) => "Waiting to begin.",
+        (Status::Pending | Status::Queued, _) => "Waiting to start.",
         (Status::Running, Some("creating_user")) => "Creating your account.",
         (Status::Running, Some("creating_workspace")) => "Creating the workspace.",
         (Status::Running, Some("starting_billing")) => "Starting the subscription.",
-        (Status::Running, Some("creating_schema" | "running_migrations")) => "Preparing its storage.",
-        (Status::Running, Some("creating_member")) => "Adding its owner.",
-        (Status::Running, Some("seeding_defaults" | "finishing")) => "Almost there.",
-        (Status::Running, _) => "Checking what you entered.",
+        (Status::Running, Some("creating_schema" | "running_migrations")) => "Preparing the storage.",
+        (Status::Running, Some("creating_member")) => "Adding the owner.",
+        (Status::Running, Some("seeding_defaults" | "finishing")) => "Finishing.",
+        (Status::Running, _) => "Checking the input.",
     }
 }
 
@@ -149,7 +149,7 @@ fn sentence(status: Status, step: Option<&str>) -> &'static str {
 pub struct SignupStream(JobStream);
 
 impl SignupStream {
-    /// Opens the stream of a sign-up's job. All that it says names the sign-up by its token.
+    /// Opens the stream of a sign-up's job. All its events name the sign-up by its token.
     ///
     /// # Errors
     /// 404 when there is no such job.

@@ -1,5 +1,5 @@
-//! A sign-up, or whatever else makes a workspace, after it was accepted: its links, the wait for it, and what
-//! it ends with.
+//! A sign-up, or another request for a workspace, after it was accepted: its links, the wait for it, and its
+//! result.
 
 use domain::WorkspaceId;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use poem_openapi::Object;
 
 use super::super::Tokens;
 
-/// How long a request waits for its job.
+/// Maximum time that a request waits for its job.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A workspace on its way.
+/// A workspace that is being created.
 #[derive(Debug, Object)]
 pub struct SignupStarted {
-    /// Names it in its URLs. A secret: its holder gets the tokens.
+    /// Id of the sign-up in its URLs. A secret: its holder receives the tokens.
     job_id: String,
-    /// Its snapshot, for polling.
+    /// URL of the sign-up's snapshot, for polling.
     status_url: String,
-    /// Its events, for `EventSource`.
+    /// URL of the sign-up's events, for `EventSource`.
     stream_url: String,
 }
 
-/// An account with its first session.
+/// A new account with its first session.
 #[derive(Debug, Object)]
 pub(super) struct SignedUp {
     #[oai(flatten)]
     tokens: Tokens,
-    /// The new workspace.
+    /// Id of the new workspace.
     workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Name of the new workspace.
     workspace_name: String,
-    /// Where payments are taken and nothing was said to pay with: the page to say it.
+    /// URL of the page to enter a payment method, where payments are enabled and none was given; null otherwise.
     #[oai(skip_serializing_if_is_none)]
     checkout_url: Option<String>,
 }
@@ -49,7 +49,7 @@ impl From<Started> for SignupStarted {
 
 impl SignedUp {
     pub(super) fn of(app: &App, delivered: Delivered) -> Answer<Self> {
-        // A session that has just been opened can't be over.
+        // A session that has just been opened can't have ended.
         let opened = delivered.session.ok_or_else(ApiError::token_invalid)?;
         Ok(Self {
             tokens: Tokens::as_of(app, opened, delivered.opened_at)?,
@@ -60,11 +60,11 @@ impl SignedUp {
     }
 }
 
-/// Waits for the workspace, for as long as a request may: whether it is there. For routes that are
-/// `unhurried`. A request with an `Idempotency-Key` doesn't wait: its job is committed with its answer.
+/// Waits for the workspace, up to the limit of a request: whether it was created. For routes that are
+/// `no_deadline`. A request with an `Idempotency-Key` doesn't wait: its job is committed with its answer.
 ///
-/// # Errors
-/// Why it never will be; with the code that is given, unless there is a better one.
+/// The reason why it was not created; with the given code, unless there is a better one.
+/// Error of a sign-up that can't complete; with the given code, unless there is a more specific one.
 pub(crate) async fn is_ready(
     app: &App,
     visitor: &Visitor,
@@ -80,7 +80,7 @@ pub(crate) async fn is_ready(
 
 /// The job ended without a workspace.
 fn failed(end: &Snapshot, code: &'static str) -> ApiError {
-    let detail = end.event.error_message.as_deref().unwrap_or("it was stopped");
+    let detail = end.event.error_message.as_deref().unwrap_or("the job was cancelled");
     let said = end.error.as_ref().and_then(|error| error["code"].as_str());
     match said {
         Some("email_taken") => ApiError::conflict("email_taken", detail),
@@ -89,7 +89,7 @@ fn failed(end: &Snapshot, code: &'static str) -> ApiError {
     }
 }
 
-/// Refuses what has to do with payments where none are taken.
+/// Refuses payments where they are not enabled.
 pub(crate) fn takes_payments(app: &App) -> Answer<()> {
     let refused = |error: runtime::stripe::NotConfigured| {
         ApiError::unavailable("stripe_not_configured", error.to_string())

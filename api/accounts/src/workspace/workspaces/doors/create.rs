@@ -1,4 +1,4 @@
-//! Making a workspace of one's own.
+//! Creating a workspace for the caller.
 
 use api_kit::{Answer, App, SignedIn};
 use domain_accounts::{
@@ -10,23 +10,23 @@ use poem_openapi::{ApiResponse, Object, payload::Json};
 
 use crate::workspace::auth::{SignupStarted, is_ready};
 
-/// A workspace to make.
+/// A workspace to create.
 #[derive(Debug, Object)]
 pub struct NewWorkspace {
-    /// What it will be called: one line, at most 200 characters.
+    /// Name: one line, at most 200 characters.
     pub name: String,
-    /// Code of a payment that was made before there was a workspace for it, from the mail about it. The workspace then
-    /// has the plan that was paid for. Null makes a workspace on the free plan.
+    /// Code of a payment that was made before its workspace existed, from the email about it. The workspace then
+    /// has the plan of that payment. Null creates a workspace on the free plan.
     pub invite_code: Option<String>,
 }
 
-/// What making a workspace answers.
+/// The answer to the creation of a workspace.
 #[derive(ApiResponse)]
 pub enum WorkspaceAnswer {
-    /// The workspace is there.
+    /// The workspace.
     #[oai(status = 201)]
     Done(Json<Workspace>),
-    /// It takes longer: watch it.
+    /// Links to the job, which is still running.
     #[oai(status = 202)]
     OnItsWay(Json<SignupStarted>),
 }

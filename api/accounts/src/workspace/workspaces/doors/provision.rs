@@ -1,4 +1,4 @@
-//! Making a workspace for somebody, which is for staff.
+//! Creating a workspace for another user, by staff.
 
 use api_kit::{Answer, ApiError, App, SignedIn};
 use domain::WorkspaceId;
@@ -11,35 +11,35 @@ use poem_openapi::{ApiResponse, Object, payload::Json};
 
 use crate::workspace::auth::{SignupStarted, is_ready};
 
-/// A workspace to make, and whose it will be.
+/// A workspace to create, and its owner.
 #[derive(Debug, Object)]
 pub struct WorkspaceForOwner {
-    /// The owner's address.
+    /// Email address of the owner.
     pub email: String,
-    /// What the owner is called, if they have no account yet.
+    /// Full name of the owner, for a new account.
     pub full_name: String,
-    /// What the workspace will be called.
+    /// Name of the workspace.
     pub workspace_name: String,
-    /// False adds an example of a recordset; true by default.
+    /// Whether to create the workspace without the example recordset; true by default.
     pub skip_seed: Option<bool>,
 }
 
-/// A workspace made for a person.
+/// A workspace created for another user.
 #[derive(Debug, Object)]
 pub struct Provisioned {
-    /// The workspace.
+    /// Workspace id.
     workspace_id: WorkspaceId,
-    /// What it is called.
+    /// Workspace name.
     workspace_name: String,
 }
 
-/// What provisioning answers.
+/// The answer to provisioning.
 #[derive(ApiResponse)]
 pub enum ProvisionAnswer {
-    /// The workspace is there, and its owner has been written to.
+    /// The workspace, whose owner has been notified by email.
     #[oai(status = 200)]
     Done(Json<Provisioned>),
-    /// It takes longer: watch it.
+    /// Links to the job, which is still running.
     #[oai(status = 202)]
     OnItsWay(Json<SignupStarted>),
 }
@@ -50,7 +50,7 @@ pub(super) async fn provision(
     workspace: &WorkspaceForOwner,
 ) -> Answer<ProvisionAnswer> {
     if !users::is_staff(&app.database.pool, caller.user).await? {
-        return Err(ApiError::forbidden("this is for the installation's staff"));
+        return Err(ApiError::forbidden("this endpoint requires a staff account of the installation"));
     }
     let new = NewProvision {
         email: &workspace.email,

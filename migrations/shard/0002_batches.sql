@@ -2,6 +2,8 @@
 -- without a worker; the dispatcher's leader moves it on. Children count by deltas, so that no child's end
 -- waits for another's.
 
+-- Runs with search_path = shard.
+
 create table job_batches (
     job_id       uuid primary key,                -- the parent
     workspace_id uuid,
@@ -33,6 +35,26 @@ $$;
 
 create trigger count_child after insert on finished_jobs
     for each row when (new.batch_id is not null) execute function count_child();
+
+-- Moves failed and cancelled jobs, whose rows the caller holds, back to those that wait, with their attempts given back.
+-- Batches count them as not over. `keyed`: they keep their unique keys, which the caller has taken for them again.
+create function restart_jobs(ids uuid[], keyed boolean) returns table (id uuid, epoch bigint, pool text)
+language sql as $$
+    with gone as (
+        delete from finished_jobs f where f.id = any(ids) returning f.*
+    ), uncounted as (
+        insert into job_batch_deltas (batch_id, failed, cancelled)
+        select batch_id, -count(*) filter (where state = 'failed'), -count(*) filter (where state = 'cancelled')
+          from gone where batch_id is not null group by batch_id
+    )
+    insert into jobs as j (id, workspace_id, kind, version, pool, payload, origin, priority, run_at, attempt,
+           max_attempts, epoch, error, created_at, fence, checkpoints, unique_key, batch_id, isolate)
+    select g.id, g.workspace_id, g.kind, g.version, g.pool, g.payload, g.origin, g.priority, now(), 0,
+           g.max_attempts, g.epoch + 1, g.error, g.created_at, g.epoch + 1, g.checkpoints,
+           case when keyed then g.unique_key end, g.batch_id, g.crashes > 0
+      from gone g
+    returning j.id, j.epoch, j.pool
+$$;
 
 -- Opens a batch: its parent runs from now on.
 create function shard_api.open_batch(workspace uuid, parent uuid, title text, origin jsonb, on_failure text,
@@ -76,6 +98,4 @@ begin
 end
 $$;
 
-revoke execute on function shard_api.open_batch(uuid, uuid, text, jsonb, text, jsonb) from public;
-revoke execute on function shard_api.grow_batch(uuid, bigint) from public;
-revoke execute on function shard_api.seal_batch(uuid) from public;
+revoke execute on all functions in schema shard_api from public;

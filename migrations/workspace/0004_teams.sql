@@ -1,18 +1,5 @@
--- People: what members show of themselves here, the tours they have taken, and teams.
+-- Teams: groups of members, below each other.
 -- Runs with search_path = the tenant's schema, shard_api, ext.
-
-alter table members
-    add column display_name text,
-    add column onboarded_at timestamptz;          -- has been shown around
-
--- Where someone was shown around.
-create table member_tours (
-    member_id  uuid not null references members on delete cascade,
-    tour_id    text not null,
-    status     text not null check (status in ('completed', 'skipped')),
-    updated_at timestamptz not null default now(),
-    constraint member_tours_pkey primary key (member_id, tour_id)
-);
 
 -- Who changes which team stands below which holds this table's lock: nobody closes a circle unseen.
 create table teams (

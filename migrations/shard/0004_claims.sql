@@ -1,5 +1,40 @@
--- A claim changes no index. It is an update within the row's page then, which costs half of what it did: what
--- runs is found by a table of its own, where a claim of hundreds of jobs is one row.
+-- Claims: which worker has which job, how a job gets its holder and how it leaves it.
+-- Runs with search_path = shard.
+
+-- Worker processes: what they can take, and when they were last heard of.
+create table workers (
+    id           uuid primary key,
+    host         text not null,
+    pid          integer not null,
+    version      text not null,
+    slots        jsonb not null,                  -- pool → how many jobs at once
+    lease        interval not null default '15 s', -- that it was told: silent for twice as long, it counts as gone
+    state        text not null default 'taking' check (state in ('taking', 'paused', 'leaving')), -- by its own word
+    asked        text check (asked in ('pause', 'drain')), -- by an operator: to take nothing more, or to leave
+    started_at   timestamptz not null default now(),
+    heartbeat_at timestamptz not null default now()
+);
+
+-- When a scheduler that Redis answers last stood by: a leader that Redis does not answer gives up the lead only if
+-- another one can do better.
+create table leader_standby (
+    only_row boolean primary key default true check (only_row),
+    seen_at  timestamptz not null
+);
+
+-- How runs ended, by the minute. Workers add what they have counted in memory with each renewal of their
+-- leases, so a worker that is killed takes the figures since its last one with it.
+create table job_throughput (
+    minute       timestamptz not null,
+    pool         text not null,
+    kind         text not null,
+    outcome      text not null check (outcome in ('completed', 'failed', 'cancelled', 'retried', 'returned')),
+    runs         bigint not null,               -- runs that ended so
+    run_seconds  double precision not null,     -- and how long they took together
+    first_runs   bigint not null,               -- of them, their job's first
+    wait_seconds double precision not null,     -- and how long those jobs had been due before it
+    primary key (minute, pool, kind, outcome)
+) with (fillfactor = 70);
 
 -- Which jobs have been claimed together, so that those that run can be found without an index on the state. A
 -- note says too much as soon as one of its jobs has ended or waits again; the leader shortens and removes them.
@@ -10,11 +45,6 @@ create table job_claims (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 alter table job_claims alter column jobs set storage plain;
-
--- Of what runs already, a claim each, also of what its worker has let go of; parents of batches have no lease.
-update jobs set claimed_at = now() where state = 'running' and lease_until is not null and claimed_at is null;
-insert into job_claims (claimed_at, jobs)
-select claimed_at, array[id] from jobs where state = 'running' and lease_until is not null;
 
 -- The jobs that have a holder, or had one that has let go of them: from the notes by the primary key, however many
 -- jobs the planner believes there are.
@@ -42,20 +72,6 @@ $$;
 
 create view running_jobs as select * from noted_jobs();
 
--- The smallest id of a job that could be made at that time: ids are UUIDv7 (RFC 9562), which begin with milliseconds.
-create function id_made_at(at timestamptz) returns uuid language sql stable as $$
-    select (lpad(to_hex(greatest(extract(epoch from at) * 1000, 0)::bigint), 12, '0') || repeat('0', 20))::uuid
-$$;
-
--- What is too old is found by its id.
-drop index finished_jobs_by_end;
-
--- Neither of them says anything of the state any more. Room in each page for a second version of all its rows:
--- what was enqueued together is claimed together.
-drop index jobs_leases, jobs_lanes;
-create index jobs_lanes on jobs (pool, tenant, kind, priority, run_at, id);
-alter table jobs set (fillfactor = 45);
-
 -- How the live jobs of each lane stand: all that the index has, less those that run.
 create view live_lanes as
 with running as materialized (
@@ -81,27 +97,12 @@ select l.pool, l.tenant, l.kind, l.priority, coalesce(r.jobs, 0) as running,
              limit 1) end as due_since
   from live l left join running r using (pool, tenant, kind, priority);
 
-create or replace function room_under(limited uuid, of_subject uuid, of_whole boolean, of_kind text, most_running integer,
-                                      most_starts integer, in_period interval)
-returns integer language plpgsql as $$
-declare
-    room integer := 2147483647;
-begin
-    if most_running is not null then
-        select most_running - count(*) into room from running_jobs
-         where worker is not null and (of_whole or tenant = of_subject) and (of_kind is null or kind = of_kind);
-    end if;
-    if most_starts is not null then
-        select least(room, most_starts - coalesce(sum(s.started), 0)::integer) into room from job_starts s
-         where s.limit_id = limited and s.subject = of_subject and s.opened_at + in_period > clock_timestamp();
-    end if;
-    return greatest(room, 0);
-end
-$$;
+-- The two statements that every job goes through, as cheap as they can be. Both run by plans that are made
+-- once and don't depend on statistics: a queue is empty at one moment and holds a million jobs at the next.
 
 -- Claims those of the jobs that are due, waiting, not paused and within their limits. Limits are decided
 -- here, one claim after the other, so that they hold however many dispatchers there are for a moment.
-create or replace function claim_jobs(wanted uuid[], claimer uuid, lease interval) returns setof jobs
+create function claim_jobs(wanted uuid[], claimer uuid, lease interval) returns setof jobs
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -179,10 +180,11 @@ begin
 end
 $$;
 
--- Moves jobs to the finished ones, and answers for those whose fence is still their holder's: the epoch of
--- the transition, and the counts of the last checkpoint where there was one.
-create or replace function end_jobs(ids uuid[], fences bigint[], states text[], progresses jsonb[], results jsonb[],
-                                    errors jsonb[])
+-- Moves jobs to the finished ones, and answers for those that it has moved: the epoch of the transition, and the counts
+-- of the last checkpoint where there was one. A job is moved if its fence is still its holder's or, where no fence is
+-- given, in any case: the caller holds its row, and its progress stays. Arrays may be null, except for ids and states.
+create function end_jobs(ids uuid[], fences bigint[], states text[], progresses jsonb[], results jsonb[],
+                         errors jsonb[], crashed integer[])
 returns table (id uuid, epoch bigint, done bigint, failed bigint, skipped bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -200,14 +202,17 @@ begin
         with gone as (
             -- Row by row in the order of the ids: `ordered` is small, and a primary key leads from it.
             delete from jobs j
-             using (select * from unnest(ids, fences, states, progresses, results, errors)
-                               as e(id, fence, state, progress, result, error)
+             using (select * from unnest(ids, fences, states, progresses, results, errors, crashed)
+                               as e(id, fence, state, progress, result, error, crashes)
                      order by id) ordered
-             where j.id = ordered.id and j.fence = ordered.fence and j.state = 'running'
+             where j.id = ordered.id
+               and (ordered.fence is null or j.fence = ordered.fence and j.state = 'running')
             returning j.id, j.workspace_id, j.kind, j.version, j.pool, j.payload, j.origin, j.priority, ordered.state,
-                      j.attempt, j.max_attempts, case when ordered.state = 'completed' then 0 else j.crashes end,
-                      j.epoch + 1, ordered.progress, ordered.result, coalesce(ordered.error, j.error), j.created_at,
-                      j.started_at, j.checkpoints, j.unique_key, j.batch_id
+                      j.attempt, j.max_attempts,
+                      case when ordered.state = 'completed' then 0 else coalesce(ordered.crashes, j.crashes) end,
+                      j.epoch + 1, case when ordered.fence is null then j.progress else ordered.progress end,
+                      ordered.result, coalesce(ordered.error, j.error), j.created_at, j.started_at, j.checkpoints,
+                      j.unique_key, j.batch_id
         )
         insert into finished_jobs as f (id, workspace_id, kind, version, pool, payload, origin, priority, state,
                attempt, max_attempts, crashes, epoch, progress, result, error, created_at, started_at,
