@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Client, TestApp};
+use crate::{Client, TestApp, cluster::wait_until};
 
 impl TestApp {
     /// Does something behind the scenes.
@@ -11,6 +11,21 @@ impl TestApp {
             .execute(&self.database.pool)
             .await
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
+    /// Lets no workspace be made from now on.
+    pub async fn pause_provisioning(&self) {
+        let pause = json!({ "kind": "workspaces.provision", "reason": "a test" });
+        self.operator().post("/pauses", pause).await.expect(201);
+    }
+
+    /// Waits until a workspace is asked for, and cancels its job.
+    pub async fn stop_provisioning(&self) {
+        let waiting = "select count(*) from shard.jobs where kind = 'workspaces.provision'";
+        wait_until("a workspace is asked for", || async { self.count(waiting).await == 1 }).await;
+        let jobs = self.operator().get("/jobs?kind=workspaces.provision").await.expect(200);
+        let job = jobs["items"][0]["job_id"].as_str().expect("a job has an id").to_owned();
+        self.operator().post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
     }
 
     /// Sets the allowlist of an owner's workspace, behind the scenes: also to one that shuts the owner out.

@@ -104,3 +104,12 @@ async fn a_download_link_is_valid_only_from_allowed_networks() {
     app.let_in_from(&owner, "{127.0.0.0/8}").await;
     are_good(&app, &links).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_an_export_that_did_not_finish_is_not_served() {
+    let app = TestApp::start().await;
+    let owner = app.owner().await;
+    let [_, _, file] = Files::new(&owner).await.links(&owner).await;
+    app.run("update shard.finished_jobs set state = 'failed' where kind = 'records.export'").await;
+    assert_eq!(app.anonymous().get(&file).await.error(409), "export_not_finished");
+}

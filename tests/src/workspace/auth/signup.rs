@@ -341,3 +341,12 @@ async fn the_account_that_a_killed_attempt_is_still_committing_is_the_sign_ups_o
 
     attempt.expect("the account is there, and ours");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_sign_up_that_is_stopped_is_told_so() {
+    let app = TestApp::start().await;
+    app.pause_provisioning().await;
+    let visitor = app.anonymous();
+    let (answer, ()) = tokio::join!(visitor.post("/auth/signup", new_signup()), app.stop_provisioning());
+    assert_eq!(answer.error(409), "signup_failed");
+}

@@ -245,3 +245,15 @@ async fn without_stripe_every_route_of_invites_is_refused() {
         assert_eq!(reply.error(503), "stripe_not_configured");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clerk_id_is_of_one_account() {
+    let stripe = Stripe::start().await;
+    let app = stripe.start_app(&[]).await;
+    app.owner().await;
+    app.run("update control.users set clerk_id = 'user_2abc'").await;
+    let (code, _) = invite(&stripe, &app).await;
+    let body = json!({"invite_code": code, "clerk_id": "user_2abc", "company_name": "Engines"});
+    let refused = app.anonymous().post("/auth/signup/stripe-invite", body).await;
+    assert_eq!(refused.error(409), "clerk_id_taken");
+}

@@ -107,3 +107,13 @@ async fn a_request_with_a_key_makes_one_workspace_however_often_it_is_sent() {
 
     assert_eq!(ada.get("/auth/me").await.expect(200)["workspaces"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_workspace_whose_making_is_stopped_is_told_so() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    app.pause_provisioning().await;
+    let making = post_and_wait(&ada, "/workspaces", json!({ "name": "Second" }));
+    let (answer, ()) = tokio::join!(making, app.stop_provisioning());
+    assert_eq!(answer.error(409), "provisioning_failed");
+}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::post_and_wait;
 use crate::{
     Client, TestApp,
+    app::new_signup,
     mailbox::{mails_to, parameter},
 };
 
@@ -112,4 +113,23 @@ async fn only_staff_provisions_and_only_what_is_valid() {
     let asked = json!({"email": email, "full_name": "Ada", "workspace_name": "Second"});
     assert_eq!(post_and_wait(&staff, "/workspaces/provision", asked).await.error(409), "user_inactive");
     assert_eq!(app.count("select count(*) from control.signups where door = 'provision'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_for_an_address_that_is_not_verified_or_is_signing_up() {
+    let app = TestApp::start().await;
+    let staff = staff(&app).await;
+    let asked =
+        |email: &Value| json!({"email": email, "full_name": "Ada Lovelace", "workspace_name": "Second"});
+    let unverified = new_signup();
+    app.anonymous().post("/auth/signup", unverified.clone()).await.expect(201);
+    let refused = post_and_wait(&staff, "/workspaces/provision", asked(&unverified["email"])).await;
+    assert_eq!(refused.error(409), "address_not_verified");
+
+    app.pause_provisioning().await;
+    let signing_up = new_signup();
+    app.anonymous().post("/auth/signup/async", signing_up.clone()).await.expect(202);
+    let refused = post_and_wait(&staff, "/workspaces/provision", asked(&signing_up["email"])).await;
+    assert_eq!(refused.error(409), "signup_pending");
+    app.stop_provisioning().await;
 }
