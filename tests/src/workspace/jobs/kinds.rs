@@ -122,7 +122,7 @@ async fn the_routes_of_a_section_know_no_jobs_of_other_kinds() {
         reply.error(404);
     }
     let cancelled = owner.post("/recordsets/import/jobs/cancel-all", json!({})).await.expect(200);
-    assert_eq!(cancelled, json!({ "cancelled": 0, "requested": 0 }));
+    assert_eq!(cancelled, json!({ "cancelled": 0, "requested": 0, "more": false }));
     assert_eq!(owner.get("/recordsets/import/jobs").await.expect(200)["total"], 0);
     owner.post(&format!("/jobs/{job}/cancel"), json!({})).await.expect(200);
     assert_eq!(end_of(&owner, &job).await["status"], "CANCELLED");
