@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(read(json!({})), Some(Patch::Absent));
         assert_eq!(read(json!({ "note": null })), Some(Patch::Null));
         assert_eq!(read(json!({ "note": "n" })), Some(Patch::Value("n".to_owned())));
-        assert_eq!(read(json!({ "note": 1 })), None);
+        assert_eq!(read(json!({ "note": ["n"] })), None);
     }
 
     #[test]

@@ -144,7 +144,7 @@ mod tests {
         let checksum = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&checksum.to_be_bytes());
         let refused = small(&png).unwrap_err();
-        assert_eq!(refused.to_string(), "must have at most 8192 by 8192 pixels");
+        assert_eq!(refused.to_string(), "file: must have at most 8192 by 8192 pixels");
     }
 
     fn crc32(bytes: &[u8]) -> u32 {
