@@ -56,7 +56,7 @@ async fn what_may_be_there_at_the_next_start_is_code_1() {
     std::fs::write(cluster.folder.path().join("file"), "a file, and no folder").unwrap();
     let (code, said) = cluster.run_to_end("imports", &[], &[("STORAGE_URL", &no_folder)]);
     assert_eq!(code, 1, "{said}");
-    assert!(one_line(&said).starts_with("STORAGE_URL: the file store can't be written to"), "{said}");
+    assert!(one_line(&said).starts_with("STORAGE_URL: the file storage can't be written to"), "{said}");
 
     // With any value of LOG.
     let closed_port = format!("redis://127.0.0.1:{}/0", crate::cluster::free_port());
