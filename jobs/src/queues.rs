@@ -1,5 +1,5 @@
 //! State of the queues: waiting and running jobs of each pool, their amount of work, and the slots that they
-//! need. Everything is read from the ledger, the roster and the throughput; nothing is stored.
+//! need. Everything is read from the ledger, the worker registry and the throughput; nothing is stored.
 //!
 //! [`Gauge`] is for frequent reads: it counts at most every two seconds, and the less often the
 //! longer counting takes.

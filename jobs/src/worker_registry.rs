@@ -1,4 +1,4 @@
-//! The roster of worker processes: their pools, heartbeats, and the operator's
+//! The registry of worker processes: their pools, heartbeats, and the operator's
 //! commands to them. A worker obeys its row: it reads it with each renewal of its leases, and at once
 //! when notified over the bus.
 

@@ -56,7 +56,7 @@ pub(crate) const SIGN_IN: &[&str] = &[
 /// The route of an operator's single-use token that opens a session: `/ops/users/{user_id}/impersonation`.
 const HANDS_OUT: (&str, &str) = ("/ops/users/", "/impersonation");
 
-/// Routes of others' notices, each of which has an id by which it is taken once.
+/// Routes of external webhook events, each with an id by which it is taken once.
 const WEBHOOK_EVENTS: &[&str] = &["/webhooks/stripe"];
 
 /// One request with a key.

@@ -28,9 +28,9 @@ async fn messages_are_listed_retried_and_discarded_by_their_type_id() {
           "id": "[id]",
           "kind": "engine.no_op",
           "payload": {
-            "ignore_cancel": false,
             "fails": true,
             "failures": 0,
+            "ignore_cancel": false,
             "lines": 0,
             "report_ms": 0,
             "sleep_ms": 0

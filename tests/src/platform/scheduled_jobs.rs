@@ -103,7 +103,7 @@ async fn what_breaks_a_rule_is_refused_by_field() {
     for (own, field, reason) in [
         (json!({ "name": " " }), "name", "must not be empty"),
         (json!({ "cron_expression": "0 0 0 * * *" }), "cron_expression", "must have five fields"),
-        (json!({ "cron_expression": "0 0 30 2 *" }), "cron_expression", "never comes"),
+        (json!({ "cron_expression": "0 0 30 2 *" }), "cron_expression", "never matches"),
         (json!({ "cron_expression": "every day" }), "cron_expression", "must have five fields"),
         (json!({ "timezone": "Moon" }), "timezone", "must be a time zone"),
         (json!({ "run_at": "2099-01-01T00:00:00Z" }), "run_at", "give this or cron_expression"),
