@@ -27,12 +27,7 @@ impl ModulesApi {
 
     /// Show a module's settings
     #[oai(path = "/:module", method = "get", operation_id = "get_module")]
-    async fn get(
-        &self,
-        can: Can<ViewModules>,
-        /// Module name.
-        module: Path<String>,
-    ) -> Answer<Json<Module>> {
+    async fn get(&self, can: Can<ViewModules>, module: Path<String>) -> Answer<Json<Module>> {
         Ok(Json(modules::get(&mut can.read().await?, &module).await?))
     }
 
@@ -46,12 +41,7 @@ impl ModulesApi {
     ///
     /// Enables a disabled module, and disables an enabled one.
     #[oai(path = "/:module/toggle", method = "post", operation_id = "toggle_module")]
-    async fn toggle(
-        &self,
-        can: Can<ManageModules>,
-        /// Module name.
-        module: Path<String>,
-    ) -> Answer<Json<Module>> {
+    async fn toggle(&self, can: Can<ManageModules>, module: Path<String>) -> Answer<Json<Module>> {
         can.change(async |db| modules::toggle(db, &module).await).await.map(Json)
     }
 
@@ -62,7 +52,6 @@ impl ModulesApi {
     async fn update(
         &self,
         can: Can<ManageModules>,
-        /// Module name.
         module: Path<String>,
         changes: Body<ModuleChanges>,
     ) -> Answer<Json<Module>> {

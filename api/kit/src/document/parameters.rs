@@ -12,6 +12,7 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("path", "job_id", "Job id; for a sign-up, the token from the answer to its start."),
     ("path", "key_id", "API key id."),
     ("path", "member_id", "Member id: the membership in one workspace, not the account."),
+    ("path", "module", "Module name."),
     ("path", "msg_id", "Message id."),
     ("path", "permission", "Name of the permission."),
     ("path", "pool", "Pool name."),
