@@ -61,7 +61,7 @@ pub async fn reading(conn: &mut PgConnection, principal: &Principal) -> Result<O
     let gone = || Error::unauthenticated("the token is invalid or has expired");
     let bearer = bearer(conn, principal).await?.ok_or_else(gone)?;
     if !Scope::Read.is_in(&bearer.scopes) {
-        return Err(Error::forbidden("this needs the scope read"));
+        return Err(Error::forbidden("the scope read is required"));
     }
     Ok(Some(bearer))
 }

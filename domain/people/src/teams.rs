@@ -285,7 +285,9 @@ async fn may_change(db: &mut WorkspaceDb, reach: Reach, id: TeamId) -> Result<()
     .fetch_one(db.conn())
     .await?;
     if reach == Reach::Own && !row.leads {
-        return Err(Error::forbidden("this needs the permission teams:edit, or to be a lead of the team"));
+        return Err(Error::forbidden(
+            "the permission teams:edit or the role of a lead of the team is required",
+        ));
     }
     Ok(())
 }

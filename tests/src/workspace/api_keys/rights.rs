@@ -71,7 +71,8 @@ async fn a_key_manages_keys_with_the_scope_for_it_and_gives_no_more_than_it_has(
     for more in ["write", "*"] {
         let refused =
             auth.post("/api-keys", json!({"name": "x", "scopes": ["read", more]})).await.expect(403);
-        assert_eq!(refused["detail"], format!("a key with the scope {more} may do what you may not"));
+        let detail = format!("you cannot give a key the scope {more}: it would exceed your own permissions");
+        assert_eq!(refused["detail"], detail);
     }
     // Nor by the secret of a stronger one, nor by making a weaker one stronger.
     let path = format!("/api-keys/{}", everything["id"].as_str().unwrap());

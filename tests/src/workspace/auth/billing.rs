@@ -87,7 +87,7 @@ async fn a_sign_up_without_a_payment_method_gets_a_checkout_url_either_way() {
     let mut paid = crate::stripe::paid_checkout("payer@example.com");
     paid["customer"] = "cus_0".into();
     stripe.tell(&app, "checkout.session.completed", &paid).await.expect(200);
-    let subscription = Some("sub_whoever@example.com".to_owned());
+    let subscription = Some("sub_payer@example.com".to_owned());
     assert_eq!(
         billed(&app, &answer["workspace_id"]).await,
         ("growth".to_owned(), Some("cus_0".to_owned()), subscription)
