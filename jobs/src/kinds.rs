@@ -70,6 +70,15 @@ fn is_known(kind: &str) -> bool {
     kind == batch::KIND || named(kind).is_some()
 }
 
+/// Whether a selection has all kinds that this release knows.
+pub(crate) fn are_all_known(selected: &[String]) -> bool {
+    all()
+        .iter()
+        .map(|kind| kind.name)
+        .chain([batch::KIND])
+        .all(|kind| selected.iter().any(|name| name == kind))
+}
+
 /// The kinds on whose jobs a caller may not perform an operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Denied {

@@ -45,13 +45,14 @@ pub struct Throughput {
     pub cancelled: i64,
     /// Number of runs that failed and will be retried.
     pub retried: i64,
-    /// Number of runs that gave their job back without a failure: handed back, snoozed, or without a database.
+    /// Number of runs that gave their job back without a failure: handed back, snoozed, or stopped because the
+    /// database or the file storage was unreachable.
     pub returned: i64,
     /// Total duration of all these runs in seconds.
     pub run_seconds: f64,
     /// Number of these runs that were their job's first.
     pub first_runs: i64,
-    /// Total waiting time in seconds of the jobs of those from due time to start.
+    /// Total waiting time in seconds of the jobs of these first runs, from due time to start.
     pub wait_seconds: f64,
 }
 

@@ -272,6 +272,9 @@ impl ApiError {
 impl<E: Into<domain::Error>> From<E> for ApiError {
     fn from(error: E) -> Self {
         let (kind, said, cause) = error.into().into_parts();
+        if let (ErrorKind::NotFound | ErrorKind::Conflict(_), Some(cause)) = (&kind, &cause) {
+            tracing::debug!(error = ?cause, "refused by the database");
+        }
         let answer = |status, code| Self::new(status, code, said.clone());
         match kind {
             ErrorKind::NotFound => answer(StatusCode::NOT_FOUND, "record_not_found"),
@@ -327,12 +330,12 @@ impl ResponseError for ApiError {
 pub(crate) const DOCUMENTED: [(StatusCode, &str); 14] = [
     (StatusCode::BAD_REQUEST, "The body is not valid JSON, or the request cannot be read"),
     (StatusCode::UNAUTHORIZED, "No valid credential"),
-    (StatusCode::PAYMENT_REQUIRED, "A limit of the plan is reached"),
+    (StatusCode::PAYMENT_REQUIRED, "A limit is reached, or the payment was refused"),
     (StatusCode::FORBIDDEN, "The caller lacks the permission"),
     (StatusCode::NOT_FOUND, "The resource does not exist, or the caller may not see it"),
     (StatusCode::REQUEST_TIMEOUT, "The request body arrived too slowly"),
     (StatusCode::CONFLICT, "Not possible in the resource's present state"),
-    (StatusCode::GONE, "The resource was permanently removed"),
+    (StatusCode::GONE, "The resource is no longer valid"),
     (StatusCode::PAYLOAD_TOO_LARGE, "The request body is larger than the route accepts"),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The route requires another content type"),
     (StatusCode::UNPROCESSABLE_ENTITY, "Values are missing or invalid; `fields` has the reasons"),

@@ -138,7 +138,7 @@ pub async fn create(
 ) -> Result<(PersonalToken, String), Error> {
     // It would outlive the impersonation.
     if actor.impersonator_id.is_some() {
-        return Err(Error::forbidden("impersonators cannot create personal tokens"));
+        return Err(Error::forbidden("staff acting as another user cannot create personal tokens"));
     }
     let mut errors = FieldErrors::new();
     let mut note = |field: &str, reason: &str| errors.insert(field.to_owned(), vec![reason.to_owned()]);

@@ -218,8 +218,8 @@ impl Grants {
         self.reach(permission) == Ok(Reach::All)
     }
 
-    /// Whether the caller may grant a scope to a key: a key has the permissions of an admin, within its scopes,
-    /// so that a caller who granted more than their own would gain it by that key.
+    /// Whether the caller may grant a scope to a key: only with all permissions that an admin has in that scope, so that
+    /// no caller gains by a key what they lack.
     #[must_use]
     pub fn may_give(&self, scope: Scope) -> bool {
         let is_covered = !self.is_acting && self.scopes.as_ref().is_none_or(|scopes| scope.is_in(scopes));

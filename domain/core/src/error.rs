@@ -41,7 +41,7 @@ pub enum ErrorKind {
     WrongCredentials,
     /// A limit was exceeded. 429 with the code given here, with the seconds to wait.
     TooMany(&'static str, u64),
-    /// The means of payment was refused. 402 `payment_refused`.
+    /// The payment method was refused. 402 `payment_refused`.
     PaymentRefused,
     /// The plan's limit is reached. 402 `limit_exceeded`.
     LimitExceeded,
@@ -158,7 +158,7 @@ impl Error {
         Self::too_many("sign_in_locked", seconds, message)
     }
 
-    /// The means of payment was refused. 402 `payment_refused`.
+    /// The payment method was refused. 402 `payment_refused`.
     pub fn payment_refused(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::PaymentRefused, message)
     }

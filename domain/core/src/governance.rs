@@ -25,7 +25,8 @@ pub struct Governance {
     /// Maximum time since the sign-in, in seconds, after which members must sign in again; null for no limit
     /// while the session is in use.
     pub session_duration_secs: Option<i32>,
-    /// Minimum length of new passwords, in characters, of accounts that the workspace manages.
+    /// Minimum length of new passwords, in characters, of accounts that the workspace manages or that accept its
+    /// invitation.
     pub password_min_length: i32,
     /// IP addresses and networks that access is allowed from; empty for any address.
     pub ip_allowlist: Vec<String>,
@@ -40,9 +41,11 @@ pub struct GovernanceChanges {
     pub audit_retention_days: Option<i32>,
     /// Maximum time since the sign-in, 300 to 31536000 seconds; null for no limit while the session is in use.
     pub session_duration_secs: Patch<i32>,
-    /// Minimum length of new passwords, 10 to 128 characters.
+    /// Minimum length of new passwords, 10 to 128 characters, of accounts that the workspace manages or that accept its
+    /// invitation.
     pub password_min_length: Option<i32>,
-    /// IP addresses, and networks in CIDR notation; at most 100. Must include the caller's own address.
+    /// IP addresses, and networks in CIDR notation, that access is allowed from; at most 100. Empty for any address;
+    /// otherwise the caller's own must be included.
     pub ip_allowlist: Option<Vec<String>>,
 }
 

@@ -442,7 +442,8 @@ fn once(at: DateTime<Utc>) -> Result<Timing, Error> {
 }
 
 /// The rules of what is neither timing nor action.
-fn checked(plan: Plan) -> Result<Plan, Error> {
+fn checked(mut plan: Plan) -> Result<Plan, Error> {
+    plan.description = plan.description.map(|text| text.trim().to_owned());
     let mut errors = FieldErrors::new();
     let mut refuse = |field: &str, reason: String| {
         errors.entry(field.to_owned()).or_default().push(reason);

@@ -34,7 +34,7 @@ pub struct Team {
     pub is_active: bool,
     /// Number of members.
     pub member_count: i64,
-    /// Account id of the creator; null if it was an API key or the account is deleted.
+    /// User id of the creator; null if it was an API key or the account is deleted.
     pub created_by: Option<UserId>,
     /// Creation time.
     pub created_at: DateTime<Utc>,

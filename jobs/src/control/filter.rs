@@ -3,7 +3,11 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{JobId, kinds::Denied, watch::Status};
+use crate::{
+    JobId,
+    kinds::{self, Denied},
+    watch::Status,
+};
 
 /// A filter of a workspace's jobs: those that match all that is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,9 +36,10 @@ impl Filter {
         self
     }
 
-    /// Whether all jobs match.
+    /// Whether all jobs match, but for those of kinds that this release does not know.
     pub(crate) fn is_none(&self) -> bool {
-        *self == Self::default()
+        let is_of_all_kinds = self.kinds.is_empty() || kinds::are_all_known(&self.kinds);
+        is_of_all_kinds && Self { kinds: Vec::new(), ..self.clone() } == Self::default()
     }
 
     /// The status in the ledger's form: the state, and whether it is due.

@@ -100,9 +100,9 @@ async fn a_permanently_failed_job_is_listed_with_its_error_payload_and_log() {
       ],
       "max_attempts": 8,
       "payload": {
-        "ignore_cancel": false,
         "fails": true,
         "failures": 0,
+        "ignore_cancel": false,
         "lines": 0,
         "report_ms": 0,
         "sleep_ms": 0

@@ -196,8 +196,8 @@ impl KeysApi {
     /// Change an API key's settings
     ///
     /// A change that lets the key do more (another scope, a wider allowlist, a higher rate, the end of a pause)
-    /// needs all permissions that the key then has through its maker, and a role not below the maker's (403
-    /// otherwise).
+    /// needs all permissions that the key then has through the user that it acts for, and a role not below
+    /// that user's (403 otherwise).
     #[oai(path = "/:key_id", method = "patch", operation_id = "update_key", tag = "Fails::KeyRevoked")]
     async fn update(
         &self,

@@ -42,8 +42,8 @@ pub struct StripeWebhookApi;
 impl StripeWebhookApi {
     /// Receive a webhook event from Stripe
     ///
-    /// `checkout.session.completed` gives a workspace its plan, or emails a code to a payer who has no
-    /// workspace for it. `customer.subscription.*` changes the plan. Other events are accepted and have no
+    /// `checkout.session.completed` and `checkout.session.async_payment_succeeded` give a workspace its plan, or
+    /// email a code to a payer who has no workspace for it. `customer.subscription.*` changes the plan. Other events are accepted and have no
     /// effect. An event only names an object: its present state is fetched from Stripe, so events may come
     /// late, repeated or in any order. 503 `stripe_unavailable` if Stripe does not answer; Stripe then sends
     /// the event again. A signature is valid for five minutes.

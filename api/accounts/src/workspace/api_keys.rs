@@ -78,8 +78,8 @@ impl ApiKeysApi {
 
     /// Issue an API key
     ///
-    /// Only this answer shows the whole key. A key has the permissions of an admin, within its
-    /// scopes, and is granted no more than its issuer has (403). The plan limits the number of keys that are
+    /// Only this answer shows the whole key. A key has the permissions of the user that it acts for (`created_by`),
+    /// within its scopes, and is granted no more than its issuer has (403). The plan limits the number of keys that are
     /// neither revoked nor expired (402 `limit_exceeded`).
     #[oai(path = "/", method = "post", operation_id = "create_api_key", tag = "Fails::LimitExceeded")]
     async fn create(&self, can: Can<ManageApiKeys>, key: Body<NewKey>) -> Answer<Created<IssuedApiKey>> {
@@ -131,8 +131,8 @@ impl ApiKeysApi {
     /// Change an API key's settings
     ///
     /// A change that lets the key do more (another scope, a wider allowlist, a higher rate, the end of a pause)
-    /// needs all permissions that the key then has through its maker, and a role not below the maker's (403
-    /// otherwise).
+    /// needs all permissions that the key then has through the user that it acts for, and a role not below
+    /// that user's (403 otherwise).
     #[oai(
         path = "/:api_key_id",
         method = "patch",

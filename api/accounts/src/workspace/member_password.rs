@@ -53,7 +53,7 @@ impl MemberPasswordApi {
         let (admin, member) = (admin(&can, workspace_id.0)?, user_id.0);
         can.change_shared(async |tx, _| peers::mail_reset(tx, admin, member, &link, &can.actor()).await)
             .await?;
-        Ok(Json(ResetMailed { message: "An email about resetting the password was sent.".to_owned() }))
+        Ok(Json(ResetMailed { message: "An email about resetting the password will be sent.".to_owned() }))
     }
 
     /// Create a password reset link for a member

@@ -13,7 +13,7 @@ permissions! { ViewPermissions = "permissions:view", ManagePermissions = "permis
 /// The caller's permissions.
 #[derive(Debug, Object)]
 struct OwnPermissions {
-    /// Role in the workspace. API keys of a workspace have the role of an admin.
+    /// Role in the workspace; for an API key or a personal token, that of the user that it acts for.
     role: Role,
     /// Permissions of the caller, within the scopes of their key or token.
     permissions: Vec<String>,

@@ -92,8 +92,8 @@ impl WorkspacesApi {
     /// Switch to another workspace
     ///
     /// From now on sign-in and `GET /auth/me` answer it as `current_workspace_id`, and requests of the Platform
-    /// API that name no workspace concern it. A request that names a workspace concerns that one. Impersonators
-    /// must name one.
+    /// API that name no workspace concern it. A request that names a workspace concerns that one. Staff acting as
+    /// the user must name one.
     #[oai(
         path = "/switch",
         method = "post",

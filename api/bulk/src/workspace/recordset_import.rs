@@ -57,7 +57,7 @@ struct RecordsetImport {
     slug: Option<String>,
     /// Description of the recordset; null if none.
     description: Option<String>,
-    /// Fields of the recordset; one for each column of the file if absent.
+    /// Fields of the recordset; an empty list creates one for each column of the file.
     #[oai(default)]
     fields: Vec<NewField>,
     #[oai(flatten)]

@@ -181,6 +181,7 @@ impl JobsApi {
         &self,
         can: Can<ViewJobs>,
         job_id: Path<TypeId<JobId>>,
+        /// `seq` of the newest event that the client has received.
         since: Query<Option<i64>>,
         /// Maximum wait in seconds, at most 30.
         wait: Query<Option<u64>>,

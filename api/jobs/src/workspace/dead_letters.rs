@@ -144,7 +144,7 @@ struct DeadLettersRetried {
     retried: i64,
     /// Number of dead letters that were not retried because another job does the same work.
     duplicates: i64,
-    /// Whether there may be more; repeat the request then.
+    /// Whether there may be more; repeat the request then, with another `Idempotency-Key` if it had one.
     more: bool,
 }
 
@@ -153,7 +153,7 @@ struct DeadLettersRetried {
 struct DeadLettersDiscarded {
     /// Number of discarded dead letters.
     discarded: i64,
-    /// Whether there may be more; repeat the request then.
+    /// Whether there may be more; repeat the request then, with another `Idempotency-Key` if it had one.
     more: bool,
 }
 

@@ -44,7 +44,7 @@ pub(super) const FAILURES: [Failure; 14] = [
         name: "PaymentRequired",
         codes: &[
             ("limit_exceeded", "a limit of the plan or the installation is reached"),
-            ("payment_refused", "the means of payment was refused"),
+            ("payment_refused", "the payment method was refused"),
         ],
     },
     Failure {
@@ -135,7 +135,10 @@ pub(super) const FAILURES: [Failure; 14] = [
         name: "TooManyRequests",
         codes: &[
             ("rate_limited", "rate limit exceeded; retry after the seconds in `Retry-After`"),
-            ("sign_in_locked", "too many wrong passwords; retry after the seconds in `Retry-After`"),
+            (
+                "sign_in_locked",
+                "too many wrong passwords or access codes; retry after the seconds in `Retry-After`",
+            ),
             ("mail_limit_reached", "too many emails; retry after the seconds in `Retry-After`"),
         ],
     },
@@ -157,9 +160,15 @@ pub(super) const FAILURES: [Failure; 14] = [
             ("workspace_not_ready", "the workspace is still being created"),
             ("storage_full", "the file storage is full"),
             ("clerk_not_configured", "the installation has no CLERK_SECRET"),
-            ("stripe_unavailable", "Stripe does not answer, or answers with an error"),
+            (
+                "stripe_unavailable",
+                "Stripe does not answer, answers with an error, or refuses this installation",
+            ),
             ("stripe_not_configured", "payments are not enabled in this installation"),
-            ("database_unreachable", "PostgreSQL does not answer"),
+            (
+                "database_unreachable",
+                "PostgreSQL is unreachable or accepts no writes; retry after the seconds in `Retry-After`",
+            ),
             ("storage_unreachable", "the file storage accepts no writes"),
             ("operator_token_not_set", "the installation has no OPERATOR_TOKEN"),
             ("redis_unreachable", "Redis accepts no writes"),

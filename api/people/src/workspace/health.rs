@@ -117,7 +117,7 @@ impl WorkspaceHealthApi {
         &self,
         watcher: Watcher,
         job_id: Path<JobId>,
-        /// Number of the last event to skip; 0 sends all retained events.
+        /// `seq` of the event after which to begin; 0 sends all retained events.
         since: Query<Option<i64>>,
         /// `seq` of the last event that the client has received.
         #[oai(name = "Last-Event-ID")]

@@ -231,9 +231,9 @@ impl MembersApi {
 
     /// Set a member's avatar image
     ///
-    /// The form's part `file`: a PNG, JPEG, WebP or GIF image of at most 5 MiB. The caller's own image is set
-    /// on the account, for all workspaces. With `members:edit`, also that of a member whose role is not above
-    /// the caller's: in this workspace only, until that member sets an own image; for an account that this
+    /// The form's part `file`: a PNG, JPEG, WebP or GIF image of at most 5 MiB and 8192 pixels a side. The caller's own image is
+    /// set on the account, for all workspaces. With `members:edit`, also that of a member whose role is not above
+    /// the caller's: in this workspace only, until that member sets an image of their own; for an account that this
     /// workspace manages, on the account.
     #[oai(
         path = "/:member_id/avatar",

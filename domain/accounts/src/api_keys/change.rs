@@ -109,8 +109,8 @@ async fn may_act_as(
     };
     if !is_covered {
         return Err(Error::forbidden(
-            "this change lets the key do more for its maker, who may do more here than the caller: rotate the key \
-             instead",
+            "this change lets the key do more than the caller may do here, through the user that it acts for: rotate \
+             the key instead",
         ));
     }
     Ok(())

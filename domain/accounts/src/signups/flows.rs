@@ -178,7 +178,7 @@ async fn has_account(tx: &mut Tx, email: &Email) -> Result<bool, sqlx::Error> {
 
 /// The account has been closed.
 fn user_inactive() -> Error {
-    Error::conflict("user_inactive", "the account with this email address is not active")
+    Error::conflict("user_inactive", "the account with this email address is deactivated")
 }
 
 /// Another sign-up with the address has not ended yet.

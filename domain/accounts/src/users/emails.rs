@@ -236,7 +236,7 @@ pub(super) fn reset_email((to, name): (String, String), url: String, why: &str) 
         action: Some(Action { label: "Choose a new password".to_owned(), url }),
         after: vec![
             "This link can be used once and expires in one hour.".to_owned(),
-            "If you did not request this, ignore this email; your password stays valid.".to_owned(),
+            "If you don't want a new password, ignore this email; your password stays valid.".to_owned(),
         ],
     }
 }
@@ -247,8 +247,8 @@ fn has_account(to: &Addressee, link: Url) -> EmailMessage {
         name: to.name(),
         subject: "You have an account already".to_owned(),
         lines: vec![
-            "A registration with this address was requested. It has an account already: sign in \
-             with it, or request a new password if you have forgotten yours."
+            "A registration with this address was requested. The address already has an account: \
+             sign in with it, or request a new password if you have forgotten yours."
                 .to_owned(),
         ],
         action: Some(Action { label: "Sign in".to_owned(), url: page(link, "login", &[]) }),

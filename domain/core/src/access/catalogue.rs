@@ -44,12 +44,17 @@ const fn listed(name: &'static str, least: Role, scope: Scope, about: &'static s
 /// By resource; within one, from looking to deleting.
 pub(super) const CATALOGUE: &[Listed] = &[
     listed("workspace:view", Role::Viewer, Scope::Read, "See the workspace and its state"),
-    listed("workspace:edit", Role::Admin, Scope::Schema, "Change the workspace's name, branding and address"),
+    listed(
+        "workspace:edit",
+        Role::Admin,
+        Scope::Schema,
+        "Change the workspace's name, slug, description and branding",
+    ),
     listed("workspace:migrate", Role::Member, Scope::Schema, "Migrate the workspace's tables"),
     listed("members:view", Role::Viewer, Scope::Read, "See the members"),
     listed("members:invite", Role::Admin, Scope::Auth, "Invite members, and withdraw invitations"),
     listed("members:edit", Role::Admin, Scope::Auth, "Change any member's profile and role"),
-    listed("members:edit_own", Role::Viewer, Scope::Auth, "Change the own profile"),
+    listed("members:edit_own", Role::Viewer, Scope::Auth, "Change the caller's own profile"),
     listed("members:reassign", Role::Admin, Scope::Auth, "Reassign a member's items to another member"),
     listed("members:delete", Role::Admin, Scope::Auth, "Remove members"),
     listed("members:reset_password", Role::Admin, Scope::Auth, "Reset a member's password"),

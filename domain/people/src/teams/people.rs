@@ -47,7 +47,7 @@ pub struct TeamMember {
 pub struct NewTeamMember {
     /// Member id.
     pub member_id: MemberId,
-    /// Role in the team; `member` if absent.
+    /// Role in the team.
     #[oai(default)]
     pub role: TeamRole,
 }

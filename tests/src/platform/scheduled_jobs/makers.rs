@@ -67,6 +67,26 @@ async fn a_members_scheduled_jobs_end_with_their_membership() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_job_of_a_kind_of_another_release_is_not_judged_by_this_one() {
+    let app = TestApp::start().await;
+    let ada = app.owner().await;
+    let (_, program) = ada.new_key(&["read", "schema"]).await;
+    let (path, _) = yearly(&program).await;
+    sqlx::query("update schedules set kind = 'of.tomorrow' where workspace_id is not null")
+        .execute(&app.database.pool)
+        .await
+        .unwrap();
+    let (known, _) = yearly(&ada).await;
+
+    // A change of the role judges all scheduled jobs of the workspace.
+    let denied = json!({ "permission": "jobs:delete", "granted": false });
+    ada.put("/permissions/roles/admin/permission", denied).await.expect(200);
+
+    assert_eq!(shown(&ada, &path).await["enabled"], true);
+    assert_eq!(shown(&ada, &known).await["enabled"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_keys_scheduled_jobs_end_with_the_key_and_go_on_with_its_successor() {
     let app = TestApp::start().await;
     let ada = app.owner().await;

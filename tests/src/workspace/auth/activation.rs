@@ -27,7 +27,7 @@ async fn who_registers_chooses_their_password_by_the_mailed_link_and_is_in() {
     let registered = register(&app, EMAIL).await.expect(201);
     assert_eq!(
         registered,
-        json!({"email": EMAIL, "message": "An email with the next steps was sent to this address."})
+        json!({"email": EMAIL, "message": "An email with the next steps will be sent to this address."})
     );
     let mail = app.mail(EMAIL, SUBJECT, 1).await;
     let link = look(&app, &mail).await.expect(200);

@@ -25,7 +25,7 @@ async fn an_admin_has_a_link_mailed_to_a_member() {
 
     let answer = admin.client.post(&path(&owner, &ada), json!({})).await.expect(200);
 
-    assert_eq!(answer, json!({"message": "An email about resetting the password was sent."}));
+    assert_eq!(answer, json!({"message": "An email about resetting the password will be sent."}));
     let mail = app.mail(&ada.email, SUBJECT, 1).await;
     assert!(mail.text.ends_with("Analytical Engines\r\n"), "in the workspace's name: {}", mail.text);
     let reset = json!({"token": mail.in_link("token"), "password": NEW});

@@ -26,7 +26,7 @@ struct Registration {
 /// The answer to a registration, the same for every address.
 #[derive(Debug, Object)]
 struct Registered {
-    /// Email address that the message was sent to.
+    /// Email address that the message is sent to.
     email: String,
     /// Message for display.
     message: String,
@@ -102,7 +102,7 @@ impl ActivationApi {
         let (kind, actor) = (AccountEmail::Activation, visitor.actor());
         let ask = async |tx: &mut Tx| emails::ask(tx, kind, &to.email, link, &actor).await;
         visitor.change_shared(&app, ask).await?;
-        Ok(Json(Done::saying("If this address has an account to activate, a link was sent to it.")))
+        Ok(Json(Done::saying("If this address has an account to activate, a link will be sent to it.")))
     }
 
     /// Register an account without a workspace
@@ -124,7 +124,7 @@ impl ActivationApi {
         let (kind, actor) = (AccountEmail::Welcome { name }, visitor.actor());
         let ask = async |tx: &mut Tx| emails::ask(tx, kind, email.as_str(), link, &actor).await;
         visitor.change_shared(&app, ask).await?;
-        let message = "An email with the next steps was sent to this address.".to_owned();
+        let message = "An email with the next steps will be sent to this address.".to_owned();
         Ok(Created(Registered { email: email.to_string(), message }))
     }
 }

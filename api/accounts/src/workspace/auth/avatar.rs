@@ -63,7 +63,7 @@ impl AvatarApi {
     /// Set a user's avatar image
     ///
     /// Needs the permission `members:edit` in a workspace that both belong to, and a role there that equals or
-    /// outranks the user's. The image is shown in that workspace, until the user sets an own image; for an
+    /// outranks the user's. The image is shown in that workspace, until the user sets an image of their own; for an
     /// account that the workspace manages, it is set on the account. `X-Workspace-Id` names the workspace if
     /// both belong to several.
     #[oai(

@@ -45,7 +45,7 @@ impl PasswordApi {
         let (kind, actor) = (AccountEmail::PasswordReset, visitor.actor());
         let ask = async |tx: &mut Tx| emails::ask(tx, kind, &to.email, link, &actor).await;
         visitor.change_shared(&app, ask).await?;
-        Ok(Json(Done::saying("If this address has an account, a link was sent to it.")))
+        Ok(Json(Done::saying("If this address has an account, a link will be sent to it.")))
     }
 
     /// Reset the password by a link

@@ -121,7 +121,7 @@ impl SignupApi {
         &self,
         app: Data<&App>,
         job_id: Path<String>,
-        /// Number of the last event to skip; 0 sends all retained events.
+        /// `seq` of the event after which to begin; 0 sends all retained events.
         since: Query<Option<i64>>,
         #[oai(name = "Last-Event-ID")] last_event_id: Header<Option<String>>,
     ) -> Answer<SignupStream> {

@@ -36,7 +36,7 @@ pub struct JobsCancelled {
     cancelled: i64,
     /// Number of running jobs that were signalled to stop.
     requested: i64,
-    /// Whether there may be more; repeat the request then.
+    /// Whether there may be more; repeat the request then, with another `Idempotency-Key` if it had one.
     more: bool,
 }
 
