@@ -45,7 +45,7 @@ async fn members_list_their_own_permissions_and_admins_those_of_all_roles() {
     assert_eq!(may(&viewer, "records:view").await, json!(true));
     assert_eq!(may(&viewer, "records:create").await, json!(false));
     let unknown = viewer.get("/permissions/check/records:invent").await.expect(422);
-    assert_eq!(unknown["fields"], json!({"permission": ["\"records:invent\" is no permission"]}));
+    assert_eq!(unknown["fields"], json!({"permission": ["\"records:invent\" is not a permission"]}));
     let mine = viewer.get("/permissions/me").await.expect(200);
     assert_eq!(mine["role"], "viewer");
     let mine = mine["permissions"].as_array().unwrap();
@@ -143,10 +143,10 @@ async fn the_owners_role_and_unknown_permissions_are_not_changed() {
 
     for named in [json!({"records:invent": true, "records:create": false}), json!(["records:invent"])] {
         let refused = owner.put(ROLE, json!({"permissions": named})).await.expect(422);
-        assert_eq!(refused["fields"], json!({"permissions": ["\"records:invent\" is no permission"]}));
+        assert_eq!(refused["fields"], json!({"permissions": ["\"records:invent\" is not a permission"]}));
     }
     let refused = set_one(&owner, "member", "records:invent", true).await.expect(422);
-    assert_eq!(refused["fields"], json!({"permission": ["\"records:invent\" is no permission"]}));
+    assert_eq!(refused["fields"], json!({"permission": ["\"records:invent\" is not a permission"]}));
     assert_eq!(owner.put(ROLE, json!({"permissions": "all"})).await.error(422), "record_invalid");
     assert_eq!(app.count("select count(*) from role_permissions").await, 0);
 }

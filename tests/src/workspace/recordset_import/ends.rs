@@ -107,7 +107,7 @@ async fn a_cancelled_atomic_import_leaves_nothing() {
     while events.next().await.unwrap()["counts"]["done"].as_i64().unwrap() == 0 {}
     assert_eq!(records(&app, &owner).await, 0, "staged records are invisible");
     let answer = owner.post("/recordsets/import/jobs/cancel-all", json!({})).await.expect(200);
-    assert_eq!(answer, json!({ "cancelled": 0, "requested": 1 }));
+    assert_eq!(answer, json!({ "cancelled": 0, "requested": 1, "more": false }));
     let end = events.to_the_end().await;
     assert_eq!((&end["status"], &end["counts"]["done"]), (&json!("CANCELLED"), &json!(0)), "{end}");
     let schema = format!("ws_{}", owner.workspace.as_ref().unwrap().replace('-', ""));
