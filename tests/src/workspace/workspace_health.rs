@@ -185,9 +185,8 @@ async fn a_workspace_that_lacks_a_migration_before_the_newest_is_behind() {
     let ada = app.owner().await;
     let workspace: Uuid = ada.workspace.as_ref().unwrap().parse().unwrap();
     let schema = workspace_schema(workspace);
-    let undo =
-        format!("drop table {schema}.modules; delete from {schema}._sqlx_migrations where version = 5");
-    app.run(&undo).await;
+    app.run(&format!("drop table {schema}.modules")).await;
+    app.run(&format!("delete from {schema}._sqlx_migrations where version = 5")).await;
     app.run(&format!(
         "update control.workspaces set migrations = array_remove(migrations, 5) where id = '{workspace}'"
     ))
