@@ -116,7 +116,7 @@ export interface StreamEvent {
 
 /** Heartbeats come every 15 s: a stream that says nothing for this long is dead, whatever the browser believes. */
 const SILENCE = 40_000;
-const LONGEST_PAUSE = 60_000;
+const MAX_PAUSE = 60_000;
 
 /**
  * Keeps a stream open until `show` answers true or the returned function is called. `url` gets a URL with a fresh
@@ -160,7 +160,7 @@ export function keepOpen(
         return;
       }
       again(error instanceof ApiError && error.retryAfter ? error.retryAfter * 1_000 : pause);
-      pause = Math.min(pause * 2, LONGEST_PAUSE);
+      pause = Math.min(pause * 2, MAX_PAUSE);
       return;
     }
     watchdog();
@@ -178,7 +178,7 @@ export function keepOpen(
       // 204 at the end, 401, 404, 429, 503.
       if (source?.readyState === EventSource.CLOSED) {
         again(pause);
-        pause = Math.min(pause * 2, LONGEST_PAUSE);
+        pause = Math.min(pause * 2, MAX_PAUSE);
       }
     };
   };
