@@ -106,13 +106,13 @@ async fn what_breaks_a_rule_is_refused_by_field() {
         (json!({ "cron_expression": "0 0 30 2 *" }), "cron_expression", "never matches"),
         (json!({ "cron_expression": "every day" }), "cron_expression", "must have five fields"),
         (json!({ "timezone": "Moon" }), "timezone", "must be a time zone"),
-        (json!({ "run_at": "2099-01-01T00:00:00Z" }), "run_at", "give this or cron_expression"),
+        (json!({ "run_at": "2099-01-01T00:00:00Z" }), "run_at", "not both"),
         (json!({ "cron_expression": null }), "cron_expression", "give cron_expression or run_at"),
         (json!({ "cron_expression": null, "run_at": "2001-01-01T00:00:00Z" }), "run_at", "in the future"),
         (
             json!({ "cron_expression": null, "run_at": "2099-01-01T00:00:00Z", "timezone": "UTC" }),
             "timezone",
-            "goes with cron_expression",
+            "only with cron_expression",
         ),
         (json!({ "jitter_seconds": 3601 }), "jitter_seconds", "must be 0 to 3600"),
         (json!({ "action_type": "launch" }), "action_type", "must be one of export, webhook, no_op"),
@@ -121,7 +121,7 @@ async fn what_breaks_a_rule_is_refused_by_field() {
         (
             json!({ "action_type": "export", "action_config": { "recordset_id": "nowhere" } }),
             "action_config.recordset_id",
-            "no such recordset",
+            "is not a recordset here",
         ),
         (
             json!({ "action_type": "webhook", "action_config": { "url": "ftp://example.com" } }),
