@@ -53,9 +53,17 @@ pub(crate) fn message(sentence: impl Into<String>) -> String {
 /// # Errors
 /// When it is too large.
 pub(crate) fn result(mut value: Value) -> Result<Value, TooLarge> {
-    serde_json::to_writer(Room(MAX_RESULT_BYTES), &value).map_err(|_| TooLarge)?;
+    if !fits(&value, MAX_RESULT_BYTES) {
+        return Err(TooLarge);
+    }
     clean(&mut value);
     Ok(value)
+}
+
+/// Whether a value has at most `max` bytes as JSON.
+#[must_use]
+pub fn fits(value: &Value, max: usize) -> bool {
+    serde_json::to_writer(Room(max), value).is_ok()
 }
 
 fn clean(value: &mut Value) {

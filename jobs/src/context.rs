@@ -42,6 +42,14 @@ impl JobContext {
         &self.database
     }
 
+    /// The workspace, for a kind of job that has no use without one.
+    ///
+    /// # Errors
+    /// `no_workspace`, which fails the job.
+    pub fn require_workspace(&self) -> Result<Uuid, JobError> {
+        self.workspace.ok_or_else(|| JobError::fatal("no_workspace", "the job belongs to no workspace"))
+    }
+
     /// The job's progress, cheap to report per row.
     #[must_use]
     pub fn progress(&self) -> &Progress {

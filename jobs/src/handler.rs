@@ -38,6 +38,13 @@ pub enum Outcome {
     HandBack,
 }
 
+impl Outcome {
+    /// [`Outcome::Fail`].
+    pub fn fail(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Fail { code: code.into(), message: message.into() }
+    }
+}
+
 /// The reason why an attempt could not continue. The engine decides, by the kind's policy, whether to try again.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {

@@ -21,7 +21,7 @@ pub async fn send_mail(services: Arc<Services>, job: SendMail, context: JobConte
         Mail { id: context.job_id.0, to: job.to, subject: job.subject, text: job.text, html: job.html };
     match services.mailer.send(&mail).await {
         Ok(()) => Ok(Outcome::Done(json!({ "message_id": mail.id }))),
-        Err(error @ MailError::Refused(_)) => Ok(fail("mail_refused", error.to_string())),
+        Err(error @ MailError::Refused(_)) => Ok(Outcome::fail("mail_refused", error.to_string())),
         Err(error @ MailError::NotNow(_)) => Err(JobError::retry(error)),
     }
 }
@@ -30,14 +30,17 @@ pub async fn send_mail(services: Arc<Services>, job: SendMail, context: JobConte
 /// finished: it is sent again, under the same webhook-id, by which receivers recognise it.
 pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: JobContext) -> Answer {
     let Some(key) = &services.signing else {
-        return Ok(fail("signing_not_configured", "this installation's workers have no MILLRACE_SECRET"));
+        return Ok(Outcome::fail(
+            "signing_not_configured",
+            "this installation's workers have no MILLRACE_SECRET",
+        ));
     };
     let pool = &context.database().pool;
     let Some((schedule, scheduled_for)) = schedules::occurrence_of(pool, context.job_id).await? else {
-        return Ok(fail("schedule_deleted", "the scheduled job was deleted"));
+        return Ok(Outcome::fail("schedule_deleted", "the scheduled job was deleted"));
     };
     let Ok(url) = job.url.parse() else {
-        return Ok(fail("address_not_allowed", "the address is not a URL"));
+        return Ok(Outcome::fail("address_not_allowed", "the address is not a URL"));
     };
     let body = json!({
         "type": "scheduled_job.due",
@@ -61,8 +64,8 @@ pub async fn call_webhook(services: Arc<Services>, job: CallWebhook, context: Jo
         Err(DeliveryError::Address(error @ AddressError::Nowhere)) => {
             Err(JobError::RetryWithMessage(error.to_string()))
         }
-        Err(error @ DeliveryError::Address(_)) => Ok(fail("address_not_allowed", error.to_string())),
-        Err(error @ DeliveryError::Refused(_)) => Ok(fail("webhook_refused", error.to_string())),
+        Err(error @ DeliveryError::Address(_)) => Ok(Outcome::fail("address_not_allowed", error.to_string())),
+        Err(error @ DeliveryError::Refused(_)) => Ok(Outcome::fail("webhook_refused", error.to_string())),
         Err(DeliveryError::NotNow { reason, wait }) => {
             Err(JobError::RetryAfter { wait: wait.unwrap_or_default(), message: reason })
         }
@@ -75,8 +78,4 @@ pub async fn mail_workspaces(services: Arc<Services>, job: MailWorkspaces, conte
     let actor = Actor::of_job(&context.origin);
     let written = tenants::write_email(&services.database, &job, &actor).await?;
     Ok(Outcome::Done(json!({ "written": written })))
-}
-
-fn fail(code: &str, message: impl Into<String>) -> Outcome {
-    Outcome::Fail { code: code.to_owned(), message: message.into() }
 }

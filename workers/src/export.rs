@@ -58,34 +58,30 @@ pub async fn export_records(services: Arc<Services>, _job: ExportRecords, contex
 /// The same for a schedule. Killed at any line: the export's row is created once, under the job's id; the
 /// rest as above.
 pub async fn scheduled_export(services: Arc<Services>, job: ScheduledExport, context: JobContext) -> Answer {
-    let Some(workspace) = context.workspace.map(WorkspaceId) else {
-        return Ok(fail("no_workspace", "an export belongs to a workspace"));
-    };
+    let workspace = WorkspaceId(context.require_workspace()?);
     let mut db = WorkspaceDb::write(context.database(), workspace, Actor::of_job(&context.origin)).await?;
     let new = NewExport { recordset: job.recordset, fields: job.fields, is_safe: true };
     match exports::begin(&mut db, context.job_id, new).await {
         Ok(()) => db.commit().await?,
         Err(error) if error.is_failure() => return Err(error.into()),
         Err(error) if matches!(error.kind(), ErrorKind::Invalid(_)) => {
-            return Ok(fail("fields_gone", "the recordset no longer has all of the fields"));
+            return Ok(Outcome::fail("fields_gone", "the recordset no longer has all of the fields"));
         }
-        Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
+        Err(_) => return Ok(Outcome::fail("recordset_gone", "the recordset was deleted")),
     }
     write(services, context).await
 }
 
 async fn write(services: Arc<Services>, context: JobContext) -> Answer {
     let resumed = context.resume::<Cursor>().await?;
-    let Some(workspace) = context.workspace.map(WorkspaceId) else {
-        return Ok(fail("no_workspace", "an export belongs to a workspace"));
-    };
+    let workspace = WorkspaceId(context.require_workspace()?);
     let actor = Actor::of_job(&context.origin);
     let mut db = WorkspaceDb::write(context.database(), workspace, actor.clone()).await?;
     let opened = match exports::open(&mut db, context.job_id).await {
         Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(fail("export_deleted", "the export was deleted")),
+        Ok(None) => return Ok(Outcome::fail("export_deleted", "the export was deleted")),
         Err(error) if error.is_failure() => return Err(error.into()),
-        Err(_) => return Ok(fail("recordset_gone", "the recordset was deleted")),
+        Err(_) => return Ok(Outcome::fail("recordset_gone", "the recordset was deleted")),
     };
     let prefix = exports::prefix(workspace, context.job_id);
     db.commit().await?;
@@ -106,7 +102,7 @@ async fn write(services: Arc<Services>, context: JobContext) -> Answer {
             End::Stopped(outcome) => return Ok(outcome),
             End::Full(error) => {
                 run.give_up().await?;
-                return Ok(fail("limit_exceeded", &error.to_string()));
+                return Ok(Outcome::fail("limit_exceeded", error.to_string()));
             }
         }
     }
@@ -336,10 +332,6 @@ fn next_limit(page: &SnapshotPage, limit: i64) -> i64 {
     let fitting = i64::try_from(PAGE_BYTES / each).unwrap_or(MAX_PAGE);
     // Grows slowly, since the next records may be larger.
     fitting.clamp(1, MAX_PAGE).min(limit * 4)
-}
-
-fn fail(code: &str, message: &str) -> Outcome {
-    Outcome::Fail { code: code.to_owned(), message: message.to_owned() }
 }
 
 #[cfg(test)]

@@ -80,13 +80,11 @@ fn failed(code: &'static str, message: impl Into<String>) -> End {
 /// Reads an uploaded file into the records of a recordset; see the module.
 pub async fn import_records(services: Arc<Services>, _job: ImportRecords, context: JobContext) -> Answer {
     let resumed = context.resume::<Cursor>().await?;
-    let Some(workspace) = context.workspace.map(WorkspaceId) else {
-        return Ok(fail("no_workspace", "an import belongs to a workspace"));
-    };
+    let workspace = WorkspaceId(context.require_workspace()?);
     let actor = Actor::of_job(&context.origin);
     let mut db = WorkspaceDb::read(context.database(), workspace, actor.clone()).await?;
     let Some(import) = imports::find(&mut db, context.job_id).await? else {
-        return Ok(fail("import_deleted", "the import was deleted"));
+        return Ok(Outcome::fail("import_deleted", "the import was deleted"));
     };
     drop(db);
     let mut run = Run {
@@ -278,7 +276,7 @@ impl Run {
             }
             End::Cancelled => Ok(Outcome::Cancelled),
             End::HandBack | End::FieldsChanged => Ok(Outcome::HandBack),
-            End::Failed { code, message } => Ok(fail(code, message)),
+            End::Failed { code, message } => Ok(Outcome::fail(code, message)),
         }
     }
 
@@ -297,11 +295,11 @@ impl Run {
             End::Whole => {
                 let rows = self.counts.failed;
                 self.give_up().await?;
-                Ok(fail("rows_refused", format!("{rows} rows are invalid, so none was written")))
+                Ok(Outcome::fail("rows_refused", format!("{rows} rows are invalid, so none was written")))
             }
             End::Failed { code, message } => {
                 self.give_up().await?;
-                Ok(fail(code, message))
+                Ok(Outcome::fail(code, message))
             }
             End::Cancelled => {
                 // Two seconds are too short to remove much: a job of its own does that.
@@ -365,10 +363,6 @@ impl Run {
             "report": failed > 0,
         }))
     }
-}
-
-fn fail(code: &str, message: impl Into<String>) -> Outcome {
-    Outcome::Fail { code: code.to_owned(), message: message.into() }
 }
 
 /// Ids of records come after their import's, by which [`staged::discard_some`] finds them.

@@ -68,7 +68,7 @@ impl Sweep<'_> {
         let mut db = WorkspaceDb::read(database, self.workspace, actor.clone()).await?;
         let unpublished = staged::unpublished(&mut db).await?;
         drop(db);
-        for job in maintenance::over(database, &unpublished).await? {
+        for job in maintenance::ended_jobs(database, &unpublished).await? {
             let mut db = WorkspaceDb::write(database, self.workspace, actor.clone()).await?;
             staged::begin_discarding(&mut db, job).await?;
             db.commit().await?;

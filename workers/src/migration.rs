@@ -18,9 +18,7 @@ use crate::Services;
 /// next attempt waits until the server has noticed the death (a lock of the connection ends with it), and
 /// continues with the first that is missing. Only the event may be repeated.
 pub async fn migrate_workspace(services: Arc<Services>, _: MigrateWorkspace, context: JobContext) -> Answer {
-    let Some(workspace) = context.workspace.map(WorkspaceId) else {
-        return Err(JobError::fatal("no_workspace", "the job belongs to no workspace"));
-    };
+    let workspace = WorkspaceId(context.require_workspace()?);
     context.progress().step("Waiting for the workspace's tables");
     let server = services.database.pool.connect_options();
     let (mut last, mut count) = (None, 0);

@@ -70,7 +70,7 @@ pub async fn provision_workspace(
     let database = &services.database;
     context.progress().step("validating");
     let Some(signup) = signups::find(&database.pool, job.signup_id).await? else {
-        return Ok(fail("signup_not_found", "the sign-up no longer exists"));
+        return Ok(Outcome::fail("signup_not_found", "the sign-up no longer exists"));
     };
     match signup.state.as_str() {
         "pending" => {}
@@ -81,11 +81,11 @@ pub async fn provision_workspace(
         Ok(()) => Ok(done(&signup)),
         Err(error @ ProvisioningError::EmailTaken) => {
             signups::abandon(database, signup.id).await?;
-            Ok(fail("email_taken", &error.to_string()))
+            Ok(Outcome::fail("email_taken", error.to_string()))
         }
         Err(ProvisioningError::Stripe(error @ StripeError::Refused(_))) => {
             signups::undo(database, &signup).await?;
-            Ok(fail("payment_refused", &error.to_string()))
+            Ok(Outcome::fail("payment_refused", error.to_string()))
         }
         Err(ProvisioningError::Stripe(error @ StripeError::NotNow(_))) => {
             tracing::warn!(%error, "will retry");
@@ -150,9 +150,5 @@ fn done(signup: &Signup) -> Outcome {
 }
 
 fn abandoned() -> Outcome {
-    fail("signup_abandoned", "the sign-up was abandoned")
-}
-
-fn fail(code: &str, message: &str) -> Outcome {
-    Outcome::Fail { code: code.to_owned(), message: message.to_owned() }
+    Outcome::fail("signup_abandoned", "the sign-up was abandoned")
 }

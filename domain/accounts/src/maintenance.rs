@@ -13,7 +13,7 @@ pub async fn workspaces(database: &Database) -> Result<Vec<WorkspaceId>, sqlx::E
 }
 
 /// Those of the jobs that have ended.
-pub async fn over(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
+pub async fn ended_jobs(database: &Database, jobs: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id!" from unnest($1::uuid[]) as asked (id)
             where not exists (select from jobs j where j.id = asked.id)"#,

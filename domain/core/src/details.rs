@@ -1,8 +1,6 @@
 //! The details of an event and of an entry of the audit: ids, names and what has changed. Both are kept for long and
 //! read in lists, so that whole bodies don't belong there.
 
-use std::io;
-
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -32,21 +30,7 @@ pub(crate) fn of(data: impl Serialize) -> Result<Value, String> {
 }
 
 fn is_small(value: &Value) -> bool {
-    serde_json::to_writer(Room(MAX_DETAIL_BYTES), value).is_ok()
-}
-
-/// Counts bytes without keeping them.
-struct Room(usize);
-
-impl io::Write for Room {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    jobs::border::fits(value, MAX_DETAIL_BYTES)
 }
 
 #[cfg(test)]

@@ -14,9 +14,7 @@ use crate::Services;
 
 /// Handles the job that a cancelled import enqueues.
 pub async fn discard_import(_: Arc<Services>, job: DiscardImport, context: JobContext) -> Answer {
-    let Some(workspace) = context.workspace.map(WorkspaceId) else {
-        return Ok(super::fail("no_workspace", "an import belongs to a workspace"));
-    };
+    let workspace = WorkspaceId(context.require_workspace()?);
     all(context.database(), workspace, &Actor::of_job(&context.origin), job.import_id).await?;
     Ok(Outcome::Done(json!({})))
 }

@@ -26,8 +26,8 @@ async fn trace_of(owner: &Client, started: &Value) -> Value {
     owner.get(&format!("/jobs/{job}")).await.expect(200)["trace_id"].clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn request_enqueue_dispatch_and_run_are_one_trace_across_processes() {
+/// An import in a trace of the client's, run to its end by processes that export what they trace.
+async fn traced_import() -> (Collector, Cluster, Client, Value) {
     let collector = Collector::start().await;
     let cluster = Cluster::start_with(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint),
@@ -35,9 +35,14 @@ async fn request_enqueue_dispatch_and_run_are_one_trace_across_processes() {
     ])
     .await;
     let owner = cluster.owner().await;
-
     let started = import(&owner, Some(&format!("00-{TRACE}-b7ad6b7169203331-01"))).await;
     owner.follow(&started).await;
+    (collector, cluster, owner, started)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_enqueue_dispatch_and_run_are_one_trace_across_processes() {
+    let (collector, _cluster, owner, started) = traced_import().await;
 
     assert_eq!(trace_of(&owner, &started).await, TRACE);
     let request = collector.span(TRACE, "POST /api/v1/recordsets/import").await;
@@ -53,16 +58,7 @@ async fn request_enqueue_dispatch_and_run_are_one_trace_across_processes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_sql_statement_is_a_span_below_the_one_that_runs_it_without_its_values() {
-    let collector = Collector::start().await;
-    let cluster = Cluster::start_with(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-    ])
-    .await;
-    let owner = cluster.owner().await;
-
-    let started = import(&owner, Some(&format!("00-{TRACE}-b7ad6b7169203331-01"))).await;
-    owner.follow(&started).await;
+    let (collector, _cluster, _, started) = traced_import().await;
 
     let request = collector.span(TRACE, "POST /api/v1/recordsets/import").await;
     let insert = collector.query(TRACE, "millrace-api", "insert into imports").await;
